@@ -1,0 +1,1 @@
+"""What Responsa is about, in plain data: standard library only, imported by all, importing none."""

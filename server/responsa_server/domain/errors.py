@@ -1,0 +1,159 @@
+"""Every error that a caller can meet, as plain exceptions.
+
+    ResponsaError
+    ├── InvalidRequest        fields of the request are wrong
+    │   └── DocumentRejected  the bytes of a document cannot be taken in
+    ├── Unauthenticated       no good credential
+    ├── NotPermitted          a good credential that does not suffice
+    ├── NotFound              no such resource, or none that the caller may see
+    ├── AlreadyExists         the name or the request_id is taken
+    ├── Conflict              the resource's state or version forbids it now
+    ├── Precondition          the resource must be changed first
+    ├── Exhausted             more than the server takes on
+    ├── Unavailable           a part cannot be reached, the server drains
+    ├── DeadlinePassed        time is up
+    └── Cancelled             ended by a call
+
+`rpc/status.py` is the one table that turns them into google.rpc.Status. Messages are for people: they name the field or resource and
+say what helps. They never carry driver text, paths of the server or secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """The reasons of `responsa.errors.v1.Reason`, without its prefix. A test holds the two together."""
+
+    INTERNAL = "INTERNAL"
+    INVALID_FIELD = "INVALID_FIELD"
+    MALFORMED_MESSAGE = "MALFORMED_MESSAGE"
+    CREDENTIAL_MISSING = "CREDENTIAL_MISSING"
+    CREDENTIAL_MALFORMED = "CREDENTIAL_MALFORMED"
+    CREDENTIAL_UNKNOWN = "CREDENTIAL_UNKNOWN"
+    CREDENTIAL_REVOKED = "CREDENTIAL_REVOKED"
+    CREDENTIAL_EXPIRED = "CREDENTIAL_EXPIRED"
+    ROLE_REQUIRED = "ROLE_REQUIRED"
+    RESOURCE_NOT_FOUND = "RESOURCE_NOT_FOUND"
+    RESOURCE_ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
+    REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
+    CONVERSATION_BUSY = "CONVERSATION_BUSY"
+    ETAG_MISMATCH = "ETAG_MISMATCH"
+    PAGE_TOKEN_INVALID = "PAGE_TOKEN_INVALID"
+    FILTER_INVALID = "FILTER_INVALID"
+    ORDER_BY_INVALID = "ORDER_BY_INVALID"
+    UPDATE_MASK_INVALID = "UPDATE_MASK_INVALID"
+    DOCUMENT_EMPTY = "DOCUMENT_EMPTY"
+    DOCUMENT_TYPE_UNSUPPORTED = "DOCUMENT_TYPE_UNSUPPORTED"
+    DOCUMENT_TYPE_MISMATCH = "DOCUMENT_TYPE_MISMATCH"
+    DOCUMENT_TOO_LARGE = "DOCUMENT_TOO_LARGE"
+    DOCUMENT_MALFORMED = "DOCUMENT_MALFORMED"
+    DOCUMENT_PARSER_LIMIT = "DOCUMENT_PARSER_LIMIT"
+    UPLOAD_METADATA_MISSING = "UPLOAD_METADATA_MISSING"
+    UPLOAD_INCOMPLETE = "UPLOAD_INCOMPLETE"
+    SESSION_CODE_INVALID = "SESSION_CODE_INVALID"
+    ORIGIN_NOT_ALLOWED = "ORIGIN_NOT_ALLOWED"
+    ROUTE_NOT_FOUND = "ROUTE_NOT_FOUND"
+    OVERLOADED = "OVERLOADED"
+    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+    PART_UNAVAILABLE = "PART_UNAVAILABLE"
+    DRAINING = "DRAINING"
+    WORKER_LOST = "WORKER_LOST"
+    TURN_TIME_LIMIT = "TURN_TIME_LIMIT"
+    OPERATION_CANCELLED = "OPERATION_CANCELLED"
+    COLLECTION_NOT_EMPTY = "COLLECTION_NOT_EMPTY"
+    OPERATION_RUNNING = "OPERATION_RUNNING"
+    CANCELLED = "CANCELLED"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """One field that broke a rule: its path in the request, the rule's id, and what to send instead."""
+
+    field: str
+    rule: str
+    description: str
+
+
+@dataclass(eq=False)
+class ResponsaError(Exception):
+    """Base of all errors that callers see.
+
+    reason: for programs. message: one sentence or two for people. metadata: keys as the contract documents them for the reason.
+    violations: fields at fault. retry_after: seconds after which trying again makes sense, when it does.
+    """
+
+    reason: Reason
+    message: str
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    violations: Sequence[FieldViolation] = ()
+    retry_after: float | None = None
+
+    def __post_init__(self) -> None:
+        Exception.__init__(self, self.message)
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"
+
+
+class InvalidRequest(ResponsaError):
+    """The request itself is wrong and stays wrong however often it is sent."""
+
+    @classmethod
+    def of_field(cls, path: str, rule: str, description: str, reason: Reason = Reason.INVALID_FIELD) -> InvalidRequest:
+        """Build the error for a single field."""
+        metadata = {"violations": "1"} if reason is Reason.INVALID_FIELD else {}
+        return cls(reason, f"{path}: {description}", metadata, (FieldViolation(path, rule, description),))
+
+
+class DocumentRejected(InvalidRequest):
+    """The bytes of a document cannot be taken in; `reason` is one of DOCUMENT_…"""
+
+
+class Unauthenticated(ResponsaError):
+    """No credential, or one that is not good (any more)."""
+
+
+class NotPermitted(ResponsaError):
+    """The credential is good and does not suffice."""
+
+
+class NotFound(ResponsaError):
+    """There is no such resource, or none that the caller may see."""
+
+    @classmethod
+    def of(cls, resource_type: str, name: str) -> NotFound:
+        """Build the error for a resource, by its type (e.g. "conversation") and name."""
+        message = f"{resource_type.capitalize()} not found or access denied"
+        return cls(Reason.RESOURCE_NOT_FOUND, message, {"resource_type": resource_type, "resource_name": name})
+
+
+class AlreadyExists(ResponsaError):
+    """The name or the request_id is taken."""
+
+
+class Conflict(ResponsaError):
+    """The resource's present state or version forbids the call; reading it anew or waiting helps."""
+
+
+class Precondition(ResponsaError):
+    """The resource must be changed before the call can succeed."""
+
+
+class Exhausted(ResponsaError):
+    """More is asked than the server takes on at the moment."""
+
+
+class Unavailable(ResponsaError):
+    """A part that the call needs cannot be reached, or the server is going away."""
+
+
+class DeadlinePassed(ResponsaError):
+    """The caller's deadline or the turn's own limit passed."""
+
+
+class Cancelled(ResponsaError):
+    """Ended by a call, not by a fault."""

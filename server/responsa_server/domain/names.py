@@ -1,0 +1,91 @@
+"""Resource names (AIP-122): `conversations/{uuid}` and their kin, made and taken apart."""
+
+from __future__ import annotations
+
+import re
+from uuid import UUID
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+def conversation(identity: UUID) -> str:
+    """`conversations/{uuid}`"""
+    return f"conversations/{identity}"
+
+
+def turn(identity: UUID) -> str:
+    """`turns/{uuid}`"""
+    return f"turns/{identity}"
+
+
+def message(identity: UUID) -> str:
+    """`messages/{uuid}`"""
+    return f"messages/{identity}"
+
+
+def collection(identity: str) -> str:
+    """`collections/{id}`"""
+    return f"collections/{identity}"
+
+
+def document(identity: UUID) -> str:
+    """`documents/{uuid}`"""
+    return f"documents/{identity}"
+
+
+def document_version(identity: UUID, version: int) -> str:
+    """`documents/{uuid}/versions/{n}`"""
+    return f"documents/{identity}/versions/{version}"
+
+
+def passage(identity: UUID) -> str:
+    """`passages/{uuid}`"""
+    return f"passages/{identity}"
+
+
+def operation(identity: UUID) -> str:
+    """`operations/{uuid}`"""
+    return f"operations/{identity}"
+
+
+def user(identity: UUID) -> str:
+    """`users/{uuid}`"""
+    return f"users/{identity}"
+
+
+def tenant(identity: str) -> str:
+    """`tenants/{id}`"""
+    return f"tenants/{identity}"
+
+
+def api_key(identity: UUID) -> str:
+    """`apiKeys/{uuid}`"""
+    return f"apiKeys/{identity}"
+
+
+def parse_uuid(prefix: str, name: str) -> UUID:
+    """Take the uuid from `{prefix}/{uuid}`. Raises ValueError for any other form (upper case included: names are compared as text)."""
+    head, _, tail = name.partition("/")
+    if head != prefix or _UUID.fullmatch(tail) is None:
+        raise ValueError(f"not a name of the form {prefix}/{{uuid}}: {name!r}")
+    return UUID(tail)
+
+
+def parse_slug(prefix: str, name: str) -> str:
+    """Take the id from `{prefix}/{id}`. Raises ValueError for any other form."""
+    head, _, tail = name.partition("/")
+    if head != prefix or _SLUG.fullmatch(tail) is None:
+        raise ValueError(f"not a name of the form {prefix}/{{id}}: {name!r}")
+    return tail
+
+
+def parse_document_version(name: str) -> tuple[UUID, int | None]:
+    """Take apart `documents/{uuid}` (version None) or `documents/{uuid}/versions/{n}`. Raises ValueError for any other form."""
+    head, _, tail = name.partition("/versions/")
+    identity = parse_uuid("documents", head)
+    if not tail:
+        return identity, None
+    if re.fullmatch(r"[1-9][0-9]{0,8}", tail) is None:
+        raise ValueError(f"not a version number: {tail!r}")
+    return identity, int(tail)

@@ -1,0 +1,211 @@
+"""Turns: one question and all that comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from responsa_server.domain.errors import ResponsaError
+
+MAX_QUESTION_BYTES = 16 * 1024
+MAX_ANSWER_BYTES = 24 * 1024
+MAX_CITATIONS = 24
+MAX_QUOTE_BYTES = 1024
+
+
+class TurnState(StrEnum):
+    """Where a turn stands. It moves pending → running → one terminal state and never back."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing follows."""
+        return self not in (TurnState.PENDING, TurnState.RUNNING)
+
+
+class Step(StrEnum):
+    """What a worker does for a turn."""
+
+    REWRITING = "rewriting"
+    RETRIEVING = "retrieving"
+    GRADING = "grading"
+    GENERATING = "generating"
+
+
+class RefusalReason(StrEnum):
+    """Why there is no answer."""
+
+    NO_SUPPORT = "no_support"
+
+
+class AnswerOutcome(StrEnum):
+    """Whether an answer is all of it."""
+
+    COMPLETE = "complete"
+    OUTPUT_LIMIT = "output_limit"
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """[start, end) in bytes of a UTF-8 text, both on character boundaries."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A part of an answer and the bytes that support it. sha256 is of the quote's bytes (32); score is 0 to 1."""
+
+    passage_id: UUID
+    document_id: UUID
+    version: int
+    title: str
+    uri: str
+    source: ByteRange
+    quote: str
+    sha256: bytes
+    answer: ByteRange
+    score: float
+
+
+class Verdict(StrEnum):
+    """What became of a citation's source."""
+
+    VALID = "valid"
+    SOURCE_CHANGED = "source_changed"
+    SOURCE_DELETED = "source_deleted"
+    NOT_PERMITTED = "not_permitted"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a turn has cost."""
+
+    embedding_tokens: int = 0
+
+
+# Events. Their seq is given when they are appended: a log is the only one who counts.
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Always the first."""
+
+    conversation_id: UUID
+    agent_version: str
+    created_conversation: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A step begins."""
+
+    step: Step
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of the answer's text, of at most 1 KiB, beginning at byte_offset of it."""
+
+    text: str
+    byte_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cited:
+    """A citation of the text sent so far."""
+
+    citation: Citation
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Terminal: the answer, whole. standalone_question is "" when the question was not rewritten."""
+
+    text: str
+    sha256: bytes
+    citations: Sequence[Citation]
+    outcome: AnswerOutcome
+    passages_used: int
+    usage: Usage
+    standalone_question: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Terminal: no answer, and why."""
+
+    reason: RefusalReason
+    message: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Terminal: an error."""
+
+    error: ResponsaError
+    retriable: bool
+
+
+Terminal = Answered | Refused | Failed
+Event = Started | Status | Delta | Cited | Terminal
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedEvent:
+    """An event at its place in the log. seq and attempt count from 1; time is None on deltas."""
+
+    seq: int
+    attempt: int
+    time: datetime | None
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question as meant: what two calls with one request_id are compared by. collections is sorted; empty means all."""
+
+    text: str
+    conversation_id: UUID | None = None
+    collections: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """What was committed together: events first_seq … last_seq as a wire frame, deltas only or no deltas."""
+
+    first_seq: int
+    last_seq: int
+    deltas: bool
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A turn's row. terminal is the terminal event's bytes as the FrameCodec made them, None while it runs."""
+
+    id: UUID
+    tenant_id: str
+    user_id: UUID
+    conversation_id: UUID
+    request_id: UUID | None
+    question: Question
+    agent_version: str
+    state: TurnState
+    epoch: int
+    last_seq: int
+    terminal: bytes | None
+    usage: Usage
+    create_time: datetime
+    end_time: datetime | None

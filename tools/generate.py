@@ -1,0 +1,132 @@
+"""Generate all code from protos/ with packages alone: Python, TypeScript and the descriptor set.
+
+Usage: python tools/generate.py [--out DIR]   (DIR defaults to generated/; another folder serves the freshness test)
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.resources
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from google.protobuf import (
+    any_pb2,
+    descriptor_pb2,
+    duration_pb2,
+    empty_pb2,
+    field_mask_pb2,
+    struct_pb2,
+    timestamp_pb2,
+    wrappers_pb2,
+)
+from grpc_tools import protoc
+
+ROOT = Path(__file__).resolve().parent.parent
+# What our files import from others; TypeScript needs code for them too, Python has packages for Google's.
+GOOGLE = [
+    "google/api/annotations.proto",
+    "google/api/client.proto",
+    "google/api/field_behavior.proto",
+    "google/api/http.proto",
+    "google/api/launch_stage.proto",
+    "google/longrunning/operations.proto",
+    "google/rpc/error_details.proto",
+    "google/rpc/status.proto",
+]
+VALIDATE = "buf/validate/validate.proto"
+STANDARD = (any_pb2, descriptor_pb2, duration_pb2, empty_pb2, field_mask_pb2, struct_pb2, timestamp_pb2, wrappers_pb2)
+
+
+def _foreign_sources(folder: Path) -> None:
+    """Copy Google's .proto files from their package, under the names that their Python modules register."""
+    package = Path(str(importlib.resources.files("google.api").joinpath(""))).parent
+    for name in GOOGLE:
+        source = package.parent / name
+        if name.endswith("longrunning/operations.proto") and not source.exists():
+            # googleapis-common-protos ships this file under another name than the one its module registers.
+            source = source.with_name("operations_proto.proto")
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+
+def _validate_set(folder: Path) -> Path:
+    """Write a descriptor set with protovalidate's rules, taken from the installed package, and the standard types."""
+    from protovalidate._gen.buf.validate import validate_pb  # the package offers its schema nowhere else
+
+    result = descriptor_pb2.FileDescriptorSet()
+    for module in STANDARD:
+        module.DESCRIPTOR.CopyToProto(result.file.add())
+    result.file.add().ParseFromString(validate_pb.desc().proto.to_binary())
+    for file in result.file:
+        file.source_code_info.SetInParent()
+    path = folder / "validate.binpb"
+    path.write_bytes(result.SerializeToString())
+    return path
+
+
+def _run(arguments: list[str]) -> None:
+    if protoc.main(["protoc", *arguments]) != 0:
+        sys.exit("generate: protoc failed; its message is above")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "generated")
+    parser.add_argument("--only", choices=["python", "ts", "descriptor"], action="append")
+    options = parser.parse_args()
+    wanted = set(options.only or ["python", "ts", "descriptor"])
+    out: Path = options.out.resolve()
+    ours = sorted(str(path.relative_to(ROOT / "protos")) for path in (ROOT / "protos").rglob("*.proto"))
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with tempfile.TemporaryDirectory() as name:
+        build = Path(name)
+        _foreign_sources(build / "foreign")
+        rules = _validate_set(build)
+        google = sorted(str(path.relative_to(build / "foreign")) for path in (build / "foreign").rglob("*.proto"))
+        # The foreign files as descriptors: protoc takes either sources or descriptors for its imports, not both.
+        imports = build / "imports.binpb"
+        _run([f"--descriptor_set_in={rules}", f"--proto_path={build / 'foreign'}", "--include_imports",
+              f"--descriptor_set_out={imports}", *google])  # fmt: skip
+        merged = build / "merged.binpb"
+        both = descriptor_pb2.FileDescriptorSet()
+        seen: set[str] = set()
+        for path in (rules, imports):
+            part = descriptor_pb2.FileDescriptorSet()
+            part.ParseFromString(path.read_bytes())
+            for file in part.file:
+                if file.name not in seen:
+                    seen.add(file.name)
+                    file.source_code_info.SetInParent()
+                    both.file.append(file)
+        merged.write_bytes(both.SerializeToString())
+        base = [f"--descriptor_set_in={merged}", f"--proto_path={ROOT / 'protos'}"]
+        if "descriptor" in wanted:
+            out.mkdir(parents=True, exist_ok=True)
+            _run([*base, "--include_imports", "--include_source_info", f"--descriptor_set_out={out / 'descriptor.binpb'}",
+                  *ours, "google/longrunning/operations.proto", "google/rpc/error_details.proto"])  # fmt: skip
+        if "python" in wanted:
+            python = out / "python"
+            shutil.rmtree(python, ignore_errors=True)
+            python.mkdir(parents=True)
+            _run([*base, f"--python_out={python}", f"--mypy_out=quiet:{python}", *ours])
+            _run([*base, f"--grpc_python_out={python}", f"--mypy_grpc_out=quiet,only_async:{python}",
+                  *(name for name in ours if name.endswith("_service.proto"))])  # fmt: skip
+            _run([*base, f"--python_out={python}", f"--mypy_out=quiet:{python}", VALIDATE])
+        if "ts" in wanted:
+            ts = out / "ts"
+            shutil.rmtree(ts / "src", ignore_errors=True)
+            (ts / "src").mkdir(parents=True)
+            plugin = ROOT / "node_modules" / ".bin" / "protoc-gen-es"
+            if not plugin.exists():
+                sys.exit("generate: protoc-gen-es is missing; run `npm ci` first")
+            _run([*base, f"--plugin=protoc-gen-es={plugin}", f"--es_out=target=ts,import_extension=js:{ts / 'src'}",
+                  *ours, *google, VALIDATE])  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
