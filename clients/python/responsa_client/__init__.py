@@ -1,0 +1,107 @@
+"""Responsa's public Python client.
+
+    from responsa_client import Responsa
+
+    with Responsa("http://127.0.0.1:8080", api_key="rsp_…") as client:
+        turn = client.answer("How does a client go on after its connection was cut?")
+        print(turn.terminal_event.answer.text)
+
+`AsyncResponsa` is the same for asyncio. Messages are the contract's own, from `responsa.chat.v1` and its sisters; those
+most met are offered here too.
+"""
+
+from __future__ import annotations
+
+from google.longrunning.operations_pb2 import Operation
+from responsa.admin.v1.system_status_pb2 import SystemStatus
+from responsa.auth.v1.user_pb2 import User
+from responsa.chat.v1.citation_pb2 import Citation, CitationVerdict
+from responsa.chat.v1.conversation_pb2 import Conversation
+from responsa.chat.v1.message_pb2 import Message
+from responsa.chat.v1.turn_pb2 import RefusalReason, Step, Turn, TurnAnswer, TurnEvent, TurnState
+from responsa.knowledge.v1.collection_pb2 import Chunking, Collection
+from responsa.knowledge.v1.document_pb2 import Document, DocumentState, IngestMetadata, IngestResult, Passage
+from responsa.knowledge.v1.knowledge_service_pb2 import SearchHit, SearchMode
+
+from responsa_client.aio import AsyncResponsa
+from responsa_client.blocking import TurnStream
+from responsa_client.client import Responsa
+from responsa_client.errors import (
+    AlreadyExists,
+    BrokenAnswer,
+    Cancelled,
+    CannotConnect,
+    Conflict,
+    DeadlineExceeded,
+    DocumentRejected,
+    FailedPrecondition,
+    FieldViolation,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    ResponsaError,
+    ServerFault,
+    StreamCut,
+    Unauthenticated,
+    Unavailable,
+    error_of_status,
+)
+from responsa_client.frames import TERMINAL, check_answer
+from responsa_client.nonblocking import AsyncTurnStream
+from responsa_client.requests import new_request_id
+from responsa_client.results import turn_error
+from responsa_client.retries import Backoff
+
+__all__ = [
+    "TERMINAL",
+    "AlreadyExists",
+    "AsyncResponsa",
+    "AsyncTurnStream",
+    "Backoff",
+    "BrokenAnswer",
+    "Cancelled",
+    "CannotConnect",
+    "Chunking",
+    "Citation",
+    "CitationVerdict",
+    "Collection",
+    "Conflict",
+    "Conversation",
+    "DeadlineExceeded",
+    "Document",
+    "DocumentRejected",
+    "DocumentState",
+    "FailedPrecondition",
+    "FieldViolation",
+    "IngestMetadata",
+    "IngestResult",
+    "InvalidRequest",
+    "Message",
+    "NotFound",
+    "Operation",
+    "Passage",
+    "PermissionDenied",
+    "RefusalReason",
+    "ResourceExhausted",
+    "Responsa",
+    "ResponsaError",
+    "SearchHit",
+    "SearchMode",
+    "ServerFault",
+    "Step",
+    "StreamCut",
+    "SystemStatus",
+    "Turn",
+    "TurnAnswer",
+    "TurnEvent",
+    "TurnState",
+    "TurnStream",
+    "Unauthenticated",
+    "Unavailable",
+    "User",
+    "check_answer",
+    "error_of_status",
+    "new_request_id",
+    "turn_error",
+]

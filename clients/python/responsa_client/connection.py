@@ -1,0 +1,95 @@
+"""What both clients know of their connection: address, key, time limits, and which errors to wait out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import cast
+
+import grpc
+
+from responsa_client.address import Address
+from responsa_client.errors import Cancelled, DeadlineExceeded, ResponsaError, error_of_call
+from responsa_client.retries import Backoff, may_pass, unreached
+from responsa_client.stubs import credentials
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+DEFAULT_TIMEOUT = 60.0
+SILENCE_SECONDS = 45.0
+"""A stream without a frame for this long counts as cut: the server sends a heartbeat every 15 seconds."""
+
+
+class Deadline:
+    """A moment on the monotonic clock; None as seconds means never."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds = seconds
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    def remaining(self) -> float | None:
+        """Seconds left, 0 at least; None for never."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+    def allows(self, wait: float) -> bool:
+        """Whether there is time left after so many seconds."""
+        left = self.remaining()
+        return left is None or wait < left
+
+
+class Connection:
+    """The state of one client's connection. It opens nothing itself.
+
+    Raises (when made):
+        ValueError: the address, the key or the time limit cannot be right.
+    """
+
+    def __init__(
+        self, url: str, api_key: str | None, timeout: float | None, backoff: Callable[[], Backoff]
+    ) -> None:
+        if timeout is not None and timeout <= 0:
+            raise ValueError(f"timeout must be above 0 seconds, not {timeout}")
+        self.address = Address.parse(url)
+        self.metadata = credentials(api_key)
+        self.timeout = timeout
+        self.backoff = backoff
+        self.closed = False
+        self.reached = False
+        """Whether the server has answered anything yet. Before that nothing is tried twice in vain."""
+
+    def error(self, failure: grpc.RpcError, deadline: Deadline) -> ResponsaError:
+        """The typed error of a failed call."""
+        trailing = cast("Iterable[tuple[str, str | bytes]] | None", failure.trailing_metadata())
+        error = error_of_call(failure.code(), failure.details(), trailing)
+        if error.from_server:
+            self.reached = True
+            return error
+        if isinstance(error, DeadlineExceeded) and deadline.seconds is not None:
+            return DeadlineExceeded(
+                error.code,
+                f"{self.address.url} did not answer within {deadline.seconds:g} seconds.",
+                status=error.status,
+            )
+        return error if self.reached else unreached(error, self.address.url)
+
+    def may_repeat(self, error: ResponsaError) -> bool:
+        """Whether a call that failed so is worth another try. A server never reached is not waited for."""
+        if self.closed:
+            return False
+        answered = self.reached or error.code is not grpc.StatusCode.UNAVAILABLE
+        return answered and may_pass(error)
+
+    def check_open(self) -> None:
+        """Raise Cancelled when the client is closed."""
+        if self.closed:
+            raise closed_error()
+
+
+def closed_error() -> Cancelled:
+    """The error of a call on a client that is closed, or was closed meanwhile."""
+    return Cancelled(grpc.StatusCode.CANCELLED, "This client is closed.")
+
+
+def operation_late(name: str, deadline: Deadline) -> DeadlineExceeded:
+    """The error of a wait that took too long."""
+    message = f"{name} had not ended after {deadline.seconds:g} seconds; it goes on."
+    return DeadlineExceeded(grpc.StatusCode.DEADLINE_EXCEEDED, message)

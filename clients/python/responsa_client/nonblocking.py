@@ -1,0 +1,271 @@
+"""Calls on asyncio: repeating, paging, uploading, waiting and following over a grpc.aio.Channel.
+
+The twin of blocking.py, step for step. Calls that are left are always cancelled: gRPC never collects them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from typing import TypeVar
+
+import grpc
+from google.longrunning import operations_pb2
+from google.protobuf import duration_pb2
+from grpc import aio
+from responsa.chat.v1 import chat_service_pb2, turn_pb2
+from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
+
+from responsa_client import requests
+from responsa_client.connection import SILENCE_SECONDS, Connection, Deadline, closed_error, operation_late
+from responsa_client.errors import BrokenAnswer, ResponsaError
+from responsa_client.frames import ChainBroken, FrameReader
+from responsa_client.paging import PagedRequestT, PagedResponseT
+from responsa_client.results import ingest_progress, ingest_result
+from responsa_client.retries import given_up, stream_cut
+from responsa_client.stubs import Stubs, open_aio_channel
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+
+
+class AsyncCalls:
+    """Makes calls over one channel of the running event loop, which connects with the first of them."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._channel = open_aio_channel(connection.address)
+        self.stubs = Stubs.over(self._channel)
+
+    async def close(self) -> None:
+        """End all calls and the connection. Closing again changes nothing."""
+        if not self.connection.closed:
+            self.connection.closed = True
+            await self._channel.close()
+
+    async def unary(
+        self,
+        method: aio.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - a deadline of gRPC
+        repeatable: bool = True,
+    ) -> Response:
+        """One request, one response; tried again where that is safe and may help.
+
+        Raises:
+            ResponsaError: the typed error.
+        """
+
+        async def call(left: float | None) -> Response:
+            return await method(request, timeout=left, metadata=self.connection.metadata)
+
+        return await self._repeat(
+            call, Deadline(self.connection.timeout if timeout is None else timeout), repeatable
+        )
+
+    async def paged(
+        self,
+        method: aio.UnaryUnaryMultiCallable[PagedRequestT, PagedResponseT],
+        request: PagedRequestT,
+        items: Callable[[PagedResponseT], Iterable[Item]],
+    ) -> AsyncIterator[Item]:
+        """All items of a list; each page is asked for when the one before is used up."""
+        while True:
+            page = await self.unary(method, request)
+            for item in items(page):
+                yield item
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def upload(self, upload: requests.Upload, timeout: float | None) -> operations_pb2.Operation:  # noqa: ASYNC109 - a deadline of gRPC
+        """Send a document; sent anew, with the same request_id, after a cut."""
+
+        async def send(left: float | None) -> operations_pb2.Operation:
+            call = self.stubs.knowledge.UploadDocument(
+                upload.messages_async(), timeout=left, metadata=self.connection.metadata
+            )
+            try:
+                return await call
+            except (grpc.RpcError, asyncio.CancelledError):
+                # gRPC answers a failure of the reading side by cancelling its own call.
+                if upload.failure is not None:
+                    raise upload.failure from None
+                raise
+            finally:
+                call.cancel()
+
+        return await self._repeat(send, Deadline(timeout), repeatable=True)
+
+    async def content(self, request: knowledge_service_pb2.GetDocumentContentRequest) -> str:
+        """The whole canonical text of a document."""
+        return await self._repeat(
+            lambda left: self._read_content(request, left), Deadline(self.connection.timeout), True
+        )
+
+    async def _read_content(
+        self, request: knowledge_service_pb2.GetDocumentContentRequest, left: float | None
+    ) -> str:
+        method = self.stubs.knowledge.GetDocumentContent
+        call = method(request, timeout=left, metadata=self.connection.metadata)
+        pieces = bytearray()
+        try:
+            async for piece in call:
+                if piece.byte_offset != len(pieces):
+                    raise BrokenAnswer(f"The text of {request.name} came with a hole at byte {len(pieces)}.")
+                pieces += piece.text.encode()
+        finally:
+            call.cancel()
+        return pieces.decode()
+
+    async def wait(
+        self,
+        operation: operations_pb2.Operation,
+        timeout: float | None,  # noqa: ASYNC109 - a deadline of gRPC
+        on_progress: Callable[[document_pb2.IngestMetadata], None] | None,
+    ) -> document_pb2.IngestResult:
+        """Wait for the end of an operation that takes in a document."""
+        deadline = Deadline(timeout)
+        while not operation.done:
+            step = min(deadline.remaining() or 20.0, 1.0 if on_progress else 20.0)
+            began = time.monotonic()
+            request = operations_pb2.WaitOperationRequest(
+                name=operation.name,
+                timeout=duration_pb2.Duration(nanos=int(step % 1 * 1e9), seconds=int(step)),
+            )
+            limit = None if self.connection.timeout is None else self.connection.timeout + step
+            operation = await self.unary(self.stubs.operations.WaitOperation, request, timeout=limit)
+            progress = ingest_progress(operation)
+            if on_progress is not None and progress is not None:
+                on_progress(progress)
+            if not operation.done:
+                if not deadline.allows(0):
+                    raise operation_late(operation.name, deadline)
+                # A server may answer at once; it is not to be asked without a pause.
+                await asyncio.sleep(max(0.0, 0.05 - (time.monotonic() - began)))
+        return ingest_result(operation)
+
+    async def follow(
+        self,
+        request: chat_service_pb2.AskRequest,
+        reader: FrameReader,
+        timeout: float | None,  # noqa: ASYNC109 - a deadline of gRPC
+    ) -> AsyncGenerator[turn_pb2.TurnEvent, None]:
+        """The turn's events through its end, over as many streams as that takes."""
+        deadline, backoff = Deadline(timeout), self.connection.backoff()
+        while True:
+            self.connection.check_open()
+            reader.begin()
+            failure: ResponsaError | None = None
+            call = self.stubs.chat.Ask(
+                request, timeout=deadline.remaining(), metadata=self.connection.metadata
+            )
+            try:
+                while (frame := await self._next_frame(call)) is not None:
+                    self.connection.reached = True
+                    before = reader.last_seq
+                    events = reader.take(frame)
+                    if reader.last_seq > before:
+                        backoff.reset()
+                    for event in events:
+                        yield event
+                    if reader.terminal is not None:
+                        return
+            except grpc.RpcError as error:
+                failure = self.connection.error(error, deadline)
+            except ChainBroken as broken:
+                failure = stream_cut(str(broken), request.request_id)
+            except asyncio.CancelledError:
+                self._raise_if_closed()
+                raise
+            finally:
+                call.cancel()
+            self.connection.check_open()
+            if failure is not None and not self.connection.may_repeat(failure):
+                raise failure
+            wait = backoff.next(failure.retry_after if failure else None)
+            if wait is None or not deadline.allows(wait):
+                raise given_up(failure, request.request_id)
+            await asyncio.sleep(wait)
+
+    async def _next_frame(
+        self, call: aio.UnaryStreamCall[chat_service_pb2.AskRequest, chat_service_pb2.AskResponse]
+    ) -> chat_service_pb2.AskResponse | None:
+        """The next frame; None at the end, and when the stream stays silent for too long."""
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                frame = await call.read()
+        except TimeoutError:
+            return None
+        return frame if isinstance(frame, chat_service_pb2.AskResponse) else None
+
+    async def _repeat(
+        self, attempt: Callable[[float | None], Awaitable[Result]], deadline: Deadline, repeatable: bool
+    ) -> Result:
+        backoff = self.connection.backoff()
+        while True:
+            self.connection.check_open()
+            try:
+                result = await attempt(deadline.remaining())
+            except grpc.RpcError as failure:
+                error = self.connection.error(failure, deadline)
+                if self.connection.closed:
+                    raise closed_error() from failure
+                wait = (
+                    backoff.next(error.retry_after)
+                    if repeatable and self.connection.may_repeat(error)
+                    else None
+                )
+                if wait is None or not deadline.allows(wait):
+                    raise error from failure
+                await asyncio.sleep(wait)
+            except asyncio.CancelledError:
+                self._raise_if_closed()
+                raise
+            else:
+                self.connection.reached = True
+                return result
+
+    def _raise_if_closed(self) -> None:
+        """Closing cancels calls; a task that was not cancelled itself is to see an error, not a cancellation."""
+        task = asyncio.current_task()
+        if self.connection.closed and (task is None or task.cancelling() == 0):
+            raise closed_error() from None
+
+
+class AsyncTurnStream(AsyncIterator[turn_pb2.TurnEvent]):
+    """As `TurnStream`, for `async for` and `async with`."""
+
+    def __init__(
+        self, calls: AsyncCalls, request: chat_service_pb2.AskRequest, timeout: float | None
+    ) -> None:
+        self.request_id = request.request_id
+        self._reader = FrameReader(include_deltas=request.options.include_deltas)
+        self._events = calls.follow(request, self._reader, timeout)
+
+    @property
+    def turn(self) -> str:
+        """`turns/{uuid}`; "" before the first event."""
+        return self._reader.turn
+
+    @property
+    def terminal(self) -> turn_pb2.TurnEvent | None:
+        """The event that ended the turn, once it has come."""
+        return self._reader.terminal
+
+    async def __anext__(self) -> turn_pb2.TurnEvent:
+        return await anext(self._events)
+
+    async def close(self) -> None:
+        """Stop following. The call is cancelled, the turn is not."""
+        await self._events.aclose()
+
+    async def __aenter__(self) -> AsyncTurnStream:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()

@@ -1,0 +1,240 @@
+"""What is sent: requests made from plain arguments. Nothing here talks to anybody."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from google.protobuf import field_mask_pb2
+from responsa.chat.v1 import chat_service_pb2, conversation_pb2, turn_pb2
+from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
+
+CHUNK_BYTES = 256 * 1024
+"""The most that one message of an upload may carry."""
+PAGE_SIZE = 200
+"""The largest page; iterators over lists ask for these."""
+MESSAGES_PAGE_SIZE = 50
+"""Messages carry whole answers: smaller pages keep each response small."""
+
+
+def new_request_id() -> str:
+    """A fresh request_id: a random UUID in its usual form."""
+    return str(uuid.uuid4())
+
+
+def collection_name(collection: str) -> str:
+    """ "default" and "collections/default" both name `collections/default`."""
+    return collection if "/" in collection else f"collections/{collection}"
+
+
+def scope(collections: Sequence[str]) -> turn_pb2.Scope:
+    """A scope of the named collections. A lone string is one name, not a sequence of letters."""
+    return turn_pb2.Scope(collections=collection_names(collections))
+
+
+def collection_names(collections: Sequence[str]) -> list[str]:
+    """Names of several collections, each once, in the order given."""
+    given = [collections] if isinstance(collections, str) else collections
+    return list(dict.fromkeys(collection_name(name) for name in given))
+
+
+def ask(
+    text: str, conversation: str, collections: Sequence[str], request_id: str, include_deltas: bool
+) -> chat_service_pb2.AskRequest:
+    """The request of Ask."""
+    options = chat_service_pb2.AskOptions(include_deltas=include_deltas, scope=scope(collections))
+    return chat_service_pb2.AskRequest(
+        conversation=conversation, text=text, request_id=request_id, options=options
+    )
+
+
+def answer(
+    text: str, conversation: str, collections: Sequence[str], request_id: str
+) -> chat_service_pb2.AnswerRequest:
+    """The request of Answer."""
+    options = chat_service_pb2.AskOptions(scope=scope(collections))
+    return chat_service_pb2.AnswerRequest(
+        conversation=conversation, text=text, request_id=request_id, options=options
+    )
+
+
+def start_turn(
+    text: str, conversation: str, collections: Sequence[str], request_id: str
+) -> chat_service_pb2.StartTurnRequest:
+    """The request of StartTurn."""
+    options = chat_service_pb2.AskOptions(scope=scope(collections))
+    return chat_service_pb2.StartTurnRequest(
+        conversation=conversation, text=text, request_id=request_id, options=options
+    )
+
+
+def create_conversation(
+    title: str, labels: Mapping[str, str], request_id: str
+) -> chat_service_pb2.CreateConversationRequest:
+    """The request of CreateConversation."""
+    conversation = conversation_pb2.Conversation(title=title, labels=labels)
+    return chat_service_pb2.CreateConversationRequest(conversation=conversation, request_id=request_id)
+
+
+def update_conversation(
+    name: str, title: str | None, labels: Mapping[str, str] | None, etag: str
+) -> chat_service_pb2.UpdateConversationRequest:
+    """The request of UpdateConversation; None leaves a field as it is."""
+    given = {"title": title, "labels": labels}
+    return chat_service_pb2.UpdateConversationRequest(
+        conversation=conversation_pb2.Conversation(
+            name=name, title=title or "", labels=labels or {}, etag=etag
+        ),
+        update_mask=field_mask_pb2.FieldMask(
+            paths=[field for field, value in given.items() if value is not None]
+        ),
+    )
+
+
+def create_collection(
+    collection_id: str, display_name: str, chunking: collection_pb2.Chunking | None, request_id: str
+) -> knowledge_service_pb2.CreateCollectionRequest:
+    """The request of CreateCollection; the id may be given as a name."""
+    return knowledge_service_pb2.CreateCollectionRequest(
+        collection_id=collection_id.removeprefix("collections/"),
+        collection=collection_pb2.Collection(display_name=display_name, chunking=chunking),
+        request_id=request_id,
+    )
+
+
+def update_collection(
+    collection: str, display_name: str, etag: str
+) -> knowledge_service_pb2.UpdateCollectionRequest:
+    """The request of UpdateCollection."""
+    return knowledge_service_pb2.UpdateCollectionRequest(
+        collection=collection_pb2.Collection(
+            name=collection_name(collection), display_name=display_name, etag=etag
+        ),
+        update_mask=field_mask_pb2.FieldMask(paths=["display_name"]),
+    )
+
+
+def search(
+    terms: str | Sequence[str],
+    collections: Sequence[str],
+    top_k: int,
+    threshold: float,
+    mode: knowledge_service_pb2.SearchMode.ValueType,
+) -> knowledge_service_pb2.SearchRequest:
+    """The request of Search; one term may be given bare."""
+    return knowledge_service_pb2.SearchRequest(
+        terms=[terms] if isinstance(terms, str) else terms,
+        collections=collection_names(collections),
+        top_k=top_k,
+        threshold=threshold,
+        mode=mode,
+    )
+
+
+def metadata(
+    collection: str, source_key: str, title: str, uri: str, media_type: str
+) -> document_pb2.DocumentMetadata:
+    """What describes a document's bytes."""
+    return document_pb2.DocumentMetadata(
+        collection=collection_name(collection) if collection else "",
+        source_key=source_key,
+        title=title,
+        uri=uri,
+        media_type=media_type,
+    )
+
+
+@dataclass(slots=True)
+class Upload:
+    """The messages of one upload; may be iterated again for another try.
+
+    failure: what went wrong on this side while reading, e.g. an OSError of the file; gRPC itself would hide it.
+    """
+
+    source: Path | bytes
+    start: knowledge_service_pb2.UploadStart
+    failure: BaseException | None = None
+
+    @classmethod
+    def of(
+        cls, source: str | os.PathLike[str] | bytes, metadata: document_pb2.DocumentMetadata, request_id: str
+    ) -> Upload:
+        """Prepare the upload of a file, by its path, or of bytes.
+
+        A file's name is its source_key unless the metadata has one. The size is announced, so that a file which
+        changes while it is read is refused (UPLOAD_INCOMPLETE).
+
+        Raises:
+            OSError: the file is not there or is no file.
+            ValueError: bytes without a source_key.
+        """
+        if isinstance(source, bytes):
+            if not metadata.source_key:
+                raise ValueError("bytes need a source_key")
+            size, kept = len(source), source
+        else:
+            kept = Path(source)
+            if kept.is_dir():
+                raise IsADirectoryError(f"{kept} is a folder, not a file")
+            size = kept.stat().st_size
+            metadata.source_key = metadata.source_key or kept.name
+        start = knowledge_service_pb2.UploadStart(metadata=metadata, size_bytes=size, request_id=request_id)
+        return cls(kept, start)
+
+    def messages(self) -> Iterator[knowledge_service_pb2.UploadDocumentRequest]:
+        """The start, then the bytes in chunks."""
+        self.failure = None
+        try:
+            yield knowledge_service_pb2.UploadDocumentRequest(start=self.start)
+            if isinstance(self.source, bytes):
+                for offset in range(0, len(self.source), CHUNK_BYTES):
+                    chunk = self.source[offset : offset + CHUNK_BYTES]
+                    yield knowledge_service_pb2.UploadDocumentRequest(chunk=chunk)
+                return
+            with self.source.open("rb") as file:
+                while chunk := file.read(CHUNK_BYTES):
+                    yield knowledge_service_pb2.UploadDocumentRequest(chunk=chunk)
+        except OSError as error:
+            self.failure = error
+            raise
+
+    async def messages_async(self) -> AsyncIterator[knowledge_service_pb2.UploadDocumentRequest]:
+        """The same without blocking the event loop."""
+        self.failure = None
+        try:
+            if isinstance(self.source, bytes):
+                for message in self.messages():
+                    yield message
+                return
+            yield knowledge_service_pb2.UploadDocumentRequest(start=self.start)
+            async with _OffLoopFile(self.source) as file:
+                while chunk := await file.read(CHUNK_BYTES):
+                    yield knowledge_service_pb2.UploadDocumentRequest(chunk=chunk)
+        except OSError as error:
+            self.failure = error
+            raise
+
+
+class _OffLoopFile:
+    """A file read in threads, so that a slow disk does not hold up the loop."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[bytes] | None = None
+
+    async def __aenter__(self) -> _OffLoopFile:
+        self._file = await asyncio.to_thread(self._path.open, "rb")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    async def read(self, size: int) -> bytes:
+        assert self._file is not None
+        return await asyncio.to_thread(self._file.read, size)

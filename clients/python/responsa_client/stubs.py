@@ -1,0 +1,121 @@
+"""The generated stubs of one channel, and how channels are opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import grpc
+from google.longrunning import operations_pb2
+from google.protobuf import empty_pb2
+from grpc import aio
+from responsa.admin.v1.admin_service_pb2_grpc import AdminServiceStub
+from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
+from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
+from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
+
+from responsa_client.address import Address
+
+KEEPALIVE_SECONDS = 30
+"""How often an idle connection with calls on it is probed; the server must permit this."""
+KEEPALIVE_TIMEOUT_SECONDS = 10
+MAX_RECEIVE_BYTES = 16 * 1024 * 1024
+"""Above the contract's largest page: 200 messages of 24 KiB with 24 quotes of 1 KiB."""
+
+
+class OperationsStub:
+    """google.longrunning.Operations; Google's package has this stub without types."""
+
+    def __init__(self, channel: aio.Channel) -> None:
+        service = "/google.longrunning.Operations/"
+        operation = operations_pb2.Operation.FromString
+        self.GetOperation = channel.unary_unary(
+            service + "GetOperation", operations_pb2.GetOperationRequest.SerializeToString, operation
+        )
+        self.WaitOperation = channel.unary_unary(
+            service + "WaitOperation", operations_pb2.WaitOperationRequest.SerializeToString, operation
+        )
+        self.ListOperations = channel.unary_unary(
+            service + "ListOperations",
+            operations_pb2.ListOperationsRequest.SerializeToString,
+            operations_pb2.ListOperationsResponse.FromString,
+        )
+        self.CancelOperation = channel.unary_unary(
+            service + "CancelOperation",
+            operations_pb2.CancelOperationRequest.SerializeToString,
+            empty_pb2.Empty.FromString,
+        )
+        self.DeleteOperation = channel.unary_unary(
+            service + "DeleteOperation",
+            operations_pb2.DeleteOperationRequest.SerializeToString,
+            empty_pb2.Empty.FromString,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stubs:
+    """All services over one channel."""
+
+    chat: ChatServiceStub
+    knowledge: KnowledgeServiceStub
+    admin: AdminServiceStub
+    auth: AuthServiceStub
+    operations: OperationsStub
+
+    @classmethod
+    def over(cls, channel: aio.Channel | grpc.Channel) -> Stubs:
+        """Make them. The stubs are typed for asyncio; over a blocking channel the same calls block."""
+        typed = cast("aio.Channel", channel)
+        return cls(
+            ChatServiceStub(typed),
+            KnowledgeServiceStub(typed),
+            AdminServiceStub(typed),
+            AuthServiceStub(typed),
+            OperationsStub(typed),
+        )
+
+
+def channel_options(address: Address) -> list[tuple[str, int]]:
+    """Options of every channel: keepalive, a connection of its own, no proxy on the way to this very machine."""
+    options = [
+        ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_SECONDS * 1000),
+        ("grpc.keepalive_permit_without_calls", 0),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
+        # Retrying is decided in retries.py, where it is known which calls may be repeated.
+        ("grpc.enable_retries", 0),
+    ]
+    if address.loopback:
+        options.append(("grpc.enable_http_proxy", 0))
+    return options
+
+
+def open_channel(address: Address) -> grpc.Channel:
+    """A blocking channel; it connects with its first call."""
+    options = channel_options(address)
+    if address.tls:
+        return grpc.secure_channel(address.target, grpc.ssl_channel_credentials(), options)
+    return grpc.insecure_channel(address.target, options)
+
+
+def open_aio_channel(address: Address) -> aio.Channel:
+    """A channel of the running event loop; it connects with its first call."""
+    options = channel_options(address)
+    if address.tls:
+        return aio.secure_channel(address.target, grpc.ssl_channel_credentials(), options)
+    return aio.insecure_channel(address.target, options)
+
+
+def credentials(api_key: str | None) -> tuple[tuple[str, str], ...]:
+    """The metadata that signs a call in; none without a key.
+
+    Raises:
+        ValueError: the key holds characters that no key has (its text is not repeated).
+    """
+    if not api_key:
+        return ()
+    if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+        raise ValueError("The API key holds spaces, line breaks or characters beyond ASCII.")
+    return (("authorization", f"Bearer {api_key}"),)

@@ -1,0 +1,36 @@
+"""The table of commands: what there is, without importing any of it.
+
+A command's module has `register(app, name)`, which adds its command, or its group of commands, to `app`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command, the module that holds it, and one line for the overview."""
+
+    name: str
+    module: str
+    help: str
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "up", "responsa_server.cli.local.up", "Start everything on this machine and print the page's URL."
+    ),
+    Command("ask", "responsa_server.cli.ask", "Ask a question and get a cited answer."),
+    Command("ingest", "responsa_server.cli.ingest", "Take documents into a collection."),
+    Command("search", "responsa_server.cli.search", "Find the passages that match."),
+    Command("documents", "responsa_server.cli.documents", "List and delete documents."),
+    Command("open", "responsa_server.cli.open_page", "Print a new URL that signs a browser in."),
+    Command("eval", "responsa_server.cli.eval", "Measure retrieval and answers on a data set."),
+    Command("serve", "responsa_server.cli.local.serve", "Run the server alone, on databases of your own."),
+    Command("migrate", "responsa_server.cli.local.migrate", "Bring the database's schema up to date."),
+    Command("admin", "responsa_server.cli.local.admin", "Make tenants, users and keys."),
+    Command("doctor", "responsa_server.cli.local.doctor", "Check this machine and its instance."),
+    Command("purge", "responsa_server.cli.local.purge", "Remove all that an instance left."),
+    Command("version", "responsa_server.cli.version", "Print the version."),
+)

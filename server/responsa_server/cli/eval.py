@@ -1,0 +1,104 @@
+"""`responsa eval retrieval | answers`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from responsa_client.aio import AsyncResponsa
+
+from responsa_server.cli.dataset import DataSet, Question
+from responsa_server.cli.evaluation import (
+    AnswerScores,
+    RetrievalScores,
+    as_object,
+    measure_answers,
+    measure_retrieval,
+    source_keys,
+)
+from responsa_server.cli.failures import CommandFailed, reporting
+from responsa_server.cli.ingestion import Outcome, Report, ensure_collection, ingest
+from responsa_server.cli.output import print_json, print_text
+from responsa_server.cli.progress import Progress
+from responsa_server.cli.session import open_async_client
+from responsa_server.cli.sources import count, entries, find
+
+Scores = RetrievalScores | AnswerScores
+Measure = Callable[
+    [AsyncResponsa, Sequence[Question], str, Mapping[str, str], Callable[[], None]], Awaitable[Scores]
+]
+
+Folder = Annotated[Path, typer.Argument(help="A folder with docs.jsonl and questions.jsonl.")]
+Collection = Annotated[
+    str, typer.Option("--collection", "-c", help="Measure in this collection. Default: eval-<folder's name>.")
+]
+Limit = Annotated[int, typer.Option(min=0, help="Ask so many questions, spread evenly over all; 0: all.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the group."""
+    group = typer.Typer(
+        no_args_is_help=True, help="Measure retrieval and answers on a data set.", rich_markup_mode=None
+    )
+    group.command("retrieval")(eval_retrieval)
+    group.command("answers")(eval_answers)
+    app.add_typer(group, name=name)
+
+
+def eval_retrieval(
+    folder: Folder, collection: Collection = "", limit: Limit = 0, json: AsJson = False
+) -> None:
+    """Take in docs.jsonl, search for each answerable question, print recall@1, @5, @10, nDCG@10 and MRR@10.
+
+    A ranking of passages counts as one of documents: each document by its best passage.
+    """
+    _evaluate(folder, collection, limit, json, measure_retrieval)
+
+
+def eval_answers(folder: Folder, collection: Collection = "", limit: Limit = 0, json: AsJson = False) -> None:
+    """Take in docs.jsonl, ask each question, print how often the right text is in the answer and what was refused.
+
+    The server refuses as it is set up to; with RESPONSA_RETRIEVAL__SUPPORT_THRESHOLD=0 it refuses nothing that has a
+    passage, which shows gold-in-answer without refusal, and refusal at 90 % answered.
+    """
+    _evaluate(folder, collection, limit, json, measure_answers)
+
+
+def _evaluate(folder: Path, collection: str, limit: int, json: bool, measure: Measure) -> None:
+    with reporting(json=json):
+        data = DataSet.read(folder, limit)
+        scores = as_object(asyncio.run(_run(data, collection or data.collection, measure)))
+        if json:
+            print_json(scores)
+            return
+        width = max(len(name) for name in scores)
+        for name, value in scores.items():
+            shown = "-" if value is None else f"{value:.3f}" if isinstance(value, float) else value
+            print_text(f"{name:<{width}}  {shown}")
+
+
+async def _run(data: DataSet, collection: str, measure: Measure) -> Scores:
+    async with open_async_client() as client:
+        await ensure_collection(client, collection)
+        targets = find([str(data.documents)])
+        with Progress("Taking in", count(targets)) as progress:
+            failures: list[str] = []
+
+            def report(one: Report) -> None:
+                progress.advance()
+                if one.outcome is Outcome.FAILED:
+                    failures.append(one.where)
+
+            summary = await ingest(client, entries(targets), collection, report)
+        if summary.failed:
+            raise CommandFailed(
+                f"{summary.failed} documents were not taken in, the first is {failures[0]}.",
+                f"`responsa ingest {data.documents} --collection {collection}` says why.",
+            )
+        keys = await source_keys(client, collection)
+        with Progress("Asking", len(data.questions)) as progress:
+            return await measure(client, data.questions, collection, keys, progress.advance)

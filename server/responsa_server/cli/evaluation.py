@@ -1,0 +1,197 @@
+"""Measuring a running server on a data set, through the calls that everybody makes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TypeVar
+
+from responsa.chat.v1 import turn_pb2
+from responsa_client.aio import AsyncResponsa
+from responsa_client.errors import NotFound
+
+from responsa_server.cli.dataset import Question
+from responsa_server.cli.metrics import (
+    Span,
+    gold_cited,
+    gold_in_text,
+    mean,
+    ndcg,
+    recall,
+    reciprocal_rank,
+    refused_at,
+)
+from responsa_server.cli.output import Json
+
+IN_FLIGHT = 8
+DEPTH = 10
+_PASSAGES = 50
+"""Several passages of one document may stand in a ranking: so many give ten documents nearly always."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalScores:
+    """How well documents were found; fractions, means over the questions that have a document."""
+
+    questions: int
+    recall_at_1: float | None
+    recall_at_5: float | None
+    recall_at_10: float | None
+    ndcg_at_10: float | None
+    mrr_at_10: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerScores:
+    """How good answers were; fractions of the questions of their kind.
+
+    gold_in_answer: a gold text stands in the answer, of all answerable questions. gold_in_given: of those answered.
+    gold_cited: a citation covers a gold span whole, of all answerable questions. refused_*: of their kind.
+    refused_at_90: unanswerable questions refused if the best citation's score had to pass the threshold that lets 90 %
+    of the answerable ones be answered; None where fewer were answered at all (start the server with refusal switched
+    off, RESPONSA_RETRIEVAL__SUPPORT_THRESHOLD=0, to see it).
+    """
+
+    questions: int
+    answerable: int
+    unanswerable: int
+    failed: int
+    gold_in_answer: float | None
+    gold_in_given: float | None
+    gold_cited: float | None
+    refused_answerable: float | None
+    refused_unanswerable: float | None
+    refused_at_90: float | None
+
+
+def as_object(scores: RetrievalScores | AnswerScores) -> dict[str, Json]:
+    """The scores under lowerCamel names, rounded to four places."""
+    made: dict[str, Json] = {}
+    for name, value in asdict(scores).items():
+        head, *tail = name.split("_")
+        shown = round(value, 4) if isinstance(value, float) else value
+        made[head + "".join(part.capitalize() for part in tail)] = shown
+    return made
+
+
+async def source_keys(client: AsyncResponsa, collection: str) -> dict[str, str]:
+    """The source_key of each document of the collection, by its name."""
+    return {document.name: document.source_key async for document in client.documents(collection)}
+
+
+async def measure_retrieval(
+    client: AsyncResponsa,
+    questions: Sequence[Question],
+    collection: str,
+    keys: Mapping[str, str],
+    advance: Callable[[], None],
+) -> RetrievalScores:
+    """Search for each question that has a document, and compare the ranking of documents with what is right."""
+    asked = [question for question in questions if question.doc_ids and question.answerable]
+
+    async def ranking(question: Question) -> list[str]:
+        hits = await client.search(question.question, [collection], top_k=_PASSAGES)
+        advance()
+        return list(dict.fromkeys(keys.get(hit.passage.document, hit.passage.document) for hit in hits))
+
+    rankings = await _several(asked, ranking)
+    pairs = [(found, set(question.doc_ids)) for found, question in zip(rankings, asked, strict=True)]
+    return RetrievalScores(
+        questions=len(asked),
+        recall_at_1=mean(recall(found, right, 1) for found, right in pairs),
+        recall_at_5=mean(recall(found, right, 5) for found, right in pairs),
+        recall_at_10=mean(recall(found, right, DEPTH) for found, right in pairs),
+        ndcg_at_10=mean(ndcg(found, right, DEPTH) for found, right in pairs),
+        mrr_at_10=mean(reciprocal_rank(found, right, DEPTH) for found, right in pairs),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    kind: str
+    """"answer", "refused" or "failed"."""
+    score: float
+    in_text: bool
+    cited: bool
+
+
+async def measure_answers(
+    client: AsyncResponsa,
+    questions: Sequence[Question],
+    collection: str,
+    keys: Mapping[str, str],
+    advance: Callable[[], None],
+) -> AnswerScores:
+    """Ask each question of the collection, and compare the answers with what is right. Conversations are deleted again."""
+
+    async def ask(question: Question) -> _Answered:
+        turn = await client.answer(question.question, collections=[collection])
+        with contextlib.suppress(NotFound):
+            await client.delete_conversation(turn.conversation)
+        advance()
+        return _judged(turn, question, keys)
+
+    results = await _several(questions, ask)
+    known = [
+        (question, result)
+        for question, result in zip(questions, results, strict=True)
+        if result.kind != "failed"
+    ]
+    positive = [result for question, result in known if question.answerable]
+    negative = [result for question, result in known if not question.answerable]
+    with_gold = [result for question, result in known if question.answerable and question.answers]
+    return AnswerScores(
+        questions=len(questions),
+        answerable=len(positive),
+        unanswerable=len(negative),
+        failed=len(results) - len(known),
+        gold_in_answer=mean(result.in_text for result in with_gold),
+        gold_in_given=mean(result.in_text for result in with_gold if result.kind == "answer"),
+        gold_cited=mean(result.cited for result in with_gold),
+        refused_answerable=mean(result.kind == "refused" for result in positive),
+        refused_unanswerable=mean(result.kind == "refused" for result in negative),
+        refused_at_90=refused_at(
+            [result.score for _, result in known], [question.answerable for question, _ in known], 0.9
+        ),
+    )
+
+
+def _judged(turn: turn_pb2.Turn, question: Question, keys: Mapping[str, str]) -> _Answered:
+    event = turn.terminal_event
+    kind = event.WhichOneof("event") or "failed"
+    answer = event.answer
+    cited = [
+        Span(
+            keys.get(citation.document_version.partition("/versions/")[0], ""),
+            citation.source_range.start,
+            citation.source_range.end,
+        )
+        for citation in answer.citations
+    ]
+    return _Answered(
+        kind=kind,
+        score=max((citation.score for citation in answer.citations), default=-math.inf),
+        in_text=gold_in_text(answer.text, question.gold_texts),
+        cited=gold_cited(cited, question.gold_spans),
+    )
+
+
+async def _several(items: Sequence[Item], work: Callable[[Item], Awaitable[Result]]) -> list[Result]:
+    """The results for all items, in their order, a few at a time."""
+    results: dict[int, Result] = {}
+    rest: Iterator[tuple[int, Item]] = iter(enumerate(items))
+
+    async def run() -> None:
+        for number, item in rest:
+            results[number] = await work(item)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(IN_FLIGHT):
+            group.create_task(run())
+    return [results[number] for number in range(len(items))]

@@ -1,0 +1,102 @@
+"""How commands fail: one sentence with its remedy on stderr, an exit code that means something, no stack.
+
+With --json the error is also the last line on stdout, `{"error": …}`, a google.rpc.Status in proto-JSON, so that a program
+which reads the lines needs nothing else.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import grpc
+import typer
+from google.rpc import status_pb2
+from responsa_client.errors import (
+    AlreadyExists,
+    InvalidRequest,
+    NotFound,
+    ResponsaError,
+    Unauthenticated,
+    Unavailable,
+)
+
+from responsa_server.cli.output import error_object, print_json, shown
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_CONNECT = 3
+EXIT_INTERRUPTED = 130
+_CODES = {
+    EXIT_FAILED: grpc.StatusCode.UNKNOWN,
+    EXIT_USAGE: grpc.StatusCode.INVALID_ARGUMENT,
+    EXIT_CONNECT: grpc.StatusCode.UNAVAILABLE,
+}
+
+
+class CommandFailed(Exception):
+    """A command cannot go on, for a reason found on this side.
+
+    sentence: what is wrong, a whole sentence. remedy: what helps, a whole sentence; may be "". exit_code: of the process.
+    """
+
+    def __init__(self, sentence: str, remedy: str = "", exit_code: int = EXIT_FAILED) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.remedy = remedy
+        self.exit_code = exit_code
+
+
+def exit_code_of(error: ResponsaError) -> int:
+    """3: no connection, or not signed in. 2: what was asked for is wrong or not there. 1: all else."""
+    if isinstance(error, Unauthenticated) or (isinstance(error, Unavailable) and not error.from_server):
+        return EXIT_CONNECT
+    if isinstance(error, InvalidRequest | NotFound | AlreadyExists):
+        return EXIT_USAGE
+    return EXIT_FAILED
+
+
+def sentence_of(error: ResponsaError) -> str:
+    """The error for people: its message, the fields at fault, and what helps. One paragraph."""
+    parts = [error.message if error.message.endswith((".", "?", "!")) else f"{error.message}."]
+    told = error.message
+    parts += [
+        f"{violation.field}: {violation.description.rstrip('.')}."
+        for violation in error.violations
+        if violation.description not in told
+    ]
+    if isinstance(error, Unauthenticated):
+        parts.append("Check RESPONSA_API_KEY, or the key's file (RESPONSA_API_KEY_FILE).")
+    elif isinstance(error, Unavailable) and not error.from_server:
+        parts.append("Start a server with `responsa up`, or name another with RESPONSA_URL.")
+    elif error.retry_after is not None:
+        parts.append(f"Try again in {error.retry_after:g} seconds.")
+    return " ".join(parts)
+
+
+@contextmanager
+def reporting(*, json: bool = False) -> Generator[None, None, None]:
+    """Turn failures of the body into their sentence and `typer.Exit` with their code."""
+    try:
+        yield
+    except ResponsaError as error:
+        tell(sentence_of(error))
+        if json:
+            print_json({"error": error_object(error.status)})
+        raise typer.Exit(exit_code_of(error)) from None
+    except CommandFailed as failure:
+        tell(f"{failure.sentence} {failure.remedy}".strip())
+        if json:
+            code = _CODES.get(failure.exit_code, grpc.StatusCode.UNKNOWN).value[0]
+            print_json({"error": error_object(status_pb2.Status(code=code, message=failure.sentence))})
+        raise typer.Exit(failure.exit_code) from None
+    except KeyboardInterrupt:
+        tell("Stopped.")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def tell(sentence: str) -> None:
+    """One line on stderr."""
+    sys.stderr.write(f"responsa: {shown(sentence)}\n")
+    sys.stderr.flush()

@@ -1,0 +1,91 @@
+"""`responsa admin`: tenants, users and keys, made by whoever runs the machine. Every act is audited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+from uuid import UUID
+
+import typer
+
+from responsa_server.cli.failures import CommandFailed
+from responsa_server.cli.local.migrate import database
+from responsa_server.cli.local.settings import FAILED, told
+from responsa_server.domain import names
+from responsa_server.domain.errors import ResponsaError
+from responsa_server.domain.people import Role
+from responsa_server.embedded import Layout
+from responsa_server.identity.service import Identity
+from responsa_server.settings import load
+from responsa_server.wiring import identity_of
+
+Result = TypeVar("Result")
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the group."""
+    group = typer.Typer(no_args_is_help=True, help="Tenants, users and API keys, made on this machine and audited.")
+    group.command("create-tenant")(create_tenant)
+    group.command("create-user")(create_user)
+    group.command("create-key")(create_key)
+    app.add_typer(group, name=name)
+
+
+def create_tenant(
+    tenant: Annotated[str, typer.Argument(help="1 to 63 of a-z, 0-9 and hyphen.")],
+    display_name: Annotated[str, typer.Option(help="For people; the id when empty.")] = "",
+) -> None:
+    """Make a tenant; print its name."""
+
+    async def act(identity: Identity) -> str:
+        await identity.create_tenant(tenant, display_name or tenant)
+        return names.tenant(tenant)
+
+    _do(act)
+
+
+def create_user(
+    tenant: Annotated[str, typer.Argument(help="The tenant's id.")],
+    display_name: Annotated[str, typer.Argument(help="For people.")],
+    email: Annotated[str, typer.Option(help="Folded; may stay empty.")] = "",
+    role: Annotated[Role, typer.Option(help="What the user may do.")] = Role.USER,
+) -> None:
+    """Make a user; print its name."""
+
+    async def act(identity: Identity) -> str:
+        return names.user((await identity.create_user(tenant, display_name, email, role)).id)
+
+    _do(act)
+
+
+def create_key(
+    tenant: Annotated[str, typer.Argument(help="The tenant's id.")],
+    user: Annotated[str, typer.Argument(help="users/{uuid}, as create-user printed it.")],
+    display_name: Annotated[str, typer.Option(help="What the key is for.")] = "",
+) -> None:
+    """Make an API key; print its secret, which is shown this once."""
+    try:
+        user_id: UUID = names.parse_uuid("users", user)
+    except ValueError:
+        raise typer.BadParameter("must be of the form users/{uuid}", param_hint="USER") from None
+
+    async def act(identity: Identity) -> str:
+        _, secret = await identity.create_key(tenant, user_id, display_name)
+        return secret
+
+    _do(act)
+
+
+def _do(act: Callable[[Identity], Awaitable[Result]]) -> None:
+    async def run() -> Result:
+        settings = load()
+        async with identity_of(settings, Layout.of(settings.home)) as identity:
+            return await act(identity)
+
+    with told():
+        try:
+            with database(load()):
+                typer.echo(asyncio.run(run()))
+        except ResponsaError as error:
+            raise CommandFailed(error.message, "", FAILED) from error

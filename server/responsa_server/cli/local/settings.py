@@ -1,0 +1,26 @@
+"""Settings and places of the instance on this machine, with errors told as one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from responsa_server.cli.failures import CommandFailed, reporting
+from responsa_server.embedded.errors import EmbeddedError
+from responsa_server.settings import SettingsError
+
+FAILED = 1
+USAGE = 2
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn what can go wrong on this machine into one sentence with its remedy."""
+    with reporting(json=False):
+        try:
+            yield
+        except EmbeddedError as error:
+            raise CommandFailed(str(error), "", FAILED) from error
+        except SettingsError as error:
+            raise CommandFailed(str(error), "", USAGE) from error
+

@@ -1,0 +1,156 @@
+"""`responsa up`: the whole of Responsa in the foreground, on embedded real parts."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from responsa_server.bootstrap import ensure_administrator
+from responsa_server.cli.local.settings import told
+from responsa_server.embedded import (
+    Child,
+    EmbeddedEnvoy,
+    EmbeddedError,
+    EmbeddedPostgres,
+    EmbeddedRedis,
+    Layout,
+    ServerProcess,
+    Supervisor,
+)
+from responsa_server.gateway.envoy_config import EnvoyConfig, EnvoyConfigError, render
+from responsa_server.settings import CHECKOUT, Settings, environment, load
+from responsa_server.stores.postgres.migrate import MigrationError, migrate
+from responsa_server.wiring import database_urls, identity_of
+
+DOCS_COLLECTION = "responsa-docs"
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the command."""
+
+    @app.command(name)
+    def up() -> None:  # pyright: ignore[reportUnusedFunction]  # typer keeps it
+        """Start PostgreSQL, Redis, the server and Envoy; print one URL when all is ready. Ctrl-C stops everything."""
+        with told():
+            code = run(load())
+        raise typer.Exit(code)
+
+
+def run(settings: Settings) -> int:
+    """Run until stopped. Returns the exit code. Raises EmbeddedError before anything was started."""
+    layout = Layout.of(settings.home)
+    postgres = EmbeddedPostgres(layout)
+    listen = (settings.listen, settings.port)
+
+    def prepare_database() -> None:
+        try:
+            asyncio.run(migrate(database_urls(settings, layout).owner))
+        except MigrationError as error:
+            raise EmbeddedError(str(error), "see docs/operations.md, Migrations") from error
+        asyncio.run(_administrator(settings, layout))
+
+    envoy = EmbeddedEnvoy(layout, layout.envoy_config, listen=listen)
+    server = ServerProcess(
+        layout, [sys.executable, "-m", "responsa_server", "serve"], dict(environment()), lambda: _answers(layout.gateway_socket)
+    )
+    children: list[Child] = []
+    if settings.database_url is None:
+        children.append(Child(postgres, on_ready=prepare_database))
+    if settings.redis_url is None:
+        children.append(Child(EmbeddedRedis(layout)))
+    children.append(Child(server))
+    children.append(Child(envoy))
+    layout.prepare()
+    _write_envoy_config(settings, layout)
+    if settings.database_url is not None:
+        prepare_database()
+
+    def announce() -> None:
+        _load_docs(settings, layout)
+        code = asyncio.run(_session_code(settings, layout))
+        host = "127.0.0.1" if settings.listen in ("0.0.0.0", "127.0.0.1") else settings.listen  # noqa: S104  only compared
+        print(f"Responsa is ready: http://{host}:{settings.port}/#code={code}", flush=True)
+        print("The link signs in once, within ten minutes; `responsa open` prints a new one. Ctrl-C stops Responsa.", flush=True)
+
+    print(f"Starting Responsa; its data is in {layout.home}", flush=True)
+    return Supervisor(layout, children, on_ready=announce, say=lambda line: print(line, flush=True)).run()
+
+
+async def _administrator(settings: Settings, layout: Layout) -> None:
+    async with identity_of(settings, layout) as identity:
+        await ensure_administrator(identity, layout.api_key)
+
+
+async def _session_code(settings: Settings, layout: Layout) -> str:
+    async with identity_of(settings, layout) as identity:
+        code, _ = await identity.create_session_code(await ensure_administrator(identity, layout.api_key))
+        return code
+
+
+def _write_envoy_config(settings: Settings, layout: Layout) -> None:
+    config = EnvoyConfig(
+        port=settings.port,
+        listen_address=settings.listen,
+        grpc_socket=layout.server_socket,
+        http_socket=layout.gateway_socket,
+        admin_socket=layout.envoy_admin_socket,
+        descriptor=CHECKOUT / "generated" / "descriptor.binpb",
+        allowed_hosts=(*LOOPBACK_HOSTS, *settings.allowed_hosts),
+        allowed_origins=settings.allowed_origins,
+    )
+    try:
+        layout.envoy_config.write_text(render(config), encoding="utf-8")
+    except EnvoyConfigError as error:
+        raise EmbeddedError(str(error), "correct the setting; docs/settings.md tells of each") from error
+
+
+def _answers(path: Path) -> bool:
+    """Whether the gateway's socket takes connections: the server opens it last of all."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(0.5)
+            client.connect(str(path))
+    except OSError:
+        return False
+    return True
+
+
+def _docs(folder: Path) -> Sequence[Path]:
+    """What a newcomer asks about first: the README and everything under docs/ but the decision records' index."""
+    return [path for path in (folder / "README.md", *sorted((folder / "docs").glob("*.md"))) if path.is_file()]
+
+
+def _load_docs(settings: Settings, layout: Layout) -> None:
+    """Take in the project's own documents over the wire, when they changed since the last time."""
+    if settings.docs is None or not (paths := _docs(settings.docs)):
+        return
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    record = layout.data / "docs.sha256"
+    if record.is_file() and record.read_text(encoding="utf-8") == digest.hexdigest():
+        return
+    print("Reading Responsa's own documents", flush=True)
+    address = f"http://127.0.0.1:{settings.port}" if settings.listen in ("0.0.0.0", "127.0.0.1") else f"http://{settings.listen}:{settings.port}"  # noqa: S104
+    passed = {**environment(), "RESPONSA_URL": address, "RESPONSA_API_KEY_FILE": str(layout.api_key)}
+    passed.pop("RESPONSA_API_KEY", None)
+    done = subprocess.run(  # noqa: S603  our own program
+        [sys.executable, "-m", "responsa_server", "ingest", "--collection", DOCS_COLLECTION, *map(str, paths)],
+        env=passed,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        record.write_text(digest.hexdigest(), encoding="utf-8")
+    else:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        print(f"Responsa's own documents could not be read ({reason}); all else works.", flush=True)

@@ -1,0 +1,78 @@
+"""Measures of rankings and answers. Pure; a ranking is a sequence of ids, best first, each once.
+
+Recall, reciprocal rank: Voorhees and Harman, TREC (2005). nDCG with binary gain and log2 discount: Järvelin and
+Kekäläinen, ACM TOIS 20(4), 2002.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+
+def recall(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
+    """The share of the relevant ids that stand among the first k; `relevant` is not empty."""
+    return sum(1 for one in ranking[:k] if one in relevant) / len(relevant)
+
+
+def ndcg(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
+    """Normalised discounted cumulative gain of the first k, 0 to 1; `relevant` is not empty."""
+    gain = sum(1 / math.log2(rank + 1) for rank, one in enumerate(ranking[:k], start=1) if one in relevant)
+    best = sum(1 / math.log2(rank + 1) for rank in range(1, min(k, len(relevant)) + 1))
+    return gain / best
+
+
+def reciprocal_rank(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
+    """1 over the rank of the first relevant id among the first k; 0 when there is none."""
+    return next((1 / rank for rank, one in enumerate(ranking[:k], start=1) if one in relevant), 0.0)
+
+
+def mean(values: Iterable[float]) -> float | None:
+    """The mean; None of nothing."""
+    kept = list(values)
+    return sum(kept) / len(kept) if kept else None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes [start, end) of a document's text."""
+
+    document: str
+    start: int
+    end: int
+
+    def covers(self, other: Span) -> bool:
+        """Whether the other lies within this one."""
+        return self.document == other.document and self.start <= other.start and other.end <= self.end
+
+
+def gold_in_text(answer: str, gold: Iterable[str]) -> bool:
+    """Whether one of the gold texts stands in the answer; case and white space do not count."""
+    plain = _plain(answer)
+    return any(_plain(text) in plain for text in gold if text.strip())
+
+
+def gold_cited(cited: Iterable[Span], gold: Collection[Span]) -> bool:
+    """Whether a cited span covers a gold span whole."""
+    return any(span.covers(one) for span in cited for one in gold)
+
+
+def refused_at(scores: Sequence[float], answerable: Sequence[bool], answered: float) -> float | None:
+    """The share of unanswerable questions that score below the threshold which answers a given share of the others.
+
+    scores: how well each question's answer is supported, -inf where there was none. answered: e.g. 0.9.
+    None when there are not both kinds, or when fewer answerable questions than that have an answer at all.
+    """
+    positive = sorted((score for score, yes in zip(scores, answerable, strict=True) if yes), reverse=True)
+    negative = [score for score, yes in zip(scores, answerable, strict=True) if not yes]
+    if not positive or not negative:
+        return None
+    threshold = positive[max(0, math.ceil(answered * len(positive)) - 1)]
+    if threshold == -math.inf:
+        return None
+    return sum(1 for score in negative if score < threshold) / len(negative)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold()

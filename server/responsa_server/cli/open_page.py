@@ -1,0 +1,40 @@
+"""`responsa open`."""
+
+from __future__ import annotations
+
+import webbrowser
+from typing import Annotated
+
+import typer
+
+from responsa_server.cli.failures import EXIT_USAGE, CommandFailed, reporting
+from responsa_server.cli.output import as_json, print_json, print_text
+from responsa_server.cli.session import open_client
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the command."""
+    app.command(name)(open_page)
+
+
+def open_page(
+    browser: Annotated[
+        bool, typer.Option("--browser", help="Open it in a browser of this machine too.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object: url, expireTime.")] = False,
+) -> None:
+    """Print a URL of the page that signs a browser in: good once and for ten minutes."""
+    with reporting(json=json), open_client() as client:
+        if not client.url.startswith("http"):
+            raise CommandFailed(
+                f"{client.url} is not an address that a browser can open.", "Set RESPONSA_URL.", EXIT_USAGE
+            )
+        made = client.create_session_code()
+        # The code stands behind "#", which browsers keep to themselves: it reaches no log on the way.
+        url = f"{client.url}/#code={made.code}"
+        if json:
+            print_json({"url": url, "expireTime": as_json(made).get("expireTime")})
+        else:
+            print_text(url)
+        if browser:
+            webbrowser.open(url)

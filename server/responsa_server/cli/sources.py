@@ -1,0 +1,260 @@
+"""What `ingest` takes in: paths become documents, each with a source_key that stays the same from run to run.
+
+- A file is known by its folder's name and its own, `guide/intro.md`, wherever the command is run.
+- A file found below a folder that was named, or by a glob, is known by that folder's name and the way from there,
+  `guide/parts/one.md`; a glob's folder is what stands before its first wildcard.
+- A line of a .jsonl file is known by its id.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+from responsa_server.cli.failures import EXIT_USAGE, CommandFailed
+
+SUFFIXES = (".md", ".markdown", ".txt", ".html", ".htm")
+"""What is looked for in folders. A file that is named itself is sent whatever it is called: the server judges it."""
+MAX_LINE_BYTES = 80 * 1024 * 1024
+"""A line of JSON lines: the largest document (64 MiB) and some room for escapes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document to send: a file (path), or a text of its own."""
+
+    source_key: str
+    where: str
+    """For messages: the path, or the path and the line."""
+    path: Path | None = None
+    text: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that cannot be sent, and why: a clause without a full stop."""
+
+    where: str
+    why: str
+    source_key: str = ""
+
+
+Entry = Document | Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A file that was found, and its key; or what is wrong with it."""
+
+    path: Path
+    key: str
+    problem: str = ""
+
+    @property
+    def is_lines(self) -> bool:
+        """Whether it holds one document a line."""
+        return self.path.suffix.lower() == ".jsonl"
+
+
+def find(arguments: Sequence[str]) -> list[Target]:
+    """All files that the arguments name, each once, in a stable order.
+
+    Files that cannot be taken in (a link out of its folder, a folder that cannot be read) are targets with a problem.
+
+    Raises:
+        CommandFailed: an argument names nothing, or a folder without documents: nothing is sent then.
+    """
+    found: dict[Path, Target] = {}
+    for argument in arguments:
+        path = Path(argument)
+        if path.is_dir():
+            targets = _below(path)
+            if not targets:
+                raise CommandFailed(
+                    f"The folder {argument} holds no documents.",
+                    f"Documents in folders end in {', '.join(SUFFIXES)}; name other files themselves.",
+                    EXIT_USAGE,
+                )
+        elif path.exists() or path.is_symlink():
+            targets = [_named(path)]
+        elif glob.has_magic(argument):
+            targets = _matching(argument)
+            if not targets:
+                raise CommandFailed(f"Nothing matches {argument!r}.", "Check the pattern.", EXIT_USAGE)
+        else:
+            raise CommandFailed(f"{argument} does not exist.", "Check the path.", EXIT_USAGE)
+        for target in targets:
+            found.setdefault(_absolute(target.path), target)
+    return list(found.values())
+
+
+def entries(targets: Sequence[Target]) -> Iterator[Entry]:
+    """The documents of the targets, read as they are asked for. Two of the same key are one document and a problem."""
+    seen: dict[str, str] = {}
+    for target in targets:
+        for entry in _entries_of(target):
+            if isinstance(entry, Document):
+                before = seen.setdefault(entry.source_key, entry.where)
+                if before != entry.where:
+                    why = f"has the same key, {entry.source_key!r}, as {before}"
+                    yield Problem(entry.where, why, entry.source_key)
+                    continue
+            yield entry
+
+
+def count(targets: Sequence[Target]) -> int:
+    """About how many entries there are: one a file, one a line. Reads .jsonl files once."""
+    return sum(
+        _count_lines(target.path) if target.is_lines and not target.problem else 1 for target in targets
+    )
+
+
+def _named(path: Path) -> Target:
+    absolute = _absolute(path)
+    problem = ""
+    if not path.exists():
+        problem = "is a link to nothing"
+    elif not path.is_file():
+        problem = "is neither a file nor a folder"
+    return Target(path, f"{absolute.parent.name}/{absolute.name}".lstrip("/"), problem)
+
+
+def _below(folder: Path) -> list[Target]:
+    """Documents below a folder; what begins with a dot is passed over."""
+    base = _absolute(folder)
+    inside = Path(os.path.realpath(folder))
+    targets: list[Target] = []
+
+    def refuse(error: OSError) -> None:
+        place = Path(str(error.filename))
+        targets.append(Target(place, str(place), f"cannot be read ({error.strerror})"))
+
+    for parent, folders, files in os.walk(folder, onerror=refuse):
+        at = Path(parent)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in (*sorted(files), *(name for name in folders if (at / name).is_symlink())):
+            path = at / name
+            is_document = path.suffix.lower() in SUFFIXES and not name.startswith(".")
+            linked_folder = name in folders
+            if not is_document and not linked_folder:
+                continue
+            key = f"{base.name}/{(_absolute(at) / name).relative_to(base).as_posix()}".lstrip("/")
+            problem = ""
+            if path.is_symlink():
+                if not Path(os.path.realpath(path)).is_relative_to(inside):
+                    problem = "is a link that leads out of the folder; name it itself to take it in"
+                elif linked_folder:
+                    continue
+            if not problem and not path.is_file():
+                problem = "is a link to nothing" if path.is_symlink() else "is not a file"
+            targets.append(Target(path, key, problem))
+    return targets
+
+
+def _matching(pattern: str) -> list[Target]:
+    """Files that match a glob (** goes down folders); folders that match are passed over."""
+    parts = Path(pattern).parts
+    fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    base = _absolute(Path(*parts[:fixed]))
+    targets: list[Target] = []
+    for match in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - a pattern may be absolute
+        path = Path(match)
+        if path.is_file():
+            key = f"{base.name}/{_absolute(path).relative_to(base).as_posix()}".lstrip("/")
+            targets.append(Target(path, key))
+    return targets
+
+
+def _entries_of(target: Target) -> Iterator[Entry]:
+    where = str(target.path)
+    if target.problem:
+        yield Problem(where, target.problem, target.key)
+    elif not _is_text(target.key):
+        yield Problem(where, "has a name that is not valid UTF-8")
+    elif not target.is_lines:
+        yield Document(target.key, where, path=target.path)
+    else:
+        try:
+            with target.path.open("rb") as file:
+                yield from _lines(file, where)
+        except OSError as error:
+            yield Problem(where, f"cannot be read ({error.strerror})", target.key)
+
+
+def _lines(file: IO[bytes], name: str) -> Iterator[Entry]:
+    number, documents = 0, 0
+    while line := file.readline(MAX_LINE_BYTES):
+        number += 1
+        where = f"{name} line {number}"
+        if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+            while line and not line.endswith(b"\n"):
+                line = file.readline(MAX_LINE_BYTES)
+            documents += 1
+            yield Problem(where, f"is longer than {MAX_LINE_BYTES // 2**20} MiB")
+            continue
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        if line.strip():
+            documents += 1
+            yield _line(line, where)
+    if not documents:
+        yield Problem(name, "is empty")
+
+
+def _line(line: bytes, where: str) -> Entry:
+    """One line: an object with id (text), text (not blank) and, if it likes, title (text)."""
+    try:
+        value: object = json.loads(line)
+    except UnicodeDecodeError:
+        return Problem(where, "is not valid UTF-8")
+    except (ValueError, RecursionError):
+        return Problem(where, "is not valid JSON")
+    if not isinstance(value, dict):
+        return Problem(where, "is not a JSON object")
+    fields = cast("dict[str, object]", value)
+    texts: dict[str, str] = {}
+    for name, wanted in (("id", True), ("text", True), ("title", False)):
+        given = fields.get(name)
+        if given is None and not wanted:
+            continue
+        if given is None:
+            return Problem(where, f"has no {name}")
+        if not isinstance(given, str):
+            return Problem(where, f"has a {name} that is not a string")
+        if not _is_text(given):
+            return Problem(where, f"has a {name} with half a surrogate pair")
+        if wanted and not given.strip():
+            return Problem(where, f"has an empty {name}")
+        texts[name] = given
+    return Document(texts["id"], where, text=texts["text"], title=texts.get("title", ""))
+
+
+def _count_lines(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            lines, last = 0, b"\n"
+            while block := file.read(1024 * 1024):
+                lines += block.count(b"\n")
+                last = block[-1:]
+            return max(1, lines + (last != b"\n"))
+    except OSError:
+        return 1
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _absolute(path: Path) -> Path:
+    """The path from the root, without "..", and with its links left as they are: a link's own name makes the key."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links

@@ -1,0 +1,56 @@
+"""The unprivileged account PostgreSQL runs under when Responsa is started by root."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from dataclasses import dataclass
+
+from responsa_server.embedded.errors import EmbeddedError
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A row of the passwd table."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def unprivileged(preferred: str | None = None) -> Account:
+    """`preferred` if it exists, else `nobody`, else the first account that is not root.
+
+    Raises:
+        EmbeddedError: the passwd table has no account but root.
+    """
+    for name in (preferred, "nobody"):
+        if name is None:
+            continue
+        try:
+            row = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        if row.pw_uid != 0:
+            return Account(row.pw_name, row.pw_uid, row.pw_gid)
+    for row in pwd.getpwall():
+        if row.pw_uid != 0:
+            return Account(row.pw_name, row.pw_uid, row.pw_gid)
+    raise EmbeddedError(
+        "PostgreSQL refuses to run as root and there is no other account on this machine",
+        "add one (useradd --system responsa), start as a plain user, or set DATABASE_URL",
+    )
+
+
+def running_as_root() -> bool:
+    """Whether the effective user is root."""
+    return os.geteuid() == 0
+
+
+def has_account() -> bool:
+    """Whether the effective user has a row in the passwd table, which initdb insists on."""
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return False
+    return True

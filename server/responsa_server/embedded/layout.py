@@ -1,0 +1,339 @@
+"""Where everything of one instance lies, computed from RESPONSA_HOME alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from responsa_server.embedded.account import Account, running_as_root, unprivileged
+from responsa_server.embedded.errors import EmbeddedError, file_errors, present
+from responsa_server.embedded.passwords import Passwords, load_passwords, write_private
+
+MARKER = ".responsa-home"
+MARKER_TEXT = "This folder belongs to Responsa. Remove it with: responsa purge\n"
+ROOT_PLACES = Path("/var/lib/responsa")
+MAX_SOCKET_PATH = 99
+"""Bytes. The kernel's limit is 107; a reserve is kept for names with a suffix."""
+LONGEST_SOCKET_NAME = len(".s.PGSQL.5432.lock")
+STATE_VERSION = 1
+
+
+class DamagedState(EmbeddedError):
+    """`state.json` cannot be read as what it was written as."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """All places of one instance. Paths are absolute; nothing exists before `prepare`.
+
+    `outside` are the folders beyond RESPONSA_HOME that belong to it; they are recorded in `state.json`, so that
+    `purge` finds them even when TMPDIR has changed since.
+    """
+
+    home: Path
+    run: Path
+    """Sockets of the server, the gateway, Redis and Envoy's admin; 0700."""
+    postgres_run: Path
+    """Socket of PostgreSQL; 0700, owned by the account PostgreSQL runs under."""
+    cluster: Path
+    root_place: Path | None
+    """For root: the folder under /var/lib/responsa with PostgreSQL's binaries, cluster and socket."""
+    account: Account | None
+    """For root: whom PostgreSQL runs as. None: the user who started Responsa."""
+    instance: str
+    """16 hexadecimal digits made from the home's path: names the instance in process titles."""
+
+    @classmethod
+    def of(cls, home: Path, *, root_places: Path = ROOT_PLACES) -> Layout:
+        """Computes the places and creates nothing.
+
+        Raises:
+            EmbeddedError: `state.json` is broken, or made by another kind of user, or copied from another home, or no
+                place is short enough for sockets.
+        """
+        home = home.absolute().resolve()
+        return cls._of(home, _read_state(home / "state.json"), root_places)
+
+    @classmethod
+    def to_remove(cls, home: Path, *, root_places: Path = ROOT_PLACES) -> Layout:
+        """As `of`, for `purge`: a damaged `state.json` is no obstacle, the places are computed anew.
+
+        Raises:
+            EmbeddedError: as `of`, that one case aside.
+        """
+        home = home.absolute().resolve()
+        try:
+            state = _read_state(home / "state.json")
+        except DamagedState:
+            state = None
+        return cls._of(home, state, root_places)
+
+    @classmethod
+    def _of(cls, home: Path, state: _State | None, root_places: Path) -> Layout:
+        instance = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
+        account: Account | None = None
+        root_place: Path | None = None
+        if state is not None:
+            instance = state.instance
+            _refuse_foreign(state, home)
+        if running_as_root():
+            account = unprivileged(state.account if state else None)
+            root_place = root_places / instance
+        run = _recorded_run(state) or _run_folder(home, instance)
+        return cls(
+            home=home,
+            run=run,
+            postgres_run=run if root_place is None else root_place / "run",
+            cluster=(home if root_place is None else root_place) / "postgres",
+            root_place=root_place,
+            account=account,
+            instance=instance,
+        )
+
+    @property
+    def data(self) -> Path:
+        """Files of the server that are not in the database."""
+        return self.home / "data"
+
+    @property
+    def logs(self) -> Path:
+        """One log file a part: postgres.log, redis.log, server.log, envoy.log."""
+        return self.home / "logs"
+
+    @property
+    def secrets(self) -> Path:
+        """Generated passwords, 0600."""
+        return self.home / "secrets.json"
+
+    @property
+    def api_key(self) -> Path:
+        """The administrator's key, written by the bootstrap, 0600."""
+        return self.home / "api-key"
+
+    @property
+    def state(self) -> Path:
+        """What `purge` and the next start must know."""
+        return self.home / "state.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held (flock) by the one supervisor of this home."""
+        return self.home / "lock"
+
+    @property
+    def marker(self) -> Path:
+        """The file that makes a folder a Responsa home."""
+        return self.home / MARKER
+
+    @property
+    def envoy_config(self) -> Path:
+        """Where the generated Envoy bootstrap is put."""
+        return self.home / "envoy.json"
+
+    @property
+    def redis_socket(self) -> Path:
+        """Redis listens here."""
+        return self.run / "redis.sock"
+
+    @property
+    def server_socket(self) -> Path:
+        """For the gRPC server behind Envoy."""
+        return self.run / "server.sock"
+
+    @property
+    def gateway_socket(self) -> Path:
+        """For the gateway's HTTP side behind Envoy."""
+        return self.run / "gateway.sock"
+
+    @property
+    def envoy_admin_socket(self) -> Path:
+        """For Envoy's admin interface, which `EmbeddedEnvoy.ready` asks."""
+        return self.run / "envoy-admin.sock"
+
+    @property
+    def cluster_name(self) -> str:
+        """PostgreSQL's cluster_name: stands in the title of each of its processes."""
+        return f"responsa-{self.instance}"
+
+    @property
+    def outside(self) -> tuple[Path, ...]:
+        """Folders of this instance beyond RESPONSA_HOME."""
+        places: list[Path] = []
+        if self.root_place is not None:
+            places.append(self.root_place)
+        if not self.run.is_relative_to(self.home):
+            places.append(self.run)
+        return tuple(places)
+
+    @property
+    def passwords(self) -> Passwords:
+        """The passwords in `secrets.json`.
+
+        Raises:
+            EmbeddedError: the file is missing or broken.
+        """
+        return load_passwords(self.secrets)
+
+    def is_home(self) -> bool:
+        """Whether the folder carries the marker."""
+        return present(self.marker)
+
+    def prepare(self) -> Layout:
+        """Creates what is missing (home 0700, folders, passwords, `state.json`) and returns itself. Repeatable.
+
+        A parent that exists is left as it is. A folder with foreign content is refused rather than taken over.
+
+        Raises:
+            EmbeddedError: not a folder, not writable, not empty and not a Responsa home, disk full.
+        """
+        with file_errors(self.home):
+            self._take_home()
+            for folder in (self.data, self.logs):
+                _private_folder(folder)
+            write_private(self.state, self._state_text())
+            if self.root_place is not None and self.account is not None:
+                _root_folder(self.root_place, self.postgres_run, self.account)
+            _private_folder(self.run)
+            if not self.secrets.exists():
+                if (self.cluster / "PG_VERSION").exists():
+                    load_passwords(self.secrets)
+                write_private(self.secrets, Passwords.generate().to_json(), keep_existing=True)
+        load_passwords(self.secrets)
+        return self
+
+    def _take_home(self) -> None:
+        if self.home.exists() and not self.home.is_dir():
+            raise EmbeddedError(
+                f"RESPONSA_HOME {self.home} is a file, not a folder",
+                "set RESPONSA_HOME to a folder that is empty or does not exist yet",
+            )
+        if not self.home.exists():
+            self.home.parent.mkdir(parents=True, exist_ok=True)
+            self.home.mkdir(mode=0o700, exist_ok=True)
+        if not self.is_home():
+            if any(self.home.iterdir()):
+                raise EmbeddedError(
+                    f"RESPONSA_HOME {self.home} holds other files and is no Responsa data folder",
+                    "set RESPONSA_HOME to a folder that is empty or does not exist yet",
+                )
+            self.home.chmod(0o700)
+            write_private(self.marker, MARKER_TEXT)
+        elif stat.S_IMODE(self.home.stat().st_mode) & 0o077:
+            self.home.chmod(0o700)
+
+    def _state_text(self) -> str:
+        content = {
+            "version": STATE_VERSION,
+            "home": str(self.home),
+            "instance": self.instance,
+            "run": str(self.run),
+            "root": self.root_place is not None,
+            "account": self.account.name if self.account else None,
+            "outside": [str(place) for place in self.outside],
+        }
+        return json.dumps(content, indent=2) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    home: Path
+    instance: str
+    run: Path
+    root: bool
+    account: str | None
+
+
+def _read_state(path: Path) -> _State | None:
+    try:
+        text = path.read_text()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError as error:
+        raise EmbeddedError(
+            f"The data folder {path.parent} belongs to another user",
+            "start as that user, or set RESPONSA_HOME to a folder of your own",
+        ) from error
+    try:
+        content = json.loads(text)
+        state = _State(
+            home=Path(content["home"]),
+            instance=str(content["instance"]),
+            run=Path(content["run"]),
+            root=bool(content["root"]),
+            account=content["account"],
+        )
+        if len(state.instance) != 16 or not set(state.instance) <= set("0123456789abcdef"):
+            raise ValueError(state.instance)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedState(
+            f"{path} is damaged", "restore it from a backup, or run `responsa purge` and start anew"
+        ) from error
+    return state
+
+
+def _refuse_foreign(state: _State, home: Path) -> None:
+    if state.root != running_as_root():
+        maker, now = ("root", "a plain user") if state.root else ("a plain user", "root")
+        raise EmbeddedError(
+            f"The data folder {home} was made by {maker} and cannot be used by {now}",
+            f"start as {maker}, or set RESPONSA_HOME to another folder",
+        )
+    if state.home != home and present(state.home / MARKER):
+        raise EmbeddedError(
+            f"The data folder {home} is a copy of {state.home}, which is still there",
+            "use the original, or set RESPONSA_HOME to another folder",
+        )
+
+
+def _recorded_run(state: _State | None) -> Path | None:
+    """The recorded socket folder, unless the home was moved or the system's temp folder emptied."""
+    if state is None or not present(state.run):
+        return None
+    return state.run
+
+
+def _run_folder(home: Path, instance: str) -> Path:
+    folders = [home / "run"]
+    for temp in (tempfile.gettempdir(), "/tmp"):  # noqa: S108  only the place; the folder in it is private
+        folders.append(Path(temp).resolve() / f"responsa-{os.geteuid()}-{instance}")
+    for folder in folders:
+        if len(os.fsencode(folder)) + 1 + LONGEST_SOCKET_NAME <= MAX_SOCKET_PATH:
+            return folder
+    raise EmbeddedError(
+        f"The path of {folders[0]} is too long for sockets, and so is the one of the temp folder",
+        "set RESPONSA_HOME or TMPDIR to a shorter path",
+    )
+
+
+def _private_folder(folder: Path) -> None:
+    """Makes `folder` 0700 and ours; refuses what somebody else put in its place (a shared temp folder invites that)."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            raise EmbeddedError(
+                f"{folder} is not a folder of this user",
+                "remove it, or set RESPONSA_HOME or TMPDIR to another path",
+            ) from None
+        if stat.S_IMODE(found.st_mode) != 0o700:
+            folder.chmod(0o700)
+
+
+def _root_folder(place: Path, run: Path, account: Account) -> None:
+    if not place.parent.exists():
+        place.parent.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(mode=0o755, exist_ok=True)
+        place.parent.chmod(0o755)
+    for folder in (place, run):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode):
+            raise EmbeddedError(f"{folder} is not a folder", "remove it and start again")
+        os.chown(folder, account.uid, account.gid, follow_symlinks=False)
+        folder.chmod(0o700)

@@ -1,0 +1,190 @@
+"""What the embedded parts have in common: one process that is spawned, becomes ready, and is stopped in steps."""
+
+from __future__ import annotations
+
+import abc
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from responsa_server.embedded.errors import EmbeddedError, disk_full
+from responsa_server.embedded.layout import Layout
+
+POLL = 0.01
+LOG_TAIL = 4096
+NO_ROOM = 16 << 20
+"""Bytes. A part that died with less than this free died of a full disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopStep:
+    """A signal, and the seconds the process gets to follow it."""
+
+    signal: signal.Signals
+    patience: float
+
+
+def never() -> bool:
+    """Nobody hurries."""
+    return False
+
+
+class Part(abc.ABC):
+    """A child process with a name, a readiness probe and an orderly end.
+
+    Used alone: `start()` … `stop()`. Under a Supervisor, which waits for several at once: `preflight()`, `spawn()`,
+    `ready()` until true, `settle()`, and `stop()`. All calls block briefly and belong to the main thread.
+    """
+
+    name: str
+    """As a person reads it in "… ended": "PostgreSQL"."""
+    start_timeout: float = 30.0
+    """Seconds from spawn to readiness."""
+    stop_steps: Sequence[StopStep] = (StopStep(signal.SIGTERM, 1.0), StopStep(signal.SIGKILL, 1.0))
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    @abc.abstractmethod
+    def log(self) -> Path:
+        """Where the process writes what it has to say."""
+
+    @abc.abstractmethod
+    def preflight(self) -> None:
+        """Looks, before anything is started, for what would make a start fail.
+
+        Raises:
+            EmbeddedError: what is missing or in the way.
+        """
+
+    @abc.abstractmethod
+    def spawn(self) -> None:
+        """Starts the process and returns at once; clears away what a killed predecessor left.
+
+        Raises:
+            EmbeddedError: it cannot be started.
+        """
+
+    @abc.abstractmethod
+    def ready(self) -> bool:
+        """One probe, within a second; False rather than an error."""
+
+    def settle(self) -> None:  # noqa: B027  most parts need nothing
+        """Called once after each spawn, when `ready` was true for the first time."""
+
+    def clean_up(self) -> None:  # noqa: B027  most parts need nothing
+        """Called after the process has ended, however it ended."""
+
+    @property
+    def pid(self) -> int | None:
+        """Of the running process, else None."""
+        return self.process.pid if self.alive() and self.process is not None else None
+
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self.process is not None and self.process.poll() is None
+
+    def start(self) -> None:
+        """Spawns and waits until ready.
+
+        Raises:
+            EmbeddedError: it cannot be started, ended while starting, or was not ready within `start_timeout`;
+                nothing is left running.
+        """
+        self.preflight()
+        try:
+            self.spawn()
+            deadline = time.monotonic() + self.start_timeout
+            while not self.ready():
+                self.check_starting(deadline)
+                time.sleep(POLL)
+            self.settle()
+        except BaseException:
+            self.stop(urgent=lambda: True)
+            raise
+
+    def check_starting(self, deadline: float) -> None:
+        """Raises:
+        EmbeddedError: the process has ended, or `deadline` (monotonic seconds) has passed.
+        """
+        if not self.alive():
+            raise self.death("while starting")
+        if time.monotonic() > deadline:
+            raise EmbeddedError(
+                f"{self.name} was not ready within {self.start_timeout:.0f} s",
+                f"look into {self.log} and try again",
+            )
+
+    def death(self, when: str) -> EmbeddedError:
+        """What to say of a process that ended by itself; names a full disk when that is the reason."""
+        code = self.process.returncode if self.process is not None else None
+        if free_space(self.layout.home) < NO_ROOM:
+            return disk_full(self.layout.home)
+        if free_space(self.layout.cluster.parent) < NO_ROOM:
+            return disk_full(self.layout.cluster.parent)
+        line = self.last_words()
+        return EmbeddedError(
+            f"{self.name} ended {when} ({exit_text(code)}{': ' + line if line else ''})",
+            f"look into {self.log}",
+        )
+
+    def last_words(self) -> str:
+        """The last line of the log, at most 200 characters."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL))
+                lines = file.read().decode(errors="replace").splitlines()
+        except OSError:
+            return ""
+        return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
+
+    def stop(self, urgent: Callable[[], bool] = never) -> None:
+        """Ends the process, step by step, and waits for its end. While `urgent()` is true no step but the last is
+        waited for longer than 0.3 s. Repeatable; does nothing when nothing runs."""
+        process = self.process
+        if process is None:
+            return
+        for step in self.stop_steps:
+            if process.poll() is not None:
+                break
+            process.send_signal(step.signal)
+            began = time.monotonic()
+            last = step is self.stop_steps[-1]
+            while process.poll() is None:
+                waited = time.monotonic() - began
+                if waited > step.patience or (waited > 0.3 and urgent() and not last):
+                    break
+                time.sleep(POLL)
+        self.process = None
+        self.clean_up()
+
+
+def exit_text(code: int | None) -> str:
+    """ "exit 3" or "SIGKILL"."""
+    if code is None:
+        return "still running"
+    if code >= 0:
+        return f"exit {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
+
+
+def free_space(path: Path) -> int:
+    """Bytes free for this user on the disk of `path` or of its nearest parent that exists; a huge number if unknown."""
+    for place in (path, *path.parents):
+        try:
+            found = os.statvfs(place)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            break
+        return found.f_bavail * found.f_frsize
+    return 1 << 62

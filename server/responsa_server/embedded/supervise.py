@@ -1,0 +1,392 @@
+"""Running all parts of one instance in the foreground, until told to stop.
+
+Two processes share the work, because one alone cannot clear up after its own kill -9:
+
+    guard        the process the user started. Forwards signals, waits, and inherits what the other leaves behind.
+      supervisor   its fork. Spawns the parts in order, watches, restarts, stops in reverse order.
+        parts        each in a session of its own, told by the kernel when the supervisor dies.
+
+Guard killed: the kernel tells the supervisor, which stops everything in haste. Supervisor killed: the kernel tells the
+parts, and the guard, which adopts orphans, kills every descendant. Both killed: the kernel tells the parts, and the next
+start ends whatever is left on the cluster.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from types import FrameType
+
+import psutil
+
+from responsa_server.embedded.check import DiskWatch, preflight
+from responsa_server.embedded.errors import EmbeddedError, of_os_error
+from responsa_server.embedded.layout import Layout
+from responsa_server.embedded.leftovers import kill_descendants
+from responsa_server.embedded.lock import PlaceLock
+from responsa_server.embedded.part import NO_ROOM, Part, exit_text, free_space
+from responsa_server.embedded.spawn import adopt_orphans, tell_me_when_parent_dies
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+TICK = 0.2
+STARTING_TICK = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """When a part that died is started again.
+
+    The first restart comes after `first_delay` seconds, each further one after twice the last, `longest_delay` at
+    most. A part that ran `healthy_after` seconds has a clean slate; after `most_failures` deaths without one, all stop.
+    """
+
+    first_delay: float = 0.1
+    longest_delay: float = 10.0
+    healthy_after: float = 30.0
+    most_failures: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A part in its place in the order.
+
+    `on_ready` runs once, in the supervisor, when the part is ready for the first time and before the next is started
+    (migrations after PostgreSQL, for instance). It may raise EmbeddedError, which stops everything with its sentence. No
+    part is restarted while it runs; a stop signal interrupts it.
+    """
+
+    part: Part
+    on_ready: Callable[[], None] | None = None
+
+
+class Supervisor:
+    """Runs `children` in order until SIGINT, SIGTERM or SIGHUP; a second signal hastens the end.
+
+    `on_ready` runs once when all are ready (print the URL there). `say` gets one line for everything a person should
+    know; by default stderr.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        children: Sequence[Child],
+        *,
+        on_ready: Callable[[], None] | None = None,
+        say: Callable[[str], None] | None = None,
+        policy: RestartPolicy | None = None,
+    ) -> None:
+        self._layout = layout
+        self._children = tuple(children)
+        self._on_ready = on_ready
+        self._say = _never_failing(say or _to_stderr)
+        self._policy = policy or RestartPolicy()
+
+    def run(self) -> int:
+        """Blocks until everything has stopped; returns 0 after an orderly stop, 1 after a failure, which was said.
+
+        Call from the main thread, before other threads are started: the process is forked here.
+
+        Raises:
+            EmbeddedError: before anything was started: a place is broken, a tool missing, a port busy, another
+                supervisor running.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("Supervisor.run belongs to the main thread")
+        preflight(self._layout)
+        self._layout.prepare()
+        lock = PlaceLock(self._layout.lock, "Responsa")
+        lock.acquire()
+        try:
+            for child in self._children:
+                child.part.preflight()
+            return self._guard()
+        finally:
+            lock.release()
+
+    def _guard(self) -> int:
+        adopt_orphans()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Blocked until both sides have their handlers: a Ctrl-C in between is delivered then.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        guard = os.getpid()
+        supervisor = os.fork()
+        if supervisor == 0:
+            code = 1
+            try:
+                code = _Supervision(
+                    self._layout, self._children, self._on_ready, self._say, self._policy, guard
+                ).run()
+            finally:
+                with contextlib.suppress(OSError, ValueError):
+                    sys.stdout.flush()
+                    sys.stderr.flush()
+                os._exit(code)
+
+        def forward(number: int, _: FrameType | None) -> None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(supervisor, number)
+
+        with _handlers(forward):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+            _, status = os.waitpid(supervisor, 0)
+            code = os.waitstatus_to_exitcode(status)
+            kill_descendants(patience=10.0, spare_postgres=3.0)
+        if code < 0:
+            self._say(f"The supervisor was ended by {exit_text(code)}; all it had started was stopped.")
+            return 1
+        return code
+
+
+class _Stopped(BaseException):
+    """A stop signal came while a hook ran. No Exception, so that no hook takes it for an error of its own."""
+
+
+@dataclass(slots=True)
+class _Watched:
+    child: Child
+    settled: bool = False
+    started_before: bool = False
+    spawned_at: float = 0.0
+    failures: int = 0
+    restart_at: float | None = None
+
+    @property
+    def part(self) -> Part:
+        return self.child.part
+
+
+class _Supervision:
+    """The supervisor's side of the fork."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        children: Sequence[Child],
+        on_ready: Callable[[], None] | None,
+        say: Callable[[str], None],
+        policy: RestartPolicy,
+        guard: int,
+    ) -> None:
+        self._layout = layout
+        self._watched = [_Watched(child) for child in children]
+        self._on_ready = on_ready
+        self._say = say
+        self._policy = policy
+        self._guard = guard
+        self._disk = DiskWatch(layout, say)
+        self._stops = 0
+        self._in_hook = False
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def run(self) -> int:
+        os.setsid()  # a terminal's Ctrl-C reaches the guard alone, which passes it on once
+        adopt_orphans()
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        with _handlers(self._on_signal):
+            signal.signal(signal.SIGCHLD, _wake_only)
+            tell_me_when_parent_dies(signal.SIGTERM)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+            code = 1
+            try:
+                code = self._run()
+            except _Stopped:
+                code = 0
+            except EmbeddedError as error:
+                self._say(str(error))
+            except OSError as error:
+                self._say(str(of_os_error(error, self._layout.home)))
+            except (
+                Exception
+            ):  # the boundary of this process: the stack is for the log, the sentence for the user
+                self._say(f"Something went wrong in the supervisor; look into {self._record()}.")
+            finally:
+                self._stop_all()
+        return code
+
+    def _run(self) -> int:
+        for watched in self._watched:
+            if self._stopping():
+                return 0
+            self._first_start(watched)
+        if self._stopping():
+            return 0
+        if self._on_ready is not None:
+            self._hook(self._on_ready)
+        while not self._stopping():
+            self._tick()
+            self._wait(STARTING_TICK if self._busy() else TICK)
+        return 0
+
+    def _first_start(self, watched: _Watched) -> None:
+        part = watched.part
+        watched.spawned_at = time.monotonic()
+        part.spawn()
+        while not part.ready():
+            if self._stopping():
+                return
+            part.check_starting(watched.spawned_at + part.start_timeout)
+            for other in self._watched:
+                if other.started_before:
+                    self._attend(other)
+            self._wait(STARTING_TICK)
+        self._settle(watched)
+
+    def _settle(self, watched: _Watched) -> None:
+        watched.part.settle()
+        watched.settled = True
+        first = not watched.started_before
+        watched.started_before = True
+        if not first:
+            self._say(f"{watched.part.name} runs again.")
+        elif watched.child.on_ready is not None:
+            self._hook(watched.child.on_ready)
+
+    def _hook(self, hook: Callable[[], None]) -> None:
+        """Runs code of the caller's, which a stop signal may interrupt."""
+        self._in_hook = True
+        try:
+            if self._stopping():
+                raise _Stopped
+            hook()
+        finally:
+            self._in_hook = False
+
+    def _tick(self) -> None:
+        self._reap()
+        self._disk.look()
+        for watched in self._watched:
+            self._attend(watched)
+
+    def _busy(self) -> bool:
+        return any(not watched.settled and watched.restart_at is None for watched in self._watched)
+
+    def _attend(self, watched: _Watched) -> None:
+        part = watched.part
+        now = time.monotonic()
+        if watched.restart_at is not None:
+            if now >= watched.restart_at:
+                watched.restart_at = None
+                watched.spawned_at = now
+                part.spawn()
+            return
+        if not part.alive():
+            self._bury(watched)
+        elif not watched.settled:
+            if part.ready():
+                self._settle(watched)
+            elif now > watched.spawned_at + part.start_timeout and part.process is not None:
+                part.process.kill()
+
+    def _bury(self, watched: _Watched) -> None:
+        """Tells the death, ends what the dead left behind, and plans the restart."""
+        part = watched.part
+        code = part.process.returncode if part.process is not None else None
+        ran = time.monotonic() - watched.spawned_at
+        watched.settled = False
+        watched.failures = 1 if ran >= self._policy.healthy_after else watched.failures + 1
+        self._kill_orphans()
+        if min(free_space(self._layout.home), free_space(self._layout.cluster.parent)) < NO_ROOM:
+            raise part.death("while running")
+        if watched.failures >= self._policy.most_failures:
+            raise EmbeddedError(
+                f"{part.name} ended {watched.failures} times in a row ({exit_text(code)}), so all was stopped",
+                f"look into {part.log}",
+            )
+        delay = min(self._policy.first_delay * 2 ** (watched.failures - 1), self._policy.longest_delay)
+        watched.restart_at = time.monotonic() + delay
+        self._say(f"{part.name} ended unexpectedly ({exit_text(code)}); starting it again.")
+
+    def _kill_orphans(self) -> None:
+        """Children that no part spawned were left by a part that died, and were adopted."""
+        known = {watched.part.pid for watched in self._watched}
+        for process in psutil.Process().children():
+            if process.pid in known:
+                continue
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for each in (*process.children(recursive=True), process):
+                    with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                        each.kill()
+        self._reap()
+
+    def _reap(self) -> None:
+        """Takes the exit codes of adopted children, never those of the parts: those belong to their Popen."""
+        known = {watched.part.process.pid: watched.part for watched in self._watched if watched.part.process}
+        with contextlib.suppress(ChildProcessError):
+            while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+                part = known.get(dead.si_pid)
+                if part is not None:
+                    part.alive()
+                else:
+                    os.waitpid(dead.si_pid, 0)
+
+    def _stop_all(self) -> None:
+        for watched in reversed(self._watched):
+            try:
+                watched.part.stop(urgent=self._urgent)
+            except EmbeddedError as error:
+                self._say(str(error))
+            with contextlib.suppress(psutil.Error):
+                self._kill_orphans()
+        kill_descendants(patience=2.0)
+
+    def _record(self) -> str:
+        path = self._layout.logs / "supervisor.log"
+        with contextlib.suppress(OSError), path.open("a") as file:
+            traceback.print_exc(file=file)
+        return str(path)
+
+    def _stopping(self) -> bool:
+        return self._stops > 0 or os.getppid() != self._guard
+
+    def _urgent(self) -> bool:
+        return self._stops > 1 or os.getppid() != self._guard
+
+    def _on_signal(self, _: int, __: FrameType | None) -> None:
+        self._stops += 1
+        if self._in_hook:
+            self._in_hook = False
+            raise _Stopped
+
+    def _wait(self, seconds: float) -> None:
+        """Until a signal (a child's death among them) or for `seconds`."""
+        if select.select([self._wake_read], [], [], seconds)[0]:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._wake_read, 4096)
+
+
+def _wake_only(_: int, __: FrameType | None) -> None:
+    """The wakeup descriptor does the work; without a handler the signal would not be written to it."""
+
+
+@contextlib.contextmanager
+def _handlers(handler: Callable[[int, FrameType | None], None]) -> Generator[None]:
+    """Installs `handler` for the stop signals (a shell's background job inherits SIGINT ignored), puts the old back."""
+    before = {number: signal.signal(number, handler) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, signal.SIG_DFL if old is None else old)
+
+
+def _never_failing(say: Callable[[str], None]) -> Callable[[str], None]:
+    """A closed terminal must not keep the parts from being stopped."""
+
+    def said(line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            say(line)
+
+    return said
+
+
+def _to_stderr(line: str) -> None:
+    print(f"responsa: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,52 @@
+"""The HTTP side behind Envoy: browser sessions, uploads, the page. All else that HTTP callers want is transcoded by Envoy."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from responsa_server.gateway.page import Page
+from responsa_server.gateway.problems import EXCEPTION_HANDLERS
+from responsa_server.gateway.security_headers import SecurityHeaders
+from responsa_server.gateway.sessions import SessionExchange, Sessions
+from responsa_server.gateway.uploads import Uploads
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """web_root: the folder with the built page; it may be missing. cookie_name: of the session's cookie, as the gRPC server reads it.
+    secure_cookie: whether browsers are to send it over TLS alone."""
+
+    web_root: Path
+    cookie_name: str = "responsa_session"
+    secure_cookie: bool = False
+
+
+def build_app(settings: GatewaySettings, grpc_target: str, sessions: SessionExchange) -> Starlette:
+    """The application; its lifespan opens and closes the channel to `grpc_target` (e.g. "unix:/run/server.sock")."""
+    browser_sessions = Sessions(sessions, settings.cookie_name, secure=settings.secure_cookie)
+    uploads = Uploads(grpc_target, settings.cookie_name)
+    page = Page(settings.web_root)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+        async with uploads:
+            yield
+
+    return Starlette(
+        routes=[
+            Route("/v1/sessions", browser_sessions.create, methods=["POST"]),
+            Route("/v1/sessions", browser_sessions.end, methods=["DELETE"]),
+            Route("/v1/uploads", uploads.put, methods=["PUT"]),
+            Route("/{path:path}", page.get, methods=["GET"]),
+        ],
+        middleware=[Middleware(SecurityHeaders)],
+        exception_handlers=EXCEPTION_HANDLERS,
+        lifespan=lifespan,
+    )

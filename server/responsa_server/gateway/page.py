@@ -1,0 +1,93 @@
+"""The page: the files that its build made, and nothing else of the disk."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+from anyio import to_thread
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+
+from responsa_server.domain.errors import NotFound, Reason
+
+BUILD_COMMAND = "npm ci && npm run build --workspace @responsa/web"
+
+# At most one folder deep, no name that begins with a dot: no path can lead out.
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
+_FILE = re.compile(rf"(?:(?P<folder>assets)/)?(?P<name>{_NAME})")
+
+MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".ico": "image/x-icon",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".map": "application/json",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+    ".webmanifest": "application/manifest+json",
+    ".webp": "image/webp",
+    ".woff2": "font/woff2",
+}
+"""What is served, by ending; the host's own tables are not asked, so that it is the same everywhere."""
+
+
+class Page:
+    """Serves the folder `root`: `/` is index.html, `/assets/*` never change under their names, other files lie in the root."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    async def get(self, request: Request) -> Response:
+        """Answer GET and HEAD of one file.
+
+        Raises:
+            NotFound: there is no such file (ROUTE_NOT_FOUND).
+        """
+        path = str(request.path_params["path"])
+        match = _FILE.fullmatch(path or "index.html")
+        media_type = MEDIA_TYPES.get(Path(match["name"]).suffix) if match else None
+        if match is None or media_type is None:
+            raise no_route()
+        file = self._root / (match["folder"] or "") / match["name"]
+        found = await to_thread.run_sync(_regular_file, file)
+        if found is None:
+            if match["name"] == "index.html":
+                return _not_built()
+            raise no_route()
+        if match["folder"] == "assets":
+            caching = "public, max-age=31536000, immutable"
+        elif match["name"] == "index.html":
+            caching = "no-store"
+        else:
+            caching = "no-cache"
+        return FileResponse(
+            file, media_type=media_type, stat_result=found, headers={"cache-control": caching}
+        )
+
+
+def no_route() -> NotFound:
+    """The error for a path or a method that is not there."""
+    return NotFound(Reason.ROUTE_NOT_FOUND, "There is no such method or path.")
+
+
+def _regular_file(path: Path) -> os.stat_result | None:
+    """None for what is missing, and for links, which could lead anywhere."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None
+
+
+def _not_built() -> Response:
+    text = (
+        "The page is not built yet. Build it with:\n\n"
+        f"    {BUILD_COMMAND}\n\n"
+        "and load this address again. gRPC, REST and the command line work without it.\n"
+    )
+    return PlainTextResponse(text, status_code=503, headers={"cache-control": "no-store"})

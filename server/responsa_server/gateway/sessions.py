@@ -1,0 +1,94 @@
+"""Browser sessions: a single-use code becomes a cookie that scripts cannot read."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Protocol, cast
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from responsa_server.domain.errors import InvalidRequest, Reason
+
+MAX_BODY = 4096
+"""Bytes."""
+
+
+class SessionExchange(Protocol):
+    """What the gateway needs of the identity service."""
+
+    async def exchange_code(self, code: str) -> tuple[str, datetime]:
+        """Use up a code; returns the new session's token and its end. Raises Unauthenticated (SESSION_CODE_INVALID)."""
+        ...
+
+    async def end_session(self, token: str) -> None:
+        """End a session; one that is not there is ended already."""
+        ...
+
+
+class Sessions:
+    """`/v1/sessions`."""
+
+    def __init__(self, exchange: SessionExchange, cookie_name: str, *, secure: bool) -> None:
+        self._exchange = exchange
+        self._cookie_name = cookie_name
+        self._secure = secure
+
+    async def create(self, request: Request) -> Response:
+        """POST {"code": "rsc_…"}: 200 {"expireTime": …} and the cookie.
+
+        Raises:
+            InvalidRequest: the body is not that object (MALFORMED_MESSAGE, INVALID_FIELD).
+            Unauthenticated: the code is not good (SESSION_CODE_INVALID).
+        """
+        token, expire_time = await self._exchange.exchange_code(await _code_of(request))
+        seconds = max(0, int((expire_time - datetime.now(UTC)).total_seconds()))
+        end = expire_time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        response = JSONResponse({"expireTime": end})
+        self._set_cookie(response, token, seconds)
+        return response
+
+    async def end(self, request: Request) -> Response:
+        """DELETE: 200 {} and the cookie is gone, whether the session was still good or not."""
+        token = request.cookies.get(self._cookie_name)
+        if token:
+            await self._exchange.end_session(token)
+        response = JSONResponse({})
+        self._set_cookie(response, "", 0)
+        return response
+
+    def _set_cookie(self, response: Response, token: str, seconds: int) -> None:
+        response.set_cookie(
+            self._cookie_name,
+            token,
+            max_age=seconds,
+            path="/",
+            secure=self._secure,
+            httponly=True,
+            samesite="strict",
+        )
+
+
+async def _code_of(request: Request) -> str:
+    # A form of another site can send text, but not JSON by its name.
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise _malformed("the content-type must be application/json")
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_BODY:
+            raise _malformed(f"the body is larger than {MAX_BODY} bytes")
+    try:
+        content = cast("object", json.loads(body))
+    except (ValueError, RecursionError) as error:
+        raise _malformed("the body is no JSON") from error
+    code = cast("dict[str, object]", content).get("code") if isinstance(content, dict) else None
+    if not isinstance(code, str) or not code:
+        raise InvalidRequest.of_field("code", "required", "send the code that the printed address ends in")
+    return code
+
+
+def _malformed(why: str) -> InvalidRequest:
+    message = f'The request must be JSON, such as {{"code": "rsc_…"}}: {why}.'
+    return InvalidRequest(Reason.MALFORMED_MESSAGE, message, {"message_type": "application/json"})

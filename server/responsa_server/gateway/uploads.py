@@ -1,0 +1,169 @@
+"""PUT /v1/uploads: a browser cannot stream a gRPC request, so its bytes are fed to the same RPC here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Self
+
+import grpc
+from google.longrunning.operations_pb2 import Operation
+from google.protobuf.json_format import MessageToJson
+from responsa.knowledge.v1.document_pb2 import DocumentMetadata
+from responsa.knowledge.v1.knowledge_service_pb2 import UploadDocumentRequest, UploadStart
+from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from responsa_server.domain.errors import DocumentRejected, InvalidRequest, Reason
+
+CHUNK_BYTES = 262_144
+LIMIT_BYTES = 67_108_864
+CLIENT_CLOSED_REQUEST = 499
+SPOIL_SECONDS = 10
+DRAIN_SECONDS = 60
+
+PARAMETERS = ("collection", "source_key", "title", "uri", "media_type", "request_id")
+"""What the query may say: UploadStart's fields, each at most once."""
+
+
+class Uploads:
+    """`/v1/uploads`. An async context manager: the channel to the gRPC server lives as long as it is entered."""
+
+    def __init__(self, grpc_target: str, cookie_name: str) -> None:
+        self._target = grpc_target
+        self._cookie_name = cookie_name
+        self._channel: grpc.aio.Channel | None = None
+
+    async def __aenter__(self) -> Self:
+        # Calls of one channel share a connection; the authority is what a unix socket needs for a valid host name.
+        self._channel = grpc.aio.insecure_channel(self._target, [("grpc.default_authority", "localhost")])
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._channel is not None:
+            await self._channel.close()
+
+    async def put(self, request: Request) -> Response:
+        """Pass the body on as it comes, no faster than the server takes it. Answers with the Operation as proto-JSON.
+
+        A client that breaks off ends the call, and with it all that it began.
+
+        Raises:
+            InvalidRequest: a parameter that is unknown or given twice; a body that is announced as too large.
+            grpc.aio.AioRpcError: what the RPC answered.
+        """
+        if self._channel is None:
+            raise RuntimeError("uploads are not open; the application's lifespan opens them")
+        body = request.stream()
+        start = _start_of(request)
+        call = KnowledgeServiceStub(self._channel).UploadDocument(metadata=self._metadata(request))
+        try:
+            operation = await _send(call, start, body)
+        except ClientDisconnect:
+            await _spoil(call, start)
+            return Response(status_code=CLIENT_CLOSED_REQUEST)
+        except grpc.aio.AioRpcError:
+            await _drain(body)
+            raise
+        finally:
+            call.cancel()
+        return Response(MessageToJson(operation, indent=None), media_type="application/json")
+
+    def _metadata(self, request: Request) -> Sequence[tuple[str, str]]:
+        """The caller's credential, as the gRPC server reads it, and the call id."""
+        found: list[tuple[str, str]] = []
+        for name in ("authorization", "x-request-id"):
+            value = request.headers.get(name)
+            if value is not None and value.isascii() and value.isprintable():
+                found.append((name, value))
+        session = request.cookies.get(self._cookie_name)
+        if session is not None and session.isascii() and session.isprintable():
+            found.append(("cookie", f"{self._cookie_name}={session}"))
+        return found
+
+
+async def _send(
+    call: grpc.aio.StreamUnaryCall[UploadDocumentRequest, Operation],
+    start: UploadStart,
+    body: AsyncIterator[bytes],
+) -> Operation:
+    try:
+        await call.write(UploadDocumentRequest(start=start))
+        async for chunk in _chunks(body):
+            await call.write(UploadDocumentRequest(chunk=chunk))
+        await call.done_writing()
+    except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        pass  # the server has answered before the end; the call's own result says what
+    return await call
+
+
+async def _spoil(
+    call: grpc.aio.StreamUnaryCall[UploadDocumentRequest, Operation], start: UploadStart
+) -> None:
+    """Make the server refuse what it has got so far.
+
+    A cancelled call looks to a grpc.aio handler, for a moment, like one whose client has sent all: an upload of unknown size would pass as
+    whole. A second `start` is against the contract, so that the server refuses the upload however its events fall.
+    """
+    try:
+        async with asyncio.timeout(SPOIL_SECONDS):
+            await call.write(UploadDocumentRequest(start=start))
+            await call
+    except (grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+        pass  # refused, as it should be, or gone
+
+
+async def _drain(body: AsyncIterator[bytes]) -> None:
+    """Take the rest of a refused body (64 MiB at most) and drop it: browsers that are still sending when the answer comes see a broken
+    connection in its place."""
+    left = LIMIT_BYTES
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for piece in body:
+                left -= len(piece)
+                if left < 0:
+                    return
+    except (ClientDisconnect, TimeoutError):
+        pass  # the answer is sent in any case
+
+
+async def _chunks(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same bytes in pieces of `CHUNK_BYTES`, the last one shorter."""
+    waiting = bytearray()
+    async for piece in body:
+        waiting += piece
+        while len(waiting) >= CHUNK_BYTES:
+            yield bytes(waiting[:CHUNK_BYTES])
+            del waiting[:CHUNK_BYTES]
+    if waiting:
+        yield bytes(waiting)
+
+
+def _start_of(request: Request) -> UploadStart:
+    values = dict.fromkeys(PARAMETERS, "")
+    for name, value in request.query_params.multi_items():
+        if name not in values:
+            known = ", ".join(PARAMETERS)
+            raise InvalidRequest.of_field(
+                name[:64], "unknown_parameter", f"there is no such parameter; known are {known}"
+            )
+        if values[name]:
+            raise InvalidRequest.of_field(name, "given_twice", "give it once")
+        values[name] = value
+    size = _announced_size(request)
+    if size > LIMIT_BYTES:
+        metadata = {"source_key": values["source_key"], "limit_bytes": str(LIMIT_BYTES)}
+        message = f"The document has {size} bytes; at most {LIMIT_BYTES} (64 MiB) are taken."
+        raise DocumentRejected(Reason.DOCUMENT_TOO_LARGE, message, metadata)
+    request_id = values.pop("request_id")
+    return UploadStart(metadata=DocumentMetadata(**values), size_bytes=size, request_id=request_id)
+
+
+def _announced_size(request: Request) -> int:
+    """Bytes by content-length; 0 when the body comes in chunks of unknown number."""
+    text = request.headers.get("content-length", "0")
+    return int(text) if text.isdecimal() else 0

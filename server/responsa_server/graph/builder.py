@@ -1,0 +1,130 @@
+"""From a plan of nodes and routes to a LangGraph graph, each node wrapped in what every node gets: announcement, validation, time limit, attempts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import Runtime
+
+from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.turns import Status
+from responsa_server.graph.node import Run
+from responsa_server.graph.registry import AnyNode
+from responsa_server.graph.state import GraphState
+
+BEGIN: Final = "begin"
+FINISH: Final = "finish"
+
+Graph = CompiledStateGraph[GraphState, Run, GraphState, GraphState]
+Choice = Callable[[GraphState], str]
+
+
+class PlanError(Exception):
+    """A plan names a node that is not there, or leaves one without a way in or out; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where to go from a node (or BEGIN): to one of `targets` (FINISH ends), as `choose` says; with one target there is no choice."""
+
+    source: str
+    targets: Sequence[str]
+    choose: Choice | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A graph's nodes, by name, and its routes, one a node and one for BEGIN."""
+
+    nodes: Mapping[str, AnyNode]
+    routes: Sequence[Route]
+
+
+def build(plan: Plan) -> Graph:
+    """Compile a plan. Raises PlanError. No checkpointer: a run lives in one process."""
+    _check(plan)
+    graph: StateGraph[GraphState, Run, GraphState, GraphState] = StateGraph(GraphState, context_schema=Run)
+    for name, node in plan.nodes.items():
+        graph.add_node(name, _wrapped(node))  # pyright: ignore[reportUnknownMemberType] - LangGraph's overloads
+    for route in plan.routes:
+        source = START if route.source == BEGIN else route.source
+        if route.choose is None:
+            graph.add_edge(source, _target(route.targets[0]))
+        else:
+            ends: dict[Any, str] = {name: _target(name) for name in route.targets}
+            graph.add_conditional_edges(source, route.choose, ends)
+    return graph.compile()  # pyright: ignore[reportUnknownMemberType]
+
+
+def _target(name: str) -> str:
+    return END if name == FINISH else name
+
+
+def _check(plan: Plan) -> None:
+    sources = [route.source for route in plan.routes]
+    if sorted(sources) != sorted([BEGIN, *plan.nodes]):
+        raise PlanError(
+            f"every node and {BEGIN} need one route each; routes lead from {', '.join(sorted(sources))}"
+        )
+    reached = {target for route in plan.routes for target in route.targets}
+    if unknown := reached - {FINISH, *plan.nodes}:
+        raise PlanError(f"routes lead to unknown nodes: {', '.join(sorted(unknown))}")
+    if lonely := set(plan.nodes) - reached:
+        raise PlanError(f"no route leads to: {', '.join(sorted(lonely))}")
+    for name, node in plan.nodes.items():
+        if node.name != name:
+            raise PlanError(f"the node {node.name} stands in the plan as {name}")
+    for route in plan.routes:
+        if not route.targets or (route.choose is None and len(route.targets) > 1):
+            raise PlanError(
+                f"the route from {route.source} has no targets, or several and no choice among them"
+            )
+
+
+class _Action(Protocol):
+    """A node as LangGraph calls it."""
+
+    def __call__(self, state: GraphState, *, runtime: Runtime[Run]) -> Awaitable[Any]: ...
+
+
+def _wrapped(node: AnyNode) -> _Action:
+    async def run(state: GraphState, *, runtime: Runtime[Run]) -> Any:
+        context = runtime.context
+        if node.announcement is not None:
+            context.emit(Status(node.announcement.step, node.announcement.message))
+        given = node.validate_input(state)
+        return node.validate_output(await _attempts(node, given, context))
+
+    return run
+
+
+async def _attempts(node: AnyNode, given: Any, context: Run) -> Any:
+    pause = node.policy.pause_seconds
+    for attempt in range(1, node.policy.attempts + 1):
+        try:
+            return await _in_time(node, given, context)
+        except Unavailable:
+            if attempt == node.policy.attempts:
+                raise
+        await asyncio.sleep(pause)
+        pause *= 2
+    raise PlanError(f"the node {node.name} allows no attempt")
+
+
+async def _in_time(node: AnyNode, given: Any, context: Run) -> Any:
+    limit = asyncio.timeout(node.policy.timeout_seconds)
+    try:
+        async with limit:
+            return await node.process(given, context)
+    except TimeoutError as error:
+        if not limit.expired():  # the node's own matter
+            raise
+        message = (
+            f"The step “{node.name}” took longer than {node.policy.timeout_seconds:g} seconds; ask again."
+        )
+        raise Unavailable(Reason.PART_UNAVAILABLE, message, {"part": node.name}, retry_after=1.0) from error

@@ -1,0 +1,83 @@
+"""What a node is: a name, typed input and output that are validated both ways, and work in between."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from responsa_server.domain.people import Principal
+from responsa_server.domain.turns import Cited, Delta, Status, Step
+
+
+class NodeModel(BaseModel):
+    """Base of input and output models: nothing unknown, nothing changed later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Input = TypeVar("Input", bound=NodeModel)
+Output = TypeVar("Output", bound=NodeModel)
+
+Plain = Mapping[str, object]
+"""State as LangGraph keeps it: texts, numbers, booleans, None, lists and mappings of these."""
+
+Progress = Status | Delta | Cited
+"""What a node may tell while it works; a turn's end is made from the state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a node is run. timeout_seconds counts for each attempt; another one is made after an Unavailable, after pause_seconds, doubled each time."""
+
+    timeout_seconds: float = 30.0
+    attempts: int = 1
+    pause_seconds: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What users see when the node begins."""
+
+    step: Step
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a graph: for whom, and where progress goes. Never part of the state."""
+
+    who: Principal
+    emit: Callable[[Progress], None]
+
+
+class Node(abc.ABC, Generic[Input, Output]):
+    """A step of a graph. It keeps nothing between runs, and may be run again after a crash."""
+
+    name: str
+    """What the graph and the logs call it."""
+    input_model: type[Input]
+    """Its fields are taken from the state by name; fields with defaults may be absent there."""
+    output_model: type[Output]
+    """Its fields are put into the state by name."""
+    announcement: Announcement | None = None
+    """None: a node that works unannounced."""
+    policy: Policy = Policy()
+
+    def validate_input(self, state: Plain) -> Input:
+        """Take the input from the state. Raises pydantic.ValidationError."""
+        wanted = self.input_model.model_fields
+        return self.input_model.model_validate({name: state[name] for name in wanted if name in state})
+
+    @abc.abstractmethod
+    async def process(self, given: Input, run: Run) -> Output:
+        """Do the work. Raises a ResponsaError for what a user should know; Unavailable is worth another attempt."""
+
+    def validate_output(self, output: Output) -> Plain:
+        """Turn the output into plain state, checked as if somebody else had sent it. Raises pydantic.ValidationError."""
+        plain = output.model_dump(mode="json")
+        self.output_model.model_validate(plain)
+        return plain

@@ -1,0 +1,1 @@
+"""One file a node; `graph/registry.py` has the table."""

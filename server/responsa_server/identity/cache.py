@@ -1,0 +1,57 @@
+"""Credentials that were good a moment ago."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from responsa_server.domain.people import Principal
+
+# A key revoked on another replica must not be honoured after one second: an entry's age counts from before the database was asked.
+LIFETIME_SECONDS = 0.8
+CAPACITY = 4096
+
+
+class CredentialCache:
+    """Principals by the digest of their credential, for at most 0.8 s.
+
+    A revocation in this process forgets at once; one in another process takes effect when the entry's time is up, hence within a second.
+    Refusals are not kept. Not for use from several threads.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._entries: OrderedDict[bytes, tuple[float, Principal, object]] = OrderedDict()
+        # Counts what was forgotten: an answer that was asked for before must not be kept after.
+        self._forgotten = 0
+
+    def find(self, digest: bytes) -> Principal | None:
+        """The principal, unless its time is up."""
+        entry = self._entries.get(digest)
+        if entry is None:
+            return None
+        if self._clock() >= entry[0]:
+            del self._entries[digest]
+            return None
+        return entry[1]
+
+    def mark(self) -> tuple[float, int]:
+        """Take before the database is asked, hand to `keep` with its answer."""
+        return self._clock(), self._forgotten
+
+    def keep(self, digest: bytes, principal: Principal, subject: object, mark: tuple[float, int]) -> None:
+        """Keep an answer. subject: what `forget` will name, e.g. the key's id."""
+        asked, forgotten = mark
+        if forgotten != self._forgotten:
+            return
+        self._entries[digest] = (asked + LIFETIME_SECONDS, principal, subject)
+        self._entries.move_to_end(digest)
+        while len(self._entries) > CAPACITY:
+            self._entries.popitem(last=False)
+
+    def forget(self, subject: object) -> None:
+        """Drop what belongs to the subject, answers under way included."""
+        self._forgotten += 1
+        for digest in [digest for digest, entry in self._entries.items() if entry[2] == subject]:
+            del self._entries[digest]

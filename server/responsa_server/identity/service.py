@@ -1,0 +1,228 @@
+"""Who calls, and the credentials that tell it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+from uuid import UUID
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import AlreadyExists, InvalidRequest, NotFound, Reason, Unauthenticated
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.people import ApiKey, Principal, Role, User
+from responsa_server.domain.ports.identity import AuditEvent, FoundKey, FoundSession, IdentityStore
+from responsa_server.identity.cache import CredentialCache
+from responsa_server.identity.mail_address import fold
+from responsa_server.identity.tokens import SecretKind, digest, new_secret, shown, well_formed
+
+LOCAL = "local"
+MAX_DISPLAY_NAME_BYTES = 200
+
+_TENANT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+# The database gives the time when it keeps a row; until then there is none.
+_NOT_YET = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What a caller showed: an API key or the token of a browser's session."""
+
+    kind: Literal["api_key", "session"]
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"Credential({self.kind})"
+
+
+class Identity:
+    """Authenticates callers and keeps their credentials. Administrative acts are audited in their own transaction."""
+
+    def __init__(
+        self,
+        store: IdentityStore,
+        new_id: Callable[[], UUID],
+        *,
+        code_seconds: float = 600,
+        session_seconds: float = 43_200,
+        cache: CredentialCache | None = None,
+    ) -> None:
+        """Build it. new_id: makes UUIDv7; code_seconds, session_seconds: how long session codes and sessions are good."""
+        self._store = store
+        self._new_id = new_id
+        self._code_seconds = code_seconds
+        self._session_seconds = session_seconds
+        self._cache = cache or CredentialCache()
+
+    async def authenticate(self, credential: Credential) -> Principal:
+        """Tell whose credential it is. Raises Unauthenticated: CREDENTIAL_MALFORMED, _UNKNOWN, _REVOKED or _EXPIRED."""
+        api_key = credential.kind == "api_key"
+        if not well_formed(SecretKind.API_KEY if api_key else SecretKind.SESSION, credential.secret):
+            raise _malformed(credential.kind)
+        key = digest(credential.secret)
+        if (known := self._cache.find(key)) is not None:
+            return known
+        mark = self._cache.mark()
+        found = await self._store.find_key(key) if api_key else await self._store.find_session(key)
+        principal = _good(found)
+        self._cache.keep(key, principal, found.key_id if isinstance(found, FoundKey) else key, mark)
+        return principal
+
+    async def me(self, who: Principal) -> User:
+        """Return the caller's own record."""
+        user = await self._store.user(who.tenant_id, who.user_id)
+        if user is None:
+            raise NotFound.of("user", names.user(who.user_id))
+        return user
+
+    async def create_session_code(self, who: Principal) -> tuple[str, datetime]:
+        """Make a code, good once, that `exchange_code` turns into a session of the caller. Returns it and its end."""
+        code = new_secret(SecretKind.SESSION_CODE)
+        return code, await self._store.add_code(who, digest(code), self._code_seconds)
+
+    async def exchange_code(self, code: str) -> tuple[str, datetime]:
+        """Use up a code and begin a session. Returns the session's token and end. Raises Unauthenticated (SESSION_CODE_INVALID)."""
+        token = new_secret(SecretKind.SESSION)
+        expire_time = None
+        if well_formed(SecretKind.SESSION_CODE, code):
+            expire_time = await self._store.exchange_code(digest(code), digest(token), self._session_seconds)
+        if expire_time is None:
+            raise Unauthenticated(
+                Reason.SESSION_CODE_INVALID,
+                "This sign-in link was used, has expired or was never given. Run `responsa open` for a new one.",
+            )
+        return token, expire_time
+
+    async def end_session(self, token: str) -> None:
+        """End a session; one that is not there is ended already."""
+        if well_formed(SecretKind.SESSION, token):
+            key = digest(token)
+            await self._store.end_session(key)
+            self._cache.forget(key)
+
+    async def create_api_key(
+        self, who: Principal, display_name: str, expire_time: datetime | None
+    ) -> tuple[ApiKey, str]:
+        """Make a key for the caller. Returns it with its secret, which is told this once. Raises InvalidRequest."""
+        return await self._add_key(
+            names.user(who.user_id), who.tenant_id, who.user_id, display_name, expire_time
+        )
+
+    async def list_api_keys(self, who: Principal, query: ListQuery) -> Page[ApiKey]:
+        """List the caller's keys, revoked ones included."""
+        return await self._store.list_keys(who, query)
+
+    async def revoke_api_key(self, who: Principal, key_id: UUID) -> ApiKey:
+        """Revoke a key of the caller: at once in this process, within a second everywhere. Raises NotFound."""
+        name = names.api_key(key_id)
+        audit = AuditEvent(self._new_id(), who.tenant_id, names.user(who.user_id), "api_key.revoke", name)
+        key = await self._store.revoke_key(who, key_id, audit)
+        self._cache.forget(key_id)
+        if key is None:
+            raise NotFound.of("api_key", name)
+        return key
+
+    async def create_tenant(self, tenant_id: str, display_name: str) -> None:
+        """Make a tenant, from the machine itself. Raises InvalidRequest, AlreadyExists."""
+        if _TENANT_ID.fullmatch(tenant_id) is None:
+            raise InvalidRequest.of_field(
+                "tenant",
+                "tenant.id",
+                "must be 1 to 63 of a-z, 0-9 and hyphen, not beginning with a hyphen, e.g. acme",
+            )
+        name = names.tenant(tenant_id)
+        audit = AuditEvent(self._new_id(), tenant_id, LOCAL, "tenant.create", name)
+        if not await self._store.add_tenant(tenant_id, _display_name(display_name), audit):
+            raise AlreadyExists(
+                Reason.RESOURCE_ALREADY_EXISTS,
+                f"There is a tenant {tenant_id} already.",
+                {"resource_type": "tenant", "resource_name": name},
+            )
+
+    async def create_user(self, tenant_id: str, display_name: str, email: str, role: Role) -> User:
+        """Make a user of a tenant, from the machine itself. Raises InvalidRequest, NotFound (tenant), AlreadyExists (e-mail address)."""
+        user = User(self._new_id(), tenant_id, _display_name(display_name), fold(email), role, _NOT_YET)
+        audit = AuditEvent(self._new_id(), tenant_id, LOCAL, "user.create", names.user(user.id))
+        kept = await self._store.add_user(user, audit)
+        if kept is None:
+            raise AlreadyExists(
+                Reason.RESOURCE_ALREADY_EXISTS,
+                f"The tenant {tenant_id} has a user with this e-mail address already.",
+                {"resource_type": "user", "resource_name": user.email},
+            )
+        return kept
+
+    async def create_key(self, tenant_id: str, user_id: UUID, display_name: str) -> tuple[ApiKey, str]:
+        """Make a key for any user, from the machine itself. Raises InvalidRequest, NotFound (user)."""
+        if await self._store.user(tenant_id, user_id) is None:
+            raise NotFound.of("user", names.user(user_id))
+        return await self._add_key(LOCAL, tenant_id, user_id, display_name, None)
+
+    async def _add_key(
+        self, actor: str, tenant_id: str, user_id: UUID, display_name: str, expire_time: datetime | None
+    ) -> tuple[ApiKey, str]:
+        secret = new_secret(SecretKind.API_KEY)
+        wanted = ApiKey(
+            self._new_id(),
+            tenant_id,
+            user_id,
+            _display_name(display_name),
+            shown(secret),
+            _NOT_YET,
+            expire_time,
+            None,
+        )
+        audit = AuditEvent(self._new_id(), tenant_id, actor, "api_key.create", names.api_key(wanted.id))
+        key = await self._store.add_key(wanted, digest(secret), audit)
+        if key is None:
+            raise InvalidRequest.of_field(
+                "api_key.expire_time",
+                "timestamp.gt_now",
+                "must lie in the future; leave it unset for a key that does not end",
+            )
+        return key, secret
+
+
+def _display_name(text: str) -> str:
+    if len(text.encode()) > MAX_DISPLAY_NAME_BYTES:
+        raise InvalidRequest.of_field(
+            "display_name", "string.max_bytes", f"must be at most {MAX_DISPLAY_NAME_BYTES} bytes; shorten it"
+        )
+    if "\x00" in text:
+        raise InvalidRequest.of_field(
+            "display_name", "string.no_nul", "must not hold the character U+0000; leave it out"
+        )
+    return text
+
+
+def _malformed(kind: str) -> Unauthenticated:
+    what = (
+        "An API key begins with rsp_ and is sent as `authorization: Bearer rsp_…`; this is none."
+        if kind == "api_key"
+        else "This browser's session cannot be read. Run `responsa open` for a new one."
+    )
+    return Unauthenticated(Reason.CREDENTIAL_MALFORMED, what)
+
+
+def _good(found: FoundKey | FoundSession | None) -> Principal:
+    if found is None:
+        raise Unauthenticated(
+            Reason.CREDENTIAL_UNKNOWN,
+            "This credential is not known here. Use a key of this server, or make one: `responsa admin create-key`.",
+        )
+    if isinstance(found, FoundKey) and found.revoked:
+        raise Unauthenticated(
+            Reason.CREDENTIAL_REVOKED,
+            "This API key was revoked. Use another one.",
+            {"api_key": names.api_key(found.key_id)},
+        )
+    if found.expired:
+        raise Unauthenticated(
+            Reason.CREDENTIAL_EXPIRED,
+            "This API key is past its end. Use another one."
+            if isinstance(found, FoundKey)
+            else "This browser's session has ended. Run `responsa open` for a new one.",
+        )
+    return found.principal

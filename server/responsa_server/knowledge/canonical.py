@@ -1,0 +1,140 @@
+"""The canonical text of a document and its structure.
+
+Every byte range, quote and hash of the project refers to the UTF-8 bytes of this text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+MAX_TITLE_CHARS = 300
+_LINE = re.compile(r"[^\r\n]+")
+
+
+class DocumentType(StrEnum):
+    """The document types that are parsed."""
+
+    MARKDOWN = "MARKDOWN"
+    TEXT = "TEXT"
+    HTML = "HTML"
+
+    @property
+    def content_type(self) -> str:
+        """The media type (RFC 6838) to serve the original with."""
+        match self:
+            case DocumentType.MARKDOWN:
+                return "text/markdown"
+            case DocumentType.TEXT:
+                return "text/plain"
+            case DocumentType.HTML:
+                return "text/html"
+
+
+class BlockKind(StrEnum):
+    """What a stretch of canonical text is."""
+
+    HEADING = "HEADING"
+    PARAGRAPH = "PARAGRAPH"
+    LIST_ITEM = "LIST_ITEM"
+    CODE = "CODE"
+    TABLE = "TABLE"
+    QUOTE = "QUOTE"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One piece of structure: bytes [byte_start, byte_end) of the canonical text's UTF-8.
+
+    `level` is 1 to 6 for headings, the depth (from 1) for list items and quotes, else 0. `title` is a heading's
+    plain text without markup, '' for all else.
+    """
+
+    kind: BlockKind
+    byte_start: int
+    byte_end: int
+    level: int = 0
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedDocument:
+    """A document whose type is decided and whose bytes are text now.
+
+    `name` is the declared file name ('' if none). A byte order mark is the encoding's signature and not in `text`.
+    """
+
+    document_type: DocumentType
+    text: str
+    encoding: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedDocument:
+    """Canonical text with its blocks, in order, disjoint, each on code point borders.
+
+    Blocks need not cover the text: blank lines, list markers of extracted HTML and metadata at the top belong to none.
+    `title` has 1 to 300 characters on one line. `language` is a BCP 47 tag that the document itself states, else None.
+    The text has neither U+0000 nor lone surrogates.
+    """
+
+    title: str
+    canonical_text: str
+    blocks: tuple[Block, ...]
+    language: str | None
+    document_type: DocumentType
+
+
+def one_line(text: str) -> str:
+    """Text with every run of white space as one space, cut at 300 characters: fit for a title."""
+    # A title is wanted from the first few lines: splitting all of a huge text would copy it for nothing.
+    return " ".join(text[: MAX_TITLE_CHARS * 8].split())[:MAX_TITLE_CHARS].rstrip()
+
+
+def title_from_name(name: str) -> str:
+    """A title made from a file name: the last path component without its suffix; 'Untitled' if nothing is left."""
+    base = name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+    stem, dot, suffix = base.rpartition(".")
+    if dot and stem and len(suffix) <= 8 and suffix.isalnum():
+        base = stem
+    return one_line(base.replace("\x00", "")) or "Untitled"
+
+
+def first_line(text: str) -> str:
+    """The first line with visible text, as a title; '' if there is none."""
+    for match in _LINE.finditer(text):
+        # A line of white space as long as the document must not be copied whole.
+        line = one_line(text[match.start() : min(match.end(), match.start() + MAX_TITLE_CHARS * 8)])
+        if line:
+            return line
+    return ""
+
+
+def byte_positions(text: str, positions: Sequence[int]) -> list[int]:
+    """UTF-8 byte offsets of ascending character offsets of `text`; linear in the text's length."""
+    if text.isascii():
+        return list(positions)
+    result: list[int] = []
+    at_char = at_byte = 0
+    for position in positions:
+        at_byte += len(text[at_char:position].encode())
+        at_char = position
+        result.append(at_byte)
+    return result
+
+
+def char_positions(data: bytes, positions: Sequence[int]) -> list[int]:
+    """Character offsets of ascending byte offsets of UTF-8 `data`.
+
+    Raises UnicodeDecodeError when an offset is inside a code point.
+    """
+    result: list[int] = []
+    at_char = at_byte = 0
+    for position in positions:
+        at_char += len(data[at_byte:position].decode())
+        at_byte = position
+        result.append(at_char)
+    return result

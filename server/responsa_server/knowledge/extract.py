@@ -1,0 +1,94 @@
+"""Answers without a model that writes: the pieces of the passages that answer best, quoted byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from responsa_server.domain.knowledge import Passage
+from responsa_server.domain.turns import ByteRange
+from responsa_server.knowledge.evidence import Evidence, Question, judge, read_question
+from responsa_server.knowledge.lexical import Analyzer
+from responsa_server.knowledge.retrieve import Retrieval, ScoredPassage
+from responsa_server.knowledge.support import DEFAULT_SUPPORT, signals, support
+
+MAX_SENTENCES: Final = 3
+PASSAGES_READ: Final = 5
+_WORTH: Final = 0.6
+"""A further sentence must score at least this share of the best one."""
+
+
+@dataclass(frozen=True, slots=True)
+class SupportedSentence:
+    """A quote: `text` is exactly the canonical text's bytes in `source`. score: 0 to 1."""
+
+    passage: Passage
+    source: ByteRange
+    text: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractedAnswer:
+    """The best sentences, best first (none when nothing was found), and how far they support an answer (0 to 1)."""
+
+    sentences: Sequence[SupportedSentence]
+    support: float
+
+    def supported(self, threshold: float = DEFAULT_SUPPORT) -> bool:
+        """Whether to answer; otherwise the question is refused."""
+        return bool(self.sentences) and self.support >= threshold
+
+
+class Extractor:
+    """Chooses sentences. Keep one per thread (it has an Analyzer)."""
+
+    def __init__(self) -> None:
+        self._analyzer = Analyzer()
+
+    def answer(self, question: str, retrieval: Retrieval, *, most: int = MAX_SENTENCES) -> ExtractedAnswer:
+        """At most `most` sentences of the best passages that answer the question.
+
+        retrieval: of the question as one of the searched strings (or of rewritings of it): each passage is judged by the string that found it.
+        """
+        questions = [
+            read_question(text, weights, language, self._analyzer)
+            for text, weights, language in zip(retrieval.terms, retrieval.weights, retrieval.languages, strict=True)
+        ]
+        judged = [
+            (evidence, passage, questions[passage.term])
+            for passage in retrieval.passages[:PASSAGES_READ]
+            for evidence in judge(questions[passage.term], passage.found, passage.score.first, self._analyzer)
+        ]
+        if not judged:
+            return ExtractedAnswer((), 0.0)
+        judged.sort(key=lambda one: -one[0].score)
+        best, passage, asked = judged[0]
+        return ExtractedAnswer(
+            _chosen([(evidence, passage) for evidence, passage, _ in judged], most),
+            self._support(asked, best, passage, [evidence for evidence, _, _ in judged]),
+        )
+
+    def _support(self, question: Question, best: Evidence, passage: ScoredPassage, all_: Sequence[Evidence]) -> float:
+        found = passage.found.passage
+        words = " ".join((found.title, *found.headings, found.text))
+        return support(
+            signals(question, best, all_, passage.score.vector, passage.score.lexical, words, self._analyzer)
+        )
+
+
+def _chosen(judged: Sequence[tuple[Evidence, ScoredPassage]], most: int) -> list[SupportedSentence]:
+    """The first of the judged that say something new."""
+    chosen: list[SupportedSentence] = []
+    said: set[str] = set()
+    least = judged[0][0].score * _WORTH
+    for evidence, passage in judged:
+        words = " ".join(evidence.plain.lower().split())
+        if len(chosen) == most or evidence.score < least:
+            break
+        # Passages overlap, and documents repeat themselves.
+        if words not in said:
+            said.add(words)
+            chosen.append(SupportedSentence(passage.found.passage, evidence.piece.source, evidence.text, evidence.score))
+    return chosen

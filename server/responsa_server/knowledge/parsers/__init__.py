@@ -1,0 +1,1 @@
+"""One file a document type, and one explicit table (`table.py`)."""

@@ -1,0 +1,210 @@
+"""Retrieval: what a tenant's passages have on a question, best first, with scores that are explained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+from uuid import UUID
+
+import numpy as np
+
+from responsa_server.domain.knowledge import SearchMode
+from responsa_server.domain.passages import Candidate, CandidateQuery, FoundPassage, TermStatistics
+from responsa_server.knowledge.embedder import Embedder
+from responsa_server.knowledge.evidence import judge, read_question
+from responsa_server.knowledge.languages import UNKNOWN, language_of
+from responsa_server.knowledge.lexical import Analyzer
+from responsa_server.knowledge.scoring import Score, Weights, gate, score, weigh
+
+
+RERANKED: Final = 10
+"""Passages whose pieces are read to rank them once more."""
+
+
+class PassageReader(Protocol):
+    """What one search reads of one tenant."""
+
+    async def statistics(
+        self, collections: Sequence[str] | None, terms: Sequence[str]
+    ) -> TermStatistics:
+        """What BM25 counts, over these collections (None: all)."""
+        ...
+
+    async def candidates(
+        self, collections: Sequence[str] | None, query: CandidateQuery
+    ) -> Sequence[Candidate]:
+        """The passages that either index finds, in no order."""
+        ...
+
+    async def read(self, ids: Sequence[UUID], vector: bytes | None) -> Sequence[FoundPassage]:
+        """Passages with their pieces, in the order of the ids."""
+        ...
+
+
+class PassageIndex(Protocol):
+    """A store of passages that can be searched."""
+
+    def reading(self, tenant_id: str) -> AbstractAsyncContextManager[PassageReader]:
+        """One search's view of a tenant."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPassage:
+    """A passage found. term: which of the searched strings it fits best."""
+
+    found: FoundPassage
+    score: Score
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """What a search found, best first, and what its strings (`terms`) were taken for."""
+
+    terms: Sequence[str]
+    passages: Sequence[ScoredPassage]
+    weights: Sequence[Weights]
+    languages: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    candidate: Candidate
+    score: Score
+    term: int
+    vector: bytes | None
+
+
+class Retriever:
+    """Searches full text and vectors, each where it has something to say, and ranks by both."""
+
+    def __init__(self, index: PassageIndex, embedder: Embedder, *, breadth: int = 120) -> None:
+        """breadth: HNSW's ef_search, 1 to 1,000: more finds more and takes longer."""
+        self._index = index
+        self._embedder = embedder
+        self._breadth = breadth
+        self._analyzer = Analyzer()
+
+    async def search(
+        self,
+        tenant_id: str,
+        terms: Sequence[str],
+        collections: Sequence[str] | None = None,
+        *,
+        top_k: int = 10,
+        mode: SearchMode = SearchMode.HYBRID,
+        threshold: float = 0.0,
+    ) -> Retrieval:
+        """The best passages for one or more strings, each passage once, by the string that it fits best.
+
+        collections: None searches all that the tenant has. threshold: passages that score less are left out (0 to 1).
+        Vectors have no vote where the question or the passage is in a language that the model does not know, unless
+        the mode asks for vectors alone.
+        """
+        languages = [language_of(term) for term in terms]
+        vectors = await self._vectors(terms, languages, mode)
+        best: dict[UUID, _Ranked] = {}
+        weights: list[Weights] = []
+        async with self._index.reading(tenant_id) as reader:
+            for place, (term, language, vector) in enumerate(zip(terms, languages, vectors, strict=True)):
+                words = self._analyzer.query_terms(term, language)
+                weighed = weigh(words, await reader.statistics(collections, words))
+                weights.append(weighed)
+                for one in await self._ranked(reader, collections, place, weighed, vector, mode):
+                    known = best.get(one.candidate.id)
+                    if known is None or one.score.total > known.score.total:
+                        best[one.candidate.id] = one
+            ranked = sorted(best.values(), key=lambda one: (-one.score.total, one.candidate.id.bytes))
+            passages = await self._read(reader, ranked[: max(top_k, RERANKED)])
+        if mode is not SearchMode.VECTOR:
+            passages = self._reranked(terms, weights, languages, passages)
+        kept = [one for one in passages[:top_k] if one.score.total >= threshold]
+        return Retrieval(tuple(terms), kept, weights, languages)
+
+    def _reranked(
+        self, terms: Sequence[str], weights: Sequence[Weights], languages: Sequence[str], passages: Sequence[ScoredPassage]
+    ) -> Sequence[ScoredPassage]:
+        """The first RERANKED anew, each by the piece of it that answers best; whatever came after them stays after them."""
+        questions = [
+            read_question(term, weight, language, self._analyzer)
+            for term, weight, language in zip(terms, weights, languages, strict=True)
+        ]
+        judged: list[ScoredPassage] = []
+        for one in passages[:RERANKED]:
+            pieces = judge(questions[one.term], one.found, one.score.first, self._analyzer)
+            evidence = max((piece.score for piece in pieces), default=one.score.first)
+            judged.append(replace(one, score=replace(one.score, total=evidence, evidence=evidence)))
+        judged.sort(key=lambda one: (-one.score.total, one.found.passage.id.bytes))
+        least = judged[-1].score.total if judged else 1.0
+        rest = [
+            replace(one, score=replace(one.score, total=min(one.score.total, least))) for one in passages[RERANKED:]
+        ]
+        return [*judged, *rest]
+
+    async def _vectors(
+        self, terms: Sequence[str], languages: Sequence[str], mode: SearchMode
+    ) -> Sequence[bytes | None]:
+        votes = [
+            mode is SearchMode.VECTOR or (mode is SearchMode.HYBRID and self._knows(language)) for language in languages
+        ]
+        wanted = [term for term, vote in zip(terms, votes, strict=True) if vote]
+        made = iter(np.asarray(await self._embedder.embed(wanted), "<f4") if wanted else ())
+        return [next(made).tobytes() if vote else None for vote in votes]
+
+    async def _ranked(
+        self,
+        reader: PassageReader,
+        collections: Sequence[str] | None,
+        place: int,
+        weights: Weights,
+        vector: bytes | None,
+        mode: SearchMode,
+    ) -> Sequence[_Ranked]:
+        text_votes = mode is not SearchMode.VECTOR
+        if vector is None and not weights.terms:
+            return []
+        query = CandidateQuery(
+            weights.terms,
+            weights.weights,
+            gate(weights.frequencies) if text_votes else 0,
+            weights.mean_length,
+            vector,
+            breadth=self._breadth,
+        )
+        found = await reader.candidates(collections, query)
+        return [
+            _Ranked(
+                one,
+                score(
+                    one,
+                    weights,
+                    vector_votes=vector is not None and (not text_votes or self._knows(one.language)),
+                    text_votes=text_votes,
+                ),
+                place,
+                vector,
+            )
+            for one in found
+        ]
+
+    async def _read(self, reader: PassageReader, ranked: Sequence[_Ranked]) -> Sequence[ScoredPassage]:
+        """Passages with their pieces' cosines to the string that found them."""
+        by_vector: dict[bytes | None, list[UUID]] = {}
+        for one in ranked:
+            by_vector.setdefault(one.vector, []).append(one.candidate.id)
+        read: Mapping[UUID, FoundPassage] = {
+            found.passage.id: found
+            for vector, ids in by_vector.items()
+            for found in await reader.read(ids, vector)
+        }
+        # A passage deleted in the meantime is left out.
+        return [
+            ScoredPassage(read[one.candidate.id], one.score, one.term) for one in ranked if one.candidate.id in read
+        ]
+
+    def _knows(self, language: str) -> bool:
+        known = self._embedder.languages
+        return known is None or language == UNKNOWN or language in known

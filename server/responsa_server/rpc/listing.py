@@ -1,0 +1,254 @@
+"""List calls: page sizes, page tokens, filters (AIP-160) and orders (AIP-132), read once for all lists."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, cast
+
+from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
+from responsa_server.domain.listing import Comparison, ListQuery, Operator, Order, Page
+from responsa_server.domain.people import Principal
+
+Item = TypeVar("Item")
+
+DEFAULT_PAGE_SIZE = 50
+MAX_PAGE_SIZE = 200
+MAX_COMPARISONS = 16
+
+_DIGEST_BYTES = 16
+_SPACE = re.compile(r"\s*")
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.(?:[A-Za-z0-9_-]+|\"(?:[^\"\\]|\\.)*\"))*")
+_OPERATOR = re.compile(r"<=|>=|!=|=|<|>|:")
+_QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'", re.DOTALL)
+_BARE = re.compile(r"[^\s()\"'=<>!,]+")
+_AND = re.compile(r"AND(?![^\s])")
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_ORDER = re.compile(r"\s*([a-z_]+)(?:\s+(asc|desc))?\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class ListRules:
+    """What one list allows. filterable: as the contract writes them, `labels.KEY` for any key; orders: the first one is the default."""
+
+    name: str
+    filterable: tuple[str, ...]
+    orders: tuple[Order, ...]
+
+
+TURNS = ListRules(
+    "turns",
+    ("conversation", "state", "create_time"),
+    (Order("create_time", descending=True), Order("create_time")),
+)
+CONVERSATIONS = ListRules(
+    "conversations",
+    ("title", "create_time", "update_time", "labels.KEY"),
+    (
+        Order("update_time", descending=True),
+        Order("update_time"),
+        Order("create_time"),
+        Order("create_time", descending=True),
+    ),
+)
+MESSAGES = ListRules(
+    "messages", ("role", "create_time"), (Order("create_time"), Order("create_time", descending=True))
+)
+COLLECTIONS = ListRules(
+    "collections",
+    ("display_name", "create_time", "update_time"),
+    (
+        Order("name"),
+        Order("name", descending=True),
+        Order("create_time"),
+        Order("create_time", descending=True),
+    ),
+)
+DOCUMENTS = ListRules(
+    "documents",
+    ("source_key", "title", "state", "media_type", "create_time", "update_time"),
+    (
+        Order("source_key"),
+        Order("source_key", descending=True),
+        Order("create_time"),
+        Order("create_time", descending=True),
+        Order("update_time"),
+        Order("update_time", descending=True),
+    ),
+)
+API_KEYS = ListRules(
+    "api_keys", ("display_name", "create_time"), (Order("create_time", descending=True), Order("create_time"))
+)
+OPERATIONS = ListRules("operations", (), (Order("create_time", descending=True),))
+
+
+class ListRequest(Protocol):
+    """The fields that all list requests have."""
+
+    @property
+    def page_size(self) -> int: ...  # noqa: D102
+    @property
+    def page_token(self) -> str: ...  # noqa: D102
+    @property
+    def filter(self) -> str: ...  # noqa: D102
+    @property
+    def order_by(self) -> str: ...  # noqa: D102
+
+
+class Listing:
+    """One list call: its query, and the token of the page after.
+
+    A token holds the cursor and a digest of it and of all that must stay the same between pages: list, caller, parent, filter and order. A token of
+    another list is thereby told from one of this list; it opens nothing, as what a caller may see is decided anew for each page.
+    """
+
+    def __init__(self, rules: ListRules, who: Principal, request: ListRequest, parent: str = "") -> None:
+        """Read the request. Raises InvalidRequest: FILTER_INVALID, ORDER_BY_INVALID, PAGE_TOKEN_INVALID."""
+        order = parse_order(rules, request.order_by)
+        self._same = json.dumps(
+            [
+                rules.name,
+                who.tenant_id,
+                str(who.user_id),
+                parent,
+                request.filter,
+                order.field,
+                order.descending,
+            ]
+        )
+        self.query = ListQuery(
+            limit=min(request.page_size, MAX_PAGE_SIZE) if request.page_size > 0 else DEFAULT_PAGE_SIZE,
+            order=order,
+            after=self._after(request.page_token),
+            filters=parse_filter(rules, request.filter),
+        )
+
+    def token(self, page: Page[Item]) -> str:
+        """The token of the page after this one, "" when it is the last."""
+        if page.next_after is None:
+            return ""
+        cursor = json.dumps(page.next_after, ensure_ascii=False).encode()
+        return base64.urlsafe_b64encode(self._digest(cursor) + cursor).decode().rstrip("=")
+
+    def _after(self, token: str) -> tuple[str, str] | None:
+        if not token:
+            return None
+        try:
+            data = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise _bad_token() from error
+        cursor = data[_DIGEST_BYTES:]
+        if data[:_DIGEST_BYTES] != self._digest(cursor):
+            raise _bad_token()
+        value, identity = cast("list[str]", json.loads(cursor))
+        return value, identity
+
+    def _digest(self, cursor: bytes) -> bytes:
+        return hashlib.sha256(self._same.encode() + b"\x00" + cursor).digest()[:_DIGEST_BYTES]
+
+
+def parse_order(rules: ListRules, text: str) -> Order:
+    """Read `order_by`; empty means the list's default. Raises InvalidRequest (ORDER_BY_INVALID)."""
+    if not text.strip():
+        return rules.orders[0]
+    match = _ORDER.fullmatch(text)
+    order = Order(match[1], match[2] == "desc") if match is not None else None
+    if order is None or order not in rules.orders:
+        allowed = ", ".join(
+            f"`{one.field} desc`" if one.descending else f"`{one.field}`" for one in rules.orders
+        )
+        orderable = ",".join(dict.fromkeys(one.field for one in rules.orders))
+        raise _bad("order_by", Reason.ORDER_BY_INVALID, f"must be one of {allowed}", {"orderable": orderable})
+    return order
+
+
+def parse_filter(rules: ListRules, text: str) -> Sequence[Comparison]:
+    """Read a filter: comparisons `field operator value` joined by AND; a value with spaces in quotes. Raises InvalidRequest (FILTER_INVALID).
+
+    Values stay text as written; what a field's values look like is its store's knowledge.
+    """
+    result: list[Comparison] = []
+    position = _skip(text, 0)
+    while position < len(text):
+        if result:
+            joined = _AND.match(text, position)
+            if joined is None:
+                raise _bad_filter(
+                    rules,
+                    f"expected AND at character {position + 1}; comparisons are joined by AND, nothing else",
+                )
+            position = _skip(text, joined.end())
+        field = _FIELD.match(text, position)
+        if field is None:
+            raise _bad_filter(
+                rules,
+                f'expected a field at character {position + 1}, as in `create_time > "2026-01-31T00:00:00Z"`',
+            )
+        name = _field_name(field[0])
+        if not _allowed(rules, name):
+            raise _bad_filter(rules, f"this list has no field `{_cut(name)}`")
+        position = _skip(text, field.end())
+        operator = _OPERATOR.match(text, position)
+        if operator is None:
+            raise _bad_filter(rules, f"expected one of = != < <= > >= : at character {position + 1}")
+        position = _skip(text, operator.end())
+        value = _QUOTED.match(text, position) or _BARE.match(text, position)
+        if value is None:
+            raise _bad_filter(
+                rules, f"expected a value at character {position + 1}; put one with spaces or signs in quotes"
+            )
+        result.append(Comparison(name, Operator(operator[0]), _unquoted(value[0])))
+        position = _skip(text, value.end())
+    if len(result) > MAX_COMPARISONS:
+        raise _bad_filter(rules, f"at most {MAX_COMPARISONS} comparisons")
+    return tuple(result)
+
+
+def _skip(text: str, position: int) -> int:
+    match = _SPACE.match(text, position)
+    return position if match is None else match.end()
+
+
+def _field_name(text: str) -> str:
+    head, dot, tail = text.partition(".")
+    return head + dot + _unquoted(tail)
+
+
+def _unquoted(text: str) -> str:
+    return _ESCAPE.sub(r"\1", text[1:-1]) if text[:1] in ("'", '"') else text
+
+
+def _allowed(rules: ListRules, name: str) -> bool:
+    head, dot, tail = name.partition(".")
+    return (f"{head}.KEY" in rules.filterable and tail != "") if dot else name in rules.filterable
+
+
+def _bad_filter(rules: ListRules, what: str) -> InvalidRequest:
+    filterable = ",".join(rules.filterable)
+    fields = f"fields: {filterable}" if filterable else "leave it empty: this list has no filter"
+    return _bad("filter", Reason.FILTER_INVALID, f"{what}; {fields}", {"filterable": filterable})
+
+
+def _bad_token() -> InvalidRequest:
+    return _bad(
+        "page_token",
+        Reason.PAGE_TOKEN_INVALID,
+        "is not one that this list gave for these same arguments; send the last next_page_token with all else unchanged, "
+        "or begin with the first page",
+        {},
+    )
+
+
+def _bad(field: str, reason: Reason, what: str, metadata: dict[str, str]) -> InvalidRequest:
+    return InvalidRequest(
+        reason, f"{field}: {what}", metadata, (FieldViolation(field, reason.value.lower(), what),)
+    )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 64 else text[:64] + "…"

@@ -1,0 +1,40 @@
+"""Work that goes on after the call it belongs to has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+class Work:
+    """Keeps such work from being forgotten, and lets a draining server wait for it."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Future[Any]] = set()
+
+    def keep(self, task: asyncio.Future[Any]) -> None:
+        """Hold on to a task until it is done. Its error, if one comes, has nobody to hear it any more."""
+        self._tasks.add(task)
+        task.add_done_callback(self._drop)
+
+    def _drop(self, task: asyncio.Future[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    async def finished(self) -> None:
+        """Return once nothing goes on any more."""
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+
+    async def uncut(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        """Run to the end even when the waiting task is cancelled: for writes inside of handlers whose waiting may be cut off."""
+        task = asyncio.ensure_future(coroutine)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self.keep(task)
+            raise

@@ -1,0 +1,230 @@
+"""Collections in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound, Precondition, Reason
+from responsa_server.domain.knowledge import Chunking, Collection
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.people import Principal
+from responsa_server.stores.postgres import listing
+from responsa_server.stores.postgres.database import Connection, Database, uncancelled
+from responsa_server.stores.postgres.listing import Column, IdKind, Kind
+from responsa_server.stores.postgres.queries import Queries
+from responsa_server.stores.postgres.requests import CreationRequests
+
+COLUMNS: Final[Mapping[str, Column]] = {
+    "name": Column("c.id", filterable=False, orderable=True),
+    "display_name": Column("c.display_name"),
+    "create_time": Column("c.create_time", Kind.TIME, orderable=True),
+    "update_time": Column("c.update_time", Kind.TIME),
+}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class CollectionPassages(Protocol):
+    """What deleting a collection needs of the passages' store."""
+
+    async def delete_collection(self, connection: Connection, tenant_id: str, collection_id: str) -> None:
+        """Remove its passages, vectors and statistics."""
+        ...
+
+
+class CollectionStore:
+    """Collections of all tenants, one tenant a call; implements the port `Collections`."""
+
+    def __init__(self, database: Database, passages: CollectionPassages) -> None:
+        self._database = database
+        self._passages = passages
+        self._queries = Queries("collections.sql")
+        self._requests = CreationRequests()
+
+    async def create(
+        self,
+        who: Principal,
+        collection_id: str,
+        display_name: str,
+        chunking: Chunking,
+        embedding: str,
+        request_id: UUID | None,
+    ) -> Collection:
+        """Make one. Raises AlreadyExists: RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED."""
+        return await uncancelled(
+            self._create(who, collection_id, display_name, chunking, embedding, request_id)
+        )
+
+    async def get(self, tenant_id: str, collection_id: str) -> Collection:
+        """Read one. Raises NotFound."""
+
+        async def work() -> Collection:
+            async with self._database.tenant(tenant_id) as connection:
+                return await self._get(connection, tenant_id, collection_id)
+
+        return await uncancelled(work())
+
+    async def require(self, tenant_id: str, collection_ids: Sequence[str]) -> None:
+        """Raises NotFound for the first that is not there."""
+        values = {"tenant": tenant_id, "ids": list(collection_ids)}
+
+        async def work() -> set[str]:
+            async with self._database.tenant(tenant_id) as connection:
+                found = await connection.execute(self._queries["present"], values)
+                return {row[0] for row in await found.fetchall()}
+
+        present = await uncancelled(work())
+        for collection_id in collection_ids:
+            if collection_id not in present:
+                raise NotFound.of("collection", names.collection(collection_id))
+
+    async def list(self, tenant_id: str, query: ListQuery) -> Page[Collection]:
+        """A page of them."""
+        compiled = listing.compile(query, COLUMNS, identity="c.id", identity_kind=IdKind.TEXT)
+        statement = sql.SQL(self._queries["list"]).format(where=compiled.where, order=compiled.order)
+
+        async def work() -> Page[Collection]:
+            async with self._database.tenant(tenant_id) as connection:
+                cursor = connection.cursor(row_factory=dict_row)
+                await cursor.execute(statement, {**compiled.params, "tenant": tenant_id})
+                items = [_collection(row) for row in await cursor.fetchall()]
+            by_time = query.order.field == "create_time"
+            return listing.to_page(items, query, lambda one: (one.create_time if by_time else one.id, one.id))
+
+        return await uncancelled(work())
+
+    async def update(
+        self, tenant_id: str, collection_id: str, *, display_name: str | None, etag: str
+    ) -> Collection:
+        """Change what is not None. Raises NotFound, Conflict ETAG_MISMATCH."""
+
+        async def work() -> Collection:
+            async with self._database.tenant(tenant_id) as connection:
+                await self._lock(connection, tenant_id, collection_id, etag)
+                if display_name is not None:
+                    values = {"tenant": tenant_id, "id": collection_id, "display_name": display_name}
+                    await connection.execute(self._queries["update"], values)
+                return await self._get(connection, tenant_id, collection_id)
+
+        return await uncancelled(work())
+
+    async def delete(self, tenant_id: str, collection_id: str, etag: str, *, force: bool) -> Sequence[UUID]:
+        """Delete it with all that is in it; return the operations that this ended.
+
+        Raises NotFound, Conflict ETAG_MISMATCH, Precondition COLLECTION_NOT_EMPTY.
+        """
+        return await uncancelled(self._delete(tenant_id, collection_id, etag, force))
+
+    async def _create(
+        self,
+        who: Principal,
+        collection_id: str,
+        display_name: str,
+        chunking: Chunking,
+        embedding: str,
+        request_id: UUID | None,
+    ) -> Collection:
+        body = {
+            "collection_id": collection_id,
+            "display_name": display_name,
+            "max_tokens": str(chunking.max_tokens),
+            "overlap_tokens": str(chunking.overlap_tokens),
+        }
+        async with self._database.tenant(who.tenant_id) as connection:
+            earlier = await self._requests.claim(connection, who, request_id, "collection", body)
+            if earlier is not None:
+                return await self._get(connection, who.tenant_id, names.parse_slug("collections", earlier))
+            name = names.collection(collection_id)
+            inserted = await connection.execute(
+                self._queries["insert"],
+                {
+                    "tenant": who.tenant_id,
+                    "id": collection_id,
+                    "owner": who.user_id,
+                    "display_name": display_name,
+                    "max_tokens": chunking.max_tokens,
+                    "overlap_tokens": chunking.overlap_tokens,
+                    "embedding": embedding,
+                },
+            )
+            if await inserted.fetchone() is None:
+                raise AlreadyExists(
+                    Reason.RESOURCE_ALREADY_EXISTS,
+                    f"There is a collection {name} already; use it, or another id.",
+                    {"resource_type": "collection", "resource_name": name},
+                )
+            await self._requests.settle(connection, who, request_id, name)
+            return await self._get(connection, who.tenant_id, collection_id)
+
+    async def _delete(self, tenant_id: str, collection_id: str, etag: str, force: bool) -> Sequence[UUID]:
+        values: dict[str, object] = {"tenant": tenant_id, "id": collection_id}
+        async with self._database.tenant(tenant_id) as connection:
+            # Locks in the order of every writer: collection, documents, operations, statistics.
+            await self._lock(connection, tenant_id, collection_id, etag)
+            documents = await (await connection.execute(self._queries["lock_documents"], values)).fetchall()
+            if documents and not force:
+                name = names.collection(collection_id)
+                raise Precondition(
+                    Reason.COLLECTION_NOT_EMPTY,
+                    f"{name} holds {len(documents)} documents; delete them first, or set force.",
+                    {"collection": name, "documents": str(len(documents))},
+                )
+            ended = await connection.execute(
+                self._queries["end_operations"],
+                {
+                    **values,
+                    "documents": [row[0] for row in documents],
+                    "error_reason": Reason.OPERATION_CANCELLED.value,
+                    "error_message": "The document was deleted before it was indexed.",
+                },
+            )
+            operations = [row[0] for row in await ended.fetchall()]
+            await self._passages.delete_collection(connection, tenant_id, collection_id)
+            await connection.execute(self._queries["delete_documents"], values)
+            await connection.execute(self._queries["delete"], values)
+            return operations
+
+    async def _lock(self, connection: Connection, tenant_id: str, collection_id: str, etag: str) -> None:
+        values = {"tenant": tenant_id, "id": collection_id}
+        row = await (await connection.execute(self._queries["lock"], values)).fetchone()
+        name = names.collection(collection_id)
+        if row is None:
+            raise NotFound.of("collection", name)
+        if etag and etag != _etag(row[0], row[1]):
+            raise Conflict(
+                Reason.ETAG_MISMATCH, f"{name} has changed since its etag was read.", {"resource_name": name}
+            )
+
+    async def _get(self, connection: Connection, tenant_id: str, collection_id: str) -> Collection:
+        cursor = connection.cursor(row_factory=dict_row)
+        await cursor.execute(self._queries["get"], {"tenant": tenant_id, "id": collection_id})
+        row = await cursor.fetchone()
+        if row is None:
+            raise NotFound.of("collection", names.collection(collection_id))
+        return _collection(row)
+
+
+def _etag(create_time: datetime, revision: int) -> str:
+    """The time tells a collection from an earlier one of the same id."""
+    return f"{(create_time - _EPOCH) // timedelta(microseconds=1):x}-{revision}"
+
+
+def _collection(row: Mapping[str, Any]) -> Collection:
+    return Collection(
+        id=row["id"],
+        tenant_id=row["tenant_id"],
+        owner_id=row["owner_id"],
+        display_name=row["display_name"],
+        chunking=Chunking(row["max_tokens"], row["overlap_tokens"]),
+        embedding=row["embedding"],
+        document_count=row["document_count"],
+        create_time=row["create_time"],
+        update_time=row["update_time"],
+        etag=_etag(row["create_time"], row["revision"]),
+    )

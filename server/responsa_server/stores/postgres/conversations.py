@@ -1,0 +1,314 @@
+"""Conversations, messages and citations in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from psycopg import sql
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from responsa_server.domain import names
+from responsa_server.domain.conversations import Conversation, Message, Speaker
+from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound, Reason
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.people import Principal
+from responsa_server.domain.turns import ByteRange, Citation, RefusalReason
+from responsa_server.stores.postgres import listing
+from responsa_server.stores.postgres.database import Connection, Database, unavailable, uncancelled
+from responsa_server.stores.postgres.listing import Column, Kind
+from responsa_server.stores.postgres.queries import Queries
+from responsa_server.stores.postgres.turns import NamedQueries
+
+CONVERSATION_COLUMNS: Final[Mapping[str, Column]] = {
+    "title": Column("c.title"),
+    "create_time": Column("c.create_time", Kind.TIME, orderable=True),
+    "update_time": Column("c.update_time", Kind.TIME, orderable=True),
+    "labels": Column("c.labels", Kind.LABELS),
+}
+MESSAGE_COLUMNS: Final[Mapping[str, Column]] = {
+    "role": Column(
+        "speaker",
+        Kind.ENUM,
+        values={name: one.value for one in Speaker for name in (one.name, f"ROLE_{one.name}")},
+    ),
+    "create_time": Column("create_time", Kind.TIME, orderable=True),
+}
+
+
+class PostgresConversationStore:
+    """A `ConversationStore`."""
+
+    def __init__(self, database: Database, *, queries: NamedQueries | None = None) -> None:
+        self._database = database
+        self._queries: NamedQueries = queries or Queries("conversations.sql")
+
+    async def create(
+        self, who: Principal, identity: UUID, title: str, labels: Mapping[str, str], request_id: UUID | None
+    ) -> Conversation:
+        """See `ConversationStore.create`."""
+        return await uncancelled(self._create(who, identity, title, labels, request_id))
+
+    async def _create(
+        self, who: Principal, identity: UUID, title: str, labels: Mapping[str, str], request_id: UUID | None
+    ) -> Conversation:
+        asked = {"title": title, "labels": dict(labels)}
+        parameters = {
+            **_caller(who),
+            "id": identity,
+            "title": title,
+            "labels": Jsonb(dict(labels)),
+            "request_id": request_id,
+            "request": None if request_id is None else Jsonb(asked),
+        }
+        async with self._database.tenant(who.tenant_id) as connection:
+            await connection.execute(self._queries["create_conversation"], parameters)
+            found = await self._row(connection, "created_conversation", parameters)
+            if found is None:  # deleted by another call since
+                raise unavailable()
+            if found["id"] != identity:
+                for field in ("title", "labels"):
+                    if found["request"][field] != asked[field]:
+                        raise _reused(request_id, found["id"], f"conversation.{field}")
+            return await self._get(connection, who, found["id"])
+
+    async def get(self, who: Principal, identity: UUID) -> Conversation:
+        """See `ConversationStore.get`."""
+
+        async def work() -> Conversation:
+            async with self._database.tenant(who.tenant_id) as connection:
+                return await self._get(connection, who, identity)
+
+        return await uncancelled(work())
+
+    async def _get(self, connection: Connection, who: Principal, identity: UUID) -> Conversation:
+        row = await self._row(connection, "get_conversation", {**_caller(who), "conversation": identity})
+        if row is None:
+            raise _unknown(identity)
+        return _conversation(row)
+
+    async def list(self, who: Principal, query: ListQuery) -> Page[Conversation]:
+        """See `ConversationStore.list`."""
+        compiled = listing.compile(query, CONVERSATION_COLUMNS, identity="c.id")
+        statement = sql.SQL(self._queries["list_conversations"]).format(
+            where=compiled.where, order=compiled.order
+        )
+        by_creation = query.order.field == "create_time"
+
+        async def work() -> Page[Conversation]:
+            async with self._database.tenant(who.tenant_id) as connection:
+                cursor = connection.cursor(row_factory=dict_row)
+                await cursor.execute(statement, {**compiled.params, **_caller(who)})
+                found = [_conversation(row) for row in await cursor.fetchall()]
+            return listing.to_page(
+                found, query, lambda one: (one.create_time if by_creation else one.update_time, one.id)
+            )
+
+        return await uncancelled(work())
+
+    async def update(
+        self,
+        who: Principal,
+        identity: UUID,
+        *,
+        title: str | None,
+        labels: Mapping[str, str] | None,
+        etag: str,
+    ) -> Conversation:
+        """See `ConversationStore.update`."""
+
+        async def work() -> Conversation:
+            parameters = {
+                **_caller(who),
+                "conversation": identity,
+                "title": title,
+                "labels": None if labels is None else Jsonb(dict(labels)),
+                "revision": _revision(etag),
+            }
+            async with self._database.tenant(who.tenant_id) as connection:
+                updated = await self._row(connection, "update_conversation", parameters)
+                found = await self._get(connection, who, identity)
+            if updated is None:
+                raise _mismatch(identity)
+            return found
+
+        return await uncancelled(work())
+
+    async def delete(self, who: Principal, identity: UUID, etag: str) -> None:
+        """See `ConversationStore.delete`."""
+        await uncancelled(self._delete(who, identity, etag))
+
+    async def _delete(self, who: Principal, identity: UUID, etag: str) -> None:
+        parameters = {**_caller(who), "conversation": identity}
+        async with self._database.tenant(who.tenant_id) as connection:
+            # Locked, so that no turn is accepted meanwhile.
+            locked = await self._row(connection, "lock_conversation", parameters)
+            if locked is None:
+                raise _unknown(identity)
+            if _revision(etag) not in (None, locked["revision"]):
+                raise _mismatch(identity)
+            active = await self._row(connection, "active_turn", parameters)
+            if active is not None:
+                raise Conflict(
+                    Reason.CONVERSATION_BUSY,
+                    "A question of this conversation is being answered; wait for its end, then delete.",
+                    {
+                        "conversation": names.conversation(identity),
+                        "active_turn": names.turn(active["id"]),
+                    },
+                    retry_after=1.0,
+                )
+            for query in ("delete_events", "delete_turns", "delete_conversation"):
+                await connection.execute(self._queries[query], parameters)
+
+    async def messages(self, who: Principal, identity: UUID, query: ListQuery) -> Page[Message]:
+        """See `ConversationStore.messages`."""
+        compiled = listing.compile(query, MESSAGE_COLUMNS)
+        statement = sql.SQL(self._queries["list_messages"]).format(where=compiled.where, order=compiled.order)
+
+        async def work() -> Page[Message]:
+            async with self._database.tenant(who.tenant_id) as connection:
+                await self._get(connection, who, identity)
+                cursor = connection.cursor(row_factory=dict_row)
+                parameters = {**compiled.params, **_caller(who), "conversation": identity}
+                await cursor.execute(statement, parameters)
+                found = await self._with_citations(connection, who, await cursor.fetchall())
+            return listing.to_page(found, query, lambda one: (one.create_time, one.id))
+
+        return await uncancelled(work())
+
+    async def message(self, who: Principal, identity: UUID) -> Message:
+        """See `ConversationStore.message`."""
+
+        async def work() -> Message:
+            async with self._database.tenant(who.tenant_id) as connection:
+                row = await self._row(connection, "get_message", {**_caller(who), "message": identity})
+                if row is None:
+                    raise NotFound.of("message", names.message(identity))
+                return (await self._with_citations(connection, who, [row]))[0]
+
+        return await uncancelled(work())
+
+    async def answer_of(self, who: Principal, turn_id: UUID) -> Message | None:
+        """See `ConversationStore.answer_of`."""
+
+        async def work() -> Message | None:
+            async with self._database.tenant(who.tenant_id) as connection:
+                row = await self._row(connection, "answer_of_turn", {**_caller(who), "turn": turn_id})
+                if row is None:
+                    raise NotFound.of("turn", names.turn(turn_id))
+                if row["id"] is None:
+                    return None
+                return (await self._with_citations(connection, who, [row]))[0]
+
+        return await uncancelled(work())
+
+    async def history(self, who: Principal, identity: UUID, most: int) -> Sequence[Message]:
+        """See `ConversationStore.history`."""
+
+        async def work() -> Sequence[Message]:
+            async with self._database.tenant(who.tenant_id) as connection:
+                cursor = connection.cursor(row_factory=dict_row)
+                parameters = {**_caller(who), "conversation": identity, "most": most}
+                await cursor.execute(self._queries["last_messages"], parameters)
+                rows = await cursor.fetchall()
+                return await self._with_citations(connection, who, rows[::-1])
+
+        return await uncancelled(work())
+
+    async def _with_citations(
+        self, connection: Connection, who: Principal, rows: Sequence[Mapping[str, Any]]
+    ) -> Sequence[Message]:
+        answers = [row["id"] for row in rows if row["speaker"] == Speaker.ASSISTANT.value]
+        cited: defaultdict[UUID, list[Citation]] = defaultdict(list)
+        if answers:
+            cursor = connection.cursor(row_factory=dict_row)
+            await cursor.execute(self._queries["citations"], {"tenant": who.tenant_id, "messages": answers})
+            for row in await cursor.fetchall():
+                cited[row["message_id"]].append(_citation(row))
+        return [_message(row, cited.get(row["id"], ())) for row in rows]
+
+    async def _row(
+        self, connection: Connection, query: str, parameters: Mapping[str, object]
+    ) -> dict[str, Any] | None:
+        cursor = connection.cursor(row_factory=dict_row)
+        await cursor.execute(self._queries[query], parameters)
+        return await cursor.fetchone()
+
+
+def _caller(who: Principal) -> dict[str, object]:
+    return {"tenant": who.tenant_id, "user": who.user_id}
+
+
+def _revision(etag: str) -> int | None:
+    """The revision that an etag stands for: None when none was given, -1 for what was never one of ours."""
+    if not etag:
+        return None
+    return int(etag, 16) if len(etag) <= 15 and all(digit in "0123456789abcdef" for digit in etag) else -1
+
+
+def _unknown(identity: UUID) -> NotFound:
+    return NotFound.of("conversation", names.conversation(identity))
+
+
+def _mismatch(identity: UUID) -> Conflict:
+    name = names.conversation(identity)
+    message = "The conversation was changed since its etag was read; read it again and repeat the change."
+    return Conflict(Reason.ETAG_MISMATCH, message, {"resource_name": name})
+
+
+def _reused(request_id: UUID | None, identity: UUID, difference: str) -> AlreadyExists:
+    return AlreadyExists(
+        Reason.REQUEST_ID_REUSED,
+        f"This request_id was used before with another {difference}; take a new one for a new conversation.",
+        {
+            "request_id": str(request_id),
+            "resource_name": names.conversation(identity),
+            "difference": difference,
+        },
+    )
+
+
+def _conversation(row: Mapping[str, Any]) -> Conversation:
+    return Conversation(
+        id=row["id"],
+        tenant_id=row["tenant_id"],
+        user_id=row["user_id"],
+        title=row["title"],
+        labels=row["labels"],
+        active_turn=row["active_turn"],
+        create_time=row["create_time"],
+        update_time=row["update_time"],
+        etag=f"{row['revision']:x}",
+    )
+
+
+def _message(row: Mapping[str, Any], citations: Sequence[Citation]) -> Message:
+    return Message(
+        id=row["id"],
+        conversation_id=row["conversation_id"],
+        turn_id=row["turn_id"],
+        speaker=Speaker(row["speaker"]),
+        text=row["content"],
+        citations=citations,
+        refusal=RefusalReason(row["refusal"]) if row["refusal"] else None,
+        create_time=row["create_time"],
+    )
+
+
+def _citation(row: Mapping[str, Any]) -> Citation:
+    return Citation(
+        passage_id=row["passage_id"],
+        document_id=row["document_id"],
+        version=row["version"],
+        title=row["title"],
+        uri=row["uri"],
+        source=ByteRange(row["source_start"], row["source_end"]),
+        quote=row["quote"],
+        sha256=row["sha256"],
+        answer=ByteRange(row["answer_start"], row["answer_end"]),
+        score=row["score"],
+    )

@@ -1,0 +1,82 @@
+-- Conversations, messages and citations, as responsa_app with the tenant set.
+
+-- name: create_conversation
+INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled, labels, request_id, request)
+VALUES (%(id)s, %(tenant)s, %(user)s,
+    CASE WHEN %(title)s = '' THEN 'Chat ' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') ELSE %(title)s END, %(title)s <> '', %(labels)s,
+    %(request_id)s, %(request)s)
+ON CONFLICT DO NOTHING;
+
+-- name: created_conversation
+-- What this call (it may be a repetition) or this request_id has made, and what was asked for then.
+SELECT id, request FROM responsa.conversation
+WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND (id = %(id)s OR request_id = %(request_id)s)
+ORDER BY id = %(id)s DESC LIMIT 1;
+
+-- name: get_conversation
+SELECT c.id, c.tenant_id, c.user_id, c.title, c.labels, c.revision, c.create_time, c.update_time, t.id AS active_turn
+FROM responsa.conversation AS c
+LEFT JOIN responsa.turn AS t ON t.conversation_id = c.id AND t.tenant_id = %(tenant)s AND t.state IN ('pending', 'running')
+WHERE c.tenant_id = %(tenant)s AND c.user_id = %(user)s AND c.id = %(conversation)s;
+
+-- name: list_conversations
+SELECT c.id, c.tenant_id, c.user_id, c.title, c.labels, c.revision, c.create_time, c.update_time, t.id AS active_turn
+FROM responsa.conversation AS c
+LEFT JOIN responsa.turn AS t ON t.conversation_id = c.id AND t.tenant_id = %(tenant)s AND t.state IN ('pending', 'running')
+WHERE c.tenant_id = %(tenant)s AND c.user_id = %(user)s AND {where}
+ORDER BY {order} LIMIT %(limit)s;
+
+-- name: update_conversation
+UPDATE responsa.conversation SET
+    title = CASE WHEN %(title)s::text IS NULL THEN title
+        WHEN %(title)s::text = '' THEN 'Chat ' || to_char(create_time AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') ELSE %(title)s::text END,
+    titled = CASE WHEN %(title)s::text IS NULL THEN titled ELSE %(title)s::text <> '' END,
+    labels = coalesce(%(labels)s::jsonb, labels), revision = revision + 1, update_time = now()
+WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND id = %(conversation)s AND revision = coalesce(%(revision)s::bigint, revision)
+RETURNING id;
+
+-- name: lock_conversation
+SELECT revision FROM responsa.conversation
+WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND id = %(conversation)s FOR UPDATE;
+
+-- name: active_turn
+SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s AND state IN ('pending', 'running');
+
+-- name: delete_events
+DELETE FROM responsa.turn_event
+WHERE tenant_id = %(tenant)s AND turn_id = ANY (SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s);
+
+-- name: delete_turns
+DELETE FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s;
+
+-- name: delete_conversation
+-- Messages and citations go with it.
+DELETE FROM responsa.conversation WHERE tenant_id = %(tenant)s AND id = %(conversation)s;
+
+-- name: list_messages
+SELECT id, conversation_id, turn_id, speaker, content, refusal, create_time FROM responsa.message
+WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s AND {where}
+ORDER BY {order} LIMIT %(limit)s;
+
+-- name: get_message
+SELECT m.id, m.conversation_id, m.turn_id, m.speaker, m.content, m.refusal, m.create_time
+FROM responsa.message AS m JOIN responsa.conversation AS c ON c.id = m.conversation_id
+WHERE m.tenant_id = %(tenant)s AND c.user_id = %(user)s AND m.id = %(message)s;
+
+-- name: answer_of_turn
+SELECT m.id, t.conversation_id, t.id AS turn_id, m.speaker, m.content, m.refusal, m.create_time
+FROM responsa.turn AS t
+LEFT JOIN responsa.message AS m ON m.tenant_id = %(tenant)s AND m.turn_id = t.id AND m.speaker = 'assistant'
+WHERE t.tenant_id = %(tenant)s AND t.user_id = %(user)s AND t.id = %(turn)s;
+
+-- name: last_messages
+SELECT m.id, m.conversation_id, m.turn_id, m.speaker, m.content, m.refusal, m.create_time
+FROM responsa.message AS m JOIN responsa.conversation AS c ON c.id = m.conversation_id
+WHERE m.tenant_id = %(tenant)s AND c.user_id = %(user)s AND m.conversation_id = %(conversation)s
+ORDER BY m.create_time DESC, m.id DESC LIMIT %(most)s;
+
+-- name: citations
+SELECT message_id, passage_id, document_id, version, title, uri, source_start, source_end, quote, sha256, answer_start, answer_end, score
+FROM responsa.citation
+WHERE tenant_id = %(tenant)s AND message_id = ANY (%(messages)s)
+ORDER BY message_id, place;

@@ -1,0 +1,388 @@
+"""Documents in PostgreSQL: taking them in, reading and deleting them, and what citations point to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import PurePosixPath
+from typing import Any, Final
+from uuid import UUID
+
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import Conflict, NotFound, Reason
+from responsa_server.domain.knowledge import (
+    DEFAULT_COLLECTION,
+    Chunking,
+    Document,
+    DocumentState,
+    IngestStage,
+    Operation,
+    Passage,
+)
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.knowledge import (
+    CanonicalPiece,
+    JobKind,
+    NewDocument,
+    SourceRef,
+    SourceSlice,
+)
+from responsa_server.domain.ports.turns import NewId
+from responsa_server.stores.postgres import listing, operations, stored_errors
+from responsa_server.stores.postgres.database import Connection, Database, uncancelled
+from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.listing import Column, Kind
+from responsa_server.stores.postgres.passages import PassageStore
+from responsa_server.stores.postgres.queries import Queries
+from responsa_server.stores.postgres.requests import CreationRequests
+
+COLUMNS: Final[Mapping[str, Column]] = {
+    "source_key": Column("d.source_key", orderable=True),
+    "title": Column("d.title"),
+    "state": Column(
+        "d.state",
+        Kind.ENUM,
+        values={
+            name: state.value
+            for state in DocumentState
+            for name in (state.name, f"DOCUMENT_STATE_{state.name}")
+        },
+    ),
+    "media_type": Column("d.media_type"),
+    "create_time": Column("d.create_time", Kind.TIME, orderable=True),
+    "update_time": Column("d.update_time", Kind.TIME, orderable=True),
+}
+
+
+# How long a vector that nothing has used is remembered by its text's hash.
+_VECTORS_KEPT: Final = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class _Newest:
+    """A document's newest version; content is None when that version failed and nothing of it was kept."""
+
+    version: int
+    state: DocumentState
+    content: tuple[bytes, str, str, str] | None
+
+    def is_of(self, new: NewDocument) -> bool:
+        """Whether these are its bytes, described alike as far as they are described at all."""
+        if self.content is None or self.state is DocumentState.FAILED:
+            return False
+        sha256, title, uri, media_type = self.content
+        told = new.metadata
+        return (
+            sha256 == new.sha256
+            and told.title in ("", title)
+            and told.uri in ("", uri)
+            and new.media_type in ("", media_type)
+        )
+
+
+class DocumentStore:
+    """Documents of all tenants, one tenant a call; implements the ports `Documents` and `Sources`."""
+
+    def __init__(self, database: Database, passages: PassageStore, queue: JobQueue, new_id: NewId) -> None:
+        self._database = database
+        self._passages = passages
+        self._queue = queue
+        self._new_id = new_id
+        self._queries = Queries("documents.sql")
+        self._operations = Queries("operations.sql")
+        self._requests = CreationRequests()
+
+    async def accept(
+        self, who: Principal, new: NewDocument, embedding: str, request_id: UUID | None
+    ) -> Operation:
+        """Take in bytes, in one transaction with the job that indexes them; see the port."""
+        return await uncancelled(self._accept(who, new, embedding, request_id))
+
+    async def get(self, tenant_id: str, document_id: UUID) -> Document:
+        """Read one. Raises NotFound."""
+
+        async def work() -> Document:
+            async with self._database.tenant(tenant_id) as connection:
+                cursor = connection.cursor(row_factory=dict_row)
+                await cursor.execute(self._queries["get"], {"tenant": tenant_id, "id": document_id})
+                row = await cursor.fetchone()
+            if row is None:
+                raise NotFound.of("document", names.document(document_id))
+            return _document(row)
+
+        return await uncancelled(work())
+
+    async def list(self, tenant_id: str, collection_id: str, query: ListQuery) -> Page[Document]:
+        """A page of a collection's. Raises NotFound for the collection."""
+        compiled = listing.compile(query, COLUMNS, identity="d.id")
+        statement = sql.SQL(self._queries["list"]).format(where=compiled.where, order=compiled.order)
+        values: dict[str, object] = {"tenant": tenant_id, "collection": collection_id}
+
+        async def work() -> Page[Document]:
+            async with self._database.tenant(tenant_id) as connection:
+                await self._hold_collection(connection, values)
+                cursor = connection.cursor(row_factory=dict_row)
+                await cursor.execute(statement, {**compiled.params, **values})
+                items = [_document(row) for row in await cursor.fetchall()]
+            return listing.to_page(items, query, lambda one: (getattr(one, query.order.field), one.id))
+
+        return await uncancelled(work())
+
+    async def delete(self, tenant_id: str, document_id: UUID, etag: str) -> Sequence[UUID]:
+        """Delete it with versions, passages and vectors; return the operations that this ended.
+
+        Raises NotFound, Conflict ETAG_MISMATCH.
+        """
+        return await uncancelled(self._delete(tenant_id, document_id, etag))
+
+    async def canonical(
+        self, tenant_id: str, document_id: UUID, version: int | None, start: int, count: int
+    ) -> CanonicalPiece:
+        """Read canonical text. Raises NotFound, also for a version that has none."""
+        values = {
+            "tenant": tenant_id,
+            "id": document_id,
+            "version": version,
+            "start": start,
+            "count": count,
+        }
+
+        async def work() -> CanonicalPiece:
+            async with self._database.tenant(tenant_id) as connection:
+                cursor = connection.cursor(binary=True)
+                await cursor.execute(self._queries["canonical"], values)
+                row = await cursor.fetchone()
+            if row is None:
+                name = (
+                    names.document(document_id)
+                    if version is None
+                    else names.document_version(document_id, version)
+                )
+                raise NotFound.of("document", name)
+            return CanonicalPiece(row[0], start, bytes(row[1]), row[2])
+
+        return await uncancelled(work())
+
+    async def sources(self, tenant_id: str, wanted: Sequence[SourceRef]) -> Sequence[SourceSlice]:
+        """Look up what citations point to, in their order."""
+        values = {
+            "tenant": tenant_id,
+            "documents": [one.document_id for one in wanted],
+            "versions": [one.version for one in wanted],
+            "starts": [one.source.start for one in wanted],
+            "ends": [one.source.end for one in wanted],
+        }
+
+        async def work() -> Sequence[SourceSlice]:
+            async with self._database.tenant(tenant_id) as connection:
+                rows = await (await connection.execute(self._queries["sources"], values)).fetchall()
+            return [SourceSlice(version, None if text is None else bytes(text)) for version, text in rows]
+
+        return await uncancelled(work())
+
+    async def passage(self, tenant_id: str, passage_id: UUID) -> Passage:
+        """Read a passage, of an older version too. Raises NotFound."""
+
+        async def work() -> Passage:
+            async with self._database.tenant(tenant_id) as connection:
+                found = await self._passages.get(connection, tenant_id, [passage_id])
+            if not found:
+                raise NotFound.of("passage", names.passage(passage_id))
+            return found[0]
+
+        return await uncancelled(work())
+
+    async def prune(self, tenant_id: str, document_id: UUID) -> None:
+        """Remove versions and passages older than the one searched that no answer cites. Repeatable."""
+
+        async def work() -> None:
+            values: dict[str, object] = {"tenant": tenant_id, "id": document_id}
+            async with self._database.tenant(tenant_id) as connection:
+                # Under the document's lock, so that "older than the one searched" stays true until the end.
+                found = await connection.execute(self._queries["lock_searched_version"], values)
+                row = await found.fetchone()
+                if row is None or row[0] <= 1:
+                    return
+                values["version"] = row[0]
+                cited = await connection.execute(self._queries["cited_passages"], values)
+                keep = [passage for (passage,) in await cited.fetchall()]
+                await self._passages.retire(connection, tenant_id, document_id, row[0], keep)
+                await connection.execute(self._queries["prune_versions"], values)
+                # Vectors of texts that are gone are among those that nothing has asked for.
+                await self._passages.prune_cache(connection, tenant_id, _VECTORS_KEPT)
+
+        await uncancelled(work())
+
+    async def _accept(
+        self, who: Principal, new: NewDocument, embedding: str, request_id: UUID | None
+    ) -> Operation:
+        told = new.metadata
+        body = {
+            "collection": told.collection_id,
+            "source_key": told.source_key,
+            "title": told.title,
+            "uri": told.uri,
+            "media_type": told.media_type,
+            "content": new.sha256.hex(),
+        }
+        values: dict[str, object] = {
+            "tenant": who.tenant_id,
+            "user": who.user_id,
+            "collection": told.collection_id,
+            "source_key": told.source_key,
+            "title": told.title or PurePosixPath(told.source_key).name or told.source_key,
+            "declared_title": told.title,
+            "uri": told.uri,
+            "media_type": new.media_type,
+            "declared_type": told.media_type,
+            "original": new.content,
+            "sha256": new.sha256,
+            "size": len(new.content),
+            "embedding": embedding,
+            "max_tokens": Chunking().max_tokens,
+            "overlap_tokens": Chunking().overlap_tokens,
+        }
+        async with self._database.tenant(who.tenant_id) as connection:
+            earlier = await self._requests.claim(connection, who, request_id, "document", body)
+            if earlier is not None:
+                identity = names.parse_uuid("operations", earlier)
+                return await operations.find(self._operations, connection, who.tenant_id, identity)
+            if told.collection_id == DEFAULT_COLLECTION:
+                await connection.execute(self._queries["make_collection"], values)
+            await self._hold_collection(connection, values)
+            operation = await self._take_in(connection, who, new, values)
+            name = names.operation(operation.id)
+            await self._requests.settle(connection, who, request_id, name)
+            return operation
+
+    async def _take_in(
+        self, connection: Connection, who: Principal, new: NewDocument, values: dict[str, object]
+    ) -> Operation:
+        """Find or make the document, and the operation that its bytes need."""
+        values["id"] = self._new_id()
+        inserted = await connection.execute(self._queries["insert"], values)
+        if await inserted.fetchone() is not None:
+            return await self._begin_version(connection, who, values, 1)
+        locked = await (await connection.execute(self._queries["lock_by_key"], values)).fetchone()
+        if locked is None:
+            # Deleted since the insert met it. Nothing else can come between a second time, but that is no promise:
+            # each round needs another upload and another deletion of this very key.
+            return await self._take_in(connection, who, new, values)
+        values["id"] = locked[0]
+        newest = await self._newest(connection, values)
+        if newest.is_of(new):
+            if newest.state is DocumentState.READY:
+                return await self._insert_operation(
+                    connection, who, locked[0], newest.version, unchanged=True
+                )
+            running = await self._running(connection, who.tenant_id, locked[0], newest.version)
+            if running is not None:
+                return running
+        version = newest.version + 1
+        await connection.execute(self._queries["begin_version"], {**values, "version": version})
+        return await self._begin_version(connection, who, values, version)
+
+    async def _begin_version(
+        self, connection: Connection, who: Principal, values: dict[str, object], version: int
+    ) -> Operation:
+        await connection.execute(self._queries["insert_version"], {**values, "version": version})
+        document_id = values["id"]
+        assert isinstance(document_id, UUID)
+        operation = await self._insert_operation(connection, who, document_id, version, unchanged=False)
+        await self._queue.defer(connection, JobKind.INGEST, who.tenant_id, operation.id)
+        return operation
+
+    async def _newest(self, connection: Connection, values: Mapping[str, object]) -> _Newest:
+        row = await (await connection.execute(self._queries["newest"], values)).fetchone()
+        assert row is not None, "the row is locked"
+        version, state, sha256, title, uri, media_type = row
+        content = None if sha256 is None else (bytes(sha256), title, uri, media_type)
+        return _Newest(version, DocumentState(state), content)
+
+    async def _running(
+        self, connection: Connection, tenant_id: str, document_id: UUID, version: int
+    ) -> Operation | None:
+        cursor = connection.cursor(row_factory=dict_row)
+        values = {"tenant": tenant_id, "document": document_id, "version": version}
+        await cursor.execute(self._operations["running"], values)
+        row = await cursor.fetchone()
+        return None if row is None else operations.from_row(row)
+
+    async def _insert_operation(
+        self, connection: Connection, who: Principal, document_id: UUID, version: int, *, unchanged: bool
+    ) -> Operation:
+        cursor = connection.cursor(row_factory=dict_row)
+        await cursor.execute(
+            self._operations["insert"],
+            {
+                "id": self._new_id(),
+                "tenant": who.tenant_id,
+                "user": who.user_id,
+                "document": document_id,
+                "version": version,
+                "stage": (IngestStage.DONE if unchanged else IngestStage.QUEUED).value,
+                "unchanged": unchanged,
+            },
+        )
+        row = await cursor.fetchone()
+        assert row is not None, "INSERT … RETURNING gives its row"
+        await connection.execute(self._operations["forget"], {"tenant": who.tenant_id})
+        return operations.from_row(row)
+
+    async def _delete(self, tenant_id: str, document_id: UUID, etag: str) -> Sequence[UUID]:
+        values: dict[str, object] = {"tenant": tenant_id, "id": document_id}
+        name = names.document(document_id)
+        async with self._database.tenant(tenant_id) as connection:
+            row = await (await connection.execute(self._queries["lock"], values)).fetchone()
+            if row is None:
+                raise NotFound.of("document", name)
+            if etag and etag != str(row[0]):
+                raise Conflict(
+                    Reason.ETAG_MISMATCH,
+                    f"{name} has changed since its etag was read.",
+                    {"resource_name": name},
+                )
+            ended = await connection.execute(
+                self._queries["end_operations"],
+                {
+                    **values,
+                    "error_reason": Reason.OPERATION_CANCELLED.value,
+                    "error_message": "The document was deleted before it was indexed.",
+                },
+            )
+            found = [one[0] for one in await ended.fetchall()]
+            await self._passages.delete(connection, tenant_id, row[1], document_id)
+            await connection.execute(self._queries["delete"], values)
+            return found
+
+    async def _hold_collection(self, connection: Connection, values: Mapping[str, object]) -> None:
+        held = await connection.execute(self._queries["hold_collection"], values)
+        if await held.fetchone() is None:
+            raise NotFound.of("collection", names.collection(str(values["collection"])))
+
+
+def _document(row: Mapping[str, Any]) -> Document:
+    return Document(
+        id=row["id"],
+        tenant_id=row["tenant_id"],
+        collection_id=row["collection_id"],
+        owner_id=row["owner_id"],
+        source_key=row["source_key"],
+        title=row["title"],
+        uri=row["uri"],
+        media_type=row["media_type"],
+        version=row["version"],
+        state=DocumentState(row["state"]),
+        error=stored_errors.from_columns(row["error_reason"], row["error_message"], row["error_metadata"]),
+        size_bytes=row["size_bytes"],
+        sha256=bytes(row["sha256"]),
+        passage_count=row["passage_count"],
+        create_time=row["create_time"],
+        update_time=row["update_time"],
+        etag=str(row["revision"]),
+    )

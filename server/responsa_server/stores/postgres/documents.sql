@@ -1,0 +1,96 @@
+-- Documents and their versions, of one tenant (role responsa_app, tenant set).
+-- Every writer locks in this order: collection, document, operation, statistics.
+
+-- name: make_collection
+INSERT INTO responsa.collection (tenant_id, id, owner_id, display_name, max_tokens, overlap_tokens, embedding)
+VALUES (%(tenant)s, %(collection)s, %(user)s, '', %(max_tokens)s, %(overlap_tokens)s, %(embedding)s)
+ON CONFLICT (tenant_id, id) DO NOTHING;
+
+-- name: hold_collection
+-- Not deleted until this transaction ends.
+SELECT true FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(collection)s FOR KEY SHARE;
+
+-- name: insert
+INSERT INTO responsa.document (id, tenant_id, collection_id, owner_id, source_key, title, uri, media_type, state, size_bytes, sha256)
+VALUES (%(id)s, %(tenant)s, %(collection)s, %(user)s, %(source_key)s, %(title)s, %(uri)s, %(media_type)s, 'indexing', %(size)s, %(sha256)s)
+ON CONFLICT (tenant_id, collection_id, source_key) DO NOTHING
+RETURNING id;
+
+-- name: lock_by_key
+SELECT id FROM responsa.document
+WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND source_key = %(source_key)s FOR UPDATE;
+
+-- name: newest
+-- A statement of its own: one that waited for the lock would still see the versions from before it.
+SELECT d.newest_version, d.state, v.sha256, v.declared_title, v.uri, v.media_type
+FROM responsa.document AS d
+LEFT JOIN responsa.document_version AS v ON v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version = d.newest_version
+WHERE d.tenant_id = %(tenant)s AND d.id = %(id)s;
+
+-- name: lock
+SELECT revision, collection_id FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(id)s FOR UPDATE;
+
+-- name: insert_version
+INSERT INTO responsa.document_version (
+    tenant_id, document_id, version, declared_title, declared_type, title, uri, media_type, original, sha256, size_bytes)
+VALUES (
+    %(tenant)s, %(id)s, %(version)s, %(declared_title)s, %(declared_type)s, %(title)s, %(uri)s, %(media_type)s, %(original)b, %(sha256)s, %(size)s);
+
+-- name: begin_version
+-- What describes the document stays that of the version that is searched, while there is one.
+UPDATE responsa.document SET newest_version = %(version)s, state = 'indexing', error_reason = NULL, error_message = NULL, error_metadata = NULL,
+    title = CASE version WHEN 0 THEN %(title)s ELSE title END,
+    uri = CASE version WHEN 0 THEN %(uri)s ELSE uri END,
+    media_type = CASE version WHEN 0 THEN %(media_type)s ELSE media_type END,
+    size_bytes = CASE version WHEN 0 THEN %(size)s ELSE size_bytes END,
+    sha256 = CASE version WHEN 0 THEN %(sha256)s ELSE sha256 END,
+    revision = revision + 1, update_time = clock_timestamp()
+WHERE tenant_id = %(tenant)s AND id = %(id)s;
+
+-- name: get
+SELECT * FROM responsa.document AS d WHERE tenant_id = %(tenant)s AND id = %(id)s;
+
+-- name: list
+SELECT * FROM responsa.document AS d
+WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND {where} ORDER BY {order} LIMIT %(limit)s;
+
+-- name: end_operations
+UPDATE responsa.operation SET epoch = epoch + 1, stage = 'done', update_time = clock_timestamp(),
+    error_reason = %(error_reason)s, error_message = %(error_message)s,
+    error_metadata = jsonb_build_object('operation', 'operations/' || id)
+WHERE tenant_id = %(tenant)s AND document_id = %(id)s AND stage <> 'done'
+RETURNING id;
+
+-- name: delete
+DELETE FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(id)s;
+
+-- name: canonical
+SELECT v.version, substring(coalesce(v.canonical, v.original) FROM %(start)s::int + 1 FOR %(count)s::int), v.canonical_bytes
+FROM responsa.document_version AS v
+JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_id
+WHERE v.tenant_id = %(tenant)s AND v.document_id = %(id)s AND v.version = coalesce(%(version)s::int, d.version) AND v.canonical_sha256 IS NOT NULL;
+
+-- name: sources
+SELECT d.version, CASE WHEN v.canonical_sha256 IS NOT NULL AND w.range_end <= v.canonical_bytes
+    THEN substring(coalesce(v.canonical, v.original) FROM w.range_start + 1 FOR w.range_end - w.range_start) END
+FROM unnest(%(documents)s::uuid[], %(versions)s::int[], %(starts)s::int[], %(ends)s::int[])
+    WITH ORDINALITY AS w (document_id, version, range_start, range_end, place)
+LEFT JOIN responsa.document AS d ON d.tenant_id = %(tenant)s AND d.id = w.document_id
+LEFT JOIN responsa.document_version AS v ON v.tenant_id = %(tenant)s AND v.document_id = w.document_id AND v.version = w.version
+ORDER BY w.place;
+
+-- name: cited_passages
+SELECT DISTINCT passage_id FROM responsa.citation
+WHERE tenant_id = %(tenant)s AND document_id = %(id)s AND version < %(version)s;
+
+-- name: lock_searched_version
+SELECT version FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(id)s FOR UPDATE;
+
+-- name: prune_versions
+-- Never the searched version or a newer one: those are about to be searched. Nor one that is cited or still being worked on.
+DELETE FROM responsa.document_version AS v
+WHERE v.tenant_id = %(tenant)s AND v.document_id = %(id)s AND v.version < %(version)s
+    AND NOT EXISTS (SELECT FROM responsa.citation AS c WHERE c.tenant_id = v.tenant_id AND c.document_id = v.document_id AND c.version = v.version)
+    AND NOT EXISTS (
+        SELECT FROM responsa.operation AS o
+        WHERE o.tenant_id = v.tenant_id AND o.document_id = v.document_id AND o.version = v.version AND o.stage <> 'done');

@@ -1,0 +1,216 @@
+"""Tenants, users and credentials in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg import sql
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import NotFound
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.people import ApiKey, Principal, Role, User
+from responsa_server.domain.ports.identity import AuditEvent, FoundKey, FoundSession
+from responsa_server.stores.postgres import listing
+from responsa_server.stores.postgres.database import Connection, Database, uncancelled
+from responsa_server.stores.postgres.listing import Column, Kind
+from responsa_server.stores.postgres.queries import Queries
+
+_KEY_COLUMNS: Mapping[str, Column] = {
+    "create_time": Column("k.create_time", Kind.TIME, orderable=True),
+    "display_name": Column("k.display_name"),
+}
+
+Row = tuple[Any, ...]
+
+
+class PostgresIdentityStore:
+    """Implements `IdentityStore`. Work that was begun is brought to its end even when the caller goes away."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queries = Queries("identity.sql")
+
+    async def find_key(self, digest: bytes) -> FoundKey | None:
+        """Find the API key of a digest, over all tenants."""
+        return await uncancelled(self._find_key(digest))
+
+    async def _find_key(self, digest: bytes) -> FoundKey | None:
+        async with self._database.no_tenant() as connection:
+            row = await self._one(connection, "find_key", {"digest": digest})
+        if row is None:
+            return None
+        key_id, tenant_id, user_id, role, expired, revoked = row
+        return FoundKey(key_id, Principal(tenant_id, user_id, Role(role), "api_key"), expired, revoked)
+
+    async def find_session(self, digest: bytes) -> FoundSession | None:
+        """Find the session of a digest, over all tenants."""
+        return await uncancelled(self._find_session(digest))
+
+    async def _find_session(self, digest: bytes) -> FoundSession | None:
+        async with self._database.no_tenant() as connection:
+            row = await self._one(connection, "find_session", {"digest": digest})
+        if row is None:
+            return None
+        tenant_id, user_id, role, expired = row
+        return FoundSession(Principal(tenant_id, user_id, Role(role), "session"), expired)
+
+    async def user(self, tenant_id: str, user_id: UUID) -> User | None:
+        """Find a user of the tenant."""
+        return await uncancelled(self._user(tenant_id, user_id))
+
+    async def _user(self, tenant_id: str, user_id: UUID) -> User | None:
+        async with self._database.tenant(tenant_id) as connection:
+            row = await self._one(connection, "find_user", {"tenant_id": tenant_id, "user_id": user_id})
+        return None if row is None else _user(row)
+
+    async def add_code(self, who: Principal, digest: bytes, seconds: float) -> datetime:
+        """Keep a session code for so long and drop the tenant's expired codes and sessions. Returns its end."""
+        return await uncancelled(self._add_code(who, digest, seconds))
+
+    async def _add_code(self, who: Principal, digest: bytes, seconds: float) -> datetime:
+        values = {"tenant_id": who.tenant_id, "user_id": who.user_id, "digest": digest, "seconds": seconds}
+        async with self._database.tenant(who.tenant_id) as connection:
+            await connection.execute(self._queries["drop_expired_codes"], values)
+            await connection.execute(self._queries["drop_expired_sessions"], values)
+            row = await self._one(connection, "add_code", values)
+        assert row is not None
+        return row[0]
+
+    async def exchange_code(self, code: bytes, token: bytes, seconds: float) -> datetime | None:
+        """Use up a code and begin a session with the token's digest, in one transaction."""
+        return await uncancelled(self._exchange_code(code, token, seconds))
+
+    async def _exchange_code(self, code: bytes, token: bytes, seconds: float) -> datetime | None:
+        async with self._database.no_tenant() as connection:
+            row = await self._one(connection, "use_code", {"digest": code})
+            if row is None or row[2]:
+                return None
+            values = {"tenant_id": row[0], "user_id": row[1], "digest": token, "seconds": seconds}
+            # Only the code tells the tenant; from here on the transaction sees that tenant's rows alone.
+            await connection.execute("SELECT set_config('responsa.tenant_id', %(tenant_id)s, true)", values)
+            begun = await self._one(connection, "add_session", values)
+        assert begun is not None
+        return begun[0]
+
+    async def end_session(self, digest: bytes) -> None:
+        """Drop a session, if it is there."""
+        await uncancelled(self._end_session(digest))
+
+    async def _end_session(self, digest: bytes) -> None:
+        found = await self._find_session(digest)
+        if found is None:
+            return
+        tenant_id = found.principal.tenant_id
+        async with self._database.tenant(tenant_id) as connection:
+            await connection.execute(self._queries["end_session"], {"tenant_id": tenant_id, "digest": digest})
+
+    async def add_key(self, key: ApiKey, digest: bytes, audit: AuditEvent) -> ApiKey | None:
+        """Keep a key; create_time is the database's. Returns it, or None when expire_time does not lie ahead."""
+        return await uncancelled(self._add_key(key, digest, audit))
+
+    async def _add_key(self, key: ApiKey, digest: bytes, audit: AuditEvent) -> ApiKey | None:
+        values = {
+            "id": key.id,
+            "tenant_id": key.tenant_id,
+            "user_id": key.user_id,
+            "display_name": key.display_name,
+            "prefix": key.prefix,
+            "digest": digest,
+            "expire_time": key.expire_time,
+        }
+        async with self._database.tenant(key.tenant_id) as connection:
+            row = await self._one(connection, "add_key", values)
+            if row is None:
+                return None
+            await self._audit(connection, audit)
+        return _key(row)
+
+    async def list_keys(self, who: Principal, query: ListQuery) -> Page[ApiKey]:
+        """List the user's keys. Raises InvalidRequest for a filter, order or cursor that cannot be read."""
+        return await uncancelled(self._list_keys(who, query))
+
+    async def _list_keys(self, who: Principal, query: ListQuery) -> Page[ApiKey]:
+        compiled = listing.compile(query, _KEY_COLUMNS, identity="k.id")
+        statement = sql.SQL(self._queries["list_keys"]).format(where=compiled.where, order=compiled.order)
+        values = {**compiled.params, "tenant_id": who.tenant_id, "user_id": who.user_id}
+        async with self._database.tenant(who.tenant_id) as connection:
+            rows = await (await connection.execute(statement, values)).fetchall()
+        return listing.to_page([_key(row) for row in rows], query, lambda key: (key.create_time, key.id))
+
+    async def revoke_key(self, who: Principal, key_id: UUID, audit: AuditEvent) -> ApiKey | None:
+        """Revoke a key of the user, once. None when the user has no such key."""
+        return await uncancelled(self._revoke_key(who, key_id, audit))
+
+    async def _revoke_key(self, who: Principal, key_id: UUID, audit: AuditEvent) -> ApiKey | None:
+        values = {"tenant_id": who.tenant_id, "user_id": who.user_id, "id": key_id}
+        async with self._database.tenant(who.tenant_id) as connection:
+            row = await self._one(connection, "lock_key", values)
+            if row is None:
+                return None
+            key = _key(row)
+            if key.revoke_time is None:
+                row = await self._one(connection, "revoke_key", values)
+                assert row is not None
+                key = _key(row)
+                await self._audit(connection, audit)
+        return key
+
+    async def add_tenant(self, tenant_id: str, display_name: str, audit: AuditEvent) -> bool:
+        """Keep a tenant. Returns False when the id is taken."""
+        return await uncancelled(self._add_tenant(tenant_id, display_name, audit))
+
+    async def _add_tenant(self, tenant_id: str, display_name: str, audit: AuditEvent) -> bool:
+        async with self._database.tenant(tenant_id) as connection:
+            row = await self._one(
+                connection, "add_tenant", {"tenant_id": tenant_id, "display_name": display_name}
+            )
+            if row is not None:
+                await self._audit(connection, audit)
+        return row is not None
+
+    async def add_user(self, user: User, audit: AuditEvent) -> User | None:
+        """Keep a user; create_time is the database's. None when the e-mail address is taken. Raises NotFound for an unknown tenant."""
+        return await uncancelled(self._add_user(user, audit))
+
+    async def _add_user(self, user: User, audit: AuditEvent) -> User | None:
+        values = {
+            "id": user.id,
+            "tenant_id": user.tenant_id,
+            "display_name": user.display_name,
+            "email": user.email,
+            "role": user.role.value,
+        }
+        async with self._database.tenant(user.tenant_id) as connection:
+            if await self._one(connection, "find_tenant", values) is None:
+                raise NotFound.of("tenant", names.tenant(user.tenant_id))
+            row = await self._one(connection, "add_user", values)
+            if row is not None:
+                await self._audit(connection, audit)
+        return None if row is None else _user(row)
+
+    async def _one(self, connection: Connection, query: str, values: Mapping[str, object]) -> Row | None:
+        return await (await connection.execute(self._queries[query], values)).fetchone()
+
+    async def _audit(self, connection: Connection, event: AuditEvent) -> None:
+        values = {
+            "id": event.id,
+            "tenant_id": event.tenant_id,
+            "actor": event.actor,
+            "action": event.action,
+            "resource_name": event.resource_name,
+        }
+        await connection.execute(self._queries["add_audit_event"], values)
+
+
+def _user(row: Row) -> User:
+    identity, tenant_id, display_name, email, role, create_time = row
+    return User(identity, tenant_id, display_name, email, Role(role), create_time)
+
+
+def _key(row: Row) -> ApiKey:
+    identity, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time = row
+    return ApiKey(identity, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time)

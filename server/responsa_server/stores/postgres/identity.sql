@@ -1,0 +1,72 @@
+-- name: find_key
+SELECT id, tenant_id, user_id, role, expired, revoked FROM responsa.find_api_key(%(digest)s)
+
+-- name: find_session
+SELECT tenant_id, user_id, role, expired FROM responsa.find_session(%(digest)s)
+
+-- name: use_code
+SELECT tenant_id, user_id, expired FROM responsa.use_session_code(%(digest)s)
+
+-- name: find_user
+SELECT id, tenant_id, display_name, email, role, create_time FROM responsa.app_user WHERE tenant_id = %(tenant_id)s AND id = %(user_id)s
+
+-- name: drop_expired_codes
+DELETE FROM responsa.session_code WHERE tenant_id = %(tenant_id)s AND expire_time <= now()
+
+-- name: drop_expired_sessions
+DELETE FROM responsa.session WHERE tenant_id = %(tenant_id)s AND expire_time <= now()
+
+-- name: add_code
+INSERT INTO responsa.session_code (code_sha256, tenant_id, user_id, expire_time)
+VALUES (%(digest)s, %(tenant_id)s, %(user_id)s, now() + make_interval(secs => %(seconds)s))
+RETURNING expire_time
+
+-- name: add_session
+INSERT INTO responsa.session (token_sha256, tenant_id, user_id, expire_time)
+VALUES (%(digest)s, %(tenant_id)s, %(user_id)s, now() + make_interval(secs => %(seconds)s))
+RETURNING expire_time
+
+-- name: end_session
+DELETE FROM responsa.session WHERE tenant_id = %(tenant_id)s AND token_sha256 = %(digest)s
+
+-- name: add_key
+INSERT INTO responsa.api_key (id, tenant_id, user_id, display_name, prefix, secret_sha256, expire_time)
+SELECT %(id)s, %(tenant_id)s, %(user_id)s, %(display_name)s, %(prefix)s, %(digest)s, %(expire_time)s::timestamptz
+WHERE %(expire_time)s::timestamptz IS NULL OR %(expire_time)s::timestamptz > now()
+RETURNING id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time
+
+-- name: list_keys
+SELECT k.id, k.tenant_id, k.user_id, k.display_name, k.prefix, k.create_time, k.expire_time, k.revoke_time
+FROM responsa.api_key AS k
+WHERE k.tenant_id = %(tenant_id)s AND k.user_id = %(user_id)s AND {where}
+ORDER BY {order}
+LIMIT %(limit)s
+
+-- name: lock_key
+SELECT id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time
+FROM responsa.api_key
+WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND id = %(id)s
+FOR UPDATE
+
+-- name: revoke_key
+UPDATE responsa.api_key SET revoke_time = now()
+WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND id = %(id)s
+RETURNING id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time
+
+-- name: add_tenant
+INSERT INTO responsa.tenant (id, display_name) VALUES (%(tenant_id)s, %(display_name)s)
+ON CONFLICT (id) DO NOTHING
+RETURNING id
+
+-- name: find_tenant
+SELECT 1 FROM responsa.tenant WHERE id = %(tenant_id)s
+
+-- name: add_user
+INSERT INTO responsa.app_user (id, tenant_id, display_name, email, role)
+VALUES (%(id)s, %(tenant_id)s, %(display_name)s, %(email)s, %(role)s)
+ON CONFLICT (tenant_id, email) WHERE email <> '' DO NOTHING
+RETURNING id, tenant_id, display_name, email, role, create_time
+
+-- name: add_audit_event
+INSERT INTO responsa.audit_event (id, tenant_id, actor, action, resource_name)
+VALUES (%(id)s, %(tenant_id)s, %(actor)s, %(action)s, %(resource_name)s)

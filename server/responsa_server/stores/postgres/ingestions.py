@@ -1,0 +1,187 @@
+"""Operations in PostgreSQL, as the worker that takes in a document writes them.
+
+Every write first takes the operation's row with the epoch that the worker began with: that row is the fence. Whoever cancels, deletes or
+takes over raises the epoch under the same lock, so nothing can be written after it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from responsa_server.domain.errors import NotFound, ResponsaError
+from responsa_server.domain.knowledge import Chunking
+from responsa_server.domain.passages import NewPassage
+from responsa_server.domain.ports.knowledge import CanonicalText, Claim, IngestTask, JobKind, OwnershipLost
+from responsa_server.stores.postgres import operations
+from responsa_server.stores.postgres.database import Connection, Database, uncancelled
+from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.passages import PassageStore
+from responsa_server.stores.postgres.queries import Queries
+
+# An answer in the making may still cite the version that was just replaced; longer than any turn may take.
+_PRUNE_AFTER = 600.0
+
+
+class IngestionStore:
+    """Implements the port `Ingestions`. The role is responsa_app, the tenant that of the job."""
+
+    def __init__(
+        self,
+        database: Database,
+        passages: PassageStore,
+        queue: JobQueue,
+        *,
+        prune_after: float = _PRUNE_AFTER,
+    ) -> None:
+        """prune_after: seconds for which a replaced version is kept in any case."""
+        self._database = database
+        self._passages = passages
+        self._queue = queue
+        self._prune_after = prune_after
+        self._queries = Queries("operations.sql")
+
+    async def begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
+        """Claim an operation and clear what an earlier attempt left; None when there is nothing to do any more."""
+        return await uncancelled(self._begin(tenant_id, operation_id))
+
+    async def parsed(self, claim: Claim, text: CanonicalText, passages_total: int) -> None:
+        """Keep the canonical text; the stage becomes EMBEDDING. Raises OwnershipLost."""
+        values = {
+            **_values(claim),
+            "text": text.text,
+            "sha256": hashlib.sha256(text.text).digest(),
+            "length": len(text.text),
+            "title": text.title,
+            "media_type": text.media_type,
+            "language": text.language,
+            "parser": text.parser,
+            "total": passages_total,
+        }
+
+        async def work() -> None:
+            async with self._database.tenant(claim.tenant_id) as connection:
+                await self._hold(connection, claim)
+                await connection.execute(self._queries["parsed"], values)
+                await connection.execute(self._queries["embedding"], values)
+
+        await uncancelled(work())
+
+    async def write(self, claim: Claim, passages: Sequence[NewPassage], passages_done: int | None) -> None:
+        """Store passages, not searched yet, and the progress when it is given. Raises OwnershipLost."""
+
+        async def work() -> None:
+            async with self._database.tenant(claim.tenant_id) as connection:
+                await self._hold(connection, claim)
+                await self._passages.write(connection, claim.tenant_id, passages)
+                if passages_done is not None:
+                    values = {**_values(claim), "done": passages_done}
+                    await connection.execute(self._queries["progress"], values)
+
+        await uncancelled(work())
+
+    async def cached_vectors(
+        self, tenant_id: str, model: str, hashes: Sequence[bytes]
+    ) -> Mapping[bytes, bytes]:
+        """Vectors known for texts of these SHA-256 hashes."""
+
+        async def work() -> Mapping[bytes, bytes]:
+            async with self._database.tenant(tenant_id) as connection:
+                return await self._passages.cached_vectors(connection, tenant_id, model, hashes)
+
+        return await uncancelled(work())
+
+    async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:
+        """Keep vectors by the SHA-256 of their texts. No fence: a vector is right whoever made it."""
+
+        async def work() -> None:
+            async with self._database.tenant(tenant_id) as connection:
+                await self._passages.cache_vectors(connection, tenant_id, model, vectors)
+
+        await uncancelled(work())
+
+    async def publish(self, claim: Claim) -> None:
+        """Search this version in place of the former one, and end the operation. Raises OwnershipLost."""
+        await uncancelled(self._publish(claim))
+
+    async def fail(self, claim: Claim, error: ResponsaError) -> None:
+        """End it with an error; nothing of the version is left. Raises OwnershipLost."""
+        if not await uncancelled(self._end(claim.tenant_id, claim.operation_id, error, claim.epoch)):
+            raise OwnershipLost
+
+    async def give_up(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
+        """As `fail`, for an operation whose claim is not known; nothing when it has ended."""
+        await uncancelled(self._end(tenant_id, operation_id, error, None))
+
+    async def _begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
+        values: dict[str, object] = {"tenant": tenant_id, "id": operation_id}
+        async with self._database.tenant(tenant_id) as connection:
+            begun = await (await connection.execute(self._queries["begin"], values)).fetchone()
+            if begun is None:
+                return None
+            document_id, version, epoch = begun
+            values |= {"document": document_id, "version": version}
+            cursor = connection.cursor(binary=True)
+            await cursor.execute(self._queries["task"], values)
+            row = await cursor.fetchone()
+            assert row is not None, "a version stays while its operation runs"
+            await self._passages.discard(connection, tenant_id, document_id, version)
+        collection_id, source_key, title, uri, declared_type, original, max_tokens, overlap_tokens = row
+        return IngestTask(
+            claim=Claim(tenant_id, operation_id, epoch, collection_id, document_id, version),
+            source_key=source_key,
+            title=title,
+            uri=uri,
+            declared_type=declared_type,
+            original=bytes(original),
+            chunking=Chunking(max_tokens, overlap_tokens),
+        )
+
+    async def _publish(self, claim: Claim) -> None:
+        values = _values(claim)
+        tenant_id, document_id, version = claim.tenant_id, claim.document_id, claim.version
+        async with self._database.tenant(tenant_id) as connection:
+            document = await (await connection.execute(self._queries["lock_document"], values)).fetchone()
+            if document is None:
+                raise OwnershipLost
+            await self._hold(connection, claim)
+            done = await (await connection.execute(self._queries["done"], values)).fetchone()
+            assert done is not None, "the row is held"
+            if document[0] >= version:
+                # Overtaken: a newer version was ready first, and versions never go backwards.
+                await self._passages.discard(connection, tenant_id, document_id, version)
+                await connection.execute(self._queries["drop_version"], values)
+                return
+            await self._passages.publish(connection, tenant_id, claim.collection_id, document_id, version)
+            await connection.execute(self._queries["version_ready"], {**values, "passages": done[0]})
+            await connection.execute(self._queries["document_published"], values)
+            if document[0] > 0:
+                await self._queue.defer(
+                    connection, JobKind.PRUNE, tenant_id, document_id, after=self._prune_after
+                )
+
+    async def _end(self, tenant_id: str, operation_id: UUID, error: ResponsaError, epoch: int | None) -> bool:
+        async with self._database.tenant(tenant_id) as connection:
+            try:
+                operation = await operations.find(self._queries, connection, tenant_id, operation_id)
+            except NotFound:
+                return False
+            return await operations.end(
+                self._queries, self._passages, connection, operation, error, epoch=epoch
+            )
+
+    async def _hold(self, connection: Connection, claim: Claim) -> None:
+        held = await connection.execute(self._queries["hold"], _values(claim))
+        if await held.fetchone() is None:
+            raise OwnershipLost
+
+
+def _values(claim: Claim) -> dict[str, object]:
+    return {
+        "tenant": claim.tenant_id,
+        "id": claim.operation_id,
+        "epoch": claim.epoch,
+        "document": claim.document_id,
+        "version": claim.version,
+    }

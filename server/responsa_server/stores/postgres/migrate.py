@@ -1,0 +1,98 @@
+"""Forward migrations: numbered SQL files, each applied once, in order, in a transaction of its own, and never changed afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import LiteralString, cast
+
+import psycopg
+
+_FILE = re.compile(r"(\d{4})_(pre|post)_([a-z0-9_]+)\.sql")
+# Two processes that start at once must not migrate at once; the number is ours alone in this database.
+_LOCK = 0x7265_7370
+
+
+class MigrationError(Exception):
+    """A migration cannot be applied; the message says which, why and what helps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file. number: from 1, without a gap; name: the file's name without its ending."""
+
+    number: int
+    name: str
+    sql: str
+
+    @property
+    def sha256(self) -> bytes:
+        """What an applied migration must not differ from."""
+        return hashlib.sha256(self.sql.encode()).digest()
+
+
+def folder() -> Path:
+    """Where the migrations are: in the checkout, or in the installed package."""
+    checkout = Path(__file__).resolve().parents[4] / "migrations"
+    return checkout if checkout.is_dir() else Path(str(files("responsa_server"))) / "migrations"
+
+
+def load(source: Path | None = None) -> Sequence[Migration]:
+    """Read all migrations in order. Raises MigrationError for a stray file, a gap or a number that stands twice."""
+    found: list[Migration] = []
+    for path in sorted((source or folder()).glob("*.sql")):
+        match = _FILE.fullmatch(path.name)
+        if match is None:
+            raise MigrationError(f"{path.name} is not named NNNN_pre_name.sql or NNNN_post_name.sql; rename it")
+        found.append(Migration(int(match[1]), path.stem, path.read_text(encoding="utf-8")))
+    if [one.number for one in found] != list(range(1, len(found) + 1)):
+        raise MigrationError("the migrations' numbers have a gap or stand twice; they must run 0001, 0002, …")
+    return found
+
+
+async def applied(connection: psycopg.AsyncConnection) -> Sequence[tuple[str, bytes]]:
+    """Names and hashes of the migrations that this database has, in order; empty for a fresh one."""
+    cursor = await connection.execute("SELECT to_regclass('responsa.migration') IS NOT NULL")
+    row = await cursor.fetchone()
+    if row is None or not row[0]:
+        return []
+    cursor = await connection.execute("SELECT name, sha256 FROM responsa.migration ORDER BY number")
+    return [(name, bytes(digest)) for name, digest in await cursor.fetchall()]
+
+
+async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Sequence[str]:
+    """Apply what is missing and return the names of what was applied.
+
+    url: of a role that may create roles, or for which the roles were made. Raises MigrationError; what was applied before it stays applied.
+    """
+    wanted = load() if migrations is None else migrations
+    done: list[str] = []
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        present = await applied(connection)
+        for migration, (name, digest) in zip(wanted, present, strict=False):
+            if migration.name != name or migration.sha256 != digest:
+                raise MigrationError(f"migration {name} was applied in another form; use the version of Responsa that made this database")
+        if len(present) > len(wanted):
+            raise MigrationError(f"the database has {present[-1][0]}, which this version does not know; use a newer version of Responsa")
+        for migration in wanted[len(present) :]:
+            try:
+                async with connection.transaction():
+                    await connection.execute(cast(LiteralString, migration.sql))
+                    await connection.execute(
+                        """CREATE TABLE IF NOT EXISTS responsa.migration (
+                            number int PRIMARY KEY, name text NOT NULL, sha256 bytea NOT NULL, apply_time timestamptz NOT NULL DEFAULT now())"""
+                    )
+                    await connection.execute("GRANT SELECT ON responsa.migration TO responsa_app, responsa_log")
+                    await connection.execute(
+                        "INSERT INTO responsa.migration (number, name, sha256) VALUES (%s, %s, %s)",
+                        (migration.number, migration.name, migration.sha256),
+                    )
+            except psycopg.Error as error:
+                raise MigrationError(f"migration {migration.name} failed: {error.diag.message_primary or error}") from error
+            done.append(migration.name)
+    return done

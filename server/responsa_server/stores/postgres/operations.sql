@@ -1,0 +1,102 @@
+-- Operations of one tenant (role responsa_app, tenant set).
+
+-- name: insert
+INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, unchanged)
+VALUES (%(id)s, %(tenant)s, %(user)s, %(document)s, %(version)s, %(stage)s, %(unchanged)s)
+RETURNING *;
+
+-- name: get
+SELECT * FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s;
+
+-- name: running
+SELECT * FROM responsa.operation WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s AND stage <> 'done'
+ORDER BY create_time LIMIT 1;
+
+-- name: list
+SELECT * FROM responsa.operation
+WHERE tenant_id = %(tenant)s AND (%(user)s::uuid IS NULL OR user_id = %(user)s) AND {where} ORDER BY {order} LIMIT %(limit)s;
+
+-- name: delete
+DELETE FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage = 'done' RETURNING true;
+
+-- name: forget
+-- A few of those that ended long ago with every new one, so that the table does not grow for ever.
+DELETE FROM responsa.operation AS o
+USING (
+    SELECT id FROM responsa.operation
+    WHERE tenant_id = %(tenant)s AND stage = 'done' AND update_time < now() - interval '30 days'
+    ORDER BY update_time LIMIT 8 FOR UPDATE SKIP LOCKED
+) AS old
+WHERE o.tenant_id = %(tenant)s AND o.id = old.id;
+
+-- name: lock_document
+-- Before the operation's row: the order of every writer.
+SELECT d.version, d.newest_version, d.collection_id FROM responsa.document AS d
+WHERE d.tenant_id = %(tenant)s AND d.id = %(document)s FOR UPDATE;
+
+-- name: end
+-- Ends it and takes it from whoever works on it.
+UPDATE responsa.operation SET epoch = epoch + 1, stage = 'done', update_time = clock_timestamp(),
+    error_reason = %(error_reason)s, error_message = %(error_message)s, error_metadata = %(error_metadata)s
+WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage <> 'done' AND (%(epoch)s::bigint IS NULL OR epoch = %(epoch)s)
+RETURNING document_id, version;
+
+-- name: fail_document
+-- The document tells how its newest version fared.
+UPDATE responsa.document SET state = 'failed', error_reason = %(error_reason)s, error_message = %(error_message)s,
+    error_metadata = %(error_metadata)s, revision = revision + 1, update_time = clock_timestamp()
+WHERE tenant_id = %(tenant)s AND id = %(document)s AND newest_version = %(version)s;
+
+-- name: drop_version
+DELETE FROM responsa.document_version WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s AND state = 'indexing';
+
+-- name: begin
+UPDATE responsa.operation SET epoch = epoch + 1, stage = 'parsing', passages_done = 0, passages_total = 0, update_time = clock_timestamp()
+WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage <> 'done'
+RETURNING document_id, version, epoch;
+
+-- name: task
+SELECT d.collection_id, d.source_key, v.declared_title, v.uri, v.declared_type, v.original, c.max_tokens, c.overlap_tokens
+FROM responsa.document_version AS v
+JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_id
+JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collection_id
+WHERE v.tenant_id = %(tenant)s AND v.document_id = %(document)s AND v.version = %(version)s;
+
+-- name: hold
+-- The fence: as long as this transaction lasts the claim stands; whoever ends the operation waits, and deletes what is written here afterwards.
+SELECT true FROM responsa.operation
+WHERE tenant_id = %(tenant)s AND id = %(id)s AND epoch = %(epoch)s AND stage <> 'done' FOR UPDATE;
+
+-- name: progress
+UPDATE responsa.operation SET passages_done = %(done)s, update_time = clock_timestamp() WHERE tenant_id = %(tenant)s AND id = %(id)s;
+
+-- name: embedding
+UPDATE responsa.operation SET stage = 'embedding', passages_total = %(total)s, update_time = clock_timestamp()
+WHERE tenant_id = %(tenant)s AND id = %(id)s;
+
+-- name: parsed
+-- The canonical text is stored beside the original only when it differs.
+UPDATE responsa.document_version SET canonical = CASE WHEN original = %(text)b THEN NULL ELSE %(text)b END, canonical_sha256 = %(sha256)s,
+    canonical_bytes = %(length)s, title = %(title)s, media_type = %(media_type)s, language = %(language)s, parser = %(parser)s
+WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s;
+
+-- name: done
+UPDATE responsa.operation SET stage = 'done', passages_done = passages_total, update_time = clock_timestamp()
+WHERE tenant_id = %(tenant)s AND id = %(id)s
+RETURNING passages_total;
+
+-- name: version_ready
+UPDATE responsa.document_version SET state = 'ready', passage_count = %(passages)s
+WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s;
+
+-- name: document_published
+-- state is the newest version's: another may be on its way already, or have failed.
+UPDATE responsa.document AS d SET version = v.version, title = v.title, uri = v.uri, media_type = v.media_type, size_bytes = v.size_bytes,
+    sha256 = v.sha256, passage_count = v.passage_count, revision = d.revision + 1, update_time = clock_timestamp(),
+    state = CASE WHEN d.newest_version = v.version THEN 'ready' ELSE d.state END,
+    error_reason = CASE WHEN d.newest_version = v.version THEN NULL ELSE d.error_reason END,
+    error_message = CASE WHEN d.newest_version = v.version THEN NULL ELSE d.error_message END,
+    error_metadata = CASE WHEN d.newest_version = v.version THEN NULL ELSE d.error_metadata END
+FROM responsa.document_version AS v
+WHERE d.tenant_id = %(tenant)s AND d.id = %(document)s
+    AND v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version = %(version)s;

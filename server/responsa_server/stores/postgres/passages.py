@@ -1,0 +1,282 @@
+"""Passages and their vectors in PostgreSQL: full text by GIN, vectors by pgvector's HNSW.
+
+Writing methods take a connection in the caller's transaction (role app, tenant set), so that passages become visible together
+with whatever else the caller commits. Reading for a search opens transactions of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import numpy as np
+import psycopg
+from psycopg.abc import Buffer
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+
+from responsa_server.domain.knowledge import Passage
+from responsa_server.domain.passages import (
+    Candidate,
+    CandidateQuery,
+    FoundPassage,
+    NewPassage,
+    PassageCounts,
+    PassagePiece,
+    TermStatistics,
+    VectorKind,
+)
+from responsa_server.domain.turns import ByteRange
+from responsa_server.stores.postgres.database import Connection, Database
+from responsa_server.stores.postgres.queries import Queries
+
+_HASHES_A_QUERY: Final = 1000
+
+
+class _HalfVector(bytes):
+    """A vector as 32-bit floats, to be sent as pgvector's `halfvec`."""
+
+
+class _HalfVectorDumper(Dumper):
+    """Binary form: dimensions and a zero, 16 bits each, then 16-bit floats, big-endian.
+
+    The type's id differs by database, so none is sent: the cast in the query tells the server what the parameter is.
+    """
+
+    format = Format.BINARY
+    oid = 0
+
+    def dump(self, obj: bytes) -> Buffer:
+        values = np.frombuffer(obj, "<f4")
+        return np.array([len(values), 0], ">i2").tobytes() + values.astype(">f2").tobytes()
+
+
+class PassageStore:
+    """The passages of all tenants, one tenant a call."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queries = Queries("passages.sql")
+
+    async def write(self, connection: Connection, tenant_id: str, passages: Sequence[NewPassage]) -> None:
+        """Store passages of a version, not live. A second attempt first calls `discard`.
+
+        Raises psycopg.errors.UniqueViolation when a place of the version is taken.
+        """
+        rows = [
+            {
+                "id": new.passage.id,
+                "tenant": tenant_id,
+                "collection": new.passage.collection_id,
+                "document": new.passage.document_id,
+                "version": new.passage.version,
+                "ordinal": new.ordinal,
+                "byte_start": new.passage.source.start,
+                "byte_end": new.passage.source.end,
+                "title": new.passage.title,
+                "uri": new.passage.uri,
+                "headings": list(new.passage.headings),
+                "text": new.passage.text,
+                "language": new.language,
+                "tokens": new.tokens,
+                "length": new.length,
+                "terms": new.terms,
+            }
+            for new in passages
+        ]
+        vectors = [
+            {
+                "passage": new.passage.id,
+                "ordinal": ordinal,
+                "tenant": tenant_id,
+                "collection": new.passage.collection_id,
+                "kind": vector.kind.value,
+                "byte_start": vector.source.start,
+                "byte_end": vector.source.end,
+                "embedding": _HalfVector(vector.vector),
+            }
+            for new in passages
+            for ordinal, vector in enumerate(new.vectors)
+        ]
+        async with _cursor(connection) as cursor:
+            if rows:
+                await cursor.executemany(self._queries["insert_passage"], rows)
+            if vectors:
+                await cursor.executemany(self._queries["insert_vector"], vectors)
+
+    async def discard(self, connection: Connection, tenant_id: str, document_id: UUID, version: int) -> None:
+        """Remove what was written of a version that is not live: the rest of a failed or repeated attempt."""
+        values = {"tenant": tenant_id, "document": document_id, "version": version}
+        await connection.execute(self._queries["discard_version"], values)
+
+    async def publish(
+        self, connection: Connection, tenant_id: str, collection_id: str, document_id: UUID, version: int
+    ) -> None:
+        """Make a version's passages the document's searchable ones; older ones lose their vectors and stay for citations.
+
+        Repeatable. The caller sees to it that versions are published in order.
+        """
+        values = self._document(tenant_id, collection_id, document_id) | {"version": version}
+        for name in ("lock_statistics", "publish_version", "delete_unused_terms", "delete_retired_vectors"):
+            await connection.execute(self._queries[name], values)
+
+    async def retire(
+        self, connection: Connection, tenant_id: str, document_id: UUID, version: int, keep: Sequence[UUID]
+    ) -> None:
+        """Delete passages of versions before this one, except those that are still cited."""
+        values = {"tenant": tenant_id, "document": document_id, "version": version, "keep": list(keep)}
+        await connection.execute(self._queries["delete_retired_passages"], values)
+
+    async def delete(self, connection: Connection, tenant_id: str, collection_id: str, document_id: UUID) -> None:
+        """Remove all passages and vectors of a document, in all versions."""
+        values = self._document(tenant_id, collection_id, document_id)
+        for name in ("lock_statistics", "delete_document", "delete_unused_terms"):
+            await connection.execute(self._queries[name], values)
+
+    async def delete_collection(self, connection: Connection, tenant_id: str, collection_id: str) -> None:
+        """Remove all passages, vectors and statistics of a collection."""
+        values = {"tenant": tenant_id, "collection": collection_id}
+        for name in ("lock_statistics", "delete_collection_passages", "delete_collection_terms", "delete_collection_statistics"):
+            await connection.execute(self._queries[name], values)
+
+    async def get(self, connection: Connection, tenant_id: str, ids: Sequence[UUID]) -> Sequence[Passage]:
+        """The passages of these ids, live or not, in the order of the ids; unknown ones are left out."""
+        found = await _found(connection, self._queries, tenant_id, ids, None)
+        return [one.passage for one in found]
+
+    @asynccontextmanager
+    async def reading(self, tenant_id: str) -> AsyncIterator[PassageReader]:
+        """One search's view of a tenant: all that it reads is from one transaction."""
+        async with self._database.tenant(tenant_id) as connection:
+            yield PassageReader(connection, tenant_id, self._queries)
+
+    async def cached_vectors(
+        self, connection: Connection, tenant_id: str, model: str, hashes: Sequence[bytes]
+    ) -> Mapping[bytes, bytes]:
+        """Vectors known for texts of these SHA-256 hashes, rounded to 16 bits as the index stores them."""
+        found: dict[bytes, bytes] = {}
+        for start in range(0, len(hashes), _HASHES_A_QUERY):
+            values = {"tenant": tenant_id, "model": model, "hashes": list(hashes[start : start + _HASHES_A_QUERY])}
+            cursor = await connection.execute(self._queries["cached_vectors"], values)
+            found |= {digest: np.frombuffer(vector, "<f2").astype("<f4").tobytes() async for digest, vector in cursor}
+            await connection.execute(self._queries["touch_vectors"], values)
+        return found
+
+    async def cache_vectors(
+        self, connection: Connection, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]
+    ) -> None:
+        """Keep vectors by the SHA-256 of their texts; those already there stay as they are."""
+        # In one order everywhere, so that two writers of the same texts wait for each other instead of deadlocking.
+        hashes = sorted(vectors)
+        halves = [np.frombuffer(vectors[digest], "<f4").astype("<f2").tobytes() for digest in hashes]
+        values = {"tenant": tenant_id, "model": model, "hashes": hashes, "vectors": halves}
+        await connection.execute(self._queries["cache_vectors"], values)
+
+    async def prune_cache(self, connection: Connection, tenant_id: str, age: timedelta) -> int:
+        """Forget vectors that were not used for so long; returns how many."""
+        cursor = await connection.execute(self._queries["prune_cache"], {"tenant": tenant_id, "age": age})
+        return cursor.rowcount
+
+    async def counts(self, tenant_id: str) -> PassageCounts:
+        """How much the tenant has."""
+        async with self._database.tenant(tenant_id) as connection:
+            cursor = await connection.execute(self._queries["statistics"], {"tenant": tenant_id})
+            row = await cursor.fetchone()
+        return PassageCounts(*(row or (0, 0, 0)))
+
+    @staticmethod
+    def _document(tenant_id: str, collection_id: str, document_id: UUID) -> dict[str, object]:
+        return {"tenant": tenant_id, "collection": collection_id, "document": document_id}
+
+
+class PassageReader:
+    """What a search reads of one tenant, within one transaction."""
+
+    def __init__(self, connection: Connection, tenant_id: str, queries: Queries) -> None:
+        self._connection = connection
+        self._tenant_id = tenant_id
+        self._queries = queries
+
+    async def statistics(
+        self, collections: Sequence[str] | None, terms: Sequence[str]
+    ) -> TermStatistics:
+        """What BM25 counts, over these collections (None: all of the tenant's)."""
+        values = {"tenant": self._tenant_id, "collections": _listed(collections), "terms": list(terms)}
+        cursor = await self._connection.execute(self._queries["collection_statistics"], values)
+        row = await cursor.fetchone()
+        cursor = await self._connection.execute(self._queries["term_frequencies"], values)
+        frequencies: dict[str, int] = dict(await cursor.fetchall())
+        passages, total = row or (0, 0)
+        return TermStatistics(passages, total, frequencies)
+
+    async def candidates(
+        self, collections: Sequence[str] | None, query: CandidateQuery
+    ) -> Sequence[Candidate]:
+        """The passages that full text or vectors find, each with what ranking needs of both; in no order."""
+        quoted = [_quoted(term) for term in query.terms]
+        values = {
+            "tenant": self._tenant_id,
+            "collections": _listed(collections),
+            "wanted": " | ".join(quoted[: query.gate]) or None,
+            "queries": quoted,
+            "terms": list(query.terms),
+            "weights": list(query.weights),
+            "mean_length": max(query.mean_length, 1.0),
+            "lexical_most": query.lexical_most,
+            "vector": None if query.vector is None else _HalfVector(query.vector),
+            "nearest_most": query.nearest_most,
+            "breadth": query.breadth,
+        }
+        async with _cursor(self._connection) as cursor:
+            await cursor.execute(self._queries["candidates"], values)
+            rows = await cursor.fetchall()
+        return [
+            Candidate(id_, document_id, language, length, places or (), window, piece)
+            for id_, document_id, language, length, places, window, piece in rows
+        ]
+
+    async def read(self, ids: Sequence[UUID], vector: bytes | None) -> Sequence[FoundPassage]:
+        """Passages with their quotable pieces and, given a question's vector, the pieces' cosines; in the order of the ids."""
+        return await _found(self._connection, self._queries, self._tenant_id, ids, vector)
+
+
+async def _found(
+    connection: Connection, queries: Queries, tenant_id: str, ids: Sequence[UUID], vector: bytes | None
+) -> Sequence[FoundPassage]:
+    wanted = None if vector is None else _HalfVector(vector)
+    values = {"tenant": tenant_id, "ids": list(ids), "vector": wanted}
+    pieces: dict[UUID, list[PassagePiece]] = {}
+    async with _cursor(connection) as cursor:
+        await cursor.execute(queries["pieces"], values)
+        for id_, kind, start, end, cosine in await cursor.fetchall():
+            pieces.setdefault(id_, []).append(PassagePiece(VectorKind(kind), ByteRange(start, end), cosine))
+        await cursor.execute(queries["passages"], values)
+        rows = await cursor.fetchall()
+    found = {
+        id_: FoundPassage(
+            Passage(id_, collection, document, version, title, uri, ByteRange(start, end), text, tuple(headings)),
+            language,
+            pieces.get(id_, []),
+        )
+        for id_, collection, document, version, title, uri, start, end, text, headings, language in rows
+    }
+    return [found[id_] for id_ in ids if id_ in found]
+
+
+def _cursor(connection: Connection) -> psycopg.AsyncCursor[tuple[Any, ...]]:
+    """A cursor that knows how to send vectors."""
+    cursor = connection.cursor()
+    cursor.adapters.register_dumper(_HalfVector, _HalfVectorDumper)
+    return cursor
+
+
+def _listed(collections: Sequence[str] | None) -> list[str] | None:
+    return None if collections is None else list(collections)
+
+
+def _quoted(term: str) -> str:
+    """A term as a tsquery of that one lexeme."""
+    return "'" + term.replace("\\", "\\\\").replace("'", "''") + "'"

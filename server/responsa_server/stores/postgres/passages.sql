@@ -1,0 +1,150 @@
+-- Passages, vectors and term statistics of one tenant (role responsa_app, tenant set).
+
+-- name: insert_passage
+INSERT INTO responsa.passage (
+    id, tenant_id, collection_id, document_id, version, ordinal, byte_start, byte_end, title, uri, headings, text, language, tokens, length, terms)
+VALUES (
+    %(id)s, %(tenant)s, %(collection)s, %(document)s, %(version)s, %(ordinal)s, %(byte_start)s, %(byte_end)s, %(title)s, %(uri)s, %(headings)s,
+    %(text)s, %(language)s, %(tokens)s, %(length)s, %(terms)s::tsvector);
+
+-- name: insert_vector
+INSERT INTO responsa.passage_vector (passage_id, ordinal, tenant_id, collection_id, kind, byte_start, byte_end, embedding)
+VALUES (%(passage)s, %(ordinal)s, %(tenant)s, %(collection)s, %(kind)s, %(byte_start)s, %(byte_end)s, %(embedding)b::halfvec);
+
+-- name: discard_version
+-- What an attempt that did not end left of a version that is not live.
+DELETE FROM responsa.passage WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s AND NOT live;
+
+-- name: lock_statistics
+-- One writer of a collection's statistics at a time; also makes the row.
+INSERT INTO responsa.collection_stat AS s (tenant_id, collection_id) VALUES (%(tenant)s, %(collection)s)
+ON CONFLICT (tenant_id, collection_id) DO UPDATE SET passages = s.passages;
+
+-- name: publish_version
+WITH gone AS (
+    UPDATE responsa.passage SET live = false
+    WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version <> %(version)s AND live
+    RETURNING lexemes, length
+), come AS (
+    UPDATE responsa.passage SET live = true
+    WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s AND NOT live
+    RETURNING lexemes, length
+), delta AS (
+    SELECT lexemes, length, -1 AS sign FROM gone UNION ALL SELECT lexemes, length, 1 FROM come
+), counted AS (
+    UPDATE responsa.collection_stat AS s SET passages = s.passages + d.passages, terms = s.terms + d.terms
+    FROM (SELECT coalesce(sum(sign), 0) AS passages, coalesce(sum(sign * length), 0) AS terms FROM delta) AS d
+    WHERE s.tenant_id = %(tenant)s AND s.collection_id = %(collection)s
+)
+INSERT INTO responsa.term_stat AS s (tenant_id, collection_id, term, passages)
+SELECT %(tenant)s, %(collection)s, u.lexeme, sum(d.sign)
+FROM delta AS d, unnest(d.lexemes) AS u
+GROUP BY u.lexeme
+HAVING sum(d.sign) <> 0
+ON CONFLICT (tenant_id, term, collection_id) DO UPDATE SET passages = s.passages + excluded.passages;
+
+-- name: delete_retired_vectors
+DELETE FROM responsa.passage_vector AS v USING responsa.passage AS p
+WHERE p.tenant_id = %(tenant)s AND p.document_id = %(document)s AND NOT p.live AND p.version < %(version)s AND v.passage_id = p.id;
+
+-- name: delete_retired_passages
+DELETE FROM responsa.passage
+WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND NOT live AND version < %(version)s AND NOT id = ANY (%(keep)s);
+
+-- name: delete_document
+WITH gone AS (
+    DELETE FROM responsa.passage WHERE tenant_id = %(tenant)s AND document_id = %(document)s RETURNING lexemes, length, live
+), counted AS (
+    UPDATE responsa.collection_stat AS s SET passages = s.passages - d.passages, terms = s.terms - d.terms
+    FROM (SELECT count(*) AS passages, coalesce(sum(length), 0) AS terms FROM gone WHERE live) AS d
+    WHERE s.tenant_id = %(tenant)s AND s.collection_id = %(collection)s
+)
+UPDATE responsa.term_stat AS s SET passages = s.passages - d.passages
+FROM (SELECT u.lexeme, count(*) AS passages FROM gone, unnest(gone.lexemes) AS u WHERE gone.live GROUP BY u.lexeme) AS d
+WHERE s.tenant_id = %(tenant)s AND s.collection_id = %(collection)s AND s.term = d.lexeme;
+
+-- name: delete_collection_passages
+DELETE FROM responsa.passage WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s;
+
+-- name: delete_collection_terms
+DELETE FROM responsa.term_stat WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s;
+
+-- name: delete_collection_statistics
+DELETE FROM responsa.collection_stat WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s;
+
+-- name: delete_unused_terms
+DELETE FROM responsa.term_stat WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND passages <= 0;
+
+-- name: collection_statistics
+SELECT coalesce(sum(passages), 0)::bigint, coalesce(sum(terms), 0)::bigint
+FROM responsa.collection_stat
+WHERE tenant_id = %(tenant)s AND (%(collections)s::text[] IS NULL OR collection_id = ANY (%(collections)s));
+
+-- name: term_frequencies
+SELECT term, sum(passages)::bigint
+FROM responsa.term_stat
+WHERE tenant_id = %(tenant)s AND term = ANY (%(terms)s::text[]) AND (%(collections)s::text[] IS NULL OR collection_id = ANY (%(collections)s))
+GROUP BY term;
+
+-- name: candidates
+-- Both searches, then for every passage found what the ranking needs: where the terms stand (index of the term * 65536, + 32768 in title or
+-- headings, + place) and the best cosines of its windows and of its pieces (NULL without a question's vector).
+SELECT p.id, p.document_id, p.language, p.length, matched.places, near.window_cosine, near.piece_cosine
+FROM responsa.passage AS p
+CROSS JOIN LATERAL (
+    SELECT array_agg((array_position(%(terms)s::text[], u.lexeme) - 1) * 65536 + CASE place.label WHEN 'A' THEN 32768 ELSE 0 END + place.position) AS places
+    FROM unnest(p.terms) AS u, unnest(u.positions, u.weights) AS place (position, label)
+    WHERE u.lexeme = ANY (%(terms)s::text[])
+) AS matched
+CROSS JOIN LATERAL (
+    SELECT
+        max(1 - (v.embedding <=> %(vector)b::halfvec)) FILTER (WHERE v.kind = 'window') AS window_cosine,
+        max(1 - (v.embedding <=> %(vector)b::halfvec)) FILTER (WHERE v.kind <> 'window') AS piece_cosine
+    FROM responsa.passage_vector AS v
+    WHERE v.passage_id = p.id
+) AS near
+-- As an array, so that the planner reads these rows by their key, whatever it thinks of how many there are.
+WHERE p.tenant_id = %(tenant)s AND p.id = ANY (ARRAY(
+    SELECT passage_id FROM responsa.search_lexical(
+        %(tenant)s::text, %(collections)s::text[], %(wanted)s::tsquery, %(queries)s::tsquery[], %(weights)s::real[], %(mean_length)s::real,
+        %(lexical_most)s::int)
+    WHERE %(wanted)s::tsquery IS NOT NULL
+    UNION
+    SELECT passage_id FROM responsa.search_nearest(
+        %(tenant)s::text, %(collections)s::text[], %(vector)b::halfvec, %(nearest_most)s::int, %(breadth)s::int)
+    WHERE %(vector)b::halfvec IS NOT NULL
+));
+
+-- name: passages
+SELECT id, collection_id, document_id, version, title, uri, byte_start, byte_end, text, headings, language
+FROM responsa.passage
+WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s);
+
+-- name: pieces
+SELECT passage_id, kind, byte_start, byte_end, 1 - (embedding <=> %(vector)b::halfvec)
+FROM responsa.passage_vector
+WHERE tenant_id = %(tenant)s AND passage_id = ANY (%(ids)s) AND kind NOT IN ('window', 'title')
+ORDER BY passage_id, ordinal;
+
+-- name: cached_vectors
+SELECT text_sha256, vector FROM responsa.embedding_cache
+WHERE tenant_id = %(tenant)s AND model = %(model)s AND text_sha256 = ANY (%(hashes)s);
+
+-- name: touch_vectors
+-- So that pruning spares what is in use, at one write a day.
+UPDATE responsa.embedding_cache SET use_time = now()
+WHERE tenant_id = %(tenant)s AND model = %(model)s AND text_sha256 = ANY (%(hashes)s) AND use_time < now() - interval '1 day';
+
+-- name: cache_vectors
+INSERT INTO responsa.embedding_cache (tenant_id, model, text_sha256, vector)
+SELECT %(tenant)s, %(model)s, u.text_sha256, u.vector FROM unnest(%(hashes)s::bytea[], %(vectors)s::bytea[]) AS u (text_sha256, vector)
+ON CONFLICT (tenant_id, model, text_sha256) DO NOTHING;
+
+-- name: prune_cache
+DELETE FROM responsa.embedding_cache WHERE tenant_id = %(tenant)s AND use_time < now() - %(age)s::interval;
+
+-- name: statistics
+SELECT
+    (SELECT count(*) FROM responsa.passage WHERE tenant_id = %(tenant)s AND live),
+    (SELECT count(*) FROM responsa.passage_vector WHERE tenant_id = %(tenant)s),
+    (SELECT count(*) FROM responsa.term_stat WHERE tenant_id = %(tenant)s);

@@ -1,0 +1,32 @@
+"""Named SQL in files: `-- name: find_turn` begins a query, which ends where the next begins."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import LiteralString, cast
+
+_NAME = re.compile(r"^-- name: ([a-z0-9_]+)[^\n]*$", re.MULTILINE)
+
+
+class Queries:
+    """The queries of one file of this package, as attributes: `Queries("turns.sql")["find_turn"]`.
+
+    Raises KeyError for a name that the file has not, ValueError for one that it has twice.
+    """
+
+    def __init__(self, filename: str) -> None:
+        text = (files(__package__ or "") / filename).read_text(encoding="utf-8")
+        parts = _NAME.split(text)[1:]
+        names = parts[::2]
+        if len(set(names)) != len(names):
+            raise ValueError(f"{filename}: a query's name stands twice")
+        # The files are ours, part of the package, and hold no input: as good as literals.
+        self._queries = {name: cast(LiteralString, body.strip()) for name, body in zip(names, parts[1::2], strict=True)}
+
+    def __getitem__(self, name: str) -> LiteralString:
+        return self._queries[name]
+
+    def names(self) -> frozenset[str]:
+        """All names in the file, for tests."""
+        return frozenset(self._queries)

@@ -1,0 +1,79 @@
+"""Request ids of creating calls (AIP-155): the same id and body give what the first call made, another body is an error.
+
+Turns keep theirs on the turn itself. An id is remembered for 30 days at least.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Final
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from responsa_server.domain.errors import AlreadyExists, Reason
+from responsa_server.domain.people import Principal
+from responsa_server.stores.postgres.database import Connection
+from responsa_server.stores.postgres.queries import Queries
+
+KIND: Final = "kind"
+_FILE: Final = "requests.sql"
+
+
+class CreationRequests:
+    """What creating calls were made with an id of the caller's; used within the transaction that creates."""
+
+    def __init__(self) -> None:
+        self._queries = Queries(_FILE)
+
+    async def claim(
+        self,
+        connection: Connection,
+        who: Principal,
+        request_id: UUID | None,
+        kind: str,
+        body: Mapping[str, str],
+    ) -> str | None:
+        """Take the id for this call: None to go on (then `settle`), or the name of what an earlier call made.
+
+        body: the request as meant, contents by their hash. Raises AlreadyExists REQUEST_ID_REUSED for another body or kind.
+        """
+        if request_id is None:
+            return None
+        values = self._values(who, request_id)
+        encoded = json.dumps({KIND: kind, **body}, sort_keys=True, ensure_ascii=False).encode()
+        digest = hashlib.sha256(encoded).digest()
+        inserted = await connection.execute(
+            self._queries["claim"], {**values, "kind": kind, "body": Jsonb(dict(body)), "hash": digest}
+        )
+        if await inserted.fetchone() is not None:
+            await connection.execute(self._queries["forget"], values)
+            return None
+        row = await (await connection.execute(self._queries["find"], values)).fetchone()
+        if row is None:  # forgotten in between: as good as never used
+            return None
+        earlier_kind, earlier_body, earlier_digest, resource_name = row
+        if bytes(earlier_digest) != digest:
+            before = {KIND: earlier_kind, **earlier_body}
+            now = {KIND: kind, **body}
+            difference = next(key for key in (*now, *before) if now.get(key) != before.get(key))
+            raise AlreadyExists(
+                Reason.REQUEST_ID_REUSED,
+                f"The request_id {request_id} was used before for a call that differs in {difference}; use a new one.",
+                {"request_id": str(request_id), "resource_name": resource_name, "difference": difference},
+            )
+        return resource_name
+
+    async def settle(
+        self, connection: Connection, who: Principal, request_id: UUID | None, resource_name: str
+    ) -> None:
+        """Remember what the claimed call made."""
+        if request_id is not None:
+            values = {**self._values(who, request_id), "resource": resource_name}
+            await connection.execute(self._queries["settle"], values)
+
+    @staticmethod
+    def _values(who: Principal, request_id: UUID) -> dict[str, object]:
+        return {"tenant": who.tenant_id, "user": who.user_id, "request": request_id}

@@ -1,0 +1,26 @@
+-- Request ids of creating calls (AIP-155), role responsa_app with the tenant set.
+
+-- name: claim
+-- Waits for a transaction that is at work on the same id: afterwards either its row is there, or the id is ours.
+INSERT INTO responsa.creation_request (tenant_id, user_id, request_id, kind, body, body_hash)
+VALUES (%(tenant)s, %(user)s, %(request)s, %(kind)s, %(body)s, %(hash)s)
+ON CONFLICT (tenant_id, user_id, request_id) DO NOTHING
+RETURNING true;
+
+-- name: find
+SELECT kind, body, body_hash, resource_name FROM responsa.creation_request
+WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND request_id = %(request)s;
+
+-- name: settle
+UPDATE responsa.creation_request SET resource_name = %(resource)s
+WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND request_id = %(request)s;
+
+-- name: forget
+-- A few of the oldest with every new one, so that the table does not grow for ever.
+DELETE FROM responsa.creation_request AS r
+USING (
+    SELECT tenant_id, user_id, request_id FROM responsa.creation_request
+    WHERE tenant_id = %(tenant)s AND create_time < now() - interval '30 days'
+    ORDER BY create_time LIMIT 8 FOR UPDATE SKIP LOCKED
+) AS old
+WHERE r.tenant_id = old.tenant_id AND r.user_id = old.user_id AND r.request_id = old.request_id;

@@ -1,0 +1,80 @@
+"""Redis as a cache. Nothing in it is needed: a miss, an error and a Redis that is away are one and the same."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from responsa_server.domain.ports.parts import Health, PartReport
+
+PATIENCE = 0.25
+"""Seconds that a caller waits for Redis at most."""
+PAUSE = 2.0
+"""Seconds for which Redis is left alone after it failed, so that its absence costs one wait and not one a call."""
+
+
+class RedisCache:
+    """Implements `domain.ports.cache.Cache`. Keys are given a prefix; a Redis may be shared."""
+
+    def __init__(self, url: str, prefix: str = "responsa:") -> None:
+        self._client = _client(url, PATIENCE)
+        self._prefix = prefix
+        self._resume = 0.0
+
+    async def get(self, keys: Sequence[str]) -> Mapping[str, bytes]:
+        """See `Cache.get`."""
+        if not keys or time.monotonic() < self._resume:
+            return {}
+        try:
+            async with asyncio.timeout(PATIENCE):
+                values = await self._client.mget([self._prefix + key for key in keys])
+        except (RedisError, OSError, TimeoutError):
+            self._resume = time.monotonic() + PAUSE
+            return {}
+        return {key: value for key, value in zip(keys, values, strict=True) if isinstance(value, bytes)}
+
+    async def put(self, entries: Mapping[str, bytes], seconds: int) -> None:
+        """See `Cache.put`."""
+        if not entries or time.monotonic() < self._resume:
+            return
+        try:
+            async with asyncio.timeout(PATIENCE), self._client.pipeline(transaction=False) as pipeline:
+                for key, value in entries.items():
+                    pipeline.set(self._prefix + key, value, ex=seconds)
+                await pipeline.execute()
+        except (RedisError, OSError, TimeoutError):
+            self._resume = time.monotonic() + PAUSE
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+class RedisPart:
+    """Redis's health. Without it Responsa works, so it is never worse than degraded."""
+
+    name = "redis"
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def check(self) -> PartReport:
+        """Ask Redis for its version."""
+        client = _client(self._url, 1.0)
+        try:
+            info: Mapping[str, object] = await client.info("server")  # pyright: ignore[reportUnknownMemberType]  # its extra arguments
+        except (RedisError, OSError):
+            return PartReport(Health.DEGRADED, detail="Redis cannot be reached; Responsa works without it, slower. Check that it runs.")
+        finally:
+            await client.aclose()
+        return PartReport(Health.OK, version=str(info.get("redis_version", "")))
+
+
+def _client(url: str, patience: float) -> Redis:
+    return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]  # its extra arguments are those of a connection
+        url, socket_timeout=patience, socket_connect_timeout=patience
+    )

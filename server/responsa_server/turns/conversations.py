@@ -1,0 +1,129 @@
+"""Conversations: made, listed, renamed, deleted, read, and their citations verified."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Final
+from uuid import UUID
+
+from responsa_server.domain.conversations import MAX_TITLE_BYTES, Conversation, Message
+from responsa_server.domain.errors import InvalidRequest
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.knowledge import SourceRef, Sources, SourceSlice
+from responsa_server.domain.ports.turns import ConversationStore, NewId
+from responsa_server.domain.turns import Citation, Verdict
+from responsa_server.turns.repeat import repeated
+
+_PATIENCE_SECONDS: Final = 5.0
+
+
+class Conversations:
+    """What callers do with conversations; they see their own alone."""
+
+    def __init__(self, store: ConversationStore, sources: Sources, new_id: NewId) -> None:
+        self._store = store
+        self._sources = sources
+        self._new_id = new_id
+
+    async def create(
+        self, who: Principal, title: str, labels: Mapping[str, str], request_id: UUID | None
+    ) -> Conversation:
+        """Make a conversation; with title "" it is called after its time. Raises InvalidRequest, AlreadyExists (REQUEST_ID_REUSED)."""
+        _check(title, labels)
+        identity = self._new_id()
+        return await repeated(
+            lambda: self._store.create(who, identity, title, labels, request_id), _PATIENCE_SECONDS
+        )
+
+    async def get(self, who: Principal, identity: UUID) -> Conversation:
+        """One conversation. Raises NotFound."""
+        return await self._store.get(who, identity)
+
+    async def list(self, who: Principal, query: ListQuery) -> Page[Conversation]:
+        """The caller's conversations. Raises InvalidRequest."""
+        return await self._store.list(who, query)
+
+    async def update(
+        self,
+        who: Principal,
+        identity: UUID,
+        *,
+        title: str | None,
+        labels: Mapping[str, str] | None,
+        etag: str,
+    ) -> Conversation:
+        """Change what is not None, all or nothing; title "" takes the title back. Raises InvalidRequest, NotFound, Conflict (ETAG_MISMATCH)."""
+        _check(title or "", labels or {})
+        return await self._store.update(who, identity, title=title, labels=labels, etag=etag)
+
+    async def delete(self, who: Principal, identity: UUID, etag: str) -> None:
+        """Delete it with messages, turns and events. Raises NotFound, Conflict (ETAG_MISMATCH, CONVERSATION_BUSY)."""
+        await self._store.delete(who, identity, etag)
+
+    async def messages(self, who: Principal, identity: UUID, query: ListQuery) -> Page[Message]:
+        """A conversation's messages. Raises NotFound, InvalidRequest."""
+        return await self._store.messages(who, identity, query)
+
+    async def message(self, who: Principal, identity: UUID) -> Message:
+        """One message. Raises NotFound."""
+        return await self._store.message(who, identity)
+
+    async def verify(
+        self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
+    ) -> Sequence[tuple[Citation, Verdict]]:
+        """Hold each citation of a turn's answer, or of a message, against the documents as they are now; in the answer's order.
+
+        None for a refusal, a failure or a turn that has not ended. Raises NotFound.
+        """
+        message: Message | None = None
+        if message_id is not None:
+            message = await self._store.message(who, message_id)
+        elif turn_id is not None:
+            message = await self._store.answer_of(who, turn_id)
+        if message is None or not message.citations:
+            return []
+        return list(zip(message.citations, await self._verdicts(who, message.citations), strict=True))
+
+    async def _verdicts(self, who: Principal, citations: Sequence[Citation]) -> Sequence[Verdict]:
+        cited = [SourceRef(one.document_id, one.version, one.source) for one in citations]
+        slices = await self._sources.sources(who.tenant_id, cited)
+        # A quote counts where it stands in the version that is searched today; the one that was read may be kept for its sake alone.
+        today = [
+            SourceRef(one.document_id, found.current_version, one.source)
+            for one, found in zip(cited, slices, strict=True)
+            if found.current_version and found.current_version != one.version
+        ]
+        current = iter(await self._sources.sources(who.tenant_id, today) if today else ())
+        return [
+            _verdict(
+                one,
+                next(current) if found.current_version and found.current_version != one.version else found,
+            )
+            for one, found in zip(citations, slices, strict=True)
+        ]
+
+
+def _verdict(citation: Citation, found: SourceSlice) -> Verdict:
+    if found.current_version is None:
+        return Verdict.SOURCE_DELETED
+    if found.text is None or hashlib.sha256(found.text).digest() != citation.sha256:
+        return Verdict.SOURCE_CHANGED
+    return Verdict.VALID
+
+
+def _check(title: str, labels: Mapping[str, str]) -> None:
+    if len(title.encode()) > MAX_TITLE_BYTES:
+        raise InvalidRequest.of_field(
+            "conversation.title", "string.max_bytes", f"at most {MAX_TITLE_BYTES} bytes"
+        )
+    texts = {
+        "conversation.title": title,
+        **{f'conversation.labels["{key}"]': key + value for key, value in labels.items()},
+    }
+    for field, text in texts.items():
+        if "\x00" in text:
+            raise InvalidRequest.of_field(
+                field, "string.no_nul", "remove the characters U+0000, which cannot be stored"
+            )

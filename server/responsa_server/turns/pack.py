@@ -1,0 +1,86 @@
+"""From gathered events to rows of the log, and the merging of deltas while a writer lags. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from responsa_server.domain.ports.turns import FrameCodec
+from responsa_server.domain.turns import Answered, Cited, Delta, Event, LogRow, NumberedEvent, Refused
+
+MAX_DELTA_BYTES: Final = 1024
+# A frame on the wire is at most 256 KiB; a row's events weigh at most half of that, and so leave room for their envelopes.
+MAX_ROW_BYTES: Final = 128 * 1024
+MAX_ROW_EVENTS: Final = 256
+_ENVELOPE_BYTES: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """An event and when it happened."""
+
+    time: datetime
+    event: Event
+
+
+def merged(before: Event, after: Event) -> Delta | None:
+    """Two neighbouring deltas as one of at most 1 KiB, None when they cannot be one."""
+    if not isinstance(before, Delta) or not isinstance(after, Delta):
+        return None
+    size = len(before.text.encode())
+    if before.byte_offset + size != after.byte_offset or size + len(after.text.encode()) > MAX_DELTA_BYTES:
+        return None
+    return Delta(before.text + after.text, before.byte_offset)
+
+
+def number(first_seq: int, attempt: int, events: Iterable[Happened]) -> Sequence[NumberedEvent]:
+    """Give events their places in the log, from first_seq on."""
+    return [
+        NumberedEvent(seq, attempt, None if isinstance(one.event, Delta) else one.time, one.event)
+        for seq, one in enumerate(events, first_seq)
+    ]
+
+
+def pack(codec: FrameCodec, turn_id: UUID, events: Sequence[NumberedEvent]) -> Sequence[LogRow]:
+    """Rows over the events, contiguous: deltas only or no deltas each, none larger than a frame may be."""
+    rows: list[LogRow] = []
+    group: list[NumberedEvent] = []
+    weight = 0
+
+    def close() -> None:
+        first, last = group[0].seq, group[-1].seq
+        frame = codec.encode(turn_id, first - 1, last, group)
+        rows.append(LogRow(first, last, isinstance(group[0].event, Delta), frame))
+
+    for event in events:
+        own = _weight(event.event)
+        if group and (
+            isinstance(group[0].event, Delta) != isinstance(event.event, Delta)
+            or weight + own > MAX_ROW_BYTES
+            or len(group) == MAX_ROW_EVENTS
+        ):
+            close()
+            group, weight = [], 0
+        group.append(event)
+        weight += own
+    if group:
+        close()
+    return rows
+
+
+def _weight(event: Event) -> int:
+    """About how many bytes an event takes on the wire."""
+    match event:
+        case Delta(text=text):
+            return _ENVELOPE_BYTES + len(text.encode())
+        case Cited(citation=one):
+            return 4 * _ENVELOPE_BYTES + len((one.title + one.uri + one.quote).encode())
+        case Answered(text=text, citations=citations):
+            return _ENVELOPE_BYTES + len(text.encode()) + sum(_weight(Cited(one)) for one in citations)
+        case Refused(message=message):
+            return _ENVELOPE_BYTES + len(message.encode())
+        case _:
+            return 4 * _ENVELOPE_BYTES

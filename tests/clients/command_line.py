@@ -1,0 +1,54 @@
+"""Running the command line as a user does: a process of its own, with an environment of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.clients.scripted import KEY, Scripted
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """Runs `responsa` against the server, in a folder of its own."""
+
+    server: Scripted
+    folder: Path
+
+    async def __call__(
+        self, *arguments: str | bytes | Path, stdin: bytes = b"", cwd: Path | None = None, **environment: str
+    ) -> Done:
+        passed = {name: value for name, value in os.environ.items() if not name.startswith("RESPONSA_")}
+        passed |= {"RESPONSA_HOME": str(self.folder / "home"), "RESPONSA_PORT": str(self.server.port)}
+        passed |= {"RESPONSA_API_KEY": KEY, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "responsa_server.cli",
+            *arguments,
+            env={name: value for name, value in passed.items() if value},
+            cwd=cwd or self.folder,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate(stdin)
+        return Done(process.returncode or 0, out.decode(), err.decode())

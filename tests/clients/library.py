@@ -1,0 +1,138 @@
+"""Scripts that keep documents as the contract says, as far as the command line can see it: keys, versions, refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from google.longrunning import operations_pb2
+from google.protobuf import empty_pb2
+from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
+
+from tests.clients.scripted import KNOWLEDGE, OPERATIONS, Context, Scripted, abort, operation, status
+
+
+@dataclass
+class Kept:
+    """A document and its bytes."""
+
+    document: document_pb2.Document
+    data: bytes
+
+
+@dataclass
+class ScriptedLibrary:
+    """What is in it, by collection and source_key; `in_flight` is how many were sent and not yet waited for, at most."""
+
+    documents: dict[tuple[str, str], Kept] = field(default_factory=dict[tuple[str, str], Kept])
+    collections: set[str] = field(default_factory=lambda: {"collections/default"})
+    made: list[str] = field(default_factory=list[str])
+    titles: dict[str, str] = field(default_factory=dict[str, str])
+    in_flight: int = 0
+    _now: int = 0
+    _results: dict[str, operations_pb2.Operation] = field(default_factory=dict[str, operations_pb2.Operation])
+
+    def keys(self, collection: str = "collections/default") -> list[str]:
+        return sorted(key for kept_in, key in self.documents if kept_in == collection)
+
+    def serve(self, server: Scripted) -> None:
+        """Put the scripts on the server."""
+        for path, script in {
+            f"{KNOWLEDGE}/GetCollection": self._get_collection,
+            f"{KNOWLEDGE}/CreateCollection": self._create_collection,
+            f"{KNOWLEDGE}/CreateDocument": self._create_document,
+            f"{KNOWLEDGE}/UploadDocument": self._upload,
+            f"{KNOWLEDGE}/ListDocuments": self._list,
+            f"{KNOWLEDGE}/GetDocument": self._get,
+            f"{KNOWLEDGE}/DeleteDocument": self._delete,
+            f"{OPERATIONS}/WaitOperation": self._wait,
+        }.items():
+            server.on(path, script)
+
+    async def _get_collection(self, request: Any, context: Context) -> collection_pb2.Collection:
+        if request.name not in self.collections:
+            await abort(
+                context, status(grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND", "Collection not found")
+            )
+        return collection_pb2.Collection(name=request.name)
+
+    async def _create_collection(self, request: Any, _: Context) -> collection_pb2.Collection:
+        name = f"collections/{request.collection_id}"
+        self.collections.add(name)
+        self.made.append(name)
+        return collection_pb2.Collection(name=name)
+
+    async def _create_document(self, request: Any, _: Context) -> operations_pb2.Operation:
+        return self._take(request.metadata, request.text.encode())
+
+    async def _upload(self, messages: Any, context: Context) -> operations_pb2.Operation:
+        start, *chunks = messages
+        data = b"".join(one.chunk for one in chunks)
+        if data.startswith(b"MZ"):
+            refusal = status(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                "DOCUMENT_TYPE_MISMATCH",
+                "The content is a Windows program.",
+            )
+            await abort(context, refusal)
+        return self._take(start.start.metadata, data)
+
+    def _take(self, metadata: document_pb2.DocumentMetadata, data: bytes) -> operations_pb2.Operation:
+        place = (metadata.collection, metadata.source_key)
+        self.titles[metadata.source_key] = metadata.title
+        name = f"operations/{uuid.uuid4()}"
+        self._now += 1
+        self.in_flight = max(self.in_flight, self._now)
+        if b"unreadable" in data:
+            error = status(grpc.StatusCode.INVALID_ARGUMENT, "DOCUMENT_MALFORMED", "It cannot be read.")
+            self._results[name] = operation(error=error, name=name)
+            return operation(name=name)
+        before = self.documents.get(place)
+        unchanged = before is not None and before.data == data
+        if before is None or not unchanged:
+            document = document_pb2.Document(
+                name=before.document.name if before else f"documents/{uuid.uuid4()}",
+                collection=metadata.collection,
+                source_key=metadata.source_key,
+                title=metadata.title,
+                version=before.document.version + 1 if before else 1,
+                state=document_pb2.DOCUMENT_STATE_READY,
+            )
+            self.documents[place] = Kept(document, data)
+        result = document_pb2.IngestResult(document=self.documents[place].document, unchanged=unchanged)
+        self._results[name] = operation(result, name=name)
+        return operation(name=name)
+
+    async def _wait(self, request: Any, _: Context) -> operations_pb2.Operation:
+        await asyncio.sleep(0)
+        self._now -= 1
+        return self._results[request.name]
+
+    async def _list(self, request: Any, context: Context) -> knowledge_service_pb2.ListDocumentsResponse:
+        if request.parent not in self.collections:
+            await abort(
+                context, status(grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND", "Collection not found")
+            )
+        wanted = request.filter.removeprefix('source_key = "').removesuffix('"')
+        found = [
+            self.documents[request.parent, key].document
+            for key in self.keys(request.parent)
+            if not request.filter or key == wanted
+        ]
+        return knowledge_service_pb2.ListDocumentsResponse(documents=found)
+
+    async def _get(self, request: Any, context: Context) -> document_pb2.Document:
+        for kept in self.documents.values():
+            if kept.document.name == request.name:
+                return kept.document
+        await abort(context, status(grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND", "Document not found"))
+        return document_pb2.Document()
+
+    async def _delete(self, request: Any, _: Context) -> empty_pb2.Empty:
+        self.documents = {
+            at: kept for at, kept in self.documents.items() if kept.document.name != request.name
+        }
+        return empty_pb2.Empty()

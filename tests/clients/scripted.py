@@ -1,0 +1,263 @@
+"""A real grpc.aio server whose answers are scripts, and the pieces that scripts are made of."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import grpc
+from google.longrunning import operations_pb2
+from google.protobuf import any_pb2, descriptor_pool, duration_pb2, message_factory
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from grpc import aio
+from grpc_status import rpc_status
+from responsa.admin.v1 import admin_service_pb2
+from responsa.auth.v1 import auth_service_pb2
+from responsa.chat.v1 import chat_service_pb2, citation_pb2, turn_pb2
+from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
+from responsa.type.v1 import byte_range_pb2
+
+CHAT = "responsa.chat.v1.ChatService"
+KNOWLEDGE = "responsa.knowledge.v1.KnowledgeService"
+AUTH = "responsa.auth.v1.AuthService"
+ADMIN = "responsa.admin.v1.AdminService"
+OPERATIONS = "google.longrunning.Operations"
+KEY = "rsp_" + "k" * 43
+# Importing these registers their descriptors, which the scripts are found by.
+CONTRACT = (admin_service_pb2, auth_service_pb2, chat_service_pb2, knowledge_service_pb2, operations_pb2)
+
+Context = aio.ServicerContext[Any, Any]
+Unary = Callable[[Any, Context], Awaitable[Message]]
+Stream = Callable[[Any, Context], AsyncIterator[Message]]
+
+
+@dataclass
+class Scripted:
+    """The server. `requests` holds what came, by "Service/Method"; a client stream is a list of its messages."""
+
+    port: int = 0
+    requests: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
+    keys: list[str] = field(default_factory=list[str])
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    _server: aio.Server | None = None
+    _handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = field(default_factory=dict[str, Any])
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def on(self, path: str, script: Unary | Stream) -> None:
+        """Answer calls of "Service/Method" by a script, a coroutine function or an asynchronous generator function."""
+        service, method = path.split("/")
+        pool = descriptor_pool.Default()
+        found = pool.FindServiceByName(service).methods_by_name[method]
+        request = message_factory.GetMessageClass(found.input_type)
+        response = message_factory.GetMessageClass(found.output_type)
+        if found.server_streaming:
+            make = grpc.unary_stream_rpc_method_handler
+        elif found.client_streaming:
+            make = grpc.stream_unary_rpc_method_handler
+        else:
+            make = grpc.unary_unary_rpc_method_handler
+        handler = self._recording(path, script, found.client_streaming, found.server_streaming)
+        self._handlers[f"/{path}"] = cast(
+            "grpc.RpcMethodHandler[Any, Any]",
+            make(cast("Any", handler), request.FromString, response.SerializeToString),
+        )
+
+    def _recording(self, path: str, script: Any, incoming: bool, outgoing: bool) -> Any:
+        def record(request: Any, context: Context) -> None:
+            self.requests.setdefault(path, []).append(request)
+            metadata = dict(cast("Sequence[tuple[str, str]]", context.invocation_metadata() or ()))
+            self.keys.append(metadata.get("authorization", ""))
+
+        async def unary(request: Any, context: Context) -> Message:
+            record(request, context)
+            return await script(request, context)
+
+        async def upload(messages: AsyncIterator[Any], context: Context) -> Message:
+            gathered = [message async for message in messages]
+            record(gathered, context)
+            return await script(gathered, context)
+
+        async def stream(request: Any, context: Context) -> AsyncIterator[Message]:
+            record(request, context)
+            try:
+                async for message in script(request, context):
+                    yield message
+            except (asyncio.CancelledError, GeneratorExit):
+                self.cancelled.set()
+                raise
+
+        return stream if outgoing else upload if incoming else unary
+
+    async def start(self) -> None:
+        """Listen; on the port of before after a stop."""
+        scripted = self
+
+        class Handlers(grpc.GenericRpcHandler):
+            def service(
+                self, handler_call_details: grpc.HandlerCallDetails
+            ) -> grpc.RpcMethodHandler[Any, Any] | None:
+                return scripted._handlers.get(handler_call_details.method)
+
+        server = aio.server(options=[("grpc.so_reuseport", 0)])
+        server.add_generic_rpc_handlers((Handlers(),))
+        self.port = server.add_insecure_port(f"127.0.0.1:{self.port}")
+        await server.start()
+        self._server = server
+
+    async def stop(self) -> None:
+        """Cut all calls and stop listening."""
+        if self._server is not None:
+            server, self._server = self._server, None
+            await server.stop(None)
+
+
+def status(
+    code: grpc.StatusCode,
+    reason: str,
+    message: str = "It is so.",
+    *,
+    metadata: Mapping[str, str] | None = None,
+    violations: Sequence[tuple[str, str, str]] = (),
+    retry_after: float | None = None,
+) -> status_pb2.Status:
+    """A status as Responsa makes them."""
+    details: list[Message] = []
+    if reason:
+        details.append(error_details_pb2.ErrorInfo(reason=reason, domain="responsa", metadata=metadata))
+    if violations:
+        bad = error_details_pb2.BadRequest()
+        for path, rule, description in violations:
+            bad.field_violations.add(field=path, reason=rule, description=description)
+        details.append(bad)
+    if retry_after is not None:
+        delay = duration_pb2.Duration(nanos=int(retry_after % 1 * 1e9), seconds=int(retry_after))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    return status_pb2.Status(code=code.value[0], message=message, details=[packed(one) for one in details])
+
+
+async def abort(context: Context, made: status_pb2.Status) -> None:
+    await context.abort_with_status(rpc_status.to_status(made))
+
+
+def packed(message: Message) -> any_pb2.Any:
+    result = any_pb2.Any()
+    result.Pack(message)
+    return result
+
+
+# A turn's events
+
+TURN = "turns/0192f3c8-0000-7000-8000-000000000001"
+CONVERSATION = "conversations/0192f3c8-0000-7000-8000-000000000002"
+ANSWER = "Émile wrote it. It was in 1898."
+QUOTES = ("Émile wrote it.", "It was in 1898.")
+
+
+def started() -> turn_pb2.TurnEvent:
+    return turn_pb2.TurnEvent(
+        seq=1, attempt=1, started=turn_pb2.TurnStarted(conversation=CONVERSATION, created_conversation=True)
+    )
+
+
+def step(seq: int, message: str = "Searching knowledge base...") -> turn_pb2.TurnEvent:
+    made = turn_pb2.TurnStatus(step=turn_pb2.STEP_RETRIEVING, message=message)
+    return turn_pb2.TurnEvent(seq=seq, attempt=1, status=made)
+
+
+def delta(seq: int, text: str, offset: int) -> turn_pb2.TurnEvent:
+    return turn_pb2.TurnEvent(seq=seq, attempt=1, delta=turn_pb2.TurnDelta(text=text, byte_offset=offset))
+
+
+def citation(quote: str, start: int, source: int = 100) -> citation_pb2.Citation:
+    length = len(quote.encode())
+    return citation_pb2.Citation(
+        passage="passages/0192f3c8-0000-7000-8000-000000000003",
+        document_version="documents/0192f3c8-0000-7000-8000-000000000004/versions/1",
+        title="Letters",
+        uri="letters.md",
+        source_range=byte_range_pb2.ByteRange(start=source, end=source + length),
+        quote=quote,
+        sha256=hashlib.sha256(quote.encode()).digest(),
+        answer_range=byte_range_pb2.ByteRange(start=start, end=start + length),
+        score=0.9,
+    )
+
+
+def answer(seq: int, text: str = ANSWER) -> turn_pb2.TurnEvent:
+    made = turn_pb2.TurnAnswer(
+        text=text,
+        sha256=hashlib.sha256(text.encode()).digest(),
+        citations=[citation(QUOTES[0], 0, 100), citation(QUOTES[1], len(QUOTES[0].encode()) + 1, 300)],
+        outcome=turn_pb2.ANSWER_OUTCOME_COMPLETE,
+        passages_used=2,
+    )
+    return turn_pb2.TurnEvent(seq=seq, attempt=1, answer=made)
+
+
+def whole_turn() -> list[turn_pb2.TurnEvent]:
+    """started, status, three deltas, answer: seq 1 to 6."""
+    pieces = ["Émile ", "wrote it.", " It was in 1898."]
+    events, offset = [started(), step(2)], 0
+    for seq, piece in enumerate(pieces, start=3):
+        events.append(delta(seq, piece, offset))
+        offset += len(piece.encode())
+    return [*events, answer(6)]
+
+
+def refused(seq: int, message: str = "Nothing in the documents supports an answer.") -> turn_pb2.TurnEvent:
+    made = turn_pb2.TurnRefused(reason=turn_pb2.REFUSAL_REASON_NO_SUPPORT, message=message)
+    return turn_pb2.TurnEvent(seq=seq, attempt=1, refused=made)
+
+
+def failed(seq: int, *, retriable: bool = True) -> turn_pb2.TurnEvent:
+    made = status(grpc.StatusCode.UNAVAILABLE, "WORKER_LOST", "The worker was lost.", metadata={"turn": TURN})
+    return turn_pb2.TurnEvent(
+        seq=seq, attempt=1, failed=turn_pb2.TurnFailed(status=made, retriable=retriable)
+    )
+
+
+def frame(
+    after: int, through: int, events: Sequence[turn_pb2.TurnEvent], turn: str = TURN
+) -> chat_service_pb2.AskResponse:
+    """A frame with the events of its range, out of all events of the turn."""
+    inside = [event for event in events if after < event.seq <= through]
+    return chat_service_pb2.AskResponse(turn=turn, after_seq=after, through_seq=through, events=inside)
+
+
+def without_deltas(events: Sequence[turn_pb2.TurnEvent]) -> list[turn_pb2.TurnEvent]:
+    return [event for event in events if event.WhichOneof("event") != "delta"]
+
+
+# Operations
+
+DOCUMENT = "documents/0192f3c8-0000-7000-8000-000000000004"
+OPERATION = "operations/0192f3c8-0000-7000-8000-000000000005"
+
+
+def operation(
+    result: document_pb2.IngestResult | None = None,
+    error: status_pb2.Status | None = None,
+    name: str = OPERATION,
+) -> operations_pb2.Operation:
+    """An operation that has ended with the result or the error; with neither it goes on."""
+    progress = packed(document_pb2.IngestMetadata(document=DOCUMENT, passages_done=1, passages_total=2))
+    made = operations_pb2.Operation(name=name, metadata=progress, done=bool(result or error))
+    if result is not None:
+        made.response.Pack(result)
+    if error is not None:
+        made.error.CopyFrom(error)
+    return made
+
+
+def ingested(version: int = 1, *, unchanged: bool = False, key: str = "a.md") -> document_pb2.IngestResult:
+    document = document_pb2.Document(
+        name=DOCUMENT, source_key=key, version=version, state=document_pb2.DOCUMENT_STATE_READY
+    )
+    return document_pb2.IngestResult(document=document, unchanged=unchanged)

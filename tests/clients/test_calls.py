@@ -1,0 +1,437 @@
+"""Calls of one request: errors typed, lists paged, documents sent, operations waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import responsa_client
+from google.longrunning import operations_pb2
+from google.protobuf import empty_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc import aio
+from responsa.auth.v1 import auth_service_pb2, user_pb2
+from responsa.chat.v1 import chat_service_pb2, citation_pb2, conversation_pb2, turn_pb2
+from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
+from responsa_client import (
+    AlreadyExists,
+    AsyncResponsa,
+    BrokenAnswer,
+    Cancelled,
+    CannotConnect,
+    Conflict,
+    DeadlineExceeded,
+    DocumentRejected,
+    FailedPrecondition,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    Responsa,
+    ResponsaError,
+    ServerFault,
+    Unauthenticated,
+    Unavailable,
+    error_of_status,
+)
+
+from tests.clients.conftest import Driver, quick
+from tests.clients.scripted import (
+    AUTH,
+    CHAT,
+    CONVERSATION,
+    DOCUMENT,
+    KEY,
+    KNOWLEDGE,
+    OPERATION,
+    OPERATIONS,
+    TURN,
+    Context,
+    Scripted,
+    abort,
+    answer,
+    citation,
+    ingested,
+    operation,
+    packed,
+    status,
+)
+
+CODES: Sequence[tuple[grpc.StatusCode, str, type[ResponsaError]]] = [
+    (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", InvalidRequest),
+    (grpc.StatusCode.INVALID_ARGUMENT, "DOCUMENT_EMPTY", DocumentRejected),
+    (grpc.StatusCode.OUT_OF_RANGE, "INVALID_FIELD", InvalidRequest),
+    (grpc.StatusCode.UNAUTHENTICATED, "CREDENTIAL_UNKNOWN", Unauthenticated),
+    (grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED", PermissionDenied),
+    (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND", NotFound),
+    (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", AlreadyExists),
+    (grpc.StatusCode.ABORTED, "ETAG_MISMATCH", Conflict),
+    (grpc.StatusCode.FAILED_PRECONDITION, "COLLECTION_NOT_EMPTY", FailedPrecondition),
+    (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", ResourceExhausted),
+    (grpc.StatusCode.UNAVAILABLE, "PART_UNAVAILABLE", Unavailable),
+    (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", DeadlineExceeded),
+    (grpc.StatusCode.CANCELLED, "OPERATION_CANCELLED", Cancelled),
+    (grpc.StatusCode.INTERNAL, "INTERNAL", ServerFault),
+    (grpc.StatusCode.UNKNOWN, "INTERNAL", ServerFault),
+]
+
+
+@pytest.mark.parametrize(("code", "reason", "kind"), CODES)
+async def test_each_code_has_its_class(
+    server: Scripted, driver: Driver, code: grpc.StatusCode, reason: str, kind: type[ResponsaError]
+) -> None:
+    async def refuse(_: Any, context: Context) -> user_pb2.User:
+        await abort(context, status(code, reason, "Because.", metadata={"a": "b"}, retry_after=0.001))
+        return user_pb2.User()
+
+    server.on(f"{AUTH}/GetMe", refuse)
+    with pytest.raises(ResponsaError) as caught:
+        await driver.call("me")
+    error = caught.value
+    assert type(error) is kind
+    assert (error.code, error.reason, error.message, error.metadata) == (code, reason, "Because.", {"a": "b"})
+    assert error.retry_after == pytest.approx(0.001)
+    assert error.from_server
+    assert error.status.code == code.value[0]
+    assert str(error) == f"{reason}: Because."
+
+
+def test_details_that_cannot_be_read_are_passed_over() -> None:
+    broken = packed(error_details_pb2.RetryInfo())
+    broken.value = b"\xff\xff"
+    foreign = packed(
+        error_details_pb2.ErrorInfo(reason="QUOTA", domain="googleapis.com", metadata={"x": "y"})
+    )
+    ours = packed(error_details_pb2.ErrorInfo(reason="DRAINING", domain="responsa"))
+    error = error_of_status(status_pb2.Status(code=14, message="m", details=[broken, ours, foreign]))
+    assert (type(error), error.reason, error.metadata, error.retry_after) == (
+        Unavailable,
+        "DRAINING",
+        {},
+        None,
+    )
+    odd = error_of_status(status_pb2.Status(code=999))
+    assert (type(odd), odd.code, odd.from_server) == (ServerFault, grpc.StatusCode.UNKNOWN, False)
+
+
+async def test_a_detail_for_another_code_is_not_believed(server: Scripted, driver: Driver) -> None:
+    async def two_minds(_: Any, context: Context) -> user_pb2.User:
+        details = status(grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND").SerializeToString()
+        context.set_trailing_metadata((("grpc-status-details-bin", details),))
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, "no")
+        return user_pb2.User()
+
+    server.on(f"{AUTH}/GetMe", two_minds)
+    with pytest.raises(PermissionDenied) as caught:
+        await driver.call("me")
+    assert not caught.value.from_server
+
+
+async def test_a_call_that_broke_off_is_repeated(server: Scripted, driver: Driver) -> None:
+    async def at_last(_: Any, context: Context) -> user_pb2.User:
+        if len(server.requests[f"{AUTH}/GetMe"]) < 3:
+            await context.abort(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
+        return user_pb2.User(display_name="Ada")
+
+    server.on(f"{AUTH}/GetMe", at_last)
+    assert (await driver.call("me")).display_name == "Ada"
+    assert len(server.requests[f"{AUTH}/GetMe"]) == 3
+
+
+async def test_a_call_that_must_not_happen_twice_is_not_repeated(server: Scripted, driver: Driver) -> None:
+    async def cut(_: Any, context: Context) -> auth_service_pb2.CreateSessionCodeResponse:
+        await context.abort(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
+        return auth_service_pb2.CreateSessionCodeResponse()
+
+    server.on(f"{AUTH}/CreateSessionCode", cut)
+    with pytest.raises(ServerFault):
+        await driver.call("create_session_code")
+    assert len(server.requests[f"{AUTH}/CreateSessionCode"]) == 1
+
+
+async def test_what_is_no_responsa_server_is_told(server: Scripted, driver: Driver) -> None:
+    with pytest.raises(CannotConnect, match="no Responsa server"):
+        await driver.call("me")
+
+
+async def test_time_is_up(server: Scripted, driver: Driver) -> None:
+    async def silent(_: Any, __: Context) -> user_pb2.User:
+        await asyncio.Event().wait()
+        return user_pb2.User()
+
+    server.on(f"{AUTH}/GetMe", silent)
+    with pytest.raises(DeadlineExceeded, match=r"did not answer within 0.2 seconds"):
+        await driver.call("me", timeout=0.2)
+
+
+async def test_lists_go_through_all_pages(server: Scripted, driver: Driver) -> None:
+    async def page(request: Any, _: Context) -> knowledge_service_pb2.ListDocumentsResponse:
+        number = int(request.page_token or "0")
+        made = [document_pb2.Document(source_key=f"{number}-{i}") for i in range(2 if number else 0)]
+        return knowledge_service_pb2.ListDocumentsResponse(
+            documents=made, next_page_token=str(number + 1) if number < 2 else ""
+        )
+
+    server.on(f"{KNOWLEDGE}/ListDocuments", page)
+    found = await driver.call("documents", "notes", filter_by='state = "READY"', order_by="create_time")
+    assert [document.source_key for document in found] == ["1-0", "1-1", "2-0", "2-1"]
+    asked = server.requests[f"{KNOWLEDGE}/ListDocuments"]
+    assert {(one.parent, one.filter, one.order_by) for one in asked} == {
+        ("collections/notes", 'state = "READY"', "create_time")
+    }
+    assert all(1 <= one.page_size <= 200 for one in asked)
+
+
+async def test_search_and_verdicts(server: Scripted, driver: Driver) -> None:
+    async def search(_: Any, __: Context) -> knowledge_service_pb2.SearchResponse:
+        return knowledge_service_pb2.SearchResponse(hits=[knowledge_service_pb2.SearchHit(score=0.5)])
+
+    async def verify(_: Any, __: Context) -> chat_service_pb2.VerifyCitationsResponse:
+        check = chat_service_pb2.CitationCheck(
+            citation=citation("q", 0), verdict=citation_pb2.CITATION_VERDICT_SOURCE_DELETED
+        )
+        return chat_service_pb2.VerifyCitationsResponse(checks=[check])
+
+    server.on(f"{KNOWLEDGE}/Search", search)
+    server.on(f"{CHAT}/VerifyCitations", verify)
+    hits = await driver.call("search", "one term", "default", top_k=3, threshold=0.25)
+    assert [hit.score for hit in hits] == [0.5]
+    asked = server.requests[f"{KNOWLEDGE}/Search"][0]
+    assert (list(asked.terms), list(asked.collections)) == (["one term"], ["collections/default"])
+    assert (asked.top_k, asked.threshold) == (3, 0.25)
+    assert asked.mode == knowledge_service_pb2.SEARCH_MODE_HYBRID
+    checks = await driver.call("verify_citations", TURN)
+    assert [check.verdict for check in checks] == [citation_pb2.CITATION_VERDICT_SOURCE_DELETED]
+
+
+async def test_answer_waits_and_checks(server: Scripted, driver: Driver) -> None:
+    turn = turn_pb2.Turn(name=TURN, state=turn_pb2.TURN_STATE_ANSWERED, terminal_event=answer(6))
+
+    async def reply(_: Any, __: Context) -> turn_pb2.Turn:
+        return turn
+
+    server.on(f"{CHAT}/Answer", reply)
+    assert await driver.call("answer", "Who?", conversation=CONVERSATION) == turn
+    turn.terminal_event.answer.text += " "
+    with pytest.raises(BrokenAnswer):
+        await driver.call("answer", "Who?")
+    first, second = server.requests[f"{CHAT}/Answer"]
+    assert first.conversation == CONVERSATION
+    assert first.request_id
+    assert first.request_id != second.request_id
+
+
+async def test_bytes_and_files_go_up_in_chunks(server: Scripted, driver: Driver, tmp_path: Path) -> None:
+    async def take(_: Any, __: Context) -> operations_pb2.Operation:
+        return operation()
+
+    server.on(f"{KNOWLEDGE}/UploadDocument", take)
+    data = bytes(range(256)) * 2500  # 640,000 bytes: two whole chunks and a rest
+    file = tmp_path / "notes.md"
+    file.write_bytes(data)
+    await driver.call(
+        "upload", data, source_key="k", title="T", collection="c", media_type="text/plain", uri="u"
+    )
+    await driver.call("upload", file)
+    for messages, key in zip(server.requests[f"{KNOWLEDGE}/UploadDocument"], ("k", "notes.md"), strict=True):
+        start, *chunks = messages
+        assert start.start.size_bytes == len(data)
+        assert start.start.metadata.source_key == key
+        assert start.start.request_id
+        assert [len(one.chunk) for one in chunks] == [262144, 262144, 640000 - 2 * 262144]
+        assert b"".join(one.chunk for one in chunks) == data
+    metadata = server.requests[f"{KNOWLEDGE}/UploadDocument"][0][0].start.metadata
+    assert (metadata.collection, metadata.title, metadata.uri, metadata.media_type) == (
+        "collections/c",
+        "T",
+        "u",
+        "text/plain",
+    )
+
+
+async def test_an_upload_that_broke_off_is_sent_anew_whole(
+    server: Scripted, driver: Driver, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"x" * 300_000)
+    path = f"{KNOWLEDGE}/UploadDocument"
+
+    async def take(_: Any, context: Context) -> operations_pb2.Operation:
+        if len(server.requests[path]) == 1:
+            await context.abort(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
+        return operation()
+
+    server.on(path, take)
+    await driver.call("upload", file)
+    first, second = server.requests[path]
+    assert first == second
+
+
+async def test_an_upload_that_the_server_refuses_early_has_its_error(
+    server: Scripted, driver: Driver
+) -> None:
+    class Refusing(grpc.GenericRpcHandler):
+        def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+            async def refuse(_: Any, context: Context) -> operations_pb2.Operation:
+                await abort(context, status(grpc.StatusCode.INVALID_ARGUMENT, "DOCUMENT_TOO_LARGE"))
+                return operation()
+
+            return grpc.stream_unary_rpc_method_handler(refuse)
+
+    other = aio.server()
+    other.add_generic_rpc_handlers((Refusing(),))
+    port = other.add_insecure_port("127.0.0.1:0")
+    await other.start()
+    try:
+        with pytest.raises(DocumentRejected) as caught:
+            await Driver(driver.blocking, f"127.0.0.1:{port}").call(
+                "upload", b"x" * 30_000_000, source_key="k"
+            )
+        assert caught.value.reason == "DOCUMENT_TOO_LARGE"
+    finally:
+        await other.stop(None)
+
+
+async def test_a_file_that_cannot_be_read_is_an_oserror(
+    server: Scripted, driver: Driver, tmp_path: Path
+) -> None:
+    with pytest.raises(FileNotFoundError):
+        await driver.call("upload", tmp_path / "missing.md")
+    with pytest.raises(IsADirectoryError):
+        await driver.call("upload", tmp_path)
+    with pytest.raises(ValueError, match="source_key"):
+        await driver.call("upload", b"x")
+
+
+async def test_a_file_that_vanishes_while_it_is_sent_is_an_oserror(
+    server: Scripted, driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def take(_: Any, __: Context) -> operations_pb2.Operation:
+        return operation()
+
+    server.on(f"{KNOWLEDGE}/UploadDocument", take)
+    file = tmp_path / "a.md"
+    file.write_bytes(b"x")
+
+    def gone(*_: Any, **__: Any) -> Any:
+        raise FileNotFoundError(2, "No such file or directory", str(file))
+
+    monkeypatch.setattr(Path, "open", gone)
+    with pytest.raises(FileNotFoundError):
+        await driver.call("upload", file)
+
+
+async def test_waiting_ends_with_the_result(server: Scripted, driver: Driver) -> None:
+    path = f"{OPERATIONS}/WaitOperation"
+
+    async def wait(_: Any, __: Context) -> operations_pb2.Operation:
+        return operation(ingested(3) if len(server.requests[path]) == 3 else None)
+
+    async def get(_: Any, __: Context) -> operations_pb2.Operation:
+        return operation()
+
+    server.on(path, wait)
+    server.on(f"{OPERATIONS}/GetOperation", get)
+    progress: list[document_pb2.IngestMetadata] = []
+    result = await driver.call("wait", OPERATION, on_progress=progress.append)
+    assert result.document.version == 3
+    assert [one.passages_total for one in progress] == [2, 2, 2]
+    assert {one.name for one in server.requests[path]} == {OPERATION}
+    assert all(one.timeout.seconds <= 1 for one in server.requests[path])
+
+
+async def test_an_operation_that_has_ended_is_not_asked_for(driver: Driver) -> None:
+    assert (await driver.call("wait", operation(ingested(unchanged=True)))).unchanged
+
+
+async def test_an_operation_that_failed_raises_its_error(driver: Driver) -> None:
+    made = status(grpc.StatusCode.INVALID_ARGUMENT, "DOCUMENT_MALFORMED", metadata={"source_key": "a"})
+    with pytest.raises(DocumentRejected) as caught:
+        await driver.call("wait", operation(error=made))
+    assert caught.value.reason == "DOCUMENT_MALFORMED"
+    with pytest.raises(BrokenAnswer, match="without a result"):
+        await driver.call("wait", operations_pb2.Operation(name=OPERATION, done=True))
+
+
+async def test_waiting_has_an_end(server: Scripted, driver: Driver) -> None:
+    async def wait(_: Any, __: Context) -> operations_pb2.Operation:
+        return operation()
+
+    server.on(f"{OPERATIONS}/WaitOperation", wait)
+
+    def waiting() -> Any:
+        with Responsa(server.url, KEY, backoff=quick) as client:
+            return client.wait(operation(), timeout=0.1)
+
+    with pytest.raises(DeadlineExceeded, match="goes on"):
+        if driver.blocking:
+            await asyncio.to_thread(waiting)
+        else:
+            async with AsyncResponsa(server.url, KEY, backoff=quick) as client:
+                await client.wait(operation(), timeout=0.1)
+
+
+async def test_content_is_put_together_and_holes_are_seen(server: Scripted, driver: Driver) -> None:
+    pieces = [(0, "é"), (2, "ab")]
+
+    async def content(_: Any, __: Context) -> Any:
+        for offset, text in pieces:
+            yield knowledge_service_pb2.GetDocumentContentResponse(byte_offset=offset, text=text)
+
+    server.on(f"{KNOWLEDGE}/GetDocumentContent", content)
+    assert await driver.call("document_content", DOCUMENT) == "éab"
+    pieces[1] = (3, "ab")
+    with pytest.raises(BrokenAnswer, match="hole at byte 2"):
+        await driver.call("document_content", DOCUMENT)
+
+
+async def test_changes_say_what_changes(server: Scripted, driver: Driver) -> None:
+    async def conversation(_: Any, __: Context) -> conversation_pb2.Conversation:
+        return conversation_pb2.Conversation(name=CONVERSATION)
+
+    async def collection(_: Any, __: Context) -> collection_pb2.Collection:
+        return collection_pb2.Collection(name="collections/notes")
+
+    async def nothing(_: Any, __: Context) -> empty_pb2.Empty:
+        return empty_pb2.Empty()
+
+    for method in ("UpdateConversation", "CreateConversation"):
+        server.on(f"{CHAT}/{method}", conversation)
+    for method in ("CreateCollection", "UpdateCollection"):
+        server.on(f"{KNOWLEDGE}/{method}", collection)
+    server.on(f"{KNOWLEDGE}/DeleteCollection", nothing)
+    server.on(f"{KNOWLEDGE}/DeleteDocument", nothing)
+    await driver.call("update_conversation", CONVERSATION, title="New", etag="e")
+    asked = server.requests[f"{CHAT}/UpdateConversation"][0]
+    assert list(asked.update_mask.paths) == ["title"]
+    assert (asked.conversation.title, asked.conversation.etag) == ("New", "e")
+    await driver.call("create_conversation", "Title", {"a": "b"})
+    assert server.requests[f"{CHAT}/CreateConversation"][0].request_id
+    await driver.call("create_collection", "collections/notes", "Notes")
+    assert server.requests[f"{KNOWLEDGE}/CreateCollection"][0].collection_id == "notes"
+    await driver.call("update_collection", "notes", "Others")
+    assert list(server.requests[f"{KNOWLEDGE}/UpdateCollection"][0].update_mask.paths) == ["display_name"]
+    await driver.call("delete_collection", "notes", force=True)
+    assert server.requests[f"{KNOWLEDGE}/DeleteCollection"][0].force
+    await driver.call("delete_document", DOCUMENT)
+
+
+def test_both_clients_have_the_same_names_and_parameters() -> None:
+    def shape(kind: type) -> dict[str, list[tuple[str, Any]]]:
+        return {
+            name: [(one.name, one.default) for one in inspect.signature(member).parameters.values()]
+            for name, member in vars(kind).items()
+            if inspect.isfunction(member) and not name.startswith("_")
+        }
+
+    assert shape(Responsa) == shape(AsyncResponsa)
+
+
+def test_all_that_is_exported_is_there() -> None:
+    assert sorted(responsa_client.__all__) == list(dict.fromkeys(sorted(responsa_client.__all__)))
+    assert all(hasattr(responsa_client, name) for name in responsa_client.__all__)

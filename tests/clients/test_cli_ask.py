@@ -1,0 +1,291 @@
+"""`responsa ask`, `search`, `open`, `version`: what they print, where, and how they exit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from responsa.auth.v1 import auth_service_pb2
+from responsa.chat.v1 import chat_service_pb2, turn_pb2
+from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
+
+from tests.clients.command_line import CommandLine
+from tests.clients.scripted import (
+    ANSWER,
+    AUTH,
+    CHAT,
+    CONVERSATION,
+    KEY,
+    KNOWLEDGE,
+    Context,
+    Scripted,
+    abort,
+    answer,
+    failed,
+    frame,
+    refused,
+    started,
+    status,
+    step,
+    whole_turn,
+    without_deltas,
+)
+
+ASK = f"{CHAT}/Ask"
+
+
+def replies(server: Scripted, events: list[turn_pb2.TurnEvent]) -> None:
+    async def script(request: Any, _: Context) -> AsyncIterator[chat_service_pb2.AskResponse]:
+        shown = events if request.options.include_deltas else without_deltas(events)
+        yield frame(0, 2, shown)
+        yield frame(2, events[-1].seq, shown)
+
+    server.on(ASK, script)
+
+
+def refuses(
+    server: Scripted, path: str, code: grpc.StatusCode, reason: str, message: str = "It is so."
+) -> None:
+    async def script(_: Any, context: Context) -> auth_service_pb2.CreateSessionCodeResponse:
+        await abort(context, status(code, reason, message, violations=[("text", "rule", "must hold text")]))
+        return auth_service_pb2.CreateSessionCodeResponse()
+
+    async def stream(_: Any, context: Context) -> AsyncIterator[chat_service_pb2.AskResponse]:
+        await abort(context, status(code, reason, message, violations=[("text", "rule", "must hold text")]))
+        yield chat_service_pb2.AskResponse()
+
+    server.on(path, stream if path == ASK else script)
+
+
+async def test_the_answer_has_marks_and_sources(server: Scripted, responsa: CommandLine) -> None:
+    replies(server, whole_turn())
+    done = await responsa("ask", "Who wrote it?")
+    assert done.code == 0
+    assert done.err == ""
+    assert done.out.splitlines() == [
+        "Émile wrote it. [1] It was in 1898. [2]",
+        "",
+        "Sources",
+        "[1] Letters (letters.md, bytes 100-116)",
+        '    "Émile wrote it."',
+        "[2] Letters (letters.md, bytes 300-315)",
+        '    "It was in 1898."',
+    ]
+    assert server.keys == [f"Bearer {KEY}"]
+
+
+async def test_json_is_one_event_a_line_with_proto_names(server: Scripted, responsa: CommandLine) -> None:
+    replies(server, whole_turn())
+    done = await responsa(
+        "ask", "--json", "Who?", "--collection", "notes", "-c", "letters", "--conversation", CONVERSATION
+    )
+    assert done.code == 0
+    events = done.lines
+    assert [event["seq"] for event in events] == ["1", "2", "3", "4", "5", "6"]
+    assert events[0]["started"]["createdConversation"] is True
+    assert "".join(event["delta"]["text"] for event in events if "delta" in event) == ANSWER
+    cited = events[-1]["answer"]["citations"]
+    assert [one["quote"] for one in cited] == ["Émile wrote it.", "It was in 1898."]
+    assert cited[0]["sourceRange"] == {"start": "100", "end": "116"}
+    request = server.requests[ASK][0]
+    assert request.conversation == CONVERSATION
+    assert list(request.options.scope.collections) == ["collections/notes", "collections/letters"]
+
+
+async def test_json_without_deltas_and_with_a_request_id(server: Scripted, responsa: CommandLine) -> None:
+    replies(server, whole_turn())
+    mine = "0192f3c8-0000-7000-8000-00000000000a"
+    done = await responsa("ask", "--json", "--no-deltas", "--request-id", mine, "Who?")
+    assert [event["seq"] for event in done.lines] == ["1", "2", "6"]
+    assert server.requests[ASK][0].request_id == mine
+
+
+async def test_the_question_may_come_from_standard_input(server: Scripted, responsa: CommandLine) -> None:
+    replies(server, whole_turn())
+    done = await responsa("ask", "-", stdin="Qui l’a écrit ?\n".encode())
+    assert done.code == 0
+    assert server.requests[ASK][0].text == "Qui l’a écrit ?"
+    assert (await responsa("ask", "-", stdin=b"\xff")).code == 2
+
+
+async def test_a_refusal_is_no_failure(server: Scripted, responsa: CommandLine) -> None:
+    replies(server, [started(), step(2), refused(3)])
+    done = await responsa("ask", "Who?")
+    assert (done.code, done.out) == (0, "Nothing in the documents supports an answer.\n")
+    done = await responsa("ask", "--json", "Who?")
+    assert done.code == 0
+    assert done.lines[-1]["refused"]["reason"] == "REFUSAL_REASON_NO_SUPPORT"
+
+
+async def test_a_failed_turn_exits_with_1(server: Scripted, responsa: CommandLine) -> None:
+    replies(server, [started(), step(2), failed(3)])
+    done = await responsa("ask", "Who?")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "responsa: The worker was lost. Ask again.\n"
+    done = await responsa("ask", "--json", "Who?")
+    assert done.code == 1
+    last = done.lines[-1]["failed"]
+    assert last["status"]["details"][0]["reason"] == "WORKER_LOST"
+
+
+async def test_an_answer_cannot_drive_the_terminal(server: Scripted, responsa: CommandLine) -> None:
+    text = "\x1b[2Jgone\x07 [bold]kept[/bold]\u202e\u00a0x"
+    event = answer(3, text)
+    del event.answer.citations[:]
+    replies(server, [started(), step(2), event])
+    done = await responsa("ask", "Who?")
+    assert done.out == "\ufffd[2Jgone\ufffd [bold]kept[/bold]\ufffd x\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "exit_code"),
+    [
+        (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", 2),
+        (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND", 2),
+        (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", 2),
+        (grpc.StatusCode.UNAUTHENTICATED, "CREDENTIAL_UNKNOWN", 3),
+        (grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED", 1),
+        (grpc.StatusCode.ABORTED, "CONVERSATION_BUSY", 1),
+        (grpc.StatusCode.INTERNAL, "INTERNAL", 1),
+    ],
+)
+async def test_errors_before_the_turn(
+    server: Scripted, responsa: CommandLine, code: grpc.StatusCode, reason: str, exit_code: int
+) -> None:
+    refuses(server, ASK, code, reason)
+    done = await responsa("ask", "--json", "Who?")
+    assert done.code == exit_code
+    assert done.err.startswith("responsa: It is so. text: must hold text.")
+    assert "Traceback" not in done.err
+    (line,) = done.lines
+    assert line["error"]["code"] == code.value[0]
+    assert line["error"]["details"][0]["reason"] == reason
+    without = await responsa("ask", "Who?")
+    assert (without.code, without.out, without.err) == (exit_code, "", done.err)
+
+
+async def test_bad_usage_exits_with_2(responsa: CommandLine) -> None:
+    for arguments in (
+        (),
+        ("ask",),
+        ("aks", "Who?"),
+        ("ask", "--nope", "Who?"),
+        ("ask", b"\xff\xfe"),
+        ("eval",),
+    ):
+        done = await responsa(*arguments)
+        assert done.code == 2, arguments
+        assert "Traceback" not in done.err
+    assert "Did you mean 'ask'" in (await responsa("aks")).err
+
+
+async def test_without_a_server_or_a_key_it_exits_with_3(
+    server: Scripted, responsa: CommandLine, tmp_path: Path
+) -> None:
+    await server.stop()
+    done = await responsa("ask", "--json", "Who?")
+    assert done.code == 3
+    assert f"No server answers at {server.url} (Connection refused)." in done.err
+    assert "`responsa up`" in done.err
+    assert done.lines[0]["error"]["code"] == 14
+    done = await responsa("ask", "Who?", RESPONSA_API_KEY="")
+    assert done.code == 3
+    assert f"{tmp_path / 'home' / 'api-key'} does not exist" in done.err
+    wrong = tmp_path / "wrong"
+    wrong.write_text("two words")
+    assert (await responsa("ask", "Who?", RESPONSA_API_KEY="", RESPONSA_API_KEY_FILE=str(wrong))).code == 3
+    assert (await responsa("ask", "Who?", RESPONSA_API_KEY="", RESPONSA_API_KEY_FILE=str(tmp_path))).code == 3
+
+
+async def test_settings_that_cannot_be_right_are_named(responsa: CommandLine) -> None:
+    done = await responsa("ask", "Who?", RESPONSA_PORT="99999")
+    assert done.code == 2
+    assert "RESPONSA_PORT is wrong" in done.err
+    done = await responsa("ask", "Who?", RESPONSA_URL="ftp://x")
+    assert done.code == 2
+    assert "RESPONSA_URL" in done.err
+
+
+async def test_the_key_comes_from_the_data_folder_or_a_file(
+    server: Scripted, responsa: CommandLine, tmp_path: Path
+) -> None:
+    replies(server, whole_turn())
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "api-key").write_text("rsp_home\n")
+    (tmp_path / "other").write_text("rsp_file\n")
+    assert (await responsa("ask", "Who?", RESPONSA_API_KEY="")).code == 0
+    other = str(tmp_path / "other")
+    assert (await responsa("ask", "Who?", RESPONSA_API_KEY="", RESPONSA_API_KEY_FILE=other)).code == 0
+    moved = {"RESPONSA_PORT": "1", "RESPONSA_URL": f"127.0.0.1:{server.port}"}
+    assert (await responsa("ask", "Who?", **moved)).code == 0
+    assert server.keys == ["Bearer rsp_home", "Bearer rsp_file", f"Bearer {KEY}"]
+
+
+async def test_search(server: Scripted, responsa: CommandLine) -> None:
+    passage = document_pb2.Passage(
+        title="Letters", headings=["One", "Two"], text="First line.\nSecond \x1b line."
+    )
+
+    async def script(request: Any, _: Context) -> knowledge_service_pb2.SearchResponse:
+        found = (
+            [knowledge_service_pb2.SearchHit(passage=passage, score=0.75)] if "first" in request.terms else []
+        )
+        return knowledge_service_pb2.SearchResponse(hits=found)
+
+    server.on(f"{KNOWLEDGE}/Search", script)
+    done = await responsa("search", "first", "second", "-k", "3", "--mode", "text", "-c", "notes")
+    assert done.out.splitlines() == [" 1. 0.750  Letters › One › Two", "    First line. Second \ufffd line."]
+    asked = server.requests[f"{KNOWLEDGE}/Search"][0]
+    assert (asked.top_k, asked.mode) == (3, knowledge_service_pb2.SEARCH_MODE_TEXT)
+    assert (await responsa("search", "nothing")).out == "Nothing found.\n"
+    assert (await responsa("search", "--json", "first")).lines[0]["passage"]["headings"] == ["One", "Two"]
+    assert (await responsa("search", "--json", "nothing")).out == ""
+
+
+async def test_open_prints_a_url_that_signs_in(server: Scripted, responsa: CommandLine) -> None:
+    async def script(_: Any, __: Context) -> auth_service_pb2.CreateSessionCodeResponse:
+        return auth_service_pb2.CreateSessionCodeResponse(code="rsc_abc")
+
+    server.on(f"{AUTH}/CreateSessionCode", script)
+    assert (await responsa("open")).out == f"{server.url}/#code=rsc_abc\n"
+    assert (await responsa("open", "--json")).lines == [
+        {"url": f"{server.url}/#code=rsc_abc", "expireTime": None}
+    ]
+    refuses(server, f"{AUTH}/CreateSessionCode", grpc.StatusCode.UNAUTHENTICATED, "CREDENTIAL_REVOKED")
+    done = await responsa("open")
+    assert done.code == 3
+    assert "RESPONSA_API_KEY" in done.err
+
+
+async def test_version_asks_nobody_and_loads_little(server: Scripted, responsa: CommandLine) -> None:
+    await server.stop()
+    done = await responsa("version", RESPONSA_API_KEY="", PYTHONPROFILEIMPORTTIME="1")
+    assert done.code == 0
+    assert done.out.startswith("responsa ")
+    assert "grpc" not in done.err
+    assert "pydantic" not in done.err
+    assert json.loads((await responsa("version", "--json")).out)["version"]
+
+
+async def test_help_names_every_command_without_loading_any(responsa: CommandLine) -> None:
+    done = await responsa("--help", PYTHONPROFILEIMPORTTIME="1")
+    assert done.code == 0
+    for command in (
+        "up",
+        "serve",
+        "migrate",
+        "ingest",
+        "documents",
+        "ask",
+        "search",
+        "eval",
+        "doctor",
+        "open",
+        "purge",
+    ):
+        assert f"\n  {command} " in done.out
+    assert "grpc" not in done.err

@@ -1,0 +1,322 @@
+"""`responsa ingest`, `documents` and `eval`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from responsa.chat.v1 import turn_pb2
+from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
+from responsa.type.v1 import byte_range_pb2
+
+from tests.clients.command_line import CommandLine
+from tests.clients.library import ScriptedLibrary
+from tests.clients.scripted import (
+    CHAT,
+    CONVERSATION,
+    KNOWLEDGE,
+    TURN,
+    Context,
+    Scripted,
+    abort,
+    answer,
+    refused,
+    status,
+)
+
+
+def guide(folder: Path) -> Path:
+    """A folder with three documents, and things that are none."""
+    (folder / "guide" / "parts").mkdir(parents=True)
+    (folder / "guide" / ".git").mkdir()
+    (folder / "guide" / "intro.md").write_text("# Intro")
+    (folder / "guide" / "parts" / "one.HTML").write_text("<p>One")
+    (folder / "guide" / "parts" / "two.txt").write_text("Two")
+    (folder / "guide" / "parts" / "picture.png").write_bytes(b"\x89PNG")
+    (folder / "guide" / ".git" / "x.md").write_text("hidden")
+    (folder / "guide" / ".hidden.md").write_text("hidden")
+    return folder / "guide"
+
+
+def lines(file: Path, *values: object) -> Path:
+    file.write_text("".join(json.dumps(value) + "\n" for value in values))
+    return file
+
+
+async def test_a_folder_then_a_change_then_nothing_new(
+    responsa: CommandLine, library: ScriptedLibrary, tmp_path: Path
+) -> None:
+    folder = guide(tmp_path)
+    first = await responsa("ingest", folder)
+    assert (first.code, first.err) == (0, "")
+    assert first.out == "3 documents: 3 new, 0 changed, 0 unchanged, 0 failed\n"
+    assert library.keys() == ["guide/intro.md", "guide/parts/one.HTML", "guide/parts/two.txt"]
+    (folder / "intro.md").write_text("# Introduction")
+    second = await responsa("ingest", ".", cwd=folder)
+    assert second.out == "3 documents: 0 new, 1 changed, 2 unchanged, 0 failed\n"
+    assert library.keys() == ["guide/intro.md", "guide/parts/one.HTML", "guide/parts/two.txt"]
+
+
+async def test_files_and_globs_have_the_keys_of_their_folder(
+    responsa: CommandLine, library: ScriptedLibrary, tmp_path: Path
+) -> None:
+    folder = guide(tmp_path)
+    done = await responsa("ingest", "guide/intro.md", "guide/**/*.txt", folder / "parts", cwd=tmp_path)
+    assert done.code == 0, done.err
+    # parts/two.txt was found by the glob first; as a file of "parts" alone it would be another document.
+    assert library.keys() == ["guide/intro.md", "guide/parts/two.txt", "parts/one.HTML"]
+
+
+async def test_lines_are_documents_by_their_id(
+    responsa: CommandLine, library: ScriptedLibrary, tmp_path: Path
+) -> None:
+    big = "é" * 600_000
+    file = lines(
+        tmp_path / "docs.jsonl",
+        {"id": "a/0", "title": "A", "text": "Text of A."},
+        {"id": "b.md", "text": "Text of B.", "more": [1]},
+        {"id": "big", "text": big},
+    )
+    done = await responsa("ingest", file, "--collection", "notes")
+    assert (done.code, done.out) == (0, "3 documents: 3 new, 0 changed, 0 unchanged, 0 failed\n")
+    assert library.made == ["collections/notes"]
+    assert library.keys("collections/notes") == ["a/0", "b.md", "big"]
+    assert library.documents["collections/notes", "big"].data == big.encode()
+    assert library.titles["a/0"] == "A"
+    assert (await responsa("ingest", file, "-c", "notes")).out.startswith(
+        "3 documents: 0 new, 0 changed, 3 unchanged"
+    )
+
+
+async def test_bad_lines_are_reported_and_the_others_taken_in(
+    responsa: CommandLine, library: ScriptedLibrary, tmp_path: Path
+) -> None:
+    file = tmp_path / "docs.jsonl"
+    file.write_bytes(
+        b"\n".join(
+            [
+                b'\xef\xbb\xbf{"id": "good", "text": "x"}',
+                b'{"text": "x"}',
+                b'{"id": "a"}',
+                b'{"id": 7, "text": "x"}',
+                b'{"id": "a", "text": ["x"]}',
+                b'{"id": "a", "text": "x", "title": 1}',
+                b'{"id": "a", "text": " "}',
+                b'{"id": " ", "text": "x"}',
+                b'["id"]',
+                b"{",
+                b'{"id": "\xff", "text": "x"}',
+                b'{"id": "\\ud800", "text": "x"}',
+                b'{"id": "good", "text": "again"}',
+                b"",
+                b'{"id": "last", "text": "unreadable"}',
+                b"[" * 100_000,
+            ]
+        )
+    )
+    done = await responsa("ingest", file)
+    assert done.code == 1
+    assert done.out == "15 documents: 1 new, 0 changed, 0 unchanged, 14 failed\n"
+    assert library.keys() == ["good"]
+    assert library.documents["collections/default", "good"].data == b"x"
+    told = done.err.splitlines()
+    for line, why in {
+        2: "has no id",
+        3: "has no text",
+        4: "has a id that is not a string",
+        5: "has a text that is not a string",
+        6: "has a title that is not a string",
+        7: "has an empty text",
+        8: "has an empty id",
+        9: "is not a JSON object",
+        10: "is not valid JSON",
+        11: "is not valid UTF-8",
+        12: "has a id with half a surrogate pair",
+        13: f"has the same key, 'good', as {file} line 1",
+        16: "is not valid JSON",
+    }.items():
+        assert f"responsa: {file} line {line} {why}." in told
+    assert f"responsa: {file} line 15: It cannot be read." in told
+
+
+async def test_one_bad_file_does_not_stop_the_others(
+    responsa: CommandLine, library: ScriptedLibrary, tmp_path: Path
+) -> None:
+    folder = guide(tmp_path)
+    (folder / "program.md").write_bytes(b"MZ\x90")
+    (folder / "out.md").symlink_to("/etc/hostname")
+    (folder / "nowhere.md").symlink_to(folder / "gone.md")
+    (folder / "etc").symlink_to("/etc")
+    (folder / "again").symlink_to(folder / "parts")
+    os.mkfifo(folder / "pipe.md")
+    done = await responsa("ingest", "--json", folder)
+    assert done.code == 1
+    by_key = {line["sourceKey"]: line for line in done.lines}
+    assert by_key["guide/intro.md"]["outcome"] == "NEW"
+    assert by_key["guide/intro.md"]["document"]["sourceKey"] == "guide/intro.md"
+    assert by_key["guide/program.md"]["error"]["details"][0]["reason"] == "DOCUMENT_TYPE_MISMATCH"
+    for key, why in {
+        "guide/out.md": "leads out of the folder",
+        "guide/etc": "leads out of the folder",
+        "guide/nowhere.md": "link to nothing",
+        "guide/pipe.md": "is not a file",
+    }.items():
+        assert why in by_key[key]["error"]["message"]
+    assert sum(line["outcome"] == "FAILED" for line in done.lines) == 5
+    assert library.keys() == ["guide/intro.md", "guide/parts/one.HTML", "guide/parts/two.txt"]
+
+
+async def test_many_are_in_flight_but_not_all(
+    responsa: CommandLine, library: ScriptedLibrary, tmp_path: Path
+) -> None:
+    file = lines(tmp_path / "many.jsonl", *({"id": str(i), "text": f"Text {i}"} for i in range(100)))
+    done = await responsa("ingest", file)
+    assert done.out == "100 documents: 100 new, 0 changed, 0 unchanged, 0 failed\n"
+    assert 1 < library.in_flight <= 8
+
+
+async def test_nothing_to_take_in_is_bad_usage(
+    responsa: CommandLine, server: Scripted, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    guide(tmp_path)
+    for argument, told in {
+        "empty": "holds no documents",
+        "missing.md": "does not exist",
+        "*.nothing": "Nothing matches",
+    }.items():
+        done = await responsa("ingest", "guide", argument)
+        assert done.code == 2
+        assert told in done.err
+    assert server.requests == {}
+
+
+async def test_a_key_that_is_not_good_stops_it(
+    responsa: CommandLine, server: Scripted, tmp_path: Path
+) -> None:
+    async def refuse(_: Any, context: Context) -> document_pb2.Document:
+        await abort(context, status(grpc.StatusCode.UNAUTHENTICATED, "CREDENTIAL_UNKNOWN", "Not known."))
+        return document_pb2.Document()
+
+    server.on(f"{KNOWLEDGE}/GetCollection", refuse)
+    done = await responsa("ingest", guide(tmp_path))
+    assert (done.code, done.out) == (3, "")
+    assert done.err.startswith("responsa: Not known. Check RESPONSA_API_KEY")
+
+
+async def test_documents_are_listed_and_deleted(
+    responsa: CommandLine, library: ScriptedLibrary, tmp_path: Path
+) -> None:
+    await responsa("ingest", guide(tmp_path))
+    names = {key: kept.document.name for (_, key), kept in library.documents.items()}
+    listed = await responsa("documents", "list")
+    assert listed.out.splitlines()[0] == f"{names['guide/intro.md']}  ready     guide/intro.md  "
+    as_json = await responsa("documents", "list", "--json")
+    assert [line["sourceKey"] for line in as_json.lines] == library.keys()
+    missing = await responsa("documents", "delete", "guide/intro.md", "gone.md")
+    assert missing.code == 2
+    assert "has no document 'gone.md'" in missing.err
+    assert len(library.documents) == 3
+    done = await responsa("documents", "delete", "guide/intro.md", names["guide/parts/two.txt"])
+    assert done.code == 0
+    assert library.keys() == ["guide/parts/one.HTML"]
+    assert (await responsa("documents", "list", "-c", "nowhere")).code == 2
+
+
+def data_set(folder: Path) -> Path:
+    folder.mkdir()
+    lines(
+        folder / "docs.jsonl", {"id": "a", "text": "Émile wrote it."}, {"id": "b", "text": "It was in 1898."}
+    )
+    gold = {"text": "Émile", "doc_id": "a", "byte_start": 0, "byte_end": 6}
+    lines(
+        folder / "questions.jsonl",
+        {"id": "1", "question": "right first", "doc_ids": ["a"], "answers": [gold], "answerable": True},
+        {"id": "2", "question": "right second", "doc_ids": ["b"], "answers": [], "answerable": True},
+        {"id": "3", "question": "never", "doc_ids": ["a"], "answers": [], "answerable": False},
+    )
+    return folder
+
+
+async def test_eval_retrieval(
+    responsa: CommandLine, server: Scripted, library: ScriptedLibrary, tmp_path: Path
+) -> None:
+    async def search(request: Any, _: Context) -> knowledge_service_pb2.SearchResponse:
+        assert list(request.collections) == ["collections/eval-my-set"]
+        found = [
+            document_pb2.Passage(document=library.documents[request.collections[0], key].document.name)
+            for key in ("a", "a", "b")
+        ]
+        return knowledge_service_pb2.SearchResponse(
+            hits=[knowledge_service_pb2.SearchHit(passage=passage) for passage in found]
+        )
+
+    server.on(f"{KNOWLEDGE}/Search", search)
+    done = await responsa("eval", "retrieval", data_set(tmp_path / "My_set"), "--json")
+    assert done.code == 0, done.err
+    assert done.lines == [
+        {
+            "questions": 2,
+            "recallAt1": 0.5,
+            "recallAt5": 1.0,
+            "recallAt10": 1.0,
+            "ndcgAt10": pytest.approx((1 + 0.6309) / 2, abs=1e-4),
+            "mrrAt10": 0.75,
+        }
+    ]
+    assert "recallAt1   0.500" in (await responsa("eval", "retrieval", tmp_path / "My_set")).out
+
+
+async def test_eval_answers(
+    responsa: CommandLine, server: Scripted, library: ScriptedLibrary, tmp_path: Path
+) -> None:
+    async def reply(request: Any, _: Context) -> turn_pb2.Turn:
+        event = answer(3) if request.text == "right first" else refused(3)
+        for citation in event.answer.citations:
+            kept = library.documents["collections/eval-set", "a"].document.name
+            citation.document_version = f"{kept}/versions/1"
+            citation.source_range.CopyFrom(
+                byte_range_pb2.ByteRange(start=0, end=len(citation.quote.encode()))
+            )
+        return turn_pb2.Turn(name=TURN, conversation=CONVERSATION, terminal_event=event)
+
+    deleted: list[str] = []
+
+    async def delete(request: Any, context: Context) -> Any:
+        deleted.append(request.name)
+        await abort(context, status(grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND"))
+
+    server.on(f"{CHAT}/Answer", reply)
+    server.on(f"{CHAT}/DeleteConversation", delete)
+    done = await responsa("eval", "answers", data_set(tmp_path / "set"), "--json")
+    assert done.code == 0, done.err
+    assert done.lines == [
+        {
+            "questions": 3,
+            "answerable": 2,
+            "unanswerable": 1,
+            "failed": 0,
+            "goldInAnswer": 1.0,
+            "goldInGiven": 1.0,
+            "goldCited": 1.0,
+            "refusedAnswerable": 0.5,
+            "refusedUnanswerable": 1.0,
+            "refusedAt90": None,
+        }
+    ]
+    assert deleted == [CONVERSATION] * 3
+
+
+async def test_eval_needs_its_files(responsa: CommandLine, tmp_path: Path) -> None:
+    done = await responsa("eval", "answers", tmp_path)
+    assert done.code == 2
+    assert "holds no docs.jsonl" in done.err
+    folder = data_set(tmp_path / "set")
+    (folder / "questions.jsonl").write_text('{"id": 1}\n')
+    done = await responsa("eval", "retrieval", folder)
+    assert done.code == 2
+    assert "questions.jsonl line 1 is no question" in done.err

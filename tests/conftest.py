@@ -1,0 +1,115 @@
+"""Fixtures on real parts: one throw-away PostgreSQL a run, one database a test."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from responsa_server.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, purge
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.migrate import migrate
+
+TEMPLATE = "responsa_template"
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseUrls:
+    """One database, as each of the roles that can log in."""
+
+    owner: str
+    app: str
+    log: str
+    superuser: str
+
+
+def urls_of(postgres: EmbeddedPostgres, name: str) -> DatabaseUrls:
+    return DatabaseUrls(*(postgres.dsn(role, database=name) for role in ("owner", "app", "log", "superuser")))
+
+
+@pytest.fixture(scope="session")
+def layout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
+    """The places of this run's throw-away instance."""
+    places = Layout.of(tmp_path_factory.mktemp("parts") / "home").prepare()
+    yield places
+    purge(places)
+
+
+@pytest.fixture(scope="session")
+def postgres(layout: Layout) -> Iterator[EmbeddedPostgres]:
+    """A real PostgreSQL, started for this run. It need not survive a power cut."""
+    part = EmbeddedPostgres(layout, settings=[("fsync", "off"), ("max_connections", "200")])
+    part.start()
+    try:
+        yield part
+    finally:
+        part.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_url(layout: Layout) -> Iterator[str]:
+    """A real Redis, started for this run."""
+    part = EmbeddedRedis(layout)
+    part.start()
+    try:
+        yield part.url
+    finally:
+        part.stop()
+
+
+def _create(postgres: EmbeddedPostgres, name: str, template: str) -> None:
+    with psycopg.connect(postgres.dsn("superuser", database="postgres"), autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} OWNER responsa_owner TEMPLATE {}").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+
+
+def _drop(postgres: EmbeddedPostgres, name: str) -> None:
+    with psycopg.connect(postgres.dsn("superuser", database="postgres"), autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def template(postgres: EmbeddedPostgres) -> str:
+    """The name of a database with all migrations, from which every test's database is copied."""
+    _create(postgres, TEMPLATE, "template0")
+    with psycopg.connect(postgres.dsn("superuser", database=TEMPLATE), autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION vector")
+    asyncio.run(migrate(postgres.dsn("owner", database=TEMPLATE)))
+    return TEMPLATE
+
+
+@pytest.fixture
+def database_urls(postgres: EmbeddedPostgres, template: str) -> Iterator[DatabaseUrls]:
+    """A database of this test's own, with all migrations."""
+    name = f"test_{next(_numbers)}"
+    _create(postgres, name, template)
+    yield urls_of(postgres, name)
+    _drop(postgres, name)
+
+
+@pytest.fixture
+async def database(database_urls: DatabaseUrls) -> AsyncIterator[Database]:
+    """The pools of this test's database."""
+    pools = Database(database_urls.app, database_urls.log)
+    await pools.open()
+    try:
+        yield pools
+    finally:
+        await pools.close()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path | None:
+    """The folder of public data sets, where it lies beside the checkout; never part of the project."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    return folder if folder.is_dir() else None

@@ -1,0 +1,107 @@
+"""People, stores and a library for the contract tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+import pytest
+from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.ports.turns import NewTurn
+from responsa_server.domain.turns import Question
+from responsa_server.knowledge.sandbox.pool import ParserPool
+from responsa_server.providers.minilm import MiniLmEmbedder, load
+from responsa_server.stores.postgres.conversations import PostgresConversationStore
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+from uuid_utils.compat import uuid7
+
+from tests.conftest import DatabaseUrls
+from tests.contract.library_house import House
+from tests.plain_codec import PlainCodec
+
+AGENT = "agents/default/versions/1"
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Two users of one tenant, and one of another."""
+
+    ann: Principal
+    bob: Principal
+    eve: Principal
+
+
+@pytest.fixture
+def people(database_urls: DatabaseUrls) -> People:
+    made: list[Principal] = []
+    with psycopg.connect(database_urls.superuser) as connection:
+        for tenant in ("acme", "rival"):
+            connection.execute(
+                "INSERT INTO responsa.tenant (id, display_name) VALUES (%s, %s)", (tenant, tenant)
+            )
+        for tenant in ("acme", "acme", "rival"):
+            user = uuid7()
+            connection.execute(
+                "INSERT INTO responsa.app_user (id, tenant_id, display_name, role) VALUES (%s, %s, 'x', 'user')",
+                (user, tenant),
+            )
+            made.append(Principal(tenant, user, Role.USER, "api_key"))
+    return People(*made)
+
+
+@pytest.fixture
+def turn_store(database: Database) -> PostgresTurnStore:
+    return PostgresTurnStore(database, PlainCodec())
+
+
+@pytest.fixture
+def conversation_store(database: Database) -> PostgresConversationStore:
+    return PostgresConversationStore(database)
+
+
+def new_turn(
+    text: str = "How long is the river?",
+    *,
+    conversation: UUID | None = None,
+    request_id: UUID | None = None,
+    lease_seconds: float = 60.0,
+    collections: tuple[str, ...] = (),
+) -> NewTurn:
+    question = Question(text, conversation, collections)
+    return NewTurn(
+        uuid7(), conversation or uuid7(), question, request_id, AGENT, uuid7(), lease_seconds, b"started"
+    )
+
+
+@pytest.fixture(scope="session")
+def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniLmEmbedder]:
+    """The real model."""
+    model = load(tmp_path_factory.mktemp("model"))
+    yield model
+    model.close()
+
+
+@pytest.fixture
+async def parser() -> AsyncIterator[ParserPool]:
+    """The real parsers in their sandbox."""
+    pool = ParserPool()
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture
+def house(
+    database_urls: DatabaseUrls,
+    database: Database,
+    parser: ParserPool,
+    embedder: MiniLmEmbedder,
+    tmp_path: Path,
+) -> House:
+    """A library with all its parts."""
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    return House(database_urls, database, parser, embedder, spool)

@@ -1,0 +1,233 @@
+"""A library with all its real parts, for the contract tests of documents and their ingestion."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.knowledge import DocumentMetadata, Hit, Operation, SearchQuery
+from responsa_server.domain.people import Principal
+from responsa_server.knowledge.canonical import ParsedDocument
+from responsa_server.knowledge.embedder import Embedder, Vectors
+from responsa_server.knowledge.indexing import Indexer
+from responsa_server.knowledge.ingest import Ingest, Parser
+from responsa_server.knowledge.jobs import KnowledgeJobs
+from responsa_server.knowledge.library import Library
+from responsa_server.knowledge.retrieve import Retriever
+from responsa_server.knowledge.waiting import Waiting
+from responsa_server.stores.postgres.collections import CollectionStore
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.documents import DocumentStore
+from responsa_server.stores.postgres.ingestions import IngestionStore
+from responsa_server.stores.postgres.jobs import JobQueue, QueuePace
+from responsa_server.stores.postgres.operations import OperationStore
+from responsa_server.stores.postgres.passages import PassageStore
+from tests.conftest import DatabaseUrls
+
+PACE = QueuePace(poll=0.1, heartbeat=0.2, stalled=1.0, restart=0.1, grace=0.0)
+TABLES = (
+    "collection",
+    "document",
+    "document_version",
+    "operation",
+    "creation_request",
+    "passage",
+    "passage_vector",
+    "term_stat",
+)
+
+
+class Search:
+    """The retriever as the library wants it."""
+
+    def __init__(self, retriever: Retriever) -> None:
+        self._retriever = retriever
+
+    async def search(self, tenant_id: str, query: SearchQuery) -> Sequence[Hit]:
+        found = await self._retriever.search(
+            tenant_id, list(query.terms), list(query.collections) or None, top_k=query.top_k, mode=query.mode
+        )
+        return [
+            Hit(one.found.passage, one.score.total, one.score.bm25, one.score.vector or 0.0, one.term)
+            for one in found.passages
+        ]
+
+
+class Gate:
+    """Lets nobody through until it is opened; tells when somebody stands before it."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.opened = asyncio.Event()
+
+    async def pass_through(self) -> None:
+        self.reached.set()
+        await self.opened.wait()
+
+
+class GatedParser:
+    """The parser behind something: a gate, or a fault."""
+
+    def __init__(self, parser: Parser, before: Callable[[], Awaitable[None]]) -> None:
+        self._parser = parser
+        self._before = before
+
+    async def parse(self, source: bytes, declared_name: str = "", declared_type: str = "") -> ParsedDocument:
+        await self._before()
+        return await self._parser.parse(source, declared_name, declared_type)
+
+
+class GatedEmbedder:
+    """The model behind a gate; counts the texts that it was given."""
+
+    def __init__(self, embedder: Embedder, before: Callable[[], Awaitable[None]] | None = None) -> None:
+        self._embedder = embedder
+        self._before = before
+        self.texts = 0
+
+    @property
+    def name(self) -> str:
+        return self._embedder.name
+
+    @property
+    def dimensions(self) -> int:
+        return self._embedder.dimensions
+
+    @property
+    def max_tokens(self) -> int:
+        return self._embedder.max_tokens
+
+    @property
+    def languages(self) -> frozenset[str] | None:
+        return self._embedder.languages
+
+    def embed_sync(self, texts: Sequence[str]) -> Vectors:
+        return self._embedder.embed_sync(texts)
+
+    def token_offsets(self, text: str) -> list[tuple[int, int]]:
+        return self._embedder.token_offsets(text)
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        if self._before is not None:
+            await self._before()
+        self.texts += len(texts)
+        return await self._embedder.embed(texts)
+
+
+class House:
+    """The library of one database. No job runs but within `working`."""
+
+    def __init__(
+        self, urls: DatabaseUrls, database: Database, parser: Parser, embedder: Embedder, spool: Path
+    ) -> None:
+        self.urls = urls
+        self.database = database
+        self.parser = parser
+        self.embedder = embedder
+        self.spool = spool
+        self.passages = PassageStore(database)
+        self.queue = JobQueue(urls.log, pace=PACE)
+        self.collections = CollectionStore(database, self.passages)
+        self.documents = DocumentStore(database, self.passages, self.queue, uuid7)
+        self.operations = OperationStore(database, self.passages)
+        self.ingestions = IngestionStore(database, self.passages, self.queue, prune_after=0.0)
+        self.waiting = Waiting()
+        self.library = Library(
+            self.collections,
+            self.documents,
+            self.operations,
+            Search(Retriever(self.passages, embedder)),
+            self.waiting,
+            embedding=embedder.name,
+            spool_dir=spool,
+        )
+
+    def ingest(
+        self,
+        *,
+        parser: Parser | None = None,
+        embedder: Embedder | None = None,
+        ingestions: IngestionStore | None = None,
+    ) -> Ingest:
+        """The work on an operation, with any part replaced."""
+        store = ingestions or self.ingestions
+        indexer = Indexer(embedder or self.embedder, store, uuid7)
+        return Ingest(store, parser or self.parser, indexer, self.waiting)
+
+    @asynccontextmanager
+    async def working(
+        self, ingest: Ingest | None = None, *, queue: JobQueue | None = None, max_attempts: int = 6
+    ) -> AsyncGenerator[KnowledgeJobs, None]:
+        """Jobs run for as long as the block lasts."""
+        jobs = KnowledgeJobs(
+            queue or self.queue,
+            ingest or self.ingest(),
+            self.documents,
+            self.operations,
+            max_attempts=max_attempts,
+        )
+        await jobs.start()
+        try:
+            yield jobs
+        finally:
+            await jobs.close()
+
+    async def upload(
+        self,
+        who: Principal,
+        text: str | bytes,
+        key: str = "notes.md",
+        *,
+        collection: str = "",
+        title: str = "",
+        uri: str = "",
+        media_type: str = "",
+        size: int | None = None,
+        request_id: UUID | None = None,
+    ) -> Operation:
+        content = text.encode() if isinstance(text, str) else text
+        metadata = DocumentMetadata(collection, key, title, uri, media_type)
+        return await self.library.upload(who, metadata, pieces_of(content), size, request_id)
+
+    async def take_in(
+        self, who: Principal, text: str | bytes, key: str = "notes.md", **described: str
+    ) -> Operation:
+        """Upload, and run the operation here and now."""
+        operation = await self.upload(who, text, key, **described)  # type: ignore[arg-type]
+        if not operation.done:
+            await self.ingest().run(who.tenant_id, operation.id)
+        return await self.library.get_operation(who, operation.id)
+
+    async def ended(self, who: Principal, operation: Operation) -> Operation:
+        """Wait for its end."""
+        return await self.library.wait_operation(who, operation.id, 60.0)
+
+    def rows(self, tables: Iterable[str] = TABLES) -> dict[str, int]:
+        """How many rows there are of all tenants, by table; empty tables are left out."""
+        found: dict[str, int] = {}
+        with psycopg.connect(self.urls.superuser) as connection:
+            for table in tables:
+                row = connection.execute(f"SELECT count(*) FROM responsa.{table}".encode()).fetchone()
+                assert row is not None
+                if row[0]:
+                    found[table] = row[0]
+        return found
+
+    def ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """Run SQL as the superuser."""
+        with psycopg.connect(self.urls.superuser, autocommit=True) as connection:
+            cursor = connection.execute(query.encode(), values)
+            return cursor.fetchall() if cursor.description else []
+
+
+async def pieces_of(content: bytes, size: int = 64 * 1024) -> AsyncIterator[bytes]:
+    """The bytes of an upload as they come."""
+    for start in range(0, len(content), size):
+        yield content[start : start + size]

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain import names
+from responsa_server.domain.conversations import Conversation, Speaker
+from responsa_server.domain.errors import AlreadyExists, Conflict, InvalidRequest, NotFound, Reason
+from responsa_server.domain.listing import Comparison, ListQuery, Operator, Order
+from responsa_server.domain.ports.turns import NewTurn
+from responsa_server.stores.postgres.conversations import PostgresConversationStore
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+from tests.conftest import DatabaseUrls
+from tests.contract.conftest import People, new_turn
+from tests.contract.test_turns_accept import count
+from tests.contract.test_turns_log import FAILED, answered, citation, claim_of, row
+
+BY_UPDATE = Order("update_time", descending=True)
+BY_TIME = Order("create_time")
+
+
+async def ask(
+    store: PostgresTurnStore, people: People, place: Conversation | None = None, *, finish: bool = True
+) -> NewTurn:
+    new = new_turn(conversation=place.id if place else None)
+    await store.accept(people.ann, new)
+    if finish:
+        await store.finish(claim_of(new), [row(2)], answered(citation()))
+    return new
+
+
+async def test_creating_is_idempotent_by_request_id(
+    conversation_store: PostgresConversationStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    request_id = uuid7()
+    made = await asyncio.gather(
+        *(
+            conversation_store.create(people.ann, uuid7(), "Rivers", {"a": "b"}, request_id)
+            for _ in range(20)
+        )
+    )
+    assert len({one.id for one in made}) == 1
+    assert (made[0].title, made[0].labels) == ("Rivers", {"a": "b"})
+    for title, labels, difference in (("Lakes", {"a": "b"}, "title"), ("Rivers", {}, "labels")):
+        with pytest.raises(AlreadyExists) as caught:
+            await conversation_store.create(people.ann, uuid7(), title, labels, request_id)
+        assert caught.value.metadata == {
+            "request_id": str(request_id),
+            "resource_name": names.conversation(made[0].id),
+            "difference": f"conversation.{difference}",
+        }
+    assert (await conversation_store.create(people.bob, uuid7(), "Lakes", {}, request_id)).id != made[0].id
+    assert count(database_urls)["conversation"] == 2
+
+
+async def test_a_title_that_was_set_stays_and_an_empty_one_gives_way(
+    conversation_store: PostgresConversationStore, turn_store: PostgresTurnStore, people: People
+) -> None:
+    mine = await conversation_store.create(people.ann, uuid7(), "Mine", {}, None)
+    await ask(turn_store, people, mine)
+    assert (await conversation_store.get(people.ann, mine.id)).title == "Mine"
+    reset = await conversation_store.update(people.ann, mine.id, title="", labels=None, etag="")
+    assert reset.title == f"Chat {mine.create_time:%Y-%m-%d %H:%M}"
+    await ask(turn_store, people, mine)
+    assert (await conversation_store.get(people.ann, mine.id)).title == "How long is the Nile?"
+
+
+async def test_updates_change_what_is_told_and_honour_the_etag(
+    conversation_store: PostgresConversationStore, people: People
+) -> None:
+    made = await conversation_store.create(people.ann, uuid7(), "Old", {"keep": "1"}, None)
+    changed = await conversation_store.update(people.ann, made.id, title="New", labels=None, etag=made.etag)
+    assert (changed.title, changed.labels) == ("New", {"keep": "1"})
+    assert changed.update_time > made.update_time
+    for etag in (made.etag, "nonsense", "ffffffffffffffffffff"):
+        with pytest.raises(Conflict) as caught:
+            await conversation_store.update(people.ann, made.id, title="X", labels=None, etag=etag)
+        assert caught.value.reason is Reason.ETAG_MISMATCH
+    relabelled = await conversation_store.update(people.ann, made.id, title=None, labels={}, etag=changed.etag)
+    assert (relabelled.title, relabelled.labels) == ("New", {})
+    for who in (people.bob, people.eve):
+        with pytest.raises(NotFound):
+            await conversation_store.update(who, made.id, title="X", labels=None, etag="")
+
+
+async def test_deleting_takes_everything_with_it(
+    conversation_store: PostgresConversationStore,
+    turn_store: PostgresTurnStore,
+    people: People,
+    database_urls: DatabaseUrls,
+) -> None:
+    new = await ask(turn_store, people)
+    kept = await ask(turn_store, people)
+    conversation = await conversation_store.get(people.ann, new.conversation_id)
+    for who in (people.bob, people.eve):
+        with pytest.raises(NotFound):
+            await conversation_store.delete(who, conversation.id, "")
+    with pytest.raises(Conflict) as caught:
+        await conversation_store.delete(people.ann, conversation.id, "0")
+    assert caught.value.reason is Reason.ETAG_MISMATCH
+    await conversation_store.delete(people.ann, conversation.id, conversation.etag)
+    assert count(database_urls) == {"conversation": 1, "turn": 1, "turn_event": 2, "message": 2, "citation": 1}
+    with pytest.raises(NotFound):
+        await turn_store.get(people.ann, new.id)
+    assert (await turn_store.get(people.ann, kept.id)).id == kept.id
+
+
+async def test_a_conversation_with_a_turn_at_work_is_not_deleted(
+    conversation_store: PostgresConversationStore, turn_store: PostgresTurnStore, people: People
+) -> None:
+    new = await ask(turn_store, people, finish=False)
+    with pytest.raises(Conflict) as caught:
+        await conversation_store.delete(people.ann, new.conversation_id, "")
+    assert caught.value.reason is Reason.CONVERSATION_BUSY
+    assert caught.value.metadata["active_turn"] == names.turn(new.id)
+    await turn_store.finish(claim_of(new), [row(2)], FAILED)
+    await conversation_store.delete(people.ann, new.conversation_id, "")
+
+
+async def test_deleting_and_asking_at_once_leaves_no_turn_without_its_conversation(
+    conversation_store: PostgresConversationStore,
+    turn_store: PostgresTurnStore,
+    people: People,
+    database_urls: DatabaseUrls,
+) -> None:
+    for _ in range(10):
+        place = await conversation_store.create(people.ann, uuid7(), "", {}, None)
+        new = new_turn(conversation=place.id)
+        asked, deleted = await asyncio.gather(
+            turn_store.accept(people.ann, new),
+            conversation_store.delete(people.ann, place.id, ""),
+            return_exceptions=True,
+        )
+        assert isinstance(asked, NotFound) != isinstance(deleted, Conflict)
+        if isinstance(deleted, Conflict):
+            await turn_store.finish(claim_of(new), [row(2)], FAILED)
+            await conversation_store.delete(people.ann, place.id, "")
+    assert count(database_urls) == {"conversation": 0, "turn": 0, "turn_event": 0, "message": 0, "citation": 0}
+
+
+async def test_lists_go_by_pages_in_their_order_and_show_ones_own_alone(
+    conversation_store: PostgresConversationStore, people: People
+) -> None:
+    made = [
+        await conversation_store.create(people.ann, uuid7(), f"Number {n}", {"parity": "eo"[n % 2]}, None)
+        for n in range(7)
+    ]
+    await conversation_store.create(people.bob, uuid7(), "Bob's", {}, None)
+    await conversation_store.create(people.eve, uuid7(), "Eve's", {}, None)
+    await conversation_store.update(people.ann, made[2].id, title="Touched", labels=None, etag="")
+    seen: list[str] = []
+    after = None
+    while True:
+        page = await conversation_store.list(people.ann, ListQuery(3, BY_UPDATE, after))
+        seen.extend(one.title for one in page.items)
+        after = page.next_after
+        if after is None:
+            break
+    assert seen == ["Touched", "Number 6", "Number 5", "Number 4", "Number 3", "Number 1", "Number 0"]
+    odd = ListQuery(10, BY_TIME, filters=[Comparison("labels.parity", Operator.EQ, "o")])
+    assert [one.title for one in (await conversation_store.list(people.ann, odd)).items] == [
+        "Number 1",
+        "Number 3",
+        "Number 5",
+    ]
+    with pytest.raises(InvalidRequest):
+        await conversation_store.list(
+            people.ann, ListQuery(10, BY_TIME, filters=[Comparison("owner", Operator.EQ, "x")])
+        )
+
+
+async def test_messages_come_in_the_order_they_were_written_with_their_citations(
+    conversation_store: PostgresConversationStore, turn_store: PostgresTurnStore, people: People
+) -> None:
+    place = await conversation_store.create(people.ann, uuid7(), "", {}, None)
+    for _ in range(3):
+        await ask(turn_store, people, place)
+    page = await conversation_store.messages(people.ann, place.id, ListQuery(4, BY_TIME))
+    rest = await conversation_store.messages(people.ann, place.id, ListQuery(4, BY_TIME, page.next_after))
+    messages = [*page.items, *rest.items]
+    assert rest.next_after is None
+    assert [one.speaker for one in messages] == [Speaker.USER, Speaker.ASSISTANT] * 3
+    assert [len(one.citations) for one in messages] == [0, 1] * 3
+    assert [one.id for one in messages] == [
+        one.id for one in await conversation_store.history(people.ann, place.id, 10)
+    ]
+    assert [one.id for one in await conversation_store.history(people.ann, place.id, 2)] == [
+        one.id for one in messages[-2:]
+    ]
+    only = ListQuery(10, BY_TIME, filters=[Comparison("role", Operator.EQ, "ASSISTANT")])
+    assert len((await conversation_store.messages(people.ann, place.id, only)).items) == 3
+    assert await conversation_store.message(people.ann, messages[1].id) == messages[1]
+    for who in (people.bob, people.eve):
+        with pytest.raises(NotFound):
+            await conversation_store.messages(who, place.id, ListQuery(4, BY_TIME))
+        with pytest.raises(NotFound):
+            await conversation_store.message(who, messages[1].id)
+        with pytest.raises(NotFound):
+            await conversation_store.answer_of(who, messages[1].turn_id)
+        assert await conversation_store.history(who, place.id, 10) == []
+
+
+async def test_turns_are_listed_newest_first_and_filtered(
+    turn_store: PostgresTurnStore, conversation_store: PostgresConversationStore, people: People
+) -> None:
+    ended = await ask(turn_store, people)
+    running = await ask(turn_store, people, finish=False)
+    newest = Order("create_time", descending=True)
+    found = await turn_store.list(people.ann, ListQuery(10, newest))
+    assert [one.id for one in found.items] == [running.id, ended.id]
+    for field, value in (
+        ("state", "ANSWERED"),
+        ("state", "TURN_STATE_ANSWERED"),
+        ("conversation", names.conversation(ended.conversation_id)),
+    ):
+        query = ListQuery(10, newest, filters=[Comparison(field, Operator.EQ, value)])
+        assert [one.id for one in (await turn_store.list(people.ann, query)).items] == [ended.id]
+    assert (await turn_store.list(people.bob, ListQuery(10, newest))).items == []

@@ -1,0 +1,304 @@
+"""Identity on real PostgreSQL: credentials, sessions, keys, tenants and what is audited."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import psycopg
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.errors import AlreadyExists, InvalidRequest, NotFound, Reason, ResponsaError, Unauthenticated
+from responsa_server.domain.listing import Comparison, ListQuery, Operator, Order
+from responsa_server.domain.people import Principal, Role
+from responsa_server.identity.cache import LIFETIME_SECONDS, CredentialCache
+from responsa_server.identity.service import Credential, Identity
+from responsa_server.identity.tokens import SecretKind, digest, new_secret
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.identity import PostgresIdentityStore
+from tests.conftest import DatabaseUrls
+
+NEWEST = ListQuery(50, Order("create_time", descending=True))
+
+
+@pytest.fixture
+def identity(database: Database) -> Identity:
+    return Identity(PostgresIdentityStore(database), uuid7)
+
+
+async def person(identity: Identity, tenant: str = "acme", role: Role = Role.USER) -> tuple[Principal, str]:
+    """A user of the tenant, which is made when it is missing, and the secret of a key."""
+    try:
+        await identity.create_tenant(tenant, tenant)
+    except AlreadyExists:
+        pass
+    user = await identity.create_user(tenant, "Ann", "", role)
+    _, secret = await identity.create_key(tenant, user.id, "test")
+    return Principal(tenant, user.id, role, "api_key"), secret
+
+
+def key(secret: str) -> Credential:
+    return Credential("api_key", secret)
+
+
+async def refusal(work: object) -> ResponsaError:
+    with pytest.raises(ResponsaError) as caught:
+        await work  # type: ignore[misc]
+    return caught.value
+
+
+def audited(urls: DatabaseUrls) -> list[tuple[str, str, str]]:
+    with psycopg.connect(urls.superuser) as connection:
+        rows = connection.execute("SELECT actor, action, resource_name FROM responsa.audit_event ORDER BY id").fetchall()
+    return [(actor, action, name) for actor, action, name in rows]
+
+
+def forget_time(urls: DatabaseUrls, table: str) -> None:
+    """Put the end of all rows into the past."""
+    with psycopg.connect(urls.superuser) as connection:
+        connection.execute(f"UPDATE responsa.{table} SET expire_time = now() - interval '1 second'")  # type: ignore[arg-type]
+
+
+async def test_a_key_tells_whose_it_is(identity: Identity) -> None:
+    who, secret = await person(identity, role=Role.ADMIN)
+    assert secret.startswith("rsp_")
+    assert len(secret) == 47
+    assert await identity.authenticate(key(secret)) == who
+    assert (await identity.me(who)).display_name == "Ann"
+
+
+async def test_secrets_are_kept_as_digests_alone(identity: Identity, database_urls: DatabaseUrls) -> None:
+    who, secret = await person(identity)
+    code, _ = await identity.create_session_code(who)
+    token, _ = await identity.exchange_code(code)
+    with psycopg.connect(database_urls.superuser) as connection:
+        for table in ("api_key", "session", "session_code", "audit_event"):
+            text = str(connection.execute(f"SELECT * FROM responsa.{table}").fetchall())  # type: ignore[arg-type]
+            for one in (secret, token, code):
+                assert one not in text
+
+
+@pytest.mark.parametrize("secret", ["", "rsp_", "rsp_short", "rss_" + "x" * 43, "rsp_" + "x" * 44, "rsp_" + "ä" * 43, "x" * 10_000])
+async def test_a_malformed_key(identity: Identity, secret: str) -> None:
+    assert (await refusal(identity.authenticate(key(secret)))).reason is Reason.CREDENTIAL_MALFORMED
+
+
+async def test_an_unknown_key(identity: Identity) -> None:
+    error = await refusal(identity.authenticate(key(new_secret(SecretKind.API_KEY))))
+    assert isinstance(error, Unauthenticated)
+    assert error.reason is Reason.CREDENTIAL_UNKNOWN
+
+
+async def test_a_session_token_is_no_key_and_a_key_no_session(identity: Identity) -> None:
+    who, secret = await person(identity)
+    code, _ = await identity.create_session_code(who)
+    token, _ = await identity.exchange_code(code)
+    assert (await refusal(identity.authenticate(key(token)))).reason is Reason.CREDENTIAL_MALFORMED
+    assert (await refusal(identity.authenticate(Credential("session", secret)))).reason is Reason.CREDENTIAL_MALFORMED
+
+
+async def test_a_revoked_key_is_refused_at_once(identity: Identity) -> None:
+    who, secret = await person(identity)
+    await identity.authenticate(key(secret))
+    (one,) = (await identity.list_api_keys(who, NEWEST)).items
+    revoked = await identity.revoke_api_key(who, one.id)
+    assert revoked.revoke_time is not None
+    error = await refusal(identity.authenticate(key(secret)))
+    assert error.reason is Reason.CREDENTIAL_REVOKED
+    assert error.metadata == {"api_key": f"apiKeys/{one.id}"}
+
+
+async def test_a_key_revoked_elsewhere_is_refused_within_a_second(database: Database) -> None:
+    now = 100.0
+    here = Identity(PostgresIdentityStore(database), uuid7, cache=CredentialCache(lambda: now))
+    elsewhere = Identity(PostgresIdentityStore(database), uuid7)
+    who, secret = await person(elsewhere)
+    await here.authenticate(key(secret))
+    (one,) = (await elsewhere.list_api_keys(who, NEWEST)).items
+    await elsewhere.revoke_api_key(who, one.id)
+    now += LIFETIME_SECONDS
+    assert LIFETIME_SECONDS < 1
+    assert (await refusal(here.authenticate(key(secret)))).reason is Reason.CREDENTIAL_REVOKED
+
+
+async def test_an_answer_that_a_revocation_overtook_is_not_kept() -> None:
+    cache = CredentialCache()
+    who = Principal("acme", uuid7(), Role.USER, "api_key")
+    mark = cache.mark()
+    cache.forget("key")
+    cache.keep(b"digest", who, "key", mark)
+    assert cache.find(b"digest") is None
+    cache.keep(b"digest", who, "key", cache.mark())
+    assert cache.find(b"digest") == who
+
+
+async def test_an_expired_key(identity: Identity, database_urls: DatabaseUrls) -> None:
+    who, _ = await person(identity)
+    _, secret = await identity.create_api_key(who, "short", datetime.now(UTC) + timedelta(days=1))
+    forget_time(database_urls, "api_key")
+    assert (await refusal(identity.authenticate(key(secret)))).reason is Reason.CREDENTIAL_EXPIRED
+
+
+async def test_a_key_that_would_end_before_it_begins(identity: Identity, database_urls: DatabaseUrls) -> None:
+    who, _ = await person(identity)
+    before = audited(database_urls)
+    error = await refusal(identity.create_api_key(who, "late", datetime.now(UTC) - timedelta(seconds=5)))
+    assert error.violations[0].field == "api_key.expire_time"
+    assert audited(database_urls) == before
+
+
+async def test_a_code_is_good_once(identity: Identity) -> None:
+    who, _ = await person(identity)
+    code, ends = await identity.create_session_code(who)
+    assert timedelta(minutes=9) < ends - datetime.now(UTC) <= timedelta(minutes=10, seconds=5)
+    token, session_ends = await identity.exchange_code(code)
+    assert timedelta(hours=11) < session_ends - datetime.now(UTC) <= timedelta(hours=12, seconds=5)
+    session = await identity.authenticate(Credential("session", token))
+    assert session == Principal(who.tenant_id, who.user_id, who.role, "session")
+    assert (await refusal(identity.exchange_code(code))).reason is Reason.SESSION_CODE_INVALID
+
+
+async def test_of_many_who_use_a_code_at_once_one_wins(identity: Identity) -> None:
+    who, _ = await person(identity)
+    code, _ = await identity.create_session_code(who)
+    results = await asyncio.gather(*(identity.exchange_code(code) for _ in range(8)), return_exceptions=True)
+    assert sum(not isinstance(one, BaseException) for one in results) == 1
+    assert all(one.reason is Reason.SESSION_CODE_INVALID for one in results if isinstance(one, ResponsaError))
+
+
+@pytest.mark.parametrize("code", ["", "rsc_short", "rsc_" + "x" * 43, "rsp_" + "x" * 43])
+async def test_codes_that_never_were(identity: Identity, code: str) -> None:
+    assert (await refusal(identity.exchange_code(code))).reason is Reason.SESSION_CODE_INVALID
+
+
+async def test_an_expired_code_begins_nothing(identity: Identity, database_urls: DatabaseUrls) -> None:
+    who, _ = await person(identity)
+    code, _ = await identity.create_session_code(who)
+    forget_time(database_urls, "session_code")
+    assert (await refusal(identity.exchange_code(code))).reason is Reason.SESSION_CODE_INVALID
+    with psycopg.connect(database_urls.superuser) as connection:
+        assert connection.execute("SELECT count(*) FROM responsa.session").fetchone() == (0,)
+
+
+async def test_sessions_end(identity: Identity, database_urls: DatabaseUrls) -> None:
+    who, _ = await person(identity)
+    token, _ = await identity.exchange_code((await identity.create_session_code(who))[0])
+    await identity.authenticate(Credential("session", token))
+    await identity.end_session(token)
+    await identity.end_session(token)
+    await identity.end_session("nonsense")
+    assert (await refusal(identity.authenticate(Credential("session", token)))).reason is Reason.CREDENTIAL_UNKNOWN
+
+    other, _ = await identity.exchange_code((await identity.create_session_code(who))[0])
+    forget_time(database_urls, "session")
+    assert (await refusal(identity.authenticate(Credential("session", other)))).reason is Reason.CREDENTIAL_EXPIRED
+    await identity.create_session_code(who)
+    with psycopg.connect(database_urls.superuser) as connection:
+        assert connection.execute("SELECT count(*) FROM responsa.session").fetchone() == (0,)
+
+
+async def test_keys_are_seen_and_revoked_by_their_user_alone(identity: Identity) -> None:
+    ann, ann_secret = await person(identity)
+    bob, _ = await person(identity)
+    eve, _ = await person(identity, "rival")
+    (one,) = (await identity.list_api_keys(ann, NEWEST)).items
+    for other in (bob, eve):
+        assert one.id not in {seen.id for seen in (await identity.list_api_keys(other, NEWEST)).items}
+        error = await refusal(identity.revoke_api_key(other, one.id))
+        assert isinstance(error, NotFound)
+    assert isinstance(await refusal(identity.revoke_api_key(ann, uuid7())), NotFound)
+    assert await identity.authenticate(key(ann_secret)) == ann
+
+
+async def test_keys_are_listed_in_pages(identity: Identity) -> None:
+    who, _ = await person(identity)
+    made = [(await identity.create_api_key(who, f"key {number}", None))[0] for number in range(6)]
+    names: list[UUID] = []
+    after = None
+    while True:
+        page = await identity.list_api_keys(who, ListQuery(3, Order("create_time", descending=True), after))
+        names.extend(one.id for one in page.items)
+        after = page.next_after
+        if after is None:
+            break
+    assert names[:6] == [one.id for one in reversed(made)]
+    assert len(names) == 7
+    found = await identity.list_api_keys(
+        who, ListQuery(3, Order("create_time"), filters=(Comparison("display_name", Operator.HAS, "KEY 4"),))
+    )
+    assert [one.id for one in found.items] == [made[4].id]
+
+
+async def test_what_administrators_do_is_audited(identity: Identity, database_urls: DatabaseUrls) -> None:
+    who, _ = await person(identity)
+    made, _ = await identity.create_api_key(who, "second", None)
+    await identity.revoke_api_key(who, made.id)
+    await identity.revoke_api_key(who, made.id)
+    user = f"users/{who.user_id}"
+    events = audited(database_urls)
+    assert [(actor, action) for actor, action, _ in events] == [
+        ("local", "tenant.create"),
+        ("local", "user.create"),
+        ("local", "api_key.create"),
+        (user, "api_key.create"),
+        (user, "api_key.revoke"),
+    ]
+    assert events[0][2] == "tenants/acme"
+    assert events[1][2] == user
+    assert events[3][2] == events[4][2] == f"apiKeys/{made.id}"
+
+
+async def test_tenants(identity: Identity) -> None:
+    await identity.create_tenant("acme", "Acme")
+    error = await refusal(identity.create_tenant("acme", "Again"))
+    assert isinstance(error, AlreadyExists)
+    assert error.metadata == {"resource_type": "tenant", "resource_name": "tenants/acme"}
+    for bad in ("", "Acme", "-a", "a" * 64, "a b"):
+        assert isinstance(await refusal(identity.create_tenant(bad, "")), InvalidRequest)
+
+
+async def test_users(identity: Identity) -> None:
+    await identity.create_tenant("acme", "Acme")
+    await identity.create_tenant("rival", "Rival")
+    made = await identity.create_user("acme", "Ann", "  Ann@Example.ORG ", Role.ADMIN)
+    assert (made.email, made.role) == ("ann@example.org", Role.ADMIN)
+    error = await refusal(identity.create_user("acme", "Ann again", "ＡＮＮ@example.org", Role.USER))
+    assert isinstance(error, AlreadyExists)
+    await identity.create_user("rival", "Another Ann", "ann@example.org", Role.USER)
+    await identity.create_user("acme", "No mail", "", Role.SERVICE)
+    await identity.create_user("acme", "No mail either", "", Role.SERVICE)
+    missing = await refusal(identity.create_user("nobody", "x", "", Role.USER))
+    assert missing.metadata == {"resource_type": "tenant", "resource_name": "tenants/nobody"}
+    assert isinstance(await refusal(identity.create_key("acme", uuid7(), "")), NotFound)
+    assert isinstance(await refusal(identity.create_key("rival", made.id, "")), NotFound)
+
+
+@pytest.mark.parametrize("address", ["a", "@b", "a@", "a b@c", "a@b@c", "a\n@b", "a@.", "é" * 200 + "@b.org"])
+async def test_addresses_that_are_none(identity: Identity, address: str) -> None:
+    await identity.create_tenant("acme", "Acme")
+    error = await refusal(identity.create_user("acme", "x", address, Role.USER))
+    assert error.violations[0].field == "email"
+
+
+async def test_names_that_cannot_be_kept(identity: Identity) -> None:
+    who, _ = await person(identity)
+    for name in ("x" * 201, "a\x00b"):
+        error = await refusal(identity.create_api_key(who, name, None))
+        assert error.violations[0].field == "display_name"
+
+
+async def test_the_app_role_sees_no_credential_without_its_tenant(identity: Identity, database: Database) -> None:
+    _, secret = await person(identity)
+    async with database.no_tenant() as connection:
+        for table in ("api_key", "app_user", "session", "session_code", "audit_event", "tenant"):
+            cursor = await connection.execute(f"SELECT count(*) FROM responsa.{table}")  # type: ignore[arg-type]
+            assert await cursor.fetchone() == (0,)
+        cursor = await connection.execute("SELECT count(*) FROM responsa.find_api_key(%s)", (digest(secret),))
+        assert await cursor.fetchone() == (1,)
+
+
+def test_a_credential_does_not_show_its_secret() -> None:
+    secret = new_secret(SecretKind.API_KEY)
+    assert secret not in repr(key(secret))

@@ -1,0 +1,347 @@
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import psycopg
+import pytest
+from procrastinate.schema import SchemaManager
+
+from responsa_server.domain.errors import Precondition, Reason, Unavailable
+from responsa_server.domain.knowledge import DocumentState, IngestStage, Operation, SearchQuery
+from responsa_server.domain.passages import NewPassage
+from responsa_server.domain.ports.knowledge import Claim, JobKind, OwnershipLost
+from responsa_server.knowledge.ingest import Ingest
+from responsa_server.knowledge.parse_errors import ParserUnavailable
+from responsa_server.stores.postgres import migrate
+from responsa_server.stores.postgres.ingestions import IngestionStore
+from responsa_server.stores.postgres.jobs import JobQueue
+from tests.contract.conftest import People
+from tests.contract.library_house import PACE, Gate, GatedEmbedder, GatedParser, House
+
+SECTION = "## Section {0}\n\nThe river number {0} is {1} kilometres long. It rises in the mountains of region {0}.\n\n"
+# Several batches of passages.
+LONG = "# Rivers\n\n" + "".join(SECTION.format(number, 100 + number) * 8 for number in range(48))
+
+
+class GatedIngestions(IngestionStore):
+    """Stops before the named step until its gate is opened."""
+
+    gate: Gate
+    step: str
+
+    @classmethod
+    def of(cls, house: House, step: str, gate: Gate) -> GatedIngestions:
+        store = cls(house.database, house.passages, house.queue)
+        store.gate, store.step = gate, step
+        return store
+
+    async def write(self, claim: Claim, passages: Sequence[NewPassage], passages_done: int | None) -> None:
+        await super().write(claim, passages, passages_done)
+        if self.step == "written":
+            await self.gate.pass_through()
+
+    async def publish(self, claim: Claim) -> None:
+        if self.step == "publish":
+            await self.gate.pass_through()
+        await super().publish(claim)
+
+
+def stopping(house: House, stage: str, gate: Gate) -> Ingest:
+    """Work that stands still at a stage."""
+    match stage:
+        case "parsing":
+            return house.ingest(parser=GatedParser(house.parser, gate.pass_through))
+        case "embedding":
+            return house.ingest(embedder=GatedEmbedder(house.embedder, gate.pass_through))
+        case _:
+            return house.ingest(ingestions=GatedIngestions.of(house, stage, gate))
+
+
+STAGES = ("parsing", "embedding", "written", "publish")
+
+
+def jobs_left(house: House) -> list[tuple[str, int]]:
+    return house.ask("SELECT status::text, attempts FROM procrastinate.procrastinate_jobs ORDER BY id")
+
+
+async def assert_whole(house: House, people: People, operation: Operation) -> None:
+    assert operation.error is None
+    assert operation.passages_done == operation.passages_total > 16
+    document = await house.library.get_document(people.ann, operation.document_id)
+    assert (document.state, document.version) == (DocumentState.READY, 1)
+    counted = house.ask("SELECT count(*), count(DISTINCT ordinal), bool_and(live) FROM responsa.passage")
+    assert counted == [(operation.passages_total, operation.passages_total, True)]
+    hits = await house.library.search(people.ann, SearchQuery(("How long is river number 31?",)))
+    assert "131 kilometres" in hits[0].passage.text
+
+
+@pytest.mark.parametrize("stage", STAGES)
+async def test_a_worker_that_is_stopped_in_the_midst_is_resumed_by_the_next(
+    house: House, people: People, stage: str
+) -> None:
+    operation = await house.upload(people.ann, LONG, "rivers.md")
+    gate = Gate()
+    async with house.working(stopping(house, stage, gate)):
+        await asyncio.wait_for(gate.reached.wait(), 60)
+        seen = await house.library.get_operation(people.ann, operation.id)
+        assert not seen.done
+        assert await house.library.search(people.ann, SearchQuery(("river",))) == []
+    assert [status for status, _ in jobs_left(house)] == ["todo"]
+    async with house.working():
+        await assert_whole(house, people, await house.ended(people.ann, operation))
+    assert jobs_left(house) == []
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_worker_that_was_killed_is_resumed_by_the_next(
+    house: House, people: People, alone: bool
+) -> None:
+    operation = await house.upload(people.ann, LONG, "rivers.md")
+    task = await house.ingestions.begin("acme", operation.id)
+    assert task is not None
+    # What a killed process leaves: a job under way and a worker of which nothing more is heard.
+    house.ask(
+        """WITH dead AS (
+            INSERT INTO procrastinate.procrastinate_workers (last_heartbeat)
+            VALUES (now() - make_interval(secs => %s)) RETURNING id)
+        UPDATE procrastinate.procrastinate_jobs SET status = 'doing', worker_id = dead.id FROM dead""",
+        0 if alone else 5,
+    )
+    async with house.working(queue=JobQueue(house.urls.log, pace=PACE, alone=alone)):
+        await assert_whole(house, people, await house.ended(people.ann, operation))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+async def test_a_document_deleted_while_it_is_taken_in_leaves_nothing(
+    house: House, people: People, stage: str
+) -> None:
+    operation = await house.upload(people.ann, LONG, "rivers.md")
+    gate = Gate()
+    async with house.working(stopping(house, stage, gate)) as jobs:
+        await asyncio.wait_for(gate.reached.wait(), 60)
+        waiting = asyncio.create_task(house.ended(people.ann, operation))
+        await house.library.delete_document(people.ann, operation.document_id)
+        ended = await waiting
+        gate.opened.set()
+        assert ended.error is not None
+        assert ended.error.reason is Reason.OPERATION_CANCELLED
+        while jobs_left(house):
+            assert jobs.alive
+            await asyncio.sleep(0)
+    left = house.rows(("document", "document_version", "passage", "passage_vector", "term_stat"))
+    assert left == {}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+async def test_an_operation_is_cancelled(house: House, people: People, stage: str) -> None:
+    first = await house.take_in(people.ann, "# Rivers\n\nThe first text tells of brooks.", "rivers.md")
+    operation = await house.upload(people.ann, LONG, "rivers.md")
+    gate = Gate()
+    async with house.working(stopping(house, stage, gate)):
+        await asyncio.wait_for(gate.reached.wait(), 60)
+        with pytest.raises(Precondition) as caught:
+            await house.library.delete_operation(people.ann, operation.id)
+        assert caught.value.reason is Reason.OPERATION_RUNNING
+        await house.library.cancel_operation(people.ann, operation.id)
+        await house.library.cancel_operation(people.ann, operation.id)
+        gate.opened.set()
+        while jobs_left(house):
+            await asyncio.sleep(0)
+    ended = await house.library.get_operation(people.ann, operation.id)
+    assert ended.error is not None
+    assert ended.error.reason is Reason.OPERATION_CANCELLED
+    assert ended.error.metadata == {"operation": f"operations/{operation.id}"}
+    document = await house.library.get_document(people.ann, operation.document_id)
+    assert (document.state, document.version) == (DocumentState.FAILED, 1)
+    assert house.ask("SELECT DISTINCT version, live FROM responsa.passage") == [(1, True)]
+    assert house.ask("SELECT version FROM responsa.document_version") == [(1,)]
+    hits = await house.library.search(people.ann, SearchQuery(("brooks",)))
+    assert hits[0].passage.document_id == first.document_id
+    await house.library.delete_operation(people.ann, operation.id)
+    page = await house.library.list_operations(people.ann, 10)
+    assert [one.id for one in page.items] == [first.id]
+
+
+async def test_whoever_holds_a_stale_epoch_writes_nothing(house: House, people: People) -> None:
+    operation = await house.upload(people.ann, LONG, "rivers.md")
+    stale, gate = await house.ingestions.begin("acme", operation.id), Gate()
+    assert stale is not None
+    slow = asyncio.create_task(stopping(house, "embedding", gate).run("acme", operation.id))
+    await asyncio.wait_for(gate.reached.wait(), 60)
+    before = house.ask("SELECT epoch, stage, passages_total FROM responsa.operation")
+    assert before[0][:2] == (2, "embedding")
+    error = Unavailable(Reason.PART_UNAVAILABLE, "late", {"part": "parser"})
+    with pytest.raises(OwnershipLost):
+        await house.ingestions.write(stale.claim, [], 99)
+    with pytest.raises(OwnershipLost):
+        await house.ingestions.publish(stale.claim)
+    with pytest.raises(OwnershipLost):
+        await house.ingestions.fail(stale.claim, error)
+    assert house.ask("SELECT epoch, stage, passages_total FROM responsa.operation") == before
+    # A third worker takes it over; the second one, awake again, finds that it has lost it.
+    await house.ingest().run("acme", operation.id)
+    gate.opened.set()
+    with pytest.raises(OwnershipLost):
+        await slow
+    await assert_whole(house, people, await house.library.get_operation(people.ann, operation.id))
+
+
+async def test_an_operation_in_other_hands_is_not_forgotten_by_the_queue(house: House, people: People) -> None:
+    operation = await house.upload(people.ann, LONG, "rivers.md")
+    gate = Gate()
+    async with house.working(stopping(house, "publish", gate)) as jobs:
+        await asyncio.wait_for(gate.reached.wait(), 60)
+        taken = await house.ingestions.begin("acme", operation.id)
+        assert taken is not None
+        gate.opened.set()
+        while [status for status, _ in jobs_left(house)] != ["todo"]:
+            assert jobs.alive
+            await asyncio.sleep(0)
+    assert house.ask("SELECT scheduled_at > now() + interval '30 s' FROM procrastinate.procrastinate_jobs") == [(True,)]
+
+
+async def test_a_fault_that_passes_is_tried_again(house: House, people: People) -> None:
+    faults = iter([ParserUnavailable("gone"), RuntimeError("odd")])
+
+    async def fault() -> None:
+        for error in faults:
+            raise error
+
+    operation = await house.upload(people.ann, LONG, "rivers.md")
+    async with house.working(house.ingest(parser=GatedParser(house.parser, fault))):
+        await assert_whole(house, people, await house.ended(people.ann, operation))
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(ParserUnavailable("gone"), Reason.PART_UNAVAILABLE), (RuntimeError("secret detail"), Reason.INTERNAL)],
+)
+async def test_a_fault_that_stays_ends_the_operation(
+    house: House, people: People, error: Exception, reason: Reason
+) -> None:
+    async def fault() -> None:
+        raise error
+
+    operation = await house.upload(people.ann, LONG, "rivers.md")
+    async with house.working(house.ingest(parser=GatedParser(house.parser, fault)), max_attempts=2):
+        ended = await house.ended(people.ann, operation)
+    assert ended.error is not None
+    assert ended.error.reason is reason
+    assert "secret" not in ended.error.message
+    document = await house.library.get_document(people.ann, operation.document_id)
+    assert (document.state, document.version) == (DocumentState.FAILED, 0)
+    assert house.rows(("document_version", "passage")) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "reason"),
+    [
+        (b"caf\xe9 \xff\xfe\x81 " * 40_000, "a.md", None),
+        (b"<html><script>alert(1)</script><body></body></html>" * 2000, "a.html", Reason.DOCUMENT_EMPTY),
+        (b"\n" * 100_000, "a.md", Reason.DOCUMENT_EMPTY),
+        (b"word " * 30_000 + b"\x00\x01\x02" * 50_000, "a.txt", Reason.DOCUMENT_TYPE_MISMATCH),
+    ],
+)
+async def test_what_the_parser_refuses_is_told_by_operation_and_document(
+    house: House, people: People, content: bytes, key: str, reason: Reason | None
+) -> None:
+    operation = await house.upload(people.ann, content, key)
+    async with house.working():
+        ended = await house.ended(people.ann, operation)
+    document = await house.library.get_document(people.ann, operation.document_id)
+    if reason is None:
+        assert ended.error is None or ended.error.reason is Reason.DOCUMENT_MALFORMED
+        return
+    assert ended.error is not None
+    assert ended.error.reason is reason
+    assert ended.error.metadata["source_key"] == key
+    assert document.error is not None
+    assert (document.state, document.error.reason) == (DocumentState.FAILED, reason)
+    assert house.rows(("document_version", "passage", "passage_vector", "term_stat")) == {}
+    assert jobs_left(house) == []
+
+
+async def test_progress_is_told_and_waiting_returns_what_is_known(house: House, people: People) -> None:
+    operation = await house.upload(people.ann, LONG, "rivers.md")
+    assert (await house.library.wait_operation(people.ann, operation.id, 0.01)).stage is IngestStage.QUEUED
+    gate = Gate()
+    async with house.working(stopping(house, "written", gate)):
+        await asyncio.wait_for(gate.reached.wait(), 60)
+        seen = await house.library.get_operation(people.ann, operation.id)
+        assert seen.stage is IngestStage.EMBEDDING
+        assert 0 < seen.passages_done < seen.passages_total
+        gate.opened.set()
+        assert (await house.ended(people.ann, operation)).done
+
+
+async def test_vectors_are_made_once(house: House, people: People) -> None:
+    await house.take_in(people.ann, LONG, "rivers.md")
+    counting = GatedEmbedder(house.embedder)
+    operation = await house.upload(people.ann, LONG + "\n\nOne more sentence at the very end of it.\n", "rivers.md")
+    await house.ingest(embedder=counting).run("acme", operation.id)
+    assert 0 < counting.texts < 8
+    other = GatedEmbedder(house.embedder)
+    operation = await house.upload(people.eve, LONG, "rivers.md")
+    await house.ingest(embedder=other).run("rival", operation.id)
+    assert other.texts > 100, "what another tenant has is not told by being fast"
+
+
+async def test_a_replaced_version_is_pruned_by_a_job(house: House, people: People) -> None:
+    for text in (LONG, LONG + "\n\nmore\n"):
+        await house.upload(people.ann, text, "rivers.md")
+    async with house.working():
+        while len(house.ask("SELECT DISTINCT version FROM responsa.passage")) != 1 or jobs_left(house):
+            await asyncio.sleep(0)
+    assert house.ask("SELECT DISTINCT version FROM responsa.passage") == [(2,)]
+
+
+async def test_jobs_carry_ids_alone(house: House, people: People) -> None:
+    operation = await house.upload(people.ann, LONG, "rivers.md")
+    stored = house.ask("SELECT task_name, args FROM procrastinate.procrastinate_jobs")
+    assert stored == [(JobKind.INGEST.value, {"tenant_id": "acme", "id": str(operation.id)})]
+
+
+async def test_the_roles_see_their_own_side_of_the_queue(house: House, people: People) -> None:
+    await house.upload(people.ann, LONG, "rivers.md")
+    denied = psycopg.errors.InsufficientPrivilege
+    with psycopg.connect(house.urls.app, autocommit=True) as app:
+        for query in (
+            "SELECT args FROM procrastinate.procrastinate_jobs",
+            "UPDATE procrastinate.procrastinate_jobs SET status = 'failed'",
+            "DELETE FROM procrastinate.procrastinate_jobs",
+            "SELECT * FROM procrastinate.procrastinate_events",
+        ):
+            with pytest.raises(denied):
+                app.execute(query.encode())
+    with psycopg.connect(house.urls.log, autocommit=True) as log:
+        assert log.execute("SELECT count(*) FROM procrastinate.procrastinate_jobs").fetchone() == (1,)
+        for table in ("collection", "document", "document_version", "operation", "creation_request", "passage"):
+            with pytest.raises(denied):
+                log.execute(f"SELECT * FROM responsa.{table}".encode())
+
+
+async def test_without_a_tenant_nothing_of_the_library_is_seen_or_written(house: House, people: People) -> None:
+    await house.take_in(people.ann, LONG, "rivers.md")
+    async with house.database.no_tenant() as connection:
+        for table in ("collection", "document", "document_version", "operation", "creation_request"):
+            cursor = await connection.execute(f"SELECT count(*) FROM responsa.{table}".encode())
+            assert await cursor.fetchone() == (0,)
+            cursor = await connection.execute(f"DELETE FROM responsa.{table}".encode())
+            assert cursor.rowcount == 0
+    async with house.database.tenant("rival") as connection:
+        cursor = await connection.execute("UPDATE responsa.operation SET epoch = 9")
+        assert cursor.rowcount == 0
+
+
+def test_the_queues_schema_is_that_of_the_locked_library() -> None:
+    text = (migrate.folder() / "0005_pre_jobs.sql").read_text(encoding="utf-8")
+    marked = re.search(r"^-- begin procrastinate (\S+)\n(.*)^-- end procrastinate$", text, re.DOTALL | re.MULTILINE)
+    assert marked is not None
+    assert marked[1] == version("procrastinate")
+    assert marked[2].strip() == SchemaManager.get_schema().strip()
+    lock = (Path(__file__).resolve().parents[2] / "requirements.lock").read_text(encoding="utf-8")
+    assert re.search(rf"^procrastinate=={re.escape(marked[1])}\b", lock, re.MULTILINE)

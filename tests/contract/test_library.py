@@ -1,0 +1,442 @@
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.errors import (
+    AlreadyExists,
+    Conflict,
+    DocumentRejected,
+    InvalidRequest,
+    NotFound,
+    NotPermitted,
+    Precondition,
+    Reason,
+    ResponsaError,
+)
+from responsa_server.domain.knowledge import Chunking, DocumentMetadata, DocumentState, IngestStage, SearchQuery
+from responsa_server.domain.listing import Comparison, ListQuery, Operator, Order
+from responsa_server.domain.people import Role
+from responsa_server.domain.ports.knowledge import CanonicalText, SourceRef
+from responsa_server.domain.turns import ByteRange
+from tests.contract.conftest import People
+from tests.contract.library_house import House, pieces_of
+
+TEXT = "# Rivers\n\nThe Elbe is 1094 kilometres long.\n\n## Mouth\n\nIt flows into the North Sea at Cuxhaven.\n"
+CHANGED = TEXT.replace("1094", "1112")
+
+
+async def found(house: House, people: People, words: str) -> list[str]:
+    hits = await house.library.search(people.ann, SearchQuery((words,)))
+    return [hit.passage.text for hit in hits]
+
+
+async def test_a_document_is_taken_in_and_searched(house: House, people: People) -> None:
+    operation = await house.upload(people.ann, TEXT, "rivers.md", uri="https://example.org/rivers")
+    assert (operation.stage, operation.version, operation.done) == (IngestStage.QUEUED, 1, False)
+    document = await house.library.get_document(people.ann, operation.document_id)
+    assert (document.state, document.version) == (DocumentState.INDEXING, 0)
+    assert (document.title, document.media_type) == ("rivers.md", "text/markdown")
+    async with house.working():
+        operation = await house.ended(people.ann, operation)
+    assert operation.done
+    assert operation.error is None
+    assert operation.passages_done == operation.passages_total > 0
+    document = await house.library.get_document(people.ann, operation.document_id)
+    assert (document.state, document.version, document.title) == (DocumentState.READY, 1, "Rivers")
+    assert document.passage_count == operation.passages_total
+    assert document.sha256 == hashlib.sha256(TEXT.encode()).digest()
+    assert document.size_bytes == len(TEXT.encode())
+    hits = await house.library.search(people.ann, SearchQuery(("How long is the Elbe?",)))
+    passage = hits[0].passage
+    assert "1094" in passage.text
+    assert passage.uri == "https://example.org/rivers"
+    assert TEXT.encode()[passage.source.start : passage.source.end].decode() == passage.text
+    assert await house.library.passage(people.ann, passage.id) == passage
+    collection = await house.library.get_collection(people.ann, "default")
+    assert (collection.document_count, collection.embedding) == (1, house.embedder.name)
+
+
+async def test_canonical_text_comes_whole_and_in_order(house: House, people: People) -> None:
+    line = "Der Fluß fließt – 河流 🌊 – ins Meer.\r\n"
+    text = line * (3 * 1024 * 1024 // len(line.encode()))
+    operation = await house.upload(people.ann, text, "long.txt")
+    task = await house.ingestions.begin("acme", operation.id)
+    assert task is not None
+    # Parsed, but embedded another day: the text is what is read here.
+    canonical = CanonicalText(text.encode(), "long", "text/plain", "de", "text")
+    await house.ingestions.parsed(task.claim, canonical, 1)
+    offset, parts = 0, list[str]()
+    async for start, part in house.library.content(people.ann, operation.document_id, 1):
+        assert start == offset
+        assert 0 < len(part.encode()) <= 64 * 1024
+        offset += len(part.encode())
+        parts.append(part)
+    assert "".join(parts) == text
+    with pytest.raises(NotFound):
+        await anext(house.library.content(people.ann, operation.document_id))
+    with pytest.raises(NotFound):
+        await anext(house.library.content(people.ann, operation.document_id, 2))
+    with pytest.raises(NotFound):
+        await anext(house.library.content(people.eve, operation.document_id, 1))
+
+
+async def test_the_same_bytes_again_change_nothing(house: House, people: People) -> None:
+    first = await house.take_in(people.ann, TEXT)
+    before = await house.library.get_document(people.ann, first.document_id)
+    again = await house.upload(people.bob, TEXT)
+    assert (again.done, again.unchanged, again.version) == (True, True, 1)
+    assert again.document_id == first.document_id
+    assert await house.library.get_document(people.ann, first.document_id) == before
+    assert house.rows()["document_version"] == 1
+    assert (await house.library.get_operation(people.bob, again.id)).unchanged
+
+
+async def test_the_same_bytes_while_they_are_indexed_attach_to_that_operation(house: House, people: People) -> None:
+    operations = await asyncio.gather(*(house.upload(people.ann, TEXT) for _ in range(5)))
+    assert len({operation.id for operation in operations}) == 1
+    assert house.rows()["document_version"] == 1
+
+
+async def test_a_title_told_anew_makes_a_version(house: House, people: People) -> None:
+    await house.take_in(people.ann, TEXT, title="Streams")
+    assert (await house.take_in(people.ann, TEXT)).unchanged
+    operation = await house.take_in(people.ann, TEXT, title="Brooks")
+    assert (operation.version, operation.unchanged) == (2, False)
+    assert (await house.library.get_document(people.ann, operation.document_id)).title == "Brooks"
+
+
+async def test_other_bytes_are_a_new_version_and_the_old_one_is_searched_meanwhile(
+    house: House, people: People
+) -> None:
+    first = await house.take_in(people.ann, TEXT)
+    second = await house.upload(people.ann, CHANGED)
+    assert (second.document_id, second.version) == (first.document_id, 2)
+    document = await house.library.get_document(people.ann, first.document_id)
+    assert (document.state, document.version, document.size_bytes) == (DocumentState.INDEXING, 1, len(TEXT))
+    assert any("1094" in text for text in await found(house, people, "length of the Elbe"))
+    await house.ingest().run("acme", second.id)
+    texts = await found(house, people, "length of the Elbe")
+    assert any("1112" in text for text in texts)
+    assert not any("1094" in text for text in texts)
+    document = await house.library.get_document(people.ann, first.document_id)
+    assert (document.state, document.version) == (DocumentState.READY, 2)
+    assert document.sha256 == hashlib.sha256(CHANGED.encode()).digest()
+
+
+async def test_a_version_that_cannot_be_read_leaves_the_former_one_searched(house: House, people: People) -> None:
+    first = await house.take_in(people.ann, TEXT, "page.html", media_type="text/html")
+    broken = await house.take_in(people.ann, "<script>1</script><p></p>", "page.html", media_type="text/html")
+    assert broken.error is not None
+    assert broken.error.reason is Reason.DOCUMENT_EMPTY
+    document = await house.library.get_document(people.ann, first.document_id)
+    assert (document.state, document.version) == (DocumentState.FAILED, 1)
+    assert document.error is not None
+    assert (document.error.reason, document.error.message) == (broken.error.reason, broken.error.message)
+    assert any("1094" in text for text in await found(house, people, "length of the Elbe"))
+    assert house.rows()["document_version"] == 1
+    mended = await house.take_in(people.ann, CHANGED, "page.html")
+    assert mended.error is None
+    document = await house.library.get_document(people.ann, first.document_id)
+    assert (document.state, document.version, document.error) == (DocumentState.READY, 3, None)
+
+
+async def test_versions_never_go_backwards(house: House, people: People) -> None:
+    first = await house.upload(people.ann, TEXT)
+    second = await house.upload(people.ann, CHANGED)
+    await house.ingest().run("acme", second.id)
+    await house.ingest().run("acme", first.id)
+    overtaken = await house.library.get_operation(people.ann, first.id)
+    assert (overtaken.done, overtaken.error) == (True, None)
+    document = await house.library.get_document(people.ann, first.document_id)
+    assert (document.version, document.state) == (2, DocumentState.READY)
+    assert house.ask("SELECT DISTINCT version FROM responsa.passage") == [(2,)]
+    assert house.ask("SELECT version FROM responsa.document_version") == [(2,)]
+
+
+async def test_a_request_id_gives_back_what_it_made(house: House, people: People) -> None:
+    request_id = uuid7()
+    first = await house.upload(people.ann, TEXT, request_id=request_id)
+    again = await house.upload(people.ann, TEXT, request_id=request_id)
+    assert again.id == first.id
+    with pytest.raises(AlreadyExists) as caught:
+        await house.upload(people.ann, CHANGED, request_id=request_id)
+    assert caught.value.reason is Reason.REQUEST_ID_REUSED
+    assert caught.value.metadata["difference"] == "content"
+    assert caught.value.metadata["resource_name"] == f"operations/{first.id}"
+    with pytest.raises(AlreadyExists) as caught:
+        await house.library.create_collection(people.ann, "rivers", "", Chunking(), request_id)
+    assert caught.value.metadata["difference"] == "kind"
+    other = await house.upload(people.bob, CHANGED, "other.md", request_id=request_id)
+    assert other.id != first.id
+
+
+async def test_one_request_id_sent_at_once_makes_one_document(house: House, people: People) -> None:
+    request_id = uuid7()
+    made = await asyncio.gather(*(house.upload(people.ann, TEXT, request_id=request_id) for _ in range(8)))
+    assert len({operation.id for operation in made}) == 1
+    assert house.rows()["document"] == 1
+
+
+async def ending_early() -> AsyncIterator[bytes]:
+    for _ in range(40):
+        yield b"x" * 65_536
+    raise ConnectionResetError("the caller is gone")
+
+
+@pytest.mark.parametrize(
+    ("chunks", "size", "key", "reason"),
+    [
+        (pieces_of(b"abc"), 4, "a.md", Reason.UPLOAD_INCOMPLETE),
+        (pieces_of(b"abc"), 2, "a.md", Reason.UPLOAD_INCOMPLETE),
+        (pieces_of(b""), None, "a.md", Reason.DOCUMENT_EMPTY),
+        (pieces_of(b" \n\t "), None, "a.md", Reason.DOCUMENT_EMPTY),
+        (pieces_of(b"a" * 262_145, 262_145), None, "a.md", Reason.INVALID_FIELD),
+        (pieces_of(b"a" * (64 * 1024 * 1024 + 1), 262_144), None, "a.md", Reason.DOCUMENT_TOO_LARGE),
+        (pieces_of(b"abc"), 64 * 1024 * 1024 + 1, "a.md", Reason.DOCUMENT_TOO_LARGE),
+        (pieces_of(b"MZ\x90\x00\x03\x00\x00\x00" + bytes(4000)), None, "a.md", Reason.DOCUMENT_TYPE_MISMATCH),
+        (pieces_of(b"MZ\x90\x00\x03\x00\x00\x00" + bytes(400_000)), None, "a.md", Reason.DOCUMENT_TYPE_MISMATCH),
+        (pieces_of(b"%PDF-1.7\n"), None, "a.pdf", Reason.DOCUMENT_TYPE_UNSUPPORTED),
+        (pieces_of(b"abc"), None, "a\x00.md", Reason.INVALID_FIELD),
+    ],
+)
+async def test_a_bad_upload_is_refused_and_leaves_nothing(
+    house: House, people: People, chunks: AsyncIterator[bytes], size: int | None, key: str, reason: Reason
+) -> None:
+    with pytest.raises(ResponsaError) as caught:
+        await house.library.upload(people.ann, DocumentMetadata("", key), chunks, size)
+    assert caught.value.reason is reason
+    assert isinstance(caught.value, InvalidRequest | DocumentRejected)
+    assert house.rows() == {}
+    assert list(house.spool.iterdir()) == []
+
+
+async def test_an_upload_that_ends_early_leaves_nothing(house: House, people: People) -> None:
+    with pytest.raises(ConnectionResetError):
+        await house.library.upload(people.ann, DocumentMetadata("", "a.md"), ending_early(), None)
+    assert house.rows() == {}
+    assert list(house.spool.iterdir()) == []
+
+
+async def test_an_upload_has_no_name_while_it_comes(house: House, people: People) -> None:
+    seen: list[list[Path]] = []
+
+    async def looking() -> AsyncIterator[bytes]:
+        for number in range(48):
+            yield b"word " * 10_000
+            if number == 47:
+                seen.append(list(house.spool.iterdir()))
+
+    await house.library.upload(people.ann, DocumentMetadata("", "a.txt"), looking(), None)
+    assert seen == [[]]
+
+
+async def test_a_cancelled_upload_leaves_nothing(house: House, people: People) -> None:
+    started = asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"# Half\n" * 1000
+        started.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(house.library.upload(people.ann, DocumentMetadata("", "a.md"), slow(), None))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert house.rows() == {}
+
+
+async def test_two_tenants_never_see_each_other(house: House, people: People) -> None:
+    operation = await house.take_in(people.ann, TEXT)
+    library, eve = house.library, people.eve
+    (hit,) = await library.search(people.ann, SearchQuery(("Elbe",), top_k=1))
+    with pytest.raises(NotFound):
+        await library.get_document(eve, operation.document_id)
+    with pytest.raises(NotFound):
+        await library.delete_document(eve, operation.document_id)
+    with pytest.raises(NotFound):
+        await library.get_operation(eve, operation.id)
+    with pytest.raises(NotFound):
+        await library.wait_operation(eve, operation.id, 0)
+    with pytest.raises(NotFound):
+        await library.cancel_operation(eve, operation.id)
+    with pytest.raises(NotFound):
+        await library.passage(eve, hit.passage.id)
+    with pytest.raises(NotFound):
+        await library.get_collection(eve, "default")
+    with pytest.raises(NotFound):
+        await library.search(eve, SearchQuery(("Elbe",), ("default",)))
+    assert await library.search(eve, SearchQuery(("Elbe",))) == []
+    (slice_,) = await house.documents.sources(
+        "rival", [SourceRef(operation.document_id, 1, ByteRange(0, 8))]
+    )
+    assert (slice_.current_version, slice_.text) == (None, None)
+    own = await house.take_in(eve, CHANGED)
+    assert own.document_id != operation.document_id
+    assert (await library.get_collection(people.ann, "default")).document_count == 1
+    listed = await library.list_documents(eve, "default", ListQuery(10, Order("source_key")))
+    assert [document.id for document in listed.items] == [own.document_id]
+
+
+async def test_deleting_a_document_removes_all_of_it(house: House, people: People) -> None:
+    kept = await house.take_in(people.ann, CHANGED, "kept.md")
+    vectors = house.rows()["passage_vector"]
+    operation = await house.take_in(people.ann, TEXT)
+    source = SourceRef(operation.document_id, 1, ByteRange(0, 8))
+    (before,) = await house.documents.sources("acme", [source])
+    assert (before.current_version, before.text) == (1, b"# Rivers")
+    await house.library.delete_document(people.ann, operation.document_id)
+    (after,) = await house.documents.sources("acme", [source])
+    assert (after.current_version, after.text) == (None, None)
+    assert not any("1094" in text for text in await found(house, people, "length of the Elbe"))
+    assert house.rows()["passage_vector"] == vectors
+    assert house.ask("SELECT DISTINCT document_id FROM responsa.passage") == [(kept.document_id,)]
+    assert house.ask("SELECT document_id FROM responsa.document_version") == [(kept.document_id,)]
+    with pytest.raises(NotFound):
+        await house.library.get_document(people.ann, operation.document_id)
+    again = await house.take_in(people.ann, TEXT)
+    assert again.document_id != operation.document_id
+
+
+async def test_who_may_delete_a_document(house: House, people: People) -> None:
+    await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    operation = await house.upload(people.bob, TEXT, collection="rivers")
+    carol = replace(people.bob, user_id=people.eve.user_id)
+    with pytest.raises(NotPermitted) as caught:
+        await house.library.delete_document(carol, operation.document_id)
+    assert caught.value.reason is Reason.ROLE_REQUIRED
+    with pytest.raises(NotPermitted):
+        await house.library.cancel_operation(carol, operation.id)
+    with pytest.raises(NotPermitted):
+        await house.library.delete_collection(people.bob, "rivers", force=True)
+    with pytest.raises(NotPermitted):
+        await house.library.update_collection(people.bob, "rivers", display_name="Mine")
+    await house.library.delete_document(people.ann, operation.document_id)  # owns the collection
+    operation = await house.upload(people.bob, TEXT, collection="rivers")
+    await house.library.delete_document(people.bob, operation.document_id)  # uploaded it
+    operation = await house.upload(people.bob, TEXT, collection="rivers")
+    await house.library.delete_document(replace(carol, role=Role.ADMIN), operation.document_id)
+
+
+async def test_an_etag_of_a_document_changes_with_it(house: House, people: People) -> None:
+    operation = await house.upload(people.ann, TEXT)
+    etag = (await house.library.get_document(people.ann, operation.document_id)).etag
+    await house.ingest().run("acme", operation.id)
+    with pytest.raises(Conflict) as caught:
+        await house.library.delete_document(people.ann, operation.document_id, etag)
+    assert caught.value.reason is Reason.ETAG_MISMATCH
+    etag = (await house.library.get_document(people.ann, operation.document_id)).etag
+    await house.library.delete_document(people.ann, operation.document_id, etag)
+
+
+async def test_the_life_of_a_collection(house: House, people: People) -> None:
+    library = house.library
+    request_id = uuid7()
+    made = await library.create_collection(people.ann, "rivers", "Rivers", Chunking(200, 20), request_id)
+    assert (made.owner_id, made.chunking, made.document_count) == (people.ann.user_id, Chunking(200, 20), 0)
+    assert await library.create_collection(people.ann, "rivers", "Rivers", Chunking(200, 20), request_id) == made
+    with pytest.raises(AlreadyExists) as caught:
+        await library.create_collection(people.bob, "rivers", "", Chunking())
+    assert caught.value.reason is Reason.RESOURCE_ALREADY_EXISTS
+    with pytest.raises(InvalidRequest):
+        await library.create_collection(people.ann, "lakes", "", Chunking(100, 50))
+    changed = await library.update_collection(people.ann, "rivers", display_name="Streams", etag=made.etag)
+    assert (changed.display_name, changed.etag != made.etag) == ("Streams", True)
+    with pytest.raises(Conflict):
+        await library.update_collection(people.ann, "rivers", display_name="Brooks", etag=made.etag)
+    operation = await house.upload(people.ann, TEXT, collection="rivers")
+    await house.ingest().run("acme", operation.id)
+    with pytest.raises(Precondition) as refused:
+        await library.delete_collection(people.ann, "rivers")
+    assert refused.value.reason is Reason.COLLECTION_NOT_EMPTY
+    assert refused.value.metadata == {"collection": "collections/rivers", "documents": "1"}
+    await library.delete_collection(people.ann, "rivers", changed.etag, force=True)
+    assert house.rows(("collection", "document", "document_version", "passage", "passage_vector", "term_stat")) == {}
+    with pytest.raises(NotFound):
+        await house.upload(people.ann, TEXT, collection="rivers")
+    anew = await library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    assert anew.etag != made.etag
+
+
+async def test_lists_are_filtered_ordered_and_paged(house: House, people: People) -> None:
+    for number in range(7):
+        await house.upload(people.ann, f"# Part {number}\n\ntext", f"part-{number}.md", title=f"Part {number}")
+    await house.upload(people.ann, "<p>page</p>", "z.html")
+    library = house.library
+
+    async def keys(query: ListQuery) -> list[str]:
+        found = list[str]()
+        while True:
+            page = await library.list_documents(people.bob, "default", query)
+            found += [document.source_key for document in page.items]
+            if page.next_after is None:
+                return found
+            assert len(page.items) == query.limit
+            query = replace(query, after=page.next_after)
+
+    names = [f"part-{number}.md" for number in range(7)] + ["z.html"]
+    assert await keys(ListQuery(3, Order("source_key"))) == names
+    assert await keys(ListQuery(4, Order("source_key", descending=True))) == names[::-1]
+    assert await keys(ListQuery(3, Order("create_time"))) == names
+    assert await keys(ListQuery(2, Order("update_time", descending=True))) == names[::-1]
+    html = Comparison("media_type", Operator.EQ, "text/html")
+    assert await keys(ListQuery(3, Order("source_key"), filters=[html])) == ["z.html"]
+    part = Comparison("title", Operator.HAS, "pART 3")
+    indexing = Comparison("state", Operator.EQ, "INDEXING")
+    assert await keys(ListQuery(3, Order("source_key"), filters=[part, indexing])) == ["part-3.md"]
+    assert await keys(ListQuery(3, Order("source_key"), filters=[Comparison("state", Operator.NE, "INDEXING")])) == []
+    for query, reason in (
+        (ListQuery(3, Order("title")), Reason.ORDER_BY_INVALID),
+        (ListQuery(3, Order("source_key"), filters=[Comparison("secret", Operator.EQ, "1")]), Reason.FILTER_INVALID),
+        (ListQuery(3, Order("source_key"), filters=[Comparison("state", Operator.EQ, "x")]), Reason.FILTER_INVALID),
+        (ListQuery(3, Order("source_key"), filters=[Comparison("create_time", Operator.LT, "2020")]), Reason.FILTER_INVALID),
+        (ListQuery(3, Order("create_time"), after=("yesterday", str(uuid7()))), Reason.PAGE_TOKEN_INVALID),
+        (ListQuery(3, Order("source_key"), after=("a", "b")), Reason.PAGE_TOKEN_INVALID),
+    ):
+        with pytest.raises(InvalidRequest) as caught:
+            await keys(query)
+        assert caught.value.reason is reason
+    with pytest.raises(NotFound):
+        await library.list_documents(people.ann, "lakes", ListQuery(3, Order("source_key")))
+    for name in ("b", "a", "c"):
+        await library.create_collection(people.ann, name, f"The {name}", Chunking())
+    page = await library.list_collections(people.ann, ListQuery(2, Order("name")))
+    assert [one.id for one in page.items] == ["a", "b"]
+    page = await library.list_collections(people.ann, ListQuery(2, Order("name"), page.next_after))
+    assert [one.id for one in page.items] == ["c", "default"]
+    assert page.next_after is None
+
+
+async def test_a_cited_version_is_kept_and_others_are_pruned(house: House, people: People) -> None:
+    for text in (TEXT, CHANGED, TEXT + "more", CHANGED + "more"):
+        operation = await house.take_in(people.ann, text)
+    document_id = operation.document_id
+    cited = house.ask("SELECT id FROM responsa.passage WHERE version = 2")[0][0]
+    with_answer = """
+        INSERT INTO responsa.citation (message_id, place, tenant_id, passage_id, document_id, version, title, uri,
+            source_start, source_end, quote, sha256, answer_start, answer_end, score)
+        VALUES (%s, 0, 'acme', %s, %s, 2, '', '', 0, 8, '# Rivers', sha256('# Rivers'), 0, 8, 1)"""
+    house.ask("ALTER TABLE responsa.citation DROP CONSTRAINT citation_tenant_id_message_id_fkey")
+    house.ask(with_answer, uuid7(), cited, document_id)
+    await house.documents.prune("acme", document_id)
+    assert house.ask("SELECT version FROM responsa.document_version ORDER BY 1") == [(2,), (4,)]
+    assert house.ask("SELECT id FROM responsa.passage WHERE version < 4") == [(cited,)]
+    assert (await house.library.passage(people.ann, cited)).version == 2
+    old, gone, current = await house.documents.sources(
+        "acme", [SourceRef(document_id, version, ByteRange(0, 8)) for version in (2, 1, 4)]
+    )
+    assert (old.current_version, old.text) == (4, b"# Rivers")
+    assert (gone.current_version, gone.text) == (4, None)
+    assert current.text == b"# Rivers"
+    # A new version that is on its way is none of pruning's business.
+    coming = await house.upload(people.ann, TEXT + "five")
+    await house.documents.prune("acme", document_id)
+    await house.ingest().run("acme", coming.id)
+    assert any("five" in text for text in await found(house, people, "five"))

@@ -1,0 +1,52 @@
+"""Homes for embedded instances, purged after each test."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from embedded_running import Running, Start
+from responsa_server.embedded import Layout, purge
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Generator[Path]:
+    """A folder that does not exist yet; whatever an instance made of it is removed."""
+    place = tmp_path / "home"
+    yield place
+    purge(Layout.to_remove(place))
+
+
+@pytest.fixture
+def layout(home: Path) -> Layout:
+    return Layout.of(home).prepare()
+
+
+@pytest.fixture
+def start(home: Path) -> Generator[Start]:
+    """Starts instances on `home`; all are ended, and nothing may be left of any."""
+    begun: list[Running] = []
+
+    def begin(*flags: str, port: int | None = None, within: Sequence[str] = ()) -> Running:
+        running = Running(home, *flags, port=port, within=within)
+        begun.append(running)
+        return running
+
+    yield begin
+    for running in begun:
+        if running.process.poll() is None:
+            running.stop()
+    for running in begun:
+        running.until_nothing_left()
+
+
+@pytest.fixture
+def as_root() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root keeps its database outside the data folder")

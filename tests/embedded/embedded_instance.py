@@ -1,0 +1,119 @@
+"""A whole instance for the tests: real PostgreSQL, Redis and Envoy, and a stand-in where the server would be.
+
+Run as a program: `embedded_instance.py HOME PORT [--broken-server] [--slow-hook]`. Prints one JSON object when all is ready.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+
+import psycopg
+from responsa_server.embedded import (
+    Child,
+    EmbeddedEnvoy,
+    EmbeddedError,
+    EmbeddedPostgres,
+    EmbeddedRedis,
+    Layout,
+    RestartPolicy,
+    ServerProcess,
+    Supervisor,
+)
+
+STAND_IN = Path(__file__).with_name("embedded_stand_in.py")
+
+
+def envoy_config(layout: Layout, port: int) -> str:
+    def pipe(path: Path) -> dict[str, object]:
+        return {"pipe": {"path": str(path)}}
+
+    manager = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "http",
+        "route_config": {
+            "virtual_hosts": [
+                {
+                    "name": "all",
+                    "domains": ["*"],
+                    "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "server"}}],
+                }
+            ]
+        },
+        "http_filters": [
+            {
+                "name": "router",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+                },
+            }
+        ],
+    }
+    server = {
+        "cluster_name": "server",
+        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": pipe(layout.server_socket)}}]}],
+    }
+    config = {
+        "admin": {"address": pipe(layout.envoy_admin_socket)},
+        "static_resources": {
+            "listeners": [
+                {
+                    "name": "http",
+                    "enable_reuse_port": False,
+                    "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+                    "filter_chains": [{"filters": [{"name": "hcm", "typed_config": manager}]}],
+                }
+            ],
+            "clusters": [{"name": "server", "type": "STATIC", "load_assignment": server}],
+        },
+    }
+    return json.dumps(config)
+
+
+def main(home: Path, port: int, flags: set[str]) -> int:
+    layout = Layout.of(home).prepare()
+    layout.envoy_config.write_text(envoy_config(layout, port))
+    postgres = EmbeddedPostgres(layout)
+    redis = EmbeddedRedis(layout)
+
+    def answers() -> bool:
+        try:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(0.5)
+                client.connect(str(layout.server_socket))
+        except OSError:
+            return False
+        return True
+
+    code = "raise SystemExit('no such setting')"
+    argv = [sys.executable, "-c", code] if "--broken-server" in flags else [sys.executable, str(STAND_IN)]
+    environment = {**os.environ, "SOCKET": str(layout.server_socket)}
+    server = ServerProcess(layout, argv, environment, answers)
+    envoy = EmbeddedEnvoy(layout, layout.envoy_config, listen=("127.0.0.1", port), concurrency=1)
+
+    def migrate() -> None:
+        with psycopg.connect(postgres.dsn("owner"), autocommit=True) as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS kept (line text)")
+        if "--slow-hook" in flags:
+            print(json.dumps({"hook": True}), flush=True)
+            time.sleep(600)
+
+    def tell() -> None:
+        pids = {part.name: part.pid for part in (postgres, redis, server, envoy)}
+        print(json.dumps({"supervisor": os.getpid(), "pids": pids}), flush=True)
+
+    children = [Child(postgres, migrate), Child(redis), Child(server), Child(envoy)]
+    policy = RestartPolicy(longest_delay=0.2, most_failures=3)
+    return Supervisor(layout, children, on_ready=tell, policy=policy).run()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), set(sys.argv[3:])))
+    except EmbeddedError as trouble:
+        print(f"responsa: {trouble}", file=sys.stderr)
+        sys.exit(1)

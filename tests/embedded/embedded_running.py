@@ -1,0 +1,139 @@
+"""Starting `embedded_instance.py` as a user would start `responsa up`, and looking at what it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import cast
+
+import psutil
+import responsa_server
+
+SCRIPT = Path(__file__).with_name("embedded_instance.py")
+PATIENCE = 60.0
+"""Seconds a condition may take on a loaded machine before its test fails."""
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"it never came to pass: {what}"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Running:
+    """One instance in a process of its own, its output in files beside the home."""
+
+    def __init__(self, home: Path, *flags: str, port: int | None = None, within: Sequence[str] = ()) -> None:
+        self.home = home
+        self.port = port or free_port()
+        self._out = home.with_name(f"{home.name}.{time.monotonic_ns()}.out")
+        self._err = self._out.with_suffix(".err")
+        server = Path(next(iter(responsa_server.__path__))).parent
+        with self._out.open("w") as out, self._err.open("w") as err:
+            self.process = subprocess.Popen(
+                [*within, sys.executable, str(SCRIPT), str(home), str(self.port), *flags],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env={**os.environ, "PYTHONPATH": f"{server}:{os.environ.get('PYTHONPATH', '')}"},
+                start_new_session=True,
+            )
+        self._seen: set[psutil.Process] = set()
+
+    def said(self) -> str:
+        return self._err.read_text()
+
+    def lines(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self._out.read_text().splitlines()]
+
+    def until_said(self, text: str) -> None:
+        eventually(lambda: text in self.said(), f"{text!r} in {self.said()!r}")
+
+    def until_ready(self) -> Running:
+        def ready() -> bool:
+            assert self.process.poll() is None, f"it ended: {self.said()}"
+            return any("pids" in line for line in self.lines())
+
+        eventually(ready, f"readiness; it said {self.said()!r}")
+        self.processes()
+        return self
+
+    @property
+    def supervisor(self) -> psutil.Process:
+        return next(iter(psutil.Process(self.process.pid).children()))
+
+    def processes(self) -> list[psutil.Process]:
+        """All descendants of the process the user started, and itself; remembered for `left`."""
+        try:
+            guard = psutil.Process(self.process.pid)
+            found = [guard, *guard.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            found = []
+        self._seen.update(found)
+        return found
+
+    def pid_of(self, name: str) -> int:
+        for line in self.lines():
+            if "pids" in line:
+                return cast("dict[str, int]", line["pids"])[name]
+        raise LookupError(name)
+
+    def left(self) -> list[str]:
+        """What still runs of all that was ever seen, or that names this home."""
+        remains: list[str] = []
+        for process in self._seen:
+            try:
+                if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                    remains.append(f"{process.pid} {process.name()}")
+            except psutil.NoSuchProcess:
+                continue
+        for process in psutil.process_iter(["cmdline"]):
+            if str(self.home) in " ".join(process.info["cmdline"] or []):
+                remains.append(f"{process.pid} {process.info['cmdline']}")
+        return remains
+
+    def kill(self, pid: int) -> None:
+        self.processes()
+        os.kill(pid, signal.SIGKILL)
+
+    def interrupt(self) -> None:
+        self.processes()
+        self.process.send_signal(signal.SIGINT)
+
+    def stop(self) -> int:
+        """Ctrl-C: the whole process group gets it, as from a terminal."""
+        self.processes()
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.process.wait(PATIENCE)
+
+    def until_nothing_left(self) -> None:
+        eventually(lambda: not self.left(), f"an end of {self.left()}; it said {self.said()!r}")
+
+    def get(self) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    def answers(self) -> bool:
+        try:
+            return self.get() == "ok"
+        except OSError:
+            return False
+
+
+Start = Callable[..., Running]
+"""What the fixture `start` gives: flags, and a port, to a Running."""

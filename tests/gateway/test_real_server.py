@@ -1,0 +1,247 @@
+"""The whole server behind Envoy: what one way in tells, all ways tell."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import httpx2
+import psycopg
+import pytest
+from psycopg import sql
+from responsa.auth.v1.auth_service_pb2 import GetMeRequest
+from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
+from responsa.auth.v1.user_pb2 import User
+from responsa.chat.v1.chat_service_pb2 import AnswerRequest, AskRequest, AskResponse, GetTurnRequest
+from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
+from responsa.chat.v1.turn_pb2 import Turn
+from responsa_server.bootstrap import ensure_administrator
+from responsa_server.embedded import EmbeddedPostgres, Layout, purge
+from responsa_server.gateway.envoy_config import EnvoyConfig
+from responsa_server.settings import load
+from responsa_server.wiring import identity_of
+
+from tests.conftest import urls_of
+from tests.gateway.conftest import DESCRIPTOR, ROOT, free_port, start_envoy
+from tests.gateway.wire import Problem, grpc_web, of_grpc, of_rest
+
+ME = "/responsa.auth.v1.AuthService/GetMe"
+ANSWER = "/responsa.chat.v1.ChatService/Answer"
+ASK = "/responsa.chat.v1.ChatService/Ask"
+TEXT = b"# Lighthouses\n\nThe lighthouse of Alexandria stood on the island of Pharos. It was built in the third century BC.\n"
+
+
+@dataclass(frozen=True)
+class Server:
+    port: int
+    key: str
+
+    @property
+    def target(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.key}"}
+
+
+@pytest.fixture(scope="module")
+def server(
+    postgres: EmbeddedPostgres, template: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    create = sql.SQL("CREATE DATABASE gateway_test OWNER responsa_owner TEMPLATE {}").format(
+        sql.Identifier(template)
+    )
+    with psycopg.connect(postgres.dsn("superuser", database="postgres"), autocommit=True) as connection:
+        connection.execute(create)
+    urls = urls_of(postgres, "gateway_test")
+    folder = Path(tempfile.mkdtemp(prefix="rgs"))
+    home = tmp_path_factory.mktemp("gateway") / "home"
+    values = {
+        "RESPONSA_HOME": str(home),
+        "RESPONSA_GRPC_LISTEN": f"unix:{folder / 's.sock'}",
+        "RESPONSA_HTTP_LISTEN": f"unix:{folder / 'g.sock'}",
+        "DATABASE_URL": urls.owner,
+        "DATABASE_APP_URL": urls.app,
+        "DATABASE_LOG_URL": urls.log,
+        "REDIS_URL": redis_url,
+    }
+    layout = Layout.of(home).prepare()
+
+    async def key() -> None:
+        settings = load(
+            home=home, DATABASE_URL=urls.owner, DATABASE_APP_URL=urls.app, DATABASE_LOG_URL=urls.log
+        )
+        async with identity_of(settings, layout) as identity:
+            await ensure_administrator(identity, layout.api_key)
+
+    asyncio.run(key())
+    log = (folder / "server.log").open("wb")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "responsa_server", "serve"],
+        cwd=ROOT,
+        env={**os.environ, **values},
+        stdout=log,
+        stderr=log,
+    )
+    envoy: subprocess.Popen[bytes] | None = None
+    try:
+        wait_until(lambda: listens(folder / "g.sock", process, folder / "server.log"))
+        config = EnvoyConfig(free_port(), folder / "s.sock", folder / "g.sock", DESCRIPTOR)
+        envoy = start_envoy(config, folder)
+        yield Server(config.port, layout.api_key.read_text().strip())
+    finally:
+        for one in (envoy, process):
+            if one is not None:
+                one.terminate()
+                one.wait(30)
+        log.close()
+        purge(layout)
+        shutil.rmtree(folder)
+
+
+def listens(path: Path, process: subprocess.Popen[bytes], log: Path) -> bool:
+    assert process.poll() is None, log.read_text()
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)  # between two looks at the condition
+
+
+@pytest.fixture
+def http(server: Server) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=f"http://{server.target}", timeout=60) as client:
+        yield client
+
+
+def ingest(http: httpx2.Client, server: Server, key: str, content: bytes) -> dict[str, object]:
+    answer = http.put("/v1/uploads", params={"source_key": key}, content=content, headers=server.bearer)
+    assert answer.status_code == 200, answer.text
+    name = answer.json()["name"]
+    wait_until(lambda: http.get(f"/v1/{name}", headers=server.bearer).json().get("done") is True)
+    return http.get(f"/v1/{name}", headers=server.bearer).json()
+
+
+async def test_without_a_credential_all_ways_tell_the_same(server: Server, http: httpx2.Client) -> None:
+    async with grpc.aio.insecure_channel(server.target) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await AuthServiceStub(channel).GetMe(GetMeRequest())
+    problem = of_grpc(raised.value)
+    assert (problem.code, problem.reason) == (16, "CREDENTIAL_MISSING")
+    assert grpc_web(http, ME, GetMeRequest()).problem == problem
+    rest = http.get("/v1/users/me")
+    upload = http.put("/v1/uploads?source_key=a.md", content=b"x" * 1_000_000)
+    assert (rest.status_code, upload.status_code) == (401, 401)
+    assert of_rest(rest) == of_rest(upload) == problem
+
+
+async def test_a_wrong_name_all_ways_tell_the_same(server: Server, http: httpx2.Client) -> None:
+    async with grpc.aio.insecure_channel(server.target) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await ChatServiceStub(channel).GetTurn(
+                GetTurnRequest(name="turns/a%2Fb"), metadata=[*server.bearer.items()]
+            )
+    problem = of_grpc(raised.value)
+    assert (problem.code, problem.reason) == (3, "INVALID_FIELD")
+    rest = http.get("/v1/turns/a%2Fb", headers=server.bearer)
+    assert rest.status_code == 400
+    assert of_rest(rest) == problem
+
+
+def test_a_browsers_session(server: Server, http: httpx2.Client) -> None:
+    code = http.post("/v1/sessionCodes", json={}, headers=server.bearer).json()["code"]
+    opened = http.post("/v1/sessions", json={"code": code})
+    assert opened.status_code == 200
+    cookie = {"cookie": opened.headers["set-cookie"].partition(";")[0]}
+    http.cookies.clear()
+    me = http.get("/v1/users/me", headers=server.bearer).json()
+    assert http.get("/v1/users/me", headers=cookie).json() == me
+    web = grpc_web(http, ME, GetMeRequest(), **cookie)
+    assert User.FromString(web.messages[0]).name == me["name"]
+    upload = http.put("/v1/uploads?source_key=session.md", content=TEXT, headers=cookie)
+    assert upload.status_code == 200
+    again = http.post("/v1/sessions", json={"code": code})
+    assert of_rest(again).reason == "SESSION_CODE_INVALID"
+    assert http.delete("/v1/sessions", headers=cookie).status_code == 200
+    after = http.get("/v1/users/me", headers=cookie)
+    assert (after.status_code, of_rest(after).code) == (401, 16)
+
+
+async def test_the_same_answer_over_every_transport(server: Server, http: httpx2.Client) -> None:
+    assert "error" not in ingest(http, server, "lighthouses.md", TEXT)
+    question = "Where did the lighthouse of Alexandria stand?"
+    body = {
+        "text": question,
+        "requestId": "0192f3c8-0000-7000-8000-0000000000aa",
+        "options": {"includeDeltas": True},
+    }
+    lines = http.post("/v1/turns:ask", json=body, headers=server.bearer).text.splitlines()
+    frames = [json.loads(line) for line in lines]
+    assert all(
+        after["afterSeq"] == before["throughSeq"] for before, after in zip(frames, frames[1:], strict=False)
+    )
+    terminal = frames[-1]["events"][-1]
+    assert "Pharos" in terminal["answer"]["text"]
+    # The same request_id attaches to the same turn on all the other ways.
+    unary = http.post(
+        "/v1/turns:answer", json={"text": question, "requestId": body["requestId"]}, headers=server.bearer
+    )
+    assert unary.json()["terminalEvent"] == terminal
+    request = AnswerRequest(text=question, request_id=str(body["requestId"]))
+    web = Turn.FromString(grpc_web(http, ANSWER, request, **server.bearer).messages[0])
+    async with grpc.aio.insecure_channel(server.target) as channel:
+        stub = ChatServiceStub(channel)
+        direct = await stub.Answer(request, metadata=[*server.bearer.items()])
+        asked = AskRequest(text=question, request_id=request.request_id)
+        seen = [one async for one in stub.Ask(asked, metadata=[*server.bearer.items()])]
+    assert direct == web
+    assert direct.terminal_event == seen[-1].events[-1]
+    assert direct.terminal_event.answer.text == terminal["answer"]["text"]
+    again = [AskResponse.FromString(one) for one in grpc_web(http, ASK, asked, **server.bearer).messages]
+    assert again[-1].events[-1] == direct.terminal_event
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_broken_upload_leaves_nothing(server: Server, http: httpx2.Client, chunked: bool) -> None:
+    length = "Transfer-Encoding: chunked" if chunked else "Content-Length: 5000000"
+    head = (
+        f"PUT /v1/uploads?source_key=broken-{chunked}.md HTTP/1.1\r\nHost: {server.target}\r\n"
+        f"Authorization: Bearer {server.key}\r\n{length}\r\n\r\n"
+    )
+    part = b"A sentence of it. " * 50_000
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(head.encode())
+        connection.sendall(f"{len(part):x}\r\n".encode() + part + b"\r\n" if chunked else part)
+    # What came after it is there; it is not.
+    ingest(http, server, f"after-{chunked}.md", TEXT)
+    documents = http.get("/v1/collections/default/documents", headers=server.bearer).json()["documents"]
+    keys = {document["sourceKey"] for document in documents}
+    assert f"after-{chunked}.md" in keys
+    assert f"broken-{chunked}.md" not in keys
+
+
+def test_problems_of_uploads_are_told_by_field(server: Server, http: httpx2.Client) -> None:
+    def problem(query: str, content: bytes) -> Problem:
+        return of_rest(http.put(f"/v1/uploads?{query}", content=content, headers=server.bearer))
+
+    assert problem("", TEXT).reason == "INVALID_FIELD"
+    assert problem("source_key=a.md&request_id=none", TEXT).reason == "INVALID_FIELD"
+    assert problem("source_key=a.md&collection=collections/none", TEXT).reason == "RESOURCE_NOT_FOUND"
+    assert problem("source_key=a.md", b"").reason == "DOCUMENT_EMPTY"
+    assert problem("source_key=a.md", b"MZ\x90\0" + bytes(1000)).reason.startswith("DOCUMENT_TYPE_")

@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import httpx2
+import pytest
+from responsa.chat.v1.chat_service_pb2 import AnswerRequest, AskRequest, AskResponse
+from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
+
+from tests.gateway.conftest import OTHER_ORIGIN, Place, start_place, start_server
+from tests.gateway.wire import Problem, grpc_web, of_grpc, of_rest
+
+ANSWER = "/responsa.chat.v1.ChatService/Answer"
+ORIGIN = "ORIGIN_NOT_ALLOWED"
+
+
+@pytest.fixture
+def http(place: Place) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=place.url) as client:
+        yield client
+
+
+@contextmanager
+def separate(web: Path, allowed_origins: tuple[str, ...] = ()) -> Generator[Place]:
+    place = start_place(allowed_origins, web)
+    try:
+        yield place
+    finally:
+        place.stop()
+
+
+def refused(response: httpx2.Response, status: int, code: int, reason: str) -> Problem:
+    assert response.status_code == status, response.text
+    problem = of_rest(response)
+    assert (problem.code, problem.reason) == (code, reason)
+    return problem
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"text": }', b'{"text": "a', b'["a"]', b'{"text": "\xff"}', b'{"text": 5}', b"\0"]
+)
+def test_json_that_is_none(http: httpx2.Client, content: bytes) -> None:
+    refused(http.post("/v1/turns:answer", content=content), 400, 3, "MALFORMED_MESSAGE")
+    refused(http.post("/v1/turns:ask", content=content), 400, 3, "MALFORMED_MESSAGE")
+
+
+@pytest.mark.parametrize("query", ["nope=1", "pageSize=many", "turn.name=x"])
+def test_queries_that_fit_no_field(http: httpx2.Client, query: str) -> None:
+    refused(http.get(f"/v1/turns?{query}"), 400, 3, "MALFORMED_MESSAGE")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/nope"),
+        ("GET", "/v1/"),
+        ("DELETE", "/v1/turns:answer"),
+        ("GET", "/v1/turns:answer"),
+        ("GET", "/v2/turns"),
+        ("GET", "/nope"),
+        ("POST", "/"),
+        ("GET", "/v1/sessions"),
+        ("POST", "/v1/uploads"),
+        ("GET", ANSWER),
+        ("POST", ANSWER),
+        ("OPTIONS", "/v1/turns"),
+        ("GET", "/grpc.health.v1.Health/Check"),
+    ],
+)
+def test_what_is_not_there(http: httpx2.Client, method: str, path: str) -> None:
+    refused(http.request(method, path), 404, 5, "ROUTE_NOT_FOUND")
+
+
+def test_an_escaped_slash_stays_escaped(http: httpx2.Client) -> None:
+    """So that the rule for names refuses it, rather than another resource being read."""
+    assert http.get("/v1/turns/a%2Fb").json() == {"name": "turns/a%2Fb"}
+
+
+async def test_unknown_services_over_grpc_and_grpc_web(place: Place, http: httpx2.Client) -> None:
+    async with grpc.aio.insecure_channel(place.target) as channel:
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/nope.v1.Service/Method")
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await call(b"")
+    assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    problem = of_grpc(raised.value)
+    assert problem.reason == "ROUTE_NOT_FOUND"
+    assert grpc_web(http, "/nope.v1.Service/Method", AnswerRequest()).problem == problem
+    assert grpc_web(http, "/nope.v1.Service/Method", AnswerRequest(), text=True).problem == problem
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:{port}", "127.0.0.1:1", "127.0.0.1", "localhost.:{port}"]
+)
+@pytest.mark.parametrize("path", ["/", "/v1/turns", "/assets/index-abc123.js"])
+def test_hosts_that_are_not_served(http: httpx2.Client, place: Place, host: str, path: str) -> None:
+    refused(http.get(path, headers={"host": host.format(port=place.port)}), 403, 7, ORIGIN)
+
+
+async def test_an_authority_that_is_not_served(place: Place, http: httpx2.Client) -> None:
+    options = [("grpc.default_authority", "evil.example")]
+    async with grpc.aio.insecure_channel(place.target, options) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await ChatServiceStub(channel).Answer(AnswerRequest(text="why"))
+    assert raised.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    problem = of_grpc(raised.value)
+    assert problem.reason == ORIGIN
+    assert grpc_web(http, ANSWER, AnswerRequest(text="why"), host="evil.example").problem == problem
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "LOCALHOST"])
+def test_hosts_that_are_served(http: httpx2.Client, place: Place, host: str) -> None:
+    assert http.get("/v1/turns", headers={"host": f"{host}:{place.port}"}).status_code == 200
+
+
+def test_a_url_in_the_request_line_counts_as_host(place: Place) -> None:
+    request = (
+        f"GET http://evil.example/v1/turns HTTP/1.1\r\nHost: {place.target}\r\nConnection: close\r\n\r\n"
+    )
+    assert raw(place, request.encode()).startswith(b"HTTP/1.1 403")
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://127.0.0.1:1", OTHER_ORIGIN, "http://127.0.0.1", ""]
+)
+def test_pages_of_other_origins(http: httpx2.Client, origin: str) -> None:
+    headers = {"origin": origin}
+    refused(http.post("/v1/turns:answer", json={"text": "why"}, headers=headers), 403, 7, ORIGIN)
+    refused(http.post("/v1/sessions", json={"code": "rsc_none"}, headers=headers), 403, 7, ORIGIN)
+    refused(http.put("/v1/uploads?source_key=a", content=b"a", headers=headers), 403, 7, ORIGIN)
+    assert grpc_web(http, ANSWER, AnswerRequest(text="why"), origin=origin).problem.reason == ORIGIN
+    preflight = {**headers, "access-control-request-method": "POST"}
+    answer = http.options("/v1/turns:answer", headers=preflight)
+    assert answer.status_code == 403
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_the_own_page(http: httpx2.Client, place: Place) -> None:
+    for host in ("127.0.0.1", "localhost"):
+        headers = {"origin": f"http://{host}:{place.port}", "sec-fetch-site": "same-origin"}
+        assert http.post("/v1/turns:answer", json={"text": "why"}, headers=headers).status_code == 200
+        answer = grpc_web(http, ANSWER, AnswerRequest(text="why"), origin=headers["origin"])
+        assert answer.trailers["grpc-status"] == "0"
+
+
+def test_what_another_site_embeds(http: httpx2.Client) -> None:
+    """A simple GET (an image, a script) has no Origin; a page on another port of this host would send our cookie with it."""
+    for site in ("cross-site", "same-site"):
+        refused(http.get("/v1/turns", headers={"sec-fetch-site": site}), 403, 7, ORIGIN)
+        assert http.get("/", headers={"sec-fetch-site": site}).status_code == 200
+    assert http.get("/v1/turns", headers={"sec-fetch-site": "none"}).status_code == 200
+
+
+def test_an_allowed_origin_may_call(web: Path) -> None:
+    with separate(web, (OTHER_ORIGIN,)) as place, httpx2.Client(base_url=place.url) as http:
+        headers = {"origin": OTHER_ORIGIN, "sec-fetch-site": "cross-site"}
+        preflight = http.options(
+            ANSWER,
+            headers={
+                **headers,
+                "access-control-request-method": "POST",
+                "access-control-request-headers": "content-type,x-grpc-web",
+            },
+        )
+        assert preflight.status_code == 200
+        assert preflight.headers["access-control-allow-origin"] == OTHER_ORIGIN
+        assert "x-grpc-web" in preflight.headers["access-control-allow-headers"]
+        assert "access-control-allow-credentials" not in preflight.headers
+        answer = http.post("/v1/turns:answer", json={"text": "why"}, headers=headers)
+        assert answer.status_code == 200
+        assert answer.headers["access-control-allow-origin"] == OTHER_ORIGIN
+        assert "grpc-status-details-bin" in answer.headers["access-control-expose-headers"]
+        refused(http.get("/v1/turns", headers={"origin": "http://evil.example"}), 403, 7, ORIGIN)
+
+
+def test_headers_beyond_the_limits(http: httpx2.Client) -> None:
+    assert http.get("/v1/users/me", headers={"x-long": "x" * 14_000}).status_code == 200
+    refused(http.get("/v1/users/me", headers={"x-long": "x" * 20_000}), 400, 3, "MALFORMED_MESSAGE")
+    refused(http.get("/v1/users/me", headers={f"x-{n}": "x" for n in range(80)}), 400, 3, "MALFORMED_MESSAGE")
+    refused(http.get("/v1/users/me", headers={"x_underscore": "x"}), 400, 3, "MALFORMED_MESSAGE")
+
+
+def test_bodies_beyond_the_limits(http: httpx2.Client) -> None:
+    assert http.post("/v1/documents", json={"text": "x" * 1_048_576}).json() == {"name": "operations/1048576"}
+    large = {"text": "x" * 4_200_000}
+    problem = refused(http.post("/v1/documents", json=large), 400, 3, "DOCUMENT_TOO_LARGE")
+    assert problem.metadata == {"limit_bytes": "4194304"}
+    refused(http.post("/v1/turns:answer", json=large), 400, 3, "MALFORMED_MESSAGE")
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET /\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00",
+    ],
+    ids=["no host", "smuggling", "HTTP/0.9", "TLS"],
+)
+def test_what_is_no_http(place: Place, request_bytes: bytes) -> None:
+    assert raw(place, request_bytes).startswith((b"HTTP/1.1 400", b"HTTP/1.0 400", b"HTTP/1.1 426"))
+
+
+async def test_a_killed_server_and_its_successor(web: Path) -> None:
+    with separate(web) as place:
+        client = httpx2.Client(base_url=place.url)
+        channel = grpc.aio.insecure_channel(place.target, [("grpc.use_local_subchannel_pool", 1)])
+        with client as http:
+            stub = ChatServiceStub(channel)
+            following = stub.Ask(AskRequest(text="hang"))
+            first = await following.read()
+            assert isinstance(first, AskResponse)
+            place.server.kill()
+            place.server.wait()
+            # Cut in the middle of a stream: no status of ours, so that the client knows to resume.
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await following.read()
+            assert raised.value.code() in (
+                grpc.StatusCode.INTERNAL,
+                grpc.StatusCode.UNAVAILABLE,
+                grpc.StatusCode.UNKNOWN,
+                grpc.StatusCode.CANCELLED,
+            )
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await stub.Answer(AnswerRequest(text="why"))
+            problem = of_grpc(raised.value)
+            assert (problem.code, problem.reason, problem.metadata) == (
+                14,
+                "PART_UNAVAILABLE",
+                {"part": "server"},
+            )
+            assert grpc_web(http, ANSWER, AnswerRequest(text="why")).problem == problem
+            for method, path in (
+                ("POST", "/v1/turns:answer"),
+                ("GET", "/v1/turns"),
+                ("GET", "/"),
+                ("POST", "/v1/sessions"),
+            ):
+                answer = http.request(method, path, json={"text": "why"} if method == "POST" else None)
+                assert answer.status_code == 503
+                assert of_rest(answer) == problem
+            if place.server.stdout is not None:
+                place.server.stdout.close()
+            place.server = start_server(place.folder)
+            assert http.get("/v1/turns").status_code == 200
+            assert http.get("/").status_code == 200
+            assert (await stub.Answer(AnswerRequest(text="why"))).text == "why"
+        await channel.close()
+
+
+def raw(place: Place, request: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", place.port), timeout=20) as connection:
+        connection.sendall(request)
+        answer = b""
+        while piece := connection.recv(65_536):
+            answer += piece
+        return answer

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import asyncio
+import signal
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from responsa_server.gateway.serve import GatewayServer
+from starlette.types import Receive, Scope, Send
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Short enough for a socket's path."""
+    with tempfile.TemporaryDirectory(prefix="rgv") as name:
+        yield Path(name)
+
+
+class Slow:
+    """Answers once it is let."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.let = asyncio.Event()
+        self.cancelled = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            while (await receive())["type"] != "lifespan.shutdown":
+                await send({"type": "lifespan.startup.complete"})
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        self.asked.set()
+        try:
+            await self.let.wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+
+def client(path: Path) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport(uds=str(path)), base_url="http://gateway")
+
+
+async def test_it_serves_privately_and_leaves_signals_alone(folder: Path) -> None:
+    path = folder / "g.sock"
+    path.write_text("left by a killed process")
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    app = Slow()
+    app.let.set()
+    server = GatewayServer(app, path)
+    await server.start()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    async with client(path) as http:
+        assert (await http.get("/")).text == "ok"
+    await server.stop()
+    await server.stop()
+    assert not path.exists()
+
+
+async def test_running_calls_end_within_the_grace(folder: Path) -> None:
+    app = Slow()
+    server = GatewayServer(app, folder / "g.sock")
+    await server.start()
+    async with client(folder / "g.sock") as http:
+        call = asyncio.create_task(http.get("/"))
+        await app.asked.wait()
+        stopping = asyncio.create_task(server.stop(30))
+        app.let.set()
+        assert (await call).text == "ok"
+    await stopping
+
+
+async def test_calls_that_do_not_end_are_cancelled(folder: Path) -> None:
+    app = Slow()
+    server = GatewayServer(app, folder / "g.sock")
+    await server.start()
+    async with client(folder / "g.sock") as http:
+        call = asyncio.create_task(http.get("/"))
+        await app.asked.wait()
+        await server.stop(1)
+        with pytest.raises(httpx2.TransportError):
+            await call
+    assert app.cancelled
+
+
+async def test_a_socket_that_cannot_be_made_is_told(folder: Path) -> None:
+    with pytest.raises(OSError, match=r"No such file|directory"):
+        await GatewayServer(Slow(), folder / "none" / "g.sock").start()

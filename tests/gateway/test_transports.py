@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+
+import grpc
+import httpx2
+import pytest
+from google.longrunning.operations_pb2 import GetOperationRequest, Operation
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+from responsa.auth.v1.auth_service_pb2 import GetMeRequest
+from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
+from responsa.chat.v1.chat_service_pb2 import AnswerRequest, AskRequest, AskResponse
+from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
+from responsa.chat.v1.turn_pb2 import Turn
+
+from tests.gateway.conftest import Place
+from tests.gateway.stand_in import TURN
+from tests.gateway.wire import grpc_web, metadata_seen, of_grpc, of_rest
+
+ASK = "/responsa.chat.v1.ChatService/Ask"
+ANSWER = "/responsa.chat.v1.ChatService/Answer"
+
+
+@pytest.fixture
+async def channel(place: Place) -> AsyncIterator[grpc.aio.Channel]:
+    async with grpc.aio.insecure_channel(place.target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        yield channel
+
+
+@pytest.fixture
+def http(place: Place) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=place.url) as client:
+        yield client
+
+
+async def test_grpc_unary_and_stream(channel: grpc.aio.Channel) -> None:
+    stub = ChatServiceStub(channel)
+    assert (await stub.Answer(AnswerRequest(text="why"))).text == "why"
+    frames = [frame async for frame in stub.Ask(AskRequest(text="why"))]
+    assert [(frame.after_seq, frame.through_seq) for frame in frames] == [(0, 1), (1, 2), (2, 3)]
+
+
+async def test_grpc_errors_keep_their_details_before_and_in_a_stream(channel: grpc.aio.Channel) -> None:
+    stub = ChatServiceStub(channel)
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await stub.Answer(AnswerRequest(text="busy"))
+    problem = of_grpc(raised.value)
+    assert (problem.reason, problem.metadata) == ("CONVERSATION_BUSY", {"active_turn": TURN})
+    frames: list[AskResponse] = []
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        frames.extend([frame async for frame in stub.Ask(AskRequest(text="busy later"))])
+    assert of_grpc(raised.value) == problem
+
+
+async def test_health_and_reflection(channel: grpc.aio.Channel) -> None:
+    check: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+        "/grpc.health.v1.Health/Check"
+    )
+    assert (
+        health_pb2.HealthCheckResponse.FromString(await check(b"")).status
+        == health_pb2.HealthCheckResponse.SERVING
+    )
+    ask: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    )
+    request = reflection_pb2.ServerReflectionRequest(list_services="*")
+    answers = [
+        reflection_pb2.ServerReflectionResponse.FromString(one)
+        async for one in ask(iter([request.SerializeToString()]))
+    ]
+    services = answers[0].list_services_response.service
+    assert "responsa.chat.v1.ChatService" in [service.name for service in services]
+
+
+async def test_operations_over_grpc(channel: grpc.aio.Channel) -> None:
+    get: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+        "/google.longrunning.Operations/GetOperation"
+    )
+    request = GetOperationRequest(name="operations/x")
+    assert Operation.FromString(await get(request.SerializeToString())).name == "operations/x"
+
+
+async def test_the_deadline_of_a_grpc_client_arrives_and_holds(channel: grpc.aio.Channel) -> None:
+    stub = ChatServiceStub(channel)
+    assert (await stub.Answer(AnswerRequest(text="why"))).last_seq == -1
+    # gRPC rounds a long deadline up by up to a hundredth on its way.
+    assert 0 < (await stub.Answer(AnswerRequest(text="why"), timeout=3000)).last_seq <= 3100
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await stub.Answer(AnswerRequest(text="wait"), timeout=0.3)
+    assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_the_deadline_of_a_rest_client_arrives_and_holds(http: httpx2.Client) -> None:
+    answer = http.post("/v1/turns:answer", json={"text": "why"}, headers={"grpc-timeout": "3000S"})
+    assert 0 < int(answer.json()["lastSeq"]) <= 3000
+    answer = http.post("/v1/turns:answer", json={"text": "wait"}, headers={"grpc-timeout": "300m"})
+    assert answer.status_code == 504
+    assert of_rest(answer).code == 4
+
+
+async def test_identity_headers_of_clients_are_stripped(channel: grpc.aio.Channel) -> None:
+    sent = [
+        ("x-responsa-user", "root"),
+        ("x-responsa-tenant", "other"),
+        ("x-forwarded-for", "10.9.8.7"),
+        ("x-forwarded-user", "root"),
+        ("x-real-ip", "10.9.8.7"),
+        ("forwarded", "for=10.9.8.7"),
+        ("x-envoy-original-path", "/v1/documents"),
+        ("x-request-id", "mine"),
+        ("x-other", "stays"),
+    ]
+    call = AuthServiceStub(channel).GetMe(GetMeRequest(), metadata=sent)
+    seen = metadata_seen((await call).display_name)
+    assert seen["x-other"] == ["stays"]
+    for name in ("x-responsa-user", "x-responsa-tenant", "x-forwarded-user", "x-real-ip", "forwarded"):
+        assert name not in seen
+    assert "x-envoy-original-path" not in seen
+    assert "10.9.8.7" not in str(seen)
+    assert len(seen["x-request-id"]) == 1
+    assert seen["x-request-id"] != ["mine"]
+    answered = dict(await call.initial_metadata())
+    assert answered["x-request-id"] == seen["x-request-id"][0]
+
+
+async def test_credentials_arrive_on_every_way(channel: grpc.aio.Channel, http: httpx2.Client) -> None:
+    sent = [("authorization", "Bearer rsp_x"), ("cookie", "a=1; responsa_session=rss_y")]
+    seen = metadata_seen((await AuthServiceStub(channel).GetMe(GetMeRequest(), metadata=sent)).display_name)
+    rest = metadata_seen(http.get("/v1/users/me", headers=dict(sent)).json()["displayName"])
+    for found in (seen, rest):
+        assert found["authorization"] == ["Bearer rsp_x"]
+        assert found["cookie"] == ["a=1; responsa_session=rss_y"]
+
+
+@pytest.mark.parametrize("text", [False, True], ids=["binary", "text"])
+def test_grpc_web(http: httpx2.Client, text: bool) -> None:
+    answer = grpc_web(http, ANSWER, AnswerRequest(text="wé"), text=text)
+    assert [Turn.FromString(one).text for one in answer.messages] == ["wé"]
+    assert answer.trailers["grpc-status"] == "0"
+    answer = grpc_web(http, ASK, AskRequest(text="why"), text=text)
+    assert [AskResponse.FromString(one).through_seq for one in answer.messages] == [1, 2, 3]
+    answer = grpc_web(http, ANSWER, AnswerRequest(text="busy"), text=text)
+    assert (answer.problem.code, answer.problem.reason) == (10, "CONVERSATION_BUSY")
+    answer = grpc_web(http, ASK, AskRequest(text="busy later"), text=text)
+    assert len(answer.messages) == 2
+    assert answer.problem.reason == "CONVERSATION_BUSY"
+
+
+def test_rest_unary(http: httpx2.Client) -> None:
+    answer = http.post("/v1/turns:answer", json={"text": "wé", "conversation": ""})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    # Names in lowerCamelCase, 64-bit integers as strings, fields at their default left out.
+    assert answer.json() == {"name": TURN, "text": "wé", "lastSeq": "-1"}
+    assert http.get(f"/v1/{TURN}").json() == {"name": TURN}
+
+
+def test_rest_lists_take_both_spellings_of_a_field(http: httpx2.Client) -> None:
+    for name in ("pageSize", "page_size"):
+        turns = http.get("/v1/turns", params={name: 2, "filter": 'state = READY AND title = "a+b"'}).json()[
+            "turns"
+        ]
+        assert [turn["text"] for turn in turns] == ['state = READY AND title = "a+b"'] * 2
+
+
+def test_rest_errors_are_the_status_with_its_details(http: httpx2.Client) -> None:
+    for path in ("/v1/turns:answer", "/v1/turns:ask"):
+        answer = http.post(path, json={"text": "busy"})
+        assert answer.status_code == 409
+        problem = of_rest(answer)
+        assert (problem.code, problem.reason) == (10, "CONVERSATION_BUSY")
+        assert problem.metadata == {"active_turn": TURN}
+        assert problem.message.endswith("100 % sure")
+
+
+def test_ask_over_rest_is_a_line_a_frame_as_they_come(http: httpx2.Client) -> None:
+    with http.stream("POST", "/v1/turns:ask", json={"text": "hang"}) as answer:
+        # The server sends one frame and then waits for ever: it must not be held back.
+        first = json.loads(next(answer.iter_lines()))
+    assert first["throughSeq"] == "1"
+    lines = [json.loads(line) for line in http.post("/v1/turns:ask", json={"text": "why"}).text.splitlines()]
+    assert [line["throughSeq"] for line in lines] == ["1", "2", "3"]
+    assert lines[0]["events"] == [{"seq": "1", "status": {"message": "why 1"}}]
+
+
+def test_document_content_over_rest_is_lines_too(http: httpx2.Client) -> None:
+    for path in ("/v1/documents/x:content", "/v1/documents/x/versions/2:content"):
+        answer = http.get(path)
+        text = "".join(json.loads(line)["text"] for line in answer.text.splitlines())
+        assert text == "é" * (20 * 32_768)
+
+
+def test_operations_over_rest(http: httpx2.Client) -> None:
+    assert http.get("/v1/operations/x").json() == {
+        "name": "operations/x",
+        "metadata": {
+            "@type": "type.googleapis.com/responsa.knowledge.v1.IngestMetadata",
+            "document": "documents/x",
+            "passagesDone": 3,
+        },
+    }
+    assert http.get("/v1/operations").json()["nextPageToken"] == "operations"
+    assert http.post("/v1/operations/x:cancel", json={}).json() == {}
+    assert http.delete("/v1/operations/x").json() == {}
+
+
+def test_unknown_fields_of_json_are_passed_over(http: httpx2.Client) -> None:
+    """As the transcoder does it; docs say so."""
+    assert http.post("/v1/turns:answer", json={"text": "why", "nope": 1}).status_code == 200
+
+
+async def test_more_streams_at_once_than_envoys_defaults_allow(place: Place) -> None:
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    channels = [grpc.aio.insecure_channel(place.target, options) for _ in range(12)]
+    calls = [ChatServiceStub(channels[n % 12]).Ask(AskRequest(text="hang")) for n in range(1100)]
+    try:
+        frames = await asyncio.gather(*(call.read() for call in calls))
+    finally:
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*(channel.close() for channel in channels))
+    assert all(isinstance(frame, AskResponse) and frame.through_seq == 1 for frame in frames)

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from uuid import uuid4
+
+import httpx2
+import pytest
+
+from tests.gateway.conftest import Place
+from tests.gateway.stand_in import TURN
+from tests.gateway.wire import of_rest
+
+KEY = {"authorization": "Bearer rsp_x"}
+FIVE_MB = 5_000_000
+
+
+@pytest.fixture
+def http(place: Place) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=place.url, timeout=30) as client:
+        yield client
+
+
+def uploads(http: httpx2.Client) -> list[str]:
+    """What the stand-in says became of each upload so far."""
+    return [operation["name"] for operation in http.get("/v1/operations").json().get("operations", [])]
+
+
+def wait_for_last(http: httpx2.Client, end: str) -> None:
+    deadline = time.monotonic() + 30
+    while uploads(http)[-1] != end:
+        assert time.monotonic() < deadline, uploads(http)
+        time.sleep(0.01)  # between two looks at the condition
+
+
+def test_five_megabytes(http: httpx2.Client) -> None:
+    request_id = str(uuid4())
+    answer = http.put(
+        "/v1/uploads",
+        params={
+            "collection": "collections/papers",
+            "source_key": "a/ü b&c.md",
+            "title": "T + T",
+            "media_type": "text/markdown",
+            "request_id": request_id,
+        },
+        content=os.urandom(FIVE_MB),
+        headers=KEY,
+    )
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    operation = answer.json()
+    assert operation["done"] is True
+    # Twenty pieces, none beyond 256 KiB.
+    assert operation["metadata"]["version"] == 20
+    call_id = answer.headers["x-request-id"]
+    assert operation["response"] == {
+        "@type": "type.googleapis.com/responsa.knowledge.v1.Document",
+        "collection": "collections/papers",
+        "sourceKey": "a/ü b&c.md",
+        "title": "T + T",
+        "uri": f"Bearer rsp_x {call_id}",
+        "mediaType": f"text/markdown {request_id}",
+        "sizeBytes": str(FIVE_MB),
+        "passageCount": 262_144,
+    }
+    assert uploads(http)[-1] == f"whole-{FIVE_MB}"
+
+
+def test_a_body_of_unknown_size_and_a_session(http: httpx2.Client) -> None:
+    def pieces() -> Iterator[bytes]:
+        for _ in range(10):
+            yield b"x" * 70_000
+
+    cookie = {"cookie": "other=1; responsa_session=rss_y"}
+    answer = http.put("/v1/uploads?source_key=a.md", content=pieces(), headers=cookie)
+    response = answer.json()["response"]
+    assert "sizeBytes" not in response
+    # Cookies of others on this host stay here.
+    assert response["uri"].startswith("responsa_session=rss_y ")
+    assert uploads(http)[-1] == "whole-700000"
+
+
+def test_an_empty_body_is_the_servers_to_judge(http: httpx2.Client) -> None:
+    assert http.put("/v1/uploads?source_key=a.md", content=b"", headers=KEY).status_code == 200
+    assert uploads(http)[-1] == "whole-0"
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_client_that_breaks_off_leaves_nothing(place: Place, http: httpx2.Client, chunked: bool) -> None:
+    length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {FIVE_MB}"
+    head = f"PUT /v1/uploads?source_key=watched HTTP/1.1\r\nHost: {place.target}\r\nAuthorization: Bearer rsp_x\r\n{length}\r\n\r\n"
+    part = b"x" * 1_000_000
+    with socket.create_connection(("127.0.0.1", place.port)) as connection:
+        connection.sendall(head.encode())
+        connection.sendall(b"f4240\r\n" + part + b"\r\n" if chunked else part)
+        wait_for_last(http, "receiving")
+    wait_for_last(http, "broken-off")
+
+
+def test_without_a_credential(http: httpx2.Client) -> None:
+    answer = http.put("/v1/uploads?source_key=a.md", content=b"x" * FIVE_MB)
+    assert answer.status_code == 401
+    problem = of_rest(answer)
+    assert (problem.code, problem.reason) == (16, "CREDENTIAL_MISSING")
+    assert uploads(http)[-1] == "refused"
+
+
+def test_refused_by_the_server_in_the_middle(http: httpx2.Client) -> None:
+    answer = http.put("/v1/uploads?source_key=unwanted", content=b"x" * FIVE_MB, headers=KEY)
+    assert answer.status_code == 409
+    problem = of_rest(answer)
+    assert (problem.reason, problem.metadata) == ("CONVERSATION_BUSY", {"active_turn": TURN})
+
+
+def test_too_large_is_told_before_it_is_sent(place: Place) -> None:
+    head = f"PUT /v1/uploads?source_key=a.md HTTP/1.1\r\nHost: {place.target}\r\nContent-Length: 67108865\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", place.port), timeout=30) as connection:
+        connection.sendall(head.encode())
+        answer = b""
+        while piece := connection.recv(65_536):
+            answer += piece
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b'"DOCUMENT_TOO_LARGE"' in answer
+    assert b'"limit_bytes": "67108864"' in answer
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("nope=1", "nope"), ("source_key=a&source_key=b", "source_key"), ("sourceKey=a", "sourceKey")],
+)
+def test_parameters_that_do_not_fit(http: httpx2.Client, query: str, field: str) -> None:
+    answer = http.put(f"/v1/uploads?{query}", content=b"x", headers=KEY)
+    assert answer.status_code == 400
+    assert of_rest(answer).reason == "INVALID_FIELD"
+    bad = next(detail for detail in answer.json()["details"] if detail["@type"].endswith("BadRequest"))
+    assert bad["fieldViolations"][0]["field"] == field

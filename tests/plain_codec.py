@@ -1,0 +1,87 @@
+"""A frame codec for tests of turns: JSON, so that a test can read what was logged without protobuf."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, cast
+from uuid import UUID
+
+from responsa_server.domain.turns import (
+    Answered,
+    Cited,
+    Delta,
+    Event,
+    Failed,
+    LogRow,
+    NumberedEvent,
+    Question,
+    Refused,
+    Started,
+    Status,
+)
+
+
+class PlainCodec:
+    """Every event as its kind and what tests look at."""
+
+    def encode(
+        self, turn_id: UUID, after_seq: int, through_seq: int, events: Sequence[NumberedEvent]
+    ) -> bytes:
+        assert [one.seq for one in events] == list(range(after_seq + 1, through_seq + 1))
+        frame = {
+            "turn": str(turn_id),
+            "after": after_seq,
+            "through": through_seq,
+            "events": [_plain(one) for one in events],
+        }
+        return json.dumps(frame).encode()
+
+    def encode_terminal(self, event: NumberedEvent) -> bytes:
+        return json.dumps(_plain(event)).encode()
+
+    def encode_question(self, question: Question) -> bytes:
+        conversation = str(question.conversation_id) if question.conversation_id else None
+        return json.dumps([conversation, question.text, question.collections]).encode()
+
+    def decode_question(self, data: bytes) -> Question:
+        conversation, text, collections = json.loads(data)
+        return Question(text, UUID(conversation) if conversation else None, tuple(collections))
+
+
+def _plain(event: NumberedEvent) -> dict[str, Any]:
+    return {
+        "seq": event.seq,
+        "attempt": event.attempt,
+        "timed": event.time is not None,
+        **_content(event.event),
+    }
+
+
+def _content(event: Event) -> dict[str, Any]:
+    match event:
+        case Started():
+            return {"kind": "started", "created": event.created_conversation}
+        case Status():
+            return {"kind": "status", "step": event.step.value, "message": event.message}
+        case Delta():
+            return {"kind": "delta", "text": event.text, "offset": event.byte_offset}
+        case Cited():
+            return {"kind": "cited", "quote": event.citation.quote}
+        case Answered():
+            return {"kind": "answered", "text": event.text, "outcome": event.outcome.value}
+        case Refused():
+            return {"kind": "refused", "reason": event.reason.value, "message": event.message}
+        case Failed():
+            return {"kind": "failed", "reason": event.error.reason.value, "retriable": event.retriable}
+
+
+def events_of(rows: Sequence[LogRow]) -> list[dict[str, Any]]:
+    """The events of rows, after checking that rows and frames tell the same ranges and keep deltas apart."""
+    events: list[dict[str, Any]] = []
+    for row in rows:
+        frame = cast("dict[str, Any]", json.loads(row.frame))
+        assert (frame["after"], frame["through"]) == (row.first_seq - 1, row.last_seq)
+        assert {one["kind"] == "delta" for one in frame["events"]} == {row.deltas}
+        events.extend(frame["events"])
+    return events

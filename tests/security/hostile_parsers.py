@@ -1,0 +1,218 @@
+"""Parsers that do what a parser taken over by its document might do. The document's first word chooses the deed.
+
+Loaded by the zygote alone, from the table that a test names. A deed that succeeds returns a document titled "escaped".
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import resource
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from responsa_server.knowledge.canonical import DecodedDocument, DocumentType, ParsedDocument
+from responsa_server.knowledge.parsers.plain_text import parse as parse_plain_text
+
+GIB = 1024 * 1024 * 1024
+
+
+def _tcp() -> None:
+    socket.create_connection(("127.0.0.1", 9), timeout=1)
+
+
+def _udp() -> None:
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 9))
+
+
+def _unix() -> None:
+    socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+
+
+def _socketpair() -> None:
+    socket.socketpair()
+
+
+def _fork() -> None:
+    if os.fork() == 0:
+        os._exit(0)
+
+
+def _vfork() -> None:
+    os.posix_spawn(sys.executable, [sys.executable, "-c", ""], {})
+
+
+def _exec() -> None:
+    os.execv(sys.executable, [sys.executable, "-c", ""])
+
+
+def _memory() -> None:
+    held = [bytearray(64 * 1024 * 1024) for _ in range(32)]
+    assert len(held) * len(held[0]) == 2 * GIB
+
+
+def _mapped() -> None:
+    mmap.mmap(-1, 2 * GIB)
+
+
+def _passwd() -> None:
+    Path("/etc/passwd").read_bytes()
+
+
+def _environ() -> None:
+    Path(f"/proc/{os.getppid()}/environ").read_bytes()
+
+
+def _listing() -> None:
+    list(Path("/").iterdir())
+
+
+def _write() -> None:
+    Path("/tmp/responsa-sandbox-escape").write_bytes(b"x")
+
+
+def _remove() -> None:
+    Path(__file__).unlink()
+
+
+def _kill_parent() -> None:
+    os.kill(os.getppid(), 9)
+
+
+def _chown() -> None:
+    os.setuid(0 if os.getuid() else 12345)
+
+
+def _raise_limit() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def _memfd() -> None:
+    os.memfd_create("x")
+
+
+def _outlive() -> None:
+    # PR_SET_PDEATHSIG 0: survive the zygote.
+    if ctypes.CDLL(None, use_errno=True).prctl(1, 0, 0, 0, 0) != 0:
+        raise PermissionError(ctypes.get_errno(), "prctl")
+
+
+def _io_uring() -> None:
+    if ctypes.CDLL(None, use_errno=True).syscall(425, 1, ctypes.create_string_buffer(256)) < 0:
+        raise PermissionError(ctypes.get_errno(), "io_uring_setup")
+
+
+def _sleep() -> None:
+    while True:
+        time.sleep(3600)
+
+
+def _spin() -> None:
+    while True:
+        pass
+
+
+def _abort() -> None:
+    os.abort()
+
+
+def _segfault() -> None:
+    ctypes.string_at(1)
+
+
+def _exit_quietly() -> None:
+    os._exit(0)
+
+
+def _exit_loudly() -> None:
+    os._exit(3)
+
+
+def _garbage() -> None:
+    os.write(4, b"\x00garbage" * 1000)
+    os._exit(0)
+
+
+def _liar() -> None:
+    # The right beginning, impossible lengths.
+    os.write(4, b"RSP1\x00\x06" + b"\xff" * 48 + b"x" * 100)
+    os._exit(0)
+
+
+def _flood() -> None:
+    while True:
+        os.write(4, b"x" * 65536)
+
+
+def _recursion() -> None:
+    _recursion()
+
+
+def _bug() -> None:
+    raise KeyError("a secret path /root/x")
+
+
+def _offspring() -> None:
+    if os.fork() == 0:
+        os.setsid()
+        _sleep()
+
+
+def _threads() -> None:
+    thread = threading.Thread(target=lambda: None)
+    thread.start()
+    thread.join()
+
+
+DEEDS: dict[str, Callable[[], None]] = {
+    "tcp": _tcp,
+    "udp": _udp,
+    "unix": _unix,
+    "socketpair": _socketpair,
+    "fork": _fork,
+    "vfork": _vfork,
+    "exec": _exec,
+    "memory": _memory,
+    "mapped": _mapped,
+    "passwd": _passwd,
+    "environ": _environ,
+    "listing": _listing,
+    "write": _write,
+    "remove": _remove,
+    "kill_parent": _kill_parent,
+    "setuid": _chown,
+    "raise_limit": _raise_limit,
+    "memfd": _memfd,
+    "outlive": _outlive,
+    "io_uring": _io_uring,
+    "sleep": _sleep,
+    "spin": _spin,
+    "abort": _abort,
+    "segfault": _segfault,
+    "exit_quietly": _exit_quietly,
+    "exit_loudly": _exit_loudly,
+    "garbage": _garbage,
+    "liar": _liar,
+    "flood": _flood,
+    "recursion": _recursion,
+    "bug": _bug,
+    "threads": _threads,
+    "offspring": _offspring,
+}
+
+
+def parse(document: DecodedDocument) -> ParsedDocument:
+    """Do the deed that the first word names; parse like plain text when it names none."""
+    deed = DEEDS.get(document.text.split()[0])
+    if deed is None:
+        return parse_plain_text(document)
+    deed()
+    return ParsedDocument("escaped", "escaped", (), None, document.document_type)
+
+
+PARSERS = {DocumentType.TEXT: "hostile_parsers:parse"}

@@ -1,0 +1,468 @@
+"""Whatever a parsing process does, the caller gets a typed error, the process is gone, and the next document is parsed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from responsa_server.knowledge.canonical import ParsedDocument
+from responsa_server.knowledge.parse_errors import (
+    DocumentEmpty,
+    DocumentMalformed,
+    DocumentParserLimit,
+    DocumentRejected,
+    DocumentTooLarge,
+    DocumentTypeMismatch,
+    ParserUnavailable,
+)
+from responsa_server.knowledge.sandbox.capabilities import SandboxCapabilities, capabilities
+from responsa_server.knowledge.sandbox.limits import MIB, ParseLimits
+from responsa_server.knowledge.sandbox.pool import ParserPool
+
+HERE = Path(__file__).resolve().parent
+NOBODY = 65534
+LIMITS = ParseLimits(memory_bytes=256 * MIB, cpu_seconds=2, wall_seconds=10, result_bytes=8 * MIB)
+SHORT = ParseLimits(cpu_seconds=2, wall_seconds=0.5)
+
+REFUSED = [
+    "tcp",
+    "udp",
+    "unix",
+    "socketpair",
+    "fork",
+    "vfork",
+    "exec",
+    "kill_parent",
+    "setuid",
+    "memfd",
+    "outlive",
+    "io_uring",
+    "raise_limit",
+]
+UNREADABLE = ["passwd", "environ", "listing", "write", "remove"]
+BROKEN = ["abort", "segfault", "exit_quietly", "exit_loudly", "garbage", "liar", "bug"]
+
+needs_seccomp = pytest.mark.skipif(not capabilities().seccomp, reason="this kernel has no seccomp")
+needs_landlock = pytest.mark.skipif(not capabilities().landlock_abi, reason="this kernel has no Landlock")
+
+
+@pytest.fixture
+async def hostile() -> AsyncIterator[ParserPool]:
+    pool = ParserPool(limits=LIMITS, parser_table="hostile_parsers:PARSERS", import_paths=[HERE])
+    await pool.start()
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[ParserPool]:
+    pool = ParserPool()
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+def zygotes() -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process().children()
+        if any("sandbox.zygote" in part for part in child.cmdline())
+    ]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition; the test's own timeout bounds it."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110  # the kernel's process table sets no event
+            await asyncio.sleep(0.005)
+
+
+def left_alone() -> bool:
+    """Neither deed that changes files was done."""
+    return (HERE / "hostile_parsers.py").exists() and not Path("/tmp/responsa-sandbox-escape").exists()
+
+
+async def rejected(pool: ParserPool, deed: str, limits: ParseLimits | None = None) -> DocumentRejected:
+    """The error a deed ends with; afterwards no process of it is left and a good document is parsed."""
+    with pytest.raises(DocumentRejected) as caught:
+        await pool.parse(deed.encode(), "deed.txt", limits=limits)
+    (zygote,) = zygotes()
+    assert zygote.children(recursive=True) == []
+    assert (await pool.parse(b"A good document.", "good.txt")).title == "A good document."
+    assert caught.value.message.endswith(".")
+    assert "/root" not in str(caught.value)
+    return caught.value
+
+
+@needs_seccomp
+@pytest.mark.parametrize("deed", REFUSED)
+async def test_network_processes_and_privileges_are_refused(hostile: ParserPool, deed: str) -> None:
+    error = await rejected(hostile, deed)
+    if deed == "raise_limit":
+        # Python itself turns EPERM of setrlimit into a ValueError.
+        assert isinstance(error, DocumentMalformed)
+    else:
+        assert isinstance(error, DocumentParserLimit)
+        assert "access" in error.message
+
+
+@needs_landlock
+@pytest.mark.parametrize("deed", UNREADABLE)
+async def test_files_are_out_of_reach(hostile: ParserPool, deed: str) -> None:
+    error = await rejected(hostile, deed)
+    assert isinstance(error, DocumentParserLimit)
+    assert "access" in error.message
+    assert left_alone()
+
+
+@pytest.mark.parametrize("deed", ["memory", "mapped"])
+async def test_two_gibibytes_are_not_given(hostile: ParserPool, deed: str) -> None:
+    assert isinstance(await rejected(hostile, deed), (DocumentParserLimit, DocumentMalformed))
+
+
+@pytest.mark.parametrize(
+    ("deed", "limits"), [("sleep", SHORT), ("spin", LIMITS), ("spin", SHORT), ("recursion", LIMITS)]
+)
+async def test_time_and_depth_are_bounded(hostile: ParserPool, deed: str, limits: ParseLimits) -> None:
+    assert isinstance(await rejected(hostile, deed, limits), DocumentParserLimit)
+
+
+@pytest.mark.parametrize("deed", BROKEN)
+async def test_a_broken_parser_is_a_malformed_document(hostile: ParserPool, deed: str) -> None:
+    assert isinstance(await rejected(hostile, deed), DocumentMalformed)
+
+
+async def test_a_flood_of_output_is_cut_off(hostile: ParserPool) -> None:
+    error = await rejected(hostile, "flood")
+    assert isinstance(error, DocumentParserLimit)
+    assert "expands" in error.message
+
+
+async def test_stopping_a_zygote_costs_no_document(hostile: ParserPool) -> None:
+    first = zygotes()
+    first[0].send_signal(signal.SIGKILL)
+    assert (await hostile.parse(b"Still here.", "a.txt")).title == "Still here."
+    assert [z.pid for z in zygotes()] != [z.pid for z in first]
+
+
+async def test_no_process_outlives_its_zygote(hostile: ParserPool) -> None:
+    parsing = asyncio.create_task(hostile.parse(b"sleep", "a.txt", limits=ParseLimits(wall_seconds=1)))
+    (zygote,) = zygotes()
+    await until(lambda: bool(zygote.children()))
+    orphans = zygote.children()
+    zygote.send_signal(signal.SIGKILL)
+    # The document is tried again on a new zygote and ends there.
+    with pytest.raises(DocumentParserLimit):
+        await parsing
+    await until(lambda: not any(orphan.is_running() for orphan in orphans))
+
+
+async def test_cancelling_kills_the_process_first(hostile: ParserPool) -> None:
+    parsing = asyncio.create_task(hostile.parse(b"sleep", "a.txt"))
+    (zygote,) = zygotes()
+    await until(lambda: bool(zygote.children()))
+    parsing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await parsing
+    assert zygote.children() == []
+
+
+async def test_closing_ends_everything(hostile: ParserPool) -> None:
+    parsing = asyncio.create_task(hostile.parse(b"sleep", "a.txt"))
+    (zygote,) = zygotes()
+    await until(lambda: bool(zygote.children()))
+    children = zygote.children()
+    await hostile.close()
+    with pytest.raises(ParserUnavailable):
+        await parsing
+    assert zygotes() == []
+    await until(lambda: not any(child.is_running() for child in children))
+    with pytest.raises(ParserUnavailable):
+        await hostile.parse(b"x", "a.txt")
+    await hostile.close()
+
+
+async def test_concurrency_is_bounded() -> None:
+    pool = ParserPool(
+        concurrency=2, limits=LIMITS, parser_table="hostile_parsers:PARSERS", import_paths=[HERE]
+    )
+    await pool.start()
+    try:
+        tasks = [asyncio.create_task(pool.parse(b"sleep", "a.txt")) for _ in range(5)]
+        (zygote,) = zygotes()
+        await until(lambda: len(zygote.children()) == 2)
+        for task in tasks:
+            task.cancel()
+        assert all(
+            isinstance(e, asyncio.CancelledError)
+            for e in await asyncio.gather(*tasks, return_exceptions=True)
+        )
+        assert zygote.children() == []
+    finally:
+        await pool.close()
+
+
+async def test_descriptors_do_not_leak(hostile: ParserPool) -> None:
+    await hostile.parse(b"warm", "a.txt")
+    before = psutil.Process().num_fds()
+    for deed in (b"good", b"abort", b"garbage"):
+        await asyncio.gather(*(hostile.parse(deed, "a.txt") for _ in range(5)), return_exceptions=True)
+    assert psutil.Process().num_fds() == before
+
+
+async def test_threads_are_allowed_where_seccomp_tells_them_from_processes(hostile: ParserPool) -> None:
+    # RLIMIT_NPROC counts threads for a plain user: there they are refused too.
+    if os.geteuid() == 0 and capabilities().seccomp:
+        assert (await hostile.parse(b"threads", "a.txt")).title == "escaped"
+    else:
+        with pytest.raises(DocumentRejected):
+            await hostile.parse(b"threads", "a.txt")
+
+
+async def test_a_table_that_cannot_be_loaded_is_told() -> None:
+    pool = ParserPool(parser_table="no_such_module:PARSERS")
+    with pytest.raises(ParserUnavailable, match="no_such_module"):
+        await pool.start()
+    await pool.close()
+    assert zygotes() == []
+
+
+async def test_files_and_bytes_give_the_same(pool: ParserPool, tmp_path: Path) -> None:
+    data = "# Ünïcode\r\n\r\nText.\r\n".encode()
+    path = tmp_path / "a.md"
+    path.write_bytes(data)
+    from_bytes = await pool.parse(data, "a.md")
+    assert isinstance(from_bytes, ParsedDocument)
+    assert from_bytes == await pool.parse(path, "a.md")
+    assert from_bytes.canonical_text.encode() == data
+    assert from_bytes.title == "Ünïcode"
+
+
+async def test_rejections_keep_their_type_and_words(pool: ParserPool, tmp_path: Path) -> None:
+    with pytest.raises(DocumentEmpty):
+        await pool.parse(b" \n", "a.md")
+    with pytest.raises(DocumentTypeMismatch) as caught:
+        await pool.parse(b"MZ\x90\x00\x03" + bytes(200), "a.md")
+    assert "Windows program" in caught.value.message
+    assert ".md" in caught.value.remedy
+    small = ParseLimits(input_bytes=3)
+    with pytest.raises(DocumentTooLarge):
+        await pool.parse(b"abcd", "a.md", limits=small)
+    path = tmp_path / "a.md"
+    path.write_bytes(b"abcd")
+    with pytest.raises(DocumentTooLarge):
+        await pool.parse(path, "a.md", limits=small)
+    with pytest.raises(FileNotFoundError):
+        await pool.parse(tmp_path / "none.md")
+    os.mkfifo(tmp_path / "fifo.md")
+    with pytest.raises(OSError, match="regular"):
+        await pool.parse(tmp_path / "fifo.md")
+    # A name no packet could carry.
+    assert (await pool.parse(b"x", "\udcff" * 3 + "a" * 5000 + ".md")).title == "x"
+
+
+@pytest.mark.parametrize("name", ["a.md", "a.txt", "a.html"])
+async def test_one_word_a_million_times(pool: ParserPool, name: str) -> None:
+    document = await pool.parse(b"word " * 1_000_000, name)
+    assert document.canonical_text.split() == ["word"] * 1_000_000
+
+
+@pytest.mark.parametrize("tag", ["<div>", "<blockquote>", "<ul><li>"])
+async def test_hundred_thousand_nested_elements(pool: ParserPool, tag: str) -> None:
+    with pytest.raises(DocumentParserLimit):
+        await pool.parse(tag.encode() * 100_000, "a.html")
+
+
+async def test_what_lexbor_needs_too_long_for_ends_in_time(pool: ParserPool) -> None:
+    attributes = b" ".join(b"a%d" % number for number in range(300_000))
+    with pytest.raises(DocumentParserLimit, match="processor time"):
+        await pool.parse(b"<p " + attributes + b">x", "a.html", limits=ParseLimits(cpu_seconds=1))
+
+
+async def test_the_zygote_has_none_of_the_servers_environment(
+    pool: ParserPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESPONSA_TEST_SECRET", "s3cret")
+    await pool.start()
+    (zygote,) = zygotes()
+    assert "RESPONSA_TEST_SECRET" not in zygote.environ()
+
+
+async def test_a_killed_server_leaves_no_process() -> None:
+    server = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _SLEEPING_SERVER, str(HERE)),
+        env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert server.stdout is not None
+        pids = [int(pid) for pid in (await server.stdout.readline()).split()]
+        assert len(pids) == 2
+        assert all(psutil.pid_exists(pid) for pid in pids)
+    finally:
+        server.kill()
+        await server.communicate()
+    await until(lambda: not any(map(_runs, pids)))
+
+
+_SLEEPING_SERVER = """
+import asyncio, pathlib, psutil, sys
+from responsa_server.knowledge.sandbox.pool import ParserPool
+async def main():
+    pool = ParserPool(parser_table="hostile_parsers:PARSERS", import_paths=[pathlib.Path(sys.argv[1])])
+    parsing = asyncio.create_task(pool.parse(b"sleep", "a.txt"))
+    while len(psutil.Process().children(recursive=True)) < 2:
+        await asyncio.sleep(0.005)
+    print(*(p.pid for p in psutil.Process().children(recursive=True)), flush=True)
+    await parsing
+asyncio.run(main())
+"""
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is alive; one that waits to be reaped by init is not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize("deed", ["memory", "spin", "fork", "abort", "garbage"])
+async def test_limits_hold_on_a_kernel_without_landlock_and_seccomp(deed: str) -> None:
+    pool = ParserPool(limits=LIMITS, parser_table="unconfined_parsers:WITHOUT_BOTH", import_paths=[HERE])
+    try:
+        with pytest.raises((DocumentParserLimit, DocumentMalformed)):
+            await pool.parse(deed.encode(), "a.txt")
+        assert (await pool.parse(b"good", "a.txt")).title == "good"
+    finally:
+        await pool.close()
+
+
+async def test_without_seccomp_what_a_parser_forked_is_killed_with_it() -> None:
+    pool = ParserPool(limits=LIMITS, parser_table="unconfined_parsers:WITHOUT_SECCOMP", import_paths=[HERE])
+    try:
+        await pool.start()
+        (zygote,) = zygotes()
+        try:
+            await pool.parse(b"offspring", "a.txt")
+        except DocumentParserLimit:
+            # RLIMIT_NPROC refuses a plain user what it allows root.
+            assert os.geteuid() != 0
+        await until(lambda: not zygote.children(recursive=True))
+        assert (await pool.parse(b"good", "a.txt")).title == "good"
+    finally:
+        await pool.close()
+
+
+def test_capabilities_are_said_in_words() -> None:
+    assert SandboxCapabilities(7, True).complete
+    none = SandboxCapabilities(0, False)
+    assert not none.complete
+    assert "lacks Landlock" in none.sentence
+    assert "seccomp" in none.sentence
+    assert "lacks" not in SandboxCapabilities(7, True).sentence
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.skipif(not (shutil.which("unshare") and shutil.which("setpriv")), reason="needs util-linux")
+def test_all_of_this_holds_for_a_plain_user_too() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chown(folder, NOBODY, NOBODY)
+        environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONDONTWRITEBYTECODE": "1"}
+        probe = as_plain_user(
+            [sys.executable, "-c", "import responsa_server, psutil, pytest_asyncio"], environment
+        )
+        if probe.returncode != 0:
+            pytest.skip(
+                f"another user cannot read this checkout or interpreter: {probe.stderr.strip()[-200:]}"
+            )
+        done = as_plain_user(
+            [
+                *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib"),
+                *(
+                    "-o",
+                    "addopts=",
+                    "-o",
+                    "asyncio_mode=auto",
+                    f"--rootdir={HERE}",
+                    f"--basetemp={folder}/base",
+                ),
+                *("--noconftest", "-k", "not plain_user and not nested and not million and not lexbor"),
+                str(Path(__file__).resolve()),
+            ],
+            environment,
+        )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
+
+
+_REACHABLE = r"""
+set -e
+user=$1; shift
+stash=$(mktemp -d)
+mount -t tmpfs tmpfs "$stash"
+n=0
+while [ "$1" != -- ]; do
+    closed=$1; needed=$2; shift 2; n=$((n + 1))
+    mkdir "$stash/$n"
+    mount --bind "$needed" "$stash/$n"
+    # The first of several paths below one closed folder covers it, the others find it open.
+    [ -e "$stash/covered-$(echo "$closed" | tr / _)" ] || { mount -t tmpfs -o mode=755 tmpfs "$closed"; : > "$stash/covered-$(echo "$closed" | tr / _)"; }
+    mkdir -p "$needed"
+    mount --bind "$stash/$n" "$needed"
+done
+shift
+cd /
+exec setpriv --reuid="$user" --regid="$user" --clear-groups -- "$@"
+"""
+
+
+def as_plain_user(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a command as an unprivileged user.
+
+    An interpreter below a closed home (root's, say) is shown to that user in a mount namespace of its own: nobody
+    else's view and no real folder's mode changes.
+    """
+    needed = {Path(sys.base_prefix), Path(sys.prefix), *(Path(path) for path in sys.path if path)}
+    hidden = [
+        argument
+        for path in sorted(needed)
+        if path.exists()
+        for closed in [next((p for p in reversed(path.parents) if not p.stat().st_mode & stat.S_IXOTH), None)]
+        if closed is not None
+        for argument in (str(closed), str(path))
+    ]
+    return subprocess.run(
+        [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            _REACHABLE,
+            "sh",
+            str(NOBODY),
+            *hidden,
+            "--",
+            *command,
+        ],
+        env={**environment, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )

@@ -1,0 +1,46 @@
+"""The measures, on cases small enough to work out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from responsa_server.cli.metrics import (
+    Span,
+    gold_cited,
+    gold_in_text,
+    mean,
+    ndcg,
+    recall,
+    reciprocal_rank,
+    refused_at,
+)
+
+
+def test_rankings() -> None:
+    ranking = ["a", "b", "c", "d"]
+    assert recall(ranking, {"b", "x"}, 1) == 0
+    assert recall(ranking, {"b", "x"}, 2) == 0.5
+    assert reciprocal_rank(ranking, {"c"}, 10) == pytest.approx(1 / 3)
+    assert reciprocal_rank(ranking, {"c"}, 2) == 0
+    assert ndcg(ranking, {"a"}, 10) == 1
+    assert ndcg(ranking, {"b"}, 10) == pytest.approx(1 / math.log2(3))
+    assert ndcg(ranking, {"a", "b", "c", "d", "e"}, 4) == pytest.approx(1)
+    assert mean([]) is None
+    assert mean([1, 2]) == 1.5
+
+
+def test_gold() -> None:
+    assert gold_in_text("It was  Émile\nZola.", ["émile zola"])
+    assert not gold_in_text("It was Émile.", ["zola", " "])
+    assert gold_cited([Span("a", 0, 10)], [Span("a", 2, 10)])
+    assert not gold_cited([Span("a", 0, 10)], [Span("b", 2, 10), Span("a", 2, 11)])
+
+
+def test_refusal_at_a_share_answered() -> None:
+    scores = [0.9, 0.8, 0.7, 0.6, 0.5, 0.65, 0.1]
+    answerable = [True, True, True, True, True, False, False]
+    assert refused_at(scores, answerable, 0.6) == 1.0
+    assert refused_at(scores, answerable, 0.8) == 0.5
+    assert refused_at([0.9, -math.inf, 0.1], [True, True, False], 0.9) is None
+    assert refused_at([0.9], [True], 0.9) is None

@@ -1,0 +1,65 @@
+"""Evidence made by hand, and an agent's parts that give it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.answers import Evidence, Extraction, Quote
+from responsa_server.domain.conversations import Message
+from responsa_server.domain.knowledge import Passage
+from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.ports.agents import AnswerTask
+from responsa_server.domain.turns import ByteRange, Question
+
+WHO = Principal("acme", UUID(int=1), Role.USER, "api_key")
+
+
+def passage(text: str, *, start: int = 0, title: str = "Rivers") -> Passage:
+    source = ByteRange(start, start + len(text.encode()))
+    return Passage(uuid7(), "default", uuid7(), 1, title, "rivers.md", source, text, ["Long ones"])
+
+
+def quote(text: str, *, start: int = 100, score: float = 0.8) -> Quote:
+    return Quote(
+        passage(f"… {text} …", start=start - 4), ByteRange(start, start + len(text.encode())), text, score
+    )
+
+
+def evidence(passages: int = 1) -> Evidence:
+    return Evidence(passages, 7, {"places": [1, 2.5, None], "by": {"term": "river"}})
+
+
+class Shelf:
+    """An EvidenceSource and an Extractor: gives what it was made with and remembers what it was asked."""
+
+    def __init__(
+        self,
+        found: Evidence | None = None,
+        quotes: Sequence[Quote] = (),
+        *,
+        supported: bool = True,
+        before: Callable[[], None] | None = None,
+    ) -> None:
+        self.found = found or evidence()
+        self.extraction = Extraction(quotes, 0.9 if supported else 0.1, supported)
+        self.before = before
+        self.asked: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
+
+    async def search(
+        self, who: Principal, questions: tuple[str, ...], collections: tuple[str, ...]
+    ) -> Evidence:
+        self.asked.append((questions, collections))
+        if self.before is not None:
+            self.before()
+        return self.found
+
+    async def extract(self, question: str, evidence: Evidence) -> Extraction:
+        assert evidence == self.found
+        return self.extraction
+
+
+def task(text: str, history: Sequence[Message] = (), collections: tuple[str, ...] = ()) -> AnswerTask:
+    return AnswerTask(uuid7(), WHO, Question(text, None, collections), history)

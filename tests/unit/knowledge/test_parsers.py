@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from responsa_server.knowledge import canonical
+from responsa_server.knowledge.canonical import BlockKind, DecodedDocument, DocumentType, ParsedDocument
+from responsa_server.knowledge.parse_errors import DocumentEmpty, DocumentMalformed, DocumentParserLimit
+from responsa_server.knowledge.parsers import bounds
+from responsa_server.knowledge.parsers.table import PARSERS, load_table
+from responsa_server.knowledge.sandbox.protocol import pack_rejection, pack_result, unpack_result
+from responsa_server.knowledge.sniff import sniff
+
+DOCUMENTS = Path(__file__).resolve().parents[2] / "fixtures" / "documents"
+TABLE = load_table("responsa_server.knowledge.parsers.table:PARSERS")
+
+TEXTS = st.text(
+    st.one_of(
+        st.sampled_from("#>-*`|<>/=&;\n\r\t \u0301😀漢a1.:"),
+        st.characters(exclude_categories=["Cs"], exclude_characters="\x00"),
+    ),
+    max_size=200,
+)
+
+
+def parse(data: bytes, name: str) -> ParsedDocument:
+    document = sniff(data, name)
+    return TABLE[document.document_type](document)
+
+
+def spans(document: ParsedDocument) -> list[tuple[BlockKind, int, str]]:
+    data = document.canonical_text.encode()
+    return [
+        (block.kind, block.level, data[block.byte_start : block.byte_end].decode())
+        for block in document.blocks
+    ]
+
+
+def test_markdown_keeps_the_file_and_finds_its_structure() -> None:
+    data = (DOCUMENTS / "garden.md").read_bytes()
+    document = parse(data, "garden.md")
+    assert document.canonical_text.encode() == data
+    assert (document.title, document.language) == ("The garden in winter", "en-GB")
+    assert spans(document) == [
+        (BlockKind.HEADING, 1, "# Winter"),
+        (BlockKind.PARAGRAPH, 0, "Leeks stay in the ground until March. They need no cover."),
+        (BlockKind.HEADING, 2, "## Pruning"),
+        (BlockKind.LIST_ITEM, 1, "- Apple trees: January\n  and February"),
+        (BlockKind.LIST_ITEM, 1, "- Plum trees: never in winter"),
+        (BlockKind.QUOTE, 1, "> Cut to an outward bud."),
+        (BlockKind.TABLE, 0, "| Tree  | Month   |\n|-------|---------|\n| apple | January |"),
+        (BlockKind.CODE, 0, "```sh\nprune --dry-run apple\n```"),
+    ]
+    assert [block.title for block in document.blocks if block.title] == ["Winter", "Pruning"]
+
+
+def test_html_is_what_a_reader_sees() -> None:
+    document = parse((DOCUMENTS / "ferry.html").read_bytes(), "ferry.html")
+    assert (document.title, document.language) == ("The ferry", "nl")
+    assert document.canonical_text == (
+        "The ferry\n\nIt leaves at\u00a0noon.\nIt returns at dusk & rests.\n\nFares\n\nWho | Price\nAdult | 4 euro\n\n"
+        "3. Buy a ticket\n  - at the pier\n4. Board\n\n  08:00   out\n  18:00   back\n\nNo dogs."
+    )
+    assert [(kind, level) for kind, level, _ in spans(document)] == [
+        (BlockKind.HEADING, 1),
+        (BlockKind.PARAGRAPH, 0),
+        (BlockKind.HEADING, 2),
+        (BlockKind.TABLE, 0),
+        (BlockKind.TABLE, 0),
+        (BlockKind.LIST_ITEM, 1),
+        (BlockKind.LIST_ITEM, 2),
+        (BlockKind.LIST_ITEM, 1),
+        (BlockKind.CODE, 0),
+        (BlockKind.QUOTE, 1),
+    ]
+    assert spans(document)[5][2] == "Buy a ticket"
+
+
+def test_plain_text_keeps_its_line_ends() -> None:
+    data = (DOCUMENTS / "mill.txt").read_bytes()
+    document = parse(data, "mill.txt")
+    assert document.canonical_text.encode() == data
+    assert document.title == "The mill"
+    assert [text for _, _, text in spans(document)] == [
+        "The mill",
+        "It grinds rye.\r\nIt stands by the river.",
+        "Nobody lives there.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "title"),
+    [
+        (b"# A *b* [c](http://d) `e`\nx", "n.md", "A b c e"),
+        (b"Set\n===\n", "n.md", "Set"),
+        (b"## Second only\n", "n.md", "## Second only"),
+        (b"---\n\nA rule, not metadata.\n\n---\n", "n.md", "---"),
+        (b"---\ntitle: Plain\n---\n# H\n", "n.md", "Plain"),
+        (b"<title> T\n U </title><p>x", "n.html", "T U"),
+        (b"<p>first<p>second", "n.html", "first"),
+        (b"\r\r  first\rsecond", "n.txt", "first"),
+        (b"w" * 1000, "n.txt", "w" * 300),
+    ],
+)
+def test_titles(data: bytes, name: str, title: str) -> None:
+    assert parse(data, name).title == title
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("a/b/My file.md", "My file"),
+        ("c:\\x\\y.txt", "y"),
+        (".hidden", ".hidden"),
+        ("", "Untitled"),
+        ("v1.2 notes", "v1.2 notes"),
+    ],
+)
+def test_a_title_from_a_name(name: str, title: str) -> None:
+    assert canonical.title_from_name(name) == title
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("a<b>b</b>c <i> d</i>", "abc d"),
+        ("<div>a</div>b<div>c</div>", "a\n\nb\n\nc"),
+        ("x&lt;y&gt; &amp;amp; &#x1F600; &#0; &#xD800;", "x<y> &amp; 😀 \ufffd \ufffd"),
+        ("soft&shy;ly", "softly"),
+        ("<ul><li><p>a<p>b<li>c</ul>", "- a\n  b\n- c"),
+        ("<table><tr><td><h2>H</h2><p>p<td>q</table>", "H\n\np\n\nq"),
+        ("<table><tr><td>a<table><tr><td>b<td>c</table></table>", "a\n\nb | c"),
+        ("<table><caption>C</caption><tr><td>a<br>b<td></table>", "C\n\na b | "),
+        ("<dialog>closed</dialog><dialog open>open</dialog>", "open"),
+        ("<details><summary>s</summary>d</details>", "s\n\nd"),
+        ("<p style='color:red;visibility:hidden'>no</p><p style='opacity:0.5'>yes</p>", "yes"),
+        ("<svg><text>no</text></svg><textarea>no</textarea><select><option>no</select>yes", "yes"),
+        ("<pre>\n a\n  b\n</pre>", " a\n  b"),
+        ("<script>'</p><p>no'</script>yes", "yes"),
+        ("<h1><img src=x onerror=alert(1)>t</h1>", "t"),
+    ],
+)
+def test_html_details(html: str, text: str) -> None:
+    assert parse(html.encode(), "a.html").canonical_text.rstrip() == text.rstrip()
+
+
+@pytest.mark.parametrize(
+    "html", ["<p></p>", "<script>x</script>", "<title>only a title</title>", "<p hidden>x"]
+)
+def test_html_without_visible_text_is_empty(html: str) -> None:
+    with pytest.raises(DocumentEmpty):
+        parse(html.encode(), "a.html")
+
+
+def test_nesting_in_scripts_and_comments_does_not_count() -> None:
+    html = "<script>" + "'<div>'" * 5000 + "</script><!--" + "<div>" * 5000 + "--><p>x"
+    assert parse(html.encode(), "a.html").canonical_text == "x"
+    with pytest.raises(DocumentParserLimit):
+        parse(b"<div>" * 5000 + b"x", "a.html")
+
+
+@pytest.mark.parametrize(
+    "markdown",
+    [
+        ">" * 100_000 + " x",
+        "- " * 100_000 + "x",
+        "[" * 100_000,
+        "*" * 1_000_000,
+        "x" * 10_000_000,
+        "`" * 100_001,
+    ],
+)
+def test_pathological_markdown_ends(markdown: str) -> None:
+    assert parse(markdown.encode(), "a.md").canonical_text == markdown
+
+
+def test_blocks_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "MAX_BLOCKS", 3)
+    with pytest.raises(DocumentParserLimit, match="paragraphs"):
+        parse(b"a\n\n" * 4, "a.txt")
+
+
+@settings(max_examples=150, deadline=None)
+@given(TEXTS, st.sampled_from(list(DocumentType)))
+def test_any_text_gives_sound_blocks_that_survive_the_wire(text: str, document_type: DocumentType) -> None:
+    if not text.strip():
+        return
+    try:
+        document = TABLE[document_type](DecodedDocument(document_type, text, "utf-8", "n"))
+    except DocumentEmpty:
+        assert document_type is DocumentType.HTML
+        return
+    data = document.canonical_text.encode()
+    if document_type is not DocumentType.HTML:
+        assert document.canonical_text == text
+    end = 0
+    for block in document.blocks:
+        assert end <= block.byte_start < block.byte_end <= len(data)
+        assert data[block.byte_start : block.byte_end].decode().strip()
+        end = block.byte_end
+    if document.canonical_text.strip():
+        assert unpack_result(pack_result(document)) == document
+
+
+@given(st.binary(max_size=300))
+def test_garbage_frames_are_malformed_documents(junk: bytes) -> None:
+    good = pack_result(ParsedDocument("t", "text", (), None, DocumentType.TEXT))
+    for frame in (
+        junk,
+        b"RSP1" + junk,
+        good + junk[:1] + b"x",
+        good[: len(junk)],
+        pack_rejection(DocumentEmpty("a", "b"))[:-1],
+    ):
+        if frame == good:
+            continue
+        with pytest.raises(DocumentMalformed):
+            unpack_result(frame)
+
+
+@given(st.integers(0, 200), st.integers(0, 255))
+def test_a_flipped_byte_never_gives_an_unsound_document(place: int, value: int) -> None:
+    original = parse("# Ü\n\ntext 😀\n\n- i\n".encode(), "a.md")
+    frame = bytearray(pack_result(original))
+    frame[place % len(frame)] = value
+    try:
+        document = unpack_result(bytes(frame))
+    except DocumentMalformed:
+        return
+    data = document.canonical_text.encode()
+    for block in document.blocks:
+        data[block.byte_start : block.byte_end].decode()
+
+
+def test_every_type_has_a_parser() -> None:
+    assert set(PARSERS) == set(DocumentType)
+    assert {t.content_type for t in DocumentType} == {"text/markdown", "text/plain", "text/html"}

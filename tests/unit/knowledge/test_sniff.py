@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import codecs
+
+import pytest
+from responsa_server.knowledge.canonical import DocumentType
+from responsa_server.knowledge.parse_errors import (
+    DocumentEmpty,
+    DocumentMalformed,
+    DocumentRejected,
+    DocumentTypeMismatch,
+    DocumentTypeUnsupported,
+    RejectReason,
+    rejection,
+)
+from responsa_server.knowledge.sniff import sniff
+
+ELF = b"\x7fELF\x02\x01\x01\x00" + bytes(300)
+WINDOWS = b"MZ\x90\x00\x03\x00\x00\x00\x04\x00" + bytes(300)
+PDF = b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\n"
+ZIP = b"PK\x03\x04\x14\x00\x00\x00" + bytes(300)
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(300)
+OLE = codecs.decode("d0cf11e0a1b11ae1", "hex") + bytes(300)
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type", "data", "expected"),
+    [
+        ("a.md", "", b"x", DocumentType.MARKDOWN),
+        ("docs/A.MARKDOWN", "", b"x", DocumentType.MARKDOWN),
+        ("a.txt", "", b"x", DocumentType.TEXT),
+        ("a.htm", "", b"x", DocumentType.HTML),
+        ("a.md", "text/html", b"x", DocumentType.MARKDOWN),
+        ("", "text/markdown; charset=utf-8", b"x", DocumentType.MARKDOWN),
+        ("", "Text/HTML", b"x", DocumentType.HTML),
+        ("About St. Louis", "text/plain", b"x", DocumentType.TEXT),
+        ("notes.rst", "text/plain", b"x", DocumentType.TEXT),
+        ("", "", b"plain words", DocumentType.TEXT),
+        ("", "application/octet-stream", b"<!-- c --><!DOCTYPE html><p>x", DocumentType.HTML),
+        ("README", "", b"<p>not a whole page", DocumentType.TEXT),
+    ],
+)
+def test_name_then_content_type_then_content_decide(
+    name: str, content_type: str, data: bytes, expected: DocumentType
+) -> None:
+    assert sniff(data, name, content_type).document_type is expected
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (WINDOWS, "Windows program"),
+        (ELF, "ELF"),
+        (PDF, "PDF"),
+        (ZIP, "ZIP"),
+        (PNG, "image/png"),
+        (OLE, "Office"),
+        (b"{\\rtf1 hello}", "RTF"),
+        (b"\x01\x02\x03\x04" * 50 + b"text", "binary"),
+        (b"text\x00text with a single NUL in it", "binary"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.md", "a.txt", "a.html"])
+def test_other_content_under_an_accepted_name_is_a_mismatch(data: bytes, words: str, name: str) -> None:
+    with pytest.raises(DocumentTypeMismatch) as caught:
+        sniff(data, name)
+    assert words in caught.value.message
+    assert "Markdown" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "content_type"),
+    [
+        (PDF, "a.pdf", "application/pdf"),
+        (ZIP, "a.docx", ""),
+        (b"a,b", "a.csv", ""),
+        (b"x", "", "application/json"),
+    ],
+)
+def test_what_is_said_truly_but_not_taken_is_unsupported(data: bytes, name: str, content_type: str) -> None:
+    with pytest.raises(DocumentTypeUnsupported):
+        sniff(data, name, content_type)
+
+
+@pytest.mark.parametrize(
+    "text", ["BMW builds cars.", "MZ was a maker of motorcycles.", "GIF is a format.", "ID3 tags"]
+)
+def test_sentences_that_begin_like_magic_numbers_are_text(text: str) -> None:
+    assert sniff(text.encode(), "a.txt").text == text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b" \t\r\n\x0c",
+        codecs.BOM_UTF8,
+        codecs.BOM_UTF8 + b"\n",
+        "\u200b\u00a0\ufeff".encode(),
+        codecs.BOM_UTF16_LE,
+    ],
+)
+def test_nothing_visible_is_empty(data: bytes) -> None:
+    with pytest.raises(DocumentEmpty):
+        sniff(data, "a.md")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_byte_order_marks_decide_and_are_no_text(encoding: str) -> None:
+    assert sniff("Grüße 漢字 😀\r\nx\ry".encode(encoding), "a.txt").text == "Grüße 漢字 😀\r\nx\ry"
+
+
+def test_utf16_without_a_mark_is_named() -> None:
+    with pytest.raises(DocumentMalformed, match="UTF-16"):
+        sniff("Plain words.".encode("utf-16-le"), "a.txt")
+
+
+def test_broken_utf16_and_lone_surrogates_are_malformed() -> None:
+    with pytest.raises(DocumentMalformed):
+        sniff(codecs.BOM_UTF16_LE + b"x\x00\x00\xd8y\x00", "a.txt")
+    with pytest.raises(DocumentMalformed):
+        sniff(b"caf\xed\xa0\x80", "a.txt", "text/plain; charset=utf-8")
+
+
+def test_invalid_utf8_declared_as_utf8_tells_the_byte() -> None:
+    with pytest.raises(DocumentMalformed, match="Byte 3 "):
+        sniff(b"caf\xe9", "a.txt", "text/plain; charset=UTF-8")
+    with pytest.raises(DocumentMalformed):
+        sniff(b"<meta charset=utf-8>caf\xe9", "a.html")
+
+
+def test_undeclared_legacy_encodings_are_detected() -> None:
+    german = (
+        "Über allen Gipfeln ist Ruh, in allen Wipfeln spürest du kaum einen Hauch. Die Vögel schweigen. " * 4
+    )
+    assert sniff(german.encode("cp1252"), "a.txt").text == german
+    late = ("The mill by the river grinds rye and wheat for the whole valley.\n") * 5000 + german
+    assert sniff(late.encode("cp1252"), "a.txt").text == late
+
+
+def test_declared_encodings_are_followed_unless_the_bytes_are_utf8() -> None:
+    assert sniff("żółw".encode("iso8859_2"), "a.txt", "text/plain; charset=ISO-8859-2").text == "żółw"
+    assert sniff(
+        b'<meta http-equiv=x content="text/html; charset=windows-1251">' + "мир".encode("cp1251"), "a.html"
+    ).text.endswith("мир")
+    assert sniff("日本".encode("iso2022_jp"), "a.txt", "text/plain; charset=iso-2022-jp").text == "日本"
+    assert sniff("naïve".encode(), "a.txt", "text/plain; charset=iso-8859-1").text == "naïve"
+
+
+@pytest.mark.parametrize("charset", ["utf-7", "unicode_escape", "rot13", "hex", "nonsense"])
+def test_only_known_character_sets_are_followed(charset: str) -> None:
+    with pytest.raises(DocumentMalformed, match="not known"):
+        sniff(b"+ADw-script+AD4-", "a.txt", f"text/plain; charset={charset}")
+
+
+@pytest.mark.parametrize("reason", list(RejectReason))
+def test_every_reason_has_its_class(reason: RejectReason) -> None:
+    error = rejection(reason, "What.", "Remedy.")
+    assert isinstance(error, DocumentRejected)
+    assert error.reason is reason
+    assert str(error) == "What. Remedy."

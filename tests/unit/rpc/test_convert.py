@@ -1,0 +1,155 @@
+"""Requests to the domain, the domain to responses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from uuid import UUID
+
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
+from google.protobuf.timestamp_pb2 import Timestamp
+from responsa.admin.v1 import system_status_pb2
+from responsa.auth.v1 import user_pb2
+from responsa.chat.v1 import chat_service_pb2, citation_pb2, message_pb2, turn_pb2
+from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
+
+from responsa_server.domain.conversations import Speaker
+from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason
+from responsa_server.domain.knowledge import (
+    Chunking,
+    Document,
+    DocumentMetadata,
+    DocumentState,
+    IngestStage,
+    Operation,
+    SearchMode,
+)
+from responsa_server.domain.people import Role
+from responsa_server.domain.ports.parts import Health
+from responsa_server.domain.turns import AnswerOutcome, RefusalReason, Step, TurnState, Verdict
+from responsa_server.rpc import status
+from responsa_server.rpc.convert import basics, chat, knowledge, people
+
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+OPERATION = Operation(
+    UUID(int=1), "acme", UUID(int=2), UUID(int=3), 1, IngestStage.EMBEDDING, 2, 5, None, False, 1, NOW, NOW
+)
+DOCUMENT = Document(
+    UUID(int=3), "acme", "default", UUID(int=2), "a.md", "A", "", "text/markdown", 1, DocumentState.READY, None, 5, b"x" * 32, 1, NOW, NOW, "e"
+)
+
+
+@pytest.mark.parametrize(
+    ("enum", "domain", "convert", "prefix"),
+    [
+        (turn_pb2.Step, Step, chat.step, "STEP_"),
+        (turn_pb2.TurnState, TurnState, chat.state, "TURN_STATE_"),
+        (turn_pb2.RefusalReason, RefusalReason, chat.refusal_reason, "REFUSAL_REASON_"),
+        (turn_pb2.AnswerOutcome, AnswerOutcome, chat.outcome, "ANSWER_OUTCOME_"),
+        (citation_pb2.CitationVerdict, Verdict, chat.verdict, "CITATION_VERDICT_"),
+        (message_pb2.Role, Speaker, chat.role, "ROLE_"),
+        (document_pb2.DocumentState, DocumentState, knowledge.document_state, "DOCUMENT_STATE_"),
+        (document_pb2.IngestStage, IngestStage, knowledge.stage, "INGEST_STAGE_"),
+        (user_pb2.UserRole, Role, people.role, "USER_ROLE_"),
+        (system_status_pb2.Health, Health, people.health, "HEALTH_"),
+    ],
+)
+def test_enums_are_the_same_inside_and_outside(
+    enum: EnumTypeWrapper, domain: type[StrEnum], convert: object, prefix: str
+) -> None:
+    assert callable(convert)
+    assert {enum.Name(convert(one)) for one in domain} == set(enum.keys()) - {f"{prefix}UNSPECIFIED"}
+    for one in domain:
+        assert enum.Name(convert(one)) == prefix + one.name
+
+
+def test_search_modes() -> None:
+    assert knowledge.search_mode(knowledge_service_pb2.SEARCH_MODE_UNSPECIFIED) is SearchMode.HYBRID
+    for one in SearchMode:
+        assert knowledge.search_mode(knowledge_service_pb2.SearchMode.Value(f"SEARCH_MODE_{one.name}")) is one
+
+
+def test_three_ways_to_ask_mean_the_same_question() -> None:
+    options = chat_service_pb2.AskOptions(
+        include_deltas=True, scope=turn_pb2.Scope(collections=["collections/b", "collections/a"])
+    )
+    asked = [
+        chat.question(kind(text="Why?", conversation=f"conversations/{UUID(int=5)}", options=options))
+        for kind in (chat_service_pb2.AskRequest, chat_service_pb2.StartTurnRequest, chat_service_pb2.AnswerRequest)
+    ]
+    assert asked[0] == asked[1] == asked[2]
+    assert asked[0].collections == ("a", "b")
+    assert asked[0].conversation_id == UUID(int=5)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (collection_pb2.Chunking(), Chunking(500, 50)),
+        (collection_pb2.Chunking(max_tokens=64), Chunking(64, 31)),
+        (collection_pb2.Chunking(max_tokens=200, overlap_tokens=0), Chunking(200, 0)),
+        (collection_pb2.Chunking(overlap_tokens=249), Chunking(500, 249)),
+    ],
+)
+def test_chunking_defaults(given: collection_pb2.Chunking, expected: Chunking) -> None:
+    assert knowledge.chunking(given) == expected
+
+
+def test_chunking_that_overlaps_too_much() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        knowledge.chunking(collection_pb2.Chunking(max_tokens=100, overlap_tokens=50))
+    assert caught.value.violations[0].description.endswith("at most 49")
+
+
+def test_a_text_in_the_request_is_markdown_unless_told_otherwise() -> None:
+    def media_type(metadata: DocumentMetadata) -> str:
+        return knowledge.inline(metadata).media_type
+
+    assert media_type(DocumentMetadata("default", "notes")) == "text/markdown"
+    assert media_type(DocumentMetadata("default", "notes.txt")) == ""
+    assert media_type(DocumentMetadata("default", "notes", media_type="text/html")) == "text/html"
+
+
+def test_operations() -> None:
+    running = knowledge.operation(OPERATION, None)
+    metadata = document_pb2.IngestMetadata()
+    assert running.metadata.Unpack(metadata)
+    assert (running.done, metadata.stage, metadata.passages_done) == (False, document_pb2.INGEST_STAGE_EMBEDDING, 2)
+    assert running.WhichOneof("result") is None
+
+    done = replace(OPERATION, stage=IngestStage.DONE, unchanged=True)
+    result = document_pb2.IngestResult()
+    assert knowledge.operation(done, DOCUMENT).response.Unpack(result)
+    assert (result.unchanged, result.document.source_key) == (True, "a.md")
+    assert knowledge.operation(done, None).response.Unpack(result)
+    assert result.document == document_pb2.Document(name=f"documents/{UUID(int=3)}")
+
+    failed = replace(done, error=Cancelled(Reason.OPERATION_CANCELLED, "Cancelled."))
+    encoded = knowledge.operation(failed, None)
+    assert encoded.WhichOneof("result") == "error"
+    assert status.error_of(encoded.error).reason is Reason.OPERATION_CANCELLED
+
+
+def test_masks() -> None:
+    assert basics.updated(FieldMask(paths=["title"]), ("title", "labels")) == {"title"}
+    for paths in ([], ["etag"], ["title", "name"], ["*"], ["labels.x"]):
+        with pytest.raises(InvalidRequest) as caught:
+            basics.updated(FieldMask(paths=paths), ("title", "labels"))
+        assert caught.value.reason is Reason.UPDATE_MASK_INVALID
+        assert caught.value.metadata == {"updatable": "title,labels"}
+
+
+@pytest.mark.parametrize("time", [Timestamp(seconds=2**62), Timestamp(seconds=-(2**62)), Timestamp(nanos=-5)])
+def test_times_that_are_none(time: Timestamp) -> None:
+    with pytest.raises(InvalidRequest):
+        basics.to_datetime("api_key.expire_time", time)
+
+
+@pytest.mark.parametrize("name", ["", "turns/1", "conversations/x", f"turns/{UUID(int=1)}/x", "turns/a%2Fb"])
+def test_names_that_are_none(name: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        basics.named_uuid("name", "turns", name)
+    assert caught.value.violations[0].field == "name"

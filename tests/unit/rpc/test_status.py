@@ -1,0 +1,121 @@
+"""The table of errors: complete, bounded, and the same there and back."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from pathlib import Path
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+from responsa.errors.v1 import reason_pb2
+
+from responsa_server.domain import errors
+from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, Reason, ResponsaError
+from responsa_server.rpc import status
+
+PROTO = Path(__file__).resolve().parents[3] / "protos" / "responsa" / "errors" / "v1" / "reason.proto"
+
+
+def documented() -> dict[str, str]:
+    """The code that each reason's comment begins with."""
+    found = re.findall(r"// ([A-Z_]+)[.,](?:(?!= )[\s\S])*?REASON_([A-Z_]+) = \d+;", PROTO.read_text())
+    return {reason: code for code, reason in found}
+
+
+def detail(encoded: status_pb2.Status, kind: type) -> list:
+    result = []
+    for one in encoded.details:
+        message = kind()
+        if one.Unpack(message):
+            result.append(message)
+    return result
+
+
+def test_the_reasons_are_those_of_the_contract() -> None:
+    published = {name.removeprefix("REASON_") for name in reason_pb2.Reason.keys()} - {"UNSPECIFIED"}
+    assert published == {reason.value for reason in Reason}
+
+
+def test_the_table_has_every_reason_and_every_class() -> None:
+    assert set(status.TABLE) == set(Reason)
+    classes = {
+        value
+        for _, value in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(value, ResponsaError)
+    }
+    assert {row.error for row in status.TABLE.values()} == classes
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_the_codes_are_those_that_the_contract_documents(reason: Reason) -> None:
+    assert status.TABLE[reason].code.name == documented()[reason.value]
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_an_error_is_the_same_there_and_back(reason: Reason) -> None:
+    made = status.TABLE[reason].error(
+        reason,
+        "Something is the matter.",
+        {"resource_type": "turn", "resource_name": "turns/x"},
+        (FieldViolation("text", "string.max_bytes", "too long"),),
+        2.5,
+    )
+    back = status.error_of(status.of(made))
+    assert type(back) is type(made)
+    assert (back.reason, back.message, back.metadata, back.violations, back.retry_after) == (
+        made.reason,
+        made.message,
+        made.metadata,
+        made.violations,
+        made.retry_after,
+    )
+
+
+def test_the_domain_and_the_details_of_a_missing_resource() -> None:
+    encoded = status.of(NotFound.of("conversation", "conversations/1"))
+    assert encoded.code == grpc.StatusCode.NOT_FOUND.value[0]
+    assert encoded.message == "Conversation not found or access denied"
+    (info,) = detail(encoded, error_details_pb2.ErrorInfo)
+    assert (info.domain, info.reason) == ("responsa", "RESOURCE_NOT_FOUND")
+    (resource,) = detail(encoded, error_details_pb2.ResourceInfo)
+    assert (resource.resource_type, resource.resource_name) == ("conversation", "conversations/1")
+
+
+def test_a_hundred_violations_are_cut_to_sixteen() -> None:
+    many = tuple(FieldViolation(f"terms[{index}]", "string.min_bytes", "must not be empty") for index in range(100))
+    encoded = status.of(InvalidRequest(Reason.INVALID_FIELD, "terms[0]: must not be empty", {"violations": "100"}, many))
+    (bad,) = detail(encoded, error_details_pb2.BadRequest)
+    assert len(bad.field_violations) == 16
+    assert detail(encoded, error_details_pb2.ErrorInfo)[0].metadata["violations"] == "100"
+
+
+def test_details_never_outgrow_what_the_transport_carries() -> None:
+    many = tuple(FieldViolation("é" * 5000, "rule", "ü" * 5000) for _ in range(100))
+    metadata = {"source_key": "x" * 5000, "accepted": "y" * 5000}
+    encoded = status.of(InvalidRequest(Reason.INVALID_FIELD, "z" * 50_000, metadata, many, 1.0))
+    assert encoded.ByteSize() <= status.MAX_DETAILS_BYTES
+    (bad,) = detail(encoded, error_details_pb2.BadRequest)
+    assert len(bad.field_violations) >= 1
+
+
+def test_a_foreign_status_becomes_an_unexpected_error() -> None:
+    foreign = status_pb2.Status(code=14, message="upstream connect error at 10.0.0.1")
+    back = status.error_of(foreign)
+    assert (back.reason, back.message) == (Reason.INTERNAL, status.UNEXPECTED)
+
+
+def test_json_is_what_a_rest_caller_gets() -> None:
+    encoded = status.of(NotFound.of("turn", "turns/1"))
+    body = json.loads(status.as_json(encoded))
+    assert body["code"] == 5
+    assert body["details"][0]["@type"] == "type.googleapis.com/google.rpc.ErrorInfo"
+    assert body["details"][0]["reason"] == "RESOURCE_NOT_FOUND"
+    assert status.http_status(encoded) == 404
+
+
+@pytest.mark.parametrize("code", list(grpc.StatusCode))
+def test_every_code_has_an_http_status(code: grpc.StatusCode) -> None:
+    assert 200 <= status.http_status(status_pb2.Status(code=code.value[0])) < 600

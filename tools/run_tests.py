@@ -1,0 +1,49 @@
+"""All that `make test` runs, the cheap checks first. Stops at the first stage that fails and says which.
+
+Usage: python tools/run_tests.py [--static]   (--static leaves the tests out: formatting, lint, types and imports alone)
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+PYTHON_SOURCES = ("server", "clients/python", "tests", "tools", "bench")
+
+
+def stage(name: str, command: Sequence[str | Path]) -> None:
+    """Run one stage with its output as it is."""
+    print(f"── {name}", flush=True)
+    began = time.monotonic()
+    done = subprocess.run([str(part) for part in command], cwd=ROOT, check=False)
+    if done.returncode != 0:
+        sys.exit(f"── {name}: failed with exit code {done.returncode}")
+    print(f"── {name}: {time.monotonic() - began:.0f} s", flush=True)
+
+
+def main() -> None:
+    """Run the stages in order."""
+    static_only = "--static" in sys.argv[1:]
+    if not static_only and not any(shutil.which(name) for name in BROWSERS):
+        sys.exit("Chromium is missing, and the tests of the page need it: install it (Debian: apt-get install chromium)")
+    stage("format", [BIN / "ruff", "format", "--check", "--quiet", *PYTHON_SOURCES])
+    stage("lint", [BIN / "ruff", "check", "--quiet", *PYTHON_SOURCES])
+    stage("imports", [BIN / "lint-imports", "--no-cache"])
+    stage("types", ["node_modules/.bin/pyright", "--warnings"])
+    stage("page: types and unit tests", ["npm", "run", "--silent", "test:all", "--workspace", "@responsa/web"])
+    if not static_only:
+        stage(
+            "tests",
+            [BIN / "python", "-m", "pytest", "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=85", "-q"],
+        )
+
+
+if __name__ == "__main__":
+    main()
