@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: up test check generate bench load soak clean
+.PHONY: up test check generate baseline bench load clean
 
 up: .venv/.runtime clients/web/dist/index.html
 	@exec $(BIN)/responsa up
@@ -17,6 +17,9 @@ check: .venv/.dev node_modules/.installed
 generate: .venv/.dev node_modules/.installed
 	$(BIN)/python tools/generate.py
 	$(BIN)/python tools/settings_reference.py
+
+baseline: generate
+	$(BIN)/python tools/baseline.py
 
 bench: .venv/.dev clients/web/dist/index.html
 	@exec $(BIN)/python -m bench

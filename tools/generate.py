@@ -38,7 +38,16 @@ GOOGLE = [
     "google/rpc/status.proto",
 ]
 VALIDATE = "buf/validate/validate.proto"
-STANDARD = (any_pb2, descriptor_pb2, duration_pb2, empty_pb2, field_mask_pb2, struct_pb2, timestamp_pb2, wrappers_pb2)
+STANDARD = (
+    any_pb2,
+    descriptor_pb2,
+    duration_pb2,
+    empty_pb2,
+    field_mask_pb2,
+    struct_pb2,
+    timestamp_pb2,
+    wrappers_pb2,
+)
 
 
 def _foreign_sources(folder: Path) -> None:
@@ -87,7 +96,9 @@ def main() -> None:
         build = Path(name)
         _foreign_sources(build / "foreign")
         rules = _validate_set(build)
-        google = sorted(str(path.relative_to(build / "foreign")) for path in (build / "foreign").rglob("*.proto"))
+        google = sorted(
+            str(path.relative_to(build / "foreign")) for path in (build / "foreign").rglob("*.proto")
+        )
         # The foreign files as descriptors: protoc takes either sources or descriptors for its imports, not both.
         imports = build / "imports.binpb"
         _run([f"--descriptor_set_in={rules}", f"--proto_path={build / 'foreign'}", "--include_imports",

@@ -32,16 +32,28 @@ def main() -> None:
     """Run the stages in order."""
     static_only = "--static" in sys.argv[1:]
     if not static_only and not any(shutil.which(name) for name in BROWSERS):
-        sys.exit("Chromium is missing, and the tests of the page need it: install it (Debian: apt-get install chromium)")
+        sys.exit(
+            "Chromium is missing, and the tests of the page need it: install it (Debian: apt-get install chromium)"
+        )
     stage("format", [BIN / "ruff", "format", "--check", "--quiet", *PYTHON_SOURCES])
     stage("lint", [BIN / "ruff", "check", "--quiet", *PYTHON_SOURCES])
     stage("imports", [BIN / "lint-imports", "--no-cache"])
     stage("types", ["node_modules/.bin/pyright", "--warnings"])
-    stage("page: types and unit tests", ["npm", "run", "--silent", "test:all", "--workspace", "@responsa/web"])
+    stage(
+        "page: types and unit tests", ["npm", "run", "--silent", "test:all", "--workspace", "@responsa/web"]
+    )
     if not static_only:
         stage(
             "tests",
-            [BIN / "python", "-m", "pytest", "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=85", "-q"],
+            [
+                BIN / "python",
+                "-m",
+                "pytest",
+                "--cov",
+                "--cov-report=term:skip-covered",
+                "--cov-fail-under=85",
+                "-q",
+            ],
         )
 
 

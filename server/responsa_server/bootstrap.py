@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from pathlib import Path
@@ -18,16 +19,20 @@ async def ensure_administrator(identity: Identity, key_file: Path) -> Principal:
 
     The file is written whole, 0600, and holds the secret alone.
     """
-    if key_file.is_file():
-        # Not good (any more): another database, or the key was revoked. The one who runs the machine gets a new one.
-        with contextlib.suppress(Unauthenticated):
-            return await identity.authenticate(Credential("api_key", key_file.read_text(encoding="utf-8").strip()))
+    secret = await asyncio.to_thread(_read, key_file)
+    # Not good (any more): another database, or the key was revoked. The one who runs the machine gets a new one.
+    with contextlib.suppress(Unauthenticated):
+        return await identity.authenticate(Credential("api_key", secret))
     with contextlib.suppress(AlreadyExists):
         await identity.create_tenant(TENANT, "Default")
     user = await identity.create_user(TENANT, "Administrator", "", Role.ADMIN)
     _, secret = await identity.create_key(TENANT, user.id, "made by responsa up")
-    _write_private(key_file, secret + "\n")
+    await asyncio.to_thread(_write_private, key_file, secret + "\n")
     return await identity.authenticate(Credential("api_key", secret))
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -12,9 +12,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
     SettingsConfigDict,
@@ -22,6 +23,20 @@ from pydantic_settings import (
 )
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def _listed(value: object) -> object:
+    return (
+        tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    )
+
+
+def _or_none(value: object) -> object:
+    return None if value == "" else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+"""In the environment: separated by commas. In TOML: an array."""
 
 
 class SettingsError(Exception):
@@ -48,78 +63,164 @@ class LogLevel(StrEnum):
 class TurnSettings(BaseModel):
     """Turns: how long, how many, how they are kept alive."""
 
-    lease_seconds: float = Field(6.0, ge=0.5, le=300, description="How long a worker owns a turn without renewing; a turn whose lease ran out ends as WORKER_LOST.")
-    sweep_seconds: float = Field(1.0, ge=0.1, le=60, description="How often turns with an expired lease are looked for.")
-    time_limit_seconds: float = Field(60.0, ge=1, le=3600, description="The longest a turn may take before it ends as TURN_TIME_LIMIT.")
-    max_running: int = Field(64, ge=1, le=10_000, description="Turns that one worker runs at a time; more are refused with OVERLOADED.")
-    history_messages: int = Field(10, ge=0, le=100, description="Messages of the conversation that are read as context.")
-    heartbeat_seconds: float = Field(15.0, ge=1, le=240, description="How often a silent stream sends an empty frame.")
-    partition_days_ahead: int = Field(14, ge=2, le=90, description="How far ahead partitions of the event log are made.")
+    lease_seconds: float = Field(
+        default=6.0,
+        ge=0.5,
+        le=300,
+        description="How long a worker owns a turn without renewing; a turn whose lease ran out ends as WORKER_LOST.",
+    )
+    sweep_seconds: float = Field(
+        default=1.0, ge=0.1, le=60, description="How often turns with an expired lease are looked for."
+    )
+    time_limit_seconds: float = Field(
+        default=60.0,
+        ge=1,
+        le=3600,
+        description="The longest a turn may take before it ends as TURN_TIME_LIMIT.",
+    )
+    max_running: int = Field(
+        default=64,
+        ge=1,
+        le=10_000,
+        description="Turns that one worker runs at a time; more are refused with OVERLOADED.",
+    )
+    history_messages: int = Field(
+        default=10, ge=0, le=100, description="Messages of the conversation that are read as context."
+    )
+    heartbeat_seconds: float = Field(
+        default=15.0, ge=1, le=240, description="How often a silent stream sends an empty frame."
+    )
+    partition_days_ahead: int = Field(
+        default=14, ge=2, le=90, description="How far ahead partitions of the event log are made."
+    )
 
 
 class RetrievalSettings(BaseModel):
     """Searching passages and choosing what supports an answer."""
 
-    hnsw_ef_search: int = Field(100, ge=10, le=1000, description="Breadth of a vector search; more finds more and takes longer.")
-    support_threshold: float | None = Field(None, ge=0, le=1, description="Least support that an answer needs, else it is refused; empty takes the calibrated one. 0 never refuses what has any passage.")
-    embedding_threads: int = Field(0, ge=0, le=64, description="Threads of the embedding model; 0 takes one a core, two at most.")
+    hnsw_ef_search: int = Field(
+        default=100,
+        ge=10,
+        le=1000,
+        description="Breadth of a vector search; more finds more and takes longer.",
+    )
+    support_threshold: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Least support that an answer needs, else it is refused; empty takes the calibrated one. 0 never refuses what has any passage.",
+    )
+    embedding_threads: int = Field(
+        default=0, ge=0, le=64, description="Threads of the embedding model; 0 takes one a core, two at most."
+    )
 
 
 class IngestionSettings(BaseModel):
     """Taking in documents."""
 
-    concurrency: int = Field(2, ge=1, le=64, description="Documents that are read and embedded at a time.")
-    parser_seconds: float = Field(20.0, ge=1, le=600, description="The longest that reading one document may take.")
-    parser_memory_mib: int = Field(512, ge=128, le=16_384, description="Memory that reading one document may take beyond the parser's own.")
+    concurrency: int = Field(
+        default=2, ge=1, le=64, description="Documents that are read and embedded at a time."
+    )
+    parser_seconds: float = Field(
+        default=20.0, ge=1, le=600, description="The longest that reading one document may take."
+    )
+    parser_memory_mib: int = Field(
+        default=512,
+        ge=128,
+        le=16_384,
+        description="Memory that reading one document may take beyond the parser's own.",
+    )
 
 
 class SessionSettings(BaseModel):
     """Browser sessions."""
 
-    code_seconds: int = Field(600, ge=30, le=3600, description="How long a single-use session code is good.")
-    session_seconds: int = Field(43_200, ge=300, le=2_592_000, description="How long a browser's session is good.")
+    code_seconds: int = Field(
+        default=600, ge=30, le=3600, description="How long a single-use session code is good."
+    )
+    session_seconds: int = Field(
+        default=43_200, ge=300, le=2_592_000, description="How long a browser's session is good."
+    )
 
 
 class Settings(BaseSettings):
     """The server's settings."""
 
     model_config = SettingsConfigDict(
-        env_prefix="RESPONSA_", env_nested_delimiter="__", extra="ignore", validate_default=True, frozen=True, env_ignore_empty=True
+        env_prefix="RESPONSA_",
+        env_nested_delimiter="__",
+        extra="ignore",
+        validate_default=True,
+        frozen=True,
+        env_ignore_empty=True,
     )
 
     home: Annotated[Path, Field(description="Data folder of the embedded parts.")] = CHECKOUT / ".responsa"
-    port: int = Field(8080, ge=1, le=65_535, description="The one port: gRPC, gRPC-Web, REST and the page.")
-    listen: str = Field("127.0.0.1", description="Address of the one port. Anything but loopback opens it to the network.")
-    environment: Environment = Field(Environment.DEVELOPMENT, description="development, staging or production.")
-    allowed_hosts: tuple[str, ...] = Field((), description="Host names, beside loopback's, by which the one port may be called, with `:port` where it is not the port's own.")
-    allowed_origins: tuple[str, ...] = Field((), description="Origins, beside the port's own, whose pages may call (CORS), e.g. `https://app.example.org`.")
-    reflection: bool | None = Field(None, description="Whether gRPC reflection is served; empty means: not in production.")
-    log_level: LogLevel = Field(LogLevel.INFO, description="How much is logged.")
-    drain_seconds: float = Field(10.0, ge=0, le=600, description="How long running calls may take when the server stops.")
-    max_calls: int = Field(2000, ge=1, le=1_000_000, description="Calls served at a time; more are refused with OVERLOADED.")
-    grpc_listen: str = Field("", description="Where `serve` listens for gRPC: `unix:PATH` or `HOST:PORT`; empty means a socket in the data folder.")
-    http_listen: str = Field("", description="Where `serve` listens for the gateway's HTTP: `unix:PATH`; empty means a socket in the data folder.")
-    page: Path = Field(CHECKOUT / "clients" / "web" / "dist", description="Folder of the built page.")
-    docs: Path | None = Field(CHECKOUT, description="Folder whose README and docs/ become the first collection; empty for none.")
+    port: int = Field(
+        default=8080, ge=1, le=65_535, description="The one port: gRPC, gRPC-Web, REST and the page."
+    )
+    listen: str = Field(
+        default="127.0.0.1",
+        description="Address of the one port. Anything but loopback opens it to the network.",
+    )
+    environment: Environment = Field(
+        default=Environment.DEVELOPMENT, description="development, staging or production."
+    )
+    allowed_hosts: Names = Field(
+        default=(),
+        description="Host names, beside loopback's, by which the one port may be called (several: separated by commas), with `:port` where it is not the port's own.",
+    )
+    allowed_origins: Names = Field(
+        default=(),
+        description="Origins, beside the port's own, whose pages may call (CORS), e.g. `https://app.example.org`.",
+    )
+    reflection: bool | None = Field(
+        default=None, description="Whether gRPC reflection is served; empty means: not in production."
+    )
+    log_level: LogLevel = Field(default=LogLevel.INFO, description="How much is logged.")
+    drain_seconds: float = Field(
+        default=5.0, ge=0, le=600, description="How long running calls may take when the server stops."
+    )
+    max_calls: int = Field(
+        default=2000,
+        ge=1,
+        le=1_000_000,
+        description="Calls served at a time; more are refused with OVERLOADED.",
+    )
+    grpc_listen: str = Field(
+        default="",
+        description="Where `serve` listens for gRPC: `unix:PATH` or `HOST:PORT`; empty means a socket in the data folder.",
+    )
+    http_listen: str = Field(
+        default="",
+        description="Where `serve` listens for the gateway's HTTP: `unix:PATH`; empty means a socket in the data folder.",
+    )
+    page: Path = Field(default=CHECKOUT / "clients" / "web" / "dist", description="Folder of the built page.")
+    docs: Annotated[Path | None, BeforeValidator(_or_none)] = Field(
+        default=CHECKOUT,
+        description="Folder whose README and docs/ become the first collection; empty for none.",
+    )
 
     database_url: SecretStr | None = Field(
-        None,
+        default=None,
         validation_alias=AliasChoices("DATABASE_URL", "database_url"),
         description="PostgreSQL 18 with pgvector to use instead of the embedded one, as its owner (it must be able to create roles).",
     )
     database_app_url: SecretStr | None = Field(
-        None,
+        default=None,
         validation_alias=AliasChoices("DATABASE_APP_URL", "database_app_url"),
         description="The same database as the role responsa_app; empty takes DATABASE_URL with `SET ROLE`.",
     )
     database_log_url: SecretStr | None = Field(
-        None,
+        default=None,
         validation_alias=AliasChoices("DATABASE_LOG_URL", "database_log_url"),
         description="The same database as the role responsa_log; empty takes DATABASE_URL with `SET ROLE`.",
     )
-    database_pool: int = Field(10, ge=2, le=200, description="Connections of each of the two pools, at most.")
+    database_pool: int = Field(
+        default=10, ge=2, le=200, description="Connections of each of the two pools, at most."
+    )
     redis_url: SecretStr | None = Field(
-        None,
+        default=None,
         validation_alias=AliasChoices("REDIS_URL", "redis_url"),
         description="Redis 6.2 or newer to use instead of the embedded one. It is a cache: nothing is lost with it.",
     )
@@ -171,7 +272,6 @@ def load(**overrides: object) -> Settings:
         raise SettingsError("settings are wrong: " + "; ".join(lines) + ". See docs/settings.md") from error
     except (OSError, ValueError) as error:
         raise SettingsError(f"the settings file cannot be read: {error}") from error
-
 
 
 def environment() -> MutableMapping[str, str]:

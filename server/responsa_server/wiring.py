@@ -141,7 +141,9 @@ async def running(settings: Settings, layout: Layout) -> AsyncGenerator[Addresse
 
     urls = database_urls(settings, layout)
     grpc_target = settings.grpc_listen or f"unix:{layout.server_socket}"
-    http_socket = Path(settings.http_listen.removeprefix("unix:")) if settings.http_listen else layout.gateway_socket
+    http_socket = (
+        Path(settings.http_listen.removeprefix("unix:")) if settings.http_listen else layout.gateway_socket
+    )
     async with AsyncExitStack() as stack:
         database = Database(urls.app, urls.log, size=settings.database_pool)
         await database.open()
@@ -154,8 +156,12 @@ async def running(settings: Settings, layout: Layout) -> AsyncGenerator[Addresse
         stack.callback(embedder.close)
 
         passages = PassageStore(database)
-        retriever = Retriever(passages, CachedEmbedder(embedder, cache), breadth=settings.retrieval.hnsw_ef_search)
-        queue = JobQueue(urls.log, concurrency=settings.ingestion.concurrency, alone=settings.database_url is None)
+        retriever = Retriever(
+            passages, CachedEmbedder(embedder, cache), breadth=settings.retrieval.hnsw_ef_search
+        )
+        queue = JobQueue(
+            urls.log, concurrency=settings.ingestion.concurrency, alone=settings.database_url is None
+        )
         documents = DocumentStore(database, passages, queue, new_id)
         operations = OperationStore(database, passages)
         waiting = Waiting()
@@ -183,7 +189,9 @@ async def running(settings: Settings, layout: Layout) -> AsyncGenerator[Addresse
         jobs = KnowledgeJobs(queue, ingest, documents, operations)
 
         threshold = settings.retrieval.support_threshold
-        evidence = LibraryEvidence(retriever, embedder, support=DEFAULT_SUPPORT if threshold is None else threshold)
+        evidence = LibraryEvidence(
+            retriever, embedder, support=DEFAULT_SUPPORT if threshold is None else threshold
+        )
         codec = AskFrames()
         conversation_store = PostgresConversationStore(database)
         options = settings.turns
@@ -222,7 +230,9 @@ async def running(settings: Settings, layout: Layout) -> AsyncGenerator[Addresse
                 migrations=PostgresMigrations(database),
                 installation=Installation(__version__, embedder.name, "extractive"),
             ),
-            ServerOptions(address=grpc_target, reflection=settings.serves_reflection, max_calls=settings.max_calls),
+            ServerOptions(
+                address=grpc_target, reflection=settings.serves_reflection, max_calls=settings.max_calls
+            ),
             logger=structlog.get_logger("calls"),
         )
         await turns.start()

@@ -25,7 +25,9 @@ Result = TypeVar("Result")
 
 def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
-    group = typer.Typer(no_args_is_help=True, help="Tenants, users and API keys, made on this machine and audited.")
+    group = typer.Typer(
+        no_args_is_help=True, help="Tenants, users and API keys, made on this machine and audited."
+    )
     group.command("create-tenant")(create_tenant)
     group.command("create-user")(create_user)
     group.command("create-key")(create_key)

@@ -27,9 +27,14 @@ def register(app: typer.Typer, name: str) -> None:
             findings = examine(load())
         for one in findings:
             if as_json:
-                typer.echo(json.dumps({"name": one.name, "ok": one.ok, "detail": one.detail, "remedy": one.remedy}))
+                typer.echo(
+                    json.dumps({"name": one.name, "ok": one.ok, "detail": one.detail, "remedy": one.remedy})
+                )
             else:
-                typer.echo(f"{'ok   ' if one.ok else 'WRONG'} {one.name}: {one.detail}" + (f" — {one.remedy}" if one.remedy else ""))
+                typer.echo(
+                    f"{'ok   ' if one.ok else 'WRONG'} {one.name}: {one.detail}"
+                    + (f" — {one.remedy}" if one.remedy else "")
+                )
         raise typer.Exit(0 if all(one.ok for one in findings) else FAILED)
 
 
@@ -42,11 +47,21 @@ def examine(settings: Settings) -> Sequence[Finding]:
     findings.append(
         Finding("document sandbox", True, sandbox.sentence)
         if sandbox.complete
-        else Finding("document sandbox", False, sandbox.sentence, "use a kernel with Landlock and seccomp before reading documents of strangers")
+        else Finding(
+            "document sandbox",
+            False,
+            sandbox.sentence,
+            "use a kernel with Landlock and seccomp before reading documents of strangers",
+        )
     )
     built = (settings.page / "index.html").is_file()
     findings.append(
-        Finding("page", built, str(settings.page) if built else "it has not been built", "" if built else "run `make up`, which builds it")
+        Finding(
+            "page",
+            built,
+            str(settings.page) if built else "it has not been built",
+            "" if built else "run `make up`, which builds it",
+        )
     )
     return findings
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import psycopg
@@ -29,12 +29,14 @@ def register(app: typer.Typer, name: str) -> None:
             except MigrationError as error:
                 raise CommandFailed(f"{error}.", "See docs/operations.md, Migrations.", FAILED) from error
             except psycopg.OperationalError as error:
-                raise CommandFailed("The database cannot be reached.", "Check DATABASE_URL, and that PostgreSQL runs.", FAILED) from error
+                raise CommandFailed(
+                    "The database cannot be reached.", "Check DATABASE_URL, and that PostgreSQL runs.", FAILED
+                ) from error
             typer.echo("\n".join(f"applied {one}" for one in done) or "The database is up to date.")
 
 
 @contextmanager
-def database(settings: Settings) -> Iterator[str]:
+def database(settings: Settings) -> Generator[str]:
     """The owner's URL of the database; the embedded PostgreSQL is started for the time of the block when it does not run."""
     layout = Layout.of(settings.home)
     if settings.database_url is not None:

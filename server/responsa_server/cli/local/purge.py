@@ -26,4 +26,7 @@ def register(app: typer.Typer, name: str) -> None:
                 typer.echo("This removes, for ever:\n" + "\n".join(f"  {place}" for place in places(layout)))
                 typer.confirm("Go on?", abort=True)
             gone = purge(layout)
-            typer.echo("\n".join(f"removed {place}" for place in gone) or f"Nothing to remove: there is no {layout.home}.")
+            typer.echo(
+                "\n".join(f"removed {place}" for place in gone)
+                or f"Nothing to remove: there is no {layout.home}."
+            )

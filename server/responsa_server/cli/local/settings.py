@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from responsa_server.cli.failures import CommandFailed, reporting
@@ -14,7 +14,7 @@ USAGE = 2
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def told() -> Generator[None]:
     """Turn what can go wrong on this machine into one sentence with its remedy."""
     with reporting(json=False):
         try:
@@ -23,4 +23,3 @@ def told() -> Iterator[None]:
             raise CommandFailed(str(error), "", FAILED) from error
         except SettingsError as error:
             raise CommandFailed(str(error), "", USAGE) from error
-

@@ -10,10 +10,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import psycopg
 import typer
 
 from responsa_server.bootstrap import ensure_administrator
 from responsa_server.cli.local.settings import told
+from responsa_server.domain.errors import Unavailable
 from responsa_server.embedded import (
     Child,
     EmbeddedEnvoy,
@@ -31,6 +33,7 @@ from responsa_server.wiring import database_urls, identity_of
 
 DOCS_COLLECTION = "responsa-docs"
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  only compared
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -53,32 +56,41 @@ def run(settings: Settings) -> int:
     def prepare_database() -> None:
         try:
             asyncio.run(migrate(database_urls(settings, layout).owner))
+            asyncio.run(_administrator(settings, layout))
         except MigrationError as error:
             raise EmbeddedError(str(error), "see docs/operations.md, Migrations") from error
-        asyncio.run(_administrator(settings, layout))
+        except (psycopg.OperationalError, Unavailable) as error:
+            raise EmbeddedError(
+                "The database cannot be reached", "check DATABASE_URL, and that PostgreSQL runs"
+            ) from error
 
     envoy = EmbeddedEnvoy(layout, layout.envoy_config, listen=listen)
     server = ServerProcess(
-        layout, [sys.executable, "-m", "responsa_server", "serve"], dict(environment()), lambda: _answers(layout.gateway_socket)
+        layout,
+        [sys.executable, "-m", "responsa_server", "serve"],
+        dict(environment()),
+        lambda: _answers(layout.gateway_socket),
     )
     children: list[Child] = []
     if settings.database_url is None:
         children.append(Child(postgres, on_ready=prepare_database))
     if settings.redis_url is None:
         children.append(Child(EmbeddedRedis(layout)))
-    children.append(Child(server))
+    # Written under the supervisor's lock: a second start on the same folder must not change what the first one runs on.
+    children.append(Child(server, on_ready=lambda: _write_envoy_config(settings, layout)))
     children.append(Child(envoy))
     layout.prepare()
-    _write_envoy_config(settings, layout)
     if settings.database_url is not None:
         prepare_database()
 
     def announce() -> None:
         _load_docs(settings, layout)
         code = asyncio.run(_session_code(settings, layout))
-        host = "127.0.0.1" if settings.listen in ("0.0.0.0", "127.0.0.1") else settings.listen  # noqa: S104  only compared
-        print(f"Responsa is ready: http://{host}:{settings.port}/#code={code}", flush=True)
-        print("The link signs in once, within ten minutes; `responsa open` prints a new one. Ctrl-C stops Responsa.", flush=True)
+        print(f"Responsa is ready: {_url(settings)}/#code={code}", flush=True)
+        print(
+            "The link signs in once, within ten minutes; `responsa open` prints a new one. Ctrl-C stops Responsa.",
+            flush=True,
+        )
 
     print(f"Starting Responsa; its data is in {layout.home}", flush=True)
     return Supervisor(layout, children, on_ready=announce, say=lambda line: print(line, flush=True)).run()
@@ -123,9 +135,17 @@ def _answers(path: Path) -> bool:
     return True
 
 
+def _url(settings: Settings) -> str:
+    """The URL for this machine: loopback also where the port listens on all addresses."""
+    host = "127.0.0.1" if settings.listen in EVERYWHERE else settings.listen
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
 def _docs(folder: Path) -> Sequence[Path]:
     """What a newcomer asks about first: the README and everything under docs/ but the decision records' index."""
-    return [path for path in (folder / "README.md", *sorted((folder / "docs").glob("*.md"))) if path.is_file()]
+    return [
+        path for path in (folder / "README.md", *sorted((folder / "docs").glob("*.md"))) if path.is_file()
+    ]
 
 
 def _load_docs(settings: Settings, layout: Layout) -> None:
@@ -139,11 +159,18 @@ def _load_docs(settings: Settings, layout: Layout) -> None:
     if record.is_file() and record.read_text(encoding="utf-8") == digest.hexdigest():
         return
     print("Reading Responsa's own documents", flush=True)
-    address = f"http://127.0.0.1:{settings.port}" if settings.listen in ("0.0.0.0", "127.0.0.1") else f"http://{settings.listen}:{settings.port}"  # noqa: S104
-    passed = {**environment(), "RESPONSA_URL": address, "RESPONSA_API_KEY_FILE": str(layout.api_key)}
+    passed = {**environment(), "RESPONSA_URL": _url(settings), "RESPONSA_API_KEY_FILE": str(layout.api_key)}
     passed.pop("RESPONSA_API_KEY", None)
-    done = subprocess.run(  # noqa: S603  our own program
-        [sys.executable, "-m", "responsa_server", "ingest", "--collection", DOCS_COLLECTION, *map(str, paths)],
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "responsa_server",
+            "ingest",
+            "--collection",
+            DOCS_COLLECTION,
+            *map(str, paths),
+        ],
         env=passed,
         capture_output=True,
         text=True,

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from responsa_server.settings import CHECKOUT, Environment, SettingsError, load
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("RESPONSA_") or name.endswith("DATABASE_URL"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("RESPONSA_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_the_environment_beats_a_secret_file_which_beats_the_toml_file_which_beats_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load().port == 8080
+    (tmp_path / "responsa.toml").write_text("port = 8081\n[turns]\nmax_running = 3\n")
+    assert (load().port, load().turns.max_running) == (8081, 3)
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "responsa_port").write_text("8082\n")
+    monkeypatch.setenv("RESPONSA_SECRETS_DIR", str(secrets))
+    assert load().port == 8082
+    monkeypatch.setenv("RESPONSA_PORT", "8083")
+    assert load().port == 8083
+
+
+def test_a_database_url_comes_from_the_environment_or_a_secret_file_and_never_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "DATABASE_URL").write_text("postgresql://u:hidden-one@h/d\n")
+    monkeypatch.setenv("RESPONSA_SECRETS_DIR", str(secrets))
+    settings = load()
+    assert settings.database_url is not None
+    assert settings.database_url.get_secret_value() == "postgresql://u:hidden-one@h/d"
+    assert "hidden-one" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("RESPONSA_PORT", "70000", "port"),
+        ("RESPONSA_PORT", "http", "port"),
+        ("RESPONSA_TURNS__LEASE_SECONDS", "0", "turns.lease_seconds"),
+        ("RESPONSA_ENVIRONMENT", "live", "environment"),
+    ],
+)
+def test_a_wrong_setting_is_named(name: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=told):
+        load()
+
+
+def test_a_settings_file_that_is_missing_or_broken_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESPONSA_CONFIG", str(tmp_path / "none.toml"))
+    with pytest.raises(SettingsError, match=r"none\.toml"):
+        load()
+    (tmp_path / "none.toml").write_text("port = = 1")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load()
+
+
+def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESPONSA_ALLOWED_HOSTS", "a.example.org, b.example.org:8443")
+    assert load().allowed_hosts == ("a.example.org", "b.example.org:8443")
+
+
+def test_reflection_is_off_in_production_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load().serves_reflection
+    monkeypatch.setenv("RESPONSA_ENVIRONMENT", "production")
+    assert not load().serves_reflection
+    monkeypatch.setenv("RESPONSA_REFLECTION", "true")
+    assert load().serves_reflection
+
+
+@pytest.mark.parametrize("environment", list(Environment))
+def test_the_templates_load(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESPONSA_CONFIG", str(CHECKOUT / "deploy" / "settings" / f"{environment}.toml"))
+    settings = load()
+    assert settings.environment is environment
+    assert (settings.docs is None) == (environment is Environment.PRODUCTION)
+
+
+def test_the_reference_is_up_to_date() -> None:
+    subprocess.run([sys.executable, CHECKOUT / "tools" / "settings_reference.py", "--check"], check=True)

@@ -1,0 +1,78 @@
+"""Write docs/settings.md from the settings themselves.
+
+Usage: python tools/settings_reference.py [--check]   (--check writes nothing and fails when the page is out of date)
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import AliasChoices, BaseModel
+from pydantic.fields import FieldInfo
+
+from responsa_server.settings import CHECKOUT, Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "settings.md"
+HEAD = """# Settings
+
+This page is generated from `server/responsa_server/settings.py` by `make generate`.
+
+Settings come, the strongest first, from environment variables, from secret files (a folder named by `RESPONSA_SECRETS_DIR`, one file a setting),
+from a TOML file (`RESPONSA_CONFIG`, or `responsa.toml` in the data folder), and from the defaults below. A wrong setting stops the start with a sentence
+that names it.
+
+In TOML a setting is written under its name, and a group as a table: `[turns]`, `lease_seconds = 6`.
+
+"""
+
+
+def rows(model: type[BaseModel], prefix: str, environment: str) -> Iterator[tuple[str, str, str, str]]:
+    """(TOML name, variable, default, description) of every setting, groups last."""
+    groups: list[tuple[str, FieldInfo]] = []
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            groups.append((name, field))
+            continue
+        alias = field.validation_alias
+        variable = (
+            str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"{environment}{name.upper()}"
+        )
+        yield prefix + name, variable, shown(field.default), field.description or ""
+    for name, field in groups:
+        assert isinstance(field.annotation, type)
+        yield from rows(field.annotation, f"{prefix}{name}.", f"{environment}{name.upper()}__")
+
+
+def shown(value: object) -> str:
+    """A default as it reads on the page; paths of the checkout are told relative to it."""
+    if isinstance(value, Path):
+        return f"`{value.relative_to(CHECKOUT)}` in the checkout" if value != CHECKOUT else "the checkout"
+    if value is None or value == "" or value == ():
+        return "empty"
+    return f"`{value}`"
+
+
+def page() -> str:
+    """The whole page."""
+    lines = ["| setting | variable | default | what it does |", "|---|---|---|---|"]
+    lines += [
+        f"| `{name}` | `{variable}` | {default} | {text} |"
+        for name, variable, default, text in rows(Settings, "", "RESPONSA_")
+    ]
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Write the page, or compare it."""
+    if "--check" in sys.argv[1:]:
+        if PAGE.read_text(encoding="utf-8") != page():
+            sys.exit("docs/settings.md is out of date; run `make generate`")
+        return
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
