@@ -141,7 +141,7 @@ CREATE FUNCTION responsa.search_nearest(tenant text, collections text[], wanted 
                 ORDER BY v.embedding <=> wanted
                 LIMIT most
             )
-            SELECT DISTINCT p.id FROM nearest JOIN responsa.passage AS p USING (id) WHERE p.tenant_id = tenant AND p.live;
+            SELECT DISTINCT p.id FROM nearest JOIN responsa.passage AS p USING (id) WHERE p.live;
     END
     $$;
 

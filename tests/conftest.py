@@ -16,7 +16,7 @@ from responsa_server.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, pu
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.migrate import migrate
 
-pytest_plugins = ["tests.instance"]
+pytest_plugins = ["tests.instance", "tests.callers"]
 TEMPLATE = "responsa_template"
 _numbers = itertools.count(1)
 

@@ -141,6 +141,10 @@ class SessionSettings(BaseModel):
     session_seconds: int = Field(
         default=43_200, ge=300, le=2_592_000, description="How long a browser's session is good."
     )
+    secure_cookie: bool = Field(
+        default=False,
+        description="Whether the session's cookie is sent over TLS alone; set it where TLS is in front.",
+    )
 
 
 class Settings(BaseSettings):

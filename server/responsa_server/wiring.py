@@ -125,6 +125,7 @@ async def running(settings: Settings, layout: Layout) -> AsyncGenerator[Addresse
     from responsa_server.knowledge.waiting import Waiting
     from responsa_server.providers.minilm import load as load_minilm
     from responsa_server.rpc.frames import AskFrames
+    from responsa_server.rpc.interceptors.credential import SESSION_COOKIE
     from responsa_server.rpc.server import RpcServer, ServerOptions, Services
     from responsa_server.stores.postgres.collections import CollectionStore
     from responsa_server.stores.postgres.conversations import PostgresConversationStore
@@ -243,7 +244,17 @@ async def running(settings: Settings, layout: Layout) -> AsyncGenerator[Addresse
         stack.push_async_callback(server.drain, 0.0)
         await server.ready()
         gateway = GatewayServer(
-            build_app(GatewaySettings(web_root=settings.page), grpc_target, identity), http_socket
+            build_app(
+                GatewaySettings(
+                    web_root=settings.page,
+                    # Browsers send a host's cookies to all its ports: instances side by side must not share a name.
+                    cookie_name=f"{SESSION_COOKIE}_{settings.port}",
+                    secure_cookie=settings.sessions.secure_cookie,
+                ),
+                grpc_target,
+                identity,
+            ),
+            http_socket,
         )
         await gateway.start()
         stack.push_async_callback(gateway.stop)

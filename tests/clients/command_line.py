@@ -33,18 +33,22 @@ class CommandLine:
     server: Scripted
     folder: Path
 
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment of a command; "" takes a variable away."""
+        passed = {name: value for name, value in os.environ.items() if not name.startswith("RESPONSA_")}
+        passed |= {"RESPONSA_HOME": str(self.folder / "home"), "RESPONSA_PORT": str(self.server.port)}
+        passed |= {"RESPONSA_API_KEY": KEY, "PYTHONPATH": os.pathsep.join(sys.path), **more}
+        return {name: value for name, value in passed.items() if value}
+
     async def __call__(
         self, *arguments: str | bytes | Path, stdin: bytes = b"", cwd: Path | None = None, **environment: str
     ) -> Done:
-        passed = {name: value for name, value in os.environ.items() if not name.startswith("RESPONSA_")}
-        passed |= {"RESPONSA_HOME": str(self.folder / "home"), "RESPONSA_PORT": str(self.server.port)}
-        passed |= {"RESPONSA_API_KEY": KEY, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "responsa_server.cli",
             *arguments,
-            env={name: value for name, value in passed.items() if value},
+            env=self.environment(**environment),
             cwd=cwd or self.folder,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+
 from responsa.chat.v1 import turn_pb2
 from responsa_client import AsyncResponsa, Backoff, Responsa
-
 from tests.clients.command_line import CommandLine
 from tests.clients.library import ScriptedLibrary
 from tests.clients.scripted import KEY, Scripted
@@ -29,18 +29,18 @@ class Driver:
     blocking: bool
     url: str
 
-    async def call(self, method: str, *arguments: Any, timeout: float | None = 20.0, **named: Any) -> Any:
+    async def call(self, method: str, *arguments: Any, limit: float | None = 20.0, **named: Any) -> Any:
         if not self.blocking:
-            async with AsyncResponsa(self.url, KEY, timeout, backoff=quick) as client:
+            async with AsyncResponsa(self.url, KEY, limit, backoff=quick) as client:
                 result = getattr(client, method)(*arguments, **named)
                 if isinstance(result, AsyncIterator):
-                    return [item async for item in result]
+                    return [item async for item in cast("AsyncIterator[Any]", result)]
                 return await result
 
         def run() -> Any:
-            with Responsa(self.url, KEY, timeout, backoff=quick) as client:
+            with Responsa(self.url, KEY, limit, backoff=quick) as client:
                 result = getattr(client, method)(*arguments, **named)
-                return list(result) if isinstance(result, Iterator) else result
+                return list(cast("Iterator[Any]", result)) if isinstance(result, Iterator) else result
 
         return await asyncio.to_thread(run)
 

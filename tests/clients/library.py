@@ -10,8 +10,8 @@ from typing import Any
 import grpc
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
-from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
 
+from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
 from tests.clients.scripted import KNOWLEDGE, OPERATIONS, Context, Scripted, abort, operation, status
 
 
@@ -48,7 +48,7 @@ class ScriptedLibrary:
             f"{KNOWLEDGE}/ListDocuments": self._list,
             f"{KNOWLEDGE}/GetDocument": self._get,
             f"{KNOWLEDGE}/DeleteDocument": self._delete,
-            f"{OPERATIONS}/WaitOperation": self._wait,
+            f"{OPERATIONS}/WaitOperation": self.serve_wait,
         }.items():
             server.on(path, script)
 
@@ -106,7 +106,8 @@ class ScriptedLibrary:
         self._results[name] = operation(result, name=name)
         return operation(name=name)
 
-    async def _wait(self, request: Any, _: Context) -> operations_pb2.Operation:
+    async def serve_wait(self, request: Any, _: Context) -> operations_pb2.Operation:
+        """WaitOperation, for tests that put something before it."""
         await asyncio.sleep(0)
         self._now -= 1
         return self._results[request.name]

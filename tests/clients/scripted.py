@@ -14,7 +14,7 @@ from google.protobuf import any_pb2, descriptor_pool, duration_pb2, message_fact
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
-from grpc_status import rpc_status
+
 from responsa.admin.v1 import admin_service_pb2
 from responsa.auth.v1 import auth_service_pb2
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, turn_pb2
@@ -26,6 +26,7 @@ KNOWLEDGE = "responsa.knowledge.v1.KnowledgeService"
 AUTH = "responsa.auth.v1.AuthService"
 ADMIN = "responsa.admin.v1.AdminService"
 OPERATIONS = "google.longrunning.Operations"
+CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 KEY = "rsp_" + "k" * 43
 # Importing these registers their descriptors, which the scripts are found by.
 CONTRACT = (admin_service_pb2, auth_service_pb2, chat_service_pb2, knowledge_service_pb2, operations_pb2)
@@ -66,7 +67,7 @@ class Scripted:
         handler = self._recording(path, script, found.client_streaming, found.server_streaming)
         self._handlers[f"/{path}"] = cast(
             "grpc.RpcMethodHandler[Any, Any]",
-            make(cast("Any", handler), request.FromString, response.SerializeToString),
+            make(handler, request.FromString, response.SerializeToString),
         )
 
     def _recording(self, path: str, script: Any, incoming: bool, outgoing: bool) -> Any:
@@ -143,7 +144,8 @@ def status(
 
 
 async def abort(context: Context, made: status_pb2.Status) -> None:
-    await context.abort_with_status(rpc_status.to_status(made))
+    context.set_trailing_metadata((("grpc-status-details-bin", made.SerializeToString()),))
+    await context.abort(CODES[made.code], made.message)
 
 
 def packed(message: Message) -> any_pb2.Any:

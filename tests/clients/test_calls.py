@@ -6,15 +6,16 @@ import asyncio
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
-import responsa_client
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
+
+import responsa_client
 from responsa.auth.v1 import auth_service_pb2, user_pb2
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, conversation_pb2, turn_pb2
 from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
@@ -39,14 +40,12 @@ from responsa_client import (
     Unavailable,
     error_of_status,
 )
-
-from tests.clients.conftest import Driver, quick
+from tests.clients.conftest import Driver
 from tests.clients.scripted import (
     AUTH,
     CHAT,
     CONVERSATION,
     DOCUMENT,
-    KEY,
     KNOWLEDGE,
     OPERATION,
     OPERATIONS,
@@ -166,7 +165,7 @@ async def test_time_is_up(server: Scripted, driver: Driver) -> None:
 
     server.on(f"{AUTH}/GetMe", silent)
     with pytest.raises(DeadlineExceeded, match=r"did not answer within 0.2 seconds"):
-        await driver.call("me", timeout=0.2)
+        await driver.call("me", limit=0.2)
 
 
 async def test_lists_go_through_all_pages(server: Scripted, driver: Driver) -> None:
@@ -281,7 +280,7 @@ async def test_an_upload_that_the_server_refuses_early_has_its_error(
                 await abort(context, status(grpc.StatusCode.INVALID_ARGUMENT, "DOCUMENT_TOO_LARGE"))
                 return operation()
 
-            return grpc.stream_unary_rpc_method_handler(refuse)
+            return cast("Any", grpc.stream_unary_rpc_method_handler(cast("Any", refuse)))
 
     other = aio.server()
     other.add_generic_rpc_handlers((Refusing(),))
@@ -364,16 +363,8 @@ async def test_waiting_has_an_end(server: Scripted, driver: Driver) -> None:
 
     server.on(f"{OPERATIONS}/WaitOperation", wait)
 
-    def waiting() -> Any:
-        with Responsa(server.url, KEY, backoff=quick) as client:
-            return client.wait(operation(), timeout=0.1)
-
     with pytest.raises(DeadlineExceeded, match="goes on"):
-        if driver.blocking:
-            await asyncio.to_thread(waiting)
-        else:
-            async with AsyncResponsa(server.url, KEY, backoff=quick) as client:
-                await client.wait(operation(), timeout=0.1)
+        await driver.call("wait", operation(), timeout=0.1)
 
 
 async def test_content_is_put_together_and_holes_are_seen(server: Scripted, driver: Driver) -> None:

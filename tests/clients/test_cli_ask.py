@@ -9,10 +9,10 @@ from typing import Any
 
 import grpc
 import pytest
+
 from responsa.auth.v1 import auth_service_pb2
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
-
 from tests.clients.command_line import CommandLine
 from tests.clients.scripted import (
     ANSWER,
@@ -220,8 +220,8 @@ async def test_the_key_comes_from_the_data_folder_or_a_file(
     assert (await responsa("ask", "Who?", RESPONSA_API_KEY="")).code == 0
     other = str(tmp_path / "other")
     assert (await responsa("ask", "Who?", RESPONSA_API_KEY="", RESPONSA_API_KEY_FILE=other)).code == 0
-    moved = {"RESPONSA_PORT": "1", "RESPONSA_URL": f"127.0.0.1:{server.port}"}
-    assert (await responsa("ask", "Who?", **moved)).code == 0
+    moved = f"127.0.0.1:{server.port}"
+    assert (await responsa("ask", "Who?", RESPONSA_PORT="1", RESPONSA_URL=moved)).code == 0
     assert server.keys == ["Bearer rsp_home", "Bearer rsp_file", f"Bearer {KEY}"]
 
 
@@ -267,7 +267,7 @@ async def test_version_asks_nobody_and_loads_little(server: Scripted, responsa: 
     assert done.code == 0
     assert done.out.startswith("responsa ")
     assert "grpc" not in done.err
-    assert "pydantic" not in done.err
+    assert "pydantic_settings" not in done.err
     assert json.loads((await responsa("version", "--json")).out)["version"]
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import grpc
 import pytest
+
 from responsa.chat.v1 import turn_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
 from responsa.type.v1 import byte_range_pb2
-
 from tests.clients.command_line import CommandLine
 from tests.clients.library import ScriptedLibrary
 from tests.clients.scripted import (
@@ -127,7 +127,7 @@ async def test_bad_lines_are_reported_and_the_others_taken_in(
     for line, why in {
         2: "has no id",
         3: "has no text",
-        4: "has a id that is not a string",
+        4: "has an id that is not a string",
         5: "has a text that is not a string",
         6: "has a title that is not a string",
         7: "has an empty text",
@@ -135,7 +135,7 @@ async def test_bad_lines_are_reported_and_the_others_taken_in(
         9: "is not a JSON object",
         10: "is not valid JSON",
         11: "is not valid UTF-8",
-        12: "has a id with half a surrogate pair",
+        12: "has an id with half a surrogate pair",
         13: f"has the same key, 'good', as {file} line 1",
         16: "is not valid JSON",
     }.items():

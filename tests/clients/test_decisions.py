@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grpc
 import pytest
+
 from responsa_client import Backoff, Responsa, ServerFault, Unavailable
 from responsa_client.address import Address
 from responsa_client.retries import may_pass

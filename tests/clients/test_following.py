@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa_client import (
     AsyncResponsa,
@@ -23,8 +24,7 @@ from responsa_client import (
     StreamCut,
     turn_error,
 )
-
-from tests.clients.conftest import Driver, quick
+from tests.clients.conftest import Driver
 from tests.clients.scripted import (
     ANSWER,
     CHAT,
@@ -140,14 +140,17 @@ async def test_a_request_id_of_ones_own_is_kept(server: Scripted, driver: Driver
 
 
 async def test_a_server_that_is_restarted_is_found_again(server: Scripted, driver: Driver) -> None:
-    async def restarted(_: Any, __: Context) -> Frames:
-        yield frame(0, 2, whole_turn())
-        await server.stop()
+    begun = asyncio.Event()
 
-    attempts(server, restarted, complete)
+    async def cut_by_the_stop(_: Any, __: Context) -> Frames:
+        yield frame(0, 2, whole_turn())
+        begun.set()
+        await asyncio.Event().wait()
+
+    attempts(server, cut_by_the_stop, complete)
     asking = asyncio.create_task(driver.ask(include_deltas=True))
-    while server._server is not None:
-        await asyncio.sleep(0)
+    await begun.wait()
+    await server.stop()
     await server.start()
     assert seqs(await asking) == [1, 2, 3, 4, 5, 6]
 
@@ -223,21 +226,36 @@ async def test_an_overloaded_server_is_waited_for_and_then_believed(server: Scri
         await driver.ask()
 
 
+def wrong_sha(answer: turn_pb2.TurnAnswer) -> None:
+    answer.sha256 = bytes(32)
+
+
+def wrong_quote(answer: turn_pb2.TurnAnswer) -> None:
+    answer.citations[1].quote = "It was in 1899."
+
+
+def wrong_place(answer: turn_pb2.TurnAnswer) -> None:
+    answer.citations[0].source_range.end = 101
+
+
+def wrong_part(answer: turn_pb2.TurnAnswer) -> None:
+    answer.citations[0].answer_range.end = 999
+
+
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        (lambda event: setattr(event.answer, "sha256", b"\0" * 32), "SHA-256"),
-        (lambda event: setattr(event.answer.citations[1], "quote", "It was in 1899."), "quote of citation 2"),
-        (lambda event: setattr(event.answer.citations[0].source_range, "end", 101), "as long as its place"),
-        (lambda event: setattr(event.answer.citations[0].answer_range, "end", 999), "beyond the answer"),
+        (wrong_sha, "SHA-256"),
+        (wrong_quote, "quote of citation 2"),
+        (wrong_place, "as long as its place"),
+        (wrong_part, "beyond the answer"),
     ],
-    ids=["text", "quote", "source range", "answer range"],
 )
 async def test_an_answer_that_does_not_fit_its_checksums_is_refused(
-    server: Scripted, driver: Driver, changed: Callable[[turn_pb2.TurnEvent], None], told: str
+    server: Scripted, driver: Driver, changed: Callable[[turn_pb2.TurnAnswer], None], told: str
 ) -> None:
     events = whole_turn()
-    changed(events[-1])
+    changed(events[-1].answer)
 
     async def wrong(_: Any, __: Context) -> Frames:
         yield frame(0, 6, events)
@@ -318,22 +336,8 @@ async def test_time_is_up_for_the_whole_of_asking(server: Scripted, driver: Driv
 
     attempts(server, silent)
     with pytest.raises(DeadlineExceeded, match=r"within 0.3 seconds"):
-        await _with_deadline(driver)
+        await driver.ask(timeout=0.3)
     await server.cancelled.wait()
-
-
-async def _with_deadline(driver: Driver) -> None:
-    if driver.blocking:
-
-        def run() -> None:
-            with Responsa(driver.url, KEY, backoff=quick) as client:
-                list(client.ask("Who?", timeout=0.3))
-
-        await asyncio.to_thread(run)
-        return
-    async with AsyncResponsa(driver.url, KEY, backoff=quick) as client:
-        async for _ in client.ask("Who?", timeout=0.3):
-            pass
 
 
 async def test_a_stream_that_is_left_is_cancelled(server: Scripted) -> None:

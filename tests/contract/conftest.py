@@ -9,6 +9,8 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from uuid_utils.compat import uuid7
+
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.ports.turns import NewTurn
 from responsa_server.domain.turns import Question
@@ -17,8 +19,6 @@ from responsa_server.providers.minilm import MiniLmEmbedder, load
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
-from uuid_utils.compat import uuid7
-
 from tests.conftest import DatabaseUrls
 from tests.contract.library_house import House
 from tests.plain_codec import PlainCodec

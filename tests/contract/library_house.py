@@ -12,7 +12,7 @@ from uuid import UUID
 import psycopg
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.knowledge import DocumentMetadata, Hit, Operation, SearchQuery
+from responsa_server.domain.knowledge import DocumentMetadata, Operation
 from responsa_server.domain.people import Principal
 from responsa_server.knowledge.canonical import ParsedDocument
 from responsa_server.knowledge.embedder import Embedder, Vectors
@@ -21,6 +21,7 @@ from responsa_server.knowledge.ingest import Ingest, Parser
 from responsa_server.knowledge.jobs import KnowledgeJobs
 from responsa_server.knowledge.library import Library
 from responsa_server.knowledge.retrieve import Retriever
+from responsa_server.knowledge.search import KnowledgeSearch
 from responsa_server.knowledge.waiting import Waiting
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Database
@@ -42,22 +43,6 @@ TABLES = (
     "passage_vector",
     "term_stat",
 )
-
-
-class Search:
-    """The retriever as the library wants it."""
-
-    def __init__(self, retriever: Retriever) -> None:
-        self._retriever = retriever
-
-    async def search(self, tenant_id: str, query: SearchQuery) -> Sequence[Hit]:
-        found = await self._retriever.search(
-            tenant_id, list(query.terms), list(query.collections) or None, top_k=query.top_k, mode=query.mode
-        )
-        return [
-            Hit(one.found.passage, one.score.total, one.score.bm25, one.score.vector or 0.0, one.term)
-            for one in found.passages
-        ]
 
 
 class Gate:
@@ -143,7 +128,7 @@ class House:
             self.collections,
             self.documents,
             self.operations,
-            Search(Retriever(self.passages, embedder)),
+            KnowledgeSearch(Retriever(self.passages, embedder)),
             self.waiting,
             embedding=embedder.name,
             spool_dir=spool,
@@ -209,6 +194,12 @@ class House:
         """Wait for its end."""
         return await self.library.wait_operation(who, operation.id, 60.0)
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for what the database shows, for a minute at most."""
+        async with asyncio.timeout(60):
+            while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - other sessions ring no bell
+                await asyncio.sleep(0.02)
+
     def rows(self, tables: Iterable[str] = TABLES) -> dict[str, int]:
         """How many rows there are of all tenants, by table; empty tables are left out."""
         found: dict[str, int] = {}
@@ -222,7 +213,8 @@ class House:
 
     def ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Run SQL as the superuser."""
-        with psycopg.connect(self.urls.superuser, autocommit=True) as connection:
+        options = "-c search_path=public,procrastinate"  # the queue's triggers name nothing by schema
+        with psycopg.connect(self.urls.superuser, autocommit=True, options=options) as connection:
             cursor = connection.execute(query.encode(), values)
             return cursor.fetchall() if cursor.description else []
 

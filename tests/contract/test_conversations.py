@@ -36,10 +36,7 @@ async def test_creating_is_idempotent_by_request_id(
 ) -> None:
     request_id = uuid7()
     made = await asyncio.gather(
-        *(
-            conversation_store.create(people.ann, uuid7(), "Rivers", {"a": "b"}, request_id)
-            for _ in range(20)
-        )
+        *(conversation_store.create(people.ann, uuid7(), "Rivers", {"a": "b"}, request_id) for _ in range(20))
     )
     assert len({one.id for one in made}) == 1
     assert (made[0].title, made[0].labels) == ("Rivers", {"a": "b"})
@@ -78,7 +75,9 @@ async def test_updates_change_what_is_told_and_honour_the_etag(
         with pytest.raises(Conflict) as caught:
             await conversation_store.update(people.ann, made.id, title="X", labels=None, etag=etag)
         assert caught.value.reason is Reason.ETAG_MISMATCH
-    relabelled = await conversation_store.update(people.ann, made.id, title=None, labels={}, etag=changed.etag)
+    relabelled = await conversation_store.update(
+        people.ann, made.id, title=None, labels={}, etag=changed.etag
+    )
     assert (relabelled.title, relabelled.labels) == ("New", {})
     for who in (people.bob, people.eve):
         with pytest.raises(NotFound):
@@ -101,7 +100,13 @@ async def test_deleting_takes_everything_with_it(
         await conversation_store.delete(people.ann, conversation.id, "0")
     assert caught.value.reason is Reason.ETAG_MISMATCH
     await conversation_store.delete(people.ann, conversation.id, conversation.etag)
-    assert count(database_urls) == {"conversation": 1, "turn": 1, "turn_event": 2, "message": 2, "citation": 1}
+    assert count(database_urls) == {
+        "conversation": 1,
+        "turn": 1,
+        "turn_event": 2,
+        "message": 2,
+        "citation": 1,
+    }
     with pytest.raises(NotFound):
         await turn_store.get(people.ann, new.id)
     assert (await turn_store.get(people.ann, kept.id)).id == kept.id
@@ -137,7 +142,13 @@ async def test_deleting_and_asking_at_once_leaves_no_turn_without_its_conversati
         if isinstance(deleted, Conflict):
             await turn_store.finish(claim_of(new), [row(2)], FAILED)
             await conversation_store.delete(people.ann, place.id, "")
-    assert count(database_urls) == {"conversation": 0, "turn": 0, "turn_event": 0, "message": 0, "citation": 0}
+    assert count(database_urls) == {
+        "conversation": 0,
+        "turn": 0,
+        "turn_event": 0,
+        "message": 0,
+        "citation": 0,
+    }
 
 
 async def test_lists_go_by_pages_in_their_order_and_show_ones_own_alone(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -10,7 +11,14 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.errors import AlreadyExists, InvalidRequest, NotFound, Reason, ResponsaError, Unauthenticated
+from responsa_server.domain.errors import (
+    AlreadyExists,
+    InvalidRequest,
+    NotFound,
+    Reason,
+    ResponsaError,
+    Unauthenticated,
+)
 from responsa_server.domain.listing import Comparison, ListQuery, Operator, Order
 from responsa_server.domain.people import Principal, Role
 from responsa_server.identity.cache import LIFETIME_SECONDS, CredentialCache
@@ -30,10 +38,8 @@ def identity(database: Database) -> Identity:
 
 async def person(identity: Identity, tenant: str = "acme", role: Role = Role.USER) -> tuple[Principal, str]:
     """A user of the tenant, which is made when it is missing, and the secret of a key."""
-    try:
+    with contextlib.suppress(AlreadyExists):
         await identity.create_tenant(tenant, tenant)
-    except AlreadyExists:
-        pass
     user = await identity.create_user(tenant, "Ann", "", role)
     _, secret = await identity.create_key(tenant, user.id, "test")
     return Principal(tenant, user.id, role, "api_key"), secret
@@ -51,7 +57,9 @@ async def refusal(work: object) -> ResponsaError:
 
 def audited(urls: DatabaseUrls) -> list[tuple[str, str, str]]:
     with psycopg.connect(urls.superuser) as connection:
-        rows = connection.execute("SELECT actor, action, resource_name FROM responsa.audit_event ORDER BY id").fetchall()
+        rows = connection.execute(
+            "SELECT actor, action, resource_name FROM responsa.audit_event ORDER BY id"
+        ).fetchall()
     return [(actor, action, name) for actor, action, name in rows]
 
 
@@ -80,7 +88,9 @@ async def test_secrets_are_kept_as_digests_alone(identity: Identity, database_ur
                 assert one not in text
 
 
-@pytest.mark.parametrize("secret", ["", "rsp_", "rsp_short", "rss_" + "x" * 43, "rsp_" + "x" * 44, "rsp_" + "ä" * 43, "x" * 10_000])
+@pytest.mark.parametrize(
+    "secret", ["", "rsp_", "rsp_short", "rss_" + "x" * 43, "rsp_" + "x" * 44, "rsp_" + "ä" * 43, "x" * 10_000]
+)
 async def test_a_malformed_key(identity: Identity, secret: str) -> None:
     assert (await refusal(identity.authenticate(key(secret)))).reason is Reason.CREDENTIAL_MALFORMED
 
@@ -96,7 +106,9 @@ async def test_a_session_token_is_no_key_and_a_key_no_session(identity: Identity
     code, _ = await identity.create_session_code(who)
     token, _ = await identity.exchange_code(code)
     assert (await refusal(identity.authenticate(key(token)))).reason is Reason.CREDENTIAL_MALFORMED
-    assert (await refusal(identity.authenticate(Credential("session", secret)))).reason is Reason.CREDENTIAL_MALFORMED
+    assert (
+        await refusal(identity.authenticate(Credential("session", secret)))
+    ).reason is Reason.CREDENTIAL_MALFORMED
 
 
 async def test_a_revoked_key_is_refused_at_once(identity: Identity) -> None:
@@ -189,11 +201,15 @@ async def test_sessions_end(identity: Identity, database_urls: DatabaseUrls) -> 
     await identity.end_session(token)
     await identity.end_session(token)
     await identity.end_session("nonsense")
-    assert (await refusal(identity.authenticate(Credential("session", token)))).reason is Reason.CREDENTIAL_UNKNOWN
+    assert (
+        await refusal(identity.authenticate(Credential("session", token)))
+    ).reason is Reason.CREDENTIAL_UNKNOWN
 
     other, _ = await identity.exchange_code((await identity.create_session_code(who))[0])
     forget_time(database_urls, "session")
-    assert (await refusal(identity.authenticate(Credential("session", other)))).reason is Reason.CREDENTIAL_EXPIRED
+    assert (
+        await refusal(identity.authenticate(Credential("session", other)))
+    ).reason is Reason.CREDENTIAL_EXPIRED
     await identity.create_session_code(who)
     with psycopg.connect(database_urls.superuser) as connection:
         assert connection.execute("SELECT count(*) FROM responsa.session").fetchone() == (0,)
@@ -289,7 +305,9 @@ async def test_names_that_cannot_be_kept(identity: Identity) -> None:
         assert error.violations[0].field == "display_name"
 
 
-async def test_the_app_role_sees_no_credential_without_its_tenant(identity: Identity, database: Database) -> None:
+async def test_the_app_role_sees_no_credential_without_its_tenant(
+    identity: Identity, database: Database
+) -> None:
     _, secret = await person(identity)
     async with database.no_tenant() as connection:
         for table in ("api_key", "app_user", "session", "session_code", "audit_event", "tenant"):

@@ -2,33 +2,33 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import (
-    AlreadyExists,
     Conflict,
-    DocumentRejected,
-    InvalidRequest,
     NotFound,
     NotPermitted,
-    Precondition,
     Reason,
-    ResponsaError,
 )
-from responsa_server.domain.knowledge import Chunking, DocumentMetadata, DocumentState, IngestStage, SearchQuery
-from responsa_server.domain.listing import Comparison, ListQuery, Operator, Order
+from responsa_server.domain.knowledge import (
+    Chunking,
+    DocumentState,
+    IngestStage,
+    SearchQuery,
+)
+from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Role
 from responsa_server.domain.ports.knowledge import CanonicalText, SourceRef
 from responsa_server.domain.turns import ByteRange
 from tests.contract.conftest import People
-from tests.contract.library_house import House, pieces_of
+from tests.contract.library_house import House
 
-TEXT = "# Rivers\n\nThe Elbe is 1094 kilometres long.\n\n## Mouth\n\nIt flows into the North Sea at Cuxhaven.\n"
+TEXT = (
+    "# Rivers\n\nThe Elbe is 1094 kilometres long.\n\n## Mouth\n\nIt flows into the North Sea at Cuxhaven.\n"
+)
 CHANGED = TEXT.replace("1094", "1112")
 
 
@@ -98,7 +98,9 @@ async def test_the_same_bytes_again_change_nothing(house: House, people: People)
     assert (await house.library.get_operation(people.bob, again.id)).unchanged
 
 
-async def test_the_same_bytes_while_they_are_indexed_attach_to_that_operation(house: House, people: People) -> None:
+async def test_the_same_bytes_while_they_are_indexed_attach_to_that_operation(
+    house: House, people: People
+) -> None:
     operations = await asyncio.gather(*(house.upload(people.ann, TEXT) for _ in range(5)))
     assert len({operation.id for operation in operations}) == 1
     assert house.rows()["document_version"] == 1
@@ -130,7 +132,9 @@ async def test_other_bytes_are_a_new_version_and_the_old_one_is_searched_meanwhi
     assert document.sha256 == hashlib.sha256(CHANGED.encode()).digest()
 
 
-async def test_a_version_that_cannot_be_read_leaves_the_former_one_searched(house: House, people: People) -> None:
+async def test_a_version_that_cannot_be_read_leaves_the_former_one_searched(
+    house: House, people: People
+) -> None:
     first = await house.take_in(people.ann, TEXT, "page.html", media_type="text/html")
     broken = await house.take_in(people.ann, "<script>1</script><p></p>", "page.html", media_type="text/html")
     assert broken.error is not None
@@ -160,99 +164,6 @@ async def test_versions_never_go_backwards(house: House, people: People) -> None
     assert house.ask("SELECT version FROM responsa.document_version") == [(2,)]
 
 
-async def test_a_request_id_gives_back_what_it_made(house: House, people: People) -> None:
-    request_id = uuid7()
-    first = await house.upload(people.ann, TEXT, request_id=request_id)
-    again = await house.upload(people.ann, TEXT, request_id=request_id)
-    assert again.id == first.id
-    with pytest.raises(AlreadyExists) as caught:
-        await house.upload(people.ann, CHANGED, request_id=request_id)
-    assert caught.value.reason is Reason.REQUEST_ID_REUSED
-    assert caught.value.metadata["difference"] == "content"
-    assert caught.value.metadata["resource_name"] == f"operations/{first.id}"
-    with pytest.raises(AlreadyExists) as caught:
-        await house.library.create_collection(people.ann, "rivers", "", Chunking(), request_id)
-    assert caught.value.metadata["difference"] == "kind"
-    other = await house.upload(people.bob, CHANGED, "other.md", request_id=request_id)
-    assert other.id != first.id
-
-
-async def test_one_request_id_sent_at_once_makes_one_document(house: House, people: People) -> None:
-    request_id = uuid7()
-    made = await asyncio.gather(*(house.upload(people.ann, TEXT, request_id=request_id) for _ in range(8)))
-    assert len({operation.id for operation in made}) == 1
-    assert house.rows()["document"] == 1
-
-
-async def ending_early() -> AsyncIterator[bytes]:
-    for _ in range(40):
-        yield b"x" * 65_536
-    raise ConnectionResetError("the caller is gone")
-
-
-@pytest.mark.parametrize(
-    ("chunks", "size", "key", "reason"),
-    [
-        (pieces_of(b"abc"), 4, "a.md", Reason.UPLOAD_INCOMPLETE),
-        (pieces_of(b"abc"), 2, "a.md", Reason.UPLOAD_INCOMPLETE),
-        (pieces_of(b""), None, "a.md", Reason.DOCUMENT_EMPTY),
-        (pieces_of(b" \n\t "), None, "a.md", Reason.DOCUMENT_EMPTY),
-        (pieces_of(b"a" * 262_145, 262_145), None, "a.md", Reason.INVALID_FIELD),
-        (pieces_of(b"a" * (64 * 1024 * 1024 + 1), 262_144), None, "a.md", Reason.DOCUMENT_TOO_LARGE),
-        (pieces_of(b"abc"), 64 * 1024 * 1024 + 1, "a.md", Reason.DOCUMENT_TOO_LARGE),
-        (pieces_of(b"MZ\x90\x00\x03\x00\x00\x00" + bytes(4000)), None, "a.md", Reason.DOCUMENT_TYPE_MISMATCH),
-        (pieces_of(b"MZ\x90\x00\x03\x00\x00\x00" + bytes(400_000)), None, "a.md", Reason.DOCUMENT_TYPE_MISMATCH),
-        (pieces_of(b"%PDF-1.7\n"), None, "a.pdf", Reason.DOCUMENT_TYPE_UNSUPPORTED),
-        (pieces_of(b"abc"), None, "a\x00.md", Reason.INVALID_FIELD),
-    ],
-)
-async def test_a_bad_upload_is_refused_and_leaves_nothing(
-    house: House, people: People, chunks: AsyncIterator[bytes], size: int | None, key: str, reason: Reason
-) -> None:
-    with pytest.raises(ResponsaError) as caught:
-        await house.library.upload(people.ann, DocumentMetadata("", key), chunks, size)
-    assert caught.value.reason is reason
-    assert isinstance(caught.value, InvalidRequest | DocumentRejected)
-    assert house.rows() == {}
-    assert list(house.spool.iterdir()) == []
-
-
-async def test_an_upload_that_ends_early_leaves_nothing(house: House, people: People) -> None:
-    with pytest.raises(ConnectionResetError):
-        await house.library.upload(people.ann, DocumentMetadata("", "a.md"), ending_early(), None)
-    assert house.rows() == {}
-    assert list(house.spool.iterdir()) == []
-
-
-async def test_an_upload_has_no_name_while_it_comes(house: House, people: People) -> None:
-    seen: list[list[Path]] = []
-
-    async def looking() -> AsyncIterator[bytes]:
-        for number in range(48):
-            yield b"word " * 10_000
-            if number == 47:
-                seen.append(list(house.spool.iterdir()))
-
-    await house.library.upload(people.ann, DocumentMetadata("", "a.txt"), looking(), None)
-    assert seen == [[]]
-
-
-async def test_a_cancelled_upload_leaves_nothing(house: House, people: People) -> None:
-    started = asyncio.Event()
-
-    async def slow() -> AsyncIterator[bytes]:
-        yield b"# Half\n" * 1000
-        started.set()
-        await asyncio.Event().wait()
-
-    task = asyncio.create_task(house.library.upload(people.ann, DocumentMetadata("", "a.md"), slow(), None))
-    await started.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert house.rows() == {}
-
-
 async def test_two_tenants_never_see_each_other(house: House, people: People) -> None:
     operation = await house.take_in(people.ann, TEXT)
     library, eve = house.library, people.eve
@@ -274,9 +185,7 @@ async def test_two_tenants_never_see_each_other(house: House, people: People) ->
     with pytest.raises(NotFound):
         await library.search(eve, SearchQuery(("Elbe",), ("default",)))
     assert await library.search(eve, SearchQuery(("Elbe",))) == []
-    (slice_,) = await house.documents.sources(
-        "rival", [SourceRef(operation.document_id, 1, ByteRange(0, 8))]
-    )
+    (slice_,) = await house.documents.sources("rival", [SourceRef(operation.document_id, 1, ByteRange(0, 8))])
     assert (slice_.current_version, slice_.text) == (None, None)
     own = await house.take_in(eve, CHANGED)
     assert own.document_id != operation.document_id
@@ -334,84 +243,6 @@ async def test_an_etag_of_a_document_changes_with_it(house: House, people: Peopl
     assert caught.value.reason is Reason.ETAG_MISMATCH
     etag = (await house.library.get_document(people.ann, operation.document_id)).etag
     await house.library.delete_document(people.ann, operation.document_id, etag)
-
-
-async def test_the_life_of_a_collection(house: House, people: People) -> None:
-    library = house.library
-    request_id = uuid7()
-    made = await library.create_collection(people.ann, "rivers", "Rivers", Chunking(200, 20), request_id)
-    assert (made.owner_id, made.chunking, made.document_count) == (people.ann.user_id, Chunking(200, 20), 0)
-    assert await library.create_collection(people.ann, "rivers", "Rivers", Chunking(200, 20), request_id) == made
-    with pytest.raises(AlreadyExists) as caught:
-        await library.create_collection(people.bob, "rivers", "", Chunking())
-    assert caught.value.reason is Reason.RESOURCE_ALREADY_EXISTS
-    with pytest.raises(InvalidRequest):
-        await library.create_collection(people.ann, "lakes", "", Chunking(100, 50))
-    changed = await library.update_collection(people.ann, "rivers", display_name="Streams", etag=made.etag)
-    assert (changed.display_name, changed.etag != made.etag) == ("Streams", True)
-    with pytest.raises(Conflict):
-        await library.update_collection(people.ann, "rivers", display_name="Brooks", etag=made.etag)
-    operation = await house.upload(people.ann, TEXT, collection="rivers")
-    await house.ingest().run("acme", operation.id)
-    with pytest.raises(Precondition) as refused:
-        await library.delete_collection(people.ann, "rivers")
-    assert refused.value.reason is Reason.COLLECTION_NOT_EMPTY
-    assert refused.value.metadata == {"collection": "collections/rivers", "documents": "1"}
-    await library.delete_collection(people.ann, "rivers", changed.etag, force=True)
-    assert house.rows(("collection", "document", "document_version", "passage", "passage_vector", "term_stat")) == {}
-    with pytest.raises(NotFound):
-        await house.upload(people.ann, TEXT, collection="rivers")
-    anew = await library.create_collection(people.ann, "rivers", "Rivers", Chunking())
-    assert anew.etag != made.etag
-
-
-async def test_lists_are_filtered_ordered_and_paged(house: House, people: People) -> None:
-    for number in range(7):
-        await house.upload(people.ann, f"# Part {number}\n\ntext", f"part-{number}.md", title=f"Part {number}")
-    await house.upload(people.ann, "<p>page</p>", "z.html")
-    library = house.library
-
-    async def keys(query: ListQuery) -> list[str]:
-        found = list[str]()
-        while True:
-            page = await library.list_documents(people.bob, "default", query)
-            found += [document.source_key for document in page.items]
-            if page.next_after is None:
-                return found
-            assert len(page.items) == query.limit
-            query = replace(query, after=page.next_after)
-
-    names = [f"part-{number}.md" for number in range(7)] + ["z.html"]
-    assert await keys(ListQuery(3, Order("source_key"))) == names
-    assert await keys(ListQuery(4, Order("source_key", descending=True))) == names[::-1]
-    assert await keys(ListQuery(3, Order("create_time"))) == names
-    assert await keys(ListQuery(2, Order("update_time", descending=True))) == names[::-1]
-    html = Comparison("media_type", Operator.EQ, "text/html")
-    assert await keys(ListQuery(3, Order("source_key"), filters=[html])) == ["z.html"]
-    part = Comparison("title", Operator.HAS, "pART 3")
-    indexing = Comparison("state", Operator.EQ, "INDEXING")
-    assert await keys(ListQuery(3, Order("source_key"), filters=[part, indexing])) == ["part-3.md"]
-    assert await keys(ListQuery(3, Order("source_key"), filters=[Comparison("state", Operator.NE, "INDEXING")])) == []
-    for query, reason in (
-        (ListQuery(3, Order("title")), Reason.ORDER_BY_INVALID),
-        (ListQuery(3, Order("source_key"), filters=[Comparison("secret", Operator.EQ, "1")]), Reason.FILTER_INVALID),
-        (ListQuery(3, Order("source_key"), filters=[Comparison("state", Operator.EQ, "x")]), Reason.FILTER_INVALID),
-        (ListQuery(3, Order("source_key"), filters=[Comparison("create_time", Operator.LT, "2020")]), Reason.FILTER_INVALID),
-        (ListQuery(3, Order("create_time"), after=("yesterday", str(uuid7()))), Reason.PAGE_TOKEN_INVALID),
-        (ListQuery(3, Order("source_key"), after=("a", "b")), Reason.PAGE_TOKEN_INVALID),
-    ):
-        with pytest.raises(InvalidRequest) as caught:
-            await keys(query)
-        assert caught.value.reason is reason
-    with pytest.raises(NotFound):
-        await library.list_documents(people.ann, "lakes", ListQuery(3, Order("source_key")))
-    for name in ("b", "a", "c"):
-        await library.create_collection(people.ann, name, f"The {name}", Chunking())
-    page = await library.list_collections(people.ann, ListQuery(2, Order("name")))
-    assert [one.id for one in page.items] == ["a", "b"]
-    page = await library.list_collections(people.ann, ListQuery(2, Order("name"), page.next_after))
-    assert [one.id for one in page.items] == ["c", "default"]
-    assert page.next_after is None
 
 
 async def test_a_cited_version_is_kept_and_others_are_pruned(house: House, people: People) -> None:

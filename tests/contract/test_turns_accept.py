@@ -6,14 +6,14 @@ from collections import Counter
 
 import psycopg
 import pytest
+from uuid_utils.compat import uuid7
+
 from responsa_server.domain import names
 from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound, Reason
 from responsa_server.domain.ports.turns import NewTurn
 from responsa_server.domain.turns import LogRow, Question, TurnState
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
-from uuid_utils.compat import uuid7
-
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import psycopg
@@ -90,13 +90,13 @@ class CutDatabase(Database):
     cut = 0
 
     @asynccontextmanager
-    async def log(self) -> AsyncIterator[Connection]:
+    async def log(self) -> AsyncGenerator[Connection]:
         async with super().log() as connection:
             yield connection
         self._maybe_cut()
 
     @asynccontextmanager
-    async def tenant(self, tenant_id: str) -> AsyncIterator[Connection]:
+    async def tenant(self, tenant_id: str) -> AsyncGenerator[Connection]:
         async with super().tenant(tenant_id) as connection:
             yield connection
         self._maybe_cut()
@@ -168,7 +168,13 @@ async def test_an_accept_whose_commit_was_not_heard_of_is_repeated_without_doubl
             await store.accept(people.ann, new)
         accepted = await store.accept(people.ann, new)
         assert (accepted.turn_id, accepted.attached) == (new.id, False)
-    assert count(database_urls) == {"conversation": 2, "turn": 2, "turn_event": 2, "message": 0, "citation": 0}
+    assert count(database_urls) == {
+        "conversation": 2,
+        "turn": 2,
+        "turn_event": 2,
+        "message": 0,
+        "citation": 0,
+    }
 
 
 async def test_a_finish_whose_commit_was_not_heard_of_is_repeated_without_doubling(
@@ -182,7 +188,13 @@ async def test_a_finish_whose_commit_was_not_heard_of_is_repeated_without_doubli
     with pytest.raises(Unavailable):
         await store.finish(claim_of(new), [row(2, 5)], conclusion)
     await store.finish(claim_of(new), [row(2, 5)], conclusion)
-    assert count(database_urls) == {"conversation": 1, "turn": 1, "turn_event": 2, "message": 2, "citation": 1}
+    assert count(database_urls) == {
+        "conversation": 1,
+        "turn": 1,
+        "turn_event": 2,
+        "message": 2,
+        "citation": 1,
+    }
     conversation = await PostgresConversationStore(cut_database).get(people.ann, new.conversation_id)
     assert conversation.etag == "2"
 
@@ -226,7 +238,12 @@ async def test_a_finish_writes_everything_at_once(
     conclusion = answered(cited)
     await turn_store.finish(claim_of(new), [row(2, 3, deltas=True), row(4, 5)], conclusion)
     turn = await turn_store.get(people.ann, new.id)
-    assert (turn.state, turn.last_seq, turn.terminal, turn.usage) == (TurnState.ANSWERED, 5, b"answer", Usage(11))
+    assert (turn.state, turn.last_seq, turn.terminal, turn.usage) == (
+        TurnState.ANSWERED,
+        5,
+        b"answer",
+        Usage(11),
+    )
     assert turn.end_time is not None
     backlog = await turn_store.backlog(people.ann, new.id, 1, 10)
     assert (list(backlog.rows), backlog.end_seq) == ([row(2, 3, deltas=True), row(4, 5)], 5)
@@ -323,17 +340,13 @@ async def test_the_sweep_ends_what_was_lost_and_nothing_else(
     assert await turn_store.sweep(ending, 100) == []
 
 
-async def test_a_sweep_takes_no_more_than_it_is_told(
-    turn_store: PostgresTurnStore, people: People
-) -> None:
+async def test_a_sweep_takes_no_more_than_it_is_told(turn_store: PostgresTurnStore, people: People) -> None:
     for _ in range(5):
         await turn_store.accept(people.ann, new_turn(lease_seconds=-1))
     assert [len(await turn_store.sweep(ending, 2)) for _ in range(4)] == [2, 2, 1, 0]
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     batches=st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=4), max_size=6),
     cuts=st.sets(st.integers(0, 6)),
@@ -373,5 +386,8 @@ async def test_the_log_has_partitions_for_today_and_the_days_ahead(
                 (SELECT count(*) FROM pg_inherits WHERE inhparent = 'responsa.turn_event'::regclass)"""
         ).fetchone()
     assert bounds is not None
-    assert str(bounds[0]) == f"{1795161600123:012x}"[:8] + "-" + f"{1795161600123:012x}"[8:] + "-0000-0000-000000000000"
+    assert (
+        str(bounds[0])
+        == f"{1795161600123:012x}"[:8] + "-" + f"{1795161600123:012x}"[8:] + "-0000-0000-000000000000"
+    )
     assert bounds[1] >= 10

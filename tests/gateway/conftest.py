@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from responsa_server.embedded.envoy import envoy_binary
 from responsa_server.gateway.envoy_config import EnvoyConfig, render
 

@@ -22,6 +22,7 @@ from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
+
 from responsa.auth.v1 import auth_service_pb2, auth_service_pb2_grpc, user_pb2
 from responsa.chat.v1 import chat_service_pb2, chat_service_pb2_grpc, turn_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2, knowledge_service_pb2_grpc

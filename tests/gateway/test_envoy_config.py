@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from responsa_server.embedded.envoy import envoy_binary
 from responsa_server.gateway.envoy_config import (
     EnvoyConfig,
@@ -16,7 +17,6 @@ from responsa_server.gateway.envoy_config import (
 )
 from responsa_server.gateway.local_replies import LOCAL_REPLIES
 from responsa_server.gateway.templates import TemplateError, Templates
-
 from tests.gateway.conftest import DESCRIPTOR, OTHER_ORIGIN
 
 CONFIG = EnvoyConfig(

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import httpx2
 import pytest
-from responsa_server.gateway.security_headers import CONTENT_SECURITY_POLICY
 
+from responsa_server.gateway.security_headers import CONTENT_SECURITY_POLICY
 from tests.gateway.conftest import Place, start_place
 from tests.gateway.wire import of_rest
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ import httpx2
 import psycopg
 import pytest
 from psycopg import sql
+
 from responsa.auth.v1.auth_service_pb2 import GetMeRequest
 from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.auth.v1.user_pb2 import User
@@ -31,7 +33,6 @@ from responsa_server.embedded import EmbeddedPostgres, Layout, purge
 from responsa_server.gateway.envoy_config import EnvoyConfig
 from responsa_server.settings import load
 from responsa_server.wiring import identity_of
-
 from tests.conftest import urls_of
 from tests.gateway.conftest import DESCRIPTOR, ROOT, free_port, start_envoy
 from tests.gateway.wire import Problem, grpc_web, of_grpc, of_rest
@@ -172,7 +173,7 @@ def test_a_browsers_session(server: Server, http: httpx2.Client) -> None:
     http.cookies.clear()
     me = http.get("/v1/users/me", headers=server.bearer).json()
     assert http.get("/v1/users/me", headers=cookie).json() == me
-    web = grpc_web(http, ME, GetMeRequest(), **cookie)
+    web = grpc_web(http, ME, GetMeRequest(), headers=cookie)
     assert User.FromString(web.messages[0]).name == me["name"]
     upload = http.put("/v1/uploads?source_key=session.md", content=TEXT, headers=cookie)
     assert upload.status_code == 200
@@ -193,9 +194,7 @@ async def test_the_same_answer_over_every_transport(server: Server, http: httpx2
     }
     lines = http.post("/v1/turns:ask", json=body, headers=server.bearer).text.splitlines()
     frames = [json.loads(line) for line in lines]
-    assert all(
-        after["afterSeq"] == before["throughSeq"] for before, after in zip(frames, frames[1:], strict=False)
-    )
+    assert all(after["afterSeq"] == before["throughSeq"] for before, after in itertools.pairwise(frames))
     terminal = frames[-1]["events"][-1]
     assert "Pharos" in terminal["answer"]["text"]
     # The same request_id attaches to the same turn on all the other ways.
@@ -204,7 +203,7 @@ async def test_the_same_answer_over_every_transport(server: Server, http: httpx2
     )
     assert unary.json()["terminalEvent"] == terminal
     request = AnswerRequest(text=question, request_id=str(body["requestId"]))
-    web = Turn.FromString(grpc_web(http, ANSWER, request, **server.bearer).messages[0])
+    web = Turn.FromString(grpc_web(http, ANSWER, request, headers=server.bearer).messages[0])
     async with grpc.aio.insecure_channel(server.target) as channel:
         stub = ChatServiceStub(channel)
         direct = await stub.Answer(request, metadata=[*server.bearer.items()])
@@ -213,7 +212,9 @@ async def test_the_same_answer_over_every_transport(server: Server, http: httpx2
     assert direct == web
     assert direct.terminal_event == seen[-1].events[-1]
     assert direct.terminal_event.answer.text == terminal["answer"]["text"]
-    again = [AskResponse.FromString(one) for one in grpc_web(http, ASK, asked, **server.bearer).messages]
+    again = [
+        AskResponse.FromString(one) for one in grpc_web(http, ASK, asked, headers=server.bearer).messages
+    ]
     assert again[-1].events[-1] == direct.terminal_event
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import grpc
 import httpx2
 import pytest
+
 from responsa.chat.v1.chat_service_pb2 import AnswerRequest, AskRequest, AskResponse
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
-
 from tests.gateway.conftest import OTHER_ORIGIN, Place, start_place, start_server
 from tests.gateway.wire import Problem, grpc_web, of_grpc, of_rest
 
@@ -108,7 +108,9 @@ async def test_an_authority_that_is_not_served(place: Place, http: httpx2.Client
     assert raised.value.code() is grpc.StatusCode.PERMISSION_DENIED
     problem = of_grpc(raised.value)
     assert problem.reason == ORIGIN
-    assert grpc_web(http, ANSWER, AnswerRequest(text="why"), host="evil.example").problem == problem
+    assert (
+        grpc_web(http, ANSWER, AnswerRequest(text="why"), headers={"host": "evil.example"}).problem == problem
+    )
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "LOCALHOST"])
@@ -131,7 +133,7 @@ def test_pages_of_other_origins(http: httpx2.Client, origin: str) -> None:
     refused(http.post("/v1/turns:answer", json={"text": "why"}, headers=headers), 403, 7, ORIGIN)
     refused(http.post("/v1/sessions", json={"code": "rsc_none"}, headers=headers), 403, 7, ORIGIN)
     refused(http.put("/v1/uploads?source_key=a", content=b"a", headers=headers), 403, 7, ORIGIN)
-    assert grpc_web(http, ANSWER, AnswerRequest(text="why"), origin=origin).problem.reason == ORIGIN
+    assert grpc_web(http, ANSWER, AnswerRequest(text="why"), headers=headers).problem.reason == ORIGIN
     preflight = {**headers, "access-control-request-method": "POST"}
     answer = http.options("/v1/turns:answer", headers=preflight)
     assert answer.status_code == 403
@@ -142,7 +144,7 @@ def test_the_own_page(http: httpx2.Client, place: Place) -> None:
     for host in ("127.0.0.1", "localhost"):
         headers = {"origin": f"http://{host}:{place.port}", "sec-fetch-site": "same-origin"}
         assert http.post("/v1/turns:answer", json={"text": "why"}, headers=headers).status_code == 200
-        answer = grpc_web(http, ANSWER, AnswerRequest(text="why"), origin=headers["origin"])
+        answer = grpc_web(http, ANSWER, AnswerRequest(text="why"), headers=headers)
         assert answer.trailers["grpc-status"] == "0"
 
 

@@ -10,12 +10,12 @@ import pytest
 from google.longrunning.operations_pb2 import GetOperationRequest, Operation
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
+
 from responsa.auth.v1.auth_service_pb2 import GetMeRequest
 from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.chat.v1.chat_service_pb2 import AnswerRequest, AskRequest, AskResponse
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 from responsa.chat.v1.turn_pb2 import Turn
-
 from tests.gateway.conftest import Place
 from tests.gateway.stand_in import TURN
 from tests.gateway.wire import grpc_web, metadata_seen, of_grpc, of_rest

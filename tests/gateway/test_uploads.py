@@ -108,6 +108,13 @@ def test_without_a_credential(http: httpx2.Client) -> None:
     assert uploads(http)[-1] == "refused"
 
 
+def test_a_refusal_that_crosses_bytes_on_their_way_is_never_lost(http: httpx2.Client) -> None:
+    """grpc.aio's own `write` loses one in twenty."""
+    for _ in range(100):
+        answer = http.put("/v1/uploads?source_key=a.md", content=b"x" * 1_000_000)
+        assert of_rest(answer).reason == "CREDENTIAL_MISSING"
+
+
 def test_refused_by_the_server_in_the_middle(http: httpx2.Client) -> None:
     answer = http.put("/v1/uploads?source_key=unwanted", content=b"x" * FIVE_MB, headers=KEY)
     assert answer.status_code == 409

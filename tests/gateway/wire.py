@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 from urllib.parse import unquote
@@ -78,14 +79,19 @@ def frame(message: Message) -> bytes:
 
 
 def grpc_web(
-    client: httpx2.Client, path: str, message: Message, *, text: bool = False, **headers: str
+    client: httpx2.Client,
+    path: str,
+    message: Message,
+    *,
+    text: bool = False,
+    headers: Mapping[str, str] | None = None,
 ) -> WebAnswer:
     body = frame(message)
     kind = "application/grpc-web-text" if text else "application/grpc-web+proto"
     response = client.post(
         path,
         content=base64.b64encode(body) if text else body,
-        headers={"content-type": kind, "accept": kind, "x-grpc-web": "1", **headers},
+        headers={"content-type": kind, "accept": kind, "x-grpc-web": "1", **(headers or {})},
     )
     assert response.status_code == 200, response.text
     assert response.headers["content-type"].startswith("application/grpc-web"), response.headers

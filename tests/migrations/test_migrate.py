@@ -18,7 +18,9 @@ async def test_all_migrations_are_applied_in_order_and_applying_again_does_nothi
         assert [name for name, _ in await applied(connection)] == [one.name for one in load()]
 
 
-async def test_a_migration_that_was_changed_after_it_was_applied_is_refused(database_urls: DatabaseUrls) -> None:
+async def test_a_migration_that_was_changed_after_it_was_applied_is_refused(
+    database_urls: DatabaseUrls,
+) -> None:
     first, *rest = load()
     changed = [Migration(first.number, first.name, first.sql + "\n-- changed"), *rest]
     with pytest.raises(MigrationError, match="applied in another form"):
@@ -32,7 +34,9 @@ async def test_a_database_that_is_ahead_is_refused(database_urls: DatabaseUrls) 
 
 async def test_a_migration_that_fails_leaves_nothing_and_says_which(database_urls: DatabaseUrls) -> None:
     known = load()
-    broken = Migration(len(known) + 1, f"{len(known) + 1:04}_pre_broken", "CREATE TABLE responsa.half (); SELECT 1/0;")
+    broken = Migration(
+        len(known) + 1, f"{len(known) + 1:04}_pre_broken", "CREATE TABLE responsa.half (); SELECT 1/0;"
+    )
     with pytest.raises(MigrationError, match=f"{broken.name} failed: division by zero"):
         await migrate(database_urls.owner, [*known, broken])
     async with await psycopg.AsyncConnection.connect(database_urls.owner) as connection:

@@ -13,6 +13,7 @@ most met are offered here too.
 from __future__ import annotations
 
 from google.longrunning.operations_pb2 import Operation
+
 from responsa.admin.v1.system_status_pb2 import SystemStatus
 from responsa.auth.v1.user_pb2 import User
 from responsa.chat.v1.citation_pb2 import Citation, CitationVerdict
@@ -22,7 +23,6 @@ from responsa.chat.v1.turn_pb2 import RefusalReason, Step, Turn, TurnAnswer, Tur
 from responsa.knowledge.v1.collection_pb2 import Chunking, Collection
 from responsa.knowledge.v1.document_pb2 import Document, DocumentState, IngestMetadata, IngestResult, Passage
 from responsa.knowledge.v1.knowledge_service_pb2 import SearchHit, SearchMode
-
 from responsa_client.aio import AsyncResponsa
 from responsa_client.blocking import TurnStream
 from responsa_client.client import Responsa

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from google.longrunning import operations_pb2
 from google.protobuf import timestamp_pb2
+
 from responsa.admin.v1 import admin_service_pb2, system_status_pb2
 from responsa.auth.v1 import api_key_pb2, auth_service_pb2, user_pb2
 from responsa.chat.v1 import chat_service_pb2, conversation_pb2, message_pb2, turn_pb2
 from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
-
 from responsa_client import requests
 from responsa_client.connection import DEFAULT_TIMEOUT, DEFAULT_URL, Connection
 from responsa_client.nonblocking import AsyncCalls, AsyncTurnStream

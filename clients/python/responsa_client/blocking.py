@@ -11,9 +11,9 @@ import grpc
 from google.longrunning import operations_pb2
 from google.protobuf import duration_pb2
 from grpc import aio
+
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
-
 from responsa_client import requests
 from responsa_client.connection import SILENCE_SECONDS, Connection, Deadline, closed_error, operation_late
 from responsa_client.errors import BrokenAnswer, ResponsaError

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
-
 from responsa_client.errors import BrokenAnswer
 
 TERMINAL = frozenset({"answer", "refused", "failed"})

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from google.protobuf import field_mask_pb2
+
 from responsa.chat.v1 import chat_service_pb2, conversation_pb2, turn_pb2
 from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from google.longrunning import operations_pb2
+
 from responsa.chat.v1 import turn_pb2
 from responsa.knowledge.v1 import document_pb2
-
 from responsa_client.errors import BrokenAnswer, ResponsaError, error_of_status
 from responsa_client.frames import check_answer
 

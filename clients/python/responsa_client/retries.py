@@ -68,11 +68,11 @@ def given_up(last: ResponsaError | None, request_id: str) -> ResponsaError:
 class Backoff:
     """Exponential backoff with jitter: `attempts` waits of `base` · 2ⁿ seconds up to `cap`, each times 0.5 to 1.
 
-    A server's own wish (retry_after) is a lower bound of a wait. `reset` after progress. By default 8 waits, 11 to 21
+    A server's own wish (retry_after) is a lower bound of a wait. `reset` after progress. By default 10 waits, 15 to 31
     seconds in all: longer than a warm restart takes.
     """
 
-    attempts: int = 8
+    attempts: int = 10
     base: float = 0.2
     cap: float = 5.0
     jitter: Callable[[], float] = field(default=random.random)

@@ -9,11 +9,11 @@ import grpc
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 from grpc import aio
+
 from responsa.admin.v1.admin_service_pb2_grpc import AdminServiceStub
 from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
-
 from responsa_client.address import Address
 
 KEEPALIVE_SECONDS = 30

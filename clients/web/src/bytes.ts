@@ -1,7 +1,7 @@
 /** Ranges of the contract count bytes of UTF-8; strings of this language count UTF-16 units. Here the two meet. */
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8");
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** A text that can be cut by byte ranges. */
 export class ByteText {
@@ -28,14 +28,34 @@ export class ByteText {
   }
 }
 
+/** How many bytes of UTF-8 a text has. */
+export function byteLength(text: string): number {
+  return encoder.encode(text).length;
+}
+
+/** Halves of surrogate pairs are no characters and cannot travel as UTF-8; they become U+FFFD. */
+export function wellFormed(text: string): string {
+  return text.replace(/\p{Surrogate}/gu, "\ufffd");
+}
+
 function clamp(value: number, most: number): number {
   return Math.min(Math.max(value, 0), most);
 }
 
-export async function sha256Hex(text: string): Promise<string> {
-  return hex(new Uint8Array(await crypto.subtle.digest("SHA-256", encoder.encode(text))));
+/** SHA-256 in hexadecimal; undefined where browsers keep it back, which is on pages that came neither by TLS nor from this machine. */
+export async function sha256Hex(text: string): Promise<string | undefined> {
+  const subtle = (globalThis.crypto as { readonly subtle?: SubtleCrypto }).subtle;
+  return subtle && hex(new Uint8Array(await subtle.digest("SHA-256", encoder.encode(text))));
 }
 
 export function hex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** A random UUID (version 4, RFC 9562). `crypto.randomUUID` is kept back in the same places as above, random bytes are not. */
+export function uuid(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6]! & 0x0f) | 0x40;
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+  return hex(bytes).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }

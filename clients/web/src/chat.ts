@@ -1,126 +1,156 @@
 /** A conversation: its messages, the question box, and the answer as it comes. */
 
-import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { Role, type Message } from "@responsa/contract/responsa/chat/v1/message_pb.js";
-import type { Api } from "./api.js";
-import { answerView } from "./answer.js";
-import { sha256Hex, hex } from "./bytes.js";
+import { TurnState } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import { AnswerView, refusal, type OpenSource } from "./answer.js";
+import { NO_LIMIT, type Api } from "./api.js";
+import { byteLength, uuid, wellFormed } from "./bytes.js";
+import { confirmed, prompted } from "./dialog.js";
 import type { DocumentPanel } from "./document.js";
-import { element, replace } from "./dom.js";
-import { failureOf } from "./errors.js";
+import { button, element, focused, replace, WRITTEN } from "./dom.js";
+import { failureOf, type Failure } from "./errors.js";
 import { follow, Refused, WAITS } from "./follow.js";
-import { dropPending, keepPending, type Pending } from "./pending.js";
+import type { Pending, PendingQuestions } from "./pending.js";
+import { ScopeView } from "./scope.js";
+import { questionRow, TurnView } from "./turnview.js";
+
+const PAGE = 50;
+const MOST_BYTES = 16_384;
+const NEAR_END = 120; // pixels from the end that still count as reading the newest
 
 export interface ChatHooks {
-  /** A conversation was begun or has a new message. */
+  readonly say: (text: string) => void;
+  /** The conversation shown was begun, has a new message or another title. */
   readonly changed: (conversation: string) => void;
-  readonly announce: (text: string) => void;
+  readonly titled: (title: string) => void;
+  readonly deleted: (conversation: string) => void;
 }
 
 export class ChatView {
   readonly root = element("section", { class: "chat", "aria-label": "Conversation" });
+  readonly scope: ScopeView;
   readonly #api: Api;
   readonly #panel: DocumentPanel;
+  readonly #pending: PendingQuestions;
   readonly #hooks: ChatHooks;
-  readonly #messages = element("ol", { class: "messages" });
-  readonly #question = element("textarea", {
-    id: "question",
-    rows: "2",
-    maxlength: "16384",
-    placeholder: "Ask about your documents",
-    autocomplete: "off",
-  });
+  readonly #title = element("h2", WRITTEN);
+  readonly #head = element(
+    "header",
+    { class: "chat-head", hidden: true },
+    this.#title,
+    button("Rename", () => void this.#rename()),
+    button("Delete", () => void this.#delete(), { class: "plain danger" }),
+  );
+  readonly #earlier = button("Show earlier messages", () => void this.#showEarlier(), { hidden: true, class: "plain earlier" });
+  readonly #messages = element("ol", { class: "messages", "aria-label": "Messages" });
+  readonly #scroll = element("div", { class: "scroll" }, this.#earlier, this.#messages);
+  readonly #question = element("textarea", { id: "question", rows: "2", placeholder: "Ask about your documents", autocomplete: "off", dir: "auto" });
   readonly #send = element("button", { type: "submit" }, "Ask");
   readonly #problem = element("p", { class: "problem", role: "alert" });
   #conversation = "";
+  #showing = new AbortController();
   #asking: AbortController | undefined;
-  #shown = 0;
+  /** The turn of somebody else that is waited for. */
+  #watched = "";
+  #nextPage = "";
 
-  constructor(api: Api, panel: DocumentPanel, hooks: ChatHooks) {
+  constructor(api: Api, panel: DocumentPanel, pending: PendingQuestions, hooks: ChatHooks) {
     this.#api = api;
     this.#panel = panel;
+    this.#pending = pending;
     this.#hooks = hooks;
-    const form = element("form", { class: "ask" }, element("label", { for: "question", class: "unseen" }, "Your question"), this.#question, this.#send);
+    this.scope = new ScopeView(api, sessionStorage);
+    const form = element(
+      "form",
+      { class: "ask" },
+      element("label", { for: "question", class: "unseen" }, "Your question"),
+      this.#question,
+      this.#send,
+    );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#submit();
     });
     this.#question.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-        event.preventDefault();
-        this.#submit();
-      }
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      this.#submit();
     });
-    this.root.append(this.#messages, this.#problem, form);
+    const hint = element("span", { class: "note hint" }, "Enter asks, Shift+Enter makes a new line");
+    this.root.append(this.#head, this.#scroll, this.#problem, form, element("div", { class: "row under" }, this.scope.root, hint));
   }
 
   get conversation(): string {
     return this.#conversation;
   }
 
+  /** Whether this page itself waits for an answer here. */
+  get busy(): boolean {
+    return this.#asking !== undefined;
+  }
+
   focus(): void {
     this.#question.focus();
   }
 
-  /** Show a conversation, or with "" a new one. What is being answered elsewhere goes on there. */
+  /** Show a conversation, or with "" a new one, and go on with what waits in it. Returns when its messages stand there. */
   async show(conversation: string): Promise<void> {
-    this.#asking?.abort();
+    this.#showing.abort();
+    this.#showing = new AbortController();
+    const { signal } = this.#showing;
+    this.#watched = "";
+    this.#asking = undefined;
+    this.#send.disabled = false;
     this.#conversation = conversation;
     this.#problem.textContent = "";
-    const shown = (this.#shown += 1);
+    this.#head.hidden = true;
+    this.#earlier.hidden = true;
+    const waiting = this.#pending.of(conversation);
     if (!conversation) {
-      replace(this.#messages, element("li", { class: "empty" }, "Ask a question. Every sentence of the answer opens the passage that it comes from."));
+      this.#hooks.titled("");
+      replace(this.#messages, ...(waiting ? [] : [welcome()]));
+      if (waiting) void this.#ask(waiting);
       return;
     }
     try {
-      const rows: HTMLElement[] = [];
-      let pageToken = "";
-      do {
-        const page = await this.#api.chat.listMessages({ parent: conversation, pageSize: 200, pageToken });
-        rows.push(...page.messages.map((one) => this.#messageRow(one)));
-        pageToken = page.nextPageToken;
-      } while (pageToken);
-      if (shown !== this.#shown) return;
-      replace(this.#messages, ...rows);
+      const [found, page] = await Promise.all([
+        this.#api.chat.getConversation({ name: conversation }, { signal }),
+        this.#api.chat.listMessages({ parent: conversation, pageSize: PAGE, orderBy: "create_time desc" }, { signal }),
+      ]);
+      if (signal.aborted) return;
+      this.#name(found.title);
+      this.#nextPage = page.nextPageToken;
+      this.#earlier.hidden = !this.#nextPage;
+      replace(this.#messages, ...page.messages.reverse().map((one) => this.#row(one)));
       this.#toEnd();
+      if (waiting) void this.#ask(waiting);
+      else if (found.activeTurn) void this.#watch(found.activeTurn, signal);
     } catch (error) {
-      if (shown === this.#shown) this.#problem.textContent = failureOf(error).message;
+      if (signal.aborted) return;
+      const failure = failureOf(error);
+      replace(this.#messages);
+      if (failure.reason === "RESOURCE_NOT_FOUND") this.#pending.dropOf(conversation);
+      this.#problem.textContent = failure.reason === "RESOURCE_NOT_FOUND" ? "This conversation does not exist, or is not yours." : failure.message;
     }
   }
 
-  /** Ask, or with a question that was pending before a reload: go on with it. */
-  async ask(pending: Pending): Promise<void> {
-    this.#asking?.abort();
+  /** Ask a question; or one that this tab asked before, to go on with it. */
+  async #ask(pending: Pending): Promise<void> {
     const asking = new AbortController();
+    const shown = this.#showing.signal;
+    // Until its conversation is known a question is followed even when another conversation is shown: it could not be found again.
+    let begun = pending.begun;
+    shown.addEventListener("abort", () => begun && asking.abort(), { once: true });
     this.#asking = asking;
+    this.#pending.keep(pending);
+    this.#send.disabled = true;
     this.#problem.textContent = "";
     this.#messages.querySelector(".empty")?.remove();
-    keepPending(sessionStorage, pending);
-    const status = element("p", { class: "status" }, "Sending your question…");
-    const body = element("div", { class: "answer" }, status);
-    const rows = [questionRow(pending.text), element("li", { class: "message assistant", "aria-busy": "true" }, body)];
-    this.#messages.append(...rows);
+    const view = new TurnView(pending.text, { open: this.#opener(""), say: (text) => shown.aborted || this.#hooks.say(text), askAgain: () => this.#again(pending, view) });
+    this.#messages.append(view.question, view.reply);
     this.#toEnd();
-    this.#send.disabled = true;
-    try {
-      await this.#follow(pending, asking.signal, status, body);
-    } catch (error) {
-      if (asking.signal.aborted) return;
-      dropPending(sessionStorage);
-      for (const row of rows) row.remove();
-      this.#problem.textContent = error instanceof Refused ? error.failure.message : failureOf(error).message;
-      if (!this.#question.value) this.#question.value = pending.text;
-    } finally {
-      rows[1]!.removeAttribute("aria-busy");
-      if (this.#asking === asking) {
-        this.#send.disabled = false;
-        this.#asking = undefined;
-      }
-    }
-  }
-
-  async #follow(pending: Pending, signal: AbortSignal, status: HTMLElement, body: HTMLElement): Promise<void> {
-    const open = (inner: AbortSignal) =>
+    let turn = "";
+    const ask = (signal: AbortSignal) =>
       this.#api.chat.ask(
         {
           conversation: pending.conversation,
@@ -128,83 +158,226 @@ export class ChatView {
           requestId: pending.requestId,
           options: { includeDeltas: true, scope: { collections: [...pending.collections] } },
         },
-        { signal: inner },
+        { signal, ...NO_LIMIT },
       );
-    const say = (text: string) => {
-      status.textContent = text;
-      this.#hooks.announce(text);
-    };
-    let text = "";
-    const citations: Citation[] = [];
-    for await (const { event } of follow(open, signal, () => say("The connection was lost; going on…"), WAITS)) {
-      switch (event.case) {
-        case "started":
-          this.#conversation = event.value.conversation;
-          this.#hooks.changed(this.#conversation);
-          break;
-        case "status":
-          say(event.value.message);
-          break;
-        case "delta":
-          text += event.value.text;
-          replace(body, status, this.#answer(text, citations));
-          this.#toEnd();
-          break;
-        case "citation":
-          citations.push(event.value);
-          replace(body, status, this.#answer(text, citations));
-          break;
-        case "answer": {
-          const whole = (await sha256Hex(event.value.text)) === hex(event.value.sha256);
-          replace(body, this.#answer(event.value.text, event.value.citations));
-          if (!whole) body.append(element("p", { class: "problem" }, "This answer did not arrive as it was written; reload the page."));
-          this.#hooks.announce("The answer is ready.");
-          break;
+    try {
+      for await (const told of follow(ask, asking.signal, (failure) => view.busy(waitingFor(failure)), WAITS)) {
+        if (!turn) {
+          turn = told.turn;
+          view.reply.dataset["turn"] = turn;
+          const already = this.#messages.querySelector(`[data-turn="${CSS.escape(turn)}"]:not([aria-busy])`);
+          if (already) {
+            // It had ended before the messages were read: they have it.
+            view.question.remove();
+            view.reply.remove();
+            this.#pending.drop(pending);
+            return;
+          }
         }
-        case "refused":
-          replace(body, refusal(event.value.message));
-          this.#hooks.announce(event.value.message);
-          break;
-        case "failed":
-          replace(body, element("p", { class: "problem" }, event.value.status?.message ?? "The question could not be answered."));
-          this.#hooks.announce("The question could not be answered.");
-          break;
-        case undefined:
-          break;
+        if (told.event.event.case === "started") {
+          begun = told.event.event.value.conversation;
+          this.#pending.keep({ ...pending, begun });
+          if (shown.aborted) return asking.abort();
+          this.#conversation = begun;
+          this.#hooks.changed(begun);
+        }
+        const end = this.#atEnd();
+        await view.take(told.event);
+        if (end) this.#toEnd();
+      }
+      if (asking.signal.aborted) return;
+      this.#pending.drop(pending);
+      await this.#settled(begun);
+    } catch (error) {
+      if (asking.signal.aborted) return;
+      this.#pending.drop(pending);
+      view.question.remove();
+      view.reply.remove();
+      if (!shown.aborted) await this.#refused(pending, error instanceof Refused ? error.failure : failureOf(error));
+    } finally {
+      if (this.#asking === asking) {
+        this.#send.disabled = false;
+        this.#asking = undefined;
       }
     }
-    if (signal.aborted) return;
-    dropPending(sessionStorage);
-    this.#toEnd();
-    this.#hooks.changed(this.#conversation);
+  }
+
+  /** The server did not take the question: say why, and give it back to the user. */
+  async #refused(pending: Pending, failure: Failure): Promise<void> {
+    if (!this.#question.value) this.#question.value = pending.text;
+    if (this.#messages.childElementCount === 0) replace(this.#messages, welcome());
+    if (failure.reason === "CONVERSATION_BUSY") {
+      this.#problem.textContent =
+        "This conversation is still answering another question, perhaps one from another tab. Yours was not asked; it is in the box again. Ask it when that answer is here.";
+      const active = failure.metadata["active_turn"];
+      if (active) void this.#watch(active, this.#showing.signal);
+      return;
+    }
+    if (failure.reason === "RESOURCE_NOT_FOUND" && failure.metadata["resource_type"] === "collection") {
+      this.scope.forget(failure.metadata["resource_name"] ?? "");
+      this.#problem.textContent = "A collection that you asked does not exist any more; it is no longer chosen. Ask again.";
+      return;
+    }
+    this.#problem.textContent = failure.message;
+  }
+
+  /** Wait for a turn that another tab or program began in this conversation, then show what it brought. */
+  async #watch(turn: string, signal: AbortSignal): Promise<void> {
+    if (this.#watched === turn) return;
+    this.#watched = turn;
+    let row: TurnView | undefined;
+    for (let tries = 1; !signal.aborted; tries += 1) {
+      try {
+        const found = await this.#api.chat.getTurn({ name: turn }, { signal });
+        if (signal.aborted) break;
+        if (!row && found.state <= TurnState.RUNNING) {
+          row = new TurnView(found.text, { open: this.#opener(turn), say: this.#hooks.say, askAgain: () => undefined });
+          row.busy("Being answered; another tab or program asked it…");
+          this.#messages.append(row.question, row.reply);
+          this.#toEnd();
+        }
+        if (found.state > TurnState.RUNNING) {
+          this.#watched = "";
+          this.#problem.textContent = "";
+          if (found.state === TurnState.FAILED && row && found.terminalEvent) await row.take(found.terminalEvent);
+          else await this.refresh();
+          return;
+        }
+      } catch (error) {
+        if (signal.aborted || failureOf(error).reason === "RESOURCE_NOT_FOUND") break;
+      }
+      await WAITS.sleep(Math.min(250 * tries, 3_000), signal);
+    }
+    if (this.#watched === turn) this.#watched = "";
+    row?.question.remove();
+    row?.reply.remove();
+  }
+
+  /** Read the shown conversation anew, unless an answer is just coming into it. */
+  async refresh(): Promise<void> {
+    if (this.#conversation && !this.busy) await this.show(this.#conversation);
+  }
+
+  async #settled(conversation: string): Promise<void> {
+    this.#hooks.changed(conversation);
+    try {
+      const { title } = await this.#api.chat.getConversation({ name: conversation });
+      if (this.#conversation === conversation) this.#name(title);
+    } catch {
+      // Only the title is missing; the next look at the conversation brings it.
+    }
+  }
+
+  #again(failed: Pending, view: TurnView): void {
+    if (this.busy) return;
+    view.question.remove();
+    view.reply.remove();
+    void this.#ask({ ...failed, requestId: uuid(), conversation: this.#conversation, begun: this.#conversation });
+    this.focus();
   }
 
   #submit(): void {
-    const text = this.#question.value.trim();
-    if (!text || this.#asking) return;
+    const text = wellFormed(this.#question.value.trim());
+    if (!text || this.busy) return;
+    const over = byteLength(text) - MOST_BYTES;
+    if (over > 0) {
+      this.#problem.textContent = `The question is too long by ${over} bytes; ${MOST_BYTES} are the most. Put long texts into a document.`;
+      return;
+    }
     this.#question.value = "";
-    void this.ask({ requestId: crypto.randomUUID(), text, conversation: this.#conversation, collections: [] });
+    void this.#ask({ requestId: uuid(), text, conversation: this.#conversation, collections: this.scope.collections, begun: this.#conversation });
   }
 
-  #messageRow(message: Message): HTMLElement {
+  async #showEarlier(): Promise<void> {
+    const { signal } = this.#showing;
+    try {
+      const request = { parent: this.#conversation, pageSize: PAGE, orderBy: "create_time desc", pageToken: this.#nextPage };
+      const page = await this.#api.chat.listMessages(request, { signal });
+      const height = this.#scroll.scrollHeight;
+      this.#nextPage = page.nextPageToken;
+      this.#earlier.hidden = !this.#nextPage;
+      this.#messages.prepend(...page.messages.reverse().map((one) => this.#row(one)));
+      this.#scroll.scrollTop += this.#scroll.scrollHeight - height;
+      if (!focused()) this.focus();
+    } catch (error) {
+      if (!signal.aborted) this.#problem.textContent = failureOf(error).message;
+    }
+  }
+
+  #row(message: Message): HTMLElement {
     if (message.role === Role.USER) return questionRow(message.text);
-    const view = message.refusalReason ? refusal(message.text) : this.#answer(message.text, message.citations);
-    return element("li", { class: "message assistant" }, element("div", { class: "answer" }, view));
+    const body = element("div", { class: "answer" });
+    if (message.refusalReason) {
+      body.append(refusal(message.text));
+    } else {
+      const view = new AnswerView(this.#opener(message.name));
+      view.show(message.text, message.citations);
+      view.showSources();
+      body.append(view.root);
+    }
+    return element("li", { class: "message assistant", "data-turn": message.turn }, body);
   }
 
-  #answer(text: string, citations: readonly Citation[]): HTMLElement {
-    return answerView(text, citations, (citation) => void this.#panel.openCitation(citation));
+  /** Opens sources of the answer of that name; with "" of the turn that the row is marked with. */
+  #opener(answer: string): OpenSource {
+    return (citations, index, by) => {
+      const name = answer || by.closest<HTMLElement>("[data-turn]")?.dataset["turn"] || "";
+      const citation = citations[index];
+      if (citation) void this.#panel.openCitation({ citation, answer: name, index }, by);
+    };
+  }
+
+  async #rename(): Promise<void> {
+    const name = this.#conversation;
+    const rename = async (title: string) => {
+      await this.#api.chat.updateConversation({ conversation: { name, title }, updateMask: { paths: ["title"] } });
+      if (this.#conversation === name) this.#name(title);
+      this.#hooks.changed(name);
+    };
+    const value = this.#title.textContent ?? "";
+    await prompted({ title: "Rename the conversation", label: "Title", value, maxLength: 200, action: "Rename", act: rename });
+  }
+
+  async #delete(): Promise<void> {
+    const name = this.#conversation;
+    const text = `“${this.#title.textContent}” is deleted with all its messages. This cannot be undone.`;
+    if (!(await confirmed({ title: "Delete the conversation?", text, action: "Delete" }))) return;
+    try {
+      await this.#api.chat.deleteConversation({ name });
+    } catch (error) {
+      this.#problem.textContent = failureOf(error).message;
+      return;
+    }
+    this.#pending.dropOf(name);
+    this.#hooks.say("Conversation deleted.");
+    this.#hooks.deleted(name);
+  }
+
+  #name(title: string): void {
+    this.#title.textContent = title;
+    this.#head.hidden = false;
+    this.#hooks.titled(title);
+  }
+
+  #atEnd(): boolean {
+    return this.#scroll.scrollHeight - this.#scroll.scrollTop - this.#scroll.clientHeight < NEAR_END;
   }
 
   #toEnd(): void {
-    this.#messages.lastElementChild?.scrollIntoView({ block: "end" });
+    this.#scroll.scrollTop = this.#scroll.scrollHeight;
   }
 }
 
-function questionRow(text: string): HTMLElement {
-  return element("li", { class: "message user" }, element("p", {}, text));
+function waitingFor(failure: Failure): string {
+  if (failure.reason === "OVERLOADED") return "The server is busy; asking again in a moment…";
+  return "The connection was lost; going on…";
 }
 
-function refusal(text: string): HTMLElement {
-  return element("p", { class: "refusal" }, text);
+function welcome(): HTMLElement {
+  return element(
+    "li",
+    { class: "empty" },
+    element("p", {}, "Ask a question."),
+    element("p", { class: "note" }, "Every sentence of the answer opens the passage that it comes from. What no document supports is not answered."),
+  );
 }

@@ -1,194 +1,227 @@
-/** Collections: what is in them, taking in more with progress, taking out. */
+/** Collections: what is in them, taking in more, taking out. */
 
-import { anyUnpack } from "@bufbuild/protobuf/wkt";
-import { OperationSchema, type Operation } from "@responsa/contract/google/longrunning/operations_pb.js";
-import {
-  DocumentState,
-  IngestMetadataSchema,
-  IngestResultSchema,
-  IngestStage,
-  type Document,
-} from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
-import { createRegistry, fromJson, type JsonValue } from "@bufbuild/protobuf";
-import { ErrorInfoSchema, BadRequestSchema } from "@responsa/contract/google/rpc/error_details_pb.js";
+import { DocumentState, type Document } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { Api } from "./api.js";
+import { uuid } from "./bytes.js";
+import { confirmed, prompted } from "./dialog.js";
 import type { DocumentPanel } from "./document.js";
-import { element, replace } from "./dom.js";
+import { button, element, replace, WRITTEN } from "./dom.js";
 import { failureOf } from "./errors.js";
+import { WAITS } from "./follow.js";
+import { allCollections, collectionId, DEFAULT, type Listed, type Named } from "./library.js";
+import { UploadsView, type UploadHooks } from "./uploads.js";
 
-const registry = createRegistry(IngestMetadataSchema, IngestResultSchema, ErrorInfoSchema, BadRequestSchema);
+const PAGE = 50;
+const LOOK_AGAIN = 2_000; // milliseconds, while a document is being read
+
+export interface CollectionsHooks extends Omit<UploadHooks, "taken"> {
+  /** Documents or collections changed. */
+  readonly changed: () => void;
+  /** The user wants to ask this collection. */
+  readonly ask: (collection: Named) => void;
+}
 
 export class CollectionsView {
   readonly root = element("section", { class: "collections", "aria-labelledby": "collections-title" });
   readonly #api: Api;
   readonly #panel: DocumentPanel;
-  readonly #announce: (text: string) => void;
+  readonly #hooks: CollectionsHooks;
+  readonly #heading = element("h2", { id: "collections-title", tabindex: "-1" }, "Documents");
   readonly #picker = element("select", { id: "collection", change: () => void this.#documents() });
-  readonly #list = element("ul", { class: "documents" });
-  readonly #uploads = element("ul", { class: "uploads", "aria-label": "Uploads" });
-  readonly #more = element("button", { type: "button", class: "plain", hidden: true, click: () => void this.#documents(true) }, "Show more");
+  readonly #list = element("ul", { class: "documents", "aria-label": "Documents of the collection" });
+  readonly #more = button("Show more", () => void this.#further(), { hidden: true });
+  readonly #problem = element("p", { class: "problem", role: "alert" });
+  readonly #remove = button("Delete collection", () => void this.#deleteCollection(), { class: "plain danger" });
+  readonly #uploads: UploadsView;
+  #collections: readonly Listed[] = [DEFAULT];
   #next = "";
+  #reading = new AbortController();
 
-  constructor(api: Api, panel: DocumentPanel, announce: (text: string) => void) {
+  constructor(api: Api, panel: DocumentPanel, hooks: CollectionsHooks) {
     this.#api = api;
     this.#panel = panel;
-    this.#announce = announce;
-    const files = element("input", { type: "file", id: "files", multiple: true, accept: ".md,.markdown,.txt,.html,.htm" });
+    this.#hooks = hooks;
+    this.#uploads = new UploadsView(api, {
+      ...hooks,
+      taken: (collection) => {
+        this.#hooks.changed();
+        if (collection === this.#chosen.name) void this.refresh();
+      },
+    });
+    const files = element("input", { type: "file", id: "files", multiple: true, accept: ".md,.markdown,.txt,.text,.html,.htm" });
     files.addEventListener("change", () => {
-      for (const file of files.files ?? []) void this.#upload(file);
+      this.#uploads.add(files.files ?? [], this.#chosen);
       files.value = "";
     });
     const drop = element(
       "div",
       { class: "drop" },
-      element("label", { for: "files", class: "button" }, "Add documents"),
       files,
-      element("span", { class: "note" }, "Markdown, text or HTML, up to 64 MiB each. Files can be dropped here."),
+      element("label", { for: "files", class: "button" }, "Add documents"),
+      element("span", { class: "note" }, "Markdown, text or HTML, 64 MiB at most each. Files can be dropped here."),
     );
-    drop.addEventListener("dragover", (event) => event.preventDefault());
+    const over = (event: Event) => {
+      event.preventDefault();
+      drop.classList.add("over");
+    };
+    drop.addEventListener("dragenter", over);
+    drop.addEventListener("dragover", over);
+    drop.addEventListener("dragleave", () => drop.classList.remove("over"));
     drop.addEventListener("drop", (event) => {
       event.preventDefault();
-      for (const file of event.dataTransfer?.files ?? []) void this.#upload(file);
+      drop.classList.remove("over");
+      this.#uploads.add(event.dataTransfer?.files ?? [], this.#chosen);
     });
     this.root.append(
-      element("h2", { id: "collections-title" }, "Documents"),
-      element("div", { class: "row" }, element("label", { for: "collection" }, "Collection"), this.#picker),
+      this.#heading,
+      element(
+        "div",
+        { class: "row wrap" },
+        element("label", { for: "collection" }, "Collection"),
+        this.#picker,
+        button("New collection", () => void this.#create(), { class: "quiet" }),
+        button("Ask this collection", () => this.#hooks.ask(this.#chosen), { class: "quiet" }),
+        this.#remove,
+      ),
       drop,
-      this.#uploads,
+      this.#uploads.root,
+      this.#problem,
       this.#list,
       this.#more,
     );
   }
 
-  async show(): Promise<void> {
+  focus(): void {
+    this.#heading.focus();
+  }
+
+  /** Read collections and documents anew, `wanted` chosen (by default the one that is). */
+  async refresh(wanted = this.#chosen.name): Promise<void> {
     try {
-      const wanted = this.#picker.value || "collections/default";
-      const names: { name: string; label: string }[] = [];
-      let pageToken = "";
-      do {
-        const page = await this.#api.knowledge.listCollections({ pageSize: 200, pageToken });
-        for (const one of page.collections) {
-          const id = one.name.replace("collections/", "");
-          names.push({ name: one.name, label: `${one.displayName || id} (${one.documentCount})` });
-        }
-        pageToken = page.nextPageToken;
-      } while (pageToken);
-      if (!names.some((one) => one.name === "collections/default")) names.unshift({ name: "collections/default", label: "default (0)" });
-      replace(this.#picker, ...names.map((one) => element("option", { value: one.name, selected: one.name === wanted }, one.label)));
-      await this.#documents();
+      const found = await allCollections(this.#api);
+      this.#collections = found.some((one) => one.name === DEFAULT.name) ? found : [DEFAULT, ...found];
+      this.#problem.textContent = "";
+      const options = this.#collections.map((one) =>
+        element("option", { value: one.name, selected: one.name === wanted }, `${one.label} (${one.documents})`),
+      );
+      replace(this.#picker, ...options);
     } catch (error) {
-      replace(this.#list, element("li", { class: "problem" }, failureOf(error).message));
+      this.#problem.textContent = failureOf(error).message;
+      return;
+    }
+    await this.#documents();
+  }
+
+  get #chosen(): Listed {
+    return this.#collections.find((one) => one.name === this.#picker.value) ?? DEFAULT;
+  }
+
+  async #documents(): Promise<void> {
+    this.#reading.abort();
+    this.#reading = new AbortController();
+    const { signal } = this.#reading;
+    const { name, documents } = this.#chosen;
+    this.#remove.hidden = name === DEFAULT.name;
+    while (!signal.aborted) {
+      try {
+        const page = await this.#api.knowledge.listDocuments({ parent: name, pageSize: PAGE }, { signal });
+        if (signal.aborted) return;
+        this.#next = page.nextPageToken;
+        this.#more.hidden = !this.#next;
+        const rows = page.documents.map((one) => this.#row(one));
+        this.#shown(rows.length > 0 ? rows : [element("li", { class: "note" }, "No documents yet.")]);
+        if (!page.documents.some((one) => one.state === DocumentState.INDEXING)) return;
+      } catch (error) {
+        if (signal.aborted) return;
+        const failure = failureOf(error);
+        this.#more.hidden = true;
+        // The collection `default` is there once it has a document.
+        const empty = failure.reason === "RESOURCE_NOT_FOUND" && documents === 0n;
+        replace(this.#list, element("li", { class: empty ? "note" : "problem" }, empty ? "No documents yet." : failure.message));
+        return;
+      }
+      await WAITS.sleep(LOOK_AGAIN, signal);
+      if (!this.root.isConnected) return; // another view is shown; coming back reads anew
     }
   }
 
-  async #documents(further = false): Promise<void> {
+  /** Rows that did not change stay, with the focus that one may have. */
+  #shown(rows: readonly HTMLElement[]): void {
+    const before = new Map([...this.#list.children].map((row) => [row instanceof HTMLElement ? (row.dataset["etag"] ?? "") : "", row]));
+    replace(this.#list, ...rows.map((row) => (row.dataset["etag"] && before.get(row.dataset["etag"])) || row));
+  }
+
+  async #further(): Promise<void> {
+    const { signal } = this.#reading;
     try {
-      const page = await this.#api.knowledge.listDocuments({
-        parent: this.#picker.value,
-        pageSize: 50,
-        pageToken: further ? this.#next : "",
-      });
+      const page = await this.#api.knowledge.listDocuments({ parent: this.#chosen.name, pageSize: PAGE, pageToken: this.#next }, { signal });
+      if (signal.aborted) return;
       this.#next = page.nextPageToken;
-      this.#more.hidden = !this.#next;
       const rows = page.documents.map((one) => this.#row(one));
-      if (further) this.#list.append(...rows);
-      else if (rows.length > 0) replace(this.#list, ...rows);
-      else replace(this.#list, element("li", { class: "note" }, "No documents yet."));
+      this.#list.append(...rows);
+      rows[0]?.querySelector("button")?.focus();
+      this.#more.hidden = !this.#next;
     } catch (error) {
-      this.#more.hidden = true;
-      const failure = failureOf(error);
-      // The collection `default` is made by its first document.
-      const text = failure.reason === "RESOURCE_NOT_FOUND" ? "No documents yet." : failure.message;
-      replace(this.#list, element("li", { class: "note" }, text));
+      if (!signal.aborted) this.#problem.textContent = failureOf(error).message;
     }
   }
 
   #row(one: Document): HTMLElement {
-    const state =
-      one.state === DocumentState.INDEXING ? "being read" : one.state === DocumentState.FAILED ? `failed: ${one.error?.message ?? ""}` : "";
-    const row = element(
-      "li",
-      {},
-      element("button", { type: "button", class: "plain name", click: () => void this.#panel.openDocument(one.name, one.title) }, one.title || one.sourceKey),
-      element("span", { class: "note" }, [one.sourceKey, state].filter(Boolean).join(" · ")),
-      element(
-        "button",
-        { type: "button", class: "plain danger", "aria-label": `Delete ${one.title || one.sourceKey}`, click: () => void this.#delete(one) },
-        "Delete",
-      ),
-    );
+    const title = one.title || one.sourceKey;
+    const open = button(title, () => void this.#panel.openDocument(one.name, title, open), { class: "plain name", ...WRITTEN, disabled: one.version === 0 });
+    const key = one.sourceKey === title ? "" : one.sourceKey;
+    const row = element("li", { "data-etag": `${one.name} ${one.etag}` }, open, element("span", { class: "note key", ...WRITTEN }, key));
+    if (one.state === DocumentState.INDEXING) row.append(element("span", { class: "note" }, "being read…"));
+    if (one.state === DocumentState.FAILED) row.append(element("span", { class: "problem" }, `not taken: ${one.error?.message ?? "unknown"}`));
+    row.append(button("Delete", () => void this.#delete(one, title), { class: "plain danger", "aria-label": `Delete ${title}` }));
     return row;
   }
 
-  async #delete(one: Document): Promise<void> {
-    if (!window.confirm(`Delete “${one.title || one.sourceKey}”? Nothing will be answered from it any more.`)) return;
-    try {
-      await this.#api.knowledge.deleteDocument({ name: one.name });
-      this.#announce("Document deleted.");
-    } catch (error) {
-      this.#announce(failureOf(error).message);
-    }
-    await this.show();
-  }
-
-  async #upload(file: File): Promise<void> {
-    const bar = element("progress", { max: "1", value: "0", "aria-label": `Progress of ${file.name}` });
-    const state = element("span", { class: "note" }, "sending");
-    const row = element("li", {}, element("span", {}, file.name), bar, state);
-    this.#uploads.append(row);
-    try {
-      let operation = await send(file, this.#picker.value || "collections/default", (share) => bar.setAttribute("value", String(share / 3)));
-      while (!operation.done) {
-        showProgress(operation, bar, state);
-        operation = await this.#api.operations.waitOperation({ name: operation.name, timeout: { seconds: 1n, nanos: 0 } });
-      }
-      if (operation.result.case === "error") throw new Error(operation.result.value.message);
-      const result = operation.result.case === "response" ? anyUnpack(operation.result.value, IngestResultSchema) : undefined;
-      bar.setAttribute("value", "1");
-      state.textContent = result?.unchanged ? "unchanged" : "searchable";
-      this.#announce(`${file.name} is searchable.`);
-      row.classList.add("done");
-      await this.show();
-    } catch (error) {
-      bar.remove();
-      row.classList.add("problem");
-      state.textContent = error instanceof Error ? error.message : String(error);
-      this.#announce(`${file.name}: ${state.textContent}`);
-    }
-  }
-}
-
-function showProgress(operation: Operation, bar: HTMLElement, state: HTMLElement): void {
-  const progress = operation.metadata ? anyUnpack(operation.metadata, IngestMetadataSchema) : undefined;
-  if (!progress) return;
-  if (progress.stage === IngestStage.EMBEDDING && progress.passagesTotal > 0) {
-    bar.setAttribute("value", String(1 / 3 + (2 / 3) * (progress.passagesDone / progress.passagesTotal)));
-    state.textContent = `${progress.passagesDone} of ${progress.passagesTotal} passages`;
-  } else {
-    state.textContent = progress.stage === IngestStage.QUEUED ? "waiting" : "being read";
-  }
-}
-
-/** Browsers cannot stream a request, and only XMLHttpRequest tells how much of a body is gone. */
-function send(file: File, collection: string, onShare: (share: number) => void): Promise<Operation> {
-  return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    const query = new URLSearchParams({ collection, source_key: file.name });
-    if (file.type) query.set("media_type", file.type);
-    request.open("PUT", `/v1/uploads?${query}`);
-    request.upload.addEventListener("progress", (event) => {
-      if (event.lengthComputable) onShare(event.loaded / event.total);
+  async #create(): Promise<void> {
+    const requestId = uuid();
+    const idOf = (name: string) => collectionId(name) || `collection-${requestId.slice(0, 8)}`;
+    let made = "";
+    const create = async (displayName: string) => {
+      made = (await this.#api.knowledge.createCollection({ collectionId: idOf(displayName), collection: { displayName } })).name;
+    };
+    const done = await prompted({
+      title: "New collection",
+      label: "Name",
+      value: "",
+      maxLength: 100,
+      action: "Create",
+      note: (name) => (name.trim() ? `Its id will be ${idOf(name)}` : "Documents of one collection can be asked by themselves."),
+      act: create,
     });
-    request.addEventListener("error", () => reject(new Error("The connection was lost; send the file again.")));
-    request.addEventListener("load", () => {
-      try {
-        const body = JSON.parse(request.responseText) as JsonValue;
-        if (request.status === 200) resolve(fromJson(OperationSchema, body, { registry }));
-        else reject(new Error((body as { message?: string }).message ?? "The file was not taken."));
-      } catch {
-        reject(new Error("The file was not taken; the server's answer could not be read."));
-      }
-    });
-    request.send(file);
-  });
+    if (!done) return;
+    this.#hooks.say("Collection created.");
+    this.#hooks.changed();
+    await this.refresh(made);
+  }
+
+  async #deleteCollection(): Promise<void> {
+    const { name, label } = this.#chosen;
+    const text = `“${label}” is deleted with all its documents. Nothing will be answered from them any more; earlier answers keep what they quoted.`;
+    if (!(await confirmed({ title: "Delete the collection?", text, action: "Delete" }))) return;
+    await this.#changed(() => this.#api.knowledge.deleteCollection({ name, force: true }), "Collection deleted.");
+  }
+
+  async #delete({ name }: Document, title: string): Promise<void> {
+    const text = `“${title}” is deleted. Nothing will be answered from it any more; earlier answers keep what they quoted.`;
+    if (!(await confirmed({ title: "Delete the document?", text, action: "Delete" }))) return;
+    await this.#changed(() => this.#api.knowledge.deleteDocument({ name }), "Document deleted.");
+  }
+
+  async #changed(act: () => Promise<unknown>, done: string): Promise<void> {
+    try {
+      await act();
+    } catch (error) {
+      this.#problem.textContent = failureOf(error).message;
+      return;
+    }
+    this.#hooks.say(done);
+    this.#hooks.changed();
+    await this.refresh();
+    this.focus();
+  }
 }

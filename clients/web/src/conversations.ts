@@ -1,76 +1,71 @@
-/** The list of conversations. */
+/** The list of conversations, the last changed first. */
 
 import type { Conversation } from "@responsa/contract/responsa/chat/v1/conversation_pb.js";
 import type { Api } from "./api.js";
-import { element, replace } from "./dom.js";
+import { button, element, replace, WRITTEN } from "./dom.js";
 import { failureOf } from "./errors.js";
 
-export interface ConversationHooks {
-  readonly open: (name: string) => void;
-  readonly deleted: (name: string) => void;
-  readonly announce: (text: string) => void;
-}
+const PAGE = 50;
 
 export class ConversationsView {
-  readonly root = element("nav", { class: "conversations", "aria-label": "Conversations" });
+  readonly root = element("nav", { class: "conversations", id: "conversations", "aria-label": "Conversations" });
   readonly #api: Api;
-  readonly #hooks: ConversationHooks;
   readonly #list = element("ul");
-  readonly #more = element("button", { type: "button", class: "plain", hidden: true, click: () => void this.show(this.#current, true) }, "Show more");
+  readonly #more = button("Show more", () => void this.#further(), { hidden: true });
   #current = "";
   #next = "";
+  #asked = 0;
 
-  constructor(api: Api, hooks: ConversationHooks) {
+  constructor(api: Api) {
     this.#api = api;
-    this.#hooks = hooks;
-    this.root.append(element("button", { type: "button", click: () => hooks.open("") }, "New conversation"), this.#list, this.#more);
+    this.root.append(element("a", { href: "#/", class: "button" }, "New conversation"), this.#list, this.#more);
   }
 
-  async show(current: string, further = false): Promise<void> {
+  /** Mark the one that is shown; "" for none. */
+  mark(current: string): void {
     this.#current = current;
+    for (const link of this.#list.querySelectorAll("a")) this.#marked(link);
+  }
+
+  /** Read the list anew. */
+  async refresh(): Promise<void> {
+    const asked = (this.#asked += 1);
     try {
-      const page = await this.#api.chat.listConversations({ pageSize: 50, pageToken: further ? this.#next : "" });
+      const page = await this.#api.chat.listConversations({ pageSize: PAGE });
+      if (asked !== this.#asked) return; // a later call is on its way
       this.#next = page.nextPageToken;
       this.#more.hidden = !this.#next;
-      const rows = page.conversations.map((one) => this.#row(one));
-      if (further) this.#list.append(...rows);
-      else replace(this.#list, ...rows);
+      const inside = this.#list.contains(document.activeElement) ? document.activeElement?.getAttribute("href") : undefined;
+      replace(this.#list, ...page.conversations.map((one) => this.#row(one)));
+      if (inside) this.#list.querySelector<HTMLElement>(`a[href="${CSS.escape(inside)}"]`)?.focus();
     } catch (error) {
-      replace(this.#list, element("li", { class: "problem" }, failureOf(error).message));
+      if (asked === this.#asked) replace(this.#list, element("li", { class: "problem" }, failureOf(error).message));
+    }
+  }
+
+  async #further(): Promise<void> {
+    const asked = this.#asked;
+    try {
+      const page = await this.#api.chat.listConversations({ pageSize: PAGE, pageToken: this.#next });
+      if (asked !== this.#asked) return;
+      this.#next = page.nextPageToken;
+      const rows = page.conversations.map((one) => this.#row(one));
+      this.#list.append(...rows);
+      rows[0]?.querySelector("a")?.focus();
+      this.#more.hidden = !this.#next;
+    } catch (error) {
+      this.#list.append(element("li", { class: "problem" }, failureOf(error).message));
     }
   }
 
   #row(one: Conversation): HTMLElement {
-    return element(
-      "li",
-      {},
-      element(
-        "button",
-        {
-          type: "button",
-          class: "plain name",
-          "aria-current": one.name === this.#current ? "page" : undefined,
-          click: () => this.#hooks.open(one.name),
-        },
-        one.title,
-      ),
-      element(
-        "button",
-        { type: "button", class: "plain danger", "aria-label": `Delete ${one.title}`, click: () => void this.#delete(one) },
-        "✕",
-      ),
-    );
+    const link = element("a", { href: `#/${one.name}`, title: one.title, ...WRITTEN }, one.title);
+    this.#marked(link);
+    return element("li", {}, link);
   }
 
-  async #delete(one: Conversation): Promise<void> {
-    if (!window.confirm(`Delete “${one.title}” with all its messages?`)) return;
-    try {
-      await this.#api.chat.deleteConversation({ name: one.name });
-      this.#hooks.announce("Conversation deleted.");
-      this.#hooks.deleted(one.name);
-    } catch (error) {
-      this.#hooks.announce(failureOf(error).message);
-    }
-    await this.show(this.#current);
+  #marked(link: HTMLAnchorElement): void {
+    if (this.#current && link.getAttribute("href") === `#/${this.#current}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
   }
 }

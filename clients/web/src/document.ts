@@ -1,102 +1,187 @@
 /** A document's canonical text with the cited passage marked. */
 
-import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
-import type { Api } from "./api.js";
-import { ByteText } from "./bytes.js";
-import { element, replace } from "./dom.js";
+import { CitationVerdict, type Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
+import { NO_LIMIT, type Api } from "./api.js";
+import { CanonicalText } from "./canonical.js";
+import { button, element, focused, replace, WRITTEN } from "./dom.js";
 import { failureOf } from "./errors.js";
 
-/** Bytes shown before and behind the passage; the rest opens by a button. */
-const AROUND = 6_000;
+/** Bytes shown before and behind the passage at first. */
+const AROUND = 8_192;
+/** Bytes that each "Show more" adds. */
+const STEP = 65_536;
+
+export interface Cited {
+  readonly citation: Citation;
+  /** The answer it belongs to, `turns/{uuid}` or `messages/{uuid}`, and the citation's number in it from 0. */
+  readonly answer: string;
+  readonly index: number;
+}
+
+const VERDICTS: Partial<Record<CitationVerdict, readonly [style: string, text: string]>> = {
+  [CitationVerdict.VALID]: ["good", "Verified: the quote stands in the document’s current version."],
+  [CitationVerdict.SOURCE_CHANGED]: ["warn", "The document has changed since this answer; the quoted version is shown."],
+  [CitationVerdict.SOURCE_DELETED]: ["warn", "This document was deleted since this answer."],
+  [CitationVerdict.NOT_PERMITTED]: ["warn", "You may not read this document any more."],
+};
 
 export class DocumentPanel {
   readonly root: HTMLElement;
   readonly #api: Api;
-  readonly #title = element("h2", { id: "document-title", tabindex: "-1" });
-  readonly #note = element("p", { class: "note" });
-  readonly #text = element("div", { class: "document-text" });
-  #returnTo: HTMLElement | undefined;
-  #reading: AbortController | undefined;
+  readonly #title = element("h2", { id: "document-title", tabindex: "-1", ...WRITTEN });
+  readonly #note = element("p", { class: "note", role: "status" });
+  readonly #badge = element("p", { class: "badge" });
+  readonly #text = element("div", { class: "document-text", tabindex: "0", role: "region", "aria-label": "Text of the document", ...WRITTEN });
+  readonly #toggled: (open: boolean) => void;
+  #by: HTMLElement | undefined;
+  #reading = new AbortController();
 
-  constructor(api: Api) {
+  /** `toggled` is told when the panel opens and closes. */
+  constructor(api: Api, toggled: (open: boolean) => void) {
     this.#api = api;
+    this.#toggled = toggled;
+    const close = button("✕", () => this.close(), { class: "plain icon", "aria-label": "Close the document", title: "Close (Escape)" });
     this.root = element(
       "aside",
       { class: "document", "aria-labelledby": "document-title", hidden: true },
-      element(
-        "header",
-        {},
-        this.#title,
-        element("button", { type: "button", class: "plain", "aria-label": "Close the document", click: () => this.close() }, "✕"),
-      ),
+      element("header", {}, this.#title, close),
+      this.#badge,
       this.#note,
       this.#text,
     );
-    this.root.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") this.close();
-    });
   }
 
+  get isOpen(): boolean {
+    return !this.root.hidden;
+  }
+
+  /** Close and give the focus back to what opened it. */
   close(): void {
-    this.#reading?.abort();
+    if (!this.isOpen) return;
+    this.#reading.abort();
     this.root.hidden = true;
-    this.#returnTo?.focus();
+    this.#by?.removeAttribute("aria-current");
+    this.#toggled(false);
+    if (this.#by?.isConnected) this.#by.focus();
+    else document.getElementById("main")?.focus();
+    this.#by = undefined;
   }
 
-  async openCitation(citation: Citation): Promise<void> {
-    const start = Number(citation.sourceRange?.start ?? 0n);
-    const end = Number(citation.sourceRange?.end ?? 0n);
-    await this.#open(citation.documentVersion, citation.title, start, end, citation.quote);
+  async openCitation(cited: Cited, by: HTMLElement): Promise<void> {
+    const { citation } = cited;
+    const signal = this.#begin(citation.title || citation.uri, by);
+    const range = { start: Number(citation.sourceRange?.start ?? 0n), end: Number(citation.sourceRange?.end ?? 0n) };
+    await Promise.all([this.#verify(cited, signal), this.#read(citation.documentVersion, range, citation.quote, signal)]);
   }
 
-  async openDocument(name: string, title: string): Promise<void> {
-    await this.#open(name, title, 0, 0, "");
+  /** `name`: `documents/{uuid}`. */
+  async openDocument(name: string, title: string, by: HTMLElement): Promise<void> {
+    await this.#read(name, { start: 0, end: 0 }, "", this.#begin(title, by));
   }
 
-  async #open(name: string, title: string, start: number, end: number, quote: string): Promise<void> {
-    this.#reading?.abort();
-    const reading = new AbortController();
-    this.#reading = reading;
-    this.#returnTo = document.activeElement instanceof HTMLElement ? document.activeElement : undefined;
-    this.#title.textContent = title;
+  #begin(title: string, by: HTMLElement): AbortSignal {
+    this.#reading.abort();
+    this.#reading = new AbortController();
+    this.#by?.removeAttribute("aria-current");
+    this.#by = by;
+    by.setAttribute("aria-current", "true");
+    this.#title.textContent = title || "Document";
     this.#note.textContent = "Opening…";
+    this.#badge.hidden = true;
     replace(this.#text);
     this.root.hidden = false;
-    this.#title.focus();
+    this.#toggled(true);
+    this.#title.focus({ preventScroll: true });
+    return this.#reading.signal;
+  }
+
+  async #verify({ citation, answer, index }: Cited, signal: AbortSignal): Promise<void> {
     try {
-      let text = "";
-      for await (const piece of this.#api.knowledge.getDocumentContent({ name }, { signal: reading.signal })) text += piece.text;
-      if (reading.signal.aborted) return;
-      this.#show(new ByteText(text), start, end, AROUND);
+      const { checks } = await this.#api.chat.verifyCitations({ name: answer }, { signal });
+      const check = checks[index];
+      const [style, text] = (check?.citation?.passage === citation.passage && VERDICTS[check.verdict]) || ["", ""];
+      if (signal.aborted || !text) return;
+      this.#badge.className = `badge ${style}`;
+      this.#badge.textContent = text;
+      this.#badge.hidden = false;
+    } catch {
+      // The passage is shown in any case; only its badge is missing.
+    }
+  }
+
+  async #read(name: string, range: Range, quote: string, signal: AbortSignal): Promise<void> {
+    const text = new CanonicalText((inner) => this.#api.knowledge.getDocumentContent({ name }, { signal: inner, ...NO_LIMIT }));
+    try {
+      await text.need(range.end + AROUND, signal);
+      if (signal.aborted) return;
+      this.#show(text, range, signal);
     } catch (error) {
-      if (reading.signal.aborted) return;
+      if (signal.aborted) return;
       const failure = failureOf(error);
-      this.#note.textContent =
-        failure.reason === "RESOURCE_NOT_FOUND"
-          ? "This document, or this version of it, is no longer kept. What was quoted:"
-          : failure.message;
+      const gone = failure.reason === "RESOURCE_NOT_FOUND";
+      this.#note.textContent = gone
+        ? quote
+          ? "This document, or this version of it, is no longer kept. This is what the answer quoted:"
+          : "This document is no longer kept."
+        : `${failure.message}${quote ? " This is what the answer quoted:" : ""}`;
       if (quote) replace(this.#text, element("blockquote", {}, quote));
     }
   }
 
-  #show(text: ByteText, start: number, end: number, around: number): void {
-    const from = text.borderBefore(start - around);
-    const to = text.borderBefore(end + around);
-    this.#note.textContent = end > start ? "The cited passage is marked." : "";
-    const more = (label: string) =>
-      element("button", { type: "button", class: "plain", click: () => this.#show(text, start, end, text.length) }, label);
-    replace(this.#text);
-    if (from > 0) this.#text.append(more("Show what stands before"));
-    this.#text.append(text.slice(from, start));
-    if (end > start) {
-      const mark = element("mark", { tabindex: "-1" }, text.slice(start, end));
-      this.#text.append(mark);
-      this.#text.append(text.slice(end, to));
-      mark.scrollIntoView({ block: "center" });
-      mark.focus({ preventScroll: true });
-    } else {
-      this.#text.append(text.slice(end, to));
-    }
-    if (to < text.length) this.#text.append(more("Show what stands behind"));
+  #show(text: CanonicalText, { start, end }: Range, signal: AbortSignal): void {
+    const from = text.borderBefore(start - AROUND);
+    const to = text.borderBefore(end + AROUND);
+    const cited = end > start;
+    this.#note.textContent = cited ? "The cited passage is marked." : "";
+    const rows: (Node | string)[] = [this.#before(text, from), text.slice(from, start)];
+    const mark = element("mark", { tabindex: "-1" }, text.slice(start, end));
+    if (cited) rows.push(mark);
+    rows.push(text.slice(end, to), this.#behind(text, to, signal));
+    replace(this.#text, ...rows);
+    if (!cited) return;
+    mark.scrollIntoView({ block: "center" });
+    // Whoever has moved on by now is not called back.
+    if (focused() === this.#title) mark.focus({ preventScroll: true });
   }
+
+  /** Stands before the text that begins at `from` and brings more of it; nothing at the beginning. */
+  #before(text: CanonicalText, from: number): Node {
+    if (from === 0) return document.createTextNode("");
+    const more = button("Show what stands before", () => {
+      const start = text.borderBefore(from - STEP);
+      const height = this.#text.scrollHeight;
+      const next = this.#before(text, start);
+      more.replaceWith(next, text.slice(start, from));
+      this.#text.scrollTop += this.#text.scrollHeight - height; // what was read stays where it was
+      (next instanceof HTMLElement ? next : this.#text).focus({ preventScroll: true });
+    });
+    return more;
+  }
+
+  #behind(text: CanonicalText, to: number, signal: AbortSignal): Node {
+    if (text.whole && to >= text.read) return document.createTextNode("");
+    const more = button("Show what follows", () => void further());
+    const further = async () => {
+      more.disabled = true;
+      try {
+        await text.need(to + STEP, signal);
+      } catch (error) {
+        more.disabled = false;
+        if (!signal.aborted) this.#note.textContent = failureOf(error).message;
+        return;
+      }
+      if (signal.aborted) return;
+      const end = text.borderBefore(to + STEP);
+      const next = this.#behind(text, end, signal);
+      more.replaceWith(text.slice(to, end), next);
+      (next instanceof HTMLElement ? next : this.#text).focus({ preventScroll: true });
+    };
+    return more;
+  }
+}
+
+interface Range {
+  /** Bytes; empty: nothing is cited. */
+  readonly start: number;
+  readonly end: number;
 }

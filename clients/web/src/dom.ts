@@ -1,7 +1,9 @@
 /** Elements without markup strings: whatever a document or an answer holds can only ever be text. */
 
-type Attributes = Record<string, string | boolean | ((event: Event) => void) | undefined>;
+type Listener = (event: Event) => void;
+type Attributes = Record<string, string | boolean | Listener | undefined>;
 
+/** An element with attributes (`true`: without a value; functions: listeners of the event of that name) and children; strings become text. */
 export function element<Tag extends keyof HTMLElementTagNameMap>(
   tag: Tag,
   attributes: Attributes = {},
@@ -17,6 +19,20 @@ export function element<Tag extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
+/** A button that submits nothing. */
+export function button(label: string, click: () => void, attributes: Attributes = {}): HTMLButtonElement {
+  return element("button", { type: "button", class: "plain", ...attributes, click }, label);
+}
+
 export function replace(parent: Element, ...children: (Node | string)[]): void {
   parent.replaceChildren(...children);
+}
+
+/** Text that people wrote, in whatever language and direction. */
+export const WRITTEN: Attributes = { dir: "auto" };
+
+/** Where the focus is, if it is anywhere. */
+export function focused(): HTMLElement | undefined {
+  const active = document.activeElement;
+  return active instanceof HTMLElement && active !== document.body ? active : undefined;
 }

@@ -7,17 +7,52 @@ export interface Failure {
   /** The reason of `responsa.errors.v1`, or "" for an error that is not Responsa's own: the connection was cut. */
   readonly reason: string;
   readonly message: string;
+  readonly metadata: Readonly<Record<string, string>>;
   /** Milliseconds after which to try again, where the server says so. */
   readonly retryAfter: number | undefined;
 }
 
+export const CUT: Failure = { reason: "", message: "The connection was lost.", metadata: {}, retryAfter: undefined };
+
 export function failureOf(error: unknown): Failure {
   const connect = ConnectError.from(error);
   const info = connect.findDetails(ErrorInfoSchema).find((one) => one.domain === "responsa");
+  if (!info) return CUT;
   const retry = connect.findDetails(RetryInfoSchema)[0]?.retryDelay;
   return {
-    reason: info?.reason ?? "",
-    message: info ? connect.rawMessage : "The connection was lost.",
+    reason: info.reason,
+    message: connect.rawMessage,
+    metadata: info.metadata,
     retryAfter: retry ? Number(retry.seconds) * 1000 + retry.nanos / 1e6 : undefined,
   };
+}
+
+/** The same error as the HTTP side tells it: `{code, message, details: [{"@type": …ErrorInfo, …}]}`. */
+export function failureOfJson(text: string): Failure {
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    return CUT;
+  }
+  if (!isRecord(body)) return CUT;
+  const details: unknown[] = Array.isArray(body["details"]) ? body["details"] : [];
+  const info = details.filter(isRecord).find((one) => one["domain"] === "responsa");
+  if (!info || typeof info["reason"] !== "string" || typeof body["message"] !== "string") return CUT;
+  const metadata = isRecord(info["metadata"]) ? info["metadata"] : {};
+  return {
+    reason: info["reason"],
+    message: body["message"],
+    metadata: Object.fromEntries(Object.entries(metadata).map(([key, value]) => [key, String(value)])),
+    retryAfter: undefined,
+  };
+}
+
+/** Whether the session is over (or never was). */
+export function signedOut(failure: Failure): boolean {
+  return failure.reason.startsWith("CREDENTIAL_");
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -5,12 +5,18 @@
 
 import type { AskResponse } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
 import type { TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
-import { failureOf, type Failure } from "./errors.js";
+import { CUT, failureOf, type Failure } from "./errors.js";
 
 export type Open = (signal: AbortSignal) => AsyncIterable<AskResponse>;
 
+export interface Told {
+  /** `turns/{uuid}`. */
+  readonly turn: string;
+  readonly event: TurnEvent;
+}
+
 export interface Waits {
-  /** Milliseconds before the n-th further try, n from 1. */
+  /** Milliseconds before the n-th further try without progress, n from 1. */
   readonly pause: (attempt: number) => number;
   /** Milliseconds without any frame after which a stream counts as cut; heartbeats come every 15 s. */
   readonly silence: number;
@@ -22,8 +28,13 @@ export const WAITS: Waits = {
   silence: 40_000,
   sleep: (milliseconds, signal) =>
     new Promise((resolve) => {
-      const timer = setTimeout(resolve, milliseconds);
-      signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
+      const done = () => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      const timer = setTimeout(done, milliseconds);
+      signal.addEventListener("abort", done);
     }),
 };
 
@@ -34,19 +45,26 @@ export class Refused extends Error {
   }
 }
 
+/** The event that ends a turn. One of a kind that is not known yet does not. */
 export function terminal(event: TurnEvent): boolean {
   return event.event.case === "answer" || event.event.case === "refused" || event.event.case === "failed";
 }
 
-/** Yields each event once, in order, up to and with the terminal one. `onCut` is told before each further try. */
+/**
+ * Yields each event once, in order, up to and with the terminal one; ends without it only when `signal` aborts. `onCut` is told before each
+ * further try why it is needed. Throws `Refused`.
+ */
 export async function* follow(
   open: Open,
   signal: AbortSignal,
-  onCut: (attempt: number) => void = () => undefined,
+  onCut: (failure: Failure) => void = () => undefined,
   waits: Waits = WAITS,
-): AsyncGenerator<TurnEvent> {
+): AsyncGenerator<Told> {
   let seen = 0n;
-  for (let attempt = 1; !signal.aborted; attempt += 1) {
+  let tries = 0; // since something new came
+  while (!signal.aborted) {
+    tries += 1;
+    let failure = CUT;
     const stream = new AbortController();
     const stop = () => stream.abort();
     signal.addEventListener("abort", stop, { once: true });
@@ -61,24 +79,32 @@ export async function* follow(
         for (const event of frame.events) {
           if (event.seq <= seen) continue;
           seen = event.seq;
-          attempt = 1;
-          yield event;
+          tries = 0;
+          yield { turn: frame.turn, event };
           if (terminal(event)) return;
         }
-        if (through > seen) seen = through; // deltas that were not asked for
+        if (through > seen) seen = through; // events that were not asked for
       }
     } catch (error) {
-      const failure = failureOf(error);
-      if (failure.reason !== "" && !TRANSIENT.has(failure.reason)) throw new Refused(failure);
+      failure = failureOf(error);
+      if (!again(failure, seen, tries)) throw new Refused(failure);
     } finally {
       clearTimeout(watchdog);
       signal.removeEventListener("abort", stop);
       stream.abort();
     }
     if (signal.aborted) return;
-    onCut(attempt);
-    await waits.sleep(waits.pause(attempt), signal);
+    tries = Math.max(tries, 1);
+    onCut(failure);
+    await waits.sleep(Math.max(waits.pause(tries), failure.retryAfter ?? 0), signal);
   }
 }
 
-const TRANSIENT = new Set(["PART_UNAVAILABLE", "DRAINING", "DEADLINE_EXCEEDED", "CANCELLED"]);
+const TRANSIENT = new Set(["PART_UNAVAILABLE", "DRAINING", "DEADLINE_EXCEEDED", "CANCELLED", "OVERLOADED"]);
+const INTERNAL_TRIES = 3;
+
+/** Whether asking again can help. An accepted turn outlives an unexpected error of the call that follows it. */
+function again(failure: Failure, seen: bigint, tries: number): boolean {
+  if (failure.reason === "" || TRANSIENT.has(failure.reason)) return true;
+  return failure.reason === "INTERNAL" && seen > 0n && tries < INTERNAL_TRIES;
+}

@@ -1,94 +1,197 @@
 /** The page: conversations on the left, the talk in the middle, the source on the right. */
 
-import { connect } from "./api.js";
+import { connect, watchingSession } from "./api.js";
 import { ChatView } from "./chat.js";
 import { CollectionsView } from "./collections.js";
 import { ConversationsView } from "./conversations.js";
 import { DocumentPanel } from "./document.js";
-import { element, replace } from "./dom.js";
-import { readPending } from "./pending.js";
+import { button, element, replace } from "./dom.js";
+import { Live } from "./live.js";
+import { PendingQuestions } from "./pending.js";
 import { signIn, signOut, takeCode } from "./session.js";
+import { Tabs } from "./tabs.js";
 
-const CONVERSATION = /^#\/(conversations\/[0-9a-f-]{36})$/;
+const CONVERSATION = /^#\/(conversations\/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 const DOCUMENTS = "#/documents";
+const NARROW = window.matchMedia("(max-width: 60rem)");
 
-async function start(app: Element): Promise<void> {
-  const api = connect(location.origin);
-  const signed = await signIn(api, takeCode(location, history));
-  if ("problem" in signed) {
-    replace(
-      app,
-      element(
-        "main",
-        { class: "signed-out" },
-        element("h1", {}, "Responsa"),
-        element("p", { role: "alert" }, signed.problem),
-        element("p", {}, "Run ", element("code", {}, "responsa open"), " where Responsa runs, and open the link that it prints."),
-      ),
-    );
-    return;
+class App {
+  readonly #root: HTMLElement;
+  #stop = new AbortController();
+
+  constructor(root: HTMLElement) {
+    this.#root = root;
+    // A link with a code that is opened in a tab which shows the page already changes only the fragment.
+    window.addEventListener("hashchange", () => {
+      if (new URLSearchParams(location.hash.slice(1)).has("code")) void this.start();
+    });
+    // A file that misses its place must not replace the page.
+    for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());
   }
 
-  const live = element("p", { class: "unseen", role: "status", "aria-live": "polite" });
-  const announce = (text: string) => (live.textContent = text);
-  const panel = new DocumentPanel(api);
-  const chat: ChatView = new ChatView(api, panel, {
-    announce,
-    changed: (conversation) => {
-      if (location.hash === DOCUMENTS) return;
-      history.replaceState(null, "", `#/${conversation}`);
-      void list.show(conversation);
-    },
-  });
-  const collections = new CollectionsView(api, panel, announce);
-  const list: ConversationsView = new ConversationsView(api, {
-    announce,
-    open: (name) => go(name ? `#/${name}` : "#/"),
-    deleted: (name) => {
-      if (name === chat.conversation) go("#/");
-    },
-  });
-
-  const documentsLink = element("a", { href: DOCUMENTS }, "Documents");
-  const main = element("main", { id: "main", tabindex: "-1" });
-  replace(
-    app,
-    element("a", { class: "skip", href: "#main", click: (event) => (event.preventDefault(), main.focus()) }, "Skip to the conversation"),
-    element(
-      "header",
-      { class: "top" },
-      element("h1", {}, element("a", { href: "#/" }, "Responsa")),
-      element("nav", { "aria-label": "Page" }, element("a", { href: "#/" }, "Ask"), documentsLink),
-      element("span", { class: "note" }, signed.user.displayName),
-      element("button", { type: "button", class: "plain", click: () => void signOut().then(() => location.reload()) }, "Sign out"),
-    ),
-    element("div", { class: "columns" }, list.root, main, panel.root),
-    live,
-  );
-
-  const route = async () => {
-    if (location.hash === DOCUMENTS) {
-      documentsLink.setAttribute("aria-current", "page");
-      replace(main, collections.root);
-      await collections.show();
+  async start(): Promise<void> {
+    this.#stop.abort();
+    this.#stop = new AbortController();
+    const { signal } = this.#stop;
+    const over = () => {
+      if (!signal.aborted && signed) this.#outside("Your session has ended.");
+    };
+    let signed = false;
+    const api = connect(location.origin, [watchingSession(over)]);
+    const found = await signIn(api, takeCode(location, history));
+    if (signal.aborted) return;
+    if ("problem" in found) {
+      this.#outside(found.problem, found.cut);
       return;
     }
-    documentsLink.removeAttribute("aria-current");
-    replace(main, chat.root);
-    const conversation = CONVERSATION.exec(location.hash)?.[1] ?? "";
-    await Promise.all([chat.show(conversation), list.show(conversation)]);
-    chat.focus();
-  };
-  const go = (hash: string) => {
-    if (location.hash === hash || (hash === "#/" && location.hash === "")) void route();
-    else location.hash = hash;
-  };
-  window.addEventListener("hashchange", () => void route());
+    signed = true;
 
-  const pending = readPending(sessionStorage);
-  await route();
-  if (pending && location.hash !== DOCUMENTS) await chat.ask(pending);
+    const live = new Live();
+    const pending = new PendingQuestions(sessionStorage);
+    const leave = (why: string) => {
+      sessionStorage.clear();
+      this.#outside(why);
+    };
+    const tabs = new Tabs((news) => {
+      if (signal.aborted) return;
+      if (news.kind === "signedOut") leave("You signed out in another tab.");
+      else if (news.kind === "documents") void (onDocuments() && collections.refresh());
+      else {
+        void list.refresh();
+        if (news.name === chat.conversation && !onDocuments()) void chat.refresh();
+      }
+    });
+    signal.addEventListener("abort", () => tabs.close(), { once: true });
+    const panel: DocumentPanel = new DocumentPanel(api, () => arrange());
+    const chat: ChatView = new ChatView(api, panel, pending, {
+      say: live.say,
+      titled: (title) => (document.title = title ? `${title} · Responsa` : "Responsa"),
+      changed: (conversation) => {
+        tabs.tell({ kind: "conversation", name: conversation });
+        if (!onDocuments()) history.replaceState(null, "", `#/${conversation}`);
+        list.mark(conversation);
+        void list.refresh();
+      },
+      deleted: (conversation) => {
+        tabs.tell({ kind: "conversation", name: conversation });
+        void list.refresh();
+        location.hash = "#/";
+      },
+    });
+    const collections = new CollectionsView(api, panel, {
+      say: live.say,
+      sessionOver: over,
+      changed: () => tabs.tell({ kind: "documents" }),
+      ask: (collection) => {
+        chat.scope.choose([collection]);
+        location.hash = "#/";
+      },
+    });
+    const list = new ConversationsView(api);
+    const onDocuments = () => location.hash === DOCUMENTS;
+
+    const drawer = button("Conversations", () => openDrawer(!list.root.classList.contains("open")), {
+      class: "plain drawer",
+      "aria-controls": "conversations",
+      "aria-expanded": "false",
+    });
+    const askLink = element("a", { href: "#/" }, "Ask");
+    const documentsLink = element("a", { href: DOCUMENTS }, "Documents");
+    const out = async () => {
+      try {
+        await signOut();
+      } catch {
+        live.say("Responsa cannot be reached; you are still signed in.");
+        return;
+      }
+      tabs.tell({ kind: "signedOut" });
+      leave("You are signed out.");
+    };
+    const main = element("main", { id: "main", tabindex: "-1" });
+    const header = element(
+      "header",
+      { class: "top" },
+      drawer,
+      element("h1", {}, element("a", { href: "#/" }, "Responsa")),
+      element("nav", { "aria-label": "Page" }, askLink, documentsLink),
+      element("span", { class: "note user" }, found.user.displayName),
+      button("Sign out", () => void out()),
+    );
+    const skip = element("a", { class: "skip", href: "#main" }, "Skip to the content");
+    skip.addEventListener("click", (event) => {
+      event.preventDefault();
+      if (onDocuments()) collections.focus();
+      else chat.focus();
+    });
+    replace(this.#root, skip, header, element("div", { class: "columns" }, list.root, main, panel.root), live.root);
+
+    const openDrawer = (open: boolean) => {
+      list.root.classList.toggle("open", open);
+      drawer.setAttribute("aria-expanded", String(open));
+      if (open) list.root.querySelector("a")?.focus();
+    };
+    /** On a small screen an open document covers all else, which must then not be reached by keyboard either. */
+    const arrange = () => {
+      const covered = NARROW.matches && panel.isOpen;
+      for (const part of [skip, header, list.root, main]) part.inert = covered;
+      if (!NARROW.matches) openDrawer(false);
+    };
+    NARROW.addEventListener("change", arrange, { signal });
+    window.addEventListener(
+      "keydown",
+      (event) => {
+        if (event.key !== "Escape" || document.querySelector("dialog[open]")) return;
+        if (list.root.classList.contains("open")) {
+          openDrawer(false);
+          drawer.focus();
+        } else panel.close();
+      },
+      { signal },
+    );
+
+    const route = async (first: boolean) => {
+      openDrawer(false);
+      if (panel.isOpen) panel.close();
+      const conversation = CONVERSATION.exec(location.hash)?.[1] ?? "";
+      const documents = onDocuments();
+      mark(documentsLink, documents);
+      mark(askLink, !documents && !conversation);
+      list.mark(documents ? "" : conversation);
+      if (documents) {
+        document.title = "Documents · Responsa";
+        replace(main, collections.root);
+        if (!first) collections.focus();
+        await collections.refresh();
+        return;
+      }
+      if (!conversation && location.hash !== "#/") history.replaceState(null, "", "#/");
+      if (!main.contains(chat.root)) replace(main, chat.root);
+      // Where a finger types, the focus would bring up a keyboard that hides half the page.
+      if (!first || window.matchMedia("(pointer: fine)").matches) chat.focus();
+      await chat.show(conversation);
+    };
+    window.addEventListener("hashchange", () => void route(false), { signal });
+    await Promise.all([route(true), list.refresh()]);
+  }
+
+  /** The page for somebody who is not signed in. `again`: trying again can help. */
+  #outside(why: string, again = false): void {
+    this.#stop.abort();
+    for (const dialog of document.querySelectorAll("dialog")) dialog.close();
+    document.title = "Responsa";
+    const heading = element("h1", { tabindex: "-1" }, "Responsa");
+    const main = element("main", { class: "signed-out" }, heading, element("p", { role: "alert" }, why));
+    if (again) main.append(button("Try again", () => void this.start(), { class: "filled" }));
+    else main.append(element("p", {}, "To sign in, run ", element("code", {}, "responsa open"), " where Responsa runs, and open the link that it prints."));
+    replace(this.#root, main);
+    heading.focus();
+  }
 }
 
-const app = document.getElementById("app");
-if (app) void start(app);
+function mark(link: HTMLElement, current: boolean): void {
+  if (current) link.setAttribute("aria-current", "page");
+  else link.removeAttribute("aria-current");
+}
+
+const root = document.getElementById("app");
+if (root) void new App(root).start();

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from responsa.chat.v1 import citation_pb2, turn_pb2
-
 from responsa_server.cli.output import one_line
 
 _QUOTE = 240

@@ -7,10 +7,10 @@ from contextlib import nullcontext
 from typing import Annotated
 
 import typer
+
 from responsa.chat.v1 import turn_pb2
 from responsa_client.client import Responsa
 from responsa_client.results import turn_error
-
 from responsa_server.cli.answers import answer_text
 from responsa_server.cli.failures import EXIT_FAILED, EXIT_USAGE, CommandFailed, reporting, sentence_of, tell
 from responsa_server.cli.output import messages_console, print_json, print_text, shown

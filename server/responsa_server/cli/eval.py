@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from responsa_client.aio import AsyncResponsa
 
+from responsa_client.aio import AsyncResponsa
 from responsa_server.cli.dataset import DataSet, Question
 from responsa_server.cli.evaluation import (
     AnswerScores,

@@ -12,7 +12,6 @@ from typing import TypeVar
 from responsa.chat.v1 import turn_pb2
 from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import NotFound
-
 from responsa_server.cli.dataset import Question
 from responsa_server.cli.metrics import (
     Span,

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import grpc
 import typer
 from google.rpc import status_pb2
+
 from responsa_client.errors import (
     AlreadyExists,
     InvalidRequest,
@@ -21,7 +22,6 @@ from responsa_client.errors import (
     Unauthenticated,
     Unavailable,
 )
-
 from responsa_server.cli.output import error_object, print_json, shown
 
 EXIT_FAILED = 1

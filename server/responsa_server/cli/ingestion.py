@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from google.longrunning import operations_pb2
+
 from responsa.knowledge.v1 import document_pb2
 from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import (
@@ -18,7 +19,6 @@ from responsa_client.errors import (
     Unauthenticated,
     Unavailable,
 )
-
 from responsa_server.cli.sources import Document, Entry, Problem
 
 IN_FLIGHT = 8

@@ -37,6 +37,9 @@ def build(chosen: str | None) -> typer.Typer:
     app.callback()(_no_options)
     for command in COMMANDS:
         if command.name == chosen:
+            if ".local." not in command.module:
+                # gRPC reads this when it is imported; by default it reports connections that ended on stderr.
+                os.environ.setdefault("GRPC_VERBOSITY", "NONE")
             importlib.import_module(command.module).register(app, command.name)
         else:
             app.command(command.name, help=command.help)(_not_loaded(command))

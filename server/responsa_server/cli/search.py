@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from responsa.knowledge.v1 import knowledge_service_pb2
 
+from responsa.knowledge.v1 import knowledge_service_pb2
 from responsa_server.cli.failures import reporting
 from responsa_server.cli.output import one_line, print_json, print_text
 from responsa_server.cli.session import open_client

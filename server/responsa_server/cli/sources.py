@@ -221,14 +221,15 @@ def _line(line: bytes, where: str) -> Entry:
     texts: dict[str, str] = {}
     for name, wanted in (("id", True), ("text", True), ("title", False)):
         given = fields.get(name)
+        a_name = f"an {name}" if name == "id" else f"a {name}"
         if given is None and not wanted:
             continue
         if given is None:
             return Problem(where, f"has no {name}")
         if not isinstance(given, str):
-            return Problem(where, f"has a {name} that is not a string")
+            return Problem(where, f"has {a_name} that is not a string")
         if not _is_text(given):
-            return Problem(where, f"has a {name} with half a surrogate pair")
+            return Problem(where, f"has {a_name} with half a surrogate pair")
         if wanted and not given.strip():
             return Problem(where, f"has an empty {name}")
         texts[name] = given

@@ -42,7 +42,7 @@ class Reason(StrEnum):
     REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
     CONVERSATION_BUSY = "CONVERSATION_BUSY"
     ETAG_MISMATCH = "ETAG_MISMATCH"
-    PAGE_TOKEN_INVALID = "PAGE_TOKEN_INVALID"
+    PAGE_TOKEN_INVALID = "PAGE_TOKEN_INVALID"  # noqa: S105  a reason, not a secret
     FILTER_INVALID = "FILTER_INVALID"
     ORDER_BY_INVALID = "ORDER_BY_INVALID"
     UPDATE_MASK_INVALID = "UPDATE_MASK_INVALID"
@@ -103,7 +103,9 @@ class InvalidRequest(ResponsaError):
     """The request itself is wrong and stays wrong however often it is sent."""
 
     @classmethod
-    def of_field(cls, path: str, rule: str, description: str, reason: Reason = Reason.INVALID_FIELD) -> InvalidRequest:
+    def of_field(
+        cls, path: str, rule: str, description: str, reason: Reason = Reason.INVALID_FIELD
+    ) -> InvalidRequest:
         """Build the error for a single field."""
         metadata = {"violations": "1"} if reason is Reason.INVALID_FIELD else {}
         return cls(reason, f"{path}: {description}", metadata, (FieldViolation(path, rule, description),))
@@ -128,7 +130,9 @@ class NotFound(ResponsaError):
     def of(cls, resource_type: str, name: str) -> NotFound:
         """Build the error for a resource, by its type (e.g. "conversation") and name."""
         message = f"{resource_type.capitalize()} not found or access denied"
-        return cls(Reason.RESOURCE_NOT_FOUND, message, {"resource_type": resource_type, "resource_name": name})
+        return cls(
+            Reason.RESOURCE_NOT_FOUND, message, {"resource_type": resource_type, "resource_name": name}
+        )
 
 
 class AlreadyExists(ResponsaError):

@@ -53,9 +53,12 @@ class ListQuery:
     filters: Sequence[Comparison] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Page(Generic[Item]):
-    """Items and, when there are more, the cursor of the last one."""
+    """Items and, when there are more, the cursor of the last one.
+
+    Without slots: a frozen, slotted, generic dataclass cannot be made as `Page[X](…)` before Python 3.12.
+    """
 
     items: Sequence[Item]
     next_after: tuple[str, str] | None = None

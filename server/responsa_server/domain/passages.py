@@ -72,9 +72,9 @@ class CandidateQuery:
     gate: int
     mean_length: float
     vector: bytes | None
-    lexical_most: int = 60
-    nearest_most: int = 120
-    breadth: int = 120
+    lexical_most: int = 50
+    nearest_most: int = 100
+    breadth: int = 100
 
 
 @dataclass(frozen=True, slots=True)

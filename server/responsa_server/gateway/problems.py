@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-import grpc
 from google.rpc.status_pb2 import Status
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -23,6 +22,22 @@ SERVER_GONE = Unavailable(
 )
 
 
+class RpcFailed(Exception):
+    """What the gRPC server answered. status: None when it could not answer (no connection); what grpc itself reports is not told on."""
+
+    def __init__(self, status: Status | None) -> None:
+        super().__init__("no answer" if status is None else status.message)
+        self.status = status
+
+
+def status_of(trailers: Iterable[tuple[str, str | bytes]]) -> Status | None:
+    """The Status in a call's trailers, if there is one."""
+    for key, value in trailers:
+        if key == "grpc-status-details-bin" and isinstance(value, bytes):
+            return Status.FromString(value)
+    return None
+
+
 def problem(found: Status) -> Response:
     """The answer for a Status."""
     return Response(
@@ -39,12 +54,8 @@ async def _of_domain(_: Request, error: Exception) -> Response:
 
 
 async def _of_rpc(_: Request, error: Exception) -> Response:
-    """What the gRPC server answered; what grpc itself reports (no connection) carries no details and is said in our own words."""
-    assert isinstance(error, grpc.aio.AioRpcError)
-    for key, value in error.trailing_metadata():
-        if key == "grpc-status-details-bin" and isinstance(value, bytes):
-            return problem(Status.FromString(value))
-    return problem(status.of(SERVER_GONE))
+    assert isinstance(error, RpcFailed)
+    return problem(status.of(SERVER_GONE) if error.status is None else error.status)
 
 
 async def _of_http(_: Request, error: Exception) -> Response:
@@ -62,7 +73,7 @@ async def _unexpected(request: Request, _: Exception) -> Response:
 
 EXCEPTION_HANDLERS: Mapping[int | type[Exception], ExceptionHandler] = {
     ResponsaError: _of_domain,
-    grpc.aio.AioRpcError: _of_rpc,
+    RpcFailed: _of_rpc,
     HTTPException: _of_http,
     Exception: _unexpected,
 }

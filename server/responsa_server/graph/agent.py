@@ -12,7 +12,7 @@ from uuid import UUID
 from responsa_server.domain.ports.agents import AnswerTask
 from responsa_server.domain.ports.answers import EvidenceSource, Extractor
 from responsa_server.domain.turns import Answered, Citation, Event, Refused, Terminal, Usage
-from responsa_server.graph.builder import BEGIN, FINISH, Graph, Plan, Route, build
+from responsa_server.graph.builder import BEGIN, FINISH, Graph, Plan, Route, build, run
 from responsa_server.graph.node import Progress, Run
 from responsa_server.graph.nodes.answer import AnswerModel, CitationModel
 from responsa_server.graph.nodes.grade import GradeOutput
@@ -91,7 +91,7 @@ class GraphAgent:
             collections=list(task.question.collections),
             history=[said(message) for message in task.history],
         )
-        running = asyncio.create_task(self._run(state, Run(task.who, progress.put_nowait)))
+        running = asyncio.create_task(run(self._graph, state, Run(task.who, progress.put_nowait)))
         running.add_done_callback(lambda _: progress.put_nowait(None))
         try:
             while (event := await progress.get()) is not None:
@@ -101,9 +101,6 @@ class GraphAgent:
             if not running.done():
                 running.cancel()
                 await asyncio.wait({running})
-
-    async def _run(self, state: GraphState, run: Run) -> Mapping[str, object]:
-        return cast("Mapping[str, object]", await self._graph.ainvoke(state, context=run))  # pyright: ignore[reportUnknownMemberType]
 
 
 def terminal(state: Mapping[str, object]) -> Terminal:

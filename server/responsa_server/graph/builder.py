@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -61,6 +61,11 @@ def build(plan: Plan) -> Graph:
     return graph.compile()  # pyright: ignore[reportUnknownMemberType]
 
 
+async def run(graph: Graph, state: GraphState, context: Run) -> Mapping[str, object]:
+    """Run a graph to its end and return the state it ends in. Raises what its nodes raise."""
+    return cast("Mapping[str, object]", await graph.ainvoke(state, context=context))  # pyright: ignore[reportUnknownMemberType]
+
+
 def _target(name: str) -> str:
     return END if name == FINISH else name
 
@@ -93,14 +98,14 @@ class _Action(Protocol):
 
 
 def _wrapped(node: AnyNode) -> _Action:
-    async def run(state: GraphState, *, runtime: Runtime[Run]) -> Any:
+    async def work(state: GraphState, *, runtime: Runtime[Run]) -> Any:
         context = runtime.context
         if node.announcement is not None:
             context.emit(Status(node.announcement.step, node.announcement.message))
         given = node.validate_input(state)
         return node.validate_output(await _attempts(node, given, context))
 
-    return run
+    return work
 
 
 async def _attempts(node: AnyNode, given: Any, context: Run) -> Any:

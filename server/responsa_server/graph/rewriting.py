@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from responsa_server.domain.conversations import Speaker
@@ -24,25 +25,58 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Pronouns that point back. English, German, Spanish, French; where a language has none here, the count of words still decides.
-_PRONOUNS: Final = _words(
-    """it its itself he him his himself she her hers herself they them their theirs themselves this that these those
-    one ones there former latter
-    er sie es ihn ihm ihr ihnen sein seine seiner seinen ihre ihrer ihren dieser diese dieses diesen dessen deren dort davon dafür damit
-    él ella ellos ellas lo la su sus este esta esto estos estas ese esa eso esos esas aquel aquella allí
-    il elle ils elles lui leur leurs celui celle ceux celles cela ça ce cette ces y"""
+@dataclass(frozen=True, slots=True)
+class _Language:
+    """Pronouns that point back to what was said, and the small words that carry no meaning of their own."""
+
+    pronouns: frozenset[str]
+    small: frozenset[str]
+
+
+# English first: it is taken when nothing tells. In other languages the count of words decides.
+_LANGUAGES: Final = (
+    _Language(
+        _words(
+            "it its itself he him his himself she her hers herself they them their theirs themselves this that these those"
+        ),
+        _words(
+            """a an the and or but if so of in on at by to for from with without about into over under between as than then
+            is are was were be been being am do does did has have had having will would can could shall should may might must
+            i you we me my your our us not no yes what which who whom whose when where why how much many more most some any there
+            also too very just please tell explain give show say mean means"""
+        ),
+    ),
+    _Language(
+        _words(
+            "er sie es ihn ihm ihnen seine seiner seinen ihre ihrer ihren dieser diese dieses diesen dessen deren dort davon dafür"
+        ),
+        _words(
+            """der die das den dem des ein eine einer eines einem einen und oder aber in im am an auf aus bei mit nach von vom zu zum
+            zur für über ist sind war waren wird werden hat haben kann können ich du wir was wer wen wem wessen wann wo warum wieso wie
+            viel viele welche welcher welches nicht auch sein"""
+        ),
+    ),
+    _Language(
+        _words(
+            "él ella ellos ellas su sus este esta esto estos estas ese esa eso esos esas aquel aquella allí"
+        ),
+        _words(
+            """el la los las un una unos unas y o pero de del en por para con sin sobre es son fue era eran ha han hay se lo que qué
+            quién cuál cuándo dónde cómo cuánto cuánta cuántos cuántas porqué no también"""
+        ),
+    ),
+    _Language(
+        _words("il elle ils elles lui leur leurs celui celle ceux celles cela ça cette ces"),
+        _words(
+            """le la les un une des et ou mais du de en dans sur sous par pour avec sans est sont était ont que quoi qui quel quelle
+            quels quelles quand où comment pourquoi combien ne pas aussi ce se"""
+        ),
+    ),
 )
-_FUNCTION_WORDS: Final = _words(
-    """a an the and or but if so of in on at by to for from with without about into over under between as than then
-    is are was were be been being am do does did has have had having will would can could shall should may might must
-    i you we me my your our us not no yes what which who whom whose when where why how much many more most some any
-    also too very just please tell explain give show say mean means
-    der die das den dem des ein eine einer eines einem einen und oder aber in im am an auf aus bei mit nach von vom zu zum zur für über
-    ist sind war waren wird werden hat haben kann können ich du wir was wer wen wem wessen wann wo warum wieso wie viel viele nicht auch
-    el los las un una unos unas y o pero de del en por para con sin sobre es son fue era eran ha han hay se que qué quién cuál cuándo dónde
-    cómo cuánto cuánta cuántos cuántas porqué no también
-    le les un une des et ou mais du de en dans sur sous par pour avec sans est sont était ont que quoi qui quel quelle quels quelles
-    quand où comment pourquoi combien ne pas aussi"""
+_SMALL: Final = frozenset[str]().union(*(one.small | one.pronouns for one in _LANGUAGES))
+# After these "that" is a pronoun ("What does that mean?"); after others it begins a clause ("the river that flows …").
+_BEFORE_THAT: Final = _words(
+    "is was are does did do about of to in with like and for from on at by than after before"
 )
 _OPENERS: Final = frozenset(
     {
@@ -79,14 +113,23 @@ def standalone(question: str, history: Sequence[Said]) -> str | None:
 
 def points_back(question: str) -> bool:
     """Whether the question has a pronoun."""
-    return any(word.casefold() in _PRONOUNS for word in _WORD.findall(question))
+    words = [part for word in _WORD.findall(question) for part in re.split("['’]", word)]
+    # Within a question a capital makes it a name or an address ("IT", German "Sie").
+    folded = [word.casefold() if place == 0 else word for place, word in enumerate(words)]
+    language = max(_LANGUAGES, key=lambda one: sum(word in one.small for word in folded))
+    for place, word in enumerate(folded):
+        if word == "that" and 0 < place < len(folded) - 1 and folded[place - 1] not in _BEFORE_THAT:
+            continue
+        if word in language.pronouns:
+            return True
+    return False
 
 
 def content_words(question: str) -> int:
     """How many words carry meaning: all but the small words that join them."""
     unspaced = len(_UNSPACED.findall(question))
     words = (word.casefold() for word in _WORD.findall(_UNSPACED.sub(" ", question)))
-    return unspaced // 2 + sum(word not in _FUNCTION_WORDS and word not in _PRONOUNS for word in words)
+    return unspaced // 2 + sum(word not in _SMALL for word in words)
 
 
 def entities(text: str) -> Sequence[str]:
@@ -96,7 +139,7 @@ def entities(text: str) -> Sequence[str]:
         run: list[str] = []
         for place, match in enumerate([*_WORD.finditer(sentence), None]):
             word = match.group() if match else ""
-            begins = word[:1].isupper() and word.casefold() not in _PRONOUNS
+            begins = word[:1].isupper() and word.casefold() not in _LANGUAGES[0].pronouns
             # A capital at the beginning of a sentence says nothing, unless the name goes on.
             if begins and not (place == 0 and word in _OPENERS) and not _broken(sentence, run, match):
                 run.append(word)

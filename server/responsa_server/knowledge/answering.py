@@ -62,7 +62,10 @@ class LibraryEvidence:
         """What the model read: only questions in its languages are embedded."""
         known = self._embedder.languages
         return sum(
-            min(len(self._embedder.token_offsets(question)) + _SPECIAL_TOKENS, self._embedder.max_tokens + _SPECIAL_TOKENS)
+            min(
+                len(self._embedder.token_offsets(question)) + _SPECIAL_TOKENS,
+                self._embedder.max_tokens + _SPECIAL_TOKENS,
+            )
             for question, language in zip(questions, languages, strict=True)
             if known is None or not language or language in known
         )

@@ -64,6 +64,10 @@ class CachedEmbedder:
             for place, vector in zip(missing, made, strict=True):
                 result[place] = vector
             await self._cache.put(
-                {keys[place]: vector.astype("<f4").tobytes() for place, vector in zip(missing, made, strict=True)}, self._seconds
+                {
+                    keys[place]: vector.astype("<f4").tobytes()
+                    for place, vector in zip(missing, made, strict=True)
+                },
+                self._seconds,
             )
         return result

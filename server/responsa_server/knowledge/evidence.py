@@ -29,6 +29,7 @@ FORM_WEIGHT: Final = 0.15
 _CODE_PENALTY: Final = 0.5
 _QUESTION_PENALTY: Final = 0.8
 _SHORT_PENALTY: Final = 0.3
+_ANNOUNCEMENT_PENALTY: Final = 0.25
 _SHORT_WORDS: Final = 4
 
 
@@ -45,8 +46,12 @@ _NUMBER_ASKED: Final = re.compile(
     r"\bhow (?:many|much|long|old|far|tall|large|big|high|often|fast|deep|wide|heavy)\b"
     r"|\b(?:what|which) (?:percent|percentage|number|amount|size|distance|population|temperature|proportion|fraction)\b"
 )
-_DATE_ASKED: Final = re.compile(r"\bwhen\b(?! (?:you|i|we|is used|using)\b)|\b(?:what|which) (?:year|date|day|month|century|decade)\b")
-_NAME_ASKED: Final = re.compile(r"\bwho(?:m|se)?\b|\b(?:what|which) (?:city|country|state|region|continent|person)\b")
+_DATE_ASKED: Final = re.compile(
+    r"\bwhen\b(?! (?:you|i|we|is used|using)\b)|\b(?:what|which) (?:year|date|day|month|century|decade)\b"
+)
+_NAME_ASKED: Final = re.compile(
+    r"\bwho(?:m|se)?\b|\b(?:what|which) (?:city|country|state|region|continent|person)\b"
+)
 _NUMBER: Final = re.compile(
     r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty|hundred|thousand|million"
     r"|billion|half|third|quarter|dozen|percent|twice|several|many|few)\b",
@@ -105,7 +110,9 @@ def read_question(text: str, weights: Weights, language: str, analyzer: Analyzer
     tokens = analyzer.tokens(text, language)
     content = [token.term for token in tokens if token.term in by_term]
     asked = _asked(text.lower()) if language in ("en", "") else Asked.ANYTHING
-    return Question(text, tokens, language, by_term, max(sum(by_term.values()), 1e-6), frozenset(pairwise(content)), asked)
+    return Question(
+        text, tokens, language, by_term, max(sum(by_term.values()), 1e-6), frozenset(pairwise(content)), asked
+    )
 
 
 def _asked(text: str) -> Asked:
@@ -118,7 +125,9 @@ def _asked(text: str) -> Asked:
     return Asked.ANYTHING
 
 
-def judge(question: Question, found: FoundPassage, passage_score: float, analyzer: Analyzer) -> list[Evidence]:
+def judge(
+    question: Question, found: FoundPassage, passage_score: float, analyzer: Analyzer
+) -> list[Evidence]:
     """The passage's quotable pieces in order, each with what speaks for it. passage_score: 0 to 1."""
     passage = found.passage
     raw = passage.text.encode()
@@ -128,14 +137,18 @@ def judge(question: Question, found: FoundPassage, passage_score: float, analyze
     context = ""
     judged: list[Evidence] = []
     for piece in found.pieces:
-        quote = raw[piece.source.start - passage.source.start : piece.source.end - passage.source.start].decode()
+        quote = raw[
+            piece.source.start - passage.source.start : piece.source.end - passage.source.start
+        ].decode()
         words = plain(quote)
         terms = analyzer.terms(words, found.language)
         own = frozenset(terms)
         if piece.kind is VectorKind.HEADING:
-            heading, before, context = own, frozenset(), ""
+            heading, before, context = own, frozenset[str](), ""
             continue
-        judged.append(_evidence(question, piece, quote, words, context, terms, above | heading, before, passage_score))
+        judged.append(
+            _evidence(question, piece, quote, words, context, terms, above | heading, before, passage_score)
+        )
         before, context = own, words
     return judged
 
@@ -171,7 +184,9 @@ def _evidence(
     ]
     if piece.cosine is not None:
         parts.append((COSINE_WEIGHT, max(piece.cosine, 0.0)))
-    total = sum(weight * value for weight, value in parts) + FORM_WEIGHT * form - _penalty(piece, words, terms)
+    total = (
+        sum(weight * value for weight, value in parts) + FORM_WEIGHT * form - _penalty(piece, words, terms)
+    )
     score = min(max(total / (sum(weight for weight, _ in parts) + FORM_WEIGHT), 0.0), 1.0)
     return Evidence(piece, quote, words, context, own, titled, around, order, piece.cosine, form, score)
 
@@ -202,6 +217,8 @@ def _penalty(piece: PassagePiece, words: str, terms: Sequence[str]) -> float:
         penalty += _CODE_PENALTY
     elif len(terms) < _SHORT_WORDS:
         penalty += _SHORT_PENALTY
+    if words.endswith(":"):
+        penalty += _ANNOUNCEMENT_PENALTY
     if words.rstrip("\"'”’) ").endswith(("?", "？", "؟")):
         penalty += _QUESTION_PENALTY
     return penalty

@@ -63,7 +63,9 @@ STOPWORDS: Final[dict[str, frozenset[str]]] = {
 
 # In the order of STOPWORDS, which is by how common the language is: ties go to the earlier. One-letter words are left
 # out, for they stand in most Latin-script languages, and in what an apostrophe leaves over.
-_EVIDENCE: Final = {code: frozenset(word for word in words if len(word) > 1) for code, words in STOPWORDS.items()}
+_EVIDENCE: Final = {
+    code: frozenset(word for word in words if len(word) > 1) for code, words in STOPWORDS.items()
+}
 
 _SCRIPTS: Final = (
     # Kana before Han: Japanese mixes them.

@@ -21,6 +21,8 @@ MAX_TERM_CHARS: Final = 64
 """Longer runs (keys, base64) are cut: nobody asks for them whole, and a tsvector's lexeme has a limit."""
 
 _REMEMBERED_WORDS: Final = 50_000
+_REMEMBERED_TEXTS: Final = 5_000
+_REMEMBERED_CHARS: Final = 1_000
 
 _STEMMERS: Final = {
     "": "english",
@@ -51,7 +53,9 @@ _STEMMERS: Final = {
 }
 
 # Python's \w lacks the combining marks in which Indic scripts, Thai, Arabic and Hebrew write their vowels.
-_MARKS: Final = r"\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u0670\u0900-\u0963\u0966-\u0dff\u0e31-\u0e4e\u200c\u200d"
+_MARKS: Final = (
+    r"\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u0670\u0900-\u0963\u0966-\u0dff\u0e31-\u0e4e\u200c\u200d"
+)
 _UNSPACED: Final = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f\u0e01-\u0e4e\u0e80-\u0eff\u1000-\u109f\u1780-\u17d3"
 _TOKEN: Final = re.compile(
     rf"(?P<unspaced>[{_UNSPACED}]+)"
@@ -80,6 +84,7 @@ class Analyzer:
     def __init__(self) -> None:
         self._stemmers: dict[str, Stemmer.Stemmer] = {}
         self._words: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._texts: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def tokens(self, text: str, language: str = UNKNOWN) -> list[Token]:
         """All terms in order. Parts of a compound (snake_case, camelCase, a CJK run) share or follow its position."""
@@ -116,9 +121,17 @@ class Analyzer:
             self._words[key] = known
         return known
 
-    def terms(self, text: str, language: str = UNKNOWN) -> list[str]:
-        """As `tokens`, the terms alone."""
-        return [token.term for token in self.tokens(text, language)]
+    def terms(self, text: str, language: str = UNKNOWN) -> Sequence[str]:
+        """As `tokens`, the terms alone, and remembered: pieces of the same passages are judged again and again."""
+        key = (text, language)
+        known = self._texts.get(key)
+        if known is None:
+            known = tuple(token.term for token in self.tokens(text, language))
+            if len(text) <= _REMEMBERED_CHARS:
+                if len(self._texts) >= _REMEMBERED_TEXTS:
+                    self._texts.clear()
+                self._texts[key] = known
+        return known
 
     def query_terms(self, text: str, language: str = UNKNOWN) -> list[str]:
         """Distinct terms worth matching, in order: without function words, unless there is nothing else."""
@@ -126,7 +139,9 @@ class Analyzer:
         tokens = self.tokens(text, language)
         words = [(token.term, text[token.start : token.end]) for token in tokens]
         # "US" is a country and "IT" a trade, whatever they are in lower case.
-        content = [term for term, word in words if word.lower() not in stop or (len(word) > 1 and word.isupper())]
+        content = [
+            term for term, word in words if word.lower() not in stop or (len(word) > 1 and word.isupper())
+        ]
         return list(dict.fromkeys(content or [term for term, _ in words]))
 
     def _stemmer(self, language: str) -> Stemmer.Stemmer | None:

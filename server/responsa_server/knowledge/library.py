@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -45,7 +45,7 @@ class Library:
         *,
         embedding: str,
         spool_dir: Path | None = None,
-        uploads_at_once: int = 4,
+        uploads_at_once: int = 2,
     ) -> None:
         """embedding: the model of new collections. spool_dir: for uploads on their way (None: the system's).
 
@@ -169,7 +169,7 @@ class Library:
 
     async def content(
         self, who: Principal, document_id: UUID, version: int | None = None
-    ) -> AsyncIterator[tuple[int, str]]:
+    ) -> AsyncGenerator[tuple[int, str], None]:
         """Canonical text as (byte offset, piece of at most 64 KiB of UTF-8), in order. Raises NotFound, before the first piece or, when the document is deleted meanwhile, later."""
         start = 0
         while True:

@@ -36,7 +36,14 @@ class LexicalForm:
 
 
 def plan_vectors(
-    embedder: Embedder, title: str, headings: Sequence[str], source: ByteRange, text: str, pieces: Sequence[Piece], *, first: bool
+    embedder: Embedder,
+    title: str,
+    headings: Sequence[str],
+    source: ByteRange,
+    text: str,
+    pieces: Sequence[Piece],
+    *,
+    first: bool,
 ) -> list[PlannedVector]:
     """The vectors of a passage: windows that together cover all of it, its pieces, its headings, on the first one the title.
 
@@ -45,13 +52,19 @@ def plan_vectors(
     """
     context = " > ".join(part for part in (title, *headings) if part)[:_TITLE_CHARS]
     raw = text.encode()
-    planned = [PlannedVector(VectorKind.TITLE, ByteRange(source.start, source.start + 1), title)] if first and title else []
+    planned = (
+        [PlannedVector(VectorKind.TITLE, ByteRange(source.start, source.start + 1), title)]
+        if first and title
+        else []
+    )
     planned += _windows(embedder, context, source, text)
     for piece in pieces:
         if source.start <= piece.byte_start and piece.byte_end <= source.end:
             words = plain(raw[piece.byte_start - source.start : piece.byte_end - source.start].decode())
             if words:
-                planned.append(PlannedVector(_KINDS[piece.kind], ByteRange(piece.byte_start, piece.byte_end), words))
+                planned.append(
+                    PlannedVector(_KINDS[piece.kind], ByteRange(piece.byte_start, piece.byte_end), words)
+                )
     return planned
 
 
@@ -83,7 +96,9 @@ def _windows(embedder: Embedder, context: str, source: ByteRange, text: str) -> 
     return found
 
 
-def lexical_form(analyzer: Analyzer, title: str, headings: Sequence[str], text: str, language: str) -> LexicalForm:
+def lexical_form(
+    analyzer: Analyzer, title: str, headings: Sequence[str], text: str, language: str
+) -> LexicalForm:
     """Terms of a passage; title and headings are labelled so that they can be told from its text."""
     above = [term for part in (title, *headings) for term in analyzer.terms(part, language)]
     body = analyzer.terms(plain(text), language)

@@ -18,7 +18,6 @@ from responsa_server.knowledge.languages import UNKNOWN, language_of
 from responsa_server.knowledge.lexical import Analyzer
 from responsa_server.knowledge.scoring import Score, Weights, gate, score, weigh
 
-
 RERANKED: Final = 10
 """Passages whose pieces are read to rank them once more."""
 
@@ -26,9 +25,7 @@ RERANKED: Final = 10
 class PassageReader(Protocol):
     """What one search reads of one tenant."""
 
-    async def statistics(
-        self, collections: Sequence[str] | None, terms: Sequence[str]
-    ) -> TermStatistics:
+    async def statistics(self, collections: Sequence[str] | None, terms: Sequence[str]) -> TermStatistics:
         """What BM25 counts, over these collections (None: all)."""
         ...
 
@@ -81,7 +78,7 @@ class _Ranked:
 class Retriever:
     """Searches full text and vectors, each where it has something to say, and ranks by both."""
 
-    def __init__(self, index: PassageIndex, embedder: Embedder, *, breadth: int = 120) -> None:
+    def __init__(self, index: PassageIndex, embedder: Embedder, *, breadth: int = 100) -> None:
         """breadth: HNSW's ef_search, 1 to 1,000: more finds more and takes longer."""
         self._index = index
         self._embedder = embedder
@@ -125,7 +122,11 @@ class Retriever:
         return Retrieval(tuple(terms), kept, weights, languages)
 
     def _reranked(
-        self, terms: Sequence[str], weights: Sequence[Weights], languages: Sequence[str], passages: Sequence[ScoredPassage]
+        self,
+        terms: Sequence[str],
+        weights: Sequence[Weights],
+        languages: Sequence[str],
+        passages: Sequence[ScoredPassage],
     ) -> Sequence[ScoredPassage]:
         """The first RERANKED anew, each by the piece of it that answers best; whatever came after them stays after them."""
         questions = [
@@ -140,7 +141,8 @@ class Retriever:
         judged.sort(key=lambda one: (-one.score.total, one.found.passage.id.bytes))
         least = judged[-1].score.total if judged else 1.0
         rest = [
-            replace(one, score=replace(one.score, total=min(one.score.total, least))) for one in passages[RERANKED:]
+            replace(one, score=replace(one.score, total=min(one.score.total, least)))
+            for one in passages[RERANKED:]
         ]
         return [*judged, *rest]
 
@@ -148,7 +150,8 @@ class Retriever:
         self, terms: Sequence[str], languages: Sequence[str], mode: SearchMode
     ) -> Sequence[bytes | None]:
         votes = [
-            mode is SearchMode.VECTOR or (mode is SearchMode.HYBRID and self._knows(language)) for language in languages
+            mode is SearchMode.VECTOR or (mode is SearchMode.HYBRID and self._knows(language))
+            for language in languages
         ]
         wanted = [term for term, vote in zip(terms, votes, strict=True) if vote]
         made = iter(np.asarray(await self._embedder.embed(wanted), "<f4") if wanted else ())
@@ -202,7 +205,9 @@ class Retriever:
         }
         # A passage deleted in the meantime is left out.
         return [
-            ScoredPassage(read[one.candidate.id], one.score, one.term) for one in ranked if one.candidate.id in read
+            ScoredPassage(read[one.candidate.id], one.score, one.term)
+            for one in ranked
+            if one.candidate.id in read
         ]
 
     def _knows(self, language: str) -> bool:

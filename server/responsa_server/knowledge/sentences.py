@@ -23,6 +23,10 @@ MAX_PIECE_BYTES: Final = 900
 MAX_LEAD_BYTES: Final = 600
 """An introduction ending in a colon takes the list or code after it along when both fit in this."""
 
+# Markup that says nothing to a reader: where a link leads, tags of layout.
+_NO_TEXT: Final = re.compile(
+    rb"\[[^\]\n]{1,200}\]:\s|</?(?:div|span|img|p|br|a|table|t[rdh]|center|figure|details|summary|picture|source)\b|<!"
+)
 _PARAGRAPH: Final = re.compile(r"\n[ \t\r]*\n")
 _CLAUSE: Final = re.compile(r"[;:,.!?)\u3001\u3002\uff0c\uff1b][\s\"'”’)]*")
 
@@ -47,7 +51,7 @@ class Piece:
 
 
 def pieces(text: str, blocks: Sequence[Block], language: str = "") -> list[Piece]:
-    """All pieces of a document in order, disjoint; text outside all blocks is not quotable.
+    """All pieces of a document in order, disjoint; text outside all blocks and mere markup are not quotable.
 
     `blocks` are disjoint, in order, in bytes of the text's UTF-8.
     """
@@ -90,8 +94,9 @@ def _prose(source: bytes, start: int, end: int, language: str, kind: PieceKind) 
     place = start
     for sentence in _sentences(text, language):
         size = len(sentence.encode())
-        for cut_start, cut_end in _bounded(source, *_trim(source, place, place + size)):
-            yield Piece(cut_start, cut_end, kind)
+        low, high = _trim(source, place, place + size)
+        if not _NO_TEXT.match(source, low, high):
+            yield from (Piece(cut_start, cut_end, kind) for cut_start, cut_end in _bounded(source, low, high))
         place += size
 
 
@@ -121,7 +126,10 @@ def _bounded(source: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     while end - start > MAX_PIECE_BYTES:
         window = source[start : start + MAX_PIECE_BYTES].decode(errors="ignore")
         half = len(window) // 2
-        cut = max((match.end() for match in _CLAUSE.finditer(window, half)), default=0) or window.rfind(" ", half) + 1
+        cut = (
+            max((match.end() for match in _CLAUSE.finditer(window, half)), default=0)
+            or window.rfind(" ", half) + 1
+        )
         low, high = _trim(source, start, start + len(window[: cut or len(window)].encode()))
         yield low, high
         start, _ = _trim(source, start + len(window[: cut or len(window)].encode()), end)
@@ -168,8 +176,13 @@ _MARKUP: Final = (
 )
 
 
+_MARK: Final = re.compile(r"[`*_<\[]|^[ \t]*(?:[#>+~-]|\d+[.)])", re.MULTILINE)
+
+
 def plain(text: str) -> str:
     """Markdown marks removed and lines joined: what is embedded and matched, never what is quoted."""
+    if not _MARK.search(text):
+        return " ".join(text.split())
     for pattern, replacement in _MARKUP:
         text = pattern.sub(replacement, text)
     return text.strip()

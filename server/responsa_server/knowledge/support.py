@@ -79,7 +79,15 @@ _OPPOSITES: Final = (
 )
 
 
-def signals(question: Question, best: Evidence, others: Sequence[Evidence], vector: float | None, lexical: float, passage: str, analyzer: Analyzer) -> Signals:
+def signals(
+    question: Question,
+    best: Evidence,
+    others: Sequence[Evidence],
+    vector: float | None,
+    lexical: float,
+    passage: str,
+    analyzer: Analyzer,
+) -> Signals:
     """What speaks for and against `best` as the answer's first piece.
 
     others: all pieces considered. vector, lexical: its passage's scores. passage: the words of its passage, title and headings.
@@ -126,7 +134,9 @@ def support(signals: Signals) -> float:
     if signals.cosine is None:
         value = _TEXT_BASE + _TEXT_LEXICAL * signals.lexical + _TEXT_TITLED * signals.titled
     else:
-        value = _BASE + _COSINE * max(signals.cosine, 0.0) + _PASSAGE * signals.passage + _TITLED * signals.titled
+        value = (
+            _BASE + _COSINE * max(signals.cosine, 0.0) + _PASSAGE * signals.passage + _TITLED * signals.titled
+        )
     return 1 / (1 + math.exp(-(value - against)))
 
 

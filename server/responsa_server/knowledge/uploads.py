@@ -52,7 +52,9 @@ async def receive(
         raise _too_large(metadata)
     digest = hashlib.sha256()
     received = 0
-    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=None if spool_dir is None else str(spool_dir)) as spool:
+    with tempfile.SpooledTemporaryFile(
+        max_size=_IN_MEMORY, dir=None if spool_dir is None else str(spool_dir)
+    ) as spool:
         async for chunk in chunks:
             if len(chunk) > MAX_CHUNK_BYTES:
                 limit = f"a chunk holds at most {MAX_CHUNK_BYTES} bytes; send more of them"

@@ -49,7 +49,7 @@ class MiniLmEmbedder:
         self._session = session
         self._truncating = Tokenizer.from_str(tokenizer_json)
         # The published file cuts and pads to 128 tokens; the model reads 256, and padding only costs time.
-        self._truncating.enable_truncation(max_length=_WINDOW)
+        self._truncating.enable_truncation(max_length=_WINDOW)  # pyright: ignore[reportUnknownMemberType] -- untyped keywords
         self._truncating.no_padding()
         self._whole = Tokenizer.from_str(tokenizer_json)
         self._whole.no_truncation()
@@ -64,6 +64,7 @@ class MiniLmEmbedder:
 
     @property
     def dimensions(self) -> int:
+        """384."""
         return DIMENSIONS
 
     @property
@@ -81,7 +82,7 @@ class MiniLmEmbedder:
         vectors = np.empty((len(texts), DIMENSIONS), np.float32)
         if not texts:
             return vectors
-        encodings = self._truncating.encode_batch(list(texts))
+        encodings = cast("list[Encoding]", self._truncating.encode_batch(list(texts)))
         for batch in _batches([len(encoding.ids) for encoding in encodings]):
             vectors[batch] = self._run([encodings[place] for place in batch])
         return vectors
@@ -105,7 +106,7 @@ class MiniLmEmbedder:
         for row, encoding in enumerate(encodings):
             ids[row, : len(encoding.ids)] = encoding.ids
             mask[row, : len(encoding.ids)] = 1
-        return cast(Float, self._session.run(["vectors"], {"ids": ids, "mask": mask})[0])
+        return self._session.run(["vectors"], {"ids": ids, "mask": mask})[0]
 
 
 def load(cache: Path, *, threads: int = 0, precision: Precision = "int8") -> MiniLmEmbedder:
@@ -140,12 +141,15 @@ def _model_folder() -> Path:
 
 def _write_graph(weights: Path, path: Path, precision: Precision) -> None:
     """Writes the ONNX file beside its final name and renames it, so that no reader sees a part of it."""
-    from safetensors.numpy import load_file
+    # Needed once a cache folder, and slow to import.
+    from safetensors.numpy import load_file  # pyright: ignore[reportUnknownVariableType] -- its PathLike lacks a parameter
 
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != WEIGHTS_SHA256:
-        raise EmbeddingModelUnavailable(f"{weights.name} has SHA-256 {digest}, not the pinned {WEIGHTS_SHA256}.")
+        raise EmbeddingModelUnavailable(
+            f"{weights.name} has SHA-256 {digest}, not the pinned {WEIGHTS_SHA256}."
+        )
     model = build(load_file(weights), precision).SerializeToString()
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
@@ -154,9 +158,9 @@ def _write_graph(weights: Path, path: Path, precision: Precision) -> None:
             file.write(model)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     except BaseException:
-        os.unlink(temporary)
+        Path(temporary).unlink()
         raise
 
 

@@ -49,8 +49,12 @@ class _Graph:
     def weight(self, name: str) -> str:
         return self.constant(name, self.weights[name])
 
-    def node(self, operator: str, inputs: list[str], output: str, domain: str = "", **attributes: object) -> str:
-        self.nodes.append(helper.make_node(operator, inputs, [output], name=output, domain=domain, **attributes))
+    def node(
+        self, operator: str, inputs: list[str], output: str, domain: str = "", **attributes: object
+    ) -> str:
+        self.nodes.append(
+            helper.make_node(operator, inputs, [output], name=output, domain=domain, **attributes)
+        )
         return output
 
     def linear(self, value: str, weight: str, output: str) -> str:
@@ -126,7 +130,10 @@ def _embeddings(graph: _Graph) -> str:
     # Half precision halves the largest table (47 MB) and is exact to 5e-4 of a weight, well below the blocks' error.
     table = weights["embeddings.word_embeddings.weight"]
     words = table.astype(np.float16) if graph.precision == "int8" else table
-    position = weights["embeddings.position_embeddings.weight"] + weights["embeddings.token_type_embeddings.weight"][0]
+    position = (
+        weights["embeddings.position_embeddings.weight"]
+        + weights["embeddings.token_type_embeddings.weight"][0]
+    )
     word = graph.node("Gather", [graph.constant("words", words), "ids"], "word16")
     if graph.precision == "int8":
         word = graph.node("Cast", [word], "word", to=TensorProto.FLOAT)
@@ -167,7 +174,10 @@ def _layer(graph: _Graph, layer: int, state: str, mask: str) -> str:
     )
     wide = graph.linear(attended, f"{prefix}.intermediate.dense.weight", f"wide{layer}")
     active = graph.node(
-        "BiasGelu", [wide, graph.weight(f"{prefix}.intermediate.dense.bias")], f"active{layer}", domain=_CONTRIB
+        "BiasGelu",
+        [wide, graph.weight(f"{prefix}.intermediate.dense.bias")],
+        f"active{layer}",
+        domain=_CONTRIB,
     )
     return graph.skip_norm(
         graph.linear(active, f"{prefix}.output.dense.weight", f"narrow{layer}"),
@@ -182,7 +192,9 @@ def _pooling(graph: _Graph, state: str) -> None:
     """Mean over the tokens that the mask keeps, then length one."""
     last = graph.constant("last", np.array([2], np.int64))
     second = graph.constant("second", np.array([1], np.int64))
-    kept = graph.node("Unsqueeze", [graph.node("Cast", ["mask"], "maskf", to=TensorProto.FLOAT), last], "kept")
+    kept = graph.node(
+        "Unsqueeze", [graph.node("Cast", ["mask"], "maskf", to=TensorProto.FLOAT), last], "kept"
+    )
     total = graph.node("ReduceSum", [graph.node("Mul", [state, kept], "masked"), second], "total", keepdims=0)
     count = graph.node("ReduceSum", [kept, second], "count", keepdims=0)
     graph.node("LpNormalization", [graph.node("Div", [total, count], "mean")], "vectors", axis=-1, p=2)

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import system_status_pb2
 from responsa.admin.v1.admin_service_pb2_grpc import AdminServiceServicer
-
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.ports.parts import (
     Health,

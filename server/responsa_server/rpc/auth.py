@@ -5,7 +5,6 @@ from __future__ import annotations
 from responsa.auth.v1 import api_key_pb2, user_pb2
 from responsa.auth.v1 import auth_service_pb2 as pb
 from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceServicer
-
 from responsa_server.identity.service import Identity
 from responsa_server.rpc import listing
 from responsa_server.rpc.call import Context, caller

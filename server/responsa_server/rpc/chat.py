@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import cast
 
 from google.protobuf.empty_pb2 import Empty
+
 from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa.chat.v1 import conversation_pb2, message_pb2, turn_pb2
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceServicer
-
 from responsa_server.domain import names
 from responsa_server.domain.ports.turns import Accepted
-from responsa_server.domain.turns import LogRow
 from responsa_server.rpc import frames, listing
 from responsa_server.rpc.call import Context, caller
 from responsa_server.rpc.convert import chat
@@ -36,8 +34,7 @@ class ChatService(ChatServiceServicer):
         """Start a turn or attach to one, and follow it."""
         who = caller()
         turn_id = (await self._accept(request)).turn_id
-        following = cast("AsyncGenerator[LogRow | None, None]", self._turns.follow(who, turn_id))
-        async with aclosing(following) as rows:
+        async with aclosing(self._turns.follow(who, turn_id)) as rows:
             async for frame in frames.stream(turn_id, rows, include_deltas=request.options.include_deltas):
                 yield frames.as_response(frame)
 

@@ -10,7 +10,6 @@ from typing import cast
 from uuid import UUID
 
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
-
 from responsa_server.domain import names
 from responsa_server.domain.turns import LogRow, NumberedEvent, Question
 from responsa_server.rpc.convert import chat

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import cast
 
 from google.longrunning import operations_proto_pb2 as operations_pb2
 from google.protobuf.empty_pb2 import Empty
+
 from responsa.knowledge.v1 import collection_pb2, document_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as pb
 from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceServicer
-
 from responsa_server.domain import names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.knowledge.library import Library
@@ -150,9 +149,7 @@ class KnowledgeService(KnowledgeServiceServicer):
             raise InvalidRequest.of_field(
                 "name", "name", "must be the name of a document or of one of its versions"
             ) from error
-        content = cast(
-            "AsyncGenerator[tuple[int, str], None]", self._library.content(caller(), document_id, version)
-        )
+        content = self._library.content(caller(), document_id, version)
         async with aclosing(content) as pieces:
             async for byte_offset, text in pieces:
                 yield pb.GetDocumentContentResponse(byte_offset=byte_offset, text=text)

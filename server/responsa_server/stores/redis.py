@@ -68,7 +68,10 @@ class RedisPart:
         try:
             info: Mapping[str, object] = await client.info("server")  # pyright: ignore[reportUnknownMemberType]  # its extra arguments
         except (RedisError, OSError):
-            return PartReport(Health.DEGRADED, detail="Redis cannot be reached; Responsa works without it, slower. Check that it runs.")
+            return PartReport(
+                Health.DEGRADED,
+                detail="Redis cannot be reached; Responsa works without it, slower. Check that it runs.",
+            )
         finally:
             await client.aclose()
         return PartReport(Health.OK, version=str(info.get("redis_version", "")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
@@ -155,7 +155,9 @@ class Turns:
             task.add_done_callback(lambda _: self._running.pop(turn_id, None))
         return accepted
 
-    async def follow(self, who: Principal, turn_id: UUID, after_seq: int = 0) -> AsyncIterator[LogRow | None]:
+    async def follow(
+        self, who: Principal, turn_id: UUID, after_seq: int = 0
+    ) -> AsyncGenerator[LogRow | None, None]:
         """The rows of a turn's log that end after after_seq, each once, in order, as they are committed; None is a heartbeat.
 
         Ends after the row with the terminal event. Raises NotFound, Unavailable; who follows again with the last row's last_seq misses nothing.
@@ -288,8 +290,13 @@ class Turns:
         """Run work to its end whether or not the caller stays."""
         task = asyncio.create_task(work)
         self._unattended.add(task)
-        task.add_done_callback(self._unattended.discard)
+        task.add_done_callback(self._attended)
         return await asyncio.shield(task)
+
+    def _attended(self, task: asyncio.Task[Any]) -> None:
+        self._unattended.discard(task)
+        if not task.cancelled():
+            task.exception()  # when the caller left, nobody else asks for it
 
     def _patience(self, turn_id: UUID, silent_since: float) -> float:
         """How long to wait for news before looking again."""

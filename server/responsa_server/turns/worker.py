@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
@@ -11,6 +12,7 @@ from uuid import UUID
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain import names
+from responsa_server.domain.conversations import Message
 from responsa_server.domain.errors import ResponsaError, Unavailable
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.agents import Agent, AnswerTask
@@ -26,10 +28,12 @@ from responsa_server.domain.ports.turns import (
 from responsa_server.domain.turns import Answered, Failed, Question, Refused, Terminal
 from responsa_server.turns import endings
 from responsa_server.turns.hub import Hub
+from responsa_server.turns.repeat import repeated
 from responsa_server.turns.writer import TurnWriter
 
 # What an agent that is told to stop gets to do so; it is left behind then, and can write nothing any more.
 _STOP_SECONDS: Final = 2.0
+_HISTORY_PATIENCE_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +125,13 @@ class Worker:
                 await asyncio.wait({agent}, timeout=_STOP_SECONDS)
 
     async def _consume(self, running: RunningTurn, writer: TurnWriter) -> Terminal:
-        history = ()
+        history: Sequence[Message] = ()
         if self._agent.history_messages > 0 and not running.first_in_conversation:
-            history = await self._conversations.history(
-                running.who, running.conversation_id, self._agent.history_messages
+            history = await repeated(
+                lambda: self._conversations.history(
+                    running.who, running.conversation_id, self._agent.history_messages
+                ),
+                _HISTORY_PATIENCE_SECONDS,
             )
         task = AnswerTask(running.claim.turn_id, running.who, running.question, history)
         async with aclosing(self._agent.answer(task)) as events:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+
 from responsa_server.cli.metrics import (
     Span,
     gold_cited,

@@ -45,7 +45,9 @@ def said(speaker: Speaker, text: str, *, title: str = "") -> Message:
 
 async def test_an_answer_is_announced_step_by_step_quoted_and_cited() -> None:
     shelf = Shelf(quotes=[quote(LENGTH), quote(SOURCE, start=400)])
-    events = await events_of(GraphAgent(shelf, shelf), task("How long is the river Nile in kilometres?", collections=("a",)))
+    events = await events_of(
+        GraphAgent(shelf, shelf), task("How long is the river Nile in kilometres?", collections=("a",))
+    )
     assert events[:3] == [
         Status(Step.RETRIEVING, "Searching knowledge base..."),
         Status(Step.GRADING, "Analyzing results..."),
@@ -81,7 +83,9 @@ async def test_a_follow_up_is_rewritten_and_says_so() -> None:
 
 async def test_without_support_the_turn_is_refused_and_no_generating_is_announced() -> None:
     shelf = Shelf(quotes=[quote(LENGTH)], supported=False)
-    events = await events_of(GraphAgent(shelf, shelf), task("Who painted the Mona Lisa?", collections=("rivers",)))
+    events = await events_of(
+        GraphAgent(shelf, shelf), task("Who painted the Mona Lisa?", collections=("rivers",))
+    )
     assert [one.step for one in events if isinstance(one, Status)] == [Step.RETRIEVING, Step.GRADING]
     end = events[-1]
     assert isinstance(end, Refused)

@@ -18,7 +18,10 @@ STANDARD = (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR)
 def services() -> list[ServiceDescriptor]:
     pool = descriptor_pool.Default()
     assert all(file.services_by_name for file in STANDARD)
-    return [pool.FindServiceByName(name) for name in (*SERVICES, HEALTH, "grpc.reflection.v1alpha.ServerReflection")]
+    return [
+        pool.FindServiceByName(name)
+        for name in (*SERVICES, HEALTH, "grpc.reflection.v1alpha.ServerReflection")
+    ]
 
 
 def test_every_method_that_is_served_has_a_rule_and_no_other() -> None:
@@ -41,5 +44,5 @@ def test_all_services_of_the_contract_are_served() -> None:
 @pytest.mark.parametrize("name", [name for name in SERVICES if name.startswith("responsa.")])
 def test_every_method_but_uploads_has_a_rest_binding(name: str) -> None:
     for method in descriptor_pool.Default().FindServiceByName(name).methods:
-        bound = method.GetOptions().HasExtension(annotations_pb2.http)
+        bound = method.GetOptions().HasExtension(annotations_pb2.http)  # pyright: ignore[reportArgumentType]  # its stub is untyped
         assert bound != method.client_streaming, method.full_name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -11,11 +12,11 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.timestamp_pb2 import Timestamp
+
 from responsa.admin.v1 import system_status_pb2
 from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, message_pb2, turn_pb2
 from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
-
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason
 from responsa_server.domain.knowledge import (
@@ -38,7 +39,23 @@ OPERATION = Operation(
     UUID(int=1), "acme", UUID(int=2), UUID(int=3), 1, IngestStage.EMBEDDING, 2, 5, None, False, 1, NOW, NOW
 )
 DOCUMENT = Document(
-    UUID(int=3), "acme", "default", UUID(int=2), "a.md", "A", "", "text/markdown", 1, DocumentState.READY, None, 5, b"x" * 32, 1, NOW, NOW, "e"
+    UUID(int=3),
+    "acme",
+    "default",
+    UUID(int=2),
+    "a.md",
+    "A",
+    "",
+    "text/markdown",
+    1,
+    DocumentState.READY,
+    None,
+    5,
+    b"x" * 32,
+    1,
+    NOW,
+    NOW,
+    "e",
 )
 
 
@@ -58,9 +75,8 @@ DOCUMENT = Document(
     ],
 )
 def test_enums_are_the_same_inside_and_outside(
-    enum: EnumTypeWrapper, domain: type[StrEnum], convert: object, prefix: str
+    enum: EnumTypeWrapper, domain: type[StrEnum], convert: Callable[[StrEnum], int], prefix: str
 ) -> None:
-    assert callable(convert)
     assert {enum.Name(convert(one)) for one in domain} == set(enum.keys()) - {f"{prefix}UNSPECIFIED"}
     for one in domain:
         assert enum.Name(convert(one)) == prefix + one.name
@@ -78,7 +94,11 @@ def test_three_ways_to_ask_mean_the_same_question() -> None:
     )
     asked = [
         chat.question(kind(text="Why?", conversation=f"conversations/{UUID(int=5)}", options=options))
-        for kind in (chat_service_pb2.AskRequest, chat_service_pb2.StartTurnRequest, chat_service_pb2.AnswerRequest)
+        for kind in (
+            chat_service_pb2.AskRequest,
+            chat_service_pb2.StartTurnRequest,
+            chat_service_pb2.AnswerRequest,
+        )
     ]
     assert asked[0] == asked[1] == asked[2]
     assert asked[0].collections == ("a", "b")
@@ -117,7 +137,11 @@ def test_operations() -> None:
     running = knowledge.operation(OPERATION, None)
     metadata = document_pb2.IngestMetadata()
     assert running.metadata.Unpack(metadata)
-    assert (running.done, metadata.stage, metadata.passages_done) == (False, document_pb2.INGEST_STAGE_EMBEDDING, 2)
+    assert (running.done, metadata.stage, metadata.passages_done) == (
+        False,
+        document_pb2.INGEST_STAGE_EMBEDDING,
+        2,
+    )
     assert running.WhichOneof("result") is None
 
     done = replace(OPERATION, stage=IngestStage.DONE, unchanged=True)

@@ -6,12 +6,14 @@ import inspect
 import json
 import re
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
 import pytest
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
-from responsa.errors.v1 import reason_pb2
 
+from responsa.errors.v1 import reason_pb2
 from responsa_server.domain import errors
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, Reason, ResponsaError
 from responsa_server.rpc import status
@@ -25,8 +27,11 @@ def documented() -> dict[str, str]:
     return {reason: code for code, reason in found}
 
 
-def detail(encoded: status_pb2.Status, kind: type) -> list:
-    result = []
+Detail = TypeVar("Detail", bound=Message)
+
+
+def detail(encoded: status_pb2.Status, kind: type[Detail]) -> list[Detail]:
+    result: list[Detail] = []
     for one in encoded.details:
         message = kind()
         if one.Unpack(message):
@@ -35,16 +40,16 @@ def detail(encoded: status_pb2.Status, kind: type) -> list:
 
 
 def test_the_reasons_are_those_of_the_contract() -> None:
-    published = {name.removeprefix("REASON_") for name in reason_pb2.Reason.keys()} - {"UNSPECIFIED"}
+    published = {name.removeprefix("REASON_") for name in reason_pb2.Reason.DESCRIPTOR.values_by_name} - {
+        "UNSPECIFIED"
+    }
     assert published == {reason.value for reason in Reason}
 
 
 def test_the_table_has_every_reason_and_every_class() -> None:
     assert set(status.TABLE) == set(Reason)
     classes = {
-        value
-        for _, value in inspect.getmembers(errors, inspect.isclass)
-        if issubclass(value, ResponsaError)
+        value for _, value in inspect.getmembers(errors, inspect.isclass) if issubclass(value, ResponsaError)
     }
     assert {row.error for row in status.TABLE.values()} == classes
 
@@ -85,8 +90,12 @@ def test_the_domain_and_the_details_of_a_missing_resource() -> None:
 
 
 def test_a_hundred_violations_are_cut_to_sixteen() -> None:
-    many = tuple(FieldViolation(f"terms[{index}]", "string.min_bytes", "must not be empty") for index in range(100))
-    encoded = status.of(InvalidRequest(Reason.INVALID_FIELD, "terms[0]: must not be empty", {"violations": "100"}, many))
+    many = tuple(
+        FieldViolation(f"terms[{index}]", "string.min_bytes", "must not be empty") for index in range(100)
+    )
+    encoded = status.of(
+        InvalidRequest(Reason.INVALID_FIELD, "terms[0]: must not be empty", {"violations": "100"}, many)
+    )
     (bad,) = detail(encoded, error_details_pb2.BadRequest)
     assert len(bad.field_violations) == 16
     assert detail(encoded, error_details_pb2.ErrorInfo)[0].metadata["violations"] == "100"

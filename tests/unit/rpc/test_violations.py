@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
+
 from buf.validate import validate_pb2
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1 import conversation_pb2, turn_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
-
 from responsa_server.domain.errors import InvalidRequest, Reason
 from responsa_server.rpc import violations, wire
 from responsa_server.rpc.authorisation import RULES
@@ -35,7 +34,9 @@ def refused(method: str, data: bytes | Message, parse: Any) -> InvalidRequest:
 
 
 def ask(**fields: Any) -> InvalidRequest:
-    return refused(ASK, chat.AskRequest(**{"text": "Why?", **fields}), chat.AskRequest.FromString)
+    return refused(
+        ASK, chat.AskRequest(**dict[str, Any]({"text": "Why?"}, **fields)), chat.AskRequest.FromString
+    )
 
 
 def told(error: InvalidRequest) -> dict[str, str]:
@@ -44,14 +45,18 @@ def told(error: InvalidRequest) -> dict[str, str]:
 
 def test_each_field_says_what_is_wanted() -> None:
     scope = turn_pb2.Scope(collections=["collections/ok", "Not OK"])
-    error = ask(text="x" * 17408, conversation="conversations/7", request_id="7", options=chat.AskOptions(scope=scope))
+    error = ask(
+        text="x" * 17408, conversation="conversations/7", request_id="7", options=chat.AskOptions(scope=scope)
+    )
     assert error.reason is Reason.INVALID_FIELD
     assert error.metadata == {"violations": "4"}
     found = told(error)
     assert found["text"] == "must be at most 16384 bytes of UTF-8 and has 17408; shorten it"
     assert found["conversation"].startswith("must be the name of a conversation")
     assert found["request_id"].startswith("must be a UUID, e.g. ")
-    assert found["options.scope.collections[1]"].startswith("must be the name of a collection, collections/{id}")
+    assert found["options.scope.collections[1]"].startswith(
+        "must be the name of a collection, collections/{id}"
+    )
     assert {one.rule for one in error.violations} == {"string.max_bytes", "string.pattern", "string.uuid"}
 
 
@@ -65,7 +70,9 @@ def test_an_empty_question_is_one_violation(text: str) -> None:
 def test_labels_are_named_by_their_key() -> None:
     conversation = conversation_pb2.Conversation(labels={"topic": "x" * 256, "k" * 80: "y"})
     request = chat.CreateConversationRequest(conversation=conversation)
-    error = refused("/responsa.chat.v1.ChatService/CreateConversation", request, chat.CreateConversationRequest.FromString)
+    error = refused(
+        "/responsa.chat.v1.ChatService/CreateConversation", request, chat.CreateConversationRequest.FromString
+    )
     found = told(error)
     assert 'conversation.labels["topic"]' in found
     assert f'conversation.labels["{"k" * 64}…"]' in found
@@ -133,7 +140,7 @@ def test_no_bytes_break_the_search_for_the_field(data: bytes) -> None:
     wire.invalid_text(chat.AskRequest.DESCRIPTOR, data)
 
 
-def patterns(descriptor: Descriptor, seen: set[str]) -> set[str]:
+def patterns(descriptor: Any, seen: set[str]) -> set[str]:
     """All regular expressions in the rules of a message and of those inside it."""
     if descriptor.full_name in seen:
         return set()

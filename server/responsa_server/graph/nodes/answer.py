@@ -70,11 +70,12 @@ class Answer(Node[AnswerInput, AnswerOutput]):
 
     def validate_output(self, output: AnswerOutput) -> Plain:
         """Also checks that every citation quotes the answer's own bytes."""
+        plain = super().validate_output(output)
         text = output.answer.text.encode()
         for one in output.answer.citations:
             if text[one.answer.start : one.answer.end] != one.quote.encode():
                 raise ValueError("a citation's range is not its quote's place in the answer")
-        return super().validate_output(output)
+        return plain
 
 
 def _model(citation: Citation) -> CitationModel:

@@ -7,7 +7,6 @@ from typing import assert_never
 
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, conversation_pb2, message_pb2, turn_pb2
 from responsa.type.v1 import byte_range_pb2
-
 from responsa_server.domain import names
 from responsa_server.domain.conversations import Conversation, Message, Speaker
 from responsa_server.domain.turns import (

@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 from typing import assert_never
 
 from google.longrunning import operations_proto_pb2 as operations_pb2
-from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
 
+from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
 from responsa_server.domain import names
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.knowledge import (

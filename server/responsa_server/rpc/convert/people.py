@@ -7,7 +7,6 @@ from typing import assert_never
 
 from responsa.admin.v1 import system_status_pb2
 from responsa.auth.v1 import api_key_pb2, user_pb2
-
 from responsa_server.domain import names
 from responsa_server.domain.people import ApiKey, Role, User
 from responsa_server.domain.ports.parts import Health, Installation, MigrationState, PartReport

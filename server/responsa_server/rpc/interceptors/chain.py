@@ -214,6 +214,9 @@ async def _write_all(call: Call, responses: Any) -> None:
 
 async def _abort(context: Context, error: ResponsaError) -> None:
     encoded = status.of(error)
-    # gRPC's own word for a method that is not there: reflection clients fall back from v1 to v1alpha on it.
-    code = grpc.StatusCode.UNIMPLEMENTED if error.reason is Reason.ROUTE_NOT_FOUND else status.code(error)
+    code = status.code(error)
+    if error.reason is Reason.ROUTE_NOT_FOUND:
+        # gRPC's own word for a method that is not there: reflection clients fall back from v1 to v1alpha on it.
+        code = grpc.StatusCode.UNIMPLEMENTED
+        encoded.code = code.value[0]
     await context.abort(code, encoded.message, ((DETAILS, encoded.SerializeToString()),))

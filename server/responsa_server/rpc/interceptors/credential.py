@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from http.cookies import CookieError, SimpleCookie
+from collections.abc import Sequence
 from typing import Protocol
 
 from responsa_server.domain.errors import Reason, Unauthenticated
@@ -13,6 +13,7 @@ from responsa_server.rpc.call import Call
 from responsa_server.rpc.interceptors.shape import Interceptor
 
 SESSION_COOKIE = "responsa_session"
+MAX_SESSIONS = 4
 
 
 class Authenticator(Protocol):
@@ -31,12 +32,28 @@ class CredentialCheck(Interceptor[None]):
 
     async def on_start(self, call: Call) -> None:
         """Authenticate the caller. Raises Unauthenticated."""
-        if RULES.get(call.method) is not Rule.PUBLIC:
-            call.principal = await self._identity.authenticate(credential_of(call))
+        if RULES.get(call.method) is Rule.PUBLIC:
+            return
+        first: Unauthenticated | None = None
+        for credential in credentials_of(call):
+            try:
+                call.principal = await self._identity.authenticate(credential)
+            except Unauthenticated as error:
+                first = first or error
+            else:
+                return
+        raise first or Unauthenticated(
+            Reason.CREDENTIAL_MISSING,
+            "This call needs a credential: send `authorization: Bearer rsp_…` with an API key, or sign in with a link from `responsa open`.",
+        )
 
 
-def credential_of(call: Call) -> Credential:
-    """The credential that a call carries; a header goes before a cookie. Raises Unauthenticated."""
+def credentials_of(call: Call) -> Sequence[Credential]:
+    """The credentials that a call carries: its header's alone, or else all its session cookies, four at most.
+
+    Browsers send a host's cookies to all its ports, so the sessions of several instances on one machine come together: `responsa_session`, and
+    `responsa_session_` with anything behind it. Raises Unauthenticated (CREDENTIAL_MALFORMED).
+    """
     headers = call.metadata.get("authorization", ())
     if headers:
         scheme, _, secret = headers[0].partition(" ")
@@ -45,20 +62,15 @@ def credential_of(call: Call) -> Credential:
                 Reason.CREDENTIAL_MALFORMED,
                 "The authorization header must read `Bearer rsp_…`, once, with an API key of this server.",
             )
-        return Credential("api_key", secret.strip())
-    for cookies in call.metadata.get("cookie", ()):
-        token = _session(cookies)
-        if token is not None:
-            return Credential("session", token)
-    raise Unauthenticated(
-        Reason.CREDENTIAL_MISSING,
-        "This call needs a credential: send `authorization: Bearer rsp_…` with an API key, or sign in with a link from `responsa open`.",
+        return (Credential("api_key", secret.strip()),)
+    pairs = (
+        pair.strip().partition("=")
+        for cookies in call.metadata.get("cookie", ())
+        for pair in cookies.split(";")
     )
-
-
-def _session(cookies: str) -> str | None:
-    try:
-        found = SimpleCookie(cookies).get(SESSION_COOKIE)
-    except CookieError:
-        return None
-    return None if found is None else found.value
+    tokens = [
+        value.strip('"')
+        for name, _, value in pairs
+        if name == SESSION_COOKIE or name.startswith(f"{SESSION_COOKIE}_")
+    ]
+    return [Credential("session", token) for token in tokens[:MAX_SESSIONS]]

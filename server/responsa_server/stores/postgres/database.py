@@ -24,7 +24,10 @@ _LOG = "-c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000"
 def unavailable() -> Unavailable:
     """The error that callers see when PostgreSQL cannot be reached."""
     return Unavailable(
-        Reason.PART_UNAVAILABLE, "The database cannot be reached at the moment; try again.", {"part": "postgresql"}, retry_after=1.0
+        Reason.PART_UNAVAILABLE,
+        "The database cannot be reached at the moment; try again.",
+        {"part": "postgresql"},
+        retry_after=1.0,
     )
 
 

@@ -125,7 +125,7 @@ class DocumentStore:
 
         async def work() -> Page[Document]:
             async with self._database.tenant(tenant_id) as connection:
-                await self._hold_collection(connection, values)
+                await self._require_collection(connection, values, "find_collection")
                 cursor = connection.cursor(row_factory=dict_row)
                 await cursor.execute(statement, {**compiled.params, **values})
                 items = [_document(row) for row in await cursor.fetchall()]
@@ -254,7 +254,7 @@ class DocumentStore:
                 return await operations.find(self._operations, connection, who.tenant_id, identity)
             if told.collection_id == DEFAULT_COLLECTION:
                 await connection.execute(self._queries["make_collection"], values)
-            await self._hold_collection(connection, values)
+            await self._require_collection(connection, values, "hold_collection")
             operation = await self._take_in(connection, who, new, values)
             name = names.operation(operation.id)
             await self._requests.settle(connection, who, request_id, name)
@@ -360,9 +360,11 @@ class DocumentStore:
             await connection.execute(self._queries["delete"], values)
             return found
 
-    async def _hold_collection(self, connection: Connection, values: Mapping[str, object]) -> None:
-        held = await connection.execute(self._queries["hold_collection"], values)
-        if await held.fetchone() is None:
+    async def _require_collection(
+        self, connection: Connection, values: Mapping[str, object], query: str
+    ) -> None:
+        found = await connection.execute(self._queries[query], values)
+        if await found.fetchone() is None:
             raise NotFound.of("collection", names.collection(str(values["collection"])))
 
 

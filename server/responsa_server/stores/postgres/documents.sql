@@ -10,6 +10,9 @@ ON CONFLICT (tenant_id, id) DO NOTHING;
 -- Not deleted until this transaction ends.
 SELECT true FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(collection)s FOR KEY SHARE;
 
+-- name: find_collection
+SELECT true FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(collection)s;
+
 -- name: insert
 INSERT INTO responsa.document (id, tenant_id, collection_id, owner_id, source_key, title, uri, media_type, state, size_bytes, sha256)
 VALUES (%(id)s, %(tenant)s, %(collection)s, %(user)s, %(source_key)s, %(title)s, %(uri)s, %(media_type)s, 'indexing', %(size)s, %(sha256)s)

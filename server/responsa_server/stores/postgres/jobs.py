@@ -109,7 +109,11 @@ class JobQueue:
                 first = False
                 _LOG.warning("the job worker ended by itself and is started again")
             except _LOST as error:
-                _LOG.warning("the job worker lost the database and tries again: %s", type(error).__name__)
+                _LOG.warning("the job worker lost the database and tries again: %s", _cause(error))
+            # A worker that is stopped while the database is away answers with that, and not with having been cancelled.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError
             await asyncio.sleep(self._pace.restart)
 
     async def _run_once(self, app: procrastinate.App, *, alone: bool) -> None:
@@ -148,7 +152,7 @@ class JobQueue:
                         await app.job_manager.retry_job(job)
                         _LOG.warning("job %s of a lost worker is taken up again", job.id)
             except _LOST as error:
-                _LOG.warning("stalled jobs cannot be looked for at the moment: %s", type(error).__name__)
+                _LOG.warning("stalled jobs cannot be looked for at the moment: %s", _cause(error))
             await asyncio.sleep(self._pace.heartbeat)
 
     def _make_app(self) -> procrastinate.App:
@@ -166,3 +170,8 @@ class JobQueue:
                 raise _TryAgain(again)
 
         app.task(name=kind.value, queue=_QUEUE, retry=_Retry(), pass_context=True)(job)
+
+
+def _cause(error: Exception) -> str:
+    """The kind of error, as procrastinate met it."""
+    return type(error.__cause__ or error).__name__

@@ -47,7 +47,9 @@ def load(source: Path | None = None) -> Sequence[Migration]:
     for path in sorted((source or folder()).glob("*.sql")):
         match = _FILE.fullmatch(path.name)
         if match is None:
-            raise MigrationError(f"{path.name} is not named NNNN_pre_name.sql or NNNN_post_name.sql; rename it")
+            raise MigrationError(
+                f"{path.name} is not named NNNN_pre_name.sql or NNNN_post_name.sql; rename it"
+            )
         found.append(Migration(int(match[1]), path.stem, path.read_text(encoding="utf-8")))
     if [one.number for one in found] != list(range(1, len(found) + 1)):
         raise MigrationError("the migrations' numbers have a gap or stand twice; they must run 0001, 0002, …")
@@ -76,23 +78,31 @@ async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Se
         present = await applied(connection)
         for migration, (name, digest) in zip(wanted, present, strict=False):
             if migration.name != name or migration.sha256 != digest:
-                raise MigrationError(f"migration {name} was applied in another form; use the version of Responsa that made this database")
+                raise MigrationError(
+                    f"migration {name} was applied in another form; use the version of Responsa that made this database"
+                )
         if len(present) > len(wanted):
-            raise MigrationError(f"the database has {present[-1][0]}, which this version does not know; use a newer version of Responsa")
+            raise MigrationError(
+                f"the database has {present[-1][0]}, which this version does not know; use a newer version of Responsa"
+            )
         for migration in wanted[len(present) :]:
             try:
                 async with connection.transaction():
-                    await connection.execute(cast(LiteralString, migration.sql))
+                    await connection.execute(cast("LiteralString", migration.sql))
                     await connection.execute(
                         """CREATE TABLE IF NOT EXISTS responsa.migration (
                             number int PRIMARY KEY, name text NOT NULL, sha256 bytea NOT NULL, apply_time timestamptz NOT NULL DEFAULT now())"""
                     )
-                    await connection.execute("GRANT SELECT ON responsa.migration TO responsa_app, responsa_log")
+                    await connection.execute(
+                        "GRANT SELECT ON responsa.migration TO responsa_app, responsa_log"
+                    )
                     await connection.execute(
                         "INSERT INTO responsa.migration (number, name, sha256) VALUES (%s, %s, %s)",
                         (migration.number, migration.name, migration.sha256),
                     )
             except psycopg.Error as error:
-                raise MigrationError(f"migration {migration.name} failed: {error.diag.message_primary or error}") from error
+                raise MigrationError(
+                    f"migration {migration.name} failed: {error.diag.message_primary or error}"
+                ) from error
             done.append(migration.name)
     return done

@@ -6,7 +6,7 @@ with whatever else the caller commits. Reading for a search opens transactions o
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final
@@ -130,7 +130,9 @@ class PassageStore:
         values = {"tenant": tenant_id, "document": document_id, "version": version, "keep": list(keep)}
         await connection.execute(self._queries["delete_retired_passages"], values)
 
-    async def delete(self, connection: Connection, tenant_id: str, collection_id: str, document_id: UUID) -> None:
+    async def delete(
+        self, connection: Connection, tenant_id: str, collection_id: str, document_id: UUID
+    ) -> None:
         """Remove all passages and vectors of a document, in all versions."""
         values = self._document(tenant_id, collection_id, document_id)
         for name in ("lock_statistics", "delete_document", "delete_unused_terms"):
@@ -139,7 +141,12 @@ class PassageStore:
     async def delete_collection(self, connection: Connection, tenant_id: str, collection_id: str) -> None:
         """Remove all passages, vectors and statistics of a collection."""
         values = {"tenant": tenant_id, "collection": collection_id}
-        for name in ("lock_statistics", "delete_collection_passages", "delete_collection_terms", "delete_collection_statistics"):
+        for name in (
+            "lock_statistics",
+            "delete_collection_passages",
+            "delete_collection_terms",
+            "delete_collection_statistics",
+        ):
             await connection.execute(self._queries[name], values)
 
     async def get(self, connection: Connection, tenant_id: str, ids: Sequence[UUID]) -> Sequence[Passage]:
@@ -148,7 +155,7 @@ class PassageStore:
         return [one.passage for one in found]
 
     @asynccontextmanager
-    async def reading(self, tenant_id: str) -> AsyncIterator[PassageReader]:
+    async def reading(self, tenant_id: str) -> AsyncGenerator[PassageReader]:
         """One search's view of a tenant: all that it reads is from one transaction."""
         async with self._database.tenant(tenant_id) as connection:
             yield PassageReader(connection, tenant_id, self._queries)
@@ -159,9 +166,16 @@ class PassageStore:
         """Vectors known for texts of these SHA-256 hashes, rounded to 16 bits as the index stores them."""
         found: dict[bytes, bytes] = {}
         for start in range(0, len(hashes), _HASHES_A_QUERY):
-            values = {"tenant": tenant_id, "model": model, "hashes": list(hashes[start : start + _HASHES_A_QUERY])}
+            values = {
+                "tenant": tenant_id,
+                "model": model,
+                "hashes": list(hashes[start : start + _HASHES_A_QUERY]),
+            }
             cursor = await connection.execute(self._queries["cached_vectors"], values)
-            found |= {digest: np.frombuffer(vector, "<f2").astype("<f4").tobytes() async for digest, vector in cursor}
+            found |= {
+                digest: np.frombuffer(vector, "<f2").astype("<f4").tobytes()
+                async for digest, vector in cursor
+            }
             await connection.execute(self._queries["touch_vectors"], values)
         return found
 
@@ -200,9 +214,7 @@ class PassageReader:
         self._tenant_id = tenant_id
         self._queries = queries
 
-    async def statistics(
-        self, collections: Sequence[str] | None, terms: Sequence[str]
-    ) -> TermStatistics:
+    async def statistics(self, collections: Sequence[str] | None, terms: Sequence[str]) -> TermStatistics:
         """What BM25 counts, over these collections (None: all of the tenant's)."""
         values = {"tenant": self._tenant_id, "collections": _listed(collections), "terms": list(terms)}
         cursor = await self._connection.execute(self._queries["collection_statistics"], values)
@@ -257,7 +269,9 @@ async def _found(
         rows = await cursor.fetchall()
     found = {
         id_: FoundPassage(
-            Passage(id_, collection, document, version, title, uri, ByteRange(start, end), text, tuple(headings)),
+            Passage(
+                id_, collection, document, version, title, uri, ByteRange(start, end), text, tuple(headings)
+            ),
             language,
             pieces.get(id_, []),
         )

@@ -22,7 +22,9 @@ class Queries:
         if len(set(names)) != len(names):
             raise ValueError(f"{filename}: a query's name stands twice")
         # The files are ours, part of the package, and hold no input: as good as literals.
-        self._queries = {name: cast(LiteralString, body.strip()) for name, body in zip(names, parts[1::2], strict=True)}
+        self._queries: dict[str, LiteralString] = {
+            name: cast("LiteralString", body.strip()) for name, body in zip(names, parts[1::2], strict=True)
+        }
 
     def __getitem__(self, name: str) -> LiteralString:
         return self._queries[name]

@@ -112,12 +112,13 @@ INSERT INTO responsa.turn_event (turn_id, seq, last_seq, tenant_id, deltas, fram
 SELECT id, %(seq)s, %(last)s, tenant_id, false, %(frame)b FROM ended;
 
 -- name: backlog
--- One row at least for a turn of the caller's. A row may begin before after_seq, never end before it.
+-- One row at least for a turn of the caller's. A row may begin before after_seq, never end before it. The events are sought by the id as given, so that
+-- the planner looks at its partition alone.
 SELECT CASE WHEN t.terminal IS NULL THEN NULL ELSE t.last_seq END AS end_seq, e.seq, e.last_seq, e.deltas, e.frame
 FROM responsa.turn AS t
 LEFT JOIN LATERAL (
     SELECT seq, last_seq, deltas, frame FROM responsa.turn_event
-    WHERE tenant_id = %(tenant)s AND turn_id = t.id AND last_seq > %(after)s ORDER BY seq LIMIT %(most)s
+    WHERE tenant_id = %(tenant)s AND turn_id = %(turn)s AND last_seq > %(after)s ORDER BY seq LIMIT %(most)s
 ) AS e ON true
 WHERE t.tenant_id = %(tenant)s AND t.user_id = %(user)s AND t.id = %(turn)s
 ORDER BY e.seq;

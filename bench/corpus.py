@@ -1,0 +1,63 @@
+"""Texts to measure with: own prose from templates, the same in every run.
+
+Imaginary survey stations, one a document. Sections are of about fifty tokens, so that each becomes a passage of its own when a collection cuts
+at 64, and every section's title, keeper and numbers are its own, so that a question about one of them has one right answer.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+CHUNK_TOKENS: Final = 64
+"""A passage's tokens at most, in collections of these documents; overlap 0."""
+
+_ONSETS: Final = ("Bel", "Cor", "Dra", "Fen", "Gal", "Hol", "Ist", "Kel", "Lor", "Mar", "Nor", "Ost", "Pel", "Rav", "Sel", "Tor", "Ul", "Ver", "Wes", "Yar")
+_CORES: Final = ("an", "ber", "di", "el", "gar", "hin", "ka", "lo", "mi", "nor", "os", "pra", "ri", "sta", "tu", "vo")
+_ENDS: Final = ("beck", "dale", "feld", "gate", "holm", "mere", "mouth", "ness", "stead", "wick")
+_KEEPERS: Final = ("Ada", "Boris", "Clara", "Doran", "Edith", "Felix", "Greta", "Hugo", "Irma", "Jonas", "Karin", "Lukas", "Mara", "Nils", "Olga", "Petra")
+_TOOLS: Final = ("tide gauge", "wind vane", "seismograph", "rain collector", "light meter", "salinity probe", "barograph", "snow stake", "ice radar", "pollen trap")
+_WHY: Final = ("storms from the north", "shipping in the strait", "the spring floods", "frost in the orchards", "the ferry timetable", "a dispute over fishing grounds", "the insurance of the mill", "a census of seabirds")
+_FAULTS: Final = ("salt in the bearings", "a cracked glass", "lightning in its mast", "mice in the cable duct", "a flooded cellar", "ice on the float", "a worn spring", "dust in the lens")
+_REMEDIES: Final = ("a new seal", "a longer cable", "a second battery", "copper mesh", "a heated housing", "a taller mast", "a spare drum", "weekly oiling")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A document to be taken in, in Markdown, and questions that single sections of it answer."""
+
+    key: str
+    title: str
+    text: str
+    questions: Sequence[str]
+
+
+def documents(number: int, sections: int, *, seed: int = 1) -> list[Text]:
+    """So many documents of so many sections; the same for the same seed, and each text different from all others."""
+    return [_document(place, sections, random.Random(seed * 1_000_003 + place)) for place in range(number)]
+
+
+def questions(texts: Sequence[Text], number: int, *, seed: int = 1) -> list[str]:
+    """So many of the texts' questions, none twice. Raises ValueError when they have fewer."""
+    return random.Random(seed).sample([one for text in texts for one in text.questions], number)
+
+
+def _document(place: int, sections: int, chance: random.Random) -> Text:
+    station = f"{chance.choice(_ONSETS)}{chance.choice(_CORES)}{chance.choice(_ENDS)} {place + 1}"
+    parts: list[str] = [f"# Station {station}"]
+    asked: list[str] = []
+    for section in range(sections):
+        site = f"{chance.choice(_ONSETS)}{chance.choice(_CORES)}{chance.choice(_CORES)}{chance.choice(_ENDS)}"
+        tool, keeper = chance.choice(_TOOLS), chance.choice(_KEEPERS)
+        year = chance.randint(1840, 1990)
+        number = f"{site} {section + 1}"
+        sentences = (
+            f"The {tool} at {number} was set up in {year} because of {chance.choice(_WHY)}.",
+            f"{keeper} read it {chance.randint(2, 24)} times a day and wrote {chance.randint(20, 900)} pages.",
+            f"In {year + chance.randint(1, 30)} it failed through {chance.choice(_FAULTS)}, and {chance.choice(_REMEDIES)} cured that.",
+        )
+        parts.append(f"## Post {number}\n\n{' '.join(sentences)}")
+        asked += [f"Why was the {tool} at {number} set up?", f"What made the {tool} at {number} fail?"]
+    return Text(f"stations/{place:05}.md", f"Station {station}", "\n\n".join(parts) + "\n", asked)

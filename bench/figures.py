@@ -1,0 +1,54 @@
+"""The arithmetic of measuring: medians, percentiles, and ratios of what was measured side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle value; of an even number the mean of the two middle ones. Raises ValueError for none."""
+    if not values:
+        raise ValueError("there is no median of nothing")
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least this share (0 to 1) of all values do not exceed. Raises ValueError for none."""
+    if not values or not 0 <= share <= 1:
+        raise ValueError("a percentile needs values, and a share from 0 to 1")
+    ordered = sorted(values)
+    return ordered[max(math.ceil(share * len(ordered)) - 1, 0)]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """The median of several rounds, and the lowest and the highest of them."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Figure:
+        """Of one value a round. Raises ValueError for none."""
+        return cls(median(values), min(values), max(values))
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two sides measured in turns. ratio: ours to the peer's, made in each round, so that what slows both does not move it."""
+
+    ours: Figure
+    peer: Figure
+    ratio: Figure
+    rounds: int
+
+    @classmethod
+    def of(cls, ours: Sequence[float], peer: Sequence[float]) -> Comparison:
+        """Of one value a side and round. Raises ValueError unless both have as many, one at least."""
+        ratios = [mine / theirs for mine, theirs in zip(ours, peer, strict=True)]
+        return cls(Figure.of(ours), Figure.of(peer), Figure.of(ratios), len(ratios))

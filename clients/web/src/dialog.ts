@@ -1,0 +1,95 @@
+/** Small questions to the user. The browser's modal dialogs keep the focus in, close on Escape and give the focus back. */
+
+import { failureOf } from "./errors.js";
+import { button, element } from "./dom.js";
+
+let numbers = 0;
+
+export interface Confirmation {
+  readonly title: string;
+  readonly text: string;
+  /** The word on the button that does it. */
+  readonly action: string;
+}
+
+/** Whether the user wants it. */
+export function confirmed({ title, text, action }: Confirmation): Promise<boolean> {
+  return new Promise((resolve) => {
+    const yes = button(action, () => close(true), { class: "danger filled" });
+    const { dialog, close } = open<boolean>(title, false, resolve, [element("p", {}, text)], yes);
+    dialog.showModal();
+    dialog.querySelector<HTMLElement>(".cancel")?.focus(); // the harmless one
+  });
+}
+
+export interface Question {
+  readonly title: string;
+  readonly label: string;
+  readonly value: string;
+  readonly maxLength: number;
+  readonly action: string;
+  /** A line under the field that goes with what is typed. */
+  readonly note?: (value: string) => string;
+  /** Does it; when it raises, the dialog stays open and says why. */
+  readonly act: (value: string) => Promise<void>;
+}
+
+/** Ask for a line of text and act on it. Resolves when it was done (true) or given up (false). */
+export function prompted({ title, label, value, maxLength, action, note, act }: Question): Promise<boolean> {
+  return new Promise((resolve) => {
+    const id = `field-${(numbers += 1)}`;
+    const told = element("p", { class: "note", id: `${id}-note` });
+    const problem = element("p", { class: "problem", role: "alert" });
+    const field = element("input", { id, type: "text", maxlength: String(maxLength), autocomplete: "off", dir: "auto", "aria-describedby": told.id });
+    field.value = value;
+    const noted = () => (told.textContent = note?.(field.value) ?? "");
+    field.addEventListener("input", noted);
+    noted();
+    const save = async () => {
+      const wanted = field.value.trim();
+      if (!wanted) return field.focus();
+      problem.textContent = "";
+      yes.disabled = true;
+      try {
+        await act(wanted);
+        close(true);
+      } catch (error) {
+        problem.textContent = failureOf(error).message;
+        field.focus();
+      } finally {
+        yes.disabled = false;
+      }
+    };
+    const yes = button(action, () => void save(), { class: "filled" });
+    field.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.isComposing) return;
+      event.preventDefault();
+      void save();
+    });
+    const { dialog, close } = open<boolean>(title, false, resolve, [element("label", { for: id }, label), field, told, problem], yes);
+    dialog.showModal();
+    field.focus();
+    field.select();
+  });
+}
+
+function open<T>(title: string, otherwise: T, resolve: (value: T) => void, body: readonly Node[], yes: HTMLButtonElement) {
+  const id = `dialog-${(numbers += 1)}`;
+  let outcome = otherwise;
+  const dialog = element("dialog", { "aria-labelledby": id });
+  const close = (value: T) => {
+    outcome = value;
+    dialog.close();
+  };
+  dialog.append(
+    element("h2", { id, dir: "auto" }, title),
+    ...body,
+    element("div", { class: "row end" }, button("Cancel", () => dialog.close(), { class: "cancel quiet" }), yes),
+  );
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    resolve(outcome);
+  });
+  document.body.append(dialog);
+  return { dialog, close };
+}

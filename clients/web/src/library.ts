@@ -1,0 +1,44 @@
+/** Names of collections. */
+
+import type { Api } from "./api.js";
+
+export interface Named {
+  /** `collections/{id}`. */
+  readonly name: string;
+  readonly label: string;
+}
+
+export interface Listed extends Named {
+  readonly documents: bigint;
+}
+
+/** The collection that documents go to when none is named; the server makes it with its first document. */
+export const DEFAULT: Listed = { name: "collections/default", label: "default", documents: 0n };
+
+/** All collections that the user may read, in the server's order. Raises ConnectError. */
+export async function allCollections(api: Pick<Api, "knowledge">): Promise<Listed[]> {
+  const found: Listed[] = [];
+  let pageToken = "";
+  do {
+    const page = await api.knowledge.listCollections({ pageSize: 200, pageToken });
+    for (const { name, displayName, documentCount } of page.collections) {
+      found.push({ name, label: displayName || name.replace("collections/", ""), documents: documentCount });
+    }
+    pageToken = page.nextPageToken;
+  } while (pageToken);
+  return found;
+}
+
+const LONGEST = 63;
+
+/** An id for a collection of that name: a-z, 0-9 and hyphens, at most 63; "" when the name has none of these. */
+export function collectionId(displayName: string): string {
+  return displayName
+    .normalize("NFKD")
+    .replace(/\p{Mark}/gu, "")
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-+/, "")
+    .slice(0, LONGEST)
+    .replace(/-+$/, "");
+}

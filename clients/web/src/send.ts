@@ -1,0 +1,53 @@
+/** Bringing a file to the server. Browsers cannot stream a request, and only XMLHttpRequest tells how much of a body is gone. */
+
+import { createRegistry, fromJsonString } from "@bufbuild/protobuf";
+import { OperationSchema, type Operation } from "@responsa/contract/google/longrunning/operations_pb.js";
+import { BadRequestSchema, ErrorInfoSchema } from "@responsa/contract/google/rpc/error_details_pb.js";
+import { IngestMetadataSchema, IngestResultSchema } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
+import { CUT, failureOfJson, type Failure } from "./errors.js";
+
+/** What the server takes at most, in bytes. */
+export const MOST_BYTES = 67_108_864;
+
+const registry = createRegistry(IngestMetadataSchema, IngestResultSchema, ErrorInfoSchema, BadRequestSchema);
+
+export interface Upload {
+  readonly file: File;
+  /** `collections/{id}`. */
+  readonly collection: string;
+  /** The same for every try: what arrived already is not taken in twice. */
+  readonly requestId: string;
+}
+
+export class UploadRefused extends Error {
+  constructor(readonly failure: Failure) {
+    super(failure.message);
+  }
+}
+
+/** Send a file once; `onShare` is told the share sent, 0 to 1. Raises UploadRefused (reason "" when the connection broke), AbortError. */
+export function send({ file, collection, requestId }: Upload, onShare: (share: number) => void, signal: AbortSignal): Promise<Operation> {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    const query = new URLSearchParams({ collection, source_key: file.name, request_id: requestId });
+    if (file.type) query.set("media_type", file.type);
+    const stop = () => request.abort();
+    signal.addEventListener("abort", stop, { once: true });
+    request.open("PUT", `/v1/uploads?${query}`);
+    request.upload.addEventListener("progress", (event) => {
+      if (event.lengthComputable && event.total > 0) onShare(event.loaded / event.total);
+    });
+    request.addEventListener("error", () => reject(new UploadRefused(CUT)));
+    request.addEventListener("abort", () => reject(new DOMException("The upload was cancelled.", "AbortError")));
+    request.addEventListener("loadend", () => signal.removeEventListener("abort", stop));
+    request.addEventListener("load", () => {
+      if (request.status !== 200) return reject(new UploadRefused(failureOfJson(request.responseText)));
+      try {
+        resolve(fromJsonString(OperationSchema, request.responseText, { registry, ignoreUnknownFields: true }));
+      } catch {
+        reject(new UploadRefused(CUT)); // cut within the answer
+      }
+    });
+    request.send(file);
+  });
+}

@@ -1,0 +1,29 @@
+/** Tabs of one browser tell each other what changed, so that none shows what is past. */
+
+export type News =
+  /** A conversation has a new message or title, or is gone. */
+  | { readonly kind: "conversation"; readonly name: string }
+  /** Documents or collections changed. */
+  | { readonly kind: "documents" }
+  | { readonly kind: "signedOut" };
+
+const KINDS: readonly unknown[] = ["conversation", "documents", "signedOut"] satisfies News["kind"][];
+
+export class Tabs {
+  readonly #channel = new BroadcastChannel("responsa");
+
+  constructor(heard: (news: News) => void) {
+    this.#channel.addEventListener("message", ({ data }: MessageEvent<unknown>) => {
+      // A tab with another release of the page may say what this one does not know.
+      if (typeof data === "object" && data !== null && "kind" in data && KINDS.includes(data.kind)) heard(data as News);
+    });
+  }
+
+  readonly tell = (news: News): void => {
+    this.#channel.postMessage(news);
+  };
+
+  close(): void {
+    this.#channel.close();
+  }
+}

@@ -1,0 +1,1 @@
+"""Models. One file each; wiring chooses."""

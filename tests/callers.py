@@ -1,0 +1,204 @@
+"""Those who call: tenants of a test's own in a running instance, their users and every kind of credential."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import itertools
+import threading
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import psycopg
+import pytest
+from psycopg import sql
+from responsa_server.domain.people import Role
+from responsa_server.embedded import EmbeddedPostgres, Layout
+from responsa_server.identity.service import Credential as Given
+from responsa_server.identity.service import Identity
+from responsa_server.settings import load
+from responsa_server.wiring import identity_of
+
+from tests.instance import Instance
+
+Result = TypeVar("Result")
+_numbers = itertools.count(1)
+
+
+class Credential(StrEnum):
+    """What a call carries to say who calls."""
+
+    ADMIN = "admin"
+    USER = "user"
+    COLLEAGUE = "colleague"
+    """Another user of the same tenant."""
+    OTHER_TENANT = "other_tenant"
+    """The administrator of another tenant."""
+    SESSION = "session"
+    """The user's session, as a browser sends it."""
+    NONE = "none"
+    REVOKED = "revoked"
+    MALFORMED = "malformed"
+    UNKNOWN = "unknown"
+
+
+class Registry:
+    """Identity's own service on the database of a running instance, as `responsa admin` uses it, behind blocking calls."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._layout = Layout.of(instance.home)
+        self._postgres = EmbeddedPostgres(self._layout)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="registry")
+        self._thread.start()
+        self._context = identity_of(load(home=instance.home, port=instance.port, DATABASE_URL=None), self._layout)
+        self._identity = self.wait(self._context.__aenter__())
+
+    def wait(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        """Run it to its end on the registry's loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
+
+    @property
+    def identity(self) -> Identity:
+        """The service; its calls are for `wait`."""
+        return self._identity
+
+    def database(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """A new connection to the instance's database that sees everything."""
+        return psycopg.connect(self._postgres.dsn("superuser"), autocommit=True)
+
+    def new_tenant(self) -> Tenant:
+        """A tenant that nobody else uses."""
+        name = f"tenant-{next(_numbers)}"
+        self.wait(self._identity.create_tenant(name, name))
+        return Tenant(self, name)
+
+    def close(self) -> None:
+        """End the loop and its thread."""
+        self.wait(self._context.__aexit__(None, None, None))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def key_of(self, tenant: str, display_name: str, role: Role) -> tuple[str, str]:
+        """Make a user and a key: the user's name, the secret."""
+        user = self.wait(
+            self._identity.create_user(tenant, display_name, f"{display_name}@{tenant}.example", role)
+        )
+        _, secret = self.wait(self._identity.create_key(tenant, user.id, display_name))
+        return f"users/{user.id}", secret
+
+    def rows(self, *tenants: str) -> Mapping[str, int]:
+        """How many rows each table holds for these tenants, empty ones left out."""
+        with self.database() as connection:
+            tables = connection.execute(
+                "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace "
+                "join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id' "
+                "where n.nspname = 'responsa' and c.relkind in ('r', 'p') and not c.relispartition order by 1"
+            ).fetchall()
+            counts = [
+                sql.SQL("select {name}, count(*) from responsa.{table} where tenant_id = any(%(tenants)s)").format(
+                    name=sql.Literal(table), table=sql.Identifier(table)
+                )
+                for (table,) in tables
+            ]
+            found = connection.execute(
+                sql.SQL(" union all ").join(counts), {"tenants": list(tenants)}
+            ).fetchall()
+        assert len(found) > 10
+        return {str(table): int(count) for table, count in found if count}
+
+    @contextmanager
+    def holding(self, table: str) -> Iterator[None]:
+        """Nobody reads or writes this table during the block: what needs it waits."""
+        with self.database() as connection, connection.transaction():
+            name = sql.Identifier("responsa", table)
+            connection.execute(sql.SQL("lock table {} in access exclusive mode").format(name))
+            yield
+
+
+@dataclass
+class Tenant:
+    """A tenant and its callers, made when first asked for."""
+
+    registry: Registry
+    name: str
+    _secrets: dict[str, str] = field(default_factory=dict[str, str])
+    _other: list[Tenant] = field(default_factory=list["Tenant"])
+
+    def key(self, who: Credential = Credential.USER) -> str:
+        """The API key of one of its users."""
+        if who not in self._secrets:
+            role = Role.ADMIN if who is Credential.ADMIN else Role.USER
+            _, self._secrets[who] = self.registry.key_of(self.name, who.value, role)
+        return self._secrets[who]
+
+    @property
+    def other(self) -> Tenant:
+        """Another tenant, to whom this one is a stranger."""
+        if not self._other:
+            self._other.append(self.registry.new_tenant())
+        return self._other[0]
+
+    @property
+    def names(self) -> list[str]:
+        """This tenant's id, and the other one's where it was needed."""
+        return [self.name, *(one.name for one in self._other)]
+
+    def headers(self, kind: Credential) -> dict[str, str]:
+        """What a call sends for this kind of credential."""
+        match kind:
+            case Credential.NONE:
+                return {}
+            case Credential.MALFORMED:
+                return _bearer("rsp_tooshort")
+            case Credential.UNKNOWN:
+                return _bearer("rsp_" + base64.urlsafe_b64encode(bytes(32)).decode().rstrip("="))
+            case Credential.OTHER_TENANT:
+                return _bearer(self.other.key(Credential.ADMIN))
+            case Credential.REVOKED:
+                return _bearer(self._revoked())
+            case Credential.SESSION:
+                return {"cookie": f"responsa_session={self._session()}"}
+            case Credential.ADMIN | Credential.USER | Credential.COLLEAGUE:
+                return _bearer(self.key(kind))
+
+    def _revoked(self) -> str:
+        identity = self.registry.identity
+
+        async def act() -> str:
+            who = await identity.authenticate(Given("api_key", self.key()))
+            key, secret = await identity.create_api_key(who, "revoked", None)
+            await identity.revoke_api_key(who, key.id)
+            return secret
+
+        return self.registry.wait(act())
+
+    def _session(self) -> str:
+        identity = self.registry.identity
+
+        async def act() -> str:
+            code, _ = await identity.create_session_code(
+                await identity.authenticate(Given("api_key", self.key()))
+            )
+            token, _ = await identity.exchange_code(code)
+            return token
+
+        return self.registry.wait(act())
+
+
+def _bearer(secret: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {secret}"}
+
+
+@pytest.fixture(scope="session")
+def registry(instance: Instance) -> Iterator[Registry]:
+    """The registry of the run's shared instance."""
+    found = Registry(instance)
+    try:
+        yield found
+    finally:
+        found.close()

@@ -1,0 +1,101 @@
+"""Comparing what came with what was to come, whatever ids, times and secrets a run has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z"
+_TOKENS: Mapping[str, str] = {"<uuid>": UUID, "<time>": TIME, "<any>": r"[\s\S]*"}
+_FILLED = re.compile(r"\$\{(\w+)(?::(.*?):(\d+))?\}", re.DOTALL)
+_MASKED = {"etag": "<etag>", "prefix": "<prefix>", "nextPageToken": "<page token>", "secret": "<secret>", "code": "<code>"}
+_NUMBERS = {"score": "<score>"}
+
+
+def fill(value: Any, kept: Mapping[str, str]) -> Any:
+    """Put in `${name}` and `${repeat:x:3}` (xxx)."""
+    match value:
+        case str():
+
+            def put(found: re.Match[str]) -> str:
+                if found[2] is not None:
+                    return found[2] * int(found[3])
+                return kept[found[1]]
+
+            return _FILLED.sub(put, value)
+        case dict():
+            return {fill(key, kept): fill(item, kept) for key, item in cast("dict[str, Any]", value).items()}
+        case list():
+            return [fill(item, kept) for item in cast("list[Any]", value)]
+        case _:
+            return value
+
+
+def at(value: Any, path: str) -> Any:
+    """The value at a path such as `hits.0.passage.name`."""
+    for part in path.split("."):
+        value = value[int(part)] if isinstance(value, list) else value[part]
+    return value
+
+
+def differences(pattern: Any, value: Any, where: str = "") -> list[str]:
+    """Where a value is not as a pattern says; empty when it is."""
+    match pattern:
+        case dict() if isinstance(value, dict):
+            found: list[str] = []
+            for key, inner in cast("dict[str, Any]", pattern).items():
+                if inner == "<absent>":
+                    found += [f"{where}.{key} is there"] if key in value else []
+                elif key not in value:
+                    found.append(f"{where}.{key} is missing")
+                else:
+                    found += differences(inner, value[key], f"{where}.{key}")
+            return found
+        case list() if isinstance(value, list):
+            patterns, values = cast("list[Any]", pattern), cast("list[Any]", value)
+            if len(patterns) != len(values):
+                return [f"{where} has {len(values)} entries, not {len(patterns)}: {values}"]
+            return [
+                one
+                for index, (inner, item) in enumerate(zip(patterns, values, strict=True))
+                for one in differences(inner, item, f"{where}[{index}]")
+            ]
+        case str() if isinstance(value, str):
+            parts = re.split("(" + "|".join(_TOKENS) + ")", pattern)
+            wanted = "".join(_TOKENS.get(part) or re.escape(part) for part in parts)
+            return [] if re.fullmatch(wanted, value) else [f"{where} is {value!r}, not {pattern!r}"]
+        case _:
+            return [] if pattern == value and type(pattern) is type(value) else [f"{where} is {value!r}, not {pattern!r}"]
+
+
+class Steady:
+    """Puts placeholders in the place of what differs from run to run: the same id is the same number wherever it stands."""
+
+    def __init__(self, names: Sequence[str], unsteady: Sequence[str] = ()) -> None:
+        self._unsteady = frozenset(unsteady)
+        self._ids: dict[str, str] = {}
+        self._names = names
+
+    def of(self, value: Any, key: str = "") -> Any:
+        """The same value, the same in every run."""
+        match value:
+            case dict():
+                items = cast("dict[str, Any]", value).items()
+                return {name: self.of(item, name) for name, item in items if name not in self._unsteady}
+            case list():
+                return [self.of(item, key) for item in cast("list[Any]", value)]
+            case str():
+                return _MASKED[key] if key in _MASKED else self._text(value)
+            case float() if key in _NUMBERS:
+                return _NUMBERS[key]
+            case _:
+                return value
+
+    def _text(self, text: str) -> str:
+        text = re.sub(UUID, lambda found: self._ids.setdefault(found[0], f"<uuid {len(self._ids) + 1}>"), text)
+        text = re.sub(TIME, "<time>", text)
+        for number, name in enumerate(self._names, 1):
+            text = text.replace(name, f"<tenant {number}>")
+        return re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "<minute>", text)

@@ -1,0 +1,159 @@
+"""Every case over every way in: what was expected came, the same everywhere, and what failed left nothing behind."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import descriptor_pb2
+
+from tests.callers import Credential, Registry, Tenant
+from tests.cases.matching import Steady, at, differences, fill
+from tests.cases.model import FOLDER, NUMBERS, SCHEMA, Case, Problem, Step, read_all, schema
+from tests.instance import ROOT, Instance
+from tests.transports import Call, Json, Outcome, Way, Ways, events_of, merged, method_of, request_of
+
+CASES = read_all()
+GOLDEN = FOLDER / "golden"
+
+
+@pytest.fixture(scope="module")
+def ways(instance: Instance) -> Iterator[Ways]:
+    with Ways(instance.target) as found:
+        yield found
+
+
+def spooled(instance: Instance) -> list[str]:
+    """Files that an upload might leave: in the data folder and where the system keeps what is temporary."""
+    return sorted(str(one.relative_to(instance.home)) for one in (instance.home / "data").rglob("*") if one.is_file())
+
+
+def prepare(steps: Sequence[Step], tenant: Tenant, ways: Ways, holding: ExitStack) -> dict[str, str]:
+    """Make the steps; returns what they kept."""
+    kept = {"none": "01900000-0000-7000-8000-000000000000"}
+    for step in steps:
+        if step.hold:
+            holding.enter_context(tenant.registry.holding(step.hold))
+            continue
+        method = method_of(step.call)
+        requests = [request_of(method, fill(one, kept)) for one in step.requests or [step.request]]
+        headers = tenant.headers(step.who)
+        message = ways.by_name[Way.GRPC].call(Call(method, requests, headers=headers)).message
+        if step.wait:
+            waited = {"name": message["name"], "timeout": "60s"}
+            message = ways.call("Operations/WaitOperation", waited, headers).message
+            assert message["done"], message
+            assert "error" not in message, message
+        kept |= {name: str(at(message, path)) for name, path in step.keep.items()}
+    return kept
+
+
+def call_of(case: Case, service: str, kept: Mapping[str, str], tenant: Tenant, way: Way) -> Call:
+    method = method_of(f"{service}/{case.method}")
+    headers = tenant.headers(case.who)
+    if case.raw is not None:
+        given = case.raw.body if way is Way.REST else case.raw.message
+        return Call(method, raw=base64.b64decode(given), headers=headers)
+    requests = case.requests if case.requests is not None else [case.request or {}]
+    return Call(method, [request_of(method, fill(one, kept)) for one in requests], headers=headers)
+
+
+def details(problem: Json, kind: str) -> Json:
+    found = [one for one in problem.get("details", []) if one["@type"].endswith(f"/google.rpc.{kind}")]
+    return found[0] if found else {}
+
+
+def check_problem(expected: Problem, problem: Json | None, kept: Mapping[str, str]) -> None:
+    assert problem is not None, "it went well"
+    info = details(problem, "ErrorInfo")
+    assert (problem["code"], info["reason"], info["domain"]) == (NUMBERS[expected.code], expected.reason, "responsa")
+    fields = details(problem, "BadRequest").get("fieldViolations", [])
+    assert [one["field"] for one in fields] == expected.fields
+    assert all(one["description"] and one["reason"] for one in fields)
+    assert expected.says in problem["message"], problem["message"]
+    assert not differences(fill(expected.metadata, kept), info.get("metadata", {}))
+    assert set(info.get("metadata", {})) == set(expected.metadata)
+
+
+def check_golden(name: str, events: Any, way: Way) -> None:
+    path = GOLDEN / f"{name}.json"
+    if way is Way.GRPC and os.environ.get("RESPONSA_GOLDEN") == "write":
+        path.write_text(json.dumps(events, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert events == json.loads(path.read_text(encoding="utf-8"))
+
+
+def check(case: Case, outcome: Outcome, kept: Mapping[str, str], names: Sequence[str], way: Way) -> Any:
+    """Hold an outcome against the expectation; returns it in the form that is the same in every run and on every way."""
+    expect = case.expect
+    steady = Steady(names, case.unsteady)
+    if expect.problem is not None:
+        check_problem(expect.problem, outcome.problem, kept)
+        return None if case.words_differ else steady.of(outcome.problem)
+    assert outcome.problem is None, outcome.problem
+    if expect.golden:
+        events = steady.of(merged(events_of(outcome.messages)))
+        check_golden(expect.golden, events, way)
+        return events
+    if expect.messages is not None:
+        assert not differences(fill(expect.messages, kept), list(outcome.messages))
+        return steady.of(list(outcome.messages))
+    assert not differences(fill(expect.response, kept), outcome.message)
+    return steady.of(outcome.message)
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_case(key: str, instance: Instance, registry: Registry, ways: Ways) -> None:
+    case = CASES[key]
+    results: dict[Way, Any] = {}
+    for way in case.ways:
+        tenant = registry.new_tenant()
+        with ExitStack() as holding:
+            kept = prepare(case.setup, tenant, ways, holding)
+            call = call_of(case, key.split("/")[0], kept, tenant, way)
+            before = (registry.rows(*tenant.names), spooled(instance)) if case.expect.problem else None
+            outcome = ways.by_name[way].call(call)
+            if before is not None:
+                assert (registry.rows(*tenant.names), spooled(instance)) == before, f"{way}: something was left behind"
+        results[way] = check(case, outcome, kept, tenant.names, way)
+    first, *others = case.ways
+    for way in others:
+        assert results[way] == results[first], f"{way} tells another thing than {first}"
+
+
+def test_every_call_has_a_case_that_succeeds_and_one_that_fails() -> None:
+    image = descriptor_pb2.FileDescriptorSet.FromString((ROOT / "generated" / "descriptor.binpb").read_bytes())
+    methods = {
+        f"{service.name}/{method.name}"
+        for file in image.file
+        if file.package.startswith("responsa.") or file.package == "google.longrunning"
+        for service in file.service
+        for method in service.method
+    }
+    assert len(methods) >= 35
+    good = {key.split(":")[0] for key, case in CASES.items() if case.expect.problem is None}
+    bad = {key.split(":")[0] for key, case in CASES.items() if case.expect.problem is not None}
+    assert good == methods
+    assert bad == methods
+
+
+def test_every_bad_credential_is_refused_somewhere() -> None:
+    bad = {Credential.NONE, Credential.MALFORMED, Credential.UNKNOWN, Credential.REVOKED, Credential.OTHER_TENANT}
+    assert bad <= {case.who for case in CASES.values() if case.expect.problem}
+    assert any(case.who is Credential.SESSION and case.expect.problem is None for case in CASES.values())
+
+
+def test_editors_know_what_a_case_is() -> None:
+    if os.environ.get("RESPONSA_GOLDEN") == "write":
+        SCHEMA.write_text(schema(), encoding="utf-8")
+    assert SCHEMA.read_text(encoding="utf-8") == schema(), "write it anew: RESPONSA_GOLDEN=write"
+
+
+def test_no_golden_file_is_left_over() -> None:
+    used = {f"{case.expect.golden}.json" for case in CASES.values() if case.expect.golden}
+    assert {path.name for path in Path(GOLDEN).iterdir()} == used

@@ -1,0 +1,321 @@
+"""The contract against what was published: protos/baseline.binpb is what clients were built with.
+
+buf sees names, numbers and types. It sees neither REST bindings nor validation rules, so these are compared here: what was bound stays bound, and what
+was valid stays valid.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.api import annotations_pb2
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    FieldDescriptorProto,
+    FileDescriptorProto,
+    FileDescriptorSet,
+    MethodDescriptorProto,
+)
+from google.protobuf.message import Message
+
+from buf.validate import validate_pb2
+
+ROOT = Path(__file__).resolve().parents[2]
+BASELINE = ROOT / "protos" / "baseline.binpb"
+CURRENT = ROOT / "generated" / "descriptor.binpb"
+
+# Its stub is untyped.
+HTTP: Any = annotations_pb2.http
+
+# Rules whose number may only grow, and those whose number may only shrink, without refusing what was accepted. All others may not change.
+UPPER = frozenset({"max_len", "max_bytes", "max_items", "max_pairs", "lt", "lte"})
+LOWER = frozenset({"min_len", "min_bytes", "min_items", "min_pairs", "gt", "gte"})
+
+
+def load(path: Path) -> FileDescriptorSet:
+    return FileDescriptorSet.FromString(path.read_bytes())
+
+
+def ours(files: FileDescriptorSet) -> Iterator[FileDescriptorProto]:
+    return (one for one in files.file if one.name.startswith("responsa/"))
+
+
+def messages(prefix: str, found: list[DescriptorProto] | Any) -> Iterator[tuple[str, DescriptorProto]]:
+    for one in found:
+        name = f"{prefix}.{one.name}"
+        yield name, one
+        yield from messages(name, one.nested_type)
+
+
+def flat(rules: Message, path: str = "") -> dict[str, object]:
+    """Rules as path → value; CEL rules by their id."""
+    result: dict[str, object] = {}
+    for field, value in rules.ListFields():
+        where = f"{path}.{field.name}".lstrip(".")
+        if field.is_repeated and field.message_type is not None:
+            result |= {f"{where}[{one.id}]": one.SerializeToString(deterministic=True) for one in value}
+        elif field.is_repeated:
+            result[where] = tuple(value)
+        elif field.message_type is not None:
+            result |= flat(value, where) or {where: True}
+        else:
+            result[where] = value
+    return result
+
+
+def bindings(files: FileDescriptorSet) -> dict[str, set[bytes]]:
+    """The REST bindings of each method."""
+    result: dict[str, set[bytes]] = {}
+    for file in ours(files):
+        for service in file.service:
+            for method in service.method:
+                rule = method.options.Extensions[HTTP]
+                first = type(rule)()
+                first.CopyFrom(rule)
+                first.ClearField("additional_bindings")
+                found = {
+                    one.SerializeToString(deterministic=True) for one in (first, *rule.additional_bindings)
+                }
+                result[f"{file.package}.{service.name}.{method.name}"] = found - {b""}
+    return result
+
+
+def rules(files: FileDescriptorSet) -> dict[str, dict[str, object]]:
+    """The validation rules of each field, oneof and message, by full name."""
+    result: dict[str, dict[str, object]] = {}
+    for file in ours(files):
+        for name, message in messages(file.package, file.message_type):
+            result[name] = flat(message.options.Extensions[validate_pb2.message])
+            for field in message.field:
+                result[f"{name}.{field.name}"] = flat(field.options.Extensions[validate_pb2.field])
+            for oneof in message.oneof_decl:
+                result[f"{name}.{oneof.name}"] = flat(oneof.options.Extensions[validate_pb2.oneof])
+    return result
+
+
+def broken(before: FileDescriptorSet, after: FileDescriptorSet) -> list[str]:
+    """What is bound or valid in the first and no longer in the second; and rules that were dropped, on which clients may rely too."""
+    found: list[str] = []
+    new_bindings, new_rules = bindings(after), rules(after)
+    for method, bound in bindings(before).items():
+        if not bound <= new_bindings.get(method, set()):
+            found.append(f"{method}: a REST binding is gone or changed")
+    for name, old in rules(before).items():
+        new = new_rules.get(name)
+        if new is None:
+            continue  # gone altogether: buf tells
+        found += [f"{name}: {rule} is new" for rule in sorted(set(new) - set(old))]
+        for rule, value in old.items():
+            if rule not in new:
+                found.append(f"{name}: {rule} is gone")
+            elif not _as_wide(rule.rpartition(".")[2], value, new[rule]):
+                found.append(f"{name}: {rule} was {value!r} and is {new[rule]!r}")
+    return found
+
+
+def _as_wide(rule: str, old: Any, new: Any) -> bool:
+    if rule in UPPER:
+        return new >= old
+    if rule in LOWER:
+        return new <= old
+    return new == old
+
+
+def buf(*arguments: str | Path, home: Path) -> subprocess.CompletedProcess[str]:
+    """Run buf, offline, with a home of its own."""
+    program = Path(sys.executable).parent / "buf"
+    environment = {**os.environ, "HOME": str(home), "BUF_CACHE_DIR": str(home), "NO_COLOR": "1"}
+    return subprocess.run(
+        [program, *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def image(path: Path) -> str:
+    return f"{path}#format=binpb"
+
+
+def test_nothing_that_was_bound_or_valid_is_broken() -> None:
+    assert broken(load(BASELINE), load(CURRENT)) == []
+
+
+def test_buf_sees_no_break(tmp_path: Path) -> None:
+    done = buf("breaking", image(CURRENT), "--against", image(BASELINE), home=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_buf_lints(tmp_path: Path) -> None:
+    done = buf("lint", image(CURRENT), home=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_protos_are_formatted(tmp_path: Path) -> None:
+    done = buf("format", "protos", "--diff", "--exit-code", home=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# Faults that are planted, to see that each is caught.
+
+
+def message_of(files: FileDescriptorSet, name: str) -> DescriptorProto:
+    return next(
+        one for file in ours(files) for full, one in messages(file.package, file.message_type) if full == name
+    )
+
+
+def field_of(files: FileDescriptorSet, message: str, name: str) -> FieldDescriptorProto:
+    return next(one for one in message_of(files, message).field if one.name == name)
+
+
+def method_of(files: FileDescriptorSet, name: str) -> MethodDescriptorProto:
+    return next(
+        one for file in ours(files) for service in file.service for one in service.method if one.name == name
+    )
+
+
+def question(files: FileDescriptorSet) -> validate_pb2.FieldRules:
+    return field_of(files, "responsa.chat.v1.AskRequest", "text").options.Extensions[validate_pb2.field]
+
+
+def _tighten(files: FileDescriptorSet) -> None:
+    question(files).string.max_bytes -= 1
+
+
+def _raise_the_least(files: FileDescriptorSet) -> None:
+    question(files).string.min_bytes += 1
+
+
+def _drop(files: FileDescriptorSet) -> None:
+    question(files).string.ClearField("max_bytes")
+
+
+def _change_the_pattern(files: FileDescriptorSet) -> None:
+    question(files).string.pattern = "^[A-Z]"
+
+
+def _add(files: FileDescriptorSet) -> None:
+    field = field_of(files, "responsa.chat.v1.Turn", "text")
+    field.options.Extensions[validate_pb2.field].string.max_len = 5
+
+
+def _require(files: FileDescriptorSet) -> None:
+    field_of(files, "responsa.chat.v1.AskRequest", "options").options.Extensions[
+        validate_pb2.field
+    ].required = True
+
+
+def _change_cel(files: FileDescriptorSet) -> None:
+    field = field_of(files, "responsa.chat.v1.UpdateConversationRequest", "conversation")
+    field.options.Extensions[validate_pb2.field].cel[0].expression = "false"
+
+
+def _free_the_oneof(files: FileDescriptorSet) -> None:
+    message = message_of(files, "responsa.knowledge.v1.UploadDocumentRequest")
+    message.oneof_decl[0].options.ClearExtension(validate_pb2.oneof)
+
+
+def _unbind(files: FileDescriptorSet) -> None:
+    method_of(files, "Answer").options.ClearExtension(HTTP)
+
+
+def _move(files: FileDescriptorSet) -> None:
+    method_of(files, "Answer").options.Extensions[HTTP].post = "/v1/elsewhere"
+
+
+def _unbind_the_second(files: FileDescriptorSet) -> None:
+    method_of(files, "VerifyCitations").options.Extensions[HTTP].ClearField("additional_bindings")
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        _tighten,
+        _raise_the_least,
+        _drop,
+        _change_the_pattern,
+        _add,
+        _require,
+        _change_cel,
+        _free_the_oneof,
+        _unbind,
+        _move,
+        _unbind_the_second,
+    ],
+)
+def test_each_fault_is_caught(plant: Callable[[FileDescriptorSet], None]) -> None:
+    changed = load(CURRENT)
+    plant(changed)
+    assert len(broken(load(CURRENT), changed)) == 1
+
+
+def test_what_only_widens_is_no_fault() -> None:
+    changed = load(CURRENT)
+    question(changed).string.max_bytes += 1
+    message_of(changed, "responsa.chat.v1.Turn").field.add(name="more", number=99)
+    assert broken(load(CURRENT), changed) == []
+
+
+def test_buf_catches_a_field_that_is_gone(tmp_path: Path) -> None:
+    changed = load(CURRENT)
+    del message_of(changed, "responsa.chat.v1.Turn").field[2]
+    path = tmp_path / "changed.binpb"
+    path.write_bytes(changed.SerializeToString())
+    done = buf("breaking", image(path), "--against", image(BASELINE), home=tmp_path)
+    assert done.returncode != 0
+    assert "Turn" in done.stdout
+
+
+def test_buf_catches_what_has_no_comment(tmp_path: Path) -> None:
+    changed = load(CURRENT)
+    for file in ours(changed):
+        for location in file.source_code_info.location:
+            location.ClearField("leading_comments")
+    path = tmp_path / "changed.binpb"
+    path.write_bytes(changed.SerializeToString())
+    done = buf("lint", image(path), home=tmp_path)
+    assert done.returncode != 0
+    assert "comment" in done.stdout
+
+
+def differences(left: Path, right: Path) -> list[str]:
+    """Files that are not the same in both folders, as paths; what Python leaves behind is passed over."""
+    names = {
+        path.relative_to(folder)
+        for folder in (left, right)
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    return sorted(
+        str(name)
+        for name in names
+        if not (left / name).is_file()
+        or not (right / name).is_file()
+        or not filecmp.cmp(left / name, right / name, shallow=False)
+    )
+
+
+def test_generated_code_is_fresh(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "generate.py", "--out", tmp_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert differences(tmp_path / "python", ROOT / "generated" / "python") == []
+    assert differences(tmp_path / "ts" / "src", ROOT / "generated" / "ts" / "src") == []
+    assert (tmp_path / "descriptor.binpb").read_bytes() == CURRENT.read_bytes()

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.errors import (
+    AlreadyExists,
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    Precondition,
+    Reason,
+)
+from responsa_server.domain.knowledge import (
+    Chunking,
+)
+from responsa_server.domain.listing import Comparison, ListQuery, Operator, Order
+from tests.contract.conftest import People
+from tests.contract.library_house import House
+
+TEXT = "# Rivers\n\nThe Elbe is 1094 kilometres long.\n"
+
+
+async def test_the_life_of_a_collection(house: House, people: People) -> None:
+    library = house.library
+    request_id = uuid7()
+    made = await library.create_collection(people.ann, "rivers", "Rivers", Chunking(200, 20), request_id)
+    assert (made.owner_id, made.chunking, made.document_count) == (people.ann.user_id, Chunking(200, 20), 0)
+    assert (
+        await library.create_collection(people.ann, "rivers", "Rivers", Chunking(200, 20), request_id) == made
+    )
+    with pytest.raises(AlreadyExists) as caught:
+        await library.create_collection(people.bob, "rivers", "", Chunking())
+    assert caught.value.reason is Reason.RESOURCE_ALREADY_EXISTS
+    with pytest.raises(InvalidRequest):
+        await library.create_collection(people.ann, "lakes", "", Chunking(100, 50))
+    changed = await library.update_collection(people.ann, "rivers", display_name="Streams", etag=made.etag)
+    assert (changed.display_name, changed.etag != made.etag) == ("Streams", True)
+    with pytest.raises(Conflict):
+        await library.update_collection(people.ann, "rivers", display_name="Brooks", etag=made.etag)
+    operation = await house.upload(people.ann, TEXT, collection="rivers")
+    await house.ingest().run("acme", operation.id)
+    with pytest.raises(Precondition) as refused:
+        await library.delete_collection(people.ann, "rivers")
+    assert refused.value.reason is Reason.COLLECTION_NOT_EMPTY
+    assert refused.value.metadata == {"collection": "collections/rivers", "documents": "1"}
+    await library.delete_collection(people.ann, "rivers", changed.etag, force=True)
+    assert (
+        house.rows(("collection", "document", "document_version", "passage", "passage_vector", "term_stat"))
+        == {}
+    )
+    with pytest.raises(NotFound):
+        await house.upload(people.ann, TEXT, collection="rivers")
+    anew = await library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    assert anew.etag != made.etag
+
+
+async def test_lists_are_filtered_ordered_and_paged(house: House, people: People) -> None:
+    for number in range(7):
+        await house.upload(
+            people.ann, f"# Part {number}\n\ntext", f"part-{number}.md", title=f"Part {number}"
+        )
+    await house.upload(people.ann, "<p>page</p>", "z.html")
+    library = house.library
+
+    async def keys(query: ListQuery) -> list[str]:
+        found = list[str]()
+        while True:
+            page = await library.list_documents(people.bob, "default", query)
+            found += [document.source_key for document in page.items]
+            if page.next_after is None:
+                return found
+            assert len(page.items) == query.limit
+            query = replace(query, after=page.next_after)
+
+    names = [f"part-{number}.md" for number in range(7)] + ["z.html"]
+    assert await keys(ListQuery(3, Order("source_key"))) == names
+    assert await keys(ListQuery(4, Order("source_key", descending=True))) == names[::-1]
+    assert await keys(ListQuery(3, Order("create_time"))) == names
+    assert await keys(ListQuery(2, Order("update_time", descending=True))) == names[::-1]
+    html = Comparison("media_type", Operator.EQ, "text/html")
+    assert await keys(ListQuery(3, Order("source_key"), filters=[html])) == ["z.html"]
+    part = Comparison("title", Operator.HAS, "pART 3")
+    indexing = Comparison("state", Operator.EQ, "INDEXING")
+    assert await keys(ListQuery(3, Order("source_key"), filters=[part, indexing])) == ["part-3.md"]
+    assert (
+        await keys(ListQuery(3, Order("source_key"), filters=[Comparison("state", Operator.NE, "INDEXING")]))
+        == []
+    )
+    for query, reason in (
+        (ListQuery(3, Order("title")), Reason.ORDER_BY_INVALID),
+        (
+            ListQuery(3, Order("source_key"), filters=[Comparison("secret", Operator.EQ, "1")]),
+            Reason.FILTER_INVALID,
+        ),
+        (
+            ListQuery(3, Order("source_key"), filters=[Comparison("state", Operator.EQ, "x")]),
+            Reason.FILTER_INVALID,
+        ),
+        (
+            ListQuery(3, Order("source_key"), filters=[Comparison("create_time", Operator.LT, "2020")]),
+            Reason.FILTER_INVALID,
+        ),
+        (ListQuery(3, Order("create_time"), after=("yesterday", str(uuid7()))), Reason.PAGE_TOKEN_INVALID),
+        (ListQuery(3, Order("source_key"), after=("a", "b")), Reason.PAGE_TOKEN_INVALID),
+    ):
+        with pytest.raises(InvalidRequest) as caught:
+            await keys(query)
+        assert caught.value.reason is reason
+    with pytest.raises(NotFound):
+        await library.list_documents(people.ann, "lakes", ListQuery(3, Order("source_key")))
+    for name in ("b", "a", "c"):
+        await library.create_collection(people.ann, name, f"The {name}", Chunking())
+    page = await library.list_collections(people.ann, ListQuery(2, Order("name")))
+    assert [one.id for one in page.items] == ["a", "b"]
+    page = await library.list_collections(people.ann, ListQuery(2, Order("name"), page.next_after))
+    assert [one.id for one in page.items] == ["c", "default"]
+    assert page.next_after is None

@@ -1,0 +1,129 @@
+"""The whole way of an answer on real parts: document, question, graph, log, conversation, verification."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.answers import Evidence
+from responsa_server.domain.people import Principal
+from responsa_server.domain.turns import Question, Turn, TurnState, Verdict
+from responsa_server.graph.agent import GraphAgent
+from responsa_server.knowledge.answering import LibraryEvidence
+from responsa_server.knowledge.retrieve import Retriever
+from responsa_server.stores.postgres.conversations import PostgresConversationStore
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+from responsa_server.turns.conversations import Conversations
+from responsa_server.turns.service import Turns
+from tests.contract.conftest import People
+from tests.contract.library_house import House
+from tests.contract.test_turn_service import followed
+from tests.plain_codec import PlainCodec, events_of
+
+RIVERS = """# Rivers of Hamburg
+
+The Alster is 56 kilometres long. It rises in Henstedt-Ulzburg and joins the Elbe in the middle of Hamburg.
+
+## The Bille
+
+The Bille rises in the Hahnheide forest. It is 65 kilometres long and has carried no freight since 1962.
+"""
+
+
+@pytest.fixture
+def knowledge(house: House) -> LibraryEvidence:
+    return LibraryEvidence(Retriever(house.passages, house.embedder), house.embedder)
+
+
+@pytest.fixture
+async def turns(house: House, knowledge: LibraryEvidence) -> AsyncIterator[Turns]:
+    codec = PlainCodec()
+    store = PostgresTurnStore(house.database, codec)
+    agent = GraphAgent(knowledge, knowledge)
+    turns = Turns(store, PostgresConversationStore(house.database), agent, codec, uuid7)
+    await turns.start()
+    yield turns
+    await turns.close()
+
+
+@pytest.fixture
+def conversations(house: House) -> Conversations:
+    return Conversations(PostgresConversationStore(house.database), house.documents, uuid7)
+
+
+async def ask(turns: Turns, who: Principal, text: str, conversation: UUID | None = None) -> Turn:
+    accepted = await turns.accept(who, Question(text, conversation), None)
+    return await turns.wait(who, accepted.turn_id)
+
+
+async def test_an_answer_quotes_its_document_and_verifies_until_that_changes(
+    house: House, turns: Turns, conversations: Conversations, people: People
+) -> None:
+    taken = await house.take_in(people.ann, RIVERS, "rivers.md")
+    turn = await ask(turns, people.ann, "How long is the river Alster in Hamburg?")
+    assert turn.state is TurnState.ANSWERED
+    assert turn.usage.embedding_tokens > 5
+    assert "The Alster is 56 kilometres long." in json.loads(turn.terminal or b"")["text"]
+    checks = await conversations.verify(people.ann, turn_id=turn.id)
+    assert {verdict for _, verdict in checks} == {Verdict.VALID}
+    for citation, _ in checks:
+        assert citation.document_id == taken.document_id
+        assert RIVERS.encode()[citation.source.start : citation.source.end] == citation.quote.encode()
+    # A newer version that still says so at the same place, then one that does not, then none.
+    await house.take_in(people.ann, RIVERS + "\nThe end.\n", "rivers.md")
+    assert {one for _, one in await conversations.verify(people.ann, turn_id=turn.id)} == {Verdict.VALID}
+    await house.take_in(people.ann, "Moved.\n\n" + RIVERS, "rivers.md")
+    assert {one for _, one in await conversations.verify(people.ann, turn_id=turn.id)} == {
+        Verdict.SOURCE_CHANGED
+    }
+    await house.library.delete_document(people.ann, taken.document_id, "")
+    after = await conversations.verify(people.ann, turn_id=turn.id)
+    assert {verdict for _, verdict in after} == {Verdict.SOURCE_DELETED}
+    assert [citation for citation, _ in after] == [citation for citation, _ in checks]
+
+
+async def test_a_follow_up_finds_what_it_means(house: House, turns: Turns, people: People) -> None:
+    await house.take_in(people.ann, RIVERS, "rivers.md")
+    first = await ask(turns, people.ann, "Where does the river Bille rise near Hamburg?")
+    assert "Hahnheide" in json.loads(first.terminal or b"")["text"]
+    second = await ask(turns, people.ann, "How long is it?", first.conversation_id)
+    events = events_of(await followed(turns, people.ann, second.id))
+    assert [one["step"] for one in events if one["kind"] == "status"] == [
+        "rewriting",
+        "retrieving",
+        "grading",
+        "generating",
+    ]
+    assert "65 kilometres" in events[-1]["text"]
+
+
+async def test_what_nothing_supports_is_refused_and_another_tenant_has_nothing(
+    house: House, turns: Turns, people: People
+) -> None:
+    await house.take_in(people.ann, RIVERS, "rivers.md")
+    for who, question in (
+        (people.ann, "Which chemist discovered the element polonium?"),
+        (people.eve, "How long is the river Alster in Hamburg?"),
+    ):
+        turn = await ask(turns, who, question)
+        assert turn.state is TurnState.REFUSED
+        assert json.loads(turn.terminal or b"")["reason"] == "no_support"
+
+
+async def test_evidence_travels_as_plain_values_and_means_the_same_afterwards(
+    house: House, knowledge: LibraryEvidence, people: People
+) -> None:
+    await house.take_in(people.ann, RIVERS, "rivers.md")
+    question = "How long is the river Bille?"
+    evidence = await knowledge.search(people.ann, (question,), ())
+    travelled = Evidence(
+        evidence.passages, evidence.embedding_tokens, json.loads(json.dumps(evidence.content))
+    )
+    first, second = [await knowledge.extract(question, one) for one in (evidence, travelled)]
+    assert first == second
+    assert first.supported
+    assert (await knowledge.search(people.ann, (question,), ("elsewhere",))).passages == 0

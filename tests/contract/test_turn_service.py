@@ -1,0 +1,401 @@
+"""Turns as callers meet them: accepted, followed, waited for, drained, swept."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.errors import (
+    Conflict,
+    Exhausted,
+    InvalidRequest,
+    NotFound,
+    NotPermitted,
+    Reason,
+    Unavailable,
+)
+from responsa_server.domain.people import Principal
+from responsa_server.domain.turns import (
+    ByteRange,
+    Cited,
+    Delta,
+    Event,
+    LogRow,
+    Question,
+    RefusalReason,
+    Refused,
+    TurnState,
+    Usage,
+)
+from responsa_server.stores.postgres.database import Database
+from responsa_server.turns.service import TurnOptions, Turns
+from tests.contract.conftest import People
+from tests.contract.test_turns_log import citation
+from tests.contract.turn_house import SEARCHING, House, Script, answer
+from tests.plain_codec import events_of
+
+RIVER = Question("How long is the river?")
+
+
+@pytest.fixture
+def house(database: Database) -> House:
+    return House(database)
+
+
+async def followed(turns: Turns, who: Principal, turn_id: Any, after: int = 0) -> list[LogRow]:
+    async with aclosing(turns.follow(who, turn_id, after)) as rows:
+        return [row async for row in rows if row is not None]
+
+
+async def test_a_question_is_answered_and_followed_to_its_end(house: House, people: People) -> None:
+    cited = citation()
+    script = Script([SEARCHING, Delta("It ", 0), Delta("is.", 3), Cited(cited), answer()])
+    async with house.turns(script) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        events = events_of(await followed(turns, people.ann, accepted.turn_id))
+        assert [one["kind"] for one in events] == ["started", "status", "delta", "delta", "cited", "answered"]
+        assert [one["seq"] for one in events] == [1, 2, 3, 4, 5, 6]
+        assert events[0]["created"] is True
+        turn = await turns.wait(people.ann, accepted.turn_id)
+        assert (turn.state, turn.usage, turn.question) == (TurnState.ANSWERED, Usage(5), RIVER)
+        # A late joiner gets the same, and a cursor beyond the end ends at once.
+        assert events_of(await followed(turns, people.ann, accepted.turn_id)) == events
+        assert await followed(turns, people.ann, accepted.turn_id, 99) == []
+    assert script.tasks[0].history == ()
+
+
+async def test_the_next_question_gets_the_history_and_the_same_request_id_the_same_turn(
+    house: House, people: People
+) -> None:
+    script = Script()
+    async with house.turns(script) as turns:
+        request_id = uuid7()
+        first = await turns.accept(people.ann, RIVER, request_id)
+        await turns.wait(people.ann, first.turn_id)
+        second = await turns.accept(people.ann, Question("Why?", first.conversation_id), None)
+        await turns.wait(people.ann, second.turn_id)
+        again = await turns.accept(people.ann, RIVER, request_id)
+    assert (again.turn_id, again.attached) == (first.turn_id, True)
+    assert len(script.tasks) == 2
+    assert [one.text for one in script.tasks[1].history] == ["How long is the river?", "It is."]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_followers_see_exactly_the_log_whenever_they_come(
+    house: House, people: People, elsewhere: bool
+) -> None:
+    gates = [asyncio.Event() for _ in range(12)]
+    steps: list[Event | asyncio.Event | Exception] = []
+    offset = 0
+    for gate in gates:
+        steps.extend([Delta("ab", offset), Delta("cd", offset + 2), SEARCHING, gate])
+        offset += 4
+    script = Script([*steps, answer()])
+    options = TurnOptions(poll_seconds=0.02)
+    async with house.turns(script, options) as turns, house.turns(Script(), options) as other:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        place = other if elsewhere else turns
+        followers: list[asyncio.Task[list[LogRow]]] = []
+        chance = random.Random(4)
+        for gate in gates:
+            followers.append(asyncio.create_task(followed(place, people.ann, accepted.turn_id)))
+            for _ in range(chance.randrange(6)):
+                await asyncio.sleep(0)
+            gate.set()
+            if chance.random() < 0.5:
+                followers.append(asyncio.create_task(followed(place, people.ann, accepted.turn_id)))
+        turn = await place.wait(people.ann, accepted.turn_id)
+        followers.append(asyncio.create_task(followed(place, people.ann, accepted.turn_id)))
+        seen = await asyncio.gather(*followers)
+        log = seen[-1]
+    assert log[-1].last_seq == turn.last_seq
+    assert all(rows == log for rows in seen)
+    text = "".join(one["text"] for one in events_of(log) if one["kind"] == "delta")
+    assert text == "abcd" * 12
+
+
+async def test_a_reader_that_leaves_everything_lying_gets_it_from_the_log(
+    house: House, people: People
+) -> None:
+    read = asyncio.Event()
+    steps: list[Event | asyncio.Event | Exception] = []
+    for _ in range(150):
+        gate = asyncio.Event()
+        gate.set()
+        steps.extend([SEARCHING, Delta("", 0)])
+    script = Script([*steps, answer()])
+    async with house.turns(script) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        async with aclosing(turns.follow(people.ann, accepted.turn_id)) as rows:
+            first = await anext(rows)
+            await turns.wait(people.ann, accepted.turn_id)
+            read.set()
+            seen = [first, *[row async for row in rows]]
+    events = events_of([row for row in seen if row is not None])
+    assert [one["seq"] for one in events] == list(range(1, len(events) + 1))
+    assert events[-1]["kind"] == "answered"
+
+
+async def test_a_silent_turn_sends_heartbeats(house: House, people: People) -> None:
+    gate = asyncio.Event()
+    options = TurnOptions(heartbeat_seconds=0.05)
+    async with house.turns(Script([SEARCHING, gate, answer()]), options) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        beats, rows = 0, list[LogRow]()
+        async with aclosing(turns.follow(people.ann, accepted.turn_id)) as news:
+            async for one in news:
+                if one is not None:
+                    rows.append(one)
+                    continue
+                beats += 1
+                if beats == 3:
+                    gate.set()
+    assert [one["kind"] for one in events_of(rows)] == ["started", "status", "answered"]
+
+
+async def test_who_asks_may_leave_and_the_turn_goes_on(house: House, people: People) -> None:
+    gate = asyncio.Event()
+    script = Script([SEARCHING, gate, answer()])
+    async with house.turns(script) as turns:
+        request_id = uuid7()
+
+        async def ask() -> None:
+            accepted = await turns.accept(people.ann, RIVER, request_id)
+            async with aclosing(turns.follow(people.ann, accepted.turn_id)) as rows:
+                async for _ in rows:
+                    pass
+
+        call = asyncio.create_task(ask())
+        await script.begun.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        gate.set()
+        attached = await turns.accept(people.ann, RIVER, request_id)
+        assert attached.attached
+        assert (await turns.wait(people.ann, attached.turn_id)).state is TurnState.ANSWERED
+
+
+async def test_a_caller_that_leaves_during_acceptance_leaves_a_turn_that_runs(
+    house: House, people: People
+) -> None:
+    script = Script()
+    async with house.turns(script) as turns:
+        request_id = uuid7()
+        call = asyncio.create_task(turns.accept(people.ann, RIVER, request_id))
+        await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await script.begun.wait()
+        attached = await turns.accept(people.ann, RIVER, request_id)
+        assert attached.attached
+        assert (await turns.wait(people.ann, attached.turn_id)).state is TurnState.ANSWERED
+
+
+async def failure(turns: Turns, who: Principal) -> dict[str, Any]:
+    accepted = await turns.accept(who, RIVER, None)
+    turn = await turns.wait(who, accepted.turn_id)
+    assert turn.state is TurnState.FAILED
+    return events_of(await followed(turns, who, accepted.turn_id))[-1]
+
+
+async def test_an_error_ends_the_turn_typed_and_nothing_enters_the_conversation(
+    house: House, people: People
+) -> None:
+    for raised, reason, retriable in (
+        (Unavailable(Reason.PART_UNAVAILABLE, "away"), "PART_UNAVAILABLE", True),
+        (NotPermitted(Reason.ROLE_REQUIRED, "no"), "ROLE_REQUIRED", False),
+        (RuntimeError("secret detail"), "INTERNAL", True),
+    ):
+        async with house.turns(Script([SEARCHING, raised])) as turns:
+            end = await failure(turns, people.ann)
+            assert (end["kind"], end["reason"], end["retriable"]) == ("failed", reason, retriable)
+    async with house.turns(Script([SEARCHING])) as turns:  # no terminal event at all
+        assert (await failure(turns, people.ann))["reason"] == "INTERNAL"
+    async with house.turns(Script([answer("nul \x00")])) as turns:  # cannot be stored
+        assert (await failure(turns, people.ann))["reason"] == "INTERNAL"
+
+
+async def test_a_turn_that_takes_too_long_is_stopped(house: House, people: People) -> None:
+    script = Script([SEARCHING, asyncio.Event()], time_limit_seconds=0.05)
+    async with house.turns(script) as turns:
+        end = await failure(turns, people.ann)
+        assert (end["reason"], end["retriable"]) == ("TURN_TIME_LIMIT", True)
+        assert script.closed.is_set()
+
+
+async def test_a_refusal_is_a_reply(house: House, people: People) -> None:
+    script = Script([Refused(RefusalReason.NO_SUPPORT, "Nothing says so.", Usage(2))])
+    async with house.turns(script) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        assert (await turns.wait(people.ann, accepted.turn_id)).state is TurnState.REFUSED
+    asked, reply = await house.conversations.history(people.ann, accepted.conversation_id, 10)
+    assert (asked.text, reply.text, reply.refusal) == (
+        RIVER.text,
+        "Nothing says so.",
+        RefusalReason.NO_SUPPORT,
+    )
+
+
+async def test_more_turns_than_one_takes_on_are_refused_but_attaching_is_not(
+    house: House, people: People
+) -> None:
+    gate = asyncio.Event()
+    async with house.turns(Script([gate, answer()]), TurnOptions(max_running=2)) as turns:
+        request_id = uuid7()
+        first = await turns.accept(people.ann, RIVER, request_id)
+        second = await turns.accept(people.bob, RIVER, None)
+        with pytest.raises(Exhausted) as caught:
+            await turns.accept(people.eve, RIVER, uuid7())
+        assert (caught.value.reason, caught.value.metadata) == (Reason.OVERLOADED, {"limit": "2"})
+        assert caught.value.retry_after is not None
+        assert (await turns.accept(people.ann, RIVER, request_id)).attached
+        gate.set()
+        await turns.wait(people.ann, first.turn_id)
+        await turns.wait(people.bob, second.turn_id)
+        third = await turns.accept(people.eve, RIVER, None)
+        await turns.wait(people.eve, third.turn_id)
+
+
+async def test_a_second_question_in_a_conversation_waits_for_nothing_and_is_refused(
+    house: House, people: People
+) -> None:
+    gate = asyncio.Event()
+    async with house.turns(Script([gate, answer()])) as turns:
+        first = await turns.accept(people.ann, RIVER, None)
+        with pytest.raises(Conflict) as caught:
+            await turns.accept(people.ann, Question("And?", first.conversation_id), None)
+        assert caught.value.reason is Reason.CONVERSATION_BUSY
+        gate.set()
+        await turns.wait(people.ann, first.turn_id)
+        await turns.accept(people.ann, Question("And?", first.conversation_id), None)
+
+
+async def refused_by(turns: Turns, who: Principal) -> bool:
+    """Whether the server takes no question, because it drains."""
+    try:
+        await turns.accept(who, RIVER, None)
+    except Unavailable as error:
+        return error.reason is Reason.DRAINING
+    return False
+
+
+async def test_draining_takes_nothing_new_lets_turns_end_and_says_so_to_the_rest(
+    house: House, people: People
+) -> None:
+    quick, never = asyncio.Event(), asyncio.Event()
+    async with house.turns(Script([quick, answer()])) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        draining = asyncio.create_task(turns.drain(30))
+        while not await refused_by(turns, people.bob):
+            pass
+        quick.set()
+        await draining
+        assert (await turns.get(people.ann, accepted.turn_id)).state is TurnState.ANSWERED
+    script = Script([SEARCHING, never, answer()])
+    async with house.turns(script) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        following = asyncio.create_task(followed(turns, people.ann, accepted.turn_id))
+        await script.begun.wait()
+        await turns.drain(0)
+        end = events_of(await following)[-1]
+        assert (end["reason"], end["retriable"]) == ("WORKER_LOST", True)
+        assert script.closed.is_set()
+
+
+async def test_a_turn_whose_process_died_is_ended_by_another_and_its_followers_hear_of_it(
+    house: House, people: People
+) -> None:
+    options = TurnOptions(lease_seconds=0.5, sweep_seconds=0.05, poll_seconds=0.05)
+    script = Script([SEARCHING, asyncio.Event()])
+    async with house.turns(Script(), options) as other:
+        async with house.turns(script, TurnOptions(lease_seconds=0.5, sweep_seconds=60)) as dying:
+            accepted = await dying.accept(people.ann, RIVER, None)
+            await script.begun.wait()
+            # As kill -9 would: all its tasks gone at once, nothing said.
+            running = [one for one in asyncio.all_tasks() if one.get_name().endswith(str(accepted.turn_id))]
+            following = asyncio.create_task(followed(other, people.ann, accepted.turn_id))
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running)
+            events = events_of(await following)
+            assert (events[-1]["reason"], events[-1]["retriable"]) == ("WORKER_LOST", True)
+            assert [one["seq"] for one in events] == list(range(1, len(events) + 1))
+        turn = await other.get(people.ann, accepted.turn_id)
+        assert (turn.state, turn.epoch) == (TurnState.FAILED, 2)
+
+
+async def test_what_an_earlier_process_left_is_ended_at_the_start(house: House, people: People) -> None:
+    script = Script([SEARCHING, asyncio.Event()])
+    async with house.turns(script, TurnOptions(lease_seconds=60, sweep_seconds=60)) as dying:
+        accepted = await dying.accept(people.ann, RIVER, None)
+        async with aclosing(dying.follow(people.ann, accepted.turn_id, 1)) as rows:
+            await anext(rows)  # nothing more will be appended, which would renew the lease
+        async with house.database.log() as connection:
+            await connection.execute("UPDATE responsa.turn SET lease_until = now() - interval '1 s'")
+        async with house.turns(Script(), TurnOptions(sweep_seconds=60)) as other:
+            assert (await other.get(people.ann, accepted.turn_id)).state is TurnState.FAILED
+
+
+async def test_a_lease_is_kept_while_the_agent_says_nothing(house: House, people: People) -> None:
+    gate = asyncio.Event()
+    options = TurnOptions(lease_seconds=3.0, sweep_seconds=0.05)
+    async with house.turns(Script([gate, answer()]), options) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        async with house.database.log() as connection:
+            lease = "SELECT lease_until FROM responsa.turn WHERE id = %s"
+            first = await (await connection.execute(lease, (accepted.turn_id,))).fetchone()
+        renewed = first
+        while renewed == first:
+            async with house.database.log() as connection:
+                renewed = await (await connection.execute(lease, (accepted.turn_id,))).fetchone()
+        gate.set()
+        assert (await turns.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED
+
+
+async def test_questions_that_cannot_be_asked_are_refused_with_the_field(
+    house: House, people: People
+) -> None:
+    async with house.turns() as turns:
+        for text in ("", " \n\t", "x" * 16_385, "a\x00b"):
+            with pytest.raises(InvalidRequest) as caught:
+                await turns.accept(people.ann, Question(text), None)
+            assert caught.value.violations[0].field == "text"
+        accepted = await turns.accept(people.ann, Question("é" * 8192), None)
+        await turns.wait(people.ann, accepted.turn_id)
+
+
+async def test_a_turn_of_somebody_else_is_not_found_even_while_it_runs_here(
+    house: House, people: People
+) -> None:
+    gate = asyncio.Event()
+    async with house.turns(Script([gate, answer()])) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        for who in (people.bob, people.eve):
+            with pytest.raises(NotFound):
+                await followed(turns, who, accepted.turn_id)
+            with pytest.raises(NotFound):
+                await turns.wait(who, accepted.turn_id)
+            with pytest.raises(NotFound):
+                await turns.get(who, accepted.turn_id)
+        gate.set()
+        await turns.wait(people.ann, accepted.turn_id)
+
+
+async def test_citations_in_the_conversation_are_those_of_the_answer(house: House, people: People) -> None:
+    text = "The Nile is 6,650 km long."
+    cited = citation(text)
+    end = answer(text)
+    end = type(end)(end.text, end.sha256, (cited,), end.outcome, 1, Usage(5))
+    async with house.turns(Script([Delta(text, 0), Cited(cited), end])) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        await turns.wait(people.ann, accepted.turn_id)
+    _, reply = await house.conversations.history(people.ann, accepted.conversation_id, 10)
+    assert list(reply.citations) == [cited]
+    assert cited.answer == ByteRange(0, len(text.encode()))

@@ -1,0 +1,238 @@
+"""A whole real instance, started as a user starts one: `responsa up` in a process of its own, with a home and a port of its own.
+
+The fixture `instance` is the one that a test run shares (started when the first test asks for it, purged at the end): make collections,
+users or tenants of your own in it. A test that kills or changes an instance starts another one with `Instance.started(folder)`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PATIENCE = 90.0
+"""Seconds a condition may take on a loaded machine before its test fails."""
+FOREIGN = ("RESPONSA_", "DATABASE_", "REDIS_", "LANGSMITH_", "LANGCHAIN_")
+
+
+def eventually(condition: Callable[[], bool], what: Callable[[], str] | str) -> None:
+    """Wait until the condition holds; looks every 20 ms."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"it never came to pass: {what if isinstance(what, str) else what()}")
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def plain_environment(**values: str) -> dict[str, str]:
+    """This process's environment without settings that a developer may have, and with these values."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    return {**kept, **values}
+
+
+@dataclass
+class Instance:
+    """One instance and the process that a user would press Ctrl-C in."""
+
+    home: Path
+    port: int
+    settings: Mapping[str, str] = field(default_factory=dict[str, str])
+    within: Sequence[str] = ()
+    """A command to run it within, e.g. `unshare -n`."""
+    _process: subprocess.Popen[bytes] | None = None
+    _seen: set[psutil.Process] = field(default_factory=set[psutil.Process])
+
+    @property
+    def url(self) -> str:
+        """The one URL, without a path."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def target(self) -> str:
+        """The same, as gRPC names it."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def key(self) -> str:
+        """The administrator's API key."""
+        return (self.home / "api-key").read_text(encoding="utf-8").strip()
+
+    @property
+    def out(self) -> Path:
+        """What `responsa up` said on stdout."""
+        return self.home.with_name(f"{self.home.name}.out")
+
+    @property
+    def err(self) -> Path:
+        """What `responsa up` said on stderr."""
+        return self.home.with_name(f"{self.home.name}.err")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment in which `responsa` means this instance."""
+        return plain_environment(
+            RESPONSA_HOME=str(self.home), RESPONSA_PORT=str(self.port), **dict(self.settings)
+        )
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process that the user started."""
+        assert self._process is not None, "it was not started"
+        return self._process
+
+    def said(self) -> str:
+        """All that `responsa up` printed since its last start."""
+        return self.out.read_text(encoding="utf-8") + self.err.read_text(encoding="utf-8")
+
+    def page(self) -> str:
+        """The URL that `responsa up` printed last; its code signs a browser in once."""
+        return re.findall(r"Responsa is ready: (\S+)", self.said())[-1]
+
+    def start(self) -> Instance:
+        """Start it; does not wait."""
+        with self.out.open("wb") as out, self.err.open("wb") as err:
+            self._process = subprocess.Popen(
+                [*self.within, sys.executable, "-m", "responsa_server", "up"],
+                cwd=self.home.parent,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        return self
+
+    def until_ready(self) -> Instance:
+        """Wait for the line that says so."""
+
+        def ready() -> bool:
+            assert self.process.poll() is None, f"it ended: {self.said()}{self.log('server')[-3000:]}"
+            return "Responsa is ready" in self.said()
+
+        eventually(ready, lambda: f"readiness; it said {self.said()!r}")
+        self.processes()
+        return self
+
+    def command(self, *arguments: str) -> list[str]:
+        """The `responsa` command line with these arguments."""
+        return [sys.executable, "-m", "responsa_server", *arguments]
+
+    def run(
+        self, *arguments: str, stdin: str | None = None, check: bool = True, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the `responsa` command line against this instance."""
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=self.home.parent,
+            env={**self.environment, **environment},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        if check:
+            assert done.returncode == 0, f"responsa {' '.join(arguments)}: {done.stdout}{done.stderr}"
+        return done
+
+    def log(self, name: str) -> str:
+        """The log of one part: postgres, redis, server or envoy."""
+        path = self.home / "logs" / f"{name}.log"
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+    def processes(self) -> dict[str, psutil.Process]:
+        """What runs, by role: guard, supervisor, postgres, redis, server, envoy; remembered for `left`."""
+        try:
+            guard = psutil.Process(self.process.pid)
+            self._seen.update([guard, *guard.children(recursive=True)])
+        except psutil.NoSuchProcess:
+            return {}
+        found: dict[str, psutil.Process] = {"guard": guard}
+        for one in guard.children():
+            found.setdefault("supervisor", one)
+        for one in found["supervisor"].children() if "supervisor" in found else []:
+            try:
+                name, line = one.name(), one.cmdline()
+            except psutil.NoSuchProcess:
+                continue
+            roles = {"postgres": "postgres", "redis-server": "redis", "envoy": "envoy"}
+            if name in roles:
+                found[roles[name]] = one
+            elif "serve" in line:
+                found["server"] = one
+        return found
+
+    def left(self) -> list[str]:
+        """What still runs of all that was ever seen, or that names this home."""
+        remains: list[str] = []
+        for process in self._seen:
+            try:
+                if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                    remains.append(f"{process.pid} {process.name()}")
+            except psutil.NoSuchProcess:
+                continue
+        for process in psutil.process_iter(["cmdline", "pid"]):
+            line = " ".join(process.info["cmdline"] or [])
+            if str(self.home) in line and process.pid != os.getpid():
+                remains.append(f"{process.pid} {line}")
+        return remains
+
+    def interrupt(self) -> int:
+        """Ctrl-C: the whole process group gets it, as from a terminal. Returns the exit code."""
+        self.processes()
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.process.wait(PATIENCE)
+
+    def until_nothing_left(self) -> None:
+        """Wait until no process of it is left."""
+        eventually(lambda: not self.left(), lambda: f"an end of {self.left()}; it said {self.said()!r}")
+
+    def end(self) -> None:
+        """Stop what may still run, and purge the home."""
+        if self._process is not None and self._process.poll() is None:
+            self.interrupt()
+        self.until_nothing_left()
+        self.run("purge", "--yes")
+
+
+@contextmanager
+def instance_in(folder: Path, port: int | None = None, **settings: str) -> Iterator[Instance]:
+    """An instance whose home is in this folder, ready; purged at the end of the block."""
+    one = Instance(folder / "home", port or free_port(), settings)
+    try:
+        yield one.start().until_ready()
+    finally:
+        one.end()
+
+
+@pytest.fixture(scope="session")
+def instance() -> Iterator[Instance]:
+    """The instance that all tests of a run share; with Responsa's own docs as its first collection."""
+    # Not pytest's folder: the paths of sockets must stay short, also on a machine with a long TMPDIR.
+    folder = Path(tempfile.mkdtemp(prefix="rsp-"))
+    try:
+        with instance_in(folder) as one:
+            yield one
+    finally:
+        shutil.rmtree(folder)

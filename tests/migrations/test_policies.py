@@ -1,0 +1,314 @@
+"""Who may do what in the database: every table, policy, grant and function that runs with its owner's rights, against a list; and what a tenant sees
+when nothing but the policies keeps it from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.conftest import DatabaseUrls
+
+OWN = "(tenant_id = responsa.current_tenant())"
+ALL = "SELECT INSERT UPDATE DELETE"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What each role is granted, and the policies besides `tenant_isolation`: role, command, condition, condition of what is written."""
+
+    app: str = ""
+    log: str = ""
+    search: str = ""
+    policies: tuple[tuple[str, str, str, str | None], ...] = ()
+
+
+READS = ("responsa_search", "SELECT", "true", None)
+LOG = ("responsa_log", "ALL", "true", "true")
+
+# All of them force row-level security and have the policy `tenant_isolation` for responsa_app.
+TENANT_TABLES: Mapping[str, Table] = {
+    "api_key": Table(app="SELECT INSERT UPDATE", search="SELECT", policies=(READS,)),
+    "app_user": Table(app="SELECT INSERT", search="SELECT", policies=(READS,)),
+    "audit_event": Table(app="SELECT INSERT"),
+    "citation": Table(app="SELECT INSERT"),
+    "collection": Table(app=ALL),
+    "collection_stat": Table(app=ALL),
+    "conversation": Table(app="SELECT INSERT DELETE UPDATE(labels,revision,title,titled,update_time)"),
+    "creation_request": Table(app=ALL),
+    "document": Table(app=ALL),
+    "document_version": Table(app=ALL),
+    "embedding_cache": Table(app=ALL),
+    "message": Table(app="SELECT INSERT"),
+    "operation": Table(app=ALL),
+    "passage": Table(app=ALL, search="SELECT", policies=(READS,)),
+    "passage_vector": Table(app=ALL, search="SELECT", policies=(READS,)),
+    "session": Table(app="SELECT INSERT DELETE", search="SELECT", policies=(READS,)),
+    "session_code": Table(
+        app="SELECT INSERT DELETE",
+        search="SELECT DELETE",
+        policies=(("responsa_search", "ALL", "true", None),),
+    ),
+    "tenant": Table(app="SELECT INSERT"),
+    "term_stat": Table(app=ALL),
+    "turn": Table(
+        app="SELECT INSERT DELETE UPDATE(embedding_tokens,end_time,epoch,last_seq,lease_until,owner,state,terminal)",
+        log="SELECT UPDATE(end_time,epoch,last_seq,lease_until,owner,state,terminal)",
+        policies=(LOG,),
+    ),
+    "turn_event": Table(app="SELECT INSERT DELETE", log="SELECT INSERT", policies=(LOG,)),
+}
+# No tenant's data. Jobs carry ids, never payloads, and the queue is the log role's.
+OTHER_TABLES: Mapping[str, Table] = {
+    "responsa.migration": Table(app="SELECT", log="SELECT"),
+    "procrastinate.procrastinate_events": Table(app="INSERT", log=ALL),
+    "procrastinate.procrastinate_jobs": Table(app="INSERT SELECT(id)", log=ALL),
+    "procrastinate.procrastinate_periodic_defers": Table(log=ALL),
+    "procrastinate.procrastinate_workers": Table(log=ALL),
+}
+# SECURITY DEFINER functions: owner, and who may call.
+FUNCTIONS: Mapping[str, tuple[str, str]] = {
+    "find_api_key": ("responsa_search", "responsa_app"),
+    "find_session": ("responsa_search", "responsa_app"),
+    "use_session_code": ("responsa_search", "responsa_app"),
+    "search_lexical": ("responsa_search", "responsa_app"),
+    "search_nearest": ("responsa_search", "responsa_app"),
+    "make_turn_event_partitions": ("responsa_owner", "responsa_log"),
+}
+
+_TABLES = """
+    SELECT n.nspname, c.relname, c.relrowsecurity AND c.relforcerowsecurity, c.relispartition, c.oid
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname IN ('responsa', 'procrastinate', 'public') AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+    ORDER BY 1, 2
+"""
+_GRANTS = """
+    SELECT CASE WHEN g.grantee = 0 THEN 'public' ELSE g.grantee::regrole::text END, g.privilege_type, g.name
+    FROM (
+        SELECT a.grantee, a.privilege_type, '' AS name FROM pg_class AS c, aclexplode(c.relacl) AS a WHERE c.oid = %(table)s
+        UNION ALL
+        SELECT a.grantee, a.privilege_type, t.attname
+        FROM pg_attribute AS t, aclexplode(t.attacl) AS a WHERE t.attrelid = %(table)s
+    ) AS g
+    WHERE g.grantee <> 'responsa_owner'::regrole
+"""
+_POLICIES = """
+    SELECT policyname, array_to_string(roles, ','), cmd, qual, with_check FROM pg_policies
+    WHERE schemaname = %s AND tablename = %s AND permissive = 'PERMISSIVE' ORDER BY 1
+"""
+
+
+@pytest.fixture
+def owner(database_urls: DatabaseUrls) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(database_urls.superuser) as connection:
+        yield connection
+
+
+def grants(connection: psycopg.Connection, table: int) -> Table:
+    """What the three roles are granted, as `Table` writes it. Fails for grants to anybody else."""
+    found: dict[str, set[str]] = {"responsa_app": set(), "responsa_log": set(), "responsa_search": set()}
+    columns: dict[tuple[str, str], list[str]] = {}
+    for role, privilege, column in connection.execute(_GRANTS, {"table": table}):
+        assert role in found, f"a grant to {role}"
+        if column:
+            columns.setdefault((role, privilege), []).append(column)
+        else:
+            found[role].add(privilege)
+    for (role, privilege), names in columns.items():
+        found[role].add(f"{privilege}({','.join(sorted(names))})")
+    order = ("SELECT", "INSERT", "UPDATE", "DELETE")
+    written = {
+        role: " ".join(sorted(held, key=lambda one: (order.index(one) if one in order else 9, one)))
+        for role, held in found.items()
+    }
+    return Table(written["responsa_app"], written["responsa_log"], written["responsa_search"])
+
+
+def test_every_table_has_the_policies_and_grants_that_are_listed(owner: psycopg.Connection) -> None:
+    expected = {f"responsa.{name}": table for name, table in TENANT_TABLES.items()} | dict(OTHER_TABLES)
+    seen: set[str] = set()
+    for schema, name, forced, partition, oid in owner.execute(_TABLES).fetchall():
+        policies = owner.execute(_POLICIES, (schema, name)).fetchall()
+        held = grants(owner, oid)
+        if partition:  # reached through its parent alone
+            assert forced, name
+            assert (policies, held) == ([], Table()), name
+            continue
+        table = expected[f"{schema}.{name}"]
+        seen.add(f"{schema}.{name}")
+        ordered = [
+            " ".join(sorted(one.split(), key=lambda word: (_rank(word), word)))
+            for one in (table.app, table.log, table.search)
+        ]
+        assert [held.app, held.log, held.search] == ordered, name
+        if schema != "responsa" or name not in TENANT_TABLES:
+            assert policies == [], name
+            continue
+        assert forced, name
+        own = OWN if name != "tenant" else "(id = responsa.current_tenant())"
+        wanted = [("responsa_app", "ALL", own, own), *table.policies]
+        assert sorted(policies_of(policies), key=str) == sorted(wanted, key=str), name
+        isolation = [one for one in policies if one[0] == "tenant_isolation"]
+        assert len(isolation) == 1, name
+    assert seen == set(expected)
+
+
+def _rank(word: str) -> int:
+    order = ("SELECT", "INSERT", "UPDATE", "DELETE")
+    return order.index(word) if word in order else 9
+
+
+def policies_of(rows: list[Any]) -> list[tuple[str, str, str, str | None]]:
+    return [(roles, command, using, check) for _, roles, command, using, check in rows]
+
+
+def test_every_function_with_its_owners_rights_is_listed_and_not_everybodys(
+    owner: psycopg.Connection,
+) -> None:
+    rows: list[tuple[str, str, list[str] | None, list[str]]] = owner.execute(
+        """SELECT p.proname, p.proowner::regrole::text, p.proconfig,
+            ARRAY(SELECT CASE WHEN a.grantee = 0 THEN 'public' ELSE a.grantee::regrole::text END
+                FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a WHERE a.grantee <> p.proowner)
+        FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+        WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema')"""
+    ).fetchall()
+    assert {name: (owner_, ",".join(callers)) for name, owner_, _, callers in rows} == FUNCTIONS
+    # A caller's search_path must not decide what such a function calls.
+    assert all(any(one.startswith("search_path=") for one in config or []) for _, _, config, _ in rows)
+
+
+def test_no_role_of_the_server_is_above_the_policies(owner: psycopg.Connection) -> None:
+    rows = owner.execute(
+        "SELECT rolname, rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb, rolcanlogin FROM pg_roles WHERE rolname LIKE 'responsa%'"
+    ).fetchall()
+    assert {name: (above, login) for name, above, login in rows} == {
+        "responsa_owner": (False, True),
+        "responsa_app": (False, True),
+        "responsa_log": (False, True),
+        "responsa_search": (False, False),
+    }
+    members = owner.execute(
+        "SELECT roleid::regrole::text, member::regrole::text FROM pg_auth_members WHERE member::regrole::text LIKE 'responsa%'"
+    ).fetchall()
+    assert members == [("responsa_search", "responsa_owner")]
+
+
+_SAMPLES: Mapping[str, str] = {
+    "text": "'x'",
+    "uuid": "gen_random_uuid()",
+    "bytea": "decode(md5(random()::text) || md5(random()::text), 'hex')",
+    "timestamp with time zone": "now()",
+    "jsonb": "'{}'",
+    "boolean": "false",
+    "tsvector": "''",
+    "interval": "'1 s'",
+}
+
+
+@pytest.fixture
+def two_tenants(owner: psycopg.Connection) -> list[str]:
+    """One row a tenant in every tenant table, filled with anything: rules other than the policies are taken away first."""
+    constraints = owner.execute(
+        """SELECT c.conname, c.conrelid::regclass::text FROM pg_constraint AS c JOIN pg_class AS t ON t.oid = c.conrelid
+        WHERE c.connamespace = 'responsa'::regnamespace AND c.contype IN ('c', 'f') AND c.coninhcount = 0 AND c.conparentid = 0 AND NOT t.relispartition"""
+    ).fetchall()
+    for name, table in constraints:
+        owner.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}".encode())
+    for table in TENANT_TABLES:
+        columns = owner.execute(
+            """SELECT attname, format_type(atttypid, NULL), format_type(atttypid, atttypmod) FROM pg_attribute
+            WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '' AND attidentity = ''""",
+            (f"responsa.{table}",),
+        ).fetchall()
+        for tenant in ("acme", "rival"):
+            values = {name: _sample(table, name, kind, whole, tenant) for name, kind, whole in columns}
+            statement = (
+                f"INSERT INTO responsa.{table} ({', '.join(values)}) VALUES ({', '.join(values.values())})"
+            )
+            owner.execute(statement.encode())
+    owner.commit()
+    return list(TENANT_TABLES)
+
+
+def _sample(table: str, column: str, kind: str, whole: str, tenant: str) -> str:
+    if column == ("id" if table == "tenant" else "tenant_id"):
+        return f"'{tenant}'"
+    if (table, column) == ("turn_event", "turn_id"):
+        return "uuidv7()"
+    if kind.endswith("[]"):
+        return f"'{{}}'::{kind}"
+    if kind.split(".")[-1] in ("halfvec", "vector"):
+        return f"array_fill(1::real, ARRAY[{whole.partition('(')[2].rstrip(')')}])::{whole}"
+    return _SAMPLES.get(kind, "1")
+
+
+def test_without_any_where_clause_a_tenant_reads_and_changes_its_own_rows_alone(
+    two_tenants: list[str], owner: psycopg.Connection, database_urls: DatabaseUrls
+) -> None:
+    with psycopg.connect(database_urls.app) as app:
+        for table in two_tenants:
+            name = sql.Identifier("responsa", table)
+            key = sql.Identifier("id" if table == "tenant" else "tenant_id")
+            for tenant in ("acme", "rival"):
+                app.execute("SELECT set_config('responsa.tenant_id', %s, true)", (tenant,))
+                assert app.execute(sql.SQL("SELECT {} FROM {}").format(key, name)).fetchall() == [
+                    (tenant,)
+                ], table
+                granted = TENANT_TABLES[table].app
+                if "UPDATE" in granted:
+                    column = granted.partition("UPDATE(")[2].partition(",")[0] or "tenant_id"
+                    changed = app.execute(
+                        sql.SQL("UPDATE {} SET {} = {}").format(name, *[sql.Identifier(column)] * 2)
+                    )
+                    assert changed.rowcount == 1, table
+                if "DELETE" in granted:
+                    assert app.execute(sql.SQL("DELETE FROM {}").format(name)).rowcount == 1, table
+                app.rollback()
+            assert app.execute(sql.SQL("SELECT count(*) FROM {}").format(name)).fetchone() == (0,), table
+            app.rollback()
+
+
+def test_a_tenant_cannot_write_rows_of_another(
+    two_tenants: list[str], owner: psycopg.Connection, database_urls: DatabaseUrls
+) -> None:
+    with psycopg.connect(database_urls.app) as app:
+        for table in two_tenants:
+            columns = owner.execute(
+                """SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute
+                WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '' AND attidentity = ''""",
+                (f"responsa.{table}",),
+            ).fetchone()
+            assert columns is not None
+            listed = sql.SQL(columns[0])
+            key = "id" if table == "tenant" else "tenant_id"
+            # Its own row once more, as the other tenant's: columns as they are but for the tenant.
+            taken = sql.SQL(
+                columns[0].replace(key, "'rival'")
+                if table == "tenant"
+                else columns[0].replace("tenant_id", "'rival'")
+            )
+            app.execute("SELECT set_config('responsa.tenant_id', 'acme', true)")
+            statement = sql.SQL("INSERT INTO {table} ({listed}) SELECT {taken} FROM {table}").format(
+                table=sql.Identifier("responsa", table), listed=listed, taken=taken
+            )
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+                app.execute(statement)
+            app.rollback()
+
+
+def test_the_log_role_reaches_the_log_of_all_tenants_and_nothing_else(
+    two_tenants: list[str], database_urls: DatabaseUrls
+) -> None:
+    with psycopg.connect(database_urls.log) as log:
+        for table in two_tenants:
+            count = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier("responsa", table))
+            if TENANT_TABLES[table].log:
+                assert log.execute(count).fetchone() == (2,), table
+            else:
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    log.execute(count)
+                log.rollback()

@@ -1,0 +1,62 @@
+"""A server on real parts, one a test."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from responsa_server.knowledge.sandbox.pool import ParserPool
+from responsa_server.providers.minilm import MiniLmEmbedder, load
+from responsa_server.stores.postgres.database import Database
+from tests.conftest import DatabaseUrls
+from tests.contract.library_house import House
+from tests.rpc.served import Served, serving
+
+
+@pytest.fixture(scope="session")
+def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniLmEmbedder]:
+    """The real model."""
+    model = load(tmp_path_factory.mktemp("model"))
+    yield model
+    model.close()
+
+
+@pytest.fixture
+async def parser() -> AsyncIterator[ParserPool]:
+    """The real parsers in their sandbox."""
+    pool = ParserPool()
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder whose path is short enough for a socket."""
+    made = Path(tempfile.mkdtemp(prefix="rpc", dir="/tmp"))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+def house(
+    database_urls: DatabaseUrls,
+    database: Database,
+    parser: ParserPool,
+    embedder: MiniLmEmbedder,
+    folder: Path,
+) -> House:
+    spool = folder / "spool"
+    spool.mkdir()
+    return House(database_urls, database, parser, embedder, spool)
+
+
+@pytest.fixture
+async def served(house: House, database: Database, folder: Path) -> AsyncGenerator[Served, None]:
+    """The server."""
+    async with asynccontextmanager(serving)(house, database, folder) as made:
+        yield made

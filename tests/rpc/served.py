@@ -1,0 +1,308 @@
+"""A whole gRPC server on real parts, for tests that call it."""
+
+# The standard services' stubs are untyped, and requests are written as plain literals here.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.longrunning import operations_pb2_grpc
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+from uuid_utils.compat import uuid7
+
+from responsa.admin.v1.admin_service_pb2_grpc import AdminServiceStub
+from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
+from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
+from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
+from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.ports.agents import AnswerTask
+from responsa_server.domain.ports.parts import Health, Installation, Part, PartReport
+from responsa_server.domain.turns import (
+    Answered,
+    AnswerOutcome,
+    ByteRange,
+    Citation,
+    Cited,
+    Delta,
+    Event,
+    RefusalReason,
+    Refused,
+    Status,
+    Step,
+    Usage,
+)
+from responsa_server.identity.service import Identity
+from responsa_server.rpc.frames import AskFrames
+from responsa_server.rpc.server import RpcServer, ServerOptions, Services
+from responsa_server.stores.postgres.conversations import PostgresConversationStore
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.identity import PostgresIdentityStore
+from responsa_server.stores.postgres.part import PostgresMigrations, PostgresPart
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+from responsa_server.turns.conversations import Conversations
+from responsa_server.turns.service import TurnOptions, Turns
+from tests.contract.library_house import House
+
+PIECES = ("The river ", "is seven ", "kilometres ", "long.")
+ANSWER = "".join(PIECES)
+SECRET_CAUSE = "password=hunter2 host=10.1.2.3"  # what a driver might say
+
+
+class Lines:
+    """A logger that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[str, str, dict[str, Any]]] = []
+        self._more = asyncio.Event()
+
+    def debug(self, event: str, **fields: object) -> None:
+        self._keep("debug", event, fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        self._keep("info", event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        self._keep("error", event, fields)
+
+    def _keep(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        self.kept.append((level, event, fields))
+        self._more.set()
+
+    async def call(self, code: str) -> dict[str, Any]:
+        """The line of a call that ended with this code, once there is one."""
+        while True:
+            self._more.clear()
+            for one in self.of("call"):
+                if one["code"] == code:
+                    return one
+            await self._more.wait()
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        return [fields for _, name, fields in self.kept if name == event]
+
+
+class ScriptedAgent:
+    """Answers by a script, so that a stream's frames are known: the river's length, a refusal, a failure, or nothing until the gate opens."""
+
+    version = "agents/scripted/versions/1"
+    time_limit_seconds = 60.0
+    history_messages = 10
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.begun = asyncio.Event()
+
+    async def answer(self, task: AnswerTask) -> AsyncGenerator[Event, None]:
+        yield Status(Step.RETRIEVING, "Searching knowledge base...")
+        self.begun.set()
+        text = task.question.text
+        if "wait" in text:
+            await self.gate.wait()
+        if "explode" in text:
+            raise RuntimeError(SECRET_CAUSE)
+        if "refuse" in text:
+            yield Refused(RefusalReason.NO_SUPPORT, "Nothing in the documents supports an answer.", Usage(3))
+            return
+        yield Status(Step.GENERATING, "Generating response...")
+        offset = 0
+        for piece in PIECES:
+            yield Delta(piece, offset)
+            offset += len(piece)
+        cited = Citation(
+            uuid7(), uuid7(), 1, "Rivers", "rivers.md", ByteRange(0, offset), ANSWER, hashlib.sha256(ANSWER.encode()).digest(), ByteRange(0, offset), 0.9
+        )  # fmt: skip
+        yield Cited(cited)
+        yield Answered(ANSWER, cited.sha256, [cited], AnswerOutcome.COMPLETE, 3, Usage(5))
+
+
+class SwitchedPart:
+    """A part that does what a test wants."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.error: Exception | None = None
+        self.hangs = False
+        self.gate = asyncio.Event()
+
+    async def check(self) -> PartReport:
+        if self.hangs:
+            await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        return PartReport(Health.OK, "1.0")
+
+
+@dataclass
+class Caller:
+    """A user with a key, and a channel's stubs that send it."""
+
+    who: Principal
+    secret: str
+    channel: grpc.aio.Channel
+    metadata: tuple[tuple[str, str], ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.metadata = (("authorization", f"Bearer {self.secret}"),)
+
+
+@dataclass
+class Served:
+    """The server, those who call it, and what it is made of."""
+
+    address: str
+    server: RpcServer
+    channel: grpc.aio.Channel
+    identity: Identity
+    house: House
+    turns: Turns
+    agent: ScriptedAgent
+    lines: Lines
+    part: SwitchedPart
+    ann: Caller
+    bob: Caller
+    eve: Caller
+
+    @property
+    def chat(self) -> ChatServiceStub:
+        return ChatServiceStub(self.channel)
+
+    @property
+    def knowledge(self) -> KnowledgeServiceStub:
+        return KnowledgeServiceStub(self.channel)
+
+    @property
+    def auth(self) -> AuthServiceStub:
+        return AuthServiceStub(self.channel)
+
+    @property
+    def admin(self) -> AdminServiceStub:
+        return AdminServiceStub(self.channel)
+
+    @property
+    def operations(self) -> Any:
+        return operations_pb2_grpc.OperationsStub(self.channel)
+
+    async def raw(self, method: str, data: bytes, who: Caller | None = None, *, stream: bool = False) -> Any:
+        """Send bytes to a unary method, or to one that streams its response, as no stub would."""
+        metadata = () if who is None else who.metadata
+        if not stream:
+            return await self.channel.unary_unary(method)(data, metadata=metadata)
+        return [one async for one in self.channel.unary_stream(method)(data, metadata=metadata)]
+
+
+async def caller(identity: Identity, channel: grpc.aio.Channel, tenant: str, role: Role) -> Caller:
+    user = await identity.create_user(tenant, "x", "", role)
+    _, secret = await identity.create_key(tenant, user.id, "test")
+    return Caller(Principal(tenant, user.id, role, "api_key"), secret, channel)
+
+
+async def serving(
+    house: House,
+    database: Database,
+    folder: Path,
+    *,
+    max_calls: int = 100,
+    turn_options: TurnOptions | None = None,
+    more_parts: Sequence[Part] = (),
+) -> AsyncGenerator[Served, None]:
+    """A server that is ready, and drained afterwards."""
+    identity = Identity(PostgresIdentityStore(database), uuid7)
+    codec = AskFrames()
+    conversations = PostgresConversationStore(database)
+    agent = ScriptedAgent()
+    turns = Turns(PostgresTurnStore(database, codec), conversations, agent, codec, uuid7, turn_options)
+    lines = Lines()
+    part = SwitchedPart("switched")
+    # Socket paths are short, a test's own folder may not be.
+    address = f"unix:{folder}/s"
+    server = RpcServer(
+        Services(
+            identity=identity,
+            turns=turns,
+            conversations=Conversations(conversations, house.documents, uuid7),
+            library=house.library,
+            installation=Installation("0.1.0", "test-embedding", "scripted"),
+            migrations=PostgresMigrations(database),
+            parts=(PostgresPart(database), part, *more_parts),
+        ),
+        ServerOptions(address=address, max_calls=max_calls),
+        lines,
+    )
+    await turns.start()
+    await server.start()
+    await server.ready()
+    for tenant in ("acme", "rival"):
+        await identity.create_tenant(tenant, tenant)
+    async with grpc.aio.insecure_channel(address) as channel:
+        ann = await caller(identity, channel, "acme", Role.ADMIN)
+        bob = await caller(identity, channel, "acme", Role.USER)
+        eve = await caller(identity, channel, "rival", Role.ADMIN)
+        try:
+            yield Served(address, server, channel, identity, house, turns, agent, lines, part, ann, bob, eve)
+        finally:
+            agent.gate.set()
+            part.gate.set()
+    await server.drain(5.0)
+    await turns.close()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How a call failed, in full."""
+
+    code: grpc.StatusCode
+    message: str
+    reason: str
+    metadata: dict[str, str]
+    violations: dict[str, str]
+    retry_after: float | None
+    status: status_pb2.Status
+
+
+def failure(error: grpc.aio.AioRpcError) -> Failure:
+    encoded = rpc_status.from_call(error)
+    assert encoded is not None, error
+    info, bad, retry = (
+        error_details_pb2.ErrorInfo(),
+        error_details_pb2.BadRequest(),
+        error_details_pb2.RetryInfo(),
+    )
+    retry_after = None
+    for one in encoded.details:
+        one.Unpack(info)
+        one.Unpack(bad)
+        if one.Unpack(retry):
+            retry_after = retry.retry_delay.ToTimedelta().total_seconds()
+    assert info.domain == "responsa"
+    return Failure(
+        error.code(),
+        error.details() or "",
+        info.reason,
+        dict(info.metadata),
+        {one.field: one.description for one in bad.field_violations},
+        retry_after,
+        encoded,
+    )
+
+
+async def failed(work: Any) -> Failure:
+    """How a call fails that must fail: a unary call, or a stream."""
+    try:
+        if hasattr(work, "__aiter__"):
+            async for _ in work:
+                pass
+        else:
+            await work
+    except grpc.aio.AioRpcError as error:
+        return failure(error)
+    raise AssertionError("the call went well")

@@ -1,0 +1,491 @@
+"""What every call passes through, seen from outside."""
+
+# The standard services' stubs are untyped, and requests are written as plain literals here.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+
+import grpc
+import grpc.aio
+import pytest
+from google.longrunning import operations_proto_pb2 as operations
+from google.protobuf import message_factory
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from responsa.admin.v1 import admin_service_pb2 as admin
+from responsa.auth.v1 import auth_service_pb2 as auth
+from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa_server.domain.listing import ListQuery, Order
+from responsa_server.identity.tokens import SecretKind, new_secret
+from responsa_server.rpc.authorisation import RULES, Rule
+from responsa_server.rpc.interceptors.chain import DETAILS
+from responsa_server.rpc.methods import input_type
+from responsa_server.rpc.server import HEALTH, SERVICES
+from tests.rpc.served import SECRET_CAUSE, Failure, Served, failed
+
+ME = "/responsa.auth.v1.AuthService/GetMe"
+ASK = "/responsa.chat.v1.ChatService/Ask"
+
+
+def bearer(secret: str) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {secret}"),)
+
+
+async def test_a_key_or_a_session_says_who_calls(served: Served) -> None:
+    me = await served.auth.GetMe(auth.GetMeRequest(), metadata=served.ann.metadata)
+    assert me.name == f"users/{served.ann.who.user_id}"
+    code = await served.auth.CreateSessionCode(auth.CreateSessionCodeRequest(), metadata=served.ann.metadata)
+    token, _ = await served.identity.exchange_code(code.code)
+    for cookie in (f"responsa_session={token}", f"theme=dark; responsa_session={token}; x=y"):
+        same = await served.auth.GetMe(auth.GetMeRequest(), metadata=(("cookie", cookie),))
+        assert same == me
+    two = (("cookie", "theme={dark"), ("cookie", f"responsa_session={token}"))
+    assert await served.auth.GetMe(auth.GetMeRequest(), metadata=two) == me
+    # Another instance on the same machine has left its cookie too.
+    foreign = new_secret(SecretKind.SESSION)
+    both = (("cookie", f"responsa_session={foreign}; responsa_session_8081={token}"),)
+    assert await served.auth.GetMe(auth.GetMeRequest(), metadata=both) == me
+
+
+REFUSED: tuple[tuple[tuple[tuple[str, str], ...], str], ...] = (
+    ((), "CREDENTIAL_MISSING"),
+    ((("cookie", "theme=dark"),), "CREDENTIAL_MISSING"),
+    ((("cookie", '=;; ;a b="{[;'),), "CREDENTIAL_MISSING"),
+    ((("authorization", ""),), "CREDENTIAL_MALFORMED"),
+    ((("authorization", "Bearer"),), "CREDENTIAL_MALFORMED"),
+    ((("authorization", "Basic YTpi"),), "CREDENTIAL_MALFORMED"),
+    (bearer("nonsense"), "CREDENTIAL_MALFORMED"),
+    (bearer("rsp_" + "x" * 43) * 2, "CREDENTIAL_MALFORMED"),
+    (bearer("rsp_" + "x" * 43), "CREDENTIAL_UNKNOWN"),
+    ((("cookie", "responsa_session=rss_short"),), "CREDENTIAL_MALFORMED"),
+    ((("cookie", f"responsa_session={new_secret(SecretKind.SESSION)}"),), "CREDENTIAL_UNKNOWN"),
+)
+
+
+async def test_credentials_that_are_refused(served: Served) -> None:
+    for metadata, reason in REFUSED:
+        error = await failed(served.auth.GetMe(auth.GetMeRequest(), metadata=metadata))
+        assert (error.code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, reason), metadata
+        # A stream is refused alike.
+        error = await failed(served.chat.Ask(chat.AskRequest(text="Why?"), metadata=metadata))
+        assert (error.code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, reason), metadata
+
+
+async def test_a_revoked_key_is_refused(served: Served) -> None:
+    made = await served.auth.CreateApiKey(auth.CreateApiKeyRequest(), metadata=served.ann.metadata)
+    assert (await served.auth.GetMe(auth.GetMeRequest(), metadata=bearer(made.secret))).name
+    revoke = auth.RevokeApiKeyRequest(name=made.api_key.name)
+    await served.auth.RevokeApiKey(revoke, metadata=served.ann.metadata)
+    error = await failed(served.auth.GetMe(auth.GetMeRequest(), metadata=bearer(made.secret)))
+    assert (error.reason, error.metadata) == ("CREDENTIAL_REVOKED", {"api_key": made.api_key.name})
+
+
+async def test_every_method_but_health_and_reflection_asks_for_a_credential(served: Served) -> None:
+    for method, rule in RULES.items():
+        if rule is Rule.PUBLIC:
+            continue
+        call = served.channel.stream_stream(method)(iter([b""]))
+        error = await failed(call)
+        assert error.reason == "CREDENTIAL_MISSING", method
+
+
+async def test_administrators_alone_see_the_system(served: Served) -> None:
+    request = admin.GetSystemStatusRequest()
+    error = await failed(served.admin.GetSystemStatus(request, metadata=served.bob.metadata))
+    assert (error.code, error.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED")
+    assert error.metadata == {"required_role": "ADMIN"}
+    assert (await served.admin.GetSystemStatus(request, metadata=served.ann.metadata)).version == "0.1.0"
+
+
+async def test_a_question_that_is_too_long(served: Served) -> None:
+    for stub in (served.chat.Ask, served.chat.StartTurn, served.chat.Answer):
+        kind = {"Ask": chat.AskRequest, "StartTurn": chat.StartTurnRequest, "Answer": chat.AnswerRequest}
+        name = stub._method.decode().rsplit("/", 1)[1]
+        error = await failed(stub(kind[name](text="x" * 17 * 1024), metadata=served.bob.metadata))
+        assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+        assert error.violations == {"text": "must be at most 16384 bytes of UTF-8 and has 17408; shorten it"}
+    page = await served.chat.ListTurns(chat.ListTurnsRequest(), metadata=served.bob.metadata)
+    assert list(page.turns) == []
+
+
+async def test_bytes_that_are_no_request(served: Served) -> None:
+    for data, violations in (
+        (b"\xff\xff", []),
+        (b"\x12\x02\xff\xfe", ["text"]),
+        (b"\x12\x03\xed\xa0\x80", ["text"]),
+    ):
+        for method, stream in ((ASK, True), ("/responsa.chat.v1.ChatService/Answer", False)):
+            error = await failed(served.raw(method, data, served.bob, stream=stream))
+            assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_MESSAGE")
+            assert error.metadata["message_type"].startswith("responsa.chat.v1.A")
+            assert list(error.violations) == violations
+
+
+async def test_text_that_cannot_be_kept(served: Served) -> None:
+    error = await failed(
+        served.chat.Answer(chat.AnswerRequest(text="Why\x00?"), metadata=served.bob.metadata)
+    )
+    assert (error.reason, list(error.violations)) == ("INVALID_FIELD", ["text"])
+
+
+async def test_a_hundred_violations_arrive_as_sixteen(served: Served) -> None:
+    scope = {"collections": [f"Bad {number}" for number in range(64)]}
+    request = chat.AskRequest(text="", conversation="x", request_id="y", options={"scope": scope})
+    error = await failed(served.chat.Ask(request, metadata=served.bob.metadata))
+    assert error.reason == "INVALID_FIELD"
+    assert 1 < len(error.violations) <= 16
+    assert error.metadata == {"violations": "67"}
+    assert error.status.ByteSize() <= 4096
+
+
+async def test_an_unexpected_error_tells_nothing(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object) -> None:
+        try:
+            raise ValueError(SECRET_CAUSE)
+        except ValueError as error:
+            raise RuntimeError("SELECT * FROM responsa.api_key") from error
+
+    monkeypatch.setattr(served.turns, "get", broken)
+    request = chat.GetTurnRequest(name="turns/0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10")
+    call = served.chat.GetTurn(request, metadata=(*served.bob.metadata, ("x-request-id", "my-call.1")))
+    error = await failed(call)
+    assert (error.code, error.message) == (
+        grpc.StatusCode.INTERNAL,
+        "Something went wrong. Please try again.",
+    )
+    assert (error.reason, error.metadata) == ("INTERNAL", {"call_id": "my-call.1"})
+    told = str(await call.trailing_metadata()) + str(error.status) + str(await call.debug_error_string())
+    for leak in (SECRET_CAUSE, "SELECT", "RuntimeError", "Traceback", ".py"):
+        assert leak not in told
+    (logged,) = served.lines.of("unexpected error")
+    assert logged["call_id"] == "my-call.1"
+    assert "RuntimeError in broken test_calls.py" in logged["causes"][0]
+    assert "ValueError" in logged["causes"][1]
+    assert SECRET_CAUSE not in str(served.lines.kept)
+
+
+async def test_a_cancellation_inside_does_not_hang_the_caller(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cancelled(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(served.turns, "get", cancelled)
+    request = chat.GetTurnRequest(name="turns/0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10")
+    error = await failed(served.chat.GetTurn(request, metadata=served.bob.metadata, timeout=30))
+    assert (error.code, error.reason) == (grpc.StatusCode.CANCELLED, "CANCELLED")
+
+
+async def test_a_call_has_an_id(served: Served) -> None:
+    for given, kept in (("abc-1.X_2", True), ("a b", False), ("x" * 65, False), ('"}\n', False)):
+        if "\n" in given:
+            given = given.replace("\n", "")
+        call = served.auth.GetMe(
+            auth.GetMeRequest(), metadata=(*served.bob.metadata, ("x-request-id", given))
+        )
+        await call
+        returned = (await call.initial_metadata())["x-request-id"]
+        assert (returned == given) is kept
+        assert served.lines.of("call")[-1]["call_id"] == returned
+    call = served.auth.GetMe(auth.GetMeRequest())
+    with pytest.raises(grpc.aio.AioRpcError):
+        await call
+    assert (await call.initial_metadata())["x-request-id"]
+
+
+async def test_one_line_a_call_and_never_a_secret_or_a_text(served: Served) -> None:
+    secret_text = "Is my sister Agathe ill?"
+    served.lines.kept.clear()
+    await served.chat.Answer(chat.AnswerRequest(text=secret_text), metadata=served.bob.metadata)
+    async for _ in served.chat.Ask(chat.AskRequest(text=secret_text), metadata=served.bob.metadata):
+        pass
+    await failed(served.chat.Answer(chat.AnswerRequest(text=secret_text), metadata=bearer("rsp_" + "x" * 43)))
+    lines = served.lines.of("call")
+    assert [(one["method"].rsplit("/", 1)[1], one["code"], one["reason"]) for one in lines] == [
+        ("Answer", "OK", ""),
+        ("Ask", "OK", ""),
+        ("Answer", "UNAUTHENTICATED", "CREDENTIAL_UNKNOWN"),
+    ]
+    assert (lines[0]["tenant"], lines[0]["user"]) == ("acme", str(served.bob.who.user_id))
+    assert lines[0]["duration_ms"] >= 0
+    assert set(lines[0]) == {"method", "code", "reason", "duration_ms", "call_id", "tenant", "user"}
+    for leak in ("Agathe", served.bob.secret, "rsp_"):
+        assert leak not in str(served.lines.kept)
+
+
+async def test_a_deadline_ends_the_call_and_says_so(served: Served) -> None:
+    request = chat.AnswerRequest(text="wait for it")
+    error = await failed(served.chat.Answer(request, metadata=served.bob.metadata, timeout=0.3))
+    assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert error.reason == "DEADLINE_EXCEEDED"
+    # The turn goes on, and is found when it is over.
+    served.agent.gate.set()
+    page = await served.chat.ListTurns(chat.ListTurnsRequest(), metadata=served.bob.metadata)
+    assert len(page.turns) == 1
+
+
+async def test_a_deadline_ends_a_stream(served: Served) -> None:
+    error = await failed(
+        served.chat.Ask(chat.AskRequest(text="wait"), metadata=served.bob.metadata, timeout=0.3)
+    )
+    assert (error.code, error.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+
+
+async def test_work_is_not_cut_off_when_its_caller_leaves(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, gate, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def slow(*_: object) -> object:
+        begun.set()
+        await gate.wait()
+        ended.set()
+        return None
+
+    monkeypatch.setattr(served.identity, "me", slow)
+    call = served.auth.GetMe(auth.GetMeRequest(), metadata=served.bob.metadata)
+    asking = asyncio.ensure_future(call)
+    await begun.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await served.lines.call("CANCELLED")
+    assert not ended.is_set()
+    gate.set()
+    await asyncio.wait_for(ended.wait(), 10)
+
+
+async def test_a_method_that_is_not_served(served: Served) -> None:
+    for method in (
+        "/responsa.chat.v1.ChatService/Nope",
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    ):
+        call = served.channel.unary_unary(method)(b"")
+        error = await failed(call)
+        assert (error.code, error.reason) == (grpc.StatusCode.UNIMPLEMENTED, "ROUTE_NOT_FOUND")
+
+
+async def test_all_that_is_given_to_strangers_is_not_found(served: Served) -> None:
+    """Ids of another user, of another tenant and of nobody are answered alike by all methods that take a name."""
+    made = await served.chat.StartTurn(chat.StartTurnRequest(text="Why?"), metadata=served.ann.metadata)
+    name = made.name
+    for who in (served.bob, served.eve):
+        for request, stub in (
+            (chat.GetTurnRequest(name=name), served.chat.GetTurn),
+            (chat.VerifyCitationsRequest(name=name), served.chat.VerifyCitations),
+            (chat.GetConversationRequest(name=made.conversation), served.chat.GetConversation),
+            (chat.DeleteConversationRequest(name=made.conversation), served.chat.DeleteConversation),
+            (chat.ListMessagesRequest(parent=made.conversation), served.chat.ListMessages),
+            (chat.AskRequest(text="Why?", conversation=made.conversation), served.chat.Ask),
+            (chat.AnswerRequest(text="Why?", conversation=made.conversation), served.chat.Answer),
+        ):
+            error = await failed(stub(request, metadata=who.metadata))
+            assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
+            assert error.message.endswith("not found or access denied")
+
+
+UNKNOWN = "0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10"
+NOUNS = {
+    "Turn": "turns",
+    "Conversation": "conversations",
+    "Message": "messages",
+    "Collection": "collections",
+    "Document": "documents",
+    "DocumentContent": "documents",
+    "Passage": "passages",
+    "Operation": "operations",
+    "ApiKey": "apiKeys",
+    "Citations": "turns",
+}
+
+
+async def test_unknown_and_malformed_names(served: Served) -> None:
+    """Every method that takes a name, with names of nothing and of no form."""
+    asked = 0
+    for method in RULES:
+        descriptor = input_type(method)
+        assert descriptor is not None
+        if "name" not in descriptor.fields_by_name or method.endswith("ListOperations"):
+            continue
+        asked += 1
+        kind = message_factory.GetMessageClass(descriptor)
+        noun = NOUNS[re.sub("^(Get|Delete|Cancel|Wait|Revoke|Verify)", "", method.rsplit("/", 1)[1])]
+        unknown = "collections/nowhere" if noun == "collections" else f"{noun}/{UNKNOWN}"
+
+        async def ask(name: str) -> Failure:
+            data = kind(name=name).SerializeToString()  # noqa: B023 - called in this round alone
+            return await failed(served.raw(method, data, served.bob, stream="Content" in method))  # noqa: B023
+
+        error = await ask(unknown)
+        assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND"), method
+        assert error.metadata["resource_name"] == unknown
+        for bad in (
+            "",
+            noun,
+            f"{noun}/",
+            f"{noun}/../x",
+            f"{unknown}/more",
+            f"other/{UNKNOWN}",
+            f"{noun}/%2F",
+            f"{noun}/Ä",
+        ):
+            error = await ask(bad)
+            assert (error.reason, list(error.violations)) == ("INVALID_FIELD", ["name"]), (method, bad)
+    assert asked >= 15
+
+
+async def test_health(served: Served) -> None:
+    stub = health_pb2_grpc.HealthStub(served.channel)
+    for name in ("", HEALTH, *SERVICES):
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=name))
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Check(health_pb2.HealthCheckRequest(service="nothing"))
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    listed = await stub.List(health_pb2.HealthListRequest())
+    assert set(listed.statuses) == {"", HEALTH, *SERVICES}
+
+
+async def test_reflection(served: Served) -> None:
+    async def ask() -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
+        yield reflection_pb2.ServerReflectionRequest(list_services="")
+        yield reflection_pb2.ServerReflectionRequest(file_containing_symbol="responsa.chat.v1.ChatService")
+
+    stub = reflection_pb2_grpc.ServerReflectionStub(served.channel)
+    listed, file = [one async for one in stub.ServerReflectionInfo(ask())]
+    names = {one.name for one in listed.list_services_response.service}
+    assert set(SERVICES) <= names
+    assert file.file_descriptor_response.file_descriptor_proto
+
+
+async def test_compressed_requests_are_read(served: Served) -> None:
+    request = chat.AnswerRequest(text="Why? " * 1000)
+    turn = await served.chat.Answer(request, metadata=served.bob.metadata, compression=grpc.Compression.Gzip)
+    assert turn.text == request.text
+
+
+async def test_pages(served: Served) -> None:
+    for _ in range(5):
+        await served.chat.CreateConversation(chat.CreateConversationRequest(), metadata=served.bob.metadata)
+    seen: list[str] = []
+    token = ""
+    while True:
+        request = chat.ListConversationsRequest(page_size=2, page_token=token)
+        page = await served.chat.ListConversations(request, metadata=served.bob.metadata)
+        seen += [one.name for one in page.conversations]
+        token = page.next_page_token
+        if not token:
+            break
+        for other in (
+            chat.ListConversationsRequest(page_size=2, page_token=token, order_by="create_time"),
+            chat.ListConversationsRequest(page_token=token[:-2]),
+            chat.ListConversationsRequest(page_token="nonsense"),
+        ):
+            error = await failed(served.chat.ListConversations(other, metadata=served.bob.metadata))
+            assert (error.reason, list(error.violations)) == ("PAGE_TOKEN_INVALID", ["page_token"])
+        error = await failed(
+            served.chat.ListTurns(chat.ListTurnsRequest(page_token=token), metadata=served.bob.metadata)
+        )
+        assert error.reason == "PAGE_TOKEN_INVALID"
+    assert len(seen) == len(set(seen)) == 5
+
+
+async def test_filters_and_orders_that_are_refused(served: Served) -> None:
+    for text in ("secret = 1", "title", "create_time > yesterday", "title < "):
+        request = chat.ListConversationsRequest(filter=text)
+        error = await failed(served.chat.ListConversations(request, metadata=served.bob.metadata))
+        assert (error.reason, error.metadata["filterable"]) == (
+            "FILTER_INVALID",
+            "title,create_time,update_time,labels.KEY",
+        ), text
+    request = chat.ListConversationsRequest(order_by="title")
+    error = await failed(served.chat.ListConversations(request, metadata=served.bob.metadata))
+    assert (error.reason, error.metadata) == ("ORDER_BY_INVALID", {"orderable": "update_time,create_time"})
+
+
+async def test_filters_that_are_read(served: Served) -> None:
+    who = served.bob.metadata
+    turn = await served.chat.Answer(chat.AnswerRequest(text="Why?"), metadata=who)
+    text = f'conversation = "{turn.conversation}" AND state = ANSWERED AND create_time > 2020-01-01T00:00:00Z'
+    assert len((await served.chat.ListTurns(chat.ListTurnsRequest(filter=text), metadata=who)).turns) == 1
+    text = "update_time > 2020-01-01T00:00:00Z AND title != 'none such'"
+    request = chat.ListConversationsRequest(filter=text)
+    assert len((await served.chat.ListConversations(request, metadata=who)).conversations) == 1
+    messages = chat.ListMessagesRequest(parent=turn.conversation, filter="role = ASSISTANT")
+    assert len((await served.chat.ListMessages(messages, metadata=who)).messages) == 1
+
+
+async def test_operations_are_checked_though_their_messages_have_no_rules(served: Served) -> None:
+    who = served.bob.metadata
+    for request in (
+        operations.ListOperationsRequest(name="x"),
+        operations.ListOperationsRequest(page_size=-1),
+    ):
+        error = await failed(served.operations.ListOperations(request, metadata=who))
+        assert error.reason == "INVALID_FIELD"
+    error = await failed(
+        served.operations.ListOperations(operations.ListOperationsRequest(filter="done = true"), metadata=who)
+    )
+    assert error.reason == "FILTER_INVALID"
+    listed = await served.operations.ListOperations(
+        operations.ListOperationsRequest(name="operations"), metadata=who
+    )
+    assert list(listed.operations) == []
+    error = await failed(
+        served.operations.WaitOperation(
+            operations.WaitOperationRequest(name=f"operations/{UNKNOWN}"), metadata=who
+        )
+    )
+    assert error.reason == "RESOURCE_NOT_FOUND"
+
+
+async def test_the_system_tells_of_its_parts(served: Served) -> None:
+    async def ask() -> dict[str, tuple[int, str]]:
+        found = await served.admin.GetSystemStatus(
+            admin.GetSystemStatusRequest(), metadata=served.ann.metadata
+        )
+        assert found.migration.startswith("000")
+        assert not found.migrations_pending
+        return {one.part: (one.health, one.detail) for one in found.parts}
+
+    assert {name: health for name, (health, _) in (await ask()).items()} == {"postgresql": 1, "switched": 1}
+    served.part.error = RuntimeError(SECRET_CAUSE)
+    assert (await ask())["switched"] == (3, "failed with RuntimeError")
+    served.part.hangs = True
+    assert (await ask())["switched"] == (3, "did not answer within 2 seconds")
+
+
+async def test_keys_over_the_wire(served: Served) -> None:
+    made = await served.auth.CreateApiKey(
+        auth.CreateApiKeyRequest(api_key={"display_name": "ci"}),
+        metadata=served.bob.metadata,
+    )
+    assert made.secret.startswith(made.api_key.prefix)
+    assert not made.api_key.HasField("expire_time")
+    request = auth.ListApiKeysRequest(filter="display_name = ci")
+    listed = await served.auth.ListApiKeys(request, metadata=served.bob.metadata)
+    assert list(listed.api_keys) == [made.api_key]
+    past = auth.CreateApiKeyRequest(api_key={"expire_time": {"seconds": 5}})
+    error = await failed(served.auth.CreateApiKey(past, metadata=served.bob.metadata))
+    assert list(error.violations) == ["api_key.expire_time"]
+    for never in ({"seconds": 2**60}, {"nanos": -1}):
+        odd = auth.CreateApiKeyRequest(api_key={"expire_time": never})
+        error = await failed(served.auth.CreateApiKey(odd, metadata=served.bob.metadata))
+        assert error.reason == "INVALID_FIELD"
+    query = ListQuery(10, Order("create_time"))
+    assert len((await served.identity.list_api_keys(served.bob.who, query)).items) == 2
+
+
+async def test_details_travel_as_binary_trailers(served: Served) -> None:
+    call = served.channel.unary_unary(ME)(b"")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    trailing = caught.value.trailing_metadata()
+    assert trailing is not None
+    assert DETAILS in trailing

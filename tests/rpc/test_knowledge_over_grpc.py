@@ -1,0 +1,246 @@
+"""Documents over gRPC: uploads that come whole or not at all, and their operations."""
+
+# The standard services' stubs are untyped, and requests are written as plain literals here.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from uuid import uuid4
+
+import grpc
+import psycopg
+from google.longrunning import operations_proto_pb2 as operations
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from responsa.knowledge.v1 import collection_pb2, document_pb2
+from responsa.knowledge.v1 import knowledge_service_pb2 as pb
+from tests.rpc.served import Served, failed
+
+TEXT = "# Rivers\n\nThe Ister is seven kilometres long. It flows to the east.\n"
+
+
+def start(key: str = "rivers.md", size: int = 0, **fields: str) -> pb.UploadDocumentRequest:
+    request_id = fields.pop("request_id", "")
+    metadata = document_pb2.DocumentMetadata(source_key=key, **fields)
+    return pb.UploadDocumentRequest(
+        start=pb.UploadStart(metadata=metadata, size_bytes=size, request_id=request_id)
+    )
+
+
+def chunk(data: bytes) -> pb.UploadDocumentRequest:
+    return pb.UploadDocumentRequest(chunk=data)
+
+
+async def each(messages: Sequence[pb.UploadDocumentRequest]) -> AsyncIterator[pb.UploadDocumentRequest]:
+    for one in messages:
+        yield one
+
+
+async def finished(served: Served, operation: operations.Operation) -> operations.Operation:
+    request = operations.WaitOperationRequest(name=operation.name, timeout=Duration(seconds=60))
+    return await served.operations.WaitOperation(request, metadata=served.bob.metadata)
+
+
+def result(operation: operations.Operation) -> document_pb2.IngestResult:
+    found = document_pb2.IngestResult()
+    assert operation.response.Unpack(found), operation
+    return found
+
+
+def documents(served: Served) -> int:
+    with psycopg.connect(served.house.urls.superuser) as connection:
+        row = connection.execute("SELECT count(*) FROM responsa.document").fetchone()
+    assert row is not None
+    return row[0]
+
+
+async def test_from_upload_to_passage(served: Served) -> None:
+    who = served.bob.metadata
+    data = TEXT.encode()
+    async with served.house.working():
+        operation = await served.knowledge.UploadDocument(
+            each([start(size=len(data)), chunk(data[:10]), chunk(data[10:])]), metadata=who
+        )
+        done = await finished(served, operation)
+        again = await finished(
+            served, await served.knowledge.UploadDocument(each([start(), chunk(data)]), metadata=who)
+        )
+    assert done.done
+    document = result(done).document
+    assert (document.collection, document.state, document.version) == ("collections/default", 2, 1)
+    assert result(again).unchanged
+    assert result(again).document.name == document.name
+
+    pieces = served.knowledge.GetDocumentContent(
+        pb.GetDocumentContentRequest(name=document.name), metadata=who
+    )
+    assert "".join([one.text async for one in pieces]) == TEXT
+    version = pb.GetDocumentContentRequest(name=f"{document.name}/versions/1")
+    assert [one.byte_offset async for one in served.knowledge.GetDocumentContent(version, metadata=who)] == [
+        0
+    ]
+    missing = pb.GetDocumentContentRequest(name=f"{document.name}/versions/7")
+    assert (
+        await failed(served.knowledge.GetDocumentContent(missing, metadata=who))
+    ).reason == "RESOURCE_NOT_FOUND"
+
+    found = await served.knowledge.Search(pb.SearchRequest(terms=["how long is the Ister"]), metadata=who)
+    (hit,) = found.hits
+    assert "seven kilometres" in hit.passage.text
+    assert (
+        await served.knowledge.GetPassage(pb.GetPassageRequest(name=hit.passage.name), metadata=who)
+        == hit.passage
+    )
+    listed = await served.knowledge.ListDocuments(
+        pb.ListDocumentsRequest(parent="collections/default", filter="state = READY"), metadata=who
+    )
+    assert [one.name for one in listed.documents] == [document.name]
+    # Another tenant sees none of it.
+    for name, stub, kind in (
+        (document.name, served.knowledge.GetDocument, pb.GetDocumentRequest),
+        (document.name, served.knowledge.DeleteDocument, pb.DeleteDocumentRequest),
+        (hit.passage.name, served.knowledge.GetPassage, pb.GetPassageRequest),
+        (operation.name, served.operations.GetOperation, operations.GetOperationRequest),
+        (operation.name, served.operations.CancelOperation, operations.CancelOperationRequest),
+        (operation.name, served.operations.DeleteOperation, operations.DeleteOperationRequest),
+    ):
+        error = await failed(stub(kind(name=name), metadata=served.eve.metadata))
+        assert error.reason == "RESOURCE_NOT_FOUND", name
+    assert not (
+        await served.knowledge.Search(pb.SearchRequest(terms=["Ister"]), metadata=served.eve.metadata)
+    ).hits
+
+    await served.knowledge.DeleteDocument(pb.DeleteDocumentRequest(name=document.name), metadata=who)
+    assert not (await served.knowledge.Search(pb.SearchRequest(terms=["Ister"]), metadata=who)).hits
+
+
+async def test_a_text_in_the_request(served: Served) -> None:
+    metadata = document_pb2.DocumentMetadata(source_key="note")
+    request = pb.CreateDocumentRequest(metadata=metadata, text=TEXT, request_id=str(uuid4()))
+    async with served.house.working():
+        first = await served.knowledge.CreateDocument(request, metadata=served.bob.metadata)
+        document = result(await finished(served, first)).document
+        assert (document.media_type, document.title) == ("text/markdown", "Rivers")
+        second = await served.knowledge.CreateDocument(request, metadata=served.bob.metadata)
+    assert second.name == first.name
+
+
+async def test_uploads_that_are_refused_leave_nothing(served: Served) -> None:
+    whole = TEXT.encode()
+    big = b"x" * 262_144
+    cases: list[tuple[str, list[pb.UploadDocumentRequest], str]] = [
+        ("nothing at all", [], "UPLOAD_METADATA_MISSING"),
+        ("bytes first", [chunk(whole)], "UPLOAD_METADATA_MISSING"),
+        ("metadata twice", [start(), chunk(whole), start()], "UPLOAD_METADATA_MISSING"),
+        ("no metadata", [pb.UploadDocumentRequest(start=pb.UploadStart())], "INVALID_FIELD"),
+        ("no key", [start(key="")], "INVALID_FIELD"),
+        ("an empty message", [start(), pb.UploadDocumentRequest()], "INVALID_FIELD"),
+        ("a bad message in mid-stream", [start(), chunk(whole), chunk(b"")], "INVALID_FIELD"),
+        ("a chunk too large", [start(), chunk(big + b"x")], "INVALID_FIELD"),
+        ("no bytes", [start()], "DOCUMENT_EMPTY"),
+        ("fewer bytes than announced", [start(size=1000), chunk(whole)], "UPLOAD_INCOMPLETE"),
+        ("more bytes than announced", [start(size=10), chunk(whole)], "UPLOAD_INCOMPLETE"),
+        ("announced over the limit", [start(size=65 * 1024 * 1024)], "DOCUMENT_TOO_LARGE"),
+        ("over the limit", [start(), *(chunk(big) for _ in range(257))], "DOCUMENT_TOO_LARGE"),
+        (
+            "a program",
+            [start(key="a.exe"), chunk(b"MZ\x90\x00" + b"\x00" * 100)],
+            "DOCUMENT_TYPE_UNSUPPORTED",
+        ),
+        (
+            "an unknown collection",
+            [start(collection="collections/nowhere"), chunk(whole)],
+            "RESOURCE_NOT_FOUND",
+        ),
+    ]
+    for what, messages, reason in cases:
+        error = await failed(served.knowledge.UploadDocument(each(messages), metadata=served.bob.metadata))
+        assert error.reason == reason, what
+        assert error.code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND), what
+    assert documents(served) == 0
+    assert list(served.house.spool.iterdir()) == []
+
+
+async def test_an_upload_whose_sender_leaves_keeps_nothing(served: Served) -> None:
+    """Its stream looks ended, and is not: no length was announced, so nothing but the cancellation tells."""
+    gate = asyncio.Event()
+
+    async def half() -> AsyncIterator[pb.UploadDocumentRequest]:
+        yield start()
+        yield chunk(TEXT.encode())
+        gate.set()
+        await asyncio.Event().wait()
+
+    call = served.knowledge.UploadDocument(half(), metadata=served.bob.metadata)
+    await gate.wait()
+    call.cancel()
+    await served.lines.call("CANCELLED")
+    await served.server.drain(10.0)
+    assert documents(served) == 0
+    assert list(served.house.spool.iterdir()) == []
+
+
+async def test_operations_are_cancelled_and_forgotten(served: Served) -> None:
+    who = served.bob.metadata
+    # No job runs: it stays queued.
+    operation = await served.knowledge.UploadDocument(each([start(), chunk(TEXT.encode())]), metadata=who)
+    get = operations.GetOperationRequest(name=operation.name)
+    metadata = document_pb2.IngestMetadata()
+    assert (await served.operations.GetOperation(get, metadata=who)).metadata.Unpack(metadata)
+    assert metadata.stage == document_pb2.INGEST_STAGE_QUEUED
+    error = await failed(
+        served.operations.DeleteOperation(
+            operations.DeleteOperationRequest(name=operation.name), metadata=who
+        )
+    )
+    assert (error.code, error.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "OPERATION_RUNNING")
+    waited = await served.operations.WaitOperation(
+        operations.WaitOperationRequest(name=operation.name, timeout=Duration()), metadata=who
+    )
+    assert not waited.done
+
+    await served.operations.CancelOperation(
+        operations.CancelOperationRequest(name=operation.name), metadata=who
+    )
+    ended = await served.operations.GetOperation(get, metadata=who)
+    assert (ended.done, ended.error.code) == (True, grpc.StatusCode.CANCELLED.value[0])
+    listed = await served.operations.ListOperations(
+        operations.ListOperationsRequest(page_size=1), metadata=who
+    )
+    assert [one.name for one in listed.operations] == [operation.name]
+    await served.operations.DeleteOperation(
+        operations.DeleteOperationRequest(name=operation.name), metadata=who
+    )
+    assert (await failed(served.operations.GetOperation(get, metadata=who))).reason == "RESOURCE_NOT_FOUND"
+
+
+async def test_collections(served: Served) -> None:
+    who = served.bob.metadata
+    wanted = collection_pb2.Collection(
+        display_name="Handbook", chunking=collection_pb2.Chunking(max_tokens=100)
+    )
+    made = await served.knowledge.CreateCollection(
+        pb.CreateCollectionRequest(collection_id="handbook", collection=wanted), metadata=who
+    )
+    assert (made.name, made.owner) == ("collections/handbook", f"users/{served.bob.who.user_id}")
+    assert (made.chunking.max_tokens, made.chunking.overlap_tokens) == (100, 49)
+    error = await failed(
+        served.knowledge.CreateCollection(pb.CreateCollectionRequest(collection_id="handbook"), metadata=who)
+    )
+    assert (error.code, error.reason) == (grpc.StatusCode.ALREADY_EXISTS, "RESOURCE_ALREADY_EXISTS")
+    made.display_name = "The handbook"
+    update = pb.UpdateCollectionRequest(collection=made, update_mask=FieldMask(paths=["display_name"]))
+    assert (await served.knowledge.UpdateCollection(update, metadata=who)).display_name == "The handbook"
+    listed = await served.knowledge.ListCollections(
+        pb.ListCollectionsRequest(order_by="name desc"), metadata=who
+    )
+    assert "collections/handbook" in [one.name for one in listed.collections]
+    await served.knowledge.DeleteCollection(pb.DeleteCollectionRequest(name=made.name), metadata=who)
+    error = await failed(
+        served.knowledge.GetCollection(pb.GetCollectionRequest(name=made.name), metadata=who)
+    )
+    assert error.reason == "RESOURCE_NOT_FOUND"

@@ -1,0 +1,134 @@
+"""How the server starts, how much it takes on, and how it goes away."""
+
+# The standard services' stubs are untyped, and requests are written as plain literals here.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from responsa.auth.v1 import auth_service_pb2 as auth
+from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa_server.domain.listing import ListQuery, Order
+from responsa_server.domain.ports.parts import Installation
+from responsa_server.domain.turns import TurnState
+from responsa_server.rpc.health import Health
+from responsa_server.rpc.server import RpcServer, ServerOptions, Services
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.part import PostgresMigrations
+from responsa_server.turns.service import TurnOptions
+from tests.contract.library_house import House
+from tests.rpc.served import Served, failed, serving
+
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def test_more_calls_than_it_takes_on(house: House, database: Database, folder: Path) -> None:
+    async with asynccontextmanager(serving)(house, database, folder, max_calls=1) as served:
+        waiting = served.chat.Ask(chat.AskRequest(text="wait"), metadata=served.bob.metadata)
+        await waiting.read()
+        for stub, request in (
+            (served.auth.GetMe, auth.GetMeRequest()),
+            (served.chat.Ask, chat.AskRequest(text="Why?")),
+        ):
+            error = await failed(stub(request, metadata=served.bob.metadata))
+            assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+            assert error.metadata == {"limit": "1"}
+            assert error.retry_after == 1.0
+        health = health_pb2_grpc.HealthStub(served.channel)
+        assert (
+            await health.Check(health_pb2.HealthCheckRequest())
+        ).status == health_pb2.HealthCheckResponse.SERVING
+        waiting.cancel()
+        await served.lines.call("CANCELLED")
+        assert (await served.auth.GetMe(auth.GetMeRequest(), metadata=served.bob.metadata)).name
+
+
+async def test_a_drain_lets_calls_end_and_takes_no_new_ones(served: Served) -> None:
+    call = served.chat.Answer(chat.AnswerRequest(text="wait"), metadata=served.bob.metadata)
+    answering = asyncio.ensure_future(call)
+    await served.agent.begun.wait()
+    health = health_pb2_grpc.HealthStub(served.channel)
+    watch = health.Watch(health_pb2.HealthCheckRequest())
+    assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+
+    draining = asyncio.create_task(served.server.drain(30.0))
+    assert (await watch.read()).status == NOT_SERVING
+    error = await failed(served.auth.GetMe(auth.GetMeRequest(), metadata=served.bob.metadata))
+    assert (error.code, error.reason, error.retry_after) == (grpc.StatusCode.UNAVAILABLE, "DRAINING", 1.0)
+    assert not draining.done()
+    served.agent.gate.set()
+    turn = await answering
+    assert turn.terminal_event.answer.text
+    await draining
+
+
+async def test_a_drain_does_not_wait_for_ever(served: Served) -> None:
+    calls = [
+        served.chat.Ask(chat.AskRequest(text="wait"), metadata=served.bob.metadata),
+        served.chat.Answer(chat.AnswerRequest(text="wait"), metadata=served.ann.metadata),
+    ]
+    ending = [asyncio.create_task(failed(call)) for call in calls]
+    await served.agent.begun.wait()
+    await served.server.drain(0.1)
+    for error in await asyncio.gather(*ending):
+        assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
+    # The call was cut, the turn was not.
+    (turn,) = (await served.turns.list(served.bob.who, ListQuery(10, Order("create_time")))).items
+    assert turn.state is TurnState.RUNNING
+
+
+async def test_silence_is_filled_with_heartbeats(house: House, database: Database, folder: Path) -> None:
+    options = TurnOptions(heartbeat_seconds=0.05)
+    async with asynccontextmanager(serving)(house, database, folder, turn_options=options) as served:
+        call = served.chat.Ask(chat.AskRequest(text="wait"), metadata=served.bob.metadata)
+        at = beats = 0
+        async for frame in call:
+            assert frame.after_seq == at
+            at = frame.through_seq
+            beats += frame.after_seq == frame.through_seq
+            if beats == 3:
+                served.agent.gate.set()
+        assert beats >= 3
+
+
+async def test_an_address_that_is_taken(served: Served, house: House, database: Database) -> None:
+    services = Services(
+        served.identity,
+        served.turns,
+        None,
+        house.library,
+        Installation("", "", ""),
+        PostgresMigrations(database),
+    )
+    first = RpcServer(services, ServerOptions("127.0.0.1:0"), served.lines)
+    taken = await first.start()
+    second = RpcServer(services, ServerOptions(f"127.0.0.1:{taken}"), served.lines)
+    with pytest.raises(OSError, match="cannot listen"):
+        await second.start()
+    await first.drain(0)
+
+
+async def test_health_before_it_is_ready() -> None:
+    health = Health(("a.b.C",))
+    await health.not_serving()
+    response = await health.Check(health_pb2.HealthCheckRequest(service="a.b.C"), None)
+    assert response.status == NOT_SERVING
+    await health.drain()
+    await health.serving()
+    assert (await health.Check(health_pb2.HealthCheckRequest(), None)).status == NOT_SERVING
+
+
+async def test_pings_of_clients_are_borne(served: Served) -> None:
+    options = (("grpc.keepalive_time_ms", 10_000), ("grpc.keepalive_permit_without_calls", 1))
+    async with grpc.aio.insecure_channel(served.address, options=options) as channel:
+        await channel.channel_ready()
+        assert await channel.unary_unary("/grpc.health.v1.Health/Check")(b"") == b"\x08\x01"

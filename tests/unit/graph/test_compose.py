@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import hashlib
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from responsa_server.domain.turns import (
+    MAX_ANSWER_BYTES,
+    MAX_CITATIONS,
+    MAX_QUOTE_BYTES,
+    AnswerOutcome,
+    Cited,
+    Delta,
+)
+from responsa_server.graph.compose import Composition, compose, split
+from tests.unit.graph.evidence import quote
+
+SENTENCES = st.lists(
+    st.one_of(st.text(min_size=1, max_size=60), st.text(min_size=900, max_size=2600)), min_size=1, max_size=30
+)
+
+
+def check(composition: Composition, sentences: list[str]) -> None:
+    """Everything that is promised of an answer's bytes."""
+    text = composition.text.encode()
+    assert "".join(one.text for one in composition.events if isinstance(one, Delta)) == composition.text
+    offset = 0
+    for event in composition.events:
+        if isinstance(event, Delta):
+            assert event.byte_offset == offset
+            assert len(event.text.encode()) <= 1024
+            offset += len(event.text.encode())
+        else:
+            one = event.citation
+            assert one.answer.end == offset  # cited once its text was sent
+            assert text[one.answer.start : one.answer.end] == one.quote.encode()
+            assert one.source.end - one.source.start == len(one.quote.encode()) <= MAX_QUOTE_BYTES
+            assert one.sha256 == hashlib.sha256(one.quote.encode()).digest()
+    assert len(text) <= MAX_ANSWER_BYTES
+    assert len(composition.citations) <= MAX_CITATIONS
+    whole = composition.text == "\n".join(sentences)
+    assert whole == (composition.outcome is AnswerOutcome.COMPLETE)
+    assert "\n".join(sentences).startswith(composition.text)
+
+
+@given(SENTENCES)
+def test_an_answer_is_its_sentences_cited_byte_for_byte_within_the_limits(sentences: list[str]) -> None:
+    check(compose([quote(one) for one in sentences]), sentences)
+
+
+def test_a_sentence_that_does_not_fit_ends_the_answer_with_whole_ones() -> None:
+    sentences = ["x" * 1000] * 25
+    composition = compose([quote(one) for one in sentences])
+    check(composition, sentences)
+    assert composition.text == "\n".join(sentences[:24])
+    assert composition.outcome is AnswerOutcome.OUTPUT_LIMIT
+
+
+def test_of_one_sentence_that_is_too_long_the_beginning_is_kept() -> None:
+    sentences = ["y" * 30_000]
+    composition = compose([quote(one) for one in sentences])
+    check(composition, sentences)
+    assert len(composition.text) == MAX_ANSWER_BYTES
+
+
+def test_pieces_of_a_long_sentence_follow_each_other_in_the_source() -> None:
+    sentence = "word " * 300
+    cited = [one.citation for one in compose([quote(sentence, start=70)]).events if isinstance(one, Cited)]
+    assert len(cited) == 2
+    assert (cited[0].source.start, cited[0].source.end) == (70, cited[1].source.start)
+    assert cited[1].source.end == 70 + len(sentence)
+    assert cited[0].quote.endswith(" ")
+
+
+@given(st.text(max_size=300), st.integers(4, 40))
+def test_splitting_loses_nothing_and_cuts_no_character(text: str, most: int) -> None:
+    pieces = list(split(text, most))
+    assert "".join(pieces) == text
+    assert all(0 < len(piece.encode()) <= most for piece in pieces)

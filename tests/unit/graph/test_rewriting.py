@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+
+from responsa_server.domain.conversations import Speaker
+from responsa_server.graph.rewriting import content_words, entities, points_back, standalone
+from responsa_server.graph.state import Said
+
+
+def history(
+    asked: str = "How long is the Nile?", answer: str = "The Nile is 6,650 km long.", title: str = "Rivers"
+) -> list[Said]:
+    return [
+        Said(speaker=Speaker.USER, text=asked),
+        Said(speaker=Speaker.ASSISTANT, text=answer, titles=(title,) if title else ()),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("question", "rewritten"),
+    [
+        ("Where does it begin?", "Where does it begin? (Rivers, Nile)"),
+        (
+            "Which large cities does it pass on its way?",
+            "Which large cities does it pass on its way? (Rivers, Nile)",
+        ),
+        ("And the width?", "And the width? (Rivers, Nile)"),
+        ("Wo entspringt er?", "Wo entspringt er? (Rivers, Nile)"),
+        ("How wide is the Nile?", "How wide is the Nile? (Rivers)"),
+        ("它在哪里？", "它在哪里？ (Rivers, Nile)"),
+    ],
+)
+def test_a_follow_up_carries_over_what_the_last_answer_was_about(question: str, rewritten: str) -> None:
+    assert standalone(question, history()) == rewritten
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Which painters worked in Florence during the Renaissance?",
+        "尼罗河流经哪些国家以及有多长？",
+    ],
+)
+def test_a_question_that_stands_alone_is_left_alone(question: str) -> None:
+    assert standalone(question, history()) is None
+
+
+def test_there_is_nothing_to_carry_over_without_an_answer() -> None:
+    assert standalone("Where is it?", []) is None
+    refused = [
+        Said(speaker=Speaker.USER, text="Who?"),
+        Said(speaker=Speaker.ASSISTANT, text="Nothing found.", refused=True),
+    ]
+    assert standalone("Where is it?", refused) is None
+    assert standalone("Where is it?", [*history(), *refused]) == "Where is it? (Rivers, Nile)"
+
+
+def test_a_rewritten_question_is_never_longer_than_a_question_may_be() -> None:
+    assert standalone("it " * 5461, history()) is None
+
+
+def test_names_are_runs_of_capitals_within_a_sentence() -> None:
+    text = "The Blue Nile meets the White Nile in Khartoum. Its source, Lake Tana, lies in Ethiopia. Khartoum grew. In Khartoum it ends."
+    assert entities(text) == ["Khartoum", "Blue Nile", "White Nile", "Lake Tana", "Ethiopia"]
+    assert entities("plain words only. Nothing else.") == []
+    assert entities("Who was Marie Curie?") == ["Marie Curie"]
+
+
+def test_content_words_and_pronouns_are_counted_in_several_languages() -> None:
+    assert content_words("How long is the river Nile in kilometres?") == 4
+    assert content_words("¿Dónde está el río?") == 2
+    assert content_words("尼罗河有多长") == 3
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("Quand est-ce qu’il finit?", True),
+        ("When does the item arrive?", False),
+        ("What does that mean?", True),
+        ("Why is that?", True),
+        ("Which is the river that flows through Cairo?", False),
+        ("Who leads the IT department?", False),
+        ("Können Sie den Fluss nennen?", False),
+        ("Wann wurde sie gebaut?", True),
+        ("¿Cuál es la capital del país?", False),
+        ("Is there a limit on the size of uploads?", False),
+    ],
+)
+def test_pronouns_that_point_back_are_told_from_words_that_look_like_them(
+    question: str, expected: bool
+) -> None:
+    assert points_back(question) is expected

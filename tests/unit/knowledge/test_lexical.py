@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+from responsa_server.knowledge.languages import UNKNOWN, language_of
+from responsa_server.knowledge.lexical import MAX_TERM_CHARS, Analyzer, tsvector_literal
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("How does a client go on after its connection was cut?", "en"),
+        ("¿Cómo sigue un cliente después de que se corta la conexión?", "es"),
+        ("Wie macht ein Client weiter, nachdem die Verbindung getrennt wurde?", "de"),
+        ("Comment un client continue-t-il après la coupure de la connexion ?", "fr"),
+        ("Как клиент продолжает после обрыва соединения?", "ru"),
+        ("连接中断后客户端如何继续？", "zh"),
+        ("接続が切れたあとクライアントはどう続けますか", "ja"),
+        ("كيف يستمر العميل بعد انقطاع الاتصال؟", "ar"),
+        ("कनेक्शन टूटने के बाद क्लाइंट कैसे आगे बढ़ता है?", "hi"),
+        ("i am interested in a new plan", "en"),
+        ("responsa.toml 42", UNKNOWN),
+        ("", UNKNOWN),
+    ],
+)
+def test_languages_are_told_by_script_and_common_words(text: str, code: str) -> None:
+    assert language_of(text) == code
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "terms"),
+    [
+        ("Connections are connected", "en", ["connect", "are", "connect"]),
+        ("Newton's client doesn't", "en", ["newton", "client", "doesn"]),
+        ("1,000 passages, 3.5 ms", "en", ["1000", "passag", "3.5", "ms"]),
+        ("the U.S. office", "en", ["the", "us", "offic"]),
+        ("max_tokens", "en", ["max_token", "max", "token"]),
+        ("getPassageById", "en", ["getpassagebyid", "get", "passag", "by", "id"]),
+        ("Café naïve", "en", ["cafe", "naiv"]),
+        ("Verbindungen", "de", ["verbind"]),
+        ("世界很大 ok", "zh", ["世界", "界很", "很大", "ok"]),
+        ("नमस्ते दुनिया", "hi", ["नमस्त", "दुनिय"]),
+        ("", "en", []),
+    ],
+)
+def test_terms(text: str, language: str, terms: list[str]) -> None:
+    assert list(Analyzer().terms(text, language)) == terms
+
+
+def test_tokens_know_their_characters() -> None:
+    text = "Größe: 世界很大, getName"
+    for token in Analyzer().tokens(text, "de"):
+        assert text[token.start : token.end]
+    assert [text[token.start : token.end] for token in Analyzer().tokens(text, "de")][:3] == ["Größe", "世界", "界很"]
+
+
+def test_no_term_is_empty_or_longer_than_the_limit() -> None:
+    analyzer = Analyzer()
+    odd = ["x" * 5000, "و", "في السنة للتي", "ﷺ", "ª º", "_", "__init__", "a_", "٠١٢"]
+    for text in odd:
+        for language in ("en", "ar", ""):
+            assert all(0 < len(term) <= MAX_TERM_CHARS * 4 for term in analyzer.terms(text, language))
+
+
+def test_a_question_keeps_its_content_words_once() -> None:
+    analyzer = Analyzer()
+    assert analyzer.query_terms("How is a turn cancelled, and by whom is the turn cancelled?", "en") == ["turn", "cancel"]
+    assert analyzer.query_terms("Who are they?", "en") == ["who", "are", "they"]
+    assert analyzer.query_terms("Is the US in it?", "en") == ["us"]
+
+
+def test_a_tsvector_has_titles_apart_and_quotes_what_must_be() -> None:
+    assert tsvector_literal(["turn"], ["a", "o'neil", "back\\slash", "turn"]) == (
+        "'turn':1A,6 'a':3 'o''neil':4 'back\\\\slash':5"
+    )
+    many = tsvector_literal([], ["spam"] * 100_000)
+    assert many.count(",") == 254

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from uuid import UUID
+
+import pytest
+from responsa_server.domain.passages import Candidate, TermStatistics
+from responsa_server.knowledge.scoring import bm25, gate, score, weigh
+
+STATISTICS = TermStatistics(100, 10_000, {"turn": 40, "lease": 2})
+
+
+def candidate(
+    places: Sequence[int], *, window: float | None = None, piece: float | None = None, length: int = 100
+) -> Candidate:
+    return Candidate(UUID(int=1), UUID(int=2), "en", length, places, window, piece)
+
+
+def at(term: int, *positions: int) -> list[int]:
+    return [term * 65_536 + position for position in positions]
+
+
+def test_rare_terms_weigh_more_and_absent_ones_count_as_missing() -> None:
+    weights = weigh(["turn", "epoch", "lease"], STATISTICS)
+    assert list(weights.terms) == ["lease", "turn"]
+    assert list(weights.frequencies) == [2, 40]
+    assert weights.weights[0] > weights.weights[1] > 0
+    assert weights.missing.keys() == {"epoch"}
+    assert weights.missing["epoch"] > weights.weights[0]
+    assert weights.mean_length == 100
+    assert weigh(["x"], TermStatistics(0, 0, {})).mean_length == 1.0
+
+
+def test_bm25_is_the_published_formula() -> None:
+    weights = weigh(["lease", "turn"], STATISTICS)
+    idf = math.log(1 + (100 - 2 + 0.5) / (2 + 0.5))
+    expected = idf * 3 * 2.2 / (3 + 1.2 * (0.25 + 0.75 * 50 / 100))
+    assert bm25(candidate(at(0, 1, 7, 32_768 + 2), length=50), weights) == pytest.approx(expected)
+    assert bm25(candidate([]), weights) == 0
+
+
+def test_scores_are_absolute_and_each_index_has_its_vote() -> None:
+    weights = weigh(["lease", "turn"], STATISTICS)
+    one = candidate([*at(0, 1), *at(1, 2)], window=0.5, piece=0.8)
+    both = score(one, weights, vector_votes=True)
+    assert both.vector == pytest.approx((0.8 + 0.5 * 0.5) / 1.5)
+    assert both.total == pytest.approx((both.lexical + 1.4 * (both.vector or 0)) / 2.4)
+    text = score(one, weights, vector_votes=False)
+    assert (text.total, text.vector) == (text.lexical, None)
+    vector = score(one, weights, vector_votes=True, text_votes=False)
+    assert vector.total == vector.vector
+    huge = candidate(at(0, *range(1, 256)) + at(1, *range(1, 256)), window=1.0, piece=1.0, length=1)
+    assert 0.99 < score(huge, weights, vector_votes=True).total <= 1.0
+    assert score(candidate([], window=-0.2, piece=-0.1), weights, vector_votes=True).total == 0.0
+    assert score(candidate([]), weigh([], STATISTICS), vector_votes=True).total == 0.0
+
+
+@pytest.mark.parametrize(
+    ("frequencies", "taken"),
+    [([], 0), ([5000], 1), ([3, 5, 900], 3), ([3, 500, 1400], 3), ([3, 500, 1700], 2), ([50, 100, 9000], 3)],
+)
+def test_common_terms_select_only_when_rare_ones_are_too_few(frequencies: list[int], taken: int) -> None:
+    assert gate(frequencies) == taken

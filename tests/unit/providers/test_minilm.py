@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from responsa_server.providers import minilm
+from responsa_server.providers.minilm import EmbeddingModelUnavailable, MiniLmEmbedder, load
+from responsa_server.providers.minilm_graph import quantise_blocks
+
+TEXTS = [
+    "A turn is durable.",
+    "A passage keeps its byte range in the canonical text, so that a citation can be checked again.",
+    "The client goes on after its connection was cut by sending the same request_id again.",
+    "x",
+    "Deleting a document removes its passages and vectors. " * 12,
+]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("model")
+
+
+@pytest.fixture(scope="module")
+def model(cache: Path) -> Iterator[MiniLmEmbedder]:
+    embedder = load(cache)
+    yield embedder
+    embedder.close()
+
+
+def test_vectors_have_length_one_and_keep_the_order(model: MiniLmEmbedder) -> None:
+    vectors = model.embed_sync(TEXTS)
+    assert vectors.shape == (len(TEXTS), model.dimensions)
+    assert vectors.dtype == np.float32
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1.0, abs=1e-5)
+    for place, text in enumerate(TEXTS):
+        assert float(vectors[place] @ model.embed_sync([text])[0]) == pytest.approx(1.0, abs=1e-5)
+    assert model.embed_sync([]).shape == (0, model.dimensions)
+
+
+def test_a_vector_does_not_depend_on_its_batch(model: MiniLmEmbedder) -> None:
+    alone = np.vstack([model.embed_sync([text]) for text in TEXTS])
+    for batch in (TEXTS, TEXTS[::-1], TEXTS * 9):
+        together = model.embed_sync(batch)
+        for text, vector in zip(batch, together, strict=True):
+            assert np.abs(vector - alone[TEXTS.index(text)]).max() < 1e-5
+
+
+def test_meaning_is_near(model: MiniLmEmbedder) -> None:
+    question, near, far = model.embed_sync(
+        ["How do I remove a file?", "Deleting a document", "The volcano erupted in the night"]
+    )
+    assert question @ near > 0.4 > question @ far + 0.2
+
+
+def test_tokens_up_to_254_are_read_and_no_more(model: MiniLmEmbedder) -> None:
+    words = ["river"] * model.max_tokens
+    base = model.embed_sync([" ".join(words)])[0]
+    changed = [*words[:-1], "volcano"]
+    assert base @ model.embed_sync([" ".join(changed)])[0] < 0.9999
+    assert np.abs(base - model.embed_sync([" ".join([*words, "volcano"])])[0]).max() < 1e-6
+
+
+def test_token_offsets_cut_nothing(model: MiniLmEmbedder) -> None:
+    text = "Größe zählt: " + "byte ranges " * 400
+    offsets = model.token_offsets(text)
+    assert len(offsets) > 800
+    assert all(start < end for start, end in offsets)
+    assert text[slice(*offsets[-1])] == "ranges"
+    assert model.token_offsets("") == []
+
+
+def test_eight_bits_are_near_full_precision(model: MiniLmEmbedder, tmp_path: Path) -> None:
+    full = load(tmp_path, precision="fp32")
+    try:
+        cosines = (full.embed_sync(TEXTS) * model.embed_sync(TEXTS)).sum(axis=1)
+        assert cosines.min() > 0.995
+        assert full.name != model.name
+    finally:
+        full.close()
+
+
+def test_blocks_are_restored_to_half_a_step() -> None:
+    matrix = np.random.default_rng(3).normal(size=(4, 64)).astype(np.float32)
+    packed, scales = quantise_blocks(matrix)
+    restored = (packed.astype(np.float32) - 128) * scales.reshape(4, 2, 1)
+    assert np.abs(restored.reshape(4, 64) - matrix).max() <= scales.max() / 2 + 1e-6
+
+
+async def test_embedding_leaves_the_event_loop(model: MiniLmEmbedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+    inner = model.embed_sync
+
+    def spy(texts: list[str]) -> minilm.Float:
+        threads.append(threading.current_thread().name)
+        return inner(texts)
+
+    monkeypatch.setattr(model, "embed_sync", spy)
+    assert (await model.embed(["one"])).shape == (1, 384)
+    assert threads[0].startswith("embed")
+
+
+def test_the_graph_is_written_once_and_whole(cache: Path, model: MiniLmEmbedder) -> None:
+    (written,) = cache.iterdir()
+    assert minilm.WEIGHTS_SHA256[:12] in written.name
+    before = written.stat().st_mtime_ns
+    load(cache).close()
+    assert [path.stat().st_mtime_ns for path in cache.iterdir()] == [before]
+
+
+def test_other_weights_are_refused_and_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = tmp_path / "package"
+    weights.mkdir()
+    (weights / "model.safetensors").write_bytes(b"not the weights")
+    monkeypatch.setattr(minilm, "_model_folder", lambda: weights)
+    with pytest.raises(EmbeddingModelUnavailable, match="SHA-256"):
+        load(tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_missing_package_is_told_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(minilm, "find_spec", lambda _: None)
+    with pytest.raises(EmbeddingModelUnavailable, match="--no-deps"):
+        load(tmp_path)

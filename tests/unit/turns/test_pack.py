@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import pairwise
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from responsa_server.domain.turns import Delta, Event, Status, Step
+from responsa_server.turns.pack import MAX_DELTA_BYTES, MAX_ROW_EVENTS, Happened, merged, number, pack
+from tests.plain_codec import PlainCodec, events_of
+
+TURN = UUID(int=7)
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+def happened(kinds: list[bool]) -> list[Happened]:
+    """Deltas (True), which follow each other in the text, and statuses."""
+    offset = 0
+    events: list[Happened] = []
+    for delta in kinds:
+        event: Event = Delta("ab", offset) if delta else Status(Step.GRADING, "…")
+        offset += 2 if delta else 0
+        events.append(Happened(NOW, event))
+    return events
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=600), st.integers(1, 10_000))
+def test_rows_cover_the_events_without_gap_or_overlap_and_keep_deltas_apart(
+    kinds: list[bool], first: int
+) -> None:
+    rows = pack(PlainCodec(), TURN, number(first, 1, happened(kinds)))
+    assert rows[0].first_seq == first
+    assert rows[-1].last_seq == first + len(kinds) - 1
+    assert all(before.last_seq + 1 == after.first_seq for before, after in pairwise(rows))
+    assert all(row.last_seq - row.first_seq < MAX_ROW_EVENTS for row in rows)
+    events = events_of(rows)
+    assert [one["seq"] for one in events] == list(range(first, first + len(kinds)))
+    assert [one["kind"] == "delta" for one in events] == kinds
+    assert all(one["timed"] == (one["kind"] != "delta") for one in events)
+
+
+def test_a_row_is_never_larger_than_a_frame_may_be() -> None:
+    large = [Happened(NOW, Delta("x" * 1024, 1024 * n)) for n in range(250)]
+    rows = pack(PlainCodec(), TURN, number(1, 1, large))
+    assert len(rows) == 3
+    assert max(len(row.frame) for row in rows) < 256 * 1024
+
+
+@given(st.text(max_size=600), st.text(max_size=600), st.integers(0, 10))
+def test_neighbouring_deltas_become_one_of_at_most_a_kibibyte(first: str, second: str, offset: int) -> None:
+    size = len(first.encode())
+    one = merged(Delta(first, offset), Delta(second, offset + size))
+    if size + len(second.encode()) <= MAX_DELTA_BYTES:
+        assert one == Delta(first + second, offset)
+    else:
+        assert one is None
+    assert merged(Delta(first, offset), Delta(second, offset + size + 1)) is None
+    assert merged(Status(Step.GRADING, ""), Delta(second, 0)) is None
+    assert merged(Delta(first, 0), Status(Step.GRADING, "")) is None

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import cast
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.conversations import Message, Speaker
+from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.ports.knowledge import SourceRef, SourceSlice
+from responsa_server.domain.ports.turns import ConversationStore
+from responsa_server.domain.turns import ByteRange, Citation, Verdict
+from responsa_server.turns.conversations import Conversations
+
+WHO = Principal("acme", UUID(int=1), Role.USER, "api_key")
+
+
+class Shelf:
+    """Sources: each document's versions as their texts, with the one that is searched today; None for a document that is gone."""
+
+    def __init__(self, documents: Mapping[UUID, tuple[int, Mapping[int, bytes]] | None]) -> None:
+        self.documents = documents
+
+    async def sources(self, tenant_id: str, wanted: Sequence[SourceRef]) -> Sequence[SourceSlice]:
+        assert tenant_id == "acme"
+        found: list[SourceSlice] = []
+        for ref in wanted:
+            document = self.documents.get(ref.document_id)
+            if document is None:
+                found.append(SourceSlice(None, None))
+                continue
+            current, versions = document
+            text = versions.get(ref.version)
+            found.append(
+                SourceSlice(current, None if text is None else text[ref.source.start : ref.source.end])
+            )
+        return found
+
+
+class OneMessage:
+    """A store that holds one message."""
+
+    def __init__(self, citations: Sequence[Citation]) -> None:
+        now = datetime.now(UTC)
+        self.held = Message(uuid7(), uuid7(), uuid7(), Speaker.ASSISTANT, "…", citations, None, now)
+
+    async def message(self, who: Principal, identity: UUID) -> Message:
+        return self.held
+
+    async def answer_of(self, who: Principal, turn_id: UUID) -> Message | None:
+        return self.held if turn_id == self.held.turn_id else None
+
+
+def cite(document: UUID, version: int, quote: str, start: int = 0) -> Citation:
+    data = quote.encode()
+    source = ByteRange(start, start + len(data))
+    return Citation(
+        uuid7(), document, version, "", "", source, quote, hashlib.sha256(data).digest(), ByteRange(0, 1), 1.0
+    )
+
+
+async def test_each_citation_is_held_against_the_version_that_is_searched_today() -> None:
+    same, newer_same, changed, gone, unsearched = (uuid7() for _ in range(5))
+    shelf = Shelf(
+        {
+            same: (1, {1: b"long river"}),
+            newer_same: (2, {1: b"long river", 2: b"long rivers"}),
+            changed: (2, {1: b"long river", 2: b"a long river"}),
+            gone: None,
+            unsearched: (3, {3: b"lo"}),
+        }
+    )
+    citations = [cite(one, 1, "long") for one in (same, newer_same, changed, gone, unsearched)]
+    store = OneMessage(citations)
+    conversations = Conversations(cast("ConversationStore", store), shelf, uuid7)
+    expected = [
+        Verdict.VALID,
+        Verdict.VALID,
+        Verdict.SOURCE_CHANGED,
+        Verdict.SOURCE_DELETED,
+        Verdict.SOURCE_CHANGED,
+    ]
+    for checks in (
+        await conversations.verify(WHO, message_id=store.held.id),
+        await conversations.verify(WHO, turn_id=store.held.turn_id),
+    ):
+        assert [verdict for _, verdict in checks] == expected
+        assert [citation for citation, _ in checks] == citations
+    assert await conversations.verify(WHO, turn_id=uuid7()) == []
