@@ -1,7 +1,7 @@
 """Texts to measure with: own prose from templates, the same in every run.
 
-Imaginary survey stations, one a document. Sections are of about fifty tokens, so that each becomes a passage of its own when a collection cuts
-at 64, and every section's title, keeper and numbers are its own, so that a question about one of them has one right answer.
+Imaginary survey stations, one a document. A paragraph has some fifty tokens, so that each becomes a passage of its own when a collection cuts at 64,
+and the name in it is its own, so that a question about it has one right answer.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final
 
 CHUNK_TOKENS: Final = 64
 """A passage's tokens at most, in collections of these documents; overlap 0."""
+_PARAGRAPHS_A_HEADING: Final = 20
 
 _ONSETS: Final = ("Bel", "Cor", "Dra", "Fen", "Gal", "Hol", "Ist", "Kel", "Lor", "Mar", "Nor", "Ost", "Pel", "Rav", "Sel", "Tor", "Ul", "Ver", "Wes", "Yar")
 _CORES: Final = ("an", "ber", "di", "el", "gar", "hin", "ka", "lo", "mi", "nor", "os", "pra", "ri", "sta", "tu", "vo")
@@ -26,7 +27,7 @@ _REMEDIES: Final = ("a new seal", "a longer cable", "a second battery", "copper 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A document to be taken in, in Markdown, and questions that single sections of it answer."""
+    """A document to be taken in, in Markdown, and questions that single paragraphs of it answer."""
 
     key: str
     title: str
@@ -34,9 +35,9 @@ class Text:
     questions: Sequence[str]
 
 
-def documents(number: int, sections: int, *, seed: int = 1) -> list[Text]:
-    """So many documents of so many sections; the same for the same seed, and each text different from all others."""
-    return [_document(place, sections, random.Random(seed * 1_000_003 + place)) for place in range(number)]
+def documents(number: int, paragraphs: int, *, seed: int = 1) -> list[Text]:
+    """So many documents of so many paragraphs; the same for the same seed, and each text different from all others."""
+    return [_document(place, paragraphs, random.Random(seed * 1_000_003 + place)) for place in range(number)]
 
 
 def questions(texts: Sequence[Text], number: int, *, seed: int = 1) -> list[str]:
@@ -44,20 +45,20 @@ def questions(texts: Sequence[Text], number: int, *, seed: int = 1) -> list[str]
     return random.Random(seed).sample([one for text in texts for one in text.questions], number)
 
 
-def _document(place: int, sections: int, chance: random.Random) -> Text:
+def _document(place: int, paragraphs: int, chance: random.Random) -> Text:
     station = f"{chance.choice(_ONSETS)}{chance.choice(_CORES)}{chance.choice(_ENDS)} {place + 1}"
     parts: list[str] = [f"# Station {station}"]
     asked: list[str] = []
-    for section in range(sections):
+    for paragraph in range(paragraphs):
         site = f"{chance.choice(_ONSETS)}{chance.choice(_CORES)}{chance.choice(_CORES)}{chance.choice(_ENDS)}"
         tool, keeper = chance.choice(_TOOLS), chance.choice(_KEEPERS)
         year = chance.randint(1840, 1990)
-        number = f"{site} {section + 1}"
-        sentences = (
-            f"The {tool} at {number} was set up in {year} because of {chance.choice(_WHY)}.",
-            f"{keeper} read it {chance.randint(2, 24)} times a day and wrote {chance.randint(20, 900)} pages.",
-            f"In {year + chance.randint(1, 30)} it failed through {chance.choice(_FAULTS)}, and {chance.choice(_REMEDIES)} cured that.",
+        number = f"{site} {paragraph + 1}"
+        if paragraph % _PARAGRAPHS_A_HEADING == 0:
+            parts.append(f"## Round {paragraph // _PARAGRAPHS_A_HEADING + 1}")
+        parts.append(
+            f"The {tool} at {number} was set up in {year} because of {chance.choice(_WHY)}; {keeper} read it. "
+            f"In {year + chance.randint(1, 30)} it failed through {chance.choice(_FAULTS)}, and {chance.choice(_REMEDIES)} cured that."
         )
-        parts.append(f"## Post {number}\n\n{' '.join(sentences)}")
         asked += [f"Why was the {tool} at {number} set up?", f"What made the {tool} at {number} fail?"]
     return Text(f"stations/{place:05}.md", f"Station {station}", "\n\n".join(parts) + "\n", asked)

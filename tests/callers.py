@@ -7,7 +7,7 @@ import base64
 import itertools
 import threading
 from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -56,6 +56,7 @@ class Registry:
         self._thread.start()
         self._context = identity_of(load(home=instance.home, port=instance.port, DATABASE_URL=None), self._layout)
         self._identity = self.wait(self._context.__aenter__())
+        self._holder: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def wait(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """Run it to its end on the registry's loop."""
@@ -93,7 +94,9 @@ class Registry:
 
     def rows(self, *tenants: str) -> Mapping[str, int]:
         """How many rows each table holds for these tenants, empty ones left out."""
-        with self.database() as connection:
+        with ExitStack() as stack:
+            # Whoever holds a table is the only one who can count it.
+            connection = self._holder or stack.enter_context(self.database())
             tables = connection.execute(
                 "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace "
                 "join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id' "
@@ -117,7 +120,11 @@ class Registry:
         with self.database() as connection, connection.transaction():
             name = sql.Identifier("responsa", table)
             connection.execute(sql.SQL("lock table {} in access exclusive mode").format(name))
-            yield
+            self._holder = connection
+            try:
+                yield
+            finally:
+                self._holder = None
 
 
 @dataclass

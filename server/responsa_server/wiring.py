@@ -166,8 +166,9 @@ async def running(settings: Settings, layout: Layout) -> AsyncGenerator[Addresse
         documents = DocumentStore(database, passages, queue, new_id)
         operations = OperationStore(database, passages)
         waiting = Waiting()
+        collections = CollectionStore(database, passages)
         library = Library(
-            CollectionStore(database, passages),
+            collections,
             documents,
             operations,
             KnowledgeSearch(retriever),
@@ -199,6 +200,7 @@ async def running(settings: Settings, layout: Layout) -> AsyncGenerator[Addresse
         turns = Turns(
             PostgresTurnStore(database, codec),
             conversation_store,
+            collections,
             GraphAgent(
                 evidence,
                 evidence,

@@ -15,7 +15,9 @@ from responsa_server.domain.turns import Question, Turn, TurnState, Verdict
 from responsa_server.graph.agent import GraphAgent
 from responsa_server.knowledge.answering import LibraryEvidence
 from responsa_server.knowledge.retrieve import Retriever
+from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
+from responsa_server.stores.postgres.passages import PassageStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
@@ -44,7 +46,14 @@ async def turns(house: House, knowledge: LibraryEvidence) -> AsyncIterator[Turns
     codec = PlainCodec()
     store = PostgresTurnStore(house.database, codec)
     agent = GraphAgent(knowledge, knowledge)
-    turns = Turns(store, PostgresConversationStore(house.database), agent, codec, uuid7)
+    turns = Turns(
+        store,
+        PostgresConversationStore(house.database),
+        CollectionStore(house.database, PassageStore(house.database)),
+        agent,
+        codec,
+        uuid7,
+    )
     await turns.start()
     yield turns
     await turns.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from responsa_server.domain.errors import (
     Reason,
     Unavailable,
 )
+from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import (
     ByteRange,
@@ -220,6 +222,22 @@ async def test_an_error_ends_the_turn_typed_and_nothing_enters_the_conversation(
         assert (await failure(turns, people.ann))["reason"] == "INTERNAL"
     async with house.turns(Script([answer("nul \x00")])) as turns:  # cannot be stored
         assert (await failure(turns, people.ann))["reason"] == "INTERNAL"
+
+
+async def test_what_a_failed_turn_has_cost_is_recorded(house: House, people: People) -> None:
+    script = Script([SEARCHING, RuntimeError("no")], spends=Usage(7))
+    async with house.turns(script) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        turn = await turns.wait(people.ann, accepted.turn_id)
+        assert (turn.state, turn.usage) == (TurnState.FAILED, Usage(7))
+
+
+async def test_a_question_about_a_collection_that_is_not_there_is_no_turn(house: House, people: People) -> None:
+    async with house.turns() as turns:
+        with pytest.raises(NotFound, match="Collection not found"):
+            await turns.accept(people.ann, replace(RIVER, collections=("nowhere",)), None)
+        assert (await turns.list(people.ann, ListQuery(10, Order("create_time")))).items == []
+        assert (await house.conversations.list(people.ann, ListQuery(10, Order("create_time")))).items == []
 
 
 async def test_a_turn_that_takes_too_long_is_stopped(house: House, people: People) -> None:

@@ -12,8 +12,10 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.ports.agents import AnswerTask
 from responsa_server.domain.turns import Answered, AnswerOutcome, Event, Status, Step, Usage
+from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.passages import PassageStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.service import TurnOptions, Turns
 from tests.plain_codec import PlainCodec
@@ -30,6 +32,7 @@ class Script:
     """An agent: tells each of `events`, waits at an asyncio.Event, and raises an exception or calls what it meets among them."""
 
     events: list[Event | asyncio.Event | Exception] = field(default_factory=lambda: [SEARCHING, answer()])
+    spends: Usage = Usage()
     version: str = "agents/default/versions/1"
     time_limit_seconds: float = 30.0
     history_messages: int = 10
@@ -40,6 +43,7 @@ class Script:
     async def answer(self, task: AnswerTask) -> AsyncGenerator[Event, None]:
         self.tasks.append(task)
         self.begun.set()
+        task.meter.add(self.spends)
         try:
             for one in self.events:
                 if isinstance(one, asyncio.Event):
@@ -71,6 +75,7 @@ class House:
         turns = Turns(
             store(PostgresTurnStore(self.database, PlainCodec())),
             self.conversations,
+            CollectionStore(self.database, PassageStore(self.database)),
             script or Script(),
             PlainCodec(),
             uuid7,

@@ -44,10 +44,12 @@ from responsa_server.domain.turns import (
 from responsa_server.identity.service import Identity
 from responsa_server.rpc.frames import AskFrames
 from responsa_server.rpc.server import RpcServer, ServerOptions, Services
+from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from responsa_server.stores.postgres.part import PostgresMigrations, PostgresPart
+from responsa_server.stores.postgres.passages import PassageStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import TurnOptions, Turns
@@ -78,12 +80,12 @@ class Lines:
         self.kept.append((level, event, fields))
         self._more.set()
 
-    async def call(self, code: str) -> dict[str, Any]:
-        """The line of a call that ended with this code, once there is one."""
+    async def call(self, code: str = "") -> dict[str, Any]:
+        """The line of a call that ended (with this code), once there is one."""
         while True:
             self._more.clear()
             for one in self.of("call"):
-                if one["code"] == code:
+                if code in ("", one["code"]):
                     return one
             await self._more.wait()
 
@@ -220,7 +222,15 @@ async def serving(
     codec = AskFrames()
     conversations = PostgresConversationStore(database)
     agent = ScriptedAgent()
-    turns = Turns(PostgresTurnStore(database, codec), conversations, agent, codec, uuid7, turn_options)
+    turns = Turns(
+        PostgresTurnStore(database, codec),
+        conversations,
+        CollectionStore(database, PassageStore(database)),
+        agent,
+        codec,
+        uuid7,
+        turn_options,
+    )
     lines = Lines()
     part = SwitchedPart("switched")
     # Socket paths are short, a test's own folder may not be.

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 from uuid import uuid4
 
 import grpc
 import psycopg
+import pytest
 from google.longrunning import operations_proto_pb2 as operations
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from responsa.knowledge.v1 import collection_pb2, document_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as pb
+from responsa_server.domain.knowledge import DocumentMetadata, Operation
+from responsa_server.domain.people import Principal
 from tests.rpc.served import Served, failed
 
 TEXT = "# Rivers\n\nThe Ister is seven kilometres long. It flows to the east.\n"
@@ -165,20 +169,37 @@ async def test_uploads_that_are_refused_leave_nothing(served: Served) -> None:
     assert list(served.house.spool.iterdir()) == []
 
 
-async def test_an_upload_whose_sender_leaves_keeps_nothing(served: Served) -> None:
+async def test_an_upload_whose_sender_leaves_keeps_nothing(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its stream looks ended, and is not: no length was announced, so nothing but the cancellation tells."""
-    gate = asyncio.Event()
+    read = asyncio.Event()
+    upload = served.house.library.upload
+
+    async def watched(
+        who: Principal, metadata: DocumentMetadata, chunks: AsyncIterator[bytes], *more: Any
+    ) -> Operation:
+        async def watching() -> AsyncIterator[bytes]:
+            async for one in chunks:
+                read.set()
+                yield one
+
+        return await upload(who, metadata, watching(), *more)
 
     async def half() -> AsyncIterator[pb.UploadDocumentRequest]:
         yield start()
         yield chunk(TEXT.encode())
-        gate.set()
         await asyncio.Event().wait()
 
-    call = served.knowledge.UploadDocument(half(), metadata=served.bob.metadata)
-    await gate.wait()
-    call.cancel()
-    await served.lines.call("CANCELLED")
+    monkeypatch.setattr(served.house.library, "upload", watched)
+    for _ in range(5):
+        read.clear()
+        served.lines.kept.clear()
+        call = served.knowledge.UploadDocument(half(), metadata=served.bob.metadata)
+        await read.wait()
+        call.cancel()
+        line = await served.lines.call()
+        assert line["code"] == "CANCELLED"
     await served.server.drain(10.0)
     assert documents(served) == 0
     assert list(served.house.spool.iterdir()) == []

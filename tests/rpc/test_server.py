@@ -28,6 +28,7 @@ from responsa_server.turns.service import TurnOptions
 from tests.contract.library_house import House
 from tests.rpc.served import Served, failed, serving
 
+REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
@@ -100,7 +101,9 @@ async def test_silence_is_filled_with_heartbeats(house: House, database: Databas
         assert beats >= 3
 
 
-async def test_an_address_that_is_taken(served: Served, house: House, database: Database) -> None:
+async def test_an_address_that_is_taken_and_reflection_that_is_off(
+    served: Served, house: House, database: Database
+) -> None:
     services = Services(
         served.identity,
         served.turns,
@@ -109,8 +112,11 @@ async def test_an_address_that_is_taken(served: Served, house: House, database: 
         Installation("", "", ""),
         PostgresMigrations(database),
     )
-    first = RpcServer(services, ServerOptions("127.0.0.1:0"), served.lines)
+    first = RpcServer(services, ServerOptions("127.0.0.1:0", reflection=False), served.lines)
     taken = await first.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{taken}") as channel:
+        error = await failed(channel.stream_stream(REFLECTION)(iter([b""])))
+        assert error.code is grpc.StatusCode.UNIMPLEMENTED
     second = RpcServer(services, ServerOptions(f"127.0.0.1:{taken}"), served.lines)
     with pytest.raises(OSError, match="cannot listen"):
         await second.start()

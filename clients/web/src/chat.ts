@@ -17,6 +17,7 @@ import { questionRow, TurnView } from "./turnview.js";
 const PAGE = 50;
 const MOST_BYTES = 16_384;
 const NEAR_END = 120; // pixels from the end that still count as reading the newest
+const MARGIN = 6; // pixels above a question
 
 export interface ChatHooks {
   readonly say: (text: string) => void;
@@ -181,9 +182,9 @@ export class ChatView {
           this.#conversation = begun;
           this.#hooks.changed(begun);
         }
-        const end = this.#atEnd();
+        const following = this.#following(view.question);
         await view.take(told.event);
-        if (end) this.#toEnd();
+        if (following) this.#toEnd(view.question);
       }
       if (asking.signal.aborted) return;
       this.#pending.drop(pending);
@@ -359,12 +360,19 @@ export class ChatView {
     this.#hooks.titled(title);
   }
 
-  #atEnd(): boolean {
-    return this.#scroll.scrollHeight - this.#scroll.scrollTop - this.#scroll.clientHeight < NEAR_END;
+  /** Whether the reader is where new text comes, and has not scrolled up. */
+  #following(question: HTMLElement): boolean {
+    return this.#scroll.scrollTop > this.#end(question) - NEAR_END;
   }
 
-  #toEnd(): void {
-    this.#scroll.scrollTop = this.#scroll.scrollHeight;
+  /** To the end, but not so far that the question leaves: an answer is read from its beginning. */
+  #toEnd(question?: HTMLElement): void {
+    this.#scroll.scrollTop = this.#end(question);
+  }
+
+  #end(question: HTMLElement | undefined): number {
+    const end = this.#scroll.scrollHeight - this.#scroll.clientHeight;
+    return question ? Math.min(end, question.offsetTop - MARGIN) : end;
   }
 }
 

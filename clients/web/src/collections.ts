@@ -170,9 +170,10 @@ export class CollectionsView {
     const title = one.title || one.sourceKey;
     const open = button(title, () => void this.#panel.openDocument(one.name, title, open), { class: "plain name", ...WRITTEN, disabled: one.version === 0 });
     const key = one.sourceKey === title ? "" : one.sourceKey;
-    const row = element("li", { "data-etag": `${one.name} ${one.etag}` }, open, element("span", { class: "note key", ...WRITTEN }, key));
-    if (one.state === DocumentState.INDEXING) row.append(element("span", { class: "note" }, "being read…"));
-    if (one.state === DocumentState.FAILED) row.append(element("span", { class: "problem" }, `not taken: ${one.error?.message ?? "unknown"}`));
+    const about = element("div", { class: "about" }, open, element("span", { class: "note", ...WRITTEN }, key));
+    if (one.state === DocumentState.INDEXING) about.append(element("span", { class: "note" }, "being read…"));
+    if (one.state === DocumentState.FAILED) about.append(element("span", { class: "problem" }, `Not taken: ${one.error?.message ?? "unknown"}`));
+    const row = element("li", { "data-etag": `${one.name} ${one.etag}` }, about);
     row.append(button("Delete", () => void this.#delete(one, title), { class: "plain danger", "aria-label": `Delete ${title}` }));
     return row;
   }

@@ -90,8 +90,10 @@ class App {
     const list = new ConversationsView(api);
     const onDocuments = () => location.hash === DOCUMENTS;
 
-    const drawer = button("Conversations", () => openDrawer(!list.root.classList.contains("open")), {
-      class: "plain drawer",
+    const drawer = button("☰", () => openDrawer(!list.root.classList.contains("open")), {
+      class: "plain icon drawer",
+      "aria-label": "Conversations",
+      title: "Conversations",
       "aria-controls": "conversations",
       "aria-expanded": "false",
     });

@@ -92,6 +92,10 @@ class Usage:
 
     embedding_tokens: int = 0
 
+    def __add__(self, other: Usage) -> Usage:
+        """Both together."""
+        return Usage(self.embedding_tokens + other.embedding_tokens)
+
 
 # Events. Their seq is given when they are appended: a log is the only one who counts.
 
@@ -130,7 +134,7 @@ class Cited:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """Terminal: the answer, whole. standalone_question is "" when the question was not rewritten."""
+    """Terminal: the answer, whole. standalone_question is "" when the question was not rewritten. support: 0 to 1, how far documents bear it out."""
 
     text: str
     sha256: bytes
@@ -139,6 +143,7 @@ class Answered:
     passages_used: int
     usage: Usage
     standalone_question: str = ""
+    support: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +153,16 @@ class Refused:
     reason: RefusalReason
     message: str
     usage: Usage
+    support: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Terminal: an error."""
+    """Terminal: an error. usage: what the turn cost until then."""
 
     error: ResponsaError
     retriable: bool
+    usage: Usage = Usage()
 
 
 Terminal = Answered | Refused | Failed

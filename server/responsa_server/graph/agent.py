@@ -91,7 +91,9 @@ class GraphAgent:
             collections=list(task.question.collections),
             history=[said(message) for message in task.history],
         )
-        running = asyncio.create_task(run(self._graph, state, Run(task.who, progress.put_nowait)))
+        running = asyncio.create_task(
+            run(self._graph, state, Run(task.who, progress.put_nowait, task.meter.add))
+        )
         running.add_done_callback(lambda _: progress.put_nowait(None))
         try:
             while (event := await progress.get()) is not None:
@@ -106,6 +108,7 @@ class GraphAgent:
 def terminal(state: Mapping[str, object]) -> Terminal:
     """The event that a finished state stands for."""
     usage = Usage(cast("int", state.get("embedding_tokens", 0)))
+    support = GradeOutput.model_validate({"extraction": state.get("extraction")}).extraction.support
     if "answer" in state:
         answer = AnswerModel.model_validate(state["answer"])
         return Answered(
@@ -116,9 +119,10 @@ def terminal(state: Mapping[str, object]) -> Terminal:
             passages_used=answer.passages_used,
             usage=usage,
             standalone_question=str(state.get("standalone_question", "")),
+            support=support,
         )
     refusal = RefusalModel.model_validate(cast("Any", state)["refusal"])
-    return Refused(refusal.reason, refusal.message, usage)
+    return Refused(refusal.reason, refusal.message, usage, support)
 
 
 def _citation(model: CitationModel) -> Citation:

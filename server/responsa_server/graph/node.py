@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from responsa_server.domain.people import Principal
-from responsa_server.domain.turns import Cited, Delta, Status, Step
+from responsa_server.domain.turns import Cited, Delta, Status, Step, Usage
 
 
 class NodeModel(BaseModel):
@@ -48,10 +48,11 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a graph: for whom, and where progress goes. Never part of the state."""
+    """One run of a graph: for whom, where progress goes, and where costs are counted. Never part of the state."""
 
     who: Principal
     emit: Callable[[Progress], None]
+    spend: Callable[[Usage], None]
 
 
 class Node(abc.ABC, Generic[Input, Output]):

@@ -83,7 +83,12 @@ class Ingest:
     async def _embed(self, task: IngestTask, title: str, cut: CutDocument) -> None:
         claim = task.claim
         identity = DocumentIdentity(
-            claim.tenant_id, claim.collection_id, claim.document_id, claim.version, title, task.uri
+            claim.tenant_id,
+            claim.collection_id,
+            claim.document_id,
+            claim.version,
+            title,
+            task.uri or task.source_key,
         )
         loop = asyncio.get_running_loop()
         done, told = 0, float("-inf")

@@ -15,7 +15,7 @@ from responsa_server.domain.errors import (
     Unavailable,
 )
 from responsa_server.domain.ports.turns import Conclusion, NewId, NewMessage
-from responsa_server.domain.turns import Answered, Failed, Question, Refused, Terminal, TurnState, Usage
+from responsa_server.domain.turns import Answered, Failed, Question, Refused, Terminal, TurnState
 
 _TITLE_CHARACTERS: Final = 60
 
@@ -30,7 +30,7 @@ def conclude(terminal: Terminal, encoded: bytes, question: Question, new_id: New
             reply = NewMessage(new_id(), Speaker.ASSISTANT, terminal.message, refusal=terminal.reason)
             state, usage = TurnState.REFUSED, terminal.usage
         case Failed():
-            return Conclusion(TurnState.FAILED, encoded, Usage())
+            return Conclusion(TurnState.FAILED, encoded, terminal.usage)
         case _:
             assert_never(terminal)
     # The question's id comes first, in the order of speaking.

@@ -27,6 +27,7 @@ from responsa_server.domain.ports.turns import (
     LostTurn,
     NewId,
     NewTurn,
+    Scopes,
     TurnStore,
 )
 from responsa_server.domain.turns import MAX_QUESTION_BYTES, LogRow, Question, Started, Turn
@@ -64,6 +65,7 @@ class Turns:
         self,
         store: TurnStore,
         conversations: ConversationStore,
+        scopes: Scopes,
         agent: Agent,
         codec: FrameCodec,
         new_id: NewId,
@@ -73,6 +75,7 @@ class Turns:
         logger: FilteringBoundLogger | None = None,
     ) -> None:
         self._store = store
+        self._scopes = scopes
         self._agent = agent
         self._codec = codec
         self._new_id = new_id
@@ -100,7 +103,7 @@ class Turns:
     async def accept(self, who: Principal, question: Question, request_id: UUID | None) -> Accepted:
         """Accept a question and run it here, or attach to the turn that this request_id has.
 
-        Nothing is left behind by an error. When the caller leaves, what was begun goes on. Raises InvalidRequest, NotFound (conversation),
+        Nothing is left behind by an error. When the caller leaves, what was begun goes on. Raises InvalidRequest, NotFound (conversation, collection),
         AlreadyExists (REQUEST_ID_REUSED), Conflict (CONVERSATION_BUSY), Exhausted (OVERLOADED), Unavailable (DRAINING, PART_UNAVAILABLE).
         """
         _check(question)
@@ -123,6 +126,12 @@ class Turns:
                 {"limit": limit},
                 retry_after=1.0,
             )
+        if question.collections:
+            # A turn that was accepted stays what it is, whatever became of its collections since.
+            known = None if request_id is None else await self._store.find(who, question, request_id)
+            if known is not None:
+                return known
+            await self._scopes.require(who.tenant_id, question.collections)
         self._accepting += 1
         try:
             return await self._begin(who, question, request_id)

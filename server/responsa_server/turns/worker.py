@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from responsa_server.domain import names
 from responsa_server.domain.conversations import Message
 from responsa_server.domain.errors import ResponsaError, Unavailable
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.agents import Agent, AnswerTask
+from responsa_server.domain.ports.agents import Agent, AnswerTask, Meter
 from responsa_server.domain.ports.turns import (
     Claim,
     Clock,
@@ -45,6 +45,7 @@ class RunningTurn:
     conversation_id: UUID
     question: Question
     first_in_conversation: bool
+    meter: Meter = field(default_factory=Meter)
     stop: asyncio.Future[Failed] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -85,6 +86,8 @@ class Worker:
         )
         try:
             terminal = await self._answer(running, writer, log)
+            if isinstance(terminal, Failed):
+                terminal = replace(terminal, usage=running.meter.usage)
             await self._finish(running, writer, terminal, log)
         except TurnLost:
             log.warning("turn_lost")
@@ -133,7 +136,7 @@ class Worker:
                 ),
                 _HISTORY_PATIENCE_SECONDS,
             )
-        task = AnswerTask(running.claim.turn_id, running.who, running.question, history)
+        task = AnswerTask(running.claim.turn_id, running.who, running.question, history, running.meter)
         async with aclosing(self._agent.answer(task)) as events:
             async for event in events:
                 if isinstance(event, (Answered, Refused, Failed)):

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from responsa_server.domain.answers import Extraction
 from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.ports.agents import Meter
 from responsa_server.domain.turns import AnswerOutcome, Cited, Delta, RefusalReason, Status, Step
 from responsa_server.graph.builder import BEGIN, FINISH, Plan, PlanError, Route, build, run
 from responsa_server.graph.node import Announcement, Node, NodeModel, Policy, Progress, Run
@@ -25,7 +26,7 @@ from tests.unit.graph.evidence import WHO, Shelf, evidence, quote
 
 
 def run_into(events: list[Progress]) -> Run:
-    return Run(WHO, events.append)
+    return Run(WHO, events.append, Meter().add)
 
 
 def quiet() -> Run:

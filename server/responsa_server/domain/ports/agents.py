@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
 from responsa_server.domain.conversations import Message
 from responsa_server.domain.people import Principal
-from responsa_server.domain.turns import Event, Question
+from responsa_server.domain.turns import Event, Question, Usage
+
+
+class Meter:
+    """What a turn has cost so far; it is read however the turn ends."""
+
+    def __init__(self) -> None:
+        self.usage = Usage()
+
+    def add(self, usage: Usage) -> None:
+        """Count something that was spent."""
+        self.usage += usage
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerTask:
-    """A question to be answered for somebody. history: the conversation's last messages, the oldest first."""
+    """A question to be answered for somebody. history: the conversation's last messages, the oldest first. meter: where costs are counted."""
 
     turn_id: UUID
     who: Principal
     question: Question
     history: Sequence[Message]
+    meter: Meter = field(default_factory=Meter)
 
 
 class Agent(Protocol):

@@ -190,6 +190,14 @@ class TurnStore(Protocol):
         ...
 
 
+class Scopes(Protocol):
+    """Knows which collections there are."""
+
+    async def require(self, tenant_id: str, collection_ids: Sequence[str]) -> None:
+        """Raises NotFound for the first that is not there."""
+        ...
+
+
 class ConversationStore(Protocol):
     """Conversations and messages. All methods raise Unavailable when the store cannot be reached or an outcome is unknown."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.ports.answers import EvidenceSource
-from responsa_server.domain.turns import Step
+from responsa_server.domain.turns import Step, Usage
 from responsa_server.graph.node import Announcement, Node, NodeModel, Policy, Run
 from responsa_server.graph.rewriting import points_back
 
@@ -45,4 +45,5 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
         if given.standalone_question and not points_back(given.question):
             questions = (given.standalone_question, given.question)
         evidence = await self._source.search(run.who, questions, given.collections)
+        run.spend(Usage(evidence.embedding_tokens))
         return RetrieveOutput(evidence=evidence, embedding_tokens=evidence.embedding_tokens)

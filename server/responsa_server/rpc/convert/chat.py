@@ -172,15 +172,18 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
                     passages_used=what.passages_used,
                     usage=usage(what.usage),
                     standalone_question=what.standalone_question,
+                    support=what.support,
                 )
             )
         case Refused():
             result.refused.reason = refusal_reason(what.reason)
             result.refused.message = what.message
             result.refused.usage.CopyFrom(usage(what.usage))
+            result.refused.support = what.support
         case Failed():
             result.failed.status.CopyFrom(status.of(what.error))
             result.failed.retriable = what.retriable
+            result.failed.usage.CopyFrom(usage(what.usage))
         case _:
             assert_never(what)
     return result

@@ -36,7 +36,18 @@ async def uncancelled(work: Coroutine[Any, Any, Result]) -> Result:
 
     A cancel in the midst of a query can be lost or leave a connection in doubt (psycopg#1345, #1371); the caller is released at once all the same.
     """
-    return await asyncio.shield(asyncio.ensure_future(work))
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(_outcome_seen)
+        raise
+
+
+def _outcome_seen(task: asyncio.Future[Any]) -> None:
+    """Nobody is left to be told: without this asyncio would log an error as never retrieved."""
+    if not task.cancelled():
+        task.exception()
 
 
 class Database:

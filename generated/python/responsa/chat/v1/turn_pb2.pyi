@@ -421,6 +421,7 @@ class TurnAnswer(_message.Message):
     PASSAGES_USED_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     STANDALONE_QUESTION_FIELD_NUMBER: _builtins.int
+    SUPPORT_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The answer; 24 KiB at most."""
     sha256: _builtins.bytes
@@ -431,6 +432,8 @@ class TurnAnswer(_message.Message):
     """How many passages were read for it."""
     standalone_question: _builtins.str
     """The question as it was understood, when it was rewritten to stand alone; else empty."""
+    support: _builtins.float
+    """How far the documents support an answer to the question, 0 to 1; comparable between turns of one agent version."""
     @_builtins.property
     def citations(self) -> _containers.RepeatedCompositeFieldContainer[_citation_pb2.Citation]:
         """All citations, in the order of the text; 24 at most."""
@@ -449,10 +452,11 @@ class TurnAnswer(_message.Message):
         passages_used: _builtins.int = ...,
         usage: Global___Usage | None = ...,
         standalone_question: _builtins.str = ...,
+        support: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["citations", b"citations", "outcome", b"outcome", "passages_used", b"passages_used", "sha256", b"sha256", "standalone_question", b"standalone_question", "text", b"text", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["citations", b"citations", "outcome", b"outcome", "passages_used", b"passages_used", "sha256", b"sha256", "standalone_question", b"standalone_question", "support", b"support", "text", b"text", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -467,10 +471,13 @@ class TurnRefused(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    SUPPORT_FIELD_NUMBER: _builtins.int
     reason: Global___RefusalReason.ValueType
     """Why, for programs."""
     message: _builtins.str
     """Why, for people."""
+    support: _builtins.float
+    """How far the documents would have supported an answer, 0 to 1; see TurnAnswer.support."""
     @_builtins.property
     def usage(self) -> Global___Usage:
         """What the turn cost."""
@@ -481,10 +488,11 @@ class TurnRefused(_message.Message):
         reason: Global___RefusalReason.ValueType = ...,
         message: _builtins.str = ...,
         usage: Global___Usage | None = ...,
+        support: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reason", b"reason", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reason", b"reason", "support", b"support", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -498,21 +506,27 @@ class TurnFailed(_message.Message):
 
     STATUS_FIELD_NUMBER: _builtins.int
     RETRIABLE_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     retriable: _builtins.bool
     """Whether asking again can help."""
     @_builtins.property
     def status(self) -> _status_pb2.Status:
         """The error, just as a call that fails would carry it."""
 
+    @_builtins.property
+    def usage(self) -> Global___Usage:
+        """What the turn cost until then."""
+
     def __init__(
         self,
         *,
         status: _status_pb2.Status | None = ...,
         retriable: _builtins.bool = ...,
+        usage: Global___Usage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["retriable", b"retriable", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["retriable", b"retriable", "status", b"status", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,176 @@
+"""The calling process: makes the calls that it is told to, so that the caller's work is not the server's.
+
+    python -m bench.client        reads a `Job` a line on standard input, prints its `Outcome`, or {"error": …}, a line
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Final
+
+import grpc.aio
+
+from bench.jobs import JOBS, OUTCOMES, Call, Job, Outcome, Transport
+from bench.web import WebCaller
+from responsa.auth.v1 import auth_service_pb2
+from responsa.chat.v1 import chat_service_pb2, turn_pb2
+from responsa.knowledge.v1 import knowledge_service_pb2
+
+METHODS: Final = {
+    Call.ASK: "/responsa.chat.v1.ChatService/Ask",
+    Call.ANSWER: "/responsa.chat.v1.ChatService/Answer",
+    Call.GET_ME: "/responsa.auth.v1.AuthService/GetMe",
+    Call.SEARCH: "/responsa.knowledge.v1.KnowledgeService/Search",
+}
+_TOP_K: Final = 10
+
+
+def request_of(job: Job, place: int) -> bytes:
+    """The request of the job's call number `place`, without a request_id: every call does its own work."""
+    text = job.texts[place % len(job.texts)] if job.texts else ""
+    collections = [f"collections/{job.collection}"] if job.collection else []
+    options = chat_service_pb2.AskOptions(
+        include_deltas=job.call is Call.ASK, scope=turn_pb2.Scope(collections=collections)
+    )
+    match job.call:
+        case Call.ASK:
+            return chat_service_pb2.AskRequest(text=text, options=options).SerializeToString()
+        case Call.ANSWER:
+            return chat_service_pb2.AnswerRequest(text=text, options=options).SerializeToString()
+        case Call.GET_ME:
+            return auth_service_pb2.GetMeRequest().SerializeToString()
+        case Call.SEARCH:
+            mode = knowledge_service_pb2.SearchMode.Value(job.mode)
+            return knowledge_service_pb2.SearchRequest(
+                terms=[text], collections=collections, top_k=_TOP_K, mode=mode
+            ).SerializeToString()
+
+
+def answered(call: Call, last: bytes) -> bool:
+    """Whether a call's last message is what was asked for: of a turn, an answer."""
+    match call:
+        case Call.ASK:
+            events = chat_service_pb2.AskResponse.FromString(last).events
+            return bool(events) and events[-1].WhichOneof("event") == "answer"
+        case Call.ANSWER:
+            return turn_pb2.Turn.FromString(last).terminal_event.WhichOneof("event") == "answer"
+        case Call.GET_ME | Call.SEARCH:
+            return True
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the calls of a job came to."""
+
+    totals: list[float] = field(default_factory=list[float])
+    firsts: list[float] = field(default_factory=list[float])
+    messages: int = 0
+    odd: int = 0
+
+    def add(self, begun: float, first: float, ended: float, messages: int, *, good: bool) -> None:
+        """Count one call; times in seconds of time.perf_counter."""
+        self.totals.append((ended - begun) * 1000)
+        self.firsts.append((first - begun) * 1000)
+        self.messages += messages
+        self.odd += not good
+
+
+def places(job: Job, until: float) -> Callable[[], int | None]:
+    """Gives the place of the next call, None when no more are to be begun. For one thread, or under its interpreter's lock."""
+    numbers = count(job.first)
+
+    def following() -> int | None:
+        place = next(numbers)
+        ended = job.calls and place - job.first >= job.calls
+        return None if ended or time.perf_counter() >= until else place
+
+    return following
+
+
+@asynccontextmanager
+async def _channels(job: Job) -> AsyncIterator[list[grpc.aio.Channel]]:
+    # Without a pool of its own every channel would share one connection, which carries a hundred streams at most.
+    options = (("grpc.use_local_subchannel_pool", 1),)
+    number = -(-job.streams // job.streams_a_channel)
+    channels = [grpc.aio.insecure_channel(job.target, options=options) for _ in range(number)]
+    try:
+        await asyncio.gather(*(one.channel_ready() for one in channels))
+        yield channels
+    finally:
+        await asyncio.gather(*(one.close() for one in channels))
+
+
+async def by_grpc(job: Job) -> Outcome:
+    """Do a job over gRPC. Raises grpc.aio.AioRpcError."""
+    metadata = (("authorization", f"Bearer {job.key}"),)
+    method, tally = METHODS[job.call], Tally()
+
+    async def stream(channel: grpc.aio.Channel, following: Callable[[], int | None]) -> None:
+        # Bytes both ways: what the caller spends on parsing is not the server's.
+        streaming, unary = channel.unary_stream(method), channel.unary_unary(method)
+        while (place := following()) is not None:
+            request = request_of(job, place)
+            begun = first = time.perf_counter()
+            messages, last = 0, b""
+            if job.call is Call.ASK:
+                async for last in streaming(request, metadata=metadata):
+                    messages += 1
+                    if messages == 1:
+                        first = time.perf_counter()
+            else:
+                last, messages = await unary(request, metadata=metadata), 1
+                first = time.perf_counter()
+            tally.add(begun, first, time.perf_counter(), messages, good=answered(job.call, last))
+
+    async with _channels(job) as channels:
+        begun = time.perf_counter()
+        following = places(job, begun + job.seconds)
+        await asyncio.gather(
+            *(stream(channels[number % len(channels)], following) for number in range(job.streams))
+        )
+        return Outcome(time.perf_counter() - begun, tally.totals, tally.firsts, tally.messages, tally.odd)
+
+
+async def by_web(job: Job) -> Outcome:
+    """Do a job over gRPC-Web or REST, a thread and a connection a stream. Raises OSError, http.client.HTTPException, WebProblem."""
+    tally = Tally()
+
+    def stream(caller: WebCaller, following: Callable[[], int | None]) -> None:
+        while (place := following()) is not None:
+            request = request_of(job, place)
+            begun = time.perf_counter()
+            first, messages, good = caller.call(request)
+            tally.add(begun, first, time.perf_counter(), messages, good=good)
+
+    callers = [WebCaller(job, METHODS[job.call]) for _ in range(job.streams)]
+    try:
+        begun = time.perf_counter()
+        following = places(job, begun + job.seconds)
+        await asyncio.gather(*(asyncio.to_thread(stream, caller, following) for caller in callers))
+        return Outcome(time.perf_counter() - begun, tally.totals, tally.firsts, tally.messages, tally.odd)
+    finally:
+        for caller in callers:
+            caller.close()
+
+
+async def main() -> None:
+    """Do jobs until standard input ends."""
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        job = JOBS.validate_json(line)
+        try:
+            outcome = await (by_grpc(job) if job.transport is Transport.GRPC else by_web(job))
+        except Exception as error:  # whatever it is, the starter must hear of it
+            print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
+        else:
+            print(OUTCOMES.dump_json(outcome).decode(), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

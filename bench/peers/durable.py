@@ -1,0 +1,101 @@
+"""This server's own turns, log, chain and services round another evidence source: what the turn machinery costs where finding evidence costs nothing.
+
+    python -m bench.peers.durable --listen unix:PATH [--evidence library|memory]
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from bench.peers.parts import Parts, opened
+from bench.peers.process import PeerArguments, arguments, until_told
+from responsa_server import __version__
+from responsa_server.domain.ports.parts import Installation
+from responsa_server.identity.service import Identity
+from responsa_server.knowledge.library import Library
+from responsa_server.knowledge.search import KnowledgeSearch
+from responsa_server.knowledge.waiting import Waiting
+from responsa_server.logs import configure
+from responsa_server.rpc.frames import AskFrames
+from responsa_server.rpc.server import RpcServer, ServerOptions, Services
+from responsa_server.stores.postgres.collections import CollectionStore
+from responsa_server.stores.postgres.conversations import PostgresConversationStore
+from responsa_server.stores.postgres.documents import DocumentStore
+from responsa_server.stores.postgres.identity import PostgresIdentityStore
+from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.operations import OperationStore
+from responsa_server.stores.postgres.part import PostgresMigrations
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+from responsa_server.turns.conversations import Conversations
+from responsa_server.turns.service import TurnOptions, Turns
+from responsa_server.wiring import database_urls, new_id
+
+
+def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
+    """The server's turns and its gRPC side, as `responsa_server.wiring` puts them together; no worker takes in documents here."""
+    database, options = parts.database, parts.settings.turns
+    codec = AskFrames()
+    conversations = PostgresConversationStore(database)
+    turns = Turns(
+        PostgresTurnStore(database, codec),
+        conversations,
+        parts.agent,
+        codec,
+        new_id,
+        TurnOptions(
+            lease_seconds=options.lease_seconds,
+            sweep_seconds=options.sweep_seconds,
+            heartbeat_seconds=options.heartbeat_seconds,
+            max_running=options.max_running,
+            partition_days_ahead=options.partition_days_ahead,
+        ),
+        logger=structlog.get_logger("turns"),
+    )
+    queue = JobQueue(
+        database_urls(parts.settings, parts.layout).log,
+        concurrency=parts.settings.ingestion.concurrency,
+        alone=False,
+    )
+    documents = DocumentStore(database, parts.passages, queue, new_id)
+    library = Library(
+        CollectionStore(database, parts.passages),
+        documents,
+        OperationStore(database, parts.passages),
+        KnowledgeSearch(parts.retriever),
+        Waiting(),
+        embedding=parts.embedder.name,
+        spool_dir=parts.layout.data,
+    )
+    server = RpcServer(
+        Services(
+            identity=Identity(PostgresIdentityStore(database), new_id),
+            turns=turns,
+            conversations=Conversations(conversations, documents, new_id),
+            library=library,
+            migrations=PostgresMigrations(database),
+            installation=Installation(__version__, parts.embedder.name, "extractive"),
+        ),
+        ServerOptions(address=given.address, reflection=False, max_calls=parts.settings.max_calls),
+        logger=structlog.get_logger("calls"),
+    )
+    return turns, server
+
+
+async def main() -> None:
+    """Serve until told to stop."""
+    given = arguments(__doc__ or "")
+    async with opened(given.evidence) as parts:
+        configure(parts.settings.log_level.value)
+        turns, server = assembled(parts, given)
+        await turns.start()
+        await server.start()
+        await server.ready()
+        await until_told()
+        await asyncio.gather(server.drain(1.0), turns.drain(1.0))
+        await turns.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,104 @@
+"""The same graph in a bare grpc.aio server that keeps everything in memory: no log, no credential, no checks, nothing survives.
+
+    python -m bench.peers.in_memory --listen unix:PATH [--evidence library|memory] [--one-event-a-message]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import grpc.aio
+import uuid_utils.compat
+
+from bench.peers.parts import opened
+from bench.peers.process import arguments, until_told
+from responsa.chat.v1 import chat_service_pb2 as pb
+from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceServicer, add_ChatServiceServicer_to_server
+from responsa_server.domain import names
+from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.ports.agents import Agent, AnswerTask
+from responsa_server.domain.turns import Answered, Delta, Event, Failed, NumberedEvent, Refused, Started
+from responsa_server.rpc.convert import chat
+
+_KEPT_TURNS: Final = 1000
+
+
+class InMemoryChat(ChatServiceServicer):
+    """Answers by `Ask` alone. The last turns' events are kept, in memory."""
+
+    def __init__(self, agent: Agent, *, alone: bool = False) -> None:
+        """alone: every event in a message of its own; else what is there at one time travels together, as from the durable server."""
+        self._agent = agent
+        self._alone = alone
+        self._who = Principal("default", uuid.UUID(int=1), Role.USER, "")
+        self.kept: deque[tuple[uuid.UUID, Sequence[NumberedEvent]]] = deque(maxlen=_KEPT_TURNS)
+
+    async def Ask(
+        self, request: pb.AskRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[pb.AskResponse]:
+        """Answer a question."""
+        del context
+        turn_id = uuid_utils.compat.uuid7()
+        events_so_far: list[NumberedEvent] = []
+        covered = 0
+        self.kept.append((turn_id, events_so_far))
+        async for events in self._gathered(turn_id, request):
+            first = len(events_so_far) + 1
+            numbered = [
+                NumberedEvent(seq, 1, None if isinstance(one, Delta) else datetime.now(UTC), one)
+                for seq, one in enumerate(events, first)
+            ]
+            events_so_far.extend(numbered)
+            deltas = request.options.include_deltas
+            shown = [chat.event(one) for one in numbered if deltas or not isinstance(one.event, Delta)]
+            if shown:
+                through = len(events_so_far)
+                yield pb.AskResponse(
+                    turn=names.turn(turn_id), after_seq=covered, through_seq=through, events=shown
+                )
+                covered = through
+
+    async def _gathered(self, turn_id: uuid.UUID, request: pb.AskRequest) -> AsyncGenerator[Sequence[Event], None]:
+        """The turn's events, those together that were there at one time."""
+        yield [Started(uuid_utils.compat.uuid7(), self._agent.version, created_conversation=True)]
+        task = AnswerTask(turn_id, self._who, chat.question(request), ())
+        events: asyncio.Queue[Event] = asyncio.Queue()
+
+        async def work() -> None:
+            async with aclosing(self._agent.answer(task)) as stream:
+                async for event in stream:
+                    events.put_nowait(event)
+
+        working = asyncio.create_task(work())
+        try:
+            while True:
+                gathered = [await events.get()]
+                while not self._alone and not events.empty():
+                    gathered.append(events.get_nowait())
+                yield gathered
+                if isinstance(gathered[-1], (Answered, Refused, Failed)):
+                    return
+        finally:
+            working.cancel()
+
+
+async def main() -> None:
+    """Serve until told to stop."""
+    given = arguments(__doc__ or "")
+    async with opened(given.evidence) as parts:
+        server = grpc.aio.server()
+        add_ChatServiceServicer_to_server(InMemoryChat(parts.agent, alone=given.alone), server)
+        server.add_insecure_port(given.address)
+        await server.start()
+        await until_told()
+        await server.stop(0.5)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

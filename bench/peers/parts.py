@@ -1,0 +1,72 @@
+"""The parts that both peers stand on: the instance's own PostgreSQL, Redis and model, opened from its data folder."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bench.peers.evidence import MemoryEvidence
+from responsa_server.embedded import Layout
+from responsa_server.graph.agent import AgentOptions, GraphAgent
+from responsa_server.knowledge.answering import LibraryEvidence
+from responsa_server.knowledge.cached_embedder import CachedEmbedder
+from responsa_server.knowledge.embedder import Embedder
+from responsa_server.knowledge.retrieve import Retriever
+from responsa_server.providers.minilm import load as load_model
+from responsa_server.settings import Settings
+from responsa_server.settings import load as load_settings
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.passages import PassageStore
+from responsa_server.stores.redis import RedisCache
+from responsa_server.wiring import database_urls, redis_url
+
+
+class EvidenceKind(StrEnum):
+    """Where a peer's graph looks for evidence."""
+
+    LIBRARY = "library"
+    MEMORY = "memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a peer is made of."""
+
+    settings: Settings
+    layout: Layout
+    database: Database
+    passages: PassageStore
+    retriever: Retriever
+    embedder: Embedder
+    agent: GraphAgent
+
+
+@asynccontextmanager
+async def opened(kind: EvidenceKind) -> AsyncGenerator[Parts]:
+    """The parts, made as the server makes them (`responsa_server.wiring`), from the instance that RESPONSA_HOME names."""
+    settings = load_settings()
+    layout = Layout.of(settings.home)
+    urls = database_urls(settings, layout)
+    async with AsyncExitStack() as stack:
+        database = Database(urls.app, urls.log, size=settings.database_pool)
+        await database.open()
+        stack.push_async_callback(database.close)
+        cache = RedisCache(redis_url(settings, layout))
+        stack.push_async_callback(cache.close)
+        embedder = await asyncio.to_thread(
+            load_model, layout.data / "models", threads=settings.retrieval.embedding_threads
+        )
+        stack.callback(embedder.close)
+        passages = PassageStore(database)
+        retriever = Retriever(
+            passages, CachedEmbedder(embedder, cache), breadth=settings.retrieval.hnsw_ef_search
+        )
+        evidence = (
+            LibraryEvidence(retriever, embedder) if kind is EvidenceKind.LIBRARY else MemoryEvidence()
+        )
+        options = AgentOptions(history_messages=settings.turns.history_messages)
+        agent = GraphAgent(evidence, evidence, options)
+        yield Parts(settings, layout, database, passages, retriever, embedder, agent)

@@ -1,0 +1,45 @@
+"""What every peer's process does: read its arguments, serve, say that it is ready, and leave when its starter does."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.peers.parts import EvidenceKind
+
+READY = "ready"
+"""The line that a peer prints once it serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerArguments:
+    """address: a gRPC target, `unix:PATH`. alone: every event in a message of its own."""
+
+    address: str
+    evidence: EvidenceKind
+    alone: bool
+
+
+def arguments(description: str, given: Sequence[str] | None = None) -> PeerArguments:
+    """From the command line. Exits with a message when they are wrong."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--listen", required=True, metavar="TARGET")
+    parser.add_argument("--evidence", type=EvidenceKind, default=EvidenceKind.LIBRARY, choices=list(EvidenceKind))
+    parser.add_argument("--one-event-a-message", action="store_true")
+    found = parser.parse_args(given)
+    return PeerArguments(found.listen, found.evidence, found.one_event_a_message)
+
+
+async def until_told() -> None:
+    """Say that the peer serves, then wait for SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    print(READY, flush=True)
+    await stop.wait()
+    sys.stdout.flush()

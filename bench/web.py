@@ -1,0 +1,123 @@
+"""Calls over HTTP/1.1 through Envoy, as a browser and as curl make them."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import struct
+import time
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from bench.jobs import Call, Job, Transport
+from responsa.chat.v1 import chat_service_pb2
+from responsa.knowledge.v1 import knowledge_service_pb2
+
+_REST: Final = {
+    Call.ASK: ("POST", "/v1/turns:ask"),
+    Call.ANSWER: ("POST", "/v1/turns:answer"),
+    Call.GET_ME: ("GET", "/v1/users/me"),
+    Call.SEARCH: ("POST", "/v1/passages:search"),
+}
+_MESSAGES: Final[dict[Call, type[Message]]] = {
+    Call.ASK: chat_service_pb2.AskRequest,
+    Call.ANSWER: chat_service_pb2.AnswerRequest,
+    Call.SEARCH: knowledge_service_pb2.SearchRequest,
+}
+_TRAILERS: Final = 0x80
+
+
+class WebProblem(Exception):
+    """A call did not end well; the message says how."""
+
+
+class ByteReader(Protocol):
+    """A response's body. Reading gives at most so many bytes, as soon as some are there, b"" at the end."""
+
+    def read1(self, n: int = -1, /) -> bytes:
+        """Read."""
+        ...
+
+
+class WebCaller:
+    """One connection, kept open between its calls. For one thread."""
+
+    def __init__(self, job: Job, method: str) -> None:
+        host, _, port = job.target.rpartition(":")
+        self._connection = http.client.HTTPConnection(host, int(port), timeout=60)
+        self._call = job.call
+        self._web = job.transport is Transport.GRPC_WEB
+        self._verb, self._path = ("POST", method) if self._web else _REST[job.call]
+        self._headers = {"authorization": f"Bearer {job.key}"} | (
+            {"content-type": "application/grpc-web+proto", "accept": "application/grpc-web+proto", "x-grpc-web": "1"}
+            if self._web
+            else {"content-type": "application/json"}
+        )
+
+    def call(self, request: bytes) -> tuple[float, int, bool]:
+        """Make the call. Returns when its first message came (time.perf_counter), how many came, and whether it brought what was asked for."""
+        self._connection.request(self._verb, self._path, self._body(request), self._headers)
+        response = self._connection.getresponse()
+        if response.status != http.client.OK:
+            raise WebProblem(f"HTTP {response.status}: {response.read(500)!r}")
+        first, messages, last = 0.0, 0, b""
+        for last in web_messages(response) if self._web else lines(response):
+            messages += 1
+            if messages == 1:
+                first = time.perf_counter()
+        return first, messages, messages > 0 and self._answered(last)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _body(self, request: bytes) -> bytes | None:
+        if self._web:
+            return struct.pack(">BI", 0, len(request)) + request
+        kind = _MESSAGES.get(self._call)
+        return None if kind is None else json_format.MessageToJson(kind.FromString(request)).encode()
+
+    def _answered(self, last: bytes) -> bool:
+        # In both forms an answer carries its outcome's name or field; the calling process parses no more than it must.
+        if self._call not in (Call.ASK, Call.ANSWER):
+            return True
+        if self._web:
+            from bench.client import answered
+
+            return answered(self._call, last)
+        found = json.loads(last)
+        event = found["events"][-1] if self._call is Call.ASK else found["terminalEvent"]
+        return "answer" in event
+
+
+def lines(response: ByteReader) -> Iterator[bytes]:
+    """The lines of NDJSON as they come; a body without line ends is one line."""
+    rest = b""
+    while data := response.read1(65_536):
+        *whole, rest = (rest + data).split(b"\n")
+        yield from (one for one in whole if one)
+    if rest:
+        yield rest
+
+
+def web_messages(response: ByteReader) -> Iterator[bytes]:
+    """The messages of a gRPC-Web body as they come. Raises WebProblem when its trailers tell of an error or are missing."""
+    rest = b""
+    status: str | None = None
+    while data := response.read1(65_536):
+        rest += data
+        while len(rest) >= 5:
+            flags, size = struct.unpack_from(">BI", rest)
+            if len(rest) < 5 + size:
+                break
+            piece, rest = rest[5 : 5 + size], rest[5 + size :]
+            if flags & _TRAILERS:
+                found = dict(line.partition(":")[::2] for line in piece.decode().split("\r\n") if line)
+                status = found.get("grpc-status", "").strip()
+            else:
+                yield piece
+    if status != "0":
+        raise WebProblem(f"grpc-status {status or 'missing'}")

@@ -1,0 +1,380 @@
+"""Passages in a real PostgreSQL: what is live, who sees it, and that both indexes find what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+import numpy as np
+import psycopg
+import pytest
+from psycopg import sql
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.knowledge import Passage, SearchMode
+from responsa_server.domain.passages import CandidateQuery, NewPassage, PassageVector, VectorKind
+from responsa_server.domain.turns import ByteRange
+from responsa_server.knowledge.languages import language_of
+from responsa_server.knowledge.lexical import Analyzer
+from responsa_server.knowledge.passage_vectors import lexical_form, plan_vectors
+from responsa_server.knowledge.retrieve import Retrieval, Retriever
+from responsa_server.knowledge.sentences import plain_pieces
+from responsa_server.providers.minilm import MiniLmEmbedder
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.passages import PassageStore
+from tests.conftest import DatabaseUrls
+
+HARBOUR = "The harbour master keeps the tide table. Ships enter the harbour two hours before high water."
+BAKERY = "The bakery opens at six. Rye bread is baked on Fridays, in an oven from 1904."
+LIBRARY = "The library lends books for four weeks. Whoever is late pays ten cents a day."
+
+
+@pytest.fixture
+def store(database: Database) -> PassageStore:
+    return PassageStore(database)
+
+
+@pytest.fixture
+def retriever(store: PassageStore, embedder: MiniLmEmbedder) -> Retriever:
+    return Retriever(store, embedder)
+
+
+def made(
+    embedder: MiniLmEmbedder,
+    text: str,
+    *,
+    document: UUID,
+    version: int = 1,
+    collection: str = "default",
+    title: str = "",
+    ordinal: int = 0,
+) -> NewPassage:
+    source = ByteRange(0, len(text.encode()))
+    language = language_of(text)
+    planned = plan_vectors(
+        embedder, title, (), source, text, plain_pieces(text, language), first=ordinal == 0
+    )
+    vectors = embedder.embed_sync([one.text for one in planned])
+    form = lexical_form(Analyzer(), title, (), text, language)
+    return NewPassage(
+        Passage(uuid7(), collection, document, version, title, "", source, text),
+        ordinal,
+        language,
+        len(embedder.token_offsets(text)),
+        form.terms,
+        form.length,
+        [
+            PassageVector(one.kind, one.source, vector.astype("<f4").tobytes())
+            for one, vector in zip(planned, vectors, strict=True)
+        ],
+    )
+
+
+class Shelf:
+    """Puts documents of one tenant on the shelf."""
+
+    def __init__(
+        self, database: Database, store: PassageStore, embedder: MiniLmEmbedder, tenant: str = "acme"
+    ) -> None:
+        self.database, self.store, self.embedder, self.tenant = database, store, embedder, tenant
+
+    async def write(
+        self, text: str, document: UUID, version: int, collection: str = "default", title: str = ""
+    ) -> UUID:
+        new = made(
+            self.embedder, text, document=document, version=version, collection=collection, title=title
+        )
+        async with self.database.tenant(self.tenant) as connection:
+            await self.store.write(connection, self.tenant, [new])
+        return new.passage.id
+
+    async def publish(self, document: UUID, version: int, collection: str = "default") -> None:
+        async with self.database.tenant(self.tenant) as connection:
+            await self.store.publish(connection, self.tenant, collection, document, version)
+
+    async def put(self, text: str, collection: str = "default", title: str = "") -> UUID:
+        document = uuid7()
+        await self.write(text, document, 1, collection, title)
+        await self.publish(document, 1, collection)
+        return document
+
+
+@pytest.fixture
+def shelf(database: Database, store: PassageStore, embedder: MiniLmEmbedder) -> Shelf:
+    return Shelf(database, store, embedder)
+
+
+@pytest.fixture
+def rival(database: Database, store: PassageStore, embedder: MiniLmEmbedder) -> Shelf:
+    return Shelf(database, store, embedder, "rival")
+
+
+def texts(found: Retrieval) -> list[str]:
+    return [one.found.passage.text for one in found.passages]
+
+
+async def statistics(store: PassageStore, tenant: str = "acme") -> tuple[int, int, dict[str, int]]:
+    async with store.reading(tenant) as reader:
+        found = await reader.statistics(None, ["harbour", "bakeri", "tide"])
+    return found.passages, found.terms, found.frequencies
+
+
+@pytest.mark.parametrize("mode", list(SearchMode))
+async def test_every_index_finds_what_is_there(shelf: Shelf, retriever: Retriever, mode: SearchMode) -> None:
+    for text in (HARBOUR, BAKERY, LIBRARY):
+        await shelf.put(text)
+    found = await retriever.search("acme", ["When may ships enter the harbour?"], mode=mode)
+    assert texts(found)[0] == HARBOUR
+    best = found.passages[0]
+    assert 0 < best.score.total <= 1
+    assert (best.score.vector is None) == (mode is SearchMode.TEXT)
+    assert [one.score.total for one in found.passages] == sorted(
+        (one.score.total for one in found.passages), reverse=True
+    )
+    assert texts(await retriever.search("acme", ["harbour"], mode=mode, threshold=1.0)) == []
+    assert len((await retriever.search("acme", ["harbour bakery library"], mode=mode, top_k=1)).passages) == 1
+
+
+async def test_a_version_is_searched_from_publication_on_and_replaces_the_one_before(
+    shelf: Shelf, store: PassageStore, retriever: Retriever
+) -> None:
+    document = uuid7()
+    first = await shelf.write(HARBOUR, document, 1)
+    assert texts(await retriever.search("acme", ["harbour tide"])) == []
+    assert await statistics(store) == (0, 0, {})
+    await shelf.publish(document, 1)
+    assert texts(await retriever.search("acme", ["harbour tide"])) == [HARBOUR]
+    published = await statistics(store)
+    assert (published[0], published[2]) == (1, {"harbour": 1, "tide": 1})
+    await shelf.publish(document, 1)
+    assert await statistics(store) == published
+
+    second = await shelf.write(BAKERY, document, 2)
+    assert texts(await retriever.search("acme", ["harbour tide"])) == [HARBOUR]
+    await shelf.publish(document, 2)
+    assert texts(await retriever.search("acme", ["harbour tide bakery bread"])) == [BAKERY]
+    assert (await statistics(store))[2] == {"bakeri": 1}
+    async with shelf.database.tenant("acme") as connection:
+        kept = await store.get(connection, "acme", [second, first])
+        assert [one.text for one in kept] == [BAKERY, HARBOUR]
+        await store.retire(connection, "acme", document, 2, keep=[first])
+        assert len(await store.get(connection, "acme", [first])) == 1
+        await store.retire(connection, "acme", document, 2, keep=[])
+        assert [one.text for one in await store.get(connection, "acme", [first, second])] == [BAKERY]
+
+
+async def test_deleting_leaves_nothing(shelf: Shelf, store: PassageStore, retriever: Retriever) -> None:
+    document = await shelf.put(HARBOUR)
+    await shelf.put(BAKERY)
+    await shelf.write(LIBRARY, document, 2)
+    async with shelf.database.tenant("acme") as connection:
+        await store.delete(connection, "acme", "default", document)
+    assert texts(await retriever.search("acme", ["harbour tide bakery library books"])) == [BAKERY]
+    assert (await statistics(store))[2] == {"bakeri": 1}
+    counts = await store.counts("acme")
+    assert counts.passages == 1
+    assert counts.vectors == len(made(shelf.embedder, BAKERY, document=document).vectors)
+
+
+async def test_an_attempt_that_did_not_end_can_be_repeated(
+    shelf: Shelf, store: PassageStore, retriever: Retriever
+) -> None:
+    document = uuid7()
+    await shelf.write(HARBOUR, document, 1)
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        await shelf.write(BAKERY, document, 1)
+    async with shelf.database.tenant("acme") as connection:
+        await store.discard(connection, "acme", document, 1)
+    await shelf.write(BAKERY, document, 1)
+    await shelf.publish(document, 1)
+    async with shelf.database.tenant("acme") as connection:
+        await store.discard(connection, "acme", document, 1)
+    assert texts(await retriever.search("acme", ["harbour bakery"])) == [BAKERY]
+
+
+async def test_collections_and_tenants_are_kept_apart(shelf: Shelf, rival: Shelf, retriever: Retriever) -> None:
+    await shelf.put(HARBOUR, "port")
+    await shelf.put(BAKERY, "town")
+    await rival.put(LIBRARY)
+    everything = "harbour tide bakery bread library books"
+    assert set(texts(await retriever.search("acme", [everything]))) == {HARBOUR, BAKERY}
+    assert texts(await retriever.search("acme", [everything], ["town"])) == [BAKERY]
+    assert texts(await retriever.search("acme", [everything], ["nowhere"])) == []
+    assert texts(await retriever.search("rival", [everything])) == [LIBRARY]
+    assert texts(await retriever.search("nobody", [everything])) == []
+
+
+async def test_several_strings_find_each_passage_once_by_the_best(shelf: Shelf, retriever: Retriever) -> None:
+    for text in (HARBOUR, BAKERY, LIBRARY):
+        await shelf.put(text)
+    found = await retriever.search("acme", ["When do ships enter?", "How long are books lent?"], top_k=3)
+    terms = {one.found.passage.text: one.term for one in found.passages}
+    assert (terms[HARBOUR], terms[LIBRARY]) == (0, 1)
+    assert len(found.passages) == len(terms)
+
+
+LEXICAL = "SELECT passage_id FROM responsa.search_lexical(%s, NULL, 'harbour', ARRAY['harbour'::tsquery], ARRAY[1.0::real], 10, 50)"
+NEAREST = "SELECT passage_id FROM responsa.search_nearest(%s, NULL, array_fill(0.1, ARRAY[384])::halfvec(384), 50, 100)"
+
+
+async def foreign(shelf: Shelf, rival: Shelf, query: str) -> set[UUID]:
+    """What a search as acme returns of rival's passages."""
+    async with rival.database.tenant("rival") as connection:
+        cursor = await connection.execute("SELECT id FROM responsa.passage")
+        theirs = {row[0] for row in await cursor.fetchall()}
+    assert theirs
+    async with shelf.database.tenant("acme") as connection:
+        cursor = await connection.execute(query, ("acme",))
+        return theirs & {row[0] for row in await cursor.fetchall()}
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "clause"),
+    [
+        ("search_lexical", LEXICAL, "p.tenant_id = tenant"),
+        ("search_nearest", NEAREST, "v.tenant_id = tenant"),
+    ],
+)
+async def test_the_tenant_clause_of_a_search_function_is_what_guards(
+    shelf: Shelf, rival: Shelf, database_urls: DatabaseUrls, name: str, query: str, clause: str
+) -> None:
+    await shelf.put(HARBOUR)
+    await rival.put(HARBOUR)
+    assert await foreign(shelf, rival, query) == set()
+    with psycopg.connect(database_urls.superuser, autocommit=True) as connection:
+        row = connection.execute("SELECT pg_get_functiondef(%s::regproc)", (f"responsa.{name}",)).fetchone()
+        assert row is not None
+        assert row[0].count(clause) == 1
+        connection.execute(sql.SQL(row[0].replace(clause, "true")))
+    assert await foreign(shelf, rival, query), "the test above would not notice a leak"
+
+
+@pytest.mark.parametrize("query", [LEXICAL, NEAREST])
+async def test_a_search_names_its_own_tenant(database: Database, query: str) -> None:
+    for name in ("rival", "", None):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            async with database.tenant("acme") as connection:
+                await connection.execute(query, (name,))
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        async with database.no_tenant() as connection:
+            await connection.execute(query, ("acme",))
+
+
+def random_vectors(seed: int, count: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    vectors = np.random.default_rng(seed).normal(size=(count, 384)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+async def fill(shelf: Shelf, vectors: Sequence[np.ndarray[tuple[int], np.dtype[np.float32]]]) -> list[UUID]:
+    """One passage a vector, all of one document."""
+    document = uuid7()
+    new = [
+        NewPassage(
+            Passage(uuid7(), "default", document, 1, "", "", ByteRange(0, 1), "x"),
+            ordinal,
+            "en",
+            1,
+            "'x':1",
+            1,
+            [PassageVector(VectorKind.WINDOW, ByteRange(0, 1), vector.astype("<f4").tobytes())],
+        )
+        for ordinal, vector in enumerate(vectors)
+    ]
+    async with shelf.database.tenant(shelf.tenant) as connection:
+        await shelf.store.write(connection, shelf.tenant, new)
+        await shelf.store.publish(connection, shelf.tenant, "default", document, 1)
+    return [one.passage.id for one in new]
+
+
+async def test_a_tenant_with_few_of_the_vectors_finds_all_of_its_own(
+    shelf: Shelf, rival: Shelf, store: PassageStore, database_urls: DatabaseUrls
+) -> None:
+    own = random_vectors(1, 20)
+    ids = await fill(shelf, list(own))
+    await fill(rival, list(random_vectors(2, 3_000)))
+    with psycopg.connect(database_urls.superuser, autocommit=True) as connection:
+        connection.execute("ANALYZE responsa.passage, responsa.passage_vector")
+    for wanted in random_vectors(3, 20):
+        query = CandidateQuery((), (), 0, 1.0, wanted.astype("<f4").tobytes(), nearest_most=10, breadth=40)
+        async with store.reading("acme") as reader:
+            found = {one.id for one in await reader.candidates(None, query)}
+        assert found == {ids[place] for place in np.argsort(-(own @ wanted))[:10]}
+
+
+async def test_a_fact_in_the_last_tenth_of_a_long_passage_is_found(
+    shelf: Shelf, retriever: Retriever, embedder: MiniLmEmbedder
+) -> None:
+    filler = "The committee met again, talked about the weather and the state of the roads, and adjourned without a decision. "
+    fact = "The lighthouse keeper repairs the lamp with whale oil."
+    text = filler * 21 + fact
+    assert 430 < len(embedder.token_offsets(filler * 21)) < len(embedder.token_offsets(text)) <= 500
+    await shelf.put(filler * 22)
+    await shelf.put(text)
+    for mode in SearchMode:
+        found = await retriever.search("acme", ["What does the lighthouse keeper mend the lamp with?"], mode=mode)
+        assert texts(found)[0] == text
+    assert found.passages[0].score.vector is None
+    nearest = await retriever.search("acme", ["maintaining the beacon on the coast"], mode=SearchMode.VECTOR)
+    assert texts(nearest)[0] == text
+
+
+async def test_vectors_have_no_vote_in_a_language_that_the_model_does_not_know(
+    shelf: Shelf, retriever: Retriever
+) -> None:
+    german = "Der Hafenmeister führt die Tidentafel und die Schiffe laufen zwei Stunden vor Hochwasser ein."
+    chinese = "港口管理员保存潮汐表。船只在高水位前两小时进港。"
+    for text in (german, chinese, HARBOUR):
+        await shelf.put(text)
+    for question, text in (("Wer führt die Tidentafel und wann?", german), ("谁保存潮汐表？", chinese)):
+        found = await retriever.search("acme", [question])
+        assert texts(found)[0] == text
+        assert all(one.score.vector is None for one in found.passages)
+    english = await retriever.search("acme", ["Who keeps the tide table?"])
+    assert texts(english)[0] == HARBOUR
+    assert {one.found.passage.text for one in english.passages if one.score.vector is not None} <= {HARBOUR}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "spam " * 200_000,
+        "x" * 300_000,
+        "it's a 'quoted' back\\slash & | ! :* <-> (paren) o''clock",
+        "\u200b\u0301 ﷺ 🤖 \U000e0001 ok",
+    ],
+    ids=["one word", "no space", "operators", "odd characters"],
+)
+async def test_hostile_text_is_stored_and_searched(shelf: Shelf, retriever: Retriever, text: str) -> None:
+    await shelf.put(text)
+    for question in (text[:200], "it's & | ! :* <->", "'", "\\", "spam"):
+        for mode in SearchMode:
+            await retriever.search("acme", [question], mode=mode)
+    assert texts(await retriever.search("acme", [text[:50]])) == [text]
+
+
+async def test_questions_without_words_find_nothing_by_text(shelf: Shelf, retriever: Retriever) -> None:
+    await shelf.put(HARBOUR)
+    assert texts(await retriever.search("acme", ["???"], mode=SearchMode.TEXT)) == []
+
+
+async def test_the_cache_returns_what_the_index_would_store(
+    shelf: Shelf, store: PassageStore, database_urls: DatabaseUrls
+) -> None:
+    vectors = random_vectors(4, 2)
+    known = {bytes([place]) * 32: vector.tobytes() for place, vector in enumerate(vectors)}
+    async with shelf.database.tenant("acme") as connection:
+        await store.cache_vectors(connection, "acme", "model", known)
+        await store.cache_vectors(connection, "acme", "model", known)
+        found = await store.cached_vectors(connection, "acme", "model", [*known, b"\xff" * 32])
+        assert found.keys() == known.keys()
+        for place, digest in enumerate(known):
+            assert np.abs(np.frombuffer(found[digest], "<f4") - vectors[place]).max() < 1e-3
+        assert await store.cached_vectors(connection, "acme", "other", list(known)) == {}
+    async with shelf.database.tenant("rival") as connection:
+        assert await store.cached_vectors(connection, "rival", "model", list(known)) == {}
+    with psycopg.connect(database_urls.superuser) as connection:
+        connection.execute("UPDATE responsa.embedding_cache SET use_time = now() - interval '40 days'")
+    async with shelf.database.tenant("acme") as connection:
+        await store.cached_vectors(connection, "acme", "model", [bytes(32)])
+        assert await store.prune_cache(connection, "acme", timedelta(days=30)) == 1

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import pytest
+from responsa_server.domain.knowledge import Passage
+from responsa_server.domain.passages import FoundPassage, PassagePiece, TermStatistics, VectorKind
+from responsa_server.domain.turns import ByteRange
+from responsa_server.knowledge.evidence import Asked, Evidence, judge, read_question
+from responsa_server.knowledge.extract import ExtractedAnswer, Extractor
+from responsa_server.knowledge.languages import language_of
+from responsa_server.knowledge.lexical import Analyzer
+from responsa_server.knowledge.retrieve import Retrieval, ScoredPassage
+from responsa_server.knowledge.scoring import Score, Weights, weigh
+from responsa_server.knowledge.sentences import plain_pieces
+from responsa_server.knowledge.support import DEFAULT_SUPPORT, Signals, support
+
+LEASES = (
+    "Every running turn has a lease. The sweep was added by Ada Lovelace in 1843. A worker renews its lease every 5 seconds,"
+    " also when no token flows. A turn whose lease ran out is ended by the sweep. Why is that so?"
+)
+
+
+def weights_of(question: str, language: str = "en") -> Weights:
+    terms = Analyzer().query_terms(question, language)
+    return weigh(terms, TermStatistics(50, 5_000, dict.fromkeys(terms, 2)))
+
+
+def passage(text: str, *, start: int = 0, title: str = "Leases", number: int = 1) -> Passage:
+    source = ByteRange(start, start + len(text.encode()))
+    return Passage(UUID(int=number), "default", UUID(int=number), 1, title, "", source, text)
+
+
+def found(
+    text: str, *, start: int = 0, title: str = "Leases", number: int = 1, cosine: float | None = 0.5
+) -> FoundPassage:
+    pieces = [
+        PassagePiece(
+            VectorKind.SENTENCE, ByteRange(start + piece.byte_start, start + piece.byte_end), cosine
+        )
+        for piece in plain_pieces(text)
+    ]
+    return FoundPassage(passage(text, start=start, title=title, number=number), language_of(text), pieces)
+
+
+def judged(question: str, one: FoundPassage) -> list[Evidence]:
+    analyzer = Analyzer()
+    language = language_of(question)
+    return judge(read_question(question, weights_of(question, language), language, analyzer), one, 0.5, analyzer)
+
+
+def answer(question: str, passages: Sequence[FoundPassage], score: float = 0.6) -> ExtractedAnswer:
+    language = language_of(question)
+    scored = [ScoredPassage(one, Score(score, 5.0, score, score, score), 0) for one in passages]
+    return Extractor().answer(question, Retrieval((question,), scored, (weights_of(question, language),), (language,)))
+
+
+@pytest.mark.parametrize(
+    ("question", "best"),
+    [
+        ("How often does a worker renew its lease?", "A worker renews its lease every 5 seconds, also when no token flows."),
+        ("Who added the sweep?", "The sweep was added by Ada Lovelace in 1843."),
+        ("When was the sweep added?", "The sweep was added by Ada Lovelace in 1843."),
+        ("What happens to a turn whose lease ran out?", "A turn whose lease ran out is ended by the sweep."),
+    ],
+)
+def test_the_sentence_that_answers_comes_first_exactly_as_it_stands(question: str, best: str) -> None:
+    prefix = "Größer. "
+    one = found(LEASES, start=len(prefix.encode()))
+    first = answer(question, [one]).sentences[0]
+    assert first.text == best
+    assert (prefix + LEASES).encode()[first.source.start : first.source.end].decode() == best
+    assert 0 < first.score <= 1
+
+
+def test_at_most_so_many_and_nothing_twice() -> None:
+    again = [found(LEASES, number=number) for number in (1, 2, 3)]
+    quoted = [one.text for one in answer("How often does a worker renew its lease?", again).sentences]
+    assert 1 <= len(quoted) <= 3
+    assert len(set(quoted)) == len(quoted)
+
+
+def test_nothing_found_is_an_empty_answer_without_support() -> None:
+    empty = answer("How often?", [])
+    assert (empty.sentences, empty.support, empty.supported(0.0)) == ((), 0.0, False)
+
+
+def test_a_question_in_the_text_is_no_answer() -> None:
+    text = "How does a worker renew its lease? It writes a new time into the turn's row."
+    assert answer("How does a worker renew its lease?", [found(text)]).sentences[0].text.startswith("It writes")
+
+
+def test_words_around_a_piece_count_for_it() -> None:
+    question = "When is the turn log pruned?"
+    _, told, _ = judged(question, found("The turn log is partitioned. It is pruned at night. Bees make honey."))
+    _, untold, _ = judged(question, found("Bees make honey. It is pruned at night. Bees are kept."))
+    assert told.text == untold.text == "It is pruned at night."
+    assert told.own == untold.own < told.around
+    assert told.score > untold.score
+
+
+def test_headings_are_context_and_never_quoted() -> None:
+    text = "# Pruning\n\nIt happens at night.\n"
+    one = FoundPassage(
+        passage(text),
+        "en",
+        [
+            PassagePiece(VectorKind.HEADING, ByteRange(0, 9), 0.9),
+            PassagePiece(VectorKind.SENTENCE, ByteRange(11, 31), 0.4),
+        ],
+    )
+    (evidence,) = judged("When does pruning happen?", one)
+    assert evidence.text == "It happens at night."
+    assert evidence.titled > evidence.own
+
+
+@pytest.mark.parametrize(
+    ("question", "asked"),
+    [
+        ("How many workers are there?", Asked.NUMBER),
+        ("In which year was it added?", Asked.DATE),
+        ("When was it added?", Asked.DATE),
+        ("Who added it?", Asked.NAME),
+        ("What is a lease?", Asked.ANYTHING),
+        ("Wie viele?", Asked.ANYTHING),
+    ],
+)
+def test_what_is_asked_for(question: str, asked: Asked) -> None:
+    language = "de" if question.startswith("Wie") else "en"
+    assert read_question(question, weights_of(question, language), language, Analyzer()).asked is asked
+
+
+def test_text_in_another_language_is_judged_without_vectors() -> None:
+    text = "Jeder Arbeiter erneuert seine Pacht alle fünf Sekunden. Bienen machen Honig."
+    result = answer("Wann erneuert der Arbeiter die Pacht?", [found(text, cosine=None)])
+    assert result.sentences[0].text.startswith("Jeder Arbeiter")
+    assert result.supported()
+
+
+GOOD = Signals(
+    cosine=0.75, passage=0.65, lexical=0.6, titled=0.8, scattered=0.0, numbers=0, negation=False, opposite=False
+)
+
+
+def changed(**values: float | bool | None) -> Signals:
+    fields = {name: getattr(GOOD, name) for name in Signals.__slots__} | values
+    return Signals(**fields)
+
+
+def test_support_falls_with_every_sign_of_a_near_miss() -> None:
+    assert support(GOOD) > DEFAULT_SUPPORT
+    for worse in (
+        changed(cosine=0.2),
+        changed(passage=0.1),
+        changed(titled=0.1),
+        changed(scattered=0.5),
+        changed(numbers=1),
+        changed(negation=True),
+        changed(opposite=True),
+    ):
+        assert support(worse) < support(GOOD)
+    assert support(changed(cosine=0.1, passage=0.1, titled=0.2)) < DEFAULT_SUPPORT
+    assert support(changed(cosine=None)) > DEFAULT_SUPPORT > support(changed(cosine=None, lexical=0.1, titled=0.2))
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("How often does a worker renew its lease?", "How often does a worker never renew its lease?"),
+        ("Who added the sweep in 1843?", "Who added the sweep in 1922?"),
+        ("Who added the sweep?", "Who removed the sweep?"),
+    ],
+)
+def test_near_misses_have_less_support(right: str, wrong: str) -> None:
+    assert answer(wrong, [found(LEASES)]).support < answer(right, [found(LEASES)]).support
