@@ -1,6 +1,6 @@
 """The calling process: makes the calls that it is told to, so that the caller's work is not the server's.
 
-    python -m bench.client        reads a `Job` a line on standard input, prints its `Outcome`, or {"error": …}, a line
+python -m bench.client        reads a `Job` a line on standard input, prints its `Outcome`, or {"error": …}, a line
 """
 
 from __future__ import annotations
@@ -13,56 +13,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Final
 
 import grpc.aio
 
+from bench.calls import METHODS, answered, request_of
 from bench.jobs import JOBS, OUTCOMES, Call, Job, Outcome, Transport
 from bench.web import WebCaller
-from responsa.auth.v1 import auth_service_pb2
-from responsa.chat.v1 import chat_service_pb2, turn_pb2
-from responsa.knowledge.v1 import knowledge_service_pb2
-
-METHODS: Final = {
-    Call.ASK: "/responsa.chat.v1.ChatService/Ask",
-    Call.ANSWER: "/responsa.chat.v1.ChatService/Answer",
-    Call.GET_ME: "/responsa.auth.v1.AuthService/GetMe",
-    Call.SEARCH: "/responsa.knowledge.v1.KnowledgeService/Search",
-}
-_TOP_K: Final = 10
-
-
-def request_of(job: Job, place: int) -> bytes:
-    """The request of the job's call number `place`, without a request_id: every call does its own work."""
-    text = job.texts[place % len(job.texts)] if job.texts else ""
-    collections = [f"collections/{job.collection}"] if job.collection else []
-    options = chat_service_pb2.AskOptions(
-        include_deltas=job.call is Call.ASK, scope=turn_pb2.Scope(collections=collections)
-    )
-    match job.call:
-        case Call.ASK:
-            return chat_service_pb2.AskRequest(text=text, options=options).SerializeToString()
-        case Call.ANSWER:
-            return chat_service_pb2.AnswerRequest(text=text, options=options).SerializeToString()
-        case Call.GET_ME:
-            return auth_service_pb2.GetMeRequest().SerializeToString()
-        case Call.SEARCH:
-            mode = knowledge_service_pb2.SearchMode.Value(job.mode)
-            return knowledge_service_pb2.SearchRequest(
-                terms=[text], collections=collections, top_k=_TOP_K, mode=mode
-            ).SerializeToString()
-
-
-def answered(call: Call, last: bytes) -> bool:
-    """Whether a call's last message is what was asked for: of a turn, an answer."""
-    match call:
-        case Call.ASK:
-            events = chat_service_pb2.AskResponse.FromString(last).events
-            return bool(events) and events[-1].WhichOneof("event") == "answer"
-        case Call.ANSWER:
-            return turn_pb2.Turn.FromString(last).terminal_event.WhichOneof("event") == "answer"
-        case Call.GET_ME | Call.SEARCH:
-            return True
 
 
 @dataclass(slots=True)
@@ -120,8 +76,8 @@ async def by_grpc(job: Job) -> Outcome:
             begun = first = time.perf_counter()
             messages, last = 0, b""
             if job.call is Call.ASK:
-                async for last in streaming(request, metadata=metadata):
-                    messages += 1
+                async for message in streaming(request, metadata=metadata):
+                    messages, last = messages + 1, message
                     if messages == 1:
                         first = time.perf_counter()
             else:

@@ -15,14 +15,107 @@ CHUNK_TOKENS: Final = 64
 """A passage's tokens at most, in collections of these documents; overlap 0."""
 _PARAGRAPHS_A_HEADING: Final = 20
 
-_ONSETS: Final = ("Bel", "Cor", "Dra", "Fen", "Gal", "Hol", "Ist", "Kel", "Lor", "Mar", "Nor", "Ost", "Pel", "Rav", "Sel", "Tor", "Ul", "Ver", "Wes", "Yar")
-_CORES: Final = ("an", "ber", "di", "el", "gar", "hin", "ka", "lo", "mi", "nor", "os", "pra", "ri", "sta", "tu", "vo")
+_ONSETS: Final = (
+    "Bel",
+    "Cor",
+    "Dra",
+    "Fen",
+    "Gal",
+    "Hol",
+    "Ist",
+    "Kel",
+    "Lor",
+    "Mar",
+    "Nor",
+    "Ost",
+    "Pel",
+    "Rav",
+    "Sel",
+    "Tor",
+    "Ul",
+    "Ver",
+    "Wes",
+    "Yar",
+)
+_CORES: Final = (
+    "an",
+    "ber",
+    "di",
+    "el",
+    "gar",
+    "hin",
+    "ka",
+    "lo",
+    "mi",
+    "nor",
+    "os",
+    "pra",
+    "ri",
+    "sta",
+    "tu",
+    "vo",
+)
 _ENDS: Final = ("beck", "dale", "feld", "gate", "holm", "mere", "mouth", "ness", "stead", "wick")
-_KEEPERS: Final = ("Ada", "Boris", "Clara", "Doran", "Edith", "Felix", "Greta", "Hugo", "Irma", "Jonas", "Karin", "Lukas", "Mara", "Nils", "Olga", "Petra")
-_TOOLS: Final = ("tide gauge", "wind vane", "seismograph", "rain collector", "light meter", "salinity probe", "barograph", "snow stake", "ice radar", "pollen trap")
-_WHY: Final = ("storms from the north", "shipping in the strait", "the spring floods", "frost in the orchards", "the ferry timetable", "a dispute over fishing grounds", "the insurance of the mill", "a census of seabirds")
-_FAULTS: Final = ("salt in the bearings", "a cracked glass", "lightning in its mast", "mice in the cable duct", "a flooded cellar", "ice on the float", "a worn spring", "dust in the lens")
-_REMEDIES: Final = ("a new seal", "a longer cable", "a second battery", "copper mesh", "a heated housing", "a taller mast", "a spare drum", "weekly oiling")
+_KEEPERS: Final = (
+    "Ada",
+    "Boris",
+    "Clara",
+    "Doran",
+    "Edith",
+    "Felix",
+    "Greta",
+    "Hugo",
+    "Irma",
+    "Jonas",
+    "Karin",
+    "Lukas",
+    "Mara",
+    "Nils",
+    "Olga",
+    "Petra",
+)
+_TOOLS: Final = (
+    "tide gauge",
+    "wind vane",
+    "seismograph",
+    "rain collector",
+    "light meter",
+    "salinity probe",
+    "barograph",
+    "snow stake",
+    "ice radar",
+    "pollen trap",
+)
+_WHY: Final = (
+    "storms from the north",
+    "shipping in the strait",
+    "the spring floods",
+    "frost in the orchards",
+    "the ferry timetable",
+    "a dispute over fishing grounds",
+    "the insurance of the mill",
+    "a census of seabirds",
+)
+_FAULTS: Final = (
+    "salt in the bearings",
+    "a cracked glass",
+    "lightning in its mast",
+    "mice in the cable duct",
+    "a flooded cellar",
+    "ice on the float",
+    "a worn spring",
+    "dust in the lens",
+)
+_REMEDIES: Final = (
+    "a new seal",
+    "a longer cable",
+    "a second battery",
+    "copper mesh",
+    "a heated housing",
+    "a taller mast",
+    "a spare drum",
+    "weekly oiling",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from bench.calls import answered
 from bench.jobs import Call, Job, Transport
 from responsa.chat.v1 import chat_service_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2
@@ -52,7 +53,11 @@ class WebCaller:
         self._web = job.transport is Transport.GRPC_WEB
         self._verb, self._path = ("POST", method) if self._web else _REST[job.call]
         self._headers = {"authorization": f"Bearer {job.key}"} | (
-            {"content-type": "application/grpc-web+proto", "accept": "application/grpc-web+proto", "x-grpc-web": "1"}
+            {
+                "content-type": "application/grpc-web+proto",
+                "accept": "application/grpc-web+proto",
+                "x-grpc-web": "1",
+            }
             if self._web
             else {"content-type": "application/json"}
         )
@@ -64,8 +69,8 @@ class WebCaller:
         if response.status != http.client.OK:
             raise WebProblem(f"HTTP {response.status}: {response.read(500)!r}")
         first, messages, last = 0.0, 0, b""
-        for last in web_messages(response) if self._web else lines(response):
-            messages += 1
+        for message in web_messages(response) if self._web else lines(response):
+            messages, last = messages + 1, message
             if messages == 1:
                 first = time.perf_counter()
         return first, messages, messages > 0 and self._answered(last)
@@ -81,12 +86,9 @@ class WebCaller:
         return None if kind is None else json_format.MessageToJson(kind.FromString(request)).encode()
 
     def _answered(self, last: bytes) -> bool:
-        # In both forms an answer carries its outcome's name or field; the calling process parses no more than it must.
         if self._call not in (Call.ASK, Call.ANSWER):
             return True
         if self._web:
-            from bench.client import answered
-
             return answered(self._call, last)
         found = json.loads(last)
         event = found["events"][-1] if self._call is Call.ASK else found["terminalEvent"]

@@ -174,10 +174,10 @@ class Tenant:
                 return _bearer(self.key(kind))
 
     def _revoked(self) -> str:
-        identity = self.registry.identity
+        identity, own = self.registry.identity, Given("api_key", self.key())
 
         async def act() -> str:
-            who = await identity.authenticate(Given("api_key", self.key()))
+            who = await identity.authenticate(own)
             key, secret = await identity.create_api_key(who, "revoked", None)
             await identity.revoke_api_key(who, key.id)
             return secret
@@ -185,12 +185,10 @@ class Tenant:
         return self.registry.wait(act())
 
     def _session(self) -> str:
-        identity = self.registry.identity
+        identity, own = self.registry.identity, Given("api_key", self.key())
 
         async def act() -> str:
-            code, _ = await identity.create_session_code(
-                await identity.authenticate(Given("api_key", self.key()))
-            )
+            code, _ = await identity.create_session_code(await identity.authenticate(own))
             token, _ = await identity.exchange_code(code)
             return token
 

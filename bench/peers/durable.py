@@ -1,6 +1,6 @@
 """This server's own turns, log, chain and services round another evidence source: what the turn machinery costs where finding evidence costs nothing.
 
-    python -m bench.peers.durable --listen unix:PATH [--evidence library|memory]
+python -m bench.peers.durable --listen unix:PATH [--evidence library|memory]
 """
 
 from __future__ import annotations
@@ -38,9 +38,11 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
     database, options = parts.database, parts.settings.turns
     codec = AskFrames()
     conversations = PostgresConversationStore(database)
+    collections = CollectionStore(database, parts.passages)
     turns = Turns(
         PostgresTurnStore(database, codec),
         conversations,
+        collections,
         parts.agent,
         codec,
         new_id,
@@ -60,7 +62,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
     )
     documents = DocumentStore(database, parts.passages, queue, new_id)
     library = Library(
-        CollectionStore(database, parts.passages),
+        collections,
         documents,
         OperationStore(database, parts.passages),
         KnowledgeSearch(parts.retriever),

@@ -1,6 +1,6 @@
 """The same graph in a bare grpc.aio server that keeps everything in memory: no log, no credential, no checks, nothing survives.
 
-    python -m bench.peers.in_memory --listen unix:PATH [--evidence library|memory] [--one-event-a-message]
+python -m bench.peers.in_memory --listen unix:PATH [--evidence library|memory] [--one-event-a-message]
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ class InMemoryChat(ChatServiceServicer):
                 )
                 covered = through
 
-    async def _gathered(self, turn_id: uuid.UUID, request: pb.AskRequest) -> AsyncGenerator[Sequence[Event], None]:
+    async def _gathered(
+        self, turn_id: uuid.UUID, request: pb.AskRequest
+    ) -> AsyncGenerator[Sequence[Event], None]:
         """The turn's events, those together that were there at one time."""
         yield [Started(uuid_utils.compat.uuid7(), self._agent.version, created_conversation=True)]
         task = AnswerTask(turn_id, self._who, chat.question(request), ())

@@ -64,9 +64,7 @@ async def opened(kind: EvidenceKind) -> AsyncGenerator[Parts]:
         retriever = Retriever(
             passages, CachedEmbedder(embedder, cache), breadth=settings.retrieval.hnsw_ef_search
         )
-        evidence = (
-            LibraryEvidence(retriever, embedder) if kind is EvidenceKind.LIBRARY else MemoryEvidence()
-        )
+        evidence = LibraryEvidence(retriever, embedder) if kind is EvidenceKind.LIBRARY else MemoryEvidence()
         options = AgentOptions(history_messages=settings.turns.history_messages)
         agent = GraphAgent(evidence, evidence, options)
         yield Parts(settings, layout, database, passages, retriever, embedder, agent)

@@ -28,7 +28,9 @@ def arguments(description: str, given: Sequence[str] | None = None) -> PeerArgum
     """From the command line. Exits with a message when they are wrong."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--listen", required=True, metavar="TARGET")
-    parser.add_argument("--evidence", type=EvidenceKind, default=EvidenceKind.LIBRARY, choices=list(EvidenceKind))
+    parser.add_argument(
+        "--evidence", type=EvidenceKind, default=EvidenceKind.LIBRARY, choices=list(EvidenceKind)
+    )
     parser.add_argument("--one-event-a-message", action="store_true")
     found = parser.parse_args(given)
     return PeerArguments(found.listen, found.evidence, found.one_event_a_message)

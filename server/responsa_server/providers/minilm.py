@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -82,9 +82,9 @@ class MiniLmEmbedder:
         vectors = np.empty((len(texts), DIMENSIONS), np.float32)
         if not texts:
             return vectors
-        encodings = cast("list[Encoding]", self._truncating.encode_batch(list(texts)))
+        encodings = self._truncating.encode_batch(list(texts))
         for batch in _batches([len(encoding.ids) for encoding in encodings]):
-            vectors[batch] = self._run([encodings[place] for place in batch])
+            vectors[batch] = self._run([encodings[int(place)] for place in batch])
         return vectors
 
     async def embed(self, texts: Sequence[str]) -> Float:

@@ -50,11 +50,11 @@ class _Graph:
         return self.constant(name, self.weights[name])
 
     def node(
-        self, operator: str, inputs: list[str], output: str, domain: str = "", **attributes: object
+        self, operator: str, inputs: list[str], output: str, domain: str = "", **attributes: float
     ) -> str:
-        self.nodes.append(
-            helper.make_node(operator, inputs, [output], name=output, domain=domain, **attributes)
-        )
+        made = onnx.NodeProto(op_type=operator, input=inputs, output=[output], name=output, domain=domain)
+        made.attribute.extend(helper.make_attribute(key, value) for key, value in sorted(attributes.items()))
+        self.nodes.append(made)
         return output
 
     def linear(self, value: str, weight: str, output: str) -> str:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
+
 from responsa_server.domain.knowledge import Passage
 from responsa_server.domain.passages import FoundPassage, PassagePiece, TermStatistics, VectorKind
 from responsa_server.domain.turns import ByteRange
@@ -36,9 +38,7 @@ def found(
     text: str, *, start: int = 0, title: str = "Leases", number: int = 1, cosine: float | None = 0.5
 ) -> FoundPassage:
     pieces = [
-        PassagePiece(
-            VectorKind.SENTENCE, ByteRange(start + piece.byte_start, start + piece.byte_end), cosine
-        )
+        PassagePiece(VectorKind.SENTENCE, ByteRange(start + piece.byte_start, start + piece.byte_end), cosine)
         for piece in plain_pieces(text)
     ]
     return FoundPassage(passage(text, start=start, title=title, number=number), language_of(text), pieces)
@@ -47,19 +47,26 @@ def found(
 def judged(question: str, one: FoundPassage) -> list[Evidence]:
     analyzer = Analyzer()
     language = language_of(question)
-    return judge(read_question(question, weights_of(question, language), language, analyzer), one, 0.5, analyzer)
+    return judge(
+        read_question(question, weights_of(question, language), language, analyzer), one, 0.5, analyzer
+    )
 
 
 def answer(question: str, passages: Sequence[FoundPassage], score: float = 0.6) -> ExtractedAnswer:
     language = language_of(question)
     scored = [ScoredPassage(one, Score(score, 5.0, score, score, score), 0) for one in passages]
-    return Extractor().answer(question, Retrieval((question,), scored, (weights_of(question, language),), (language,)))
+    return Extractor().answer(
+        question, Retrieval((question,), scored, (weights_of(question, language),), (language,))
+    )
 
 
 @pytest.mark.parametrize(
     ("question", "best"),
     [
-        ("How often does a worker renew its lease?", "A worker renews its lease every 5 seconds, also when no token flows."),
+        (
+            "How often does a worker renew its lease?",
+            "A worker renews its lease every 5 seconds, also when no token flows.",
+        ),
         ("Who added the sweep?", "The sweep was added by Ada Lovelace in 1843."),
         ("When was the sweep added?", "The sweep was added by Ada Lovelace in 1843."),
         ("What happens to a turn whose lease ran out?", "A turn whose lease ran out is ended by the sweep."),
@@ -88,12 +95,16 @@ def test_nothing_found_is_an_empty_answer_without_support() -> None:
 
 def test_a_question_in_the_text_is_no_answer() -> None:
     text = "How does a worker renew its lease? It writes a new time into the turn's row."
-    assert answer("How does a worker renew its lease?", [found(text)]).sentences[0].text.startswith("It writes")
+    assert (
+        answer("How does a worker renew its lease?", [found(text)]).sentences[0].text.startswith("It writes")
+    )
 
 
 def test_words_around_a_piece_count_for_it() -> None:
     question = "When is the turn log pruned?"
-    _, told, _ = judged(question, found("The turn log is partitioned. It is pruned at night. Bees make honey."))
+    _, told, _ = judged(
+        question, found("The turn log is partitioned. It is pruned at night. Bees make honey.")
+    )
     _, untold, _ = judged(question, found("Bees make honey. It is pruned at night. Bees are kept."))
     assert told.text == untold.text == "It is pruned at night."
     assert told.own == untold.own < told.around
@@ -139,29 +150,35 @@ def test_text_in_another_language_is_judged_without_vectors() -> None:
 
 
 GOOD = Signals(
-    cosine=0.75, passage=0.65, lexical=0.6, titled=0.8, scattered=0.0, numbers=0, negation=False, opposite=False
+    cosine=0.75,
+    passage=0.65,
+    lexical=0.6,
+    titled=0.8,
+    scattered=0.0,
+    numbers=0,
+    negation=False,
+    opposite=False,
 )
-
-
-def changed(**values: float | bool | None) -> Signals:
-    fields = {name: getattr(GOOD, name) for name in Signals.__slots__} | values
-    return Signals(**fields)
 
 
 def test_support_falls_with_every_sign_of_a_near_miss() -> None:
     assert support(GOOD) > DEFAULT_SUPPORT
     for worse in (
-        changed(cosine=0.2),
-        changed(passage=0.1),
-        changed(titled=0.1),
-        changed(scattered=0.5),
-        changed(numbers=1),
-        changed(negation=True),
-        changed(opposite=True),
+        replace(GOOD, cosine=0.2),
+        replace(GOOD, passage=0.1),
+        replace(GOOD, titled=0.1),
+        replace(GOOD, scattered=0.5),
+        replace(GOOD, numbers=1),
+        replace(GOOD, negation=True),
+        replace(GOOD, opposite=True),
     ):
         assert support(worse) < support(GOOD)
-    assert support(changed(cosine=0.1, passage=0.1, titled=0.2)) < DEFAULT_SUPPORT
-    assert support(changed(cosine=None)) > DEFAULT_SUPPORT > support(changed(cosine=None, lexical=0.1, titled=0.2))
+    assert support(replace(GOOD, cosine=0.1, passage=0.1, titled=0.2)) < DEFAULT_SUPPORT
+    assert (
+        support(replace(GOOD, cosine=None))
+        > DEFAULT_SUPPORT
+        > support(replace(GOOD, cosine=None, lexical=0.1, titled=0.2))
+    )
 
 
 @pytest.mark.parametrize(

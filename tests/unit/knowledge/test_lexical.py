@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from responsa_server.knowledge.languages import UNKNOWN, language_of
 from responsa_server.knowledge.lexical import MAX_TERM_CHARS, Analyzer, tsvector_literal
 
@@ -50,7 +51,11 @@ def test_tokens_know_their_characters() -> None:
     text = "Größe: 世界很大, getName"
     for token in Analyzer().tokens(text, "de"):
         assert text[token.start : token.end]
-    assert [text[token.start : token.end] for token in Analyzer().tokens(text, "de")][:3] == ["Größe", "世界", "界很"]
+    assert [text[token.start : token.end] for token in Analyzer().tokens(text, "de")][:3] == [
+        "Größe",
+        "世界",
+        "界很",
+    ]
 
 
 def test_no_term_is_empty_or_longer_than_the_limit() -> None:
@@ -63,7 +68,10 @@ def test_no_term_is_empty_or_longer_than_the_limit() -> None:
 
 def test_a_question_keeps_its_content_words_once() -> None:
     analyzer = Analyzer()
-    assert analyzer.query_terms("How is a turn cancelled, and by whom is the turn cancelled?", "en") == ["turn", "cancel"]
+    assert analyzer.query_terms("How is a turn cancelled, and by whom is the turn cancelled?", "en") == [
+        "turn",
+        "cancel",
+    ]
     assert analyzer.query_terms("Who are they?", "en") == ["who", "are", "they"]
     assert analyzer.query_terms("Is the US in it?", "en") == ["us"]
 

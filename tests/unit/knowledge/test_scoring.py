@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import pytest
+
 from responsa_server.domain.passages import Candidate, TermStatistics
 from responsa_server.knowledge.scoring import bm25, gate, score, weigh
 

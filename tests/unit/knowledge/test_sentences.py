@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from responsa_server.knowledge.canonical import DecodedDocument, DocumentType, ParsedDocument
 from responsa_server.knowledge.parsers import markdown
 from responsa_server.knowledge.sentences import MAX_PIECE_BYTES, PieceKind, pieces, plain, plain_pieces
@@ -80,7 +81,9 @@ def test_a_list_too_long_for_its_introduction_stays_in_items() -> None:
 )
 def test_prose_in_several_languages(text: str, language: str, found: list[str]) -> None:
     source = text.encode()
-    assert [source[piece.byte_start : piece.byte_end].decode() for piece in plain_pieces(text, language)] == found
+    assert [
+        source[piece.byte_start : piece.byte_end].decode() for piece in plain_pieces(text, language)
+    ] == found
 
 
 def test_what_has_no_end_is_cut_at_words() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from responsa_server.providers import minilm
 from responsa_server.providers.minilm import EmbeddingModelUnavailable, MiniLmEmbedder, load
 from responsa_server.providers.minilm_graph import quantise_blocks
@@ -90,7 +91,9 @@ def test_blocks_are_restored_to_half_a_step() -> None:
     assert np.abs(restored.reshape(4, 64) - matrix).max() <= scales.max() / 2 + 1e-6
 
 
-async def test_embedding_leaves_the_event_loop(model: MiniLmEmbedder, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_embedding_leaves_the_event_loop(
+    model: MiniLmEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     threads: list[str] = []
     inner = model.embed_sync
 
@@ -122,6 +125,9 @@ def test_other_weights_are_refused_and_leave_nothing(tmp_path: Path, monkeypatch
 
 
 def test_a_missing_package_is_told_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(minilm, "find_spec", lambda _: None)
+    def nowhere(_: str) -> None:
+        return None
+
+    monkeypatch.setattr(minilm, "find_spec", nowhere)
     with pytest.raises(EmbeddingModelUnavailable, match="--no-deps"):
         load(tmp_path)

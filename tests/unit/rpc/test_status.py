@@ -23,7 +23,7 @@ PROTO = Path(__file__).resolve().parents[3] / "protos" / "responsa" / "errors" /
 
 def documented() -> dict[str, str]:
     """The code that each reason's comment begins with."""
-    found = re.findall(r"// ([A-Z_]+)[.,](?:(?!= )[\s\S])*?REASON_([A-Z_]+) = \d+;", PROTO.read_text())
+    found = re.findall(r"// ([A-Z_]+)(?:[.,]| \()(?:(?!= )[\s\S])*?REASON_([A-Z_]+) = \d+;", PROTO.read_text())
     return {reason: code for code, reason in found}
 
 

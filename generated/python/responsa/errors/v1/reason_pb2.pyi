@@ -89,7 +89,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_ORIGIN_NOT_ALLOWED: _Reason.ValueType  # 28
     """PERMISSION_DENIED. The call named a Host or came from a page of an Origin that this server does not serve. Metadata: none."""
     REASON_ROUTE_NOT_FOUND: _Reason.ValueType  # 29
-    """NOT_FOUND. No such method or path. Metadata: none."""
+    """NOT_FOUND (over gRPC: UNIMPLEMENTED). No such method or path. Metadata: none."""
     REASON_OVERLOADED: _Reason.ValueType  # 30
     """RESOURCE_EXHAUSTED. More is being done than the server takes on; RetryInfo says when to come back. Metadata: limit, e.g. "64"."""
     REASON_DEADLINE_EXCEEDED: _Reason.ValueType  # 31
@@ -183,7 +183,7 @@ REASON_SESSION_CODE_INVALID: Reason.ValueType  # 27
 REASON_ORIGIN_NOT_ALLOWED: Reason.ValueType  # 28
 """PERMISSION_DENIED. The call named a Host or came from a page of an Origin that this server does not serve. Metadata: none."""
 REASON_ROUTE_NOT_FOUND: Reason.ValueType  # 29
-"""NOT_FOUND. No such method or path. Metadata: none."""
+"""NOT_FOUND (over gRPC: UNIMPLEMENTED). No such method or path. Metadata: none."""
 REASON_OVERLOADED: Reason.ValueType  # 30
 """RESOURCE_EXHAUSTED. More is being done than the server takes on; RetryInfo says when to come back. Metadata: limit, e.g. "64"."""
 REASON_DEADLINE_EXCEEDED: Reason.ValueType  # 31

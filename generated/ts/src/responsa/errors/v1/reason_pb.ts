@@ -226,7 +226,7 @@ export enum Reason {
   ORIGIN_NOT_ALLOWED = 28,
 
   /**
-   * NOT_FOUND. No such method or path. Metadata: none.
+   * NOT_FOUND (over gRPC: UNIMPLEMENTED). No such method or path. Metadata: none.
    *
    * @generated from enum value: REASON_ROUTE_NOT_FOUND = 29;
    */

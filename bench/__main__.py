@@ -1,0 +1,71 @@
+"""`python -m bench`: every measurement in one run, each beside its peer."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from bench import gateway, ingestion, searching, starting, turns
+from bench.processes import BenchError, caller, place, running
+from bench.report import Line, as_json, show
+from bench.run import Run
+
+START: Final = "start"
+SECTIONS: Final[Mapping[str, Callable[[Run], list[Line]]]] = {
+    "turns": turns.measure,
+    "envoy": gateway.measure,
+    "ingestion": ingestion.measure,
+    "search": searching.measure,
+}
+"""Those that share one instance, in this order: the index is small while turns are measured."""
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Measure and report. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "--only", action="append", choices=[START, *SECTIONS], help="measure this alone; repeatable"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="short rounds: whether it works, not what it says"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write what was found as JSON")
+    options = parser.parse_args(given)
+    wanted = options.only or [START, *SECTIONS]
+    messages = Console(stderr=True)
+    begun = time.perf_counter()
+
+    def say(what: str) -> None:
+        messages.print(f"[dim]{time.perf_counter() - begun:5.0f} s[/dim]  {what}", highlight=False)
+
+    lines: list[Line] = []
+    try:
+        if START in wanted:
+            lines += starting.measure(quick=options.quick, say=say)
+        if set(wanted) & set(SECTIONS):
+            say("starting an instance")
+            with place() as at, running(at), caller() as calling:
+                run = Run(at, calling, options.quick, say)
+                for name, measure in SECTIONS.items():
+                    if name in wanted:
+                        lines += measure(run)
+    except BenchError as error:
+        messages.print(f"The bench could not go on: {error}", style="bold", markup=False)
+        return 1
+    finally:
+        if lines:
+            show(lines, Console(width=None if sys.stdout.isatty() else 150))
+            if options.json is not None:
+                options.json.write_text(as_json(lines), encoding="utf-8")
+    messages.print(f"measured in {time.perf_counter() - begun:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

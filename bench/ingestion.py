@@ -1,0 +1,146 @@
+"""Documents made searchable against the bare embedding of the same texts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+import numpy as np
+
+from bench import corpus
+from bench.figures import Comparison
+from bench.interleaved import interleaved
+from bench.library import make_collection, take_in
+from bench.report import Line
+from bench.run import Run
+from responsa_server.domain.knowledge import Chunking
+from responsa_server.embedded import Layout
+from responsa_server.knowledge.canonical import DecodedDocument, DocumentType
+from responsa_server.knowledge.embedder import Embedder, Vectors
+from responsa_server.knowledge.indexing import DocumentIdentity, Indexer
+from responsa_server.knowledge.parsers import markdown
+from responsa_server.providers.minilm import load as load_model
+from responsa_server.wiring import new_id
+
+TITLE: Final = "Ingestion: documents made searchable, against the bare embedding of the same texts"
+COLLECTION: Final = "ingestion"
+_PARAGRAPHS: Final = 100
+
+
+@dataclass(slots=True)
+class Recorder:
+    """An `Embedder` that keeps what it is asked for, in the same runs, and makes nothing of it; and a cache that has nothing."""
+
+    model: Embedder
+    runs: list[Sequence[str]] = field(default_factory=list[Sequence[str]])
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.model.name
+
+    @property
+    def dimensions(self) -> int:
+        """The model's."""
+        return self.model.dimensions
+
+    @property
+    def max_tokens(self) -> int:
+        """The model's."""
+        return self.model.max_tokens
+
+    @property
+    def languages(self) -> frozenset[str] | None:
+        """The model's."""
+        return self.model.languages
+
+    def token_offsets(self, text: str) -> list[tuple[int, int]]:
+        """The model's."""
+        return self.model.token_offsets(text)
+
+    def embed_sync(self, texts: Sequence[str]) -> Vectors:
+        """Zeros."""
+        self.runs.append(list(texts))
+        return np.zeros((len(texts), self.dimensions), np.float32)
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        """Zeros."""
+        return self.embed_sync(texts)
+
+    async def cached_vectors(
+        self, tenant_id: str, model: str, hashes: Sequence[bytes]
+    ) -> Mapping[bytes, bytes]:
+        """None."""
+        return {}
+
+    async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:
+        """Nothing is kept."""
+
+
+def texts_embedded(model: Embedder, documents: Sequence[corpus.Text]) -> list[Sequence[str]]:
+    """What the index embeds of these documents, run by run: found by indexing them with a model that only listens."""
+    recorder = Recorder(model)
+    indexer = Indexer(recorder, recorder, new_id)
+
+    async def work() -> None:
+        for one in documents:
+            parsed = markdown.parse(DecodedDocument(DocumentType.MARKDOWN, one.text, "utf-8", one.key))
+            cut = await indexer.cut(parsed, Chunking(corpus.CHUNK_TOKENS, 0))
+            identity = DocumentIdentity("bench", COLLECTION, UUID(int=1), 1, one.title, "")
+            async for _ in indexer.passages(identity, cut):
+                pass
+
+    asyncio.run(work())
+    return recorder.runs
+
+
+def measure(run: Run) -> list[Line]:
+    """Passages a second, both ways, over documents that are new each round."""
+    number = run.pick(6, 2)
+    model = load_model(Layout.of(run.place.home).data / "models")
+    make_collection(run.place, COLLECTION)
+    counted: list[int] = []
+
+    def documents(place: int) -> list[corpus.Text]:
+        return corpus.documents(number, _PARAGRAPHS, seed=100 + place)
+
+    def ours(place: int) -> float:
+        run.say(f"ingestion: {number} documents of {_PARAGRAPHS} paragraphs")
+        texts = [
+            corpus.Text(f"{place}/{one.key}", one.title, one.text, one.questions) for one in documents(place)
+        ]
+        seconds, passages = take_in(run.place, COLLECTION, texts)
+        counted.append(passages)
+        return passages / seconds
+
+    def bare(place: int) -> float:
+        runs = texts_embedded(model, documents(place))
+        begun = time.perf_counter()
+        for texts in runs:
+            model.embed_sync(texts)
+        seconds = time.perf_counter() - begun
+        # As many passages as the server makes of them: all documents are alike.
+        return number * _PARAGRAPHS / seconds
+
+    try:
+        ours(1000)
+        counted.clear()
+        mine, theirs = interleaved(run.pick(3, 2), ours, bare)
+        embedded = sum(len(texts) for texts in texts_embedded(model, documents(0)))
+    finally:
+        model.close()
+    a_passage = embedded / (number * _PARAGRAPHS)
+    return [
+        Line.compared(
+            TITLE,
+            f"passages of {corpus.CHUNK_TOKENS} tokens at most, {a_passage:.1f} texts embedded for each",
+            "/s",
+            "more",
+            Comparison.of(mine, theirs),
+            sum(counted),
+        )
+    ]

@@ -1,0 +1,31 @@
+"""A B A B …: what slows the machine for a while then slows both sides alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from bench.figures import Comparison
+from bench.jobs import Outcome
+
+Value = TypeVar("Value")
+
+
+def interleaved(rounds: int, *sides: Callable[[int], Value]) -> Sequence[Sequence[Value]]:
+    """Measure each side in each round, beginning with another one each time. Gives each side's values, in the order of the rounds."""
+    found: list[list[Value]] = [[] for _ in sides]
+    for number in range(rounds):
+        for step in range(len(sides)):
+            side = (number + step) % len(sides)
+            found[side].append(sides[side](number))
+    return found
+
+
+def by(value: Callable[[Outcome], float], ours: Sequence[Outcome], peer: Sequence[Outcome]) -> Comparison:
+    """Compare two sides' outcomes by one value of each."""
+    return Comparison.of([value(one) for one in ours], [value(one) for one in peer])
+
+
+def calls(*sides: Sequence[Outcome]) -> int:
+    """How many calls lie behind outcomes."""
+    return sum(len(one.totals) for side in sides for one in side)

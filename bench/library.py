@@ -1,0 +1,72 @@
+"""The bench's own documents in an instance."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from bench.corpus import CHUNK_TOKENS, Text
+from bench.processes import BenchError, Place
+from responsa.knowledge.v1 import collection_pb2
+from responsa_client.aio import AsyncResponsa
+
+# As `responsa ingest` does.
+_IN_FLIGHT: Final = 8
+
+
+def make_collection(at: Place, collection: str) -> None:
+    """A collection that cuts as the corpus is meant to be cut."""
+
+    async def work() -> None:
+        async with AsyncResponsa(f"http://{at.target}", at.key) as client:
+            chunking = collection_pb2.Chunking(max_tokens=CHUNK_TOKENS, overlap_tokens=0)
+            await client.create_collection(collection, chunking=chunking)
+
+    asyncio.run(work())
+
+
+def take_in(at: Place, collection: str, texts: Sequence[Text]) -> tuple[float, int]:
+    """Send documents and wait until each is searchable. Returns seconds and passages. Raises ResponsaError."""
+
+    async def work() -> int:
+        passages = 0
+        waiting = iter(texts)
+        async with AsyncResponsa(f"http://{at.target}", at.key, None) as client:
+
+            async def one_by_one() -> None:
+                nonlocal passages
+                for text in waiting:
+                    operation = await client.create_document(
+                        text.text,
+                        collection=collection,
+                        source_key=text.key,
+                        title=text.title,
+                        media_type="text/markdown",
+                    )
+                    passages += (await client.wait(operation)).document.passage_count
+
+            await asyncio.gather(*(one_by_one() for _ in range(_IN_FLIGHT)))
+        return passages
+
+    begun = time.perf_counter()
+    passages = asyncio.run(work())
+    return time.perf_counter() - begun, passages
+
+
+def answered_questions(at: Place, collection: str, questions: Sequence[str], number: int) -> list[str]:
+    """The first so many of the questions that are answered, not refused. Raises BenchError when there are fewer."""
+
+    async def work() -> list[str]:
+        good: list[str] = []
+        async with AsyncResponsa(f"http://{at.target}", at.key) as client:
+            for question in questions:
+                turn = await client.answer(question, collections=[collection])
+                if turn.terminal_event.WhichOneof("event") == "answer":
+                    good.append(question)
+                if len(good) == number:
+                    return good
+        raise BenchError(f"only {len(good)} of {len(questions)} questions are answered; {number} are needed")
+
+    return asyncio.run(work())

@@ -1,0 +1,233 @@
+"""Processes that the bench starts: an instance of its own, peers, and the calling process. Each is ended by who started it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from bench.jobs import JOBS, OUTCOMES, Job, Outcome
+from bench.peers.process import READY
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+# Settings that a developer may have must not change what is measured.
+_FOREIGN: Final = ("RESPONSA_", "DATABASE_", "REDIS_", "LANGSMITH_", "LANGCHAIN_")
+_STOP_SECONDS: Final = 30.0
+# Above the most streams that are measured, so that no question is refused as one too many.
+_MAX_RUNNING: Final = "256"
+
+
+class BenchError(Exception):
+    """A measurement could not be made; the message says why."""
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an instance is: its data folder and its port."""
+
+    home: Path
+    port: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment in which `responsa` means this instance. Its parts see it as well."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+        return {
+            **kept,
+            "RESPONSA_HOME": str(self.home),
+            "RESPONSA_PORT": str(self.port),
+            "RESPONSA_TURNS__MAX_RUNNING": _MAX_RUNNING,
+        }
+
+    @property
+    def target(self) -> str:
+        """Of the one port."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def key(self) -> str:
+        """The administrator's API key."""
+        return (self.home / "api-key").read_text(encoding="utf-8").strip()
+
+    @property
+    def executable(self) -> str:
+        """The installed command, as a user calls it."""
+        return str(Path(sys.executable).with_name("responsa"))
+
+
+@contextmanager
+def place() -> Generator[Place]:
+    """A fresh place for an instance, purged at the end."""
+    with tempfile.TemporaryDirectory(prefix="responsa-bench-") as folder:
+        made = Place(Path(folder) / "home", free_port())
+        try:
+            yield made
+        finally:
+            with suppress(OSError):
+                subprocess.run(
+                    [made.executable, "purge", "--yes"],
+                    env=made.environment,
+                    capture_output=True,
+                    check=False,
+                )
+            shutil.rmtree(made.home, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An instance that runs. times: by what it printed, seconds from its start to each line."""
+
+    place: Place
+    begun: float
+    times: Mapping[str, float]
+
+
+@contextmanager
+def running(at: Place) -> Generator[Started]:
+    """`responsa up`, ready within the block, stopped as by Ctrl-C at its end. Raises BenchError when it does not start."""
+    begun = time.perf_counter()
+    process = subprocess.Popen(
+        [at.executable, "up"],
+        cwd=ROOT,
+        env=at.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield Started(at, begun, _read_until(process, "Responsa is ready", begun))
+    finally:
+        _stop(process, signal.SIGINT)
+
+
+@contextmanager
+def peer(at: Place, module: str, *arguments: str) -> Generator[str]:
+    """A peer's process on the instance's parts. Gives the gRPC target it listens on. Raises BenchError when it does not start."""
+    # Beside the server's own sockets' folder would be too long a path on some machines.
+    with tempfile.TemporaryDirectory(prefix="rsp-") as folder:
+        target = f"unix:{folder}/peer.sock"
+        with (Path(folder) / "log").open("w+", encoding="utf-8") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, "--listen", target, *arguments],
+                cwd=ROOT,
+                env=at.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+            try:
+                try:
+                    _read_until(process, READY, time.perf_counter())
+                except BenchError as error:
+                    log.seek(0)
+                    raise BenchError(f"{module} did not start: {log.read()[-2000:]}") from error
+                yield target
+            finally:
+                _stop(process, signal.SIGTERM)
+
+
+class Caller:
+    """The calling process, for one job after the other."""
+
+    def __init__(self, process: subprocess.Popen[str], stdin: IO[str], stdout: IO[str]) -> None:
+        self._process = process
+        self._stdin = stdin
+        self._stdout = stdout
+
+    def do(self, job: Job) -> Outcome:
+        """Make a job's calls. Raises BenchError when one of them failed: what is left then is no figure."""
+        self._stdin.write(JOBS.dump_json(job).decode() + "\n")
+        self._stdin.flush()
+        line = self._stdout.readline()
+        if not line:
+            raise BenchError("the calling process ended")
+        found = json.loads(line)
+        if "error" in found:
+            raise BenchError(f"{job.call} over {job.transport}, {job.streams} streams: {found['error']}")
+        outcome = OUTCOMES.validate_python(found)
+        if outcome.odd or not outcome.totals:
+            raise BenchError(
+                f"{job.call} over {job.transport}: {outcome.odd} of {len(outcome.totals)} calls were not answered"
+            )
+        return outcome
+
+
+@contextmanager
+def caller() -> Generator[Caller]:
+    """The calling process."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.client"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield Caller(process, process.stdin, process.stdout)
+    finally:
+        process.stdin.close()
+        _stop(process, signal.SIGTERM)
+
+
+def command(at: Place, *arguments: str) -> str:
+    """Run the command line against the instance and give back what it printed. Raises BenchError unless it exits with 0."""
+    done = subprocess.run(
+        [at.executable, *arguments], env=at.environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise BenchError(
+            f"responsa {' '.join(arguments)} exited with {done.returncode}: {done.stderr.strip()}"
+        )
+    return done.stdout
+
+
+def _read_until(process: subprocess.Popen[str], begin: str, begun: float) -> dict[str, float]:
+    assert process.stdout is not None
+    times: dict[str, float] = {}
+    for line in process.stdout:
+        times[line.strip()] = time.perf_counter() - begun
+        if line.startswith(begin):
+            return times
+    raise BenchError(f"it ended before it was ready; it said: {' / '.join(times) or 'nothing'}")
+
+
+def _stop(process: subprocess.Popen[str], how: signal.Signals) -> None:
+    if process.poll() is None:
+        process.send_signal(how)
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def lines_of(path: Path) -> Sequence[str]:
+    """A file's lines, none when it is not there."""
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []

@@ -1,0 +1,85 @@
+"""What was measured, as a table to read and as JSON to keep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.figures import Comparison, Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One measurement. what: of ours, against what. unit: of both sides; better: "more" or "less". measured: how many single values lie behind it."""
+
+    section: str
+    what: str
+    unit: str
+    better: str
+    ours: Figure
+    peer: Figure | None
+    ratio: Figure | None
+    rounds: int
+    measured: int
+
+    @classmethod
+    def compared(
+        cls, section: str, what: str, unit: str, better: str, found: Comparison, measured: int
+    ) -> Line:
+        """Of two sides."""
+        return cls(section, what, unit, better, found.ours, found.peer, found.ratio, found.rounds, measured)
+
+    @classmethod
+    def alone(
+        cls,
+        section: str,
+        what: str,
+        unit: str,
+        values: Sequence[float],
+        *,
+        better: str = "less",
+        measured: int = 0,
+    ) -> Line:
+        """Of ours alone, a value a round."""
+        return cls(
+            section, what, unit, better, Figure.of(values), None, None, len(values), measured or len(values)
+        )
+
+
+def show(lines: Sequence[Line], console: Console) -> None:
+    """Print one table a section."""
+    for section in dict.fromkeys(line.section for line in lines):
+        table = Table(title=section, title_justify="left", title_style="bold", expand=False)
+        for heading in ("measured", "ours", "peer", "ratio (spread)", "rounds", "values"):
+            table.add_column(heading, justify="left" if heading == "measured" else "right")
+        for line in lines:
+            if line.section == section:
+                table.add_row(
+                    line.what,
+                    f"{_number(line.ours.median)} {line.unit}",
+                    "" if line.peer is None else f"{_number(line.peer.median)} {line.unit}",
+                    _spread(line),
+                    str(line.rounds),
+                    str(line.measured),
+                )
+        console.print(table)
+
+
+def as_json(lines: Sequence[Line]) -> str:
+    """A JSON object with `lines`, each as the class Line says."""
+    return json.dumps({"lines": [asdict(line) for line in lines]}, indent=1)
+
+
+def _spread(line: Line) -> str:
+    if line.ratio is None:
+        low, high = line.ours.low, line.ours.high
+        return f"({_number(low)} to {_number(high)})"
+    return f"{line.ratio.median:.2f} ({line.ratio.low:.2f} to {line.ratio.high:.2f})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -1,0 +1,92 @@
+"""Search in ten thousand passages against embedding the question alone."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from bench import corpus
+from bench.figures import Comparison, percentile
+from bench.interleaved import interleaved
+from bench.jobs import Call, Job, Outcome, Transport
+from bench.library import make_collection, take_in
+from bench.report import Line
+from bench.run import Run
+from responsa_server.embedded import Layout
+from responsa_server.providers.minilm import load as load_model
+
+COLLECTION: Final = "stations"
+_PARAGRAPHS: Final = 100
+_MODES: Final = ("HYBRID", "VECTOR", "TEXT")
+
+
+def measure(run: Run) -> list[Line]:
+    """p50 and p99 of each mode, every question new; and searches a second at 16 streams."""
+    number = run.pick(100, 10)
+    texts = corpus.documents(number, _PARAGRAPHS)
+    run.say(f"search: taking in {number * _PARAGRAPHS} passages")
+    make_collection(run.place, COLLECTION)
+    seconds, passages = take_in(run.place, COLLECTION, texts)
+    title = f"Search in {passages:,} passages against embedding the question alone (bare loop, same model)"
+    lines = [
+        Line.alone(
+            title, "taking them in", "passages/s", [passages / seconds], better="more", measured=passages
+        )
+    ]
+    rounds, a_round = run.pick(3, 2), run.pick(200, 50)
+    fresh = iter(corpus.questions(texts, 8 * rounds * a_round))
+    model = load_model(Layout.of(run.place.home).data / "models")
+    target = f"unix:{Layout.of(run.place.home).server_socket}"
+
+    def search(mode: str, streams: int) -> Outcome:
+        asked = [next(fresh) for _ in range(a_round)]
+        return run.caller.do(
+            Job(
+                Call.SEARCH,
+                Transport.GRPC,
+                target,
+                run.place.key,
+                streams=streams,
+                calls=a_round,
+                texts=asked,
+                collection=COLLECTION,
+                mode=f"SEARCH_MODE_{mode}",
+            )
+        )
+
+    def embed() -> list[float]:
+        taken: list[float] = []
+        for _ in range(a_round):
+            question = next(fresh)
+            begun = time.perf_counter()
+            model.embed_sync([question])
+            taken.append((time.perf_counter() - begun) * 1000)
+        return taken
+
+    try:
+        for mode in _MODES:
+            run.say(f"search: {mode}")
+            mine, bare = interleaved(rounds, lambda _, mode=mode: search(mode, 1).totals, lambda _: embed())
+            lines += [
+                Line.compared(
+                    title,
+                    f"{mode} p{round(share * 100)}",
+                    "ms",
+                    "less",
+                    Comparison.of(
+                        [percentile(one, share) for one in mine], [percentile(one, share) for one in bare]
+                    ),
+                    rounds * a_round * 2,
+                )
+                for share in (0.5, 0.99)
+            ]
+        run.say("search: 16 streams")
+        busy = [search("HYBRID", 16).rate for _ in range(rounds)]
+        lines.append(
+            Line.alone(
+                title, "HYBRID, 16 streams", "searches/s", busy, better="more", measured=rounds * a_round
+            )
+        )
+    finally:
+        model.close()
+    return lines

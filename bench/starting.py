@@ -1,0 +1,52 @@
+"""From the command to the first answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from bench.processes import Place, Started, command, place, running
+from bench.report import Line
+
+TITLE: Final = "Start: `responsa up` until `responsa ask` has printed its answer"
+_QUESTION: Final = "How does a client go on after its connection was cut?"
+_READY: Final = "Responsa is ready"
+_DOCS: Final = "Reading Responsa's own documents"
+
+
+def measure(*, quick: bool, say: Callable[[str], None]) -> list[Line]:
+    """Cold: an empty data folder, which the project's own documents are read into. Warm: the same folder again."""
+    cold: list[dict[str, float]] = []
+    warm: list[dict[str, float]] = []
+    for number in range(1 if quick else 2):
+        with place() as at:
+            say(f"start: cold, {number + 1}")
+            cold.append(_once(at))
+            for again in range(1 if quick else 2):
+                say(f"start: warm, {number + 1}.{again + 1}")
+                warm.append(_once(at))
+    lines: list[Line] = []
+    for name, found in (("warm", warm), ("cold", cold)):
+        lines += [
+            Line.alone(TITLE, f"{name}: {part}", "s", [one[part] for one in found]) for part in found[0]
+        ]
+    return lines
+
+
+def _once(at: Place) -> dict[str, float]:
+    """One start and one question; seconds, the whole first."""
+    with running(at) as started:
+        ready = _at(started, _READY)
+        begun = time.perf_counter()
+        command(at, "ask", _QUESTION)
+        ended = time.perf_counter()
+    docs = _at(started, _DOCS)
+    parts = {"to the first answer": ended - started.begun, "of it until the URL is printed": ready}
+    if docs:
+        parts["of that, reading the own documents"] = ready - docs
+    return parts | {"of it the question (responsa ask)": ended - begun}
+
+
+def _at(started: Started, begin: str) -> float:
+    return next((seconds for line, seconds in started.times.items() if line.startswith(begin)), 0.0)

@@ -1,0 +1,64 @@
+"""The real page in headless Chromium, served by a whole real instance."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, async_playwright
+from responsa_client import Responsa
+
+from tests.browser.person import Person
+from tests.callers import Credential, Registry
+from tests.instance import Instance
+
+NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def chromium() -> str:
+    """The path of the system's Chromium. Without one the tests fail, they are never skipped."""
+    for name in NAMES:
+        path = shutil.which(name)
+        if path is not None:
+            return path
+    pytest.fail("Chromium is missing: install the system's package `chromium` (as .ci/run does), then run the tests again")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """One browser a run; every person has profiles of their own in it."""
+    async with async_playwright() as playwright:
+        started = await playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+        try:
+            yield started
+        finally:
+            await started.close()
+
+
+@pytest.fixture
+def client(instance: Instance, registry: Registry) -> Iterator[Responsa]:
+    """The public client as the administrator of a tenant of this test's own: prepares, and looks at what the server really holds."""
+    with Responsa(instance.url, api_key=registry.new_tenant().key(Credential.ADMIN)) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def person(instance: Instance, browser: Browser, client: Responsa) -> AsyncIterator[Person]:
+    """The same user at a browser. Afterwards the page must have kept its own rules: no error, no breach of its security policy."""
+    one = Person(instance.url, browser, client)
+    try:
+        yield one
+        assert one.troubles == []
+    finally:
+        await one.leave()

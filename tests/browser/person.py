@@ -1,0 +1,158 @@
+"""A user at a browser: opens tabs, asks, and everything that goes wrong underneath is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Locator, Page, Request
+from responsa_client import Responsa
+
+ASK = "/responsa.chat.v1.ChatService/Ask"
+PATIENCE = 30_000
+"""Milliseconds a condition may take on a loaded machine before its test fails."""
+# What a browser says by itself about answers that tests bring about: refused uploads, cut connections.
+EXPECTED = ("Failed to load resource",)
+
+
+@dataclass
+class Tab:
+    """One page and where things are on it, found as a user finds them: by role and name."""
+
+    page: Page
+
+    @property
+    def question(self) -> Locator:
+        return self.page.get_by_label("Your question")
+
+    @property
+    def answers(self) -> Locator:
+        """Replies that are complete."""
+        return self.page.locator("li.assistant:not([aria-busy])")
+
+    @property
+    def asked(self) -> Locator:
+        return self.page.locator("li.user p")
+
+    @property
+    def chips(self) -> Locator:
+        return self.page.locator("button.chip")
+
+    @property
+    def source(self) -> Locator:
+        """The open document."""
+        return self.page.locator("aside.document")
+
+    @property
+    def mark(self) -> Locator:
+        return self.source.locator("mark")
+
+    @property
+    def live(self) -> Locator:
+        """What screen readers are told by themselves."""
+        return self.page.locator("[aria-live=polite]")
+
+    @property
+    def alert(self) -> Locator:
+        """Why something that the user wanted did not happen."""
+        return self.page.locator("main [role=alert]:not(:empty)")
+
+    async def ask(self, text: str) -> None:
+        """Ask, and wait for the reply."""
+        count = await self.answers.count()
+        await self.question.fill(text)
+        await self.question.press("Enter")
+        await self.answers.nth(count).wait_for()
+
+    async def open_documents(self) -> None:
+        await self.page.get_by_role("link", name="Documents").click()
+        await self.page.get_by_role("heading", name="Documents").wait_for()
+
+    async def upload(self, *files: tuple[str, bytes]) -> None:
+        """Choose files as in the browser's own dialog."""
+        chosen: Any = [{"name": name, "mimeType": "", "buffer": content} for name, content in files]
+        await self.page.get_by_label("Add documents").set_input_files(chosen)
+
+    def upload_of(self, name: str) -> Locator:
+        return self.page.locator(".uploads li", has_text=name)
+
+    async def watch_live(self) -> None:
+        """Write down from now on all that the live region says."""
+        await self.live.evaluate(
+            """(region) => {
+                globalThis.said = [];
+                new MutationObserver(() => globalThis.said.push(region.textContent))
+                    .observe(region, { childList: true, characterData: true, subtree: true });
+            }"""
+        )
+
+    async def said(self) -> list[str]:
+        return await self.page.evaluate("globalThis.said")
+
+
+@dataclass
+class Person:
+    """A user. `troubles` gathers errors of the page's scripts and breaches of its content security policy."""
+
+    url: str
+    browser: Browser
+    client: Responsa
+    troubles: list[str] = field(default_factory=list[str])
+    requests: list[Request] = field(default_factory=list[Request])
+    _contexts: list[BrowserContext] = field(default_factory=list[BrowserContext])
+
+    def link(self) -> str:
+        """A new link that signs in once, as `responsa open` prints it."""
+        return f"{self.url}/#code={self.client.create_session_code().code}"
+
+    async def profile(self, **options: Any) -> BrowserContext:
+        """A new browser profile: no cookie, nothing stored."""
+        made = await self.browser.new_context(**options)
+        made.set_default_timeout(PATIENCE)
+        self._contexts.append(made)
+        return made
+
+    async def sign_in(self, context: BrowserContext | None = None, **options: Any) -> Tab:
+        """A tab that a sign-in link was opened in, ready for a question."""
+        tab = await self.open(context or await self.profile(**options), self.link())
+        await tab.question.wait_for()
+        return tab
+
+    async def open(self, context: BrowserContext, url: str) -> Tab:
+        """A tab with this address."""
+        page = await context.new_page()
+        page.on("console", self._heard)
+        page.on("pageerror", self._broke)
+        page.on("request", self._requested)
+        await page.goto(url)
+        return Tab(page)
+
+    def add(self, text: str, source_key: str, title: str = "", collection: str = "default") -> str:
+        """Take in a document; returns its name once it is searchable."""
+        operation = self.client.create_document(text, source_key=source_key, title=title, collection=collection)
+        return self.client.wait(operation).document.name
+
+    async def leave(self) -> None:
+        for context in self._contexts:
+            await context.close()
+
+    def _requested(self, request: Request) -> None:
+        self.requests.append(request)
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and not message.text.startswith(EXPECTED):
+            self.troubles.append(message.text)
+
+    def _broke(self, error: Error) -> None:
+        self.troubles.append(str(error))
+
+
+def frames(body: bytes) -> Sequence[bytes]:
+    """A gRPC-Web response cut into its messages and trailers, each with its head (five bytes: flags, length)."""
+    found: list[bytes] = []
+    while body:
+        end = 5 + int.from_bytes(body[1:5], "big")
+        found.append(body[:end])
+        body = body[end:]
+    return found

@@ -1,0 +1,231 @@
+"""By keyboard alone, by ear, on a small screen, in light and dark: WCAG 2.2 AA as far as a program can tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.person import Person, Tab
+from tests.browser.texts import BAKERY, LAST_KEEPER, LIGHTHOUSE, RYE_BREAD, UNANSWERABLE
+from tests.instance import ROOT
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+async def flaws(page: Page) -> list[str]:
+    """What the rules of axe-core (Deque) find, contrast included."""
+    await page.evaluate(AXE.read_text(encoding="utf-8"))
+    found: dict[str, Any] = await page.evaluate("(rules) => axe.run(document, { runOnly: rules })", RULES)
+    return [f"{one['id']}: {node['html']} {node['failureSummary']}" for one in found["violations"] for node in one["nodes"]]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"color_scheme": "light"}, id="light"),
+        pytest.param({"color_scheme": "dark"}, id="dark"),
+        pytest.param({"viewport": {"width": 360, "height": 700}, "has_touch": True}, id="narrow"),
+    ],
+)
+async def test_every_state_of_the_page_keeps_the_accessibility_rules(person: Person, options: dict[str, Any]) -> None:
+    person.add(LIGHTHOUSE, "lighthouse.md")
+    tab = await person.sign_in(**options)
+    found: dict[str, list[str]] = {}
+
+    async def look(state: str) -> None:
+        found[state] = await flaws(tab.page)
+
+    await look("empty")
+    await tab.ask(LAST_KEEPER)
+    await tab.ask(UNANSWERABLE)
+    await tab.page.locator(".steps summary").first.click()
+    await look("answers")
+    await tab.page.get_by_text("Asking all collections").click()
+    await tab.page.get_by_label("default").wait_for()
+    await look("scope")
+    await tab.page.keyboard.press("Escape")
+    await tab.chips.first.click()
+    await expect(tab.source.locator(".badge")).to_be_visible()
+    await look("source")
+    await tab.page.keyboard.press("Escape")
+    await tab.open_documents()
+    await tab.upload(("bakery.md", BAKERY.encode()), ("empty.txt", b""))
+    await expect(tab.upload_of("bakery.md")).to_contain_text("searchable")
+    await expect(tab.upload_of("empty.txt")).to_contain_text("no text")
+    await look("documents")
+    await tab.page.get_by_role("button", name="New collection").click()
+    await look("dialog")
+    await tab.page.keyboard.press("Escape")
+    await tab.page.get_by_role("button", name="Sign out").click()
+    await expect(tab.page.get_by_role("alert")).to_be_visible()
+    await look("signed out")
+    assert {state: ones for state, ones in found.items() if ones} == {}
+
+
+async def focus_name(tab: Tab) -> str:
+    return await tab.page.evaluate(
+        "() => { const one = document.activeElement; return one.getAttribute('aria-label') ?? one.labels?.[0]?.textContent ?? one.textContent; }"
+    )
+
+
+async def press_until(tab: Tab, name: str, key: str = "Tab") -> None:
+    """Press a key until the focus is on what is named so; each place on the way must be seen to have it."""
+    for _ in range(40):
+        await tab.page.keyboard.press(key)
+        here = await focus_name(tab)
+        outlined = "getComputedStyle(document.activeElement).outlineStyle !== 'none' || document.activeElement === document.body"
+        shown = "document.activeElement.id === 'files' || " + outlined  # the file chooser's ring is drawn round its label
+        assert await tab.page.evaluate(shown), f"the focus cannot be seen on {here!r}"
+        if here.startswith(name):
+            return
+    pytest.fail(f"{name!r} was not reached by {key}")
+
+
+async def test_the_whole_journey_by_keyboard_alone(person: Person) -> None:
+    person.add(LIGHTHOUSE, "lighthouse.md")
+    tab = await person.sign_in()
+    keyboard = tab.page.keyboard
+    await expect(tab.question).to_be_focused()
+    await keyboard.type(LAST_KEEPER)
+    await keyboard.press("Shift+Enter")
+    await keyboard.press("Backspace")
+    await keyboard.press("Enter")
+    await expect(tab.chips.first).to_be_visible()
+    await expect(tab.answers).to_have_count(1)
+    await expect(tab.question).to_be_focused()
+
+    await press_until(tab, "Source 1", "Shift+Tab")
+    await keyboard.press("Enter")
+    await expect(tab.mark).to_be_focused()
+    await press_until(tab, "Close the document", "Shift+Tab")
+    await keyboard.press("Enter")
+    await expect(tab.chips.first).to_be_focused()
+    await keyboard.press("Space")
+    await expect(tab.mark).to_be_focused()
+    await keyboard.press("Escape")
+    await expect(tab.source).to_be_hidden()
+    await expect(tab.chips.first).to_be_focused()
+
+    await press_until(tab, "Asking all collections")
+    await keyboard.press("Enter")
+    await tab.page.get_by_label("default").wait_for()
+    await press_until(tab, "default")
+    await keyboard.press("Space")
+    await keyboard.press("Escape")
+    await expect(tab.page.locator(".scope summary")).to_be_focused()
+    await expect(tab.page.locator(".scope summary")).to_have_text("Asking default")
+
+    await press_until(tab, "Rename", "Shift+Tab")
+    await keyboard.press("Enter")
+    await keyboard.type("Keepers")
+    await keyboard.press("Enter")
+    await expect(tab.page.get_by_role("heading", name="Keepers")).to_be_visible()
+    await expect(tab.page.get_by_role("button", name="Rename")).to_be_focused()
+
+    await press_until(tab, "Documents", "Shift+Tab")
+    await keyboard.press("Enter")
+    await expect(tab.page.get_by_role("heading", name="Documents")).to_be_focused()
+    await press_until(tab, "The lighthouse of Korsholm")
+    await keyboard.press("Enter")
+    await expect(tab.source).to_contain_text("Axel Hampus")
+    await keyboard.press("Escape")
+    await expect(tab.page.get_by_role("button", name="The lighthouse of Korsholm", exact=True)).to_be_focused()
+    await press_until(tab, "Add documents", "Shift+Tab")
+    async with tab.page.expect_file_chooser() as chooser:
+        await keyboard.press("Enter")
+    await (await chooser.value).set_files([{"name": "bakery.md", "mimeType": "text/markdown", "buffer": BAKERY.encode()}])
+    await expect(tab.upload_of("bakery.md")).to_contain_text("searchable")
+
+    await tab.page.reload()
+    await keyboard.press("Tab")
+    assert await focus_name(tab) == "Skip to the content"
+    await keyboard.press("Enter")
+    await expect(tab.page.get_by_role("heading", name="Documents")).to_be_focused()
+    await press_until(tab, "Sign out", "Shift+Tab")
+    await keyboard.press("Enter")
+    await expect(tab.page.get_by_role("heading", name="Responsa")).to_be_focused()
+
+
+async def test_a_screen_reader_hears_each_step_once_and_then_the_answer(person: Person) -> None:
+    person.add(LIGHTHOUSE, "lighthouse.md")
+    tab = await person.sign_in()
+    await expect(tab.live).to_have_attribute("role", "status")
+    await expect(tab.live).to_have_text("")
+    await tab.watch_live()
+    await tab.ask(LAST_KEEPER)
+    said = await tab.said()
+    assert said[:3] == ["Searching knowledge base...", "Analyzing results...", "Generating response..."]
+    assert len(said) == len(set(said)) == 4
+    assert "Märta Öhman" in said[3]
+    # Pieces of an answer as it grows would be read again and again.
+    assert await tab.page.locator("ol.messages [aria-live], ol.messages[aria-live], ol.messages[role=log]").count() == 0
+    assert await tab.page.locator("html").get_attribute("lang") == "en"
+    await expect(tab.chips.first).to_have_accessible_name("Source 1: The lighthouse of Korsholm")
+
+
+async def test_a_small_screen_reaches_everything(person: Person) -> None:
+    person.add(LIGHTHOUSE, "lighthouse.md")
+    tab = await person.sign_in(viewport={"width": 320, "height": 640}, has_touch=True, is_mobile=True)
+    await tab.ask(LAST_KEEPER)
+    await tab.page.get_by_role("link", name="Ask", exact=True).tap()
+    await expect(tab.asked).to_have_count(0)
+
+    drawer = tab.page.get_by_role("button", name="Conversations")
+    listed = tab.page.get_by_role("navigation", name="Conversations")
+    await expect(listed).to_be_hidden()
+    await drawer.tap()
+    await expect(drawer).to_have_attribute("aria-expanded", "true")
+    await expect(listed).to_be_visible()
+    await tab.page.keyboard.press("Escape")
+    await expect(listed).to_be_hidden()
+    await expect(drawer).to_be_focused()
+    await drawer.tap()
+    await listed.get_by_text(LAST_KEEPER).tap()
+    await expect(listed).to_be_hidden()
+    await expect(tab.asked).to_have_count(1)
+
+    await tab.chips.first.tap()
+    await expect(tab.mark).to_be_in_viewport()
+    # What the document covers cannot be reached behind it.
+    for key in ("Tab", "Shift+Tab"):
+        for _ in range(4):
+            await tab.page.keyboard.press(key)
+            assert await tab.page.evaluate("document.activeElement === document.body || document.querySelector('aside').contains(document.activeElement)")
+    await tab.page.get_by_role("button", name="Close the document").tap()
+    await expect(tab.chips.first).to_be_focused()
+    await tab.open_documents()
+    await expect(tab.page.get_by_role("button", name="The lighthouse of Korsholm", exact=True)).to_be_visible()
+    for _ in range(2):
+        assert await tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than the screen"
+        await tab.page.go_back()
+
+
+async def test_an_answer_moves_nothing_that_stood_before_it(person: Person) -> None:
+    person.add(BAKERY, "bakery.md")
+    tab = await person.sign_in()
+    await tab.page.evaluate(
+        """() => {
+            globalThis.shifts = [];
+            new PerformanceObserver((list) => globalThis.shifts.push(...list.getEntries().map((one) => one.value)))
+                .observe({ type: "layout-shift", buffered: true });
+        }"""
+    )
+    box = await tab.question.bounding_box()
+    await tab.ask(RYE_BREAD)
+    assert await tab.question.bounding_box() == box
+    assert sum(await tab.page.evaluate("globalThis.shifts")) < 0.1  # "good" by Core Web Vitals
+
+
+async def test_nothing_moves_for_those_who_asked_for_stillness(person: Person) -> None:
+    tab = await person.sign_in(reduced_motion="reduce")
+    await tab.question.fill("?")
+    animated = "[...document.querySelectorAll('*')].filter((one) => getComputedStyle(one).animationName !== 'none').length"
+    await tab.page.route("**/Ask", lambda route: route.abort())
+    await tab.question.press("Enter")
+    await expect(tab.page.locator(".steps.busy")).to_be_visible()
+    assert await tab.page.evaluate(animated) == 0

@@ -1,0 +1,190 @@
+"""Asking, and opening what an answer stands on."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.person import Person
+from tests.browser.texts import BAKERY, LAST_KEEPER, LIGHTHOUSE, RYE_BREAD, UNANSWERABLE, WHO_BUILT
+from tests.callers import Registry
+from tests.instance import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_a_question_shows_its_steps_and_an_answer_whose_chip_opens_the_marked_quote(person: Person) -> None:
+    person.add(LIGHTHOUSE, "lighthouse.md")
+    tab = await person.sign_in()
+    await tab.watch_live()
+    await tab.ask(LAST_KEEPER)
+
+    said = await tab.said()
+    assert "Searching knowledge base..." in said
+    assert said[-1].startswith("Answer with ")
+    steps = tab.answers.locator(".steps")
+    await expect(steps.locator("summary")).to_have_text(re.compile(r"Answered in .* from \d+ passages?"))
+    assert "Searching knowledge base..." in (await steps.locator("li").all_text_contents())[0]
+
+    (conversation,) = person.client.conversations()
+    message = list(person.client.messages(conversation.name))[-1]
+    assert message.citations
+    for index, citation in enumerate(message.citations):
+        await tab.chips.nth(index).click()
+        await expect(tab.mark).to_have_text(citation.quote, use_inner_text=False)
+        assert await tab.mark.text_content() == citation.quote
+        await expect(tab.source.locator(".badge")).to_contain_text("Verified")
+        await expect(tab.chips.nth(index)).to_have_attribute("aria-current", "true")
+    whole = person.client.document_content(message.citations[0].document_version)
+    shown = await tab.source.locator(".document-text").text_content()
+    assert shown == whole == LIGHTHOUSE
+    await tab.page.keyboard.press("Escape")
+    await expect(tab.source).to_be_hidden()
+
+
+async def test_a_question_without_support_is_refused_and_says_so(person: Person) -> None:
+    person.add(LIGHTHOUSE, "lighthouse.md")
+    tab = await person.sign_in()
+    await tab.ask(UNANSWERABLE)
+    await expect(tab.answers.locator(".refusal")).to_contain_text("No answer")
+    await expect(tab.chips).to_have_count(0)
+    await expect(tab.live).to_have_text(re.compile("^No answer. "))
+    await tab.page.reload()
+    await expect(tab.answers.locator(".refusal")).to_contain_text("No answer")
+
+
+async def test_a_question_goes_to_the_chosen_collections_alone(person: Person) -> None:
+    person.client.create_collection("sea", display_name="The sea")
+    person.add(LIGHTHOUSE, "lighthouse.md", collection="sea")
+    person.add(BAKERY, "bakery.md")
+    tab = await person.sign_in()
+    await expect(tab.page.get_by_text("Asking all collections")).to_be_visible()
+    await tab.page.get_by_text("Asking all collections").click()
+    await tab.page.get_by_label("The sea").check()
+    await expect(tab.page.get_by_text("Asking The sea")).to_be_visible()
+    await tab.ask(RYE_BREAD)
+    await expect(tab.answers.nth(0).locator(".refusal")).to_be_visible()
+    await tab.ask(WHO_BUILT)
+    await expect(tab.answers.nth(1)).to_contain_text("Axel Hampus Dalström")
+    await tab.page.reload()
+    await expect(tab.page.get_by_text("Asking The sea")).to_be_visible()
+
+
+async def test_a_collection_that_is_gone_is_no_longer_asked(person: Person) -> None:
+    person.client.create_collection("sea", display_name="The sea")
+    person.add(BAKERY, "bakery.md")
+    tab = await person.sign_in()
+    await tab.page.get_by_text("Asking all collections").click()
+    await tab.page.get_by_label("The sea").check()
+    person.client.delete_collection("collections/sea")
+    await tab.question.fill(RYE_BREAD)
+    await tab.question.press("Enter")
+    await expect(tab.alert).to_contain_text("does not exist any more")
+    await expect(tab.question).to_have_value(RYE_BREAD)
+    await tab.question.press("Enter")
+    await expect(tab.answers).to_contain_text("nineteen hours")
+
+
+async def test_conversations_are_listed_opened_renamed_and_deleted(person: Person) -> None:
+    person.add(LIGHTHOUSE, "lighthouse.md")
+    tab = await person.sign_in()
+    await tab.ask(WHO_BUILT)
+    first = tab.page.url
+    assert re.search(r"#/conversations/[0-9a-f-]{36}$", first)
+    await expect(tab.page).to_have_title(f"{WHO_BUILT} · Responsa")
+    await tab.page.get_by_role("link", name="New conversation").click()
+    await expect(tab.asked).to_have_count(0)
+    await expect(tab.question).to_be_focused()
+    await tab.ask(LAST_KEEPER)
+    listed = tab.page.get_by_role("navigation", name="Conversations").get_by_role("listitem")
+    await expect(listed).to_have_text([LAST_KEEPER, WHO_BUILT])
+
+    await listed.get_by_text(WHO_BUILT).click()
+    await expect(tab.page).to_have_url(first)
+    await expect(tab.asked).to_have_text(re.compile(re.escape(WHO_BUILT)))
+    await tab.page.get_by_role("button", name="Rename").click()
+    field = tab.page.get_by_role("dialog").get_by_label("Title")
+    await expect(field).to_be_focused()
+    await field.fill("Towers & light")
+    await field.press("Enter")
+    await expect(tab.page.get_by_role("heading", name="Towers & light")).to_be_visible()
+    await expect(listed).to_have_text(["Towers & light", LAST_KEEPER])
+    await expect(tab.page).to_have_title("Towers & light · Responsa")
+
+    await tab.page.get_by_role("button", name="Delete").click()
+    await tab.page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    await expect(listed).to_have_count(2)
+    await tab.page.get_by_role("button", name="Delete").click()
+    await tab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(listed).to_have_text([LAST_KEEPER])
+    assert [one.title for one in person.client.conversations()] == [LAST_KEEPER]
+    await tab.page.goto(first)
+    await expect(tab.alert).to_contain_text("does not exist")
+
+
+async def test_a_long_conversation_opens_at_its_end_and_shows_earlier_messages_when_asked(person: Person) -> None:
+    person.add(BAKERY, "bakery.md")
+    conversation = person.client.create_conversation(title="Long").name
+    for number in range(27):
+        person.client.answer(f"{RYE_BREAD} ({number})", conversation=conversation)
+    tab = await person.sign_in()
+    await tab.page.get_by_role("link", name="Long").click()
+    await expect(tab.asked).to_have_count(25)
+    await expect(tab.asked.last).to_be_in_viewport()
+    await tab.page.get_by_role("button", name="Show earlier messages").click()
+    await expect(tab.asked).to_have_count(27)
+    assert [re.findall(r"\((\d+)\)", one)[0] for one in await tab.asked.all_text_contents()] == [str(n) for n in range(27)]
+
+
+async def test_a_question_that_is_too_long_is_not_sent(person: Person) -> None:
+    tab = await person.sign_in()
+    await tab.question.fill("é" * 8193)
+    await tab.question.press("Enter")
+    await expect(tab.alert).to_contain_text("too long by 2 bytes")
+    assert list(person.client.conversations()) == []
+    await tab.question.fill("   ")
+    await tab.question.press("Enter")
+    assert list(person.client.turns()) == []
+
+
+async def test_a_busy_conversation_says_so_and_shows_what_it_answers(person: Person, registry: Registry) -> None:
+    person.add(BAKERY, "bakery.md")
+    conversation = person.client.create_conversation(title="Shared").name
+    tab = await person.sign_in()
+    await tab.page.get_by_role("link", name="Shared").click()
+    await expect(tab.page.get_by_role("heading", name="Shared")).to_be_visible()
+    with registry.holding("passage"):
+        person.client.start_turn(RYE_BREAD, conversation=conversation)
+        await tab.question.fill(WHO_BUILT)
+        await tab.question.press("Enter")
+        await expect(tab.alert).to_contain_text("still answering another question")
+        await expect(tab.question).to_have_value(WHO_BUILT)
+        await expect(tab.asked).to_have_text(re.compile(re.escape(RYE_BREAD)))
+        assert len(list(person.client.turns())) == 1
+    await expect(tab.answers).to_contain_text("nineteen hours")
+    await expect(tab.alert).to_have_count(0)
+    await tab.question.press("Enter")
+    await expect(tab.answers).to_have_count(2)
+
+
+async def test_a_failed_turn_says_why_and_can_be_asked_again(person: Person, registry: Registry) -> None:
+    person.add(BAKERY, "bakery.md")
+    tab = await person.sign_in()
+    with registry.holding("passage"):
+        await tab.question.fill(RYE_BREAD)
+        await tab.question.press("Enter")
+        await expect(tab.page.locator(".steps")).to_contain_text("Searching knowledge base...")
+        with registry.database() as connection:
+            # A worker that is lost: its lease runs out, and the sweep ends the turn.
+            taken = connection.execute(
+                "update responsa.turn set epoch = epoch + 1, lease_until = now() - interval '1 minute' where state = 'running'"
+            )
+            assert taken.rowcount == 1
+        await expect(tab.answers.locator(".problem")).to_be_visible()
+        eventually(lambda: [one.state for one in person.client.turns()] == [5], "a failed turn")
+    await tab.page.get_by_role("button", name="Ask again").click()
+    await expect(tab.answers.locator(".answer-text")).to_contain_text("nineteen hours")
+    await expect(tab.asked).to_have_count(1)
+    assert len({one.request_id for one in person.client.turns()}) == 2

@@ -1,0 +1,181 @@
+"""Collections, uploads with progress, documents that are large, changed or gone."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import Route, expect
+
+from tests.browser.person import Person
+from tests.browser.texts import BAKERY, LAST_KEEPER, LIGHTHOUSE, RYE_BREAD, WHO_BUILT
+from tests.callers import Registry
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_a_document_is_uploaded_with_progress_and_then_asked_about(person: Person, registry: Registry) -> None:
+    tab = await person.sign_in()
+    await tab.open_documents()
+    row = tab.upload_of("bakery.md")
+    with registry.holding("passage"):
+        await tab.upload(("bakery.md", BAKERY.encode()))
+        await expect(row.get_by_role("progressbar", name="Progress of bakery.md")).to_be_visible()
+        await tab.page.wait_for_function("document.querySelector('.uploads progress').value > 0.3")
+        await expect(tab.page.locator(".documents")).to_contain_text("No documents yet")
+    await expect(row).to_contain_text("searchable")
+    await expect(tab.page.get_by_role("button", name="Brunmåla bakery", exact=True)).to_be_visible()
+    await expect(tab.live).to_have_text("bakery.md is searchable.")
+    await expect(tab.page.get_by_label("Collection", exact=True)).to_contain_text("default (1)")
+    await tab.page.get_by_role("link", name="Ask", exact=True).click()
+    await tab.ask(RYE_BREAD)
+    await expect(tab.answers).to_contain_text("nineteen hours")
+
+
+async def test_bad_files_are_told_apart_with_their_reasons_and_leave_nothing(person: Person) -> None:
+    tab = await person.sign_in()
+    await tab.open_documents()
+    await tab.upload(
+        ("tool.md", b"MZ\x90\x00" + bytes(400)),
+        ("empty.txt", b""),
+        ("good.md", BAKERY.encode()),
+        ("picture.png", b"\x89PNG\r\n\x1a\n" + bytes(100)),
+    )
+    await expect(tab.upload_of("good.md")).to_contain_text("searchable")
+    await expect(tab.upload_of("tool.md").locator(".state")).to_contain_text("Windows program")
+    await expect(tab.upload_of("empty.txt").locator(".state")).to_contain_text("no text")
+    await expect(tab.upload_of("picture.png").locator(".state")).to_contain_text("Markdown (.md), plain text (.txt) and HTML (.html)")
+    assert [one.source_key for one in person.client.documents("default")] == ["good.md"]
+    await tab.page.get_by_role("button", name="Clear the list").click()
+    await expect(tab.page.locator(".uploads li")).to_have_count(0)
+
+
+async def test_an_upload_whose_connection_breaks_is_sent_again_and_taken_once(person: Person) -> None:
+    tab = await person.sign_in()
+    await tab.open_documents()
+    sent: list[str] = []
+
+    async def lose_the_answer(route: Route) -> None:
+        sent.append(route.request.url)
+        if len(sent) == 1:
+            await route.fetch()
+            await route.abort("connectionreset")
+        else:
+            await route.continue_()
+
+    await tab.page.route("**/v1/uploads?*", lose_the_answer)
+    await tab.upload(("bakery.md", BAKERY.encode()))
+    await expect(tab.upload_of("bakery.md")).to_contain_text("searchable")
+    assert len(sent) == 2
+    assert sent[0] == sent[1]
+    (document,) = person.client.documents("default")
+    assert document.version == 1
+
+
+async def test_an_upload_can_be_cancelled(person: Person, registry: Registry) -> None:
+    tab = await person.sign_in()
+    await tab.open_documents()
+    with registry.holding("passage"):
+        await tab.upload(("bakery.md", BAKERY.encode()))
+        await tab.page.wait_for_function("document.querySelector('.uploads progress').value > 0.3")
+        await tab.page.get_by_role("button", name="Cancel: bakery.md").click()
+        await expect(tab.upload_of("bakery.md")).to_contain_text("Cancelled")
+    await tab.page.get_by_role("button", name="Try again: bakery.md").click()
+    await expect(tab.upload_of("bakery.md")).to_contain_text(re.compile("searchable|unchanged"))
+
+
+async def test_collections_are_made_chosen_and_deleted(person: Person) -> None:
+    person.add(LIGHTHOUSE, "lighthouse.md")
+    tab = await person.sign_in()
+    await tab.open_documents()
+    picker = tab.page.get_by_label("Collection", exact=True)
+    await tab.page.get_by_role("button", name="New collection").click()
+    dialog = tab.page.get_by_role("dialog", name="New collection")
+    await dialog.get_by_label("Name").fill("Brot & Café")
+    await expect(dialog).to_contain_text("Its id will be brot-cafe")
+    await dialog.get_by_role("button", name="Create").click()
+    await expect(picker).to_have_value("collections/brot-cafe")
+    await tab.upload(("bakery.md", BAKERY.encode()))
+    await expect(tab.upload_of("bakery.md")).to_contain_text("searchable")
+
+    await tab.page.get_by_role("button", name="New collection").click()
+    await dialog.get_by_label("Name").fill("Brot   Café")
+    await dialog.get_by_label("Name").press("Enter")
+    await expect(dialog.get_by_role("alert")).to_contain_text("brot-cafe")
+    await tab.page.keyboard.press("Escape")
+    await expect(dialog).to_have_count(0)
+    await expect(tab.page.get_by_role("button", name="New collection")).to_be_focused()
+
+    await tab.page.get_by_role("button", name="Ask this collection").click()
+    await expect(tab.page.get_by_text("Asking Brot & Café")).to_be_visible()
+    await tab.ask(WHO_BUILT)
+    await expect(tab.answers.nth(0).locator(".refusal")).to_be_visible()
+    await tab.ask(RYE_BREAD)
+    await expect(tab.answers.nth(1)).to_contain_text("nineteen hours")
+
+    await tab.open_documents()
+    await expect(picker).to_have_value("collections/brot-cafe")
+    await tab.page.get_by_role("button", name="Delete collection").click()
+    await tab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(picker).to_have_value("collections/default")
+    assert [one.name for one in person.client.collections()] == ["collections/default"]
+
+
+async def test_a_deleted_document_is_not_answered_from_and_its_citation_says_so(person: Person) -> None:
+    person.add(LIGHTHOUSE, "lighthouse.md")
+    tab = await person.sign_in()
+    await tab.ask(LAST_KEEPER)
+    answer = await tab.answers.locator(".answer-text").text_content()
+    await tab.open_documents()
+    await tab.page.get_by_role("button", name="Delete The lighthouse of Korsholm").click()
+    await tab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(tab.page.locator(".documents")).to_contain_text("No documents yet")
+    assert list(person.client.documents("default")) == []
+
+    await tab.page.go_back()
+    await expect(tab.answers.locator(".answer-text")).to_have_text(answer or "")
+    quote = list(person.client.messages(next(iter(person.client.conversations())).name))[-1].citations[0].quote
+    await tab.chips.first.click()
+    await expect(tab.source).to_contain_text("was deleted")
+    await expect(tab.source).to_contain_text("no longer kept")
+    assert await tab.source.locator("blockquote").text_content() == quote
+    await tab.page.keyboard.press("Escape")
+    await tab.ask(WHO_BUILT)
+    await expect(tab.answers.nth(1).locator(".refusal")).to_be_visible()
+
+
+async def test_a_changed_document_shows_the_version_that_was_quoted(person: Person) -> None:
+    person.add(LIGHTHOUSE, "lighthouse.md")
+    tab = await person.sign_in()
+    await tab.ask(LAST_KEEPER)
+    person.add(LIGHTHOUSE.replace("Märta Öhman", "Nobody"), "lighthouse.md")
+    await tab.chips.first.click()
+    await expect(tab.source.locator(".badge")).to_contain_text("has changed since")
+    await expect(tab.mark).to_contain_text("Märta Öhman")
+
+
+async def test_a_large_document_is_read_no_further_than_it_is_looked_at(person: Person) -> None:
+    """Three megabytes without a paragraph, the sought sentence far from both ends; every character takes two bytes."""
+    filler = "höö " * 210_000
+    person.client.wait(person.client.upload(f"{filler}\n\n{LIGHTHOUSE}\n\n{filler}".encode(), source_key="large.txt"))
+    tab = await person.sign_in()
+    await tab.ask(LAST_KEEPER)
+    await tab.chips.first.click()
+    await expect(tab.mark).to_contain_text("Märta Öhman")
+    await expect(tab.mark).to_be_in_viewport()
+    text = tab.source.locator(".document-text")
+
+    async def length() -> int:
+        return len(await text.text_content() or "")
+
+    first = await length()
+    assert first < 40_000
+    place = await tab.mark.bounding_box()
+    await tab.page.get_by_role("button", name="Show what stands before").click()
+    second = await length()
+    assert first < second < first + 70_000
+    assert await tab.mark.bounding_box() == place
+    await tab.page.get_by_role("button", name="Show what follows").click()
+    await expect(tab.page.get_by_role("button", name="Show what follows")).to_be_focused()
+    assert second < await length() < second + 70_000
+    assert tab.page.url  # the page still answers

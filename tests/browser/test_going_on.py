@@ -1,0 +1,174 @@
+"""Connections break and pages are reloaded: the answer goes on, and nothing is asked twice."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import Route, expect
+
+from tests.browser.person import ASK, Person, frames
+from tests.browser.texts import BAKERY, LIGHTHOUSE, RYE_BREAD, WHO_BUILT
+from tests.callers import Registry
+from tests.instance import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_a_reload_keeps_the_conversation(person: Person) -> None:
+    person.add(LIGHTHOUSE, "lighthouse.md")
+    tab = await person.sign_in()
+    await tab.ask(WHO_BUILT)
+    before = await tab.answers.locator(".answer-text").text_content()
+    await tab.page.reload()
+    await expect(tab.asked).to_have_text(re.compile(re.escape(WHO_BUILT)))
+    assert await tab.answers.locator(".answer-text").text_content() == before
+    await tab.chips.first.click()
+    await expect(tab.source.locator(".badge")).to_contain_text("Verified")
+
+
+async def test_a_reload_in_mid_answer_goes_on_with_the_same_turn(person: Person, registry: Registry) -> None:
+    person.add(BAKERY, "bakery.md")
+    tab = await person.sign_in()
+    with registry.holding("passage"):
+        await tab.question.fill(RYE_BREAD)
+        await tab.question.press("Enter")
+        await expect(tab.page.locator(".steps")).to_contain_text("Searching knowledge base...")
+        await expect(tab.page).to_have_url(re.compile("#/conversations/"))
+        for _ in range(2):
+            await tab.page.reload()
+            await expect(tab.asked).to_have_text(re.compile(re.escape(RYE_BREAD)))
+            await expect(tab.page.locator(".steps")).to_contain_text("Searching knowledge base...")
+    await expect(tab.answers).to_contain_text("nineteen hours")
+    await expect(tab.asked).to_have_count(1)
+    assert len(list(person.client.turns())) == 1
+    assert await tab.page.evaluate("sessionStorage.getItem('responsa.pending')") is None
+
+
+async def test_a_reload_before_the_first_frame_goes_on_too(person: Person) -> None:
+    person.add(BAKERY, "bakery.md")
+    tab = await person.sign_in()
+
+    async def accept_and_break(route: Route) -> None:
+        await route.fetch()  # the server took the question; the page never hears of it
+        await route.abort("connectionreset")
+
+    await tab.page.route(f"**{ASK}", lambda route: route.abort("connectionreset"))
+    await tab.page.route(f"**{ASK}", accept_and_break, times=1)
+    await tab.question.fill(RYE_BREAD)
+    await tab.question.press("Enter")
+    await expect(tab.page.locator(".steps")).to_contain_text("The connection was lost; going on")
+    await expect(tab.page).to_have_url(re.compile("#/$"))
+    await tab.page.unroute_all()
+    await tab.page.reload()
+    await expect(tab.answers).to_contain_text("nineteen hours")
+    await expect(tab.asked).to_have_count(1)
+    assert len(list(person.client.turns())) == 1
+
+
+async def test_a_connection_cut_in_mid_stream_goes_on_without_doubling(person: Person) -> None:
+    person.add(LIGHTHOUSE, "lighthouse.md")
+    tab = await person.sign_in()
+    bodies: list[str | None] = []
+    cuts = [1, 2]
+
+    async def cut(route: Route) -> None:
+        bodies.append(str(route.request.post_data_buffer))
+        if not cuts:
+            await route.continue_()
+            return
+        response = await route.fetch()
+        got = frames(await response.body())
+        await route.fulfill(response=response, body=b"".join(got[: cuts.pop(0)]))
+
+    await tab.page.route(f"**{ASK}", cut)
+    await tab.watch_live()
+    await tab.ask(WHO_BUILT)
+    assert len(bodies) == 3
+    assert len(set(bodies)) == 1
+    assert len(list(person.client.turns())) == 1
+    said = await tab.said()
+    assert "The connection was lost; going on…" in said
+    assert said.count("Searching knowledge base...") == 1
+    text = (await tab.answers.locator(".answer-text").text_content() or "")
+    assert text.count("Axel Hampus Dalström") == 1
+    await expect(tab.asked).to_have_count(1)
+
+
+async def test_an_answer_that_ended_during_the_reload_is_shown_once(person: Person) -> None:
+    person.add(BAKERY, "bakery.md")
+    tab = await person.sign_in()
+
+    async def only_the_beginning(route: Route) -> None:
+        response = await route.fetch()
+        await route.fulfill(response=response, body=frames(await response.body())[0])
+
+    await tab.page.route(f"**{ASK}", only_the_beginning)
+    await tab.question.fill(RYE_BREAD)
+    await tab.question.press("Enter")
+    await expect(tab.page).to_have_url(re.compile("#/conversations/"))
+    eventually(lambda: [one.state for one in person.client.turns()] == [3], "an answered turn")
+    await tab.page.unroute_all()
+    await tab.page.reload()
+    await expect(tab.answers).to_contain_text("nineteen hours")
+    await tab.page.wait_for_function("sessionStorage.getItem('responsa.pending') === null")
+    await expect(tab.asked).to_have_count(1)
+    await expect(tab.page.locator("li.assistant")).to_have_count(1)
+    assert len(list(person.client.turns())) == 1
+
+
+async def test_an_answer_goes_on_while_another_conversation_is_shown(person: Person, registry: Registry) -> None:
+    person.add(BAKERY, "bakery.md")
+    other = person.client.create_conversation(title="Other").name
+    tab = await person.sign_in()
+    with registry.holding("passage"):
+        await tab.question.fill(RYE_BREAD)
+        await tab.question.press("Enter")
+        await expect(tab.page).to_have_url(re.compile("#/conversations/"))
+        here = tab.page.url
+        await tab.page.get_by_role("link", name="Other").click()
+        await expect(tab.page.get_by_role("heading", name="Other")).to_be_visible()
+        await expect(tab.asked).to_have_count(0)
+        assert tab.page.url.endswith(other)
+        await tab.page.go_back()
+        await expect(tab.page).to_have_url(here)
+        await expect(tab.page.locator(".steps")).to_contain_text("Searching knowledge base...")
+    await expect(tab.answers).to_contain_text("nineteen hours")
+    await expect(tab.asked).to_have_count(1)
+    assert len(list(person.client.turns())) == 1
+
+
+async def test_two_tabs_show_the_same_conversation_and_one_turn(person: Person, registry: Registry) -> None:
+    person.add(BAKERY, "bakery.md")
+    context = await person.profile()
+    one = await person.sign_in(context)
+    with registry.holding("passage"):
+        await one.question.fill(RYE_BREAD)
+        await one.question.press("Enter")
+        await expect(one.page).to_have_url(re.compile("#/conversations/"))
+        other = await person.open(context, one.page.url)
+        await expect(other.asked).to_have_text(re.compile(re.escape(RYE_BREAD)))
+        await expect(other.page.locator(".steps")).to_contain_text("another tab or program asked it")
+    await expect(one.answers).to_contain_text("nineteen hours")
+    await expect(other.answers).to_contain_text("nineteen hours")
+    await expect(other.asked).to_have_count(1)
+    await other.ask(WHO_BUILT)
+    await expect(one.asked).to_have_count(2)
+    assert len(list(person.client.turns())) == 2
+
+
+async def test_nothing_is_left_open_when_nothing_is_asked(person: Person) -> None:
+    """A browser has six connections to a server for all its tabs: a stream that idles would starve them."""
+    person.add(BAKERY, "bakery.md")
+    context = await person.profile()
+    first = await person.sign_in(context)
+    await first.ask(RYE_BREAD)
+    await first.chips.first.click()
+    await expect(first.mark).to_be_visible()
+    tabs = [first, *[await person.open(context, first.page.url) for _ in range(7)]]
+    for tab in tabs:
+        await expect(tab.answers).to_contain_text("nineteen hours")
+        await tab.page.wait_for_load_state("networkidle")
+    open_ = [one for one in person.requests if one.response is not None and one.timing["responseEnd"] < 0 and not one.failure]
+    assert [one.url for one in open_] == []
+    await tabs[-1].ask(RYE_BREAD)

@@ -1,0 +1,80 @@
+"""Markup in documents, titles and questions is text; the page's security policy holds."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.person import Person
+from tests.browser.texts import FERRY_PRICE, HOSTILE, HOSTILE_TITLE
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_markup_in_documents_titles_and_questions_is_shown_as_text(person: Person) -> None:
+    person.add(HOSTILE, "<b>ferry</b>.md", title=HOSTILE_TITLE)
+    person.client.create_collection("odd", display_name="<i onmouseover=alert(1)>odd</i>")
+    tab = await person.sign_in()
+    await tab.ask(f"{FERRY_PRICE} <img src=x onerror=\"globalThis.pwned = true\">")
+    await expect(tab.answers).to_contain_text("<script>globalThis.pwned = true</script>")
+    await expect(tab.page).to_have_title(re.compile("<img src=x"))
+    await tab.chips.first.click()
+    await expect(tab.source.get_by_role("heading")).to_have_text(HOSTILE_TITLE)
+    await expect(tab.mark).to_contain_text("12 crowns")
+    assert await tab.source.locator(".document-text").text_content() == HOSTILE
+    await tab.page.keyboard.press("Escape")
+    await tab.page.get_by_text("Asking all collections").click()
+    await tab.page.get_by_label("<i onmouseover").check()
+    await expect(tab.page.locator(".scope summary")).to_contain_text("<i onmouseover=alert(1)>odd</i>")
+    await tab.open_documents()
+    await expect(tab.page.get_by_role("button", name=HOSTILE_TITLE, exact=True)).to_be_visible()
+    await tab.page.get_by_role("button", name=re.compile("^Delete <script>")).click()
+    await expect(tab.page.get_by_role("dialog")).to_contain_text(HOSTILE_TITLE)
+    await tab.page.keyboard.press("Escape")
+
+    assert await tab.page.evaluate("globalThis.pwned") is None
+    made = await tab.page.evaluate("document.querySelectorAll('#app img, #app script, #app b, #app i, #app [onmouseover], #app [onerror]').length")
+    assert made == 0
+    assert all(one.url.startswith(person.url) for one in person.requests)
+
+
+async def test_html_documents_are_shown_as_their_text(person: Person) -> None:
+    html = "<!doctype html><title>Ferries</title><p>The Vexholm ferry costs <b>12</b> crowns.<script>globalThis.pwned = true</script></p><img src=x onerror='globalThis.pwned = true'>"
+    person.client.wait(person.client.upload(html.encode(), source_key="ferries.html"))
+    tab = await person.sign_in()
+    await tab.ask(FERRY_PRICE)
+    await tab.chips.first.click()
+    await expect(tab.mark).to_contain_text("12 crowns")
+    assert "pwned" not in (await tab.source.locator(".document-text").text_content() or "")
+    assert await tab.page.evaluate("globalThis.pwned") is None
+
+
+async def test_the_security_policy_stops_what_would_slip_through(person: Person) -> None:
+    """And so shows that the other tests' empty list of breaches means something."""
+    tab = await person.sign_in()
+    await tab.page.evaluate(
+        """() => {
+            const planted = document.createElement("div");
+            document.body.append(planted);
+            planted.innerHTML = "<img src='x' onerror='globalThis.pwned = true'><p style='color: red'>red</p>";
+            const script = document.createElement("script");
+            script.textContent = "globalThis.pwned = true";
+            planted.append(script);
+        }"""
+    )
+    await tab.page.wait_for_function("document.querySelector('img').complete")
+    assert await tab.page.evaluate("globalThis.pwned") is None
+    assert len([one for one in person.troubles if "Content Security Policy" in one]) >= 3
+    person.troubles.clear()
+
+
+async def test_the_policy_allows_nothing_inline_and_nothing_from_elsewhere(person: Person) -> None:
+    tab = await person.sign_in()
+    response = await tab.page.reload()
+    assert response is not None
+    policy = dict(part.strip().partition(" ")[::2] for part in (await response.all_headers())["content-security-policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert policy["frame-ancestors"] == policy["form-action"] == policy["base-uri"] == "'none'"

@@ -1,0 +1,129 @@
+"""Signing in by a link that is good once, and out again."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import Request, expect
+
+from tests.browser.person import Person
+from tests.browser.texts import BAKERY, RYE_BREAD
+from tests.instance import Instance
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_a_link_signs_in_once_and_its_code_is_gone_from_the_address_and_the_history(person: Person) -> None:
+    link = person.link()
+    code = link.partition("code=")[2]
+    context = await person.profile()
+    tab = await person.open(context, link)
+    await tab.question.wait_for()
+    assert code not in tab.page.url
+    await tab.open_documents()
+    await tab.page.go_back()
+    await tab.question.wait_for()
+    assert code not in tab.page.url
+    assert await tab.page.evaluate("history.length") <= 3
+
+    stranger = await person.open(await person.profile(), link)
+    await expect(stranger.page.get_by_role("alert")).to_have_text("This link was used already, or it has expired.")
+    await expect(stranger.page.get_by_role("heading", name="Responsa")).to_be_focused()
+    await expect(stranger.page.get_by_text("responsa open")).to_be_visible()
+    assert code not in stranger.page.url
+
+    again = await person.open(context, link)
+    await again.question.wait_for()
+
+
+async def test_a_new_link_in_a_tab_that_shows_the_page_signs_in_too(person: Person) -> None:
+    tab = await person.open(await person.profile(), person.url)
+    await expect(tab.page.get_by_role("alert")).to_have_text("You are not signed in.")
+    link = person.link()
+    await tab.page.evaluate("(link) => { location.href = link }", link)
+    await tab.question.wait_for()
+    assert "code=" not in tab.page.url
+
+
+async def test_secrets_reach_neither_the_page_nor_addresses_nor_what_it_stores_nor_logs(person: Person, instance: Instance) -> None:
+    person.add(BAKERY, "bakery.md")
+    link = person.link()
+    code = link.partition("code=")[2]
+    context = await person.profile()
+    tab = await person.open(context, link)
+    await tab.ask(RYE_BREAD)
+    await tab.chips.first.click()
+    await expect(tab.mark).to_be_visible()
+
+    (cookie,) = await context.cookies()
+    assert (cookie.get("httpOnly"), cookie.get("sameSite")) == (True, "Strict")
+    session = cookie.get("value")
+    assert session
+    held = await tab.page.evaluate(
+        """async () => JSON.stringify([document.documentElement.outerHTML, document.cookie, location.href, { ...localStorage },
+            { ...sessionStorage }, (await indexedDB.databases()).map((one) => one.name), await caches.keys()])"""
+    )
+    headers = [await one.all_headers() for one in person.requests]
+    seen = " ".join([held, *(one.url for one in person.requests)])
+    logs = "".join(instance.log(name) for name in ("server", "envoy", "postgres", "redis"))
+    for secret in (instance.key, session, code):
+        assert secret not in seen
+        assert secret not in logs
+    assert not any("authorization" in one for one in headers)
+    assert RYE_BREAD not in logs
+    assert all(one.url.startswith(person.url) for one in person.requests)
+
+
+async def test_signing_out_ends_the_session_in_every_tab(person: Person) -> None:
+    context = await person.profile()
+    one = await person.sign_in(context)
+    other = await person.open(context, person.url)
+    await other.question.wait_for()
+    stolen = await context.cookies()
+    await one.page.get_by_role("button", name="Sign out").click()
+    await expect(one.page.get_by_role("alert")).to_have_text("You are signed out.")
+    await expect(other.page.get_by_role("alert")).to_have_text("You signed out in another tab.")
+    assert await context.cookies() == []
+    assert await one.page.evaluate("sessionStorage.length") == 0
+    await context.add_cookies([{"name": str(c.get("name")), "value": str(c.get("value")), "url": person.url} for c in stolen])
+    await one.page.reload()
+    await expect(one.page.get_by_role("alert")).to_have_text("You are not signed in.")
+
+
+async def test_a_session_that_ends_while_the_page_is_open_says_so(person: Person) -> None:
+    context = await person.profile()
+    tab = await person.sign_in(context)
+    await context.clear_cookies()
+    await tab.question.fill("Is anybody there?")
+    await tab.question.press("Enter")
+    await expect(tab.page.get_by_role("alert")).to_have_text("Your session has ended.")
+
+
+async def test_a_server_that_cannot_be_reached_can_be_tried_again(person: Person) -> None:
+    context = await person.profile()
+    await person.sign_in(context)
+    tab = await person.open(context, person.url)
+    await tab.question.wait_for()
+    await tab.page.route("**/responsa.auth.v1.AuthService/*", lambda route: route.abort("connectionrefused"))
+    await tab.page.reload()
+    await expect(tab.page.get_by_role("alert")).to_have_text("Responsa cannot be reached.")
+    await tab.page.unroute_all()
+    await tab.page.get_by_role("button", name="Try again").click()
+    await tab.question.wait_for()
+
+
+async def test_the_page_speaks_grpc_web_and_the_http_side_alone(person: Person) -> None:
+    person.add(BAKERY, "bakery.md")
+    tab = await person.sign_in()
+    await tab.ask(RYE_BREAD)
+    await tab.open_documents()
+
+    def kind(one: Request) -> str:
+        path = one.url.removeprefix(person.url)
+        return re.sub(r"^/(responsa\.|google\.longrunning\.|v1/sessions|assets/|icon\.svg|$|#).*", r"\1", path)
+
+    assert {kind(one) for one in person.requests} <= {"responsa.", "v1/sessions", "assets/", "icon.svg", "", "#"}
+    for one in person.requests:
+        if "/responsa." in one.url:
+            assert (await one.all_headers())["content-type"] == "application/grpc-web+proto"

@@ -1,0 +1,192 @@
+"""Lists, names and keys: what callers may ask for by name, page, filter and order."""
+
+# The standard services' stubs are untyped, and requests are written as plain literals here.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+
+from __future__ import annotations
+
+import re
+
+import grpc
+from google.longrunning import operations_proto_pb2 as operations
+from google.protobuf import message_factory
+from google.protobuf.duration_pb2 import Duration
+
+from responsa.auth.v1 import auth_service_pb2 as auth
+from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa_server.domain.listing import ListQuery, Order
+from responsa_server.rpc.authorisation import RULES
+from responsa_server.rpc.methods import input_type
+from tests.rpc.served import Failure, Served, failed
+
+UNKNOWN = "0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10"
+NOUNS = {
+    "Turn": "turns",
+    "Conversation": "conversations",
+    "Message": "messages",
+    "Collection": "collections",
+    "Document": "documents",
+    "DocumentContent": "documents",
+    "Passage": "passages",
+    "Operation": "operations",
+    "ApiKey": "apiKeys",
+    "Citations": "turns",
+}
+
+
+async def test_all_that_is_given_to_strangers_is_not_found(served: Served) -> None:
+    """Ids of another user, of another tenant and of nobody are answered alike by all methods that take a name."""
+    made = await served.chat.StartTurn(chat.StartTurnRequest(text="Why?"), metadata=served.ann.metadata)
+    name = made.name
+    for who in (served.bob, served.eve):
+        for request, stub in (
+            (chat.GetTurnRequest(name=name), served.chat.GetTurn),
+            (chat.VerifyCitationsRequest(name=name), served.chat.VerifyCitations),
+            (chat.GetConversationRequest(name=made.conversation), served.chat.GetConversation),
+            (chat.DeleteConversationRequest(name=made.conversation), served.chat.DeleteConversation),
+            (chat.ListMessagesRequest(parent=made.conversation), served.chat.ListMessages),
+            (chat.AskRequest(text="Why?", conversation=made.conversation), served.chat.Ask),
+            (chat.AnswerRequest(text="Why?", conversation=made.conversation), served.chat.Answer),
+        ):
+            error = await failed(stub(request, metadata=who.metadata))
+            assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
+            assert error.message.endswith("not found or access denied")
+
+
+async def test_unknown_and_malformed_names(served: Served) -> None:
+    """Every method that takes a name, with names of nothing and of no form."""
+    asked = 0
+    for method in RULES:
+        descriptor = input_type(method)
+        assert descriptor is not None
+        if "name" not in descriptor.fields_by_name or method.endswith("ListOperations"):
+            continue
+        asked += 1
+        kind = message_factory.GetMessageClass(descriptor)
+        noun = NOUNS[re.sub("^(Get|Delete|Cancel|Wait|Revoke|Verify)", "", method.rsplit("/", 1)[1])]
+        unknown = "collections/nowhere" if noun == "collections" else f"{noun}/{UNKNOWN}"
+
+        async def ask(name: str) -> Failure:
+            data = kind(name=name).SerializeToString()  # noqa: B023 - called in this round alone
+            return await failed(served.raw(method, data, served.bob, stream="Content" in method))  # noqa: B023
+
+        error = await ask(unknown)
+        assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND"), method
+        assert error.metadata["resource_name"] == unknown
+        for bad in (
+            "",
+            noun,
+            f"{noun}/",
+            f"{noun}/../x",
+            f"{unknown}/more",
+            f"other/{UNKNOWN}",
+            f"{noun}/%2F",
+            f"{noun}/Ä",
+        ):
+            error = await ask(bad)
+            assert (error.reason, list(error.violations)) == ("INVALID_FIELD", ["name"]), (method, bad)
+    assert asked >= 15
+
+
+async def test_pages(served: Served) -> None:
+    for _ in range(5):
+        await served.chat.CreateConversation(chat.CreateConversationRequest(), metadata=served.bob.metadata)
+    seen: list[str] = []
+    token = ""
+    while True:
+        request = chat.ListConversationsRequest(page_size=2, page_token=token)
+        page = await served.chat.ListConversations(request, metadata=served.bob.metadata)
+        seen += [one.name for one in page.conversations]
+        token = page.next_page_token
+        if not token:
+            break
+        for other in (
+            chat.ListConversationsRequest(page_size=2, page_token=token, order_by="create_time"),
+            chat.ListConversationsRequest(page_token=token[:-2]),
+            chat.ListConversationsRequest(page_token="nonsense"),
+        ):
+            error = await failed(served.chat.ListConversations(other, metadata=served.bob.metadata))
+            assert (error.reason, list(error.violations)) == ("PAGE_TOKEN_INVALID", ["page_token"])
+        error = await failed(
+            served.chat.ListTurns(chat.ListTurnsRequest(page_token=token), metadata=served.bob.metadata)
+        )
+        assert error.reason == "PAGE_TOKEN_INVALID"
+    assert len(seen) == len(set(seen)) == 5
+
+
+async def test_filters_and_orders_that_are_refused(served: Served) -> None:
+    for text in ("secret = 1", "title", "create_time > yesterday", "title < "):
+        request = chat.ListConversationsRequest(filter=text)
+        error = await failed(served.chat.ListConversations(request, metadata=served.bob.metadata))
+        assert (error.reason, error.metadata["filterable"]) == (
+            "FILTER_INVALID",
+            "title,create_time,update_time,labels.KEY",
+        ), text
+    request = chat.ListConversationsRequest(order_by="title")
+    error = await failed(served.chat.ListConversations(request, metadata=served.bob.metadata))
+    assert (error.reason, error.metadata) == ("ORDER_BY_INVALID", {"orderable": "update_time,create_time"})
+
+
+async def test_filters_that_are_read(served: Served) -> None:
+    who = served.bob.metadata
+    turn = await served.chat.Answer(chat.AnswerRequest(text="Why?"), metadata=who)
+    text = f'conversation = "{turn.conversation}" AND state = ANSWERED AND create_time > 2020-01-01T00:00:00Z'
+    assert len((await served.chat.ListTurns(chat.ListTurnsRequest(filter=text), metadata=who)).turns) == 1
+    text = "update_time > 2020-01-01T00:00:00Z AND title != 'none such'"
+    request = chat.ListConversationsRequest(filter=text)
+    assert len((await served.chat.ListConversations(request, metadata=who)).conversations) == 1
+    messages = chat.ListMessagesRequest(parent=turn.conversation, filter="role = ASSISTANT")
+    assert len((await served.chat.ListMessages(messages, metadata=who)).messages) == 1
+
+
+async def test_operations_are_checked_though_their_messages_have_no_rules(served: Served) -> None:
+    who = served.bob.metadata
+    for request in (
+        operations.ListOperationsRequest(name="x"),
+        operations.ListOperationsRequest(page_size=-1),
+    ):
+        error = await failed(served.operations.ListOperations(request, metadata=who))
+        assert error.reason == "INVALID_FIELD"
+    error = await failed(
+        served.operations.ListOperations(operations.ListOperationsRequest(filter="done = true"), metadata=who)
+    )
+    assert error.reason == "FILTER_INVALID"
+    listed = await served.operations.ListOperations(
+        operations.ListOperationsRequest(name="operations"), metadata=who
+    )
+    assert list(listed.operations) == []
+    error = await failed(
+        served.operations.WaitOperation(
+            operations.WaitOperationRequest(name=f"operations/{UNKNOWN}"), metadata=who
+        )
+    )
+    assert error.reason == "RESOURCE_NOT_FOUND"
+    for wait, reason in (
+        (Duration(seconds=-1), "INVALID_FIELD"),
+        (Duration(seconds=5), "RESOURCE_NOT_FOUND"),
+    ):
+        request = operations.WaitOperationRequest(name=f"operations/{UNKNOWN}", timeout=wait)
+        error = await failed(served.operations.WaitOperation(request, metadata=who, timeout=30))
+        assert error.reason == reason
+
+
+async def test_keys_over_the_wire(served: Served) -> None:
+    made = await served.auth.CreateApiKey(
+        auth.CreateApiKeyRequest(api_key={"display_name": "ci"}),
+        metadata=served.bob.metadata,
+    )
+    assert made.secret.startswith(made.api_key.prefix)
+    assert not made.api_key.HasField("expire_time")
+    request = auth.ListApiKeysRequest(filter="display_name = ci")
+    listed = await served.auth.ListApiKeys(request, metadata=served.bob.metadata)
+    assert list(listed.api_keys) == [made.api_key]
+    past = auth.CreateApiKeyRequest(api_key={"expire_time": {"seconds": 5}})
+    error = await failed(served.auth.CreateApiKey(past, metadata=served.bob.metadata))
+    assert list(error.violations) == ["api_key.expire_time"]
+    for never in ({"seconds": 2**60}, {"nanos": -1}):
+        odd = auth.CreateApiKeyRequest(api_key={"expire_time": never})
+        error = await failed(served.auth.CreateApiKey(odd, metadata=served.bob.metadata))
+        assert error.reason == "INVALID_FIELD"
+    query = ListQuery(10, Order("create_time"))
+    assert len((await served.identity.list_api_keys(served.bob.who, query)).items) == 2
