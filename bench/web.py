@@ -73,6 +73,7 @@ class WebCaller:
             messages, last = messages + 1, message
             if messages == 1:
                 first = time.perf_counter()
+        response.read()  # at its end already; only this tells the connection so
         return first, messages, messages > 0 and self._answered(last)
 
     def close(self) -> None:

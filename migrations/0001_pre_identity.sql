@@ -15,9 +15,10 @@ BEGIN
         END IF;
         -- The owner gives functions to responsa_search. It needs the other two only where one login serves all (`SET ROLE`), and
         -- where the roles were made with logins of their own it may not have the right to become a member.
-        IF NOT pg_has_role(current_user, wanted, 'MEMBER') THEN
+        -- Who makes a role by CREATEROLE is its member for administration only: that lets neither SET ROLE nor give functions to it.
+        IF NOT (pg_has_role(current_user, wanted, 'SET') AND pg_has_role(current_user, wanted, 'USAGE')) THEN
             BEGIN
-                EXECUTE format('GRANT %I TO %I', wanted, current_user);
+                EXECUTE format('GRANT %I TO %I WITH INHERIT TRUE, SET TRUE', wanted, current_user);
             EXCEPTION WHEN insufficient_privilege THEN
                 IF wanted = 'responsa_search' THEN
                     RAISE;

@@ -23,6 +23,7 @@ from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor, Servic
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
+
 from responsa.admin.v1 import admin_service_pb2, admin_service_pb2_grpc
 from responsa.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
 from responsa.chat.v1 import chat_service_pb2, chat_service_pb2_grpc
@@ -272,7 +273,7 @@ class Rest:
         verb, template = _verb(rule)
         for field_path, pattern in re.findall(r"\{([a-z_.]+)=([^}]+)\}", template):
             value = _take(sent, field_path)
-            template = template.replace("{%s=%s}" % (field_path, pattern), quote(value, safe="/:"))
+            template = template.replace(f"{{{field_path}={pattern}}}", quote(value, safe="/:"))
         body: Any = None
         if rule.body == "*":
             body, sent = sent, {}

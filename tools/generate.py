@@ -79,7 +79,7 @@ def _validate_set(folder: Path) -> Path:
 
 
 def _run(arguments: list[str]) -> None:
-    if protoc.main(["protoc", *arguments]) != 0:
+    if protoc.main(["protoc", *arguments]) != 0:  # pyright: ignore[reportUnknownMemberType]  # the package has no types
         sys.exit("generate: protoc failed; its message is above")
 
 

@@ -10,9 +10,17 @@ import os
 from collections.abc import MutableMapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -44,7 +52,7 @@ class SettingsError(Exception):
 
 
 class Environment(StrEnum):
-    """Where this server runs. Production turns reflection off and demands named hosts."""
+    """Where this server runs. Production turns reflection off."""
 
     DEVELOPMENT = "development"
     STAGING = "staging"
@@ -88,7 +96,10 @@ class TurnSettings(BaseModel):
         default=10, ge=0, le=100, description="Messages of the conversation that are read as context."
     )
     heartbeat_seconds: float = Field(
-        default=15.0, ge=1, le=240, description="How often a silent stream sends an empty frame."
+        default=15.0,
+        ge=1,
+        le=30,
+        description="How often a silent stream sends an empty frame; clients take 45 seconds of silence for a cut.",
     )
     partition_days_ahead: int = Field(
         default=14, ge=2, le=90, description="How far ahead partitions of the event log are made."
@@ -98,6 +109,18 @@ class TurnSettings(BaseModel):
 class RetrievalSettings(BaseModel):
     """Searching passages and choosing what supports an answer."""
 
+    hnsw_m: int = Field(
+        default=16,
+        ge=2,
+        le=100,
+        description="Links of a node in the vector index; another value builds it anew at the next start.",
+    )
+    hnsw_ef_construction: int = Field(
+        default=64,
+        ge=4,
+        le=1000,
+        description="Breadth while the vector index is built, at least twice hnsw_m; another value builds it anew at the next start.",
+    )
     hnsw_ef_search: int = Field(
         default=100,
         ge=10,
@@ -111,8 +134,14 @@ class RetrievalSettings(BaseModel):
         description="Least support that an answer needs, else it is refused; empty takes the calibrated one. 0 never refuses what has any passage.",
     )
     embedding_threads: int = Field(
-        default=0, ge=0, le=64, description="Threads of the embedding model; 0 takes one a core, two at most."
+        default=0, ge=0, le=64, description="Threads of the embedding model; 0 takes one a core."
     )
+
+    @model_validator(mode="after")
+    def _broad_enough(self) -> Self:
+        if self.hnsw_ef_construction < 2 * self.hnsw_m:
+            raise ValueError("hnsw_ef_construction must be at least twice hnsw_m")
+        return self
 
 
 class IngestionSettings(BaseModel):

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from uuid import UUID
 
 import psycopg
@@ -22,9 +23,14 @@ from responsa_server.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedRe
 from responsa_server.identity.service import Identity
 from responsa_server.logs import configure as configure_logs
 from responsa_server.settings import Settings, environment
+from responsa_server.stores.postgres import vector_index
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
+from responsa_server.stores.postgres.migrate import migrate
 from responsa_server.tracers import drop_foreign_tracers
+
+# What it takes, once the turns' time is up, to commit their ends and to tell those who follow.
+_LAST_WORDS_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,16 @@ def database_urls(settings: Settings, layout: Layout) -> DatabaseUrls:
 def _as_role(url: str, role: str) -> str:
     options = str(conninfo_to_dict(url).get("options") or "")
     return make_conninfo(url, options=f"{options} -c role={role}".strip())
+
+
+async def bring_up_to_date(settings: Settings, layout: Layout) -> Sequence[str]:
+    """Apply missing migrations and hold the vector index to its settings; return what was done. Raises MigrationError."""
+    owner = database_urls(settings, layout).owner
+    done = [f"applied {name}" for name in await migrate(owner)]
+    options = settings.retrieval
+    if await vector_index.fit(owner, m=options.hnsw_m, ef_construction=options.hnsw_ef_construction):
+        done.append("built the vector index anew")
+    return done
 
 
 def reachable(url: str) -> bool:
@@ -113,6 +129,7 @@ async def running(settings: Settings, layout: Layout) -> AsyncGenerator[Addresse
     from responsa_server.graph.agent import AgentOptions, GraphAgent
     from responsa_server.knowledge.answering import LibraryEvidence
     from responsa_server.knowledge.cached_embedder import CachedEmbedder
+    from responsa_server.knowledge.embedder import EmbeddingPart
     from responsa_server.knowledge.indexing import Indexer
     from responsa_server.knowledge.ingest import Ingest
     from responsa_server.knowledge.jobs import KnowledgeJobs
@@ -222,7 +239,12 @@ async def running(settings: Settings, layout: Layout) -> AsyncGenerator[Addresse
             logger=structlog.get_logger("turns"),
         )
         identity = _identity(settings, database)
-        parts: Sequence[Part] = [PostgresPart(database), RedisPart(redis_url(settings, layout))]
+        parts: Sequence[Part] = [
+            PostgresPart(database),
+            RedisPart(redis_url(settings, layout)),
+            EmbeddingPart(embedder),
+            jobs,
+        ]
         server = RpcServer(
             Services(
                 identity=identity,
@@ -263,15 +285,20 @@ async def running(settings: Settings, layout: Layout) -> AsyncGenerator[Addresse
         try:
             yield Addresses(grpc_target, http_socket)
         finally:
-            # New calls are refused first, then running turns get their time, then running calls see the end of them.
-            await asyncio.gather(server.drain(settings.drain_seconds), turns.drain(settings.drain_seconds))
+            # Nothing new begins; running turns get their time and are ended; who follows one sees its end before the calls are cut.
+            await asyncio.gather(
+                server.drain(settings.drain_seconds + _LAST_WORDS_SECONDS),
+                turns.drain(settings.drain_seconds),
+            )
 
 
 async def serve(settings: Settings) -> None:
     """Run a server until SIGTERM or SIGINT. Raises EmbeddedError when what it stands on is not there."""
     configure_logs(settings.log_level.value)
     layout = Layout.of(settings.home)
-    if not reachable(database_urls(settings, layout).app):
+    # A folder that is no home has no passwords to ask with.
+    absent = settings.database_url is None and not layout.is_home()
+    if absent or not reachable(database_urls(settings, layout).app):
         raise EmbeddedError(
             "There is no database to serve from",
             "run `responsa up`, which starts one, or set DATABASE_URL and run `responsa migrate`",

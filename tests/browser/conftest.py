@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
-from responsa_client import Responsa
+from playwright.async_api import Browser, async_playwright, expect
 
-from tests.browser.person import Person
+from responsa_client import Responsa
+from tests.browser.person import PATIENCE, Person
 from tests.callers import Credential, Registry
 from tests.instance import Instance
 
@@ -32,12 +32,15 @@ def chromium() -> str:
         path = shutil.which(name)
         if path is not None:
             return path
-    pytest.fail("Chromium is missing: install the system's package `chromium` (as .ci/run does), then run the tests again")
+    pytest.fail(
+        "Chromium is missing: install the system's package `chromium` (as .ci/run does), then run the tests again"
+    )
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """One browser a run; every person has profiles of their own in it."""
+    expect.set_options(timeout=PATIENCE)
     async with async_playwright() as playwright:
         started = await playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
         try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Locator, Page, Request
+
 from responsa_client import Responsa
 
 ASK = "/responsa.chat.v1.ChatService/Ask"
@@ -77,6 +79,19 @@ class Tab:
     def upload_of(self, name: str) -> Locator:
         return self.page.locator(".uploads li", has_text=name)
 
+    async def sent(self, name: str) -> None:
+        """Wait until all bytes of a file are with the server and it is at work on them."""
+        bar = self.upload_of(name).get_by_role("progressbar")
+
+        async def beyond() -> bool:
+            return bool(await bar.evaluate("(bar) => bar.value > 0.3"))
+
+        await until(beyond, f"progress of {name}")
+
+    async def waiting(self) -> list[object]:
+        """The questions that this tab keeps because it waits for their answers."""
+        return await self.page.evaluate("JSON.parse(sessionStorage.getItem('responsa.pending') ?? '[]')")
+
     async def watch_live(self) -> None:
         """Write down from now on all that the live region says."""
         await self.live.evaluate(
@@ -100,6 +115,7 @@ class Person:
     client: Responsa
     troubles: list[str] = field(default_factory=list[str])
     requests: list[Request] = field(default_factory=list[Request])
+    under_way: set[Request] = field(default_factory=set[Request])
     _contexts: list[BrowserContext] = field(default_factory=list[BrowserContext])
 
     def link(self) -> str:
@@ -125,12 +141,16 @@ class Person:
         page.on("console", self._heard)
         page.on("pageerror", self._broke)
         page.on("request", self._requested)
+        page.on("requestfinished", self._ended)
+        page.on("requestfailed", self._ended)
         await page.goto(url)
         return Tab(page)
 
     def add(self, text: str, source_key: str, title: str = "", collection: str = "default") -> str:
         """Take in a document; returns its name once it is searchable."""
-        operation = self.client.create_document(text, source_key=source_key, title=title, collection=collection)
+        operation = self.client.create_document(
+            text, source_key=source_key, title=title, collection=collection
+        )
         return self.client.wait(operation).document.name
 
     async def leave(self) -> None:
@@ -139,6 +159,10 @@ class Person:
 
     def _requested(self, request: Request) -> None:
         self.requests.append(request)
+        self.under_way.add(request)
+
+    def _ended(self, request: Request) -> None:
+        self.under_way.discard(request)
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and not message.text.startswith(EXPECTED):
@@ -146,6 +170,16 @@ class Person:
 
     def _broke(self, error: Error) -> None:
         self.troubles.append(str(error))
+
+
+async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Wait for what the browser has no event for; looks every 20 ms."""
+    try:
+        async with asyncio.timeout(PATIENCE / 1000):
+            while not await condition():  # noqa: ASYNC110  the condition lies in the browser
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"it never came to pass: {what}") from None
 
 
 def frames(body: bytes) -> Sequence[bytes]:

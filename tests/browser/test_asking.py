@@ -15,7 +15,9 @@ from tests.instance import eventually
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_a_question_shows_its_steps_and_an_answer_whose_chip_opens_the_marked_quote(person: Person) -> None:
+async def test_a_question_shows_its_steps_and_an_answer_whose_chip_opens_the_marked_quote(
+    person: Person,
+) -> None:
     person.add(LIGHTHOUSE, "lighthouse.md")
     tab = await person.sign_in()
     await tab.watch_live()
@@ -124,7 +126,9 @@ async def test_conversations_are_listed_opened_renamed_and_deleted(person: Perso
     await expect(tab.alert).to_contain_text("does not exist")
 
 
-async def test_a_long_conversation_opens_at_its_end_and_shows_earlier_messages_when_asked(person: Person) -> None:
+async def test_a_long_conversation_opens_at_its_end_and_shows_earlier_messages_when_asked(
+    person: Person,
+) -> None:
     person.add(BAKERY, "bakery.md")
     conversation = person.client.create_conversation(title="Long").name
     for number in range(27):
@@ -135,7 +139,9 @@ async def test_a_long_conversation_opens_at_its_end_and_shows_earlier_messages_w
     await expect(tab.asked.last).to_be_in_viewport()
     await tab.page.get_by_role("button", name="Show earlier messages").click()
     await expect(tab.asked).to_have_count(27)
-    assert [re.findall(r"\((\d+)\)", one)[0] for one in await tab.asked.all_text_contents()] == [str(n) for n in range(27)]
+    assert [re.findall(r"\((\d+)\)", one)[0] for one in await tab.asked.all_text_contents()] == [
+        str(n) for n in range(27)
+    ]
 
 
 async def test_a_question_that_is_too_long_is_not_sent(person: Person) -> None:
@@ -149,7 +155,9 @@ async def test_a_question_that_is_too_long_is_not_sent(person: Person) -> None:
     assert list(person.client.turns()) == []
 
 
-async def test_a_busy_conversation_says_so_and_shows_what_it_answers(person: Person, registry: Registry) -> None:
+async def test_a_busy_conversation_says_so_and_shows_what_it_answers(
+    person: Person, registry: Registry
+) -> None:
     person.add(BAKERY, "bakery.md")
     conversation = person.client.create_conversation(title="Shared").name
     tab = await person.sign_in()

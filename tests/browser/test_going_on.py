@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.async_api import Route, expect
 
-from tests.browser.person import ASK, Person, frames
+from tests.browser.person import ASK, Person, frames, until
 from tests.browser.texts import BAKERY, LIGHTHOUSE, RYE_BREAD, WHO_BUILT
 from tests.callers import Registry
 from tests.instance import eventually
@@ -42,7 +42,7 @@ async def test_a_reload_in_mid_answer_goes_on_with_the_same_turn(person: Person,
     await expect(tab.answers).to_contain_text("nineteen hours")
     await expect(tab.asked).to_have_count(1)
     assert len(list(person.client.turns())) == 1
-    assert await tab.page.evaluate("sessionStorage.getItem('responsa.pending')") is None
+    assert await tab.waiting() == []
 
 
 async def test_a_reload_before_the_first_frame_goes_on_too(person: Person) -> None:
@@ -90,7 +90,7 @@ async def test_a_connection_cut_in_mid_stream_goes_on_without_doubling(person: P
     said = await tab.said()
     assert "The connection was lost; going on…" in said
     assert said.count("Searching knowledge base...") == 1
-    text = (await tab.answers.locator(".answer-text").text_content() or "")
+    text = await tab.answers.locator(".answer-text").text_content() or ""
     assert text.count("Axel Hampus Dalström") == 1
     await expect(tab.asked).to_have_count(1)
 
@@ -111,13 +111,19 @@ async def test_an_answer_that_ended_during_the_reload_is_shown_once(person: Pers
     await tab.page.unroute_all()
     await tab.page.reload()
     await expect(tab.answers).to_contain_text("nineteen hours")
-    await tab.page.wait_for_function("sessionStorage.getItem('responsa.pending') === null")
+
+    async def settled() -> bool:
+        return await tab.waiting() == []
+
+    await until(settled, "nothing is waited for")
     await expect(tab.asked).to_have_count(1)
     await expect(tab.page.locator("li.assistant")).to_have_count(1)
     assert len(list(person.client.turns())) == 1
 
 
-async def test_an_answer_goes_on_while_another_conversation_is_shown(person: Person, registry: Registry) -> None:
+async def test_an_answer_goes_on_while_another_conversation_is_shown(
+    person: Person, registry: Registry
+) -> None:
     person.add(BAKERY, "bakery.md")
     other = person.client.create_conversation(title="Other").name
     tab = await person.sign_in()
@@ -168,7 +174,9 @@ async def test_nothing_is_left_open_when_nothing_is_asked(person: Person) -> Non
     tabs = [first, *[await person.open(context, first.page.url) for _ in range(7)]]
     for tab in tabs:
         await expect(tab.answers).to_contain_text("nineteen hours")
-        await tab.page.wait_for_load_state("networkidle")
-    open_ = [one for one in person.requests if one.response is not None and one.timing["responseEnd"] < 0 and not one.failure]
-    assert [one.url for one in open_] == []
+
+    async def quiet() -> bool:
+        return person.under_way == set()
+
+    await until(quiet, "no request under way")
     await tabs[-1].ask(RYE_BREAD)

@@ -14,7 +14,9 @@ from tests.instance import Instance
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_a_link_signs_in_once_and_its_code_is_gone_from_the_address_and_the_history(person: Person) -> None:
+async def test_a_link_signs_in_once_and_its_code_is_gone_from_the_address_and_the_history(
+    person: Person,
+) -> None:
     link = person.link()
     code = link.partition("code=")[2]
     context = await person.profile()
@@ -28,7 +30,9 @@ async def test_a_link_signs_in_once_and_its_code_is_gone_from_the_address_and_th
     assert await tab.page.evaluate("history.length") <= 3
 
     stranger = await person.open(await person.profile(), link)
-    await expect(stranger.page.get_by_role("alert")).to_have_text("This link was used already, or it has expired.")
+    await expect(stranger.page.get_by_role("alert")).to_have_text(
+        "This link was used already, or it has expired."
+    )
     await expect(stranger.page.get_by_role("heading", name="Responsa")).to_be_focused()
     await expect(stranger.page.get_by_text("responsa open")).to_be_visible()
     assert code not in stranger.page.url
@@ -46,7 +50,9 @@ async def test_a_new_link_in_a_tab_that_shows_the_page_signs_in_too(person: Pers
     assert "code=" not in tab.page.url
 
 
-async def test_secrets_reach_neither_the_page_nor_addresses_nor_what_it_stores_nor_logs(person: Person, instance: Instance) -> None:
+async def test_secrets_reach_neither_the_page_nor_addresses_nor_what_it_stores_nor_logs(
+    person: Person, instance: Instance
+) -> None:
     person.add(BAKERY, "bakery.md")
     link = person.link()
     code = link.partition("code=")[2]
@@ -86,18 +92,26 @@ async def test_signing_out_ends_the_session_in_every_tab(person: Person) -> None
     await expect(other.page.get_by_role("alert")).to_have_text("You signed out in another tab.")
     assert await context.cookies() == []
     assert await one.page.evaluate("sessionStorage.length") == 0
-    await context.add_cookies([{"name": str(c.get("name")), "value": str(c.get("value")), "url": person.url} for c in stolen])
+    await context.add_cookies(
+        [{"name": str(c.get("name")), "value": str(c.get("value")), "url": person.url} for c in stolen]
+    )
     await one.page.reload()
     await expect(one.page.get_by_role("alert")).to_have_text("You are not signed in.")
 
 
-async def test_a_session_that_ends_while_the_page_is_open_says_so(person: Person) -> None:
+async def test_a_session_that_ends_while_the_page_is_open_says_so_and_keeps_the_question(
+    person: Person,
+) -> None:
+    person.add(BAKERY, "bakery.md")
     context = await person.profile()
     tab = await person.sign_in(context)
     await context.clear_cookies()
-    await tab.question.fill("Is anybody there?")
+    await tab.question.fill(RYE_BREAD)
     await tab.question.press("Enter")
     await expect(tab.page.get_by_role("alert")).to_have_text("Your session has ended.")
+    await tab.page.goto(person.link())
+    await expect(tab.answers).to_contain_text("nineteen hours")
+    assert len(list(person.client.turns())) == 1
 
 
 async def test_a_server_that_cannot_be_reached_can_be_tried_again(person: Person) -> None:
@@ -121,9 +135,18 @@ async def test_the_page_speaks_grpc_web_and_the_http_side_alone(person: Person) 
 
     def kind(one: Request) -> str:
         path = one.url.removeprefix(person.url)
-        return re.sub(r"^/(responsa\.|google\.longrunning\.|v1/sessions|assets/|icon\.svg|$|#).*", r"\1", path)
+        return re.sub(
+            r"^/(responsa\.|google\.longrunning\.|v1/sessions|assets/|icon\.svg|$|#).*", r"\1", path
+        )
 
-    assert {kind(one) for one in person.requests} <= {"responsa.", "v1/sessions", "assets/", "icon.svg", "", "#"}
+    assert {kind(one) for one in person.requests} <= {
+        "responsa.",
+        "v1/sessions",
+        "assets/",
+        "icon.svg",
+        "",
+        "#",
+    }
     for one in person.requests:
         if "/responsa." in one.url:
             assert (await one.all_headers())["content-type"] == "application/grpc-web+proto"

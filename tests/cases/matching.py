@@ -11,7 +11,7 @@ TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z"
 _TOKENS: Mapping[str, str] = {"<uuid>": UUID, "<time>": TIME, "<any>": r"[\s\S]*"}
 _FILLED = re.compile(r"\$\{(\w+)(?::(.*?):(\d+))?\}", re.DOTALL)
 _MASKED = {"etag": "<etag>", "prefix": "<prefix>", "nextPageToken": "<page token>", "secret": "<secret>", "code": "<code>"}
-_NUMBERS = {"score": "<score>"}
+_NUMBERS = {"score": "<score>", "support": "<support>"}
 
 
 def fill(value: Any, kept: Mapping[str, str]) -> Any:

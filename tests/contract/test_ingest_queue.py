@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import psycopg
 import pytest
 from procrastinate.schema import SchemaManager
 
-from responsa_server.domain.ports.knowledge import JobKind
+from responsa_server.domain.ports.knowledge import JobKind, Work
+from responsa_server.domain.ports.parts import Health, PartReport
+from responsa_server.knowledge.jobs import KnowledgeJobs
 from responsa_server.stores.postgres import migrate
 from responsa_server.stores.postgres.jobs import JobQueue
 from tests.contract.conftest import People
@@ -35,7 +38,27 @@ async def test_a_worker_without_its_database_can_be_stopped(house: House) -> Non
     nowhere = JobQueue("postgresql://nobody@127.0.0.1:1/nothing?connect_timeout=1", pace=PACE)
     async with asyncio.timeout(30), house.working(queue=nowhere) as jobs:
         assert jobs.alive
+        assert await jobs.check() == PartReport(Health.OK)
     assert not jobs.alive
+    assert (await jobs.check()).health is Health.DOWN
+
+
+async def test_jobs_that_are_taken_no_more_are_told(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        """A runner that ends by a fault of its own."""
+
+        async def run(self, work: Mapping[JobKind, Work]) -> None:
+            raise RuntimeError("nobody foresaw this")
+
+    jobs = KnowledgeJobs(Broken(), house.ingest(), house.documents, house.operations)
+    await jobs.start()
+    async with asyncio.timeout(30):
+        while jobs.alive:
+            await asyncio.sleep(0)
+    assert (await jobs.check()).health is Health.DOWN
+    await jobs.close()
+    assert "the taking of jobs ended" in caplog.text
+    assert "nobody foresaw this" in caplog.text
 
 
 async def test_jobs_carry_ids_alone(house: House, people: People) -> None:

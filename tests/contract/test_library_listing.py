@@ -25,7 +25,7 @@ START = datetime(2026, 11, 20, 12, tzinfo=UTC)
 ROWS = """
     SELECT t.name, t.size, t.create_time, t.conversation_id, t.title FROM (
         SELECT 'n' || n AS name, n AS size, 'Title ' || mod(n, 3) AS title, CASE mod(n, 2) WHEN 0 THEN 'ready' ELSE 'failed' END AS state,
-            jsonb_build_object('team', 'T' || n) - CASE n WHEN 4 THEN 'team' ELSE '' END AS labels,
+            jsonb_build_object('team', 'T' || n, 'Büro 3', 'B' || n) - CASE n WHEN 4 THEN 'team' ELSE '' END AS labels,
             ('00000000-0000-0000-0000-00000000000' || n)::uuid AS conversation_id, %(start)s + make_interval(secs => n / 2) AS create_time
         FROM generate_series(1, 6) AS n) AS t
     WHERE {where} ORDER BY {order} LIMIT %(limit)s"""
@@ -69,6 +69,7 @@ FILTERS = (
     ("labels.team", Operator.HAS, "t", "12356"),
     ("labels.team", Operator.HAS, "*", "12356"),
     ("labels.other", Operator.EQ, "", "123456"),
+    ("labels.Büro 3", Operator.EQ, "B5", "5"),
     ("conversation", Operator.EQ, f"conversations/{UUID(int=2)}", "2"),
     ("create_time", Operator.LT, "2026-11-20T12:00:01Z", "1"),
     ("create_time", Operator.GE, "2026-11-20T14:00:03+02:00", "6"),
@@ -98,7 +99,7 @@ async def test_pages_join_to_the_whole_list(database: Database, field: str, expe
         ("nothing", Operator.EQ, "1"),
         ("labels", Operator.EQ, "1"),
         ("title.part", Operator.EQ, "1"),
-        ("labels.a b", Operator.EQ, "1"),
+        ("labels.a\x00b", Operator.EQ, "1"),
         ("labels.team", Operator.LT, "1"),
         ("state", Operator.EQ, "ready"),
         ("state", Operator.LT, "READY"),

@@ -15,15 +15,12 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain.knowledge import Passage, SearchMode
 from responsa_server.domain.passages import CandidateQuery, NewPassage, PassageVector, VectorKind
 from responsa_server.domain.turns import ByteRange
-from responsa_server.knowledge.languages import language_of
-from responsa_server.knowledge.lexical import Analyzer
-from responsa_server.knowledge.passage_vectors import lexical_form, plan_vectors
 from responsa_server.knowledge.retrieve import Retrieval, Retriever
-from responsa_server.knowledge.sentences import plain_pieces
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PassageStore
 from tests.conftest import DatabaseUrls
+from tests.contract.shelf import Shelf, made
 
 HARBOUR = "The harbour master keeps the tide table. Ships enter the harbour two hours before high water."
 BAKERY = "The bakery opens at six. Rye bread is baked on Fridays, in an oven from 1904."
@@ -38,65 +35,6 @@ def store(database: Database) -> PassageStore:
 @pytest.fixture
 def retriever(store: PassageStore, embedder: MiniLmEmbedder) -> Retriever:
     return Retriever(store, embedder)
-
-
-def made(
-    embedder: MiniLmEmbedder,
-    text: str,
-    *,
-    document: UUID,
-    version: int = 1,
-    collection: str = "default",
-    title: str = "",
-    ordinal: int = 0,
-) -> NewPassage:
-    source = ByteRange(0, len(text.encode()))
-    language = language_of(text)
-    planned = plan_vectors(
-        embedder, title, (), source, text, plain_pieces(text, language), first=ordinal == 0
-    )
-    # Once each, as the cache by hash sees to.
-    distinct = list(dict.fromkeys(one.text for one in planned))
-    vectors = dict(zip(distinct, embedder.embed_sync(distinct), strict=True))
-    form = lexical_form(Analyzer(), title, (), text, language)
-    return NewPassage(
-        Passage(uuid7(), collection, document, version, title, "", source, text),
-        ordinal,
-        language,
-        len(embedder.token_offsets(text)),
-        form.terms,
-        form.length,
-        [PassageVector(one.kind, one.source, vectors[one.text].astype("<f4").tobytes()) for one in planned],
-    )
-
-
-class Shelf:
-    """Puts documents of one tenant on the shelf."""
-
-    def __init__(
-        self, database: Database, store: PassageStore, embedder: MiniLmEmbedder, tenant: str = "acme"
-    ) -> None:
-        self.database, self.store, self.embedder, self.tenant = database, store, embedder, tenant
-
-    async def write(
-        self, text: str, document: UUID, version: int, collection: str = "default", title: str = ""
-    ) -> UUID:
-        new = made(
-            self.embedder, text, document=document, version=version, collection=collection, title=title
-        )
-        async with self.database.tenant(self.tenant) as connection:
-            await self.store.write(connection, self.tenant, [new])
-        return new.passage.id
-
-    async def publish(self, document: UUID, version: int, collection: str = "default") -> None:
-        async with self.database.tenant(self.tenant) as connection:
-            await self.store.publish(connection, self.tenant, collection, document, version)
-
-    async def put(self, text: str, collection: str = "default", title: str = "") -> UUID:
-        document = uuid7()
-        await self.write(text, document, 1, collection, title)
-        await self.publish(document, 1, collection)
-        return document
 
 
 @pytest.fixture

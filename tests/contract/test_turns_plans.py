@@ -40,7 +40,7 @@ async def plan(connection: Connection, name: str, parameters: dict[str, object])
 
 @pytest.mark.usefixtures("many_turns")
 async def test_an_append_goes_by_the_turns_id_and_the_sweep_by_the_turns_at_work(database: Database) -> None:
-    append = {
+    append: dict[str, object] = {
         "turn": uuid7(),
         "epoch": 1,
         "first": 2,

@@ -19,6 +19,7 @@ from responsa_server.embedded import (
     EmbeddedPostgres,
     EmbeddedRedis,
     Layout,
+    ServerProcess,
     throwaway_postgres,
     validate,
 )
@@ -35,6 +36,13 @@ def scalar(connection: psycopg.Connection, query: str) -> object:
     row = connection.execute(query.encode()).fetchone()
     assert row is not None
     return row[0]
+
+
+def test_a_server_is_not_killed_while_it_drains(tmp_path: Path) -> None:
+    server = ServerProcess(Layout.of(tmp_path), ["true"], {}, lambda: True, drain_seconds=60.0)
+    asked, killed = server.stop_steps
+    assert (asked.signal, killed.signal) == (signal.SIGTERM, signal.SIGKILL)
+    assert asked.patience > 60.0
 
 
 def test_versions_and_settings(postgres: EmbeddedPostgres) -> None:

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import grpc
 import grpc.aio
+import psycopg
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.ports.parts import Installation
 from responsa_server.domain.turns import TurnState
@@ -51,6 +53,24 @@ async def test_more_calls_than_it_takes_on(house: House, database: Database, fol
         waiting.cancel()
         await served.lines.call("CANCELLED")
         assert (await served.auth.GetMe(auth.GetMeRequest(), metadata=served.bob.metadata)).name
+
+
+async def test_why_a_part_failed_stands_in_the_log_alone(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise Unavailable(
+            Reason.PART_UNAVAILABLE, "Try again.", {"part": "postgresql"}
+        ) from psycopg.errors.DiskFull("a secret text")
+
+    monkeypatch.setattr(served.turns, "get", broken)
+    request = chat.GetTurnRequest(name="turns/0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10")
+    error = await failed(served.chat.GetTurn(request, metadata=served.bob.metadata))
+    assert (error.reason, error.message) == ("PART_UNAVAILABLE", "Try again.")
+    (logged,) = served.lines.of("a part failed")
+    assert "psycopg.errors.DiskFull (53100)" in logged["causes"][1]
+    assert "a secret text" not in str(served.lines.kept)
+    assert "53100" not in str(error.status)
 
 
 async def test_a_drain_lets_calls_end_and_takes_no_new_ones(served: Served) -> None:

@@ -131,7 +131,9 @@ class AsyncCalls:
         """Wait for the end of an operation that takes in a document."""
         deadline = Deadline(timeout)
         while not operation.done:
-            step = min(deadline.remaining() or 20.0, 1.0 if on_progress else 20.0)
+            longest = 1.0 if on_progress else 20.0
+            left = deadline.remaining()
+            step = longest if left is None else min(left, longest)
             began = time.monotonic()
             request = operations_pb2.WaitOperationRequest(
                 name=operation.name,

@@ -8,11 +8,11 @@ import { byteLength, uuid, wellFormed } from "./bytes.js";
 import { confirmed, prompted } from "./dialog.js";
 import type { DocumentPanel } from "./document.js";
 import { button, element, focused, replace, WRITTEN } from "./dom.js";
-import { failureOf, type Failure } from "./errors.js";
-import { follow, Refused, WAITS } from "./follow.js";
+import { failureOf, signedOut, type Failure } from "./errors.js";
+import { follow, Refused, terminal, WAITS } from "./follow.js";
 import type { Pending, PendingQuestions } from "./pending.js";
 import { ScopeView } from "./scope.js";
-import { questionRow, TurnView } from "./turnview.js";
+import { questionRow, TurnView, waitingFor, welcome } from "./turnview.js";
 
 const PAGE = 50;
 const MOST_BYTES = 16_384;
@@ -182,25 +182,33 @@ export class ChatView {
           this.#conversation = begun;
           this.#hooks.changed(begun);
         }
+        if (terminal(told.event)) {
+          // The stream may take a moment more to end; nobody has to wait for that.
+          this.#pending.drop(pending);
+          this.#release(asking);
+          void this.#settled(begun);
+        }
         const following = this.#following(view.question);
         await view.take(told.event);
         if (following) this.#toEnd(view.question);
       }
-      if (asking.signal.aborted) return;
-      this.#pending.drop(pending);
-      await this.#settled(begun);
     } catch (error) {
       if (asking.signal.aborted) return;
-      this.#pending.drop(pending);
       view.question.remove();
       view.reply.remove();
-      if (!shown.aborted) await this.#refused(pending, error instanceof Refused ? error.failure : failureOf(error));
+      const failure = error instanceof Refused ? error.failure : failureOf(error);
+      if (signedOut(failure)) return; // the question waits for the user's return
+      this.#pending.drop(pending);
+      if (!shown.aborted) await this.#refused(pending, failure);
     } finally {
-      if (this.#asking === asking) {
-        this.#send.disabled = false;
-        this.#asking = undefined;
-      }
+      this.#release(asking);
     }
+  }
+
+  #release(asking: AbortController): void {
+    if (this.#asking !== asking) return;
+    this.#send.disabled = false;
+    this.#asking = undefined;
   }
 
   /** The server did not take the question: say why, and give it back to the user. */
@@ -279,7 +287,8 @@ export class ChatView {
 
   #submit(): void {
     const text = wellFormed(this.#question.value.trim());
-    if (!text || this.busy) return;
+    if (!text) return;
+    if (this.busy) return this.#hooks.say("Wait for the answer before you ask again.");
     const over = byteLength(text) - MOST_BYTES;
     if (over > 0) {
       this.#problem.textContent = `The question is too long by ${over} bytes; ${MOST_BYTES} are the most. Put long texts into a document.`;
@@ -374,18 +383,4 @@ export class ChatView {
     const end = this.#scroll.scrollHeight - this.#scroll.clientHeight;
     return question ? Math.min(end, question.offsetTop - MARGIN) : end;
   }
-}
-
-function waitingFor(failure: Failure): string {
-  if (failure.reason === "OVERLOADED") return "The server is busy; asking again in a moment…";
-  return "The connection was lost; going on…";
-}
-
-function welcome(): HTMLElement {
-  return element(
-    "li",
-    { class: "empty" },
-    element("p", {}, "Ask a question."),
-    element("p", { class: "note" }, "Every sentence of the answer opens the passage that it comes from. What no document supports is not answered."),
-  );
 }

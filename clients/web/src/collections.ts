@@ -27,13 +27,15 @@ export class CollectionsView {
   readonly #panel: DocumentPanel;
   readonly #hooks: CollectionsHooks;
   readonly #heading = element("h2", { id: "collections-title", tabindex: "-1" }, "Documents");
-  readonly #picker = element("select", { id: "collection", change: () => void this.#documents() });
+  readonly #picker = element("select", { id: "collection", change: () => this.#choose() });
   readonly #list = element("ul", { class: "documents", "aria-label": "Documents of the collection" });
   readonly #more = button("Show more", () => void this.#further(), { hidden: true });
   readonly #problem = element("p", { class: "problem", role: "alert" });
   readonly #remove = button("Delete collection", () => void this.#deleteCollection(), { class: "plain danger" });
   readonly #uploads: UploadsView;
   #collections: readonly Listed[] = [DEFAULT];
+  #wanted = DEFAULT.name;
+  #refreshes = 0;
   #next = "";
   #reading = new AbortController();
 
@@ -96,13 +98,16 @@ export class CollectionsView {
   }
 
   /** Read collections and documents anew, `wanted` chosen (by default the one that is). */
-  async refresh(wanted = this.#chosen.name): Promise<void> {
+  async refresh(wanted = this.#wanted): Promise<void> {
+    this.#wanted = wanted;
+    const refresh = (this.#refreshes += 1);
     try {
       const found = await allCollections(this.#api);
+      if (refresh !== this.#refreshes) return; // a later call is on its way
       this.#collections = found.some((one) => one.name === DEFAULT.name) ? found : [DEFAULT, ...found];
       this.#problem.textContent = "";
       const options = this.#collections.map((one) =>
-        element("option", { value: one.name, selected: one.name === wanted }, `${one.label} (${one.documents})`),
+        element("option", { value: one.name, selected: one.name === this.#chosen.name }, `${one.label} (${one.documents})`),
       );
       replace(this.#picker, ...options);
     } catch (error) {
@@ -113,7 +118,12 @@ export class CollectionsView {
   }
 
   get #chosen(): Listed {
-    return this.#collections.find((one) => one.name === this.#picker.value) ?? DEFAULT;
+    return this.#collections.find((one) => one.name === this.#wanted) ?? DEFAULT;
+  }
+
+  #choose(): void {
+    this.#wanted = this.#picker.value;
+    void this.#documents();
   }
 
   async #documents(): Promise<void> {

@@ -25,6 +25,8 @@ const VERDICTS: Partial<Record<CitationVerdict, readonly [style: string, text: s
   [CitationVerdict.NOT_PERMITTED]: ["warn", "You may not read this document any more."],
 };
 
+const UNCHECKED = ["", "The source could not be checked just now."] as const;
+
 export class DocumentPanel {
   readonly root: HTMLElement;
   readonly #api: Api;
@@ -69,8 +71,11 @@ export class DocumentPanel {
 
   async openCitation(cited: Cited, by: HTMLElement): Promise<void> {
     const { citation } = cited;
+    this.#badge.className = "badge";
+    this.#badge.textContent = "Checking the source…"; // its place is taken at once: the text below does not move
     const signal = this.#begin(citation.title || citation.uri, by);
     const range = { start: Number(citation.sourceRange?.start ?? 0n), end: Number(citation.sourceRange?.end ?? 0n) };
+    this.#badge.hidden = false;
     await Promise.all([this.#verify(cited, signal), this.#read(citation.documentVersion, range, citation.quote, signal)]);
   }
 
@@ -99,13 +104,12 @@ export class DocumentPanel {
     try {
       const { checks } = await this.#api.chat.verifyCitations({ name: answer }, { signal });
       const check = checks[index];
-      const [style, text] = (check?.citation?.passage === citation.passage && VERDICTS[check.verdict]) || ["", ""];
-      if (signal.aborted || !text) return;
+      const [style, text] = (check?.citation?.passage === citation.passage && VERDICTS[check.verdict]) || UNCHECKED;
+      if (signal.aborted) return;
       this.#badge.className = `badge ${style}`;
       this.#badge.textContent = text;
-      this.#badge.hidden = false;
     } catch {
-      // The passage is shown in any case; only its badge is missing.
+      if (!signal.aborted) this.#badge.textContent = UNCHECKED[1]; // the passage is shown in any case
     }
   }
 

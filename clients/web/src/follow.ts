@@ -20,12 +20,15 @@ export interface Waits {
   readonly pause: (attempt: number) => number;
   /** Milliseconds without any frame after which a stream counts as cut; heartbeats come every 15 s. */
   readonly silence: number;
+  /** Milliseconds that a stream is given to end by itself after the terminal event, so that its connection can serve again. */
+  readonly farewell: number;
   readonly sleep: (milliseconds: number, signal: AbortSignal) => Promise<void>;
 }
 
 export const WAITS: Waits = {
   pause: (attempt) => Math.min(250 * 2 ** (attempt - 1), 10_000) * (0.5 + Math.random() / 2),
   silence: 40_000,
+  farewell: 1_000,
   sleep: (milliseconds, signal) =>
     new Promise((resolve) => {
       const done = () => {
@@ -61,8 +64,9 @@ export async function* follow(
   waits: Waits = WAITS,
 ): AsyncGenerator<Told> {
   let seen = 0n;
+  let ended = false;
   let tries = 0; // since something new came
-  while (!signal.aborted) {
+  while (!signal.aborted && !ended) {
     tries += 1;
     let failure = CUT;
     const stream = new AbortController();
@@ -81,19 +85,23 @@ export async function* follow(
           seen = event.seq;
           tries = 0;
           yield { turn: frame.turn, event };
-          if (terminal(event)) return;
+          ended ||= terminal(event);
+        }
+        if (ended) {
+          clearTimeout(watchdog);
+          watchdog = setTimeout(stop, waits.farewell);
         }
         if (through > seen) seen = through; // events that were not asked for
       }
     } catch (error) {
       failure = failureOf(error);
-      if (!again(failure, seen, tries)) throw new Refused(failure);
+      if (!ended && !again(failure, seen, tries)) throw new Refused(failure);
     } finally {
       clearTimeout(watchdog);
       signal.removeEventListener("abort", stop);
       stream.abort();
     }
-    if (signal.aborted) return;
+    if (signal.aborted || ended) return;
     tries = Math.max(tries, 1);
     onCut(failure);
     await waits.sleep(Math.max(waits.pause(tries), failure.retryAfter ?? 0), signal);

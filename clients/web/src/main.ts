@@ -139,6 +139,7 @@ class App {
       if (!NARROW.matches) openDrawer(false);
     };
     NARROW.addEventListener("change", arrange, { signal });
+    main.addEventListener("click", () => openDrawer(false));
     window.addEventListener(
       "keydown",
       (event) => {

@@ -45,7 +45,7 @@ export class ScopeView {
   }
 
   choose(chosen: readonly Named[]): void {
-    this.#chosen = chosen.slice(0, MOST);
+    this.#chosen = chosen.slice(0, MOST).map(({ name, label }) => ({ name, label })); // what is known besides is not kept
     try {
       this.#storage.setItem(KEY, JSON.stringify(this.#chosen));
     } catch (error) {
@@ -68,7 +68,7 @@ export class ScopeView {
         const box = element("input", { type: "checkbox", value: one.name, checked: this.collections.includes(one.name) });
         box.addEventListener("change", () => {
           const others = this.#chosen.filter((other) => other.name !== one.name);
-          this.choose(box.checked ? [...others, { name: one.name, label: one.label }] : others);
+          this.choose(box.checked ? [...others, one] : others);
         });
         const size = element("span", { class: "note" }, one.documents === 1n ? "1 document" : `${one.documents} documents`);
         return element("label", { class: "row" }, box, element("span", WRITTEN, one.label), size);

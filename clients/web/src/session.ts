@@ -36,8 +36,9 @@ async function exchange(code: string, ask: typeof fetch): Promise<string> {
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ code }),
     });
+    const body = await response.text(); // what is not read keeps one of the browser's six connections
     if (response.ok) return "";
-    const failure = failureOfJson(await response.text());
+    const failure = failureOfJson(body);
     return failure.reason === "SESSION_CODE_INVALID" || failure.reason === "" ? "This link was used already, or it has expired." : failure.message;
   } catch {
     return "Responsa could not be reached to sign in with this link; it may still be good.";
@@ -46,5 +47,5 @@ async function exchange(code: string, ask: typeof fetch): Promise<string> {
 
 /** End the session. Raises TypeError when nobody could be reached. */
 export async function signOut(): Promise<void> {
-  await fetch("/v1/sessions", { method: "DELETE" });
+  await (await fetch("/v1/sessions", { method: "DELETE" })).text();
 }

@@ -11,6 +11,7 @@ const KINDS: readonly unknown[] = ["conversation", "documents", "signedOut"] sat
 
 export class Tabs {
   readonly #channel = new BroadcastChannel("responsa");
+  #open = true;
 
   constructor(heard: (news: News) => void) {
     this.#channel.addEventListener("message", ({ data }: MessageEvent<unknown>) => {
@@ -20,10 +21,11 @@ export class Tabs {
   }
 
   readonly tell = (news: News): void => {
-    this.#channel.postMessage(news);
+    if (this.#open) this.#channel.postMessage(news); // what ends after signing out has nobody to tell
   };
 
   close(): void {
+    this.#open = false;
     this.#channel.close();
   }
 }

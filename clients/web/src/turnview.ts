@@ -6,6 +6,7 @@ import type { TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { AnswerView, duration, refusal, StepsView, type OpenSource } from "./answer.js";
 import { hex, sha256Hex } from "./bytes.js";
 import { button, element, replace, WRITTEN } from "./dom.js";
+import type { Failure } from "./errors.js";
 
 export interface TurnHooks {
   readonly open: OpenSource;
@@ -112,6 +113,22 @@ export class TurnView {
 
 export function questionRow(text: string): HTMLElement {
   return element("li", { class: "message user" }, element("p", WRITTEN, element("span", { class: "unseen" }, "You asked: "), text));
+}
+
+/** What to say while a question is asked again. */
+export function waitingFor(failure: Failure): string {
+  if (failure.reason === "OVERLOADED") return "The server is busy; asking again in a moment…";
+  return "The connection was lost; going on…";
+}
+
+/** What stands where no message is yet. */
+export function welcome(): HTMLElement {
+  return element(
+    "li",
+    { class: "empty" },
+    element("p", {}, "Ask a question."),
+    element("p", { class: "note" }, "Every sentence of the answer opens the passage that it comes from. What no document supports is not answered."),
+  );
 }
 
 function milliseconds(time: Timestamp | undefined): number {

@@ -149,7 +149,7 @@ function show(operation: Operation, row: Row): void {
 /** One file. */
 class Row {
   readonly root = element("li", {});
-  readonly upload: Upload;
+  upload: Upload;
   readonly #bar: HTMLProgressElement;
   readonly #state = element("span", { class: "note state" });
   readonly #action: HTMLButtonElement;
@@ -205,6 +205,8 @@ class Row {
 
   #acted(): void {
     if (this.root.classList.contains("ended")) {
+      // What was cancelled stays so; what was only cut may have arrived, and is then not sent a second time.
+      if (this.signal.aborted) this.upload = { ...this.upload, requestId: uuid() };
       this.#again();
       return;
     }

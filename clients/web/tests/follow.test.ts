@@ -59,6 +59,7 @@ class Clock {
   readonly waits: Waits = {
     pause: (attempt) => attempt,
     silence: 60_000,
+    farewell: 1,
     sleep: (milliseconds) => {
       this.slept.push(milliseconds);
       return Promise.resolve();
@@ -85,9 +86,12 @@ describe("follow", () => {
     for await (const told of follow(server.open, new AbortController().signal)) expect(told.turn).toBe("turns/1");
   });
 
-  it("does not wait for a stream to end once the turn has", async () => {
-    const server = new Server({ frames: [frame(0, 1, answer(1))], then: "hang" });
-    expect((await read(server)).seqs).toEqual([1]);
+  it("lets a stream end by itself once the turn has, but does not wait long for it", async () => {
+    const server = new Server({ frames: [frame(0, 1, answer(1)), frame(1, 1)], then: "hang" });
+    expect(await read(server)).toEqual({ seqs: [1], cuts: [] });
+    expect([server.calls, server.aborted]).toEqual([1, 1]);
+    const broken = new Server({ frames: [frame(0, 1, answer(1))], then: new TypeError("network error") });
+    expect(await read(broken)).toEqual({ seqs: [1], cuts: [] });
   });
 
   it("asks again after a cut and passes over what it has seen", async () => {

@@ -37,11 +37,6 @@ class ClientSettings(BaseSettings):
         """The server to ask."""
         return self.url or f"http://127.0.0.1:{self.port}"
 
-    @property
-    def key_place(self) -> str:
-        """Where the key comes from, for messages."""
-        return "RESPONSA_API_KEY" if self.api_key else str(self.api_key_file or self.home / KEY_NAME)
-
     def read_key(self) -> str:
         """The API key.
 

@@ -13,7 +13,6 @@ from responsa_server.domain.turns import ByteRange
 
 DEFAULT_COLLECTION = "default"
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
-MAX_INLINE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

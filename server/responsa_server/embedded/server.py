@@ -10,13 +10,15 @@ from responsa_server.embedded.layout import Layout
 from responsa_server.embedded.part import Part, StopStep
 from responsa_server.embedded.spawn import Command, spawn
 
+CLOSING_SECONDS = 5.0
+"""What a server that has drained may take to close its jobs, parsers and connections before it is killed."""
+
 
 class ServerProcess(Part):
     """Any program of ours: `argv`, its whole environment `env`, and a probe `is_ready` (within a second, False rather
-    than an error). SIGTERM asks it to drain."""
+    than an error). SIGTERM asks it to drain, for which it gets `drain_seconds` and a little to close what it stands on."""
 
     start_timeout = 60.0
-    stop_steps = (StopStep(signal.SIGTERM, 6.0), StopStep(signal.SIGKILL, 0.5))
 
     def __init__(
         self,
@@ -27,8 +29,13 @@ class ServerProcess(Part):
         *,
         name: str = "The server",
         log_name: str = "server.log",
+        drain_seconds: float = 5.0,
     ) -> None:
         super().__init__(layout)
+        self.stop_steps = (
+            StopStep(signal.SIGTERM, drain_seconds + CLOSING_SECONDS),
+            StopStep(signal.SIGKILL, 0.5),
+        )
         self.name = name
         self._argv = tuple(argv)
         self._env = dict(env)

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from responsa.knowledge.v1.document_pb2 import DocumentMetadata
 from responsa.knowledge.v1.knowledge_service_pb2 import UploadDocumentRequest, UploadStart
 from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
-from responsa_server.domain.errors import DocumentRejected, InvalidRequest, Reason
+from responsa_server.domain.errors import DocumentRejected, FieldViolation, InvalidRequest, Reason
 from responsa_server.gateway.problems import RpcFailed, status_of
 
 CHUNK_BYTES = 262_144
@@ -171,8 +171,10 @@ def _start_of(request: Request) -> UploadStart:
     size = _announced_size(request)
     if size > LIMIT_BYTES:
         metadata = {"source_key": values["source_key"], "limit_bytes": str(LIMIT_BYTES)}
-        message = f"The document has {size} bytes; at most {LIMIT_BYTES} (64 MiB) are taken."
-        raise DocumentRejected(Reason.DOCUMENT_TOO_LARGE, message, metadata)
+        # In the words of the RPC, which would say it once the bytes came.
+        message = f"The document has more than {LIMIT_BYTES >> 20} MiB. Split it, and upload its parts."
+        violation = FieldViolation("chunk", Reason.DOCUMENT_TOO_LARGE.lower(), message)
+        raise DocumentRejected(Reason.DOCUMENT_TOO_LARGE, message, metadata, (violation,))
     request_id = values.pop("request_id")
     return UploadStart(metadata=DocumentMetadata(**values), size_bytes=size, request_id=request_id)
 

@@ -8,6 +8,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from responsa_server.domain.ports.parts import Health, PartReport
+
 Vectors = npt.NDArray[np.float32]
 """[n, dimensions], every row of length one."""
 
@@ -46,3 +48,17 @@ class Embedder(Protocol):
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
         """Character ranges (start, end) of every token of the text, in order, nothing cut."""
         ...
+
+
+class EmbeddingPart:
+    """The model's health: whether it makes a vector, behind whatever it is at."""
+
+    name = "embedding"
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+
+    async def check(self) -> PartReport:
+        """Ask for the vector of a short text."""
+        await self._embedder.embed(["Is anybody there?"])
+        return PartReport(Health.OK, version=self._embedder.name)

@@ -66,7 +66,10 @@ _NAME: Final = re.compile(r"(?<=[\w,;)\"'’] )[A-Z][\w'’-]+")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question, read once. tokens: all of it; weights: its content terms'; order: pairs of content terms that follow each other."""
+    """A question, read once. tokens: all of it; weights: its content terms'; order: pairs of content terms that follow each other.
+
+    searched: how many passages it was asked of.
+    """
 
     text: str
     tokens: Sequence[Token]
@@ -75,6 +78,7 @@ class Question:
     total: float
     order: frozenset[tuple[str, str]]
     asked: Asked
+    searched: int
 
     @property
     def english(self) -> bool:
@@ -111,7 +115,14 @@ def read_question(text: str, weights: Weights, language: str, analyzer: Analyzer
     content = [token.term for token in tokens if token.term in by_term]
     asked = _asked(text.lower()) if language in ("en", "") else Asked.ANYTHING
     return Question(
-        text, tokens, language, by_term, max(sum(by_term.values()), 1e-6), frozenset(pairwise(content)), asked
+        text,
+        tokens,
+        language,
+        by_term,
+        max(sum(by_term.values()), 1e-6),
+        frozenset(pairwise(content)),
+        asked,
+        weights.passages,
     )
 
 

@@ -15,6 +15,7 @@ from responsa_server.knowledge.support import DEFAULT_SUPPORT, signals, support
 
 MAX_SENTENCES: Final = 3
 PASSAGES_READ: Final = 5
+_NEIGHBOURS: Final = 2
 _WORTH: Final = 0.8
 """A further sentence must score at least this share of the best one: more sentences help rarely and tire always."""
 
@@ -41,6 +42,16 @@ class ExtractedAnswer:
         return bool(self.sentences) and self.support >= threshold
 
 
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A piece with its place among the pieces of its passage."""
+
+    evidence: Evidence
+    place: int
+    passage: ScoredPassage
+    pieces: Sequence[Evidence]
+
+
 class Extractor:
     """Chooses sentences. Keep one per thread (it has an Analyzer)."""
 
@@ -59,42 +70,41 @@ class Extractor:
             )
         ]
         judged = [
-            (evidence, passage, questions[passage.term])
+            _Judged(evidence, place, passage, pieces)
             for passage in retrieval.passages[:PASSAGES_READ]
-            for evidence in judge(questions[passage.term], passage.found, passage.score.first, self._analyzer)
+            for pieces in [judge(questions[passage.term], passage.found, passage.score.first, self._analyzer)]
+            for place, evidence in enumerate(pieces)
         ]
         if not judged:
             return ExtractedAnswer((), 0.0)
-        judged.sort(key=lambda one: -one[0].score)
-        best, passage, asked = judged[0]
+        judged.sort(key=lambda one: -one.evidence.score)
         return ExtractedAnswer(
-            _chosen([(evidence, passage) for evidence, passage, _ in judged], most),
-            self._support(asked, best, passage, [evidence for evidence, _, _ in judged]),
+            _chosen(judged, most), self._support(questions[judged[0].passage.term], judged)
         )
 
-    def _support(
-        self, question: Question, best: Evidence, passage: ScoredPassage, all_: Sequence[Evidence]
-    ) -> float:
-        found = passage.found.passage
-        words = " ".join((found.title, *found.headings, found.text))
+    def _support(self, question: Question, judged: Sequence[_Judged]) -> float:
+        best = judged[0]
+        passage = best.passage.found.passage
+        neighbours = best.pieces[max(best.place - _NEIGHBOURS, 0) : best.place + _NEIGHBOURS + 1]
+        around = " ".join((passage.title, *passage.headings, *(one.plain for one in neighbours)))
+        everything = [one.evidence for one in judged]
         return support(
-            signals(question, best, all_, passage.score.vector, passage.score.lexical, words, self._analyzer)
+            signals(question, best.evidence, everything, best.passage.score, around, self._analyzer)
         )
 
 
-def _chosen(judged: Sequence[tuple[Evidence, ScoredPassage]], most: int) -> list[SupportedSentence]:
+def _chosen(judged: Sequence[_Judged], most: int) -> list[SupportedSentence]:
     """The first of the judged that say something new."""
     chosen: list[SupportedSentence] = []
     said: set[str] = set()
-    least = judged[0][0].score * _WORTH
-    for evidence, passage in judged:
+    least = judged[0].evidence.score * _WORTH
+    for one in judged:
+        evidence, passage = one.evidence, one.passage.found.passage
         words = " ".join(evidence.plain.lower().split())
         if len(chosen) == most or evidence.score < least:
             break
         # Passages overlap, and documents repeat themselves.
         if words not in said:
             said.add(words)
-            chosen.append(
-                SupportedSentence(passage.found.passage, evidence.piece.source, evidence.text, evidence.score)
-            )
+            chosen.append(SupportedSentence(passage, evidence.piece.source, evidence.text, evidence.score))
     return chosen

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from responsa_server.domain.ports.knowledge import (
     Operations,
     OwnershipLost,
 )
+from responsa_server.domain.ports.parts import Health, PartReport
 from responsa_server.knowledge.ingest import Ingest
 from responsa_server.knowledge.parse_errors import ParserUnavailable
 
@@ -24,7 +24,9 @@ _LONGEST_PAUSE: Final = 60.0
 
 
 class KnowledgeJobs:
-    """Does the jobs of documents: taking them in, and pruning what no answer cites any more."""
+    """Does the jobs of documents: taking them in, and pruning what no answer cites any more. A `Part`: it tells whether it does."""
+
+    name = "jobs"
 
     def __init__(
         self,
@@ -48,19 +50,28 @@ class KnowledgeJobs:
         if self._task is None:
             work = {JobKind.INGEST: self.ingest, JobKind.PRUNE: self.prune}
             self._task = asyncio.create_task(self._runner.run(work), name="knowledge jobs")
+            self._task.add_done_callback(_ended)
 
     async def close(self) -> None:
         """Stop. What is under way is given back and begun again by the next worker."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait({task})
 
     @property
     def alive(self) -> bool:
         """Whether jobs are being taken."""
         return self._task is not None and not self._task.done()
+
+    async def check(self) -> PartReport:
+        """Whether documents that are sent will be read."""
+        if self.alive:
+            return PartReport(Health.OK)
+        return PartReport(
+            Health.DOWN,
+            detail="Documents that are uploaded are not read. The server's log tells why; restart it.",
+        )
 
     async def ingest(self, tenant_id: str, operation_id: UUID, attempts: int) -> float | None:
         """One attempt at an operation: None when it has ended, else the seconds to wait before the next."""
@@ -94,6 +105,12 @@ class KnowledgeJobs:
             return (await self._operations.get(tenant_id, operation_id)).done
         except NotFound:
             return True
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    """Jobs are taken until the server stops: any other end is told, since nobody awaits it."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _LOG.error("the taking of jobs ended", exc_info=error)
 
 
 def _told(error: Exception, operation_id: UUID) -> ResponsaError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -156,6 +156,10 @@ class Library:
     async def get_document(self, who: Principal, document_id: UUID) -> Document:
         """Read a document. Raises NotFound."""
         return await self._documents.get(who.tenant_id, document_id)
+
+    async def find_documents(self, who: Principal, document_ids: Sequence[UUID]) -> Mapping[UUID, Document]:
+        """Those of these documents that are there."""
+        return await self._documents.find(who.tenant_id, document_ids)
 
     async def list_documents(self, who: Principal, collection_id: str, query: ListQuery) -> Page[Document]:
         """A page of a collection's documents. Raises NotFound, InvalidRequest."""

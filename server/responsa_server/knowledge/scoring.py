@@ -25,7 +25,7 @@ _TERM_STEP: Final = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A question's terms with their inverse document frequencies, rarest first, and the passages' mean length.
+    """A question's terms with their inverse document frequencies, rarest first, among so many passages, and their mean length.
 
     Terms that stand in no passage are in `missing`: they match nothing, yet what a passage lacks of them counts.
     """
@@ -34,16 +34,13 @@ class Weights:
     weights: Sequence[float]
     frequencies: Sequence[int]
     missing: Mapping[str, float]
+    passages: int
     mean_length: float
 
     @property
     def total(self) -> float:
         """The sum of all weights."""
         return sum(self.weights) + sum(self.missing.values())
-
-    def weight(self, term: str) -> float:
-        """Of a term of the question; 0 for others."""
-        return self.by_term.get(term, 0.0)
 
     @property
     def by_term(self) -> dict[str, float]:
@@ -86,11 +83,12 @@ def weigh(terms: Sequence[str], statistics: TermStatistics) -> Weights:
         [weight for weight, _, _ in found],
         [frequency for _, _, frequency in found],
         missing,
+        count,
         statistics.terms / count if count else 1.0,
     )
 
 
-def gate(frequencies: Sequence[int], enough: int = 200, most: int = 2_000) -> int:
+def gate(frequencies: Sequence[int], enough: int = 200, most: int = 1_000) -> int:
     """How many of the terms, rarest first, select passages: as many as stay below `most` passages, or reach `enough`.
 
     Common terms match much of a large collection and decide little: they rank what the rare ones select.

@@ -15,14 +15,19 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 from tokenizers import Encoding, Tokenizer
 
-from responsa_server.providers.minilm_graph import BUILDER_VERSION, DIMENSIONS, Float, Precision, build
+Float = npt.NDArray[np.float32]
+Precision = Literal["int8", "fp32"]
+
+DIMENSIONS: Final = 384
+BUILDER_VERSION: Final = 1
+"""Part of the cached file's name: raise it whenever `minilm_graph.py` makes another graph."""
 
 WEIGHTS_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of `model.safetensors`, upstream revision 1110a243 of sentence-transformers/all-MiniLM-L6-v2."""
@@ -143,6 +148,8 @@ def _write_graph(weights: Path, path: Path, precision: Precision) -> None:
     """Writes the ONNX file beside its final name and renames it, so that no reader sees a part of it."""
     # Needed once a cache folder, and slow to import.
     from safetensors.numpy import load_file  # pyright: ignore[reportUnknownVariableType] -- its PathLike lacks a parameter
+
+    from responsa_server.providers.minilm_graph import build
 
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

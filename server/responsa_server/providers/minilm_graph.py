@@ -11,21 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-Float = npt.NDArray[np.float32]
+from responsa_server.providers.minilm import BUILDER_VERSION, DIMENSIONS, Float, Precision
+
 Weights = Mapping[str, Float]
-Precision = Literal["int8", "fp32"]
 
-BUILDER_VERSION: Final = 1
-"""Part of the cached file's name: raise it whenever the graph below changes."""
-
-DIMENSIONS: Final = 384
 LAYERS: Final = 6
 HEADS: Final = 12
 LAYER_NORM_EPSILON: Final = 1e-12

@@ -12,6 +12,8 @@ import grpc.aio
 from responsa_server.domain.people import Principal
 
 Context = grpc.aio.ServicerContext[Any, Any]
+CALL_ID = "x-request-id"
+"""The header that carries a call's id, in both directions."""
 
 _current: ContextVar[Call] = ContextVar("responsa_call")
 
@@ -23,7 +25,7 @@ class Call:
     method: `/package.Service/Method`. metadata: values by lower-case name, as the caller sent them. served: whether there is such a method.
     id: the call id, once its interceptor ran.
     principal: who calls, None on calls that need no credential. length_known: set by the handler of a client stream that tells by itself whether all
-    of it came.
+    of it came. answering: whether the answer's metadata were sent.
     """
 
     method: str
@@ -33,11 +35,21 @@ class Call:
     id: str = ""
     principal: Principal | None = None
     length_known: bool = False
+    answering: bool = False
 
     @property
     def time_remaining(self) -> float | None:
         """Seconds until the caller's deadline; None when it set none."""
         return cast("float | None", self.context.time_remaining())
+
+    async def answer(self) -> None:
+        """Send the answer's metadata, once: before its first message and never before an error.
+
+        An error alone must come as trailers only: the transcoder has sent `200 OK` by the time that it sees trailers behind metadata.
+        """
+        if not self.answering:
+            self.answering = True
+            await self.context.send_initial_metadata(((CALL_ID, self.id),))
 
     def enter(self) -> None:
         """Make this the current call of the running task and of all that it starts."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Generator
+from contextlib import aclosing, contextmanager
+from dataclasses import replace
 
 from google.longrunning import operations_proto_pb2 as operations_pb2
 from google.protobuf.empty_pb2 import Empty
@@ -94,13 +95,14 @@ class KnowledgeService(KnowledgeServiceServicer):
             )
         start = first.start
         current().length_known = start.size_bytes > 0
-        operation = await self._library.upload(
-            caller(),
-            knowledge.metadata("start.metadata", start.metadata),
-            _chunks(request_iterator),
-            start.size_bytes or None,
-            request_id(start.request_id),
-        )
+        with _blaming("chunk"):
+            operation = await self._library.upload(
+                caller(),
+                knowledge.metadata("start.metadata", start.metadata),
+                _chunks(request_iterator),
+                start.size_bytes or None,
+                request_id(start.request_id),
+            )
         return await encoded(self._library, caller(), operation)
 
     async def CreateDocument(
@@ -109,9 +111,10 @@ class KnowledgeService(KnowledgeServiceServicer):
         """Take in a text that comes in the request."""
         data = request.text.encode()
         metadata = knowledge.metadata("metadata", request.metadata)
-        operation = await self._library.upload(
-            caller(), knowledge.inline(metadata), _pieces(data), len(data), request_id(request.request_id)
-        )
+        with _blaming("text"):
+            operation = await self._library.upload(
+                caller(), knowledge.inline(metadata), _pieces(data), len(data), request_id(request.request_id)
+            )
         return await encoded(self._library, caller(), operation)
 
     async def GetDocument(self, request: pb.GetDocumentRequest, context: Context) -> document_pb2.Document:
@@ -164,6 +167,18 @@ class KnowledgeService(KnowledgeServiceServicer):
         """Find the passages that match best."""
         hits = await self._library.search(caller(), knowledge.search_query(request))
         return pb.SearchResponse(hits=[knowledge.hit(one) for one in hits])
+
+
+@contextmanager
+def _blaming(field: str) -> Generator[None]:
+    """Name the field that brought the bytes in a refusal of them."""
+    try:
+        yield
+    except InvalidRequest as error:
+        if error.violations:
+            raise
+        violation = FieldViolation(field, error.reason.value.lower(), error.message)
+        raise replace(error, violations=(violation,)) from error
 
 
 async def _chunks(requests: AsyncIterator[pb.UploadDocumentRequest]) -> AsyncIterator[bytes]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
 from google.longrunning import operations_pb2_grpc
 from google.longrunning import operations_proto_pb2 as pb
 from google.protobuf.empty_pb2 import Empty
 
-from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, Reason
+from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.domain.knowledge import Document, Operation
 from responsa_server.domain.people import Principal
 from responsa_server.knowledge.library import Library
@@ -23,13 +26,16 @@ _HEAD_START_SECONDS = 0.1
 
 async def encoded(library: Library, who: Principal, operation: Operation) -> pb.Operation:
     """An operation with its document, which may have been deleted since."""
-    document: Document | None = None
-    if operation.done and operation.error is None:
-        try:
-            document = await library.get_document(who, operation.document_id)
-        except NotFound:
-            document = None
-    return knowledge.operation(operation, document)
+    return (await _encoded(library, who, [operation]))[0]
+
+
+async def _encoded(
+    library: Library, who: Principal, operations: Sequence[Operation]
+) -> Sequence[pb.Operation]:
+    """Operations with their documents, read all at once."""
+    wanted = [one.document_id for one in operations if one.done and one.error is None]
+    documents: Mapping[UUID, Document] = await library.find_documents(who, wanted) if wanted else {}
+    return [knowledge.operation(one, documents.get(one.document_id)) for one in operations]
 
 
 class _ListRequest:
@@ -61,7 +67,7 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
         asked = Listing(listing.OPERATIONS, caller(), _ListRequest(request))
         page = await self._library.list_operations(caller(), asked.query.limit, asked.query.after)
         return pb.ListOperationsResponse(
-            operations=[await encoded(self._library, caller(), one) for one in page.items],
+            operations=await _encoded(self._library, caller(), page.items),
             next_page_token=asked.token(page),
         )
 

@@ -36,8 +36,8 @@ UNEXPECTED = "Something went wrong. Please try again."
 # Beyond 8 KiB of header the transport loses the details altogether; Base64 adds a third to what is counted here.
 MAX_VIOLATIONS = 16
 MAX_DETAILS_BYTES = 4096
-_MAX_MESSAGE_CHARS = 800
-_MAX_VALUE_CHARS = 256
+_MAX_MESSAGE_BYTES = 800
+_MAX_VALUE_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ def of(error: ResponsaError) -> status_pb2.Status:
 
 
 def _status(error: ResponsaError) -> status_pb2.Status:
-    metadata = {key: _cut(value, _MAX_VALUE_CHARS) for key, value in error.metadata.items()}
+    metadata = {key: _cut(value, _MAX_VALUE_BYTES) for key, value in error.metadata.items()}
     details: list[Message] = [
         error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata=metadata)
     ]
@@ -154,9 +154,9 @@ def _status(error: ResponsaError) -> status_pb2.Status:
             error_details_pb2.BadRequest(
                 field_violations=[
                     error_details_pb2.BadRequest.FieldViolation(
-                        field=_cut(one.field, _MAX_VALUE_CHARS),
+                        field=_cut(one.field, _MAX_VALUE_BYTES),
                         reason=one.rule,
-                        description=_cut(one.description, _MAX_VALUE_CHARS),
+                        description=_cut(one.description, _MAX_VALUE_BYTES),
                     )
                     for one in error.violations
                 ]
@@ -171,15 +171,17 @@ def _status(error: ResponsaError) -> status_pb2.Status:
             error_details_pb2.ResourceInfo(
                 resource_type=metadata.get("resource_type", ""),
                 resource_name=metadata["resource_name"],
-                description=error.message,
+                description=_cut(error.message, _MAX_VALUE_BYTES),
             )
         )
     if isinstance(error, Precondition):
         subject = metadata.get("collection") or metadata.get("operation") or ""
         failure = error_details_pb2.PreconditionFailure()
-        failure.violations.add(type=error.reason.value, subject=subject, description=error.message)
+        failure.violations.add(
+            type=error.reason.value, subject=subject, description=_cut(error.message, _MAX_VALUE_BYTES)
+        )
         details.append(failure)
-    result = status_pb2.Status(code=code(error).value[0], message=_cut(error.message, _MAX_MESSAGE_CHARS))
+    result = status_pb2.Status(code=code(error).value[0], message=_cut(error.message, _MAX_MESSAGE_BYTES))
     for detail in details:
         result.details.add().Pack(detail)
     return result
@@ -217,4 +219,6 @@ def as_json(status: status_pb2.Status) -> bytes:
 
 
 def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+    """At most so many bytes of UTF-8, whole characters."""
+    data = text.encode()
+    return text if len(data) <= most else data[: most - len("…".encode())].decode(errors="ignore") + "…"

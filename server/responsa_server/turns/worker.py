@@ -164,4 +164,5 @@ class Worker:
             log.exception("turn_result_refused")
             await write(endings.unexpected(running.claim.turn_id))
         else:
-            log.info("turn_ended", outcome=type(terminal).__name__.lower())
+            reason = terminal.error.reason.value if isinstance(terminal, Failed) else ""
+            log.info("turn_ended", outcome=type(terminal).__name__.lower(), reason=reason)

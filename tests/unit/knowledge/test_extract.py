@@ -156,6 +156,7 @@ GOOD = Signals(
     titled=0.8,
     scattered=0.0,
     numbers=0,
+    searched=1_000,
     negation=False,
     opposite=False,
 )

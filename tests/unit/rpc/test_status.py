@@ -15,7 +15,14 @@ from google.rpc import error_details_pb2, status_pb2
 
 from responsa.errors.v1 import reason_pb2
 from responsa_server.domain import errors
-from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, Reason, ResponsaError
+from responsa_server.domain.errors import (
+    FieldViolation,
+    InvalidRequest,
+    NotFound,
+    Precondition,
+    Reason,
+    ResponsaError,
+)
 from responsa_server.rpc import status
 
 PROTO = Path(__file__).resolve().parents[3] / "protos" / "responsa" / "errors" / "v1" / "reason.proto"
@@ -23,7 +30,9 @@ PROTO = Path(__file__).resolve().parents[3] / "protos" / "responsa" / "errors" /
 
 def documented() -> dict[str, str]:
     """The code that each reason's comment begins with."""
-    found = re.findall(r"// ([A-Z_]+)(?:[.,]| \()(?:(?!= )[\s\S])*?REASON_([A-Z_]+) = \d+;", PROTO.read_text())
+    found = re.findall(
+        r"// ([A-Z_]+)(?:[.,]| \()(?:(?!= )[\s\S])*?REASON_([A-Z_]+) = \d+;", PROTO.read_text()
+    )
     return {reason: code for code, reason in found}
 
 
@@ -108,6 +117,18 @@ def test_details_never_outgrow_what_the_transport_carries() -> None:
     assert encoded.ByteSize() <= status.MAX_DETAILS_BYTES
     (bad,) = detail(encoded, error_details_pb2.BadRequest)
     assert len(bad.field_violations) >= 1
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "語", "🌊"])
+@pytest.mark.parametrize("kind", [NotFound, Precondition])
+def test_neither_do_those_of_an_error_without_fields(kind: type[ResponsaError], letter: str) -> None:
+    metadata = {"resource_type": "document", "resource_name": letter * 5000, "collection": letter * 5000}
+    reason = next(reason for reason, row in status.TABLE.items() if row.error is kind)
+    encoded = status.of(kind(reason, letter * 50_000, metadata, retry_after=1.0))
+    assert encoded.ByteSize() <= status.MAX_DETAILS_BYTES
+    (info,) = detail(encoded, error_details_pb2.ErrorInfo)
+    assert info.reason == reason.value
+    assert encoded.message.strip(letter) == "…"
 
 
 def test_a_foreign_status_becomes_an_unexpected_error() -> None:

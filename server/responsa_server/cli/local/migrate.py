@@ -13,8 +13,8 @@ from responsa_server.cli.failures import CommandFailed
 from responsa_server.cli.local.settings import FAILED, told
 from responsa_server.embedded import EmbeddedPostgres, Layout
 from responsa_server.settings import Settings, load
-from responsa_server.stores.postgres.migrate import MigrationError, migrate
-from responsa_server.wiring import database_urls, reachable
+from responsa_server.stores.postgres.migrate import MigrationError
+from responsa_server.wiring import bring_up_to_date, reachable
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -22,33 +22,34 @@ def register(app: typer.Typer, name: str) -> None:
 
     @app.command(name)
     def run() -> None:  # pyright: ignore[reportUnusedFunction]  # typer keeps it
-        """Apply the migrations that the database lacks. Safe to repeat; two at once wait for each other."""
-        with told(), database(load()) as url:
+        """Apply the migrations that the database lacks, and hold the vector index to its settings.
+
+        Safe to repeat; two at once wait for each other.
+        """
+        with told(), database(settings := load()):
             try:
-                done = asyncio.run(migrate(url))
+                done = asyncio.run(bring_up_to_date(settings, Layout.of(settings.home)))
             except MigrationError as error:
                 raise CommandFailed(f"{error}.", "See docs/operations.md, Migrations.", FAILED) from error
             except psycopg.OperationalError as error:
                 raise CommandFailed(
                     "The database cannot be reached.", "Check DATABASE_URL, and that PostgreSQL runs.", FAILED
                 ) from error
-            typer.echo("\n".join(f"applied {one}" for one in done) or "The database is up to date.")
+            typer.echo("\n".join(done) or "The database is up to date.")
 
 
 @contextmanager
-def database(settings: Settings) -> Generator[str]:
-    """The owner's URL of the database; the embedded PostgreSQL is started for the time of the block when it does not run."""
+def database(settings: Settings) -> Generator[None]:
+    """A database that answers: the embedded PostgreSQL is started for the time of the block when it is wanted and does not run."""
     layout = Layout.of(settings.home)
-    if settings.database_url is not None:
-        yield database_urls(settings, layout).owner
-        return
-    layout.prepare()
-    postgres = EmbeddedPostgres(layout)
-    if reachable(postgres.dsn("owner")):
-        yield postgres.dsn("owner")
-        return
-    postgres.start()
-    try:
-        yield postgres.dsn("owner")
-    finally:
-        postgres.stop()
+    if settings.database_url is None:
+        layout.prepare()
+        postgres = EmbeddedPostgres(layout)
+        if not reachable(postgres.dsn("owner")):
+            postgres.start()
+            try:
+                yield
+            finally:
+                postgres.stop()
+            return
+    yield

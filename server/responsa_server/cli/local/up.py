@@ -28,8 +28,8 @@ from responsa_server.embedded import (
 )
 from responsa_server.gateway.envoy_config import EnvoyConfig, EnvoyConfigError, render
 from responsa_server.settings import CHECKOUT, Settings, environment, load
-from responsa_server.stores.postgres.migrate import MigrationError, migrate
-from responsa_server.wiring import database_urls, identity_of
+from responsa_server.stores.postgres.migrate import MigrationError
+from responsa_server.wiring import bring_up_to_date, identity_of
 
 DOCS_COLLECTION = "responsa-docs"
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
@@ -55,7 +55,7 @@ def run(settings: Settings) -> int:
 
     def prepare_database() -> None:
         try:
-            asyncio.run(migrate(database_urls(settings, layout).owner))
+            asyncio.run(bring_up_to_date(settings, layout))
             asyncio.run(_administrator(settings, layout))
         except MigrationError as error:
             raise EmbeddedError(str(error), "see docs/operations.md, Migrations") from error
@@ -70,6 +70,7 @@ def run(settings: Settings) -> int:
         [sys.executable, "-m", "responsa_server", "serve"],
         dict(environment()),
         lambda: _answers(layout.gateway_socket),
+        drain_seconds=settings.drain_seconds,
     )
     children: list[Child] = []
     if settings.database_url is None:

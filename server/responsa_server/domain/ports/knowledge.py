@@ -172,6 +172,10 @@ class Documents(Sources, Protocol):
         """Read one."""
         ...
 
+    async def find(self, tenant_id: str, document_ids: Sequence[UUID]) -> Mapping[UUID, Document]:
+        """Read those that are there."""
+        ...
+
     async def list(self, tenant_id: str, collection_id: str, query: ListQuery) -> Page[Document]:
         """A page of a collection's. Raises NotFound (collection), InvalidRequest as `ListQuery` is compiled."""
         ...

@@ -12,7 +12,7 @@ import grpc.aio
 
 from responsa_server.domain.errors import Cancelled, Reason, ResponsaError
 from responsa_server.rpc import status
-from responsa_server.rpc.call import Call, Context, metadata_of
+from responsa_server.rpc.call import CALL_ID, Call, Context, metadata_of
 from responsa_server.rpc.feed import Feed
 from responsa_server.rpc.interceptors.admission import Admission
 from responsa_server.rpc.interceptors.authorised import Authorised
@@ -123,12 +123,13 @@ class Chain(grpc.aio.ServerInterceptor):
                 for interceptor in self._interceptors:
                     begun.append((interceptor, await interceptor.on_start(call)))
                 result = await body(call, handler, request)
+                await call.answer()
             except BaseException as caught:
                 error = caught
             for interceptor, token in reversed(begun):
                 error = await interceptor.on_end(call, token, error)
             if isinstance(error, ResponsaError):
-                await _abort(context, error)
+                await _abort(call, error)
             if error is not None:
                 raise error
             return result
@@ -205,18 +206,23 @@ def _retrieve(task: asyncio.Future[object]) -> BaseException | None:
 async def _write_all(call: Call, responses: Any) -> None:
     """Write what a handler yields; a handler that is a coroutine writes itself."""
     if not hasattr(responses, "__aiter__"):
+        await call.answer()
         await responses
         return
     async with aclosing(cast("AsyncGenerator[object, None]", responses)) as stream:
         async for response in stream:
+            await call.answer()
             await call.context.write(response)
 
 
-async def _abort(context: Context, error: ResponsaError) -> None:
+async def _abort(call: Call, error: ResponsaError) -> None:
     encoded = status.of(error)
     code = status.code(error)
     if error.reason is Reason.ROUTE_NOT_FOUND:
         # gRPC's own word for a method that is not there: reflection clients fall back from v1 to v1alpha on it.
         code = grpc.StatusCode.UNIMPLEMENTED
         encoded.code = code.value[0]
-    await context.abort(code, encoded.message, ((DETAILS, encoded.SerializeToString()),))
+    trailers: list[tuple[str, str | bytes]] = [(DETAILS, encoded.SerializeToString())]
+    if not call.answering and call.id:
+        trailers.append((CALL_ID, call.id))
+    await call.context.abort(code, encoded.message, tuple(trailers))

@@ -7,7 +7,7 @@ import traceback
 
 import grpc.aio
 
-from responsa_server.domain.errors import Cancelled, Reason, ResponsaError
+from responsa_server.domain.errors import Cancelled, Reason, ResponsaError, Unavailable
 from responsa_server.rpc import status
 from responsa_server.rpc.call import Call
 from responsa_server.rpc.interceptors.log import Logger
@@ -32,6 +32,9 @@ class Errors(Interceptor[None]):
                 # The status was given by who aborted.
                 return error
             case ResponsaError() if error.reason is not Reason.INTERNAL:
+                if isinstance(error, Unavailable) and error.__cause__ is not None:
+                    # The caller is told that a part is away; who runs the server wants to know why.
+                    report(self._logger, call, error, "a part failed")
                 return error
             case asyncio.CancelledError():
                 task = asyncio.current_task()
@@ -47,8 +50,8 @@ class Errors(Interceptor[None]):
                 return error
 
 
-def report(logger: Logger, call: Call, error: BaseException) -> None:
-    """Log an unexpected error: its types and places, down to its causes. Its texts may quote what was asked and stay out."""
+def report(logger: Logger, call: Call, error: BaseException, event: str = "unexpected error") -> None:
+    """Log an error: its types, places and SQLSTATEs, down to its causes. Its texts may quote what was asked and stay out."""
     causes: list[str] = []
     seen: set[int] = set()
     one: BaseException | None = error
@@ -58,6 +61,8 @@ def report(logger: Logger, call: Call, error: BaseException) -> None:
         places = " < ".join(
             f"{frame.name} {frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames)
         )
-        causes.append(f"{type(one).__module__}.{type(one).__qualname__} in {places or 'no frame'}")
+        kind = f"{type(one).__module__}.{type(one).__qualname__}"
+        sqlstate = getattr(one, "sqlstate", None)
+        causes.append(f"{kind}{f' ({sqlstate})' if sqlstate else ''} in {places or 'no frame'}")
         one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
-    logger.error("unexpected error", method=call.method, call_id=call.id, causes=causes)
+    logger.error(event, method=call.method, call_id=call.id, causes=causes)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Coroutine
+import contextlib
+import select
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -19,6 +22,18 @@ Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 # A tenant's plan must not be made from another tenant's statistics, so the app role plans each time (docs/architecture.md).
 _APP = "-c plan_cache_mode=force_custom_plan -c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000"
 _LOG = "-c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000"
+# A server that vanished without a word (half-open connection) answers no statement_timeout: over TCP the kernel gives up a little after it.
+_TCP: Final[Mapping[str, str]] = {
+    "connect_timeout": "5",
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "35000",
+}
+
+
+# In one message: the beginning of a transaction costs one way to the server and back, not two.
+_BEGIN_AS: Final = sql.SQL("BEGIN; SELECT set_config('responsa.tenant_id', {tenant}, true)")
 
 
 def unavailable() -> Unavailable:
@@ -29,6 +44,13 @@ def unavailable() -> Unavailable:
         {"part": "postgresql"},
         retry_after=1.0,
     )
+
+
+def conninfo(url: str, options: str) -> str:
+    """How to connect: what the URL says, with our options added to its own (such as a role), and bounds on a silent network where it sets none."""
+    parameters = conninfo_to_dict(url)
+    merged = f"{parameters.get('options') or ''} {options}".strip()
+    return make_conninfo("", **{**_TCP, **parameters, "options": merged})
 
 
 async def uncancelled(work: Coroutine[Any, Any, Result]) -> Result:
@@ -60,17 +82,15 @@ class Database:
 
     @staticmethod
     def _pool(url: str, options: str, size: int) -> AsyncConnectionPool[Connection]:
-        # Settings are added to those that the URL carries (such as a role), not put in their place.
-        parameters = conninfo_to_dict(url)
-        merged = f"{parameters.get('options') or ''} {options}".strip()
         return AsyncConnectionPool(
-            make_conninfo(url, options=merged),
+            conninfo(url, options),
             connection_class=psycopg.AsyncConnection[tuple[Any, ...]],
             min_size=min(2, size),
             max_size=size,
             timeout=10,
             open=False,
-            check=AsyncConnectionPool[Connection].check_connection,
+            check=_check,
+            kwargs={"autocommit": True},
         )
 
     async def open(self) -> None:
@@ -88,8 +108,8 @@ class Database:
     @asynccontextmanager
     async def tenant(self, tenant_id: str) -> AsyncGenerator[Connection]:
         """A transaction of the app role that sees this tenant's rows alone."""
-        async with self._checked_out(self._app) as connection, connection.transaction():
-            await connection.execute("SELECT set_config('responsa.tenant_id', %s, true)", (tenant_id,))
+        begin = _BEGIN_AS.format(tenant=sql.Literal(tenant_id))
+        async with self._checked_out(self._app) as connection, _transaction(connection, begin):
             yield connection
 
     @asynccontextmanager
@@ -113,14 +133,27 @@ class Database:
             raise unavailable() from error
 
 
-def transient(error: BaseException) -> bool:
-    """Whether the statement's outcome is unknown or trying again makes sense: the connection was lost or could not be had."""
-    return isinstance(error, (psycopg.OperationalError, PoolTimeout, Unavailable))
-
-
-async def within(seconds: float, work: Awaitable[Result]) -> Result:
-    """Await database work for at most so long. Raises Unavailable when time is up."""
+@asynccontextmanager
+async def _transaction(connection: Connection, begin: sql.Composed) -> AsyncGenerator[None]:
+    """A transaction that begins by these statements; commits at the end of the block, rolls back when it raises."""
     try:
-        return await asyncio.wait_for(work, seconds)
-    except TimeoutError as error:
-        raise unavailable() from error
+        # Several statements cannot be prepared.
+        await connection.execute(begin, prepare=False)
+        yield
+    except BaseException:
+        # When the connection is gone there is nothing to take back, and the first error is the one that tells.
+        with contextlib.suppress(psycopg.Error):
+            await connection.execute("ROLLBACK")
+        raise
+    await connection.execute("COMMIT")
+
+
+async def _check(connection: Connection) -> None:
+    """Raise OperationalError when the server has closed an idle connection.
+
+    A connection at rest has nothing to read unless it was closed or sent a notice: a look at its socket spares asking the server each time.
+    """
+    looking = select.poll()
+    looking.register(connection.fileno(), select.POLLIN)
+    if looking.poll(0):
+        await AsyncConnectionPool[Connection].check_connection(connection)

@@ -117,6 +117,17 @@ class DocumentStore:
 
         return await uncancelled(work())
 
+    async def find(self, tenant_id: str, document_ids: Sequence[UUID]) -> Mapping[UUID, Document]:
+        """Read those that are there."""
+
+        async def work() -> Mapping[UUID, Document]:
+            async with self._database.tenant(tenant_id) as connection:
+                cursor = connection.cursor(row_factory=dict_row)
+                await cursor.execute(self._queries["find"], {"tenant": tenant_id, "ids": list(document_ids)})
+                return {row["id"]: _document(row) for row in await cursor.fetchall()}
+
+        return await uncancelled(work())
+
     async def list(self, tenant_id: str, collection_id: str, query: ListQuery) -> Page[Document]:
         """A page of a collection's. Raises NotFound for the collection."""
         compiled = listing.compile(query, COLUMNS, identity="d.id")

@@ -53,6 +53,9 @@ WHERE tenant_id = %(tenant)s AND id = %(id)s;
 -- name: get
 SELECT * FROM responsa.document AS d WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
+-- name: find
+SELECT * FROM responsa.document WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s);
+
 -- name: list
 SELECT * FROM responsa.document AS d
 WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND {where} ORDER BY {order} LIMIT %(limit)s;

@@ -15,12 +15,12 @@ from typing import Final
 from uuid import UUID
 
 import procrastinate
-import psycopg.conninfo
+import psycopg
 from procrastinate import exceptions, jobs
 from psycopg_pool import PoolTimeout
 
 from responsa_server.domain.ports.knowledge import JobKind, Work
-from responsa_server.stores.postgres.database import Connection
+from responsa_server.stores.postgres.database import Connection, conninfo
 
 _LOG: Final = logging.getLogger(__name__)
 _QUEUE: Final = "knowledge"
@@ -73,9 +73,7 @@ class JobQueue:
         concurrency: jobs at once. alone: no other process runs jobs on this database, so what is under way at the start was left by a process
         that is no more, and is taken up at once.
         """
-        parameters = psycopg.conninfo.conninfo_to_dict(log_url)
-        options = f"{parameters.get('options') or ''} {_OPTIONS}".strip()
-        self._conninfo = psycopg.conninfo.make_conninfo(log_url, options=options)
+        self._conninfo = conninfo(log_url, _OPTIONS)
         self._concurrency = concurrency
         self._alone = alone
         self._pace = pace or QueuePace()

@@ -1,0 +1,81 @@
+"""Questions over a small handbook written for this test: answered with the right sentence, or refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from responsa_server.knowledge.extract import Extractor
+from responsa_server.knowledge.retrieve import Retriever
+from responsa_server.providers.minilm import MiniLmEmbedder
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.passages import PassageStore
+from tests.contract.shelf import Shelf
+
+HANDBOOK = {
+    "Turns": "A turn is one question and its answer. Its events are numbered from 1 and committed before they are shown."
+    " A turn whose worker was killed is ended by the sweep with the reason WORKER_LOST.",
+    "Asking again": "A client goes on after its connection was cut by asking again with the same request_id."
+    " The server attaches it to the turn that is already running and replays the events from the first one.",
+    "Citations": "Every sentence of an answer carries a citation. A citation names the document version, the byte range and"
+    " the SHA-256 of the quote. When a document is deleted, its citations verify as SOURCE_DELETED.",
+    "Uploads": "A file may have at most 64 MiB. Markdown, plain text and HTML are read. A parser runs in a sandbox"
+    " without network and is stopped when it takes more than 512 MiB of memory.",
+    "Keys": "The first administrator's key is kept in the file api-key in the data folder, readable by its owner alone."
+    " A key that was revoked is refused from the next call on.",
+    "Ports": "One port serves gRPC, gRPC-Web, REST and the page. It is 8080 by default and listens on loopback."
+    " Set RESPONSA_PORT to choose another one.",
+    "Languages": "The embedded model reads English. In other languages the full text alone decides what is found.",
+    "Removing": "The command purge stops every part and removes the database, the logs and the keys of an instance.",
+}
+
+
+@pytest.fixture
+async def retriever(database: Database, embedder: MiniLmEmbedder) -> Retriever:
+    store = PassageStore(database)
+    shelf = Shelf(database, store, embedder)
+    for title, text in HANDBOOK.items():
+        await shelf.put(text, title=title)
+    return Retriever(store, embedder)
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("How does a client go on after its connection was cut?", "same request_id"),
+        ("What becomes of a turn when its worker dies?", "WORKER_LOST"),
+        ("how big may a file be", "64 MiB"),
+        ("Where is the key of the administrator stored?", "api-key"),
+        ("Which port is used by default?", "8080"),
+        ("What does a citation name?", "byte range"),
+        ("Which languages does the embedding model understand?", "reads English"),
+        ("How do I get rid of an instance?", "purge"),
+        ("Does deleting a document change its citations?", "SOURCE_DELETED"),
+    ],
+)
+async def test_real_questions_are_answered(retriever: Retriever, question: str, words: str) -> None:
+    found = await retriever.search("acme", [question], top_k=5)
+    answer = Extractor().answer(question, found)
+    assert answer.supported(), answer.support
+    assert any(words in sentence.text for sentence in answer.sentences)
+    for sentence in answer.sentences:
+        source = sentence.passage.text.encode()[sentence.source.start : sentence.source.end]
+        assert source.decode() == sentence.text
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What did the mayor of Ulan Bator eat on the ninth of March 1961?",
+        "tell me a joke",
+        "what's the weather like in lisbon tomorrow",
+        "Who won the football world cup in 1974?",
+        "set a timer for ten minutes",
+        "How many calories are in an avocado?",
+        "???",
+        "Wie hoch ist der Eiffelturm?",
+    ],
+)
+async def test_questions_about_other_things_are_refused(retriever: Retriever, question: str) -> None:
+    found = await retriever.search("acme", [question], top_k=5)
+    answer = Extractor().answer(question, found)
+    assert not answer.supported(), (answer.support, [sentence.text for sentence in answer.sentences])

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import psycopg
+
+from responsa_server.stores.postgres.vector_index import fit
+from tests.conftest import DatabaseUrls
+
+
+async def indexes(url: str) -> dict[str, list[str]]:
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        cursor = await connection.execute(
+            "SELECT c.relname, c.reloptions FROM pg_class AS c JOIN pg_index AS i ON i.indexrelid = c.oid "
+            "WHERE c.relname LIKE 'passage_vector_embedding%' AND i.indisvalid"
+        )
+        return {str(name): sorted(options) for name, options in await cursor.fetchall()}
+
+
+async def test_the_index_is_built_anew_when_its_settings_change_and_only_then(
+    database_urls: DatabaseUrls,
+) -> None:
+    url = database_urls.owner
+    before = await indexes(url)
+    assert before == {"passage_vector_embedding": ["ef_construction=64", "m=16"]}
+    assert not await fit(url, m=16, ef_construction=64)
+    assert await fit(url, m=24, ef_construction=100)
+    assert await indexes(url) == {"passage_vector_embedding": ["ef_construction=100", "m=24"]}
+    assert not await fit(url, m=24, ef_construction=100)
+
+
+async def test_what_an_interrupted_build_left_is_no_obstacle(database_urls: DatabaseUrls) -> None:
+    url = database_urls.owner
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute(
+            "CREATE INDEX passage_vector_embedding_fresh ON responsa.passage_vector USING hnsw (embedding halfvec_cosine_ops)"
+        )
+        await connection.execute("DROP INDEX responsa.passage_vector_embedding")
+    assert await fit(url, m=8, ef_construction=32)
+    assert await indexes(url) == {"passage_vector_embedding": ["ef_construction=32", "m=8"]}

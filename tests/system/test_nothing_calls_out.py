@@ -1,0 +1,86 @@
+"""Nothing leaves the machine: the whole runs where there is no network at all, and nothing even tries."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.instance import Instance
+from tests.system.conftest import Listener
+
+UNREACHED = re.compile(r"^(Ip6OutNoRoutes)\s+(\d+)$", re.MULTILINE)
+# Brings loopback up in a network of its own, then becomes the program.
+WITHIN = (
+    "unshare", "--net", sys.executable, "-c",
+    "import fcntl, os, socket, struct, sys\n"
+    "with socket.socket() as s: fcntl.ioctl(s, 0x8914, struct.pack('16sh', b'lo', 0x49))\n"
+    "os.execvp(sys.argv[1], sys.argv[1:])",
+)  # fmt: skip
+
+
+@pytest.fixture
+def alone() -> Iterator[Instance]:
+    """An instance in a network that has loopback and nothing else."""
+    folder = Path(tempfile.mkdtemp(prefix="rsn-"))
+    (folder / "docs").mkdir()
+    (folder / "docs" / "README.md").write_text("The ferry to Skye leaves from Mallaig at six in the morning.\n")
+    settings = {
+        "RESPONSA_DOCS": str(folder / "docs"),
+        "LANGSMITH_TRACING": "true",
+        "LANGCHAIN_TRACING_V2": "true",
+        "LANGSMITH_API_KEY": "lsv2_none",
+    }
+    one = Instance(folder / "home", 8080, settings, WITHIN)
+    try:
+        yield one.start().until_ready()
+    finally:
+        one.end()
+        shutil.rmtree(folder)
+
+
+def inside(instance: Instance, *command: str) -> str:
+    """Run a command in the instance's network."""
+    entered = ["nsenter", f"--net=/proc/{instance.process.pid}/ns/net", *command]
+    done = subprocess.run(
+        entered, env=instance.environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def attempts(instance: Instance) -> list[int]:
+    """How often something in the instance's network wanted to go where no route leads, over IPv4 and IPv6."""
+    heads, values = (
+        line.split()
+        for line in inside(instance, "cat", "/proc/net/snmp").splitlines()
+        if line.startswith("Ip: ")
+    )
+    version_6 = inside(instance, "cat", "/proc/net/snmp6")
+    found = UNREACHED.search(version_6)
+    return [int(values[heads.index("OutNoRoutes")]), int(found[2]) if found else 0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a network")
+def test_without_a_network(alone: Instance) -> None:
+    assert "six in the morning" in inside(alone, *alone.command("ask", "When does the ferry leave from Mallaig?"))
+    assert "no support" not in inside(alone, *alone.command("search", "ferry")).lower()
+    assert attempts(alone) == [0, 0]
+    # The count is a true one: this attempt shows.
+    probe = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect_ex(('192.0.2.1', 53))"
+    inside(alone, sys.executable, "-c", probe)
+    assert attempts(alone)[0] > 0
+
+
+def test_somebody_elses_tracer_is_not_called(second: Instance, collector: Listener) -> None:
+    assert "six in the morning" in second.run("ask", "When does the ferry to Skye leave from Mallaig?").stdout
+    server = second.processes()["server"]
+    assert not [name for name in server.environ() if name.startswith("RESPONSA_API_KEY")]
+    assert collector.calls == 0

@@ -1,0 +1,103 @@
+"""DATABASE_URL: `migrate` and `serve` on a PostgreSQL that others run, with an owner who may create roles and no more; and without Redis."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import psycopg
+import pytest
+
+from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa.chat.v1 import chat_service_pb2_grpc
+from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
+from responsa.knowledge.v1 import knowledge_service_pb2_grpc
+from responsa_server.embedded.throwaway import throwaway_postgres
+from tests.instance import eventually, plain_environment
+
+
+@pytest.fixture
+def outside() -> Iterator[str]:
+    """The owner's URL of an empty database on a server that knows nothing of Responsa."""
+    with throwaway_postgres() as postgres:
+        superuser = postgres.dsn("superuser", database="postgres")
+        with psycopg.connect(superuser, autocommit=True) as connection:
+            connection.execute("drop database responsa")
+            for role in ("responsa_owner", "responsa_app", "responsa_log", "responsa_search"):
+                connection.execute(f"drop role {role}")  # pyright: ignore
+            connection.execute("create role house login createrole password 'open sesame'")
+            connection.execute("create database house owner house")
+        with psycopg.connect(postgres.dsn("superuser", database="house"), autocommit=True) as connection:
+            connection.execute("create extension vector")
+        yield psycopg.conninfo.make_conninfo(superuser, dbname="house", user="house", password="open sesame")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    found = Path(tempfile.mkdtemp(prefix="rso-"))
+    yield found
+    shutil.rmtree(found)
+
+
+def test_migrate_and_serve(outside: str, folder: Path) -> None:
+    environment = plain_environment(
+        DATABASE_URL=outside,
+        RESPONSA_HOME=str(folder / "home"),
+        RESPONSA_GRPC_LISTEN=f"unix:{folder / 'g'}",
+        RESPONSA_HTTP_LISTEN=f"unix:{folder / 'h'}",
+    )
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "responsa_server", *arguments],
+            env=environment, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip()
+
+    assert "0001" in run("migrate")
+    assert run("migrate") == "The database is up to date."
+    run("admin", "create-tenant", "house")
+    user = run("admin", "create-user", "house", "Ann", "--role", "admin")
+    key = run("admin", "create-key", "house", user)
+    log = (folder / "log").open("wb")
+    server = subprocess.Popen(
+        [sys.executable, "-m", "responsa_server", "serve"], env=environment, stdout=log, stderr=log
+    )
+    try:
+        said = folder / "log"
+
+        def ready() -> bool:
+            assert server.poll() is None, said.read_text()
+            return '"ready"' in said.read_text()
+
+        eventually(ready, said.read_text)
+        metadata = [("authorization", f"Bearer {key}")]
+        with grpc.insecure_channel(f"unix:{folder / 'g'}", [("grpc.default_authority", "localhost")]) as channel:
+            create = knowledge.CreateDocumentRequest(text="The well in the yard is twelve feet deep.")
+            create.metadata.source_key = "well.md"
+            stub = knowledge_service_pb2_grpc.KnowledgeServiceStub(channel)
+            stub.CreateDocument(create, metadata=metadata, timeout=60)
+            chats = chat_service_pb2_grpc.ChatServiceStub(channel)
+
+            def text() -> str:
+                question = chat.AnswerRequest(text="How deep is the well in the yard?")
+                return chats.Answer(question, metadata=metadata, timeout=60).terminal_event.answer.text
+
+            eventually(lambda: "twelve feet" in text(), "an answer from the document")
+    finally:
+        server.terminate()
+        code = server.wait(60)
+        log.close()
+    assert code == 0, (folder / "log").read_text()
+    assert "open sesame" not in (folder / "log").read_text()
+    with psycopg.connect(outside) as connection:
+        kinds = connection.execute(
+            "select rolname from pg_roles where rolname like 'responsa%' and (rolsuper or rolbypassrls)"
+        ).fetchall()
+    assert kinds == []
