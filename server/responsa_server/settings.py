@@ -231,7 +231,7 @@ class Settings(BaseSettings):
     page: Path = Field(default=CHECKOUT / "clients" / "web" / "dist", description="Folder of the built page.")
     docs: Annotated[Path | None, BeforeValidator(_or_none)] = Field(
         default=CHECKOUT,
-        description="Folder whose README and docs/ become the first collection; empty for none.",
+        description="Folder whose docs/*.md become the first collection; empty for none.",
     )
 
     database_url: SecretStr | None = Field(

@@ -143,10 +143,8 @@ def _url(settings: Settings) -> str:
 
 
 def _docs(folder: Path) -> Sequence[Path]:
-    """What a newcomer asks about first: the README and everything under docs/ but the decision records' index."""
-    return [
-        path for path in (folder / "README.md", *sorted((folder / "docs").glob("*.md"))) if path.is_file()
-    ]
+    """The pages of docs/: what a newcomer asks about first. The README is left out: its sample output would answer with itself."""
+    return sorted((folder / "docs").glob("*.md"))
 
 
 def _load_docs(settings: Settings, layout: Layout) -> None:
