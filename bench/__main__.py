@@ -13,8 +13,9 @@ from rich.console import Console
 
 from bench import gateway, ingestion, searching, starting, turns
 from bench.processes import BenchError, caller, place, running
-from bench.report import Line, as_json, show
+from bench.report import Line, Machine, as_json, show
 from bench.run import Run
+from responsa_client.errors import ResponsaError
 
 START: Final = "start"
 SECTIONS: Final[Mapping[str, Callable[[Run], list[Line]]]] = {
@@ -44,6 +45,8 @@ def main(given: Sequence[str] | None = None) -> int:
     def say(what: str) -> None:
         messages.print(f"[dim]{time.perf_counter() - begun:5.0f} s[/dim]  {what}", highlight=False)
 
+    machine = Machine.here()
+    say(str(machine))
     lines: list[Line] = []
     try:
         if START in wanted:
@@ -55,14 +58,14 @@ def main(given: Sequence[str] | None = None) -> int:
                 for name, measure in SECTIONS.items():
                     if name in wanted:
                         lines += measure(run)
-    except BenchError as error:
+    except (BenchError, ResponsaError) as error:
         messages.print(f"The bench could not go on: {error}", style="bold", markup=False)
         return 1
     finally:
         if lines:
             show(lines, Console(width=None if sys.stdout.isatty() else 150))
             if options.json is not None:
-                options.json.write_text(as_json(lines), encoding="utf-8")
+                options.json.write_text(as_json(lines, machine), encoding="utf-8")
     messages.print(f"measured in {time.perf_counter() - begun:.0f} s")
     return 0
 

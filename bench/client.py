@@ -9,16 +9,21 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
+from typing import TypeAlias
 
 import grpc.aio
 
 from bench.calls import METHODS, answered, request_of
 from bench.jobs import JOBS, OUTCOMES, Call, Job, Outcome, Transport
 from bench.web import WebCaller
+
+# Generic in its stubs alone.
+Streaming: TypeAlias = "grpc.aio.UnaryStreamMultiCallable[bytes, bytes]"
+Unary: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]"
 
 
 @dataclass(slots=True)
@@ -51,7 +56,7 @@ def places(job: Job, until: float) -> Callable[[], int | None]:
 
 
 @asynccontextmanager
-async def _channels(job: Job) -> AsyncIterator[list[grpc.aio.Channel]]:
+async def _channels(job: Job) -> AsyncGenerator[list[grpc.aio.Channel]]:
     # Without a pool of its own every channel would share one connection, which carries a hundred streams at most.
     options = (("grpc.use_local_subchannel_pool", 1),)
     number = -(-job.streams // job.streams_a_channel)
@@ -70,7 +75,8 @@ async def by_grpc(job: Job) -> Outcome:
 
     async def stream(channel: grpc.aio.Channel, following: Callable[[], int | None]) -> None:
         # Bytes both ways: what the caller spends on parsing is not the server's.
-        streaming, unary = channel.unary_stream(method), channel.unary_unary(method)
+        streaming: Streaming = channel.unary_stream(method)
+        unary: Unary = channel.unary_unary(method)
         while (place := following()) is not None:
             request = request_of(job, place)
             begun = first = time.perf_counter()

@@ -1,7 +1,7 @@
 """Texts to measure with: own prose from templates, the same in every run.
 
 Imaginary survey stations, one a document. A paragraph has some fifty tokens, so that each becomes a passage of its own when a collection cuts at 64,
-and the name in it is its own, so that a question about it has one right answer.
+and the name in it is its own, so that a question about it has one right place.
 """
 
 from __future__ import annotations
@@ -15,106 +15,34 @@ CHUNK_TOKENS: Final = 64
 """A passage's tokens at most, in collections of these documents; overlap 0."""
 _PARAGRAPHS_A_HEADING: Final = 20
 
-_ONSETS: Final = (
-    "Bel",
-    "Cor",
-    "Dra",
-    "Fen",
-    "Gal",
-    "Hol",
-    "Ist",
-    "Kel",
-    "Lor",
-    "Mar",
-    "Nor",
-    "Ost",
-    "Pel",
-    "Rav",
-    "Sel",
-    "Tor",
-    "Ul",
-    "Ver",
-    "Wes",
-    "Yar",
+
+def _listed(text: str, separator: str = ", ") -> Sequence[str]:
+    return text.split(separator)
+
+
+_ONSETS: Final = _listed(
+    "Bel Cor Dra Fen Gal Hol Ist Kel Lor Mar Nor Ost Pel Rav Sel Tor Ul Ver Wes Yar", " "
 )
-_CORES: Final = (
-    "an",
-    "ber",
-    "di",
-    "el",
-    "gar",
-    "hin",
-    "ka",
-    "lo",
-    "mi",
-    "nor",
-    "os",
-    "pra",
-    "ri",
-    "sta",
-    "tu",
-    "vo",
+_CORES: Final = _listed("an ber di el gar hin ka lo mi nor os pra ri sta tu vo", " ")
+_ENDS: Final = _listed("beck dale feld gate holm mere mouth ness stead wick", " ")
+_KEEPERS: Final = _listed(
+    "Ada Boris Clara Doran Edith Felix Greta Hugo Irma Jonas Karin Lukas Mara Nils Olga Petra", " "
 )
-_ENDS: Final = ("beck", "dale", "feld", "gate", "holm", "mere", "mouth", "ness", "stead", "wick")
-_KEEPERS: Final = (
-    "Ada",
-    "Boris",
-    "Clara",
-    "Doran",
-    "Edith",
-    "Felix",
-    "Greta",
-    "Hugo",
-    "Irma",
-    "Jonas",
-    "Karin",
-    "Lukas",
-    "Mara",
-    "Nils",
-    "Olga",
-    "Petra",
+_TOOLS: Final = _listed(
+    "tide gauge, wind vane, seismograph, rain collector, light meter, salinity probe, barograph, snow stake, "
+    "ice radar, pollen trap"
 )
-_TOOLS: Final = (
-    "tide gauge",
-    "wind vane",
-    "seismograph",
-    "rain collector",
-    "light meter",
-    "salinity probe",
-    "barograph",
-    "snow stake",
-    "ice radar",
-    "pollen trap",
+_WHY: Final = _listed(
+    "storms from the north, shipping in the strait, the spring floods, frost in the orchards, the ferry timetable, "
+    "a dispute over fishing grounds, the insurance of the mill, a census of seabirds"
 )
-_WHY: Final = (
-    "storms from the north",
-    "shipping in the strait",
-    "the spring floods",
-    "frost in the orchards",
-    "the ferry timetable",
-    "a dispute over fishing grounds",
-    "the insurance of the mill",
-    "a census of seabirds",
+_FAULTS: Final = _listed(
+    "salt in the bearings, a cracked glass, lightning in its mast, mice in the cable duct, a flooded cellar, "
+    "ice on the float, a worn spring, dust in the lens"
 )
-_FAULTS: Final = (
-    "salt in the bearings",
-    "a cracked glass",
-    "lightning in its mast",
-    "mice in the cable duct",
-    "a flooded cellar",
-    "ice on the float",
-    "a worn spring",
-    "dust in the lens",
-)
-_REMEDIES: Final = (
-    "a new seal",
-    "a longer cable",
-    "a second battery",
-    "copper mesh",
-    "a heated housing",
-    "a taller mast",
-    "a spare drum",
-    "weekly oiling",
+_REMEDIES: Final = _listed(
+    "a new seal, a longer cable, a second battery, copper mesh, a heated housing, a taller mast, a spare drum, "
+    "weekly oiling"
 )
 
 

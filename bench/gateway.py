@@ -27,8 +27,8 @@ def measure(run: Run) -> list[Line]:
     first: Callable[[Outcome], float] = lambda one: percentile(one.firsts, 0.5)  # noqa: E731
     return [
         *_compared(run, Call.GET_ME, "GetMe p50", "ms", total, number=run.pick(300, 50)),
-        *_compared(run, Call.ANSWER, "Answer p50", "ms", total, number=run.pick(60, 15)),
-        *_compared(run, Call.ASK, "Ask, first event p50", "ms", first, number=run.pick(60, 15)),
+        *_compared(run, Call.ANSWER, "Answer p50", "ms", total, number=run.pick(40, 15)),
+        *_compared(run, Call.ASK, "Ask, first event p50", "ms", first, number=run.pick(40, 15)),
         *_compared(
             run,
             Call.ASK,

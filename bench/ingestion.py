@@ -100,7 +100,7 @@ def texts_embedded(model: Embedder, documents: Sequence[corpus.Text]) -> list[Se
 
 def measure(run: Run) -> list[Line]:
     """Passages a second, both ways, over documents that are new each round."""
-    number = run.pick(6, 2)
+    number = run.pick(4, 2)
     model = load_model(Layout.of(run.place.home).data / "models")
     make_collection(run.place, COLLECTION)
     counted: list[int] = []

@@ -45,7 +45,9 @@ def take_in(at: Place, collection: str, texts: Sequence[Text]) -> tuple[float, i
                         title=text.title,
                         media_type="text/markdown",
                     )
-                    passages += (await client.wait(operation)).document.passage_count
+                    # Not added in one expression: what others add while this one waits would be lost.
+                    result = await client.wait(operation)
+                    passages += result.document.passage_count
 
             await asyncio.gather(*(one_by_one() for _ in range(_IN_FLIGHT)))
         return passages
@@ -63,8 +65,13 @@ def answered_questions(at: Place, collection: str, questions: Sequence[str], num
         async with AsyncResponsa(f"http://{at.target}", at.key) as client:
             for question in questions:
                 turn = await client.answer(question, collections=[collection])
-                if turn.terminal_event.WhichOneof("event") == "answer":
-                    good.append(question)
+                match turn.terminal_event.WhichOneof("event"):
+                    case "answer":
+                        good.append(question)
+                    case "failed":
+                        raise BenchError(f"a turn failed: {turn.terminal_event.failed.status.message}")
+                    case _:
+                        pass
                 if len(good) == number:
                     return good
         raise BenchError(f"only {len(good)} of {len(questions)} questions are answered; {number} are needed")

@@ -24,6 +24,7 @@ from bench import corpus
 from bench.library import answered_questions, make_collection, take_in
 from bench.processes import ROOT, BenchError, Place, place, running
 from bench.run import FEW
+from responsa_client.errors import ResponsaError
 
 GHZ: Final = "github.com/bojand/ghz/cmd/ghz"
 GHZ_VERSION: Final = "v0.120.0"
@@ -148,7 +149,7 @@ def main(given: Sequence[str] | None = None) -> int:
                     load = Load(method, options.calls, streams)
                     messages.print(f"{method}, {load.calls} calls, {streams} at a time")
                     found.append(put(program, at, load, questions))
-    except BenchError as error:
+    except (BenchError, ResponsaError) as error:
         messages.print(f"The load could not be put on: {error}", style="bold", markup=False)
         return 1
     finally:

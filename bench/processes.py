@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,8 +226,3 @@ def _stop(process: subprocess.Popen[str], how: signal.Signals) -> None:
         process.wait()
     if process.stdout is not None:
         process.stdout.close()
-
-
-def lines_of(path: Path) -> Sequence[str]:
-    """A file's lines, none when it is not there."""
-    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []

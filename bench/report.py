@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -69,9 +71,27 @@ def show(lines: Sequence[Line], console: Console) -> None:
         console.print(table)
 
 
-def as_json(lines: Sequence[Line]) -> str:
-    """A JSON object with `lines`, each as the class Line says."""
-    return json.dumps({"lines": [asdict(line) for line in lines]}, indent=1)
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where it was measured. load: runnable processes in the minute before; a busy machine makes wide spreads."""
+
+    cores: int
+    architecture: str
+    python: str
+    load: float
+
+    @classmethod
+    def here(cls) -> Machine:
+        """This machine, now."""
+        return cls(os.cpu_count() or 1, platform.machine(), platform.python_version(), os.getloadavg()[0])
+
+    def __str__(self) -> str:
+        return f"{self.cores} cores ({self.architecture}), Python {self.python}, load {self.load:.1f} before"
+
+
+def as_json(lines: Sequence[Line], machine: Machine) -> str:
+    """A JSON object with `machine` and `lines`, as the classes here say."""
+    return json.dumps({"machine": asdict(machine), "lines": [asdict(line) for line in lines]}, indent=1)
 
 
 def _spread(line: Line) -> str:

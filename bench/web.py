@@ -118,8 +118,10 @@ def web_messages(response: ByteReader) -> Iterator[bytes]:
                 break
             piece, rest = rest[5 : 5 + size], rest[5 + size :]
             if flags & _TRAILERS:
-                found = dict(line.partition(":")[::2] for line in piece.decode().split("\r\n") if line)
-                status = found.get("grpc-status", "").strip()
+                for line in piece.decode().splitlines():
+                    name, _, value = line.partition(":")
+                    if name.strip().lower() == "grpc-status":
+                        status = value.strip()
             else:
                 yield piece
     if status != "0":

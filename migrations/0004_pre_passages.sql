@@ -71,7 +71,7 @@ CREATE TABLE responsa.embedding_cache (
     use_time timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, model, text_sha256)
 );
-CREATE INDEX embedding_cache_use ON responsa.embedding_cache (use_time);
+CREATE INDEX embedding_cache_use ON responsa.embedding_cache (tenant_id, use_time);
 
 DO $$
 DECLARE
@@ -121,8 +121,8 @@ CREATE FUNCTION responsa.search_lexical(
     END
     $$;
 
--- The passages of the nearest vectors, by cosine. `breadth` is HNSW's ef_search; a filtered scan goes on until it has enough.
-CREATE FUNCTION responsa.search_nearest(tenant text, collections text[], wanted halfvec, most int, breadth int)
+-- The passages of the nearest vectors, by cosine, but for those in `others`. `breadth` is HNSW's ef_search; a filtered scan goes on until it has enough.
+CREATE FUNCTION responsa.search_nearest(tenant text, collections text[], others text[], wanted halfvec, most int, breadth int)
     RETURNS TABLE (passage_id uuid)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, responsa, public, pg_temp
@@ -139,25 +139,30 @@ CREATE FUNCTION responsa.search_nearest(tenant text, collections text[], wanted 
             WITH nearest AS MATERIALIZED (
                 SELECT v.passage_id AS id
                 FROM responsa.passage_vector AS v
-                WHERE v.tenant_id = tenant AND (collections IS NULL OR v.collection_id = ANY (collections))
+                WHERE v.tenant_id = tenant
+                    AND (collections IS NULL OR v.collection_id = ANY (collections))
+                    AND v.collection_id <> ALL (others)
+                    -- Before the limit, so that the scan goes on past a version that is being indexed. Not a column of the vector: each vector
+                    -- would be written, and put into the index, once more when its version is published.
+                    AND EXISTS (SELECT FROM responsa.passage AS p WHERE p.id = v.passage_id AND p.tenant_id = v.tenant_id AND p.live)
                 ORDER BY v.embedding <=> wanted
                 LIMIT most
             )
-            SELECT DISTINCT p.id FROM nearest JOIN responsa.passage AS p USING (id) WHERE p.live;
+            SELECT DISTINCT nearest.id FROM nearest;
     END
     $$;
 
 -- A function's owner must be allowed to create in its schema at the moment it is given away.
 GRANT CREATE ON SCHEMA responsa TO responsa_search;
 ALTER FUNCTION responsa.search_lexical(text, text[], tsquery, tsquery[], real[], real, int) OWNER TO responsa_search;
-ALTER FUNCTION responsa.search_nearest(text, text[], halfvec, int, int) OWNER TO responsa_search;
+ALTER FUNCTION responsa.search_nearest(text, text[], text[], halfvec, int, int) OWNER TO responsa_search;
 REVOKE CREATE ON SCHEMA responsa FROM responsa_search;
 DO $$
 DECLARE
     signature text;
 BEGIN
     FOREACH signature IN ARRAY ARRAY[
-        'search_lexical(text, text[], tsquery, tsquery[], real[], real, int)', 'search_nearest(text, text[], halfvec, int, int)'
+        'search_lexical(text, text[], tsquery, tsquery[], real[], real, int)', 'search_nearest(text, text[], text[], halfvec, int, int)'
     ] LOOP
         EXECUTE 'SET LOCAL ROLE responsa_search';
         EXECUTE format('REVOKE ALL ON FUNCTION responsa.%s FROM public', signature);

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import itertools
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -54,7 +54,9 @@ class Registry:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="registry")
         self._thread.start()
-        self._context = identity_of(load(home=instance.home, port=instance.port, DATABASE_URL=None), self._layout)
+        self._context = identity_of(
+            load(home=instance.home, port=instance.port, DATABASE_URL=None), self._layout
+        )
         self._identity = self.wait(self._context.__aenter__())
         self._holder: psycopg.Connection[tuple[Any, ...]] | None = None
 
@@ -103,9 +105,9 @@ class Registry:
                 "where n.nspname = 'responsa' and c.relkind in ('r', 'p') and not c.relispartition order by 1"
             ).fetchall()
             counts = [
-                sql.SQL("select {name}, count(*) from responsa.{table} where tenant_id = any(%(tenants)s)").format(
-                    name=sql.Literal(table), table=sql.Identifier(table)
-                )
+                sql.SQL(
+                    "select {name}, count(*) from responsa.{table} where tenant_id = any(%(tenants)s)"
+                ).format(name=sql.Literal(table), table=sql.Identifier(table))
                 for (table,) in tables
             ]
             found = connection.execute(
@@ -115,7 +117,7 @@ class Registry:
         return {str(table): int(count) for table, count in found if count}
 
     @contextmanager
-    def holding(self, table: str) -> Iterator[None]:
+    def holding(self, table: str) -> Generator[None]:
         """Nobody reads or writes this table during the block: what needs it waits."""
         with self.database() as connection, connection.transaction():
             name = sql.Identifier("responsa", table)

@@ -13,6 +13,8 @@ import pytest
 from psycopg import sql
 
 from responsa_server.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, purge
+from responsa_server.knowledge.sandbox.pool import ParserPool
+from responsa_server.providers.minilm import MiniLmEmbedder, load
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.migrate import migrate
 
@@ -107,6 +109,22 @@ async def database(database_urls: DatabaseUrls) -> AsyncIterator[Database]:
         yield pools
     finally:
         await pools.close()
+
+
+@pytest.fixture(scope="session")
+def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniLmEmbedder]:
+    """The real model."""
+    model = load(tmp_path_factory.mktemp("model"))
+    yield model
+    model.close()
+
+
+@pytest.fixture
+async def parser() -> AsyncIterator[ParserPool]:
+    """The real parsers in their sandbox."""
+    pool = ParserPool()
+    yield pool
+    await pool.close()
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -217,7 +217,7 @@ class Instance:
 
 
 @contextmanager
-def instance_in(folder: Path, port: int | None = None, **settings: str) -> Iterator[Instance]:
+def instance_in(folder: Path, port: int | None = None, **settings: str) -> Generator[Instance]:
     """An instance whose home is in this folder, ready; purged at the end of the block."""
     one = Instance(folder / "home", port or free_port(), settings)
     try:

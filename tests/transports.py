@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
@@ -43,14 +43,32 @@ SERVICES: Mapping[str, tuple[ServiceDescriptor, Any]] = {
             knowledge_service_pb2_grpc.KnowledgeServiceStub,
         ),
         (auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"], auth_service_pb2_grpc.AuthServiceStub),
-        (admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"], admin_service_pb2_grpc.AdminServiceStub),
+        (
+            admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],
+            admin_service_pb2_grpc.AdminServiceStub,
+        ),
         (OPERATIONS, operations_pb2_grpc.OperationsStub),
     )
 }
 """Service and stub by the service's short name."""
 
 # As google/rpc/code.proto maps them.
-HTTP = {0: 200, 1: 499, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 12: 501, 13: 500, 14: 503, 16: 401}
+HTTP = {
+    0: 200,
+    1: 499,
+    3: 400,
+    4: 504,
+    5: 404,
+    6: 409,
+    7: 403,
+    8: 429,
+    9: 400,
+    10: 409,
+    12: 501,
+    13: 500,
+    14: 503,
+    16: 401,
+}
 assert error_details_pb2.DESCRIPTOR.name, "imported so that the details of errors can be read"
 
 
@@ -91,6 +109,11 @@ class Outcome:
         assert self.problem is None, self.problem
         (one,) = self.messages
         return one
+
+
+def stub_of(channel: grpc.Channel, service: str) -> Any:
+    """The generated stub of a service on a blocking channel, where its calls block. Its types are those of grpc.aio alone."""
+    return SERVICES[service][1](channel)
 
 
 def method_of(name: str) -> MethodDescriptor:
@@ -166,30 +189,36 @@ class Grpc:
         self._channel = channel
 
     def call(self, call: Call) -> Outcome:
-        method = call.method
         messages: list[Json] = []
-        metadata = [*call.headers.items()]
-        options = {"metadata": metadata, "timeout": SECONDS}
         try:
-            if call.raw is None:
-                stub = SERVICES[method.containing_service.name][1](self._channel)
-                given = iter(call.messages) if method.client_streaming else call.messages[0]
-                answer = getattr(stub, method.name)(given, **options)
-            elif method.server_streaming:
-                answer = self._channel.unary_stream(call.path)(call.raw, **options)
-            else:
-                answer = self._channel.unary_unary(call.path)(call.raw, **options)
-            for one in answer if method.server_streaming else (answer,):
-                data = one if isinstance(one, bytes) else cast("Message", one).SerializeToString()
-                messages.append(_json(method, data))
+            for one in self._answer(call):
+                data = one if isinstance(one, bytes) else one.SerializeToString()
+                messages.append(_json(call.method, data))
         except grpc.RpcError as error:
-            failed = cast("Any", error)
-            trailers = dict(cast("Any", failed.trailing_metadata()))
+            failed: Any = error
+            trailers = dict(failed.trailing_metadata())
             assert "grpc-status-details-bin" in trailers, f"no details: {failed.code()} {failed.details()}"
             status = Status.FromString(trailers["grpc-status-details-bin"])
             assert (status.code, status.message) == (failed.code().value[0], failed.details())
             return Outcome(messages, _problem(status))
         return Outcome(messages, None)
+
+    def _answer(self, call: Call) -> Iterable[Message | bytes]:
+        method = call.method
+        metadata = [*call.headers.items()]
+        # Neither a stub whose class is found by name nor a channel's plain calls have types.
+        make: Any
+        if call.raw is None:
+            make = getattr(SERVICES[method.containing_service.name][1](self._channel), method.name)
+        elif method.server_streaming:
+            make = cast("Any", self._channel).unary_stream(call.path)
+        else:
+            make = cast("Any", self._channel).unary_unary(call.path)
+        one = call.messages[0] if call.raw is None else call.raw
+        answer = make(
+            iter(call.messages) if method.client_streaming else one, metadata=metadata, timeout=SECONDS
+        )
+        return answer if method.server_streaming else (answer,)
 
 
 class Web:
@@ -226,7 +255,10 @@ class Web:
         assert "grpc-status-details-bin" in trailers, f"no details: {trailers}"
         text = trailers["grpc-status-details-bin"]
         status = Status.FromString(base64.b64decode(text + "=" * (-len(text) % 4)))
-        assert (str(status.code), status.message) == (trailers["grpc-status"], unquote(trailers["grpc-message"]))
+        assert (str(status.code), status.message) == (
+            trailers["grpc-status"],
+            unquote(trailers["grpc-message"]),
+        )
         return Outcome(messages, _problem(status))
 
 
@@ -279,9 +311,7 @@ class Rest:
             body, sent = sent, {}
         elif rule.body:
             body = sent.pop(_camel(rule.body), {})
-        return self._http.request(
-            verb, template, params=[*_query(sent)], json=body, headers=call.headers
-        )
+        return self._http.request(verb, template, params=[*_query(sent)], json=body, headers=call.headers)
 
     def _upload(self, call: Call) -> httpx2.Response:
         start = cast("Any", call.messages[0]).start
@@ -292,12 +322,13 @@ class Rest:
         if start.request_id:
             query.append(("request_id", start.request_id))
         body = b"".join(cast("Any", one).chunk for one in call.messages[1:])
-        return self._http.put("/v1/uploads", params=query, content=body, headers=call.headers)
+        return self._http.put("/v1/uploads", params=dict(query), content=body, headers=call.headers)
 
 
 def rule_of(method: MethodDescriptor) -> http_pb2.HttpRule:
     """How a method is called over REST."""
-    return method.GetOptions().Extensions[annotations_pb2.http]
+    options: Any = method.GetOptions()
+    return cast("http_pb2.HttpRule", options.Extensions[annotations_pb2.http])
 
 
 def _verb(rule: http_pb2.HttpRule) -> tuple[str, str]:

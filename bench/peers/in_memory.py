@@ -13,13 +13,13 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import grpc
 import grpc.aio
 import uuid_utils.compat
 
 from bench.peers.parts import opened
 from bench.peers.process import arguments, until_told
 from responsa.chat.v1 import chat_service_pb2 as pb
-from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceServicer, add_ChatServiceServicer_to_server
 from responsa_server.domain import names
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.ports.agents import Agent, AnswerTask
@@ -29,7 +29,7 @@ from responsa_server.rpc.convert import chat
 _KEPT_TURNS: Final = 1000
 
 
-class InMemoryChat(ChatServiceServicer):
+class InMemoryChat:
     """Answers by `Ask` alone. The last turns' events are kept, in memory."""
 
     def __init__(self, agent: Agent, *, alone: bool = False) -> None:
@@ -39,7 +39,17 @@ class InMemoryChat(ChatServiceServicer):
         self._who = Principal("default", uuid.UUID(int=1), Role.USER, "")
         self.kept: deque[tuple[uuid.UUID, Sequence[NumberedEvent]]] = deque(maxlen=_KEPT_TURNS)
 
-    async def Ask(
+    def added_to(self, server: grpc.aio.Server) -> None:
+        """Serve ChatService's Ask, and nothing else, on a server."""
+        ask = grpc.unary_stream_rpc_method_handler(
+            self.ask,
+            request_deserializer=pb.AskRequest.FromString,
+            response_serializer=pb.AskResponse.SerializeToString,
+        )
+        service = grpc.method_handlers_generic_handler("responsa.chat.v1.ChatService", {"Ask": ask})
+        server.add_generic_rpc_handlers((service,))
+
+    async def ask(
         self, request: pb.AskRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[pb.AskResponse]:
         """Answer a question."""
@@ -95,7 +105,7 @@ async def main() -> None:
     given = arguments(__doc__ or "")
     async with opened(given.evidence) as parts:
         server = grpc.aio.server()
-        add_ChatServiceServicer_to_server(InMemoryChat(parts.agent, alone=given.alone), server)
+        InMemoryChat(parts.agent, alone=given.alone).added_to(server)
         server.add_insecure_port(given.address)
         await server.start()
         await until_told()

@@ -19,7 +19,10 @@ def configure(level: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.dict_tracebacks,
+        # Without the frames' variables: they hold questions, texts and secrets.
+        structlog.processors.ExceptionRenderer(
+            structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        ),
     ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -34,6 +37,7 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(max(LEVELS[level], logging.WARNING))
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_quotes_no_metadata)
     for name in ("calls", "turns", "server", "responsa_server"):
         logging.getLogger(name).setLevel(LEVELS[level])
     structlog.configure(
@@ -42,3 +46,8 @@ def configure(level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         cache_logger_on_first_use=True,
     )
+
+
+def _quotes_no_metadata(record: logging.LogRecord) -> bool:
+    """Leave out what gRPC says of metadata that are no text: it quotes them, keys and cookies too. The call itself is refused or logged as any other."""
+    return not str(record.msg).startswith("Invalid encoding on")

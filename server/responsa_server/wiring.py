@@ -245,6 +245,8 @@ async def running(settings: Settings, layout: Layout) -> AsyncGenerator[Addresse
             EmbeddingPart(embedder),
             jobs,
         ]
+        # Browsers send a host's cookies to all its ports: instances side by side must not share a name.
+        cookie_name = f"{SESSION_COOKIE}_{settings.port}"
         server = RpcServer(
             Services(
                 identity=identity,
@@ -256,7 +258,10 @@ async def running(settings: Settings, layout: Layout) -> AsyncGenerator[Addresse
                 installation=Installation(__version__, embedder.name, "extractive"),
             ),
             ServerOptions(
-                address=grpc_target, reflection=settings.serves_reflection, max_calls=settings.max_calls
+                address=grpc_target,
+                reflection=settings.serves_reflection,
+                max_calls=settings.max_calls,
+                session_cookie=cookie_name,
             ),
             logger=structlog.get_logger("calls"),
         )
@@ -271,8 +276,7 @@ async def running(settings: Settings, layout: Layout) -> AsyncGenerator[Addresse
             build_app(
                 GatewaySettings(
                     web_root=settings.page,
-                    # Browsers send a host's cookies to all its ports: instances side by side must not share a name.
-                    cookie_name=f"{SESSION_COOKIE}_{settings.port}",
+                    cookie_name=cookie_name,
                     secure_cookie=settings.sessions.secure_cookie,
                 ),
                 grpc_target,

@@ -10,7 +10,13 @@ UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z"
 _TOKENS: Mapping[str, str] = {"<uuid>": UUID, "<time>": TIME, "<any>": r"[\s\S]*"}
 _FILLED = re.compile(r"\$\{(\w+)(?::(.*?):(\d+))?\}", re.DOTALL)
-_MASKED = {"etag": "<etag>", "prefix": "<prefix>", "nextPageToken": "<page token>", "secret": "<secret>", "code": "<code>"}
+_MASKED = {
+    "etag": "<etag>",
+    "prefix": "<prefix>",
+    "nextPageToken": "<page token>",
+    "secret": "<secret>",
+    "code": "<code>",
+}
 _NUMBERS = {"score": "<score>", "support": "<support>"}
 
 
@@ -36,7 +42,7 @@ def fill(value: Any, kept: Mapping[str, str]) -> Any:
 def at(value: Any, path: str) -> Any:
     """The value at a path such as `hits.0.passage.name`."""
     for part in path.split("."):
-        value = value[int(part)] if isinstance(value, list) else value[part]
+        value = value[int(part) if part.isdecimal() else part]
     return value
 
 
@@ -67,7 +73,11 @@ def differences(pattern: Any, value: Any, where: str = "") -> list[str]:
             wanted = "".join(_TOKENS.get(part) or re.escape(part) for part in parts)
             return [] if re.fullmatch(wanted, value) else [f"{where} is {value!r}, not {pattern!r}"]
         case _:
-            return [] if pattern == value and type(pattern) is type(value) else [f"{where} is {value!r}, not {pattern!r}"]
+            return (
+                []
+                if pattern == value and type(pattern) is type(value)
+                else [f"{where} is {value!r}, not {pattern!r}"]
+            )
 
 
 class Steady:
@@ -82,7 +92,12 @@ class Steady:
         """The same value, the same in every run."""
         match value:
             case dict():
-                items = cast("dict[str, Any]", value).items()
+                # A map has no order, and the first id seen is number 1.
+                items = (
+                    sorted(cast("dict[str, Any]", value).items())
+                    if key == "metadata"
+                    else cast("dict[str, Any]", value).items()
+                )
                 return {name: self.of(item, name) for name, item in items if name not in self._unsteady}
             case list():
                 return [self.of(item, key) for item in cast("list[Any]", value)]
@@ -94,7 +109,9 @@ class Steady:
                 return value
 
     def _text(self, text: str) -> str:
-        text = re.sub(UUID, lambda found: self._ids.setdefault(found[0], f"<uuid {len(self._ids) + 1}>"), text)
+        text = re.sub(
+            UUID, lambda found: self._ids.setdefault(found[0], f"<uuid {len(self._ids) + 1}>"), text
+        )
         text = re.sub(TIME, "<time>", text)
         for number, name in enumerate(self._names, 1):
             text = text.replace(name, f"<tenant {number}>")

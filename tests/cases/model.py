@@ -44,8 +44,13 @@ class Step(Strict):
     )
     who: Credential = Field(default=Credential.USER, alias="as")
     request: dict[str, Any] = Field(default_factory=dict, description="proto-JSON; ${name} is filled in.")
-    requests: list[dict[str, Any]] = Field(default_factory=list)
-    wait: bool = Field(default=False, description="The call gives an operation: wait until it is done and well.")
+    requests: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+    wait: bool = Field(
+        default=False, description="The call gives an operation: wait until it is done and well."
+    )
+    until: Pattern = Field(
+        default=None, description="The call is made again and again until its response is so."
+    )
     keep: dict[str, str] = Field(
         default_factory=dict, description="Names for values of the response, by path: `metadata.document`."
     )
@@ -86,7 +91,12 @@ class Expect(Strict):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        given = [self.problem is not None, self.response is not None, self.messages is not None, bool(self.golden)]
+        given = [
+            self.problem is not None,
+            self.response is not None,
+            self.messages is not None,
+            bool(self.golden),
+        ]
         assert sum(given) == 1, "expect has exactly one of problem, response, messages, golden"
         return self
 
@@ -105,10 +115,12 @@ class Case(Strict):
     ways: list[Way] = Field(default=[Way.GRPC, Way.WEB, Way.REST], min_length=1)
     expect: Expect
     unsteady: list[str] = Field(
-        default_factory=list, description="Fields of the response that hang on the moment; not compared between ways."
+        default_factory=list,
+        description="Fields of the response that hang on the moment; not compared between ways.",
     )
     words_differ: str = Field(
-        default="", description="Why the ways cannot tell the problem in the same words; code and reason must be the same all the same."
+        default="",
+        description="Why the ways cannot tell the problem in the same words; code and reason must be the same all the same.",
     )
 
     @model_validator(mode="after")

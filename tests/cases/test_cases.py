@@ -16,7 +16,7 @@ from google.protobuf import descriptor_pb2
 from tests.callers import Credential, Registry, Tenant
 from tests.cases.matching import Steady, at, differences, fill
 from tests.cases.model import FOLDER, NUMBERS, SCHEMA, Case, Problem, Step, read_all, schema
-from tests.instance import ROOT, Instance
+from tests.instance import ROOT, Instance, eventually
 from tests.transports import Call, Json, Outcome, Way, Ways, events_of, merged, method_of, request_of
 
 CASES = read_all()
@@ -31,7 +31,9 @@ def ways(instance: Instance) -> Iterator[Ways]:
 
 def spooled(instance: Instance) -> list[str]:
     """Files that an upload might leave: in the data folder and where the system keeps what is temporary."""
-    return sorted(str(one.relative_to(instance.home)) for one in (instance.home / "data").rglob("*") if one.is_file())
+    return sorted(
+        str(one.relative_to(instance.home)) for one in (instance.home / "data").rglob("*") if one.is_file()
+    )
 
 
 def prepare(steps: Sequence[Step], tenant: Tenant, ways: Ways, holding: ExitStack) -> dict[str, str]:
@@ -44,7 +46,15 @@ def prepare(steps: Sequence[Step], tenant: Tenant, ways: Ways, holding: ExitStac
         method = method_of(step.call)
         requests = [request_of(method, fill(one, kept)) for one in step.requests or [step.request]]
         headers = tenant.headers(step.who)
-        message = ways.by_name[Way.GRPC].call(Call(method, requests, headers=headers)).message
+        call = Call(method, requests, headers=headers)
+        message = ways.by_name[Way.GRPC].call(call).message
+        if step.until is not None:
+            eventually(
+                lambda call=call, step=step: (
+                    not differences(step.until, ways.by_name[Way.GRPC].call(call).message)
+                ),
+                step.call,
+            )
         if step.wait:
             waited = {"name": message["name"], "timeout": "60s"}
             message = ways.call("Operations/WaitOperation", waited, headers).message
@@ -72,7 +82,11 @@ def details(problem: Json, kind: str) -> Json:
 def check_problem(expected: Problem, problem: Json | None, kept: Mapping[str, str], *, fields: bool) -> None:
     assert problem is not None, "it went well"
     info = details(problem, "ErrorInfo")
-    assert (problem["code"], info["reason"], info["domain"]) == (NUMBERS[expected.code], expected.reason, "responsa")
+    assert (problem["code"], info["reason"], info["domain"]) == (
+        NUMBERS[expected.code],
+        expected.reason,
+        "responsa",
+    )
     found = details(problem, "BadRequest").get("fieldViolations", [])
     assert not fields or [one["field"] for one in found] == expected.fields
     assert all(one["description"] and one["reason"] for one in found)
@@ -93,7 +107,9 @@ def check(case: Case, outcome: Outcome, kept: Mapping[str, str], names: Sequence
     expect = case.expect
     steady = Steady(names, case.unsteady)
     if expect.problem is not None:
-        check_problem(expect.problem, outcome.problem, kept, fields=way is not Way.REST or not case.words_differ)
+        check_problem(
+            expect.problem, outcome.problem, kept, fields=way is not Way.REST or not case.words_differ
+        )
         return None if case.words_differ else steady.of(outcome.problem)
     assert outcome.problem is None, outcome.problem
     if expect.golden:
@@ -119,7 +135,9 @@ def test_case(key: str, instance: Instance, registry: Registry, ways: Ways) -> N
             before = (registry.rows(*tenant.names), spooled(instance)) if case.expect.problem else None
             outcome = ways.by_name[way].call(call)
             if before is not None:
-                assert (registry.rows(*tenant.names), spooled(instance)) == before, f"{way}: something was left behind"
+                assert (registry.rows(*tenant.names), spooled(instance)) == before, (
+                    f"{way}: something was left behind"
+                )
         results[way] = check(case, outcome, kept, tenant.names, way)
     first, *others = case.ways
     for way in others:
@@ -127,7 +145,9 @@ def test_case(key: str, instance: Instance, registry: Registry, ways: Ways) -> N
 
 
 def test_every_call_has_a_case_that_succeeds_and_one_that_fails() -> None:
-    image = descriptor_pb2.FileDescriptorSet.FromString((ROOT / "generated" / "descriptor.binpb").read_bytes())
+    image = descriptor_pb2.FileDescriptorSet.FromString(
+        (ROOT / "generated" / "descriptor.binpb").read_bytes()
+    )
     methods = {
         f"{service.name}/{method.name}"
         for file in image.file
@@ -143,7 +163,13 @@ def test_every_call_has_a_case_that_succeeds_and_one_that_fails() -> None:
 
 
 def test_every_bad_credential_is_refused_somewhere() -> None:
-    bad = {Credential.NONE, Credential.MALFORMED, Credential.UNKNOWN, Credential.REVOKED, Credential.OTHER_TENANT}
+    bad = {
+        Credential.NONE,
+        Credential.MALFORMED,
+        Credential.UNKNOWN,
+        Credential.REVOKED,
+        Credential.OTHER_TENANT,
+    }
     assert bad <= {case.who for case in CASES.values() if case.expect.problem}
     assert any(case.who is Credential.SESSION and case.expect.problem is None for case in CASES.values())
 

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
+from uuid import UUID
 
 import grpc
 import pytest
@@ -151,6 +152,24 @@ async def test_a_call_that_must_not_happen_twice_is_not_repeated(server: Scripte
     with pytest.raises(ServerFault):
         await driver.call("create_session_code")
     assert len(server.requests[f"{AUTH}/CreateSessionCode"]) == 1
+
+
+async def test_a_key_carries_a_request_id_and_is_not_made_again_without_its_secret(
+    server: Scripted, driver: Driver
+) -> None:
+    async def cut(_: Any, context: Context) -> auth_service_pb2.CreateApiKeyResponse:
+        await context.abort(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
+        return auth_service_pb2.CreateApiKeyResponse()
+
+    server.on(f"{AUTH}/CreateApiKey", cut)
+    given = "6e1a3f0e-6b1b-4a58-8d6d-9a3f7f0e2b11"
+    with pytest.raises(ServerFault):
+        await driver.call("create_api_key", "laptop")
+    with pytest.raises(ServerFault):
+        await driver.call("create_api_key", "laptop", request_id=given)
+    made, again = server.requests[f"{AUTH}/CreateApiKey"]
+    assert UUID(made.request_id)
+    assert (again.request_id, again.api_key.display_name) == (given, "laptop")
 
 
 async def test_what_is_no_responsa_server_is_told(server: Scripted, driver: Driver) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -15,7 +14,7 @@ from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.ports.turns import NewTurn
 from responsa_server.domain.turns import Question
 from responsa_server.knowledge.sandbox.pool import ParserPool
-from responsa_server.providers.minilm import MiniLmEmbedder, load
+from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
@@ -75,22 +74,6 @@ def new_turn(
     return NewTurn(
         uuid7(), conversation or uuid7(), question, request_id, AGENT, uuid7(), lease_seconds, b"started"
     )
-
-
-@pytest.fixture(scope="session")
-def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniLmEmbedder]:
-    """The real model."""
-    model = load(tmp_path_factory.mktemp("model"))
-    yield model
-    model.close()
-
-
-@pytest.fixture
-async def parser() -> AsyncIterator[ParserPool]:
-    """The real parsers in their sandbox."""
-    pool = ParserPool()
-    yield pool
-    await pool.close()
 
 
 @pytest.fixture

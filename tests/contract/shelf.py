@@ -9,10 +9,11 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain.knowledge import Passage
 from responsa_server.domain.passages import NewPassage, PassageVector
 from responsa_server.domain.turns import ByteRange
+from responsa_server.knowledge.canonical import Block, BlockKind
 from responsa_server.knowledge.languages import language_of
 from responsa_server.knowledge.lexical import Analyzer
 from responsa_server.knowledge.passage_vectors import lexical_form, plan_vectors
-from responsa_server.knowledge.sentences import plain_pieces
+from responsa_server.knowledge.sentences import pieces
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PassageStore
@@ -31,7 +32,13 @@ def made(
     source = ByteRange(0, len(text.encode()))
     language = language_of(text)
     planned = plan_vectors(
-        embedder, title, (), source, text, plain_pieces(text, language), first=ordinal == 0
+        embedder,
+        title,
+        (),
+        source,
+        text,
+        pieces(text, [Block(BlockKind.PARAGRAPH, 0, source.end)], language),
+        first=ordinal == 0,
     )
     # Once each, as the cache by hash sees to.
     distinct = list(dict.fromkeys(one.text for one in planned))

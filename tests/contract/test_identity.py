@@ -161,6 +161,52 @@ async def test_a_key_that_would_end_before_it_begins(identity: Identity, databas
     assert audited(database_urls) == before
 
 
+async def test_a_key_is_made_once_for_a_request_id_and_its_secret_told_once(
+    identity: Identity, database_urls: DatabaseUrls
+) -> None:
+    who, _ = await person(identity)
+    request, ends = uuid7(), datetime.now(UTC) + timedelta(days=1)
+    made, secret = await identity.create_api_key(who, "laptop", ends, request)
+    before = audited(database_urls)
+    assert await identity.create_api_key(who, "laptop", ends, request) == (made, "")
+    assert audited(database_urls) == before
+    for name, end, difference in (("phone", ends, "display_name"), ("laptop", None, "expire_time")):
+        error = await refusal(identity.create_api_key(who, name, end, request))
+        assert error.reason is Reason.REQUEST_ID_REUSED
+        assert error.metadata["resource_name"] == f"apiKeys/{made.id}"
+        assert error.metadata["difference"] == difference
+    assert (await identity.authenticate(key(secret))).user_id == who.user_id
+    await identity.revoke_api_key(who, made.id)
+    again, none = await identity.create_api_key(who, "laptop", ends, request)
+    assert (again.id, again.revoke_time is not None, none) == (made.id, True, "")
+    other, _ = await person(identity)
+    theirs, own = await identity.create_api_key(
+        other, "laptop", ends, request
+    )  # a user's ids are the user's own
+    assert theirs.id != made.id
+    assert own
+    assert len((await identity.list_api_keys(who, NEWEST)).items) == 2
+
+
+async def test_a_key_made_twice_at_once(identity: Identity) -> None:
+    who, _ = await person(identity)
+    request = uuid7()
+    made = await asyncio.gather(*(identity.create_api_key(who, "laptop", None, request) for _ in range(5)))
+    assert len({found.id for found, _ in made}) == 1
+    assert len([secret for _, secret in made if secret]) == 1
+
+
+async def test_a_key_that_was_refused_leaves_its_request_id_free(identity: Identity) -> None:
+    who, _ = await person(identity)
+    request = uuid7()
+    past = datetime.now(UTC) - timedelta(seconds=5)
+    for _ in range(2):
+        error = await refusal(identity.create_api_key(who, "late", past, request))
+        assert error.reason is Reason.INVALID_FIELD
+    _, secret = await identity.create_api_key(who, "on time", None, request)
+    assert secret
+
+
 async def test_a_code_is_good_once(identity: Identity) -> None:
     who, _ = await person(identity)
     code, ends = await identity.create_session_code(who)

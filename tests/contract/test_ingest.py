@@ -267,6 +267,27 @@ async def test_what_the_parser_refuses_is_told_by_operation_and_document(
     assert jobs_left(house) == []
 
 
+async def test_nothing_is_taken_into_a_collection_whose_vectors_are_of_another_model(
+    house: House, people: People
+) -> None:
+    kept = await house.take_in(people.ann, LONG, "rivers.md")
+    assert kept.error is None
+    house.ask("UPDATE responsa.collection SET embedding = 'another/1' WHERE tenant_id = 'acme'")
+    ended = await house.take_in(people.ann, LONG.replace("mountains", "hills"), "rivers.md")
+    assert ended.error is not None
+    assert ended.error.reason is Reason.COLLECTION_EMBEDDING_DIFFERS
+    assert ended.error.metadata == {
+        "collection": "collections/default",
+        "embedding": "another/1",
+        "running": house.embedder.name,
+    }
+    document = await house.library.get_document(people.ann, ended.document_id)
+    assert (document.state, document.version) == (DocumentState.FAILED, 1)
+    hits = await house.library.search(people.ann, SearchQuery(("Where does river number 7 rise?",), (), 5))
+    assert hits
+    assert all(hit.vector_score == 0 and "mountains" in hit.passage.text for hit in hits)
+
+
 async def test_progress_is_told_and_waiting_returns_what_is_known(house: House, people: People) -> None:
     operation = await house.upload(people.ann, LONG, "rivers.md")
     assert (await house.library.wait_operation(people.ann, operation.id, 0.01)).stage is IngestStage.QUEUED

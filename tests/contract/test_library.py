@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 from uuid_utils.compat import uuid7
@@ -20,7 +21,7 @@ from responsa_server.domain.knowledge import (
     SearchQuery,
 )
 from responsa_server.domain.listing import ListQuery, Order
-from responsa_server.domain.people import Role
+from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.ports.knowledge import CanonicalText, SourceRef
 from responsa_server.domain.turns import ByteRange
 from tests.contract.conftest import People
@@ -179,6 +180,9 @@ async def test_two_tenants_never_see_each_other(house: House, people: People) ->
     with pytest.raises(NotFound):
         await library.cancel_operation(eve, operation.id)
     with pytest.raises(NotFound):
+        await library.delete_operation(eve, operation.id)
+    assert (await library.list_operations(replace(eve, role=Role.ADMIN), 10)).items == []
+    with pytest.raises(NotFound):
         await library.passage(eve, hit.passage.id)
     with pytest.raises(NotFound):
         await library.get_collection(eve, "default")
@@ -212,6 +216,40 @@ async def test_deleting_a_document_removes_all_of_it(house: House, people: Peopl
         await house.library.get_document(people.ann, operation.document_id)
     again = await house.take_in(people.ann, TEXT)
     assert again.document_id != operation.document_id
+
+
+async def test_who_may_do_what_with_an_operation(house: House, people: People) -> None:
+    library = house.library
+    await library.create_collection(people.ann, "rivers", "Rivers", Chunking())
+    carol = replace(people.bob, user_id=people.eve.user_id)
+    admin = replace(carol, role=Role.ADMIN)
+
+    async def listed(who: Principal) -> list[UUID]:
+        return [one.id for one in (await library.list_operations(who, 10)).items]
+
+    operation = await house.upload(people.bob, TEXT, collection="rivers")
+    for member in (people.bob, people.ann, carol, admin):
+        assert (await library.get_operation(member, operation.id)).id == operation.id
+        assert not (await library.wait_operation(member, operation.id, 0)).done
+    assert await listed(people.bob) == await listed(admin) == [operation.id]
+    assert await listed(people.ann) == await listed(carol) == []
+    with pytest.raises(NotPermitted):
+        await library.cancel_operation(carol, operation.id)
+    await library.cancel_operation(people.ann, operation.id)  # owns the collection
+    for act in (library.cancel_operation, library.delete_operation):  # whether it has ended changes nothing
+        with pytest.raises(NotPermitted):
+            await act(carol, operation.id)
+    await library.delete_operation(people.ann, operation.id)
+    for who in (people.bob, admin):
+        operation = await house.upload(people.bob, TEXT, collection="rivers")
+        await library.cancel_operation(who, operation.id)
+        await library.delete_operation(who, operation.id)
+
+    operation = await house.upload(people.bob, TEXT, collection="rivers")
+    await library.delete_document(people.bob, operation.document_id)
+    with pytest.raises(NotPermitted):  # the document is gone, and who owned it with it
+        await library.delete_operation(people.ann, operation.id)
+    await library.delete_operation(people.bob, operation.id)
 
 
 async def test_who_may_delete_a_document(house: House, people: People) -> None:

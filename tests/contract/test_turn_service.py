@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import (
@@ -22,6 +24,7 @@ from responsa_server.domain.errors import (
 )
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.agents import AnswerTask
 from responsa_server.domain.turns import (
     ByteRange,
     Cited,
@@ -35,6 +38,7 @@ from responsa_server.domain.turns import (
     Usage,
 )
 from responsa_server.stores.postgres.database import Database
+from responsa_server.turns import worker
 from responsa_server.turns.service import TurnOptions, Turns
 from tests.contract.conftest import People
 from tests.contract.test_turns_log import citation
@@ -232,7 +236,9 @@ async def test_what_a_failed_turn_has_cost_is_recorded(house: House, people: Peo
         assert (turn.state, turn.usage) == (TurnState.FAILED, Usage(7))
 
 
-async def test_a_question_about_a_collection_that_is_not_there_is_no_turn(house: House, people: People) -> None:
+async def test_a_question_about_a_collection_that_is_not_there_is_no_turn(
+    house: House, people: People
+) -> None:
     async with house.turns() as turns:
         with pytest.raises(NotFound, match="Collection not found"):
             await turns.accept(people.ann, replace(RIVER, collections=("nowhere",)), None)
@@ -417,3 +423,39 @@ async def test_citations_in_the_conversation_are_those_of_the_answer(house: Hous
     _, reply = await house.conversations.history(people.ann, accepted.conversation_id, 10)
     assert list(reply.citations) == [cited]
     assert cited.answer == ByteRange(0, len(text.encode()))
+
+
+@dataclass
+class Stubborn(Script):
+    """An agent that does not end when it is told to, and fails in the end."""
+
+    let_go: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def answer(self, task: AnswerTask) -> AsyncGenerator[Event, None]:
+        self.begun.set()
+        while not self.let_go.is_set():
+            try:
+                await self.let_go.wait()
+            except asyncio.CancelledError:
+                continue
+        yield SEARCHING
+        raise RuntimeError("too late for anybody")
+
+
+async def test_an_agent_that_ignores_its_cancel_is_left_behind_and_told(
+    house: House, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_STOP_SECONDS", 0.05)
+    script = Stubborn(time_limit_seconds=0.05)
+    with capture_logs() as logs:
+        async with house.turns(script) as turns:
+            accepted = await turns.accept(people.ann, RIVER, None)
+            turn = await turns.wait(people.ann, accepted.turn_id)
+            assert turn.state is TurnState.FAILED
+            (left,) = [one for one in logs if one["event"] == "agent_left_behind"]
+            assert left["turn"] == f"turns/{accepted.turn_id}"
+            script.let_go.set()
+            async with asyncio.timeout(30):
+                while not (late := [one for one in logs if one["event"] == "agent_ended_late"]):  # noqa: ASYNC110  only the log tells
+                    await asyncio.sleep(0)
+    assert (late[0]["turn"], late[0]["log_level"]) == (f"turns/{accepted.turn_id}", "warning")

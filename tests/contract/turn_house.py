@@ -32,7 +32,7 @@ class Script:
     """An agent: tells each of `events`, waits at an asyncio.Event, and raises an exception or calls what it meets among them."""
 
     events: list[Event | asyncio.Event | Exception] = field(default_factory=lambda: [SEARCHING, answer()])
-    spends: Usage = Usage()
+    spends: Usage = field(default_factory=Usage)
     version: str = "agents/default/versions/1"
     time_limit_seconds: float = 30.0
     history_messages: int = 10

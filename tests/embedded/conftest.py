@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from embedded_running import Running, Start
+
 from responsa_server.embedded import Layout, purge
 
 

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import psycopg
+
 from responsa_server.embedded import (
     Child,
     EmbeddedEnvoy,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast
 
 import psutil
+
 import responsa_server
 
 SCRIPT = Path(__file__).with_name("embedded_instance.py")

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from embedded_instance import envoy_config
 from embedded_running import eventually, free_port
+
 from responsa_server.embedded import (
     EmbeddedEnvoy,
     EmbeddedError,

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from responsa_server.embedded import (
     EmbeddedError,
     EmbeddedPostgres,
@@ -24,6 +25,7 @@ from responsa_server.embedded import (
 )
 from responsa_server.embedded.errors import file_errors
 from responsa_server.embedded.lock import PlaceLock
+from responsa_server.embedded.purge import places
 from responsa_server.embedded.spawn import Command, spawn
 
 
@@ -121,6 +123,34 @@ def test_root_keeps_the_database_outside_for_an_unprivileged_user(layout: Layout
     assert layout.root_place.stat().st_uid == layout.account.uid != 0
     assert mode(layout.root_place) == 0o700
     assert [finding.detail for finding in diagnose(layout) if finding.name == "outside the data folder"]
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_home_that_was_deleted_by_hand_is_told_and_its_place_outside_purged(
+    layout: Layout, as_root: None, emptied: bool
+) -> None:
+    assert layout.root_place is not None
+    postgres = EmbeddedPostgres(layout)
+    postgres.start()
+    shutil.rmtree(layout.home)
+    with pytest.raises(EmbeddedError, match=r"still runs for .* was deleted") as raised:
+        purge(Layout.to_remove(layout.home))
+    check_sentence(raised.value)
+    postgres.stop()
+    if emptied:
+        layout.home.mkdir()
+    with pytest.raises(
+        EmbeddedError, match=r"was deleted, but its database is still in .*responsa purge"
+    ) as raised:
+        Layout.of(layout.home).prepare()
+    check_sentence(raised.value)
+    assert layout.is_deleted()
+    assert places(Layout.to_remove(layout.home)) == [layout.root_place]
+    assert purge(Layout.to_remove(layout.home)) == [layout.root_place]
+    assert not layout.root_place.exists()
+    assert layout.home.exists() == emptied
+    again = Layout.of(layout.home).prepare()  # starts anew
+    assert purge(again) == [*again.outside, layout.home]
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"redis": 3}', "[]", "\0"])

@@ -19,6 +19,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+
 import responsa_server
 
 HERE = Path(__file__).parent

@@ -13,6 +13,7 @@ import psutil
 import psycopg
 import pytest
 from embedded_running import Running, Start, eventually, free_port
+
 from responsa_server.embedded import EmbeddedPostgres, Layout, purge
 
 PARTS = ("PostgreSQL", "Redis", "The server", "Envoy")

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from responsa_server.domain.errors import Reason, ResponsaError
 from responsa_server.embedded.envoy import envoy_binary
 from responsa_server.gateway.envoy_config import (
     EnvoyConfig,
@@ -16,9 +18,11 @@ from responsa_server.gateway.envoy_config import (
     templates_folder,
 )
 from responsa_server.gateway.local_replies import LOCAL_REPLIES
+from responsa_server.gateway.problems import SERVER_GONE
 from responsa_server.gateway.templates import TemplateError, Templates
 from tests.gateway.conftest import DESCRIPTOR, OTHER_ORIGIN
 
+ROOT = Path(__file__).resolve().parents[2]
 CONFIG = EnvoyConfig(
     port=8080, grpc_socket=Path("/run/s.sock"), http_socket=Path("/run/g.sock"), descriptor=DESCRIPTOR
 )
@@ -168,3 +172,27 @@ def test_every_status_has_a_reply_and_none_is_out_of_reach() -> None:
         reached.add(plain[0])
     conditional = {n for n, reply in enumerate(LOCAL_REPLIES) if reply.flags or reply.path}
     assert reached | conditional == set(range(len(LOCAL_REPLIES)))
+
+
+def _metadata_of(reason: Reason) -> str:
+    """What the contract's comment says of a reason's metadata, on one line."""
+    text = (ROOT / "protos/responsa/errors/v1/reason.proto").read_text(encoding="utf-8")
+    comment = text[: text.index(f"  REASON_{reason.value} = ")].rpartition(";\n")[2]
+    return " ".join(line.strip().removeprefix("//").strip() for line in comment.splitlines()).partition(
+        "Metadata: "
+    )[2]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [*(reply.error for reply in LOCAL_REPLIES), SERVER_GONE],
+    ids=lambda error: error.reason.value,
+)
+def test_what_the_gateway_says_itself_is_what_the_contract_tells(error: ResponsaError) -> None:
+    said = _metadata_of(error.reason)
+    assert said
+    parts = [] if said == "none." else said.split("; ")
+    told = {key.group(): part for part in parts if (key := re.match(r"[a-z_]+", part))}
+    assert set(error.metadata) <= set(told)
+    for key in set(told) - set(error.metadata):
+        assert "absent when the gateway refuses" in told[key], (error.reason, key)

@@ -4,34 +4,18 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from responsa_server.knowledge.sandbox.pool import ParserPool
-from responsa_server.providers.minilm import MiniLmEmbedder, load
+from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.stores.postgres.database import Database
 from tests.conftest import DatabaseUrls
 from tests.contract.library_house import House
 from tests.rpc.served import Served, serving
-
-
-@pytest.fixture(scope="session")
-def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniLmEmbedder]:
-    """The real model."""
-    model = load(tmp_path_factory.mktemp("model"))
-    yield model
-    model.close()
-
-
-@pytest.fixture
-async def parser() -> AsyncIterator[ParserPool]:
-    """The real parsers in their sandbox."""
-    pool = ParserPool()
-    yield pool
-    await pool.close()
 
 
 @pytest.fixture

@@ -46,6 +46,19 @@ async def test_a_key_or_a_session_says_who_calls(served: Served) -> None:
     foreign = new_secret(SecretKind.SESSION)
     both = (("cookie", f"responsa_session={foreign}; responsa_session_8081={token}"),)
     assert await served.auth.GetMe(auth.GetMeRequest(), metadata=both) == me
+    # However many did, this server's own is asked.
+    many = "; ".join(
+        f"responsa_session_{port}={new_secret(SecretKind.SESSION)}" for port in range(8080, 8090)
+    )
+    crowd = (("cookie", f"{many}; responsa_session={token}"),)
+    assert await served.auth.GetMe(auth.GetMeRequest(), metadata=crowd) == me
+
+
+@pytest.mark.parametrize("method", [ME, ASK])
+async def test_a_call_without_its_message_is_answered(served: Served, method: str) -> None:
+    for metadata, reason in ((served.ann.metadata, "MALFORMED_MESSAGE"), ((), "CREDENTIAL_MISSING")):
+        call = served.channel.stream_stream(method)(iter(()), metadata=metadata, timeout=20)
+        assert (await failed(call)).reason == reason
 
 
 REFUSED: tuple[tuple[tuple[tuple[str, str], ...], str], ...] = (

@@ -16,8 +16,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa.chat.v1 import conversation_pb2, turn_pb2
+from responsa_client.errors import error_of_status
 from responsa_server.domain.errors import Reason
-from responsa_server.rpc import status
 from tests.rpc.served import ANSWER, SECRET_CAUSE, Caller, Served, failed
 
 
@@ -89,8 +89,8 @@ async def test_a_refusal_is_an_outcome(served: Served) -> None:
 async def test_a_failure_is_returned_and_tells_nothing(served: Served) -> None:
     found = await frames(served, served.bob, "explode")
     last = events(found)[-1]
-    error = status.error_of(last.failed.status)
-    assert (error.reason, error.message) == (Reason.INTERNAL, "Something went wrong. Please try again.")
+    error = error_of_status(last.failed.status)
+    assert (error.reason, error.message) == (Reason.INTERNAL.value, "Something went wrong. Please try again.")
     assert SECRET_CAUSE not in str(found)
     answered = await served.chat.Answer(pb.AnswerRequest(text="explode"), metadata=served.bob.metadata)
     assert answered.state == turn_pb2.TURN_STATE_FAILED

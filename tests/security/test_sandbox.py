@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from responsa_server.knowledge.canonical import ParsedDocument
 from responsa_server.knowledge.parse_errors import (
     DocumentEmpty,

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from hostile_parsers import PARSERS
+
 from responsa_server.knowledge.canonical import DocumentType
 from responsa_server.knowledge.sandbox import capabilities, landlock
 

@@ -15,6 +15,9 @@ from tests.callers import Registry, Tenant
 from tests.instance import Instance, instance_in
 from tests.transports import Ways
 
+FERRY = "# A ferry\n\nThe ferry to Skye leaves from Mallaig at six in the morning.\n"
+"""What an instance of these tests has in the place of Responsa's own docs."""
+
 
 class Listener:
     """Somebody else's collector of traces: counts who calls."""
@@ -55,10 +58,9 @@ def second(collector: Listener) -> Iterator[Instance]:
     folder = Path(tempfile.mkdtemp(prefix="rss-"))
     docs = folder / "docs"
     docs.mkdir()
-    (docs / "README.md").write_text("# A ferry\n\nThe ferry to Skye leaves from Mallaig at six in the morning.\n")
-    (folder / "docs" / "docs").mkdir()
+    (docs / "ferry.md").write_text(FERRY)
     settings = {
-        "RESPONSA_DOCS": str(docs),
+        "RESPONSA_DOCS": str(folder),
         "LANGSMITH_TRACING": "true",
         "LANGCHAIN_TRACING_V2": "true",
         "LANGSMITH_API_KEY": "lsv2_none",
@@ -66,7 +68,7 @@ def second(collector: Listener) -> Iterator[Instance]:
         "LANGCHAIN_ENDPOINT": f"http://127.0.0.1:{collector.port}",
     }
     try:
-        with instance_in(folder, **settings) as one:
+        with instance_in(folder, None, **settings) as one:
             yield one
     finally:
         shutil.rmtree(folder)

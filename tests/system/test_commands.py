@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ def test_two_instances_side_by_side(instance: Instance, second: Instance, tmp_pa
     # By URL and key, from anywhere.
     key = tmp_path / "key"
     key.write_text(second.key + "\n")
+    given: dict[str, Any]
     for given in ({"RESPONSA_API_KEY": second.key}, {"RESPONSA_API_KEY_FILE": str(key)}):
         assert "six in the morning" in instance.run("ask", FERRY, RESPONSA_URL=second.url, **given).stdout
     # The key of one opens nothing of the other.
@@ -31,7 +33,7 @@ def test_two_instances_side_by_side(instance: Instance, second: Instance, tmp_pa
 
 
 def test_exit_codes_of_ask(instance: Instance, tenant: Tenant) -> None:
-    key = {"RESPONSA_API_KEY": tenant.key(Credential.USER)}
+    key: dict[str, Any] = {"RESPONSA_API_KEY": tenant.key(Credential.USER)}
     refused = instance.run("ask", "--json", "Is there anything at all?", **key)
     assert json.loads(refused.stdout.splitlines()[-1])["refused"]["reason"] == "REFUSAL_REASON_NO_SUPPORT"
     for arguments, environment, code, reason in (
@@ -99,7 +101,11 @@ def test_a_home_that_is_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "word"),
-    [("RESPONSA_PORT", "eighty", "port"), ("RESPONSA_TURNS__MAX_RUNNING", "0", "max_running"), ("RESPONSA_ENVIRONMENT", "moon", "production")],
+    [
+        ("RESPONSA_PORT", "eighty", "port"),
+        ("RESPONSA_TURNS__MAX_RUNNING", "0", "max_running"),
+        ("RESPONSA_ENVIRONMENT", "moon", "production"),
+    ],
 )
 def test_a_wrong_setting(tmp_path: Path, name: str, value: str, word: str) -> None:
     assert word in said("up", **{"RESPONSA_HOME": str(tmp_path / "home"), name: value})
@@ -108,5 +114,7 @@ def test_a_wrong_setting(tmp_path: Path, name: str, value: str, word: str) -> No
 def test_serving_without_a_database(tmp_path: Path) -> None:
     text = said("serve", RESPONSA_HOME=str(tmp_path / "home"))
     assert "responsa up" in text
-    text = said("migrate", RESPONSA_HOME=str(tmp_path / "home"), DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    text = said(
+        "migrate", RESPONSA_HOME=str(tmp_path / "home"), DATABASE_URL="postgresql://nobody@127.0.0.1:1/none"
+    )
     assert "DATABASE_URL" in text

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from responsa.chat.v1 import chat_service_pb2 as chat
-from responsa.chat.v1 import chat_service_pb2_grpc
 from tests.callers import Credential, Registry, Tenant
 from tests.instance import Instance
-from tests.transports import Json, Outcome, Way, Ways, events_of
+from tests.transports import Json, Outcome, Way, Ways, events_of, stub_of
 
 ISLANDS = "Skye lies in the Inner Hebrides. The Cuillin on Skye rises to 992 metres.\n"
 
@@ -40,9 +39,12 @@ def test_a_newcomer_gets_a_cited_answer(instance: Instance, tmp_path: Path) -> N
     (folder / "birds.txt").write_text("A gannet dives from thirty metres.")
     (folder / "page.html").write_text("<title>Boats</title><p>The boat to Rum is called Sheerwater.</p>")
     (folder / "more.jsonl").write_text(
-        json.dumps({"id": "eigg", "title": "Eigg", "text": "Eigg was bought by its people in 1997."}) + "\n{}\n"
+        json.dumps({"id": "eigg", "title": "Eigg", "text": "Eigg was bought by its people in 1997."})
+        + "\n{}\n"
     )
-    done = instance.run("ingest", "--collection", "islands", str(folder), str(folder / "more.jsonl"), check=False)
+    done = instance.run(
+        "ingest", "--collection", "islands", str(folder), str(folder / "more.jsonl"), check=False
+    )
     assert done.returncode == 1, "a line without id and text is an error of that file alone"
     assert "more.jsonl" in done.stdout + done.stderr
     for question, expected in (
@@ -86,12 +88,6 @@ def test_every_sentence_of_an_answer_opens_its_passage(ways: Ways, tenant: Tenan
     assert not bare.strip(), "a part of the answer has no citation"
 
 
-def _hex(text: str) -> str:
-    import base64
-
-    return base64.b64decode(text).hex()
-
-
 def test_two_tenants_never_see_each_other(instance: Instance, ways: Ways) -> None:
     keys: dict[str, str] = {}
     for name in ("north", "south"):
@@ -104,7 +100,9 @@ def test_two_tenants_never_see_each_other(instance: Instance, ways: Ways) -> Non
     assert "992" in turn["terminalEvent"]["answer"]["text"]
     assert answer(ways, south, "How high does the Cuillin rise?")["state"] == "TURN_STATE_REFUSED"
     citation = turn["terminalEvent"]["answer"]["citations"][0]
-    messages = ways.call("ChatService/ListMessages", {"parent": turn["conversation"]}, north).message["messages"]
+    messages = ways.call("ChatService/ListMessages", {"parent": turn["conversation"]}, north).message[
+        "messages"
+    ]
     hidden: list[tuple[str, Json]] = [
         ("ChatService/GetTurn", {"name": turn["name"]}),
         ("ChatService/GetConversation", {"name": turn["conversation"]}),
@@ -157,9 +155,10 @@ def test_a_follow_up_is_announced_and_understood(ways: Ways, tenant: Tenant) -> 
     assert "992" in understood["text"]
 
 
-def raw_events(instance: Instance, ways: Ways, request: chat.AskRequest, headers: dict[str, str]) -> list[bytes]:
-    stub = chat_service_pb2_grpc.ChatServiceStub(ways.channel)
-    frames = stub.Ask(request, metadata=[*headers.items()], timeout=60)
+def raw_events(
+    instance: Instance, ways: Ways, request: chat.AskRequest, headers: dict[str, str]
+) -> list[bytes]:
+    frames = stub_of(ways.channel, "ChatService").Ask(request, metadata=[*headers.items()], timeout=60)
     return [event.SerializeToString(deterministic=True) for frame in frames for event in frame.events]
 
 
@@ -168,7 +167,9 @@ def test_the_same_request_id_is_the_same_turn_byte_for_byte(
 ) -> None:
     headers = tenant.headers(Credential.USER)
     ingest(ways, headers, "islands.md", ISLANDS)
-    request = chat.AskRequest(text="How high does the Cuillin rise?", request_id="6e1a3f0e-6b1b-4a58-8d6d-9a3f7f0e2b11")
+    request = chat.AskRequest(
+        text="How high does the Cuillin rise?", request_id="6e1a3f0e-6b1b-4a58-8d6d-9a3f7f0e2b11"
+    )
     request.options.include_deltas = True
     live = raw_events(instance, ways, request, headers)
     before = registry.rows(tenant.name)
@@ -193,7 +194,7 @@ def test_two_callers_follow_one_turn(instance: Instance, tenant: Tenant, registr
     with Ways(instance.target) as one, Ways(instance.target) as two:
         with registry.holding("passage"):
             calls = [
-                chat_service_pb2_grpc.ChatServiceStub(each.channel).Ask(request, metadata=metadata, timeout=60)
+                stub_of(each.channel, "ChatService").Ask(request, metadata=metadata, timeout=60)
                 for each in (one, two)
             ]
             first = [next(call) for call in calls]

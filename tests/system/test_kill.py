@@ -15,9 +15,10 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa.chat.v1 import chat_service_pb2 as chat
-from responsa.chat.v1 import chat_service_pb2_grpc, turn_pb2
+from responsa.chat.v1 import turn_pb2
 from responsa_server.embedded import EmbeddedPostgres, Layout
 from tests.instance import Instance, eventually
+from tests.transports import stub_of
 
 QUESTION = "When does the ferry to Skye leave from Mallaig?"
 Event = turn_pb2.TurnEvent
@@ -41,7 +42,7 @@ class Asking:
 
     def _read(self) -> None:
         with grpc.insecure_channel(self.instance.target) as channel, contextlib.suppress(grpc.RpcError):
-            stub = chat_service_pb2_grpc.ChatServiceStub(channel)
+            stub = stub_of(channel, "ChatService")
             for frame in stub.Ask(self.request, metadata=self.metadata, timeout=60):
                 self.seen.extend(frame.events)
 
@@ -61,7 +62,7 @@ class Asking:
     def again(self) -> list[Event]:
         """The whole turn, asked for with the same request_id."""
         with grpc.insecure_channel(self.instance.target) as channel:
-            stub = chat_service_pb2_grpc.ChatServiceStub(channel)
+            stub = stub_of(channel, "ChatService")
             frames = list(stub.Ask(self.request, metadata=self.metadata, timeout=60))
         return [event for frame in frames for event in frame.events]
 

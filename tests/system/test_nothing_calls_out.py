@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.instance import Instance
-from tests.system.conftest import Listener
+from tests.system.conftest import FERRY, Listener
 
 UNREACHED = re.compile(r"^(Ip6OutNoRoutes)\s+(\d+)$", re.MULTILINE)
 # Brings loopback up in a network of its own, then becomes the program.
@@ -31,13 +31,16 @@ def alone() -> Iterator[Instance]:
     """An instance in a network that has loopback and nothing else."""
     folder = Path(tempfile.mkdtemp(prefix="rsn-"))
     (folder / "docs").mkdir()
-    (folder / "docs" / "README.md").write_text("The ferry to Skye leaves from Mallaig at six in the morning.\n")
+    (folder / "docs" / "ferry.md").write_text(FERRY)
     settings = {
-        "RESPONSA_DOCS": str(folder / "docs"),
+        "RESPONSA_DOCS": str(folder),
         "LANGSMITH_TRACING": "true",
         "LANGCHAIN_TRACING_V2": "true",
         "LANGSMITH_API_KEY": "lsv2_none",
+        "HOME": str(folder / "user"),
+        "XDG_CACHE_HOME": "",
     }
+    (folder / "user").mkdir()
     one = Instance(folder / "home", 8080, settings, WITHIN)
     try:
         yield one.start().until_ready()
@@ -70,11 +73,20 @@ def attempts(instance: Instance) -> list[int]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a network")
 def test_without_a_network(alone: Instance) -> None:
-    assert "six in the morning" in inside(alone, *alone.command("ask", "When does the ferry leave from Mallaig?"))
-    assert "no support" not in inside(alone, *alone.command("search", "ferry")).lower()
+    assert "six in the morning" in inside(
+        alone, *alone.command("ask", "When does the ferry to Skye leave from Mallaig?")
+    )
+    assert "ferry" in inside(alone, *alone.command("search", "ferry"))
+    assert "new" in inside(
+        alone, *alone.command("ingest", "--collection", "more", str(alone.home.parent / "docs"))
+    )
     assert attempts(alone) == [0, 0]
+    # Libraries that report to their makers keep their identity in the user's home.
+    assert [*(alone.home.parent / "user").rglob("*")] == []
     # The count is a true one: this attempt shows.
-    probe = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect_ex(('192.0.2.1', 53))"
+    probe = (
+        "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect_ex(('192.0.2.1', 53))"
+    )
     inside(alone, sys.executable, "-c", probe)
     assert attempts(alone)[0] > 0
 

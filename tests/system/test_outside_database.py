@@ -12,13 +12,13 @@ from pathlib import Path
 import grpc
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from responsa.chat.v1 import chat_service_pb2 as chat
-from responsa.chat.v1 import chat_service_pb2_grpc
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
-from responsa.knowledge.v1 import knowledge_service_pb2_grpc
 from responsa_server.embedded.throwaway import throwaway_postgres
 from tests.instance import eventually, plain_environment
+from tests.transports import stub_of
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def outside() -> Iterator[str]:
             connection.execute("create database house owner house")
         with psycopg.connect(postgres.dsn("superuser", database="house"), autocommit=True) as connection:
             connection.execute("create extension vector")
-        yield psycopg.conninfo.make_conninfo(superuser, dbname="house", user="house", password="open sesame")
+        yield make_conninfo(superuser, dbname="house", user="house", password="open sesame")
 
 
 @pytest.fixture
@@ -78,12 +78,14 @@ def test_migrate_and_serve(outside: str, folder: Path) -> None:
 
         eventually(ready, said.read_text)
         metadata = [("authorization", f"Bearer {key}")]
-        with grpc.insecure_channel(f"unix:{folder / 'g'}", [("grpc.default_authority", "localhost")]) as channel:
+        with grpc.insecure_channel(
+            f"unix:{folder / 'g'}", [("grpc.default_authority", "localhost")]
+        ) as channel:
             create = knowledge.CreateDocumentRequest(text="The well in the yard is twelve feet deep.")
             create.metadata.source_key = "well.md"
-            stub = knowledge_service_pb2_grpc.KnowledgeServiceStub(channel)
+            stub = stub_of(channel, "KnowledgeService")
             stub.CreateDocument(create, metadata=metadata, timeout=60)
-            chats = chat_service_pb2_grpc.ChatServiceStub(channel)
+            chats = stub_of(channel, "ChatService")
 
             def text() -> str:
                 question = chat.AnswerRequest(text="How deep is the well in the yard?")

@@ -316,11 +316,15 @@ class AsyncResponsa:
         return await self._calls.unary(self._stubs.auth.CreateSessionCode, request, repeatable=False)
 
     async def create_api_key(
-        self, display_name: str, expire_time: timestamp_pb2.Timestamp | None = None
+        self,
+        display_name: str,
+        expire_time: timestamp_pb2.Timestamp | None = None,
+        request_id: str | None = None,
     ) -> auth_service_pb2.CreateApiKeyResponse:
         """As `Responsa.create_api_key`."""
         api_key = api_key_pb2.ApiKey(display_name=display_name, expire_time=expire_time)
-        request = auth_service_pb2.CreateApiKeyRequest(api_key=api_key)
+        made = request_id or requests.new_request_id()
+        request = auth_service_pb2.CreateApiKeyRequest(api_key=api_key, request_id=made)
         return await self._calls.unary(self._stubs.auth.CreateApiKey, request, repeatable=False)
 
     def api_keys(self, filter_by: str = "", order_by: str = "") -> AsyncIterator[api_key_pb2.ApiKey]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Protocol, TypeVar, cast
 
 import grpc
@@ -35,6 +36,40 @@ class _Stream(Protocol[Response_co]):
 
     def __next__(self) -> Response_co: ...
     def cancel(self) -> object: ...
+
+
+class _Watchdog:
+    """Cancels a stream whose reader has waited too long for a frame: one thread a stream, and none for a reader that takes its time."""
+
+    def __init__(self, cancel: Callable[[], object], seconds: float) -> None:
+        self._cancel = cancel
+        self._seconds = seconds
+        self._since: float | None = None
+        self._ended = threading.Event()
+        threading.Thread(target=self._watch, name="responsa-watchdog", daemon=True).start()
+
+    @contextmanager
+    def waiting(self) -> Generator[None, None, None]:
+        """The time that is counted."""
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since = None
+
+    def end(self) -> None:
+        """Watch no more."""
+        self._ended.set()
+
+    def _watch(self) -> None:
+        # Nothing can have been silent for so long before the first look, and each look knows when the next can matter.
+        pause = self._seconds
+        while not self._ended.wait(pause):
+            since = self._since
+            pause = self._seconds if since is None else since + self._seconds - time.monotonic()
+            if pause <= 0:
+                self._cancel()
+                return
 
 
 class BlockingCalls:
@@ -165,8 +200,9 @@ class BlockingCalls:
             call = self._stream(
                 method(request, timeout=deadline.remaining(), metadata=self.connection.metadata)
             )
+            watchdog = _Watchdog(call.cancel, SILENCE_SECONDS)
             try:
-                while (frame := self._next_frame(call)) is not None:
+                while (frame := self._next_frame(call, watchdog)) is not None:
                     self.connection.reached = True
                     before = reader.last_seq
                     events = reader.take(frame)
@@ -180,6 +216,7 @@ class BlockingCalls:
             except ChainBroken as broken:
                 failure = stream_cut(str(broken), request.request_id)
             finally:
+                watchdog.end()
                 call.cancel()
             self.connection.check_open()
             if failure is not None and not self.connection.may_repeat(failure):
@@ -189,17 +226,13 @@ class BlockingCalls:
                 raise given_up(failure, request.request_id)
             time.sleep(wait)
 
-    def _next_frame(self, call: _Stream[chat_service_pb2.AskResponse]) -> chat_service_pb2.AskResponse | None:
+    @staticmethod
+    def _next_frame(
+        call: _Stream[chat_service_pb2.AskResponse], watchdog: _Watchdog
+    ) -> chat_service_pb2.AskResponse | None:
         """The next frame; None at the end. A stream that stays silent for too long is cancelled."""
-        silence = threading.Timer(SILENCE_SECONDS, call.cancel)
-        silence.daemon = True
-        silence.start()
-        try:
-            return next(call)
-        except StopIteration:
-            return None
-        finally:
-            silence.cancel()
+        with watchdog.waiting():
+            return next(call, None)
 
     def _repeat(
         self, attempt: Callable[[float | None], Result], deadline: Deadline, repeatable: bool

@@ -389,11 +389,27 @@ class Responsa:
         return self._calls.unary(self._stubs.auth.CreateSessionCode, request, repeatable=False)
 
     def create_api_key(
-        self, display_name: str, expire_time: timestamp_pb2.Timestamp | None = None
+        self,
+        display_name: str,
+        expire_time: timestamp_pb2.Timestamp | None = None,
+        request_id: str | None = None,
     ) -> auth_service_pb2.CreateApiKeyResponse:
-        """A new key of the caller; its secret is in this response and never again."""
+        """A new key of the caller; its secret is in this response and never again.
+
+        It is not repeated by itself when the connection breaks: a repetition brings the key without its secret.
+
+        Args:
+            display_name: at most 200 bytes, for people.
+            expire_time: when it ends; None: never.
+            request_id: the same one again gives back the key that the first call made, with an empty secret (revoke it and
+                make another). None makes one.
+
+        Raises:
+            AlreadyExists: the request_id was used before with another name or end.
+        """
         api_key = api_key_pb2.ApiKey(display_name=display_name, expire_time=expire_time)
-        request = auth_service_pb2.CreateApiKeyRequest(api_key=api_key)
+        made = request_id or requests.new_request_id()
+        request = auth_service_pb2.CreateApiKeyRequest(api_key=api_key, request_id=made)
         return self._calls.unary(self._stubs.auth.CreateApiKey, request, repeatable=False)
 
     def api_keys(self, filter_by: str = "", order_by: str = "") -> Iterator[api_key_pb2.ApiKey]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from responsa.chat.v1 import citation_pb2, turn_pb2
 from responsa_server.cli.output import one_line
+from responsa_server.cli.reflow import reflow
 
 _QUOTE = 240
 
@@ -13,16 +14,20 @@ _QUOTE = 240
 def answer_text(answer: turn_pb2.TurnAnswer) -> str:
     """The answer with marks like [1] behind what they support, and its sources.
 
-    Citations of the same place share one number; numbers go up in the order of the text.
+    Each quoted sentence is on one line, wherever the document breaks its own; the exact text is what --json prints. Citations of the same place share one number; numbers go up in the order of the text.
     """
     places: dict[tuple[str, int, int], int] = {}
     marks: dict[int, list[int]] = {}
+    data = answer.text.encode()
     for citation in sorted(answer.citations, key=lambda c: (c.answer_range.end, c.answer_range.start)):
         number = places.setdefault(_place(citation), len(places) + 1)
-        numbers = marks.setdefault(citation.answer_range.end, [])
+        numbers = marks.setdefault(_whole(data, citation.answer_range.end), [])
         if number not in numbers:
             numbers.append(number)
-    text = _marked(answer.text, marks)
+    text = "".join(
+        reflow(_marked(data, start, end, marks)) if quoted else _marked(data, start, end, marks)
+        for start, end, quoted in _parts(data, answer.citations)
+    )
     if answer.outcome == turn_pb2.ANSWER_OUTCOME_OUTPUT_LIMIT:
         text += "\n\n(The answer was cut at its limits.)"
     if not places:
@@ -30,20 +35,37 @@ def answer_text(answer: turn_pb2.TurnAnswer) -> str:
     return text + "\n\nSources\n" + "\n".join(_sources(answer.citations, places))
 
 
-def _marked(text: str, marks: dict[int, list[int]]) -> str:
-    """Put marks at byte offsets of the text; one that cuts a character apart goes behind it."""
-    data = text.encode()
+def _whole(data: bytes, at: int) -> int:
+    """The byte offset, or the next one that cuts no character apart."""
+    at = max(0, min(at, len(data)))
+    while at < len(data) and data[at] & 0xC0 == 0x80:
+        at += 1
+    return at
+
+
+def _parts(data: bytes, citations: Sequence[citation_pb2.Citation]) -> Iterator[tuple[int, int, bool]]:
+    """The text in parts (start, end, whether it is quoted), in order. Quotes that touch are one: a long sentence is cited in several."""
+    start, end = 0, 0
+    for low, high in sorted(
+        (_whole(data, one.answer_range.start), _whole(data, one.answer_range.end)) for one in citations
+    ):
+        if low > end:
+            yield from ((start, end, True), (end, low, False))
+            start, end = low, low
+        end = max(end, high)
+    yield from ((start, end, True), (end, len(data), False))
+
+
+def _marked(data: bytes, start: int, end: int, marks: Mapping[int, Sequence[int]]) -> str:
+    """A part with the marks that stand within it or at its end."""
     pieces: list[str] = []
-    last = 0
-    for end in sorted(marks):
-        at = min(end, len(data))
-        while at < len(data) and data[at] & 0xC0 == 0x80:
-            at += 1
+    last = start
+    for at in sorted(at for at in marks if start < at <= end):
         piece = data[last:at].decode()
         kept = piece.rstrip()
-        pieces += [kept, " ", "".join(f"[{number}]" for number in marks[end]), piece[len(kept) :]]
+        pieces += [kept, " ", "".join(f"[{number}]" for number in marks[at]), piece[len(kept) :]]
         last = at
-    pieces.append(data[last:].decode())
+    pieces.append(data[last:end].decode())
     return "".join(pieces)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -62,8 +63,13 @@ def search(
                 print_json(hit)
                 continue
             passage = hit.passage
-            headings = " › ".join(passage.headings)
-            title = one_line(f"{passage.title} › {headings}" if headings else passage.title, 120)
-            print_text(f"{number:>2}. {hit.score:.3f}  {title}\n    {one_line(passage.text, _EXCERPT)}")
+            place = one_line(heading_path(passage.title, passage.headings), 120)
+            print_text(f"{number:>2}. {hit.score:.3f}  {place}\n    {one_line(passage.text, _EXCERPT)}")
         if not hits and not json:
             print_text("Nothing found.")
+
+
+def heading_path(title: str, headings: Sequence[str]) -> str:
+    """Where a passage stands, e.g. "Security › Sessions". A document's title is as a rule its first heading too: it is told once."""
+    repeated = bool(headings) and headings[0].strip() == title.strip()
+    return " › ".join(part for part in (title, *headings[repeated:]) if part)

@@ -19,12 +19,14 @@ class Account:
 
 
 def unprivileged(preferred: str | None = None) -> Account:
-    """`preferred` if it exists, else `nobody`, else the first account that is not root.
+    """`preferred` if it exists, else `responsa`, else `nobody`, else the first account that is not root.
+
+    `nobody` is what other daemons may run as, whose reach then includes the database's files: who shares the machine adds `responsa`.
 
     Raises:
         EmbeddedError: the passwd table has no account but root.
     """
-    for name in (preferred, "nobody"):
+    for name in (preferred, "responsa", "nobody"):
         if name is None:
             continue
         try:

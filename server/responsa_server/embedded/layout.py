@@ -183,15 +183,24 @@ class Layout:
         """Whether the folder carries the marker."""
         return present(self.marker)
 
+    def is_deleted(self) -> bool:
+        """Whether there is no such folder, or an empty one."""
+        return not os.path.lexists(self.home) or (self.home.is_dir() and not any(self.home.iterdir()))
+
     def prepare(self) -> Layout:
         """Creates what is missing (home 0700, folders, passwords, `state.json`) and returns itself. Repeatable.
 
         A parent that exists is left as it is. A folder with foreign content is refused rather than taken over.
 
         Raises:
-            EmbeddedError: not a folder, not writable, not empty and not a Responsa home, disk full.
+            EmbeddedError: not a folder, not writable, not empty and not a Responsa home, disk full; or only the database is left of it.
         """
         with file_errors(self.home):
+            if self.is_deleted() and present(self.cluster / "PG_VERSION"):
+                raise EmbeddedError(
+                    f"The data folder {self.home} was deleted, but its database is still in {self.root_place}",
+                    "restore the folder from a backup, or run `responsa purge` and start anew",
+                )
             self._take_home()
             for folder in (self.data, self.logs):
                 _private_folder(folder)

@@ -4,35 +4,45 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from responsa_server.embedded.errors import EmbeddedError, file_errors
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.leftovers import end_postgres
+from responsa_server.embedded.leftovers import end_postgres, postgres_processes
 from responsa_server.embedded.lock import PlaceLock
 
 
 def places(layout: Layout) -> list[Path]:
-    """What `purge` will remove, for the question before it: the folders outside first, the home last."""
-    return [*(place for place in layout.outside if os.path.lexists(place)), layout.home]
+    """What `purge` will remove, for the question before it: the folders outside first, the home last.
+
+    A home that somebody deleted by hand may have left folders outside it; they are found by its path alone.
+
+    Raises:
+        EmbeddedError: the folder holds other things and is no Responsa home.
+    """
+    outside = [place for place in layout.outside if os.path.lexists(place)]
+    if layout.is_home():
+        return [*outside, layout.home]
+    if os.path.lexists(layout.home) and not (outside and layout.is_deleted()):
+        raise EmbeddedError(
+            f"{layout.home} is no Responsa data folder",
+            "set RESPONSA_HOME to the folder that is to be removed",
+        )
+    return outside
 
 
 def purge(layout: Layout) -> list[Path]:
     """Removes an instance: database, keys, logs, documents, sockets, root's copies, and RESPONSA_HOME itself.
 
-    Returns what was removed; nothing when there was no such folder. What fails can be repeated: the home goes last,
-    its marker last of all.
+    Returns what was removed; nothing when there was nothing of it. What fails can be repeated: the home goes last,
+    its marker last of all. Of a home that was deleted by hand the places outside are removed.
 
     Raises:
         EmbeddedError: it is running, or the folder is no Responsa home, or something may not be removed.
     """
-    if not os.path.lexists(layout.home):
-        return []
     if not layout.is_home():
-        raise EmbeddedError(
-            f"{layout.home} is no Responsa data folder",
-            "set RESPONSA_HOME to the folder that is to be removed",
-        )
+        return _purge_outside(layout, places(layout))
     with file_errors(layout.home):
         locks = [
             PlaceLock(layout.lock, "Responsa"),
@@ -44,10 +54,7 @@ def purge(layout: Layout) -> list[Path]:
                 lock.acquire()
             end_postgres(layout)
             gone = places(layout)
-            for place in gone[:-1]:
-                shutil.rmtree(place)
-            if layout.root_place is not None and layout.root_place.parent.is_dir():
-                _remove_if_empty(layout.root_place.parent)
+            _remove_outside(layout, gone[:-1])
             for entry in sorted(layout.home.iterdir(), key=lambda entry: entry == layout.marker):
                 if entry.is_dir() and not entry.is_symlink():
                     shutil.rmtree(entry)
@@ -58,6 +65,25 @@ def purge(layout: Layout) -> list[Path]:
             for lock in locks:
                 lock.release()
     return gone
+
+
+def _purge_outside(layout: Layout, gone: list[Path]) -> list[Path]:
+    """For a home that is not there any more, and its locks with it: who runs on it is told by the processes themselves."""
+    if gone and (running := postgres_processes(layout)):
+        raise EmbeddedError(
+            f"PostgreSQL (process {running[0].pid}) still runs for {layout.home}, though that folder was deleted",
+            "stop the Responsa that started it, and repeat",
+        )
+    with file_errors(layout.home):
+        _remove_outside(layout, gone)
+    return gone
+
+
+def _remove_outside(layout: Layout, outside: Sequence[Path]) -> None:
+    for place in outside:
+        shutil.rmtree(place)
+    if layout.root_place is not None and layout.root_place.parent.is_dir():
+        _remove_if_empty(layout.root_place.parent)
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -62,7 +62,11 @@ async def _of_http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code in (404, 405):
         return problem(status.of(no_route()))
-    wrong = InvalidRequest(Reason.MALFORMED_MESSAGE, "The request is not one that this server can read.")
+    wrong = InvalidRequest(
+        Reason.MALFORMED_MESSAGE,
+        "The request is not one that this server can read.",
+        {"message_type": "application/json"},
+    )
     return problem(status.of(wrong))
 
 

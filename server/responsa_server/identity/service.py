@@ -103,11 +103,19 @@ class Identity:
             self._cache.forget(key)
 
     async def create_api_key(
-        self, who: Principal, display_name: str, expire_time: datetime | None
+        self,
+        who: Principal,
+        display_name: str,
+        expire_time: datetime | None,
+        request_id: UUID | None = None,
     ) -> tuple[ApiKey, str]:
-        """Make a key for the caller. Returns it with its secret, which is told this once. Raises InvalidRequest."""
+        """Make a key for the caller. Returns it with its secret, which is told this once.
+
+        A request_id used before gives the key that it made, and "" for the secret: nobody has it any more but who got it then.
+        Raises InvalidRequest, AlreadyExists REQUEST_ID_REUSED.
+        """
         return await self._add_key(
-            names.user(who.user_id), who.tenant_id, who.user_id, display_name, expire_time
+            names.user(who.user_id), who.tenant_id, who.user_id, display_name, expire_time, request_id
         )
 
     async def list_api_keys(self, who: Principal, query: ListQuery) -> Page[ApiKey]:
@@ -158,10 +166,16 @@ class Identity:
         """Make a key for any user, from the machine itself. Raises InvalidRequest, NotFound (user)."""
         if await self._store.user(tenant_id, user_id) is None:
             raise NotFound.of("user", names.user(user_id))
-        return await self._add_key(LOCAL, tenant_id, user_id, display_name, None)
+        return await self._add_key(LOCAL, tenant_id, user_id, display_name, None, None)
 
     async def _add_key(
-        self, actor: str, tenant_id: str, user_id: UUID, display_name: str, expire_time: datetime | None
+        self,
+        actor: str,
+        tenant_id: str,
+        user_id: UUID,
+        display_name: str,
+        expire_time: datetime | None,
+        request_id: UUID | None,
     ) -> tuple[ApiKey, str]:
         secret = new_secret(SecretKind.API_KEY)
         wanted = ApiKey(
@@ -175,14 +189,14 @@ class Identity:
             None,
         )
         audit = AuditEvent(self._new_id(), tenant_id, actor, "api_key.create", names.api_key(wanted.id))
-        key = await self._store.add_key(wanted, digest(secret), audit)
+        key = await self._store.add_key(wanted, digest(secret), audit, request_id)
         if key is None:
             raise InvalidRequest.of_field(
                 "api_key.expire_time",
                 "timestamp.gt_now",
                 "must lie in the future; leave it unset for a key that does not end",
             )
-        return key, secret
+        return key, secret if key.id == wanted.id else ""
 
 
 def _display_name(text: str) -> str:

@@ -11,6 +11,7 @@ from responsa_server.domain.answers import Evidence, Extraction, Quote
 from responsa_server.domain.people import Principal
 from responsa_server.knowledge.embedder import Embedder
 from responsa_server.knowledge.extract import MAX_SENTENCES, PASSAGES_READ, Extractor
+from responsa_server.knowledge.readings import Readings
 from responsa_server.knowledge.retrieve import Retrieval, Retriever
 from responsa_server.knowledge.support import DEFAULT_SUPPORT
 
@@ -35,7 +36,6 @@ class LibraryEvidence:
     ) -> None:
         self._retriever = retriever
         self._embedder = embedder
-        self._extractor = Extractor()
         self._plain = TypeAdapter(Retrieval)
         self._support = support
         self._top_k = top_k
@@ -53,8 +53,12 @@ class LibraryEvidence:
 
     async def extract(self, question: str, evidence: Evidence) -> Extraction:
         """See `Extractor.extract`."""
+        # On the thread that read these passages for the search.
+        return await self._retriever.judging(lambda readings: self._extract(question, evidence, readings))
+
+    def _extract(self, question: str, evidence: Evidence, readings: Readings) -> Extraction:
         retrieval = self._plain.validate_python(evidence.content)
-        found = self._extractor.answer(question, retrieval, most=self._most)
+        found = Extractor(readings).answer(question, retrieval, most=self._most)
         quotes = [Quote(one.passage, one.source, one.text, one.score) for one in found.sentences]
         return Extraction(quotes, found.support, found.supported(self._support))
 

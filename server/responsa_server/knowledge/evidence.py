@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
 from typing import Final
 
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.knowledge.lexical import Analyzer, Token
+from responsa_server.knowledge.readings import PieceReading, Readings
 from responsa_server.knowledge.scoring import Weights
-from responsa_server.knowledge.sentences import plain
 
 PASSAGE_WEIGHT: Final = 4.0
 COSINE_WEIGHT: Final = 1.0
@@ -26,11 +26,6 @@ TITLED_WEIGHT: Final = 0.5
 AROUND_WEIGHT: Final = 1.0
 ORDER_WEIGHT: Final = 0.25
 FORM_WEIGHT: Final = 0.15
-_CODE_PENALTY: Final = 0.5
-_QUESTION_PENALTY: Final = 1.75
-_SHORT_PENALTY: Final = 0.3
-_ANNOUNCEMENT_PENALTY: Final = 0.25
-_SHORT_WORDS: Final = 4
 
 
 class Asked(StrEnum):
@@ -79,6 +74,29 @@ class Question:
     order: frozenset[tuple[str, str]]
     asked: Asked
     searched: int
+    _lowered: str = ""
+    _bits: Mapping[str, int] = field(default_factory=dict[str, int])
+    _content: frozenset[str] = frozenset()
+    _shares: dict[int, float] = field(default_factory=dict[int, float])
+
+    def mask(self, terms: frozenset[str]) -> int:
+        """Which of the content terms are among these: one bit each."""
+        found = 0
+        for term in self._content & terms:
+            found |= self._bits[term]
+        return found
+
+    def covered(self, mask: int) -> float:
+        """The share of the question's weight that these content terms have; remembered, since a question has few masks."""
+        share = self._shares.get(mask)
+        if share is None:
+            covered = (weight for term, weight in self.weights.items() if mask & self._bits[term])
+            share = self._shares[mask] = sum(covered) / self.total
+        return share
+
+    def says(self, words: str) -> bool:
+        """Whether the words stand in the question, in whatever case."""
+        return words.lower() in self._lowered
 
     @property
     def english(self) -> bool:
@@ -123,6 +141,9 @@ def read_question(text: str, weights: Weights, language: str, analyzer: Analyzer
         frozenset(pairwise(content)),
         asked,
         weights.passages,
+        text.lower(),
+        {term: 1 << place for place, term in enumerate(by_term)},
+        frozenset(by_term),
     )
 
 
@@ -137,55 +158,38 @@ def _asked(text: str) -> Asked:
 
 
 def judge(
-    question: Question, found: FoundPassage, passage_score: float, analyzer: Analyzer
+    question: Question, found: FoundPassage, passage_score: float, readings: Readings
 ) -> list[Evidence]:
     """The passage's quotable pieces in order, each with what speaks for it. passage_score: 0 to 1."""
-    passage = found.passage
-    raw = passage.text.encode()
-    above = _terms(" ".join((passage.title, *passage.headings)), found.language, analyzer)
-    heading: frozenset[str] = frozenset()
-    before: frozenset[str] = frozenset()
-    context = ""
+    reading = readings.of(found)
+    before = 0
+    titled = title = question.mask(reading.above)
     judged: list[Evidence] = []
-    for piece in found.pieces:
-        quote = raw[
-            piece.source.start - passage.source.start : piece.source.end - passage.source.start
-        ].decode()
-        words = plain(quote)
-        terms = analyzer.terms(words, found.language)
-        own = frozenset(terms)
+    for piece, said in zip(found.pieces, reading.pieces, strict=True):
+        own = question.mask(said.distinct)
         if piece.kind is VectorKind.HEADING:
-            heading, before, context = own, frozenset[str](), ""
+            titled, before = title | own, 0
             continue
-        judged.append(
-            _evidence(question, piece, quote, words, context, terms, above | heading, before, passage_score)
-        )
-        before, context = own, words
+        judged.append(_evidence(question, piece, said, own, titled, before, passage_score))
+        before = own
     return judged
-
-
-def _terms(text: str, language: str, analyzer: Analyzer) -> frozenset[str]:
-    return frozenset(analyzer.terms(text, language))
 
 
 def _evidence(
     question: Question,
     piece: PassagePiece,
-    quote: str,
-    words: str,
-    context: str,
-    terms: Sequence[str],
-    above: frozenset[str],
-    before: frozenset[str],
+    said: PieceReading,
+    own_terms: int,
+    above: int,
+    before: int,
     passage_score: float,
 ) -> Evidence:
-    own_terms = frozenset(terms)
-    own = _covered(question, own_terms)
-    titled = _covered(question, own_terms | above)
-    around = _covered(question, own_terms | above | before)
-    matched = [term for term in terms if term in question.weights]
-    order = len(question.order & set(pairwise(matched))) / len(question.order) if question.order else 0.0
-    form = _form(question, words)
+    """own_terms, above, before: masks of the question's terms in the piece, in headings and title, in the piece before it."""
+    own = question.covered(own_terms)
+    titled = question.covered(own_terms | above)
+    around = question.covered(own_terms | above | before)
+    order = _order(question, said.terms) if own_terms and question.order else 0.0
+    form = _form(question, said.plain)
     parts = [
         (PASSAGE_WEIGHT, passage_score),
         (OWN_WEIGHT, own),
@@ -195,15 +199,21 @@ def _evidence(
     ]
     if piece.cosine is not None:
         parts.append((COSINE_WEIGHT, max(piece.cosine, 0.0)))
-    total = (
-        sum(weight * value for weight, value in parts) + FORM_WEIGHT * form - _penalty(piece, words, terms)
+    reached = weights = 0.0
+    for weight, value in parts:
+        reached += weight * value
+        weights += weight
+    total = reached + FORM_WEIGHT * form - said.penalty
+    score = min(max(total / (weights + FORM_WEIGHT), 0.0), 1.0)
+    return Evidence(
+        piece, said.quote, said.plain, said.context, own, titled, around, order, piece.cosine, form, score
     )
-    score = min(max(total / (sum(weight for weight, _ in parts) + FORM_WEIGHT), 0.0), 1.0)
-    return Evidence(piece, quote, words, context, own, titled, around, order, piece.cosine, form, score)
 
 
-def _covered(question: Question, terms: frozenset[str]) -> float:
-    return sum(weight for term, weight in question.weights.items() if term in terms) / question.total
+def _order(question: Question, terms: Sequence[str]) -> float:
+    """Share of the question's pairs of neighbouring terms that follow each other in the piece, other words left out."""
+    matched = [term for term in terms if term in question.weights]
+    return len(question.order.intersection(pairwise(matched))) / len(question.order)
 
 
 def _form(question: Question, words: str) -> float:
@@ -217,19 +227,4 @@ def _form(question: Question, words: str) -> float:
             pattern = _DATE
         case Asked.NAME:
             pattern = _NAME
-    said = question.text.lower()
-    return 1.0 if any(match.group().lower() not in said for match in pattern.finditer(words)) else -1.0
-
-
-def _penalty(piece: PassagePiece, words: str, terms: Sequence[str]) -> float:
-    """Against pieces that answer nothing by themselves."""
-    penalty = 0.0
-    if piece.kind is VectorKind.CODE:
-        penalty += _CODE_PENALTY
-    elif len(terms) < _SHORT_WORDS:
-        penalty += _SHORT_PENALTY
-    if words.endswith(":"):
-        penalty += _ANNOUNCEMENT_PENALTY
-    if words.rstrip("\"'”’) ").endswith(("?", "？", "؟")):
-        penalty += _QUESTION_PENALTY
-    return penalty
+    return 1.0 if any(not question.says(match.group()) for match in pattern.finditer(words)) else -1.0

@@ -9,7 +9,7 @@ from typing import Final
 from responsa_server.domain.knowledge import Passage
 from responsa_server.domain.turns import ByteRange
 from responsa_server.knowledge.evidence import Evidence, Question, judge, read_question
-from responsa_server.knowledge.lexical import Analyzer
+from responsa_server.knowledge.readings import Readings
 from responsa_server.knowledge.retrieve import Retrieval, ScoredPassage
 from responsa_server.knowledge.support import DEFAULT_SUPPORT, signals, support
 
@@ -53,10 +53,12 @@ class _Judged:
 
 
 class Extractor:
-    """Chooses sentences. Keep one per thread (it has an Analyzer)."""
+    """Chooses sentences. Keep one per thread, as the readings."""
 
-    def __init__(self) -> None:
-        self._analyzer = Analyzer()
+    def __init__(self, readings: Readings | None = None) -> None:
+        """readings: those of whoever has read the same passages; None: its own."""
+        self._readings = readings if readings is not None else Readings()
+        self._analyzer = self._readings.analyzer
 
     def answer(self, question: str, retrieval: Retrieval, *, most: int = MAX_SENTENCES) -> ExtractedAnswer:
         """At most `most` sentences of the best passages that answer the question.
@@ -72,7 +74,7 @@ class Extractor:
         judged = [
             _Judged(evidence, place, passage, pieces)
             for passage in retrieval.passages[:PASSAGES_READ]
-            for pieces in [judge(questions[passage.term], passage.found, passage.score.first, self._analyzer)]
+            for pieces in [judge(questions[passage.term], passage.found, passage.score.first, self._readings)]
             for place, evidence in enumerate(pieces)
         ]
         if not judged:

@@ -7,7 +7,8 @@ from pathlib import PurePosixPath
 from typing import Final, Protocol
 from uuid import UUID
 
-from responsa_server.domain.errors import DocumentRejected, Reason, ResponsaError
+from responsa_server.domain import names
+from responsa_server.domain.errors import DocumentRejected, Precondition, Reason, ResponsaError
 from responsa_server.domain.ports.knowledge import CanonicalText, Ingestions, IngestTask
 from responsa_server.knowledge import parse_errors
 from responsa_server.knowledge.canonical import ParsedDocument
@@ -38,7 +39,7 @@ class Ingest:
         self._waiting = waiting
 
     async def run(self, tenant_id: str, operation_id: UUID) -> None:
-        """Take the version in, or end its operation with the document's fault.
+        """Take the version in, or end its operation with the document's fault, or the collection's.
 
         Raises OwnershipLost when somebody else ended or took the operation, and whatever went wrong on our side: then it can be tried again.
         """
@@ -50,7 +51,7 @@ class Ingest:
         except parse_errors.DocumentRejected as error:
             refusal = rejected(error, task.source_key, task.declared_type)
             await self._ingestions.fail(task.claim, refusal)
-        except DocumentRejected as error:
+        except (DocumentRejected, Precondition) as error:
             await self._ingestions.fail(task.claim, error)
         self._waiting.ended([operation_id])
 
@@ -60,6 +61,14 @@ class Ingest:
         self._waiting.ended([operation_id])
 
     async def _take_in(self, task: IngestTask) -> None:
+        running = self._indexer.model
+        if task.embedding != running:
+            collection = names.collection(task.claim.collection_id)
+            raise Precondition(
+                Reason.COLLECTION_EMBEDDING_DIFFERS,
+                f"{collection} holds vectors of another embedding model than the server runs; upload to a new collection.",
+                {"collection": collection, "embedding": task.embedding, "running": running},
+            )
         parsed = await self._parser.parse(task.original, task.source_key, task.declared_type)
         cut = await self._indexer.cut(parsed, task.chunking)
         if not cut.chunks:

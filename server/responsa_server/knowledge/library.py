@@ -33,7 +33,11 @@ _LOOK_SECONDS: Final = 0.5
 
 
 class Library:
-    """What users do with collections and documents. Who belongs to a tenant reads all of it; changing is for owners and administrators."""
+    """What users do with collections and documents. Who belongs to a tenant reads all of it; changing is for owners and administrators.
+
+    An operation follows its document: the tenant's members get it and wait for it, and whoever started it, uploaded the document or
+    owns the collection, or an administrator, cancels and deletes it. A list of operations holds one's own, an administrator's all.
+    """
 
     def __init__(
         self,
@@ -202,7 +206,7 @@ class Library:
         return await self._searcher.search(who.tenant_id, query)
 
     async def get_operation(self, who: Principal, operation_id: UUID) -> Operation:
-        """Read an operation. Raises NotFound."""
+        """Read an operation of the caller's tenant. Raises NotFound."""
         return await self._operations.get(who.tenant_id, operation_id)
 
     async def list_operations(
@@ -213,7 +217,7 @@ class Library:
         return await self._operations.list(who.tenant_id, user_id, limit, after)
 
     async def wait_operation(self, who: Principal, operation_id: UUID, timeout_seconds: float) -> Operation:
-        """Wait until it has ended, at most so long, and return it as it then is. Raises NotFound."""
+        """Wait until an operation of the caller's tenant has ended, at most so long, and return it as it then is. Raises NotFound."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_seconds
         with self._waiting.bell(operation_id) as bell:
@@ -228,18 +232,29 @@ class Library:
     async def cancel_operation(self, who: Principal, operation_id: UUID) -> None:
         """End it with OPERATION_CANCELLED; nothing happens when it has ended. Raises NotFound, NotPermitted."""
         operation = await self._operations.get(who.tenant_id, operation_id)
+        await self._require_over_operation(who, operation)
         if operation.done:
             return
-        if who.user_id != operation.user_id:
-            await self._require_over(who, await self._documents.get(who.tenant_id, operation.document_id))
         await self._operations.cancel(who.tenant_id, operation_id)
         self._waiting.ended([operation_id])
 
     async def delete_operation(self, who: Principal, operation_id: UUID) -> None:
         """Forget one that has ended. Raises NotFound, NotPermitted, Precondition."""
         operation = await self._operations.get(who.tenant_id, operation_id)
-        _require(who, operation.user_id)
+        await self._require_over_operation(who, operation)
         await self._operations.delete(who.tenant_id, operation_id)
+
+    async def _require_over_operation(self, who: Principal, operation: Operation) -> None:
+        """Who started it, who uploaded its document, who owns the collection, or an administrator."""
+        if who.user_id == operation.user_id or who.role is Role.ADMIN:
+            return
+        # Once the document is deleted there is nobody who owns it.
+        found = await self._documents.find(who.tenant_id, [operation.document_id])
+        document = found.get(operation.document_id)
+        if document is None:
+            _require(who, operation.user_id)
+        else:
+            await self._require_over(who, document)
 
     async def _require_over(self, who: Principal, document: Document) -> None:
         """Who uploaded it, who owns its collection, or an administrator."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -16,7 +17,10 @@ from responsa_server.knowledge.embedder import Embedder
 from responsa_server.knowledge.evidence import judge, read_question
 from responsa_server.knowledge.languages import UNKNOWN, language_of
 from responsa_server.knowledge.lexical import Analyzer
+from responsa_server.knowledge.readings import Readings
 from responsa_server.knowledge.scoring import Score, Weights, gate, score, weigh
+
+Result = TypeVar("Result")
 
 RERANKED: Final = 10
 """Passages whose pieces are read to rank them once more."""
@@ -43,8 +47,13 @@ class PassageReader(Protocol):
 class PassageIndex(Protocol):
     """A store of passages that can be searched."""
 
-    def reading(self, tenant_id: str) -> AbstractAsyncContextManager[PassageReader]:
-        """One search's view of a tenant."""
+    async def reading(
+        self, tenant_id: str, model: str, work: Callable[[PassageReader], Awaitable[Result]]
+    ) -> Result:
+        """What `work` makes of one view of a tenant. It runs to its end even when the caller is cancelled, who is released at once.
+
+        model: whose vectors may be compared; passages in collections of another model are found by their text alone.
+        """
         ...
 
 
@@ -84,6 +93,13 @@ class Retriever:
         self._embedder = embedder
         self._breadth = breadth
         self._analyzer = Analyzer()
+        self._readings = Readings()
+        # One thread: what it does holds the interpreter's lock, so that more would not be faster, and would each read every passage anew.
+        self._thread = ThreadPoolExecutor(1, "passages")
+
+    async def judging(self, work: Callable[[Readings], Result]) -> Result:
+        """What `work` makes of the passages read last, off the event loop; one at a time."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._readings)
 
     async def search(
         self,
@@ -103,9 +119,10 @@ class Retriever:
         """
         languages = [language_of(term) for term in terms]
         vectors = await self._vectors(terms, languages, mode)
-        best: dict[UUID, _Ranked] = {}
-        weights: list[Weights] = []
-        async with self._index.reading(tenant_id) as reader:
+
+        async def found(reader: PassageReader) -> tuple[list[Weights], Sequence[ScoredPassage]]:
+            best: dict[UUID, _Ranked] = {}
+            weights: list[Weights] = []
             for place, (term, language, vector) in enumerate(zip(terms, languages, vectors, strict=True)):
                 words = self._analyzer.query_terms(term, language)
                 weighed = weigh(words, await reader.statistics(collections, words))
@@ -115,36 +132,16 @@ class Retriever:
                     if known is None or one.score.total > known.score.total:
                         best[one.candidate.id] = one
             ranked = sorted(best.values(), key=lambda one: (-one.score.total, one.candidate.id.bytes))
-            passages = await self._read(reader, ranked[: max(top_k, RERANKED)])
-        if mode is not SearchMode.VECTOR:
-            passages = self._reranked(terms, weights, languages, passages)
+            return weights, await self._read(reader, ranked[: max(top_k, RERANKED)])
+
+        weights, passages = await self._index.reading(tenant_id, self._embedder.name, found)
+        if passages and mode is not SearchMode.VECTOR:
+            first = passages
+            passages = await self.judging(
+                lambda readings: _reranked(terms, weights, languages, first, readings)
+            )
         kept = [one for one in passages[:top_k] if one.score.total >= threshold]
         return Retrieval(tuple(terms), kept, weights, languages)
-
-    def _reranked(
-        self,
-        terms: Sequence[str],
-        weights: Sequence[Weights],
-        languages: Sequence[str],
-        passages: Sequence[ScoredPassage],
-    ) -> Sequence[ScoredPassage]:
-        """The first RERANKED anew, each by the piece of it that answers best; whatever came after them stays after them."""
-        questions = [
-            read_question(term, weight, language, self._analyzer)
-            for term, weight, language in zip(terms, weights, languages, strict=True)
-        ]
-        judged: list[ScoredPassage] = []
-        for one in passages[:RERANKED]:
-            pieces = judge(questions[one.term], one.found, one.score.first, self._analyzer)
-            evidence = max((piece.score for piece in pieces), default=one.score.first)
-            judged.append(replace(one, score=replace(one.score, total=evidence, evidence=evidence)))
-        judged.sort(key=lambda one: (-one.score.total, one.found.passage.id.bytes))
-        least = judged[-1].score.total if judged else 1.0
-        rest = [
-            replace(one, score=replace(one.score, total=min(one.score.total, least)))
-            for one in passages[RERANKED:]
-        ]
-        return [*judged, *rest]
 
     async def _vectors(
         self, terms: Sequence[str], languages: Sequence[str], mode: SearchMode
@@ -213,3 +210,29 @@ class Retriever:
     def _knows(self, language: str) -> bool:
         known = self._embedder.languages
         return known is None or language == UNKNOWN or language in known
+
+
+def _reranked(
+    terms: Sequence[str],
+    weights: Sequence[Weights],
+    languages: Sequence[str],
+    passages: Sequence[ScoredPassage],
+    readings: Readings,
+) -> Sequence[ScoredPassage]:
+    """The first RERANKED anew, each by the piece of it that answers best; whatever came after them stays after them."""
+    questions = [
+        read_question(term, weight, language, readings.analyzer)
+        for term, weight, language in zip(terms, weights, languages, strict=True)
+    ]
+    judged: list[ScoredPassage] = []
+    for one in passages[:RERANKED]:
+        pieces = judge(questions[one.term], one.found, one.score.first, readings)
+        evidence = max((piece.score for piece in pieces), default=one.score.first)
+        judged.append(replace(one, score=replace(one.score, total=evidence, evidence=evidence)))
+    judged.sort(key=lambda one: (-one.score.total, one.found.passage.id.bytes))
+    least = judged[-1].score.total if judged else 1.0
+    rest = [
+        replace(one, score=replace(one.score, total=min(one.score.total, least)))
+        for one in passages[RERANKED:]
+    ]
+    return [*judged, *rest]

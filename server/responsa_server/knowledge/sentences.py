@@ -62,12 +62,6 @@ def pieces(text: str, blocks: Sequence[Block], language: str = "") -> list[Piece
     return list(_with_leads(source, found))
 
 
-def plain_pieces(text: str, language: str = "") -> list[Piece]:
-    """Pieces of a text that has no structure but paragraphs."""
-    source = text.encode()
-    return list(_prose(source, 0, len(source), language or "en", PieceKind.SENTENCE))
-
-
 def _of_block(source: bytes, block: Block, language: str) -> Iterator[Piece]:
     start, end = _trim(source, block.byte_start, block.byte_end)
     if start == end:

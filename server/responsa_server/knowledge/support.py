@@ -123,7 +123,7 @@ def _opposed(question: str, piece: str) -> bool:
 
 def _has(prefix: str, text: str) -> bool:
     """Whether the text has a form of the word: "add" is in "added", not in "address"."""
-    return re.search(rf"\b{prefix}\w{{0,3}}\b", text) is not None
+    return prefix in text and re.search(rf"\b{prefix}\w{{0,3}}\b", text) is not None
 
 
 def support(signals: Signals) -> float:

@@ -15,12 +15,16 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, Literal
+from types import ModuleType
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 from tokenizers import Encoding, Tokenizer
+
+if TYPE_CHECKING:
+    # At run time it is imported by `_silent_onnxruntime` alone.
+    import onnxruntime as ort
 
 Float = npt.NDArray[np.float32]
 Precision = Literal["int8", "fp32"]
@@ -123,7 +127,8 @@ def load(cache: Path, *, threads: int = 0, precision: Precision = "int8") -> Min
     folder = _model_folder()
     name = f"all-MiniLM-L6-v2/{WEIGHTS_SHA256[:12]}/{precision}.{BUILDER_VERSION}"
     path = cache / f"{name.replace('/', '-')}.onnx"
-    options = ort.SessionOptions()
+    runtime = _silent_onnxruntime()
+    options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Between calls the pool's threads would spin on cores that PostgreSQL and the event loop need.
@@ -131,8 +136,18 @@ def load(cache: Path, *, threads: int = 0, precision: Precision = "int8") -> Min
     options.log_severity_level = 3
     if not path.exists():
         _write_graph(folder / "model.safetensors", path, precision)
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return MiniLmEmbedder(session, (folder / "tokenizer.json").read_text("utf-8"), name)
+
+
+def _silent_onnxruntime() -> ModuleType:
+    """Imports onnxruntime, which from 1.29 on tells its maker of every session (and keeps a file in the user's cache folder) unless this
+    variable is set before its first import; its `disable_telemetry_events` comes too late for that.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    return onnxruntime
 
 
 def _model_folder() -> Path:

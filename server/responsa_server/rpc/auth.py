@@ -9,7 +9,7 @@ from responsa_server.identity.service import Identity
 from responsa_server.rpc import listing
 from responsa_server.rpc.call import Context, caller
 from responsa_server.rpc.convert import people
-from responsa_server.rpc.convert.basics import named_uuid, timestamp, to_datetime
+from responsa_server.rpc.convert.basics import named_uuid, request_id, timestamp, to_datetime
 from responsa_server.rpc.listing import Listing
 
 
@@ -33,12 +33,14 @@ class AuthService(AuthServiceServicer):
     async def CreateApiKey(
         self, request: pb.CreateApiKeyRequest, context: Context
     ) -> pb.CreateApiKeyResponse:
-        """Make a key for the caller."""
+        """Make a key for the caller; its secret is told once, so a repetition has none."""
         wanted = request.api_key
         expire_time = (
             to_datetime("api_key.expire_time", wanted.expire_time) if wanted.HasField("expire_time") else None
         )
-        key, secret = await self._identity.create_api_key(caller(), wanted.display_name, expire_time)
+        key, secret = await self._identity.create_api_key(
+            caller(), wanted.display_name, expire_time, request_id(request.request_id)
+        )
         return pb.CreateApiKeyResponse(api_key=people.api_key(key), secret=secret)
 
     async def ListApiKeys(self, request: pb.ListApiKeysRequest, context: Context) -> pb.ListApiKeysResponse:

@@ -145,8 +145,17 @@ class Listing:
         cursor = data[_DIGEST_BYTES:]
         if data[:_DIGEST_BYTES] != self._digest(cursor):
             raise _bad_token()
-        value, identity = cast("list[str]", json.loads(cursor))
-        return value, identity
+        # The digest has no key: it tells a token of another list, not one that somebody made.
+        try:
+            content = cast("object", json.loads(cursor))
+            json.dumps(content, ensure_ascii=False).encode()
+        except (ValueError, RecursionError) as error:
+            raise _bad_token() from error
+        match content:
+            case [str(value), str(identity)] if "\x00" not in value + identity:
+                return value, identity
+            case _:
+                raise _bad_token()
 
     def _digest(self, cursor: bytes) -> bytes:
         return hashlib.sha256(self._same.encode() + b"\x00" + cursor).digest()[:_DIGEST_BYTES]

@@ -49,7 +49,12 @@ class _ListRequest:
 
 
 class OperationsService(operations_pb2_grpc.OperationsServicer):
-    """The caller's operations. Its messages are Google's and carry no rules of ours, so what they hold is checked here."""
+    """Operations that take in documents. Its messages are Google's and carry no rules of ours, so what they hold is checked here.
+
+    The tenant's members get any of its operations and wait for it; a list holds the caller's own, for an administrator all; whoever
+    started one, uploaded its document or owns the collection, or an administrator, cancels and deletes it (others: ROLE_REQUIRED).
+    Another tenant's are RESOURCE_NOT_FOUND.
+    """
 
     def __init__(self, library: Library) -> None:
         self._library = library
@@ -57,7 +62,7 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
     async def ListOperations(
         self, request: pb.ListOperationsRequest, context: Context
     ) -> pb.ListOperationsResponse:
-        """List the caller's operations, newest first."""
+        """List the caller's operations, for an administrator the tenant's, newest first."""
         if request.name not in ("", "operations"):
             raise _invalid("name", "must be `operations` or empty")
         if not 0 <= request.page_size <= listing.MAX_PAGE_SIZE:

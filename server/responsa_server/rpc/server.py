@@ -27,6 +27,7 @@ from responsa_server.rpc.chat import ChatService
 from responsa_server.rpc.health import Health
 from responsa_server.rpc.interceptors.admission import Admission
 from responsa_server.rpc.interceptors.chain import Chain, interceptors
+from responsa_server.rpc.interceptors.credential import SESSION_COOKIE
 from responsa_server.rpc.interceptors.log import Logger
 from responsa_server.rpc.interceptors.validation import Validation, request_types
 from responsa_server.rpc.knowledge import KnowledgeService
@@ -80,11 +81,14 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """address: `unix:PATH` or `HOST:PORT`, port 0 for any. reflection: whether it is served. max_calls: at a time; more are OVERLOADED."""
+    """address: `unix:PATH` or `HOST:PORT`, port 0 for any. reflection: whether it is served. max_calls: at a time; more are OVERLOADED.
+    session_cookie: the name under which the gateway keeps sessions.
+    """
 
     address: str
     reflection: bool = True
     max_calls: int = 2000
+    session_cookie: str = SESSION_COOKIE
 
 
 class RpcServer:
@@ -98,7 +102,9 @@ class RpcServer:
         self._work = Work()
         self._health = Health((*SERVICES, HEALTH))
         self._validation = Validation()
-        chain = interceptors(services.identity, self._admission, self._validation, log)
+        chain = interceptors(
+            services.identity, options.session_cookie, self._admission, self._validation, log
+        )
         self._server = grpc.aio.server(
             interceptors=(Chain(chain, self._work, log),),
             options=tuple(_OPTIONS.items()),

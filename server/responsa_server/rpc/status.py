@@ -1,4 +1,4 @@
-"""The one table from errors to google.rpc.Status, and back.
+"""The one table from errors to google.rpc.Status.
 
 The same object travels as trailers (gRPC, gRPC-Web), as the body of a REST error and in a turn's `failed` event.
 """
@@ -6,30 +6,14 @@ The same object travels as trailers (gRPC, gRPC-Web), as the body of a REST erro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import grpc
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from responsa_server.domain.errors import (
-    AlreadyExists,
-    Cancelled,
-    Conflict,
-    DeadlinePassed,
-    DocumentRejected,
-    Exhausted,
-    FieldViolation,
-    InvalidRequest,
-    NotFound,
-    NotPermitted,
-    Precondition,
-    Reason,
-    ResponsaError,
-    Unauthenticated,
-    Unavailable,
-)
+from responsa_server.domain.errors import Precondition, Reason, ResponsaError
 
 DOMAIN = "responsa"
 UNEXPECTED = "Something went wrong. Please try again."
@@ -39,30 +23,20 @@ MAX_DETAILS_BYTES = 4096
 _MAX_MESSAGE_BYTES = 800
 _MAX_VALUE_BYTES = 256
 
+_INVALID = grpc.StatusCode.INVALID_ARGUMENT
+_UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
+_NOT_PERMITTED = grpc.StatusCode.PERMISSION_DENIED
+_NOT_FOUND = grpc.StatusCode.NOT_FOUND
+_ALREADY_EXISTS = grpc.StatusCode.ALREADY_EXISTS
+_CONFLICT = grpc.StatusCode.ABORTED
+_PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
+_EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
+_UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
+_DEADLINE = grpc.StatusCode.DEADLINE_EXCEEDED
+_CANCELLED = grpc.StatusCode.CANCELLED
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What a reason means on the wire, and the class that carries it inside."""
-
-    code: grpc.StatusCode
-    error: type[ResponsaError]
-
-
-_INVALID = Row(grpc.StatusCode.INVALID_ARGUMENT, InvalidRequest)
-_REJECTED = Row(grpc.StatusCode.INVALID_ARGUMENT, DocumentRejected)
-_UNAUTHENTICATED = Row(grpc.StatusCode.UNAUTHENTICATED, Unauthenticated)
-_NOT_PERMITTED = Row(grpc.StatusCode.PERMISSION_DENIED, NotPermitted)
-_NOT_FOUND = Row(grpc.StatusCode.NOT_FOUND, NotFound)
-_ALREADY_EXISTS = Row(grpc.StatusCode.ALREADY_EXISTS, AlreadyExists)
-_CONFLICT = Row(grpc.StatusCode.ABORTED, Conflict)
-_PRECONDITION = Row(grpc.StatusCode.FAILED_PRECONDITION, Precondition)
-_EXHAUSTED = Row(grpc.StatusCode.RESOURCE_EXHAUSTED, Exhausted)
-_UNAVAILABLE = Row(grpc.StatusCode.UNAVAILABLE, Unavailable)
-_DEADLINE = Row(grpc.StatusCode.DEADLINE_EXCEEDED, DeadlinePassed)
-_CANCELLED = Row(grpc.StatusCode.CANCELLED, Cancelled)
-
-TABLE: Mapping[Reason, Row] = {
-    Reason.INTERNAL: Row(grpc.StatusCode.INTERNAL, ResponsaError),
+TABLE: Mapping[Reason, grpc.StatusCode] = {
+    Reason.INTERNAL: grpc.StatusCode.INTERNAL,
     Reason.INVALID_FIELD: _INVALID,
     Reason.MALFORMED_MESSAGE: _INVALID,
     Reason.CREDENTIAL_MISSING: _UNAUTHENTICATED,
@@ -80,12 +54,12 @@ TABLE: Mapping[Reason, Row] = {
     Reason.FILTER_INVALID: _INVALID,
     Reason.ORDER_BY_INVALID: _INVALID,
     Reason.UPDATE_MASK_INVALID: _INVALID,
-    Reason.DOCUMENT_EMPTY: _REJECTED,
-    Reason.DOCUMENT_TYPE_UNSUPPORTED: _REJECTED,
-    Reason.DOCUMENT_TYPE_MISMATCH: _REJECTED,
-    Reason.DOCUMENT_TOO_LARGE: _REJECTED,
-    Reason.DOCUMENT_MALFORMED: _REJECTED,
-    Reason.DOCUMENT_PARSER_LIMIT: _REJECTED,
+    Reason.DOCUMENT_EMPTY: _INVALID,
+    Reason.DOCUMENT_TYPE_UNSUPPORTED: _INVALID,
+    Reason.DOCUMENT_TYPE_MISMATCH: _INVALID,
+    Reason.DOCUMENT_TOO_LARGE: _INVALID,
+    Reason.DOCUMENT_MALFORMED: _INVALID,
+    Reason.DOCUMENT_PARSER_LIMIT: _INVALID,
     Reason.UPLOAD_METADATA_MISSING: _INVALID,
     Reason.UPLOAD_INCOMPLETE: _INVALID,
     Reason.SESSION_CODE_INVALID: _UNAUTHENTICATED,
@@ -101,6 +75,7 @@ TABLE: Mapping[Reason, Row] = {
     Reason.COLLECTION_NOT_EMPTY: _PRECONDITION,
     Reason.OPERATION_RUNNING: _PRECONDITION,
     Reason.CANCELLED: _CANCELLED,
+    Reason.COLLECTION_EMBEDDING_DIFFERS: _PRECONDITION,
 }
 
 # As google/rpc/code.proto maps them, and Envoy's transcoder.
@@ -128,7 +103,7 @@ _BY_NUMBER: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grp
 
 def code(error: ResponsaError) -> grpc.StatusCode:
     """The code that an error ends a call with."""
-    return TABLE[error.reason].code
+    return TABLE[error.reason]
 
 
 def unexpected(call_id: str) -> ResponsaError:
@@ -185,27 +160,6 @@ def _status(error: ResponsaError) -> status_pb2.Status:
     for detail in details:
         result.details.add().Pack(detail)
     return result
-
-
-def error_of(status: status_pb2.Status) -> ResponsaError:
-    """Decode what `of` encoded. A status that is none of ours becomes INTERNAL."""
-    info = error_details_pb2.ErrorInfo()
-    bad = error_details_pb2.BadRequest()
-    retry = error_details_pb2.RetryInfo()
-    retry_after: float | None = None
-    for detail in status.details:
-        if detail.TypeName() == "google.rpc.ErrorInfo":
-            detail.Unpack(info)
-        elif detail.TypeName() == "google.rpc.BadRequest":
-            detail.Unpack(bad)
-        elif detail.TypeName() == "google.rpc.RetryInfo":
-            detail.Unpack(retry)
-            retry_after = retry.retry_delay.ToNanoseconds() / 1e9
-    if info.domain != DOMAIN or info.reason not in Reason.__members__:
-        return ResponsaError(Reason.INTERNAL, UNEXPECTED)
-    reason = Reason(info.reason)
-    violations = tuple(FieldViolation(one.field, one.reason, one.description) for one in bad.field_violations)
-    return TABLE[reason].error(reason, status.message, dict(info.metadata), violations, retry_after)
 
 
 def http_status(status: status_pb2.Status) -> int:

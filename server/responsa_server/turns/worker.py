@@ -126,6 +126,9 @@ class Worker:
             if not agent.done():
                 agent.cancel()
                 await asyncio.wait({agent}, timeout=_STOP_SECONDS)
+                if not agent.done():
+                    log.warning("agent_left_behind", seconds=_STOP_SECONDS)
+                    agent.add_done_callback(lambda left: _told_late(left, log))
 
     async def _consume(self, running: RunningTurn, writer: TurnWriter) -> Terminal:
         history: Sequence[Message] = ()
@@ -166,3 +169,12 @@ class Worker:
         else:
             reason = terminal.error.reason.value if isinstance(terminal, Failed) else ""
             log.info("turn_ended", outcome=type(terminal).__name__.lower(), reason=reason)
+
+
+def _told_late(agent: asyncio.Task[Terminal], log: FilteringBoundLogger) -> None:
+    """What an agent that was left behind came to; without this asyncio would log an error as never retrieved."""
+    error = None if agent.cancelled() else agent.exception()
+    if error is None:
+        log.info("agent_ended_late")
+    else:
+        log.warning("agent_ended_late", exc_info=error)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bench.figures import Comparison, Figure, median, percentile
 from bench.interleaved import interleaved
-from bench.report import Line, as_json
+from bench.report import Line, Machine, as_json
 
 NUMBERS = st.lists(st.floats(0.001, 1e6), min_size=1, max_size=50)
 
@@ -65,7 +65,10 @@ def test_sides_take_turns_and_each_begins_once_in_a_while() -> None:
 
 def test_a_line_as_json_tells_all() -> None:
     found = Comparison.of([2.0, 4.0], [1.0, 1.0])
-    (line,) = json.loads(as_json([Line.compared("S", "w", "/s", "more", found, 10)]))["lines"]
+    machine = Machine(2, "x86_64", "3.11.7", 0.25)
+    told = json.loads(as_json([Line.compared("S", "w", "/s", "more", found, 10)], machine))
+    assert told["machine"] == {"cores": 2, "architecture": "x86_64", "python": "3.11.7", "load": 0.25}
+    (line,) = told["lines"]
     assert line == {
         "section": "S",
         "what": "w",

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,15 +15,15 @@ from bench.peers.in_memory import InMemoryChat
 from bench.peers.parts import EvidenceKind
 from bench.peers.process import arguments
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
-from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub, add_ChatServiceServicer_to_server
+from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 from responsa_server.graph.agent import GraphAgent
 
 
 @asynccontextmanager
-async def served(folder: Path, *, alone: bool = False) -> AsyncIterator[str]:
+async def served(folder: Path, *, alone: bool = False) -> AsyncGenerator[str]:
     evidence = MemoryEvidence()
     server = grpc.aio.server()
-    add_ChatServiceServicer_to_server(InMemoryChat(GraphAgent(evidence, evidence), alone=alone), server)
+    InMemoryChat(GraphAgent(evidence, evidence), alone=alone).added_to(server)
     target = f"unix:{folder}/peer.sock"
     server.add_insecure_port(target)
     await server.start()

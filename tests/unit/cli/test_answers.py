@@ -48,3 +48,34 @@ def test_text_for_terminals() -> None:
     assert shown("a\r\nb\rc\t\x9b") == "a\nb\ufffdc\t\ufffd"
     assert one_line("a\n b  c", 10) == "a b c"
     assert one_line("abcdef", 4) == "abc…"
+
+
+def spans(*ranges: tuple[int, int]) -> list[citation_pb2.Citation]:
+    return [
+        citation_pb2.Citation(
+            document_version="documents/d/versions/1",
+            source_range=byte_range_pb2.ByteRange(start=start, end=end),
+            answer_range=byte_range_pb2.ByteRange(start=start, end=end),
+        )
+        for start, end in ranges
+    ]
+
+
+def test_a_quote_of_a_wrapped_file_is_one_line_and_sentences_keep_theirs() -> None:
+    first, second = "The server does not\nstart a second turn.", "It attaches\nto é."
+    between = len(first.encode()) + 1
+    text = f"{first}\n{second}\n\nNot\nquoted."
+    answer = turn_pb2.TurnAnswer(
+        text=text, citations=spans((0, between - 1), (between, between + len(second.encode())))
+    )
+    shown_text = answer_text(answer).partition("\n\nSources")[0]
+    assert shown_text == (
+        "The server does not start a second turn. [1]\nIt attaches to é. [2]\n\nNot\nquoted."
+    )
+    assert answer.text == text
+
+
+def test_a_long_sentence_that_is_cited_in_pieces_is_one_line() -> None:
+    text = "One long\nsentence in\ntwo pieces."
+    answer = turn_pb2.TurnAnswer(text=text, citations=spans((0, 20), (20, len(text))))
+    assert answer_text(answer).startswith("One long sentence in [1] two pieces. [2]\n\nSources")

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from responsa_server.knowledge.canonical import DecodedDocument, DocumentType, ParsedDocument
 from responsa_server.knowledge.chunk import PIECE_CHARS, Chunk, ChunkSettings, TokenOffsets, chunk_document
 from responsa_server.knowledge.parsers.table import load_table

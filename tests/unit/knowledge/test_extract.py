@@ -9,13 +9,15 @@ import pytest
 from responsa_server.domain.knowledge import Passage
 from responsa_server.domain.passages import FoundPassage, PassagePiece, TermStatistics, VectorKind
 from responsa_server.domain.turns import ByteRange
+from responsa_server.knowledge.canonical import Block, BlockKind
 from responsa_server.knowledge.evidence import Asked, Evidence, judge, read_question
 from responsa_server.knowledge.extract import ExtractedAnswer, Extractor
 from responsa_server.knowledge.languages import language_of
 from responsa_server.knowledge.lexical import Analyzer
+from responsa_server.knowledge.readings import Readings
 from responsa_server.knowledge.retrieve import Retrieval, ScoredPassage
 from responsa_server.knowledge.scoring import Score, Weights, weigh
-from responsa_server.knowledge.sentences import plain_pieces
+from responsa_server.knowledge.sentences import pieces
 from responsa_server.knowledge.support import DEFAULT_SUPPORT, Signals, support
 
 LEASES = (
@@ -37,19 +39,19 @@ def passage(text: str, *, start: int = 0, title: str = "Leases", number: int = 1
 def found(
     text: str, *, start: int = 0, title: str = "Leases", number: int = 1, cosine: float | None = 0.5
 ) -> FoundPassage:
-    pieces = [
+    paragraph = Block(BlockKind.PARAGRAPH, 0, len(text.encode()))
+    stored = [
         PassagePiece(VectorKind.SENTENCE, ByteRange(start + piece.byte_start, start + piece.byte_end), cosine)
-        for piece in plain_pieces(text)
+        for piece in pieces(text, [paragraph])
     ]
-    return FoundPassage(passage(text, start=start, title=title, number=number), language_of(text), pieces)
+    return FoundPassage(passage(text, start=start, title=title, number=number), language_of(text), stored)
 
 
 def judged(question: str, one: FoundPassage) -> list[Evidence]:
-    analyzer = Analyzer()
+    readings = Readings()
     language = language_of(question)
-    return judge(
-        read_question(question, weights_of(question, language), language, analyzer), one, 0.5, analyzer
-    )
+    read = read_question(question, weights_of(question, language), language, readings.analyzer)
+    return judge(read, one, 0.5, readings)
 
 
 def answer(question: str, passages: Sequence[FoundPassage], score: float = 0.6) -> ExtractedAnswer:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from responsa_server.knowledge import canonical
 from responsa_server.knowledge.canonical import BlockKind, DecodedDocument, DocumentType, ParsedDocument
 from responsa_server.knowledge.parse_errors import DocumentEmpty, DocumentMalformed, DocumentParserLimit

@@ -4,9 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from responsa_server.knowledge.canonical import DecodedDocument, DocumentType, ParsedDocument
+from responsa_server.knowledge.canonical import (
+    Block,
+    BlockKind,
+    DecodedDocument,
+    DocumentType,
+    ParsedDocument,
+)
 from responsa_server.knowledge.parsers import markdown
-from responsa_server.knowledge.sentences import MAX_PIECE_BYTES, PieceKind, pieces, plain, plain_pieces
+from responsa_server.knowledge.sentences import MAX_PIECE_BYTES, Piece, PieceKind, pieces, plain
 
 GUIDE = """\
 # Going on after a cut
@@ -32,6 +38,11 @@ Three things survive:
 
 [manual]: https://example.org/manual
 """
+
+
+def prose(text: str, language: str = "") -> list[Piece]:
+    """Pieces of a text that is one paragraph."""
+    return pieces(text, [Block(BlockKind.PARAGRAPH, 0, len(text.encode()))], language)
 
 
 def parsed(text: str) -> ParsedDocument:
@@ -81,14 +92,12 @@ def test_a_list_too_long_for_its_introduction_stays_in_items() -> None:
 )
 def test_prose_in_several_languages(text: str, language: str, found: list[str]) -> None:
     source = text.encode()
-    assert [
-        source[piece.byte_start : piece.byte_end].decode() for piece in plain_pieces(text, language)
-    ] == found
+    assert [source[piece.byte_start : piece.byte_end].decode() for piece in prose(text, language)] == found
 
 
 def test_what_has_no_end_is_cut_at_words() -> None:
     text = "spam " * 100_000
-    found = plain_pieces(text, "en")
+    found = prose(text)
     assert all(piece.byte_end - piece.byte_start <= MAX_PIECE_BYTES for piece in found)
     assert sum(piece.byte_end - piece.byte_start + 1 for piece in found) == len(text)
 
@@ -97,7 +106,7 @@ def test_what_has_no_end_is_cut_at_words() -> None:
 def test_pieces_are_exact_disjoint_and_in_order(text: str) -> None:
     source = text.encode()
     place = 0
-    for piece in [*plain_pieces(text, "en")]:
+    for piece in prose(text):
         assert place <= piece.byte_start < piece.byte_end <= len(source)
         assert piece.byte_end - piece.byte_start <= MAX_PIECE_BYTES
         quote = source[piece.byte_start : piece.byte_end].decode()

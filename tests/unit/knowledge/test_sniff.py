@@ -3,6 +3,7 @@ from __future__ import annotations
 import codecs
 
 import pytest
+
 from responsa_server.knowledge.canonical import DocumentType
 from responsa_server.knowledge.parse_errors import (
     DocumentEmpty,

@@ -151,10 +151,10 @@ def test_operations() -> None:
     assert knowledge.operation(done, None).response.Unpack(result)
     assert result.document == document_pb2.Document(name=f"documents/{UUID(int=3)}")
 
-    failed = replace(done, error=Cancelled(Reason.OPERATION_CANCELLED, "Cancelled."))
-    encoded = knowledge.operation(failed, None)
+    cancelled = Cancelled(Reason.OPERATION_CANCELLED, "Cancelled.")
+    encoded = knowledge.operation(replace(done, error=cancelled), None)
     assert encoded.WhichOneof("result") == "error"
-    assert status.error_of(encoded.error).reason is Reason.OPERATION_CANCELLED
+    assert encoded.error == status.of(cancelled)
 
 
 def test_masks() -> None:

@@ -107,9 +107,7 @@ def test_a_failure_is_the_status_that_a_call_would_carry() -> None:
     assert isinstance(event, Failed)
     made = turn_pb2.TurnEvent.FromString(AskFrames().encode_terminal(numbered(event)))
     assert made.failed.retriable
-    assert status.error_of(made.failed.status) == status.error_of(status.of(event.error)) or (
-        status.error_of(made.failed.status).reason is Reason.WORKER_LOST
-    )
+    assert made.failed.status == status.of(event.error)
 
 
 @given(

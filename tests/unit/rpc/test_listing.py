@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,3 +203,34 @@ def test_the_tables_are_what_the_contract_documents(message: str, rules: ListRul
         orders[1].split(", ")
     )
     assert orders[1].split(", ")[0].split(" ")[0] == rules.orders[0].field
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        b"",
+        b"xx",
+        b"\xff",
+        b"null",
+        b"{}",
+        b"[1, 2]",
+        b'["a"]',
+        b'["a", "b", "c"]',
+        b'["a", null]',
+        b'["\\ud800", "x"]',
+        b'["a\\u0000", "x"]',
+        b"[" * 2000,
+    ],
+)
+def test_a_token_with_the_right_digest_and_a_wrong_cursor_is_refused(cursor: bytes) -> None:
+    """The digest has no key: whoever reads the source can make one."""
+    last = page(("v", "i"))
+    right = Listing(listing.TURNS, ANN, Request())
+    made = base64.urlsafe_b64decode(right.token(last) + "==")
+    # What the digest is of stands before the cursor; an honest token shows how it is made.
+    same = json.dumps(["turns", ANN.tenant_id, str(ANN.user_id), "", "", "create_time", True]).encode()
+    assert hashlib.sha256(same + b"\x00" + made[16:]).digest()[:16] == made[:16]
+    forged = hashlib.sha256(same + b"\x00" + cursor).digest()[:16] + cursor
+    with pytest.raises(InvalidRequest) as refused:
+        Listing(listing.TURNS, ANN, Request(page_token=base64.urlsafe_b64encode(forged).decode().rstrip("=")))
+    assert refused.value.reason is Reason.PAGE_TOKEN_INVALID

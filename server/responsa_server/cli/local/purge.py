@@ -22,8 +22,9 @@ def register(app: typer.Typer, name: str) -> None:
         """Remove the data folder and everything outside it that belongs to it: database, documents, keys, logs. It cannot be undone."""
         with told():
             layout = Layout.to_remove(load().home)
-            if layout.is_home() and not yes:
-                typer.echo("This removes, for ever:\n" + "\n".join(f"  {place}" for place in places(layout)))
+            found = places(layout)
+            if found and not yes:
+                typer.echo("This removes, for ever:\n" + "\n".join(f"  {place}" for place in found))
                 typer.confirm("Go on?", abort=True)
             gone = purge(layout)
             typer.echo(

@@ -32,6 +32,8 @@ from responsa_server.stores.postgres.migrate import MigrationError
 from responsa_server.wiring import bring_up_to_date, identity_of
 
 DOCS_COLLECTION = "responsa-docs"
+DOCS_SECONDS = 300.0
+"""What the project's own documents may take at a start; the address is told after them."""
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  only compared
 
@@ -160,23 +162,25 @@ def _load_docs(settings: Settings, layout: Layout) -> None:
     print("Reading Responsa's own documents", flush=True)
     passed = {**environment(), "RESPONSA_URL": _url(settings), "RESPONSA_API_KEY_FILE": str(layout.api_key)}
     passed.pop("RESPONSA_API_KEY", None)
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "responsa_server",
-            "ingest",
-            "--collection",
-            DOCS_COLLECTION,
-            *map(str, paths),
-        ],
-        env=passed,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode == 0:
+    reason = _ingest(paths, passed)
+    if reason is None:
         record.write_text(digest.hexdigest(), encoding="utf-8")
     else:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         print(f"Responsa's own documents could not be read ({reason}); all else works.", flush=True)
+
+
+def _ingest(paths: Sequence[Path], variables: dict[str, str]) -> str | None:
+    """Run `responsa ingest`, for so long at most that nobody waits for the address for ever. Returns why it failed, if it did."""
+    command = [sys.executable, "-m", "responsa_server", "ingest", "--collection", DOCS_COLLECTION]
+    try:
+        done = subprocess.run(
+            [*command, *map(str, paths)],
+            env=variables,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=DOCS_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return f"it took longer than {DOCS_SECONDS:g} seconds"
+    return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no reason given"])[-1]

@@ -70,8 +70,14 @@ class IdentityStore(Protocol):
         """Drop a session, if it is there."""
         ...
 
-    async def add_key(self, key: ApiKey, digest: bytes, audit: AuditEvent) -> ApiKey | None:
-        """Keep a key; create_time is the database's. Returns it, or None when expire_time does not lie ahead."""
+    async def add_key(
+        self, key: ApiKey, digest: bytes, audit: AuditEvent, request_id: UUID | None
+    ) -> ApiKey | None:
+        """Keep a key; create_time is the database's. Returns it, or None when expire_time does not lie ahead.
+
+        A request_id that the key's user used before for the same display_name and expire_time: returns, as it is now, the key that
+        was made then (another id), and keeps and audits nothing. Raises AlreadyExists REQUEST_ID_REUSED for anything else.
+        """
         ...
 
     async def list_keys(self, who: Principal, query: ListQuery) -> Page[ApiKey]:

@@ -80,7 +80,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class IngestTask:
-    """A claimed operation with what it is to take in. title, declared_type: as the sender told them, '' when not told."""
+    """A claimed operation with what it is to take in.
+
+    title, declared_type: as the sender told them, '' when not told. embedding: the model of the collection's vectors.
+    """
 
     claim: Claim
     source_key: str
@@ -89,6 +92,7 @@ class IngestTask:
     declared_type: str
     original: bytes
     chunking: Chunking
+    embedding: str
 
 
 @dataclass(frozen=True, slots=True)

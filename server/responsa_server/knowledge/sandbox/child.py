@@ -26,7 +26,8 @@ from responsa_server.knowledge.sandbox.protocol import (
 from responsa_server.knowledge.sniff import sniff
 
 _READ_BYTES = 1024 * 1024
-_NOBODY = 65534
+# Not nobody (65534): started by root, PostgreSQL may run as that one, and its files are to be closed to a parser too.
+_STRANGER = 65533
 _INPUT, _OUTPUT = 3, 4
 # What the sandbox answers: seccomp EPERM, Landlock EACCES, RLIMIT_NPROC EAGAIN, RLIMIT_FSIZE EFBIG.
 _REFUSALS = frozenset({errno.EPERM, errno.EACCES, errno.EAGAIN, errno.EFBIG, errno.ENOSYS})
@@ -71,8 +72,8 @@ def _lock_up(job: ParseJob, source: int, target: int, confinement: Confinement) 
     if os.geteuid() == 0 and not confinement.capabilities.landlock_abi:
         # Without Landlock, file modes are all that protects root's files.
         os.setgroups([])
-        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+        os.setresgid(_STRANGER, _STRANGER, _STRANGER)
+        os.setresuid(_STRANGER, _STRANGER, _STRANGER)
     kernel.drop_capabilities()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)

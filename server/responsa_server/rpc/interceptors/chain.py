@@ -10,8 +10,8 @@ from typing import Any, TypeAlias, cast
 import grpc
 import grpc.aio
 
-from responsa_server.domain.errors import Cancelled, Reason, ResponsaError
-from responsa_server.rpc import status
+from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason, ResponsaError
+from responsa_server.rpc import methods, status
 from responsa_server.rpc.call import CALL_ID, Call, Context, metadata_of
 from responsa_server.rpc.feed import Feed
 from responsa_server.rpc.interceptors.admission import Admission
@@ -38,9 +38,9 @@ _WAITING = frozenset({"/responsa.chat.v1.ChatService/Answer", "/google.longrunni
 
 
 def interceptors(
-    identity: Authenticator, admission: Admission, validation: Validation, logger: Logger
+    identity: Authenticator, cookie_name: str, admission: Admission, validation: Validation, logger: Logger
 ) -> Sequence[Interceptor[Any]]:
-    """All interceptors in their order: the first one begins first and ends last."""
+    """All interceptors in their order: the first one begins first and ends last. cookie_name: of this server's sessions."""
     return (
         CallId(),
         Log(logger),
@@ -48,7 +48,7 @@ def interceptors(
         Routed(),
         Deadline(),
         admission,
-        CredentialCheck(identity),
+        CredentialCheck(identity, cookie_name),
         Authorised(),
         validation,
     )
@@ -93,12 +93,14 @@ class Chain(grpc.aio.ServerInterceptor):
             return message if isinstance(message, bytes) or serializer is None else serializer(message)
 
         match handler.request_streaming, handler.response_streaming:
+            # One message or many is the same on the wire. grpc.aio never answers a call for one message that ends without it, nor
+            # looks at a call before it has come; so it is read here, where its absence is an error as any other.
             case False, False:
-                return grpc.unary_unary_rpc_method_handler(
+                return grpc.stream_unary_rpc_method_handler(
                     self._serve(method, handler, self._unary), None, to_bytes
                 )
             case False, True:
-                return grpc.unary_stream_rpc_method_handler(
+                return grpc.stream_stream_rpc_method_handler(
                     self._serve(method, handler, self._server_stream), None, to_bytes
                 )
             case True, False:
@@ -136,14 +138,15 @@ class Chain(grpc.aio.ServerInterceptor):
 
         return serve
 
-    async def _unary(self, call: Call, handler: Any, request: bytes) -> object:
-        message = self._received(call, handler, request)
+    async def _unary(self, call: Call, handler: Any, _: AsyncIterator[bytes]) -> object:
+        message = self._received(call, handler, await _only(call))
         if call.method in _WAITING:
             return await handler.unary_unary(message, call.context)
         return await self._uncut(call, handler.unary_unary(message, call.context))
 
-    async def _server_stream(self, call: Call, handler: Any, request: bytes) -> None:
-        await _write_all(call, handler.unary_stream(self._received(call, handler, request), call.context))
+    async def _server_stream(self, call: Call, handler: Any, _: AsyncIterator[bytes]) -> None:
+        message = self._received(call, handler, await _only(call))
+        await _write_all(call, handler.unary_stream(message, call.context))
 
     async def _both_streams(self, call: Call, handler: Any, requests: AsyncIterator[bytes]) -> None:
         messages = (self._received(call, handler, one) async for one in requests)
@@ -201,6 +204,19 @@ class Chain(grpc.aio.ServerInterceptor):
 
 def _retrieve(task: asyncio.Future[object]) -> BaseException | None:
     return None if task.cancelled() else task.exception()
+
+
+async def _only(call: Call) -> bytes:
+    """The one message of a request. Raises InvalidRequest (MALFORMED_MESSAGE)."""
+    data = cast("object", await call.context.read())
+    if not isinstance(data, bytes):
+        descriptor = methods.input_type(call.method)
+        raise InvalidRequest(
+            Reason.MALFORMED_MESSAGE,
+            "The request ended before its message had come; frame it as gRPC does: a zero byte, its length in four bytes, its bytes.",
+            {"message_type": "" if descriptor is None else descriptor.full_name},
+        )
+    return data
 
 
 async def _write_all(call: Call, responses: Any) -> None:

@@ -27,15 +27,17 @@ class Authenticator(Protocol):
 class CredentialCheck(Interceptor[None]):
     """Reads `authorization: Bearer KEY`, else the session's cookie, and sets the call's principal."""
 
-    def __init__(self, identity: Authenticator) -> None:
+    def __init__(self, identity: Authenticator, cookie_name: str = SESSION_COOKIE) -> None:
+        """Build it. cookie_name: of the sessions that this server begins."""
         self._identity = identity
+        self._cookie_name = cookie_name
 
     async def on_start(self, call: Call) -> None:
         """Authenticate the caller. Raises Unauthenticated."""
         if RULES.get(call.method) is Rule.PUBLIC:
             return
         first: Unauthenticated | None = None
-        for credential in credentials_of(call):
+        for credential in credentials_of(call, self._cookie_name):
             try:
                 call.principal = await self._identity.authenticate(credential)
             except Unauthenticated as error:
@@ -48,8 +50,8 @@ class CredentialCheck(Interceptor[None]):
         )
 
 
-def credentials_of(call: Call) -> Sequence[Credential]:
-    """The credentials that a call carries: its header's alone, or else all its session cookies, four at most.
+def credentials_of(call: Call, cookie_name: str = SESSION_COOKIE) -> Sequence[Credential]:
+    """The credentials that a call carries: its header's alone, or else its session cookies, four at most, those called `cookie_name` first.
 
     Browsers send a host's cookies to all its ports, so the sessions of several instances on one machine come together: `responsa_session`, and
     `responsa_session_` with anything behind it. Raises Unauthenticated (CREDENTIAL_MALFORMED).
@@ -68,9 +70,11 @@ def credentials_of(call: Call) -> Sequence[Credential]:
         for cookies in call.metadata.get("cookie", ())
         for pair in cookies.split(";")
     )
-    tokens = [
-        value.strip('"')
+    found = [
+        (name, value.strip('"'))
         for name, _, value in pairs
         if name == SESSION_COOKIE or name.startswith(f"{SESSION_COOKIE}_")
     ]
-    return [Credential("session", token) for token in tokens[:MAX_SESSIONS]]
+    # However many other instances left a cookie on this host, this server's own is among those tried.
+    found.sort(key=lambda one: one[0] != cookie_name)
+    return [Credential("session", token) for _, token in found[:MAX_SESSIONS]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Any, Final
 from uuid import UUID
@@ -57,10 +56,6 @@ COLUMNS: Final[Mapping[str, Column]] = {
     "create_time": Column("d.create_time", Kind.TIME, orderable=True),
     "update_time": Column("d.update_time", Kind.TIME, orderable=True),
 }
-
-
-# How long a vector that nothing has used is remembered by its text's hash.
-_VECTORS_KEPT: Final = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +219,6 @@ class DocumentStore:
                 keep = [passage for (passage,) in await cited.fetchall()]
                 await self._passages.retire(connection, tenant_id, document_id, row[0], keep)
                 await connection.execute(self._queries["prune_versions"], values)
-                # Vectors of texts that are gone are among those that nothing has asked for.
-                await self._passages.prune_cache(connection, tenant_id, _VECTORS_KEPT)
 
         await uncancelled(work())
 

@@ -18,6 +18,7 @@ from responsa_server.stores.postgres import listing
 from responsa_server.stores.postgres.database import Connection, Database, uncancelled
 from responsa_server.stores.postgres.listing import Column, Kind
 from responsa_server.stores.postgres.queries import Queries
+from responsa_server.stores.postgres.requests import CreationRequests
 
 _KEY_COLUMNS: Mapping[str, Column] = {
     "create_time": Column("k.create_time", Kind.TIME, orderable=True),
@@ -27,12 +28,17 @@ _KEY_COLUMNS: Mapping[str, Column] = {
 Row = tuple[Any, ...]
 
 
+class _EndsBefore(Exception):
+    """A key would end before it begins: nothing of its transaction stays."""
+
+
 class PostgresIdentityStore:
     """Implements `IdentityStore`. Work that was begun is brought to its end even when the caller goes away."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._queries = Queries("identity.sql")
+        self._requests = CreationRequests()
 
     async def find_key(self, digest: bytes) -> FoundKey | None:
         """Find the API key of a digest, over all tenants."""
@@ -108,11 +114,21 @@ class PostgresIdentityStore:
         async with self._database.tenant(tenant_id) as connection:
             await connection.execute(self._queries["end_session"], {"tenant_id": tenant_id, "digest": digest})
 
-    async def add_key(self, key: ApiKey, digest: bytes, audit: AuditEvent) -> ApiKey | None:
-        """Keep a key; create_time is the database's. Returns it, or None when expire_time does not lie ahead."""
-        return await uncancelled(self._add_key(key, digest, audit))
+    async def add_key(
+        self, key: ApiKey, digest: bytes, audit: AuditEvent, request_id: UUID | None
+    ) -> ApiKey | None:
+        """Keep a key, or find the one that the request_id made before. None when expire_time does not lie ahead.
 
-    async def _add_key(self, key: ApiKey, digest: bytes, audit: AuditEvent) -> ApiKey | None:
+        Raises AlreadyExists REQUEST_ID_REUSED.
+        """
+        try:
+            return await uncancelled(self._add_key(key, digest, audit, request_id))
+        except _EndsBefore:
+            return None
+
+    async def _add_key(
+        self, key: ApiKey, digest: bytes, audit: AuditEvent, request_id: UUID | None
+    ) -> ApiKey:
         values = {
             "id": key.id,
             "tenant_id": key.tenant_id,
@@ -122,11 +138,20 @@ class PostgresIdentityStore:
             "digest": digest,
             "expire_time": key.expire_time,
         }
+        ends = "" if key.expire_time is None else key.expire_time.isoformat()
+        body = {"display_name": key.display_name, "expire_time": ends}
         async with self._database.tenant(key.tenant_id) as connection:
+            earlier = await self._requests.claim(connection, key, request_id, "api_key", body)
+            if earlier is not None:
+                found = {**values, "id": names.parse_uuid("apiKeys", earlier)}
+                row = await self._one(connection, "find_own_key", found)
+                assert row is not None  # keys are revoked, never deleted
+                return _key(row)
             row = await self._one(connection, "add_key", values)
             if row is None:
-                return None
+                raise _EndsBefore  # takes the claim back too
             await self._audit(connection, audit)
+            await self._requests.settle(connection, key, request_id, names.api_key(key.id))
         return _key(row)
 
     async def list_keys(self, who: Principal, query: ListQuery) -> Page[ApiKey]:

@@ -35,6 +35,11 @@ SELECT %(id)s, %(tenant_id)s, %(user_id)s, %(display_name)s, %(prefix)s, %(diges
 WHERE %(expire_time)s::timestamptz IS NULL OR %(expire_time)s::timestamptz > now()
 RETURNING id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time
 
+-- name: find_own_key
+SELECT id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time
+FROM responsa.api_key
+WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND id = %(id)s
+
 -- name: list_keys
 SELECT k.id, k.tenant_id, k.user_id, k.display_name, k.prefix, k.create_time, k.expire_time, k.revoke_time
 FROM responsa.api_key AS k

@@ -127,7 +127,17 @@ class IngestionStore:
             row = await cursor.fetchone()
             assert row is not None, "a version stays while its operation runs"
             await self._passages.discard(connection, tenant_id, document_id, version)
-        collection_id, source_key, title, uri, declared_type, original, max_tokens, overlap_tokens = row
+        (
+            collection_id,
+            source_key,
+            title,
+            uri,
+            declared_type,
+            original,
+            max_tokens,
+            overlap_tokens,
+            embedding,
+        ) = row
         return IngestTask(
             claim=Claim(tenant_id, operation_id, epoch, collection_id, document_id, version),
             source_key=source_key,
@@ -136,6 +146,7 @@ class IngestionStore:
             declared_type=declared_type,
             original=bytes(original),
             chunking=Chunking(max_tokens, overlap_tokens),
+            embedding=embedding,
         )
 
     async def _publish(self, claim: Claim) -> None:

@@ -1,15 +1,13 @@
 """Passages and their vectors in PostgreSQL: full text by GIN, vectors by pgvector's HNSW.
 
 Writing methods take a connection in the caller's transaction (role app, tenant set), so that passages become visible together
-with whatever else the caller commits. Reading for a search opens transactions of its own.
+with whatever else the caller commits. Those that touch all of a document let the rest of the transaction take ten minutes. Reading for a search opens transactions of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from datetime import timedelta
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -30,10 +28,16 @@ from responsa_server.domain.passages import (
     VectorKind,
 )
 from responsa_server.domain.turns import ByteRange
-from responsa_server.stores.postgres.database import Connection, Database
+from responsa_server.stores.postgres.database import Connection, Database, uncancelled
 from responsa_server.stores.postgres.queries import Queries
 
+Result = TypeVar("Result")
+
 _HASHES_A_QUERY: Final = 1000
+# How many unused vectors are forgotten at once besides as many as were kept: the cache shrinks to what is in use, and nobody waits for it.
+_FORGOTTEN_AT_ONCE: Final = 256
+# A large document's passages are published or deleted in one statement, which may take longer than any call's.
+_BULK_TIMEOUT: Final = "10min"
 
 
 class _HalfVector(bytes):
@@ -109,6 +113,7 @@ class PassageStore:
 
     async def discard(self, connection: Connection, tenant_id: str, document_id: UUID, version: int) -> None:
         """Remove what was written of a version that is not live: the rest of a failed or repeated attempt."""
+        await self._take_time(connection)
         values = {"tenant": tenant_id, "document": document_id, "version": version}
         await connection.execute(self._queries["discard_version"], values)
 
@@ -119,6 +124,7 @@ class PassageStore:
 
         Repeatable. The caller sees to it that versions are published in order.
         """
+        await self._take_time(connection)
         values = self._document(tenant_id, collection_id, document_id) | {"version": version}
         for name in ("lock_statistics", "publish_version", "delete_unused_terms", "delete_retired_vectors"):
             await connection.execute(self._queries[name], values)
@@ -127,6 +133,7 @@ class PassageStore:
         self, connection: Connection, tenant_id: str, document_id: UUID, version: int, keep: Sequence[UUID]
     ) -> None:
         """Delete passages of versions before this one, except those that are still cited."""
+        await self._take_time(connection)
         values = {"tenant": tenant_id, "document": document_id, "version": version, "keep": list(keep)}
         await connection.execute(self._queries["delete_retired_passages"], values)
 
@@ -134,12 +141,14 @@ class PassageStore:
         self, connection: Connection, tenant_id: str, collection_id: str, document_id: UUID
     ) -> None:
         """Remove all passages and vectors of a document, in all versions."""
+        await self._take_time(connection)
         values = self._document(tenant_id, collection_id, document_id)
         for name in ("lock_statistics", "delete_document", "delete_unused_terms"):
             await connection.execute(self._queries[name], values)
 
     async def delete_collection(self, connection: Connection, tenant_id: str, collection_id: str) -> None:
         """Remove all passages, vectors and statistics of a collection."""
+        await self._take_time(connection)
         values = {"tenant": tenant_id, "collection": collection_id}
         for name in (
             "lock_statistics",
@@ -151,25 +160,34 @@ class PassageStore:
 
     async def get(self, connection: Connection, tenant_id: str, ids: Sequence[UUID]) -> Sequence[Passage]:
         """The passages of these ids, live or not, in the order of the ids; unknown ones are left out."""
-        found = await _found(connection, self._queries, tenant_id, ids, None)
+        found = await _found(connection, self._queries, tenant_id, "", ids, None)
         return [one.passage for one in found]
 
-    @asynccontextmanager
-    async def reading(self, tenant_id: str) -> AsyncGenerator[PassageReader]:
-        """One search's view of a tenant: all that it reads is from one transaction."""
-        async with self._database.tenant(tenant_id) as connection:
-            yield PassageReader(connection, tenant_id, self._queries)
+    async def reading(
+        self, tenant_id: str, model: str, work: Callable[[PassageReader], Awaitable[Result]]
+    ) -> Result:
+        """What `work` makes of one view of a tenant: all that it reads is from one transaction.
+
+        It runs to its end even when the caller is cancelled. model: whose vectors may be compared.
+        """
+
+        async def read() -> Result:
+            async with self._database.tenant(tenant_id) as connection:
+                return await work(PassageReader(connection, tenant_id, model, self._queries))
+
+        return await uncancelled(read())
 
     async def cached_vectors(
         self, connection: Connection, tenant_id: str, model: str, hashes: Sequence[bytes]
     ) -> Mapping[bytes, bytes]:
         """Vectors known for texts of these SHA-256 hashes, rounded to 16 bits as the index stores them."""
         found: dict[bytes, bytes] = {}
-        for start in range(0, len(hashes), _HASHES_A_QUERY):
+        ordered = sorted(set(hashes))
+        for start in range(0, len(ordered), _HASHES_A_QUERY):
             values = {
                 "tenant": tenant_id,
                 "model": model,
-                "hashes": list(hashes[start : start + _HASHES_A_QUERY]),
+                "hashes": ordered[start : start + _HASHES_A_QUERY],
             }
             cursor = await connection.execute(self._queries["cached_vectors"], values)
             found |= {
@@ -182,24 +200,32 @@ class PassageStore:
     async def cache_vectors(
         self, connection: Connection, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]
     ) -> None:
-        """Keep vectors by the SHA-256 of their texts; those already there stay as they are."""
+        """Keep vectors by the SHA-256 of their texts, and forget as many and a few more that nothing asked for in 30 days.
+
+        Those already there stay as they are.
+        """
         # In one order everywhere, so that two writers of the same texts wait for each other instead of deadlocking.
         hashes = sorted(vectors)
         halves = [np.frombuffer(vectors[digest], "<f4").astype("<f2").tobytes() for digest in hashes]
         values = {"tenant": tenant_id, "model": model, "hashes": hashes, "vectors": halves}
         await connection.execute(self._queries["cache_vectors"], values)
-
-    async def prune_cache(self, connection: Connection, tenant_id: str, age: timedelta) -> int:
-        """Forget vectors that were not used for so long; returns how many."""
-        cursor = await connection.execute(self._queries["prune_cache"], {"tenant": tenant_id, "age": age})
-        return cursor.rowcount
+        most = _FORGOTTEN_AT_ONCE + len(hashes)
+        await connection.execute(self._queries["prune_cache"], {"tenant": tenant_id, "most": most})
 
     async def counts(self, tenant_id: str) -> PassageCounts:
         """How much the tenant has."""
-        async with self._database.tenant(tenant_id) as connection:
-            cursor = await connection.execute(self._queries["statistics"], {"tenant": tenant_id})
-            row = await cursor.fetchone()
-        return PassageCounts(*(row or (0, 0, 0)))
+
+        async def work() -> PassageCounts:
+            async with self._database.tenant(tenant_id) as connection:
+                cursor = await connection.execute(self._queries["statistics"], {"tenant": tenant_id})
+                row = await cursor.fetchone()
+            return PassageCounts(*(row or (0, 0, 0)))
+
+        return await uncancelled(work())
+
+    async def _take_time(self, connection: Connection) -> None:
+        """Let what follows in this transaction take long."""
+        await connection.execute(self._queries["take_time"], {"timeout": _BULK_TIMEOUT})
 
     @staticmethod
     def _document(tenant_id: str, collection_id: str, document_id: UUID) -> dict[str, object]:
@@ -207,11 +233,12 @@ class PassageStore:
 
 
 class PassageReader:
-    """What a search reads of one tenant, within one transaction."""
+    """What a search reads of one tenant, within one transaction. model: whose vectors may be compared."""
 
-    def __init__(self, connection: Connection, tenant_id: str, queries: Queries) -> None:
+    def __init__(self, connection: Connection, tenant_id: str, model: str, queries: Queries) -> None:
         self._connection = connection
         self._tenant_id = tenant_id
+        self._model = model
         self._queries = queries
 
     async def statistics(self, collections: Sequence[str] | None, terms: Sequence[str]) -> TermStatistics:
@@ -239,6 +266,7 @@ class PassageReader:
             "mean_length": max(query.mean_length, 1.0),
             "lexical_most": query.lexical_most,
             "vector": None if query.vector is None else _HalfVector(query.vector),
+            "model": self._model,
             "nearest_most": query.nearest_most,
             "breadth": query.breadth,
         }
@@ -252,14 +280,19 @@ class PassageReader:
 
     async def read(self, ids: Sequence[UUID], vector: bytes | None) -> Sequence[FoundPassage]:
         """Passages with their quotable pieces and, given a question's vector, the pieces' cosines; in the order of the ids."""
-        return await _found(self._connection, self._queries, self._tenant_id, ids, vector)
+        return await _found(self._connection, self._queries, self._tenant_id, self._model, ids, vector)
 
 
 async def _found(
-    connection: Connection, queries: Queries, tenant_id: str, ids: Sequence[UUID], vector: bytes | None
+    connection: Connection,
+    queries: Queries,
+    tenant_id: str,
+    model: str,
+    ids: Sequence[UUID],
+    vector: bytes | None,
 ) -> Sequence[FoundPassage]:
     wanted = None if vector is None else _HalfVector(vector)
-    values = {"tenant": tenant_id, "ids": list(ids), "vector": wanted}
+    values = {"tenant": tenant_id, "ids": list(ids), "vector": wanted, "model": model}
     pieces: dict[UUID, list[PassagePiece]] = {}
     async with _cursor(connection) as cursor:
         await cursor.execute(queries["pieces"], values)

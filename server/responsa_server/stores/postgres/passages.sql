@@ -88,9 +88,13 @@ GROUP BY term;
 
 -- name: candidates
 -- Both searches, then for every passage found what the ranking needs: where the terms stand (index of the term * 65536, + 32768 in title or
--- headings, + place) and the best cosines of its windows and of its pieces (NULL without a question's vector).
+-- headings, + place) and the best cosines of its windows and of its pieces (NULL without a question's vector, and in collections whose vectors
+-- are of another model).
 SELECT p.id, p.document_id, p.language, p.length, matched.places, near.window_cosine, near.piece_cosine
-FROM responsa.passage AS p
+FROM (
+    SELECT ARRAY(SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND embedding <> %(model)s) AS collections
+) AS other
+CROSS JOIN responsa.passage AS p
 CROSS JOIN LATERAL (
     SELECT array_agg((array_position(%(terms)s::text[], u.lexeme) - 1) * 65536 + CASE place.label WHEN 'A' THEN 32768 ELSE 0 END + place.position) AS places
     FROM unnest(p.terms) AS u, unnest(u.positions, u.weights) AS place (position, label)
@@ -101,7 +105,7 @@ CROSS JOIN LATERAL (
         max(1 - (v.embedding <=> %(vector)b::halfvec)) FILTER (WHERE v.kind = 'window') AS window_cosine,
         max(1 - (v.embedding <=> %(vector)b::halfvec)) FILTER (WHERE v.kind <> 'window') AS piece_cosine
     FROM responsa.passage_vector AS v
-    WHERE v.passage_id = p.id
+    WHERE v.passage_id = p.id AND p.collection_id <> ALL (other.collections)
 ) AS near
 -- As an array, so that the planner reads these rows by their key, whatever it thinks of how many there are.
 WHERE p.tenant_id = %(tenant)s AND p.id = ANY (ARRAY(
@@ -111,7 +115,9 @@ WHERE p.tenant_id = %(tenant)s AND p.id = ANY (ARRAY(
     WHERE %(wanted)s::tsquery IS NOT NULL
     UNION
     SELECT passage_id FROM responsa.search_nearest(
-        %(tenant)s::text, %(collections)s::text[], %(vector)b::halfvec, %(nearest_most)s::int, %(breadth)s::int)
+        %(tenant)s::text, %(collections)s::text[],
+        ARRAY(SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND embedding <> %(model)s),
+        %(vector)b::halfvec, %(nearest_most)s::int, %(breadth)s::int)
     WHERE %(vector)b::halfvec IS NOT NULL
 ));
 
@@ -121,7 +127,9 @@ FROM responsa.passage
 WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s);
 
 -- name: pieces
-SELECT passage_id, kind, byte_start, byte_end, 1 - (embedding <=> %(vector)b::halfvec)
+SELECT passage_id, kind, byte_start, byte_end,
+    CASE WHEN collection_id <> ALL (ARRAY(SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND embedding <> %(model)s))
+        THEN 1 - (embedding <=> %(vector)b::halfvec) END
 FROM responsa.passage_vector
 WHERE tenant_id = %(tenant)s AND passage_id = ANY (%(ids)s) AND kind NOT IN ('window', 'title')
 ORDER BY passage_id, ordinal;
@@ -131,9 +139,14 @@ SELECT text_sha256, vector FROM responsa.embedding_cache
 WHERE tenant_id = %(tenant)s AND model = %(model)s AND text_sha256 = ANY (%(hashes)s);
 
 -- name: touch_vectors
--- So that pruning spares what is in use, at one write a day.
-UPDATE responsa.embedding_cache SET use_time = now()
-WHERE tenant_id = %(tenant)s AND model = %(model)s AND text_sha256 = ANY (%(hashes)s) AND use_time < now() - interval '1 day';
+-- So that pruning spares what is in use, at one write a day. In one order, and never waiting: whoever has a row locked touches or forgets it.
+WITH old AS (
+    SELECT text_sha256 FROM responsa.embedding_cache
+    WHERE tenant_id = %(tenant)s AND model = %(model)s AND text_sha256 = ANY (%(hashes)s) AND use_time < now() - interval '1 day'
+    ORDER BY text_sha256 FOR UPDATE SKIP LOCKED
+)
+UPDATE responsa.embedding_cache AS c SET use_time = now() FROM old
+WHERE c.tenant_id = %(tenant)s AND c.model = %(model)s AND c.text_sha256 = old.text_sha256;
 
 -- name: cache_vectors
 INSERT INTO responsa.embedding_cache (tenant_id, model, text_sha256, vector)
@@ -141,7 +154,18 @@ SELECT %(tenant)s, %(model)s, u.text_sha256, u.vector FROM unnest(%(hashes)s::by
 ON CONFLICT (tenant_id, model, text_sha256) DO NOTHING;
 
 -- name: prune_cache
-DELETE FROM responsa.embedding_cache WHERE tenant_id = %(tenant)s AND use_time < now() - %(age)s::interval;
+-- A few of those that nothing has asked for, oldest first, with every few that come, so that the table does not grow for ever.
+DELETE FROM responsa.embedding_cache AS c
+USING (
+    SELECT model, text_sha256 FROM responsa.embedding_cache
+    WHERE tenant_id = %(tenant)s AND use_time < now() - interval '30 days'
+    ORDER BY use_time LIMIT %(most)s FOR UPDATE SKIP LOCKED
+) AS old
+WHERE c.tenant_id = %(tenant)s AND c.model = old.model AND c.text_sha256 = old.text_sha256;
+
+-- name: take_time
+-- Until the end of the transaction.
+SELECT set_config('statement_timeout', %(timeout)s, true);
 
 -- name: statistics
 SELECT

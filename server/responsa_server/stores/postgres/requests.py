@@ -8,18 +8,31 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
 from responsa_server.domain.errors import AlreadyExists, Reason
-from responsa_server.domain.people import Principal
 from responsa_server.stores.postgres.database import Connection
 from responsa_server.stores.postgres.queries import Queries
 
 KIND: Final = "kind"
 _FILE: Final = "requests.sql"
+
+
+class Maker(Protocol):
+    """For whom something is made: a principal, or what names one user of a tenant."""
+
+    @property
+    def tenant_id(self) -> str:
+        """The tenant."""
+        ...
+
+    @property
+    def user_id(self) -> UUID:
+        """The user, of that tenant."""
+        ...
 
 
 class CreationRequests:
@@ -31,7 +44,7 @@ class CreationRequests:
     async def claim(
         self,
         connection: Connection,
-        who: Principal,
+        who: Maker,
         request_id: UUID | None,
         kind: str,
         body: Mapping[str, str],
@@ -67,7 +80,7 @@ class CreationRequests:
         return resource_name
 
     async def settle(
-        self, connection: Connection, who: Principal, request_id: UUID | None, resource_name: str
+        self, connection: Connection, who: Maker, request_id: UUID | None, resource_name: str
     ) -> None:
         """Remember what the claimed call made."""
         if request_id is not None:
@@ -75,5 +88,5 @@ class CreationRequests:
             await connection.execute(self._queries["settle"], values)
 
     @staticmethod
-    def _values(who: Principal, request_id: UUID) -> dict[str, object]:
+    def _values(who: Maker, request_id: UUID) -> dict[str, object]:
         return {"tenant": who.tenant_id, "user": who.user_id, "request": request_id}

@@ -29,13 +29,15 @@ from responsa.auth.v1 import api_key_pb2 as responsa_dot_auth_dot_v1_dot_api__ke
 from responsa.auth.v1 import user_pb2 as responsa_dot_auth_dot_v1_dot_user__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/auth/v1/auth_service.proto\x12\x10responsa.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a\x1bresponsa/auth/v1/user.proto\"\x0e\n\x0cGetMeRequest\"\x1a\n\x18\x43reateSessionCodeRequest\"Z\n\x19\x43reateSessionCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"@\n\x13\x43reateApiKeyRequest\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKey\"Q\n\x14\x43reateApiKeyResponse\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\x87\x01\n\x12ListApiKeysRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x10\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x1a\n\x08order_by\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\"Z\n\x13ListApiKeysResponse\x12*\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"r\n\x13RevokeApiKeyRequest\x12[\n\x04name\x18\x01 \x01(\tBM\xbaHJrH2F^apiKeys/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$2\xd1\x04\n\x0b\x41uthService\x12U\n\x05GetMe\x12\x1e.responsa.auth.v1.GetMeRequest\x1a\x16.responsa.auth.v1.User\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/users/me\x12\x89\x01\n\x11\x43reateSessionCode\x12*.responsa.auth.v1.CreateSessionCodeRequest\x1a+.responsa.auth.v1.CreateSessionCodeResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/sessionCodes:\x01*\x12u\n\x0c\x43reateApiKey\x12%.responsa.auth.v1.CreateApiKeyRequest\x1a&.responsa.auth.v1.CreateApiKeyResponse\"\x16\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/apiKeys:\x01*\x12o\n\x0bListApiKeys\x12$.responsa.auth.v1.ListApiKeysRequest\x1a%.responsa.auth.v1.ListApiKeysResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/apiKeys\x12w\n\x0cRevokeApiKey\x12%.responsa.auth.v1.RevokeApiKeyRequest\x1a\x18.responsa.auth.v1.ApiKey\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=apiKeys/*}:revoke:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/auth/v1/auth_service.proto\x12\x10responsa.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a\x1bresponsa/auth/v1/user.proto\"\x0e\n\x0cGetMeRequest\"\x1a\n\x18\x43reateSessionCodeRequest\"Z\n\x19\x43reateSessionCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"a\n\x13\x43reateApiKeyRequest\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"Q\n\x14\x43reateApiKeyResponse\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\x87\x01\n\x12ListApiKeysRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x10\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x1a\n\x08order_by\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\"Z\n\x13ListApiKeysResponse\x12*\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"r\n\x13RevokeApiKeyRequest\x12[\n\x04name\x18\x01 \x01(\tBM\xbaHJrH2F^apiKeys/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$2\xd1\x04\n\x0b\x41uthService\x12U\n\x05GetMe\x12\x1e.responsa.auth.v1.GetMeRequest\x1a\x16.responsa.auth.v1.User\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/users/me\x12\x89\x01\n\x11\x43reateSessionCode\x12*.responsa.auth.v1.CreateSessionCodeRequest\x1a+.responsa.auth.v1.CreateSessionCodeResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/sessionCodes:\x01*\x12u\n\x0c\x43reateApiKey\x12%.responsa.auth.v1.CreateApiKeyRequest\x1a&.responsa.auth.v1.CreateApiKeyResponse\"\x16\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/apiKeys:\x01*\x12o\n\x0bListApiKeys\x12$.responsa.auth.v1.ListApiKeysRequest\x1a%.responsa.auth.v1.ListApiKeysResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/apiKeys\x12w\n\x0cRevokeApiKey\x12%.responsa.auth.v1.RevokeApiKeyRequest\x1a\x18.responsa.auth.v1.ApiKey\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=apiKeys/*}:revoke:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'responsa.auth.v1.auth_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_CREATEAPIKEYREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATEAPIKEYREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\310\001(\000'
   _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -63,15 +65,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATESESSIONCODERESPONSE']._serialized_start=254
   _globals['_CREATESESSIONCODERESPONSE']._serialized_end=344
   _globals['_CREATEAPIKEYREQUEST']._serialized_start=346
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=410
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=412
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=493
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=496
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=631
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=633
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=723
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=725
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=839
-  _globals['_AUTHSERVICE']._serialized_start=842
-  _globals['_AUTHSERVICE']._serialized_end=1435
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=443
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=445
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=526
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=529
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=664
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=666
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=756
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=758
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=872
+  _globals['_AUTHSERVICE']._serialized_start=875
+  _globals['_AUTHSERVICE']._serialized_end=1468
 # @@protoc_insertion_point(module_scope)

@@ -89,6 +89,11 @@ class CreateApiKeyRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     API_KEY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Any UUID; the same one again gives back the key that the first call made, without its secret. Scoped to tenant and user. Another body:
+    REQUEST_ID_REUSED.
+    """
     @_builtins.property
     def api_key(self) -> _api_key_pb2.ApiKey:
         """display_name and expire_time (which must lie ahead) count."""
@@ -97,10 +102,11 @@ class CreateApiKeyRequest(_message.Message):
         self,
         *,
         api_key: _api_key_pb2.ApiKey | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -115,7 +121,7 @@ class CreateApiKeyResponse(_message.Message):
     API_KEY_FIELD_NUMBER: _builtins.int
     SECRET_FIELD_NUMBER: _builtins.int
     secret: _builtins.str
-    """What to send as `authorization: Bearer …`. Shown once."""
+    """What to send as `authorization: Bearer …`. Shown once: empty when the request_id was used before."""
     @_builtins.property
     def api_key(self) -> _api_key_pb2.ApiKey:
         """The key as it is kept."""

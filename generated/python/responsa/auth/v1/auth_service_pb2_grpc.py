@@ -77,13 +77,16 @@ class AuthServiceServicer:
 
     def CreateSessionCode(self, request, context):
         """CreateSessionCode makes a code, good once and for ten minutes, that a browser exchanges for a session of the caller (POST /v1/sessions).
+        It takes no request_id: a code that got lost ends by itself, and another one is made by calling again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateApiKey(self, request, context):
-        """CreateApiKey makes a key for the caller. The secret is in this response and never again. Errors: INVALID_FIELD.
+        """CreateApiKey makes a key for the caller. The secret is in this response and never again: only its digest is kept, so a repetition with
+        the same request_id gives back the key with an empty secret. Whose secret got lost revokes the key and makes another. Errors:
+        INVALID_FIELD, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -21,9 +21,14 @@ class AuthServiceStub:
     GetMe: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetMeRequest, _user_pb2.User]
     """GetMe returns the caller."""
     CreateSessionCode: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateSessionCodeRequest, _auth_service_pb2.CreateSessionCodeResponse]
-    """CreateSessionCode makes a code, good once and for ten minutes, that a browser exchanges for a session of the caller (POST /v1/sessions)."""
+    """CreateSessionCode makes a code, good once and for ten minutes, that a browser exchanges for a session of the caller (POST /v1/sessions).
+    It takes no request_id: a code that got lost ends by itself, and another one is made by calling again.
+    """
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateApiKeyRequest, _auth_service_pb2.CreateApiKeyResponse]
-    """CreateApiKey makes a key for the caller. The secret is in this response and never again. Errors: INVALID_FIELD."""
+    """CreateApiKey makes a key for the caller. The secret is in this response and never again: only its digest is kept, so a repetition with
+    the same request_id gives back the key with an empty secret. Whose secret got lost revokes the key and makes another. Errors:
+    INVALID_FIELD, REQUEST_ID_REUSED.
+    """
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListApiKeysRequest, _auth_service_pb2.ListApiKeysResponse]
     """ListApiKeys lists the caller's keys, newest first unless told otherwise. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeApiKeyRequest, _api_key_pb2.ApiKey]
@@ -46,7 +51,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.CreateSessionCodeRequest,
         context: _aio.ServicerContext[_auth_service_pb2.CreateSessionCodeRequest, _abc.Awaitable[_auth_service_pb2.CreateSessionCodeResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.CreateSessionCodeResponse]:
-        """CreateSessionCode makes a code, good once and for ten minutes, that a browser exchanges for a session of the caller (POST /v1/sessions)."""
+        """CreateSessionCode makes a code, good once and for ten minutes, that a browser exchanges for a session of the caller (POST /v1/sessions).
+        It takes no request_id: a code that got lost ends by itself, and another one is made by calling again.
+        """
 
     @_abc_1.abstractmethod
     def CreateApiKey(
@@ -54,7 +61,10 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.CreateApiKeyRequest,
         context: _aio.ServicerContext[_auth_service_pb2.CreateApiKeyRequest, _abc.Awaitable[_auth_service_pb2.CreateApiKeyResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.CreateApiKeyResponse]:
-        """CreateApiKey makes a key for the caller. The secret is in this response and never again. Errors: INVALID_FIELD."""
+        """CreateApiKey makes a key for the caller. The secret is in this response and never again: only its digest is kept, so a repetition with
+        the same request_id gives back the key with an empty secret. Whose secret got lost revokes the key and makes another. Errors:
+        INVALID_FIELD, REQUEST_ID_REUSED.
+        """
 
     @_abc_1.abstractmethod
     def ListApiKeys(

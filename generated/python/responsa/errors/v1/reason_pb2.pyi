@@ -32,7 +32,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """
     REASON_MALFORMED_MESSAGE: _Reason.ValueType  # 3
     """INVALID_ARGUMENT. The request's bytes are no valid message of its type, or hold text that is not UTF-8. Metadata: message_type,
-    e.g. "responsa.chat.v1.AskRequest".
+    e.g. "responsa.chat.v1.AskRequest"; "application/json" when the gateway refuses, which knows no more of the request than its form.
     """
     REASON_CREDENTIAL_MISSING: _Reason.ValueType  # 4
     """UNAUTHENTICATED. The call carried neither an API key nor a session. Metadata: none."""
@@ -75,7 +75,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_DOCUMENT_TYPE_MISMATCH: _Reason.ValueType  # 21
     """INVALID_ARGUMENT. The document's bytes are not of the type that its name or declared type tells. Metadata: source_key; media_type; accepted."""
     REASON_DOCUMENT_TOO_LARGE: _Reason.ValueType  # 22
-    """INVALID_ARGUMENT. The document is larger than the server takes. Metadata: source_key; limit_bytes, e.g. "67108864"."""
+    """INVALID_ARGUMENT. The document is larger than the server takes. Metadata: source_key (absent when the gateway refuses, which has not
+    read it); limit_bytes, e.g. "67108864".
+    """
     REASON_DOCUMENT_MALFORMED: _Reason.ValueType  # 23
     """INVALID_ARGUMENT. The document's bytes cannot be read as what they claim to be. Metadata: source_key."""
     REASON_DOCUMENT_PARSER_LIMIT: _Reason.ValueType  # 24
@@ -91,11 +93,17 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_ROUTE_NOT_FOUND: _Reason.ValueType  # 29
     """NOT_FOUND (over gRPC: UNIMPLEMENTED). No such method or path. Metadata: none."""
     REASON_OVERLOADED: _Reason.ValueType  # 30
-    """RESOURCE_EXHAUSTED. More is being done than the server takes on; RetryInfo says when to come back. Metadata: limit, e.g. "64"."""
+    """RESOURCE_EXHAUSTED. More is being done than the server takes on; RetryInfo says when to come back. Metadata: limit, e.g. "64" (absent
+    when the gateway refuses).
+    """
     REASON_DEADLINE_EXCEEDED: _Reason.ValueType  # 31
-    """DEADLINE_EXCEEDED. The caller's deadline passed; a turn that was accepted goes on. Metadata: none."""
+    """DEADLINE_EXCEEDED. The caller's deadline passed, or the request did not arrive in time; a turn that was accepted goes on. Metadata:
+    none.
+    """
     REASON_PART_UNAVAILABLE: _Reason.ValueType  # 32
-    """UNAVAILABLE. A part that the call needs cannot be reached at the moment. Metadata: part, e.g. "postgresql"."""
+    """UNAVAILABLE. A part that the call needs cannot be reached at the moment. Metadata: part, e.g. "postgresql"; "server" when the gateway
+    cannot reach the server.
+    """
     REASON_DRAINING: _Reason.ValueType  # 33
     """UNAVAILABLE. The server is shutting down; another one, or the same one after its start, takes the call. Metadata: none."""
     REASON_WORKER_LOST: _Reason.ValueType  # 34
@@ -110,6 +118,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """FAILED_PRECONDITION. The operation has not ended, so it cannot be deleted. Metadata: operation."""
     REASON_CANCELLED: _Reason.ValueType  # 39
     """CANCELLED. The caller ended the call. Metadata: none."""
+    REASON_COLLECTION_EMBEDDING_DIFFERS: _Reason.ValueType  # 40
+    """FAILED_PRECONDITION, in an operation's error. The collection's vectors are of another model than the one that runs, and the two must not
+    be mixed; upload to a new collection. Metadata: collection; embedding, the collection's model; running, the server's.
+    """
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason says why a call or a turn failed. It travels, without the prefix `REASON_`, as `reason` of a google.rpc.ErrorInfo whose
@@ -126,7 +138,7 @@ Metadata: violations, e.g. "2".
 """
 REASON_MALFORMED_MESSAGE: Reason.ValueType  # 3
 """INVALID_ARGUMENT. The request's bytes are no valid message of its type, or hold text that is not UTF-8. Metadata: message_type,
-e.g. "responsa.chat.v1.AskRequest".
+e.g. "responsa.chat.v1.AskRequest"; "application/json" when the gateway refuses, which knows no more of the request than its form.
 """
 REASON_CREDENTIAL_MISSING: Reason.ValueType  # 4
 """UNAUTHENTICATED. The call carried neither an API key nor a session. Metadata: none."""
@@ -169,7 +181,9 @@ REASON_DOCUMENT_TYPE_UNSUPPORTED: Reason.ValueType  # 20
 REASON_DOCUMENT_TYPE_MISMATCH: Reason.ValueType  # 21
 """INVALID_ARGUMENT. The document's bytes are not of the type that its name or declared type tells. Metadata: source_key; media_type; accepted."""
 REASON_DOCUMENT_TOO_LARGE: Reason.ValueType  # 22
-"""INVALID_ARGUMENT. The document is larger than the server takes. Metadata: source_key; limit_bytes, e.g. "67108864"."""
+"""INVALID_ARGUMENT. The document is larger than the server takes. Metadata: source_key (absent when the gateway refuses, which has not
+read it); limit_bytes, e.g. "67108864".
+"""
 REASON_DOCUMENT_MALFORMED: Reason.ValueType  # 23
 """INVALID_ARGUMENT. The document's bytes cannot be read as what they claim to be. Metadata: source_key."""
 REASON_DOCUMENT_PARSER_LIMIT: Reason.ValueType  # 24
@@ -185,11 +199,17 @@ REASON_ORIGIN_NOT_ALLOWED: Reason.ValueType  # 28
 REASON_ROUTE_NOT_FOUND: Reason.ValueType  # 29
 """NOT_FOUND (over gRPC: UNIMPLEMENTED). No such method or path. Metadata: none."""
 REASON_OVERLOADED: Reason.ValueType  # 30
-"""RESOURCE_EXHAUSTED. More is being done than the server takes on; RetryInfo says when to come back. Metadata: limit, e.g. "64"."""
+"""RESOURCE_EXHAUSTED. More is being done than the server takes on; RetryInfo says when to come back. Metadata: limit, e.g. "64" (absent
+when the gateway refuses).
+"""
 REASON_DEADLINE_EXCEEDED: Reason.ValueType  # 31
-"""DEADLINE_EXCEEDED. The caller's deadline passed; a turn that was accepted goes on. Metadata: none."""
+"""DEADLINE_EXCEEDED. The caller's deadline passed, or the request did not arrive in time; a turn that was accepted goes on. Metadata:
+none.
+"""
 REASON_PART_UNAVAILABLE: Reason.ValueType  # 32
-"""UNAVAILABLE. A part that the call needs cannot be reached at the moment. Metadata: part, e.g. "postgresql"."""
+"""UNAVAILABLE. A part that the call needs cannot be reached at the moment. Metadata: part, e.g. "postgresql"; "server" when the gateway
+cannot reach the server.
+"""
 REASON_DRAINING: Reason.ValueType  # 33
 """UNAVAILABLE. The server is shutting down; another one, or the same one after its start, takes the call. Metadata: none."""
 REASON_WORKER_LOST: Reason.ValueType  # 34
@@ -204,4 +224,8 @@ REASON_OPERATION_RUNNING: Reason.ValueType  # 38
 """FAILED_PRECONDITION. The operation has not ended, so it cannot be deleted. Metadata: operation."""
 REASON_CANCELLED: Reason.ValueType  # 39
 """CANCELLED. The caller ended the call. Metadata: none."""
+REASON_COLLECTION_EMBEDDING_DIFFERS: Reason.ValueType  # 40
+"""FAILED_PRECONDITION, in an operation's error. The collection's vectors are of another model than the one that runs, and the two must not
+be mixed; upload to a new collection. Metadata: collection; embedding, the collection's model; running, the server's.
+"""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

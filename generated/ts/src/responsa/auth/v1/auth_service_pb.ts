@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/auth/v1/auth_service.proto.
  */
 export const file_responsa_auth_v1_auth_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNyZXNwb25zYS9hdXRoL3YxL2F1dGhfc2VydmljZS5wcm90bxIQcmVzcG9uc2EuYXV0aC52MSIOCgxHZXRNZVJlcXVlc3QiGgoYQ3JlYXRlU2Vzc2lvbkNvZGVSZXF1ZXN0IloKGUNyZWF0ZVNlc3Npb25Db2RlUmVzcG9uc2USDAoEY29kZRgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiQAoTQ3JlYXRlQXBpS2V5UmVxdWVzdBIpCgdhcGlfa2V5GAEgASgLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXkiUQoUQ3JlYXRlQXBpS2V5UmVzcG9uc2USKQoHYXBpX2tleRgBIAEoCzIYLnJlc3BvbnNhLmF1dGgudjEuQXBpS2V5Eg4KBnNlY3JldBgCIAEoCSKHAQoSTGlzdEFwaUtleXNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUYyAEoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAyiAEBIYCgZmaWx0ZXIYAyABKAlCCLpIBXIDKIAIEhoKCG9yZGVyX2J5GAQgASgJQgi6SAVyAyiAASJaChNMaXN0QXBpS2V5c1Jlc3BvbnNlEioKCGFwaV9rZXlzGAEgAygLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJInIKE1Jldm9rZUFwaUtleVJlcXVlc3QSWwoEbmFtZRgBIAEoCUJNukhKckgyRl5hcGlLZXlzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQy0QQKC0F1dGhTZXJ2aWNlElUKBUdldE1lEh4ucmVzcG9uc2EuYXV0aC52MS5HZXRNZVJlcXVlc3QaFi5yZXNwb25zYS5hdXRoLnYxLlVzZXIiFILT5JMCDhIML3YxL3VzZXJzL21lEokBChFDcmVhdGVTZXNzaW9uQ29kZRIqLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlU2Vzc2lvbkNvZGVSZXF1ZXN0GisucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVTZXNzaW9uQ29kZVJlc3BvbnNlIhuC0+STAhUiEC92MS9zZXNzaW9uQ29kZXM6ASoSdQoMQ3JlYXRlQXBpS2V5EiUucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVBcGlLZXlSZXF1ZXN0GiYucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVBcGlLZXlSZXNwb25zZSIWgtPkkwIQIgsvdjEvYXBpS2V5czoBKhJvCgtMaXN0QXBpS2V5cxIkLnJlc3BvbnNhLmF1dGgudjEuTGlzdEFwaUtleXNSZXF1ZXN0GiUucmVzcG9uc2EuYXV0aC52MS5MaXN0QXBpS2V5c1Jlc3BvbnNlIhOC0+STAg0SCy92MS9hcGlLZXlzEncKDFJldm9rZUFwaUtleRIlLnJlc3BvbnNhLmF1dGgudjEuUmV2b2tlQXBpS2V5UmVxdWVzdBoYLnJlc3BvbnNhLmF1dGgudjEuQXBpS2V5IiaC0+STAiAiGy92MS97bmFtZT1hcGlLZXlzLyp9OnJldm9rZToBKmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_responsa_auth_v1_api_key, file_responsa_auth_v1_user]);
+  fileDesc("CiNyZXNwb25zYS9hdXRoL3YxL2F1dGhfc2VydmljZS5wcm90bxIQcmVzcG9uc2EuYXV0aC52MSIOCgxHZXRNZVJlcXVlc3QiGgoYQ3JlYXRlU2Vzc2lvbkNvZGVSZXF1ZXN0IloKGUNyZWF0ZVNlc3Npb25Db2RlUmVzcG9uc2USDAoEY29kZRgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiYQoTQ3JlYXRlQXBpS2V5UmVxdWVzdBIpCgdhcGlfa2V5GAEgASgLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXkSHwoKcmVxdWVzdF9pZBgCIAEoCUILukgIcgOwAQHYAQEiUQoUQ3JlYXRlQXBpS2V5UmVzcG9uc2USKQoHYXBpX2tleRgBIAEoCzIYLnJlc3BvbnNhLmF1dGgudjEuQXBpS2V5Eg4KBnNlY3JldBgCIAEoCSKHAQoSTGlzdEFwaUtleXNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUYyAEoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAyiAEBIYCgZmaWx0ZXIYAyABKAlCCLpIBXIDKIAIEhoKCG9yZGVyX2J5GAQgASgJQgi6SAVyAyiAASJaChNMaXN0QXBpS2V5c1Jlc3BvbnNlEioKCGFwaV9rZXlzGAEgAygLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJInIKE1Jldm9rZUFwaUtleVJlcXVlc3QSWwoEbmFtZRgBIAEoCUJNukhKckgyRl5hcGlLZXlzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQy0QQKC0F1dGhTZXJ2aWNlElUKBUdldE1lEh4ucmVzcG9uc2EuYXV0aC52MS5HZXRNZVJlcXVlc3QaFi5yZXNwb25zYS5hdXRoLnYxLlVzZXIiFILT5JMCDhIML3YxL3VzZXJzL21lEokBChFDcmVhdGVTZXNzaW9uQ29kZRIqLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlU2Vzc2lvbkNvZGVSZXF1ZXN0GisucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVTZXNzaW9uQ29kZVJlc3BvbnNlIhuC0+STAhUiEC92MS9zZXNzaW9uQ29kZXM6ASoSdQoMQ3JlYXRlQXBpS2V5EiUucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVBcGlLZXlSZXF1ZXN0GiYucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVBcGlLZXlSZXNwb25zZSIWgtPkkwIQIgsvdjEvYXBpS2V5czoBKhJvCgtMaXN0QXBpS2V5cxIkLnJlc3BvbnNhLmF1dGgudjEuTGlzdEFwaUtleXNSZXF1ZXN0GiUucmVzcG9uc2EuYXV0aC52MS5MaXN0QXBpS2V5c1Jlc3BvbnNlIhOC0+STAg0SCy92MS9hcGlLZXlzEncKDFJldm9rZUFwaUtleRIlLnJlc3BvbnNhLmF1dGgudjEuUmV2b2tlQXBpS2V5UmVxdWVzdBoYLnJlc3BvbnNhLmF1dGgudjEuQXBpS2V5IiaC0+STAiAiGy92MS97bmFtZT1hcGlLZXlzLyp9OnJldm9rZToBKmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_responsa_auth_v1_api_key, file_responsa_auth_v1_user]);
 
 /**
  * GetMeRequest has no fields.
@@ -90,6 +90,14 @@ export type CreateApiKeyRequest = Message<"responsa.auth.v1.CreateApiKeyRequest"
    * @generated from field: responsa.auth.v1.ApiKey api_key = 1;
    */
   apiKey?: ApiKey | undefined;
+
+  /**
+   * Any UUID; the same one again gives back the key that the first call made, without its secret. Scoped to tenant and user. Another body:
+   * REQUEST_ID_REUSED.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId: string;
 };
 
 /**
@@ -113,7 +121,7 @@ export type CreateApiKeyResponse = Message<"responsa.auth.v1.CreateApiKeyRespons
   apiKey?: ApiKey | undefined;
 
   /**
-   * What to send as `authorization: Bearer …`. Shown once.
+   * What to send as `authorization: Bearer …`. Shown once: empty when the request_id was used before.
    *
    * @generated from field: string secret = 2;
    */
@@ -236,6 +244,7 @@ export const AuthService: GenService<{
   },
   /**
    * CreateSessionCode makes a code, good once and for ten minutes, that a browser exchanges for a session of the caller (POST /v1/sessions).
+   * It takes no request_id: a code that got lost ends by itself, and another one is made by calling again.
    *
    * @generated from rpc responsa.auth.v1.AuthService.CreateSessionCode
    */
@@ -245,7 +254,9 @@ export const AuthService: GenService<{
     output: typeof CreateSessionCodeResponseSchema;
   },
   /**
-   * CreateApiKey makes a key for the caller. The secret is in this response and never again. Errors: INVALID_FIELD.
+   * CreateApiKey makes a key for the caller. The secret is in this response and never again: only its digest is kept, so a repetition with
+   * the same request_id gives back the key with an empty secret. Whose secret got lost revokes the key and makes another. Errors:
+   * INVALID_FIELD, REQUEST_ID_REUSED.
    *
    * @generated from rpc responsa.auth.v1.AuthService.CreateApiKey
    */

@@ -1,0 +1,119 @@
+"""Rules of the house that no linter knows."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from responsa_server.domain.errors import Reason
+from responsa_server.stores.postgres.queries import Queries
+from tests.instance import ROOT
+
+SERVER = ROOT / "server" / "responsa_server"
+CLIENT = ROOT / "clients" / "python" / "responsa_client"
+MOST_LINES = 420
+"""About 400."""
+
+LONGER: Mapping[str, str] = {
+    "clients/python/responsa_client/client.py": "one class, one method a call of the contract: splitting it would hide one behind another",
+}
+"""Files that may be longer, and why."""
+
+READS_THE_ENVIRONMENT: Mapping[str, str] = {
+    "settings.py": "the server's settings, and `environment()` for those who hand it on",
+    "providers/minilm.py": "sets the one variable that keeps onnxruntime silent, before importing it",
+    "cli/main.py": "sets the one variable that keeps gRPC's own messages off the terminal, before it is imported",
+}
+"""Modules of the server that touch os.environ, and why. The command line's client settings read it through pydantic-settings."""
+
+NOT_RAISED: Mapping[Reason, str] = {
+    Reason.INTERNAL: "`rpc/status.py` itself makes it, of what nobody foresaw",
+    Reason.RESOURCE_NOT_FOUND: "`NotFound.of` makes it",
+}
+"""Reasons that nothing else in the server names, and why."""
+
+
+def sources(*folders: Path) -> Iterator[Path]:
+    for folder in folders:
+        yield from sorted(folder.rglob("*.py"))
+
+
+def test_settings_alone_read_the_environment() -> None:
+    found: set[str] = set()
+    for path in sources(SERVER, CLIENT):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            attribute = (
+                isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os"
+            )
+            if attribute and node.attr in ("environ", "getenv", "environb", "putenv"):  # pyright: ignore
+                found.add(str(path.relative_to(SERVER) if path.is_relative_to(SERVER) else path))
+            if isinstance(node, ast.ImportFrom) and node.module == "os":
+                assert not {one.name for one in node.names} & {"environ", "getenv"}, path
+    assert found <= set(READS_THE_ENVIRONMENT), found - set(READS_THE_ENVIRONMENT)
+
+
+def test_files_are_short_enough_to_read() -> None:
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in sources(SERVER, CLIENT, ROOT / "tests", ROOT / "tools")
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > MOST_LINES
+    }
+    server = {name for name in long if not name.startswith("tests/")}
+    assert server <= set(LONGER), {name: long[name] for name in server - set(LONGER)}
+    assert {name: lines for name, lines in long.items() if lines > MOST_LINES * 3 // 2} == {}
+    assert all(reason for reason in LONGER.values())
+
+
+def test_every_reason_is_given_by_something() -> None:
+    text = "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in sources(SERVER)
+        if path.relative_to(SERVER).as_posix() not in ("domain/errors.py", "rpc/status.py")
+    )
+    # A parser's refusal becomes the Reason of the same name.
+    named = set(re.findall(r"\b(?:Reason|RejectReason)\.([A-Z_]+)\b", text))
+    named |= set(re.findall(r"^    (DOCUMENT_[A-Z_]+) =", text, re.MULTILINE))
+    missing = {reason for reason in Reason if reason.name not in named} - set(NOT_RAISED)
+    assert missing == set()
+
+
+def test_every_query_is_used() -> None:
+    stores = SERVER / "stores" / "postgres"
+    files = sorted(stores.glob("*.sql"))
+    assert len(files) >= 7
+    for file in files:
+        users = [
+            text for path in sources(stores) if f'"{file.name}"' in (text := path.read_text(encoding="utf-8"))
+        ]
+        assert users, f"nothing opens {file.name}"
+        unused = {
+            name for name in Queries(file.name).names() if not any(f'"{name}"' in text for text in users)
+        }
+        assert not unused, f"{file.name}: nothing uses {unused}"
+
+
+def test_no_folder_or_module_is_named_after_nothing() -> None:
+    empty = {"utils", "util", "helpers", "helper", "common", "managers", "manager", "misc"}
+    for path in sources(SERVER, CLIENT, ROOT / "tests", ROOT / "tools"):
+        assert not empty & {part.removesuffix(".py") for part in path.relative_to(ROOT).parts}, path
+
+
+def test_tests_wait_for_conditions() -> None:
+    """A sleep stands only between two looks at a condition, in a loop."""
+    for path in sources(ROOT / "tests"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        loops = {
+            id(inner)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.While | ast.For | ast.AsyncFor)
+            for inner in ast.walk(node)
+        }
+        for node in ast.walk(tree):
+            called = node.func if isinstance(node, ast.Call) else None
+            if isinstance(node, ast.Call) and isinstance(called, ast.Attribute) and called.attr == "sleep":
+                constant = node.args and isinstance(node.args[0], ast.Constant)
+                seconds = ast.literal_eval(node.args[0]) if constant else 1
+                # 0 lets others run; a minute and more is somebody who hangs, not a wait.
+                assert seconds == 0 or seconds >= 60 or id(node) in loops, f"{path}:{node.lineno}"

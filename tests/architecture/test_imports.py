@@ -1,0 +1,95 @@
+"""Who may import whom: import-linter's contracts hold, and a breach of one is caught."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.instance import ROOT, plain_environment
+
+SERVER = ROOT / "server" / "responsa_server"
+
+
+def lint(tree: Path) -> subprocess.CompletedProcess[str]:
+    """Run import-linter on a checkout, with the contracts of its own pyproject.toml."""
+    folders = ":".join(str(tree / name) for name in ("server", "clients/python", "generated/python"))
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],
+        cwd=tree,
+        env=plain_environment(PYTHONPATH=folders),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what import-linter reads."""
+    copy = tmp_path_factory.mktemp("tree")
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    skipped = shutil.ignore_patterns("__pycache__")
+    for name in ("server", "clients/python", "generated/python"):
+        shutil.copytree(ROOT / name, copy / name, ignore=skipped)
+    return copy
+
+
+def test_all_contracts_are_kept(tree: Path) -> None:
+    done = lint(tree)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "contract"),
+    [
+        ("domain/turns.py", "from responsa_server.turns import service", "Layers"),
+        (
+            "stores/postgres/turns.py",
+            "import responsa_server.knowledge.library",
+            "Stores and providers know the domain alone",
+        ),
+        ("stores/redis.py", "import responsa_server.providers.minilm", "Adapters never import each other"),
+        ("turns/service.py", "import grpc", "protobuf and grpc stay in rpc"),
+        (
+            "cli/ask.py",
+            "import responsa_server.stores.postgres.database",
+            "The command line speaks to a server",
+        ),
+    ],
+)
+def test_a_breach_is_caught(tree: Path, file: str, line: str, contract: str) -> None:
+    broken = tree / "server" / "responsa_server" / file
+    before = broken.read_text()
+    # Within a function: a late import is an import all the same.
+    broken.write_text(f"{before}\n\ndef planted() -> None:\n    {line}\n")
+    try:
+        done = lint(tree)
+    finally:
+        broken.write_text(before)
+    assert done.returncode != 0
+    kept_or_broken = [one for one in done.stdout.splitlines() if " BROKEN" in one]
+    assert any(one.startswith(contract) for one in kept_or_broken), done.stdout
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The top-level names of all that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (one.name for one in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def test_the_domain_needs_nothing_but_the_standard_library() -> None:
+    for path in (SERVER / "domain").rglob("*.py"):
+        for name in imported(path):
+            own = name == "responsa_server.domain" or name.startswith("responsa_server.domain.")
+            assert own or name.partition(".")[0] in sys.stdlib_module_names, f"{path}: {name}"

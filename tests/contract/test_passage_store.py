@@ -1,0 +1,214 @@
+"""The passages' store beside other sessions: the cache of vectors, long statements, callers that go away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, LiteralString
+
+import numpy as np
+import psycopg
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.knowledge.retrieve import Retriever
+from responsa_server.providers.minilm import MiniLmEmbedder
+from responsa_server.stores.postgres.database import Connection, Database
+from responsa_server.stores.postgres.passages import PassageStore
+from tests.conftest import DatabaseUrls
+from tests.contract.shelf import Shelf
+from tests.contract.test_passages import BAKERY, HARBOUR, LIBRARY, random_vectors, texts
+
+
+@pytest.fixture
+def store(database: Database) -> PassageStore:
+    return PassageStore(database)
+
+
+@pytest.fixture
+def retriever(store: PassageStore, embedder: MiniLmEmbedder) -> Retriever:
+    return Retriever(store, embedder)
+
+
+@pytest.fixture
+def shelf(database: Database, store: PassageStore, embedder: MiniLmEmbedder) -> Shelf:
+    return Shelf(database, store, embedder)
+
+
+@pytest.fixture
+def rival(database: Database, store: PassageStore, embedder: MiniLmEmbedder) -> Shelf:
+    return Shelf(database, store, embedder, "rival")
+
+
+async def test_the_cache_returns_what_the_index_would_store(shelf: Shelf, store: PassageStore) -> None:
+    vectors = random_vectors(4, 2)
+    known = {bytes([place]) * 32: vector.tobytes() for place, vector in enumerate(vectors)}
+    async with shelf.database.tenant("acme") as connection:
+        await store.cache_vectors(connection, "acme", "model", known)
+        await store.cache_vectors(connection, "acme", "model", known)
+        found = await store.cached_vectors(connection, "acme", "model", [*known, b"\xff" * 32])
+        assert found.keys() == known.keys()
+        for place, digest in enumerate(known):
+            assert np.abs(np.frombuffer(found[digest], "<f4") - vectors[place]).max() < 1e-3
+        assert await store.cached_vectors(connection, "acme", "other", list(known)) == {}
+    async with shelf.database.tenant("rival") as connection:
+        assert await store.cached_vectors(connection, "rival", "model", list(known)) == {}
+
+
+def aged(urls: DatabaseUrls, tenant: str, days: int) -> None:
+    with psycopg.connect(urls.superuser) as connection:
+        connection.execute(
+            "UPDATE responsa.embedding_cache SET use_time = now() - %s * interval '1 day' WHERE tenant_id = %s",
+            (days, tenant),
+        )
+
+
+def digests(number: int) -> list[bytes]:
+    return [place.to_bytes(32, "big") for place in range(number)]
+
+
+async def cached(shelf: Shelf) -> int:
+    async with shelf.database.tenant(shelf.tenant) as connection:
+        cursor = await connection.execute("SELECT count(*) FROM responsa.embedding_cache")
+        row = await cursor.fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+async def test_the_cache_forgets_what_nothing_asked_for_as_new_vectors_come(
+    shelf: Shelf, rival: Shelf, store: PassageStore, database_urls: DatabaseUrls
+) -> None:
+    vector = bytes(random_vectors(4, 1)[0].tobytes())
+    old = digests(600)
+    for one in (shelf, rival):
+        async with one.database.tenant(one.tenant) as connection:
+            await store.cache_vectors(connection, one.tenant, "model", dict.fromkeys(old, vector))
+        aged(database_urls, one.tenant, 40)
+    async with shelf.database.tenant("acme") as connection:
+        assert len(await store.cached_vectors(connection, "acme", "model", old[:10])) == 10
+        await store.cache_vectors(connection, "acme", "model", {b"\xff" * 32: vector})
+    assert await cached(shelf) == 601 - 257
+    async with shelf.database.tenant("acme") as connection:
+        for place in range(3):
+            await store.cache_vectors(connection, "acme", "other", {bytes([place]) * 32: vector})
+        left = await store.cached_vectors(connection, "acme", "model", [*old, b"\xff" * 32])
+    assert left.keys() == {*old[:10], b"\xff" * 32}
+    assert await cached(rival) == 600
+
+
+async def test_workers_that_need_the_same_vectors_do_not_wait_for_each_other(
+    shelf: Shelf, store: PassageStore, database_urls: DatabaseUrls
+) -> None:
+    vector = bytes(random_vectors(4, 1)[0].tobytes())
+    known = digests(50)
+    async with shelf.database.tenant("acme") as connection:
+        await store.cache_vectors(connection, "acme", "model", dict.fromkeys(known, vector))
+    aged(database_urls, "acme", 2)
+    async with shelf.database.tenant("acme") as first, shelf.database.tenant("acme") as second:
+        for connection in (first, second):
+            await connection.execute("SET LOCAL lock_timeout = '5s'")
+        # Each has what the other asks for next.
+        for connection, hashes in (
+            (first, known[:30]),
+            (second, known[20:]),
+            (first, known),
+            (second, known),
+        ):
+            assert len(await store.cached_vectors(connection, "acme", "model", hashes[::-1])) == len(hashes)
+    row = _one(
+        database_urls,
+        "SELECT count(*) FROM responsa.embedding_cache WHERE use_time < now() - interval '1 day'",
+    )
+    assert row == (0,)
+
+
+async def test_what_touches_a_whole_document_may_take_longer_than_other_statements(
+    shelf: Shelf, store: PassageStore
+) -> None:
+    document = uuid7()
+    await shelf.write(HARBOUR, document, 1)
+
+    async def timeout(connection: Connection) -> str:
+        row = await (await connection.execute("SHOW statement_timeout")).fetchone()
+        assert row is not None
+        return str(row[0])
+
+    works: list[Callable[[Connection], Awaitable[None]]] = [
+        lambda connection: store.discard(connection, "acme", document, 2),
+        lambda connection: store.publish(connection, "acme", "default", document, 1),
+        lambda connection: store.retire(connection, "acme", document, 1, []),
+        lambda connection: store.delete(connection, "acme", "default", document),
+        lambda connection: store.delete_collection(connection, "acme", "default"),
+    ]
+    for work in works:
+        async with shelf.database.tenant("acme") as connection:
+            assert await timeout(connection) == "30s"
+            await work(connection)
+            assert await timeout(connection) == "10min"
+
+
+BACKENDS: Final = (
+    "SELECT pid FROM pg_stat_activity WHERE usename = 'responsa_app' AND datname = current_database()"
+)
+
+
+def _one(urls: DatabaseUrls, query: LiteralString) -> tuple[Any, ...] | None:
+    with psycopg.connect(urls.superuser) as connection:
+        return connection.execute(query).fetchone()
+
+
+def backends(urls: DatabaseUrls, condition: LiteralString = "") -> set[int]:
+    """The server's processes of the app role's connections."""
+    with psycopg.connect(urls.superuser) as connection:
+        return {row[0] for row in connection.execute(BACKENDS + condition).fetchall()}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - other sessions ring no bell
+            await asyncio.sleep(0.02)
+
+
+async def test_a_cancelled_search_ends_in_the_database_while_its_caller_is_free_at_once(
+    shelf: Shelf, retriever: Retriever, database_urls: DatabaseUrls
+) -> None:
+    await shelf.put(HARBOUR)
+    waiting: LiteralString = " AND wait_event_type = 'Lock'"
+    with psycopg.connect(database_urls.superuser) as connection:
+        connection.execute("LOCK TABLE responsa.term_stat IN ACCESS EXCLUSIVE MODE")
+        search = asyncio.create_task(retriever.search("acme", ["harbour"]))
+        await until(lambda: len(backends(database_urls, waiting)) == 1)
+        (backend,) = backends(database_urls, waiting)
+        search.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await search
+        assert backends(database_urls, waiting) == {backend}
+    await until(lambda: backend in backends(database_urls, " AND state = 'idle'"))
+    assert texts(await retriever.search("acme", ["harbour"])) == [HARBOUR]
+
+
+async def test_searches_cancelled_at_any_moment_leave_every_connection_as_it_was(
+    shelf: Shelf, store: PassageStore, retriever: Retriever, database_urls: DatabaseUrls
+) -> None:
+    for text in (HARBOUR, BAKERY, LIBRARY):
+        await shelf.put(text)
+    started = asyncio.get_running_loop().time()
+    found = await retriever.search("acme", ["harbour tide"])
+    took = asyncio.get_running_loop().time() - started
+    await asyncio.gather(*(store.counts("acme") for _ in range(10)))
+    before = backends(database_urls)
+    random = np.random.default_rng(9)
+    ended = 0
+    for _ in range(25):
+        searches = [asyncio.create_task(retriever.search("acme", ["harbour tide"])) for _ in range(4)]
+        for search, delay in zip(searches, random.uniform(0, 4 * took, len(searches)), strict=True):
+            asyncio.get_running_loop().call_later(float(delay), search.cancel)
+        ended += sum(
+            isinstance(one, asyncio.CancelledError)
+            for one in await asyncio.gather(*searches, return_exceptions=True)
+        )
+    assert ended
+    await until(lambda: backends(database_urls, " AND state = 'idle'") >= before)
+    again = await asyncio.gather(*(retriever.search("acme", ["harbour tide"]) for _ in range(20)))
+    assert all(one.passages == found.passages for one in again)
+    assert backends(database_urls) >= before

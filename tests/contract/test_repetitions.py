@@ -1,0 +1,46 @@
+"""A document that repeats itself does not hide the others from the vector index."""
+
+from __future__ import annotations
+
+import psycopg
+
+from tests.contract.conftest import People
+from tests.contract.library_house import House
+
+# One sentence has one vector, however often it stands there.
+REPEATED = "The same sentence stands here. " * 4000
+RIVERS = "# Rivers\n\n" + "".join(
+    f"The river number {number} is {100 + number} kilometres long and rises in region {number}.\n\n"
+    for number in range(120)
+)
+# Of each vector of the rivers, whether the index leads to it (or to one as near).
+FOUND = """
+SELECT count(*) FILTER (WHERE nearest.distance < 0.001), count(*)
+FROM responsa.passage_vector AS v JOIN responsa.passage AS p ON p.id = v.passage_id AND p.title = 'Rivers'
+LEFT JOIN LATERAL (
+    SELECT n.embedding <=> v.embedding AS distance FROM responsa.passage_vector AS n ORDER BY n.embedding <=> v.embedding LIMIT 1
+) AS nearest ON true
+"""
+
+
+async def test_equal_vectors_are_moved_apart_and_hide_nothing(house: House, people: People) -> None:
+    await house.take_in(people.ann, REPEATED, "repeated.txt")
+    await house.take_in(people.ann, RIVERS, "rivers.md")
+    equal = house.ask(
+        "SELECT count(*) FROM responsa.passage_vector GROUP BY embedding::text ORDER BY count(*) DESC LIMIT 1"
+    )
+    assert equal == [(4,)]
+    spread = house.ask(
+        "SELECT count(*) > 4000, max(v.embedding <=> one.embedding) < 0.002 FROM responsa.passage_vector AS v "
+        "JOIN responsa.passage AS p ON p.id = v.passage_id AND p.title <> 'Rivers' "
+        "JOIN LATERAL (SELECT embedding FROM responsa.passage_vector AS w WHERE w.passage_id = v.passage_id "
+        "AND w.kind = 'sentence' ORDER BY w.ordinal LIMIT 1) AS one ON v.kind = 'sentence'"
+    )
+    assert spread == [(True, True)]
+    options = "-c enable_seqscan=off -c enable_sort=off -c hnsw.ef_search=100"
+    with psycopg.connect(house.urls.superuser, options=options) as connection:
+        row = connection.execute(FOUND).fetchone()
+    assert row is not None
+    found, there = row
+    assert there > 120
+    assert found >= 0.98 * there

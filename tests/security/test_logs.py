@@ -1,0 +1,26 @@
+"""What no log may hold."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+# As grpc._cython.cygrpc does when a call's metadata are no text; Envoy lets such bytes through. In a process of its own: logging is global.
+PROGRAM = """
+import logging
+from responsa_server import logs
+
+logs.configure("debug")
+log = logging.getLogger("grpc._cython.cygrpc")
+try:
+    b"Bearer rsp_secret\\xa0".decode()
+except UnicodeDecodeError:
+    log.exception("Invalid encoding on %s", b"Bearer rsp_secret\\xa0")
+log.error("something else")
+"""
+
+
+def test_metadata_that_are_no_text_are_not_quoted() -> None:
+    ran = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    assert "rsp_secret" not in ran.stdout + ran.stderr
+    assert "something else" in ran.stderr
