@@ -59,7 +59,7 @@ class Instance:
     port: int
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
     within: Sequence[str] = ()
-    """A command to run it within, e.g. `unshare -n`."""
+    """What to run it, and commands, within: e.g. `unshare --net`, `setpriv …`."""
     _process: subprocess.Popen[bytes] | None = None
     _seen: set[psutil.Process] = field(default_factory=set[psutil.Process])
 
@@ -143,7 +143,7 @@ class Instance:
     ) -> subprocess.CompletedProcess[str]:
         """Run the `responsa` command line against this instance."""
         done = subprocess.run(
-            self.command(*arguments),
+            [*self.within, *self.command(*arguments)],
             cwd=self.home.parent,
             env={**self.environment, **environment},
             input=stdin,

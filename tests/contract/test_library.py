@@ -252,6 +252,25 @@ async def test_who_may_do_what_with_an_operation(house: House, people: People) -
     await library.delete_operation(people.bob, operation.id)
 
 
+async def test_who_may_replace_a_document(house: House, people: People) -> None:
+    await house.library.create_collection(people.bob, "rivers", "Rivers", Chunking())
+    operation = await house.upload(people.bob, TEXT, collection="rivers")
+    before = house.rows()
+    with pytest.raises(NotPermitted) as caught:
+        await house.upload(people.ann, TEXT + "More.", collection="rivers")
+    assert caught.value.reason is Reason.ROLE_REQUIRED
+    assert house.rows() == before
+    # The same bytes change nothing, so anybody may send them.
+    assert (await house.upload(people.ann, TEXT, collection="rivers")).document_id == operation.document_id
+    for version, who in enumerate((people.bob, replace(people.ann, role=Role.ADMIN)), start=2):
+        changed = await house.upload(who, TEXT + "More." * version, collection="rivers")
+        assert (changed.document_id, changed.version) == (operation.document_id, version)
+    await house.library.create_collection(people.ann, "lakes", "Lakes", Chunking())
+    operation = await house.upload(people.bob, TEXT, collection="lakes")
+    changed = await house.upload(people.ann, TEXT + "More.", collection="lakes")  # owns the collection
+    assert (changed.document_id, changed.version) == (operation.document_id, 2)
+
+
 async def test_who_may_delete_a_document(house: House, people: People) -> None:
     await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
     operation = await house.upload(people.bob, TEXT, collection="rivers")

@@ -130,10 +130,14 @@ class NotFound(ResponsaError):
     @classmethod
     def of(cls, resource_type: str, name: str) -> NotFound:
         """Build the error for a resource, by its type (e.g. "conversation") and name."""
-        message = f"{resource_type.capitalize()} not found or access denied"
+        message = f"{_spoken(resource_type)} not found or access denied"
         return cls(
             Reason.RESOURCE_NOT_FOUND, message, {"resource_type": resource_type, "resource_name": name}
         )
+
+
+def _spoken(resource_type: str) -> str:
+    return "API key" if resource_type == "api_key" else resource_type.replace("_", " ").capitalize()
 
 
 class AlreadyExists(ResponsaError):

@@ -109,7 +109,10 @@ def diagnose(layout: Layout) -> list[Finding]:
     if layout.is_home():
         findings.append(_finding("passwords", lambda: _check_passwords(layout), str(layout.secrets)))
     if layout.account is not None:
-        findings.append(Finding("database account", True, f"PostgreSQL runs as {layout.account.name}"))
+        detail = f"PostgreSQL runs as {layout.account.name}"
+        if layout.account.name == "nobody":
+            detail += ", whom other programs may run as too; `useradd --system responsa` before the first start gives it an account of its own"
+        findings.append(Finding("database account", True, detail))
     findings.extend(Finding("outside the data folder", True, str(place)) for place in layout.outside)
     return findings
 

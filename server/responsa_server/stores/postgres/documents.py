@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import Conflict, NotFound, Reason
+from responsa_server.domain.errors import Conflict, NotFound, NotPermitted, Reason
 from responsa_server.domain.knowledge import (
     DEFAULT_COLLECTION,
     Chunking,
@@ -23,7 +23,7 @@ from responsa_server.domain.knowledge import (
     Passage,
 )
 from responsa_server.domain.listing import ListQuery, Page
-from responsa_server.domain.people import Principal
+from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.ports.knowledge import (
     CanonicalPiece,
     JobKind,
@@ -287,6 +287,13 @@ class DocumentStore:
             running = await self._running(connection, who.tenant_id, locked[0], newest.version)
             if running is not None:
                 return running
+        if not locked[1] and who.role is not Role.ADMIN:
+            raise NotPermitted(
+                Reason.ROLE_REQUIRED,
+                "A document of this source_key is there already, and only who uploaded it, the collection's owner or an administrator may "
+                "replace it; use another source_key or another collection.",
+                {"required_role": "ADMIN"},
+            )
         version = newest.version + 1
         await connection.execute(self._queries["begin_version"], {**values, "version": version})
         return await self._begin_version(connection, who, values, version)

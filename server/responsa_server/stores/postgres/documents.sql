@@ -20,8 +20,10 @@ ON CONFLICT (tenant_id, collection_id, source_key) DO NOTHING
 RETURNING id;
 
 -- name: lock_by_key
-SELECT id FROM responsa.document
-WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND source_key = %(source_key)s FOR UPDATE;
+SELECT d.id, %(user)s IN (d.owner_id, c.owner_id) AS owns
+FROM responsa.document AS d
+JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collection_id
+WHERE d.tenant_id = %(tenant)s AND d.collection_id = %(collection)s AND d.source_key = %(source_key)s FOR UPDATE OF d;
 
 -- name: newest
 -- A statement of its own: one that waited for the lock would still see the versions from before it.

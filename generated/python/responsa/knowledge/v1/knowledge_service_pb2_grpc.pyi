@@ -40,7 +40,8 @@ class KnowledgeServiceStub:
     """UploadDocument takes in a document: first one message with metadata, then its bytes in chunks of at most 256 KiB, 64 MiB in all. Nothing is kept
     unless all of it came. The operation (response: IngestResult, metadata: IngestMetadata) is done once the document is searchable or refused;
     a document that cannot be read fails its operation with a DOCUMENT_… reason. Errors of the call: UPLOAD_METADATA_MISSING, UPLOAD_INCOMPLETE,
-    DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_TYPE_UNSUPPORTED, DOCUMENT_TYPE_MISMATCH, RESOURCE_NOT_FOUND (collection), REQUEST_ID_REUSED. Browsers, and curl, send
+    DOCUMENT_TOO_LARGE, ROLE_REQUIRED (other bytes for the source_key of a document that somebody else uploaded, unless the
+    caller owns the collection or is an administrator), DOCUMENT_EMPTY, DOCUMENT_TYPE_UNSUPPORTED, DOCUMENT_TYPE_MISMATCH, RESOURCE_NOT_FOUND (collection), REQUEST_ID_REUSED. Browsers, and curl, send
     the bytes with PUT /v1/uploads.
     """
     CreateDocument: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.CreateDocumentRequest, _operations_pb2.Operation]
@@ -122,7 +123,8 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         """UploadDocument takes in a document: first one message with metadata, then its bytes in chunks of at most 256 KiB, 64 MiB in all. Nothing is kept
         unless all of it came. The operation (response: IngestResult, metadata: IngestMetadata) is done once the document is searchable or refused;
         a document that cannot be read fails its operation with a DOCUMENT_… reason. Errors of the call: UPLOAD_METADATA_MISSING, UPLOAD_INCOMPLETE,
-        DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_TYPE_UNSUPPORTED, DOCUMENT_TYPE_MISMATCH, RESOURCE_NOT_FOUND (collection), REQUEST_ID_REUSED. Browsers, and curl, send
+        DOCUMENT_TOO_LARGE, ROLE_REQUIRED (other bytes for the source_key of a document that somebody else uploaded, unless the
+        caller owns the collection or is an administrator), DOCUMENT_EMPTY, DOCUMENT_TYPE_UNSUPPORTED, DOCUMENT_TYPE_MISMATCH, RESOURCE_NOT_FOUND (collection), REQUEST_ID_REUSED. Browsers, and curl, send
         the bytes with PUT /v1/uploads.
         """
 
