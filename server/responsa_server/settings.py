@@ -16,6 +16,7 @@ from pydantic import (
     AliasChoices,
     BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -40,7 +41,7 @@ def _listed(value: object) -> object:
 
 
 def _or_none(value: object) -> object:
-    return None if value == "" else value
+    return None if value in ("", "none") else value
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
@@ -68,7 +69,13 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-class TurnSettings(BaseModel):
+class SettingsGroup(BaseModel):
+    """A group: a key that it does not know is an error, not a wish that goes unheard."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class TurnSettings(SettingsGroup):
     """Turns: how long, how many, how they are kept alive."""
 
     lease_seconds: float = Field(
@@ -106,7 +113,7 @@ class TurnSettings(BaseModel):
     )
 
 
-class RetrievalSettings(BaseModel):
+class RetrievalSettings(SettingsGroup):
     """Searching passages and choosing what supports an answer."""
 
     hnsw_m: int = Field(
@@ -144,7 +151,7 @@ class RetrievalSettings(BaseModel):
         return self
 
 
-class IngestionSettings(BaseModel):
+class IngestionSettings(SettingsGroup):
     """Taking in documents."""
 
     concurrency: int = Field(
@@ -161,7 +168,7 @@ class IngestionSettings(BaseModel):
     )
 
 
-class SessionSettings(BaseModel):
+class SessionSettings(SettingsGroup):
     """Browser sessions."""
 
     code_seconds: int = Field(
@@ -231,7 +238,7 @@ class Settings(BaseSettings):
     page: Path = Field(default=CHECKOUT / "clients" / "web" / "dist", description="Folder of the built page.")
     docs: Annotated[Path | None, BeforeValidator(_or_none)] = Field(
         default=CHECKOUT,
-        description="Folder whose docs/*.md become the first collection; empty for none.",
+        description="Folder whose docs/*.md become the first collection; `none` for none.",
     )
 
     database_url: SecretStr | None = Field(
@@ -277,18 +284,30 @@ class Settings(BaseSettings):
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
         if folder := os.environ.get("RESPONSA_SECRETS_DIR"):
             sources.append(SecretsSettingsSource(settings_cls, secrets_dir=folder))
-        home = os.environ.get("RESPONSA_HOME")
-        given = os.environ.get("RESPONSA_CONFIG")
-        file = Path(given) if given else (Path(home) if home else CHECKOUT / ".responsa") / "responsa.toml"
+        given, file = os.environ.get("RESPONSA_CONFIG"), settings_file()
         if given and not file.is_file():
             raise SettingsError(f"RESPONSA_CONFIG names {file}, which is not a file; name one, or unset it")
-        sources.append(TomlConfigSettingsSource(settings_cls, toml_file=file))
+        written = TomlConfigSettingsSource(settings_cls, toml_file=file)
+        unknown = sorted(set(written.toml_data) - set(settings_cls.model_fields))
+        if unknown:
+            raise SettingsError(
+                f"{file} sets {', '.join(unknown)}, which there is not; docs/settings.md lists all settings"
+            )
+        sources.append(written)
         return tuple(sources)
 
     @property
     def serves_reflection(self) -> bool:
         """Whether gRPC reflection is on."""
         return self.environment is not Environment.PRODUCTION if self.reflection is None else self.reflection
+
+
+def settings_file() -> Path:
+    """Where the TOML file is looked for: RESPONSA_CONFIG, else `responsa.toml` in the data folder."""
+    if given := os.environ.get("RESPONSA_CONFIG"):
+        return Path(given)
+    home = os.environ.get("RESPONSA_HOME")
+    return (Path(home) if home else CHECKOUT / ".responsa") / "responsa.toml"
 
 
 def load(**overrides: object) -> Settings:
@@ -304,7 +323,7 @@ def load(**overrides: object) -> Settings:
         ]
         raise SettingsError("settings are wrong: " + "; ".join(lines) + ". See docs/settings.md") from error
     except (OSError, ValueError) as error:
-        raise SettingsError(f"the settings file cannot be read: {error}") from error
+        raise SettingsError(f"the settings file ({settings_file()}) cannot be read: {error}") from error
 
 
 def environment() -> MutableMapping[str, str]:

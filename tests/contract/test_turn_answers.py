@@ -110,6 +110,19 @@ async def test_a_follow_up_finds_what_it_means(house: House, turns: Turns, peopl
     assert "65 kilometres" in events[-1]["text"]
 
 
+async def test_the_talk_so_far_is_no_support_for_something_else(
+    house: House, turns: Turns, people: People
+) -> None:
+    await house.take_in(people.ann, RIVERS, "rivers.md")
+    first = await ask(turns, people.ann, "Where does the river Bille rise near Hamburg?")
+    for text in ("What is the capital of Mongolia?", "play some jazz", "thanks!", "my aunt's favourite colour?"):
+        turn = await ask(turns, people.ann, text, first.conversation_id)
+        assert turn.state is TurnState.REFUSED, text
+    again = await ask(turns, people.ann, "and the Alster?", first.conversation_id)
+    assert again.state is TurnState.ANSWERED
+    assert "Alster" in json.loads(again.terminal or b"")["text"]
+
+
 async def test_what_nothing_supports_is_refused_and_another_tenant_has_nothing(
     house: House, turns: Turns, people: People
 ) -> None:

@@ -74,6 +74,13 @@ def test_a_settings_file_that_is_missing_or_broken_is_told(
         load()
 
 
+@pytest.mark.parametrize("text", ["foo = 1", "[turns]\nlease_secs = 6"])
+def test_a_key_that_there_is_not_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "responsa.toml").write_text(text)
+    with pytest.raises(SettingsError, match=r"foo|turns\.lease_secs"):
+        load()
+
+
 def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESPONSA_ALLOWED_HOSTS", "a.example.org, b.example.org:8443")
     assert load().allowed_hosts == ("a.example.org", "b.example.org:8443")

