@@ -369,6 +369,15 @@ async def test_hostile_text_is_stored_and_searched(shelf: Shelf, retriever: Retr
     assert texts(await retriever.search("acme", [text[:50]])) == [text]
 
 
+@pytest.mark.parametrize("word", ["Türmchens", "Türmchen", "turmchen"])
+async def test_a_word_that_does_not_tell_its_language_is_found_in_that_of_the_text(
+    shelf: Shelf, retriever: Retriever, word: str
+) -> None:
+    await shelf.put("Die Höhe des Türmchens beträgt nach der Messung von Möhring zwölf Meter.")
+    found = await retriever.search("acme", [word], mode=SearchMode.TEXT)
+    assert len(found.passages) == 1
+
+
 async def test_questions_without_words_find_nothing_by_text(shelf: Shelf, retriever: Retriever) -> None:
     await shelf.put(HARBOUR)
     assert texts(await retriever.search("acme", ["???"], mode=SearchMode.TEXT)) == []

@@ -115,7 +115,12 @@ async def test_the_talk_so_far_is_no_support_for_something_else(
 ) -> None:
     await house.take_in(people.ann, RIVERS, "rivers.md")
     first = await ask(turns, people.ann, "Where does the river Bille rise near Hamburg?")
-    for text in ("What is the capital of Mongolia?", "play some jazz", "thanks!", "my aunt's favourite colour?"):
+    for text in (
+        "What is the capital of Mongolia?",
+        "play some jazz",
+        "thanks!",
+        "my aunt's favourite colour?",
+    ):
         turn = await ask(turns, people.ann, text, first.conversation_id)
         assert turn.state is TurnState.REFUSED, text
     again = await ask(turns, people.ann, "and the Alster?", first.conversation_id)

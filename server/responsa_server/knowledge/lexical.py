@@ -49,6 +49,8 @@ _STEMMERS: Final = {
     "ta": "tamil",
     "tr": "turkish",
 }
+STEMMED: Final = tuple(code for code in _STEMMERS if code)
+"""Languages whose words are stemmed."""
 
 # Python's \w lacks the combining marks in which Indic scripts, Thai, Arabic and Hebrew write their vowels.
 _MARKS: Final = (

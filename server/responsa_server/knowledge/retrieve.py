@@ -16,7 +16,7 @@ from responsa_server.domain.passages import Candidate, CandidateQuery, FoundPass
 from responsa_server.knowledge.embedder import Embedder
 from responsa_server.knowledge.evidence import judge, read_question
 from responsa_server.knowledge.languages import UNKNOWN, language_of
-from responsa_server.knowledge.lexical import Analyzer
+from responsa_server.knowledge.lexical import STEMMED, Analyzer
 from responsa_server.knowledge.readings import Readings
 from responsa_server.knowledge.scoring import Score, Weights, gate, score, weigh
 
@@ -123,9 +123,8 @@ class Retriever:
         async def found(reader: PassageReader) -> tuple[list[Weights], Sequence[ScoredPassage]]:
             best: dict[UUID, _Ranked] = {}
             weights: list[Weights] = []
-            for place, (term, language, vector) in enumerate(zip(terms, languages, vectors, strict=True)):
-                words = self._analyzer.query_terms(term, language)
-                weighed = weigh(words, await reader.statistics(collections, words))
+            for place, (term, vector) in enumerate(zip(terms, vectors, strict=True)):
+                weighed, languages[place] = await self._weighed(reader, collections, term, languages[place])
                 weights.append(weighed)
                 for one in await self._ranked(reader, collections, place, weighed, vector, mode):
                     known = best.get(one.candidate.id)
@@ -142,6 +141,25 @@ class Retriever:
             )
         kept = [one for one in passages[:top_k] if one.score.total >= threshold]
         return Retrieval(tuple(terms), kept, weights, languages)
+
+    async def _weighed(
+        self, reader: PassageReader, collections: Sequence[str] | None, term: str, language: str
+    ) -> tuple[Weights, str]:
+        """A string's terms, weighed, and the language they were taken in.
+
+        A word or two do not tell their language. When no passage has any of them as English, the language in which most are found is theirs.
+        """
+        words = self._analyzer.query_terms(term, language)
+        statistics = await reader.statistics(collections, words)
+        if language != UNKNOWN or any(statistics.frequencies.values()):
+            return weigh(words, statistics), language
+        readings = {code: self._analyzer.query_terms(term, code) for code in STEMMED}
+        union = list(dict.fromkeys(word for taken in readings.values() for word in taken))
+        found = (await reader.statistics(collections, union)).frequencies
+        code = max(readings, key=lambda one: sum(found.get(word, 0) > 0 for word in readings[one]))
+        if not any(found.get(word) for word in readings[code]):
+            return weigh(words, statistics), language
+        return weigh(readings[code], await reader.statistics(collections, readings[code])), code
 
     async def _vectors(
         self, terms: Sequence[str], languages: Sequence[str], mode: SearchMode
