@@ -56,9 +56,12 @@ class Text:
     questions: Sequence[str]
 
 
-def documents(number: int, paragraphs: int, *, seed: int = 1) -> list[Text]:
-    """So many documents of so many paragraphs; the same for the same seed, and each text different from all others."""
-    return [_document(place, paragraphs, random.Random(seed * 1_000_003 + place)) for place in range(number)]
+def documents(number: int, paragraphs: int, *, first: int = 0, seed: int = 1) -> list[Text]:
+    """So many documents of so many paragraphs, from place `first` on; the same for the same seed, and each text different from all others."""
+    return [
+        _document(place, paragraphs, random.Random(seed * 1_000_003 + place))
+        for place in range(first, first + number)
+    ]
 
 
 def questions(texts: Sequence[Text], number: int, *, seed: int = 1) -> list[str]:

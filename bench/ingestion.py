@@ -14,9 +14,8 @@ import numpy as np
 from bench import corpus
 from bench.figures import Comparison
 from bench.interleaved import interleaved
-from bench.library import make_collection, take_in
 from bench.report import Line
-from bench.run import Run
+from bench.run import MANY, PARAGRAPHS, Run
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.embedded import Layout
 from responsa_server.knowledge.canonical import DecodedDocument, DocumentType
@@ -27,8 +26,6 @@ from responsa_server.providers.minilm import load as load_model
 from responsa_server.wiring import new_id
 
 TITLE: Final = "Ingestion: documents made searchable, against the bare embedding of the same texts"
-COLLECTION: Final = "ingestion"
-_PARAGRAPHS: Final = 100
 
 
 @dataclass(slots=True)
@@ -81,63 +78,59 @@ class Recorder:
         """Nothing is kept."""
 
 
-def texts_embedded(model: Embedder, documents: Sequence[corpus.Text]) -> list[Sequence[str]]:
-    """What the index embeds of these documents, run by run: found by indexing them with a model that only listens."""
+def texts_embedded(model: Embedder, documents: Sequence[corpus.Text]) -> tuple[list[Sequence[str]], int]:
+    """What the index embeds of these documents, run by run, and how many passages they make: found by indexing them with a model that only listens."""
     recorder = Recorder(model)
     indexer = Indexer(recorder, recorder, new_id)
 
-    async def work() -> None:
+    async def work() -> int:
+        passages = 0
         for one in documents:
             parsed = markdown.parse(DecodedDocument(DocumentType.MARKDOWN, one.text, "utf-8", one.key))
             cut = await indexer.cut(parsed, Chunking(corpus.CHUNK_TOKENS, 0))
-            identity = DocumentIdentity("bench", COLLECTION, UUID(int=1), 1, one.title, "")
-            async for _ in indexer.passages(identity, cut):
-                pass
+            identity = DocumentIdentity("bench", MANY, UUID(int=1), 1, one.title, "")
+            async for batch in indexer.passages(identity, cut):
+                passages += len(batch)
+        return passages
 
-    asyncio.run(work())
-    return recorder.runs
+    passages = asyncio.run(work())
+    return recorder.runs, passages
 
 
 def measure(run: Run) -> list[Line]:
     """Passages a second, both ways, over documents that are new each round."""
-    number = run.pick(4, 2)
+    number = run.pick(3, 2)
     model = load_model(Layout.of(run.place.home).data / "models")
-    make_collection(run.place, COLLECTION)
     counted: list[int] = []
-
-    def documents(place: int) -> list[corpus.Text]:
-        return corpus.documents(number, _PARAGRAPHS, seed=100 + place)
+    embedded: list[int] = []
 
     def ours(place: int) -> float:
-        run.say(f"ingestion: {number} documents of {_PARAGRAPHS} paragraphs")
-        texts = [
-            corpus.Text(f"{place}/{one.key}", one.title, one.text, one.questions) for one in documents(place)
-        ]
-        seconds, passages = take_in(run.place, COLLECTION, texts)
+        run.say(f"ingestion: {number} documents of {PARAGRAPHS} paragraphs")
+        seconds, passages = run.take_in_more(number)
         counted.append(passages)
         return passages / seconds
 
     def bare(place: int) -> float:
-        runs = texts_embedded(model, documents(place))
+        # Documents that the server has not seen and will not see; like all others in what matters here.
+        runs, passages = texts_embedded(
+            model, corpus.documents(number, PARAGRAPHS, first=place * number, seed=3)
+        )
+        embedded.append(sum(len(texts) for texts in runs))
         begun = time.perf_counter()
         for texts in runs:
             model.embed_sync(texts)
-        seconds = time.perf_counter() - begun
-        # As many passages as the server makes of them: all documents are alike.
-        return number * _PARAGRAPHS / seconds
+        return passages / (time.perf_counter() - begun)
 
     try:
-        ours(1000)
+        ours(0)
         counted.clear()
         mine, theirs = interleaved(run.pick(3, 2), ours, bare)
-        embedded = sum(len(texts) for texts in texts_embedded(model, documents(0)))
     finally:
         model.close()
-    a_passage = embedded / (number * _PARAGRAPHS)
     return [
         Line.compared(
             TITLE,
-            f"passages of {corpus.CHUNK_TOKENS} tokens at most, {a_passage:.1f} texts embedded for each",
+            f"passages of {corpus.CHUNK_TOKENS} tokens at most, {sum(embedded) / sum(counted):.1f} texts embedded for each",
             "/s",
             "more",
             Comparison.of(mine, theirs),

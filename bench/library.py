@@ -57,6 +57,16 @@ def take_in(at: Place, collection: str, texts: Sequence[Text]) -> tuple[float, i
     return time.perf_counter() - begun, passages
 
 
+def passages_of(at: Place, collection: str) -> int:
+    """How many passages a collection's documents have. Raises ResponsaError."""
+
+    async def work() -> int:
+        async with AsyncResponsa(f"http://{at.target}", at.key) as client:
+            return sum([one.passage_count async for one in client.documents(collection)])
+
+    return asyncio.run(work())
+
+
 def answered_questions(at: Place, collection: str, questions: Sequence[str], number: int) -> list[str]:
     """The first so many of the questions that are answered, not refused. Raises BenchError when there are fewer."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from bench import corpus
@@ -12,6 +12,10 @@ from bench.processes import Caller, Place
 
 FEW: Final = "few"
 """The collection of the sections that ask questions: 200 passages."""
+MANY: Final = "stations"
+"""The collection that ingestion is measured with, and then search."""
+PARAGRAPHS: Final = 100
+"""Of each document."""
 _QUESTIONS: Final = 64
 
 
@@ -23,6 +27,8 @@ class Run:
     caller: Caller
     quick: bool
     say: Callable[[str], None]
+    many: list[corpus.Text] = field(default_factory=list[corpus.Text])
+    """The documents that MANY holds."""
     _questions: Sequence[str] = ()
 
     def pick(self, whole: int, quick: int) -> int:
@@ -33,9 +39,17 @@ class Run:
         """Sixty-four questions that FEW answers; the collection is made when it is not there."""
         if not self._questions:
             self.say("taking in the documents that questions are asked about")
-            texts = corpus.documents(2, 100, seed=2)
+            texts = corpus.documents(2, PARAGRAPHS, seed=2)
             make_collection(self.place, FEW)
             take_in(self.place, FEW, texts)
             asked = corpus.questions(texts, 3 * _QUESTIONS)
             self._questions = answered_questions(self.place, FEW, asked, _QUESTIONS)
         return self._questions
+
+    def take_in_more(self, number: int) -> tuple[float, int]:
+        """Take new documents into MANY, and wait until each is searchable. Returns seconds and passages."""
+        if not self.many:
+            make_collection(self.place, MANY)
+        texts = corpus.documents(number, PARAGRAPHS, first=len(self.many))
+        self.many += texts
+        return take_in(self.place, MANY, texts)

@@ -9,32 +9,29 @@ from bench import corpus
 from bench.figures import Comparison, percentile
 from bench.interleaved import interleaved
 from bench.jobs import Call, Job, Outcome, Transport
-from bench.library import make_collection, take_in
+from bench.library import passages_of
 from bench.report import Line
-from bench.run import Run
+from bench.run import MANY, PARAGRAPHS, Run
 from responsa_server.embedded import Layout
 from responsa_server.providers.minilm import load as load_model
 
-COLLECTION: Final = "stations"
-_PARAGRAPHS: Final = 100
 _MODES: Final = ("HYBRID", "VECTOR", "TEXT")
 
 
 def measure(run: Run) -> list[Line]:
     """p50 and p99 of each mode, every question new; and searches a second at 16 streams."""
-    number = run.pick(100, 10)
-    texts = corpus.documents(number, _PARAGRAPHS)
-    run.say(f"search: taking in {number * _PARAGRAPHS} passages")
-    make_collection(run.place, COLLECTION)
-    seconds, passages = take_in(run.place, COLLECTION, texts)
-    title = f"Search in {passages:,} passages against embedding the question alone (bare loop, same model)"
+    missing = run.pick(100, 10) - len(run.many)
+    run.say(f"search: taking in {missing} documents of {PARAGRAPHS} paragraphs")
+    seconds, passages = run.take_in_more(missing)
+    number = passages_of(run.place, MANY)
+    title = f"Search in {number:,} passages against embedding the question alone (bare loop, same model)"
     lines = [
         Line.alone(
             title, "taking them in", "passages/s", [passages / seconds], better="more", measured=passages
         )
     ]
-    rounds, a_round = run.pick(3, 2), run.pick(200, 50)
-    fresh = iter(corpus.questions(texts, 8 * rounds * a_round))
+    rounds, a_round = run.pick(3, 2), run.pick(150, 50)
+    fresh = iter(corpus.questions(run.many, 8 * rounds * a_round))
     model = load_model(Layout.of(run.place.home).data / "models")
     target = f"unix:{Layout.of(run.place.home).server_socket}"
 
@@ -49,7 +46,7 @@ def measure(run: Run) -> list[Line]:
                 streams=streams,
                 calls=a_round,
                 texts=asked,
-                collection=COLLECTION,
+                collection=MANY,
                 mode=f"SEARCH_MODE_{mode}",
             )
         )

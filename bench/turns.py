@@ -41,7 +41,7 @@ def measure(run: Run) -> list[Line]:
 
 def _compared(run: Run, ours: str, theirs: str, streams: int, label: str) -> list[Line]:
     run.say(f"turns: {label}")
-    seconds = 2.0 if not run.quick else 0.5
+    seconds = 1.5 if not run.quick else 0.5
 
     def ask(target: str, place: int, seconds: float) -> Outcome:
         return run.caller.do(

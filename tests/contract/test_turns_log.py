@@ -96,6 +96,12 @@ class CutDatabase(Database):
         self._maybe_cut()
 
     @asynccontextmanager
+    async def log_statements(self) -> AsyncGenerator[Connection]:
+        async with super().log_statements() as connection:
+            yield connection
+        self._maybe_cut()
+
+    @asynccontextmanager
     async def tenant(self, tenant_id: str) -> AsyncGenerator[Connection]:
         async with super().tenant(tenant_id) as connection:
             yield connection

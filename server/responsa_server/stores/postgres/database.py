@@ -125,6 +125,12 @@ class Database:
             yield connection
 
     @asynccontextmanager
+    async def log_statements(self) -> AsyncGenerator[Connection]:
+        """A connection of the log role, over all tenants, on which each statement is a transaction of its own: one way there and back."""
+        async with self._checked_out(self._log) as connection:
+            yield connection
+
+    @asynccontextmanager
     async def _checked_out(self, pool: AsyncConnectionPool[Connection]) -> AsyncGenerator[Connection]:
         try:
             async with pool.connection() as connection:

@@ -135,7 +135,7 @@ class PostgresTurnStore:
 
     async def _append(self, claim: Claim, rows: Sequence[LogRow]) -> None:
         parameters = {**_fence(claim, rows), **_columns(rows)}
-        async with self._database.log() as connection:
+        async with self._database.log_statements() as connection:
             if await self._row(connection, "append_rows", parameters) is not None:
                 return
             position = await self._row(connection, "log_position", {"turn": claim.turn_id})
@@ -146,7 +146,7 @@ class PostgresTurnStore:
 
         async def work() -> None:
             parameters = {"turn": claim.turn_id, "epoch": claim.epoch, "lease": _lease(claim)}
-            async with self._database.log() as connection:
+            async with self._database.log_statements() as connection:
                 if await self._row(connection, "renew_lease", parameters) is None:
                     raise TurnLost(names.turn(claim.turn_id))
 
