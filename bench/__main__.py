@@ -12,7 +12,7 @@ from typing import Final
 from rich.console import Console
 
 from bench import gateway, ingestion, searching, starting, turns
-from bench.processes import BenchError, caller, place, running
+from bench.processes import BenchError, caller, leave_in_order, place, running
 from bench.report import Line, Machine, as_json, show
 from bench.run import Run
 from responsa_client.errors import ResponsaError
@@ -38,6 +38,7 @@ def main(given: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write what was found as JSON")
     options = parser.parse_args(given)
+    leave_in_order()
     wanted = options.only or [START, *SECTIONS]
     messages = Console(stderr=True)
     begun = time.perf_counter()

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from bench import corpus
 from bench.library import answered_questions, make_collection, take_in
-from bench.processes import ROOT, BenchError, Place, place, running
+from bench.processes import ROOT, BenchError, Place, leave_in_order, place, running
 from bench.run import FEW
 from responsa_client.errors import ResponsaError
 
@@ -134,6 +134,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.load", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--calls", type=int, default=2000, help="calls of each load (2000)")
     options = parser.parse_args(given)
+    leave_in_order()
     messages = Console(stderr=True)
     found: list[Found] = []
     try:

@@ -15,6 +15,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import IO, Final
 
 from bench.jobs import JOBS, OUTCOMES, Job, Outcome
@@ -30,6 +31,22 @@ _MAX_RUNNING: Final = "256"
 
 class BenchError(Exception):
     """A measurement could not be made; the message says why."""
+
+
+def leave_in_order() -> None:
+    """From now on SIGINT and SIGTERM end this process by an exception, so that what it started is stopped and purged.
+
+    A shell's background job inherits SIGINT as ignored, and SIGTERM would end it at once.
+    """
+
+    def leave(number: int, _: FrameType | None) -> None:
+        # Once is enough: what is being stopped must not be cut off by a second one.
+        for one in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(one, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, leave)
 
 
 def free_port() -> int:
