@@ -9,16 +9,21 @@ from uuid import UUID
 
 from responsa_server.domain.turns import (
     Answered,
+    AttemptRestarted,
+    Cancelled,
     Cited,
     Delta,
     Event,
     Failed,
     LogRow,
     NumberedEvent,
+    OnBusy,
     Question,
     Refused,
     Started,
     Status,
+    ToolCalled,
+    ToolReturned,
 )
 
 
@@ -42,11 +47,14 @@ class PlainCodec:
 
     def encode_question(self, question: Question) -> bytes:
         conversation = str(question.conversation_id) if question.conversation_id else None
-        return json.dumps([conversation, question.text, question.collections]).encode()
+        return json.dumps(
+            [conversation, question.text, question.collections, question.agent, question.on_busy.value]
+        ).encode()
 
     def decode_question(self, data: bytes) -> Question:
-        conversation, text, collections = json.loads(data)
-        return Question(text, UUID(conversation) if conversation else None, tuple(collections))
+        conversation, text, collections, agent, on_busy = json.loads(data)
+        identity = UUID(conversation) if conversation else None
+        return Question(text, identity, tuple(collections), agent, OnBusy(on_busy))
 
 
 def _plain(event: NumberedEvent) -> dict[str, Any]:
@@ -68,6 +76,19 @@ def _content(event: Event) -> dict[str, Any]:
             return {"kind": "delta", "text": event.text, "offset": event.byte_offset}
         case Cited():
             return {"kind": "cited", "quote": event.citation.quote}
+        case ToolCalled():
+            return {"kind": "tool_called", "call": event.call_id, "tool": event.tool}
+        case ToolReturned():
+            return {
+                "kind": "tool_returned",
+                "call": event.call_id,
+                "outcome": event.outcome.value,
+                "content": event.content,
+            }
+        case AttemptRestarted():
+            return {"kind": "restarted", "from": event.discard_from_seq, "keep": event.keep_bytes}
+        case Cancelled():
+            return {"kind": "cancelled", "by": event.by.value}
         case Answered():
             return {"kind": "answered", "text": event.text, "outcome": event.outcome.value}
         case Refused():

@@ -64,11 +64,15 @@ HTTP = {
     8: 429,
     9: 400,
     10: 409,
+    11: 400,
     12: 501,
     13: 500,
     14: 503,
     16: 401,
 }
+TERMINAL = ("answer", "refused", "failed", "cancelled")
+"""The events of which a turn has exactly one, at its end."""
+
 assert error_details_pb2.DESCRIPTOR.name, "imported so that the details of errors can be read"
 
 
@@ -357,21 +361,25 @@ def _query(sent: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
                 yield f"{prefix}{key}", one if isinstance(one, str) else json.dumps(one)
 
 
-def events_of(frames: Sequence[Json]) -> list[Json]:
-    """The events of a turn's frames, after checking that the frames and the events follow each other without a hole."""
+def events_of(frames: Sequence[Json], after_seq: int = 0) -> list[Json]:
+    """The events of a turn's frames after a seq, to its end, after checking that the frames and the events follow each other without a hole.
+
+    Heartbeats, which are no part of the log, are left out.
+    """
     events: list[Json] = []
-    through = 0
+    through = after_seq
     for frame in frames:
         assert int(frame.get("afterSeq", 0)) == through, frames
-        inner = [int(event["seq"]) for event in frame.get("events", [])]
+        found = [event for event in frame.get("events", []) if "heartbeat" not in event]
+        inner = [int(event["seq"]) for event in found]
         assert all(through < seq for seq in inner)
         assert inner == sorted(set(inner))
         through = int(frame.get("throughSeq", 0))
         assert all(seq <= through for seq in inner)
-        events.extend(frame.get("events", []))
+        events.extend(found)
     assert len({frame["turn"] for frame in frames}) == 1
-    assert [int(event["seq"]) for event in events[:1]] == [1]
-    terminal = [any(kind in event for kind in ("answer", "refused", "failed")) for event in events]
+    assert after_seq or [int(event["seq"]) for event in events[:1]] == [1]
+    terminal = [any(kind in event for kind in TERMINAL) for event in events]
     assert terminal == [False] * (len(events) - 1) + [True]
     return events
 

@@ -38,6 +38,8 @@ def configure(level: str) -> None:
     root.handlers = [handler]
     root.setLevel(max(LEVELS[level], logging.WARNING))
     logging.getLogger("grpc._cython.cygrpc").addFilter(_quotes_no_metadata)
+    # While the database is away each of its tries would be a line; our own pools tell of the outage once.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     for name in ("calls", "turns", "server", "responsa_server"):
         logging.getLogger(name).setLevel(LEVELS[level])
     structlog.configure(

@@ -60,6 +60,14 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
+class ServeRole(StrEnum):
+    """What a server process does."""
+
+    ALL = "all"
+    RPC = "rpc"
+    WORKER = "worker"
+
+
 class LogLevel(StrEnum):
     """How much is logged."""
 
@@ -82,22 +90,43 @@ class TurnSettings(SettingsGroup):
         default=6.0,
         ge=0.5,
         le=300,
-        description="How long a worker owns a turn without renewing; a turn whose lease ran out ends as WORKER_LOST.",
+        description="How long a worker owns a turn without renewing; then another one takes the turn over and goes on.",
     )
     sweep_seconds: float = Field(
-        default=1.0, ge=0.1, le=60, description="How often turns with an expired lease are looked for."
+        default=0.5,
+        ge=0.1,
+        le=60,
+        description="How often a worker looks for turns that wait for one, or whose lease ran out.",
     )
     time_limit_seconds: float = Field(
         default=60.0,
         ge=1,
         le=3600,
-        description="The longest a turn may take before it ends as TURN_TIME_LIMIT.",
+        description="The longest a turn may take, from when a worker first took it, before it ends as TURN_TIME_LIMIT.",
     )
     max_running: int = Field(
         default=64,
         ge=1,
         le=10_000,
-        description="Turns that one worker runs at a time; more are refused with OVERLOADED.",
+        description="Turns that one worker runs at a time; more wait for a worker with room.",
+    )
+    max_pending: int = Field(
+        default=1000,
+        ge=1,
+        le=1_000_000,
+        description="Turns that may wait for a worker, over all replicas; more are refused with OVERLOADED.",
+    )
+    max_queued: int = Field(
+        default=8,
+        ge=1,
+        le=1000,
+        description="Turns that may wait for each other in one conversation (`on_busy` QUEUE); more are refused with QUEUE_FULL.",
+    )
+    max_losses: int = Field(
+        default=5,
+        ge=0,
+        le=100,
+        description="How often a turn is taken over from a worker that was lost over it; the next loss ends it as WORKER_LOST.",
     )
     history_messages: int = Field(
         default=10, ge=0, le=100, description="Messages of the conversation that are read as context."
@@ -107,6 +136,21 @@ class TurnSettings(SettingsGroup):
         ge=1,
         le=30,
         description="How often a silent stream sends an empty frame; clients take 45 seconds of silence for a cut.",
+    )
+    disconnect_seconds: float = Field(
+        default=10.0,
+        ge=0.1,
+        le=300,
+        description="How long a turn asked with `cancel_on_disconnect` goes on after its caller left, when nobody follows it.",
+    )
+    retention_days: int = Field(
+        default=30,
+        ge=1,
+        le=3650,
+        description="How long the events of an ended turn are kept; who resumes it later gets its answer whole.",
+    )
+    prune_seconds: float = Field(
+        default=3600.0, ge=1, le=86_400, description="How often a worker removes events that are older."
     )
     partition_days_ahead: int = Field(
         default=14, ge=2, le=90, description="How far ahead partitions of the event log are made."
@@ -183,6 +227,23 @@ class SessionSettings(SettingsGroup):
     )
 
 
+class TestingSettings(SettingsGroup):
+    """An agent to interrupt, for trials and campaigns."""
+
+    agent: bool = Field(
+        default=False,
+        description="Whether the agent `testing` is there, which answers by a script in the question and costs nothing. Not for production.",
+    )
+    model_url: str = Field(
+        default="",
+        description="OpenAI-compatible server that the testing agent asks; empty starts a scripted one in the server's own process.",
+    )
+    tool_url: str = Field(
+        default="",
+        description="What the testing agent's tool calls by HTTP; empty starts a counting one in the server's own process.",
+    )
+
+
 class Settings(BaseSettings):
     """The server's settings."""
 
@@ -221,19 +282,29 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(
         default=5.0, ge=0, le=600, description="How long running calls may take when the server stops."
     )
+    notice_seconds: float = Field(
+        default=1.5,
+        ge=0,
+        le=600,
+        description="How long a server that gets SIGTERM still takes calls after it told health checks that it goes, so that Envoy sends none into its drain. SIGINT skips it.",
+    )
     max_calls: int = Field(
         default=2000,
         ge=1,
         le=1_000_000,
         description="Calls served at a time; more are refused with OVERLOADED.",
     )
+    role: ServeRole = Field(
+        default=ServeRole.ALL,
+        description="What `serve` does: `rpc` takes calls, `worker` runs turns and takes in documents, `all` does both. `--role` beats it.",
+    )
     grpc_listen: str = Field(
         default="",
-        description="Where `serve` listens for gRPC: `unix:PATH` or `HOST:PORT`; empty means a socket in the data folder.",
+        description="Where `serve` listens for gRPC: `unix:PATH` or `HOST:PORT`; empty means a socket in the data folder. `--listen` beats it.",
     )
     http_listen: str = Field(
         default="",
-        description="Where `serve` listens for the gateway's HTTP: `unix:PATH`; empty means a socket in the data folder.",
+        description="Where `serve` listens for the gateway's HTTP: `unix:PATH` or `HOST:PORT`; empty means a socket in the data folder, or nowhere when another place was named for gRPC. `--http-listen` beats it.",
     )
     page: Path = Field(default=CHECKOUT / "clients" / "web" / "dist", description="Folder of the built page.")
     docs: Annotated[Path | None, BeforeValidator(_or_none)] = Field(
@@ -269,6 +340,7 @@ class Settings(BaseSettings):
     retrieval: RetrievalSettings = RetrievalSettings()
     ingestion: IngestionSettings = IngestionSettings()
     sessions: SessionSettings = SessionSettings()
+    testing: TestingSettings = TestingSettings()
 
     @classmethod
     def settings_customise_sources(

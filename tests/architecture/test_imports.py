@@ -54,9 +54,12 @@ def test_all_contracts_are_kept(tree: Path) -> None:
         (
             "stores/postgres/turns.py",
             "import responsa_server.knowledge.library",
-            "Stores and providers know the domain alone",
+            "Stores, providers and tools know the domain alone",
         ),
         ("stores/redis.py", "import responsa_server.providers.minilm", "Adapters never import each other"),
+        ("tools/http.py", "import responsa_server.stores.redis", "Adapters never import each other"),
+        ("graph/agent.py", "import responsa_server.tools.http", "Turns and graph reach adapters"),
+        ("rpc/server.py", "import responsa_server.testing.agent", "Only wiring and local commands"),
         ("turns/service.py", "import grpc", "protobuf and grpc stay in rpc"),
         (
             "cli/ask.py",

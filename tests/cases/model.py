@@ -15,14 +15,16 @@ from tests.transports import Way
 
 FOLDER = Path(__file__).parent
 SCHEMA = FOLDER / "case.schema.json"
+FOLLOWING = "following.yaml"
+"""Cases of another shape: how clients follow a turn over cuts. See its head."""
 
 Code = Literal[
     "INVALID_ARGUMENT", "UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND", "ALREADY_EXISTS", "ABORTED",
-    "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "CANCELLED", "UNIMPLEMENTED",
+    "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "CANCELLED", "UNIMPLEMENTED", "OUT_OF_RANGE",
 ]  # fmt: skip
 NUMBERS: Mapping[str, int] = {
     "CANCELLED": 1, "INVALID_ARGUMENT": 3, "DEADLINE_EXCEEDED": 4, "NOT_FOUND": 5, "ALREADY_EXISTS": 6, "PERMISSION_DENIED": 7,
-    "RESOURCE_EXHAUSTED": 8, "FAILED_PRECONDITION": 9, "ABORTED": 10, "UNIMPLEMENTED": 12, "UNAUTHENTICATED": 16,
+    "RESOURCE_EXHAUSTED": 8, "FAILED_PRECONDITION": 9, "ABORTED": 10, "OUT_OF_RANGE": 11, "UNIMPLEMENTED": 12, "UNAUTHENTICATED": 16,
 }  # fmt: skip
 Pattern = Any
 """What a value must be: an object's named fields (others are not looked at), a whole list, or a scalar. In texts `<uuid>`, `<time>`, `<any>` stand for
@@ -86,7 +88,7 @@ class Expect(Strict):
     messages: list[Pattern] | None = Field(default=None, description="A stream's messages, in order.")
     golden: str = Field(
         default="",
-        description="A turn's events must be those of golden/NAME.json. `RESPONSA_GOLDEN=write` writes it anew from gRPC.",
+        description="A turn's events (those after the request's afterSeq) must be those of golden/NAME.json. `RESPONSA_GOLDEN=write` writes it anew from gRPC.",
     )
 
     @model_validator(mode="after")
@@ -147,6 +149,8 @@ def read_all() -> Mapping[str, Case]:
     """Every case by `Service/Method:name`."""
     found: dict[str, Case] = {}
     for path in sorted(FOLDER.glob("*.yaml")):
+        if path.name == FOLLOWING:
+            continue
         file = read(path)
         for case in file.cases:
             key = f"{file.service}/{case.method}:{case.name}"

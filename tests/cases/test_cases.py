@@ -113,7 +113,8 @@ def check(case: Case, outcome: Outcome, kept: Mapping[str, str], names: Sequence
         return None if case.words_differ else steady.of(outcome.problem)
     assert outcome.problem is None, outcome.problem
     if expect.golden:
-        events = steady.of(merged(events_of(outcome.messages)))
+        after_seq = int((case.request or {}).get("afterSeq", 0))
+        events = steady.of(merged(events_of(outcome.messages, after_seq)))
         check_golden(expect.golden, events, way)
         return events
     if expect.messages is not None:

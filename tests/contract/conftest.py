@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -12,13 +13,14 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.ports.turns import NewTurn
-from responsa_server.domain.turns import Question
+from responsa_server.domain.turns import OnBusy, Question
 from responsa_server.knowledge.sandbox.pool import ParserPool
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
+from tests.contract.cut_database import CutDatabase
 from tests.contract.library_house import House
 from tests.plain_codec import PlainCodec
 
@@ -69,10 +71,27 @@ def new_turn(
     request_id: UUID | None = None,
     lease_seconds: float = 60.0,
     collections: tuple[str, ...] = (),
+    agent: str = "",
+    on_busy: OnBusy = OnBusy.REJECT,
+    version: str = AGENT,
+    pending: bool = False,
+    watched: bool = False,
+    max_pending: int = 1000,
+    max_queued: int = 8,
 ) -> NewTurn:
-    question = Question(text, conversation, collections)
+    """A turn to accept. pending: for any worker."""
     return NewTurn(
-        uuid7(), conversation or uuid7(), question, request_id, AGENT, uuid7(), lease_seconds, b"started"
+        id=uuid7(),
+        conversation_id=conversation or uuid7(),
+        question=Question(text, conversation, collections, agent, on_busy),
+        request_id=request_id,
+        agent_version=version,
+        owner=None if pending else uuid7(),
+        lease_seconds=lease_seconds,
+        frame=b"started",
+        cancel_on_disconnect=watched,
+        max_pending=max_pending,
+        max_queued=max_queued,
     )
 
 
@@ -88,3 +107,14 @@ def house(
     spool = tmp_path / "spool"
     spool.mkdir()
     return House(database_urls, database, parser, embedder, spool)
+
+
+@pytest.fixture
+async def cut_database(database_urls: DatabaseUrls) -> AsyncIterator[CutDatabase]:
+    """A database whose connections can be lost right after a COMMIT."""
+    pools = CutDatabase(database_urls.app, database_urls.log)
+    await pools.open()
+    try:
+        yield pools
+    finally:
+        await pools.close()

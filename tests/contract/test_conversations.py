@@ -10,12 +10,23 @@ from responsa_server.domain.conversations import Conversation, Speaker
 from responsa_server.domain.errors import AlreadyExists, Conflict, InvalidRequest, NotFound, Reason
 from responsa_server.domain.listing import Comparison, ListQuery, Operator, Order
 from responsa_server.domain.ports.turns import NewTurn
+from responsa_server.domain.turns import OnBusy, ToolCalled, Usage
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
-from tests.contract.test_turns_accept import count
-from tests.contract.test_turns_log import FAILED, answered, citation, claim_of, row
+from tests.contract.turn_steps import (
+    FAILED,
+    answered,
+    append,
+    cancelled,
+    checkpoint,
+    citation,
+    claim_of,
+    count,
+    row,
+    value,
+)
 
 BY_UPDATE = Order("update_time", descending=True)
 BY_TIME = Order("create_time")
@@ -25,7 +36,7 @@ async def ask(
     store: PostgresTurnStore, people: People, place: Conversation | None = None, *, finish: bool = True
 ) -> NewTurn:
     new = new_turn(conversation=place.id if place else None)
-    await store.accept(people.ann, new)
+    await store.accept(people.ann, new, cancelled)
     if finish:
         await store.finish(claim_of(new), [row(2)], answered(citation()))
     return new
@@ -120,8 +131,33 @@ async def test_a_conversation_with_a_turn_at_work_is_not_deleted(
         await conversation_store.delete(people.ann, new.conversation_id, "")
     assert caught.value.reason is Reason.CONVERSATION_BUSY
     assert caught.value.metadata["active_turn"] == names.turn(new.id)
+    waits = new_turn(conversation=new.conversation_id, on_busy=OnBusy.QUEUE)
+    await turn_store.accept(people.ann, waits, cancelled)
+    with pytest.raises(Conflict) as caught:
+        await conversation_store.delete(people.ann, new.conversation_id, "")
+    assert caught.value.metadata["active_turn"] == names.turn(new.id)
+    await turn_store.cancel(people.ann, waits.id, True, cancelled)
     await turn_store.finish(claim_of(new), [row(2)], FAILED)
     await conversation_store.delete(people.ann, new.conversation_id, "")
+
+
+async def test_all_that_was_kept_of_a_conversations_turns_goes_with_it(
+    conversation_store: PostgresConversationStore,
+    turn_store: PostgresTurnStore,
+    people: People,
+    database_urls: DatabaseUrls,
+) -> None:
+    gone, kept = new_turn(), new_turn()
+    called = ToolCalled("call-1", "tools/mail", {})
+    for new in (gone, kept):
+        await turn_store.accept(people.ann, new, cancelled)
+        await append(turn_store, claim_of(new), row(2), checkpoint=checkpoint(2), tools=[called])
+        await turn_store.book(claim_of(new), Usage(1, 2, 3))
+    await turn_store.finish(claim_of(gone), [row(3)], FAILED)
+    await conversation_store.delete(people.ann, gone.conversation_id, "")
+    for table in ("turn_event", "turn_checkpoint", "turn_tool", "turn_spent"):
+        left = f"SELECT array_agg(DISTINCT turn_id) FROM responsa.{table}"
+        assert value(database_urls, left) == [kept.id], table
 
 
 async def test_deleting_and_asking_at_once_leaves_no_turn_without_its_conversation(
@@ -134,7 +170,7 @@ async def test_deleting_and_asking_at_once_leaves_no_turn_without_its_conversati
         place = await conversation_store.create(people.ann, uuid7(), "", {}, None)
         new = new_turn(conversation=place.id)
         asked, deleted = await asyncio.gather(
-            turn_store.accept(people.ann, new),
+            turn_store.accept(people.ann, new, cancelled),
             conversation_store.delete(people.ann, place.id, ""),
             return_exceptions=True,
         )
@@ -221,11 +257,11 @@ async def test_turns_are_listed_newest_first_and_filtered(
     newest = Order("create_time", descending=True)
     found = await turn_store.list(people.ann, ListQuery(10, newest))
     assert [one.id for one in found.items] == [running.id, ended.id]
-    for field, value in (
+    for field, wanted in (
         ("state", "ANSWERED"),
         ("state", "TURN_STATE_ANSWERED"),
         ("conversation", names.conversation(ended.conversation_id)),
     ):
-        query = ListQuery(10, newest, filters=[Comparison(field, Operator.EQ, value)])
+        query = ListQuery(10, newest, filters=[Comparison(field, Operator.EQ, wanted)])
         assert [one.id for one in (await turn_store.list(people.ann, query)).items] == [ended.id]
     assert (await turn_store.list(people.bob, ListQuery(10, newest))).items == []

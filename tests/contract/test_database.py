@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import LiteralString
+
+import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from responsa_server.embedded import throwaway_postgres
 from responsa_server.stores.postgres.database import Database, conninfo
 from tests.conftest import DatabaseUrls
 
@@ -22,11 +27,56 @@ async def test_a_statement_has_its_time_and_each_role_its_plans(database_urls: D
     database = Database(database_urls.app, database_urls.log, size=1)
     await database.open()
     try:
-        for connected, plans in ((database.no_tenant(), "force_custom_plan"), (database.log(), "auto")):
+        for connected, plans in (
+            (database.no_tenant(), "force_custom_plan"),
+            (database.log(), "force_custom_plan"),
+            (database.writer(), "force_generic_plan"),
+        ):
             async with connected as connection:
                 cursor = await connection.execute(
                     "SELECT current_setting('statement_timeout'), current_setting('plan_cache_mode')"
                 )
                 assert await cursor.fetchone() == ("30s", plans)
+        # Who locks what others wait for is ended by the server, should it stop in the midst.
+        limit: LiteralString = "SELECT current_setting('transaction_timeout') AS limit"
+        ((together,),) = await database.together("acme", [(limit, {})])
+        found = [together["limit"]]
+        for connected in (
+            database.log(),
+            database.writer(),
+            database.locking("acme"),
+            database.tenant("acme"),
+        ):
+            async with connected as connection:
+                row = await (await connection.execute(limit)).fetchone()
+                assert row is not None
+                found.append(row[0])
+        assert found == ["5s", "5s", "5s", "5s", "0"]
     finally:
         await database.close()
+
+
+async def test_who_waits_through_an_outage_is_served_after_it(caplog: pytest.LogCaptureFixture) -> None:
+    async def asks() -> bool:
+        for connected in (database.no_tenant, database.log, database.writer):
+            async with connected() as connection:
+                await connection.execute("SELECT 1")
+        return True
+
+    async def until_told() -> None:
+        while True:
+            if any("cannot be reached" in record.message for record in caplog.records):
+                return
+            await asyncio.sleep(0.01)  # between two looks at the condition
+
+    with throwaway_postgres() as postgres:
+        database = Database(postgres.dsn("app"), postgres.dsn("log"), size=2)
+        await database.open()
+        try:
+            postgres.stop()
+            waiting = asyncio.create_task(asks())
+            await until_told()
+            postgres.start()
+            assert await waiting
+        finally:
+            await database.close()

@@ -19,11 +19,12 @@ from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.passages import PassageStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
+from responsa_server.stores.redis_relay import RedisRelay
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
 from tests.contract.conftest import People
 from tests.contract.library_house import House
-from tests.contract.test_turn_service import followed
+from tests.contract.turn_house import NO_REDIS, Cast, followed
 from tests.plain_codec import PlainCodec, events_of
 
 RIVERS = """# Rivers of Hamburg
@@ -50,8 +51,9 @@ async def turns(house: House, knowledge: LibraryEvidence) -> AsyncIterator[Turns
         store,
         PostgresConversationStore(house.database),
         CollectionStore(house.database, PassageStore(house.database)),
-        agent,
+        Cast({"": agent}),
         codec,
+        RedisRelay(NO_REDIS),
         uuid7,
     )
     await turns.start()

@@ -24,12 +24,12 @@ from responsa_server.domain.errors import (
 )
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.agents import AnswerTask
+from responsa_server.domain.ports.agents import AnswerTask, Told
 from responsa_server.domain.turns import (
     ByteRange,
     Cited,
     Delta,
-    Event,
+    Heartbeat,
     LogRow,
     Question,
     RefusalReason,
@@ -41,8 +41,7 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.turns import worker
 from responsa_server.turns.service import TurnOptions, Turns
 from tests.contract.conftest import People
-from tests.contract.test_turns_log import citation
-from tests.contract.turn_house import SEARCHING, House, Script, answer
+from tests.contract.turn_house import SEARCHING, House, Line, Script, answer, citation, followed
 from tests.plain_codec import events_of
 
 RIVER = Question("How long is the river?")
@@ -51,11 +50,6 @@ RIVER = Question("How long is the river?")
 @pytest.fixture
 def house(database: Database) -> House:
     return House(database)
-
-
-async def followed(turns: Turns, who: Principal, turn_id: Any, after: int = 0) -> list[LogRow]:
-    async with aclosing(turns.follow(who, turn_id, after)) as rows:
-        return [row async for row in rows if row is not None]
 
 
 async def test_a_question_is_answered_and_followed_to_its_end(house: House, people: People) -> None:
@@ -69,9 +63,13 @@ async def test_a_question_is_answered_and_followed_to_its_end(house: House, peop
         assert events[0]["created"] is True
         turn = await turns.wait(people.ann, accepted.turn_id)
         assert (turn.state, turn.usage, turn.question) == (TurnState.ANSWERED, Usage(5), RIVER)
-        # A late joiner gets the same, and a cursor beyond the end ends at once.
+        # A late joiner gets the same; at the end there is nothing more, and beyond it nothing to go on from.
         assert events_of(await followed(turns, people.ann, accepted.turn_id)) == events
-        assert await followed(turns, people.ann, accepted.turn_id, 99) == []
+        assert await followed(turns, people.ann, accepted.turn_id, 6) == []
+        with pytest.raises(InvalidRequest) as caught:
+            await followed(turns, people.ann, accepted.turn_id, 7)
+        assert caught.value.reason is Reason.AFTER_SEQ_BEYOND_END
+        assert caught.value.metadata == {"turn": f"turns/{accepted.turn_id}", "last_seq": "6"}
     assert script.tasks[0].history == ()
 
 
@@ -96,7 +94,7 @@ async def test_followers_see_exactly_the_log_whenever_they_come(
     house: House, people: People, elsewhere: bool
 ) -> None:
     gates = [asyncio.Event() for _ in range(12)]
-    steps: list[Event | asyncio.Event | Exception] = []
+    steps: list[Line] = []
     offset = 0
     for gate in gates:
         steps.extend([Delta("ab", offset), Delta("cd", offset + 2), SEARCHING, gate])
@@ -128,11 +126,8 @@ async def test_followers_see_exactly_the_log_whenever_they_come(
 async def test_a_reader_that_leaves_everything_lying_gets_it_from_the_log(
     house: House, people: People
 ) -> None:
-    read = asyncio.Event()
-    steps: list[Event | asyncio.Event | Exception] = []
+    steps: list[Line] = []
     for _ in range(150):
-        gate = asyncio.Event()
-        gate.set()
         steps.extend([SEARCHING, Delta("", 0)])
     script = Script([*steps, answer()])
     async with house.turns(script) as turns:
@@ -140,9 +135,8 @@ async def test_a_reader_that_leaves_everything_lying_gets_it_from_the_log(
         async with aclosing(turns.follow(people.ann, accepted.turn_id)) as rows:
             first = await anext(rows)
             await turns.wait(people.ann, accepted.turn_id)
-            read.set()
             seen = [first, *[row async for row in rows]]
-    events = events_of([row for row in seen if row is not None])
+    events = events_of([row for row in seen if isinstance(row, LogRow)])
     assert [one["seq"] for one in events] == list(range(1, len(events) + 1))
     assert events[-1]["kind"] == "answered"
 
@@ -155,9 +149,10 @@ async def test_a_silent_turn_sends_heartbeats(house: House, people: People) -> N
         beats, rows = 0, list[LogRow]()
         async with aclosing(turns.follow(people.ann, accepted.turn_id)) as news:
             async for one in news:
-                if one is not None:
+                if isinstance(one, LogRow):
                     rows.append(one)
                     continue
+                assert one == Heartbeat(0)
                 beats += 1
                 if beats == 3:
                     gate.set()
@@ -267,24 +262,29 @@ async def test_a_refusal_is_a_reply(house: House, people: People) -> None:
     )
 
 
-async def test_more_turns_than_one_takes_on_are_refused_but_attaching_is_not(
+async def test_what_one_process_has_no_room_for_waits_and_beyond_that_is_refused_but_attaching_is_not(
     house: House, people: People
 ) -> None:
     gate = asyncio.Event()
-    async with house.turns(Script([gate, answer()]), TurnOptions(max_running=2)) as turns:
+    script = Script([gate, answer()])
+    async with house.turns(script, TurnOptions(max_running=2, max_pending=1)) as turns:
         request_id = uuid7()
         first = await turns.accept(people.ann, RIVER, request_id)
         second = await turns.accept(people.bob, RIVER, None)
+        third = await turns.accept(people.bob, RIVER, None)
+        states = [one.state for one in (first, second, third)]
+        assert states == [TurnState.RUNNING, TurnState.RUNNING, TurnState.PENDING]
         with pytest.raises(Exhausted) as caught:
             await turns.accept(people.eve, RIVER, uuid7())
-        assert (caught.value.reason, caught.value.metadata) == (Reason.OVERLOADED, {"limit": "2"})
+        assert (caught.value.reason, caught.value.metadata) == (Reason.OVERLOADED, {"limit": "1"})
         assert caught.value.retry_after is not None
         assert (await turns.accept(people.ann, RIVER, request_id)).attached
+        assert len(script.tasks) <= 2
         gate.set()
-        await turns.wait(people.ann, first.turn_id)
-        await turns.wait(people.bob, second.turn_id)
-        third = await turns.accept(people.eve, RIVER, None)
-        await turns.wait(people.eve, third.turn_id)
+        for who, accepted in ((people.ann, first), (people.bob, second), (people.bob, third)):
+            assert (await turns.wait(who, accepted.turn_id)).state is TurnState.ANSWERED
+        fourth = await turns.accept(people.eve, RIVER, None)
+        await turns.wait(people.eve, fourth.turn_id)
 
 
 async def test_a_second_question_in_a_conversation_waits_for_nothing_and_is_refused(
@@ -299,72 +299,6 @@ async def test_a_second_question_in_a_conversation_waits_for_nothing_and_is_refu
         gate.set()
         await turns.wait(people.ann, first.turn_id)
         await turns.accept(people.ann, Question("And?", first.conversation_id), None)
-
-
-async def refused_by(turns: Turns, who: Principal) -> bool:
-    """Whether the server takes no question, because it drains."""
-    try:
-        await turns.accept(who, RIVER, None)
-    except Unavailable as error:
-        return error.reason is Reason.DRAINING
-    return False
-
-
-async def test_draining_takes_nothing_new_lets_turns_end_and_says_so_to_the_rest(
-    house: House, people: People
-) -> None:
-    quick, never = asyncio.Event(), asyncio.Event()
-    async with house.turns(Script([quick, answer()])) as turns:
-        accepted = await turns.accept(people.ann, RIVER, None)
-        draining = asyncio.create_task(turns.drain(30))
-        while not await refused_by(turns, people.bob):
-            pass
-        quick.set()
-        await draining
-        assert (await turns.get(people.ann, accepted.turn_id)).state is TurnState.ANSWERED
-    script = Script([SEARCHING, never, answer()])
-    async with house.turns(script) as turns:
-        accepted = await turns.accept(people.ann, RIVER, None)
-        following = asyncio.create_task(followed(turns, people.ann, accepted.turn_id))
-        await script.begun.wait()
-        await turns.drain(0)
-        end = events_of(await following)[-1]
-        assert (end["reason"], end["retriable"]) == ("WORKER_LOST", True)
-        assert script.closed.is_set()
-
-
-async def test_a_turn_whose_process_died_is_ended_by_another_and_its_followers_hear_of_it(
-    house: House, people: People
-) -> None:
-    options = TurnOptions(lease_seconds=0.5, sweep_seconds=0.05, poll_seconds=0.05)
-    script = Script([SEARCHING, asyncio.Event()])
-    async with house.turns(Script(), options) as other:
-        async with house.turns(script, TurnOptions(lease_seconds=0.5, sweep_seconds=60)) as dying:
-            accepted = await dying.accept(people.ann, RIVER, None)
-            await script.begun.wait()
-            # As kill -9 would: all its tasks gone at once, nothing said.
-            running = [one for one in asyncio.all_tasks() if one.get_name().endswith(str(accepted.turn_id))]
-            following = asyncio.create_task(followed(other, people.ann, accepted.turn_id))
-            for task in running:
-                task.cancel()
-            await asyncio.wait(running)
-            events = events_of(await following)
-            assert (events[-1]["reason"], events[-1]["retriable"]) == ("WORKER_LOST", True)
-            assert [one["seq"] for one in events] == list(range(1, len(events) + 1))
-        turn = await other.get(people.ann, accepted.turn_id)
-        assert (turn.state, turn.epoch) == (TurnState.FAILED, 2)
-
-
-async def test_what_an_earlier_process_left_is_ended_at_the_start(house: House, people: People) -> None:
-    script = Script([SEARCHING, asyncio.Event()])
-    async with house.turns(script, TurnOptions(lease_seconds=60, sweep_seconds=60)) as dying:
-        accepted = await dying.accept(people.ann, RIVER, None)
-        async with aclosing(dying.follow(people.ann, accepted.turn_id, 1)) as rows:
-            await anext(rows)  # nothing more will be appended, which would renew the lease
-        async with house.database.log() as connection:
-            await connection.execute("UPDATE responsa.turn SET lease_until = now() - interval '1 s'")
-        async with house.turns(Script(), TurnOptions(sweep_seconds=60)) as other:
-            assert (await other.get(people.ann, accepted.turn_id)).state is TurnState.FAILED
 
 
 async def test_a_lease_is_kept_while_the_agent_says_nothing(house: House, people: People) -> None:
@@ -431,7 +365,7 @@ class Stubborn(Script):
 
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def answer(self, task: AnswerTask) -> AsyncGenerator[Event, None]:
+    async def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
         self.begun.set()
         while not self.let_go.is_set():
             try:

@@ -4,36 +4,27 @@ import asyncio
 import re
 from collections import Counter
 
-import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound, Reason
-from responsa_server.domain.ports.turns import NewTurn
-from responsa_server.domain.turns import LogRow, Question, TurnState
+from responsa_server.domain.errors import AlreadyExists, Conflict, Exhausted, NotFound, Reason, Unavailable
+from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.turns import OnBusy, Question, TurnState
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
-
-
-def count(urls: DatabaseUrls) -> dict[str, int]:
-    """Rows of all tables that a turn writes."""
-    with psycopg.connect(urls.superuser) as connection:
-        found: dict[str, int] = {}
-        for table in ("conversation", "turn", "turn_event", "message", "citation"):
-            row = connection.execute(f"SELECT count(*) FROM responsa.{table}".encode()).fetchone()
-            assert row is not None
-            found[table] = row[0]
-        return found
+from tests.contract.cut_database import CutDatabase
+from tests.contract.turn_steps import STARTED, cancelled, claim_all, count, rows_of
+from tests.plain_codec import PlainCodec
 
 
 async def test_a_turn_is_written_with_its_conversation_its_claim_and_its_first_event(
     turn_store: PostgresTurnStore, conversation_store: PostgresConversationStore, people: People
 ) -> None:
     new = new_turn(request_id=uuid7())
-    accepted = await turn_store.accept(people.ann, new)
+    accepted = await turn_store.accept(people.ann, new, cancelled)
     assert (accepted.turn_id, accepted.conversation_id, accepted.attached) == (
         new.id,
         new.conversation_id,
@@ -44,7 +35,8 @@ async def test_a_turn_is_written_with_its_conversation_its_claim_and_its_first_e
     assert turn.question == new.question
     assert turn.request_id == new.request_id
     backlog = await turn_store.backlog(people.ann, new.id, 0, 10)
-    assert (backlog.rows, backlog.end_seq) == ([LogRow(1, 1, False, b"started")], None)
+    assert (backlog.rows, backlog.last_seq, backlog.end_seq, backlog.terminal) == ([STARTED], 1, None, None)
+    assert (backlog.queue_place, backlog.watched) == (0, False)
     conversation = await conversation_store.get(people.ann, new.conversation_id)
     assert re.fullmatch(r"Chat \d{4}-\d\d-\d\d \d\d:\d\d", conversation.title)
     assert conversation.title == f"Chat {conversation.create_time:%Y-%m-%d %H:%M}"
@@ -56,7 +48,7 @@ async def test_fifty_concurrent_calls_with_one_request_id_make_one_turn(
 ) -> None:
     request_id = uuid7()
     answers = await asyncio.gather(
-        *(turn_store.accept(people.ann, new_turn(request_id=request_id)) for _ in range(50))
+        *(turn_store.accept(people.ann, new_turn(request_id=request_id), cancelled) for _ in range(50))
     )
     assert len({one.turn_id for one in answers}) == 1
     assert len({one.conversation_id for one in answers}) == 1
@@ -74,30 +66,32 @@ async def test_the_same_call_again_is_the_same_turn_with_and_without_a_request_i
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
     for new in (new_turn(), new_turn(request_id=uuid7())):
-        first = await turn_store.accept(people.ann, new)
-        assert await turn_store.accept(people.ann, new) == first
+        first = await turn_store.accept(people.ann, new, cancelled)
+        assert await turn_store.accept(people.ann, new, cancelled) == first
     assert count(database_urls)["turn"] == 2
 
 
-@pytest.mark.parametrize("field", ["conversation", "text", "options.scope"])
+@pytest.mark.parametrize("field", ["conversation", "agent", "text", "options.scope", "options.on_busy"])
 async def test_a_request_id_with_another_body_names_the_difference(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls, field: str
 ) -> None:
     request_id = uuid7()
     first = new_turn("What is a reed?", request_id=request_id)
-    await turn_store.accept(people.ann, first)
+    await turn_store.accept(people.ann, first, cancelled)
     elsewhere = new_turn()
-    await turn_store.accept(people.ann, elsewhere)
+    await turn_store.accept(people.ann, elsewhere, cancelled)
     before = count(database_urls)
     changed = {
         "conversation": new_turn(
             "What is a reed?", request_id=request_id, conversation=elsewhere.conversation_id
         ),
         "text": new_turn("What is a rush?", request_id=request_id),
+        "agent": new_turn("What is a reed?", request_id=request_id, agent="botanist"),
         "options.scope": new_turn("What is a reed?", request_id=request_id, collections=("plants",)),
+        "options.on_busy": new_turn("What is a reed?", request_id=request_id, on_busy=OnBusy.QUEUE),
     }[field]
     for call in (
-        turn_store.accept(people.ann, changed),
+        turn_store.accept(people.ann, changed, cancelled),
         turn_store.find(people.ann, changed.question, request_id),
     ):
         with pytest.raises(AlreadyExists) as caught:
@@ -114,7 +108,7 @@ async def test_a_request_id_with_another_body_names_the_difference(
 async def test_a_request_id_is_its_users_own(turn_store: PostgresTurnStore, people: People) -> None:
     request_id = uuid7()
     turns = [
-        await turn_store.accept(who, new_turn(request_id=request_id))
+        await turn_store.accept(who, new_turn(request_id=request_id), cancelled)
         for who in (people.ann, people.bob, people.eve)
     ]
     assert len({one.turn_id for one in turns}) == 3
@@ -124,11 +118,11 @@ async def test_a_request_id_is_its_users_own(turn_store: PostgresTurnStore, peop
 async def test_attaching_works_in_a_busy_conversation_and_after_the_end(
     turn_store: PostgresTurnStore, people: People
 ) -> None:
-    first = await turn_store.accept(people.ann, new_turn())
+    first = await turn_store.accept(people.ann, new_turn(), cancelled)
     request_id = uuid7()
     with pytest.raises(Conflict) as caught:
         await turn_store.accept(
-            people.ann, new_turn(conversation=first.conversation_id, request_id=request_id)
+            people.ann, new_turn(conversation=first.conversation_id, request_id=request_id), cancelled
         )
     assert caught.value.reason is Reason.CONVERSATION_BUSY
     assert caught.value.metadata == {
@@ -143,7 +137,7 @@ async def test_only_one_of_many_questions_at_once_gets_the_conversation(
 ) -> None:
     place = await conversation_store.create(people.ann, uuid7(), "", {}, None)
     outcomes = await asyncio.gather(
-        *(turn_store.accept(people.ann, new_turn(conversation=place.id)) for _ in range(20)),
+        *(turn_store.accept(people.ann, new_turn(conversation=place.id), cancelled) for _ in range(20)),
         return_exceptions=True,
     )
     assert Counter(type(one).__name__ for one in outcomes) == {"Accepted": 1, "Conflict": 19}
@@ -159,7 +153,7 @@ async def test_a_conversation_of_somebody_else_is_not_found_and_nothing_is_left(
     unknown = uuid7()
     for who, conversation in ((people.bob, place.id), (people.eve, place.id), (people.ann, unknown)):
         with pytest.raises(NotFound) as caught:
-            await turn_store.accept(who, new_turn(conversation=conversation))
+            await turn_store.accept(who, new_turn(conversation=conversation), cancelled)
         assert caught.value.metadata == {
             "resource_type": "conversation",
             "resource_name": names.conversation(conversation),
@@ -174,10 +168,75 @@ async def test_a_conversation_of_somebody_else_is_not_found_and_nothing_is_left(
 
 
 async def test_a_turn_is_seen_by_its_user_alone(turn_store: PostgresTurnStore, people: People) -> None:
-    new: NewTurn = new_turn()
-    await turn_store.accept(people.ann, new)
+    new = new_turn()
+    await turn_store.accept(people.ann, new, cancelled)
     for stranger in (people.bob, people.eve):
         with pytest.raises(NotFound):
             await turn_store.get(stranger, new.id)
         with pytest.raises(NotFound):
             await turn_store.backlog(stranger, new.id, 0, 10)
+
+
+async def test_a_turn_that_nobody_has_room_for_is_pending_for_any_worker(
+    turn_store: PostgresTurnStore, people: People
+) -> None:
+    new = new_turn(pending=True, request_id=uuid7(), watched=True)
+    accepted = await turn_store.accept(people.ann, new, cancelled)
+    assert (accepted.state, accepted.ended) == (TurnState.PENDING, ())
+    assert new.request_id is not None
+    found = await turn_store.find(people.ann, new.question, new.request_id)
+    assert found is not None
+    assert (found.turn_id, found.attached, found.state) == (new.id, True, TurnState.PENDING)
+    assert await rows_of(turn_store, people.ann, new) == [STARTED]
+    assert (await turn_store.backlog(people.ann, new.id, 0, 10)).watched
+
+
+async def test_no_more_turns_wait_for_a_worker_than_may_whosever_they_are(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    known = new_turn(pending=True, max_pending=3, request_id=uuid7())
+    for who, new in ((people.ann, known), (people.bob, None), (people.eve, None)):
+        await turn_store.accept(who, new or new_turn(pending=True, max_pending=3), cancelled)
+    before = count(database_urls)
+    with pytest.raises(Exhausted) as caught:
+        await turn_store.accept(people.ann, new_turn(pending=True, max_pending=3), cancelled)
+    assert (caught.value.reason, caught.value.metadata) == (Reason.OVERLOADED, {"limit": "3"})
+    assert caught.value.retry_after is not None
+    assert count(database_urls) == before
+    # What was accepted before is found, and who has room takes more.
+    assert (await turn_store.accept(people.ann, known, cancelled)).turn_id == known.id
+    await turn_store.accept(people.ann, new_turn(max_pending=3), cancelled)
+    await claim_all(turn_store, most=1)
+    assert (
+        await turn_store.accept(people.ann, new_turn(pending=True, max_pending=3), cancelled)
+    ).state is TurnState.PENDING
+
+
+async def test_a_worker_acts_for_who_asked_in_the_role_they_had(
+    turn_store: PostgresTurnStore, people: People
+) -> None:
+    service = Principal(people.ann.tenant_id, people.ann.user_id, Role.SERVICE, "api_key")
+    new = new_turn("Who?", pending=True, agent="botanist", collections=("plants",))
+    await turn_store.accept(service, new, cancelled)
+    (claimed,) = await claim_all(turn_store)
+    assert claimed.who == Principal("acme", people.ann.user_id, Role.SERVICE, "turn")
+    assert (claimed.question, claimed.conversation_id) == (new.question, new.conversation_id)
+
+
+async def test_an_accept_whose_commit_was_not_heard_of_is_repeated_without_doubling(
+    cut_database: CutDatabase, people: People, database_urls: DatabaseUrls
+) -> None:
+    store = PostgresTurnStore(cut_database, PlainCodec())
+    for new in (new_turn(), new_turn(request_id=uuid7())):
+        cut_database.cut = 1
+        with pytest.raises(Unavailable):
+            await store.accept(people.ann, new, cancelled)
+        accepted = await store.accept(people.ann, new, cancelled)
+        assert (accepted.turn_id, accepted.attached) == (new.id, False)
+    assert count(database_urls) == {
+        "conversation": 2,
+        "turn": 2,
+        "turn_event": 2,
+        "message": 0,
+        "citation": 0,
+    }

@@ -3,42 +3,149 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Unavailable
-from responsa_server.domain.turns import Delta, Event, Question, TurnState
+from responsa_server.domain.turns import Delta, OnBusy, Question, TurnState, Usage
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
-from tests.contract.test_turns_log import claim_of, row, rows_of
-from tests.contract.turn_house import SEARCHING, House, Script, answer
-from tests.plain_codec import events_of
+from tests.contract.turn_house import SEARCHING, House, Line, Script, answer
+from tests.contract.turn_steps import (
+    STARTED,
+    answered,
+    append,
+    cancelled,
+    checkpoint,
+    citation,
+    claim_all,
+    claim_of,
+    count,
+    one,
+    row,
+    rows_of,
+    until_somebody_waits,
+)
+from tests.faults.postgres_proxy import PostgresProxy, When, Write
+from tests.plain_codec import PlainCodec, events_of
 
-_WAITING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+_END_WAITING = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 _END = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
-async def test_an_append_whose_connection_is_cut_before_its_commit_is_written_by_its_repetition(
+@dataclass
+class Cut:
+    """A store whose connections go through a proxy that cuts the next commit of this kind, before or after the server has it."""
+
+    store: PostgresTurnStore
+    proxy: PostgresProxy
+
+    async def next(self, write: Write, when: When, work: Callable[[], Awaitable[object]]) -> None:
+        """Do work whose commit is cut."""
+        left = [when]
+
+        def decide(kind: Write) -> When | None:
+            return left.pop() if left and kind is write else None
+
+        decided, self.proxy.decide = self.proxy.decide, decide
+        with pytest.raises(Unavailable):
+            await work()
+        self.proxy.decide = decided
+        assert left == [], f"nothing that looks like {write} was committed"
+
+
+@pytest.fixture
+async def cut(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[Cut]:
+    folder = Path(tempfile.mkdtemp(prefix="cut", dir="/tmp"))
+    target = Path(str(conninfo_to_dict(database_urls.app)["host"])) / ".s.PGSQL.5432"
+    try:
+        async with PostgresProxy(folder, target) as proxy:
+            urls = [make_conninfo(url, host=str(folder)) for url in (database_urls.app, database_urls.log)]
+            pools = Database(*urls)
+            await pools.open()
+            try:
+                yield Cut(PostgresTurnStore(pools, PlainCodec()), proxy)
+            finally:
+                await pools.close()
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("when", When)
+async def test_every_write_whose_commit_is_cut_is_done_once_by_its_repetition(
+    cut: Cut, people: People, database_urls: DatabaseUrls, when: When
+) -> None:
+    store, owner = cut.store, uuid7()
+    new = new_turn(request_id=uuid7())
+    await cut.next(Write.ACCEPT, when, lambda: store.accept(people.ann, new, cancelled))
+    assert (await store.accept(people.ann, new, cancelled)).turn_id == new.id
+    waits = new_turn(conversation=new.conversation_id, on_busy=OnBusy.QUEUE)
+    await store.accept(people.ann, waits, cancelled)
+
+    batch = [one(claim_of(new), row(2, 4), checkpoint=checkpoint(3))]
+    await cut.next(Write.APPEND, when, lambda: store.append(batch))
+    assert await store.append(batch) == {}
+    assert await rows_of(store, people.ann, new) == [STARTED, row(2, 4)]
+
+    conclusion = answered(citation())
+    await cut.next(Write.FINISH, when, lambda: store.finish(claim_of(new), [row(5)], conclusion))
+    assert await store.finish(claim_of(new), [row(5)], conclusion)
+    assert count(database_urls) == {
+        "conversation": 1,
+        "turn": 2,
+        "turn_event": 4,
+        "message": 2,
+        "citation": 1,
+    }
+
+    await cut.next(Write.CLAIM, when, lambda: claim_all(store, owner))
+    (claimed,) = await claim_all(store, owner)
+    assert (claimed.claim.turn_id, claimed.claim.epoch, claimed.attempt) == (waits.id, 2, 1)
+
+    await cut.next(Write.OTHER, when, lambda: store.renew([claimed.claim]))
+    assert await store.renew([claimed.claim]) == []
+    await cut.next(Write.OTHER, when, lambda: store.release([claimed.claim]))
+    await store.release([claimed.claim])
+    (again,) = await claim_all(store, owner)
+    assert (again.claim.epoch, again.attempt, again.losses) == (3, 2, 0)
+
+    await cut.next(Write.APPEND, when, lambda: store.cancel(people.ann, waits.id, True, cancelled))
+    done = await store.cancel(people.ann, waits.id, True, cancelled)
+    assert (done.turn.state, done.turn.epoch, done.turn.last_seq) == (TurnState.CANCELLED, 4, 2)
+    assert len(await rows_of(store, people.ann, waits)) == 2
+    await cut.next(Write.OTHER, when, lambda: store.book(again.claim, Usage(1, 2, 3)))
+    await store.book(again.claim, Usage(1, 2, 3))
+    assert (await store.get(people.ann, waits.id)).usage == Usage(1, 2, 3)
+
+
+async def test_an_append_whose_connection_ends_while_it_waits_is_written_by_its_repetition(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
+    """It waits for its commit, behind a lock on the log itself."""
     new = new_turn()
-    await turn_store.accept(people.ann, new)
+    await turn_store.accept(people.ann, new, cancelled)
     async with (
         await psycopg.AsyncConnection.connect(database_urls.superuser) as holder,
-        await psycopg.AsyncConnection.connect(database_urls.superuser, autocommit=True) as watch,
+        await psycopg.AsyncConnection.connect(database_urls.superuser, autocommit=True) as knife,
     ):
-        await holder.execute("SELECT FROM responsa.turn WHERE id = %s FOR UPDATE", (new.id,))
-        appending = asyncio.create_task(turn_store.append(claim_of(new), [row(2, 3)]))
-        while (waiting := await (await watch.execute(_WAITING)).fetchone()) is None:
-            assert not appending.done()
-        await watch.execute("SELECT pg_terminate_backend(%s)", waiting)
+        await holder.execute("LOCK TABLE responsa.turn_event IN SHARE MODE")
+        appending = asyncio.ensure_future(turn_store.append([one(claim_of(new), row(2, 3))]))
+        await until_somebody_waits(database_urls, appending)
+        await knife.execute(_END_WAITING)
         with pytest.raises(Unavailable):
             await appending
-    await turn_store.append(claim_of(new), [row(2, 3)])
-    assert [one.last_seq for one in await rows_of(turn_store, people.ann, new)] == [1, 3]
+    await append(turn_store, claim_of(new), row(2, 3))
+    assert await rows_of(turn_store, people.ann, new) == [STARTED, row(2, 3)]
 
 
 async def test_a_turn_comes_through_whole_though_all_connections_are_cut_again_and_again(
@@ -46,7 +153,7 @@ async def test_a_turn_comes_through_whole_though_all_connections_are_cut_again_a
 ) -> None:
     house = House(database)
     gates = [asyncio.Event() for _ in range(6)]
-    steps: list[Event | asyncio.Event | Exception] = []
+    steps: list[Line] = []
     for place, gate in enumerate(gates):
         steps.extend([Delta("ab", 2 * place), SEARCHING, gate])
     async with house.turns(Script([*steps, answer()])) as turns:

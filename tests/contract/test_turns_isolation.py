@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import LiteralString, cast
 
+import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import NotFound
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.ports.turns import TurnLost
-from responsa_server.domain.turns import TurnState
+from responsa_server.domain.turns import OnBusy, TurnState, Usage
+from responsa_server.stores.postgres import turns as turns_module
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.queries import Queries
-from responsa_server.stores.postgres.turns import PostgresTurnStore
+from responsa_server.stores.postgres.turns import PostgresTurnStore, turn_queries
+from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
-from tests.contract.test_turns_log import FAILED, answered, citation, claim_of, row
+from tests.contract.turn_steps import (
+    FAILED,
+    answered,
+    append,
+    cancelled,
+    checkpoint,
+    citation,
+    claim_of,
+    row,
+    value,
+)
 from tests.plain_codec import PlainCodec
 
 _CLAUSE = re.compile(r"\b(?:\w\.)?(?:tenant_id = %\(tenant\)s|user_id = %\(user\)s)")
@@ -27,33 +41,43 @@ BY_TIME = Order("create_time")
 
 
 class Unguarded:
-    """A file's queries with every comparison with the caller's tenant or user made true."""
+    """Queries with every comparison with the caller's tenant or user made true."""
 
-    def __init__(self, filename: str) -> None:
-        self.queries = Queries(filename)
+    def __init__(self, queries: Queries) -> None:
+        self.queries = queries
 
     def __getitem__(self, name: str, /) -> LiteralString:
         return cast("LiteralString", _CLAUSE.sub("true", self.queries[name]))
 
 
-@pytest.mark.parametrize("filename", ["turns.sql", "conversations.sql"])
-def test_every_query_of_the_app_role_has_the_clause_that_is_taken_away_here(filename: str) -> None:
-    queries = Queries(filename)
-    # These insert alone; what runs as the log role works over all tenants.
-    log = {"append_rows", "renew_lease", "log_position", "lost_turns", "end_lost_turn", "make_partitions"}
-    for name in queries.names() - log - {"create_conversation"}:
+TURN_FILES = ("turn_accept.sql", "turn_claims.sql", "turn_ends.sql", "turn_log.sql", "turn_reads.sql")
+
+
+def test_every_query_of_the_app_role_has_the_clause_that_is_taken_away_here() -> None:
+    queries = Queries(*TURN_FILES, "conversations.sql")
+    assert set(turn_queries().names()) == set(Queries(*TURN_FILES).names())
+    # It inserts alone, and a number over all tenants.
+    exceptions = {"create_conversation", "overloaded"}
+    for name in queries.names() - log_queries() - exceptions:
         assert _READS.search(queries[name])
         assert _CLAUSE.search(queries[name]), name
+
+
+def log_queries() -> set[str]:
+    """Those that are marked as the log role's, which works over all tenants."""
+    folder = Path(turns_module.__file__).parent
+    texts = [(folder / name).read_text(encoding="utf-8") for name in TURN_FILES]
+    return {name for text in texts for name in re.findall(r"^-- name: (\w+) \(log\)$", text, re.MULTILINE)}
 
 
 async def test_without_the_clauses_nothing_of_another_tenant_is_seen_or_changed(
     database: Database, people: People
 ) -> None:
-    turns = PostgresTurnStore(database, PlainCodec(), queries=Unguarded("turns.sql"))
-    conversations = PostgresConversationStore(database, queries=Unguarded("conversations.sql"))
-    ended, running = new_turn(request_id=uuid7()), new_turn()
+    turns = PostgresTurnStore(database, PlainCodec(), queries=Unguarded(turn_queries()))
+    conversations = PostgresConversationStore(database, queries=Unguarded(Queries("conversations.sql")))
+    ended, running = new_turn(request_id=uuid7()), new_turn(watched=True)
     for new in (ended, running):
-        await turns.accept(people.ann, new)
+        await turns.accept(people.ann, new, cancelled)
     await turns.finish(claim_of(ended), [row(2)], answered(citation()))
     message = await conversations.answer_of(people.ann, ended.id)
     assert message is not None
@@ -69,7 +93,9 @@ async def test_without_the_clauses_nothing_of_another_tenant_is_seen_or_changed(
     hidden: list[Callable[[], Awaitable[object]]] = [
         lambda: turns.get(eve, ended.id),
         lambda: turns.backlog(eve, ended.id, 0, 10),
-        lambda: turns.accept(eve, new_turn(conversation=place)),
+        lambda: turns.accept(eve, new_turn(conversation=place), cancelled),
+        lambda: turns.accept(eve, new_turn(conversation=place, on_busy=OnBusy.INTERRUPT), cancelled),
+        lambda: turns.cancel(eve, running.id, False, cancelled),
         lambda: conversations.get(eve, place),
         lambda: conversations.update(eve, place, title="Eve's", labels=None, etag=""),
         lambda: conversations.delete(eve, place, ""),
@@ -82,5 +108,50 @@ async def test_without_the_clauses_nothing_of_another_tenant_is_seen_or_changed(
             await call()
     with pytest.raises(TurnLost):
         await turns.finish(claim_of(running, tenant="rival"), [row(2)], FAILED)
+    await turns.book(claim_of(running, tenant="rival"), Usage(1, 1, 1))
+    assert await turns.cancel_unfollowed("rival", running.id, cancelled) is None
     assert (await turns.get(people.ann, running.id)).state is TurnState.RUNNING
     assert (await conversations.get(people.ann, place)).title == "How long is the Nile?"
+    assert (await turns.get(people.ann, running.id)).usage == Usage()
+
+
+async def test_what_is_sent_together_leaves_no_tenant_behind(
+    database: Database, people: People, turn_store: PostgresTurnStore
+) -> None:
+    """Neither on the connection nor for the statement that is sent next, whether it came through or not."""
+    new = new_turn()
+    await turn_store.accept(people.ann, new, cancelled)
+    seen = (
+        "SELECT current_setting('responsa.tenant_id', true) AS tenant, count(*) AS turns FROM responsa.turn"
+    )
+    for statement in (seen, "SELECT 1 / 0"):
+        try:
+            ((first,),) = await database.together("acme", [(statement, {})])
+            assert first == {"tenant": "acme", "turns": 1}
+        except psycopg.errors.DivisionByZero:
+            pass
+        async with database.no_tenant() as connection:
+            found = await (await connection.execute(seen)).fetchone()
+            assert found == ("", 0)
+            settings = await connection.execute(
+                "SELECT current_setting('plan_cache_mode'), current_setting('enable_seqscan')"
+            )
+            assert await settings.fetchone() == ("force_custom_plan", "on")
+
+
+async def test_an_error_takes_back_all_that_was_sent_together(
+    database: Database, people: People, turn_store: PostgresTurnStore, database_urls: DatabaseUrls
+) -> None:
+    new = new_turn()
+    await turn_store.accept(people.ann, new, cancelled)
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        await database.together(
+            "acme",
+            [
+                ("UPDATE responsa.turn SET last_seq = 9", {}),
+                ("SELECT 1 / 0", {}),
+                ("UPDATE responsa.turn SET last_seq = 8", {}),
+            ],
+        )
+    assert value(database_urls, "SELECT last_seq FROM responsa.turn") == 1
+    await append(turn_store, claim_of(new), row(2), checkpoint=checkpoint(2))

@@ -1,80 +1,210 @@
-"""How PostgreSQL goes about the statements that run all the time: few rows are walked however many turns there are."""
+"""How PostgreSQL goes about the statements that run all the time: few rows are walked however many turns there are.
+
+Plans are looked at as they are kept: those of prepared statements, made while there was nothing, and made anew under load.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator, Mapping
 
 import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_server.domain.turns import ToolCalled, ToolOutcome, ToolReturned, Usage
 from responsa_server.stores.postgres.database import Connection, Database
-from responsa_server.stores.postgres.queries import Queries
-from responsa_server.stores.postgres.turns import PostgresTurnStore
+from responsa_server.stores.postgres.turns import PostgresTurnStore, turn_queries
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
+from tests.contract.conftest import AGENT, People, new_turn
+from tests.contract.turn_steps import (
+    Edited,
+    answered,
+    cancelled,
+    change,
+    checkpoint,
+    citation,
+    claim_all,
+    claim_of,
+    one,
+    row,
+)
+from tests.plain_codec import PlainCodec
 
-QUERIES = Queries("turns.sql")
 _CONVERSATIONS = """INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled)
     SELECT uuidv7(), 'acme', %s, 'x', true FROM generate_series(1, 6000)"""
 _TURNS = """INSERT INTO responsa.turn
     (id, tenant_id, user_id, conversation_id, request, request_sha256, agent_version, state, owner, lease_until, last_seq, terminal, end_time)
     SELECT id, 'acme', user_id, id, 'x', sha256('x'), 'a', CASE WHEN running THEN 'running' ELSE 'answered' END, uuidv7(),
         CASE WHEN running THEN now() + interval '1 h' END, 1, CASE WHEN NOT running THEN 'x'::bytea END, CASE WHEN NOT running THEN now() END
-    FROM (SELECT *, row_number() OVER () %% 6 = 0 AS running FROM responsa.conversation) AS c"""
+    FROM (SELECT *, row_number() OVER () % 6 = 0 AS running FROM responsa.conversation) AS c"""
+_INDEX = re.compile(r"using (\w+) on (turn\b|conversation|turn_checkpoint|turn_tool|turn_spent)")
+# An index read from one end to the other.
+_WHOLE = re.compile(
+    r"using \w+ on (?:turn\b|conversation|turn_checkpoint|turn_tool|turn_spent)[^\n]*\n(?!\s+Index Cond)"
+)
+_PREPARED = """SELECT name, statement, cardinality(parameter_types) FROM pg_prepared_statements
+    WHERE statement ~ 'responsa\\.' AND NOT statement ~ '^EXPLAIN'"""
+# The ways into a table that never grow with what there is: by a turn's or a conversation's id, or over what is at work.
+_NARROW = {
+    "turn": {
+        "turn_pkey",
+        "turn_active",
+        "turn_pending",
+        "turn_queued",
+        "turn_request",
+        "turn_of_conversation",
+    },
+    "conversation": {"conversation_pkey", "conversation_tenant_id_id_key"},
+    "turn_checkpoint": {"turn_checkpoint_pkey"},
+    "turn_tool": {"turn_tool_pkey"},
+    "turn_spent": {"turn_spent_pkey"},
+}
 
 
 @pytest.fixture
-async def many_turns(turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls) -> None:
+async def alone(database_urls: DatabaseUrls) -> AsyncIterator[Database]:
+    """A database with one connection a role, so that what is prepared is found."""
+    database = Database(database_urls.app, database_urls.log, size=1)
+    await database.open()
+    yield database
+    await database.close()
+
+
+def fill(urls: DatabaseUrls, people: People) -> None:
     """Six thousand turns, a thousand of them running."""
-    with psycopg.connect(database_urls.superuser, autocommit=True) as connection:
+    with psycopg.connect(urls.superuser, autocommit=True) as connection:
         connection.execute(_CONVERSATIONS, (people.ann.user_id,))
-        connection.execute(_TURNS.replace("%%", "%"))
+        connection.execute(_TURNS.encode())
         connection.execute("ANALYZE")
 
 
-async def plan(connection: Connection, name: str, parameters: dict[str, object]) -> str:
-    cursor = await connection.execute(f"EXPLAIN (COSTS OFF) {QUERIES[name]}".encode(), parameters)
-    return "\n".join(row[0] for row in await cursor.fetchall())
+async def kept(connection: Connection) -> Mapping[str, str]:
+    """The plans of a connection's prepared statements, for any parameters."""
+    await connection.execute("SET plan_cache_mode = force_generic_plan")
+    plans: dict[str, str] = {}
+    found = await connection.execute(_PREPARED, prepare=False)
+    for name, statement, parameters in await found.fetchall():
+        values = f"({', '.join(['NULL'] * parameters)})" if parameters else ""
+        explain = f"EXPLAIN (COSTS OFF) EXECUTE {name}{values}"
+        lines = await (await connection.execute(explain.encode(), prepare=False)).fetchall()
+        plans[statement] = "\n".join(line for (line,) in lines)
+    return plans
 
 
-@pytest.mark.usefixtures("many_turns")
-async def test_an_append_goes_by_the_turns_id_and_the_sweep_by_the_turns_at_work(database: Database) -> None:
-    append: dict[str, object] = {
-        "turn": uuid7(),
-        "epoch": 1,
-        "first": 2,
-        "last": 2,
-        "lease": "6 s",
-        "seqs": [2],
-        "last_seqs": [2],
-        "deltas": [False],
-        "frames": [b"x"],
-    }
-    async with database.log() as connection:
-        # What a prepared statement comes to after some executions is what counts, not the plan for one turn.
-        await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
-        assert "turn_pkey" in await plan(connection, "append_rows", append)
-        assert "turn_pkey" in await plan(connection, "renew_lease", append)
-        assert "turn_active" in await plan(connection, "lost_turns", {"most": 100})
+async def use(store: PostgresTurnStore, people: People) -> None:
+    """All that keeps its plans, often enough to be prepared. What takes several steps, or is seldom, is planned each time."""
+    for _ in range(7):
+        new, other = new_turn(request_id=uuid7()), new_turn()
+        for turn in (new, other):
+            await store.accept(people.ann, turn, cancelled)
+        tools = [ToolCalled("1", "t", {}), ToolReturned("0", ToolOutcome.OK, "")]
+        for saved, called in ((None, []), (checkpoint(1), []), (checkpoint(1), tools)):
+            seq = (await store.backlog(people.ann, new.id, 0, 64)).last_seq + 1
+            batch = [one(claim_of(turn), row(seq), checkpoint=saved, tools=called) for turn in (new, other)]
+            assert await store.append(batch) == {}
+        await store.renew([claim_of(new), claim_of(other)])
+        await store.finish(claim_of(new), [row(5)], answered(citation()))
+        await store.book(claim_of(new), Usage())
+        await store.get(people.ann, new.id)
+        await store.release([claim_of(other)])
+        (claimed,) = await claim_all(store)
+        await store.finish(claimed.claim, [row(5)], answered())
 
 
-@pytest.mark.usefixtures("many_turns")
-async def test_what_callers_ask_for_goes_by_an_index_under_the_policies(
-    database: Database, people: People
+async def test_what_is_planned_once_goes_by_keys_whenever_it_is_planned(
+    alone: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    parameters: dict[str, object] = {
-        "tenant": "acme",
-        "user": people.ann.user_id,
-        "turn": uuid7(),
-        "request_id": uuid7(),
-        "after": 0,
-        "most": 64,
-    }
-    async with database.tenant("acme") as connection:
-        for name in ("get_turn", "find_request", "backlog"):
-            assert not re.search(r"Seq Scan on turn\b", found := await plan(connection, name, parameters)), (
-                found
+    tables = "responsa.turn, responsa.conversation, responsa.turn_checkpoint, responsa.turn_tool, responsa.turn_spent"
+    change(database_urls, f"VACUUM ANALYZE {tables}")
+    await use(PostgresTurnStore(alone, PlainCodec()), people)
+    for full in (False, True):
+        if full:  # which takes the kept plans away
+            fill(database_urls, people)
+        plans: dict[str, str] = {}
+        async with alone.writer() as connection:
+            plans |= await kept(connection)
+        async with alone.tenant("acme") as connection:
+            await connection.execute("SET LOCAL enable_seqscan = off")  # as for what is sent together
+            plans |= await kept(connection)
+        assert len(plans) >= 12
+        for statement, plan in plans.items():
+            for index, table in _INDEX.findall(plan):
+                assert index in _NARROW[table], f"{statement}\n{plan}"
+            assert not re.search(r"Seq Scan", plan), f"{statement}\n{plan}"
+            # Those that look for work read the small indexes over it.
+            assert not _WHOLE.search(plan) or "turn_active" in plan or "turn_queued" in plan, (
+                f"{statement}\n{plan}"
             )
-            if name == "backlog":
-                assert len(set(re.findall(r"turn_event_\d{8}", found))) == 1  # its partition alone
+            # By a key, not by what all rows of a tenant have in common.
+            assert not re.search(r"Index Cond: \(tenant_id = [^A]*$", plan, re.MULTILINE), (
+                f"{statement}\n{plan}"
+            )
+            # Where there are several turns each finds its partition as it comes.
+            if "turn_event" in plan and "INSERT" not in statement and "unnest" not in statement:
+                assert "Subplans Removed" in plan or len(set(re.findall(r"turn_event_(\d{8})", plan))) <= 1, (
+                    plan
+                )
+        appends = [plan for statement, plan in plans.items() if "fence AS MATERIALIZED" in statement]
+        assert len(appends) == 3
+        for plan in appends:
+            assert {index for index, table in _INDEX.findall(plan) if table == "turn"} == {"turn_pkey"}, plan
+            # Hashed: a batch costs as its length, not as the square of it. (A turn's own rows are few.)
+            assert plan.count("Hash Join") >= 2, plan
+            assert all("Function Scan on r" in part[:400] for part in plan.split("Nested Loop")[1:]), plan
+
+
+async def test_without_its_guard_an_append_would_walk_all_turns_at_work(
+    alone: Database, people: People, database_urls: DatabaseUrls
+) -> None:
+    """While few are at work the partial index over them looks like the shorter way, and the plan is kept when they are many."""
+    plans: list[str] = []
+    for edits in ([], [("append_fence", "t.state || '' = 'running'", "t.state = 'running'")]):
+        store = PostgresTurnStore(alone, PlainCodec(), queries=Edited(*edits))
+        new = new_turn()
+        await store.accept(people.ann, new, cancelled)
+        await store.append([one(claim_of(new), row(2))])
+    fill(database_urls, people)
+    change(
+        database_urls,
+        "UPDATE responsa.turn SET state = 'failed', terminal = 'x', end_time = now() WHERE terminal IS NULL",
+    )
+    change(database_urls, "VACUUM ANALYZE responsa.turn")
+    async with alone.writer() as connection:
+        plans.extend(plan for statement, plan in (await kept(connection)).items() if "fence AS" in statement)
+    assert ["turn_active" in plan for plan in sorted(plans)].count(True) == 1, plans
+
+
+async def test_workers_go_by_the_turns_at_work_and_readers_by_those_that_they_follow(
+    alone: Database, people: People, database_urls: DatabaseUrls
+) -> None:
+    """These are planned each time, for what there is."""
+    store = PostgresTurnStore(alone, PlainCodec())
+    fill(database_urls, people)
+    new = new_turn()
+    await store.accept(people.ann, new, cancelled)
+    async with alone.log() as connection:
+        found = await (await connection.execute("SHOW plan_cache_mode")).fetchone()
+    assert found == ("force_custom_plan",)
+    parameters: dict[str, object] = {
+        "versions": [AGENT, "a"],
+        "most": 64,
+        "owner": uuid7(),
+        "lease": "6 s",
+        "turns": [new.id, uuid7()],
+        "after": [1, 2],
+        "epochs": [1, 1],
+    }
+    queries = turn_queries()
+    plans: dict[str, str] = {}
+    async with alone.log() as connection:
+        for name in ("claim_turns", "promote_orphans", "release_turns", "claim_again", "poll"):
+            lines = await connection.execute(f"EXPLAIN (COSTS OFF) {queries[name]}".encode(), parameters)
+            plans[name] = "\n".join(line for (line,) in await lines.fetchall())
+    for name, plan in plans.items():
+        assert not re.search(r"Seq Scan on turn\b", plan), plan
+        assert not _WHOLE.search(plan) or name in ("claim_turns", "promote_orphans"), plan
+    free = plans["claim_turns"].partition("CTE claimed")[0]
+    assert re.search(r"turn_active|turn_pending", free), free
+    assert "turn_pkey" not in free, free
+    assert "turn_queued" in plans["promote_orphans"], plans["promote_orphans"]

@@ -4,85 +4,188 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.ports.agents import AnswerTask
-from responsa_server.domain.turns import Answered, AnswerOutcome, Event, Status, Step, Usage
+from responsa_server.domain.errors import NotFound
+from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.agents import Agent, AnswerTask, Barrier, Told
+from responsa_server.domain.ports.faults import Faults
+from responsa_server.domain.ports.relay import Relay
+from responsa_server.domain.ports.turns import TurnStore
+from responsa_server.domain.turns import (
+    Answered,
+    AnswerOutcome,
+    ByteRange,
+    Citation,
+    Followed,
+    Heartbeat,
+    LogRow,
+    Status,
+    Step,
+    Usage,
+)
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PassageStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
+from responsa_server.stores.redis_relay import RedisRelay
 from responsa_server.turns.service import TurnOptions, Turns
 from tests.plain_codec import PlainCodec
 
 SEARCHING = Status(Step.RETRIEVING, "Searching knowledge base...")
+# Quick to look; leases are long, so that a slow machine loses none: tests let them run out themselves.
+QUICK = TurnOptions(lease_seconds=30.0, sweep_seconds=0.05, poll_seconds=0.05)
+NO_REDIS = "unix:///nonexistent/redis.sock"
 
 
 def answer(text: str = "It is.") -> Answered:
     return Answered(text, hashlib.sha256(text.encode()).digest(), (), AnswerOutcome.COMPLETE, 1, Usage(5))
 
 
+def citation(quote: str = "The Nile is 6,650 km long.") -> Citation:
+    size = len(quote.encode())
+    return Citation(
+        passage_id=uuid7(),
+        document_id=uuid7(),
+        version=3,
+        title="Rivers of Africa",
+        uri="rivers.md",
+        source=ByteRange(10, 10 + size),
+        quote=quote,
+        sha256=hashlib.sha256(quote.encode()).digest(),
+        answer=ByteRange(0, size),
+        score=0.75,
+    )
+
+
+Line = Told | asyncio.Event | Exception | Usage
+
+
 @dataclass
 class Script:
-    """An agent: tells each of `events`, waits at an asyncio.Event, and raises an exception or calls what it meets among them."""
+    """An agent: tells each of `events`, waits at an asyncio.Event, raises an exception and spends a Usage that it meets among them. A barrier is waited for.
 
-    events: list[Event | asyncio.Event | Exception] = field(default_factory=lambda: [SEARCHING, answer()])
+    resumed: what it tells instead when it begins from a checkpoint.
+    """
+
+    events: Sequence[Line] = field(default_factory=lambda: [SEARCHING, answer()])
+    resumed: Sequence[Line] = ()
     spends: Usage = field(default_factory=Usage)
     version: str = "agents/default/versions/1"
     time_limit_seconds: float = 30.0
     history_messages: int = 10
     tasks: list[AnswerTask] = field(default_factory=list[AnswerTask])
     begun: asyncio.Event = field(default_factory=asyncio.Event)
+    waiting: asyncio.Event = field(default_factory=asyncio.Event)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def answer(self, task: AnswerTask) -> AsyncGenerator[Event, None]:
+    async def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
         self.tasks.append(task)
         self.begun.set()
         task.meter.add(self.spends)
         try:
-            for one in self.events:
+            for one in self.events if task.resume is None else self.resumed:
                 if isinstance(one, asyncio.Event):
+                    self.waiting.set()
                     await one.wait()
                 elif isinstance(one, Exception):
                     raise one
+                elif isinstance(one, Usage):
+                    task.meter.add(one)
                 else:
                     yield one
+                    if isinstance(one, Barrier):
+                        await one.passed.wait()
         finally:
             self.closed.set()
 
 
-class House:
-    """Services that share a database: each stands for a process."""
+@dataclass
+class Cast:
+    """The agents of a process, by id; "" is the default."""
 
-    def __init__(self, database: Database) -> None:
+    by_id: dict[str, Agent]
+
+    def named(self, identity: str) -> Agent:
+        if identity not in self.by_id:
+            raise NotFound.of("agent", f"agents/{identity}")
+        return self.by_id[identity]
+
+    def at(self, version: str) -> Agent:
+        return {one.version: one for one in self.by_id.values()}[version]
+
+    @property
+    def versions(self) -> Sequence[str]:
+        return [one.version for one in self.by_id.values()]
+
+
+class House:
+    """Services that share a database: each stands for a process. redis_url: where they hear each other; by default nowhere."""
+
+    def __init__(self, database: Database, redis_url: str = NO_REDIS) -> None:
         self.database = database
+        self.redis_url = redis_url
         self.conversations = PostgresConversationStore(database)
         self.codec = PlainCodec()
 
     @asynccontextmanager
     async def turns(
         self,
-        script: Script | None = None,
+        agent: Agent | Cast | None = None,
         options: TurnOptions | None = None,
         *,
-        store: Callable[[PostgresTurnStore], PostgresTurnStore] = lambda store: store,
+        store: Callable[[PostgresTurnStore], TurnStore] = lambda store: store,
+        relay: Relay | None = None,
+        faults: Faults | None = None,
     ) -> AsyncGenerator[Turns]:
+        if relay is None:
+            relay = RedisRelay(self.redis_url)
         turns = Turns(
             store(PostgresTurnStore(self.database, PlainCodec())),
             self.conversations,
             CollectionStore(self.database, PassageStore(self.database)),
-            script or Script(),
+            agent if isinstance(agent, Cast) else Cast({"": agent or Script()}),
             PlainCodec(),
+            relay,
             uuid7,
             options,
+            faults=faults,
         )
         await turns.start()
+        if isinstance(relay, RedisRelay) and self.redis_url != NO_REDIS:
+            await relay.listening.wait()
         try:
             yield turns
         finally:
             await turns.close()
+
+    async def value(self, query: str, *parameters: Any) -> Any:
+        """The first column of a query's only row, read by the role that sees all tenants; None for no row."""
+        async with self.database.log() as connection:
+            row = await (await connection.execute(query.encode(), parameters)).fetchone()
+        return None if row is None else row[0]
+
+    async def expire(self, turn_id: UUID) -> None:
+        """Let a turn's lease run out, as time would."""
+        async with self.database.log() as connection:
+            await connection.execute(
+                "UPDATE responsa.turn SET lease_until = now() - interval '1 s' WHERE id = %s", (turn_id,)
+            )
+
+
+async def told(turns: Turns, who: Principal, turn_id: UUID, after: int = 0) -> list[Followed]:
+    """All that a follower is told, heartbeats left out."""
+    async with aclosing(turns.follow(who, turn_id, after)) as news:
+        return [one async for one in news if not isinstance(one, Heartbeat)]
+
+
+async def followed(turns: Turns, who: Principal, turn_id: UUID, after: int = 0) -> list[LogRow]:
+    """All rows that a follower is told."""
+    return [one for one in await told(turns, who, turn_id, after) if isinstance(one, LogRow)]

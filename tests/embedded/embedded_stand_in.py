@@ -31,7 +31,8 @@ def leave(_: int, __: FrameType | None) -> None:
 
 def main() -> None:
     path = Path(os.environ["SOCKET"])
-    signal.signal(signal.SIGTERM, leave)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, leave)
     subprocess.Popen([sys.executable, "-c", WORKER], start_new_session=True)
     path.unlink(missing_ok=True)
     with socketserver.ThreadingUnixStreamServer(str(path), Handler) as server:

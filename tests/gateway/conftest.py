@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from responsa_server.embedded.envoy import envoy_binary
+from responsa_server.gateway.addresses import UnixAddress
 from responsa_server.gateway.envoy_config import EnvoyConfig, render
+from responsa_server.gateway.replicas import Replica, Replicas
 
 ROOT = Path(__file__).resolve().parents[2]
 DESCRIPTOR = ROOT / "generated" / "descriptor.binpb"
@@ -71,6 +73,13 @@ def start_server(folder: Path) -> subprocess.Popen[str]:
     return server
 
 
+def endpoints(folder: Path) -> Path:
+    """The endpoint files of one replica with the sockets s.sock and g.sock in `folder`."""
+    replicas = Replicas(folder / "replicas")
+    replicas.put(Replica("one", UnixAddress(folder / "s.sock"), UnixAddress(folder / "g.sock")))
+    return replicas.folder
+
+
 def start_envoy(config: EnvoyConfig, folder: Path) -> subprocess.Popen[bytes]:
     file = folder / "envoy.json"
     file.write_text(render(config))
@@ -105,8 +114,7 @@ def start_place(allowed_origins: tuple[str, ...] = (), web: Path | None = None) 
     server = start_server(folder)
     config = EnvoyConfig(
         port=free_port(),
-        grpc_socket=folder / "s.sock",
-        http_socket=folder / "g.sock",
+        endpoints=endpoints(folder),
         admin_socket=folder / "a.sock",
         descriptor=DESCRIPTOR,
         allowed_origins=allowed_origins,

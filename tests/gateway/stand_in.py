@@ -27,6 +27,7 @@ from responsa.auth.v1 import auth_service_pb2, auth_service_pb2_grpc, user_pb2
 from responsa.chat.v1 import chat_service_pb2, chat_service_pb2_grpc, turn_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2, knowledge_service_pb2_grpc
 from responsa_server.domain.errors import Reason, Unauthenticated
+from responsa_server.gateway.addresses import UnixAddress
 from responsa_server.gateway.app import GatewaySettings, build_app
 from responsa_server.gateway.serve import GatewayServer
 
@@ -231,7 +232,8 @@ async def serve(grpc_socket: str, http_socket: str, web_root: str) -> None:
     server.add_insecure_port(f"unix:{grpc_socket}")
     await server.start()
     gateway = GatewayServer(
-        build_app(GatewaySettings(Path(web_root)), f"unix:{grpc_socket}", Codes()), Path(http_socket)
+        build_app(GatewaySettings(Path(web_root)), f"unix:{grpc_socket}", Codes()),
+        UnixAddress(Path(http_socket)),
     )
     await gateway.start()
     stopping = asyncio.Event()

@@ -20,12 +20,10 @@ from responsa_server.gateway.envoy_config import (
 from responsa_server.gateway.local_replies import LOCAL_REPLIES
 from responsa_server.gateway.problems import SERVER_GONE
 from responsa_server.gateway.templates import TemplateError, Templates
-from tests.gateway.conftest import DESCRIPTOR, OTHER_ORIGIN
+from tests.gateway.conftest import DESCRIPTOR, OTHER_ORIGIN, endpoints
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = EnvoyConfig(
-    port=8080, grpc_socket=Path("/run/s.sock"), http_socket=Path("/run/g.sock"), descriptor=DESCRIPTOR
-)
+CONFIG = EnvoyConfig(port=8080, endpoints=Path("/run/replicas"), descriptor=DESCRIPTOR)
 
 
 def validate(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -55,19 +53,23 @@ def validate(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
     ids=["plain", "admin", "public", "origins"],
 )
 def test_envoy_takes_it_without_a_warning(config: EnvoyConfig, tmp_path: Path) -> None:
-    done = validate(render(config), tmp_path)
+    done = validate(render(replace(config, endpoints=endpoints(tmp_path))), tmp_path)
     assert done.returncode == 0, done.stdout
     assert done.stdout.replace("configuration", "").strip().endswith("OK"), done.stdout
     assert "[warning]" not in done.stdout, done.stdout
 
 
 def test_envoy_refuses_a_misspelt_field(tmp_path: Path) -> None:
-    text = render(CONFIG).replace('"stream_idle_timeout"', '"stream_idle_timeouts"')
+    text = render(replace(CONFIG, endpoints=endpoints(tmp_path))).replace(
+        '"stream_idle_timeout"', '"stream_idle_timeouts"'
+    )
     assert validate(text, tmp_path).returncode != 0
 
 
 def test_envoy_refuses_an_unknown_service(tmp_path: Path) -> None:
-    text = render(CONFIG).replace('"responsa.chat.v1.ChatService"', '"responsa.chat.v1.Chat"')
+    text = render(replace(CONFIG, endpoints=endpoints(tmp_path))).replace(
+        '"responsa.chat.v1.ChatService"', '"responsa.chat.v1.Chat"'
+    )
     assert validate(text, tmp_path).returncode != 0
 
 
@@ -102,8 +104,9 @@ def test_own_pages_are_allowed_origins_by_themselves() -> None:
         ({"allowed_hosts": ("http://localhost",)}, "no host name"),
         ({"allowed_origins": ("*",)}, "no origin"),
         ({"allowed_origins": ("https://a.example/",)}, "no origin"),
-        ({"grpc_socket": Path("relative.sock")}, "absolute path"),
-        ({"http_socket": Path("/" + "x" * 120)}, "at most 107 bytes"),
+        ({"endpoints": Path("replicas")}, "absolute path"),
+        ({"admin_socket": Path("relative.sock")}, "absolute path"),
+        ({"admin_socket": Path("/" + "x" * 120)}, "at most 107 bytes"),
     ],
 )
 def test_wrong_values_are_told(change: dict[str, object], words: str) -> None:

@@ -34,7 +34,7 @@ from responsa_server.gateway.envoy_config import EnvoyConfig
 from responsa_server.settings import load
 from responsa_server.wiring import identity_of
 from tests.conftest import urls_of
-from tests.gateway.conftest import DESCRIPTOR, ROOT, free_port, start_envoy
+from tests.gateway.conftest import DESCRIPTOR, ROOT, endpoints, free_port, start_envoy
 from tests.gateway.wire import Problem, grpc_web, of_grpc, of_rest
 
 ME = "/responsa.auth.v1.AuthService/GetMe"
@@ -99,7 +99,7 @@ def server(
     envoy: subprocess.Popen[bytes] | None = None
     try:
         wait_until(lambda: listens(folder / "g.sock", process, folder / "server.log"))
-        config = EnvoyConfig(free_port(), folder / "s.sock", folder / "g.sock", DESCRIPTOR)
+        config = EnvoyConfig(free_port(), endpoints(folder), DESCRIPTOR)
         envoy = start_envoy(config, folder)
         yield Server(config.port, layout.api_key.read_text().strip())
     finally:

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from responsa_server.gateway.addresses import UnixAddress
 from responsa_server.gateway.serve import GatewayServer
 
 
@@ -55,7 +56,7 @@ async def test_it_serves_privately_and_leaves_signals_alone(folder: Path) -> Non
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     app = Slow()
     app.let.set()
-    server = GatewayServer(app, path)
+    server = GatewayServer(app, UnixAddress(path))
     await server.start()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
@@ -68,7 +69,7 @@ async def test_it_serves_privately_and_leaves_signals_alone(folder: Path) -> Non
 
 async def test_running_calls_end_within_the_grace(folder: Path) -> None:
     app = Slow()
-    server = GatewayServer(app, folder / "g.sock")
+    server = GatewayServer(app, UnixAddress(folder / "g.sock"))
     await server.start()
     async with client(folder / "g.sock") as http:
         call = asyncio.create_task(http.get("/"))
@@ -81,7 +82,7 @@ async def test_running_calls_end_within_the_grace(folder: Path) -> None:
 
 async def test_calls_that_do_not_end_are_cancelled(folder: Path) -> None:
     app = Slow()
-    server = GatewayServer(app, folder / "g.sock")
+    server = GatewayServer(app, UnixAddress(folder / "g.sock"))
     await server.start()
     async with client(folder / "g.sock") as http:
         call = asyncio.create_task(http.get("/"))
@@ -93,4 +94,4 @@ async def test_calls_that_do_not_end_are_cancelled(folder: Path) -> None:
 
 async def test_a_socket_that_cannot_be_made_is_told(folder: Path) -> None:
     with pytest.raises(OSError, match=r"No such file|directory"):
-        await GatewayServer(Slow(), folder / "none" / "g.sock").start()
+        await GatewayServer(Slow(), UnixAddress(folder / "none" / "g.sock")).start()

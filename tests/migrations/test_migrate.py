@@ -5,9 +5,29 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
+from uuid_utils.compat import uuid7
 
+from responsa_server.embedded import EmbeddedPostgres
+from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.migrate import Migration, MigrationError, applied, load, migrate
+from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
+from tests.plain_codec import PlainCodec
+
+_OLDER = """
+    INSERT INTO responsa.tenant (id, display_name) VALUES ('acme', 'x');
+    INSERT INTO responsa.app_user (id, tenant_id, display_name, role) VALUES ('00000000-0000-7000-8000-000000000001', 'acme', 'x', 'user');
+"""
+_OLDER_TURN = """
+    WITH place AS (
+        INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled)
+        VALUES (uuidv7(), 'acme', '00000000-0000-7000-8000-000000000001', 'x', true) RETURNING id, user_id
+    )
+    INSERT INTO responsa.turn (id, tenant_id, user_id, conversation_id, request, request_sha256, agent_version, state, owner, lease_until, last_seq, terminal, end_time)
+    SELECT %(turn)s, 'acme', user_id, id, '[null, "How long?", [], "", "reject"]', sha256('x'), 'a', CASE WHEN %(ended)s THEN 'failed' ELSE 'running' END,
+        uuidv7(), now() - interval '1 s', 1, CASE WHEN %(ended)s THEN 'x'::bytea END, CASE WHEN %(ended)s THEN now() END
+    FROM place
+"""
 
 
 async def test_all_migrations_are_applied_in_order_and_applying_again_does_nothing(
@@ -63,3 +83,35 @@ def test_files_must_be_named_and_numbered(tmp_path: Path, names: list[str], comp
 def test_the_real_files_are_loaded_in_order() -> None:
     assert [one.number for one in load()] == list(range(1, len(load()) + 1))
     assert load()[0].name == "0001_pre_identity"
+
+
+async def test_turns_of_an_older_version_are_taken_over_after_the_migration(
+    postgres: EmbeddedPostgres,
+) -> None:
+    """One that ran while the server was exchanged, and one that had ended."""
+    name, known = "upgraded", load()
+    with psycopg.connect(postgres.dsn("superuser", database="postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} OWNER responsa_owner TEMPLATE template0".encode())
+    try:
+        url = postgres.dsn("superuser", database=name)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("CREATE EXTENSION vector")
+        owner = postgres.dsn("owner", database=name)
+        await migrate(owner, known[:5])
+        running, ended = uuid7(), uuid7()
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(_OLDER.encode())
+            for turn in (running, ended):
+                connection.execute(_OLDER_TURN.encode(), {"turn": turn, "ended": turn == ended})
+        assert list(await migrate(owner)) == [one.name for one in known[5:]]
+        database = Database(postgres.dsn("app", database=name), postgres.dsn("log", database=name))
+        await database.open()
+        try:
+            (claimed,) = await PostgresTurnStore(database, PlainCodec()).claim(uuid7(), ["a"], 6.0, 9)
+        finally:
+            await database.close()
+        assert (claimed.claim.turn_id, claimed.claim.epoch, claimed.attempt) == (running, 2, 2)
+        assert claimed.age_seconds == 0
+    finally:
+        with psycopg.connect(postgres.dsn("superuser", database="postgres"), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())

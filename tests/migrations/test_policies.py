@@ -29,6 +29,13 @@ class Table:
 
 READS = ("responsa_search", "SELECT", "true", None)
 LOG = ("responsa_log", "ALL", "true", "true")
+# Two functions look at all tenants' open turns: one counts them, one keeps their logs from being pruned.
+OPEN = (
+    "responsa_owner",
+    "SELECT",
+    "(state = ANY (ARRAY['queued'::text, 'pending'::text, 'running'::text]))",
+    None,
+)
 
 # All of them force row-level security and have the policy `tenant_isolation` for responsa_app.
 TENANT_TABLES: Mapping[str, Table] = {
@@ -56,11 +63,23 @@ TENANT_TABLES: Mapping[str, Table] = {
     "tenant": Table(app="SELECT INSERT"),
     "term_stat": Table(app=ALL),
     "turn": Table(
-        app="SELECT INSERT DELETE UPDATE(embedding_tokens,end_time,epoch,last_seq,lease_until,owner,state,terminal)",
-        log="SELECT UPDATE(end_time,epoch,last_seq,lease_until,owner,state,terminal)",
+        app="SELECT INSERT DELETE UPDATE(embedding_tokens,end_time,epoch,input_tokens,last_seq,lease_until,output_tokens,owner,state,terminal)",
+        log="SELECT UPDATE(attempt,begin_time,epoch,last_seq,lease_until,losses,owner,state)",
+        policies=(LOG, OPEN),
+    ),
+    "turn_checkpoint": Table(
+        app="SELECT(embedding_tokens,input_tokens,output_tokens,tenant_id,turn_id) DELETE",
+        log="SELECT INSERT UPDATE",
         policies=(LOG,),
     ),
     "turn_event": Table(app="SELECT INSERT DELETE", log="SELECT INSERT", policies=(LOG,)),
+    "turn_follower": Table(app="SELECT", log="SELECT INSERT DELETE UPDATE(until)", policies=(LOG,)),
+    "turn_spent": Table(app="SELECT INSERT DELETE"),
+    "turn_tool": Table(
+        app="SELECT(tenant_id,turn_id) DELETE",
+        log="SELECT INSERT UPDATE(content,end_time,outcome)",
+        policies=(LOG,),
+    ),
 }
 # No tenant's data. Jobs carry ids, never payloads, and the queue is the log role's.
 OTHER_TABLES: Mapping[str, Table] = {
@@ -78,6 +97,9 @@ FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "search_lexical": ("responsa_search", "responsa_app"),
     "search_nearest": ("responsa_search", "responsa_app"),
     "make_turn_event_partitions": ("responsa_owner", "responsa_log"),
+    "detach_turn_events": ("responsa_owner", "responsa_log"),
+    "drop_turn_events": ("responsa_owner", "responsa_log"),
+    "pending_turns": ("responsa_owner", "responsa_app"),
 }
 
 _TABLES = """
@@ -203,6 +225,7 @@ _SAMPLES: Mapping[str, str] = {
     "bytea": "decode(md5(random()::text) || md5(random()::text), 'hex')",
     "timestamp with time zone": "now()",
     "jsonb": "'{}'",
+    "json": "'{}'",
     "boolean": "false",
     "tsvector": "''",
     "interval": "'1 s'",
@@ -277,6 +300,8 @@ def test_a_tenant_cannot_write_rows_of_another(
 ) -> None:
     with psycopg.connect(database_urls.app) as app:
         for table in two_tenants:
+            if "INSERT" not in TENANT_TABLES[table].app:
+                continue
             columns = owner.execute(
                 """SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute
                 WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '' AND attidentity = ''""",

@@ -25,7 +25,7 @@ from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.ports.agents import AnswerTask
+from responsa_server.domain.ports.agents import AnswerTask, Told
 from responsa_server.domain.ports.parts import Health, Installation, Part, PartReport
 from responsa_server.domain.turns import (
     Answered,
@@ -34,7 +34,6 @@ from responsa_server.domain.turns import (
     Citation,
     Cited,
     Delta,
-    Event,
     RefusalReason,
     Refused,
     Status,
@@ -51,9 +50,11 @@ from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from responsa_server.stores.postgres.part import PostgresMigrations, PostgresPart
 from responsa_server.stores.postgres.passages import PassageStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
+from responsa_server.stores.redis_relay import RedisRelay
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import TurnOptions, Turns
 from tests.contract.library_house import House
+from tests.contract.turn_house import NO_REDIS, Cast
 
 PIECES = ("The river ", "is seven ", "kilometres ", "long.")
 ANSWER = "".join(PIECES)
@@ -96,18 +97,25 @@ class Lines:
 class ScriptedAgent:
     """Answers by a script, so that a stream's frames are known: the river's length, a refusal, a failure, or nothing until the gate opens."""
 
-    version = "agents/scripted/versions/1"
     time_limit_seconds = 60.0
     history_messages = 10
 
-    def __init__(self) -> None:
+    def __init__(self, version: str = "agents/scripted/versions/1") -> None:
+        self.version = version
         self.gate = asyncio.Event()
         self.begun = asyncio.Event()
+        self.ended = asyncio.Event()
 
-    async def answer(self, task: AnswerTask) -> AsyncGenerator[Event, None]:
+    async def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
+        try:
+            async for one in self._answer(task.question.text):
+                yield one
+        finally:
+            self.ended.set()
+
+    async def _answer(self, text: str) -> AsyncGenerator[Told, None]:
         yield Status(Step.RETRIEVING, "Searching knowledge base...")
         self.begun.set()
-        text = task.question.text
         if "wait" in text:
             await self.gate.wait()
         if "explode" in text:
@@ -216,8 +224,9 @@ async def serving(
     max_calls: int = 100,
     turn_options: TurnOptions | None = None,
     more_parts: Sequence[Part] = (),
+    replica: str = "s",
 ) -> AsyncGenerator[Served, None]:
-    """A server that is ready, and drained afterwards."""
+    """A server that is ready, and drained afterwards. replica: names it among several on one database."""
     identity = Identity(PostgresIdentityStore(database), uuid7)
     codec = AskFrames()
     conversations = PostgresConversationStore(database)
@@ -226,15 +235,16 @@ async def serving(
         PostgresTurnStore(database, codec),
         conversations,
         CollectionStore(database, PassageStore(database)),
-        agent,
+        Cast({"": agent, "other": ScriptedAgent("agents/other/versions/7")}),
         codec,
+        RedisRelay(NO_REDIS),
         uuid7,
         turn_options,
     )
     lines = Lines()
     part = SwitchedPart("switched")
     # Socket paths are short, a test's own folder may not be.
-    address = f"unix:{folder}/s"
+    address = f"unix:{folder}/{replica}"
     server = RpcServer(
         Services(
             identity=identity,
@@ -252,18 +262,19 @@ async def serving(
     await server.start()
     await server.ready()
     for tenant in ("acme", "rival"):
-        await identity.create_tenant(tenant, tenant)
-    async with grpc.aio.insecure_channel(address) as channel:
-        ann = await caller(identity, channel, "acme", Role.ADMIN)
-        bob = await caller(identity, channel, "acme", Role.USER)
-        eve = await caller(identity, channel, "rival", Role.ADMIN)
-        try:
+        if replica == "s":
+            await identity.create_tenant(tenant, tenant)
+    try:
+        async with grpc.aio.insecure_channel(address) as channel:
+            ann = await caller(identity, channel, "acme", Role.ADMIN)
+            bob = await caller(identity, channel, "acme", Role.USER)
+            eve = await caller(identity, channel, "rival", Role.ADMIN)
             yield Served(address, server, channel, identity, house, turns, agent, lines, part, ann, bob, eve)
-        finally:
-            agent.gate.set()
-            part.gate.set()
-    await server.drain(5.0)
-    await turns.close()
+    finally:
+        agent.gate.set()
+        part.gate.set()
+        await server.drain(5.0)
+        await turns.close()
 
 
 @dataclass(frozen=True)

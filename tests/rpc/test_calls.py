@@ -198,7 +198,7 @@ async def test_a_call_has_an_id(served: Served) -> None:
             auth.GetMeRequest(), metadata=(*served.bob.metadata, ("x-request-id", given))
         )
         await call
-        returned = (await call.initial_metadata())["x-request-id"]
+        returned = dict(await call.trailing_metadata())["x-request-id"]
         assert (returned == given) is kept
         assert served.lines.of("call")[-1]["call_id"] == returned
     call = served.auth.GetMe(auth.GetMeRequest())

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from uuid import uuid4
 
 import grpc
@@ -18,30 +17,12 @@ from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa.chat.v1 import conversation_pb2, turn_pb2
 from responsa_client.errors import error_of_status
 from responsa_server.domain.errors import Reason
-from tests.rpc.served import ANSWER, SECRET_CAUSE, Caller, Served, failed
-
-
-async def frames(served: Served, who: Caller, text: str, **fields: object) -> list[pb.AskResponse]:
-    request = pb.AskRequest(text=text, **fields)
-    return [frame async for frame in served.chat.Ask(request, metadata=who.metadata)]
-
-
-def events(found: Sequence[pb.AskResponse]) -> list[turn_pb2.TurnEvent]:
-    """All events, after a look at the chain of frames."""
-    at = 0
-    for frame in found:
-        assert frame.after_seq == at
-        assert frame.turn == found[0].turn
-        at = frame.through_seq
-    return [event for frame in found for event in frame.events]
-
-
-def kinds(found: Sequence[pb.AskResponse]) -> list[str | None]:
-    return [event.WhichOneof("event") for event in events(found)]
+from tests.rpc.served import ANSWER, SECRET_CAUSE, Served, failed
+from tests.rpc.streams import asked, events, kinds
 
 
 async def test_a_question_with_deltas(served: Served) -> None:
-    found = await frames(served, served.bob, "How long is it?", options=pb.AskOptions(include_deltas=True))
+    found = await asked(served, served.bob, "How long is it?", include_deltas=True)
     told = events(found)
     assert [event.seq for event in told] == list(range(1, len(told) + 1))
     assert kinds(found)[:3] == ["started", "status", "status"]
@@ -52,10 +33,8 @@ async def test_a_question_with_deltas(served: Served) -> None:
 
 async def test_a_question_without_deltas_covers_the_same_range(served: Served) -> None:
     request_id = str(uuid4())
-    whole = await frames(
-        served, served.bob, "Why?", request_id=request_id, options=pb.AskOptions(include_deltas=True)
-    )
-    less = await frames(served, served.bob, "Why?", request_id=request_id)
+    whole = await asked(served, served.bob, "Why?", request_id=request_id, include_deltas=True)
+    less = await asked(served, served.bob, "Why?", request_id=request_id)
     assert less[0].turn == whole[0].turn
     assert less[-1].through_seq == whole[-1].through_seq
     assert [one for one in events(whole) if one.WhichOneof("event") != "delta"] == events(less)
@@ -67,7 +46,7 @@ async def test_ask_start_and_answer_share_a_request_id(served: Served) -> None:
     who = served.bob.metadata
     first = await served.chat.StartTurn(pb.StartTurnRequest(text="Why?", request_id=request_id), metadata=who)
     second = await served.chat.Answer(pb.AnswerRequest(text="Why?", request_id=request_id), metadata=who)
-    third = await frames(served, served.bob, "Why?", request_id=request_id)
+    third = await asked(served, served.bob, "Why?", request_id=request_id)
     assert first.name == second.name == third[0].turn
     assert second.state == turn_pb2.TURN_STATE_ANSWERED
     assert second.terminal_event == events(third)[-1]
@@ -79,7 +58,7 @@ async def test_ask_start_and_answer_share_a_request_id(served: Served) -> None:
 
 
 async def test_a_refusal_is_an_outcome(served: Served) -> None:
-    found = await frames(served, served.bob, "refuse this")
+    found = await asked(served, served.bob, "refuse this")
     last = events(found)[-1]
     assert last.refused.reason == turn_pb2.REFUSAL_REASON_NO_SUPPORT
     answered = await served.chat.Answer(pb.AnswerRequest(text="refuse this"), metadata=served.bob.metadata)
@@ -87,7 +66,7 @@ async def test_a_refusal_is_an_outcome(served: Served) -> None:
 
 
 async def test_a_failure_is_returned_and_tells_nothing(served: Served) -> None:
-    found = await frames(served, served.bob, "explode")
+    found = await asked(served, served.bob, "explode")
     last = events(found)[-1]
     error = error_of_status(last.failed.status)
     assert (error.reason, error.message) == (Reason.INTERNAL.value, "Something went wrong. Please try again.")
@@ -109,7 +88,7 @@ async def test_a_second_active_turn_is_refused(served: Served) -> None:
     )
     assert conversation.active_turn == first.name
     served.agent.gate.set()
-    await frames(served, served.bob, "wait", request_id="", conversation="")
+    await asked(served, served.bob, "wait", request_id="", conversation="")
     assert (await served.chat.GetTurn(pb.GetTurnRequest(name=first.name), metadata=who)).text == "wait"
 
 
@@ -121,7 +100,7 @@ async def test_a_caller_that_leaves_stops_nothing(served: Served) -> None:
     call.cancel()
     await served.lines.call("CANCELLED")
     served.agent.gate.set()
-    again = await frames(served, served.bob, "wait", request_id=request_id)
+    again = await asked(served, served.bob, "wait", request_id=request_id)
     assert again[0].turn == frame.turn
     assert kinds(again)[-1] == "answer"
 
@@ -172,9 +151,8 @@ async def test_conversations_are_changed_whole_or_not_at_all(served: Served) -> 
 
 @pytest.mark.parametrize("deltas", [True, False])
 async def test_many_streams_at_once(served: Served, deltas: bool) -> None:
-    options = pb.AskOptions(include_deltas=deltas)
     found = await asyncio.gather(
-        *(frames(served, served.bob, f"Why {n}?", options=options) for n in range(20))
+        *(asked(served, served.bob, f"Why {n}?", include_deltas=deltas) for n in range(20))
     )
     assert len({one[0].turn for one in found}) == 20
     assert all(events(one)[-1].answer.text == ANSWER for one in found)

@@ -61,6 +61,7 @@ def second(collector: Listener) -> Iterator[Instance]:
     (docs / "ferry.md").write_text(FERRY)
     settings = {
         "RESPONSA_DOCS": str(folder),
+        "RESPONSA_TESTING__AGENT": "true",
         "LANGSMITH_TRACING": "true",
         "LANGCHAIN_TRACING_V2": "true",
         "LANGSMITH_API_KEY": "lsv2_none",

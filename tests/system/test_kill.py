@@ -1,8 +1,9 @@
-"""kill -9 of any one process during an answer: no committed event is lost, and what comes after it is clean."""
+"""kill -9 of any one process during an answer: no committed event is lost, and the answer comes."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import threading
@@ -32,6 +33,7 @@ class Asking:
         self.request = chat.AskRequest(text=QUESTION, request_id=str(uuid7()))
         self.request.options.include_deltas = True
         self.seen: list[Event] = []
+        self.sent_away = False
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = psycopg.connect(
             EmbeddedPostgres(Layout.of(instance.home)).dsn("superuser")
         )
@@ -44,7 +46,9 @@ class Asking:
         with grpc.insecure_channel(self.instance.target) as channel, contextlib.suppress(grpc.RpcError):
             stub = stub_of(channel, "ChatService")
             for frame in stub.Ask(self.request, metadata=self.metadata, timeout=60):
-                self.seen.extend(frame.events)
+                # What has no seq is said to this reader alone, and is no part of the log.
+                self.seen.extend(event for event in frame.events if event.seq)
+                self.sent_away |= any(event.HasField("reconnect") for event in frame.events)
 
     @property
     def metadata(self) -> Sequence[tuple[str, str]]:
@@ -57,6 +61,10 @@ class Asking:
             # The server at the other end may have been killed.
             with contextlib.suppress(psycopg.Error):
                 connection.close()
+        self._thread.join()
+
+    def until_ended(self) -> None:
+        """Wait for the stream's end."""
         self._thread.join()
 
     def again(self) -> list[Event]:
@@ -104,18 +112,13 @@ def test_a_part_is_killed(second: Instance, asking: Asking, role: str) -> None:
     asking.let_go()
     eventually(lambda: answers(second), lambda: f"an answer; {second.said()}")
     terminal = nothing_was_lost(asking)
-    if role in ("redis", "envoy"):
-        assert "six in the morning" in terminal.answer.text
-    else:
-        assert terminal.HasField("answer") or terminal.failed.retriable, terminal
+    # The turn goes on where it stood; only a question that was asking the database just then fails, and says that it may be asked again.
+    lost_its_query = role == "postgres" and terminal.failed.retriable
+    assert "six in the morning" in terminal.answer.text or lost_its_query, terminal
     if role == "server":
-        # Its worker is gone: the turn ends with a reason that says to ask again, which the command line tells by its exit code.
-        assert terminal.failed.retriable, terminal
-        identity = ("--request-id", asking.request.request_id)
-        failed = second.run("ask", "--json", QUESTION, *identity, check=False)
-        assert failed.returncode == 1
-        assert "WORKER_LOST" in failed.stdout.splitlines()[-1]
-        assert "Ask again" in failed.stderr
+        again = second.run("ask", "--json", QUESTION, "--request-id", asking.request.request_id)
+        seqs = [int(json.loads(line)["seq"]) for line in again.stdout.splitlines()]
+        assert seqs == list(range(1, terminal.seq + 1))
     assert role in second.said().lower()
     assert second.process.poll() is None
 
@@ -130,19 +133,20 @@ def test_who_watches_is_killed(second: Instance, asking: Asking, role: str) -> N
     second.start().until_ready()
     assert answers(second)
     terminal = nothing_was_lost(asking)
-    assert terminal.HasField("answer") or terminal.failed.retriable, terminal
+    assert "six in the morning" in terminal.answer.text or terminal.failed.retriable, terminal
 
 
-def test_drained_a_server_ends_what_runs(second: Instance, asking: Asking) -> None:
+def test_a_server_that_drains_sends_its_followers_elsewhere(second: Instance, asking: Asking) -> None:
     server = second.processes()["server"]
     server.send_signal(signal.SIGTERM)
     eventually(lambda: '"draining"' in second.log("server"), "the server's word that it drains")
+    asking.until_ended()
+    assert asking.sent_away
     asking.let_go()
-    assert asking.seen[-1].HasField("answer"), asking.seen[-1]
-    assert "six in the morning" in asking.seen[-1].answer.text
     eventually(lambda: second.processes().get("server", server) != server, "another server")
     eventually(lambda: answers(second), "an answer")
-    assert nothing_was_lost(asking) == asking.seen[-1]
+    # Ended within the grace, or given up and taken up again: whoever follows it anew sees an answer.
+    assert "six in the morning" in nothing_was_lost(asking).answer.text
 
 
 def test_ctrl_c_leaves_no_process_and_the_next_start_finds_its_data(second: Instance) -> None:

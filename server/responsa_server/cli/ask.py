@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from responsa.chat.v1 import turn_pb2
-from responsa_client.client import Responsa
-from responsa_client.results import turn_error
-from responsa_server.cli.answers import answer_text
-from responsa_server.cli.failures import EXIT_FAILED, EXIT_USAGE, CommandFailed, reporting, sentence_of, tell
-from responsa_server.cli.output import messages_console, print_json, print_text, shown
+from responsa.chat.v1 import chat_service_pb2
+from responsa_server.cli.failures import EXIT_USAGE, CommandFailed, reporting
 from responsa_server.cli.session import open_client
 from responsa_server.cli.texts import valid_text
+from responsa_server.cli.turns import Shown
 
 _MAX_STDIN = 1024 * 1024
+
+
+class OnBusy(StrEnum):
+    """What happens when the conversation has a turn at work."""
+
+    REJECT = "reject"
+    QUEUE = "queue"
+    INTERRUPT = "interrupt"
+
+
+_ON_BUSY = {
+    # Unset means the same, and is what a question asked before this option existed was compared by.
+    OnBusy.REJECT: chat_service_pb2.ON_BUSY_UNSPECIFIED,
+    OnBusy.QUEUE: chat_service_pb2.ON_BUSY_QUEUE,
+    OnBusy.INTERRUPT: chat_service_pb2.ON_BUSY_INTERRUPT,
+}
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -47,56 +60,43 @@ def ask(
     deltas: Annotated[
         bool, typer.Option("--deltas/--no-deltas", help="With --json: pieces of the answer as they are made.")
     ] = True,
+    agent: Annotated[
+        str, typer.Option(help="The agent that answers, by its id. Default: the server's.")
+    ] = "",
+    on_busy: Annotated[
+        OnBusy, typer.Option(help="What happens when the conversation has a question at work.")
+    ] = OnBusy.REJECT,
+    cancel_on_disconnect: Annotated[
+        bool,
+        typer.Option(
+            "--cancel-on-disconnect", help="Cancel the turn once nobody has followed it for 10 seconds."
+        ),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one TurnEvent a line, as proto-JSON.")] = False,
 ) -> None:
     """Ask a question and get a cited answer, or a refusal that says why.
 
-    Exit codes: 0 answered or refused, 1 the turn failed, 2 bad usage, 3 cannot connect or sign in. With --json an
-    error before the turn is a line {"error": google.rpc.Status}.
+    Connections that are lost and servers that restart are borne: every event is printed once, in order. Ctrl-C leaves, and tells how to go on: the turn
+    itself runs on.
+
+    Exit codes: 0 answered or refused, 1 the turn failed, 2 bad usage, 3 cannot connect or sign in, 4 the turn was
+    cancelled, 130 left by Ctrl-C. With --json an error before the turn is a line {"error": google.rpc.Status}.
     """
     with reporting(json=json), open_client(timeout=None) as client:
         text = valid_text(_from_stdin() if question == "-" else question, "The question")
-        terminal = _follow(client, text, conversation, collection or [], request_id, deltas and json, json)
-        error = turn_error(terminal)
-        if error is not None:
-            tell(sentence_of(error) + (" Ask again." if terminal.failed.retriable else ""))
-            raise typer.Exit(EXIT_FAILED)
-
-
-def _follow(
-    client: Responsa,
-    text: str,
-    conversation: str,
-    collections: list[str],
-    request_id: str | None,
-    deltas: bool,
-    json: bool,
-) -> turn_pb2.TurnEvent:
-    """Ask, print what comes, and return the terminal event."""
-    console = messages_console()
-    live = console.status("Asking...") if console.is_terminal and not json else nullcontext()
-    with client.ask(text, conversation or None, collections, request_id, deltas) as stream, live as line:
-        for event in stream:
-            if json:
-                print_json(event)
-            elif line is not None and event.WhichOneof("event") == "status":
-                line.update(shown(event.status.message))
-        terminal = stream.terminal
-    # A stream that ends without raising has had its terminal event.
-    assert terminal is not None
-    if not json:
-        _print_end(terminal)
-    return terminal
-
-
-def _print_end(event: turn_pb2.TurnEvent) -> None:
-    match event.WhichOneof("event"):
-        case "answer":
-            print_text(answer_text(event.answer))
-        case "refused":
-            print_text(event.refused.message)
-        case _:
-            pass
+        show = Shown(json=json, begin="Asking...")
+        stream = client.ask(
+            text,
+            conversation or None,
+            collection or [],
+            request_id,
+            deltas if json else show.wants_deltas,
+            agent=agent,
+            on_busy=_ON_BUSY[on_busy],
+            cancel_on_disconnect=cancel_on_disconnect,
+            on_notice=show.notice,
+        )
+        show.follow(stream, cancel_on_disconnect=cancel_on_disconnect)
 
 
 def _from_stdin() -> str:

@@ -16,6 +16,8 @@ from google.rpc import status_pb2
 
 from responsa_client.errors import (
     AlreadyExists,
+    BrokenAnswer,
+    CannotConnect,
     InvalidRequest,
     NotFound,
     ResponsaError,
@@ -27,6 +29,7 @@ from responsa_server.cli.output import error_object, print_json, shown
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_CONNECT = 3
+EXIT_CANCELLED = 4
 EXIT_INTERRUPTED = 130
 _CODES = {
     EXIT_FAILED: grpc.StatusCode.UNKNOWN,
@@ -68,11 +71,21 @@ def sentence_of(error: ResponsaError) -> str:
     ]
     if isinstance(error, Unauthenticated):
         parts.append("Check RESPONSA_API_KEY, or the key's file (RESPONSA_API_KEY_FILE).")
-    elif isinstance(error, Unavailable) and not error.from_server:
+    elif isinstance(error, CannotConnect) or (
+        isinstance(error, Unavailable) and not error.from_server and not error.turn
+    ):
         parts.append("Start a server with `responsa up`, or name another with RESPONSA_URL.")
     elif error.retry_after is not None:
         parts.append(f"Try again in {error.retry_after:g} seconds.")
+    if error.turn and not isinstance(error, BrokenAnswer | CannotConnect | InvalidRequest | NotFound):
+        parts.append(f"{going_on(error.turn, error.after_seq)} goes on.")
     return " ".join(parts)
+
+
+def going_on(turn: str, after_seq: int) -> str:
+    """The command that follows a turn from there on."""
+    after = f" --after {after_seq}" if after_seq else ""
+    return f"`responsa resume {turn}{after}`"
 
 
 @contextmanager

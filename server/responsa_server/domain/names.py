@@ -59,6 +59,16 @@ def tenant(identity: str) -> str:
     return f"tenants/{identity}"
 
 
+def agent(identity: str) -> str:
+    """`agents/{id}`"""
+    return f"agents/{identity}"
+
+
+def tool(identity: str) -> str:
+    """`tools/{id}`"""
+    return f"tools/{identity}"
+
+
 def api_key(identity: UUID) -> str:
     """`apiKeys/{uuid}`"""
     return f"apiKeys/{identity}"

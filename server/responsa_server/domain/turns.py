@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -17,18 +17,28 @@ MAX_QUOTE_BYTES = 1024
 
 
 class TurnState(StrEnum):
-    """Where a turn stands. It moves pending → running → one terminal state and never back."""
+    """Where a turn stands: queued (behind another of its conversation) → pending (for any worker) → running → one terminal state, which it never leaves."""
 
+    QUEUED = "queued"
     PENDING = "pending"
     RUNNING = "running"
     ANSWERED = "answered"
     REFUSED = "refused"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
     @property
     def terminal(self) -> bool:
         """Whether nothing follows."""
-        return self not in (TurnState.PENDING, TurnState.RUNNING)
+        return self not in (TurnState.QUEUED, TurnState.PENDING, TurnState.RUNNING)
+
+
+class OnBusy(StrEnum):
+    """What becomes of a question whose conversation has a turn at work."""
+
+    REJECT = "reject"
+    QUEUE = "queue"
+    INTERRUPT = "interrupt"
 
 
 class Step(StrEnum):
@@ -38,6 +48,7 @@ class Step(StrEnum):
     RETRIEVING = "retrieving"
     GRADING = "grading"
     GENERATING = "generating"
+    CALLING_TOOL = "calling_tool"
 
 
 class RefusalReason(StrEnum):
@@ -88,13 +99,27 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a turn has cost."""
+    """What a turn has cost, in tokens: read by the embedding model, read and written by language models."""
 
     embedding_tokens: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         """Both together."""
-        return Usage(self.embedding_tokens + other.embedding_tokens)
+        return Usage(
+            self.embedding_tokens + other.embedding_tokens,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+        )
+
+    def __sub__(self, other: Usage) -> Usage:
+        """What was spent since `other`."""
+        return Usage(
+            self.embedding_tokens - other.embedding_tokens,
+            self.input_tokens - other.input_tokens,
+            self.output_tokens - other.output_tokens,
+        )
 
 
 # Events. Their seq is given when they are appended: a log is the only one who counts.
@@ -132,6 +157,49 @@ class Cited:
     citation: Citation
 
 
+class ToolOutcome(StrEnum):
+    """What is known of a tool's call. UNKNOWN: begun, and nobody can say whether it was done."""
+
+    OK = "ok"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCalled:
+    """A tool is about to be called; committed before it is. tool: its id. arguments: plain JSON values. Never withdrawn."""
+
+    call_id: str
+    tool: str
+    arguments: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolReturned:
+    """What became of a tool's call. content: at most 8 KiB. Never withdrawn."""
+
+    call_id: str
+    outcome: ToolOutcome
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRestarted:
+    """A later attempt begins: deltas and citations from discard_from_seq on are withdrawn, the first keep_bytes of the text stay."""
+
+    discard_from_seq: int
+    keep_bytes: int
+
+
+class CancelCause(StrEnum):
+    """Who ended a turn: its owner, an administrator, a newer question asked with INTERRUPT, or its caller by leaving."""
+
+    OWNER = "owner"
+    ADMINISTRATOR = "administrator"
+    INTERRUPT = "interrupt"
+    DISCONNECT = "disconnect"
+
+
 @dataclass(frozen=True, slots=True)
 class Answered:
     """Terminal: the answer, whole. standalone_question is "" when the question was not rewritten. support: 0 to 1, how far documents bear it out."""
@@ -165,8 +233,15 @@ class Failed:
     usage: Usage = Usage()
 
 
-Terminal = Answered | Refused | Failed
-Event = Started | Status | Delta | Cited | Terminal
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Terminal: somebody ended it. What it cost until then is booked on the turn by whoever worked on it, once it has stopped."""
+
+    by: CancelCause
+
+
+Terminal = Answered | Refused | Failed | Cancelled
+Event = Started | Status | Delta | Cited | ToolCalled | ToolReturned | AttemptRestarted | Terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +256,13 @@ class NumberedEvent:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question as meant: what two calls with one request_id are compared by. collections is sorted; empty means all."""
+    """A question as meant: what two calls with one request_id are compared by. collections is sorted; empty means all. agent: its id, "" for the default."""
 
     text: str
     conversation_id: UUID | None = None
     collections: tuple[str, ...] = ()
+    agent: str = ""
+    on_busy: OnBusy = OnBusy.REJECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +273,32 @@ class LogRow:
     last_seq: int
     deltas: bool
     frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """To a reader: nothing new. queue_place: turns that come before in the conversation, 0 once it is not queued."""
+
+    queue_place: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnect:
+    """To a reader, the last of its stream: this process goes away; follow through another one, after so many seconds at least."""
+
+    after_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """To a reader, the last of its stream: the log was pruned. terminal: the event at through_seq, its bytes as the FrameCodec made them."""
+
+    through_seq: int
+    terminal: bytes
+
+
+Followed = LogRow | Heartbeat | Reconnect | Snapshot
+"""What a reader of a turn gets."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from responsa_server.embedded.check import Finding, check_disk, check_port, diagnose, preflight
-from responsa_server.embedded.envoy import EmbeddedEnvoy, validate
+from responsa_server.embedded.envoy import EmbeddedEnvoy, Host, HostState, host_states, validate
 from responsa_server.embedded.errors import EmbeddedError
 from responsa_server.embedded.layout import Layout
 from responsa_server.embedded.part import Part
@@ -21,6 +21,8 @@ __all__ = [
     "EmbeddedPostgres",
     "EmbeddedRedis",
     "Finding",
+    "Host",
+    "HostState",
     "Layout",
     "Part",
     "RestartPolicy",
@@ -29,6 +31,7 @@ __all__ = [
     "check_disk",
     "check_port",
     "diagnose",
+    "host_states",
     "preflight",
     "purge",
     "throwaway_layout",

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import signal
 import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 
 from responsa_server.embedded.check import check_port
 from responsa_server.embedded.errors import EmbeddedError
@@ -71,19 +78,80 @@ class EmbeddedEnvoy(Part):
 
     def ready(self) -> bool:
         """Its admin interface says LIVE."""
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-                client.settimeout(PROBE)
-                client.connect(str(self.layout.envoy_admin_socket))
-                client.sendall(b"GET /ready HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\n\r\n")
-                status = client.recv(64)
-        except OSError:
-            return False
-        return status.startswith(b"HTTP/1.1 200")
+        return _asked(self.layout.envoy_admin_socket, "/ready") is not None
 
     def clean_up(self) -> None:
         """Removes the admin socket."""
         self.layout.envoy_admin_socket.unlink(missing_ok=True)
+
+
+class HostState(StrEnum):
+    """What Envoy thinks of an endpoint. FAILING: its checks fail. ASIDE: calls to it found nobody, just now."""
+
+    SERVING = "serving"
+    FAILING = "failing"
+    ASIDE = "aside"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """An endpoint of a cluster. address: `unix:PATH` or `HOST:PORT`."""
+
+    cluster: str
+    address: str
+    state: HostState
+
+
+def host_states(admin_socket: Path) -> Sequence[Host]:
+    """What a running Envoy thinks of its endpoints; nothing when it does not run."""
+    body = _asked(admin_socket, "/clusters?format=json")
+    if body is None:
+        return ()
+    return [
+        Host(cluster["name"], _address(host["address"]), _state(host.get("health_status", {})))
+        for cluster in json.loads(body).get("cluster_statuses", ())
+        for host in cluster.get("host_statuses", ())
+    ]
+
+
+def _address(address: Mapping[str, Any]) -> str:
+    if "pipe" in address:
+        return f"unix:{address['pipe']['path']}"
+    host, port = address["socket_address"]["address"], address["socket_address"]["port_value"]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _state(health: Mapping[str, Any]) -> HostState:
+    if health.get("failed_active_health_check") or health.get("pending_active_hc"):
+        return HostState.FAILING
+    return HostState.ASIDE if health.get("failed_outlier_check") else HostState.SERVING
+
+
+class _Admin(HTTPConnection):
+    """HTTP over the admin interface's unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("envoy", timeout=PROBE)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(PROBE)
+        self.sock.connect(str(self._path))
+
+
+def _asked(admin_socket: Path, path: str) -> bytes | None:
+    """What the admin interface answers, None when it does not, or not well."""
+    admin = _Admin(admin_socket)
+    try:
+        admin.request("GET", path)
+        answer = admin.getresponse()
+        body = answer.read()
+    except (OSError, HTTPException):
+        return None
+    finally:
+        admin.close()
+    return body if answer.status == HTTPStatus.OK else None
 
 
 def validate(config: Path) -> None:

@@ -142,6 +142,11 @@ class Layout:
         return self.home / "envoy.json"
 
     @property
+    def replicas(self) -> Path:
+        """The list of replicas and the endpoint files that Envoy watches."""
+        return self.home / "replicas"
+
+    @property
     def redis_socket(self) -> Path:
         """Redis listens here."""
         return self.run / "redis.sock"

@@ -34,7 +34,7 @@ Role = Literal["owner", "app", "log", "superuser"]
 SETTINGS: Sequence[tuple[str, str]] = (
     ("listen_addresses", ""),
     ("unix_socket_permissions", "0700"),
-    ("max_connections", "100"),
+    ("max_connections", "300"),
     ("shared_buffers", "128MB"),
     ("maintenance_work_mem", "128MB"),
     ("huge_pages", "off"),
@@ -46,6 +46,8 @@ SETTINGS: Sequence[tuple[str, str]] = (
     ("synchronous_commit", "on"),
     ("full_page_writes", "on"),
     ("max_wal_size", "512MB"),
+    # After a crash one call syncs the disk, rather than one a file: those were most of a restart's seconds.
+    ("recovery_init_sync_method", "syncfs"),
     ("timezone", "UTC"),
     ("log_timezone", "UTC"),
     ("password_encryption", "scram-sha-256"),

@@ -16,7 +16,8 @@ CLOSING_SECONDS = 5.0
 
 class ServerProcess(Part):
     """Any program of ours: `argv`, its whole environment `env`, and a probe `is_ready` (within a second, False rather
-    than an error). SIGTERM asks it to drain, for which it gets `drain_seconds` and a little to close what it stands on."""
+    than an error). SIGINT asks it to drain, for which it gets `drain_seconds` and a little to close what it stands on.
+    (SIGTERM would do so as well, after a time for Envoy to notice, which is stopped before it.)"""
 
     start_timeout = 60.0
 
@@ -33,7 +34,7 @@ class ServerProcess(Part):
     ) -> None:
         super().__init__(layout)
         self.stop_steps = (
-            StopStep(signal.SIGTERM, drain_seconds + CLOSING_SECONDS),
+            StopStep(signal.SIGINT, drain_seconds + CLOSING_SECONDS),
             StopStep(signal.SIGKILL, 0.5),
         )
         self.name = name

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from responsa_server.gateway.page import Page
@@ -28,11 +30,28 @@ class GatewaySettings:
     secure_cookie: bool = False
 
 
-def build_app(settings: GatewaySettings, grpc_target: str, sessions: SessionExchange) -> Starlette:
-    """The application; its lifespan opens and closes the channel to `grpc_target` (e.g. "unix:/run/server.sock")."""
+def build_app(
+    settings: GatewaySettings,
+    grpc_target: str,
+    sessions: SessionExchange,
+    *,
+    serving: Callable[[], bool] = lambda: True,
+) -> Starlette:
+    """The application; its lifespan opens and closes the channel to `grpc_target` (e.g. "unix:/run/server.sock").
+
+    serving: whether `/health` tells Envoy to send calls here.
+    """
     browser_sessions = Sessions(sessions, settings.cookie_name, secure=settings.secure_cookie)
     uploads = Uploads(grpc_target, settings.cookie_name)
     page = Page(settings.web_root)
+
+    async def health(_: Request) -> Response:
+        here = serving()
+        return JSONResponse(
+            {"status": "SERVING" if here else "NOT_SERVING"},
+            status_code=200 if here else 503,
+            headers={"cache-control": "no-store"},
+        )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
@@ -44,6 +63,7 @@ def build_app(settings: GatewaySettings, grpc_target: str, sessions: SessionExch
             Route("/v1/sessions", browser_sessions.create, methods=["POST"]),
             Route("/v1/sessions", browser_sessions.end, methods=["DELETE"]),
             Route("/v1/uploads", uploads.put, methods=["PUT"]),
+            Route("/health", health, methods=["GET"]),
             Route("/{path:path}", page.get, methods=["GET"]),
         ],
         middleware=[Middleware(SecurityHeaders)],

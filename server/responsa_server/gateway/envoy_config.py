@@ -13,12 +13,13 @@ from pathlib import Path
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import DecodeError
 
+from responsa_server.gateway.addresses import MAX_SOCKET_PATH
 from responsa_server.gateway.local_replies import local_reply_config
+from responsa_server.gateway.replicas import GATEWAY, SERVER
 from responsa_server.gateway.templates import TemplateError, Templates, Tree
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?")
 _ORIGIN = re.compile(r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?")
-_MAX_SOCKET_PATH = 107
 
 CORS_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 CORS_REQUEST_HEADERS = "authorization, content-type, grpc-timeout, x-grpc-web, x-user-agent, connect-protocol-version, connect-timeout-ms"
@@ -33,7 +34,7 @@ class EnvoyConfigError(Exception):
 class EnvoyConfig:
     """What differs between one instance and another.
 
-    port: the one port, 1 to 65,535. grpc_socket, http_socket: where the server's gRPC side and the gateway's HTTP side listen.
+    port: the one port, 1 to 65,535. endpoints: the folder with the endpoint files of both clusters (`Replicas`), which Envoy watches.
     descriptor: `generated/descriptor.binpb`, whose services are served over REST. admin_socket: for Envoy's admin interface; None switches
     it off. listen_address: an IP address. allowed_hosts: what a Host header may say, without port (then the one port is meant) or with
     one; clients leave out :80 and :443, so that those stand for no port too ("chat.example.org:443" behind a proxy that ends TLS). allowed_origins: pages of other origins, "https://chat.example.org", that may call
@@ -41,8 +42,7 @@ class EnvoyConfig:
     """
 
     port: int
-    grpc_socket: Path
-    http_socket: Path
+    endpoints: Path
     descriptor: Path
     admin_socket: Path | None = None
     listen_address: str = "127.0.0.1"
@@ -64,9 +64,11 @@ class EnvoyConfig:
         for origin in self.allowed_origins:
             if not _ORIGIN.fullmatch(origin):
                 raise EnvoyConfigError(f"{origin!r} is no origin, such as https://chat.example.org")
-        for path in (self.grpc_socket, self.http_socket, self.admin_socket):
-            if path is not None and not (path.is_absolute() and len(bytes(path)) <= _MAX_SOCKET_PATH):
-                raise EnvoyConfigError(f"{path} is not an absolute path of at most {_MAX_SOCKET_PATH} bytes")
+        if not self.endpoints.is_absolute():
+            raise EnvoyConfigError(f"{self.endpoints} is not an absolute path")
+        path = self.admin_socket
+        if path is not None and not (path.is_absolute() and len(bytes(path)) <= MAX_SOCKET_PATH):
+            raise EnvoyConfigError(f"{path} is not an absolute path of at most {MAX_SOCKET_PATH} bytes")
 
     @property
     def domains(self) -> Sequence[str]:
@@ -104,8 +106,8 @@ def render(config: EnvoyConfig, templates: Path | None = None) -> str:
         "admin": _admin(config.admin_socket),
         "port": config.port,
         "listen_address": config.listen_address,
-        "grpc_socket": str(config.grpc_socket),
-        "http_socket": str(config.http_socket),
+        "server_endpoints": _endpoints(config.endpoints, SERVER),
+        "gateway_endpoints": _endpoints(config.endpoints, GATEWAY),
         "descriptor": str(config.descriptor),
         "services": [*rest_services(config.descriptor)],
         "domains": [*config.domains],
@@ -136,6 +138,17 @@ def rest_services(descriptor: Path) -> Sequence[str]:
     if not names:
         raise EnvoyConfigError(f"{descriptor.name} holds no services; make it with: make generate")
     return sorted(names)
+
+
+def _endpoints(folder: Path, cluster: str) -> Tree:
+    """Where a cluster's endpoints are read from. Envoy reads the file again when something is renamed into the folder."""
+    return {
+        "resource_api_version": "V3",
+        "path_config_source": {
+            "path": str(folder / f"{cluster}.json"),
+            "watched_directory": {"path": str(folder)},
+        },
+    }
 
 
 def _admin(socket: Path | None) -> Tree:

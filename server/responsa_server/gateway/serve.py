@@ -1,4 +1,4 @@
-"""Serving an ASGI application on a unix socket inside the server's own event loop."""
+"""Serving an ASGI application inside the server's own event loop."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Generator
-from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
+
+from responsa_server.gateway.addresses import Address, UnixAddress
+from responsa_server.gateway.listening import listen
 
 KEEP_ALIVE_SECONDS = 120
 """Longer than Envoy keeps an idle connection (60 s), so that it never sends a call into one that is being closed."""
@@ -33,11 +35,11 @@ class _Server(uvicorn.Server):
 
 
 class GatewayServer:
-    """Serves `app` on the unix socket `socket_path` (0600; one left by a killed process is replaced). Used once: start, then stop."""
+    """Serves `app` at `address` (a unix socket is 0600, and one left by a killed process is replaced). Used once: start, then stop."""
 
-    def __init__(self, app: ASGIApp, socket_path: Path) -> None:
+    def __init__(self, app: ASGIApp, address: Address) -> None:
         self._app = app
-        self._path = socket_path
+        self._address = address
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -45,9 +47,10 @@ class GatewayServer:
         """Return once calls are taken.
 
         Raises:
+            AddressTaken: another process listens there.
             OSError: the socket cannot be made.
         """
-        listener = _listen(self._path)
+        listener = listen(self._address)
         server = _Server(
             uvicorn.Config(
                 self._app,
@@ -84,18 +87,5 @@ class GatewayServer:
         self._server.should_exit = True
         await self._task
         self._server = self._task = None
-        self._path.unlink(missing_ok=True)
-
-
-def _listen(path: Path) -> socket.socket:
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listener.bind(str(path))
-        path.chmod(0o600)
-        listener.listen(2048)
-        listener.setblocking(False)
-    except OSError:
-        listener.close()
-        raise
-    return listener
+        if isinstance(self._address, UnixAddress):
+            self._address.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The default agent: rewrite → retrieve → grade → answer or refuse, and its events."""
+"""Agents that run a graph, and the default one: rewrite → retrieve → grade → answer or refuse."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
-from responsa_server.domain.ports.agents import AnswerTask
+from responsa_server.domain.ports.agents import AnswerTask, Told
 from responsa_server.domain.ports.answers import EvidenceSource, Extractor
-from responsa_server.domain.turns import Answered, Citation, Event, Refused, Terminal, Usage
+from responsa_server.domain.ports.faults import Faults, NoFaults
+from responsa_server.domain.turns import Answered, AnswerOutcome, Citation, Refused, Usage
 from responsa_server.graph.builder import BEGIN, FINISH, Graph, Plan, Route, build, run
 from responsa_server.graph.node import Progress, Run
 from responsa_server.graph.nodes.answer import AnswerModel, CitationModel
@@ -20,7 +21,7 @@ from responsa_server.graph.nodes.refuse import RefusalModel
 from responsa_server.graph.nodes.rewrite import RewriteInput
 from responsa_server.graph.registry import NODES, NodeParts
 from responsa_server.graph.rewriting import standalone
-from responsa_server.graph.state import GraphState, said
+from responsa_server.graph.state import GraphState, restored, said
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +60,13 @@ def _verdict(state: GraphState) -> str:
     return "answer" if extraction.supported and extraction.quotes else "refuse"
 
 
-class GraphAgent:
-    """An `Agent` that runs the default graph."""
+class PlannedAgent:
+    """An `Agent` that runs a plan's graph. Raises PlanError."""
 
-    def __init__(
-        self, source: EvidenceSource, extractor: Extractor, options: AgentOptions | None = None
-    ) -> None:
-        self._options = options or AgentOptions()
-        self._graph: Graph = build(plan(NodeParts(source, extractor)))
+    def __init__(self, plan: Plan, options: AgentOptions, *, faults: Faults | None = None) -> None:
+        self._options = options
+        self._faults = faults or NoFaults()
+        self._graph: Graph = build(plan)
 
     @property
     def version(self) -> str:
@@ -83,32 +83,52 @@ class GraphAgent:
         """See `Agent.history_messages`."""
         return self._options.history_messages
 
-    async def answer(self, task: AnswerTask) -> AsyncGenerator[Event, None]:
-        """See `Agent.answer`."""
+    async def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
+        """See `Agent.answer`. Raises StateError for a milestone that it cannot go on from."""
         progress: asyncio.Queue[Progress | None] = asyncio.Queue()
-        state = GraphState(
-            question=task.question.text,
-            collections=list(task.question.collections),
-            history=[said(message) for message in task.history],
+        begin_at, state = ("", GraphState()) if task.resume is None else restored(task.resume)
+        state["question"] = task.question.text
+        state["collections"] = list(task.question.collections)
+        state["history"] = [said(message) for message in task.history]
+        context = Run(
+            task.who,
+            progress.put_nowait,
+            task.meter.add,
+            turn_id=task.turn_id,
+            begin_at=begin_at,
+            tools=task.tools,
+            faults=self._faults,
         )
-        running = asyncio.create_task(
-            run(self._graph, state, Run(task.who, progress.put_nowait, task.meter.add))
-        )
+        running = asyncio.create_task(run(self._graph, state, context))
         running.add_done_callback(lambda _: progress.put_nowait(None))
         try:
             while (event := await progress.get()) is not None:
                 yield event
-            yield terminal(await running)
+            yield ending(await running, task.meter.usage)
         finally:
             if not running.done():
                 running.cancel()
                 await asyncio.wait({running})
 
 
-def terminal(state: Mapping[str, object]) -> Terminal:
-    """The event that a finished state stands for."""
-    usage = Usage(cast("int", state.get("embedding_tokens", 0)))
-    support = GradeOutput.model_validate({"extraction": state.get("extraction")}).extraction.support
+class GraphAgent(PlannedAgent):
+    """The default agent."""
+
+    def __init__(
+        self,
+        source: EvidenceSource,
+        extractor: Extractor,
+        options: AgentOptions | None = None,
+        *,
+        faults: Faults | None = None,
+    ) -> None:
+        super().__init__(plan(NodeParts(source, extractor)), options or AgentOptions(), faults=faults)
+
+
+def ending(state: Mapping[str, object], usage: Usage) -> Answered | Refused:
+    """The event that a finished state stands for: a cited answer, a refusal, or a model's text without citations. usage: all that the turn has cost."""
+    extraction = state.get("extraction")
+    support = GradeOutput.model_validate({"extraction": extraction}).extraction.support if extraction else 0.0
     if "answer" in state:
         answer = AnswerModel.model_validate(state["answer"])
         return Answered(
@@ -121,8 +141,20 @@ def terminal(state: Mapping[str, object]) -> Terminal:
             standalone_question=str(state.get("standalone_question", "")),
             support=support,
         )
-    refusal = RefusalModel.model_validate(cast("Any", state)["refusal"])
-    return Refused(refusal.reason, refusal.message, usage, support)
+    if "refusal" in state:
+        refusal = RefusalModel.model_validate(state["refusal"])
+        return Refused(refusal.reason, refusal.message, usage, support)
+    text = cast("str", state["text"])
+    return Answered(
+        text=text,
+        sha256=hashlib.sha256(text.encode()).digest(),
+        citations=(),
+        outcome=AnswerOutcome.COMPLETE if state["complete"] else AnswerOutcome.OUTPUT_LIMIT,
+        passages_used=0,
+        usage=usage,
+        standalone_question=str(state.get("standalone_question", "")),
+        support=support,
+    )
 
 
 def _citation(model: CitationModel) -> Citation:

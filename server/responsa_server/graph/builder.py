@@ -1,10 +1,15 @@
-"""From a plan of nodes and routes to a LangGraph graph, each node wrapped in what every node gets: announcement, validation, time limit, attempts."""
+"""From a plan of nodes and routes to a LangGraph graph, each node wrapped in what every node gets: announcement, validation, time limit, attempts, milestone.
+
+A run can begin at any node, with the state that a milestone kept. So no LangGraph saver is needed: what it would write at every step goes, where it is worth
+anything, with the events into the turn's own commits.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Final, Protocol, cast
 
 from langgraph.graph import END, START, StateGraph
@@ -12,10 +17,12 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
 from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.ports.agents import Milestone
+from responsa_server.domain.ports.tools import Effect
 from responsa_server.domain.turns import Status
 from responsa_server.graph.node import Run
 from responsa_server.graph.registry import AnyNode
-from responsa_server.graph.state import GraphState
+from responsa_server.graph.state import GraphState, StateError, kept, merged
 
 BEGIN: Final = "begin"
 FINISH: Final = "finish"
@@ -46,24 +53,50 @@ class Plan:
 
 
 def build(plan: Plan) -> Graph:
-    """Compile a plan. Raises PlanError. No checkpointer: a run lives in one process."""
+    """Compile a plan, once for all runs. Raises PlanError."""
     _check(plan)
     graph: StateGraph[GraphState, Run, GraphState, GraphState] = StateGraph(GraphState, context_schema=Run)
+    ways_out = {route.source: route for route in plan.routes}
     for name, node in plan.nodes.items():
-        graph.add_node(name, _wrapped(node))  # pyright: ignore[reportUnknownMemberType] - LangGraph's overloads
+        graph.add_node(name, _wrapped(node, ways_out[name]))  # pyright: ignore[reportUnknownMemberType] - LangGraph's overloads
     for route in plan.routes:
-        source = START if route.source == BEGIN else route.source
-        if route.choose is None:
-            graph.add_edge(source, _target(route.targets[0]))
+        if route.source == BEGIN:
+            graph.add_conditional_edges(START, _entry(route), _ends([*plan.nodes, FINISH]))
+        elif route.choose is None:
+            graph.add_edge(route.source, _target(route.targets[0]))
         else:
-            ends: dict[Any, str] = {name: _target(name) for name in route.targets}
-            graph.add_conditional_edges(source, route.choose, ends)
+            graph.add_conditional_edges(route.source, route.choose, _ends(route.targets))
     return graph.compile()  # pyright: ignore[reportUnknownMemberType]
 
 
 async def run(graph: Graph, state: GraphState, context: Run) -> Mapping[str, object]:
-    """Run a graph to its end and return the state it ends in. Raises what its nodes raise."""
+    """Run a graph to its end, from where the context says, and return the state it ends in. Raises what its nodes raise, StateError for an unknown beginning."""
+    if context.begin_at == FINISH:
+        return cast("Mapping[str, object]", state)
+    if context.begin_at and context.begin_at not in graph.nodes:
+        raise StateError(f"a milestone names the node {context.begin_at}, which this graph does not have")
     return cast("Mapping[str, object]", await graph.ainvoke(state, context=context))  # pyright: ignore[reportUnknownMemberType]
+
+
+class _Entry(Protocol):
+    """The choice of the first node as LangGraph calls it."""
+
+    def __call__(self, state: GraphState, *, runtime: Runtime[Run]) -> str: ...
+
+
+def _entry(route: Route) -> _Entry:
+    def enter(state: GraphState, *, runtime: Runtime[Run]) -> str:
+        return runtime.context.begin_at or _next(route, state)
+
+    return enter
+
+
+def _next(route: Route, state: GraphState) -> str:
+    return route.targets[0] if route.choose is None else route.choose(state)
+
+
+def _ends(names: Sequence[str]) -> dict[Any, str]:
+    return {name: _target(name) for name in names}
 
 
 def _target(name: str) -> str:
@@ -97,13 +130,21 @@ class _Action(Protocol):
     def __call__(self, state: GraphState, *, runtime: Runtime[Run]) -> Awaitable[Any]: ...
 
 
-def _wrapped(node: AnyNode) -> _Action:
+def _wrapped(node: AnyNode, route: Route) -> _Action:
+    always_kept = node.effect is not Effect.NONE or node.calls_model
+    most_seconds = node.policy.keep_after_seconds
+
     async def work(state: GraphState, *, runtime: Runtime[Run]) -> Any:
         context = runtime.context
         if node.announcement is not None:
             context.emit(Status(node.announcement.step, node.announcement.message))
         given = node.validate_input(state)
-        return node.validate_output(await _attempts(node, given, context))
+        begun = monotonic()
+        output = node.validate_output(await _attempts(node, given, context))
+        if always_kept or monotonic() - begun > most_seconds:
+            after = merged(state, output)
+            context.emit(Milestone(kept(_next(route, cast("GraphState", after)), after)))
+        return output
 
     return work
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
 from responsa_server.domain.people import Principal
-from responsa_server.domain.turns import Cited, Delta, Status, Step, Usage
+from responsa_server.domain.ports.agents import Barrier, Milestone
+from responsa_server.domain.ports.faults import Faults, NoFaults
+from responsa_server.domain.ports.tools import Effect
+from responsa_server.domain.ports.turns import ToolRecord
+from responsa_server.domain.turns import Cited, Delta, Status, Step, ToolCalled, ToolReturned, Usage
 
 
 class NodeModel(BaseModel):
@@ -25,17 +30,21 @@ Output = TypeVar("Output", bound=NodeModel)
 Plain = Mapping[str, object]
 """State as LangGraph keeps it: texts, numbers, booleans, None, lists and mappings of these."""
 
-Progress = Status | Delta | Cited
-"""What a node may tell while it works; a turn's end is made from the state."""
+Progress = Status | Delta | Cited | ToolCalled | ToolReturned | Barrier | Milestone
+"""What is told while a graph works; a turn's end is made from the state. Milestones are the builder's business."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How a node is run. timeout_seconds counts for each attempt; another one is made after an Unavailable, after pause_seconds, doubled each time."""
+    """How a node is run. timeout_seconds counts for each attempt; another one is made after an Unavailable, after pause_seconds, doubled each time.
+
+    keep_after_seconds: what took longer is kept by a milestone, so that no later attempt at the turn does it again.
+    """
 
     timeout_seconds: float = 30.0
     attempts: int = 1
     pause_seconds: float = 0.05
+    keep_after_seconds: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +57,19 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a graph: for whom, where progress goes, and where costs are counted. Never part of the state."""
+    """One run of a graph: for whom, where progress goes, and where costs are counted. Never part of the state.
+
+    turn_id: of the turn that it answers, None outside one. begin_at: the node that a milestone of an earlier attempt names, "" to begin at the beginning.
+    tools: what earlier attempts have called, by call_id.
+    """
 
     who: Principal
     emit: Callable[[Progress], None]
     spend: Callable[[Usage], None]
+    turn_id: UUID | None = None
+    begin_at: str = ""
+    tools: Mapping[str, ToolRecord] = field(default_factory=dict[str, ToolRecord])
+    faults: Faults = field(default_factory=NoFaults)
 
 
 class Node(abc.ABC, Generic[Input, Output]):
@@ -65,8 +82,12 @@ class Node(abc.ABC, Generic[Input, Output]):
     output_model: type[Output]
     """Its fields are put into the state by name."""
     announcement: Announcement | None = None
-    """None: a node that works unannounced."""
+    """None: a node that works unannounced, or announces itself."""
     policy: Policy = Policy()
+    effect: Effect = Effect.NONE
+    """What it does to the world. One that does anything is followed by a milestone, however fast it was."""
+    calls_model: bool = False
+    """Whether it pays for a model's answer; then a milestone follows it, too."""
 
     def validate_input(self, state: Plain) -> Input:
         """Take the input from the state. Raises pydantic.ValidationError."""

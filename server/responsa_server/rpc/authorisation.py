@@ -24,6 +24,9 @@ RULES: Mapping[str, Rule] = {
     _CHAT + "Ask": Rule.MEMBER,
     _CHAT + "StartTurn": Rule.MEMBER,
     _CHAT + "Answer": Rule.MEMBER,
+    _CHAT + "ResumeTurn": Rule.MEMBER,
+    # Its owner, or an administrator: told apart where the turn is looked up, so that to others it is not there.
+    _CHAT + "CancelTurn": Rule.MEMBER,
     _CHAT + "GetTurn": Rule.MEMBER,
     _CHAT + "ListTurns": Rule.MEMBER,
     _CHAT + "CreateConversation": Rule.MEMBER,

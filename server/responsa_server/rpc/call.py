@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -13,7 +13,10 @@ from responsa_server.domain.people import Principal
 
 Context = grpc.aio.ServicerContext[Any, Any]
 CALL_ID = "x-request-id"
-"""The header that carries a call's id, in both directions."""
+"""What carries a call's id: a header of the request, a trailer of the answer. The gateway tells it in the answer's headers too."""
+
+# How long a request may have been on its way.
+_DEADLINE_LAG_SECONDS = 0.5
 
 _current: ContextVar[Call] = ContextVar("responsa_call")
 
@@ -25,7 +28,7 @@ class Call:
     method: `/package.Service/Method`. metadata: values by lower-case name, as the caller sent them. served: whether there is such a method.
     id: the call id, once its interceptor ran.
     principal: who calls, None on calls that need no credential. length_known: set by the handler of a client stream that tells by itself whether all
-    of it came. answering: whether the answer's metadata were sent.
+    of it came. leaving: what happens when the client goes away before the call has ended.
     """
 
     method: str
@@ -35,21 +38,27 @@ class Call:
     id: str = ""
     principal: Principal | None = None
     length_known: bool = False
-    answering: bool = False
+    leaving: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
 
     @property
     def time_remaining(self) -> float | None:
         """Seconds until the caller's deadline; None when it set none."""
         return cast("float | None", self.context.time_remaining())
 
-    async def answer(self) -> None:
-        """Send the answer's metadata, once: before its first message and never before an error.
+    def when_left(self, act: Callable[[], None]) -> None:
+        """Have this done when the client goes away before the call has ended: not when its deadline passed, nor when this server ends the call."""
+        self.leaving.append(act)
 
-        An error alone must come as trailers only: the transcoder has sent `200 OK` by the time that it sees trailers behind metadata.
+    def left(self) -> None:
+        """The call was cancelled, and not by this server.
+
+        On the wire a client whose deadline passed and one that goes away are the same (RST_STREAM, CANCEL), and the client's clock began to run a network's delay
+        before ours: what ends so close to the deadline counts as ended by it.
         """
-        if not self.answering:
-            self.answering = True
-            await self.context.send_initial_metadata(((CALL_ID, self.id),))
+        remaining = self.time_remaining
+        if remaining is None or remaining > _DEADLINE_LAG_SECONDS:
+            for act in self.leaving:
+                act()
 
     def enter(self) -> None:
         """Make this the current call of the running task and of all that it starts."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
+from typing import cast
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -11,9 +14,10 @@ from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa.chat.v1 import conversation_pb2, message_pb2, turn_pb2
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceServicer
 from responsa_server.domain import names
+from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.turns import Accepted
 from responsa_server.rpc import frames, listing
-from responsa_server.rpc.call import Context, caller
+from responsa_server.rpc.call import Context, caller, current
 from responsa_server.rpc.convert import chat
 from responsa_server.rpc.convert.basics import named_uuid, request_id, updated
 from responsa_server.rpc.listing import Listing
@@ -32,11 +36,50 @@ class ChatService(ChatServiceServicer):
 
     async def Ask(self, request: pb.AskRequest, context: Context) -> AsyncIterator[pb.AskResponse]:
         """Start a turn or attach to one, and follow it."""
+        who, call = caller(), current()
+        include_deltas = request.options.include_deltas
+        accepting = self._turns.accept(
+            who,
+            chat.question(request),
+            request_id(request.request_id),
+            cancel_on_disconnect=request.options.cancel_on_disconnect,
+        )
+        if request.options.cancel_on_disconnect:
+            # Also a caller that leaves before it hears of its turn has left that turn.
+            accepting = asyncio.ensure_future(accepting)
+            call.when_left(partial(accepting.add_done_callback, partial(self._leave, who)))
+            accepted = await self._work.uncut(accepting)
+        else:
+            accepted = await accepting
+            call.when_left(partial(self._turns.left, who, accepted.turn_id))
+        # A stream may last for minutes, and a question has up to 16 KiB.
+        del request, accepting
+        async with aclosing(self._turns.follow(who, accepted.turn_id)) as rows:
+            async for frame in frames.stream(accepted.turn_id, rows, include_deltas=include_deltas):
+                # The chain's serialiser sends bytes as they are.
+                yield cast("pb.AskResponse", frame)
+
+    async def ResumeTurn(
+        self, request: pb.ResumeTurnRequest, context: Context
+    ) -> AsyncIterator[pb.ResumeTurnResponse]:
+        """Follow a turn from after a seq on."""
         who = caller()
-        turn_id = (await self._accept(request)).turn_id
-        async with aclosing(self._turns.follow(who, turn_id)) as rows:
-            async for frame in frames.stream(turn_id, rows, include_deltas=request.options.include_deltas):
-                yield frames.as_response(frame)
+        turn_id = named_uuid("turn", "turns", request.turn)
+        after_seq, include_deltas = request.after_seq, request.include_deltas
+        current().when_left(partial(self._turns.left, who, turn_id))
+        async with aclosing(self._turns.follow(who, turn_id, after_seq)) as rows:
+            async for frame in frames.stream(
+                turn_id, rows, include_deltas=include_deltas, after_seq=after_seq
+            ):
+                yield cast("pb.ResumeTurnResponse", frame)
+
+    def _leave(self, who: Principal, accepting: asyncio.Future[Accepted]) -> None:
+        if not accepting.cancelled() and accepting.exception() is None:
+            self._turns.left(who, accepting.result().turn_id)
+
+    async def CancelTurn(self, request: pb.CancelTurnRequest, context: Context) -> turn_pb2.Turn:
+        """End a turn."""
+        return chat.turn(await self._turns.cancel(caller(), named_uuid("name", "turns", request.name)))
 
     async def StartTurn(self, request: pb.StartTurnRequest, context: Context) -> turn_pb2.Turn:
         """Start a turn or attach to one."""
@@ -48,10 +91,8 @@ class ChatService(ChatServiceServicer):
         accepted = await self._accept(request)
         return chat.turn(await self._turns.wait(caller(), accepted.turn_id))
 
-    async def _accept(self, request: chat.Asking) -> Accepted:
-        question = chat.question(request)
-        # Ask and Answer may be cut off at any time; whether the turn was accepted must not hang on when.
-        return await self._work.uncut(self._turns.accept(caller(), question, request_id(request.request_id)))
+    async def _accept(self, request: pb.StartTurnRequest | pb.AnswerRequest) -> Accepted:
+        return await self._turns.accept(caller(), chat.question(request), request_id(request.request_id))
 
     async def GetTurn(self, request: pb.GetTurnRequest, context: Context) -> turn_pb2.Turn:
         """Return one turn."""

@@ -1,21 +1,32 @@
 """The bytes of a turn's log, which are the frames of its streams: what was encoded once is copied ever after.
 
-A row's frame is a whole `AskResponse` that covers the row. Turns see these bytes through the port `FrameCodec` and know nothing of protobuf.
+A row's frame is a whole `AskResponse` that covers the row; a `ResumeTurnResponse` has the same bytes. Turns see these bytes through the port `FrameCodec`
+and know nothing of protobuf.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import cast
+from typing import assert_never
 from uuid import UUID
 
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa_server.domain import names
-from responsa_server.domain.turns import LogRow, NumberedEvent, Question
+from responsa_server.domain.turns import (
+    Followed,
+    Heartbeat,
+    LogRow,
+    NumberedEvent,
+    Question,
+    Reconnect,
+    Snapshot,
+)
 from responsa_server.rpc.convert import chat
 
-# Tags of AskResponse: turn = 1, after_seq = 2. They come first in what `encode` makes, in this order; a zero is left out.
-_TURN, _AFTER = 0x0A, 0x10
+# Tags of AskResponse: turn = 1, after_seq = 2, events = 4. They come in this order in what `encode` makes; a zero is left out.
+_TURN, _AFTER, _EVENTS = 0x0A, 0x10, 0x22
+# TurnEvent.snapshot = 15; TurnSnapshot.through_seq = 1, terminal_event = 2.
+_SNAPSHOT, _SNAPSHOT_THROUGH, _SNAPSHOT_TERMINAL = 0x7A, 0x08, 0x12
 
 
 class AskFrames:
@@ -37,7 +48,7 @@ class AskFrames:
         return chat.event(event).SerializeToString(deterministic=True)
 
     def encode_question(self, question: Question) -> bytes:
-        """The question as meant, as a `StartTurnRequest`; equal questions give equal bytes."""
+        """The question as meant, as a `StartTurnRequest`; equal questions give equal bytes, and what is left at its default gives none."""
         return chat_service_pb2.StartTurnRequest(
             conversation=""
             if question.conversation_id is None
@@ -46,18 +57,15 @@ class AskFrames:
             options=chat_service_pb2.AskOptions(
                 scope=turn_pb2.Scope(
                     collections=[names.collection(one) for one in sorted(question.collections)]
-                )
+                ),
+                on_busy=chat.busy_policy(question.on_busy),
             ),
+            agent=names.agent(question.agent) if question.agent else "",
         ).SerializeToString(deterministic=True)
 
     def decode_question(self, data: bytes) -> Question:
         """The question that `encode_question` was given."""
         return chat.question(chat_service_pb2.StartTurnRequest.FromString(data))
-
-
-def as_response(frame: bytes) -> chat_service_pb2.AskResponse:
-    """Pass a frame where gRPC's stubs want a message: the chain's serialiser sends bytes as they are."""
-    return cast("chat_service_pb2.AskResponse", frame)
 
 
 def after(frame: bytes, after_seq: int) -> bytes:
@@ -68,28 +76,87 @@ def after(frame: bytes, after_seq: int) -> bytes:
     return frame[:end_of_turn] + changed + frame[end_of_after:]
 
 
+def rest(frame: bytes, after_seq: int) -> bytes:
+    """What a frame holds after a seq in its midst: that one and what comes before it are left out. This is the only place where a frame is read."""
+    message = chat_service_pb2.AskResponse.FromString(frame)
+    message.after_seq = after_seq
+    kept = next(
+        (place for place, event in enumerate(message.events) if event.seq > after_seq), len(message.events)
+    )
+    del message.events[:kept]
+    return message.SerializeToString(deterministic=True)
+
+
 def empty(turn_id: UUID, after_seq: int, through_seq: int) -> bytes:
-    """A frame without events; with both numbers the same it is a heartbeat."""
-    return AskFrames().encode(turn_id, after_seq, through_seq, ())
+    """A frame without events."""
+    return chat_service_pb2.AskResponse(
+        turn=names.turn(turn_id), after_seq=after_seq, through_seq=through_seq
+    ).SerializeToString(deterministic=True)
+
+
+def heartbeat(turn_id: UUID, at_seq: int, queue_place: int) -> bytes:
+    """A frame that does not advance, and tells how many turns come before this one in its conversation."""
+    event = turn_pb2.TurnEvent(heartbeat=turn_pb2.TurnHeartbeat(queue_place=queue_place))
+    return _beside_the_log(turn_id, at_seq, event)
+
+
+def reconnect(turn_id: UUID, at_seq: int, after_seconds: float) -> bytes:
+    """A frame that does not advance and is the last of its stream."""
+    event = turn_pb2.TurnEvent(reconnect=turn_pb2.TurnReconnect())
+    event.reconnect.after.FromNanoseconds(int(after_seconds * 1e9))
+    return _beside_the_log(turn_id, at_seq, event)
+
+
+def _beside_the_log(turn_id: UUID, at_seq: int, event: turn_pb2.TurnEvent) -> bytes:
+    return chat_service_pb2.AskResponse(
+        turn=names.turn(turn_id), after_seq=at_seq, through_seq=at_seq, events=[event]
+    ).SerializeToString(deterministic=True)
+
+
+def snapshot(turn_id: UUID, after_seq: int, through_seq: int, terminal: bytes) -> bytes:
+    """A frame over all that is left of a log that was pruned. terminal: the terminal event's bytes, which are not read but put in as they are."""
+    end = bytes([_SNAPSHOT_THROUGH]) + _varint(through_seq) + _embedded(_SNAPSHOT_TERMINAL, terminal)
+    return empty(turn_id, after_seq, through_seq) + _embedded(_EVENTS, _embedded(_SNAPSHOT, end))
 
 
 async def stream(
-    turn_id: UUID, rows: AsyncIterator[LogRow | None], *, include_deltas: bool, after_seq: int = 0
+    turn_id: UUID, rows: AsyncIterator[Followed], *, include_deltas: bool, after_seq: int = 0
 ) -> AsyncIterator[bytes]:
-    """The frames of a stream: each begins where the one before ended, whether or not deltas were left out.
+    """The frames of a stream: the first begins at after_seq, each other where the one before ended, whether or not deltas were left out.
 
-    A row of deltas that was not asked for is covered by the frame after it, so leaving out costs no frame. None among the rows makes a heartbeat.
+    A row of deltas that was not asked for is covered by the frame after it, so leaving out costs no frame. What is no part of the log does not advance
+    beyond what was sent: who goes on from there and wants deltas then misses none. Raises RuntimeError when the rows have a hole.
     """
     sent = read = after_seq
     async for row in rows:
-        if row is None:
-            yield empty(turn_id, sent, sent)
-            continue
-        read = row.last_seq
-        if row.deltas and not include_deltas:
-            continue
-        yield row.frame if sent == row.first_seq - 1 else after(row.frame, sent)
-        sent = read
+        match row:
+            case LogRow():
+                if row.last_seq <= read:
+                    continue
+                if row.first_seq > read + 1:
+                    # A frame that reached over the hole would hide it: the reader shall find the chain broken off and ask again.
+                    raise RuntimeError(f"{names.turn(turn_id)} goes on at {row.first_seq} after {read}")
+                if row.deltas and not include_deltas:
+                    read = row.last_seq
+                    continue
+                if row.first_seq <= read:
+                    frame = rest(row.frame, read)
+                    yield frame if sent == read else after(frame, sent)
+                elif row.first_seq == sent + 1:
+                    yield row.frame
+                else:
+                    yield after(row.frame, sent)
+                sent = read = row.last_seq
+            case Heartbeat():
+                yield heartbeat(turn_id, sent, row.queue_place)
+            case Reconnect():
+                yield reconnect(turn_id, sent, row.after_seconds)
+                return
+            case Snapshot():
+                yield snapshot(turn_id, sent, row.through_seq, row.terminal)
+                return
+            case _:
+                assert_never(row)
     if sent < read:
         yield empty(turn_id, sent, read)
 
@@ -120,3 +187,7 @@ def _varint(value: int) -> bytes:
         value >>= 7
     result.append(value)
     return bytes(result)
+
+
+def _embedded(tag: int, content: bytes) -> bytes:
+    return bytes([tag]) + _varint(len(content)) + content

@@ -140,18 +140,23 @@ class RpcServer:
         """Tell the world that all parts are there."""
         await self._health.serving()
 
-    async def drain(self, grace_seconds: float) -> None:
-        """Go away: tell it by health, take no new calls (DRAINING), let running ones end for so long, then stop.
+    async def retire(self) -> None:
+        """Tell by health that this server goes away, while calls are still taken: who balances sends new ones elsewhere."""
+        await self._health.not_serving()
 
-        Work whose caller is gone is waited for within the same time. Returns once nothing is served any more.
+    async def drain(self, grace_seconds: float) -> None:
+        """Go away: tell it by health, take no new calls (DRAINING), let running ones end, then stop; all within so many seconds, or one where it is less.
+
+        Streams of turns end when `Turns.drain`, which runs beside this, sends their readers to another server. Work whose caller is gone is waited for
+        as well. Returns once nothing is served any more.
         """
         await self._health.drain()
         self._admission.drain()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace_seconds):
+            async with asyncio.timeout(max(grace_seconds - 2 * _FAREWELL_SECONDS, 0.0)):
                 await self._admission.idle()
                 await self._work.finished()
-        # What is left is told why it ends, which gRPC's own stop would not do. A turn goes on: asking again with its request_id finds it.
+        # What is left is told why it ends, which gRPC's own stop would not do. A turn goes on: its readers find it on another server, or here after the start.
         self._admission.cut()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FAREWELL_SECONDS):

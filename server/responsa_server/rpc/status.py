@@ -34,6 +34,7 @@ _EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 _UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 _DEADLINE = grpc.StatusCode.DEADLINE_EXCEEDED
 _CANCELLED = grpc.StatusCode.CANCELLED
+_OUT_OF_RANGE = grpc.StatusCode.OUT_OF_RANGE
 
 TABLE: Mapping[Reason, grpc.StatusCode] = {
     Reason.INTERNAL: grpc.StatusCode.INTERNAL,
@@ -76,6 +77,9 @@ TABLE: Mapping[Reason, grpc.StatusCode] = {
     Reason.OPERATION_RUNNING: _PRECONDITION,
     Reason.CANCELLED: _CANCELLED,
     Reason.COLLECTION_EMBEDDING_DIFFERS: _PRECONDITION,
+    Reason.AFTER_SEQ_BEYOND_END: _OUT_OF_RANGE,
+    Reason.QUEUE_FULL: _EXHAUSTED,
+    Reason.MODEL_UNAVAILABLE: _UNAVAILABLE,
 }
 
 # As google/rpc/code.proto maps them, and Envoy's transcoder.

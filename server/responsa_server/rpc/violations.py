@@ -21,6 +21,7 @@ PATTERNS: Mapping[str, str] = {
     r"[^\s]": "must hold at least one character that is not white space",
     r"^[a-z0-9][a-z0-9-]{0,62}$": f"must be {_SLUG_FORM}, e.g. handbook",
     r"^collections/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of a collection, collections/{{id}}, the id {_SLUG_FORM}; e.g. collections/handbook",
+    r"^agents/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of an agent, agents/{{id}}, the id {_SLUG_FORM}; e.g. agents/default",
     f"^conversations/{_UUID}$": f"must be the name of a conversation as the server gave it, e.g. conversations/{_EXAMPLE}",
     f"^turns/{_UUID}$": f"must be the name of a turn as the server gave it, e.g. turns/{_EXAMPLE}",
     f"^messages/{_UUID}$": f"must be the name of a message as the server gave it, e.g. messages/{_EXAMPLE}",
@@ -111,6 +112,8 @@ def _remedy(violation: Violation) -> str:
             return "must hold at least one"
         case "repeated.max_items" | "map.max_pairs":
             return f"must hold at most {limit} entries; leave some out"
+        case "int64.gte":
+            return f"must be {limit} or more"
         case "repeated.unique":
             return "must not hold the same entry twice"
         case "enum.defined_only":

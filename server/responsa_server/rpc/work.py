@@ -30,9 +30,9 @@ class Work:
         while self._tasks:
             await asyncio.wait(tuple(self._tasks))
 
-    async def uncut(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+    async def uncut(self, work: Coroutine[Any, Any, Result] | asyncio.Future[Result]) -> Result:
         """Run to the end even when the waiting task is cancelled: for writes inside of handlers whose waiting may be cut off."""
-        task = asyncio.ensure_future(coroutine)
+        task = asyncio.ensure_future(work)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:

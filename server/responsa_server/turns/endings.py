@@ -15,13 +15,22 @@ from responsa_server.domain.errors import (
     Unavailable,
 )
 from responsa_server.domain.ports.turns import Conclusion, NewId, NewMessage
-from responsa_server.domain.turns import Answered, Failed, Question, Refused, Terminal, TurnState
+from responsa_server.domain.turns import (
+    Answered,
+    Cancelled,
+    Failed,
+    Question,
+    Refused,
+    Terminal,
+    TurnState,
+    Usage,
+)
 
 _TITLE_CHARACTERS: Final = 60
 
 
 def conclude(terminal: Terminal, encoded: bytes, question: Question, new_id: NewId) -> Conclusion:
-    """An answer and a refusal leave question and reply in the conversation, a failure leaves nothing there."""
+    """An answer and a refusal leave question and reply in the conversation; what failed or was cancelled leaves nothing there."""
     match terminal:
         case Answered():
             reply = NewMessage(new_id(), Speaker.ASSISTANT, terminal.text, terminal.citations)
@@ -31,6 +40,8 @@ def conclude(terminal: Terminal, encoded: bytes, question: Question, new_id: New
             state, usage = TurnState.REFUSED, terminal.usage
         case Failed():
             return Conclusion(TurnState.FAILED, encoded, terminal.usage)
+        case Cancelled():
+            return Conclusion(TurnState.CANCELLED, encoded, Usage())
         case _:
             assert_never(terminal)
     # The question's id comes first, in the order of speaking.
@@ -57,16 +68,13 @@ def failed(error: ResponsaError) -> Failed:
     return Failed(error, isinstance(error, (Unavailable, Exhausted, DeadlinePassed)))
 
 
-def worker_lost(turn_id: UUID) -> Failed:
-    """The process that ran the turn is gone."""
-    message = "The worker that was answering was lost; ask again."
-    return failed(Unavailable(Reason.WORKER_LOST, message, {"turn": names.turn(turn_id)}, retry_after=1.0))
-
-
-def shut_down(turn_id: UUID) -> Failed:
-    """The server goes away before the answer was finished."""
-    message = "The server was shut down before the answer was finished; ask again."
-    return failed(Unavailable(Reason.WORKER_LOST, message, {"turn": names.turn(turn_id)}, retry_after=1.0))
+def worker_lost(turn_id: UUID, losses: int) -> Failed:
+    """So many workers were lost over the turn, one after the other, that it is given to no other."""
+    message = (
+        f"{losses} workers were lost while they answered; ask again, in other words if it happens again."
+    )
+    metadata = {"turn": names.turn(turn_id)}
+    return failed(Unavailable(Reason.WORKER_LOST, message, metadata, retry_after=1.0))
 
 
 def time_limit(turn_id: UUID, limit_seconds: float) -> Failed:

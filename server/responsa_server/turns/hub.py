@@ -1,105 +1,172 @@
-"""Committed rows handed to followers in the same process."""
+"""Who follows which turn through this process, and the committed rows on their way to them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
 from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.relay import Committed, Interest, Relay
+from responsa_server.domain.ports.turns import Cursor, News
 from responsa_server.domain.turns import LogRow
+from responsa_server.turns.subscription import Subscription
 
-# What a reader may leave lying before it is sent to the log.
-MAX_WAITING_ROWS: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """What came since the last look. behind: rows were missed, or it is unknown whether there are more: read the log."""
-
-    rows: Sequence[LogRow]
-    ended: bool
-    behind: bool
+# What a process that begins to follow is told at once: the last rows, as far as they weigh so little.
+_GREETING_ROWS: Final = 16
+_GREETING_BYTES: Final = 16 * 1024
+# Whether a turn had news so lately, in shares of the polling interval, that the log need not be asked.
+_LATELY: Final = 0.1
+_INTEREST_INTERVALS: Final = 3
+_INTEREST_IDS: Final = 1000
 
 
-class Subscription:
-    """One follower's place. Made by `Hub.subscribe`; used by one task."""
+@dataclass(eq=False, slots=True)
+class Live:
+    """A turn that runs here: whose it is, and its rows from the one after begin_seq on."""
 
-    def __init__(self, hub: Hub, turn_id: UUID, rows: Sequence[LogRow], *, behind: bool) -> None:
-        self._hub = hub
-        self._turn_id = turn_id
-        self._rows = deque(rows)
-        self._ended = False
-        self._behind = behind
-        self._arrived = asyncio.Event()
-        if rows or behind:
-            self._arrived.set()
-
-    @property
-    def behind(self) -> bool:
-        """Whether the log must be read before news make sense."""
-        return self._behind
-
-    def __enter__(self) -> Subscription:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._hub.leave(self._turn_id, self)
-
-    def deliver(self, rows: Sequence[LogRow], *, ended: bool) -> None:
-        """Add what was committed. A reader that left too much lying loses it and reads the log when it comes back."""
-        self._rows.extend(rows)
-        if len(self._rows) > MAX_WAITING_ROWS:
-            self._rows.clear()
-            self._behind = True
-        self._ended = self._ended or ended
-        self._arrived.set()
-
-    def unsettle(self) -> None:
-        """Say that the log may hold more than was delivered."""
-        self._behind = True
-        self._arrived.set()
-
-    async def news(self, timeout_seconds: float) -> News | None:
-        """What came, as soon as something did; None when nothing did in time."""
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._arrived.wait()
-        except TimeoutError:
-            return None
-        self._arrived.clear()
-        news = News(tuple(self._rows), self._ended, self._behind)
-        self._rows.clear()
-        self._behind = False
-        return news
+    turn_id: UUID
+    tenant_id: str
+    user_id: UUID
+    begin_seq: int
+    last_seq: int
+    watched: bool | None
+    open: bool = True
+    rows: list[LogRow] = field(default_factory=list[LogRow])
+    interested: dict[UUID, float] = field(default_factory=dict[UUID, float])
 
 
 @dataclass(slots=True)
-class _Live:
-    """A turn that runs here: whose it is and all rows since its first."""
+class _Remote:
+    """A turn that is followed here and runs elsewhere, or nowhere. cursor: all rows up to it were delivered or read; None until the first reader has read."""
 
-    tenant_id: str
-    user_id: UUID
-    rows: list[LogRow] = field(default_factory=list[LogRow])
+    cursor: int | None = None
+    heard_at: float = 0.0
+    due: bool = False
+    ended: bool = False
+    place: int = 0
 
 
 class Hub:
-    """Knows the followers of every turn, and the rows of those that run in this process."""
+    """Knows the followers of every turn, the rows of those that run in this process, and the other processes that follow them.
 
-    def __init__(self) -> None:
+    `stale` is set when the log should be asked at once.
+    """
+
+    def __init__(self, process: UUID, relay: Relay, poll_seconds: float, clock: Callable[[], float]) -> None:
+        """process: this one. clock: the loop's time in seconds."""
+        self.process = process
+        self.stale = asyncio.Event()
+        self.watching = asyncio.Event()
+        """Set when a watched turn has got its first follower here."""
+        self.draining = False
+        self._relay = relay
+        self._poll_seconds = poll_seconds
+        self._now = clock
         self._followers: dict[UUID, set[Subscription]] = {}
-        self._live: dict[UUID, _Live] = {}
+        self._live: dict[UUID, Live] = {}
+        self._remote: dict[UUID, _Remote] = {}
+        # Who wants to hear of turns that do not run here: one of them may be claimed here in a moment.
+        self._expected: dict[UUID, dict[UUID, float]] = {}
 
-    def open(self, turn_id: UUID, who: Principal, first: LogRow) -> None:
-        """A turn begins to run here."""
-        self._live[turn_id] = _Live(who.tenant_id, who.user_id, [first])
+    @property
+    def poll_seconds(self) -> float:
+        """How long a turn that runs elsewhere may be silent before the log is asked."""
+        return self._poll_seconds / 2 if self._relay.away else self._poll_seconds
 
-    def runs(self, turn_id: UUID) -> bool:
-        """Whether the turn runs here, so that its followers hear of everything."""
-        return turn_id in self._live
+    # Turns that run here.
+
+    def open(
+        self,
+        turn_id: UUID,
+        who: Principal,
+        last_seq: int,
+        first: LogRow | None = None,
+        *,
+        watched: bool | None = None,
+    ) -> Live:
+        """A turn begins to run here, its log standing at last_seq. first: event 1, where it was accepted here. watched: None for unknown."""
+        rows = [] if first is None else [first]
+        begin_seq = last_seq - len(rows)
+        live = Live(turn_id, who.tenant_id, who.user_id, begin_seq, last_seq, watched, rows=rows)
+        before = self._live.get(turn_id)
+        if before is not None:
+            before.open = False
+        self._live[turn_id] = live
+        live.interested = self._expected.pop(turn_id, {})
+        remote = self._remote.pop(turn_id, None)
+        if remote is not None and remote.cursor != last_seq:
+            for follower in self._followers.get(turn_id, ()):
+                follower.unsettle()
+        elif first is not None:
+            self._tell_interested(live, (first,), ended=False)
+        self._set_place(turn_id, 0)
+        return live
+
+    def publish(self, live: Live, rows: Sequence[LogRow], *, ended: bool) -> None:
+        """Hand over rows that are committed, to followers here and in other processes. ended: the last of them holds the terminal event."""
+        live.last_seq = rows[-1].last_seq
+        if not live.open:  # it was taken away: its followers are told by who has it now
+            return
+        live.rows.extend(rows)
+        if ended:
+            self._forget(live)
+        for follower in self._followers.get(live.turn_id, ()):
+            follower.deliver(rows, ended=ended)
+        self._tell_interested(live, rows, ended=ended)
+
+    def end(self, turn_id: UUID, row: LogRow) -> None:
+        """A turn was ended by somebody who does not run it: hand its last row to followers here."""
+        live = self._live.get(turn_id)
+        if live is not None:
+            self._forget(live)
+            for follower in self._followers.get(turn_id, ()):
+                follower.deliver((row,), ended=True)
+        else:
+            self.offer(turn_id, (row,), ended=True)
+
+    def close(self, live: Live) -> None:
+        """The turn runs here no more. Where it did not end, its followers go by the log and by what others tell."""
+        if not live.open:
+            return
+        self._forget(live)
+        if live.turn_id in self._followers:
+            self._remote[live.turn_id] = _Remote(live.last_seq, due=True)
+            self.stale.set()
+            self._relay.tell_all(Interest(self.process, (live.turn_id,)))
+            for follower in self._followers[live.turn_id]:
+                follower.wake()
+
+    def _forget(self, live: Live) -> None:
+        live.open = False
+        del self._live[live.turn_id]
+
+    def _tell_interested(self, live: Live, rows: Sequence[LogRow], *, ended: bool) -> None:
+        if not live.interested:
+            return
+        now = self._now()
+        for process, until in tuple(live.interested.items()):
+            if until < now:
+                del live.interested[process]
+            else:
+                self._relay.tell(process, Committed(live.turn_id, rows, ended))
+
+    def interest(self, process: UUID, turn_ids: Iterable[UUID]) -> None:
+        """Another process follows these turns."""
+        until = self._now() + _INTEREST_INTERVALS * self._poll_seconds
+        for turn_id in turn_ids:
+            live = self._live.get(turn_id)
+            if live is None:
+                self._expected.setdefault(turn_id, {})[process] = until
+                continue
+            new = process not in live.interested
+            live.interested[process] = until
+            if new and live.rows:  # what was committed before it was heard
+                self._relay.tell(process, Committed(turn_id, _greeting(live.rows), ended=False))
+
+    # Followers.
 
     def subscribe(self, turn_id: UUID, who: Principal, after_seq: int) -> Subscription:
         """Begin to follow. Where the turn is the caller's and runs here, what was committed is there at once; else the log must be read first.
@@ -107,31 +174,177 @@ class Hub:
         Subscribing comes before reading, so that nothing falls between the two.
         """
         live = self._live.get(turn_id)
-        known = live is not None and (live.tenant_id, live.user_id) == (who.tenant_id, who.user_id)
-        rows = [row for row in live.rows if row.last_seq > after_seq] if live is not None and known else []
-        subscription = Subscription(self, turn_id, rows, behind=not known)
+        known = (
+            live is not None
+            and live.watched is not None
+            and (live.tenant_id, live.user_id) == (who.tenant_id, who.user_id)
+            and live.begin_seq <= after_seq <= live.last_seq
+        )
+        rows = [row for row in live.rows if row.last_seq > after_seq] if live is not None and known else ()
+        subscription = Subscription(self.leave, turn_id, rows, behind=not known, now=self._now())
+        subscription.leaving = self.draining
         self._followers.setdefault(turn_id, set()).add(subscription)
+        if live is None and turn_id not in self._remote:
+            self._remote[turn_id] = _Remote(heard_at=self._now())
+            self._relay.tell_all(Interest(self.process, (turn_id,)))
+        elif live is not None and known and live.watched:
+            self.watch(subscription)
         return subscription
 
-    def leave(self, turn_id: UUID, subscription: Subscription) -> None:
+    def watch(self, subscription: Subscription) -> None:
+        """The turn is to be cancelled when nobody follows it: this follower counts."""
+        if not subscription.watched:
+            subscription.watched = True
+            self.watching.set()
+
+    def leave(self, subscription: Subscription) -> None:
         """Stop following."""
-        followers = self._followers.get(turn_id)
+        followers = self._followers.get(subscription.turn_id)
         if followers is not None:
             followers.discard(subscription)
             if not followers:
-                del self._followers[turn_id]
+                del self._followers[subscription.turn_id]
+                self._remote.pop(subscription.turn_id, None)
 
-    def publish(self, turn_id: UUID, rows: Sequence[LogRow], *, ended: bool = False) -> None:
-        """Hand over rows that are committed. ended: the last of them holds the terminal event."""
-        if ended:
-            self._live.pop(turn_id, None)
-        elif (live := self._live.get(turn_id)) is not None:
-            live.rows.extend(rows)
+    def followed(self, turn_id: UUID) -> bool:
+        """Whether anybody follows it here."""
+        return turn_id in self._followers
+
+    def runs(self, turn_id: UUID) -> bool:
+        """Whether it runs here, so that its followers hear of everything."""
+        return turn_id in self._live
+
+    def watched(self) -> Sequence[UUID]:
+        """The watched turns that are followed here."""
+        return [turn_id for turn_id, some in self._followers.items() if any(one.watched for one in some)]
+
+    def read(self, turn_id: UUID, through_seq: int, place: int | None) -> None:
+        """A reader has read the log up to here. place: the turn's in its queue, None for unknown."""
+        remote = self._remote.get(turn_id)
+        if remote is None:
+            return
+        if remote.cursor is None:
+            remote.cursor = through_seq
+        elif through_seq > remote.cursor:  # the other readers have not: ask for all of them
+            remote.due = True
+            self.stale.set()
+        if place is not None:
+            self._set_place(turn_id, place)
+
+    # What others tell, and what the log says.
+
+    def offer(self, turn_id: UUID, rows: Sequence[LogRow], *, ended: bool) -> None:
+        """Rows that are committed, from elsewhere: handed over where they go on from what was; where they leave a hole, the log is asked.
+
+        ended: the last of them holds the terminal event. Without rows nothing is said, an end least of all: who asked may have gone, and somebody else come.
+        """
+        remote = self._remote.get(turn_id)
+        if remote is None or not rows:
+            return
+        if remote.cursor is not None:
+            rows = [row for row in rows if row.last_seq > remote.cursor]
+            if not rows:
+                return
+            if rows[0].first_seq > remote.cursor + 1:
+                remote.due = True
+                self.stale.set()
+                return
+            remote.cursor = rows[-1].last_seq
+            remote.ended = remote.ended or ended
+        remote.heard_at = self._now()
         for follower in self._followers.get(turn_id, ()):
             follower.deliver(rows, ended=ended)
 
-    def abandon(self, turn_id: UUID) -> None:
-        """The turn runs here no more and did not end here: its followers go by the log."""
-        self._live.pop(turn_id, None)
+    def ended_elsewhere(self, turn_id: UUID, rows: Sequence[LogRow]) -> None:
+        """Rows up to a turn's end, told by another process."""
+        if turn_id in self._live:
+            self.end(turn_id, rows[-1])
+        else:
+            self.offer(turn_id, rows, ended=True)
+
+    def due(self, *, all_of_them: bool) -> Sequence[Cursor]:
+        """The turns for which the log is to be asked: those with a hole, and at an interval's end all without news."""
+        silent = self._now() - _LATELY * self._poll_seconds
+        found: list[Cursor] = []
+        for turn_id, remote in self._remote.items():
+            if remote.cursor is None or remote.ended:
+                continue
+            if remote.due or (all_of_them and remote.heard_at <= silent):
+                remote.due = False
+                found.append(Cursor(turn_id, remote.cursor))
+        return found
+
+    def still_due(self, cursors: Iterable[Cursor]) -> None:
+        """The log could not be asked for these."""
+        for one in cursors:
+            remote = self._remote.get(one.turn_id)
+            if remote is not None:
+                remote.due = True
+        self.stale.set()
+
+    def settle(self, news: News, *, more: bool) -> None:
+        """What the log holds of a turn. more: it holds more than this."""
+        self.offer(news.turn_id, news.rows, ended=news.end_seq is not None and not more)
+        remote = self._remote.get(news.turn_id)
+        if remote is None:
+            return
+        self._set_place(news.turn_id, news.queue_place)
+        if more:
+            remote.due = True
+            self.stale.set()
+        elif news.end_seq is not None and not news.rows:
+            # Ended and read to its end, or its rows are gone: each reader finds out.
+            for follower in self._followers.get(news.turn_id, ()):
+                follower.unsettle()
+
+    def tell_interest(self) -> None:
+        """Say again which turns are followed here and run elsewhere, and forget who said so too long ago."""
+        now = self._now()
+        for turn_id, processes in tuple(self._expected.items()):
+            if all(until < now for until in processes.values()):
+                del self._expected[turn_id]
+        ids = tuple(self._remote)
+        for first in range(0, len(ids), _INTEREST_IDS):
+            self._relay.tell_all(Interest(self.process, ids[first : first + _INTEREST_IDS]))
+
+    def beat(self, silent_seconds: float) -> None:
+        """Make a heartbeat due for all who were told nothing for so long."""
+        due = self._now() - silent_seconds
+        for followers in self._followers.values():
+            for follower in followers:
+                if follower.news_at <= due:
+                    follower.beat = True
+                    follower.wake()
+
+    def drain(self) -> int:
+        """Send all followers away; returns how many there are."""
+        self.draining = True
+        count = 0
+        for followers in self._followers.values():
+            for follower in followers:
+                follower.leaving = True
+                follower.wake()
+                count += 1
+        return count
+
+    def _set_place(self, turn_id: UUID, place: int) -> None:
+        remote = self._remote.get(turn_id)
+        if remote is not None:
+            remote.place = place
         for follower in self._followers.get(turn_id, ()):
-            follower.unsettle()
+            if follower.place != place:
+                follower.place = place
+                follower.beat = True
+                follower.wake()
+
+
+def _greeting(rows: Sequence[LogRow]) -> Sequence[LogRow]:
+    """The last rows that together weigh little; one at least."""
+    weight = 0
+    first = len(rows)
+    while first > 0 and len(rows) - first < _GREETING_ROWS:
+        weight += len(rows[first - 1].frame)
+        if weight > _GREETING_BYTES and first < len(rows):
+            break
+        first -= 1
+    return rows[first:]

@@ -8,8 +8,19 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from responsa_server.domain.ports.turns import FrameCodec
-from responsa_server.domain.turns import Answered, Cited, Delta, Event, LogRow, NumberedEvent, Refused
+from responsa_server.domain.ports.turns import Ending, FrameCodec, OpenTurn
+from responsa_server.domain.turns import (
+    Answered,
+    Cited,
+    Delta,
+    Event,
+    LogRow,
+    NumberedEvent,
+    Refused,
+    Terminal,
+    ToolCalled,
+    ToolReturned,
+)
 
 MAX_DELTA_BYTES: Final = 1024
 # A frame on the wire is at most 256 KiB; a row's events weigh at most half of that, and so leave room for their envelopes.
@@ -20,18 +31,23 @@ _ENVELOPE_BYTES: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """An event and when it happened."""
+    """An event and when it happened; deltas keep no time."""
 
-    time: datetime
+    time: datetime | None
     event: Event
 
 
-def merged(before: Event, after: Event) -> Delta | None:
-    """Two neighbouring deltas as one of at most 1 KiB, None when they cannot be one."""
+def utf8_length(text: str) -> int:
+    """How many bytes a text has."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def merged(before: Event, after: Event, most_bytes: int = MAX_DELTA_BYTES) -> Delta | None:
+    """Two neighbouring deltas as one of at most so many bytes, None when they cannot be one."""
     if not isinstance(before, Delta) or not isinstance(after, Delta):
         return None
-    size = len(before.text.encode())
-    if before.byte_offset + size != after.byte_offset or size + len(after.text.encode()) > MAX_DELTA_BYTES:
+    size = utf8_length(before.text)
+    if before.byte_offset + size != after.byte_offset or size + utf8_length(after.text) > most_bytes:
         return None
     return Delta(before.text + after.text, before.byte_offset)
 
@@ -71,16 +87,27 @@ def pack(codec: FrameCodec, turn_id: UUID, events: Sequence[NumberedEvent]) -> S
     return rows
 
 
+def ending(codec: FrameCodec, turn: OpenTurn, time: datetime, terminal: Terminal) -> Ending:
+    """The end of a turn by somebody who does not run it, as its log's next row."""
+    events = number(turn.last_seq + 1, turn.attempt, [Happened(time, terminal)])
+    (row,) = pack(codec, turn.turn_id, events)
+    return Ending(row, codec.encode_terminal(events[0]))
+
+
 def _weight(event: Event) -> int:
     """About how many bytes an event takes on the wire."""
     match event:
         case Delta(text=text):
-            return _ENVELOPE_BYTES + len(text.encode())
+            return _ENVELOPE_BYTES + utf8_length(text)
         case Cited(citation=one):
             return 4 * _ENVELOPE_BYTES + len((one.title + one.uri + one.quote).encode())
         case Answered(text=text, citations=citations):
             return _ENVELOPE_BYTES + len(text.encode()) + sum(_weight(Cited(one)) for one in citations)
         case Refused(message=message):
             return _ENVELOPE_BYTES + len(message.encode())
+        case ToolCalled(arguments=arguments):
+            return 4 * _ENVELOPE_BYTES + 2 * len(str(arguments).encode())
+        case ToolReturned(content=content):
+            return 2 * _ENVELOPE_BYTES + len(content.encode())
         case _:
             return 4 * _ENVELOPE_BYTES

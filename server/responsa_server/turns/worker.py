@@ -1,174 +1,317 @@
-"""Runs one turn: its agent, its writer, its time limit, its end."""
+"""Runs one claimed turn: its agent, its time limit, its end, and what it leaves behind when it is taken away."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from enum import Enum, auto
 from typing import Any, Final, cast
-from uuid import UUID
 
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain import names
 from responsa_server.domain.conversations import Message
 from responsa_server.domain.errors import ResponsaError, Unavailable
-from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.agents import Agent, AnswerTask, Meter
+from responsa_server.domain.ports.faults import Fault, Faults
 from responsa_server.domain.ports.turns import (
     Claim,
+    ClaimedTurn,
     Clock,
+    Conclusion,
     ConversationStore,
     FrameCodec,
     NewId,
     TurnLost,
     TurnStore,
 )
-from responsa_server.domain.turns import Answered, Failed, Question, Refused, Terminal
+from responsa_server.domain.turns import (
+    Answered,
+    AttemptRestarted,
+    Cancelled,
+    Failed,
+    LogRow,
+    Refused,
+    Terminal,
+    Usage,
+)
 from responsa_server.turns import endings
-from responsa_server.turns.hub import Hub
+from responsa_server.turns.hub import Hub, Live
+from responsa_server.turns.log_writer import LogWriter
 from responsa_server.turns.repeat import repeated
-from responsa_server.turns.writer import TurnWriter
+from responsa_server.turns.writer import Start, TurnWriter
 
 # What an agent that is told to stop gets to do so; it is left behind then, and can write nothing any more.
 _STOP_SECONDS: Final = 2.0
-_HISTORY_PATIENCE_SECONDS: Final = 5.0
+# What a turn that is given up gets to write down what it has gathered, so that less is done again.
+_LAST_WORDS_SECONDS: Final = 0.5
+_HISTORY_PATIENCE_SECONDS: Final = 60.0
+_BOOK_PATIENCE_SECONDS: Final = 10.0
+
+
+class Outcome(Enum):
+    """What became of a run."""
+
+    ENDED = auto()
+    PROMOTED = auto()
+    """Ended, and a turn that waited for it is to be claimed."""
+    LOST = auto()
+    """Taken away: another epoch has it, or it was ended by somebody else."""
+    ABANDONED = auto()
+    """Nothing could be written any more; its lease runs out."""
+    GIVEN_UP = auto()
+    """Stopped by `give_up`, and still held: it is to be released."""
+
+
+class _GivenUp(Exception):
+    """The turn is to go to another worker."""
 
 
 @dataclass(frozen=True, slots=True)
-class RunningTurn:
-    """A turn that this process has claimed. Setting `stop` ends it with that failure."""
+class WorkerParts:
+    """What all runs of a process share. max_losses: a turn over which more workers were lost is ended."""
 
-    who: Principal
-    claim: Claim
-    conversation_id: UUID
-    question: Question
-    first_in_conversation: bool
-    meter: Meter = field(default_factory=Meter)
-    stop: asyncio.Future[Failed] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    turns: TurnStore
+    conversations: ConversationStore
+    codec: FrameCodec
+    hub: Hub
+    writer: LogWriter
+    clock: Clock
+    new_id: NewId
+    faults: Faults
+    log: FilteringBoundLogger
+    max_losses: int
+    merge_bytes: int
 
 
-class Worker:
-    """Runs turns of one agent. `run` is a task's whole life and belongs to no call: who asked may leave."""
+class Run:
+    """One turn under one epoch. `run` is a task's whole life and belongs to no call: who asked may leave."""
 
-    def __init__(
-        self,
-        turns: TurnStore,
-        conversations: ConversationStore,
-        agent: Agent,
-        codec: FrameCodec,
-        hub: Hub,
-        clock: Clock,
-        new_id: NewId,
-        log: FilteringBoundLogger,
-    ) -> None:
-        self._turns = turns
-        self._conversations = conversations
+    def __init__(self, parts: WorkerParts, agent: Agent, claimed: ClaimedTurn, live: Live) -> None:
+        """live: the turn as the hub knows it."""
+        self._parts = parts
         self._agent = agent
-        self._codec = codec
-        self._hub = hub
-        self._clock = clock
-        self._new_id = new_id
-        self._log = log
-
-    async def run(self, running: RunningTurn) -> None:
-        """Run a turn to its end, or until it is lost to another epoch. Does not raise for faults of the agent or the store."""
-        turn_id = running.claim.turn_id
-        log = self._log.bind(turn=names.turn(turn_id), tenant=running.who.tenant_id)
-        writer = TurnWriter(
-            self._turns,
-            self._codec,
-            self._clock,
-            running.claim,
-            last_seq=1,
-            publish=lambda rows, ended: self._hub.publish(turn_id, rows, ended=ended),
+        self._claimed = claimed
+        self._live = live
+        self._log = parts.log.bind(turn=names.turn(self.claim.turn_id), tenant=self.claim.tenant_id)
+        self._meter = Meter()
+        checkpoint = claimed.checkpoint
+        if checkpoint is not None:
+            self._meter.add(checkpoint.usage)
+        self._stop: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        self._writer = TurnWriter(
+            parts.writer,
+            parts.codec,
+            parts.clock,
+            claimed.claim,
+            Start(
+                claimed.last_seq,
+                claimed.attempt,
+                checkpoint.text_bytes if checkpoint else 0,
+                checkpoint.usage if checkpoint else Usage(),
+            ),
+            lambda: self._meter.usage,
+            lambda rows, ended: parts.hub.publish(live, rows, ended=ended),
+            self._stop_with,
+            merge_bytes=parts.merge_bytes,
         )
-        try:
-            terminal = await self._answer(running, writer, log)
-            if isinstance(terminal, Failed):
-                terminal = replace(terminal, usage=running.meter.usage)
-            await self._finish(running, writer, terminal, log)
-        except TurnLost:
-            log.warning("turn_lost")
-        except Unavailable as error:
-            # The lease runs out and the sweep, here or elsewhere, ends the turn.
-            log.error("turn_abandoned", reason=error.reason.value)
-        finally:
-            await writer.abort()
-            self._hub.abandon(turn_id)
+        parts.writer.join(self._writer)
 
-    async def _answer(self, running: RunningTurn, writer: TurnWriter, log: FilteringBoundLogger) -> Terminal:
-        """The event that ends the turn. Raises TurnLost, Unavailable when nothing can be written any more."""
-        turn_id = running.claim.turn_id
-        agent = asyncio.create_task(self._consume(running, writer), name=f"turn-agent-{turn_id}")
-        watched = cast("set[asyncio.Future[Any]]", {agent, writer.task, running.stop})
+    @property
+    def claim(self) -> Claim:
+        """The hold on the turn."""
+        return self._claimed.claim
+
+    @property
+    def spent(self) -> Usage:
+        """What was spent since the last committed checkpoint."""
+        return self._meter.usage - self._writer.booked
+
+    def lose(self) -> None:
+        """Somebody else has the turn, or has ended it: stop at once."""
+        self._stop_with(TurnLost(names.turn(self.claim.turn_id)))
+
+    def give_up(self) -> None:
+        """Stop, and leave the turn to be released."""
+        self._stop_with(_GivenUp())
+
+    def _stop_with(self, reason: Exception) -> None:
+        if not self._stop.done():
+            self._stop.set_result(reason)
+        elif isinstance(reason, TurnLost):  # outweighs what was said before, as long as nobody has looked
+            self._stop = asyncio.get_running_loop().create_future()
+            self._stop.set_result(reason)
+
+    async def run(self) -> Outcome:
+        """Run the turn to its end, or until it is taken away or given up. Does not raise for faults of the agent or the store."""
+        outcome = Outcome.ABANDONED
         try:
-            limit = self._agent.time_limit_seconds
-            await asyncio.wait(watched, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-            if agent.done():
+            terminal = await self._answer()
+            if isinstance(terminal, Failed):
+                terminal = replace(terminal, usage=self._meter.usage)
+            outcome = Outcome.PROMOTED if await self._finish(terminal) else Outcome.ENDED
+        except _GivenUp:
+            outcome = await self._last_words()
+        except TurnLost:
+            outcome = Outcome.LOST
+        except Unavailable as error:
+            # The lease runs out and a worker, here or elsewhere, takes it over.
+            self._log.error("turn_abandoned", reason=error.reason.value)
+        finally:
+            self._writer.stop(hold=outcome is Outcome.GIVEN_UP)
+            self._parts.hub.close(self._live)
+        if outcome is Outcome.LOST:
+            self._log.info("turn_lost", epoch=self.claim.epoch)
+            await self.book()
+        return outcome
+
+    def let_go(self) -> None:
+        """Keep the lease of a turn that was given up no longer."""
+        self._writer.stop()
+
+    async def book(self) -> None:
+        """Record what was spent and is on no checkpoint."""
+        spent = self.spent
+        if spent == Usage():
+            return
+        try:
+            await repeated(lambda: self._parts.turns.book(self.claim, spent), _BOOK_PATIENCE_SECONDS)
+        except Unavailable as error:
+            self._log.error("usage_not_booked", reason=error.reason.value)
+
+    async def _last_words(self) -> Outcome:
+        """Write down what was gathered, so that who takes the turn over does less again."""
+        try:
+            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                await self._writer.flush()
+        except TurnLost:
+            return Outcome.LOST
+        except Exception as error:  # it is left to another worker in any case
+            self._log.warning("turn_given_up_unwritten", error=type(error).__name__)
+        return Outcome.GIVEN_UP
+
+    async def _answer(self) -> Terminal:
+        """The event that ends the turn. Raises TurnLost, _GivenUp, and Unavailable when nothing can be written any more."""
+        claimed, turn_id = self._claimed, self.claim.turn_id
+        if claimed.attempt > 1:
+            kept = claimed.checkpoint
+            self._writer.put(
+                AttemptRestarted(kept.last_seq + 1, kept.text_bytes)
+                if kept is not None
+                else AttemptRestarted(2, 0)
+            )
+        if claimed.losses > self._parts.max_losses:
+            return endings.worker_lost(turn_id, claimed.losses)
+        limit = self._agent.time_limit_seconds
+        left = limit - claimed.age_seconds
+        if left <= 0:
+            return endings.time_limit(turn_id, limit)
+        agent = asyncio.create_task(self._consume(), name=f"turn-agent-{turn_id}")
+        try:
+            await asyncio.wait(
+                cast("set[asyncio.Future[Any]]", {agent, self._stop}),
+                timeout=left,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if agent.done() and not (self._stop.done() and isinstance(self._stop.result(), TurnLost)):
                 return agent.result()
-            if writer.task.done():
-                writer.task.result()
-            if running.stop.done():
-                return running.stop.result()
+            if self._stop.done():
+                return self._stopped(self._stop.result())
             return endings.time_limit(turn_id, limit)
         except ResponsaError as error:
-            if writer.task.done():  # not the agent's fault: nothing can be written
+            if (
+                self._stop.done() and self._stop.result() is error
+            ):  # not the agent's fault: nothing can be written
                 raise
             return endings.failed(error)
-        except TurnLost:
+        except (TurnLost, _GivenUp):
             raise
         except Exception:  # whatever an agent raises, its turn must end with a typed event
-            log.exception("turn_failed")
+            self._log.exception("turn_failed")
             return endings.unexpected(turn_id)
         finally:
-            if not agent.done():
-                agent.cancel()
-                await asyncio.wait({agent}, timeout=_STOP_SECONDS)
-                if not agent.done():
-                    log.warning("agent_left_behind", seconds=_STOP_SECONDS)
-                    agent.add_done_callback(lambda left: _told_late(left, log))
+            await self._end_agent(agent)
 
-    async def _consume(self, running: RunningTurn, writer: TurnWriter) -> Terminal:
+    def _stopped(self, reason: Exception) -> Terminal:
+        if isinstance(reason, TurnLost):
+            self._parts.hub.close(self._live)  # its followers need not wait until the agent has stopped
+        raise reason
+
+    async def _end_agent(self, agent: asyncio.Task[Terminal]) -> None:
+        if agent.done():
+            if not agent.cancelled():
+                agent.exception()  # what it raised is known, or does not matter any more
+            return
+        agent.cancel()
+        await asyncio.wait({agent}, timeout=_STOP_SECONDS)
+        if not agent.done():
+            self._log.warning("agent_left_behind", seconds=_STOP_SECONDS)
+            agent.add_done_callback(lambda left: _told_late(left, self._log))
+        elif not agent.cancelled():
+            agent.exception()
+
+    async def _consume(self) -> Terminal:
+        claimed, writer = self._claimed, self._writer
         history: Sequence[Message] = ()
-        if self._agent.history_messages > 0 and not running.first_in_conversation:
+        if self._agent.history_messages > 0 and not claimed.first_in_conversation:
             history = await repeated(
-                lambda: self._conversations.history(
-                    running.who, running.conversation_id, self._agent.history_messages
+                lambda: self._parts.conversations.history(
+                    claimed.who, claimed.conversation_id, self._agent.history_messages
                 ),
                 _HISTORY_PATIENCE_SECONDS,
             )
-        task = AnswerTask(running.claim.turn_id, running.who, running.question, history, running.meter)
-        async with aclosing(self._agent.answer(task)) as events:
-            async for event in events:
-                if isinstance(event, (Answered, Refused, Failed)):
-                    return event
-                await writer.put(event)
+        kept = claimed.checkpoint
+        task = AnswerTask(
+            self.claim.turn_id,
+            claimed.who,
+            claimed.question,
+            history,
+            self._meter,
+            resume=kept.state if kept is not None else None,
+            text_bytes=kept.text_bytes if kept is not None else 0,
+            tools=claimed.tools,
+        )
+        async with aclosing(self._agent.answer(task)) as tellings:
+            async for told in tellings:
+                if isinstance(told, (Answered, Refused, Failed, Cancelled)):
+                    return told
+                writer.put(told)
+                if writer.full:
+                    await writer.room()
         raise RuntimeError("the agent ended without a terminal event")
 
-    async def _finish(
-        self, running: RunningTurn, writer: TurnWriter, terminal: Terminal, log: FilteringBoundLogger
-    ) -> None:
+    async def _finish(self, terminal: Terminal) -> bool:
         # Ids are made once, so that a repetition writes the same messages.
-        ids = [self._new_id(), self._new_id()]
+        ids = [self._parts.new_id(), self._parts.new_id()]
 
-        async def write(end: Terminal) -> None:
+        async def end(with_event: Terminal) -> bool:
             given = iter(ids)
-            await writer.finish(
-                end, lambda encoded: endings.conclude(end, encoded, running.question, lambda: next(given))
+            return await self._writer.finish(
+                with_event,
+                lambda encoded: endings.conclude(
+                    with_event, encoded, self._claimed.question, lambda: next(given)
+                ),
+                self._write_end,
             )
 
         try:
-            await write(terminal)
+            promoted = await end(terminal)
         except (TurnLost, Unavailable):
             raise
         except Exception:  # a result that cannot be stored must not leave the turn without an end
-            log.exception("turn_result_refused")
-            await write(endings.unexpected(running.claim.turn_id))
-        else:
-            reason = terminal.error.reason.value if isinstance(terminal, Failed) else ""
-            log.info("turn_ended", outcome=type(terminal).__name__.lower(), reason=reason)
+            self._log.exception("turn_result_refused")
+            return await end(replace(endings.unexpected(self.claim.turn_id), usage=self._meter.usage))
+        reason = terminal.error.reason.value if isinstance(terminal, Failed) else ""
+        self._log.info("turn_ended", outcome=type(terminal).__name__.lower(), reason=reason)
+        return promoted
+
+    async def _write_end(self, claim: Claim, rows: Sequence[LogRow], conclusion: Conclusion) -> bool:
+        await self._parts.faults.at(Fault.BEFORE_FINISH, claim.turn_id)
+        promoted = await self._parts.turns.finish(claim, rows, conclusion)
+        await self._parts.faults.at(Fault.AFTER_FINISH, claim.turn_id)
+        return promoted
 
 
 def _told_late(agent: asyncio.Task[Terminal], log: FilteringBoundLogger) -> None:

@@ -1,137 +1,291 @@
-"""The one writer of a running turn: gathers events while a commit is in flight, keeps the lease alive, shows only what is committed."""
+"""One running turn's side of the log: gathers what its agent tells until the process's writer takes it, and shows only what is committed."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from responsa_server.domain.ports.turns import Claim, Clock, Conclusion, FrameCodec
-from responsa_server.domain.turns import Event, LogRow, NumberedEvent, Terminal
-from responsa_server.turns.pack import Happened, merged, number, pack
+from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.ports.agents import Barrier, Milestone, Told
+from responsa_server.domain.ports.turns import (
+    Append,
+    Checkpoint,
+    Claim,
+    Clock,
+    Conclusion,
+    FrameCodec,
+    TurnLost,
+)
+from responsa_server.domain.turns import Delta, LogRow, Terminal, ToolCalled, ToolReturned, Usage
+from responsa_server.turns.pack import MAX_DELTA_BYTES, Happened, merged, number, pack, utf8_length
 from responsa_server.turns.repeat import repeated
 
 # Events that wait for the writer before who makes them has to wait.
 _MOST_PENDING: Final = 128
 # How long a write is repeated. Far beyond a lease: whoever takes the turn away first ends the repeating by its epoch.
-_PATIENCE_SECONDS: Final = 60.0
-_RENEWALS_A_LEASE: Final = 3
-ATTEMPT: Final = 1
+PATIENCE_SECONDS: Final = 60.0
 
 
-class TurnLog(Protocol):
-    """What a writer needs of a `TurnStore`."""
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a turn's writer begins: the seq of the last committed event, which attempt it is, the bytes of text that stand, what is booked already."""
 
-    async def append(self, claim: Claim, rows: Sequence[LogRow]) -> None: ...  # noqa: D102 - see TurnStore
-    async def renew(self, claim: Claim) -> None: ...  # noqa: D102
-    async def finish(self, claim: Claim, rows: Sequence[LogRow], conclusion: Conclusion) -> None: ...  # noqa: D102
+    last_seq: int
+    attempt: int
+    text_bytes: int = 0
+    usage: Usage = field(default_factory=Usage)
+
+
+class Gatherer(Protocol):
+    """What a turn's writer needs of the process's writer."""
+
+    def ready(self, writer: TurnWriter) -> None:
+        """There is something to be taken."""
+        ...
+
+    def leave(self, writer: TurnWriter) -> None:
+        """Nothing more comes, and no lease is to be renewed."""
+        ...
+
+
+class Finish(Protocol):
+    """Ends a turn in the store: `TurnStore.finish`, with whatever surrounds it."""
+
+    async def __call__(self, claim: Claim, rows: Sequence[LogRow], conclusion: Conclusion) -> bool:
+        """See `TurnStore.finish`."""
+        ...
 
 
 class TurnWriter:
-    """Writes one turn's log, from the event after last_seq on.
+    """Gathers one turn's events, from the one after `start` on.
 
-    publish is called with rows once they are committed, in order; ended with the last of them. An idle writer commits at once; while a commit is in
-    flight what comes is gathered, and neighbouring deltas become one of at most 1 KiB.
+    publish is called with rows once they are committed, in order; ended with the last of them. on_failed is called once, when nothing can be written any more: with
+    TurnLost, with Unavailable once patience was over, or with the error of an event that cannot be stored. While a batch is in flight neighbouring
+    deltas become one of at most merge_bytes.
     """
+
+    __slots__ = (
+        "_barriers",
+        "_checkpoint",
+        "_clock",
+        "_closing",
+        "_codec",
+        "_failed",
+        "_gatherer",
+        "_in_flight",
+        "_merge_bytes",
+        "_on_failed",
+        "_pending",
+        "_publish",
+        "_sealed",
+        "_settled",
+        "_start",
+        "_text_bytes",
+        "_tools",
+        "_usage_of",
+        "_waiting_barriers",
+        "booked",
+        "claim",
+        "committed_at",
+        "last_seq",
+        "queued",
+        "tries",
+        "tries_since",
+    )
 
     def __init__(
         self,
-        log: TurnLog,
+        gatherer: Gatherer,
         codec: FrameCodec,
         clock: Clock,
         claim: Claim,
-        last_seq: int,
+        start: Start,
+        usage_of: Callable[[], Usage],
         publish: Callable[[Sequence[LogRow], bool], None],
+        on_failed: Callable[[Exception], None],
+        *,
+        merge_bytes: int = MAX_DELTA_BYTES,
     ) -> None:
-        self._log = log
+        self.claim = claim
+        self.last_seq = start.last_seq
+        """The seq of the last event that is known to be committed."""
+        self.booked = start.usage
+        """What the last checkpoint that is known to be committed has counted."""
+        self.committed_at = asyncio.get_running_loop().time()
+        """When the lease was put off last, by the loop's clock."""
+        self.queued = False
+        """Whether the process's writer has it on its list."""
+        self.tries = 0
+        self.tries_since = 0.0
+        self._gatherer = gatherer
         self._codec = codec
         self._clock = clock
-        self._claim = claim
-        self._last_seq = last_seq
+        self._start = start
+        self._usage_of = usage_of
         self._publish = publish
+        self._on_failed = on_failed
+        self._merge_bytes = merge_bytes
         self._pending: list[Happened] = []
-        self._in_flight = False
+        self._tools: list[ToolCalled | ToolReturned] = []
+        self._checkpoint: Checkpoint | None = None
+        self._text_bytes = start.text_bytes
+        self._sealed = False
+        self._waiting_barriers: list[Barrier] = []
+        self._barriers: list[Barrier] = []
+        self._in_flight: Append | None = None
         self._closing = False
-        self._wake = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._task = asyncio.create_task(self._write(), name=f"turn-writer-{claim.turn_id}")
+        self._failed: Exception | None = None
+        self._settled: asyncio.Future[None] | None = None
+
+    # What the agent's side calls.
+
+    def put(self, told: Told) -> None:
+        """Take an event, milestone or barrier, to be written after all before it. Raises what nothing can be written for any more."""
+        if self._failed is not None:
+            raise self._failed
+        if isinstance(told, Delta):
+            self._text_bytes = told.byte_offset + utf8_length(told.text)
+            if self._in_flight is not None and self._merge_bytes and self._pending and not self._sealed:
+                together = merged(self._pending[-1].event, told, self._merge_bytes)
+                if together is not None:
+                    self._pending[-1] = Happened(None, together)
+                    return
+            self._pending.append(Happened(None, told))
+            self._sealed = False
+        elif isinstance(told, Milestone):
+            through = self._sent_through() + len(self._pending)
+            self._checkpoint = Checkpoint(through, self._text_bytes, self._usage_of(), told.state)
+            # What a checkpoint stands behind must keep its number: nothing is merged into it any more.
+            self._sealed = True
+        elif isinstance(told, Barrier):
+            if self._pending or self._checkpoint is not None:
+                self._waiting_barriers.append(told)
+            elif self._in_flight is not None:
+                self._barriers.append(told)
+            else:
+                told.passed.set()
+            return
+        else:
+            if isinstance(told, (ToolCalled, ToolReturned)):
+                self._tools.append(told)
+            self._pending.append(Happened(self._clock(), told))
+            self._sealed = False
+        if not self.queued and self._in_flight is None and not self._closing:
+            self._gatherer.ready(self)
 
     @property
-    def task(self) -> asyncio.Task[None]:
-        """Ends by itself only when nothing can be written any more: with TurnLost, or Unavailable once patience was over."""
-        return self._task
+    def full(self) -> bool:
+        """Whether who tells has to wait: see `room`."""
+        return len(self._pending) >= _MOST_PENDING
 
-    async def put(self, event: Event) -> None:
-        """Take an event, to be written after all before it. Waits while too many wait. Raises TurnLost, Unavailable."""
-        while len(self._pending) >= _MOST_PENDING:
-            self._room.clear()
-            self._check()
-            await self._room.wait()
-        self._check()
-        if self._in_flight and self._pending:
-            together = merged(self._pending[-1].event, event)
-            if together is not None:
-                self._pending[-1] = Happened(self._pending[-1].time, together)
-                return
-        self._pending.append(Happened(self._clock(), event))
-        self._wake.set()
+    async def room(self) -> None:
+        """Wait until not too much waits. Raises as `put` does."""
+        while self.full:
+            await self._next_settling()
 
-    async def finish(self, terminal: Terminal, conclude: Callable[[bytes], Conclusion]) -> None:
-        """End the turn: what is gathered, the terminal event and its conclusion, in one transaction, after the batch in flight.
+    async def flush(self) -> None:
+        """Wait until all that was put is committed. Raises as `put` does."""
+        while self._in_flight is not None or self._pending or self._checkpoint is not None:
+            await self._next_settling()
 
-        conclude gets the terminal event's bytes. It may be called again, with another terminal event, when it raised anything but TurnLost.
+    async def finish(
+        self, terminal: Terminal, conclude: Callable[[bytes], Conclusion], write: Finish
+    ) -> bool:
+        """End the turn: what is gathered, the terminal event and its conclusion, in one transaction, after the batch in flight. Returns what write does.
+
+        conclude gets the terminal event's bytes. It may be called again, with another terminal event, when it raised anything but TurnLost or
+        Unavailable: what was gathered and could not be stored is left out then.
         """
+        if self._tools and self._failed is None:  # the ledger is written by appends alone
+            await self.flush()
         self._closing = True
-        self._wake.set()
-        await asyncio.wait({self._task})
-        self._check()
+        while self._in_flight is not None and self._failed is None:
+            await self._next_settling()
+        if isinstance(self._failed, (TurnLost, Unavailable)):
+            raise self._failed
         happened = [*self._pending, Happened(self._clock(), terminal)]
-        events = number(self._last_seq + 1, ATTEMPT, happened)
-        rows = pack(self._codec, self._claim.turn_id, events)
-        conclusion = conclude(self._codec.encode_terminal(events[-1]))
-        await repeated(lambda: self._log.finish(self._claim, rows, conclusion), _PATIENCE_SECONDS)
-        self._pending.clear()
-        self._last_seq = rows[-1].last_seq
-        self._publish(rows, True)
-
-    async def abort(self) -> None:
-        """Write nothing more. A commit in flight may still come through; the epoch decides."""
-        self._task.cancel()
-        await asyncio.wait({self._task})
-        if not self._task.cancelled():
-            self._task.exception()  # whoever put or finished has met it
-
-    def _check(self) -> None:
-        if self._task.done() and not self._task.cancelled() and (error := self._task.exception()) is not None:
-            raise error
-
-    async def _write(self) -> None:
-        try:
-            while True:
-                try:
-                    async with asyncio.timeout(self._claim.lease_seconds / _RENEWALS_A_LEASE):
-                        await self._wake.wait()
-                except TimeoutError:
-                    await repeated(lambda: self._log.renew(self._claim), _PATIENCE_SECONDS)
-                    continue
-                self._wake.clear()
-                if self._closing:
-                    return
-                if self._pending:
-                    await self._flush()
-        finally:
-            self._room.set()
-
-    async def _flush(self) -> None:
-        events: Sequence[NumberedEvent] = number(self._last_seq + 1, ATTEMPT, self._pending)
         self._pending = []
-        self._room.set()
-        rows = pack(self._codec, self._claim.turn_id, events)
-        self._in_flight = True
-        try:
-            await repeated(lambda: self._log.append(self._claim, rows), _PATIENCE_SECONDS)
-        finally:
-            self._in_flight = False
-        self._last_seq = rows[-1].last_seq
-        self._publish(rows, False)
+        events = number(self.last_seq + 1, self._start.attempt, happened)
+        rows = pack(self._codec, self.claim.turn_id, events)
+        conclusion = conclude(self._codec.encode_terminal(events[-1]))
+        promoted = await repeated(lambda: write(self.claim, rows, conclusion), PATIENCE_SECONDS)
+        self._gatherer.leave(self)
+        self.last_seq = rows[-1].last_seq
+        self._publish(rows, True)
+        return promoted
+
+    def stop(self, *, hold: bool = False) -> None:
+        """Gather nothing more. A commit in flight may still come through; the epoch decides. hold: the lease is kept, until this is called again without."""
+        self._closing = True
+        if not hold:
+            self._gatherer.leave(self)
+
+    # What the process's writer calls.
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is on its way that would put the lease off."""
+        return self._in_flight is None
+
+    def take(self) -> Append | None:
+        """What is to be committed next: what could not be before, else all that was gathered; None when there is nothing."""
+        self.queued = False
+        if self._closing and self._in_flight is None:
+            return None
+        if self._in_flight is None and (self._pending or self._checkpoint is not None):
+            events = number(self.last_seq + 1, self._start.attempt, self._pending)
+            rows = pack(self._codec, self.claim.turn_id, events)
+            self._in_flight = Append(self.claim, rows, self._checkpoint, self._tools)
+            self._pending, self._tools, self._checkpoint = [], [], None
+            self._barriers.extend(self._waiting_barriers)
+            self._waiting_barriers = []
+        return self._in_flight
+
+    def committed(self, now: float) -> None:
+        """What was taken is in the log."""
+        append, self._in_flight = self._in_flight, None
+        if append is None:
+            return
+        self.committed_at = now
+        self.tries = 0
+        if append.checkpoint is not None:
+            self.booked = append.checkpoint.usage
+        if append.rows:
+            self.last_seq = append.rows[-1].last_seq
+            self._publish(append.rows, False)
+        for barrier in self._barriers:
+            barrier.passed.set()
+        self._barriers.clear()
+        if (self._pending or self._checkpoint is not None) and not self.queued and not self._closing:
+            self._gatherer.ready(self)
+        self._wake()
+
+    def fail(self, error: Exception) -> None:
+        """What was taken is not in the log, and nothing more will be."""
+        if self._failed is not None:
+            return
+        self._failed = error
+        self._in_flight = None
+        self._pending = []
+        self._wake()
+        self._on_failed(error)
+
+    def _sent_through(self) -> int:
+        rows = self._in_flight.rows if self._in_flight is not None else ()
+        return rows[-1].last_seq if rows else self.last_seq
+
+    async def _next_settling(self) -> None:
+        if self._failed is not None:
+            raise self._failed
+        if self._settled is None:
+            self._settled = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._settled)
+        if self._failed is not None:
+            raise self._failed
+
+    def _wake(self) -> None:
+        if self._settled is not None:
+            self._settled.set_result(None)
+            self._settled = None

@@ -13,13 +13,12 @@ from responsa_server.domain.answers import Evidence
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.agents import AnswerTask
+from responsa_server.domain.ports.agents import AnswerTask, Told
 from responsa_server.domain.turns import (
     Answered,
     AnswerOutcome,
     Cited,
     Delta,
-    Event,
     RefusalReason,
     Refused,
     Status,
@@ -33,7 +32,7 @@ LENGTH = "The Nile is 6,650 km long."
 SOURCE = "Its farthest source lies in Rwanda – or Burundi."
 
 
-async def events_of(agent: GraphAgent, asked: AnswerTask) -> list[Event]:
+async def events_of(agent: GraphAgent, asked: AnswerTask) -> list[Told]:
     async with aclosing(agent.answer(asked)) as events:
         return [event async for event in events]
 

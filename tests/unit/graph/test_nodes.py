@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from responsa_server.domain.answers import Extraction
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.ports.agents import Meter
-from responsa_server.domain.turns import AnswerOutcome, Cited, Delta, RefusalReason, Status, Step
+from responsa_server.domain.turns import AnswerOutcome, Cited, Delta, RefusalReason, Status, Step, Usage
 from responsa_server.graph.builder import BEGIN, FINISH, Plan, PlanError, Route, build, run
 from responsa_server.graph.node import Announcement, Node, NodeModel, Policy, Progress, Run
 from responsa_server.graph.nodes.answer import Answer, AnswerInput, AnswerOutput
@@ -21,8 +21,11 @@ from responsa_server.graph.nodes.grade import Grade, GradeInput
 from responsa_server.graph.nodes.refuse import Refuse, RefuseInput
 from responsa_server.graph.nodes.retrieve import Retrieve, RetrieveInput
 from responsa_server.graph.nodes.rewrite import Rewrite, RewriteInput
-from responsa_server.graph.registry import NODES, NodeParts
+from responsa_server.graph.registry import NODES, NodeParts, PartMissing
 from tests.unit.graph.evidence import WHO, Shelf, evidence, quote
+from tests.unit.graph.speaking import Says
+
+PARTS = NodeParts(Shelf(), Shelf(), Says())
 
 
 def run_into(events: list[Progress]) -> Run:
@@ -55,9 +58,10 @@ async def test_retrieve_searches_for_the_standalone_question_within_the_scope() 
     given = RetrieveInput(
         question="Where is it?", standalone_question="Where is it? (Nile)", collections=("a",)
     )
-    output = node.validate_output(await node.process(given, quiet()))
+    meter = Meter()
+    output = node.validate_output(await node.process(given, Run(WHO, lambda _: None, meter.add)))
     assert shelf.asked == [(("Where is it? (Nile)",), ("a",))]
-    assert output["embedding_tokens"] == 7
+    assert meter.usage == Usage(embedding_tokens=7)
     assert json.loads(json.dumps(output)) == output  # plain
 
 
@@ -108,8 +112,7 @@ async def test_refuse_tells_what_was_searched_and_what_helps(
 
 @pytest.mark.parametrize("name", sorted(NODES))
 def test_every_node_of_the_table_is_named_as_there_and_refuses_what_is_not_its_input(name: str) -> None:
-    shelf = Shelf()
-    node = NODES[name](NodeParts(shelf, shelf))
+    node = NODES[name](PARTS)
     assert node.name == name
     assert issubclass(node.input_model, NodeModel)
     assert issubclass(node.output_model, NodeModel)
@@ -120,16 +123,22 @@ def test_every_node_of_the_table_is_named_as_there_and_refuses_what_is_not_its_i
 
 
 def test_what_is_announced_is_what_users_are_promised() -> None:
-    shelf = Shelf()
-    parts = NodeParts(shelf, shelf)
-    told = {name: make(parts).announcement for name, make in NODES.items()}
+    told = {name: make(PARTS).announcement for name, make in NODES.items()}
     assert told == {
         "rewrite": Announcement(Step.REWRITING, "Rephrasing your question..."),
         "retrieve": Announcement(Step.RETRIEVING, "Searching knowledge base..."),
         "grade": Announcement(Step.GRADING, "Analyzing results..."),
         "answer": Announcement(Step.GENERATING, "Generating response..."),
         "refuse": None,
+        "prompt": Announcement(Step.GENERATING, "Generating response..."),
+        "tool": None,  # announced call by call, since not each is made
     }
+
+
+@pytest.mark.parametrize("name", ["retrieve", "grade", "prompt"])
+def test_a_node_without_its_part_is_not_made(name: str) -> None:
+    with pytest.raises(PartMissing, match="there is no"):
+        NODES[name](NodeParts())
 
 
 class Text(NodeModel):

@@ -30,7 +30,16 @@ from responsa_server.domain.knowledge import (
 )
 from responsa_server.domain.people import Role
 from responsa_server.domain.ports.parts import Health
-from responsa_server.domain.turns import AnswerOutcome, RefusalReason, Step, TurnState, Verdict
+from responsa_server.domain.turns import (
+    AnswerOutcome,
+    CancelCause,
+    OnBusy,
+    RefusalReason,
+    Step,
+    ToolOutcome,
+    TurnState,
+    Verdict,
+)
 from responsa_server.rpc import status
 from responsa_server.rpc.convert import basics, chat, knowledge, people
 
@@ -66,6 +75,8 @@ DOCUMENT = Document(
         (turn_pb2.TurnState, TurnState, chat.state, "TURN_STATE_"),
         (turn_pb2.RefusalReason, RefusalReason, chat.refusal_reason, "REFUSAL_REASON_"),
         (turn_pb2.AnswerOutcome, AnswerOutcome, chat.outcome, "ANSWER_OUTCOME_"),
+        (turn_pb2.ToolOutcome, ToolOutcome, chat.tool_outcome, "TOOL_OUTCOME_"),
+        (turn_pb2.CancelCause, CancelCause, chat.cancel_cause, "CANCEL_CAUSE_"),
         (citation_pb2.CitationVerdict, Verdict, chat.verdict, "CITATION_VERDICT_"),
         (message_pb2.Role, Speaker, chat.role, "ROLE_"),
         (document_pb2.DocumentState, DocumentState, knowledge.document_state, "DOCUMENT_STATE_"),
@@ -88,12 +99,29 @@ def test_search_modes() -> None:
         assert knowledge.search_mode(knowledge_service_pb2.SearchMode.Value(f"SEARCH_MODE_{one.name}")) is one
 
 
+def test_policies_for_a_busy_conversation() -> None:
+    assert chat.on_busy(chat_service_pb2.ON_BUSY_UNSPECIFIED) is OnBusy.REJECT
+    for one in OnBusy:
+        assert chat.on_busy(chat_service_pb2.OnBusy.Value(f"ON_BUSY_{one.name}")) is one
+        assert chat.on_busy(chat.busy_policy(one)) is one
+
+
 def test_three_ways_to_ask_mean_the_same_question() -> None:
     options = chat_service_pb2.AskOptions(
-        include_deltas=True, scope=turn_pb2.Scope(collections=["collections/b", "collections/a"])
+        include_deltas=True,
+        scope=turn_pb2.Scope(collections=["collections/b", "collections/a"]),
+        on_busy=chat_service_pb2.ON_BUSY_QUEUE,
+        cancel_on_disconnect=True,
     )
     asked = [
-        chat.question(kind(text="Why?", conversation=f"conversations/{UUID(int=5)}", options=options))
+        chat.question(
+            kind(
+                text="Why?",
+                conversation=f"conversations/{UUID(int=5)}",
+                options=options,
+                agent="agents/testing",
+            )
+        )
         for kind in (
             chat_service_pb2.AskRequest,
             chat_service_pb2.StartTurnRequest,
@@ -103,6 +131,7 @@ def test_three_ways_to_ask_mean_the_same_question() -> None:
     assert asked[0] == asked[1] == asked[2]
     assert asked[0].collections == ("a", "b")
     assert asked[0].conversation_id == UUID(int=5)
+    assert (asked[0].agent, asked[0].on_busy) == ("testing", OnBusy.QUEUE)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
+from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,23 +17,35 @@ from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.turns import (
     Answered,
     AnswerOutcome,
+    AttemptRestarted,
     ByteRange,
+    CancelCause,
+    Cancelled,
     Citation,
     Cited,
     Delta,
     Event,
     Failed,
+    Followed,
+    Heartbeat,
     LogRow,
     NumberedEvent,
+    OnBusy,
     Question,
+    Reconnect,
     RefusalReason,
     Refused,
+    Snapshot,
     Started,
     Status,
     Step,
+    ToolCalled,
+    ToolOutcome,
+    ToolReturned,
     Usage,
 )
 from responsa_server.rpc import frames, status
+from responsa_server.rpc.convert import chat
 from responsa_server.rpc.frames import AskFrames
 
 TURN = UUID("0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10")
@@ -57,10 +70,24 @@ EVENTS: Sequence[tuple[str, Event]] = (
     ("citation", Cited(CITATION)),
     (
         "answer",
-        Answered(QUOTE, CITATION.sha256, [CITATION], AnswerOutcome.COMPLETE, 4, Usage(7), "How long is it?"),
+        Answered(
+            QUOTE, CITATION.sha256, [CITATION], AnswerOutcome.COMPLETE, 4, Usage(7, 30, 12), "How long is it?"
+        ),
     ),
+    (
+        "tool_call",
+        ToolCalled("call-1", "gauge", {"river": "Po", "days": 3, "which": ["a", None], "of": {"x": True}}),
+    ),
+    ("tool_result", ToolReturned("call-1", ToolOutcome.UNKNOWN, "The worker was lost.")),
+    ("attempt_restarted", AttemptRestarted(7, 20)),
     ("refused", Refused(RefusalReason.NO_SUPPORT, "Nothing found.", Usage(3))),
+    ("cancelled", Cancelled(CancelCause.ADMINISTRATOR)),
     ("failed", Failed(Unavailable(Reason.WORKER_LOST, "Lost.", {"turn": "turns/x"}), retriable=True)),
+)
+TERMINAL = AskFrames().encode_terminal(
+    NumberedEvent(
+        9, 2, NOW, Answered(QUOTE, CITATION.sha256, [CITATION], AnswerOutcome.COMPLETE, 4, Usage(7))
+    )
 )
 
 
@@ -76,13 +103,27 @@ def row(first: int, last: int, *, deltas: bool) -> LogRow:
     return LogRow(first, last, deltas, frame)
 
 
-async def sent(rows: Sequence[LogRow | None], *, include_deltas: bool) -> list[chat_service_pb2.AskResponse]:
-    async def follow() -> AsyncIterator[LogRow | None]:
+async def sent(
+    rows: Sequence[Followed], *, include_deltas: bool, after_seq: int = 0
+) -> list[chat_service_pb2.ResumeTurnResponse]:
+    async def follow() -> AsyncIterator[Followed]:
         for one in rows:
             yield one
 
-    found = frames.stream(TURN, follow(), include_deltas=include_deltas)
-    return [chat_service_pb2.AskResponse.FromString(frame) async for frame in found]
+    found = frames.stream(TURN, follow(), include_deltas=include_deltas, after_seq=after_seq)
+    result: list[chat_service_pb2.ResumeTurnResponse] = []
+    async for frame in found:
+        as_asked = chat_service_pb2.AskResponse.FromString(frame)
+        result.append(chat_service_pb2.ResumeTurnResponse.FromString(frame))
+        # Whatever a frame was cut together from, it is what would have been encoded; and to Ask and ResumeTurn it is the same.
+        assert as_asked.SerializeToString(deterministic=True) == frame
+        assert result[-1].SerializeToString(deterministic=True) == frame
+        assert as_asked.turn == f"turns/{TURN}"
+    return result
+
+
+def kinds(found: Sequence[chat_service_pb2.ResumeTurnResponse]) -> list[list[str | None]]:
+    return [[event.WhichOneof("event") for event in frame.events] for frame in found]
 
 
 @pytest.mark.parametrize(("kind", "event"), EVENTS)
@@ -97,9 +138,24 @@ def test_each_event_is_a_frame_of_the_contract(kind: str, event: Event) -> None:
 
 
 def test_every_kind_of_the_contract_is_made() -> None:
-    assert {kind for kind, _ in EVENTS} == {
+    beside_the_log = {"snapshot", "reconnect", "heartbeat"}
+    assert {kind for kind, _ in EVENTS} | beside_the_log == {
         one.name for one in turn_pb2.TurnEvent.DESCRIPTOR.oneofs[0].fields
     }
+
+
+def test_what_a_tool_is_called_with_is_told_as_it_is() -> None:
+    called = next(event for kind, event in EVENTS if kind == "tool_call")
+    assert isinstance(called, ToolCalled)
+    made = turn_pb2.TurnEvent.FromString(AskFrames().encode_terminal(numbered(called)))
+    assert made.tool_call.tool == "tools/gauge"
+    assert json_format.MessageToDict(made.tool_call.arguments) == called.arguments
+
+
+def test_what_a_turn_has_cost_is_told_in_full() -> None:
+    made = turn_pb2.TurnEvent.FromString(AskFrames().encode_terminal(numbered(EVENTS[4][1])))
+    usage = made.answer.usage
+    assert (usage.embedding_tokens, usage.input_tokens, usage.output_tokens) == (7, 30, 12)
 
 
 def test_a_failure_is_the_status_that_a_call_would_carry() -> None:
@@ -114,17 +170,40 @@ def test_a_failure_is_the_status_that_a_call_would_carry() -> None:
     st.text(max_size=200),
     st.one_of(st.none(), st.uuids()),
     st.lists(st.from_regex(r"[a-z0-9][a-z0-9-]{0,62}", fullmatch=True), max_size=4, unique=True),
+    st.one_of(st.just(""), st.from_regex(r"[a-z0-9][a-z0-9-]{0,62}", fullmatch=True)),
+    st.sampled_from(OnBusy),
 )
 def test_a_question_is_the_same_there_and_back(
-    text: str, conversation: UUID | None, collections: list[str]
+    text: str, conversation: UUID | None, collections: list[str], agent: str, on_busy: OnBusy
 ) -> None:
     codec = AskFrames()
-    question = Question(text, conversation, tuple(sorted(collections)))
+    question = Question(text, conversation, tuple(sorted(collections)), agent, on_busy)
     data = codec.encode_question(question)
     assert codec.decode_question(data) == question
-    assert (
-        codec.encode_question(Question(text, conversation, tuple(sorted(collections, reverse=True)))) == data
+    other = Question(text, conversation, tuple(sorted(collections, reverse=True)), agent, on_busy)
+    assert codec.encode_question(other) == data
+
+
+def test_questions_that_were_kept_before_there_were_agents_and_policies() -> None:
+    # What the database holds and compares with is this: the bytes of a question must never change.
+    old = chat_service_pb2.StartTurnRequest(
+        text="Why?",
+        conversation=f"conversations/{UUID(int=5)}",
+        options=chat_service_pb2.AskOptions(scope=turn_pb2.Scope(collections=["collections/a"])),
+    ).SerializeToString(deterministic=True)
+    assert old.hex() == (
+        "0a32636f6e766572736174696f6e732f30303030303030302d303030302d303030302d303030302d303030303030303030303035"
+        "12045768793f2211120f0a0d636f6c6c656374696f6e732f61"
     )
+    question = Question("Why?", UUID(int=5), ("a",))
+    assert AskFrames().decode_question(old) == question
+    assert AskFrames().encode_question(question) == old
+    bare = AskFrames().encode_question(Question("Why?"))
+    assert bare.hex() == "12045768793f22021200"
+    explicit = chat_service_pb2.AskRequest(
+        text="Why?", options=chat_service_pb2.AskOptions(on_busy=chat_service_pb2.ON_BUSY_REJECT)
+    )
+    assert AskFrames().encode_question(chat.question(explicit)) == bare
 
 
 @given(st.integers(0, 2**40), st.integers(0, 2**40), st.integers(0, 3))
@@ -158,9 +237,60 @@ async def test_without_deltas_the_next_frame_covers_them() -> None:
 
 
 async def test_a_heartbeat_does_not_advance() -> None:
-    rows = [row(1, 1, deltas=False), None, row(2, 4, deltas=True), None, row(5, 5, deltas=False)]
+    rows = [
+        row(1, 1, deltas=False),
+        Heartbeat(3),
+        row(2, 4, deltas=True),
+        Heartbeat(),
+        row(5, 5, deltas=False),
+    ]
     found = await sent(rows, include_deltas=False)
     assert [(one.after_seq, one.through_seq) for one in found] == [(0, 1), (1, 1), (1, 1), (1, 5)]
+    assert kinds(found) == [["status"], ["heartbeat"], ["heartbeat"], ["status"]]
+    assert [one.events[0].heartbeat.queue_place for one in found[1:3]] == [3, 0]
+    assert found[1].events[0].seq == 0
+
+
+async def test_a_reconnect_is_the_last_and_goes_on_before_what_was_left_out() -> None:
+    rows = [row(1, 1, deltas=False), row(2, 4, deltas=True), Reconnect(1.25), row(5, 5, deltas=False)]
+    found = await sent(rows, include_deltas=False)
+    assert [(one.after_seq, one.through_seq) for one in found] == [(0, 1), (1, 1)]
+    (last,) = found[-1].events
+    assert (last.seq, last.reconnect.after.ToTimedelta().total_seconds()) == (0, 1.25)
+
+
+@pytest.mark.parametrize("after_seq", [0, 3, 200])
+async def test_a_snapshot_covers_what_was_pruned(after_seq: int) -> None:
+    (frame,) = await sent([Snapshot(300, TERMINAL)], include_deltas=True, after_seq=after_seq)
+    assert (frame.after_seq, frame.through_seq) == (after_seq, 300)
+    (event,) = frame.events
+    assert (event.seq, event.snapshot.through_seq) == (0, 300)
+    assert event.snapshot.terminal_event.SerializeToString(deterministic=True) == TERMINAL
+
+
+async def test_a_stream_begins_where_it_was_asked_to_also_within_a_row() -> None:
+    rows = [row(1, 3, deltas=False), row(4, 9, deltas=True), row(10, 12, deltas=False)]
+    whole = await sent(rows, include_deltas=True)
+    for after_seq in range(13):
+        for include_deltas in (True, False):
+            found = await sent(rows, include_deltas=include_deltas, after_seq=after_seq)
+            at = after_seq
+            for frame in found:
+                assert frame.after_seq == at
+                at = frame.through_seq
+            assert at == 12
+            wanted = [
+                event
+                for frame in whole
+                for event in frame.events
+                if event.seq > after_seq and (include_deltas or event.WhichOneof("event") != "delta")
+            ]
+            assert [event for frame in found for event in frame.events] == wanted
+
+
+async def test_a_hole_in_the_rows_is_not_hidden() -> None:
+    with pytest.raises(RuntimeError, match="goes on at 5 after 3"):
+        await sent([row(1, 3, deltas=False), row(5, 6, deltas=False)], include_deltas=False)
 
 
 async def test_what_was_left_out_at_the_end_is_covered_too() -> None:
@@ -168,21 +298,30 @@ async def test_what_was_left_out_at_the_end_is_covered_too() -> None:
     assert [(one.after_seq, one.through_seq, len(one.events)) for one in found] == [(0, 1, 1), (1, 4, 0)]
 
 
-@given(st.lists(st.tuples(st.integers(1, 4), st.booleans(), st.booleans()), max_size=12), st.booleans())
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.booleans(), st.booleans()), max_size=12),
+    st.booleans(),
+    st.integers(0, 12),
+)
 async def test_frames_follow_each_other_without_a_hole(
-    shape: list[tuple[int, bool, bool]], include_deltas: bool
+    shape: list[tuple[int, bool, bool]], include_deltas: bool, after_seq: int
 ) -> None:
-    rows: list[LogRow | None] = []
+    rows: list[Followed] = []
     seq = 0
     for length, deltas, heartbeat in shape:
-        rows.append(row(seq + 1, seq + length, deltas=deltas))
+        # What ends at after_seq or before is not read.
+        if seq + length > after_seq:
+            rows.append(row(seq + 1, seq + length, deltas=deltas))
         seq += length
         if heartbeat:
-            rows.append(None)
-    at = 0
-    for frame in await sent(rows, include_deltas=include_deltas):
+            rows.append(Heartbeat())
+    at = after_seq
+    for frame in await sent(rows, include_deltas=include_deltas, after_seq=after_seq):
         assert frame.after_seq == at
         assert frame.through_seq >= at
-        assert all(at < event.seq <= frame.through_seq for event in frame.events)
+        assert all(
+            at < event.seq <= frame.through_seq or event.WhichOneof("event") == "heartbeat"
+            for event in frame.events
+        )
         at = frame.through_seq
-    assert at == seq
+    assert at == max(seq, after_seq)

@@ -12,6 +12,8 @@ from responsa_server.domain.errors import Reason, ResponsaError, Unavailable
 from responsa_server.domain.turns import (
     Answered,
     AnswerOutcome,
+    CancelCause,
+    Cancelled,
     Question,
     RefusalReason,
     Refused,
@@ -45,11 +47,15 @@ def test_question_and_reply_are_written_in_the_order_of_speaking(
     assert conclusion.title == "Why?"
 
 
+def test_what_was_cancelled_leaves_nothing() -> None:
+    conclusion = endings.conclude(Cancelled(CancelCause.OWNER), b"end", Question("Why?"), lambda: TURN)
+    assert (conclusion.state, conclusion.messages, conclusion.title) == (TurnState.CANCELLED, (), "")
+
+
 def test_failures_leave_nothing_and_say_whether_asking_again_helps() -> None:
     numbers = count()
     for failed, reason, retriable in (
-        (endings.worker_lost(TURN), Reason.WORKER_LOST, True),
-        (endings.shut_down(TURN), Reason.WORKER_LOST, True),
+        (endings.worker_lost(TURN, 6), Reason.WORKER_LOST, True),
         (endings.time_limit(TURN, 1.5), Reason.TURN_TIME_LIMIT, True),
         (endings.unexpected(TURN), Reason.INTERNAL, True),
         (endings.failed(Unavailable(Reason.PART_UNAVAILABLE, "")), Reason.PART_UNAVAILABLE, True),

@@ -7,8 +7,28 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from responsa_server.domain.turns import Delta, Event, Status, Step
-from responsa_server.turns.pack import MAX_DELTA_BYTES, MAX_ROW_EVENTS, Happened, merged, number, pack
+from responsa_server.domain.ports.turns import OpenTurn
+from responsa_server.domain.turns import (
+    CancelCause,
+    Cancelled,
+    Delta,
+    Event,
+    Status,
+    Step,
+    ToolCalled,
+    ToolOutcome,
+    ToolReturned,
+)
+from responsa_server.turns.pack import (
+    MAX_DELTA_BYTES,
+    MAX_ROW_BYTES,
+    MAX_ROW_EVENTS,
+    Happened,
+    ending,
+    merged,
+    number,
+    pack,
+)
 from tests.plain_codec import PlainCodec, events_of
 
 TURN = UUID(int=7)
@@ -59,3 +79,27 @@ def test_neighbouring_deltas_become_one_of_at_most_a_kibibyte(first: str, second
     assert merged(Delta(first, offset), Delta(second, offset + size + 1)) is None
     assert merged(Status(Step.GRADING, ""), Delta(second, 0)) is None
     assert merged(Delta(first, 0), Status(Step.GRADING, "")) is None
+
+
+def test_what_tools_say_counts_for_a_rows_size() -> None:
+    said = ToolReturned("c", ToolOutcome.OK, "x" * 8192)
+    asked = ToolCalled("c", "tools/look", {"for": "y" * 8192})
+    rows = pack(PlainCodec(), TURN, number(1, 1, [Happened(NOW, one) for one in (asked, said) * 20]))
+    assert len(rows) > 1
+    assert all(len(row.frame) < 2 * MAX_ROW_BYTES for row in rows)
+
+
+def test_an_end_from_outside_is_the_logs_next_row() -> None:
+    end = ending(PlainCodec(), OpenTurn(TURN, "acme", 7, 3), NOW, Cancelled(CancelCause.OWNER))
+    assert (end.row.first_seq, end.row.last_seq, end.row.deltas) == (8, 8, False)
+    (event,) = events_of([end.row])
+    assert (event["seq"], event["attempt"], event["kind"]) == (8, 3, "cancelled")
+    assert end.terminal == PlainCodec().encode_terminal(
+        number(8, 3, [Happened(NOW, Cancelled(CancelCause.OWNER))])[0]
+    )
+
+
+def test_deltas_are_merged_up_to_a_length() -> None:
+    assert merged(Delta("ab", 0), Delta("cd", 2), 4) == Delta("abcd", 0)
+    assert merged(Delta("ab", 0), Delta("cd", 2), 3) is None
+    assert merged(Delta("é", 0), Delta("cd", 1)) is None  # bytes, not characters

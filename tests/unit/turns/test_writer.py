@@ -1,188 +1,366 @@
+"""What turns gather, and the one writer that commits it."""
+
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import cast
+from uuid import UUID
 
 import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Reason, Unavailable
-from responsa_server.domain.ports.turns import Claim, Conclusion, TurnLost
+from responsa_server.domain.ports.agents import Barrier, Meter, Milestone, Told
+from responsa_server.domain.ports.faults import NoFaults
+from responsa_server.domain.ports.turns import Append, Claim, Conclusion, TurnLost, TurnStore
 from responsa_server.domain.turns import (
     Delta,
-    Event,
     LogRow,
     RefusalReason,
     Refused,
     Status,
     Step,
+    ToolCalled,
+    ToolOutcome,
+    ToolReturned,
     TurnState,
     Usage,
 )
-from responsa_server.turns.writer import TurnWriter
+from responsa_server.turns.log_writer import LogWriter, window
+from responsa_server.turns.writer import Start, TurnWriter
 from tests.plain_codec import PlainCodec, events_of
 
 END = Refused(RefusalReason.NO_SUPPORT, "Nothing.", Usage())
 STATUS = Status(Step.GRADING, "…")
+AWAY = Unavailable(Reason.PART_UNAVAILABLE, "away")
 
 
 class ScriptedLog:
-    """A log whose commits wait for the test. Checks that rows are contiguous and that only one write is under way."""
+    """A log whose commits wait for the test. Checks that rows are contiguous and that only one append is under way."""
 
     def __init__(self, *, open_: bool = True) -> None:
-        self.rows: list[LogRow] = []
-        self.visible: list[LogRow] = []
+        self.rows: dict[UUID, list[LogRow]] = {}
+        self.appends: list[list[Append]] = []
         self.conclusions: list[Conclusion] = []
         self.renewals = 0
         self.renewed = asyncio.Event()
+        self.lost: list[UUID] = []
         self.gate = asyncio.Event()
         self.entered = asyncio.Event()
         self.busy = False
         self.failures: list[Exception] = []
+        self.left_out: list[Mapping[UUID, TurnLost | Unavailable]] = []
         if open_:
             self.gate.set()
 
-    async def _commit(self, rows: Sequence[LogRow]) -> None:
+    def _add(self, turn_id: UUID, rows: Sequence[LogRow]) -> None:
+        log = self.rows.setdefault(turn_id, [])
+        if rows:
+            assert rows[0].first_seq == (log[-1].last_seq if log else 1) + 1
+        log.extend(rows)
+
+    async def append(self, batch: Sequence[Append]) -> Mapping[UUID, TurnLost | Unavailable]:
         assert not self.busy
+        assert [one.claim.turn_id for one in batch] == sorted({one.claim.turn_id for one in batch})
         self.busy = True
         self.entered.set()
         try:
             await self.gate.wait()
             if self.failures:
                 raise self.failures.pop(0)
-            last = self.rows[-1].last_seq if self.rows else 1
-            assert rows[0].first_seq == last + 1
-            self.rows.extend(rows)
+            left_out: Mapping[UUID, TurnLost | Unavailable] = self.left_out.pop(0) if self.left_out else {}
+            for one in batch:
+                if one.claim.turn_id not in left_out:
+                    self._add(one.claim.turn_id, one.rows)
+            self.appends.append(list(batch))
+            return left_out
         finally:
             self.busy = False
 
-    async def append(self, claim: Claim, rows: Sequence[LogRow]) -> None:
-        await self._commit(rows)
-
-    async def renew(self, claim: Claim) -> None:
+    async def renew(self, claims: Sequence[Claim]) -> Sequence[UUID]:
         self.renewals += 1
         self.renewed.set()
+        return self.lost
 
-    async def finish(self, claim: Claim, rows: Sequence[LogRow], conclusion: Conclusion) -> None:
-        await self._commit(rows)
+    async def finish(self, claim: Claim, rows: Sequence[LogRow], conclusion: Conclusion) -> bool:
+        if self.failures:
+            raise self.failures.pop(0)
+        self._add(claim.turn_id, rows)
         self.conclusions.append(conclusion)
-
-    def publish(self, rows: Sequence[LogRow], ended: bool) -> None:
-        self.visible.extend(rows)
-        assert self.visible == self.rows  # committed before it is visible
-        assert ended == bool(self.conclusions)
+        return False
 
 
-def writer_on(log: ScriptedLog, *, lease_seconds: float = 60.0) -> TurnWriter:
-    claim = Claim(uuid7(), "acme", 1, lease_seconds)
-    return TurnWriter(log, PlainCodec(), lambda: datetime.now(UTC), claim, 1, log.publish)
+@dataclass
+class One:
+    """A turn's writer, what it has shown, and how it failed."""
+
+    writer: TurnWriter
+    log: ScriptedLog
+    meter: Meter
+    visible: list[LogRow] = field(default_factory=list[LogRow])
+    failed: list[Exception] = field(default_factory=list[Exception])
+
+    def put(self, *told: Told) -> None:
+        for one in told:
+            self.writer.put(one)
+
+    async def finish(self) -> list[dict[str, object]]:
+        await self.writer.finish(END, concluded, self.log.finish)
+        return events_of(self.visible)
 
 
 def concluded(encoded: bytes) -> Conclusion:
     return Conclusion(TurnState.REFUSED, encoded, Usage())
 
 
+@asynccontextmanager
+async def writing(log: ScriptedLog, *, lease_seconds: float = 60.0) -> AsyncGenerator[Callable[[], One]]:
+    loop = asyncio.get_running_loop()
+    process = LogWriter(
+        cast("TurnStore", log), lease_seconds, NoFaults(), loop.time, structlog.get_logger("test")
+    )
+    process.start()
+
+    def begin() -> One:
+        claim = Claim(uuid7(), "acme", 1, lease_seconds)
+        made: list[One] = []
+        meter = Meter()
+
+        def publish(rows: Sequence[LogRow], ended: bool) -> None:
+            made[0].visible.extend(rows)
+            assert made[0].visible == log.rows[claim.turn_id]  # committed before it is visible
+            assert ended == bool(log.conclusions)
+
+        writer = TurnWriter(
+            process,
+            PlainCodec(),
+            lambda: datetime.now(UTC),
+            claim,
+            Start(1, 1),
+            lambda: meter.usage,
+            publish,
+            lambda error: made[0].failed.append(error),
+        )
+        process.join(writer)
+        made.append(One(writer, log, meter))
+        return made[0]
+
+    try:
+        yield begin
+    finally:
+        await process.close()
+
+
 async def test_an_idle_writer_commits_at_once() -> None:
     log = ScriptedLog()
-    writer = writer_on(log)
-    await writer.put(STATUS)
-    await log.entered.wait()
-    await writer.finish(END, concluded)
-    assert [(one.first_seq, one.last_seq) for one in log.visible] == [(2, 2), (3, 3)]
+    async with writing(log) as begin:
+        one = begin()
+        one.put(STATUS)
+        await one.writer.flush()
+        assert [row.last_seq for row in one.visible] == [2]
+        await one.finish()
+    assert [(row.first_seq, row.last_seq) for row in one.visible] == [(2, 2), (3, 3)]
 
 
 async def test_what_comes_during_a_commit_is_gathered_and_neighbouring_deltas_become_one() -> None:
     log = ScriptedLog(open_=False)
-    writer = writer_on(log)
-    await writer.put(Delta("a", 0))
-    await log.entered.wait()
-    for event in (Delta("b", 1), Delta("c", 2), STATUS, Delta("d", 3)):
-        await writer.put(event)
-    assert log.visible == []
-    log.gate.set()
-    await writer.finish(END, concluded)
-    assert [(row.first_seq, row.last_seq, row.deltas) for row in log.rows] == [
+    async with writing(log) as begin:
+        one = begin()
+        one.put(Delta("a", 0))
+        await log.entered.wait()
+        one.put(Delta("b", 1), Delta("c", 2), STATUS, Delta("d", 3))
+        assert one.visible == []
+        log.gate.set()
+        events = await one.finish()
+    assert [(row.first_seq, row.last_seq, row.deltas) for row in one.visible] == [
         (2, 2, True),
         (3, 3, True),
         (4, 4, False),
         (5, 5, True),
         (6, 6, False),
     ]
-    assert [one.get("text") for one in events_of(log.rows)] == ["a", "bc", None, "d", None]
+    assert [event.get("text") for event in events] == ["a", "bc", None, "d", None]
 
 
-async def test_deltas_stay_as_they_are_while_the_writer_keeps_up() -> None:
+async def test_turns_share_commits() -> None:
+    log = ScriptedLog(open_=False)
+    async with writing(log) as begin:
+        first, *others = [begin() for _ in range(6)]
+        first.put(STATUS)
+        await log.entered.wait()
+        for one in others:
+            one.put(STATUS)
+        log.gate.set()
+        for one in others:
+            await one.writer.flush()
+    assert [len(batch) for batch in log.appends] == [1, 5]
+
+
+async def test_a_checkpoint_is_committed_with_the_events_before_it_and_keeps_its_number() -> None:
+    log = ScriptedLog(open_=False)
+    async with writing(log) as begin:
+        one = begin()
+        one.put(STATUS)
+        await log.entered.wait()
+        one.put(Delta("é", 0))
+        one.meter.add(Usage(1, 2, 3))
+        one.put(Milestone(b"first"), Delta("b", 2), Milestone(b"second"), Delta("c", 3), Delta("d", 4))
+        log.gate.set()
+        await one.writer.flush()
+        one.put(Milestone(b"third"))  # nothing else: a checkpoint alone
+        await one.writer.flush()
+        booked = one.writer.booked
+        events = await one.finish()
+    checkpoints = [append.checkpoint for batch in log.appends for append in batch]
+    assert [
+        (kept.last_seq, kept.text_bytes, kept.usage, kept.state) for kept in checkpoints if kept is not None
+    ] == [(4, 3, Usage(1, 2, 3), b"second"), (5, 5, Usage(1, 2, 3), b"third")]
+    assert booked == Usage(1, 2, 3)
+    assert [event.get("text") for event in events] == [None, "é", "b", "cd", None]
+
+
+async def test_a_barrier_passes_when_all_before_it_is_committed() -> None:
+    log = ScriptedLog(open_=False)
+    async with writing(log) as begin:
+        one = begin()
+        before, during, after = Barrier(), Barrier(), Barrier()
+        one.put(before)
+        assert before.passed.is_set()  # nothing came before it
+        call = ToolCalled("c", "tools/mail", {"to": "ann"})
+        one.put(STATUS)
+        await log.entered.wait()
+        one.put(during, call, after)
+        assert not during.passed.is_set()
+        log.gate.set()
+        await after.passed.wait()
+        assert during.passed.is_set()
+        assert log.appends[-1][0].tools == [call]
+
+
+async def test_the_ledger_is_written_before_the_end() -> None:
     log = ScriptedLog()
-    writer = writer_on(log)
-    for place in range(3):
-        await writer.put(Delta("x", place))
-    await writer.finish(END, concluded)
-    assert [one["kind"] for one in events_of(log.rows)] == ["delta", "delta", "delta", "refused"]
+    async with writing(log) as begin:
+        one = begin()
+        returned = ToolReturned("c", ToolOutcome.OK, "done")
+        one.put(returned)
+        await one.finish()
+    assert [append.tools for batch in log.appends for append in batch] == [[returned]]
 
 
 async def test_a_write_is_repeated_until_it_comes_through() -> None:
     log = ScriptedLog()
-    log.failures = [Unavailable(Reason.PART_UNAVAILABLE, "away") for _ in range(3)]
-    writer = writer_on(log)
-    await writer.put(STATUS)
-    await writer.finish(END, concluded)
-    assert [one["seq"] for one in events_of(log.rows)] == [2, 3]
+    log.failures = [AWAY for _ in range(3)]
+    async with writing(log) as begin:
+        one = begin()
+        one.put(STATUS)
+        await one.writer.flush()
+        log.failures = [AWAY]
+        assert [event["seq"] for event in await one.finish()] == [2, 3]
+
+
+async def test_a_turn_that_is_left_out_tries_again_and_stops_nobody_else() -> None:
+    log = ScriptedLog(open_=False)
+    async with writing(log) as begin:
+        one, other = begin(), begin()
+        log.left_out = [{one.writer.claim.turn_id: AWAY} for _ in range(2)]
+        one.put(STATUS)
+        other.put(STATUS)
+        log.gate.set()
+        await other.writer.flush()
+        one.put(STATUS)
+        await one.writer.flush()
+        assert [event["seq"] for event in events_of(one.visible)] == [2, 3]
+
+
+async def test_an_event_that_cannot_be_stored_fails_its_own_turn_alone_which_can_still_end() -> None:
+    log = ScriptedLog(open_=False)
+    async with writing(log) as begin:
+        bad, good = begin(), begin()
+        refused = ValueError("cannot be stored")
+        log.failures = [refused, refused]  # together, then the first of them alone
+        bad.put(STATUS)
+        good.put(STATUS)
+        log.gate.set()
+        await good.writer.flush()
+        assert (bad.failed, good.failed) == ([refused], [])
+        with pytest.raises(ValueError, match="cannot be stored"):
+            bad.put(STATUS)
+        assert [event["kind"] for event in await bad.finish()] == ["refused"]
 
 
 async def test_who_lost_the_turn_is_stopped() -> None:
     log = ScriptedLog()
-    log.failures = [TurnLost()]
-    writer = writer_on(log)
-    await writer.put(STATUS)
-    with pytest.raises(TurnLost):
-        await writer.task
-    with pytest.raises(TurnLost):
-        await writer.put(STATUS)
-    with pytest.raises(TurnLost):
-        await writer.finish(END, concluded)
-    assert log.rows == []
+    async with writing(log) as begin:
+        one = begin()
+        log.left_out = [{one.writer.claim.turn_id: TurnLost()}]
+        one.put(STATUS)
+        with pytest.raises(TurnLost):
+            await one.writer.flush()
+        with pytest.raises(TurnLost):
+            one.put(STATUS)
+        with pytest.raises(TurnLost):
+            await one.finish()
+        assert (one.visible, len(one.failed)) == ([], 1)
 
 
-async def test_the_lease_is_renewed_while_nothing_happens() -> None:
+async def test_silent_turns_are_renewed_together_and_hear_that_they_are_lost() -> None:
     log = ScriptedLog()
-    writer = writer_on(log, lease_seconds=0.03)
-    for _ in range(3):
-        log.renewed.clear()
-        await log.renewed.wait()
-    await writer.finish(END, concluded)
-    assert log.renewals >= 3
+    async with writing(log, lease_seconds=0.03) as begin:
+        one, other = begin(), begin()
+        for _ in range(3):
+            log.renewed.clear()
+            await log.renewed.wait()
+        log.lost = [one.writer.claim.turn_id]
+        while not one.failed:  # noqa: ASYNC110  only the renewals tell
+            await asyncio.sleep(0)
+        assert isinstance(one.failed[0], TurnLost)
+        await other.finish()
+        assert not other.failed
 
 
-async def test_who_writes_faster_than_commits_come_through_has_to_wait() -> None:
+async def test_who_tells_faster_than_commits_come_through_has_to_wait() -> None:
     log = ScriptedLog(open_=False)
-    writer = writer_on(log)
+    async with writing(log) as begin:
+        one = begin()
 
-    async def pour() -> None:
-        for _ in range(300):
-            await writer.put(STATUS)
+        async def pour() -> None:
+            for _ in range(300):
+                one.put(STATUS)
+                if one.writer.full:
+                    await one.writer.room()
 
-    pouring = asyncio.create_task(pour())
-    await log.entered.wait()
-    assert not pouring.done()
-    log.gate.set()
-    await pouring
-    await writer.finish(END, concluded)
-    assert len(events_of(log.rows)) == 301
+        pouring = asyncio.create_task(pour())
+        await log.entered.wait()
+        assert not pouring.done()
+        log.gate.set()
+        await pouring
+        assert len(await one.finish()) == 301
 
 
 async def test_another_end_can_be_written_when_the_first_could_not_be_stored() -> None:
     log = ScriptedLog()
-    writer = writer_on(log)
-    await writer.put(STATUS)
-    await log.entered.wait()
-    log.failures = [ValueError("not storable")]
-    with pytest.raises(ValueError, match="not storable"):
-        await writer.finish(END, concluded)
-    await writer.finish(END, concluded)
-    assert [one["kind"] for one in events_of(log.rows)] == ["status", "refused"]
+    async with writing(log) as begin:
+        one = begin()
+        one.put(STATUS)
+        await one.writer.flush()
+        log.failures = [ValueError("not storable")]
+        with pytest.raises(ValueError, match="not storable"):
+            await one.finish()
+        assert [event["kind"] for event in await one.finish()] == ["status", "refused"]
+
+
+def test_commits_follow_each_other_at_once_until_many_turns_are_open() -> None:
+    assert [window(open_turns) for open_turns in (0, 1, 199)] == [0.0, 0.0, 0.0]
+    assert [window(open_turns) for open_turns in (200, 500, 800, 9000)] == pytest.approx(  # pyright: ignore[reportUnknownMemberType]
+        [0.005, 0.0275, 0.05, 0.05]
+    )
 
 
 @settings(deadline=None, max_examples=60)
@@ -191,24 +369,27 @@ async def test_the_log_is_contiguous_and_the_text_whole_whatever_the_rhythm(
     steps: list[tuple[bool, int]], closed_for: int
 ) -> None:
     log = ScriptedLog(open_=closed_for == 0)
-    writer = writer_on(log)
-    text = ""
-    for place, (delta, pause) in enumerate(steps):
-        event: Event = Delta(f"{place};", len(text)) if delta else STATUS
-        text += f"{place};" if delta else ""
-        await writer.put(event)
-        for _ in range(pause):
-            await asyncio.sleep(0)
-        if place % 5 == closed_for:
-            log.gate.set()
-    log.gate.set()
-    await writer.finish(END, concluded)
-    events = events_of(log.visible)
-    assert [one["seq"] for one in events] == list(range(2, len(events) + 2))
-    assert "".join(one["text"] for one in events if one["kind"] == "delta") == text
-    assert events[-1]["kind"] == "refused"
+    async with writing(log) as begin:
+        one = begin()
+        text = ""
+        for place, (delta, pause) in enumerate(steps):
+            one.put(Delta(f"{place};", len(text)) if delta else STATUS)
+            text += f"{place};" if delta else ""
+            for _ in range(pause):
+                await asyncio.sleep(0)
+            if place % 5 == closed_for:
+                log.gate.set()
+        log.gate.set()
+        events = events_of_checked(await one.finish())
+    assert "".join(str(event["text"]) for event in events if event["kind"] == "delta") == text
     offset = 0
-    for one in events:
-        if one["kind"] == "delta":
-            assert one["offset"] == offset
-            offset += len(one["text"])
+    for event in events:
+        if event["kind"] == "delta":
+            assert event["offset"] == offset
+            offset += len(str(event["text"]))
+
+
+def events_of_checked(events: list[dict[str, object]]) -> list[dict[str, object]]:
+    assert [event["seq"] for event in events] == list(range(2, len(events) + 2))
+    assert events[-1]["kind"] == "refused"
+    return events

@@ -26,7 +26,9 @@ from responsa_server.embedded import (
     ServerProcess,
     Supervisor,
 )
+from responsa_server.gateway.addresses import UnixAddress
 from responsa_server.gateway.envoy_config import EnvoyConfig, EnvoyConfigError, render
+from responsa_server.gateway.replicas import OWN, Replica, ReplicaError, Replicas
 from responsa_server.settings import CHECKOUT, Settings, environment, load
 from responsa_server.stores.postgres.migrate import MigrationError
 from responsa_server.wiring import bring_up_to_date, identity_of
@@ -69,7 +71,7 @@ def run(settings: Settings) -> int:
     envoy = EmbeddedEnvoy(layout, layout.envoy_config, listen=listen)
     server = ServerProcess(
         layout,
-        [sys.executable, "-m", "responsa_server", "serve"],
+        [sys.executable, "-m", "responsa_server", "serve", *_arguments(layout)],
         dict(environment()),
         lambda: _answers(layout.gateway_socket),
         drain_seconds=settings.drain_seconds,
@@ -80,7 +82,7 @@ def run(settings: Settings) -> int:
     if settings.redis_url is None:
         children.append(Child(EmbeddedRedis(layout)))
     # Written under the supervisor's lock: a second start on the same folder must not change what the first one runs on.
-    children.append(Child(server, on_ready=lambda: _write_envoy_config(settings, layout)))
+    children.append(Child(server, on_ready=lambda: _tell_envoy(settings, layout)))
     children.append(Child(envoy))
     layout.prepare()
     if settings.database_url is not None:
@@ -110,21 +112,31 @@ async def _session_code(settings: Settings, layout: Layout) -> str:
         return code
 
 
-def _write_envoy_config(settings: Settings, layout: Layout) -> None:
+def _arguments(layout: Layout) -> Sequence[str]:
+    """What the own server is and where it listens, whatever the settings say for other processes."""
+    listens = f"unix:{layout.server_socket}", f"unix:{layout.gateway_socket}"
+    return "--role", "all", "--listen", listens[0], "--http-listen", listens[1]
+
+
+def _tell_envoy(settings: Settings, layout: Layout) -> None:
+    """Write Envoy's configuration, and the own server as the first of its endpoints; replicas that were added before stay."""
     config = EnvoyConfig(
         port=settings.port,
         listen_address=settings.listen,
-        grpc_socket=layout.server_socket,
-        http_socket=layout.gateway_socket,
+        endpoints=layout.replicas,
         admin_socket=layout.envoy_admin_socket,
         descriptor=CHECKOUT / "generated" / "descriptor.binpb",
         allowed_hosts=(*LOOPBACK_HOSTS, *settings.allowed_hosts),
         allowed_origins=settings.allowed_origins,
     )
+    own = Replica(OWN, UnixAddress(layout.server_socket), UnixAddress(layout.gateway_socket))
     try:
+        Replicas(layout.replicas).put(own)
         layout.envoy_config.write_text(render(config), encoding="utf-8")
     except EnvoyConfigError as error:
         raise EmbeddedError(str(error), "correct the setting; docs/settings.md tells of each") from error
+    except ReplicaError as error:
+        raise EmbeddedError(str(error), "see docs/operations.md, Several replicas") from error
 
 
 def _answers(path: Path) -> bool:

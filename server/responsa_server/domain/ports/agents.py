@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
 from responsa_server.domain.conversations import Message
 from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.turns import ToolRecord
 from responsa_server.domain.turns import Event, Question, Usage
 
 
@@ -24,14 +26,39 @@ class Meter:
 
 
 @dataclass(frozen=True, slots=True)
+class Milestone:
+    """A graph has finished a node that must not be done again: its state, to be written with the events before it. Told by an agent among its events."""
+
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """Told by an agent among its events: `passed` is set once all events before it are committed. A tool is called behind one."""
+
+    passed: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+Told = Event | Milestone | Barrier
+"""What an agent tells while it works."""
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerTask:
-    """A question to be answered for somebody. history: the conversation's last messages, the oldest first. meter: where costs are counted."""
+    """A question to be answered for somebody.
+
+    history: the conversation's last messages, the oldest first. meter: where costs are counted. resume: the state of an earlier attempt's last milestone, None
+    to begin at the beginning. text_bytes: the bytes of answer text that were sent until then. tools: what earlier attempts have called, by call_id.
+    """
 
     turn_id: UUID
     who: Principal
     question: Question
     history: Sequence[Message]
     meter: Meter = field(default_factory=Meter)
+    resume: bytes | None = None
+    text_bytes: int = 0
+    tools: Mapping[str, ToolRecord] = field(default_factory=dict[str, ToolRecord])
 
 
 class Agent(Protocol):
@@ -44,7 +71,7 @@ class Agent(Protocol):
 
     @property
     def time_limit_seconds(self) -> float:
-        """The longest a turn may take."""
+        """The longest a turn may take, from when a worker first took it."""
         ...
 
     @property
@@ -52,9 +79,26 @@ class Agent(Protocol):
         """How many of the conversation's last messages it reads; 0 for none."""
         ...
 
-    def answer(self, task: AnswerTask) -> AsyncGenerator[Event, None]:
-        """Statuses, deltas and citations as they come, then exactly one terminal event.
+    def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
+        """Statuses, deltas, citations and tool events as they come, with milestones and barriers among them, then exactly one terminal event.
 
-        Raises what its nodes raise: a ResponsaError becomes the turn's failure as it is. Closing the iterator ends all work.
+        Raises what its nodes raise: a ResponsaError becomes the turn's failure as it is. Closing the iterator ends all work, a model's stream included.
         """
+        ...
+
+
+class Agents(Protocol):
+    """The agents that this process runs."""
+
+    def named(self, identity: str) -> Agent:
+        """The agent of this id, "" for the default. Raises NotFound."""
+        ...
+
+    def at(self, version: str) -> Agent:
+        """The agent of this version, one of `versions`. Raises KeyError."""
+        ...
+
+    @property
+    def versions(self) -> Sequence[str]:
+        """All versions, `agents/{id}/versions/{n}`: the turns that may be taken here."""
         ...

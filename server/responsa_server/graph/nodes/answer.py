@@ -33,7 +33,7 @@ class CitationModel(NodeModel):
 
 
 class AnswerModel(NodeModel):
-    """The answer, whole."""
+    """The answer, whole: quoted sentences alone, so nothing in it is without a citation."""
 
     text: str = Field(min_length=1)
     citations: tuple[CitationModel, ...] = Field(min_length=1, max_length=MAX_CITATIONS)

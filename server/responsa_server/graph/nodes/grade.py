@@ -5,7 +5,7 @@ from __future__ import annotations
 from responsa_server.domain.answers import Evidence, Extraction
 from responsa_server.domain.ports.answers import Extractor
 from responsa_server.domain.turns import Step
-from responsa_server.graph.node import Announcement, Node, NodeModel, Run
+from responsa_server.graph.node import Announcement, Node, NodeModel, Policy, Run
 
 
 class GradeInput(NodeModel):
@@ -29,6 +29,8 @@ class Grade(Node[GradeInput, GradeOutput]):
     input_model = GradeInput
     output_model = GradeOutput
     announcement = Announcement(Step.GRADING, "Analyzing results...")
+    # As with what it reads (see Retrieve): done again sooner than kept.
+    policy = Policy(keep_after_seconds=1.0)
 
     def __init__(self, extractor: Extractor) -> None:
         self._extractor = extractor

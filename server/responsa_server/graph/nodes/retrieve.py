@@ -18,10 +18,9 @@ class RetrieveInput(NodeModel):
 
 
 class RetrieveOutput(NodeModel):
-    """What was found, and what finding it cost."""
+    """What was found."""
 
     evidence: Evidence
-    embedding_tokens: int
 
 
 class Retrieve(Node[RetrieveInput, RetrieveOutput]):
@@ -31,7 +30,8 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
     input_model = RetrieveInput
     output_model = RetrieveOutput
     announcement = Announcement(Step.RETRIEVING, "Searching knowledge base...")
-    policy = Policy(timeout_seconds=20.0, attempts=3, pause_seconds=0.1)
+    # Evidence is the largest part of the state, and found again in some 10 ms; what takes longer is waiting, which a milestone would only add to.
+    policy = Policy(timeout_seconds=20.0, attempts=3, pause_seconds=0.1, keep_after_seconds=1.0)
 
     def __init__(self, source: EvidenceSource) -> None:
         self._source = source
@@ -46,4 +46,4 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
             questions = (given.standalone_question, given.question)
         evidence = await self._source.search(run.who, questions, given.collections)
         run.spend(Usage(evidence.embedding_tokens))
-        return RetrieveOutput(evidence=evidence, embedding_tokens=evidence.embedding_tokens)
+        return RetrieveOutput(evidence=evidence)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
+from google.protobuf import json_format
+
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, conversation_pb2, message_pb2, turn_pb2
 from responsa.type.v1 import byte_range_pb2
 from responsa_server.domain import names
@@ -12,18 +14,25 @@ from responsa_server.domain.conversations import Conversation, Message, Speaker
 from responsa_server.domain.turns import (
     Answered,
     AnswerOutcome,
+    AttemptRestarted,
     ByteRange,
+    CancelCause,
+    Cancelled,
     Citation,
     Cited,
     Delta,
     Failed,
     NumberedEvent,
+    OnBusy,
     Question,
     RefusalReason,
     Refused,
     Started,
     Status,
     Step,
+    ToolCalled,
+    ToolOutcome,
+    ToolReturned,
     Turn,
     TurnState,
     Usage,
@@ -48,7 +57,33 @@ def question(request: Asking) -> Question:
                 for name in request.options.scope.collections
             )
         ),
+        agent=named_slug("agent", "agents", request.agent) if request.agent else "",
+        on_busy=on_busy(request.options.on_busy),
     )
+
+
+def on_busy(value: chat_service_pb2.OnBusy.ValueType) -> OnBusy:
+    """What becomes of a question whose conversation is busy; unset means REJECT. Values that the contract does not know were refused before."""
+    match value:
+        case chat_service_pb2.ON_BUSY_QUEUE:
+            return OnBusy.QUEUE
+        case chat_service_pb2.ON_BUSY_INTERRUPT:
+            return OnBusy.INTERRUPT
+        case _:
+            return OnBusy.REJECT
+
+
+def busy_policy(value: OnBusy) -> chat_service_pb2.OnBusy.ValueType:
+    """The same, there: REJECT is what is not said, so that a question has one form, the one it had before there was a choice."""
+    match value:
+        case OnBusy.REJECT:
+            return chat_service_pb2.ON_BUSY_UNSPECIFIED
+        case OnBusy.QUEUE:
+            return chat_service_pb2.ON_BUSY_QUEUE
+        case OnBusy.INTERRUPT:
+            return chat_service_pb2.ON_BUSY_INTERRUPT
+        case _:
+            assert_never(value)
 
 
 def byte_range(value: ByteRange) -> byte_range_pb2.ByteRange:
@@ -97,6 +132,8 @@ def step(value: Step) -> turn_pb2.Step.ValueType:
             return turn_pb2.STEP_GRADING
         case Step.GENERATING:
             return turn_pb2.STEP_GENERATING
+        case Step.CALLING_TOOL:
+            return turn_pb2.STEP_CALLING_TOOL
         case _:
             assert_never(value)
 
@@ -124,6 +161,8 @@ def outcome(value: AnswerOutcome) -> turn_pb2.AnswerOutcome.ValueType:
 def state(value: TurnState) -> turn_pb2.TurnState.ValueType:
     """Where a turn stands."""
     match value:
+        case TurnState.QUEUED:
+            return turn_pb2.TURN_STATE_QUEUED
         case TurnState.PENDING:
             return turn_pb2.TURN_STATE_PENDING
         case TurnState.RUNNING:
@@ -134,13 +173,47 @@ def state(value: TurnState) -> turn_pb2.TurnState.ValueType:
             return turn_pb2.TURN_STATE_REFUSED
         case TurnState.FAILED:
             return turn_pb2.TURN_STATE_FAILED
+        case TurnState.CANCELLED:
+            return turn_pb2.TURN_STATE_CANCELLED
+        case _:
+            assert_never(value)
+
+
+def tool_outcome(value: ToolOutcome) -> turn_pb2.ToolOutcome.ValueType:
+    """What is known of a tool's call."""
+    match value:
+        case ToolOutcome.OK:
+            return turn_pb2.TOOL_OUTCOME_OK
+        case ToolOutcome.ERROR:
+            return turn_pb2.TOOL_OUTCOME_ERROR
+        case ToolOutcome.UNKNOWN:
+            return turn_pb2.TOOL_OUTCOME_UNKNOWN
+        case _:
+            assert_never(value)
+
+
+def cancel_cause(value: CancelCause) -> turn_pb2.CancelCause.ValueType:
+    """Who ended a turn."""
+    match value:
+        case CancelCause.OWNER:
+            return turn_pb2.CANCEL_CAUSE_OWNER
+        case CancelCause.ADMINISTRATOR:
+            return turn_pb2.CANCEL_CAUSE_ADMINISTRATOR
+        case CancelCause.INTERRUPT:
+            return turn_pb2.CANCEL_CAUSE_INTERRUPT
+        case CancelCause.DISCONNECT:
+            return turn_pb2.CANCEL_CAUSE_DISCONNECT
         case _:
             assert_never(value)
 
 
 def usage(value: Usage) -> turn_pb2.Usage:
     """What a turn has cost."""
-    return turn_pb2.Usage(embedding_tokens=value.embedding_tokens)
+    return turn_pb2.Usage(
+        embedding_tokens=value.embedding_tokens,
+        input_tokens=value.input_tokens,
+        output_tokens=value.output_tokens,
+    )
 
 
 def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
@@ -162,6 +235,17 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
             result.delta.byte_offset = what.byte_offset
         case Cited():
             result.citation.CopyFrom(citation(what.citation))
+        case ToolCalled():
+            result.tool_call.call_id = what.call_id
+            result.tool_call.tool = names.tool(what.tool)
+            json_format.ParseDict(dict(what.arguments), result.tool_call.arguments)
+        case ToolReturned():
+            result.tool_result.call_id = what.call_id
+            result.tool_result.outcome = tool_outcome(what.outcome)
+            result.tool_result.content = what.content
+        case AttemptRestarted():
+            result.attempt_restarted.discard_from_seq = what.discard_from_seq
+            result.attempt_restarted.keep_bytes = what.keep_bytes
         case Answered():
             result.answer.CopyFrom(
                 turn_pb2.TurnAnswer(
@@ -184,6 +268,8 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
             result.failed.status.CopyFrom(status.of(what.error))
             result.failed.retriable = what.retriable
             result.failed.usage.CopyFrom(usage(what.usage))
+        case Cancelled():
+            result.cancelled.by = cancel_cause(what.by)
         case _:
             assert_never(what)
     return result

@@ -32,6 +32,7 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 DETAILS = "grpc-status-details-bin"
 # A client stream that is cancelled looks at first like one that ended, and is cancelled a turn of the event loop later.
 _CANCELLATION_LAG_SECONDS = 0.005
+_FIRST_WRITE_SECONDS = 0.2
 
 # These wait for others and write nothing while they do: their waiting ends with the call. What they do before that they protect themselves.
 _WAITING = frozenset({"/responsa.chat.v1.ChatService/Answer", "/google.longrunning.Operations/WaitOperation"})
@@ -124,14 +125,18 @@ class Chain(grpc.aio.ServerInterceptor):
             try:
                 for interceptor in self._interceptors:
                     begun.append((interceptor, await interceptor.on_start(call)))
+                # What was there for the interceptors to read is not kept for as long as a stream lasts.
+                call.metadata = {}
                 result = await body(call, handler, request)
-                await call.answer()
+                context.set_trailing_metadata(((CALL_ID, call.id),))
             except BaseException as caught:
                 error = caught
             for interceptor, token in reversed(begun):
                 error = await interceptor.on_end(call, token, error)
             if isinstance(error, ResponsaError):
                 await _abort(call, error)
+            if isinstance(error, asyncio.CancelledError):
+                call.left()
             if error is not None:
                 raise error
             return result
@@ -145,8 +150,9 @@ class Chain(grpc.aio.ServerInterceptor):
         return await self._uncut(call, handler.unary_unary(message, call.context))
 
     async def _server_stream(self, call: Call, handler: Any, _: AsyncIterator[bytes]) -> None:
-        message = self._received(call, handler, await _only(call))
-        await _write_all(call, handler.unary_stream(message, call.context))
+        # No name here holds the request: a stream may outlive its use by minutes.
+        responses = handler.unary_stream(self._received(call, handler, await _only(call)), call.context)
+        await _write_all(call, responses)
 
     async def _both_streams(self, call: Call, handler: Any, requests: AsyncIterator[bytes]) -> None:
         messages = (self._received(call, handler, one) async for one in requests)
@@ -202,7 +208,7 @@ class Chain(grpc.aio.ServerInterceptor):
             report(self._logger, call, error)
 
 
-def _retrieve(task: asyncio.Future[object]) -> BaseException | None:
+def _retrieve(task: asyncio.Future[Any]) -> BaseException | None:
     return None if task.cancelled() else task.exception()
 
 
@@ -222,13 +228,35 @@ async def _only(call: Call) -> bytes:
 async def _write_all(call: Call, responses: Any) -> None:
     """Write what a handler yields; a handler that is a coroutine writes itself."""
     if not hasattr(responses, "__aiter__"):
-        await call.answer()
         await responses
         return
-    async with aclosing(cast("AsyncGenerator[object, None]", responses)) as stream:
-        async for response in stream:
-            await call.answer()
-            await call.context.write(response)
+    write = call.context.write
+    begun = False
+    try:
+        async with aclosing(cast("AsyncGenerator[object, None]", responses)) as stream:
+            async for response in stream:
+                if begun:
+                    await write(response)
+                else:
+                    await _write_first(write(response))
+                    begun = True
+    except grpc.aio.InternalError:
+        # A message could not be written: the client is gone, or its time is up. That gRPC cancels the call for it comes later, or comes too late.
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+
+async def _write_first(writing: Awaitable[None]) -> None:
+    """Write the first message, which takes the initial metadata along: until they are out gRPC cannot end the call with a status."""
+    task = asyncio.ensure_future(writing)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(_retrieve)
+        await asyncio.wait((task,), timeout=_FIRST_WRITE_SECONDS)
+        raise
 
 
 async def _abort(call: Call, error: ResponsaError) -> None:
@@ -239,6 +267,10 @@ async def _abort(call: Call, error: ResponsaError) -> None:
         code = grpc.StatusCode.UNIMPLEMENTED
         encoded.code = code.value[0]
     trailers: list[tuple[str, str | bytes]] = [(DETAILS, encoded.SerializeToString())]
-    if not call.answering and call.id:
+    if call.id:
         trailers.append((CALL_ID, call.id))
-    await call.context.abort(code, encoded.message, tuple(trailers))
+    try:
+        await call.context.abort(code, encoded.message, tuple(trailers))
+    except grpc.aio.InternalError as failed:
+        # A client that does not read has not taken the first message yet (`_write_first`), and cannot be told; gRPC drops the call with this.
+        raise asyncio.CancelledError from failed

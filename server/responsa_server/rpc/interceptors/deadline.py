@@ -9,7 +9,8 @@ from responsa_server.rpc.call import Call
 from responsa_server.rpc.interceptors.shape import Interceptor
 
 # The status has to be on its way before the caller's own clock strikes, or its reason is lost.
-_HEAD_START_SECONDS = 0.01
+_HEAD_START_SECONDS = 0.05
+_HEAD_START_SHARE = 0.1
 
 
 class Deadline(Interceptor[asyncio.Timeout | None]):
@@ -22,7 +23,7 @@ class Deadline(Interceptor[asyncio.Timeout | None]):
             return None
         if remaining <= 0:
             raise _passed()
-        timeout = asyncio.timeout(max(remaining - _HEAD_START_SECONDS, remaining / 2))
+        timeout = asyncio.timeout(remaining - min(_HEAD_START_SECONDS, remaining * _HEAD_START_SHARE))
         await timeout.__aenter__()
         return timeout
 
@@ -45,5 +46,5 @@ class Deadline(Interceptor[asyncio.Timeout | None]):
 def _passed() -> DeadlinePassed:
     return DeadlinePassed(
         Reason.DEADLINE_EXCEEDED,
-        "The call's deadline passed. A turn that was accepted goes on: ask again with the same request_id, or allow more time.",
+        "The call's deadline passed. A turn that was accepted goes on: resume it, or ask again with the same request_id.",
     )

@@ -21,7 +21,7 @@ from responsa_server.stores.postgres import listing
 from responsa_server.stores.postgres.database import Connection, Database, unavailable, uncancelled
 from responsa_server.stores.postgres.listing import Column, Kind
 from responsa_server.stores.postgres.queries import Queries
-from responsa_server.stores.postgres.turns import NamedQueries
+from responsa_server.stores.postgres.turn_rows import NamedQueries
 
 CONVERSATION_COLUMNS: Final[Mapping[str, Column]] = {
     "title": Column("c.title"),

@@ -40,14 +40,24 @@ SELECT revision FROM responsa.conversation
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND id = %(conversation)s FOR UPDATE;
 
 -- name: active_turn
-SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s AND state IN ('pending', 'running');
+-- The turn at work, else one that waits.
+SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s AND state IN ('queued', 'pending', 'running')
+ORDER BY state = 'queued', create_time, id LIMIT 1;
 
 -- name: delete_events
 DELETE FROM responsa.turn_event
 WHERE tenant_id = %(tenant)s AND turn_id = ANY (SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s);
 
 -- name: delete_turns
-DELETE FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s;
+-- With what was kept beside them.
+WITH gone AS (
+    DELETE FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s RETURNING id
+), saved AS (
+    DELETE FROM responsa.turn_checkpoint WHERE tenant_id = %(tenant)s AND turn_id IN (SELECT id FROM gone)
+), called AS (
+    DELETE FROM responsa.turn_tool WHERE tenant_id = %(tenant)s AND turn_id IN (SELECT id FROM gone)
+)
+DELETE FROM responsa.turn_spent WHERE tenant_id = %(tenant)s AND turn_id IN (SELECT id FROM gone);
 
 -- name: delete_conversation
 -- Messages and citations go with it.

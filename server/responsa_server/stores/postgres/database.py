@@ -1,27 +1,45 @@
-"""Connections to PostgreSQL: one pool for the role that serves a tenant, one for the role that writes the log."""
+"""Connections to PostgreSQL: a pool for the role that serves a tenant, one for the role that writes the log, and one connection for what workers append."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import select
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final, LiteralString, TypeVar
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from responsa_server.domain.errors import Reason, Unavailable
 
+_LOGGER: Final = logging.getLogger(__name__)
+# For how long a pool tries to replace a connection before it tells that it failed, and begins anew.
+_RECONNECT_SECONDS: Final = 0.5
+
 Result = TypeVar("Result")
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+Statement = tuple[LiteralString, Mapping[str, object]]
+"""A query and its parameters."""
 
 # A tenant's plan must not be made from another tenant's statistics, so the app role plans each time (docs/architecture.md).
 _APP = "-c plan_cache_mode=force_custom_plan -c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000"
-_LOG = "-c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000"
+# Whoever looks after all turns plans each time as well: the tables grow and shrink. A process that is stopped in the midst of a transaction keeps the turns
+# that it has locked from being taken over: for so long and no longer.
+_LOG = "-c plan_cache_mode=force_custom_plan -c statement_timeout=30000 -c transaction_timeout=5000"
+# The writer's statements and those that are sent together go by keys however many rows there are. They are planned once, which must not be misled by tables
+# that were small then. The writer's take lists of ids: hashed, their cost grows with their length and not with its square.
+_WRITER = (
+    "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_nestloop=off -c enable_mergejoin=off"
+    " -c statement_timeout=30000 -c transaction_timeout=5000"
+)
+# How the server tells that it has ended a session for its slowness; psycopg counts these among its own faults.
+_ENDED: Final = (errors.TransactionTimeout, errors.IdleInTransactionSessionTimeout)
 # A server that vanished without a word (half-open connection) answers no statement_timeout: over TCP the kernel gives up a little after it.
 _TCP: Final[Mapping[str, str]] = {
     "connect_timeout": "5",
@@ -34,6 +52,8 @@ _TCP: Final[Mapping[str, str]] = {
 
 # In one message: the beginning of a transaction costs one way to the server and back, not two.
 _BEGIN_AS: Final = sql.SQL("BEGIN; SELECT set_config('responsa.tenant_id', {tenant}, true)")
+_SET_TOGETHER: Final = """SELECT set_config('responsa.tenant_id', %(tenant)s, true), set_config('plan_cache_mode', 'force_generic_plan', true),
+    set_config('enable_seqscan', 'off', true), set_config('transaction_timeout', '5s', true)"""
 
 
 def unavailable() -> Unavailable:
@@ -72,44 +92,75 @@ def _outcome_seen(task: asyncio.Future[Any]) -> None:
         task.exception()
 
 
+async def one_row(
+    connection: Connection, query: LiteralString, parameters: Mapping[str, object]
+) -> dict[str, Any] | None:
+    """The first row of a query, by column; None when it has none."""
+    cursor = connection.cursor(row_factory=dict_row)
+    await cursor.execute(query, parameters)
+    return await cursor.fetchone()
+
+
 class Database:
-    """Both pools. `tenant()` and `log()` each give a connection in a transaction that commits at the end of the block."""
+    """All connections. `tenant()` and `log()` each give one in a transaction that commits at the end of the block."""
 
     def __init__(self, app_url: str, log_url: str, *, size: int = 10) -> None:
         """Take the URLs of the roles responsa_app and responsa_log; size is the most connections a pool opens."""
+        self._knocking: dict[str, asyncio.Task[None]] = {}
         self._app = self._pool(app_url, _APP, size)
         self._log = self._pool(log_url, _LOG, size)
+        self._writer = self._pool(log_url, _WRITER, 1, prepare_threshold=0)
 
-    @staticmethod
-    def _pool(url: str, options: str, size: int) -> AsyncConnectionPool[Connection]:
+    def _pool(
+        self, url: str, options: str, size: int, prepare_threshold: int = 5
+    ) -> AsyncConnectionPool[Connection]:
         return AsyncConnectionPool(
             conninfo(url, options),
             connection_class=psycopg.AsyncConnection[tuple[Any, ...]],
             min_size=min(2, size),
             max_size=size,
             timeout=10,
+            reconnect_timeout=_RECONNECT_SECONDS,
+            reconnect_failed=self._lost,
             open=False,
             check=_check,
-            kwargs={"autocommit": True},
+            kwargs={"autocommit": True, "prepare_threshold": prepare_threshold},
         )
 
     async def open(self) -> None:
-        """Open both pools and wait for their first connections. Raises Unavailable."""
+        """Open all pools and wait for their first connections. Raises Unavailable."""
         try:
-            await self._app.open(wait=True, timeout=30)
-            await self._log.open(wait=True, timeout=30)
+            for pool in (self._app, self._log, self._writer):
+                await pool.open(wait=True, timeout=30)
         except PoolTimeout as error:
             raise unavailable() from error
 
     async def close(self) -> None:
-        """Close both pools; connections in use are closed when they come back."""
-        await asyncio.gather(self._app.close(), self._log.close())
+        """Close all pools; connections in use are closed when they come back."""
+        for task in self._knocking.values():
+            task.cancel()
+        await asyncio.gather(self._app.close(), self._log.close(), self._writer.close())
+
+    async def _lost(self, pool: AsyncConnectionPool[Connection]) -> None:
+        """A pool has given a connection up. Left to itself it would try again when somebody new asks, or, told to be patient, after pauses that grow
+        with the outage; so somebody asks until there is one: whoever waits has it within a second of the database's return.
+        """
+        task = self._knocking.get(pool.name)
+        if task is None or task.done():
+            self._knocking[pool.name] = asyncio.create_task(_knock(pool), name=f"knocking for {pool.name}")
 
     @asynccontextmanager
     async def tenant(self, tenant_id: str) -> AsyncGenerator[Connection]:
         """A transaction of the app role that sees this tenant's rows alone."""
         begin = _BEGIN_AS.format(tenant=sql.Literal(tenant_id))
         async with self._checked_out(self._app) as connection, _transaction(connection, begin):
+            yield connection
+
+    @asynccontextmanager
+    async def locking(self, tenant_id: str) -> AsyncGenerator[Connection]:
+        """As `tenant`, for those who lock what others wait for: the server takes it back after five seconds."""
+        async with self.tenant(tenant_id) as connection:
+            await connection.execute("SET LOCAL transaction_timeout = '5s'")
             yield connection
 
     @asynccontextmanager
@@ -131,12 +182,48 @@ class Database:
             yield connection
 
     @asynccontextmanager
+    async def writer(self) -> AsyncGenerator[Connection]:
+        """The one connection, of the log role, on which workers' grouped writes follow each other; each statement is a transaction of its own."""
+        async with self._checked_out(self._writer) as connection:
+            yield connection
+
+    async def together(
+        self, tenant_id: str, statements: Sequence[Statement]
+    ) -> Sequence[Sequence[dict[str, Any]]]:
+        """Run statements as the app role in one transaction that sees this tenant's rows alone, sent in one message; returns the rows of each.
+
+        An error of one takes all back.
+        """
+        # What a pipeline sends up to its end is one transaction to the server: no BEGIN, no COMMIT.
+        async with self._checked_out(self._app) as connection:
+            cursors = [connection.cursor(binary=True, row_factory=dict_row) for _ in statements]
+            async with connection.pipeline():
+                await connection.execute(_SET_TOGETHER, {"tenant": tenant_id})
+                for cursor, (query, parameters) in zip(cursors, statements, strict=True):
+                    await cursor.execute(query, parameters)
+            return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
+
+    @asynccontextmanager
     async def _checked_out(self, pool: AsyncConnectionPool[Connection]) -> AsyncGenerator[Connection]:
         try:
             async with pool.connection() as connection:
                 yield connection
-        except (PoolTimeout, psycopg.OperationalError) as error:
+        except (PoolTimeout, psycopg.OperationalError, *_ENDED) as error:
             raise unavailable() from error
+
+
+async def _knock(pool: AsyncConnectionPool[Connection]) -> None:
+    """Ask a pool for a connection until it has one."""
+    _LOGGER.warning("the database cannot be reached; connections are tried again every half second")
+    while True:
+        try:
+            async with pool.connection(timeout=1.0):
+                _LOGGER.warning("the database is back")
+                return
+        except PoolClosed:
+            return
+        except (PoolTimeout, psycopg.OperationalError):
+            continue
 
 
 @asynccontextmanager

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -24,6 +24,8 @@ from responsa_server.stores.postgres.database import Connection, conninfo
 
 _LOG: Final = logging.getLogger(__name__)
 _QUEUE: Final = "knowledge"
+PRESENCE: Final = 0x7265_7372
+"""The advisory lock that every process that takes jobs holds, shared, for as long as it does; the number is ours alone in this database."""
 _OPTIONS: Final = "-c search_path=procrastinate -c statement_timeout=30000"
 # What procrastinate raises when the database cannot be reached, apart from what it lets through from below.
 _LOST: Final = (exceptions.ConnectorException, psycopg.OperationalError, PoolTimeout, OSError)
@@ -65,17 +67,10 @@ class _Retry(procrastinate.BaseRetryStrategy):
 class JobQueue:
     """Puts jobs in and runs them; implements the port `JobRunner`."""
 
-    def __init__(
-        self, log_url: str, *, concurrency: int = 2, alone: bool = False, pace: QueuePace | None = None
-    ) -> None:
-        """Take the URL of the role responsa_log.
-
-        concurrency: jobs at once. alone: no other process runs jobs on this database, so what is under way at the start was left by a process
-        that is no more, and is taken up at once.
-        """
+    def __init__(self, log_url: str, *, concurrency: int = 2, pace: QueuePace | None = None) -> None:
+        """Take the URL of the role responsa_log. concurrency: jobs at once."""
         self._conninfo = conninfo(log_url, _OPTIONS)
         self._concurrency = concurrency
-        self._alone = alone
         self._pace = pace or QueuePace()
         self._putting = self._make_app()
 
@@ -96,15 +91,13 @@ class JobQueue:
 
     async def run(self, work: Mapping[JobKind, Work]) -> None:
         """Take jobs and do them until cancelled; a database that cannot be reached is waited for."""
-        first = True
         while True:
             app = self._make_app()
             for kind, one in work.items():
                 self._register(app, kind, one)
             try:
                 async with app.open_async():
-                    await self._run_once(app, alone=self._alone and first)
-                first = False
+                    await self._run_once(app)
                 _LOG.warning("the job worker ended by itself and is started again")
             except _LOST as error:
                 _LOG.warning("the job worker lost the database and tries again: %s", _cause(error))
@@ -114,9 +107,31 @@ class JobQueue:
                 raise asyncio.CancelledError
             await asyncio.sleep(self._pace.restart)
 
-    async def _run_once(self, app: procrastinate.App, *, alone: bool) -> None:
-        if alone:
-            await app.job_manager.prune_stalled_workers(0)
+    async def _run_once(self, app: procrastinate.App) -> None:
+        async with self._present(app):
+            await self._take_jobs(app)
+
+    @asynccontextmanager
+    async def _present(self, app: procrastinate.App) -> AsyncGenerator[None]:
+        """Show for the time of the block that jobs are taken here.
+
+        When nobody else takes any, what is under way was left by processes that are no more, and is handed out again at once rather than once their
+        silence tells.
+        """
+        connection = await psycopg.AsyncConnection[tuple[bool]].connect(self._conninfo, autocommit=True)
+        async with connection:
+            cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", [PRESENCE])
+            row = await cursor.fetchone()
+            alone = row is not None and row[0]
+            if alone:
+                await app.job_manager.prune_stalled_workers(0)
+            # Waits for one who is just finding out the same.
+            await connection.execute("SELECT pg_advisory_lock_shared(%s)", [PRESENCE])
+            if alone:
+                await connection.execute("SELECT pg_advisory_unlock(%s)", [PRESENCE])
+            yield
+
+    async def _take_jobs(self, app: procrastinate.App) -> None:
         sweep = asyncio.create_task(self._sweep(app), name="sweep of stalled jobs")
         try:
             await app.run_worker_async(

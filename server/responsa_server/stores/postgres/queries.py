@@ -10,17 +10,20 @@ _NAME = re.compile(r"^-- name: ([a-z0-9_]+)[^\n]*$", re.MULTILINE)
 
 
 class Queries:
-    """The queries of one file of this package, as attributes: `Queries("turns.sql")["find_turn"]`.
+    """The queries of files of this package: `Queries("turn_reads.sql")["get_turn"]`.
 
-    Raises KeyError for a name that the file has not, ValueError for one that it has twice.
+    Raises KeyError for a name that the files have not, ValueError for one that they have twice.
     """
 
-    def __init__(self, filename: str) -> None:
-        text = (files(__package__ or "") / filename).read_text(encoding="utf-8")
-        parts = _NAME.split(text)[1:]
+    def __init__(self, *filenames: str) -> None:
+        parts = [
+            part
+            for filename in filenames
+            for part in _NAME.split((files(__package__ or "") / filename).read_text(encoding="utf-8"))[1:]
+        ]
         names = parts[::2]
         if len(set(names)) != len(names):
-            raise ValueError(f"{filename}: a query's name stands twice")
+            raise ValueError(f"{', '.join(filenames)}: a query's name stands twice")
         # The files are ours, part of the package, and hold no input: as good as literals.
         self._queries: dict[str, LiteralString] = {
             name: cast("LiteralString", body.strip()) for name, body in zip(names, parts[1::2], strict=True)
@@ -30,5 +33,5 @@ class Queries:
         return self._queries[name]
 
     def names(self) -> frozenset[str]:
-        """All names in the file, for tests."""
+        """All names in the files, for tests."""
         return frozenset(self._queries)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from responsa.chat.v1 import citation_pb2 as _citation_pb2
 from responsa.chat.v1 import conversation_pb2 as _conversation_pb2
 from responsa.chat.v1 import message_pb2 as _message_pb2
@@ -23,6 +24,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _OnBusy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OnBusyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnBusy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ON_BUSY_UNSPECIFIED: _OnBusy.ValueType  # 0
+    """As REJECT."""
+    ON_BUSY_REJECT: _OnBusy.ValueType  # 1
+    """It is refused: CONVERSATION_BUSY."""
+    ON_BUSY_QUEUE: _OnBusy.ValueType  # 2
+    """It waits for its turn, in the order of asking; its place is told in heartbeats. Beyond the server's limit: QUEUE_FULL."""
+    ON_BUSY_INTERRUPT: _OnBusy.ValueType  # 3
+    """It takes the place: the turn at work, and those that wait, end as `cancelled`."""
+
+class OnBusy(_OnBusy, metaclass=_OnBusyEnumTypeWrapper):
+    """OnBusy says what becomes of a question whose conversation has a turn at work."""
+
+ON_BUSY_UNSPECIFIED: OnBusy.ValueType  # 0
+"""As REJECT."""
+ON_BUSY_REJECT: OnBusy.ValueType  # 1
+"""It is refused: CONVERSATION_BUSY."""
+ON_BUSY_QUEUE: OnBusy.ValueType  # 2
+"""It waits for its turn, in the order of asking; its place is told in heartbeats. Beyond the server's limit: QUEUE_FULL."""
+ON_BUSY_INTERRUPT: OnBusy.ValueType  # 3
+"""It takes the place: the turn at work, and those that wait, end as `cancelled`."""
+Global___OnBusy: _TypeAlias = OnBusy  # noqa: Y015
+
 @_typing.final
 class AskOptions(_message.Message):
     """AskOptions says how to answer a question, and how to follow its turn."""
@@ -31,9 +60,17 @@ class AskOptions(_message.Message):
 
     INCLUDE_DELTAS_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
+    ON_BUSY_FIELD_NUMBER: _builtins.int
+    CANCEL_ON_DISCONNECT_FIELD_NUMBER: _builtins.int
     include_deltas: _builtins.bool
     """Whether pieces of the answer are sent as they are made. The answer comes whole in any case. Two callers of one turn may choose differently; it counts
     for Ask alone.
+    """
+    on_busy: Global___OnBusy.ValueType
+    """What happens when the conversation has a turn at work."""
+    cancel_on_disconnect: _builtins.bool
+    """Whether the turn is cancelled when this stream's client goes away: ten seconds later, if nobody follows the turn then. A server that goes away, a passed
+    deadline and a replica's death never cancel. It counts for Ask alone, and for this stream; it is no part of what a request_id is compared by.
     """
     @_builtins.property
     def scope(self) -> _turn_pb2.Scope:
@@ -44,10 +81,12 @@ class AskOptions(_message.Message):
         *,
         include_deltas: _builtins.bool = ...,
         scope: _turn_pb2.Scope | None = ...,
+        on_busy: Global___OnBusy.ValueType = ...,
+        cancel_on_disconnect: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_deltas", b"include_deltas", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_on_disconnect", b"cancel_on_disconnect", "include_deltas", b"include_deltas", "on_busy", b"on_busy", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -63,14 +102,17 @@ class AskRequest(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     """The conversation to go on with; empty makes a new one."""
     text: _builtins.str
     """The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8 with at least one character that is not white space."""
     request_id: _builtins.str
     """Any UUID; the same one again attaches to the turn that the first call made, whichever of Ask, StartTurn and Answer that was. Scoped to tenant and
-    user. With another conversation, text or scope: REQUEST_ID_REUSED.
+    user. With another conversation, agent, text, scope or on_busy: REQUEST_ID_REUSED.
     """
+    agent: _builtins.str
+    """The agent that answers, `agents/{id}`; empty takes the default. Unknown: RESOURCE_NOT_FOUND."""
     @_builtins.property
     def options(self) -> Global___AskOptions:
         """How to answer."""
@@ -82,10 +124,11 @@ class AskRequest(_message.Message):
         text: _builtins.str = ...,
         request_id: _builtins.str = ...,
         options: Global___AskOptions | None = ...,
+        agent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "options", b"options", "request_id", b"request_id", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "conversation", b"conversation", "options", b"options", "request_id", b"request_id", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -106,7 +149,7 @@ class AskResponse(_message.Message):
     after_seq: _builtins.int
     """The `through_seq` of the frame before; 0 in the first."""
     through_seq: _builtins.int
-    """The last seq that this frame covers. Equal to `after_seq`: a heartbeat."""
+    """The last seq that this frame covers. Equal to `after_seq`: a frame that does not advance (a heartbeat, a reconnect)."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_turn_pb2.TurnEvent]:
         """Events in the order of seq."""
@@ -137,14 +180,17 @@ class StartTurnRequest(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     """The conversation to go on with; empty makes a new one."""
     text: _builtins.str
     """The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8 with at least one character that is not white space."""
     request_id: _builtins.str
     """Any UUID; the same one again attaches to the turn that the first call made, whichever of Ask, StartTurn and Answer that was. Scoped to tenant and
-    user. With another conversation, text or scope: REQUEST_ID_REUSED.
+    user. With another conversation, agent, text, scope or on_busy: REQUEST_ID_REUSED.
     """
+    agent: _builtins.str
+    """The agent that answers, `agents/{id}`; empty takes the default. Unknown: RESOURCE_NOT_FOUND."""
     @_builtins.property
     def options(self) -> Global___AskOptions:
         """How to answer."""
@@ -156,10 +202,11 @@ class StartTurnRequest(_message.Message):
         text: _builtins.str = ...,
         request_id: _builtins.str = ...,
         options: Global___AskOptions | None = ...,
+        agent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "options", b"options", "request_id", b"request_id", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "conversation", b"conversation", "options", b"options", "request_id", b"request_id", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -175,14 +222,17 @@ class AnswerRequest(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     """The conversation to go on with; empty makes a new one."""
     text: _builtins.str
     """The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8 with at least one character that is not white space."""
     request_id: _builtins.str
     """Any UUID; the same one again attaches to the turn that the first call made, whichever of Ask, StartTurn and Answer that was. Scoped to tenant and
-    user. With another conversation, text or scope: REQUEST_ID_REUSED.
+    user. With another conversation, agent, text, scope or on_busy: REQUEST_ID_REUSED.
     """
+    agent: _builtins.str
+    """The agent that answers, `agents/{id}`; empty takes the default. Unknown: RESOURCE_NOT_FOUND."""
     @_builtins.property
     def options(self) -> Global___AskOptions:
         """How to answer."""
@@ -194,14 +244,105 @@ class AnswerRequest(_message.Message):
         text: _builtins.str = ...,
         request_id: _builtins.str = ...,
         options: Global___AskOptions | None = ...,
+        agent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "options", b"options", "request_id", b"request_id", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "conversation", b"conversation", "options", b"options", "request_id", b"request_id", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AnswerRequest: _TypeAlias = AnswerRequest  # noqa: Y015
+
+@_typing.final
+class ResumeTurnRequest(_message.Message):
+    """ResumeTurnRequest says which turn to follow, and from where."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TURN_FIELD_NUMBER: _builtins.int
+    AFTER_SEQ_FIELD_NUMBER: _builtins.int
+    INCLUDE_DELTAS_FIELD_NUMBER: _builtins.int
+    turn: _builtins.str
+    """`turns/{uuid}`."""
+    after_seq: _builtins.int
+    """The seq of the last event that the caller has (a frame's `through_seq`); 0 replays all. Beyond the log's end: AFTER_SEQ_BEYOND_END."""
+    include_deltas: _builtins.bool
+    """Whether pieces of the answer are sent as they are made."""
+    def __init__(
+        self,
+        *,
+        turn: _builtins.str = ...,
+        after_seq: _builtins.int = ...,
+        include_deltas: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_seq", b"after_seq", "include_deltas", b"include_deltas", "turn", b"turn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeTurnRequest: _TypeAlias = ResumeTurnRequest  # noqa: Y015
+
+@_typing.final
+class ResumeTurnResponse(_message.Message):
+    """ResumeTurnResponse is a frame: all that was committed in (after_seq, through_seq], less the deltas where they were not asked for. On the wire it is the same
+    as AskResponse.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TURN_FIELD_NUMBER: _builtins.int
+    AFTER_SEQ_FIELD_NUMBER: _builtins.int
+    THROUGH_SEQ_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    turn: _builtins.str
+    """`turns/{uuid}`."""
+    after_seq: _builtins.int
+    """The `through_seq` of the frame before; the request's `after_seq` in the first."""
+    through_seq: _builtins.int
+    """The last seq that this frame covers. Equal to `after_seq`: a frame that does not advance (a heartbeat, a reconnect)."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_turn_pb2.TurnEvent]:
+        """Events in the order of seq."""
+
+    def __init__(
+        self,
+        *,
+        turn: _builtins.str = ...,
+        after_seq: _builtins.int = ...,
+        through_seq: _builtins.int = ...,
+        events: _abc.Iterable[_turn_pb2.TurnEvent] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_seq", b"after_seq", "events", b"events", "through_seq", b"through_seq", "turn", b"turn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeTurnResponse: _TypeAlias = ResumeTurnResponse  # noqa: Y015
+
+@_typing.final
+class CancelTurnRequest(_message.Message):
+    """CancelTurnRequest names a turn to end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`turns/{uuid}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelTurnRequest: _TypeAlias = CancelTurnRequest  # noqa: Y015
 
 @_typing.final
 class GetTurnRequest(_message.Message):

@@ -55,6 +55,16 @@ class ChatServiceStub:
                 request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.AnswerRequest.SerializeToString,
                 response_deserializer=responsa_dot_chat_dot_v1_dot_turn__pb2.Turn.FromString,
                 _registered_method=True)
+        self.ResumeTurn = channel.unary_stream(
+                '/responsa.chat.v1.ChatService/ResumeTurn',
+                request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ResumeTurnRequest.SerializeToString,
+                response_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ResumeTurnResponse.FromString,
+                _registered_method=True)
+        self.CancelTurn = channel.unary_unary(
+                '/responsa.chat.v1.ChatService/CancelTurn',
+                request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.CancelTurnRequest.SerializeToString,
+                response_deserializer=responsa_dot_chat_dot_v1_dot_turn__pb2.Turn.FromString,
+                _registered_method=True)
         self.GetTurn = channel.unary_unary(
                 '/responsa.chat.v1.ChatService/GetTurn',
                 request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.GetTurnRequest.SerializeToString,
@@ -116,9 +126,10 @@ class ChatServiceServicer:
         """Ask starts a turn, or attaches to the one that has this request_id, and follows it from its first event to its terminal event.
         Every event is committed before it is sent. A call that breaks off takes nothing back: ask again with the same request_id and body
         and the same turn is replayed from seq 1, at no further cost. Frames follow each other without a hole: `after_seq` is always the `through_seq`
-        of the frame before; a frame that does not advance is a heartbeat. Errors before acceptance are statuses and leave nothing behind:
-        INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, OVERLOADED. Afterwards the stream ends with `answer`, `refused` or `failed`.
-        Over REST the frames are lines of JSON (NDJSON).
+        of the frame before; a frame that does not advance holds one event that is no part of the log, a heartbeat or a reconnect. Errors before acceptance are statuses and leave nothing behind:
+        INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL, OVERLOADED. Afterwards the stream ends with `answer`, `refused`,
+        `failed` or `cancelled`; or, when the server goes away, with `reconnect`: go on with ResumeTurn then. A stream that ends in any other way was cut: go on
+        with ResumeTurn from the last `through_seq`. A caller's deadline ends its stream, never the turn. Over REST the frames are lines of JSON (NDJSON).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -134,6 +145,25 @@ class ChatServiceServicer:
     def Answer(self, request, context):
         """Answer is Ask that waits for the end: it returns the finished turn with its terminal event. When the caller's deadline passes first the turn
         goes on (DEADLINE_EXCEEDED; call again with the same request_id). A turn that failed is returned, not raised.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeTurn(self, request, context):
+        """ResumeTurn follows a turn from after a given seq on: before, during and after it runs, on any replica. Its events are, byte for byte, those that Ask sent or
+        would have sent; how many come in a frame may differ. A turn that has ended is replayed and the stream ends; with `after_seq` at its last seq nothing is sent.
+        Once the log's events were pruned the stream is one frame with a `snapshot`. The stream ends as Ask's does. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND,
+        AFTER_SEQ_BEYOND_END (the log has not come so far: an `after_seq` that no stream of this turn has given).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelTurn(self, request, context):
+        """CancelTurn ends a turn that has not ended, as `cancelled`, and stops what works on it; its owner may, and an administrator of the tenant. It returns the turn
+        with the terminal event that won: when the turn had ended already, that one. Repeating it changes nothing. Nothing of a cancelled turn enters the
+        conversation; what it cost is recorded. Errors: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -230,6 +260,16 @@ def add_ChatServiceServicer_to_server(servicer, server):
             'Answer': grpc.unary_unary_rpc_method_handler(
                     servicer.Answer,
                     request_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.AnswerRequest.FromString,
+                    response_serializer=responsa_dot_chat_dot_v1_dot_turn__pb2.Turn.SerializeToString,
+            ),
+            'ResumeTurn': grpc.unary_stream_rpc_method_handler(
+                    servicer.ResumeTurn,
+                    request_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ResumeTurnRequest.FromString,
+                    response_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ResumeTurnResponse.SerializeToString,
+            ),
+            'CancelTurn': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelTurn,
+                    request_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.CancelTurnRequest.FromString,
                     response_serializer=responsa_dot_chat_dot_v1_dot_turn__pb2.Turn.SerializeToString,
             ),
             'GetTurn': grpc.unary_unary_rpc_method_handler(
@@ -365,6 +405,60 @@ class ChatService:
             target,
             '/responsa.chat.v1.ChatService/Answer',
             responsa_dot_chat_dot_v1_dot_chat__service__pb2.AnswerRequest.SerializeToString,
+            responsa_dot_chat_dot_v1_dot_turn__pb2.Turn.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeTurn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/responsa.chat.v1.ChatService/ResumeTurn',
+            responsa_dot_chat_dot_v1_dot_chat__service__pb2.ResumeTurnRequest.SerializeToString,
+            responsa_dot_chat_dot_v1_dot_chat__service__pb2.ResumeTurnResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelTurn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.chat.v1.ChatService/CancelTurn',
+            responsa_dot_chat_dot_v1_dot_chat__service__pb2.CancelTurnRequest.SerializeToString,
             responsa_dot_chat_dot_v1_dot_turn__pb2.Turn.FromString,
             options,
             channel_credentials,

@@ -26,15 +26,27 @@ class ChatServiceStub:
     """Ask starts a turn, or attaches to the one that has this request_id, and follows it from its first event to its terminal event.
     Every event is committed before it is sent. A call that breaks off takes nothing back: ask again with the same request_id and body
     and the same turn is replayed from seq 1, at no further cost. Frames follow each other without a hole: `after_seq` is always the `through_seq`
-    of the frame before; a frame that does not advance is a heartbeat. Errors before acceptance are statuses and leave nothing behind:
-    INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, OVERLOADED. Afterwards the stream ends with `answer`, `refused` or `failed`.
-    Over REST the frames are lines of JSON (NDJSON).
+    of the frame before; a frame that does not advance holds one event that is no part of the log, a heartbeat or a reconnect. Errors before acceptance are statuses and leave nothing behind:
+    INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL, OVERLOADED. Afterwards the stream ends with `answer`, `refused`,
+    `failed` or `cancelled`; or, when the server goes away, with `reconnect`: go on with ResumeTurn then. A stream that ends in any other way was cut: go on
+    with ResumeTurn from the last `through_seq`. A caller's deadline ends its stream, never the turn. Over REST the frames are lines of JSON (NDJSON).
     """
     StartTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.StartTurnRequest, _turn_pb2.Turn]
     """StartTurn is Ask without following: it returns once the turn is accepted. Errors as of Ask before acceptance."""
     Answer: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.AnswerRequest, _turn_pb2.Turn]
     """Answer is Ask that waits for the end: it returns the finished turn with its terminal event. When the caller's deadline passes first the turn
     goes on (DEADLINE_EXCEEDED; call again with the same request_id). A turn that failed is returned, not raised.
+    """
+    ResumeTurn: _aio.UnaryStreamMultiCallable[_chat_service_pb2.ResumeTurnRequest, _chat_service_pb2.ResumeTurnResponse]
+    """ResumeTurn follows a turn from after a given seq on: before, during and after it runs, on any replica. Its events are, byte for byte, those that Ask sent or
+    would have sent; how many come in a frame may differ. A turn that has ended is replayed and the stream ends; with `after_seq` at its last seq nothing is sent.
+    Once the log's events were pruned the stream is one frame with a `snapshot`. The stream ends as Ask's does. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND,
+    AFTER_SEQ_BEYOND_END (the log has not come so far: an `after_seq` that no stream of this turn has given).
+    """
+    CancelTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.CancelTurnRequest, _turn_pb2.Turn]
+    """CancelTurn ends a turn that has not ended, as `cancelled`, and stops what works on it; its owner may, and an administrator of the tenant. It returns the turn
+    with the terminal event that won: when the turn had ended already, that one. Repeating it changes nothing. Nothing of a cancelled turn enters the
+    conversation; what it cost is recorded. Errors: RESOURCE_NOT_FOUND.
     """
     GetTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetTurnRequest, _turn_pb2.Turn]
     """GetTurn returns one turn. Errors: RESOURCE_NOT_FOUND."""
@@ -81,9 +93,10 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         """Ask starts a turn, or attaches to the one that has this request_id, and follows it from its first event to its terminal event.
         Every event is committed before it is sent. A call that breaks off takes nothing back: ask again with the same request_id and body
         and the same turn is replayed from seq 1, at no further cost. Frames follow each other without a hole: `after_seq` is always the `through_seq`
-        of the frame before; a frame that does not advance is a heartbeat. Errors before acceptance are statuses and leave nothing behind:
-        INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, OVERLOADED. Afterwards the stream ends with `answer`, `refused` or `failed`.
-        Over REST the frames are lines of JSON (NDJSON).
+        of the frame before; a frame that does not advance holds one event that is no part of the log, a heartbeat or a reconnect. Errors before acceptance are statuses and leave nothing behind:
+        INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL, OVERLOADED. Afterwards the stream ends with `answer`, `refused`,
+        `failed` or `cancelled`; or, when the server goes away, with `reconnect`: go on with ResumeTurn then. A stream that ends in any other way was cut: go on
+        with ResumeTurn from the last `through_seq`. A caller's deadline ends its stream, never the turn. Over REST the frames are lines of JSON (NDJSON).
         """
 
     @_abc_1.abstractmethod
@@ -102,6 +115,29 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_turn_pb2.Turn]:
         """Answer is Ask that waits for the end: it returns the finished turn with its terminal event. When the caller's deadline passes first the turn
         goes on (DEADLINE_EXCEEDED; call again with the same request_id). A turn that failed is returned, not raised.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeTurn(
+        self,
+        request: _chat_service_pb2.ResumeTurnRequest,
+        context: _aio.ServicerContext[_chat_service_pb2.ResumeTurnRequest, _abc.AsyncIterator[_chat_service_pb2.ResumeTurnResponse]],
+    ) -> _abc.AsyncIterator[_chat_service_pb2.ResumeTurnResponse]:
+        """ResumeTurn follows a turn from after a given seq on: before, during and after it runs, on any replica. Its events are, byte for byte, those that Ask sent or
+        would have sent; how many come in a frame may differ. A turn that has ended is replayed and the stream ends; with `after_seq` at its last seq nothing is sent.
+        Once the log's events were pruned the stream is one frame with a `snapshot`. The stream ends as Ask's does. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND,
+        AFTER_SEQ_BEYOND_END (the log has not come so far: an `after_seq` that no stream of this turn has given).
+        """
+
+    @_abc_1.abstractmethod
+    def CancelTurn(
+        self,
+        request: _chat_service_pb2.CancelTurnRequest,
+        context: _aio.ServicerContext[_chat_service_pb2.CancelTurnRequest, _abc.Awaitable[_turn_pb2.Turn]],
+    ) -> _abc.Awaitable[_turn_pb2.Turn]:
+        """CancelTurn ends a turn that has not ended, as `cancelled`, and stops what works on it; its owner may, and an administrator of the tenant. It returns the turn
+        with the terminal event that won: when the turn had ended already, that one. Repeating it changes nothing. Nothing of a cancelled turn enters the
+        conversation; what it cost is recorded. Errors: RESOURCE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

@@ -23,12 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from responsa.chat.v1 import citation_pb2 as responsa_dot_chat_dot_v1_dot_citation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bresponsa/chat/v1/turn.proto\x12\x10responsa.chat.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1fresponsa/chat/v1/citation.proto\"S\n\x05Scope\x12J\n\x0b\x63ollections\x18\x01 \x03(\tB5\xbaH2\x92\x01/\x10@\x18\x01\")r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$\"!\n\x05Usage\x12\x18\n\x10\x65mbedding_tokens\x18\x01 \x01(\x03\"\xdd\x02\n\x04Turn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x63onversation\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\ragent_version\x18\x05 \x01(\t\x12*\n\x05state\x18\x06 \x01(\x0e\x32\x1b.responsa.chat.v1.TurnState\x12\x10\n\x08last_seq\x18\x07 \x01(\x03\x12\x33\n\x0eterminal_event\x18\x08 \x01(\x0b\x32\x1b.responsa.chat.v1.TurnEvent\x12&\n\x05usage\x18\t \x01(\x0b\x32\x17.responsa.chat.v1.Usage\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xbe\x03\n\tTurnEvent\x12\x14\n\x03seq\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x07started\x18\x04 \x01(\x0b\x32\x1d.responsa.chat.v1.TurnStartedH\x00\x12.\n\x06status\x18\x05 \x01(\x0b\x32\x1c.responsa.chat.v1.TurnStatusH\x00\x12,\n\x05\x64\x65lta\x18\x06 \x01(\x0b\x32\x1b.responsa.chat.v1.TurnDeltaH\x00\x12.\n\x08\x63itation\x18\x07 \x01(\x0b\x32\x1a.responsa.chat.v1.CitationH\x00\x12.\n\x06\x61nswer\x18\x08 \x01(\x0b\x32\x1c.responsa.chat.v1.TurnAnswerH\x00\x12\x30\n\x07refused\x18\t \x01(\x0b\x32\x1d.responsa.chat.v1.TurnRefusedH\x00\x12.\n\x06\x66\x61iled\x18\n \x01(\x0b\x32\x1c.responsa.chat.v1.TurnFailedH\x00\x42\x07\n\x05\x65vent\"X\n\x0bTurnStarted\x12\x14\n\x0c\x63onversation\x18\x01 \x01(\t\x12\x15\n\ragent_version\x18\x02 \x01(\t\x12\x1c\n\x14\x63reated_conversation\x18\x03 \x01(\x08\"C\n\nTurnStatus\x12$\n\x04step\x18\x01 \x01(\x0e\x32\x16.responsa.chat.v1.Step\x12\x0f\n\x07message\x18\x02 \x01(\t\".\n\tTurnDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x13\n\x0b\x62yte_offset\x18\x02 \x01(\x03\"\xf8\x01\n\nTurnAnswer\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\x12-\n\tcitations\x18\x03 \x03(\x0b\x32\x1a.responsa.chat.v1.Citation\x12\x30\n\x07outcome\x18\x04 \x01(\x0e\x32\x1f.responsa.chat.v1.AnswerOutcome\x12\x15\n\rpassages_used\x18\x05 \x01(\x05\x12&\n\x05usage\x18\x06 \x01(\x0b\x32\x17.responsa.chat.v1.Usage\x12\x1b\n\x13standalone_question\x18\x07 \x01(\t\x12\x0f\n\x07support\x18\x08 \x01(\x01\"\x88\x01\n\x0bTurnRefused\x12/\n\x06reason\x18\x01 \x01(\x0e\x32\x1f.responsa.chat.v1.RefusalReason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12&\n\x05usage\x18\x03 \x01(\x0b\x32\x17.responsa.chat.v1.Usage\x12\x0f\n\x07support\x18\x04 \x01(\x01\"k\n\nTurnFailed\x12\"\n\x06status\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\x12\x11\n\tretriable\x18\x02 \x01(\x08\x12&\n\x05usage\x18\x03 \x01(\x0b\x32\x17.responsa.chat.v1.Usage*\x9f\x01\n\tTurnState\x12\x1a\n\x16TURN_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12TURN_STATE_PENDING\x10\x01\x12\x16\n\x12TURN_STATE_RUNNING\x10\x02\x12\x17\n\x13TURN_STATE_ANSWERED\x10\x03\x12\x16\n\x12TURN_STATE_REFUSED\x10\x04\x12\x15\n\x11TURN_STATE_FAILED\x10\x05*l\n\x04Step\x12\x14\n\x10STEP_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTEP_REWRITING\x10\x01\x12\x13\n\x0fSTEP_RETRIEVING\x10\x02\x12\x10\n\x0cSTEP_GRADING\x10\x03\x12\x13\n\x0fSTEP_GENERATING\x10\x04*N\n\rRefusalReason\x12\x1e\n\x1aREFUSAL_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19REFUSAL_REASON_NO_SUPPORT\x10\x01*m\n\rAnswerOutcome\x12\x1e\n\x1a\x41NSWER_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41NSWER_OUTCOME_COMPLETE\x10\x01\x12\x1f\n\x1b\x41NSWER_OUTCOME_OUTPUT_LIMIT\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bresponsa/chat/v1/turn.proto\x12\x10responsa.chat.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1fresponsa/chat/v1/citation.proto\"S\n\x05Scope\x12J\n\x0b\x63ollections\x18\x01 \x03(\tB5\xbaH2\x92\x01/\x10@\x18\x01\")r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$\"N\n\x05Usage\x12\x18\n\x10\x65mbedding_tokens\x18\x01 \x01(\x03\x12\x14\n\x0cinput_tokens\x18\x02 \x01(\x03\x12\x15\n\routput_tokens\x18\x03 \x01(\x03\"\xdd\x02\n\x04Turn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x63onversation\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\ragent_version\x18\x05 \x01(\t\x12*\n\x05state\x18\x06 \x01(\x0e\x32\x1b.responsa.chat.v1.TurnState\x12\x10\n\x08last_seq\x18\x07 \x01(\x03\x12\x33\n\x0eterminal_event\x18\x08 \x01(\x0b\x32\x1b.responsa.chat.v1.TurnEvent\x12&\n\x05usage\x18\t \x01(\x0b\x32\x17.responsa.chat.v1.Usage\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc7\x06\n\tTurnEvent\x12\x14\n\x03seq\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x07started\x18\x04 \x01(\x0b\x32\x1d.responsa.chat.v1.TurnStartedH\x00\x12.\n\x06status\x18\x05 \x01(\x0b\x32\x1c.responsa.chat.v1.TurnStatusH\x00\x12,\n\x05\x64\x65lta\x18\x06 \x01(\x0b\x32\x1b.responsa.chat.v1.TurnDeltaH\x00\x12.\n\x08\x63itation\x18\x07 \x01(\x0b\x32\x1a.responsa.chat.v1.CitationH\x00\x12.\n\x06\x61nswer\x18\x08 \x01(\x0b\x32\x1c.responsa.chat.v1.TurnAnswerH\x00\x12\x30\n\x07refused\x18\t \x01(\x0b\x32\x1d.responsa.chat.v1.TurnRefusedH\x00\x12.\n\x06\x66\x61iled\x18\n \x01(\x0b\x32\x1c.responsa.chat.v1.TurnFailedH\x00\x12\x33\n\ttool_call\x18\x0b \x01(\x0b\x32\x1e.responsa.chat.v1.TurnToolCallH\x00\x12\x37\n\x0btool_result\x18\x0c \x01(\x0b\x32 .responsa.chat.v1.TurnToolResultH\x00\x12\x43\n\x11\x61ttempt_restarted\x18\r \x01(\x0b\x32&.responsa.chat.v1.TurnAttemptRestartedH\x00\x12\x34\n\tcancelled\x18\x0e \x01(\x0b\x32\x1f.responsa.chat.v1.TurnCancelledH\x00\x12\x32\n\x08snapshot\x18\x0f \x01(\x0b\x32\x1e.responsa.chat.v1.TurnSnapshotH\x00\x12\x34\n\treconnect\x18\x10 \x01(\x0b\x32\x1f.responsa.chat.v1.TurnReconnectH\x00\x12\x34\n\theartbeat\x18\x11 \x01(\x0b\x32\x1f.responsa.chat.v1.TurnHeartbeatH\x00\x42\x07\n\x05\x65vent\"X\n\x0bTurnStarted\x12\x14\n\x0c\x63onversation\x18\x01 \x01(\t\x12\x15\n\ragent_version\x18\x02 \x01(\t\x12\x1c\n\x14\x63reated_conversation\x18\x03 \x01(\x08\"C\n\nTurnStatus\x12$\n\x04step\x18\x01 \x01(\x0e\x32\x16.responsa.chat.v1.Step\x12\x0f\n\x07message\x18\x02 \x01(\t\".\n\tTurnDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x13\n\x0b\x62yte_offset\x18\x02 \x01(\x03\"\xf8\x01\n\nTurnAnswer\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\x12-\n\tcitations\x18\x03 \x03(\x0b\x32\x1a.responsa.chat.v1.Citation\x12\x30\n\x07outcome\x18\x04 \x01(\x0e\x32\x1f.responsa.chat.v1.AnswerOutcome\x12\x15\n\rpassages_used\x18\x05 \x01(\x05\x12&\n\x05usage\x18\x06 \x01(\x0b\x32\x17.responsa.chat.v1.Usage\x12\x1b\n\x13standalone_question\x18\x07 \x01(\t\x12\x0f\n\x07support\x18\x08 \x01(\x01\"\x88\x01\n\x0bTurnRefused\x12/\n\x06reason\x18\x01 \x01(\x0e\x32\x1f.responsa.chat.v1.RefusalReason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12&\n\x05usage\x18\x03 \x01(\x0b\x32\x17.responsa.chat.v1.Usage\x12\x0f\n\x07support\x18\x04 \x01(\x01\"k\n\nTurnFailed\x12\"\n\x06status\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\x12\x11\n\tretriable\x18\x02 \x01(\x08\x12&\n\x05usage\x18\x03 \x01(\x0b\x32\x17.responsa.chat.v1.Usage\"Y\n\x0cTurnToolCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12*\n\targuments\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\"b\n\x0eTurnToolResult\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12.\n\x07outcome\x18\x02 \x01(\x0e\x32\x1d.responsa.chat.v1.ToolOutcome\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\t\"D\n\x14TurnAttemptRestarted\x12\x18\n\x10\x64iscard_from_seq\x18\x01 \x01(\x03\x12\x12\n\nkeep_bytes\x18\x02 \x01(\x03\":\n\rTurnCancelled\x12)\n\x02\x62y\x18\x01 \x01(\x0e\x32\x1d.responsa.chat.v1.CancelCause\"X\n\x0cTurnSnapshot\x12\x13\n\x0bthrough_seq\x18\x01 \x01(\x03\x12\x33\n\x0eterminal_event\x18\x02 \x01(\x0b\x32\x1b.responsa.chat.v1.TurnEvent\"9\n\rTurnReconnect\x12(\n\x05\x61\x66ter\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"$\n\rTurnHeartbeat\x12\x13\n\x0bqueue_place\x18\x01 \x01(\x05*\xd0\x01\n\tTurnState\x12\x1a\n\x16TURN_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12TURN_STATE_PENDING\x10\x01\x12\x16\n\x12TURN_STATE_RUNNING\x10\x02\x12\x17\n\x13TURN_STATE_ANSWERED\x10\x03\x12\x16\n\x12TURN_STATE_REFUSED\x10\x04\x12\x15\n\x11TURN_STATE_FAILED\x10\x05\x12\x15\n\x11TURN_STATE_QUEUED\x10\x06\x12\x18\n\x14TURN_STATE_CANCELLED\x10\x07*\x83\x01\n\x04Step\x12\x14\n\x10STEP_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTEP_REWRITING\x10\x01\x12\x13\n\x0fSTEP_RETRIEVING\x10\x02\x12\x10\n\x0cSTEP_GRADING\x10\x03\x12\x13\n\x0fSTEP_GENERATING\x10\x04\x12\x15\n\x11STEP_CALLING_TOOL\x10\x05*N\n\rRefusalReason\x12\x1e\n\x1aREFUSAL_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19REFUSAL_REASON_NO_SUPPORT\x10\x01*m\n\rAnswerOutcome\x12\x1e\n\x1a\x41NSWER_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41NSWER_OUTCOME_COMPLETE\x10\x01\x12\x1f\n\x1b\x41NSWER_OUTCOME_OUTPUT_LIMIT\x10\x02*r\n\x0bToolOutcome\x12\x1c\n\x18TOOL_OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fTOOL_OUTCOME_OK\x10\x01\x12\x16\n\x12TOOL_OUTCOME_ERROR\x10\x02\x12\x18\n\x14TOOL_OUTCOME_UNKNOWN\x10\x03*\x9c\x01\n\x0b\x43\x61ncelCause\x12\x1c\n\x18\x43\x41NCEL_CAUSE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41NCEL_CAUSE_OWNER\x10\x01\x12\x1e\n\x1a\x43\x41NCEL_CAUSE_ADMINISTRATOR\x10\x02\x12\x1a\n\x16\x43\x41NCEL_CAUSE_INTERRUPT\x10\x03\x12\x1b\n\x17\x43\x41NCEL_CAUSE_DISCONNECT\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,32 +41,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SCOPE'].fields_by_name['collections']._serialized_options = b'\272H2\222\001/\020@\030\001\")r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_TURNEVENT'].fields_by_name['seq']._loaded_options = None
   _globals['_TURNEVENT'].fields_by_name['seq']._serialized_options = b'\272H\004\"\002(\000'
-  _globals['_TURNSTATE']._serialized_start=1797
-  _globals['_TURNSTATE']._serialized_end=1956
-  _globals['_STEP']._serialized_start=1958
-  _globals['_STEP']._serialized_end=2066
-  _globals['_REFUSALREASON']._serialized_start=2068
-  _globals['_REFUSALREASON']._serialized_end=2146
-  _globals['_ANSWEROUTCOME']._serialized_start=2148
-  _globals['_ANSWEROUTCOME']._serialized_end=2257
-  _globals['_SCOPE']._serialized_start=169
-  _globals['_SCOPE']._serialized_end=252
-  _globals['_USAGE']._serialized_start=254
-  _globals['_USAGE']._serialized_end=287
-  _globals['_TURN']._serialized_start=290
-  _globals['_TURN']._serialized_end=639
-  _globals['_TURNEVENT']._serialized_start=642
-  _globals['_TURNEVENT']._serialized_end=1088
-  _globals['_TURNSTARTED']._serialized_start=1090
-  _globals['_TURNSTARTED']._serialized_end=1178
-  _globals['_TURNSTATUS']._serialized_start=1180
-  _globals['_TURNSTATUS']._serialized_end=1247
-  _globals['_TURNDELTA']._serialized_start=1249
-  _globals['_TURNDELTA']._serialized_end=1295
-  _globals['_TURNANSWER']._serialized_start=1298
-  _globals['_TURNANSWER']._serialized_end=1546
-  _globals['_TURNREFUSED']._serialized_start=1549
-  _globals['_TURNREFUSED']._serialized_end=1685
-  _globals['_TURNFAILED']._serialized_start=1687
-  _globals['_TURNFAILED']._serialized_end=1794
+  _globals['_TURNSTATE']._serialized_start=2805
+  _globals['_TURNSTATE']._serialized_end=3013
+  _globals['_STEP']._serialized_start=3016
+  _globals['_STEP']._serialized_end=3147
+  _globals['_REFUSALREASON']._serialized_start=3149
+  _globals['_REFUSALREASON']._serialized_end=3227
+  _globals['_ANSWEROUTCOME']._serialized_start=3229
+  _globals['_ANSWEROUTCOME']._serialized_end=3338
+  _globals['_TOOLOUTCOME']._serialized_start=3340
+  _globals['_TOOLOUTCOME']._serialized_end=3454
+  _globals['_CANCELCAUSE']._serialized_start=3457
+  _globals['_CANCELCAUSE']._serialized_end=3613
+  _globals['_SCOPE']._serialized_start=231
+  _globals['_SCOPE']._serialized_end=314
+  _globals['_USAGE']._serialized_start=316
+  _globals['_USAGE']._serialized_end=394
+  _globals['_TURN']._serialized_start=397
+  _globals['_TURN']._serialized_end=746
+  _globals['_TURNEVENT']._serialized_start=749
+  _globals['_TURNEVENT']._serialized_end=1588
+  _globals['_TURNSTARTED']._serialized_start=1590
+  _globals['_TURNSTARTED']._serialized_end=1678
+  _globals['_TURNSTATUS']._serialized_start=1680
+  _globals['_TURNSTATUS']._serialized_end=1747
+  _globals['_TURNDELTA']._serialized_start=1749
+  _globals['_TURNDELTA']._serialized_end=1795
+  _globals['_TURNANSWER']._serialized_start=1798
+  _globals['_TURNANSWER']._serialized_end=2046
+  _globals['_TURNREFUSED']._serialized_start=2049
+  _globals['_TURNREFUSED']._serialized_end=2185
+  _globals['_TURNFAILED']._serialized_start=2187
+  _globals['_TURNFAILED']._serialized_end=2294
+  _globals['_TURNTOOLCALL']._serialized_start=2296
+  _globals['_TURNTOOLCALL']._serialized_end=2385
+  _globals['_TURNTOOLRESULT']._serialized_start=2387
+  _globals['_TURNTOOLRESULT']._serialized_end=2485
+  _globals['_TURNATTEMPTRESTARTED']._serialized_start=2487
+  _globals['_TURNATTEMPTRESTARTED']._serialized_end=2555
+  _globals['_TURNCANCELLED']._serialized_start=2557
+  _globals['_TURNCANCELLED']._serialized_end=2615
+  _globals['_TURNSNAPSHOT']._serialized_start=2617
+  _globals['_TURNSNAPSHOT']._serialized_end=2705
+  _globals['_TURNRECONNECT']._serialized_start=2707
+  _globals['_TURNRECONNECT']._serialized_end=2764
+  _globals['_TURNHEARTBEAT']._serialized_start=2766
+  _globals['_TURNHEARTBEAT']._serialized_end=2802
 # @@protoc_insertion_point(module_scope)

@@ -5,7 +5,9 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -40,9 +42,13 @@ class _TurnStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TurnState.V
     """Ended with a typed refusal."""
     TURN_STATE_FAILED: _TurnState.ValueType  # 5
     """Ended with an error."""
+    TURN_STATE_QUEUED: _TurnState.ValueType  # 6
+    """Accepted; waits for the turn before it in its conversation."""
+    TURN_STATE_CANCELLED: _TurnState.ValueType  # 7
+    """Ended by a call, a newer question or its caller's leaving."""
 
 class TurnState(_TurnState, metaclass=_TurnStateEnumTypeWrapper):
-    """TurnState is where a turn stands. It only moves down this list, and never leaves a terminal state."""
+    """TurnState is where a turn stands: queued, pending, running and then one of the terminal states, which it never leaves."""
 
 TURN_STATE_UNSPECIFIED: TurnState.ValueType  # 0
 """Never sent."""
@@ -56,6 +62,10 @@ TURN_STATE_REFUSED: TurnState.ValueType  # 4
 """Ended with a typed refusal."""
 TURN_STATE_FAILED: TurnState.ValueType  # 5
 """Ended with an error."""
+TURN_STATE_QUEUED: TurnState.ValueType  # 6
+"""Accepted; waits for the turn before it in its conversation."""
+TURN_STATE_CANCELLED: TurnState.ValueType  # 7
+"""Ended by a call, a newer question or its caller's leaving."""
 Global___TurnState: _TypeAlias = TurnState  # noqa: Y015
 
 class _Step:
@@ -74,6 +84,8 @@ class _StepEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Step.ValueType],
     """Judging what was found."""
     STEP_GENERATING: _Step.ValueType  # 4
     """Writing the answer."""
+    STEP_CALLING_TOOL: _Step.ValueType  # 5
+    """Calling a tool."""
 
 class Step(_Step, metaclass=_StepEnumTypeWrapper):
     """Step is what a worker does for a turn at the moment."""
@@ -88,6 +100,8 @@ STEP_GRADING: Step.ValueType  # 3
 """Judging what was found."""
 STEP_GENERATING: Step.ValueType  # 4
 """Writing the answer."""
+STEP_CALLING_TOOL: Step.ValueType  # 5
+"""Calling a tool."""
 Global___Step: _TypeAlias = Step  # noqa: Y015
 
 class _RefusalReason:
@@ -121,7 +135,7 @@ class _AnswerOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnswerO
     ANSWER_OUTCOME_COMPLETE: _AnswerOutcome.ValueType  # 1
     """Whole."""
     ANSWER_OUTCOME_OUTPUT_LIMIT: _AnswerOutcome.ValueType  # 2
-    """Cut at the limits of an answer (24 KiB, 24 citations); what is there is whole sentences."""
+    """Cut at the limits of an answer (24 KiB, 24 citations), or by the model's own; what is quoted is whole sentences."""
 
 class AnswerOutcome(_AnswerOutcome, metaclass=_AnswerOutcomeEnumTypeWrapper):
     """AnswerOutcome says whether the answer is all of it."""
@@ -131,8 +145,68 @@ ANSWER_OUTCOME_UNSPECIFIED: AnswerOutcome.ValueType  # 0
 ANSWER_OUTCOME_COMPLETE: AnswerOutcome.ValueType  # 1
 """Whole."""
 ANSWER_OUTCOME_OUTPUT_LIMIT: AnswerOutcome.ValueType  # 2
-"""Cut at the limits of an answer (24 KiB, 24 citations); what is there is whole sentences."""
+"""Cut at the limits of an answer (24 KiB, 24 citations), or by the model's own; what is quoted is whole sentences."""
 Global___AnswerOutcome: _TypeAlias = AnswerOutcome  # noqa: Y015
+
+class _ToolOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ToolOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToolOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TOOL_OUTCOME_UNSPECIFIED: _ToolOutcome.ValueType  # 0
+    """Never sent."""
+    TOOL_OUTCOME_OK: _ToolOutcome.ValueType  # 1
+    """It was done."""
+    TOOL_OUTCOME_ERROR: _ToolOutcome.ValueType  # 2
+    """It failed, and the tool says so."""
+    TOOL_OUTCOME_UNKNOWN: _ToolOutcome.ValueType  # 3
+    """It was begun and nobody knows whether it was done: the worker was lost, or the connection. It is not called again."""
+
+class ToolOutcome(_ToolOutcome, metaclass=_ToolOutcomeEnumTypeWrapper):
+    """ToolOutcome says what is known of a tool's call."""
+
+TOOL_OUTCOME_UNSPECIFIED: ToolOutcome.ValueType  # 0
+"""Never sent."""
+TOOL_OUTCOME_OK: ToolOutcome.ValueType  # 1
+"""It was done."""
+TOOL_OUTCOME_ERROR: ToolOutcome.ValueType  # 2
+"""It failed, and the tool says so."""
+TOOL_OUTCOME_UNKNOWN: ToolOutcome.ValueType  # 3
+"""It was begun and nobody knows whether it was done: the worker was lost, or the connection. It is not called again."""
+Global___ToolOutcome: _TypeAlias = ToolOutcome  # noqa: Y015
+
+class _CancelCause:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CancelCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CancelCause.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CANCEL_CAUSE_UNSPECIFIED: _CancelCause.ValueType  # 0
+    """Never sent."""
+    CANCEL_CAUSE_OWNER: _CancelCause.ValueType  # 1
+    """Who asked."""
+    CANCEL_CAUSE_ADMINISTRATOR: _CancelCause.ValueType  # 2
+    """An administrator of the tenant."""
+    CANCEL_CAUSE_INTERRUPT: _CancelCause.ValueType  # 3
+    """A newer question in the same conversation, asked with INTERRUPT."""
+    CANCEL_CAUSE_DISCONNECT: _CancelCause.ValueType  # 4
+    """Nobody followed any more, and it was asked with cancel_on_disconnect."""
+
+class CancelCause(_CancelCause, metaclass=_CancelCauseEnumTypeWrapper):
+    """CancelCause says who ended a turn."""
+
+CANCEL_CAUSE_UNSPECIFIED: CancelCause.ValueType  # 0
+"""Never sent."""
+CANCEL_CAUSE_OWNER: CancelCause.ValueType  # 1
+"""Who asked."""
+CANCEL_CAUSE_ADMINISTRATOR: CancelCause.ValueType  # 2
+"""An administrator of the tenant."""
+CANCEL_CAUSE_INTERRUPT: CancelCause.ValueType  # 3
+"""A newer question in the same conversation, asked with INTERRUPT."""
+CANCEL_CAUSE_DISCONNECT: CancelCause.ValueType  # 4
+"""Nobody followed any more, and it was asked with cancel_on_disconnect."""
+Global___CancelCause: _TypeAlias = CancelCause  # noqa: Y015
 
 @_typing.final
 class Scope(_message.Message):
@@ -165,16 +239,24 @@ class Usage(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EMBEDDING_TOKENS_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     embedding_tokens: _builtins.int
     """Tokens that the embedding model read for this turn."""
+    input_tokens: _builtins.int
+    """Tokens that language models read."""
+    output_tokens: _builtins.int
+    """Tokens that language models wrote, those included that were withdrawn or never sent on."""
     def __init__(
         self,
         *,
         embedding_tokens: _builtins.int = ...,
+        input_tokens: _builtins.int = ...,
+        output_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedding_tokens", b"embedding_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedding_tokens", b"embedding_tokens", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -266,10 +348,17 @@ class TurnEvent(_message.Message):
     ANSWER_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
+    TOOL_CALL_FIELD_NUMBER: _builtins.int
+    TOOL_RESULT_FIELD_NUMBER: _builtins.int
+    ATTEMPT_RESTARTED_FIELD_NUMBER: _builtins.int
+    CANCELLED_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    RECONNECT_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
-    """Place in the log, from 1."""
+    """Place in the log, from 1; 0 for what is no part of the log (snapshot, reconnect, heartbeat)."""
     attempt: _builtins.int
-    """Which attempt at the turn wrote it, from 1."""
+    """Which attempt at the turn wrote it, from 1; a later attempt begins with `attempt_restarted`."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it happened (not on deltas)."""
@@ -302,6 +391,34 @@ class TurnEvent(_message.Message):
     def failed(self) -> Global___TurnFailed:
         """Terminal: an error."""
 
+    @_builtins.property
+    def tool_call(self) -> Global___TurnToolCall:
+        """A tool is about to be called."""
+
+    @_builtins.property
+    def tool_result(self) -> Global___TurnToolResult:
+        """What became of a tool's call."""
+
+    @_builtins.property
+    def attempt_restarted(self) -> Global___TurnAttemptRestarted:
+        """Another worker has taken the turn over: some of what was sent is withdrawn."""
+
+    @_builtins.property
+    def cancelled(self) -> Global___TurnCancelled:
+        """Terminal: ended by somebody."""
+
+    @_builtins.property
+    def snapshot(self) -> Global___TurnSnapshot:
+        """Not in the log: the events are gone, this is how the turn ended."""
+
+    @_builtins.property
+    def reconnect(self) -> Global___TurnReconnect:
+        """Not in the log, the last of its stream: this server goes away, follow the turn through another connection."""
+
+    @_builtins.property
+    def heartbeat(self) -> Global___TurnHeartbeat:
+        """Not in the log: nothing new, but all is well."""
+
     def __init__(
         self,
         *,
@@ -315,12 +432,19 @@ class TurnEvent(_message.Message):
         answer: Global___TurnAnswer | None = ...,
         refused: Global___TurnRefused | None = ...,
         failed: Global___TurnFailed | None = ...,
+        tool_call: Global___TurnToolCall | None = ...,
+        tool_result: Global___TurnToolResult | None = ...,
+        attempt_restarted: Global___TurnAttemptRestarted | None = ...,
+        cancelled: Global___TurnCancelled | None = ...,
+        snapshot: Global___TurnSnapshot | None = ...,
+        reconnect: Global___TurnReconnect | None = ...,
+        heartbeat: Global___TurnHeartbeat | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "citation", b"citation", "create_time", b"create_time", "delta", b"delta", "event", b"event", "failed", b"failed", "refused", b"refused", "started", b"started", "status", b"status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "attempt_restarted", b"attempt_restarted", "cancelled", b"cancelled", "citation", b"citation", "create_time", b"create_time", "delta", b"delta", "event", b"event", "failed", b"failed", "heartbeat", b"heartbeat", "reconnect", b"reconnect", "refused", b"refused", "snapshot", b"snapshot", "started", b"started", "status", b"status", "tool_call", b"tool_call", "tool_result", b"tool_result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "attempt", b"attempt", "citation", b"citation", "create_time", b"create_time", "delta", b"delta", "event", b"event", "failed", b"failed", "refused", b"refused", "seq", b"seq", "started", b"started", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "attempt", b"attempt", "attempt_restarted", b"attempt_restarted", "cancelled", b"cancelled", "citation", b"citation", "create_time", b"create_time", "delta", b"delta", "event", b"event", "failed", b"failed", "heartbeat", b"heartbeat", "reconnect", b"reconnect", "refused", b"refused", "seq", b"seq", "snapshot", b"snapshot", "started", b"started", "status", b"status", "tool_call", b"tool_call", "tool_result", b"tool_result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "status", "delta", "citation", "answer", "refused", "failed"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "status", "delta", "citation", "answer", "refused", "failed", "tool_call", "tool_result", "attempt_restarted", "cancelled", "snapshot", "reconnect", "heartbeat"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -384,7 +508,7 @@ Global___TurnStatus: _TypeAlias = TurnStatus  # noqa: Y015
 
 @_typing.final
 class TurnDelta(_message.Message):
-    """TurnDelta is a piece of the answer. All deltas together are the answer's text, byte for byte."""
+    """TurnDelta is a piece of the answer. All deltas that were not withdrawn are together the answer's text, byte for byte."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -531,3 +655,189 @@ class TurnFailed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TurnFailed: _TypeAlias = TurnFailed  # noqa: Y015
+
+@_typing.final
+class TurnToolCall(_message.Message):
+    """TurnToolCall announces a tool's call; it is committed before the tool is called. It is never withdrawn."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    TOOL_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """Names this call within its turn; its result carries the same."""
+    tool: _builtins.str
+    """The tool, `tools/{id}`."""
+    @_builtins.property
+    def arguments(self) -> _struct_pb2.Struct:
+        """What it is called with."""
+
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        tool: _builtins.str = ...,
+        arguments: _struct_pb2.Struct | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "call_id", b"call_id", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TurnToolCall: _TypeAlias = TurnToolCall  # noqa: Y015
+
+@_typing.final
+class TurnToolResult(_message.Message):
+    """TurnToolResult tells what became of a tool's call. It is never withdrawn."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """As in the call."""
+    outcome: Global___ToolOutcome.ValueType
+    """What is known."""
+    content: _builtins.str
+    """What the tool gave back, or a sentence on what went wrong; at most 8 KiB, the rest is cut."""
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        outcome: Global___ToolOutcome.ValueType = ...,
+        content: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "content", b"content", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TurnToolResult: _TypeAlias = TurnToolResult  # noqa: Y015
+
+@_typing.final
+class TurnAttemptRestarted(_message.Message):
+    """TurnAttemptRestarted withdraws what the attempt before had sent and not finished: deltas and citations from discard_from_seq on. Statuses and tool events
+    are never withdrawn. Readers keep the first keep_bytes of the answer's text; the next delta begins there.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISCARD_FROM_SEQ_FIELD_NUMBER: _builtins.int
+    KEEP_BYTES_FIELD_NUMBER: _builtins.int
+    discard_from_seq: _builtins.int
+    """Deltas and citations of this seq or later, up to this event, are withdrawn."""
+    keep_bytes: _builtins.int
+    """How many bytes of the answer's text stay."""
+    def __init__(
+        self,
+        *,
+        discard_from_seq: _builtins.int = ...,
+        keep_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["discard_from_seq", b"discard_from_seq", "keep_bytes", b"keep_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TurnAttemptRestarted: _TypeAlias = TurnAttemptRestarted  # noqa: Y015
+
+@_typing.final
+class TurnCancelled(_message.Message):
+    """TurnCancelled ends a turn that somebody stopped."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BY_FIELD_NUMBER: _builtins.int
+    by: Global___CancelCause.ValueType
+    """Who."""
+    def __init__(
+        self,
+        *,
+        by: Global___CancelCause.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TurnCancelled: _TypeAlias = TurnCancelled  # noqa: Y015
+
+@_typing.final
+class TurnSnapshot(_message.Message):
+    """TurnSnapshot stands for a log that was pruned."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    THROUGH_SEQ_FIELD_NUMBER: _builtins.int
+    TERMINAL_EVENT_FIELD_NUMBER: _builtins.int
+    through_seq: _builtins.int
+    """The seq of the terminal event."""
+    @_builtins.property
+    def terminal_event(self) -> Global___TurnEvent:
+        """The terminal event, the same bytes as in the log."""
+
+    def __init__(
+        self,
+        *,
+        through_seq: _builtins.int = ...,
+        terminal_event: Global___TurnEvent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["terminal_event", b"terminal_event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["terminal_event", b"terminal_event", "through_seq", b"through_seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TurnSnapshot: _TypeAlias = TurnSnapshot  # noqa: Y015
+
+@_typing.final
+class TurnReconnect(_message.Message):
+    """TurnReconnect asks the reader to follow through another connection."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def after(self) -> _duration_pb2.Duration:
+        """How long to wait before, at least."""
+
+    def __init__(
+        self,
+        *,
+        after: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TurnReconnect: _TypeAlias = TurnReconnect  # noqa: Y015
+
+@_typing.final
+class TurnHeartbeat(_message.Message):
+    """TurnHeartbeat shows that the stream lives."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_PLACE_FIELD_NUMBER: _builtins.int
+    queue_place: _builtins.int
+    """How many turns of the conversation come before this one; 0 once it is not queued."""
+    def __init__(
+        self,
+        *,
+        queue_place: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queue_place", b"queue_place"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TurnHeartbeat: _TypeAlias = TurnHeartbeat  # noqa: Y015

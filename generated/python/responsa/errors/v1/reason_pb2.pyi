@@ -122,6 +122,12 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """FAILED_PRECONDITION, in an operation's error. The collection's vectors are of another model than the one that runs, and the two must not
     be mixed; upload to a new collection. Metadata: collection; embedding, the collection's model; running, the server's.
     """
+    REASON_AFTER_SEQ_BEYOND_END: _Reason.ValueType  # 41
+    """OUT_OF_RANGE. The after_seq lies beyond what the turn's log holds. Metadata: turn; last_seq, e.g. "12"."""
+    REASON_QUEUE_FULL: _Reason.ValueType  # 42
+    """RESOURCE_EXHAUSTED. As many questions wait in the conversation as may; RetryInfo says when to come back. Metadata: conversation; limit, e.g. "8"."""
+    REASON_MODEL_UNAVAILABLE: _Reason.ValueType  # 43
+    """UNAVAILABLE, in a turn's `failed` event. The model's server could not be reached, or broke off; ask again. Metadata: model."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason says why a call or a turn failed. It travels, without the prefix `REASON_`, as `reason` of a google.rpc.ErrorInfo whose
@@ -228,4 +234,10 @@ REASON_COLLECTION_EMBEDDING_DIFFERS: Reason.ValueType  # 40
 """FAILED_PRECONDITION, in an operation's error. The collection's vectors are of another model than the one that runs, and the two must not
 be mixed; upload to a new collection. Metadata: collection; embedding, the collection's model; running, the server's.
 """
+REASON_AFTER_SEQ_BEYOND_END: Reason.ValueType  # 41
+"""OUT_OF_RANGE. The after_seq lies beyond what the turn's log holds. Metadata: turn; last_seq, e.g. "12"."""
+REASON_QUEUE_FULL: Reason.ValueType  # 42
+"""RESOURCE_EXHAUSTED. As many questions wait in the conversation as may; RetryInfo says when to come back. Metadata: conversation; limit, e.g. "8"."""
+REASON_MODEL_UNAVAILABLE: Reason.ValueType  # 43
+"""UNAVAILABLE, in a turn's `failed` event. The model's server could not be reached, or broke off; ask again. Metadata: model."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

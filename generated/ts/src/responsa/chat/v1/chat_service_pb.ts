@@ -2,8 +2,8 @@
 // @generated from file responsa/chat/v1/chat_service.proto (package responsa.chat.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
 import type { EmptySchema, FieldMask } from "@bufbuild/protobuf/wkt";
@@ -22,7 +22,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/chat/v1/chat_service.proto.
  */
 export const file_responsa_chat_v1_chat_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNyZXNwb25zYS9jaGF0L3YxL2NoYXRfc2VydmljZS5wcm90bxIQcmVzcG9uc2EuY2hhdC52MSJMCgpBc2tPcHRpb25zEhYKDmluY2x1ZGVfZGVsdGFzGAEgASgIEiYKBXNjb3BlGAIgASgLMhcucmVzcG9uc2EuY2hhdC52MS5TY29wZSLsAQoKQXNrUmVxdWVzdBJsCgxjb252ZXJzYXRpb24YASABKAlCVrpIU3JOMkxeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0k2AEBEiAKBHRleHQYAiABKAlCErpID3INIAEogIABMgVbXlxzXRIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAhyA7ABAdgBARItCgdvcHRpb25zGAQgASgLMhwucmVzcG9uc2EuY2hhdC52MS5Bc2tPcHRpb25zInAKC0Fza1Jlc3BvbnNlEgwKBHR1cm4YASABKAkSEQoJYWZ0ZXJfc2VxGAIgASgDEhMKC3Rocm91Z2hfc2VxGAMgASgDEisKBmV2ZW50cxgEIAMoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50IvIBChBTdGFydFR1cm5SZXF1ZXN0EmwKDGNvbnZlcnNhdGlvbhgBIAEoCUJWukhTck4yTF5jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSTYAQESIAoEdGV4dBgCIAEoCUISukgPcg0gASiAgAEyBVteXHNdEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICHIDsAEB2AEBEi0KB29wdGlvbnMYBCABKAsyHC5yZXNwb25zYS5jaGF0LnYxLkFza09wdGlvbnMi7wEKDUFuc3dlclJlcXVlc3QSbAoMY29udmVyc2F0aW9uGAEgASgJQla6SFNyTjJMXmNvbnZlcnNhdGlvbnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JNgBARIgCgR0ZXh0GAIgASgJQhK6SA9yDSABKICAATIFW15cc10SHwoKcmVxdWVzdF9pZBgDIAEoCUILukgIcgOwAQHYAQESLQoHb3B0aW9ucxgEIAEoCzIcLnJlc3BvbnNhLmNoYXQudjEuQXNrT3B0aW9ucyJrCg5HZXRUdXJuUmVxdWVzdBJZCgRuYW1lGAEgASgJQku6SEhyRjJEXnR1cm5zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQihQEKEExpc3RUdXJuc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjIASgAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDKIAQEhgKBmZpbHRlchgDIAEoCUIIukgFcgMogAgSGgoIb3JkZXJfYnkYBCABKAlCCLpIBXIDKIABIlMKEUxpc3RUdXJuc1Jlc3BvbnNlEiUKBXR1cm5zGAEgAygLMhYucmVzcG9uc2EuY2hhdC52MS5UdXJuEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJyChlDcmVhdGVDb252ZXJzYXRpb25SZXF1ZXN0EjQKDGNvbnZlcnNhdGlvbhgBIAEoCzIeLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uEh8KCnJlcXVlc3RfaWQYAiABKAlCC7pICHIDsAEB2AEBInsKFkdldENvbnZlcnNhdGlvblJlcXVlc3QSYQoEbmFtZRgBIAEoCUJTukhQck4yTF5jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQijQEKGExpc3RDb252ZXJzYXRpb25zUmVxdWVzdBIdCglwYWdlX3NpemUYASABKAVCCrpIBxoFGMgBKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMogBASGAoGZmlsdGVyGAMgASgJQgi6SAVyAyiACBIaCghvcmRlcl9ieRgEIAEoCUIIukgFcgMogAEiawoZTGlzdENvbnZlcnNhdGlvbnNSZXNwb25zZRI1Cg1jb252ZXJzYXRpb25zGAEgAygLMh4ucmVzcG9uc2EuY2hhdC52MS5Db252ZXJzYXRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIsECChlVcGRhdGVDb252ZXJzYXRpb25SZXF1ZXN0EvIBCgxjb252ZXJzYXRpb24YASABKAsyHi5yZXNwb25zYS5jaGF0LnYxLkNvbnZlcnNhdGlvbkK7AbpItwG6AbABChFjb252ZXJzYXRpb24ubmFtZRI4bXVzdCBiZSB0aGUgbmFtZSBvZiBhIGNvbnZlcnNhdGlvbiwgY29udmVyc2F0aW9ucy97dXVpZH0aYXRoaXMubmFtZS5tYXRjaGVzKCdeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kJynIAQESLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIpUBChlEZWxldGVDb252ZXJzYXRpb25SZXF1ZXN0EmEKBG5hbWUYASABKAlCU7pIUHJOMkxeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kEhUKBGV0YWcYAiABKAlCB7pIBHICKEAi7QEKE0xpc3RNZXNzYWdlc1JlcXVlc3QSYwoGcGFyZW50GAEgASgJQlO6SFByTjJMXmNvbnZlcnNhdGlvbnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JBIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGMgBKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMogBASGAoGZmlsdGVyGAQgASgJQgi6SAVyAyiACBIaCghvcmRlcl9ieRgFIAEoCUIIukgFcgMogAEiXAoUTGlzdE1lc3NhZ2VzUmVzcG9uc2USKwoIbWVzc2FnZXMYASADKAsyGS5yZXNwb25zYS5jaGF0LnYxLk1lc3NhZ2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJInEKEUdldE1lc3NhZ2VSZXF1ZXN0ElwKBG5hbWUYASABKAlCTrpIS3JJMkdebWVzc2FnZXMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCJ+ChZWZXJpZnlDaXRhdGlvbnNSZXF1ZXN0EmQKBG5hbWUYASABKAlCVrpIU3JRMk9eKHR1cm5zfG1lc3NhZ2VzKS9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIkoKF1ZlcmlmeUNpdGF0aW9uc1Jlc3BvbnNlEi8KBmNoZWNrcxgBIAMoCzIfLnJlc3BvbnNhLmNoYXQudjEuQ2l0YXRpb25DaGVjayJxCg1DaXRhdGlvbkNoZWNrEiwKCGNpdGF0aW9uGAEgASgLMhoucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvbhIyCgd2ZXJkaWN0GAIgASgOMiEucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvblZlcmRpY3Qy8AwKC0NoYXRTZXJ2aWNlEl4KA0FzaxIcLnJlc3BvbnNhLmNoYXQudjEuQXNrUmVxdWVzdBodLnJlc3BvbnNhLmNoYXQudjEuQXNrUmVzcG9uc2UiGILT5JMCEiINL3YxL3R1cm5zOmFzazoBKjABEl0KCVN0YXJ0VHVybhIiLnJlc3BvbnNhLmNoYXQudjEuU3RhcnRUdXJuUmVxdWVzdBoWLnJlc3BvbnNhLmNoYXQudjEuVHVybiIUgtPkkwIOIgkvdjEvdHVybnM6ASoSXgoGQW5zd2VyEh8ucmVzcG9uc2EuY2hhdC52MS5BbnN3ZXJSZXF1ZXN0GhYucmVzcG9uc2EuY2hhdC52MS5UdXJuIhuC0+STAhUiEC92MS90dXJuczphbnN3ZXI6ASoSXwoHR2V0VHVybhIgLnJlc3BvbnNhLmNoYXQudjEuR2V0VHVyblJlcXVlc3QaFi5yZXNwb25zYS5jaGF0LnYxLlR1cm4iGoLT5JMCFBISL3YxL3tuYW1lPXR1cm5zLyp9EmcKCUxpc3RUdXJucxIiLnJlc3BvbnNhLmNoYXQudjEuTGlzdFR1cm5zUmVxdWVzdBojLnJlc3BvbnNhLmNoYXQudjEuTGlzdFR1cm5zUmVzcG9uc2UiEYLT5JMCCxIJL3YxL3R1cm5zEooBChJDcmVhdGVDb252ZXJzYXRpb24SKy5yZXNwb25zYS5jaGF0LnYxLkNyZWF0ZUNvbnZlcnNhdGlvblJlcXVlc3QaHi5yZXNwb25zYS5jaGF0LnYxLkNvbnZlcnNhdGlvbiIngtPkkwIhIhEvdjEvY29udmVyc2F0aW9uczoMY29udmVyc2F0aW9uEn8KD0dldENvbnZlcnNhdGlvbhIoLnJlc3BvbnNhLmNoYXQudjEuR2V0Q29udmVyc2F0aW9uUmVxdWVzdBoeLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uIiKC0+STAhwSGi92MS97bmFtZT1jb252ZXJzYXRpb25zLyp9EocBChFMaXN0Q29udmVyc2F0aW9ucxIqLnJlc3BvbnNhLmNoYXQudjEuTGlzdENvbnZlcnNhdGlvbnNSZXF1ZXN0GisucmVzcG9uc2EuY2hhdC52MS5MaXN0Q29udmVyc2F0aW9uc1Jlc3BvbnNlIhmC0+STAhMSES92MS9jb252ZXJzYXRpb25zEqABChJVcGRhdGVDb252ZXJzYXRpb24SKy5yZXNwb25zYS5jaGF0LnYxLlVwZGF0ZUNvbnZlcnNhdGlvblJlcXVlc3QaHi5yZXNwb25zYS5jaGF0LnYxLkNvbnZlcnNhdGlvbiI9gtPkkwI3MicvdjEve2NvbnZlcnNhdGlvbi5uYW1lPWNvbnZlcnNhdGlvbnMvKn06DGNvbnZlcnNhdGlvbhJ9ChJEZWxldGVDb252ZXJzYXRpb24SKy5yZXNwb25zYS5jaGF0LnYxLkRlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiIoLT5JMCHCoaL3YxL3tuYW1lPWNvbnZlcnNhdGlvbnMvKn0SjAEKDExpc3RNZXNzYWdlcxIlLnJlc3BvbnNhLmNoYXQudjEuTGlzdE1lc3NhZ2VzUmVxdWVzdBomLnJlc3BvbnNhLmNoYXQudjEuTGlzdE1lc3NhZ2VzUmVzcG9uc2UiLYLT5JMCJxIlL3YxL3twYXJlbnQ9Y29udmVyc2F0aW9ucy8qfS9tZXNzYWdlcxJrCgpHZXRNZXNzYWdlEiMucmVzcG9uc2EuY2hhdC52MS5HZXRNZXNzYWdlUmVxdWVzdBoZLnJlc3BvbnNhLmNoYXQudjEuTWVzc2FnZSIdgtPkkwIXEhUvdjEve25hbWU9bWVzc2FnZXMvKn0SwQEKD1ZlcmlmeUNpdGF0aW9ucxIoLnJlc3BvbnNhLmNoYXQudjEuVmVyaWZ5Q2l0YXRpb25zUmVxdWVzdBopLnJlc3BvbnNhLmNoYXQudjEuVmVyaWZ5Q2l0YXRpb25zUmVzcG9uc2UiWYLT5JMCUyIiL3YxL3tuYW1lPXR1cm5zLyp9OnZlcmlmeUNpdGF0aW9uczoBKloqIiUvdjEve25hbWU9bWVzc2FnZXMvKn06dmVyaWZ5Q2l0YXRpb25zOgEqYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_empty, file_google_protobuf_field_mask, file_responsa_chat_v1_citation, file_responsa_chat_v1_conversation, file_responsa_chat_v1_message, file_responsa_chat_v1_turn]);
+  fileDesc("CiNyZXNwb25zYS9jaGF0L3YxL2NoYXRfc2VydmljZS5wcm90bxIQcmVzcG9uc2EuY2hhdC52MSKfAQoKQXNrT3B0aW9ucxIWCg5pbmNsdWRlX2RlbHRhcxgBIAEoCBImCgVzY29wZRgCIAEoCzIXLnJlc3BvbnNhLmNoYXQudjEuU2NvcGUSMwoHb25fYnVzeRgDIAEoDjIYLnJlc3BvbnNhLmNoYXQudjEuT25CdXN5Qgi6SAWCAQIQARIcChRjYW5jZWxfb25fZGlzY29ubmVjdBgEIAEoCCKnAgoKQXNrUmVxdWVzdBJsCgxjb252ZXJzYXRpb24YASABKAlCVrpIU3JOMkxeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0k2AEBEiAKBHRleHQYAiABKAlCErpID3INIAEogIABMgVbXlxzXRIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAhyA7ABAdgBARItCgdvcHRpb25zGAQgASgLMhwucmVzcG9uc2EuY2hhdC52MS5Bc2tPcHRpb25zEjkKBWFnZW50GAUgASgJQiq6SCdyIjIgXmFnZW50cy9bYS16MC05XVthLXowLTktXXswLDYyfSTYAQEicAoLQXNrUmVzcG9uc2USDAoEdHVybhgBIAEoCRIRCglhZnRlcl9zZXEYAiABKAMSEwoLdGhyb3VnaF9zZXEYAyABKAMSKwoGZXZlbnRzGAQgAygLMhsucmVzcG9uc2EuY2hhdC52MS5UdXJuRXZlbnQirQIKEFN0YXJ0VHVyblJlcXVlc3QSbAoMY29udmVyc2F0aW9uGAEgASgJQla6SFNyTjJMXmNvbnZlcnNhdGlvbnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JNgBARIgCgR0ZXh0GAIgASgJQhK6SA9yDSABKICAATIFW15cc10SHwoKcmVxdWVzdF9pZBgDIAEoCUILukgIcgOwAQHYAQESLQoHb3B0aW9ucxgEIAEoCzIcLnJlc3BvbnNhLmNoYXQudjEuQXNrT3B0aW9ucxI5CgVhZ2VudBgFIAEoCUIqukgnciIyIF5hZ2VudHMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0k2AEBIqoCCg1BbnN3ZXJSZXF1ZXN0EmwKDGNvbnZlcnNhdGlvbhgBIAEoCUJWukhTck4yTF5jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSTYAQESIAoEdGV4dBgCIAEoCUISukgPcg0gASiAgAEyBVteXHNdEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICHIDsAEB2AEBEi0KB29wdGlvbnMYBCABKAsyHC5yZXNwb25zYS5jaGF0LnYxLkFza09wdGlvbnMSOQoFYWdlbnQYBSABKAlCKrpIJ3IiMiBeYWdlbnRzL1thLXowLTldW2EtejAtOS1dezAsNjJ9JNgBASKiAQoRUmVzdW1lVHVyblJlcXVlc3QSWQoEdHVybhgBIAEoCUJLukhIckYyRF50dXJucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kEhoKCWFmdGVyX3NlcRgCIAEoA0IHukgEIgIoABIWCg5pbmNsdWRlX2RlbHRhcxgDIAEoCCJ3ChJSZXN1bWVUdXJuUmVzcG9uc2USDAoEdHVybhgBIAEoCRIRCglhZnRlcl9zZXEYAiABKAMSEwoLdGhyb3VnaF9zZXEYAyABKAMSKwoGZXZlbnRzGAQgAygLMhsucmVzcG9uc2EuY2hhdC52MS5UdXJuRXZlbnQibgoRQ2FuY2VsVHVyblJlcXVlc3QSWQoEbmFtZRgBIAEoCUJLukhIckYyRF50dXJucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kImsKDkdldFR1cm5SZXF1ZXN0ElkKBG5hbWUYASABKAlCS7pISHJGMkRedHVybnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCKFAQoQTGlzdFR1cm5zUmVxdWVzdBIdCglwYWdlX3NpemUYASABKAVCCrpIBxoFGMgBKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMogBASGAoGZmlsdGVyGAMgASgJQgi6SAVyAyiACBIaCghvcmRlcl9ieRgEIAEoCUIIukgFcgMogAEiUwoRTGlzdFR1cm5zUmVzcG9uc2USJQoFdHVybnMYASADKAsyFi5yZXNwb25zYS5jaGF0LnYxLlR1cm4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJInIKGUNyZWF0ZUNvbnZlcnNhdGlvblJlcXVlc3QSNAoMY29udmVyc2F0aW9uGAEgASgLMh4ucmVzcG9uc2EuY2hhdC52MS5Db252ZXJzYXRpb24SHwoKcmVxdWVzdF9pZBgCIAEoCUILukgIcgOwAQHYAQEiewoWR2V0Q29udmVyc2F0aW9uUmVxdWVzdBJhCgRuYW1lGAEgASgJQlO6SFByTjJMXmNvbnZlcnNhdGlvbnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCKNAQoYTGlzdENvbnZlcnNhdGlvbnNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUYyAEoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAyiAEBIYCgZmaWx0ZXIYAyABKAlCCLpIBXIDKIAIEhoKCG9yZGVyX2J5GAQgASgJQgi6SAVyAyiAASJrChlMaXN0Q29udmVyc2F0aW9uc1Jlc3BvbnNlEjUKDWNvbnZlcnNhdGlvbnMYASADKAsyHi5yZXNwb25zYS5jaGF0LnYxLkNvbnZlcnNhdGlvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiwQIKGVVwZGF0ZUNvbnZlcnNhdGlvblJlcXVlc3QS8gEKDGNvbnZlcnNhdGlvbhgBIAEoCzIeLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uQrsBuki3AboBsAEKEWNvbnZlcnNhdGlvbi5uYW1lEjhtdXN0IGJlIHRoZSBuYW1lIG9mIGEgY29udmVyc2F0aW9uLCBjb252ZXJzYXRpb25zL3t1dWlkfRphdGhpcy5uYW1lLm1hdGNoZXMoJ15jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQnKcgBARIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2silQEKGURlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QSYQoEbmFtZRgBIAEoCUJTukhQck4yTF5jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQSFQoEZXRhZxgCIAEoCUIHukgEcgIoQCLtAQoTTGlzdE1lc3NhZ2VzUmVxdWVzdBJjCgZwYXJlbnQYASABKAlCU7pIUHJOMkxeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUYyAEoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAyiAEBIYCgZmaWx0ZXIYBCABKAlCCLpIBXIDKIAIEhoKCG9yZGVyX2J5GAUgASgJQgi6SAVyAyiAASJcChRMaXN0TWVzc2FnZXNSZXNwb25zZRIrCghtZXNzYWdlcxgBIAMoCzIZLnJlc3BvbnNhLmNoYXQudjEuTWVzc2FnZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkicQoRR2V0TWVzc2FnZVJlcXVlc3QSXAoEbmFtZRgBIAEoCUJOukhLckkyR15tZXNzYWdlcy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIn4KFlZlcmlmeUNpdGF0aW9uc1JlcXVlc3QSZAoEbmFtZRgBIAEoCUJWukhTclEyT14odHVybnN8bWVzc2FnZXMpL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQiSgoXVmVyaWZ5Q2l0YXRpb25zUmVzcG9uc2USLwoGY2hlY2tzGAEgAygLMh8ucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvbkNoZWNrInEKDUNpdGF0aW9uQ2hlY2sSLAoIY2l0YXRpb24YASABKAsyGi5yZXNwb25zYS5jaGF0LnYxLkNpdGF0aW9uEjIKB3ZlcmRpY3QYAiABKA4yIS5yZXNwb25zYS5jaGF0LnYxLkNpdGF0aW9uVmVyZGljdCpfCgZPbkJ1c3kSFwoTT05fQlVTWV9VTlNQRUNJRklFRBAAEhIKDk9OX0JVU1lfUkVKRUNUEAESEQoNT05fQlVTWV9RVUVVRRACEhUKEU9OX0JVU1lfSU5URVJSVVBUEAMy3w4KC0NoYXRTZXJ2aWNlEl4KA0FzaxIcLnJlc3BvbnNhLmNoYXQudjEuQXNrUmVxdWVzdBodLnJlc3BvbnNhLmNoYXQudjEuQXNrUmVzcG9uc2UiGILT5JMCEiINL3YxL3R1cm5zOmFzazoBKjABEl0KCVN0YXJ0VHVybhIiLnJlc3BvbnNhLmNoYXQudjEuU3RhcnRUdXJuUmVxdWVzdBoWLnJlc3BvbnNhLmNoYXQudjEuVHVybiIUgtPkkwIOIgkvdjEvdHVybnM6ASoSXgoGQW5zd2VyEh8ucmVzcG9uc2EuY2hhdC52MS5BbnN3ZXJSZXF1ZXN0GhYucmVzcG9uc2EuY2hhdC52MS5UdXJuIhuC0+STAhUiEC92MS90dXJuczphbnN3ZXI6ASoSfAoKUmVzdW1lVHVybhIjLnJlc3BvbnNhLmNoYXQudjEuUmVzdW1lVHVyblJlcXVlc3QaJC5yZXNwb25zYS5jaGF0LnYxLlJlc3VtZVR1cm5SZXNwb25zZSIhgtPkkwIbEhkvdjEve3R1cm49dHVybnMvKn0vZXZlbnRzMAESbwoKQ2FuY2VsVHVybhIjLnJlc3BvbnNhLmNoYXQudjEuQ2FuY2VsVHVyblJlcXVlc3QaFi5yZXNwb25zYS5jaGF0LnYxLlR1cm4iJILT5JMCHiIZL3YxL3tuYW1lPXR1cm5zLyp9OmNhbmNlbDoBKhJfCgdHZXRUdXJuEiAucmVzcG9uc2EuY2hhdC52MS5HZXRUdXJuUmVxdWVzdBoWLnJlc3BvbnNhLmNoYXQudjEuVHVybiIagtPkkwIUEhIvdjEve25hbWU9dHVybnMvKn0SZwoJTGlzdFR1cm5zEiIucmVzcG9uc2EuY2hhdC52MS5MaXN0VHVybnNSZXF1ZXN0GiMucmVzcG9uc2EuY2hhdC52MS5MaXN0VHVybnNSZXNwb25zZSIRgtPkkwILEgkvdjEvdHVybnMSigEKEkNyZWF0ZUNvbnZlcnNhdGlvbhIrLnJlc3BvbnNhLmNoYXQudjEuQ3JlYXRlQ29udmVyc2F0aW9uUmVxdWVzdBoeLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uIieC0+STAiEiES92MS9jb252ZXJzYXRpb25zOgxjb252ZXJzYXRpb24SfwoPR2V0Q29udmVyc2F0aW9uEigucmVzcG9uc2EuY2hhdC52MS5HZXRDb252ZXJzYXRpb25SZXF1ZXN0Gh4ucmVzcG9uc2EuY2hhdC52MS5Db252ZXJzYXRpb24iIoLT5JMCHBIaL3YxL3tuYW1lPWNvbnZlcnNhdGlvbnMvKn0ShwEKEUxpc3RDb252ZXJzYXRpb25zEioucmVzcG9uc2EuY2hhdC52MS5MaXN0Q29udmVyc2F0aW9uc1JlcXVlc3QaKy5yZXNwb25zYS5jaGF0LnYxLkxpc3RDb252ZXJzYXRpb25zUmVzcG9uc2UiGYLT5JMCExIRL3YxL2NvbnZlcnNhdGlvbnMSoAEKElVwZGF0ZUNvbnZlcnNhdGlvbhIrLnJlc3BvbnNhLmNoYXQudjEuVXBkYXRlQ29udmVyc2F0aW9uUmVxdWVzdBoeLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uIj2C0+STAjcyJy92MS97Y29udmVyc2F0aW9uLm5hbWU9Y29udmVyc2F0aW9ucy8qfToMY29udmVyc2F0aW9uEn0KEkRlbGV0ZUNvbnZlcnNhdGlvbhIrLnJlc3BvbnNhLmNoYXQudjEuRGVsZXRlQ29udmVyc2F0aW9uUmVxdWVzdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eSIigtPkkwIcKhovdjEve25hbWU9Y29udmVyc2F0aW9ucy8qfRKMAQoMTGlzdE1lc3NhZ2VzEiUucmVzcG9uc2EuY2hhdC52MS5MaXN0TWVzc2FnZXNSZXF1ZXN0GiYucmVzcG9uc2EuY2hhdC52MS5MaXN0TWVzc2FnZXNSZXNwb25zZSItgtPkkwInEiUvdjEve3BhcmVudD1jb252ZXJzYXRpb25zLyp9L21lc3NhZ2VzEmsKCkdldE1lc3NhZ2USIy5yZXNwb25zYS5jaGF0LnYxLkdldE1lc3NhZ2VSZXF1ZXN0GhkucmVzcG9uc2EuY2hhdC52MS5NZXNzYWdlIh2C0+STAhcSFS92MS97bmFtZT1tZXNzYWdlcy8qfRLBAQoPVmVyaWZ5Q2l0YXRpb25zEigucmVzcG9uc2EuY2hhdC52MS5WZXJpZnlDaXRhdGlvbnNSZXF1ZXN0GikucmVzcG9uc2EuY2hhdC52MS5WZXJpZnlDaXRhdGlvbnNSZXNwb25zZSJZgtPkkwJTIiIvdjEve25hbWU9dHVybnMvKn06dmVyaWZ5Q2l0YXRpb25zOgEqWioiJS92MS97bmFtZT1tZXNzYWdlcy8qfTp2ZXJpZnlDaXRhdGlvbnM6ASpiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_empty, file_google_protobuf_field_mask, file_responsa_chat_v1_citation, file_responsa_chat_v1_conversation, file_responsa_chat_v1_message, file_responsa_chat_v1_turn]);
 
 /**
  * AskOptions says how to answer a question, and how to follow its turn.
@@ -44,6 +44,21 @@ export type AskOptions = Message<"responsa.chat.v1.AskOptions"> & {
    * @generated from field: responsa.chat.v1.Scope scope = 2;
    */
   scope?: Scope | undefined;
+
+  /**
+   * What happens when the conversation has a turn at work.
+   *
+   * @generated from field: responsa.chat.v1.OnBusy on_busy = 3;
+   */
+  onBusy: OnBusy;
+
+  /**
+   * Whether the turn is cancelled when this stream's client goes away: ten seconds later, if nobody follows the turn then. A server that goes away, a passed
+   * deadline and a replica's death never cancel. It counts for Ask alone, and for this stream; it is no part of what a request_id is compared by.
+   *
+   * @generated from field: bool cancel_on_disconnect = 4;
+   */
+  cancelOnDisconnect: boolean;
 };
 
 /**
@@ -75,7 +90,7 @@ export type AskRequest = Message<"responsa.chat.v1.AskRequest"> & {
 
   /**
    * Any UUID; the same one again attaches to the turn that the first call made, whichever of Ask, StartTurn and Answer that was. Scoped to tenant and
-   * user. With another conversation, text or scope: REQUEST_ID_REUSED.
+   * user. With another conversation, agent, text, scope or on_busy: REQUEST_ID_REUSED.
    *
    * @generated from field: string request_id = 3;
    */
@@ -87,6 +102,13 @@ export type AskRequest = Message<"responsa.chat.v1.AskRequest"> & {
    * @generated from field: responsa.chat.v1.AskOptions options = 4;
    */
   options?: AskOptions | undefined;
+
+  /**
+   * The agent that answers, `agents/{id}`; empty takes the default. Unknown: RESOURCE_NOT_FOUND.
+   *
+   * @generated from field: string agent = 5;
+   */
+  agent: string;
 };
 
 /**
@@ -117,7 +139,7 @@ export type AskResponse = Message<"responsa.chat.v1.AskResponse"> & {
   afterSeq: bigint;
 
   /**
-   * The last seq that this frame covers. Equal to `after_seq`: a heartbeat.
+   * The last seq that this frame covers. Equal to `after_seq`: a frame that does not advance (a heartbeat, a reconnect).
    *
    * @generated from field: int64 through_seq = 3;
    */
@@ -160,7 +182,7 @@ export type StartTurnRequest = Message<"responsa.chat.v1.StartTurnRequest"> & {
 
   /**
    * Any UUID; the same one again attaches to the turn that the first call made, whichever of Ask, StartTurn and Answer that was. Scoped to tenant and
-   * user. With another conversation, text or scope: REQUEST_ID_REUSED.
+   * user. With another conversation, agent, text, scope or on_busy: REQUEST_ID_REUSED.
    *
    * @generated from field: string request_id = 3;
    */
@@ -172,6 +194,13 @@ export type StartTurnRequest = Message<"responsa.chat.v1.StartTurnRequest"> & {
    * @generated from field: responsa.chat.v1.AskOptions options = 4;
    */
   options?: AskOptions | undefined;
+
+  /**
+   * The agent that answers, `agents/{id}`; empty takes the default. Unknown: RESOURCE_NOT_FOUND.
+   *
+   * @generated from field: string agent = 5;
+   */
+  agent: string;
 };
 
 /**
@@ -203,7 +232,7 @@ export type AnswerRequest = Message<"responsa.chat.v1.AnswerRequest"> & {
 
   /**
    * Any UUID; the same one again attaches to the turn that the first call made, whichever of Ask, StartTurn and Answer that was. Scoped to tenant and
-   * user. With another conversation, text or scope: REQUEST_ID_REUSED.
+   * user. With another conversation, agent, text, scope or on_busy: REQUEST_ID_REUSED.
    *
    * @generated from field: string request_id = 3;
    */
@@ -215,6 +244,13 @@ export type AnswerRequest = Message<"responsa.chat.v1.AnswerRequest"> & {
    * @generated from field: responsa.chat.v1.AskOptions options = 4;
    */
   options?: AskOptions | undefined;
+
+  /**
+   * The agent that answers, `agents/{id}`; empty takes the default. Unknown: RESOURCE_NOT_FOUND.
+   *
+   * @generated from field: string agent = 5;
+   */
+  agent: string;
 };
 
 /**
@@ -223,6 +259,105 @@ export type AnswerRequest = Message<"responsa.chat.v1.AnswerRequest"> & {
  */
 export const AnswerRequestSchema: GenMessage<AnswerRequest> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_chat_service, 4);
+
+/**
+ * ResumeTurnRequest says which turn to follow, and from where.
+ *
+ * @generated from message responsa.chat.v1.ResumeTurnRequest
+ */
+export type ResumeTurnRequest = Message<"responsa.chat.v1.ResumeTurnRequest"> & {
+  /**
+   * `turns/{uuid}`.
+   *
+   * @generated from field: string turn = 1;
+   */
+  turn: string;
+
+  /**
+   * The seq of the last event that the caller has (a frame's `through_seq`); 0 replays all. Beyond the log's end: AFTER_SEQ_BEYOND_END.
+   *
+   * @generated from field: int64 after_seq = 2;
+   */
+  afterSeq: bigint;
+
+  /**
+   * Whether pieces of the answer are sent as they are made.
+   *
+   * @generated from field: bool include_deltas = 3;
+   */
+  includeDeltas: boolean;
+};
+
+/**
+ * Describes the message responsa.chat.v1.ResumeTurnRequest.
+ * Use `create(ResumeTurnRequestSchema)` to create a new message.
+ */
+export const ResumeTurnRequestSchema: GenMessage<ResumeTurnRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_chat_v1_chat_service, 5);
+
+/**
+ * ResumeTurnResponse is a frame: all that was committed in (after_seq, through_seq], less the deltas where they were not asked for. On the wire it is the same
+ * as AskResponse.
+ *
+ * @generated from message responsa.chat.v1.ResumeTurnResponse
+ */
+export type ResumeTurnResponse = Message<"responsa.chat.v1.ResumeTurnResponse"> & {
+  /**
+   * `turns/{uuid}`.
+   *
+   * @generated from field: string turn = 1;
+   */
+  turn: string;
+
+  /**
+   * The `through_seq` of the frame before; the request's `after_seq` in the first.
+   *
+   * @generated from field: int64 after_seq = 2;
+   */
+  afterSeq: bigint;
+
+  /**
+   * The last seq that this frame covers. Equal to `after_seq`: a frame that does not advance (a heartbeat, a reconnect).
+   *
+   * @generated from field: int64 through_seq = 3;
+   */
+  throughSeq: bigint;
+
+  /**
+   * Events in the order of seq.
+   *
+   * @generated from field: repeated responsa.chat.v1.TurnEvent events = 4;
+   */
+  events: TurnEvent[];
+};
+
+/**
+ * Describes the message responsa.chat.v1.ResumeTurnResponse.
+ * Use `create(ResumeTurnResponseSchema)` to create a new message.
+ */
+export const ResumeTurnResponseSchema: GenMessage<ResumeTurnResponse> = /*@__PURE__*/
+  messageDesc(file_responsa_chat_v1_chat_service, 6);
+
+/**
+ * CancelTurnRequest names a turn to end.
+ *
+ * @generated from message responsa.chat.v1.CancelTurnRequest
+ */
+export type CancelTurnRequest = Message<"responsa.chat.v1.CancelTurnRequest"> & {
+  /**
+   * `turns/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.chat.v1.CancelTurnRequest.
+ * Use `create(CancelTurnRequestSchema)` to create a new message.
+ */
+export const CancelTurnRequestSchema: GenMessage<CancelTurnRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_chat_v1_chat_service, 7);
 
 /**
  * GetTurnRequest names a turn.
@@ -243,7 +378,7 @@ export type GetTurnRequest = Message<"responsa.chat.v1.GetTurnRequest"> & {
  * Use `create(GetTurnRequestSchema)` to create a new message.
  */
 export const GetTurnRequestSchema: GenMessage<GetTurnRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 5);
+  messageDesc(file_responsa_chat_v1_chat_service, 8);
 
 /**
  * ListTurnsRequest asks for a page of turns.
@@ -285,7 +420,7 @@ export type ListTurnsRequest = Message<"responsa.chat.v1.ListTurnsRequest"> & {
  * Use `create(ListTurnsRequestSchema)` to create a new message.
  */
 export const ListTurnsRequestSchema: GenMessage<ListTurnsRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 6);
+  messageDesc(file_responsa_chat_v1_chat_service, 9);
 
 /**
  * ListTurnsResponse is a page of turns.
@@ -313,7 +448,7 @@ export type ListTurnsResponse = Message<"responsa.chat.v1.ListTurnsResponse"> & 
  * Use `create(ListTurnsResponseSchema)` to create a new message.
  */
 export const ListTurnsResponseSchema: GenMessage<ListTurnsResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 7);
+  messageDesc(file_responsa_chat_v1_chat_service, 10);
 
 /**
  * CreateConversationRequest describes a new conversation.
@@ -341,7 +476,7 @@ export type CreateConversationRequest = Message<"responsa.chat.v1.CreateConversa
  * Use `create(CreateConversationRequestSchema)` to create a new message.
  */
 export const CreateConversationRequestSchema: GenMessage<CreateConversationRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 8);
+  messageDesc(file_responsa_chat_v1_chat_service, 11);
 
 /**
  * GetConversationRequest names a conversation.
@@ -362,7 +497,7 @@ export type GetConversationRequest = Message<"responsa.chat.v1.GetConversationRe
  * Use `create(GetConversationRequestSchema)` to create a new message.
  */
 export const GetConversationRequestSchema: GenMessage<GetConversationRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 9);
+  messageDesc(file_responsa_chat_v1_chat_service, 12);
 
 /**
  * ListConversationsRequest asks for a page of conversations.
@@ -404,7 +539,7 @@ export type ListConversationsRequest = Message<"responsa.chat.v1.ListConversatio
  * Use `create(ListConversationsRequestSchema)` to create a new message.
  */
 export const ListConversationsRequestSchema: GenMessage<ListConversationsRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 10);
+  messageDesc(file_responsa_chat_v1_chat_service, 13);
 
 /**
  * ListConversationsResponse is a page of conversations.
@@ -432,7 +567,7 @@ export type ListConversationsResponse = Message<"responsa.chat.v1.ListConversati
  * Use `create(ListConversationsResponseSchema)` to create a new message.
  */
 export const ListConversationsResponseSchema: GenMessage<ListConversationsResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 11);
+  messageDesc(file_responsa_chat_v1_chat_service, 14);
 
 /**
  * UpdateConversationRequest says what to change.
@@ -460,7 +595,7 @@ export type UpdateConversationRequest = Message<"responsa.chat.v1.UpdateConversa
  * Use `create(UpdateConversationRequestSchema)` to create a new message.
  */
 export const UpdateConversationRequestSchema: GenMessage<UpdateConversationRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 12);
+  messageDesc(file_responsa_chat_v1_chat_service, 15);
 
 /**
  * DeleteConversationRequest names a conversation to delete.
@@ -488,7 +623,7 @@ export type DeleteConversationRequest = Message<"responsa.chat.v1.DeleteConversa
  * Use `create(DeleteConversationRequestSchema)` to create a new message.
  */
 export const DeleteConversationRequestSchema: GenMessage<DeleteConversationRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 13);
+  messageDesc(file_responsa_chat_v1_chat_service, 16);
 
 /**
  * ListMessagesRequest asks for a page of a conversation's messages.
@@ -537,7 +672,7 @@ export type ListMessagesRequest = Message<"responsa.chat.v1.ListMessagesRequest"
  * Use `create(ListMessagesRequestSchema)` to create a new message.
  */
 export const ListMessagesRequestSchema: GenMessage<ListMessagesRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 14);
+  messageDesc(file_responsa_chat_v1_chat_service, 17);
 
 /**
  * ListMessagesResponse is a page of messages.
@@ -565,7 +700,7 @@ export type ListMessagesResponse = Message<"responsa.chat.v1.ListMessagesRespons
  * Use `create(ListMessagesResponseSchema)` to create a new message.
  */
 export const ListMessagesResponseSchema: GenMessage<ListMessagesResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 15);
+  messageDesc(file_responsa_chat_v1_chat_service, 18);
 
 /**
  * GetMessageRequest names a message.
@@ -586,7 +721,7 @@ export type GetMessageRequest = Message<"responsa.chat.v1.GetMessageRequest"> & 
  * Use `create(GetMessageRequestSchema)` to create a new message.
  */
 export const GetMessageRequestSchema: GenMessage<GetMessageRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 16);
+  messageDesc(file_responsa_chat_v1_chat_service, 19);
 
 /**
  * VerifyCitationsRequest names an answer.
@@ -607,7 +742,7 @@ export type VerifyCitationsRequest = Message<"responsa.chat.v1.VerifyCitationsRe
  * Use `create(VerifyCitationsRequestSchema)` to create a new message.
  */
 export const VerifyCitationsRequestSchema: GenMessage<VerifyCitationsRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 17);
+  messageDesc(file_responsa_chat_v1_chat_service, 20);
 
 /**
  * VerifyCitationsResponse holds a verdict for every citation of the answer.
@@ -628,7 +763,7 @@ export type VerifyCitationsResponse = Message<"responsa.chat.v1.VerifyCitationsR
  * Use `create(VerifyCitationsResponseSchema)` to create a new message.
  */
 export const VerifyCitationsResponseSchema: GenMessage<VerifyCitationsResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 18);
+  messageDesc(file_responsa_chat_v1_chat_service, 21);
 
 /**
  * CitationCheck is a citation and what became of its source.
@@ -656,7 +791,48 @@ export type CitationCheck = Message<"responsa.chat.v1.CitationCheck"> & {
  * Use `create(CitationCheckSchema)` to create a new message.
  */
 export const CitationCheckSchema: GenMessage<CitationCheck> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_chat_service, 19);
+  messageDesc(file_responsa_chat_v1_chat_service, 22);
+
+/**
+ * OnBusy says what becomes of a question whose conversation has a turn at work.
+ *
+ * @generated from enum responsa.chat.v1.OnBusy
+ */
+export enum OnBusy {
+  /**
+   * As REJECT.
+   *
+   * @generated from enum value: ON_BUSY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It is refused: CONVERSATION_BUSY.
+   *
+   * @generated from enum value: ON_BUSY_REJECT = 1;
+   */
+  REJECT = 1,
+
+  /**
+   * It waits for its turn, in the order of asking; its place is told in heartbeats. Beyond the server's limit: QUEUE_FULL.
+   *
+   * @generated from enum value: ON_BUSY_QUEUE = 2;
+   */
+  QUEUE = 2,
+
+  /**
+   * It takes the place: the turn at work, and those that wait, end as `cancelled`.
+   *
+   * @generated from enum value: ON_BUSY_INTERRUPT = 3;
+   */
+  INTERRUPT = 3,
+}
+
+/**
+ * Describes the enum responsa.chat.v1.OnBusy.
+ */
+export const OnBusySchema: GenEnum<OnBusy> = /*@__PURE__*/
+  enumDesc(file_responsa_chat_v1_chat_service, 0);
 
 /**
  * ChatService answers questions. All calls need a user's or a service's credential and see what that user owns; what belongs to somebody else
@@ -669,9 +845,10 @@ export const ChatService: GenService<{
    * Ask starts a turn, or attaches to the one that has this request_id, and follows it from its first event to its terminal event.
    * Every event is committed before it is sent. A call that breaks off takes nothing back: ask again with the same request_id and body
    * and the same turn is replayed from seq 1, at no further cost. Frames follow each other without a hole: `after_seq` is always the `through_seq`
-   * of the frame before; a frame that does not advance is a heartbeat. Errors before acceptance are statuses and leave nothing behind:
-   * INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, OVERLOADED. Afterwards the stream ends with `answer`, `refused` or `failed`.
-   * Over REST the frames are lines of JSON (NDJSON).
+   * of the frame before; a frame that does not advance holds one event that is no part of the log, a heartbeat or a reconnect. Errors before acceptance are statuses and leave nothing behind:
+   * INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL, OVERLOADED. Afterwards the stream ends with `answer`, `refused`,
+   * `failed` or `cancelled`; or, when the server goes away, with `reconnect`: go on with ResumeTurn then. A stream that ends in any other way was cut: go on
+   * with ResumeTurn from the last `through_seq`. A caller's deadline ends its stream, never the turn. Over REST the frames are lines of JSON (NDJSON).
    *
    * @generated from rpc responsa.chat.v1.ChatService.Ask
    */
@@ -699,6 +876,31 @@ export const ChatService: GenService<{
   answer: {
     methodKind: "unary";
     input: typeof AnswerRequestSchema;
+    output: typeof TurnSchema;
+  },
+  /**
+   * ResumeTurn follows a turn from after a given seq on: before, during and after it runs, on any replica. Its events are, byte for byte, those that Ask sent or
+   * would have sent; how many come in a frame may differ. A turn that has ended is replayed and the stream ends; with `after_seq` at its last seq nothing is sent.
+   * Once the log's events were pruned the stream is one frame with a `snapshot`. The stream ends as Ask's does. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND,
+   * AFTER_SEQ_BEYOND_END (the log has not come so far: an `after_seq` that no stream of this turn has given).
+   *
+   * @generated from rpc responsa.chat.v1.ChatService.ResumeTurn
+   */
+  resumeTurn: {
+    methodKind: "server_streaming";
+    input: typeof ResumeTurnRequestSchema;
+    output: typeof ResumeTurnResponseSchema;
+  },
+  /**
+   * CancelTurn ends a turn that has not ended, as `cancelled`, and stops what works on it; its owner may, and an administrator of the tenant. It returns the turn
+   * with the terminal event that won: when the turn had ended already, that one. Repeating it changes nothing. Nothing of a cancelled turn enters the
+   * conversation; what it cost is recorded. Errors: RESOURCE_NOT_FOUND.
+   *
+   * @generated from rpc responsa.chat.v1.ChatService.CancelTurn
+   */
+  cancelTurn: {
+    methodKind: "unary";
+    input: typeof CancelTurnRequestSchema;
     output: typeof TurnSchema;
   },
   /**

@@ -5,19 +5,19 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Status } from "../../../google/rpc/status_pb.js";
 import { file_google_rpc_status } from "../../../google/rpc/status_pb.js";
 import type { Citation } from "./citation_pb.js";
 import { file_responsa_chat_v1_citation } from "./citation_pb.js";
-import type { Message } from "@bufbuild/protobuf";
+import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file responsa/chat/v1/turn.proto.
  */
 export const file_responsa_chat_v1_turn: GenFile = /*@__PURE__*/
-  fileDesc("ChtyZXNwb25zYS9jaGF0L3YxL3R1cm4ucHJvdG8SEHJlc3BvbnNhLmNoYXQudjEiUwoFU2NvcGUSSgoLY29sbGVjdGlvbnMYASADKAlCNbpIMpIBLxBAGAEiKXInMiVeY29sbGVjdGlvbnMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kIiEKBVVzYWdlEhgKEGVtYmVkZGluZ190b2tlbnMYASABKAMi3QIKBFR1cm4SDAoEbmFtZRgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDAoEdGV4dBgDIAEoCRISCgpyZXF1ZXN0X2lkGAQgASgJEhUKDWFnZW50X3ZlcnNpb24YBSABKAkSKgoFc3RhdGUYBiABKA4yGy5yZXNwb25zYS5jaGF0LnYxLlR1cm5TdGF0ZRIQCghsYXN0X3NlcRgHIAEoAxIzCg50ZXJtaW5hbF9ldmVudBgIIAEoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50EiYKBXVzYWdlGAkgASgLMhcucmVzcG9uc2EuY2hhdC52MS5Vc2FnZRIvCgtjcmVhdGVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIr4DCglUdXJuRXZlbnQSFAoDc2VxGAEgASgDQge6SAQiAigAEg8KB2F0dGVtcHQYAiABKAUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKB3N0YXJ0ZWQYBCABKAsyHS5yZXNwb25zYS5jaGF0LnYxLlR1cm5TdGFydGVkSAASLgoGc3RhdHVzGAUgASgLMhwucmVzcG9uc2EuY2hhdC52MS5UdXJuU3RhdHVzSAASLAoFZGVsdGEYBiABKAsyGy5yZXNwb25zYS5jaGF0LnYxLlR1cm5EZWx0YUgAEi4KCGNpdGF0aW9uGAcgASgLMhoucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvbkgAEi4KBmFuc3dlchgIIAEoCzIcLnJlc3BvbnNhLmNoYXQudjEuVHVybkFuc3dlckgAEjAKB3JlZnVzZWQYCSABKAsyHS5yZXNwb25zYS5jaGF0LnYxLlR1cm5SZWZ1c2VkSAASLgoGZmFpbGVkGAogASgLMhwucmVzcG9uc2EuY2hhdC52MS5UdXJuRmFpbGVkSABCBwoFZXZlbnQiWAoLVHVyblN0YXJ0ZWQSFAoMY29udmVyc2F0aW9uGAEgASgJEhUKDWFnZW50X3ZlcnNpb24YAiABKAkSHAoUY3JlYXRlZF9jb252ZXJzYXRpb24YAyABKAgiQwoKVHVyblN0YXR1cxIkCgRzdGVwGAEgASgOMhYucmVzcG9uc2EuY2hhdC52MS5TdGVwEg8KB21lc3NhZ2UYAiABKAkiLgoJVHVybkRlbHRhEgwKBHRleHQYASABKAkSEwoLYnl0ZV9vZmZzZXQYAiABKAMi+AEKClR1cm5BbnN3ZXISDAoEdGV4dBgBIAEoCRIOCgZzaGEyNTYYAiABKAwSLQoJY2l0YXRpb25zGAMgAygLMhoucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvbhIwCgdvdXRjb21lGAQgASgOMh8ucmVzcG9uc2EuY2hhdC52MS5BbnN3ZXJPdXRjb21lEhUKDXBhc3NhZ2VzX3VzZWQYBSABKAUSJgoFdXNhZ2UYBiABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlEhsKE3N0YW5kYWxvbmVfcXVlc3Rpb24YByABKAkSDwoHc3VwcG9ydBgIIAEoASKIAQoLVHVyblJlZnVzZWQSLwoGcmVhc29uGAEgASgOMh8ucmVzcG9uc2EuY2hhdC52MS5SZWZ1c2FsUmVhc29uEg8KB21lc3NhZ2UYAiABKAkSJgoFdXNhZ2UYAyABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlEg8KB3N1cHBvcnQYBCABKAEiawoKVHVybkZhaWxlZBIiCgZzdGF0dXMYASABKAsyEi5nb29nbGUucnBjLlN0YXR1cxIRCglyZXRyaWFibGUYAiABKAgSJgoFdXNhZ2UYAyABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlKp8BCglUdXJuU3RhdGUSGgoWVFVSTl9TVEFURV9VTlNQRUNJRklFRBAAEhYKElRVUk5fU1RBVEVfUEVORElORxABEhYKElRVUk5fU1RBVEVfUlVOTklORxACEhcKE1RVUk5fU1RBVEVfQU5TV0VSRUQQAxIWChJUVVJOX1NUQVRFX1JFRlVTRUQQBBIVChFUVVJOX1NUQVRFX0ZBSUxFRBAFKmwKBFN0ZXASFAoQU1RFUF9VTlNQRUNJRklFRBAAEhIKDlNURVBfUkVXUklUSU5HEAESEwoPU1RFUF9SRVRSSUVWSU5HEAISEAoMU1RFUF9HUkFESU5HEAMSEwoPU1RFUF9HRU5FUkFUSU5HEAQqTgoNUmVmdXNhbFJlYXNvbhIeChpSRUZVU0FMX1JFQVNPTl9VTlNQRUNJRklFRBAAEh0KGVJFRlVTQUxfUkVBU09OX05PX1NVUFBPUlQQASptCg1BbnN3ZXJPdXRjb21lEh4KGkFOU1dFUl9PVVRDT01FX1VOU1BFQ0lGSUVEEAASGwoXQU5TV0VSX09VVENPTUVfQ09NUExFVEUQARIfChtBTlNXRVJfT1VUQ09NRV9PVVRQVVRfTElNSVQQAmIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp, file_google_rpc_status, file_responsa_chat_v1_citation]);
+  fileDesc("ChtyZXNwb25zYS9jaGF0L3YxL3R1cm4ucHJvdG8SEHJlc3BvbnNhLmNoYXQudjEiUwoFU2NvcGUSSgoLY29sbGVjdGlvbnMYASADKAlCNbpIMpIBLxBAGAEiKXInMiVeY29sbGVjdGlvbnMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kIk4KBVVzYWdlEhgKEGVtYmVkZGluZ190b2tlbnMYASABKAMSFAoMaW5wdXRfdG9rZW5zGAIgASgDEhUKDW91dHB1dF90b2tlbnMYAyABKAMi3QIKBFR1cm4SDAoEbmFtZRgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDAoEdGV4dBgDIAEoCRISCgpyZXF1ZXN0X2lkGAQgASgJEhUKDWFnZW50X3ZlcnNpb24YBSABKAkSKgoFc3RhdGUYBiABKA4yGy5yZXNwb25zYS5jaGF0LnYxLlR1cm5TdGF0ZRIQCghsYXN0X3NlcRgHIAEoAxIzCg50ZXJtaW5hbF9ldmVudBgIIAEoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50EiYKBXVzYWdlGAkgASgLMhcucmVzcG9uc2EuY2hhdC52MS5Vc2FnZRIvCgtjcmVhdGVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIscGCglUdXJuRXZlbnQSFAoDc2VxGAEgASgDQge6SAQiAigAEg8KB2F0dGVtcHQYAiABKAUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKB3N0YXJ0ZWQYBCABKAsyHS5yZXNwb25zYS5jaGF0LnYxLlR1cm5TdGFydGVkSAASLgoGc3RhdHVzGAUgASgLMhwucmVzcG9uc2EuY2hhdC52MS5UdXJuU3RhdHVzSAASLAoFZGVsdGEYBiABKAsyGy5yZXNwb25zYS5jaGF0LnYxLlR1cm5EZWx0YUgAEi4KCGNpdGF0aW9uGAcgASgLMhoucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvbkgAEi4KBmFuc3dlchgIIAEoCzIcLnJlc3BvbnNhLmNoYXQudjEuVHVybkFuc3dlckgAEjAKB3JlZnVzZWQYCSABKAsyHS5yZXNwb25zYS5jaGF0LnYxLlR1cm5SZWZ1c2VkSAASLgoGZmFpbGVkGAogASgLMhwucmVzcG9uc2EuY2hhdC52MS5UdXJuRmFpbGVkSAASMwoJdG9vbF9jYWxsGAsgASgLMh4ucmVzcG9uc2EuY2hhdC52MS5UdXJuVG9vbENhbGxIABI3Cgt0b29sX3Jlc3VsdBgMIAEoCzIgLnJlc3BvbnNhLmNoYXQudjEuVHVyblRvb2xSZXN1bHRIABJDChFhdHRlbXB0X3Jlc3RhcnRlZBgNIAEoCzImLnJlc3BvbnNhLmNoYXQudjEuVHVybkF0dGVtcHRSZXN0YXJ0ZWRIABI0CgljYW5jZWxsZWQYDiABKAsyHy5yZXNwb25zYS5jaGF0LnYxLlR1cm5DYW5jZWxsZWRIABIyCghzbmFwc2hvdBgPIAEoCzIeLnJlc3BvbnNhLmNoYXQudjEuVHVyblNuYXBzaG90SAASNAoJcmVjb25uZWN0GBAgASgLMh8ucmVzcG9uc2EuY2hhdC52MS5UdXJuUmVjb25uZWN0SAASNAoJaGVhcnRiZWF0GBEgASgLMh8ucmVzcG9uc2EuY2hhdC52MS5UdXJuSGVhcnRiZWF0SABCBwoFZXZlbnQiWAoLVHVyblN0YXJ0ZWQSFAoMY29udmVyc2F0aW9uGAEgASgJEhUKDWFnZW50X3ZlcnNpb24YAiABKAkSHAoUY3JlYXRlZF9jb252ZXJzYXRpb24YAyABKAgiQwoKVHVyblN0YXR1cxIkCgRzdGVwGAEgASgOMhYucmVzcG9uc2EuY2hhdC52MS5TdGVwEg8KB21lc3NhZ2UYAiABKAkiLgoJVHVybkRlbHRhEgwKBHRleHQYASABKAkSEwoLYnl0ZV9vZmZzZXQYAiABKAMi+AEKClR1cm5BbnN3ZXISDAoEdGV4dBgBIAEoCRIOCgZzaGEyNTYYAiABKAwSLQoJY2l0YXRpb25zGAMgAygLMhoucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvbhIwCgdvdXRjb21lGAQgASgOMh8ucmVzcG9uc2EuY2hhdC52MS5BbnN3ZXJPdXRjb21lEhUKDXBhc3NhZ2VzX3VzZWQYBSABKAUSJgoFdXNhZ2UYBiABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlEhsKE3N0YW5kYWxvbmVfcXVlc3Rpb24YByABKAkSDwoHc3VwcG9ydBgIIAEoASKIAQoLVHVyblJlZnVzZWQSLwoGcmVhc29uGAEgASgOMh8ucmVzcG9uc2EuY2hhdC52MS5SZWZ1c2FsUmVhc29uEg8KB21lc3NhZ2UYAiABKAkSJgoFdXNhZ2UYAyABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlEg8KB3N1cHBvcnQYBCABKAEiawoKVHVybkZhaWxlZBIiCgZzdGF0dXMYASABKAsyEi5nb29nbGUucnBjLlN0YXR1cxIRCglyZXRyaWFibGUYAiABKAgSJgoFdXNhZ2UYAyABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlIlkKDFR1cm5Ub29sQ2FsbBIPCgdjYWxsX2lkGAEgASgJEgwKBHRvb2wYAiABKAkSKgoJYXJndW1lbnRzGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJiCg5UdXJuVG9vbFJlc3VsdBIPCgdjYWxsX2lkGAEgASgJEi4KB291dGNvbWUYAiABKA4yHS5yZXNwb25zYS5jaGF0LnYxLlRvb2xPdXRjb21lEg8KB2NvbnRlbnQYAyABKAkiRAoUVHVybkF0dGVtcHRSZXN0YXJ0ZWQSGAoQZGlzY2FyZF9mcm9tX3NlcRgBIAEoAxISCgprZWVwX2J5dGVzGAIgASgDIjoKDVR1cm5DYW5jZWxsZWQSKQoCYnkYASABKA4yHS5yZXNwb25zYS5jaGF0LnYxLkNhbmNlbENhdXNlIlgKDFR1cm5TbmFwc2hvdBITCgt0aHJvdWdoX3NlcRgBIAEoAxIzCg50ZXJtaW5hbF9ldmVudBgCIAEoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50IjkKDVR1cm5SZWNvbm5lY3QSKAoFYWZ0ZXIYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iJAoNVHVybkhlYXJ0YmVhdBITCgtxdWV1ZV9wbGFjZRgBIAEoBSrQAQoJVHVyblN0YXRlEhoKFlRVUk5fU1RBVEVfVU5TUEVDSUZJRUQQABIWChJUVVJOX1NUQVRFX1BFTkRJTkcQARIWChJUVVJOX1NUQVRFX1JVTk5JTkcQAhIXChNUVVJOX1NUQVRFX0FOU1dFUkVEEAMSFgoSVFVSTl9TVEFURV9SRUZVU0VEEAQSFQoRVFVSTl9TVEFURV9GQUlMRUQQBRIVChFUVVJOX1NUQVRFX1FVRVVFRBAGEhgKFFRVUk5fU1RBVEVfQ0FOQ0VMTEVEEAcqgwEKBFN0ZXASFAoQU1RFUF9VTlNQRUNJRklFRBAAEhIKDlNURVBfUkVXUklUSU5HEAESEwoPU1RFUF9SRVRSSUVWSU5HEAISEAoMU1RFUF9HUkFESU5HEAMSEwoPU1RFUF9HRU5FUkFUSU5HEAQSFQoRU1RFUF9DQUxMSU5HX1RPT0wQBSpOCg1SZWZ1c2FsUmVhc29uEh4KGlJFRlVTQUxfUkVBU09OX1VOU1BFQ0lGSUVEEAASHQoZUkVGVVNBTF9SRUFTT05fTk9fU1VQUE9SVBABKm0KDUFuc3dlck91dGNvbWUSHgoaQU5TV0VSX09VVENPTUVfVU5TUEVDSUZJRUQQABIbChdBTlNXRVJfT1VUQ09NRV9DT01QTEVURRABEh8KG0FOU1dFUl9PVVRDT01FX09VVFBVVF9MSU1JVBACKnIKC1Rvb2xPdXRjb21lEhwKGFRPT0xfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhMKD1RPT0xfT1VUQ09NRV9PSxABEhYKElRPT0xfT1VUQ09NRV9FUlJPUhACEhgKFFRPT0xfT1VUQ09NRV9VTktOT1dOEAMqnAEKC0NhbmNlbENhdXNlEhwKGENBTkNFTF9DQVVTRV9VTlNQRUNJRklFRBAAEhYKEkNBTkNFTF9DQVVTRV9PV05FUhABEh4KGkNBTkNFTF9DQVVTRV9BRE1JTklTVFJBVE9SEAISGgoWQ0FOQ0VMX0NBVVNFX0lOVEVSUlVQVBADEhsKF0NBTkNFTF9DQVVTRV9ESVNDT05ORUNUEARiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_google_rpc_status, file_responsa_chat_v1_citation]);
 
 /**
  * Scope bounds what may be read for an answer or a search.
@@ -52,6 +52,20 @@ export type Usage = Message<"responsa.chat.v1.Usage"> & {
    * @generated from field: int64 embedding_tokens = 1;
    */
   embeddingTokens: bigint;
+
+  /**
+   * Tokens that language models read.
+   *
+   * @generated from field: int64 input_tokens = 2;
+   */
+  inputTokens: bigint;
+
+  /**
+   * Tokens that language models wrote, those included that were withdrawn or never sent on.
+   *
+   * @generated from field: int64 output_tokens = 3;
+   */
+  outputTokens: bigint;
 };
 
 /**
@@ -159,14 +173,14 @@ export const TurnSchema: GenMessage<Turn> = /*@__PURE__*/
  */
 export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
   /**
-   * Place in the log, from 1.
+   * Place in the log, from 1; 0 for what is no part of the log (snapshot, reconnect, heartbeat).
    *
    * @generated from field: int64 seq = 1;
    */
   seq: bigint;
 
   /**
-   * Which attempt at the turn wrote it, from 1.
+   * Which attempt at the turn wrote it, from 1; a later attempt begins with `attempt_restarted`.
    *
    * @generated from field: int32 attempt = 2;
    */
@@ -240,6 +254,62 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
      */
     value: TurnFailed;
     case: "failed";
+  } | {
+    /**
+     * A tool is about to be called.
+     *
+     * @generated from field: responsa.chat.v1.TurnToolCall tool_call = 11;
+     */
+    value: TurnToolCall;
+    case: "toolCall";
+  } | {
+    /**
+     * What became of a tool's call.
+     *
+     * @generated from field: responsa.chat.v1.TurnToolResult tool_result = 12;
+     */
+    value: TurnToolResult;
+    case: "toolResult";
+  } | {
+    /**
+     * Another worker has taken the turn over: some of what was sent is withdrawn.
+     *
+     * @generated from field: responsa.chat.v1.TurnAttemptRestarted attempt_restarted = 13;
+     */
+    value: TurnAttemptRestarted;
+    case: "attemptRestarted";
+  } | {
+    /**
+     * Terminal: ended by somebody.
+     *
+     * @generated from field: responsa.chat.v1.TurnCancelled cancelled = 14;
+     */
+    value: TurnCancelled;
+    case: "cancelled";
+  } | {
+    /**
+     * Not in the log: the events are gone, this is how the turn ended.
+     *
+     * @generated from field: responsa.chat.v1.TurnSnapshot snapshot = 15;
+     */
+    value: TurnSnapshot;
+    case: "snapshot";
+  } | {
+    /**
+     * Not in the log, the last of its stream: this server goes away, follow the turn through another connection.
+     *
+     * @generated from field: responsa.chat.v1.TurnReconnect reconnect = 16;
+     */
+    value: TurnReconnect;
+    case: "reconnect";
+  } | {
+    /**
+     * Not in the log: nothing new, but all is well.
+     *
+     * @generated from field: responsa.chat.v1.TurnHeartbeat heartbeat = 17;
+     */
+    value: TurnHeartbeat;
+    case: "heartbeat";
   } | { case: undefined; value?: undefined };
 };
 
@@ -314,7 +384,7 @@ export const TurnStatusSchema: GenMessage<TurnStatus> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_turn, 5);
 
 /**
- * TurnDelta is a piece of the answer. All deltas together are the answer's text, byte for byte.
+ * TurnDelta is a piece of the answer. All deltas that were not withdrawn are together the answer's text, byte for byte.
  *
  * @generated from message responsa.chat.v1.TurnDelta
  */
@@ -489,7 +559,197 @@ export const TurnFailedSchema: GenMessage<TurnFailed> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_turn, 9);
 
 /**
- * TurnState is where a turn stands. It only moves down this list, and never leaves a terminal state.
+ * TurnToolCall announces a tool's call; it is committed before the tool is called. It is never withdrawn.
+ *
+ * @generated from message responsa.chat.v1.TurnToolCall
+ */
+export type TurnToolCall = Message<"responsa.chat.v1.TurnToolCall"> & {
+  /**
+   * Names this call within its turn; its result carries the same.
+   *
+   * @generated from field: string call_id = 1;
+   */
+  callId: string;
+
+  /**
+   * The tool, `tools/{id}`.
+   *
+   * @generated from field: string tool = 2;
+   */
+  tool: string;
+
+  /**
+   * What it is called with.
+   *
+   * @generated from field: google.protobuf.Struct arguments = 3;
+   */
+  arguments?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message responsa.chat.v1.TurnToolCall.
+ * Use `create(TurnToolCallSchema)` to create a new message.
+ */
+export const TurnToolCallSchema: GenMessage<TurnToolCall> = /*@__PURE__*/
+  messageDesc(file_responsa_chat_v1_turn, 10);
+
+/**
+ * TurnToolResult tells what became of a tool's call. It is never withdrawn.
+ *
+ * @generated from message responsa.chat.v1.TurnToolResult
+ */
+export type TurnToolResult = Message<"responsa.chat.v1.TurnToolResult"> & {
+  /**
+   * As in the call.
+   *
+   * @generated from field: string call_id = 1;
+   */
+  callId: string;
+
+  /**
+   * What is known.
+   *
+   * @generated from field: responsa.chat.v1.ToolOutcome outcome = 2;
+   */
+  outcome: ToolOutcome;
+
+  /**
+   * What the tool gave back, or a sentence on what went wrong; at most 8 KiB, the rest is cut.
+   *
+   * @generated from field: string content = 3;
+   */
+  content: string;
+};
+
+/**
+ * Describes the message responsa.chat.v1.TurnToolResult.
+ * Use `create(TurnToolResultSchema)` to create a new message.
+ */
+export const TurnToolResultSchema: GenMessage<TurnToolResult> = /*@__PURE__*/
+  messageDesc(file_responsa_chat_v1_turn, 11);
+
+/**
+ * TurnAttemptRestarted withdraws what the attempt before had sent and not finished: deltas and citations from discard_from_seq on. Statuses and tool events
+ * are never withdrawn. Readers keep the first keep_bytes of the answer's text; the next delta begins there.
+ *
+ * @generated from message responsa.chat.v1.TurnAttemptRestarted
+ */
+export type TurnAttemptRestarted = Message<"responsa.chat.v1.TurnAttemptRestarted"> & {
+  /**
+   * Deltas and citations of this seq or later, up to this event, are withdrawn.
+   *
+   * @generated from field: int64 discard_from_seq = 1;
+   */
+  discardFromSeq: bigint;
+
+  /**
+   * How many bytes of the answer's text stay.
+   *
+   * @generated from field: int64 keep_bytes = 2;
+   */
+  keepBytes: bigint;
+};
+
+/**
+ * Describes the message responsa.chat.v1.TurnAttemptRestarted.
+ * Use `create(TurnAttemptRestartedSchema)` to create a new message.
+ */
+export const TurnAttemptRestartedSchema: GenMessage<TurnAttemptRestarted> = /*@__PURE__*/
+  messageDesc(file_responsa_chat_v1_turn, 12);
+
+/**
+ * TurnCancelled ends a turn that somebody stopped.
+ *
+ * @generated from message responsa.chat.v1.TurnCancelled
+ */
+export type TurnCancelled = Message<"responsa.chat.v1.TurnCancelled"> & {
+  /**
+   * Who.
+   *
+   * @generated from field: responsa.chat.v1.CancelCause by = 1;
+   */
+  by: CancelCause;
+};
+
+/**
+ * Describes the message responsa.chat.v1.TurnCancelled.
+ * Use `create(TurnCancelledSchema)` to create a new message.
+ */
+export const TurnCancelledSchema: GenMessage<TurnCancelled> = /*@__PURE__*/
+  messageDesc(file_responsa_chat_v1_turn, 13);
+
+/**
+ * TurnSnapshot stands for a log that was pruned.
+ *
+ * @generated from message responsa.chat.v1.TurnSnapshot
+ */
+export type TurnSnapshot = Message<"responsa.chat.v1.TurnSnapshot"> & {
+  /**
+   * The seq of the terminal event.
+   *
+   * @generated from field: int64 through_seq = 1;
+   */
+  throughSeq: bigint;
+
+  /**
+   * The terminal event, the same bytes as in the log.
+   *
+   * @generated from field: responsa.chat.v1.TurnEvent terminal_event = 2;
+   */
+  terminalEvent?: TurnEvent | undefined;
+};
+
+/**
+ * Describes the message responsa.chat.v1.TurnSnapshot.
+ * Use `create(TurnSnapshotSchema)` to create a new message.
+ */
+export const TurnSnapshotSchema: GenMessage<TurnSnapshot> = /*@__PURE__*/
+  messageDesc(file_responsa_chat_v1_turn, 14);
+
+/**
+ * TurnReconnect asks the reader to follow through another connection.
+ *
+ * @generated from message responsa.chat.v1.TurnReconnect
+ */
+export type TurnReconnect = Message<"responsa.chat.v1.TurnReconnect"> & {
+  /**
+   * How long to wait before, at least.
+   *
+   * @generated from field: google.protobuf.Duration after = 1;
+   */
+  after?: Duration | undefined;
+};
+
+/**
+ * Describes the message responsa.chat.v1.TurnReconnect.
+ * Use `create(TurnReconnectSchema)` to create a new message.
+ */
+export const TurnReconnectSchema: GenMessage<TurnReconnect> = /*@__PURE__*/
+  messageDesc(file_responsa_chat_v1_turn, 15);
+
+/**
+ * TurnHeartbeat shows that the stream lives.
+ *
+ * @generated from message responsa.chat.v1.TurnHeartbeat
+ */
+export type TurnHeartbeat = Message<"responsa.chat.v1.TurnHeartbeat"> & {
+  /**
+   * How many turns of the conversation come before this one; 0 once it is not queued.
+   *
+   * @generated from field: int32 queue_place = 1;
+   */
+  queuePlace: number;
+};
+
+/**
+ * Describes the message responsa.chat.v1.TurnHeartbeat.
+ * Use `create(TurnHeartbeatSchema)` to create a new message.
+ */
+export const TurnHeartbeatSchema: GenMessage<TurnHeartbeat> = /*@__PURE__*/
+  messageDesc(file_responsa_chat_v1_turn, 16);
+
+/**
+ * TurnState is where a turn stands: queued, pending, running and then one of the terminal states, which it never leaves.
  *
  * @generated from enum responsa.chat.v1.TurnState
  */
@@ -535,6 +795,20 @@ export enum TurnState {
    * @generated from enum value: TURN_STATE_FAILED = 5;
    */
   FAILED = 5,
+
+  /**
+   * Accepted; waits for the turn before it in its conversation.
+   *
+   * @generated from enum value: TURN_STATE_QUEUED = 6;
+   */
+  QUEUED = 6,
+
+  /**
+   * Ended by a call, a newer question or its caller's leaving.
+   *
+   * @generated from enum value: TURN_STATE_CANCELLED = 7;
+   */
+  CANCELLED = 7,
 }
 
 /**
@@ -583,6 +857,13 @@ export enum Step {
    * @generated from enum value: STEP_GENERATING = 4;
    */
   GENERATING = 4,
+
+  /**
+   * Calling a tool.
+   *
+   * @generated from enum value: STEP_CALLING_TOOL = 5;
+   */
+  CALLING_TOOL = 5,
 }
 
 /**
@@ -639,7 +920,7 @@ export enum AnswerOutcome {
   COMPLETE = 1,
 
   /**
-   * Cut at the limits of an answer (24 KiB, 24 citations); what is there is whole sentences.
+   * Cut at the limits of an answer (24 KiB, 24 citations), or by the model's own; what is quoted is whole sentences.
    *
    * @generated from enum value: ANSWER_OUTCOME_OUTPUT_LIMIT = 2;
    */
@@ -651,4 +932,93 @@ export enum AnswerOutcome {
  */
 export const AnswerOutcomeSchema: GenEnum<AnswerOutcome> = /*@__PURE__*/
   enumDesc(file_responsa_chat_v1_turn, 3);
+
+/**
+ * ToolOutcome says what is known of a tool's call.
+ *
+ * @generated from enum responsa.chat.v1.ToolOutcome
+ */
+export enum ToolOutcome {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: TOOL_OUTCOME_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It was done.
+   *
+   * @generated from enum value: TOOL_OUTCOME_OK = 1;
+   */
+  OK = 1,
+
+  /**
+   * It failed, and the tool says so.
+   *
+   * @generated from enum value: TOOL_OUTCOME_ERROR = 2;
+   */
+  ERROR = 2,
+
+  /**
+   * It was begun and nobody knows whether it was done: the worker was lost, or the connection. It is not called again.
+   *
+   * @generated from enum value: TOOL_OUTCOME_UNKNOWN = 3;
+   */
+  UNKNOWN = 3,
+}
+
+/**
+ * Describes the enum responsa.chat.v1.ToolOutcome.
+ */
+export const ToolOutcomeSchema: GenEnum<ToolOutcome> = /*@__PURE__*/
+  enumDesc(file_responsa_chat_v1_turn, 4);
+
+/**
+ * CancelCause says who ended a turn.
+ *
+ * @generated from enum responsa.chat.v1.CancelCause
+ */
+export enum CancelCause {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: CANCEL_CAUSE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Who asked.
+   *
+   * @generated from enum value: CANCEL_CAUSE_OWNER = 1;
+   */
+  OWNER = 1,
+
+  /**
+   * An administrator of the tenant.
+   *
+   * @generated from enum value: CANCEL_CAUSE_ADMINISTRATOR = 2;
+   */
+  ADMINISTRATOR = 2,
+
+  /**
+   * A newer question in the same conversation, asked with INTERRUPT.
+   *
+   * @generated from enum value: CANCEL_CAUSE_INTERRUPT = 3;
+   */
+  INTERRUPT = 3,
+
+  /**
+   * Nobody followed any more, and it was asked with cancel_on_disconnect.
+   *
+   * @generated from enum value: CANCEL_CAUSE_DISCONNECT = 4;
+   */
+  DISCONNECT = 4,
+}
+
+/**
+ * Describes the enum responsa.chat.v1.CancelCause.
+ */
+export const CancelCauseSchema: GenEnum<CancelCause> = /*@__PURE__*/
+  enumDesc(file_responsa_chat_v1_turn, 5);
 

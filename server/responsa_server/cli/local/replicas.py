@@ -1,0 +1,92 @@
+"""`responsa replicas`: which server processes Envoy sends calls to, changed while it runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from responsa_server.cli.failures import CommandFailed
+from responsa_server.cli.local.settings import FAILED, USAGE, told
+from responsa_server.embedded import EmbeddedError, HostState, Layout, host_states
+from responsa_server.gateway.addresses import AddressError, parse
+from responsa_server.gateway.replicas import OWN, SERVER, Replica, ReplicaError, Replicas
+from responsa_server.settings import load
+
+_STATES: Mapping[HostState | None, str] = {
+    HostState.SERVING: "serving",
+    HostState.FAILING: "not serving",
+    HostState.ASIDE: "set aside",
+    None: "unknown",
+}
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the group."""
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="The server processes behind Envoy; changes take hold while it runs, within a second or two.",
+    )
+    group.command("list")(show)
+    group.command("add")(add)
+    group.command("remove")(remove)
+    app.add_typer(group, name=name)
+
+
+def show(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Show all replicas, and what Envoy's checks say of each: serving, not serving, set aside, or unknown while Envoy does not run."""
+    with _replicas() as (replicas, layout):
+        states = {
+            one.address: one.state for one in host_states(layout.envoy_admin_socket) if one.cluster == SERVER
+        }
+        for one in replicas.all():
+            state = _STATES[states.get(str(one.grpc))]
+            http = "" if one.http is None else str(one.http)
+            if as_json:
+                typer.echo(
+                    json.dumps({"name": one.name, "grpc": str(one.grpc), "http": http, "state": state})
+                )
+            else:
+                typer.echo(f"{one.name:<16} {state:<12} {one.grpc}{' ' + http if http else ''}")
+
+
+def add(
+    name: Annotated[str, typer.Argument(help="1 to 63 of a-z, 0-9 and hyphen.")],
+    address: Annotated[str, typer.Argument(help="Its --listen: unix:PATH or HOST:PORT, HOST an IP address.")],
+    http: Annotated[str, typer.Option(metavar="ADDRESS", help="Its --http-listen, if it has one.")] = "",
+) -> None:
+    """Send calls to a replica, once its health checks are good."""
+    with _replicas() as (replicas, _):
+        if name == OWN:
+            raise CommandFailed(
+                f"{OWN} is the name of the server that `responsa up` runs.", "Choose another name.", USAGE
+            )
+        replicas.add(Replica(name, parse(address), parse(http) if http else None))
+
+
+def remove(name: Annotated[str, typer.Argument(help="As `list` shows it.")]) -> None:
+    """Send no new calls to a replica; streams that it serves go on until they end or it stops."""
+    with _replicas() as (replicas, _):
+        replicas.remove(name)
+
+
+@contextmanager
+def _replicas() -> Generator[tuple[Replicas, Layout]]:
+    with told():
+        layout = Layout.of(load().home)
+        if not layout.is_home():
+            raise EmbeddedError(
+                f"{layout.home} is no Responsa data folder",
+                "start `responsa up` first, or set RESPONSA_HOME to the folder that it was started with",
+            )
+        try:
+            yield Replicas(layout.replicas), layout
+        except AddressError as error:
+            raise CommandFailed(f"{error}.", "", USAGE) from error
+        except ReplicaError as error:
+            raise CommandFailed(f"{error}.", "", FAILED) from error

@@ -1,0 +1,88 @@
+"""What `ask` and `resume` share: printing a turn as it comes, how it ended, and how to go on when it is left."""
+
+from __future__ import annotations
+
+import typer
+
+from responsa.chat.v1 import turn_pb2
+from responsa_client.following import Notice
+from responsa_client.results import turn_error
+from responsa_client.turn_stream import TurnStream
+from responsa_server.cli.answers import answer_text
+from responsa_server.cli.failures import (
+    EXIT_CANCELLED,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    going_on,
+    sentence_of,
+    tell,
+)
+from responsa_server.cli.live import LiveAnswer
+from responsa_server.cli.output import print_json, print_text
+
+
+class Shown:
+    """Prints one turn: with `json` each event as a line, at once; else its end, and on a terminal its progress until then."""
+
+    def __init__(self, *, json: bool, begin: str) -> None:
+        self._json = json
+        self._live = LiveAnswer(wanted=not json, begin=begin)
+
+    @property
+    def wants_deltas(self) -> bool:
+        """Whether a person watches."""
+        return self._live.visible
+
+    def notice(self, notice: Notice) -> None:
+        """As `on_notice` of the client."""
+        self._live.notice(notice)
+
+    def follow(self, stream: TurnStream, *, cancel_on_disconnect: bool = False) -> None:
+        """Print the turn to its end.
+
+        Raises:
+            typer.Exit: it failed, was cancelled, or was left by Ctrl-C.
+        """
+        try:
+            with stream, self._live:
+                for event in stream:
+                    if self._json:
+                        print_json(event)
+                    else:
+                        self._live.event(event, stream.text)
+        except KeyboardInterrupt:
+            tell(_left(stream, cancel_on_disconnect))
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        # A stream that ends without raising has had its terminal event.
+        assert stream.terminal is not None
+        if not self._json:
+            _print_end(stream.terminal)
+        error = turn_error(stream.terminal)
+        if error is not None:
+            retriable = stream.terminal.failed.retriable
+            tell(sentence_of(error) + (" Ask again." if retriable else ""))
+            raise typer.Exit(
+                EXIT_CANCELLED if stream.terminal.WhichOneof("event") == "cancelled" else EXIT_FAILED
+            )
+
+
+def _left(stream: TurnStream, cancel_on_disconnect: bool) -> str:
+    if not stream.turn:
+        return (
+            f"Left before the question was known to be taken on. The same question with --request-id {stream.request_id} "
+            "attaches to it."
+        )
+    follow = going_on(stream.turn, stream.last_seq)
+    if cancel_on_disconnect:
+        return f"Left. {stream.turn} is cancelled in 10 seconds unless it is followed: {follow}."
+    return f"Left. {stream.turn} goes on: {follow} follows it, `responsa cancel {stream.turn}` ends it."
+
+
+def _print_end(event: turn_pb2.TurnEvent) -> None:
+    match event.WhichOneof("event"):
+        case "answer":
+            print_text(answer_text(event.answer))
+        case "refused":
+            print_text(event.refused.message)
+        case _:
+            pass

@@ -1,0 +1,40 @@
+"""Where faults may strike: a port that is empty outside tests."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+
+class Fault(StrEnum):
+    """The named places, in the order in which a turn comes by them."""
+
+    BEFORE_ACCEPT = "before_accept"
+    AFTER_ACCEPT = "after_accept"
+    AFTER_CLAIM = "after_claim"
+    BETWEEN_CHUNKS = "between_chunks"
+    BEFORE_APPEND = "before_append"
+    AFTER_APPEND = "after_append"
+    BEFORE_TOOL = "before_tool"
+    INSIDE_TOOL = "inside_tool"
+    AFTER_TOOL = "after_tool"
+    BEFORE_FINISH = "before_finish"
+    AFTER_FINISH = "after_finish"
+    BEFORE_CANCEL = "before_cancel"
+    AFTER_CANCEL = "after_cancel"
+
+
+class Faults(Protocol):
+    """May kill, stop or delay the process at a place. turn_id: of which turn, None where many are written together."""
+
+    async def at(self, place: Fault, turn_id: UUID | None = None) -> None:
+        """A turn comes by this place. Before: nothing of what comes next is committed; after: all of it is, and nobody was told."""
+        ...
+
+
+class NoFaults:
+    """Nothing ever happens."""
+
+    async def at(self, place: Fault, turn_id: UUID | None = None) -> None:
+        """Do nothing."""

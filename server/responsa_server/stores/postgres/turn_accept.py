@@ -1,0 +1,188 @@
+"""Questions become turns: at once where nothing stands in the way, else by what the question says of a busy conversation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar, Final
+from uuid import UUID
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import AlreadyExists, Conflict, Exhausted, NotFound, Reason
+from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.turns import Accepted, End, EndedTurn, NewTurn
+from responsa_server.domain.turns import OnBusy, Question, TurnState
+from responsa_server.stores.postgres.database import Connection, unavailable, uncancelled
+from responsa_server.stores.postgres.turn_rows import EndingPart, caller
+
+# How often an accept looks again when what stood in its way was gone before it could be named.
+_LOOKS: Final = 8
+
+
+class TurnAccepts(EndingPart):
+    """`accept` and `find` of a `TurnStore`."""
+
+    FILES: ClassVar[Sequence[str]] = ("turn_accept.sql",)
+
+    async def accept(self, who: Principal, new: NewTurn, interrupt: End) -> Accepted:
+        """See `TurnStore.accept`."""
+        return await uncancelled(self._accept(who, new, interrupt))
+
+    async def _accept(self, who: Principal, new: NewTurn, interrupt: End) -> Accepted:
+        parameters = self._parameters(who, new)
+        # Nearly always nothing stands in the way: one statement, one way there and back.
+        [written] = await self._database.together(who.tenant_id, [(self._queries["accept_turn"], parameters)])
+        if written:
+            return Accepted(new.id, new.conversation_id, attached=False, state=_state(new))
+        async with self._database.locking(who.tenant_id) as connection:
+            return await self._accept_after_a_look(connection, new, parameters, interrupt)
+
+    async def _accept_after_a_look(
+        self, connection: Connection, new: NewTurn, parameters: Mapping[str, object], interrupt: End
+    ) -> Accepted:
+        """Something stands in the way: an earlier try of this very call, the request_id's turn, the conversation's turns, or too many that wait."""
+        queues = new.question.conversation_id is not None and new.question.on_busy is not OnBusy.REJECT
+        ended: list[EndedTurn] = []
+        for _ in range(_LOOKS):
+            # Locked before anything is looked at: who ends a turn of this conversation, or queues behind one, waits.
+            place = await self._row(connection, "lock_place" if queues else "find_place", parameters)
+            found = await self._row(connection, "find_accepted", parameters)
+            if found is not None:
+                return self._attach(found, new.question, new.request_id, new.id)
+            state = _state(new)
+            if new.question.conversation_id is not None:
+                if place is None:
+                    raise NotFound.of("conversation", names.conversation(new.conversation_id))
+                state, more = await self._make_room(connection, new, parameters, interrupt)
+                ended.extend(more)
+            if await self._row(connection, "accept_turn", {**parameters, **_held(new, state)}) is not None:
+                return Accepted(new.id, new.conversation_id, attached=False, state=state, ended=ended)
+            if state is TurnState.PENDING:
+                await self._require_capacity(connection, new.max_pending)
+        raise unavailable()
+
+    async def _make_room(
+        self, connection: Connection, new: NewTurn, parameters: Mapping[str, object], interrupt: End
+    ) -> tuple[TurnState, list[EndedTurn]]:
+        """What the question says of a busy conversation: the state in which its turn begins, and turns ended for it."""
+        cursor = await connection.execute(self._queries["open_turns"], parameters)
+        present = await cursor.fetchall()
+        if not present:
+            return _state(new), []
+        match new.question.on_busy:
+            case OnBusy.REJECT:
+                raise _busy(new.conversation_id, present[0][0])
+            case OnBusy.QUEUE:
+                if sum(state == TurnState.QUEUED.value for _, state in present) >= new.max_queued:
+                    raise _full(new.conversation_id, new.max_queued)
+                return TurnState.QUEUED, []
+            case OnBusy.INTERRUPT:
+                ended: list[EndedTurn] = []
+                for turn_id, _ in present:
+                    locked = await self._row(connection, "lock_turn", {**parameters, "turn": turn_id})
+                    if locked is not None and not TurnState(locked["state"]).terminal:
+                        ended.append(await self._end(connection, locked, interrupt))
+                return _state(new), ended
+
+    async def _require_capacity(self, connection: Connection, limit: int) -> None:
+        row = await self._row(connection, "overloaded", {"max_pending": limit})
+        if row is not None and row["overloaded"]:
+            raise Exhausted(
+                Reason.OVERLOADED,
+                f"{limit} questions wait for a worker at the moment, which is all the server takes on; try again soon.",
+                {"limit": str(limit)},
+                retry_after=1.0,
+            )
+
+    def _parameters(self, who: Principal, new: NewTurn) -> dict[str, object]:
+        request = self._codec.encode_question(new.question)
+        return {
+            **caller(who),
+            "role": who.role.value,
+            "id": new.id,
+            "conversation": new.conversation_id,
+            "create": new.question.conversation_id is None,
+            "request_id": new.request_id,
+            "request": request,
+            "request_sha256": hashlib.sha256(request).digest(),
+            "agent_version": new.agent_version,
+            "frame": new.frame,
+            "watched": new.cancel_on_disconnect,
+            "max_pending": new.max_pending,
+            **_held(new, _state(new)),
+        }
+
+    async def find(self, who: Principal, question: Question, request_id: UUID) -> Accepted | None:
+        """See `TurnStore.find`."""
+
+        async def work() -> Accepted | None:
+            parameters = {**caller(who), "request_id": request_id}
+            async with self._database.tenant(who.tenant_id) as connection:
+                found = await self._row(connection, "find_request", parameters)
+            return None if found is None else self._attach(found, question, request_id, None)
+
+        return await uncancelled(work())
+
+    def _attach(
+        self, row: Mapping[str, Any], question: Question, request_id: UUID | None, own: UUID | None
+    ) -> Accepted:
+        """The turn that was found, if it is of the same question. own: the id under which this call tried to write it."""
+        difference = _difference(self._codec.decode_question(row["request"]), question)
+        if difference is not None:
+            raise AlreadyExists(
+                Reason.REQUEST_ID_REUSED,
+                f"This request_id was used before with another {difference}; take a new one for a new question.",
+                {
+                    "request_id": str(request_id),
+                    "resource_name": names.turn(row["id"]),
+                    "difference": difference,
+                },
+            )
+        attached = row["id"] != own
+        return Accepted(row["id"], row["conversation_id"], attached, TurnState(row["state"]))
+
+
+def _state(new: NewTurn) -> TurnState:
+    """In which a turn begins that nothing stands in the way of."""
+    return TurnState.PENDING if new.owner is None else TurnState.RUNNING
+
+
+def _held(new: NewTurn, state: TurnState) -> dict[str, object]:
+    """The state, with the claim of a turn that begins as running."""
+    claimed = state is TurnState.RUNNING
+    return {
+        "state": state.value,
+        "owner": new.owner if claimed else None,
+        "lease": timedelta(seconds=new.lease_seconds) if claimed else None,
+    }
+
+
+def _difference(before: Question, now: Question) -> str | None:
+    """The first field of the request in which two questions differ, None when they are the same."""
+    fields = (
+        ("conversation", before.conversation_id, now.conversation_id),
+        ("agent", before.agent, now.agent),
+        ("text", before.text, now.text),
+        ("options.scope", before.collections, now.collections),
+        ("options.on_busy", before.on_busy, now.on_busy),
+    )
+    return next((field for field, one, other in fields if one != other), None)
+
+
+def _busy(conversation_id: UUID, turn_id: UUID) -> Conflict:
+    return Conflict(
+        Reason.CONVERSATION_BUSY,
+        "The conversation's last question is still being answered; wait for its end, then ask again.",
+        {"conversation": names.conversation(conversation_id), "active_turn": names.turn(turn_id)},
+        retry_after=1.0,
+    )
+
+
+def _full(conversation_id: UUID, limit: int) -> Exhausted:
+    return Exhausted(
+        Reason.QUEUE_FULL,
+        "As many questions wait in this conversation as may; wait for an answer, then ask again.",
+        {"conversation": names.conversation(conversation_id), "limit": str(limit)},
+        retry_after=1.0,
+    )

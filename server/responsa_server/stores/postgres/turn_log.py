@@ -1,0 +1,159 @@
+"""What workers write while they hold turns: many turns' rows, checkpoints and tool calls in one statement, behind the fence of their epochs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import Any, ClassVar
+from uuid import UUID
+
+from psycopg.rows import dict_row
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.ports.turns import Append, Claim, TurnLost
+from responsa_server.domain.turns import ToolCalled, ToolReturned, TurnState
+from responsa_server.stores.postgres.database import Connection, unavailable, uncancelled
+from responsa_server.stores.postgres.turn_rows import TurnPart, held, log_rows
+
+
+class TurnLog(TurnPart):
+    """`append` and `renew` of a `TurnStore`."""
+
+    FILES: ClassVar[Sequence[str]] = ("turn_log.sql",)
+
+    async def append(self, batch: Sequence[Append]) -> Mapping[UUID, TurnLost | Unavailable]:
+        """See `TurnStore.append`."""
+        return await uncancelled(self._append(batch)) if batch else {}
+
+    async def _append(self, batch: Sequence[Append]) -> Mapping[UUID, TurnLost | Unavailable]:
+        async with self._database.writer() as connection:
+            return await self._write(connection, batch)
+
+    async def _write(
+        self, connection: Connection, batch: Sequence[Append]
+    ) -> Mapping[UUID, TurnLost | Unavailable]:
+        parts = ["append_fence"]
+        parameters = {**held([one.claim for one in batch]), **_fence(batch)}
+        if any(one.rows for one in batch):
+            parts.append("append_rows")
+            parameters |= log_rows([row for one in batch for row in one.rows])
+        if any(one.checkpoint for one in batch):
+            parts.append("append_checkpoints")
+            parameters |= _checkpoints(batch)
+        if any(one.tools for one in batch):
+            parts.append("append_tools")
+            parameters |= _tools(batch)
+        # One statement, so one transaction: what is written with a turn's rows is written if and only if they are.
+        statement = ",\n".join(self._queries[part] for part in parts)
+        cursor = connection.cursor(binary=True)
+        await cursor.execute(f"WITH {statement}\nSELECT id FROM fenced", parameters)
+        written = {row[0] for row in await cursor.fetchall()}
+        missing = [one for one in batch if one.claim.turn_id not in written]
+        if not missing:
+            return {}
+        positions = await self._positions(connection, [one.claim for one in missing])
+        outcomes = {one.claim.turn_id: _settle(positions.get(one.claim.turn_id), one) for one in missing}
+        return {turn: outcome for turn, outcome in outcomes.items() if outcome is not None}
+
+    async def renew(self, claims: Sequence[Claim]) -> Sequence[UUID]:
+        """See `TurnStore.renew`. A lease whose row somebody has locked at the moment keeps its end."""
+
+        async def work() -> Sequence[UUID]:
+            parameters = {**held(claims), "leases": [one.lease_seconds for one in claims]}
+            async with self._database.writer() as connection:
+                cursor = connection.cursor(binary=True)
+                await cursor.execute(self._queries["renew_leases"], parameters)
+                renewed = {row[0] for row in await cursor.fetchall()}
+                missing = [one for one in claims if one.turn_id not in renewed]
+                if not missing:
+                    return []
+                positions = await self._positions(connection, missing)
+            return [one.turn_id for one in missing if _lost(positions.get(one.turn_id), one)]
+
+        return await uncancelled(work()) if claims else []
+
+    async def _positions(
+        self, connection: Connection, claims: Sequence[Claim]
+    ) -> Mapping[UUID, Mapping[str, Any]]:
+        """Where turns stand, by id; without those that are gone."""
+        cursor = connection.cursor(binary=True, row_factory=dict_row)
+        await cursor.execute(self._queries["positions"], {"turns": [one.turn_id for one in claims]})
+        return {row["id"]: row for row in await cursor.fetchall()}
+
+
+def _lost(position: Mapping[str, Any] | None, claim: Claim) -> bool:
+    return position is None or position["epoch"] != claim.epoch or TurnState(position["state"]).terminal
+
+
+def _settle(position: Mapping[str, Any] | None, append: Append) -> TurnLost | Unavailable | None:
+    """Tell why an append found no row; None when an earlier try of the same append was committed after all.
+
+    Only who holds the epoch writes under it, one write after the other, so the last seq tells.
+    """
+    turn = names.turn(append.claim.turn_id)
+    if position is None or _lost(position, append.claim):
+        return TurnLost(turn)
+    if append.rows and position["last_seq"] == append.rows[-1].last_seq:
+        return None
+    if append.rows and position["last_seq"] != append.rows[0].first_seq - 1:
+        return TurnLost(turn)
+    # Somebody had the row locked: it is worth another try, which tells whether they took the turn.
+    return unavailable()
+
+
+def _fence(batch: Sequence[Append]) -> dict[str, object]:
+    """What each turn must stand at, and which of the rows and checkpoints are its own, counted from 1."""
+    ends = list(accumulate(len(one.rows) for one in batch))
+    saves = accumulate(int(one.checkpoint is not None) for one in batch)
+    return {
+        "firsts": [one.rows[0].first_seq if one.rows else 0 for one in batch],
+        "lasts": [one.rows[-1].last_seq if one.rows else 0 for one in batch],
+        "leases": [one.claim.lease_seconds for one in batch],
+        "froms": [end - len(one.rows) + 1 for one, end in zip(batch, ends, strict=True)],
+        "tos": ends,
+        "saves": [place if one.checkpoint else 0 for one, place in zip(batch, saves, strict=True)],
+    }
+
+
+def _checkpoints(batch: Sequence[Append]) -> dict[str, object]:
+    saved = [one.checkpoint for one in batch if one.checkpoint is not None]
+    return {
+        "saved_seqs": [one.last_seq for one in saved],
+        "text_bytes": [one.text_bytes for one in saved],
+        "embedding_tokens": [one.usage.embedding_tokens for one in saved],
+        "input_tokens": [one.usage.input_tokens for one in saved],
+        "output_tokens": [one.usage.output_tokens for one in saved],
+        "states": [one.state for one in saved],
+    }
+
+
+def _tools(batch: Sequence[Append]) -> dict[str, object]:
+    """Intents, each with its outcome when that is in the same append: a statement cannot change a row that it inserts. Outcomes of earlier intents apart."""
+    called: list[tuple[UUID, ToolCalled, ToolReturned | None]] = []
+    returned: list[tuple[UUID, ToolReturned]] = []
+    for one in batch:
+        turn = one.claim.turn_id
+        outcomes = {tool.call_id: tool for tool in one.tools if isinstance(tool, ToolReturned)}
+        for tool in one.tools:
+            if isinstance(tool, ToolCalled):
+                called.append((turn, tool, outcomes.pop(tool.call_id, None)))
+        returned.extend((turn, tool) for tool in outcomes.values())
+    return {
+        "called_turns": [turn for turn, _, _ in called],
+        "calls": [tool.call_id for _, tool, _ in called],
+        "tools": [tool.tool for _, tool, _ in called],
+        "arguments": [json.dumps(dict(tool.arguments)) for _, tool, _ in called],
+        "outcomes": [outcome.outcome.value if outcome else "" for _, _, outcome in called],
+        "contents": [_content(outcome) if outcome else "" for _, _, outcome in called],
+        "returned_turns": [turn for turn, _ in returned],
+        "returns": [tool.call_id for _, tool in returned],
+        "returned_outcomes": [tool.outcome.value for _, tool in returned],
+        "returned_contents": [_content(tool) for _, tool in returned],
+    }
+
+
+def _content(tool: ToolReturned) -> str:
+    """PostgreSQL keeps no NUL in a text."""
+    return tool.content.replace("\x00", "\ufffd")

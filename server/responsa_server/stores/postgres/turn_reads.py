@@ -1,0 +1,152 @@
+"""What is asked about turns and their logs, and the partitions that hold the logs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
+from uuid import UUID
+
+from psycopg import errors, sql
+from psycopg.rows import dict_row
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import NotFound
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.turns import Backlog, Cursor, News
+from responsa_server.domain.turns import LogRow, Turn, TurnState
+from responsa_server.stores.postgres import listing
+from responsa_server.stores.postgres.database import unavailable, uncancelled
+from responsa_server.stores.postgres.listing import Column, Kind
+from responsa_server.stores.postgres.turn_rows import TurnPart, caller, turn_of
+
+COLUMNS: Final[Mapping[str, Column]] = {
+    "conversation": Column("conversation_id", Kind.NAME, prefix="conversations"),
+    "state": Column(
+        "state",
+        Kind.ENUM,
+        values={
+            name: state.value for state in TurnState for name in (state.name, f"TURN_STATE_{state.name}")
+        },
+    ),
+    "create_time": Column("create_time", Kind.TIME, orderable=True),
+}
+
+
+class TurnReads(TurnPart):
+    """`backlog`, `poll`, `get`, `list`, `make_partitions` and `prune` of a `TurnStore`."""
+
+    FILES: ClassVar[Sequence[str]] = ("turn_reads.sql",)
+
+    async def backlog(self, who: Principal, turn_id: UUID, after_seq: int, most: int) -> Backlog:
+        """See `TurnStore.backlog`."""
+
+        async def work() -> Backlog:
+            parameters = {**caller(who), "turn": turn_id, "after": after_seq, "most": most}
+            [found] = await self._database.together(who.tenant_id, [(self._queries["backlog"], parameters)])
+            if not found:
+                raise NotFound.of("turn", names.turn(turn_id))
+            first = found[0]
+            rows = [_log_row(row) for row in found if row["seq"] is not None]
+            return Backlog(
+                rows,
+                first["position"],
+                first["end_seq"],
+                first["queue_place"],
+                first["terminal"],
+                first["watched"],
+            )
+
+        return await uncancelled(work())
+
+    async def poll(self, cursors: Sequence[Cursor], most: int) -> Sequence[News]:
+        """See `TurnStore.poll`."""
+
+        async def work() -> Sequence[News]:
+            parameters = {
+                "turns": [one.turn_id for one in cursors],
+                "after": [one.after_seq for one in cursors],
+                "most": most,
+            }
+            async with self._database.log_statements() as connection:
+                cursor = connection.cursor(binary=True, row_factory=dict_row)
+                await cursor.execute(self._queries["poll"], parameters)
+                found = await cursor.fetchall()
+            news: dict[UUID, News] = {}
+            rows: dict[UUID, list[LogRow]] = {}
+            for row in found:
+                held = rows.setdefault(row["id"], [])
+                if row["seq"] is not None:
+                    held.append(_log_row(row))
+                news[row["id"]] = News(row["id"], held, row["end_seq"], row["queue_place"])
+            return list(news.values())
+
+        return await uncancelled(work()) if cursors else []
+
+    async def get(self, who: Principal, turn_id: UUID) -> Turn:
+        """See `TurnStore.get`."""
+
+        async def work() -> Turn:
+            parameters = {**caller(who), "turn": turn_id, "owner_only": True}
+            [found] = await self._database.together(who.tenant_id, [(self._queries["get_turn"], parameters)])
+            if not found:
+                raise NotFound.of("turn", names.turn(turn_id))
+            return turn_of(found[0], self._codec)
+
+        return await uncancelled(work())
+
+    async def list(self, who: Principal, query: ListQuery) -> Page[Turn]:
+        """See `TurnStore.list`."""
+        compiled = listing.compile(query, COLUMNS)
+        statement = sql.SQL(self._queries["list_turns"]).format(where=compiled.where, order=compiled.order)
+
+        async def work() -> Page[Turn]:
+            async with self._database.tenant(who.tenant_id) as connection:
+                cursor = connection.cursor(row_factory=dict_row)
+                await cursor.execute(statement, {**compiled.params, **caller(who)})
+                turns = [turn_of(row, self._codec) for row in await cursor.fetchall()]
+            return listing.to_page(turns, query, lambda turn: (turn.create_time, turn.id))
+
+        return await uncancelled(work())
+
+    async def make_partitions(self, days_ahead: int) -> int:
+        """See `TurnStore.make_partitions`."""
+        return int(await uncancelled(self._value("make_partitions", {"days": days_ahead})) or 0)
+
+    async def prune(self, days: int) -> int:
+        """See `TurnStore.prune`. A log that is in use at the moment is left for the next time."""
+
+        async def work() -> int:
+            dropped = 0
+            try:
+                # Each in a transaction of its own, so that the log is never locked for longer than one partition takes. First what an earlier
+                # call has taken out and not come to drop.
+                dropped += int(await self._value("drop_partitions", {}) or 0)
+                while await self._value("detach_partition", {"days": days}) is not None:
+                    dropped += int(await self._value("drop_partitions", {}) or 0)
+            except _InUse:
+                pass
+            return dropped
+
+        return await uncancelled(work())
+
+    async def _value(self, query: str, parameters: Mapping[str, object]) -> Any:
+        """The one value that a function gives back. Raises _InUse where it gave up waiting for a lock."""
+        async with self._database.log_statements() as connection:
+            cursor = connection.cursor()
+            try:
+                await cursor.execute(self._queries[query], parameters)
+            except errors.LockNotAvailable as error:
+                raise _InUse from error
+            row = await cursor.fetchone()
+        if row is None:
+            raise unavailable()
+        return row[0]
+
+
+class _InUse(Exception):
+    """What was to be locked is used by somebody."""
+
+
+def _log_row(row: Mapping[str, Any]) -> LogRow:
+    return LogRow(row["seq"], row["last_seq"], row["deltas"], row["frame"])

@@ -1,0 +1,75 @@
+-- What is asked about turns: as responsa_app with the tenant set; those under "log" as responsa_log over all tenants.
+
+-- name: backlog
+-- One row at least for a turn of the caller's. A row of the log may begin before after_seq, never end before it; sought from the row that holds the next event
+-- on. The events are sought by the id as given, so that the planner looks at its partition alone. The terminal event comes with the first row alone.
+SELECT t.last_seq AS position, CASE WHEN t.terminal IS NULL THEN NULL ELSE t.last_seq END AS end_seq, t.watched,
+    CASE WHEN coalesce(e.place, 1) = 1 THEN t.terminal END AS terminal,
+    CASE WHEN t.state = 'queued' THEN 1 + (
+        SELECT count(*) FROM responsa.turn AS q
+        WHERE q.tenant_id = %(tenant)s AND q.conversation_id = t.conversation_id AND q.state = 'queued' AND (q.create_time, q.id) < (t.create_time, t.id)
+    ) ELSE 0 END AS queue_place,
+    e.seq, e.last_seq, e.deltas, e.frame
+FROM responsa.turn AS t
+LEFT JOIN LATERAL (
+    SELECT seq, last_seq, deltas, frame, row_number() OVER (ORDER BY seq) AS place FROM responsa.turn_event
+    WHERE tenant_id = %(tenant)s AND turn_id = %(turn)s AND last_seq > %(after)s
+        AND seq >= coalesce((SELECT max(seq) FROM responsa.turn_event WHERE tenant_id = %(tenant)s AND turn_id = %(turn)s AND seq <= %(after)s + 1), 1)
+    ORDER BY seq LIMIT %(most)s
+) AS e ON true
+WHERE t.tenant_id = %(tenant)s AND (t.user_id = %(user)s) IS TRUE AND t.id = %(turn)s
+ORDER BY e.seq;
+
+-- name: get_turn
+-- Its usage with what was spent by workers that it was taken from.
+SELECT t.id, t.tenant_id, t.user_id, t.conversation_id, t.request_id, t.request, t.agent_version, t.state, t.epoch, t.last_seq, t.terminal, t.create_time,
+    t.end_time, t.embedding_tokens + s.embedding_tokens AS embedding_tokens, t.input_tokens + s.input_tokens AS input_tokens,
+    t.output_tokens + s.output_tokens AS output_tokens
+FROM responsa.turn AS t, LATERAL (
+    SELECT coalesce(sum(embedding_tokens), 0)::bigint AS embedding_tokens, coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
+        coalesce(sum(output_tokens), 0)::bigint AS output_tokens
+    FROM responsa.turn_spent WHERE tenant_id = %(tenant)s AND turn_id = t.id
+) AS s
+WHERE t.tenant_id = %(tenant)s AND (t.user_id = %(user)s OR NOT %(owner_only)s) AND t.id = %(turn)s;
+
+-- name: list_turns
+SELECT t.id, t.tenant_id, t.user_id, t.conversation_id, t.request_id, t.request, t.agent_version, t.state, t.epoch, t.last_seq, t.terminal, t.create_time,
+    t.end_time, t.embedding_tokens + s.embedding_tokens AS embedding_tokens, t.input_tokens + s.input_tokens AS input_tokens,
+    t.output_tokens + s.output_tokens AS output_tokens
+FROM (
+    SELECT * FROM responsa.turn
+    WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND {where}
+    ORDER BY {order} LIMIT %(limit)s
+) AS t, LATERAL (
+    SELECT coalesce(sum(embedding_tokens), 0)::bigint AS embedding_tokens, coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
+        coalesce(sum(output_tokens), 0)::bigint AS output_tokens
+    FROM responsa.turn_spent WHERE tenant_id = %(tenant)s AND turn_id = t.id
+) AS s
+ORDER BY {order};
+
+-- name: poll (log)
+-- Several logs at once, each as in `backlog`; a turn that is gone has no row.
+SELECT t.id, CASE WHEN t.terminal IS NULL THEN NULL ELSE t.last_seq END AS end_seq,
+    CASE WHEN t.state = 'queued' THEN 1 + (
+        SELECT count(*) FROM responsa.turn AS q
+        WHERE q.conversation_id = t.conversation_id AND q.state = 'queued' AND (q.create_time, q.id) < (t.create_time, t.id)
+    ) ELSE 0 END AS queue_place,
+    e.seq, e.last_seq, e.deltas, e.frame
+FROM unnest(%(turns)b::uuid[], %(after)b::bigint[]) AS c (id, after)
+JOIN responsa.turn AS t ON t.id = c.id
+LEFT JOIN LATERAL (
+    SELECT seq, last_seq, deltas, frame FROM responsa.turn_event
+    WHERE t.last_seq > c.after AND turn_id = c.id AND last_seq > c.after
+        AND seq >= coalesce((SELECT max(seq) FROM responsa.turn_event WHERE turn_id = c.id AND seq <= c.after + 1), 1)
+    ORDER BY seq LIMIT %(most)s
+) AS e ON true
+ORDER BY t.id, e.seq;
+
+-- name: make_partitions (log)
+SELECT responsa.make_turn_event_partitions(make_interval(days => %(days)s));
+
+-- name: detach_partition (log)
+SELECT responsa.detach_turn_events(make_interval(days => %(days)s));
+
+-- name: drop_partitions (log)
+SELECT responsa.drop_turn_events();

@@ -1,0 +1,264 @@
+"""Hints between processes over Redis pub/sub. Redis keeps nothing of them; without it the log is asked instead, half a second later at most."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import struct
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final, assert_never, cast
+from uuid import UUID
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from structlog.typing import FilteringBoundLogger
+
+from responsa_server.domain.ports.relay import Committed, Hint, Interest, Taken, Work
+from responsa_server.domain.turns import LogRow
+
+PATIENCE = 0.25
+"""Seconds that a connection or a round of sending may take."""
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 2.0
+# What may wait to be sent. Beyond it hints are dropped, the oldest first: the newest are those that somebody still waits for.
+_MOST_WAITING: Final = 2048
+_MOST_WAITING_BYTES: Final = 4 * 1024 * 1024
+_A_ROUND: Final = 256
+# After so long a silence Redis is asked whether the connection still stands.
+_CHECK_SECONDS: Final = 2.0
+
+# A hint is a letter, who sent it, and its fields; rows are (first, last, deltas, length) and their frame's bytes. Numbers are big-endian.
+_HEAD: Final = struct.Struct(">c16s")
+_COMMITTED: Final = struct.Struct(">16s?H")
+_ROW: Final = struct.Struct(">qq?I")
+_TAKEN: Final = struct.Struct(">16sq")
+_UUID_BYTES: Final = 16
+
+
+def encode(sender: UUID, hint: Hint) -> bytes:
+    """A hint as a message. It begins with a letter for its kind and the 16 bytes of who sends it."""
+    match hint:
+        case Committed(turn_id=turn_id, rows=rows, ended=ended):
+            parts = [_HEAD.pack(b"c", sender.bytes), _COMMITTED.pack(turn_id.bytes, ended, len(rows))]
+            for row in rows:
+                parts.append(_ROW.pack(row.first_seq, row.last_seq, row.deltas, len(row.frame)))
+                parts.append(row.frame)
+            return b"".join(parts)
+        case Interest(process=process, turn_ids=turn_ids):
+            ids = b"".join(one.bytes for one in turn_ids)
+            return _HEAD.pack(b"i", sender.bytes) + process.bytes + ids
+        case Taken(turn_id=turn_id, epoch=epoch):
+            return _HEAD.pack(b"t", sender.bytes) + _TAKEN.pack(turn_id.bytes, epoch)
+        case Work():
+            return _HEAD.pack(b"w", sender.bytes)
+        case _:
+            assert_never(hint)
+
+
+def decode(message: bytes) -> tuple[UUID, Hint] | None:
+    """Who sent a message, and its hint; None for one that this release does not know."""
+    try:
+        kind, sender = _HEAD.unpack_from(message)
+        hint = _decode(kind, message, _HEAD.size)
+    except (struct.error, ValueError):
+        return None
+    return None if hint is None else (UUID(bytes=sender), hint)
+
+
+def _decode(kind: bytes, message: bytes, at: int) -> Hint | None:
+    if kind == b"c":
+        turn, ended, count = _COMMITTED.unpack_from(message, at)
+        at += _COMMITTED.size
+        rows: list[LogRow] = []
+        for _ in range(count):
+            first, last, deltas, length = _ROW.unpack_from(message, at)
+            at += _ROW.size
+            frame = message[at : at + length]
+            if len(frame) != length:
+                return None
+            rows.append(LogRow(first, last, deltas, frame))
+            at += length
+        return Committed(UUID(bytes=turn), rows, ended)
+    if kind == b"i":
+        ids = [
+            UUID(bytes=message[first : first + _UUID_BYTES]) for first in range(at, len(message), _UUID_BYTES)
+        ]
+        return Interest(ids[0], ids[1:]) if ids else None
+    if kind == b"t":
+        turn, epoch = _TAKEN.unpack_from(message, at)
+        return Taken(UUID(bytes=turn), epoch)
+    return Work() if kind == b"w" else None
+
+
+class RedisRelay:
+    """Implements `domain.ports.relay.Relay`. One channel a process and one for all; names are given a prefix, a Redis may be shared.
+
+    Redis may be absent, stopped, flushed or restarted at any time: what is sent meanwhile is dropped, and both directions come back by themselves.
+    """
+
+    def __init__(
+        self, url: str, prefix: str = "responsa:turns:", *, logger: FilteringBoundLogger | None = None
+    ) -> None:
+        self._url = url
+        self._prefix = prefix
+        self._log: FilteringBoundLogger = logger or structlog.get_logger("responsa.relay")
+        self._process: UUID | None = None
+        self._heard: Callable[[Hint], None] | None = None
+        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._waiting_bytes = 0
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._listening = asyncio.Event()
+        self._resume = 0.0
+        self._told_away = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def listening(self) -> asyncio.Event:
+        """Set while this process hears the others, as far as is known."""
+        return self._listening
+
+    @property
+    def away(self) -> bool:
+        """See `Relay.away`."""
+        return not self._listening.is_set() or asyncio.get_running_loop().time() < self._resume
+
+    async def start(self, process: UUID, heard: Callable[[Hint], None]) -> None:
+        """See `Relay.start`."""
+        self._process = process
+        self._heard = heard
+        self._tasks = [
+            asyncio.create_task(self._listen(process), name="relay-listens"),
+            asyncio.create_task(self._send(), name="relay-sends"),
+        ]
+
+    def tell(self, process: UUID, hint: Hint) -> None:
+        """See `Relay.tell`."""
+        self._put(self._channel(process), hint)
+
+    def tell_all(self, hint: Hint) -> None:
+        """See `Relay.tell_all`."""
+        self._put(self._channel(None), hint)
+
+    async def close(self) -> None:
+        """See `Relay.close`. What is waiting is sent first, if that is quick."""
+        if self._tasks:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await self._idle.wait()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    def _channel(self, process: UUID | None) -> str:
+        return f"{self._prefix}{'all' if process is None else process}"
+
+    def _put(self, channel: str, hint: Hint) -> None:
+        if self._process is None or asyncio.get_running_loop().time() < self._resume:
+            return
+        message = encode(self._process, hint)
+        self._waiting.append((channel, message))
+        self._waiting_bytes += len(message)
+        while len(self._waiting) > _MOST_WAITING or self._waiting_bytes > _MOST_WAITING_BYTES:
+            self._waiting_bytes -= len(self._waiting.popleft()[1])
+        self._arrived.set()
+        self._idle.clear()
+
+    async def _send(self) -> None:
+        pause = _FIRST_PAUSE
+        client = _client(self._url, PATIENCE)
+        try:
+            while True:
+                await self._arrived.wait()
+                try:
+                    async with asyncio.timeout(2 * PATIENCE):
+                        await self._send_round(client)
+                    pause = _FIRST_PAUSE
+                except (RedisError, OSError, TimeoutError):
+                    # Nothing is kept for a Redis that is away: by the time it is back the log has told it all.
+                    self._waiting.clear()
+                    self._waiting_bytes = 0
+                    self._resume = asyncio.get_running_loop().time() + pause
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, _LONGEST_PAUSE)
+                if not self._waiting:
+                    self._arrived.clear()
+                    self._idle.set()
+        finally:
+            await _closed(client.aclose())
+
+    async def _send_round(self, client: Redis) -> None:
+        if not self._waiting:
+            return
+        async with client.pipeline(transaction=False) as pipeline:
+            for _ in range(min(len(self._waiting), _A_ROUND)):
+                channel, message = self._waiting.popleft()
+                self._waiting_bytes -= len(message)
+                pipeline.publish(channel, message)  # pyright: ignore[reportUnknownMemberType]  # its extra arguments
+            await pipeline.execute()
+
+    async def _listen(self, process: UUID) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            client = _client(self._url, None)
+            pubsub = client.pubsub()  # pyright: ignore[reportUnknownMemberType]  # its extra arguments
+            try:
+                async with asyncio.timeout(4 * PATIENCE):
+                    await pubsub.subscribe(self._channel(None), self._channel(process))
+                while True:
+                    await self._hear_next(pubsub, process)
+                    if self._listening.is_set():
+                        pause = _FIRST_PAUSE
+            except (RedisError, OSError, TimeoutError):
+                self._listening.clear()
+                if not self._told_away:
+                    self._told_away = True
+                    self._log.warning("relay_away")
+            except (
+                Exception
+            ):  # hints are worth nothing against a listener that is gone for ever; the log tells of it
+                self._listening.clear()
+                self._log.exception("relay_failed")
+            finally:
+                await _closed(pubsub.aclose())  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]  # untyped there
+                await _closed(client.aclose())
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads processes
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _hear_next(self, pubsub: PubSub, process: UUID) -> None:
+        message = cast("dict[str, object] | None", await pubsub.get_message(timeout=_CHECK_SECONDS))
+        if message is None:
+            async with asyncio.timeout(4 * PATIENCE):
+                await pubsub.ping()  # pyright: ignore[reportUnknownMemberType]  # untyped there
+            return
+        data = message["data"]
+        if message["type"] == "subscribe":
+            if message["channel"] == self._channel(process).encode():
+                self._listening.set()
+                if self._told_away:
+                    self._told_away = False
+                    self._log.info("relay_back")
+        elif message["type"] == "message" and isinstance(data, bytes):
+            decoded = decode(data)
+            if decoded is not None and decoded[0] != process and self._heard is not None:
+                self._heard(decoded[1])
+
+
+async def _closed(closing: Awaitable[object]) -> None:
+    with contextlib.suppress(RedisError, OSError, TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            await closing
+
+
+def _client(url: str, patience: float | None) -> Redis:
+    return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]  # its extra arguments are those of a connection
+        url, socket_timeout=patience, socket_connect_timeout=PATIENCE, retry=Retry(NoBackoff(), 0)
+    )

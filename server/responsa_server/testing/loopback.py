@@ -1,0 +1,179 @@
+"""A small HTTP/1.1 server on the loopback interface whose handlers hold the socket: they pace, stall and cut it, and learn at once that the client is gone.
+
+Servers for the web hide just that. It takes what an HTTP client sends one request at a time, with a Content-Length, and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+_MOST_HEAD_BYTES: Final = 64 * 1024
+_MOST_BODY_BYTES: Final = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked. headers: names in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Exchange:
+    """One request and its answer: either `reply`, or `begin`, pieces and `end`; or `cut`."""
+
+    def __init__(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        self.request = request
+        self.left_at: float | None = None
+        """When the client closed its socket before the answer's end, in seconds since the epoch. The handler is cancelled then."""
+        self.ended = False
+        self._writer = writer
+
+    async def reply(self, status: HTTPStatus, body: bytes) -> None:
+        """Answer with JSON, whole."""
+        await self._write(
+            _head(status, f"content-type: application/json\r\ncontent-length: {len(body)}") + body
+        )
+        self.ended = True
+
+    async def begin(self, content_type: str) -> None:
+        """Begin an answer that comes in pieces."""
+        await self._write(
+            _head(
+                HTTPStatus.OK,
+                f"content-type: {content_type}\r\ntransfer-encoding: chunked\r\ncache-control: no-store",
+            )
+        )
+
+    async def piece(self, data: bytes) -> None:
+        """Send the next piece, not empty."""
+        await self._write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    async def end(self) -> None:
+        """End an answer that came in pieces."""
+        await self._write(b"0\r\n\r\n")
+        self.ended = True
+
+    def cut(self) -> None:
+        """Close the socket before the answer's end; what was sent arrives."""
+        self._writer.close()
+
+    async def _write(self, data: bytes) -> None:
+        self._writer.write(data)
+        try:
+            await self._writer.drain()
+        except ConnectionError:  # it can be noticed here before reading ends
+            self.left_at = self.left_at or time.time()
+            raise
+
+
+Handler = Callable[[Exchange], Awaitable[None]]
+
+
+class LoopbackServer:
+    """Serves a handler on 127.0.0.1. Used once: start, then close."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    @property
+    def open_sockets(self) -> int:
+        """How many clients are connected, idle ones included."""
+        return len(self._connections)
+
+    @property
+    def url(self) -> str:
+        """`http://127.0.0.1:PORT`, once started."""
+        if self._server is None:
+            raise RuntimeError("not started")
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def start(self, port: int = 0) -> None:
+        """Listen; port 0 takes any that is free."""
+        self._server = await asyncio.start_server(
+            self._connected, "127.0.0.1", port, limit=_MOST_HEAD_BYTES, backlog=1024
+        )
+
+    async def close(self) -> None:
+        """Stop listening and cut all connections."""
+        if self._server is None:
+            return
+        self._server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._server.wait_closed()
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer), name="loopback")
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        early = b""
+        try:
+            while True:
+                exchange = Exchange(await _read(reader, early), writer)
+                early = await self._exchange(exchange, reader)
+                if not exchange.ended or exchange.request.headers.get("connection", "").lower() == "close":
+                    return
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, ValueError):
+            return  # the client is gone, or does not speak HTTP
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def _exchange(self, exchange: Exchange, reader: asyncio.StreamReader) -> bytes:
+        """Answer a request. Returns the first byte of the next one, where it came before the answer's end was noticed here."""
+        handling = asyncio.ensure_future(self._handler(exchange))
+        # The client has nothing to say until it has its answer: what comes before is its leaving.
+        watching = asyncio.create_task(reader.read(1))
+        try:
+            await asyncio.wait({handling, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if not handling.done():
+                exchange.left_at = exchange.left_at or time.time()
+        finally:
+            for task in (handling, watching):
+                task.cancel()
+            await asyncio.wait({handling, watching})
+        if not handling.cancelled():
+            handling.result()
+        if watching.cancelled():
+            return b""
+        early = watching.result()
+        exchange.ended &= bool(early)
+        return early
+
+
+async def _read(reader: asyncio.StreamReader, early: bytes) -> Request:
+    head = (early + await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    first, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
+    method, path, _ = first.split(" ", 2)
+    headers = {
+        name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+    }
+    length = int(headers.get("content-length", "0"))
+    if not 0 <= length <= _MOST_BODY_BYTES:
+        raise ValueError("a body of this size is not taken")
+    return Request(method, path, headers, await reader.readexactly(length))
+
+
+def _head(status: HTTPStatus, headers: str) -> bytes:
+    return f"HTTP/1.1 {status.value} {status.phrase}\r\n{headers}\r\n\r\n".encode("latin-1")
+
+
+def as_json(value: object) -> bytes:
+    """A JSON body."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

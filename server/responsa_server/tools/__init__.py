@@ -1,0 +1,1 @@
+"""Tools: what turns may do in the world, one file each."""

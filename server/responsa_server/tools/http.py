@@ -1,0 +1,107 @@
+"""A tool behind an HTTP endpoint that is declared: its address is configuration, never an argument."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import httpx
+
+from responsa_server.domain.ports.tools import MAX_RESULT_BYTES, Effect, Sent, ToolCard, ToolResult
+from responsa_server.domain.turns import ToolOutcome
+
+_TRIES: Final = 3
+UNREACHED_CONTENT: Final = "The tool could not be reached; it was not called."
+LOST_CONTENT: Final = (
+    "The connection to the tool was lost before it answered, so nobody knows whether it was done."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpEndpoint:
+    """Where a tool is called: by POST, arguments as a JSON object, the call's key as `Idempotency-Key`. answer_seconds: the longest silence of the endpoint."""
+
+    url: str
+    effect: Effect
+    connect_seconds: float = 5.0
+    answer_seconds: float = 30.0
+
+
+class HttpTool:
+    """Implements `Tool`. An endpoint's 2xx is OK, any other status is ERROR; redirects are not followed. `close` it at the end."""
+
+    def __init__(self, card: ToolCard, endpoint: HttpEndpoint) -> None:
+        self._card = card
+        self._endpoint = endpoint
+        # Reading the certificates takes a while, and only https looks at them; redirects, which could lead there, are not followed.
+        self._trust = httpx.create_ssl_context(verify=endpoint.url.startswith("https:"), trust_env=False)
+        self._timeout = httpx.Timeout(endpoint.answer_seconds, connect=endpoint.connect_seconds)
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def card(self) -> ToolCard:
+        """See `Tool.card`."""
+        return self._card
+
+    @property
+    def effect(self) -> Effect:
+        """See `Tool.effect`."""
+        return self._endpoint.effect
+
+    async def close(self) -> None:
+        """Wait until the connections of calls that have ended are closed."""
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    async def call(self, key: str, arguments: Mapping[str, object], sent: Sent) -> ToolResult:
+        """See `Tool.call`. What may be done twice is tried up to three times before its outcome is unknown."""
+        body = json.dumps(dict(arguments)).encode()
+        unknown = ToolResult(ToolOutcome.UNKNOWN, LOST_CONTENT)
+        for place in range(1 if self._endpoint.effect is Effect.ONCE else _TRIES):
+            try:
+                return await self._once(key, body, sent)
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                return unknown if place else ToolResult(ToolOutcome.ERROR, UNREACHED_CONTENT)
+            except httpx.TransportError:
+                continue
+        return unknown
+
+    async def _once(self, key: str, body: bytes, sent: Sent) -> ToolResult:
+        async def content() -> AsyncGenerator[bytes, None]:
+            yield body
+            await sent()
+
+        headers = {
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            "accept-encoding": "identity",
+            "idempotency-key": key,
+        }
+        # A connection of its own: one that the endpoint has closed in the meantime would make a call's outcome unknown for nothing.
+        client = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(verify=self._trust, trust_env=False),
+            timeout=self._timeout,
+            trust_env=False,
+        )
+        read = bytearray()
+        try:
+            async with client.stream(
+                "POST", self._endpoint.url, content=content(), headers=headers
+            ) as response:
+                async for part in response.aiter_bytes():
+                    read += part
+                    if len(read) > MAX_RESULT_BYTES:
+                        break
+        finally:
+            # In a task of its own: whoever is cancelled may be cancelled again, and the socket must be closed all the same.
+            closing = asyncio.create_task(client.aclose())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+            await asyncio.shield(closing)
+        text = bytes(read[:MAX_RESULT_BYTES]).decode(errors="ignore")
+        if response.is_success:
+            return ToolResult(ToolOutcome.OK, text)
+        return ToolResult(ToolOutcome.ERROR, f"HTTP {response.status_code}: {text}"[:MAX_RESULT_BYTES])

@@ -1,0 +1,201 @@
+"""Accepts questions: written once, run here where there is room, else left to any worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+from uuid import UUID
+
+from responsa_server.domain.errors import InvalidRequest, NotFound, Reason, Unavailable
+from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.agents import Agents
+from responsa_server.domain.ports.faults import Fault, Faults
+from responsa_server.domain.ports.relay import Interest, Relay, Work
+from responsa_server.domain.ports.turns import (
+    Accepted,
+    Claim,
+    ClaimedTurn,
+    Clock,
+    EndedTurn,
+    Ending,
+    FrameCodec,
+    NewId,
+    NewTurn,
+    OpenTurn,
+    Scopes,
+    TurnStore,
+)
+from responsa_server.domain.turns import (
+    MAX_QUESTION_BYTES,
+    CancelCause,
+    Cancelled,
+    Question,
+    Started,
+    TurnState,
+)
+from responsa_server.turns.claiming import Claiming
+from responsa_server.turns.options import TurnOptions
+from responsa_server.turns.pack import Happened, ending, number, pack
+from responsa_server.turns.repeat import repeated
+from responsa_server.turns.unattended import Unattended
+
+_PATIENCE_SECONDS: Final = 5.0
+
+
+class Accepting:
+    """Takes questions until `drain`."""
+
+    def __init__(
+        self,
+        store: TurnStore,
+        scopes: Scopes,
+        agents: Agents,
+        codec: FrameCodec,
+        relay: Relay,
+        claiming: Claiming,
+        ended: Callable[[EndedTurn], None],
+        process: UUID,
+        options: TurnOptions,
+        *,
+        clock: Clock,
+        new_id: NewId,
+        faults: Faults,
+    ) -> None:
+        """ended: is told of turns that an INTERRUPT ended."""
+        self._store = store
+        self._scopes = scopes
+        self._agents = agents
+        self._codec = codec
+        self._relay = relay
+        self._claiming = claiming
+        self._ended = ended
+        self._process = process
+        self._options = options
+        self._clock = clock
+        self._new_id = new_id
+        self._faults = faults
+        self._draining = False
+        self._unattended = Unattended()
+
+    async def accept(
+        self, who: Principal, question: Question, request_id: UUID | None, *, cancel_on_disconnect: bool
+    ) -> Accepted:
+        """See `Turns.accept`."""
+        _check(question)
+        return await self._unattended.run(
+            self._accept(who, question, request_id, cancel_on_disconnect=cancel_on_disconnect)
+        )
+
+    async def drain(self) -> None:
+        """Take nothing more, and wait for what is being taken."""
+        self._draining = True
+        await self._unattended.done()
+
+    async def _accept(
+        self, who: Principal, question: Question, request_id: UUID | None, *, cancel_on_disconnect: bool
+    ) -> Accepted:
+        if self._draining:
+            raise draining()
+        try:
+            version = self._agents.named(question.agent).version
+            if question.collections:
+                # A turn that was accepted stays what it is, whatever became of its collections since.
+                known = None if request_id is None else await self._store.find(who, question, request_id)
+                if known is not None:
+                    return known
+                await self._scopes.require(who.tenant_id, question.collections)
+        except NotFound:
+            known = None if request_id is None else await self._store.find(who, question, request_id)
+            if known is None:
+                raise
+            return known
+        here = await self._claiming.reserve()
+        try:
+            return await self._begin(who, question, request_id, version, here, cancel_on_disconnect)
+        finally:
+            if here:
+                self._claiming.unreserve()
+
+    async def _begin(
+        self,
+        who: Principal,
+        question: Question,
+        request_id: UUID | None,
+        version: str,
+        here: bool,
+        watched: bool,
+    ) -> Accepted:
+        turn_id = self._new_id()
+        creates = question.conversation_id is None
+        conversation_id = question.conversation_id or self._new_id()
+        started = Started(conversation_id, version, created_conversation=creates)
+        (row,) = pack(self._codec, turn_id, number(1, 1, [Happened(self._clock(), started)]))
+        claim = Claim(turn_id, who.tenant_id, 1, self._options.lease_seconds)
+        new = NewTurn(
+            turn_id,
+            conversation_id,
+            question,
+            request_id,
+            version,
+            self._process if here else None,
+            claim.lease_seconds,
+            row.frame,
+            cancel_on_disconnect=watched,
+            max_pending=self._options.max_pending,
+            max_queued=self._options.max_queued,
+        )
+
+        async def work() -> Accepted:
+            await self._faults.at(Fault.BEFORE_ACCEPT, turn_id)
+            accepted = await self._store.accept(who, new, self._interrupted)
+            await self._faults.at(Fault.AFTER_ACCEPT, turn_id)
+            return accepted
+
+        accepted = await repeated(work, _PATIENCE_SECONDS)
+        for ended in accepted.ended:
+            self._ended(ended)
+        if accepted.attached:
+            return accepted
+        if accepted.state is TurnState.RUNNING:
+            claimed = ClaimedTurn(
+                claim,
+                who,
+                conversation_id,
+                question,
+                version,
+                last_seq=1,
+                attempt=1,
+                losses=0,
+                age_seconds=0.0,
+                first_in_conversation=creates,
+                checkpoint=None,
+                tools={},
+            )
+            self._claiming.begin(claimed, row, watched=watched)
+        elif accepted.state is TurnState.PENDING:
+            # Who asks follows in a moment: whoever takes the turn shall know it from the first event on.
+            self._relay.tell_all(Interest(self._process, (turn_id,)))
+            self._relay.tell_all(Work())
+            self._claiming.wake()
+        return accepted
+
+    def _interrupted(self, turn: OpenTurn) -> Ending:
+        return ending(self._codec, turn, self._clock(), Cancelled(CancelCause.INTERRUPT))
+
+
+def draining() -> Unavailable:
+    """What callers are told who come while the server goes away."""
+    return Unavailable(
+        Reason.DRAINING, "The server is shutting down; try again in a moment.", retry_after=1.0
+    )
+
+
+def _check(question: Question) -> None:
+    size = len(question.text.encode())
+    if not question.text.strip() or size > MAX_QUESTION_BYTES:
+        wanted = f"1 to {MAX_QUESTION_BYTES} bytes with more than white space"
+        raise InvalidRequest.of_field("text", "string.length", f"send {wanted}; this has {size} bytes")
+    if "\x00" in question.text:
+        raise InvalidRequest.of_field(
+            "text", "string.no_nul", "remove the characters U+0000, which cannot be stored"
+        )

@@ -1,0 +1,217 @@
+"""Takes turns that nobody has, as far as there is room, and knows those that run here."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.ports.agents import Agents
+from responsa_server.domain.ports.faults import Fault
+from responsa_server.domain.ports.relay import Relay, Taken, Work
+from responsa_server.domain.ports.turns import ClaimedTurn
+from responsa_server.domain.turns import LogRow
+from responsa_server.turns.options import TurnOptions
+from responsa_server.turns.repeat import repeated
+from responsa_server.turns.worker import Outcome, Run, WorkerParts
+
+_MOST_AT_ONCE: Final = 32
+# What a drain keeps of its grace for stopping and releasing what has not ended.
+_MARGIN_SECONDS: Final = 2.0
+_MARGIN_SHARE: Final = 0.25
+_RELEASE_PATIENCE_SECONDS: Final = 2.0
+# What runs get to stop when they are given up: an agent's stop and a last write, both bounded themselves.
+_GIVE_UP_SECONDS: Final = 5.0
+
+
+class Claiming:
+    """The turns that run in this process. `start` before use, `drain` at the end."""
+
+    def __init__(
+        self, parts: WorkerParts, agents: Agents, relay: Relay, owner: UUID, options: TurnOptions
+    ) -> None:
+        self._parts = parts
+        self._agents = agents
+        self._relay = relay
+        self._owner = owner
+        self._options = options
+        self._running: dict[UUID, tuple[Run, asyncio.Task[Outcome]]] = {}
+        self._given_up: list[Run] = []
+        self._reserved = 0
+        self._was_full = False
+        self._draining = False
+        self._wake = asyncio.Event()
+        # Clear while a claim is in flight.
+        self._looked = asyncio.Event()
+        self._looked.set()
+        self._loop: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to claim, where this process works."""
+        if self._options.works:
+            self._loop = asyncio.create_task(self._claim_again_and_again(), name="turns-claims")
+
+    def wake(self) -> None:
+        """There may be something to claim."""
+        self._wake.set()
+
+    async def reserve(self) -> bool:
+        """Keep a place for a turn that is about to be accepted; False when there is none. `unreserve` gives it back."""
+        if not self._options.works:
+            return False
+        if self._room() <= 0 and len(self._running) < self._options.max_running:
+            await (
+                self._looked.wait()
+            )  # the last places are kept by a claim in flight, which mostly finds nothing
+        if self._draining or self._room() <= 0:
+            return False
+        self._reserved += 1
+        return True
+
+    def unreserve(self) -> None:
+        """Give a reserved place back; a turn that was begun has one of its own."""
+        self._reserved -= 1
+
+    def begin(
+        self, claimed: ClaimedTurn, first: LogRow | None = None, *, watched: bool | None = None
+    ) -> None:
+        """Run a turn that is claimed. first: event 1, where it was accepted here."""
+        turn_id = claimed.claim.turn_id
+        before = self._running.get(turn_id)
+        if before is not None:  # our own lease ran out, and we were the ones who took the turn again
+            before[0].lose()
+        live = self._parts.hub.open(turn_id, claimed.who, claimed.last_seq, first, watched=watched)
+        run = Run(self._parts, self._agents.at(claimed.agent_version), claimed, live)
+        task = asyncio.create_task(run.run(), name=f"turn-{turn_id}")
+        self._running[turn_id] = (run, task)
+        task.add_done_callback(lambda done: self._ended(turn_id, run, done))
+
+    def taken(self, turn_id: UUID, epoch: int) -> None:
+        """A turn has this epoch now: whoever runs it under an older one stops."""
+        running = self._running.get(turn_id)
+        if running is not None and running[0].claim.epoch < epoch:
+            running[0].lose()
+
+    def promoted(self) -> None:
+        """A turn may be claimed, here or elsewhere."""
+        self.wake()
+        self._relay.tell_all(Work())
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Claim nothing more, let what runs end for most of the grace, and release the rest for others to go on with."""
+        loop = asyncio.get_running_loop()
+        margin = min(_MARGIN_SECONDS, grace_seconds * _MARGIN_SHARE)
+        deadline = loop.time() + grace_seconds - margin
+        self._draining = True
+        self.wake()
+        if self._loop is not None:
+            # A claim in flight is awaited: what it brings is begun, and released below.
+            await asyncio.wait({self._loop})
+            self._loop = None
+        while self._running and (left := deadline - loop.time()) > 0:
+            tasks = [task for _, task in self._running.values()]
+            await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        for run, _ in tuple(self._running.values()):
+            run.give_up()
+        if tasks := [task for _, task in self._running.values()]:
+            _, hanging = await asyncio.wait(tasks, timeout=_GIVE_UP_SECONDS)
+            for task in hanging:  # the store is away: their leases run out
+                task.cancel()
+            if hanging:
+                await asyncio.wait(hanging)
+        await self._release()
+
+    async def _release(self) -> None:
+        given_up, self._given_up = self._given_up, []
+        if not given_up:
+            return
+        claims = sorted((run.claim for run in given_up), key=lambda claim: claim.turn_id)
+        for run in given_up:
+            run.let_go()
+        try:
+            # A renewal that came after the release would take it back.
+            async with self._parts.writer.no_renewals():
+                await repeated(lambda: self._parts.turns.release(claims), _RELEASE_PATIENCE_SECONDS)
+        except Unavailable as error:
+            self._parts.log.error("turns_not_released", turns=len(claims), reason=error.reason.value)
+            return
+        self._parts.log.info("turns_released", turns=len(claims))
+        self._relay.tell_all(Work())
+        await asyncio.gather(*(run.book() for run in given_up))
+
+    def _room(self) -> int:
+        return self._options.max_running - len(self._running) - self._reserved
+
+    def _ended(self, turn_id: UUID, run: Run, task: asyncio.Task[Outcome]) -> None:
+        mine = self._running.get(turn_id)
+        if mine is not None and mine[0] is run:
+            del self._running[turn_id]
+        outcome = Outcome.ABANDONED
+        if not task.cancelled():
+            if (error := task.exception()) is not None:
+                self._parts.log.error("turn_run_failed", turn=names.turn(turn_id), exc_info=error)
+            else:
+                outcome = task.result()
+        if outcome is Outcome.GIVEN_UP:
+            self._given_up.append(run)
+        elif outcome is Outcome.PROMOTED:
+            self.promoted()
+        if self._was_full:
+            self.wake()
+
+    async def _claim_again_and_again(self) -> None:
+        while not self._draining:
+            self._wake.clear()
+            try:
+                await self._claim()
+            except Unavailable as error:
+                self._parts.log.warning("turns_not_claimed", reason=error.reason.value)
+            except Exception:  # claiming must go on: the next round may do better
+                self._parts.log.exception("turns_not_claimed")
+            often = self._options.sweep_seconds / 2 if self._relay.away else self._options.sweep_seconds
+            pause = often * random.uniform(0.8, 1.0)  # noqa: S311 - spreads workers
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _claim(self) -> None:
+        while not self._draining:
+            room = self._room()
+            self._was_full = room <= 0
+            if self._was_full:
+                return
+            # Not all of the room: a question that is accepted meanwhile begins at once.
+            most = min(_MOST_AT_ONCE, (room + 1) // 2)
+            self._reserved += most
+            self._looked.clear()
+            try:
+                claimed = await self._parts.turns.claim(
+                    self._owner, self._agents.versions, self._options.lease_seconds, most
+                )
+            finally:
+                self._reserved -= most
+                self._looked.set()
+            await self._begin_all(claimed)
+            if len(claimed) < most:
+                return
+
+    async def _begin_all(self, claimed: Sequence[ClaimedTurn]) -> None:
+        for one in claimed:
+            turn_id = one.claim.turn_id
+            await self._parts.faults.at(Fault.AFTER_CLAIM, turn_id)
+            if one.attempt > 1:
+                self._relay.tell_all(Taken(turn_id, one.claim.epoch))
+                self._parts.log.warning(
+                    "turn_taken_over",
+                    turn=names.turn(turn_id),
+                    tenant=one.claim.tenant_id,
+                    attempt=one.attempt,
+                    losses=one.losses,
+                )
+            self.begin(one)

@@ -1,0 +1,227 @@
+"""Follows turns wherever they run: by the hub, by what other processes tell, and by the log, which alone is the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Final
+from uuid import UUID
+
+from structlog.typing import FilteringBoundLogger
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason, Unavailable
+from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.turns import TurnStore
+from responsa_server.domain.turns import Followed, Heartbeat, Reconnect, Snapshot, Turn
+from responsa_server.turns.accepting import draining
+from responsa_server.turns.hub import Hub
+from responsa_server.turns.options import TurnOptions
+from responsa_server.turns.repeat import repeated
+
+_BACKLOG_ROWS: Final = 32
+# A seq that no log comes to: asks how a turn stands, and for no rows.
+_BEYOND_ALL: Final = 2**53
+_POLL_ROWS: Final = 16
+_POLL_TURNS: Final = 1000
+# Polls for the sake of holes are at least this far apart: what comes meanwhile is asked for together.
+_SHORTEST_POLL_SECONDS: Final = 0.01
+_AGAIN_SECONDS: Final = 0.25
+_PATIENCE_SECONDS: Final = 5.0
+_BEATS_A_HEARTBEAT: Final = 15
+_FOLLOWS_SECONDS: Final = 5.0
+FOLLOWED_FOR_SECONDS: Final = 10.0
+# Followers that a process sends away come back over as many seconds as they are thousands, so that they do not all come at once.
+_RECONNECT_SECONDS_A_FOLLOWER: Final = 0.001
+_LONGEST_RECONNECT_SECONDS: Final = 2.0
+
+
+class Following:
+    """All followers of this process. `start` before use, `drain` and `close` at the end."""
+
+    def __init__(
+        self,
+        store: TurnStore,
+        hub: Hub,
+        options: TurnOptions,
+        *,
+        clock: Callable[[], float],
+        log: FilteringBoundLogger,
+    ) -> None:
+        """clock: the loop's time in seconds."""
+        self._store = store
+        self._hub = hub
+        self._options = options
+        self._now = clock
+        self._log = log
+        self._spread = 0.0
+        self._registered = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to look after followers."""
+        loops = {"turns-poll": self._poll, "turns-heartbeats": self._beat, "turns-followers": self._register}
+        self._tasks = [asyncio.create_task(self._keep(work), name=name) for name, work in loops.items()]
+
+    async def close(self) -> None:
+        """Stop."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    def drain(self) -> None:
+        """Send every follower to another process, those too that still come."""
+        count = self._hub.drain()
+        self._spread = min(count * _RECONNECT_SECONDS_A_FOLLOWER, _LONGEST_RECONNECT_SECONDS)
+
+    async def follow(self, who: Principal, turn_id: UUID, after_seq: int) -> AsyncGenerator[Followed, None]:
+        """See `Turns.follow`."""
+        cursor = after_seq
+        with self._hub.subscribe(turn_id, who, after_seq) as mine:
+            while True:
+                if mine.leaving and mine.behind:
+                    yield self._reconnect()
+                    return
+                if mine.behind:
+                    # From here on everything is delivered again, so that what is committed while the log is read is not missed.
+                    mine.behind = False
+                    backlog = await repeated(
+                        lambda: self._store.backlog(who, turn_id, cursor, _BACKLOG_ROWS),  # noqa: B023 - awaited in this round
+                        _PATIENCE_SECONDS,
+                    )
+                    if after_seq > backlog.last_seq:
+                        raise _beyond_end(turn_id, after_seq, backlog.last_seq)
+                    if backlog.watched:
+                        self._hub.watch(mine)
+                    rows = backlog.rows
+                    more = len(rows) == _BACKLOG_ROWS
+                    self._hub.read(turn_id, rows[-1].last_seq if rows else cursor, backlog.queue_place)
+                    for row in rows:
+                        yield row
+                        cursor = row.last_seq
+                        mine.news_at = self._now()
+                    if more:
+                        mine.behind = True
+                    elif backlog.end_seq is not None:
+                        if cursor < backlog.end_seq and backlog.terminal is not None:
+                            yield Snapshot(backlog.end_seq, backlog.terminal)
+                        return
+                    continue
+                ended = mine.ended
+                for row in mine.take():
+                    if row.last_seq <= cursor:
+                        continue
+                    if row.first_seq > cursor + 1:
+                        mine.behind = True
+                        break
+                    yield row
+                    cursor = row.last_seq
+                    mine.news_at = self._now()
+                if mine.behind:
+                    continue
+                if ended:
+                    return
+                if mine.leaving:
+                    yield self._reconnect()
+                    return
+                if mine.beat:
+                    mine.beat = False
+                    yield Heartbeat(mine.place)
+                    mine.news_at = self._now()
+                await mine.wait()
+
+    async def wait(self, who: Principal, turn_id: UUID) -> Turn:
+        """See `Turns.wait`."""
+        with self._hub.subscribe(turn_id, who, 0) as mine:
+            while True:
+                if mine.behind or mine.ended:
+                    mine.behind = mine.ended = False
+                    look = await repeated(
+                        lambda: self._store.backlog(who, turn_id, _BEYOND_ALL, 1), _PATIENCE_SECONDS
+                    )
+                    if look.end_seq is not None:
+                        return await repeated(lambda: self._store.get(who, turn_id), _PATIENCE_SECONDS)
+                    if look.watched:  # who waits follows
+                        self._hub.watch(mine)
+                    self._hub.read(turn_id, look.last_seq, look.queue_place)
+                if mine.leaving and not self._hub.runs(turn_id):
+                    raise draining()
+                mine.take()
+                mine.beat, mine.news_at = False, self._now()
+                leaving, mine.leaving = mine.leaving, False  # what runs here may still end here
+                await mine.wait()
+                mine.leaving = mine.leaving or leaving
+
+    async def register(self) -> None:
+        """Tell the store which watched turns are followed here. Raises Unavailable."""
+        if self._hub.draining:  # those who are sent on count until they are there
+            return
+        watched = self._hub.watched()
+        if watched or self._registered:
+            await self._store.follows(self._hub.process, watched, FOLLOWED_FOR_SECONDS)
+            self._registered = bool(watched)
+
+    def _reconnect(self) -> Reconnect:
+        return Reconnect(round(random.uniform(0.0, self._spread), 3))  # noqa: S311 - spreads callers, hides nothing
+
+    async def _poll(self) -> None:
+        """Ask the log for all turns at once that are followed here and run elsewhere: each interval, and soon where something is missing."""
+        interval_ends = self._now() + self._hub.poll_seconds
+        while True:
+            left = interval_ends - self._now()
+            if left > 0:
+                try:
+                    async with asyncio.timeout(left):
+                        await self._hub.stale.wait()
+                except TimeoutError:
+                    pass
+            regular = self._now() >= interval_ends
+            if regular:
+                interval_ends = self._now() + self._hub.poll_seconds
+                self._hub.tell_interest()
+            self._hub.stale.clear()
+            cursors = self._hub.due(all_of_them=regular)
+            try:
+                for first in range(0, len(cursors), _POLL_TURNS):
+                    for news in await self._store.poll(cursors[first : first + _POLL_TURNS], _POLL_ROWS):
+                        self._hub.settle(news, more=len(news.rows) == _POLL_ROWS)
+            except Unavailable:
+                self._hub.still_due(cursors)
+                raise
+            if not regular:
+                await asyncio.sleep(_SHORTEST_POLL_SECONDS)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._options.heartbeat_seconds / _BEATS_A_HEARTBEAT)
+            self._hub.beat(self._options.heartbeat_seconds)
+
+    async def _register(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(_FOLLOWS_SECONDS):
+                    await self._hub.watching.wait()
+            except TimeoutError:
+                pass
+            self._hub.watching.clear()
+            await self.register()
+
+    async def _keep(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Go on with a loop whatever happens to a round of it."""
+        while True:
+            try:
+                await work()
+            except Unavailable as error:
+                self._log.warning("turns_following_unavailable", reason=error.reason.value)
+            except Exception:  # followers must be looked after: the next round may do better
+                self._log.exception("turns_following_failed")
+            await asyncio.sleep(min(self._options.poll_seconds / 2, _AGAIN_SECONDS))
+
+
+def _beyond_end(turn_id: UUID, after_seq: int, last_seq: int) -> InvalidRequest:
+    advice = f"the log has come to {last_seq}, not to {after_seq}; send the through_seq of a frame that this turn has sent"
+    metadata = {"turn": names.turn(turn_id), "last_seq": str(last_seq)}
+    violation = FieldViolation("after_seq", "after_seq.beyond_end", advice)
+    return InvalidRequest(Reason.AFTER_SEQ_BEYOND_END, f"after_seq: {advice}", metadata, (violation,))

@@ -1,0 +1,141 @@
+"""What of a process is seen from outside: its RPCs and the gateway's HTTP, or health alone."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from responsa_server import __version__
+from responsa_server.domain.ports.parts import Installation, Part
+from responsa_server.embedded import Layout
+from responsa_server.gateway.addresses import Address
+from responsa_server.gateway.app import GatewaySettings, build_app
+from responsa_server.gateway.listening import AddressTaken
+from responsa_server.gateway.serve import GatewayServer
+from responsa_server.knowledge.embedder import EmbeddingPart
+from responsa_server.rpc.health_server import HealthServer
+from responsa_server.rpc.interceptors.credential import SESSION_COOKIE
+from responsa_server.rpc.server import RpcServer, ServerOptions, Services
+from responsa_server.settings import Settings
+from responsa_server.stores.postgres.conversations import PostgresConversationStore
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.part import PostgresMigrations, PostgresPart
+from responsa_server.stores.redis import RedisPart
+from responsa_server.turns.conversations import Conversations
+from responsa_server.turns.service import Turns
+from responsa_server.wiring_knowledge import Knowledge
+from responsa_server.wiring_places import Addresses, identity_on, new_id, redis_url
+
+
+class Callers:
+    """The RPCs and, where it has a place, the gateway's HTTP. A `Front`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        layout: Layout,
+        listens: Addresses,
+        database: Database,
+        known: Knowledge,
+        turns: Turns,
+    ) -> None:
+        assert listens.grpc is not None, "who takes calls listens"
+        self._serving = False
+        self._grpc = listens.grpc
+        identity = identity_on(settings, database)
+        parts: Sequence[Part] = [
+            PostgresPart(database),
+            RedisPart(redis_url(settings, layout)),
+            EmbeddingPart(known.embedder),
+            *([] if known.jobs is None else [known.jobs]),
+        ]
+        # Browsers send a host's cookies to all its ports: instances side by side must not share a name.
+        cookie_name = f"{SESSION_COOKIE}_{settings.port}"
+        self._server = RpcServer(
+            Services(
+                identity=identity,
+                turns=turns,
+                conversations=Conversations(PostgresConversationStore(database), known.documents, new_id),
+                library=known.library,
+                parts=parts,
+                migrations=PostgresMigrations(database),
+                installation=Installation(__version__, known.embedder.name, "extractive"),
+            ),
+            ServerOptions(
+                address=str(self._grpc),
+                reflection=settings.serves_reflection,
+                max_calls=settings.max_calls,
+                session_cookie=cookie_name,
+            ),
+            logger=structlog.get_logger("calls"),
+        )
+        self._gateway: GatewayServer | None = None
+        if listens.http is not None:
+            gateway_settings = GatewaySettings(
+                web_root=settings.page,
+                cookie_name=cookie_name,
+                secure_cookie=settings.sessions.secure_cookie,
+            )
+            app = build_app(gateway_settings, str(self._grpc), identity, serving=lambda: self._serving)
+            self._gateway = GatewayServer(app, listens.http)
+
+    async def start(self) -> None:
+        """See `Front.start`."""
+        await _bound(self._grpc, self._server.start)
+        await self._server.ready()
+        self._serving = True
+        if self._gateway is not None:
+            await self._gateway.start()
+
+    async def retire(self) -> None:
+        """See `Front.retire`."""
+        self._serving = False
+        await self._server.retire()
+
+    async def drain(self, grace_seconds: float) -> None:
+        """See `Front.drain`."""
+        self._serving = False
+        await self._server.drain(grace_seconds)
+
+    async def close(self) -> None:
+        """See `Front.close`."""
+        if self._gateway is not None:
+            await self._gateway.stop()
+        await self._server.drain(0.0)
+
+
+class Silent:
+    """Health alone, where it has a place. A `Front`."""
+
+    def __init__(self, listens: Addresses) -> None:
+        self._grpc = listens.grpc
+        self._server = None if listens.grpc is None else HealthServer(str(listens.grpc))
+
+    async def start(self) -> None:
+        """See `Front.start`."""
+        if self._server is not None and self._grpc is not None:
+            await _bound(self._grpc, self._server.start)
+
+    async def retire(self) -> None:
+        """See `Front.retire`."""
+        if self._server is not None:
+            await self._server.drain()
+
+    async def drain(self, grace_seconds: float) -> None:
+        """See `Front.drain`."""
+        del grace_seconds
+        await self.retire()
+
+    async def close(self) -> None:
+        """See `Front.close`."""
+        if self._server is not None:
+            await self._server.stop()
+
+
+async def _bound(address: Address, start: Callable[[], Awaitable[object]]) -> None:
+    """Start what binds this address. gRPC tells no reason; an address that cannot be bound is nearly always one that is taken."""
+    try:
+        await start()
+    except OSError as error:
+        raise AddressTaken(address) from error

@@ -1,0 +1,54 @@
+"""A database whose connections are lost when it matters."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from responsa_server.stores.postgres.database import Connection, Database, Statement, unavailable
+
+
+class CutDatabase(Database):
+    """Loses the connection after COMMIT came through, so that its outcome is unknown to the caller. cut: how many times more, after so many (skip) that come through."""
+
+    cut = 0
+    skip = 0
+
+    @asynccontextmanager
+    async def log(self) -> AsyncGenerator[Connection]:
+        async with super().log() as connection:
+            yield connection
+        self._maybe_cut()
+
+    @asynccontextmanager
+    async def log_statements(self) -> AsyncGenerator[Connection]:
+        async with super().log_statements() as connection:
+            yield connection
+        self._maybe_cut()
+
+    @asynccontextmanager
+    async def writer(self) -> AsyncGenerator[Connection]:
+        async with super().writer() as connection:
+            yield connection
+        self._maybe_cut()
+
+    @asynccontextmanager
+    async def tenant(self, tenant_id: str) -> AsyncGenerator[Connection]:
+        async with super().tenant(tenant_id) as connection:
+            yield connection
+        self._maybe_cut()
+
+    async def together(
+        self, tenant_id: str, statements: Sequence[Statement]
+    ) -> Sequence[Sequence[dict[str, Any]]]:
+        rows = await super().together(tenant_id, statements)
+        self._maybe_cut()
+        return rows
+
+    def _maybe_cut(self) -> None:
+        if self.cut and self.skip:
+            self.skip -= 1
+        elif self.cut:
+            self.cut -= 1
+            raise unavailable()

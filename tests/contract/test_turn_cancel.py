@@ -1,0 +1,276 @@
+"""Turns that are ended from outside, from whichever process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from responsa_server.domain.errors import NotFound
+from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.ports.agents import Milestone
+from responsa_server.domain.turns import OnBusy, Question, TurnState, Usage
+from responsa_server.stores.postgres.database import Database
+from responsa_server.turns.service import Turns
+from tests.contract.conftest import People
+from tests.contract.turn_house import NO_REDIS, QUICK, SEARCHING, House, Script, answer, followed
+from tests.plain_codec import events_of
+
+RIVER = Question("How long is the river?")
+IDLE = replace(QUICK, works=False)
+
+
+@pytest.fixture
+def house(database: Database) -> House:
+    return House(database)
+
+
+def endless() -> Script:
+    return Script([SEARCHING, asyncio.Event(), answer()])
+
+
+async def said(house: House, who: Principal, conversation_id: UUID) -> Sequence[str]:
+    return [one.text for one in await house.conversations.history(who, conversation_id, 10)]
+
+
+@pytest.mark.parametrize("with_redis", [True, False])
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_it_ends_the_turn_stops_the_agent_and_tells_all_followers(
+    database: Database, redis_url: str, people: People, elsewhere: bool, with_redis: bool
+) -> None:
+    house = House(database, redis_url if with_redis else NO_REDIS)
+    script = endless()
+    async with house.turns(script, QUICK) as worker, house.turns(options=IDLE) as other:
+        accepted = await worker.accept(people.ann, RIVER, None)
+        following = [
+            asyncio.create_task(followed(place, people.ann, accepted.turn_id)) for place in (worker, other)
+        ]
+        await script.waiting.wait()
+        turn = await (other if elsewhere else worker).cancel(people.ann, accepted.turn_id)
+        assert turn.state is TurnState.CANCELLED
+        await script.closed.wait()
+        near, far = [events_of(rows) for rows in await asyncio.gather(*following)]
+        assert near == far
+        assert (near[-1]["kind"], near[-1]["by"]) == ("cancelled", "owner")
+        assert [one["kind"] for one in near].count("cancelled") == 1
+        again = await worker.cancel(people.ann, accepted.turn_id)
+        assert (again.terminal, again.last_seq) == (turn.terminal, turn.last_seq)
+        assert (await other.wait(people.ann, accepted.turn_id)).terminal == turn.terminal
+    assert await said(house, people.ann, accepted.conversation_id) == []
+
+
+async def test_what_was_spent_until_then_is_booked(house: House, people: People) -> None:
+    kept, since = Usage(1, 10, 2), Usage(0, 20, 7)
+    script = Script([kept, SEARCHING, Milestone(b"kept"), since, asyncio.Event()])
+    async with house.turns(script, QUICK) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        async with aclosing(turns.follow(people.ann, accepted.turn_id, 1)) as rows:
+            await anext(rows)
+        await script.waiting.wait()
+        await turns.cancel(people.ann, accepted.turn_id)
+        await script.closed.wait()
+        while (turn := await turns.get(people.ann, accepted.turn_id)).usage == kept:  # noqa: ASYNC110  only the store tells
+            await asyncio.sleep(0)
+        assert turn.usage == kept + since
+
+
+async def test_administrators_of_the_tenant_may_and_nobody_else(house: House, people: People) -> None:
+    script = endless()
+    async with house.turns(script, QUICK) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        foreign = replace(people.eve, role=Role.ADMIN)
+        for who in (people.bob, people.eve, foreign):
+            with pytest.raises(NotFound):
+                await turns.cancel(who, accepted.turn_id)
+        admin = replace(people.bob, role=Role.ADMIN)
+        assert (await turns.cancel(admin, accepted.turn_id)).state is TurnState.CANCELLED
+        with pytest.raises(NotFound):  # to end it is one thing, to read it another
+            await turns.get(admin, accepted.turn_id)
+        assert events_of(await followed(turns, people.ann, accepted.turn_id))[-1]["by"] == "administrator"
+        own = await turns.accept(admin, RIVER, None)
+        await turns.cancel(admin, own.turn_id)
+        assert events_of(await followed(turns, admin, own.turn_id))[-1]["by"] == "owner"
+
+
+async def test_racing_the_finish_one_of_the_two_wins_and_the_conversation_agrees(
+    house: House, people: People
+) -> None:
+    outcomes: set[TurnState] = set()
+    for round_ in range(24):
+        gate = asyncio.Event()
+        script = Script([SEARCHING, gate, answer()])
+        async with house.turns(script, QUICK) as turns:
+            accepted = await turns.accept(people.ann, RIVER, None)
+            following = asyncio.create_task(followed(turns, people.ann, accepted.turn_id))
+            await script.waiting.wait()
+            gate.set()
+            for _ in range(round_ % 8):
+                await asyncio.sleep(0)
+            cancelled = await turns.cancel(people.ann, accepted.turn_id)
+            waited = await turns.wait(people.ann, accepted.turn_id)
+            events = events_of(await following)
+        assert cancelled.terminal == waited.terminal
+        ends = [one for one in events if one["kind"] in {"answered", "cancelled"}]
+        assert ends == [events[-1]]
+        assert events[-1]["kind"] == waited.state.value
+        spoken = await said(house, people.ann, accepted.conversation_id)
+        assert len(spoken) == (2 if waited.state is TurnState.ANSWERED else 0)
+        outcomes.add(waited.state)
+    print(f"cancel races: {sorted(outcomes)}")
+
+
+async def test_a_turn_that_nobody_runs_is_ended_too(house: House, people: People) -> None:
+    async with house.turns(options=IDLE) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        assert accepted.state is TurnState.PENDING
+        following = asyncio.create_task(followed(turns, people.ann, accepted.turn_id))
+        await turns.cancel(people.ann, accepted.turn_id)
+        assert [one["kind"] for one in events_of(await following)] == ["started", "cancelled"]
+
+
+async def test_the_next_in_the_queue_moves_up(house: House, people: People) -> None:
+    script = endless()
+    async with house.turns(script, QUICK) as turns:
+        first = await turns.accept(people.ann, RIVER, None)
+        behind = [
+            await turns.accept(people.ann, Question(text, first.conversation_id, on_busy=OnBusy.QUEUE), None)
+            for text in ("second", "third")
+        ]
+        assert (await turns.cancel(people.ann, behind[0].turn_id)).state is TurnState.CANCELLED
+        await turns.cancel(people.ann, first.turn_id)
+        while len(script.tasks) < 2:  # noqa: ASYNC110  only the agent tells
+            await asyncio.sleep(0)
+        assert script.tasks[1].question.text == "third"
+        await turns.cancel(people.ann, behind[1].turn_id)
+
+
+async def test_a_newer_question_takes_the_place_of_all_before_it(house: House, people: People) -> None:
+    script = endless()
+    async with house.turns(script, QUICK) as turns, house.turns(options=IDLE) as other:
+        first = await turns.accept(people.ann, RIVER, None)
+        queued = await turns.accept(
+            people.ann, Question("second", first.conversation_id, on_busy=OnBusy.QUEUE), None
+        )
+        following = [
+            asyncio.create_task(followed(place, people.ann, one.turn_id))
+            for place in (turns, other)
+            for one in (first, queued)
+        ]
+        await script.waiting.wait()
+        newer = await other.accept(
+            people.ann, Question("third", first.conversation_id, on_busy=OnBusy.INTERRUPT), None
+        )
+        assert {one.turn_id for one in newer.ended} == {first.turn_id, queued.turn_id}
+        await script.closed.wait()
+        for rows in await asyncio.gather(*following):
+            end = events_of(rows)[-1]
+            assert (end["kind"], end["by"]) == ("cancelled", "interrupt")
+        while len(script.tasks) < 2:  # noqa: ASYNC110  only the agent tells
+            await asyncio.sleep(0)
+        assert script.tasks[1].question.text == "third"
+        await turns.cancel(people.ann, newer.turn_id)
+
+
+class Stream:
+    """A caller that follows a turn until it goes away."""
+
+    def __init__(self, turns: Turns, who: Principal, turn_id: UUID) -> None:
+        self._turns, self._who, self._turn_id = turns, who, turn_id
+        self.told = asyncio.Event()
+        self._task = asyncio.create_task(self._follow())
+
+    async def _follow(self) -> None:
+        async with aclosing(self._turns.follow(self._who, self._turn_id)) as news:
+            async for _ in news:
+                self.told.set()
+
+    async def leave(self) -> None:
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        self._turns.left(self._who, self._turn_id)
+
+
+async def ended(turns: Turns, who: Principal, turn_id: UUID) -> TurnState:
+    """The state in which a turn ended, without following it: who waits for a turn follows it."""
+    while not (turn := await turns.get(who, turn_id)).state.terminal:  # noqa: ASYNC110  only the store tells
+        await asyncio.sleep(0)
+    return turn.state
+
+
+SOON = replace(QUICK, disconnect_seconds=0.2)
+
+
+async def test_a_watched_turn_ends_when_its_caller_leaves_and_nobody_follows(
+    house: House, people: People
+) -> None:
+    script = endless()
+    async with house.turns(script, SOON) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None, cancel_on_disconnect=True)
+        stream = Stream(turns, people.ann, accepted.turn_id)
+        await stream.told.wait()
+        await stream.leave()
+        await script.closed.wait()
+        end = events_of(await followed(turns, people.ann, accepted.turn_id))[-1]
+        assert (end["kind"], end["by"]) == ("cancelled", "disconnect")
+
+
+async def test_it_goes_on_while_somebody_follows_it_from_another_process(
+    house: House, people: People
+) -> None:
+    gate = asyncio.Event()
+    script = Script([SEARCHING, gate, answer()])
+    async with house.turns(script, SOON) as turns, house.turns(options=replace(SOON, works=False)) as other:
+        accepted = await turns.accept(people.ann, RIVER, None, cancel_on_disconnect=True)
+        first = Stream(turns, people.ann, accepted.turn_id)
+        second = Stream(other, people.ann, accepted.turn_id)
+        await first.told.wait()
+        await second.told.wait()
+        while await house.value("SELECT count(*) FROM responsa.turn_follower") < 2:  # noqa: ASYNC110  only the store tells
+            await asyncio.sleep(0)
+        await first.leave()
+        # Long enough for a cancel that should not come: another turn, left at the same time, is ended meanwhile.
+        witness = await turns.accept(people.bob, RIVER, None, cancel_on_disconnect=True)
+        watcher = Stream(turns, people.bob, witness.turn_id)
+        await watcher.told.wait()
+        await watcher.leave()
+        assert await ended(turns, people.bob, witness.turn_id) is TurnState.CANCELLED
+        assert (await other.get(people.ann, accepted.turn_id)).state is TurnState.RUNNING
+        await second.leave()
+        assert await ended(turns, people.ann, accepted.turn_id) is TurnState.CANCELLED
+
+
+async def test_a_turn_that_nobody_asked_to_watch_goes_on_without_its_caller(
+    house: House, people: People
+) -> None:
+    gate = asyncio.Event()
+    script = Script([SEARCHING, gate, answer()])
+    async with house.turns(script, SOON) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        witness = await turns.accept(people.bob, RIVER, None, cancel_on_disconnect=True)
+        streams: list[Any] = [
+            Stream(turns, who, one.turn_id) for who, one in ((people.ann, accepted), (people.bob, witness))
+        ]
+        for stream in streams:
+            await stream.told.wait()
+            await stream.leave()
+        assert await ended(turns, people.bob, witness.turn_id) is TurnState.CANCELLED
+        gate.set()
+        assert (await turns.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED
+
+
+async def test_a_process_that_goes_away_cancels_nothing(house: House, people: People) -> None:
+    first, second = endless(), Script()
+    async with house.turns(second, replace(SOON, max_running=0)) as other:
+        async with house.turns(first, SOON) as turns:
+            accepted = await turns.accept(people.ann, RIVER, None, cancel_on_disconnect=True)
+            stream = Stream(turns, people.ann, accepted.turn_id)
+            await stream.told.wait()
+            await stream.leave()
+        assert (await other.get(people.ann, accepted.turn_id)).state is TurnState.RUNNING
+    async with house.turns(second, SOON) as other:
+        assert (await other.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED

@@ -1,0 +1,141 @@
+"""A process that goes away hands over what it runs and whom it serves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.agents import Milestone
+from responsa_server.domain.turns import Delta, Followed, LogRow, Question, Reconnect, TurnState, Usage
+from responsa_server.stores.postgres.database import Database
+from responsa_server.turns.service import Turns
+from tests.contract.conftest import People
+from tests.contract.turn_house import NO_REDIS, QUICK, SEARCHING, House, Script, answer, followed, told
+from tests.contract.turn_partition import Link
+from tests.plain_codec import events_of
+
+RIVER = Question("How long is the river?")
+IDLE = replace(QUICK, works=False)
+
+
+@pytest.fixture
+def house(database: Database) -> House:
+    return House(database)
+
+
+async def refused_by(turns: Turns, who: Principal) -> bool:
+    """Whether the process takes no question, because it drains."""
+    try:
+        await turns.accept(who, RIVER, None)
+    except Unavailable as error:
+        return error.reason is Reason.DRAINING
+    return False
+
+
+async def test_it_takes_nothing_new_and_lets_turns_end(house: House, people: People) -> None:
+    gate = asyncio.Event()
+    async with house.turns(Script([SEARCHING, gate, answer()]), QUICK) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        waiting = asyncio.create_task(turns.wait(people.ann, accepted.turn_id))
+        draining = asyncio.create_task(turns.drain(60))
+        while not await refused_by(turns, people.bob):
+            pass
+        gate.set()
+        await draining
+        assert (await waiting).state is TurnState.ANSWERED  # an end within the grace is still told
+        assert (await turns.get(people.ann, accepted.turn_id)).epoch == 1
+
+
+@pytest.mark.parametrize("with_redis", [True, False])
+async def test_what_does_not_end_goes_on_elsewhere_without_a_loss(
+    database: Database, redis_url: str, people: People, with_redis: bool
+) -> None:
+    house = House(database, redis_url if with_redis else NO_REDIS)
+    spent = Usage(0, 9, 4)
+    first = Script([SEARCHING, Delta("It ", 0), Milestone(b"found"), Delta("wa", 3), spent, asyncio.Event()])
+    second = Script(resumed=[Delta("is.", 3), answer("It is.")])
+    async with house.turns(second, replace(QUICK, max_running=0)) as reader:
+        async with house.turns(first, QUICK) as old:
+            accepted = await old.accept(people.ann, RIVER, None)
+            far = asyncio.create_task(followed(reader, people.ann, accepted.turn_id))
+            near = asyncio.create_task(told(old, people.ann, accepted.turn_id))
+            waiting = asyncio.create_task(old.wait(people.ann, accepted.turn_id))
+            await first.waiting.wait()
+            async with house.turns(second, QUICK):
+                await old.drain(0)
+                assert first.closed.is_set()
+                log = await far
+                assert second.tasks[0].resume == b"found"
+            *rows, last = await near
+            assert isinstance(last, Reconnect)
+            assert rows == log[: len(rows)]  # and with that the reader goes on elsewhere
+            resumed = await followed(reader, people.ann, accepted.turn_id, _through(rows))
+            assert [*rows, *resumed] == log
+            with pytest.raises(Unavailable) as caught:
+                await waiting
+            assert caught.value.reason is Reason.DRAINING
+        events = events_of(log)
+        assert [one["kind"] for one in events] == [
+            "started",
+            "status",
+            "delta",
+            "delta",
+            "restarted",
+            "delta",
+            "answered",
+        ]
+        turn = await reader.get(people.ann, accepted.turn_id)
+        assert turn.usage == Usage(5) + spent
+        assert await house.value("SELECT losses FROM responsa.turn WHERE id = %s", turn.id) == 0
+
+
+def _through(rows: Sequence[Followed]) -> int:
+    last = rows[-1]
+    assert isinstance(last, LogRow)
+    return last.last_seq
+
+
+async def test_who_comes_while_it_goes_away_is_sent_on(house: House, people: People) -> None:
+    gate = asyncio.Event()
+    async with house.turns(Script([SEARCHING, gate, answer()]), QUICK) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        draining = asyncio.create_task(turns.drain(60))
+        while not await refused_by(turns, people.bob):
+            pass
+        *_, last = await told(turns, people.ann, accepted.turn_id)
+        assert isinstance(last, Reconnect)
+        gate.set()
+        await draining
+
+
+async def test_a_question_that_was_being_taken_is_handed_over_too(house: House, people: People) -> None:
+    first, second = Script([SEARCHING, asyncio.Event()]), Script()
+    async with house.turns(first, QUICK) as old:
+        accepting = asyncio.create_task(old.accept(people.ann, RIVER, None))
+        await asyncio.sleep(0)
+        draining = asyncio.create_task(old.drain(0))
+        accepted = await accepting
+        await draining
+        async with house.turns(second, QUICK) as new:
+            assert (await new.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED
+
+
+async def test_without_its_store_it_ends_all_the_same_and_the_lease_runs_out(
+    house: House, people: People
+) -> None:
+    first, second = Script([SEARCHING, asyncio.Event()]), Script()
+    link = Link()
+    async with house.turns(first, QUICK, store=link.on) as old:
+        accepted = await old.accept(people.ann, RIVER, None)
+        await first.waiting.wait()
+        await link.sever()
+        await old.drain(0)
+        assert first.closed.is_set()
+    await house.expire(accepted.turn_id)
+    async with house.turns(second, QUICK) as new:
+        assert (await new.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED

@@ -1,0 +1,232 @@
+"""Followers see the log, whole and once, wherever the turn runs and whatever is lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+
+from responsa_server.domain.errors import InvalidRequest, NotFound, Reason
+from responsa_server.domain.turns import Delta, Heartbeat, LogRow, Question, Snapshot, TurnState
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.redis_relay import RedisRelay
+from tests.conftest import DatabaseUrls
+from tests.contract.conftest import People
+from tests.contract.turn_house import (
+    NO_REDIS,
+    QUICK,
+    SEARCHING,
+    House,
+    Line,
+    Script,
+    answer,
+    followed,
+    told,
+)
+from tests.contract.turn_partition import Link
+from tests.plain_codec import events_of
+
+RIVER = Question("How long is the river?")
+IDLE = replace(QUICK, works=False)
+# Longer than any test: nothing is found by asking the log, all is told by Redis.
+NEVER_POLLS = replace(QUICK, poll_seconds=3600.0)
+
+
+@pytest.fixture
+def house(database: Database) -> House:
+    return House(database)
+
+
+def stepwise(count: int) -> tuple[list[asyncio.Event], list[Line]]:
+    """Pieces of an answer, each behind a gate of its own."""
+    gates = [asyncio.Event() for _ in range(count)]
+    lines: list[Line] = [SEARCHING]
+    for place, gate in enumerate(gates):
+        lines.extend([Delta("ab", 2 * place), gate])
+    return gates, [*lines, answer("ab" * count)]
+
+
+@pytest.mark.parametrize("with_redis", [True, False])
+async def test_two_processes_show_the_same_stream_whenever_one_comes(
+    database: Database, redis_url: str, people: People, with_redis: bool
+) -> None:
+    house = House(database, redis_url if with_redis else NO_REDIS)
+    gates, lines = stepwise(10)
+    async with house.turns(Script(lines), QUICK) as turns, house.turns(options=IDLE) as other:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        followers: list[asyncio.Task[list[LogRow]]] = []
+        chance = random.Random(7)
+        for gate in gates:
+            for place in (turns, other):
+                followers.append(asyncio.create_task(followed(place, people.ann, accepted.turn_id)))
+            for _ in range(chance.randrange(8)):
+                await asyncio.sleep(0)
+            gate.set()
+        assert (await other.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED
+        seen = await asyncio.gather(*followers)
+        log = await followed(turns, people.ann, accepted.turn_id)
+        assert all(rows == log for rows in seen)
+        for after in range(1, log[-1].last_seq):
+            expected = [row for row in log if row.last_seq > after]
+            assert await followed(other, people.ann, accepted.turn_id, after) == expected
+
+
+async def test_redis_alone_carries_a_turn_from_its_first_event_to_its_last(
+    database: Database, redis_url: str, people: People
+) -> None:
+    house = House(database, redis_url)
+    gates, lines = stepwise(5)
+    script = Script(lines)
+    rpc_only = replace(NEVER_POLLS, works=False)
+    async with (
+        house.turns(options=rpc_only) as asked,
+        house.turns(script, replace(NEVER_POLLS, sweep_seconds=3600)),
+    ):
+        accepted = await asked.accept(people.ann, RIVER, None)
+        assert accepted.state is TurnState.PENDING
+        rows: list[LogRow] = []
+        waiting = list(gates)
+        async with aclosing(asked.follow(people.ann, accepted.turn_id)) as news:
+            async for one in news:
+                assert isinstance(one, LogRow) or one == Heartbeat(0)
+                if isinstance(one, LogRow):
+                    rows.append(one)
+                    if one.deltas and waiting:
+                        waiting.pop(0).set()  # only what was seen opens the next gate
+        events = events_of(rows)
+    assert [one["seq"] for one in events] == list(range(1, len(events) + 1))
+    assert "".join(one["text"] for one in events if one["kind"] == "delta") == "ab" * 5
+
+
+async def test_what_is_committed_while_a_reader_reads_the_log_is_not_missed(
+    house: House, people: People
+) -> None:
+    gates, lines = stepwise(3)
+    link = Link()
+    async with house.turns(Script(lines), QUICK) as turns, house.turns(options=IDLE, store=link.on) as other:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        link.held = asyncio.Event()
+        following = asyncio.create_task(followed(other, people.ann, accepted.turn_id))
+        await link.reading.wait()  # it has an old picture, and does not have it yet
+        for gate in gates:
+            gate.set()
+        await turns.wait(people.ann, accepted.turn_id)
+        link.held.set()
+        link.held = None
+        assert await following == await followed(turns, people.ann, accepted.turn_id)
+
+
+async def test_all_followers_of_a_process_share_one_question_to_the_log(house: House, people: People) -> None:
+    gates = [asyncio.Event() for _ in range(3)]
+    script = Script([SEARCHING, *gates, answer()])
+    link = Link()
+    async with house.turns(script, QUICK) as turns, house.turns(options=IDLE, store=link.on) as other:
+        accepted = [await turns.accept(people.ann, RIVER, None) for _ in range(3)]
+        following = [
+            asyncio.create_task(followed(other, people.ann, one.turn_id))
+            for one in accepted
+            for _ in range(8)
+        ]
+        while not link.polls or len(link.polls[-1]) < 3:  # noqa: ASYNC110  only the store tells
+            await asyncio.sleep(0)
+        assert all(len({one.turn_id for one in cursors}) == len(cursors) <= 3 for cursors in link.polls)
+        read = link.backlogs
+        for gate in gates:
+            gate.set()
+        await asyncio.gather(*following)
+        # Each had to look once, at the beginning; all the rest was asked for together.
+        assert read == link.backlogs == len(following)
+
+
+async def test_a_reader_that_left_too_much_lying_reads_the_log(house: House, people: People) -> None:
+    lines: list[Line] = []
+    for place in range(200):
+        lines.extend([SEARCHING, Delta("x", place)])
+    link = Link()
+    async with house.turns(Script([*lines, answer()]), QUICK, store=link.on) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        async with aclosing(turns.follow(people.ann, accepted.turn_id)) as news:
+            rows: list[Any] = [await anext(news)]
+            await turns.wait(people.ann, accepted.turn_id)
+            before = link.backlogs
+            rows.extend([one async for one in news])
+        assert link.backlogs > before
+        assert rows == await followed(turns, people.ann, accepted.turn_id)
+
+
+async def test_a_cursor_is_checked_on_every_process(house: House, people: People) -> None:
+    gate = asyncio.Event()
+    async with house.turns(Script([gate, answer()]), QUICK) as turns, house.turns(options=IDLE) as other:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        for place in (turns, other):
+            with pytest.raises(InvalidRequest) as caught:
+                await followed(place, people.ann, accepted.turn_id, 5)
+            assert caught.value.reason is Reason.AFTER_SEQ_BEYOND_END
+            for who in (people.bob, people.eve):
+                with pytest.raises(NotFound):
+                    await followed(place, who, accepted.turn_id)
+                with pytest.raises(NotFound):
+                    await place.wait(who, accepted.turn_id)
+        gate.set()
+        await turns.wait(people.ann, accepted.turn_id)
+
+
+async def test_when_the_log_was_pruned_its_end_stands_for_it(
+    house: House, people: People, database_urls: DatabaseUrls
+) -> None:
+    async with house.turns(Script([SEARCHING, Delta("It is.", 0), answer()]), QUICK) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        turn = await turns.wait(people.ann, accepted.turn_id)
+        with psycopg.connect(database_urls.superuser) as connection:
+            connection.execute("TRUNCATE responsa.turn_event")
+        for after in (0, 2):
+            (only,) = await told(turns, people.ann, accepted.turn_id, after)
+            assert only == Snapshot(turn.last_seq, turn.terminal or b"")
+        assert await told(turns, people.ann, accepted.turn_id, turn.last_seq) == []
+
+
+async def test_a_turn_that_is_taken_from_its_process_is_followed_by_the_log(
+    database: Database, redis_url: str, people: People
+) -> None:
+    house = House(database, redis_url)
+    gate = asyncio.Event()
+    first = Script([SEARCHING, asyncio.Event()])
+    second = Script([SEARCHING, gate, answer()])
+    link = Link()
+    async with house.turns(first, NEVER_POLLS, store=link.on) as old:
+        accepted = await old.accept(people.ann, RIVER, None)
+        following = asyncio.create_task(followed(old, people.ann, accepted.turn_id))
+        await first.waiting.wait()
+        await link.sever()
+        await house.expire(accepted.turn_id)
+        async with house.turns(second, NEVER_POLLS) as new:
+            await second.waiting.wait()
+            await first.closed.wait()  # told by Redis: its store is still away
+            link.cut = False
+            gate.set()
+            await new.wait(people.ann, accepted.turn_id)
+            assert await following == await followed(new, people.ann, accepted.turn_id)
+
+
+async def test_one_process_alone_tells_nobody(database: Database, redis_url: str, people: People) -> None:
+    relay = Counted(redis_url)
+    house = House(database, redis_url)
+    async with house.turns(Script(), QUICK, relay=relay) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        await followed(turns, people.ann, accepted.turn_id)
+    assert relay.told == 0
+
+
+class Counted(RedisRelay):
+    """Counts what it is to tell."""
+
+    told = 0
+
+    def _put(self, channel: str, hint: Any) -> None:
+        self.told += 1
+        super()._put(channel, hint)

@@ -1,0 +1,129 @@
+"""Questions that wait for the one before them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+
+import pytest
+
+from responsa_server.domain.errors import Conflict, Exhausted, Reason
+from responsa_server.domain.ports.agents import AnswerTask, Told
+from responsa_server.domain.ports.turns import Accepted
+from responsa_server.domain.turns import Heartbeat, LogRow, OnBusy, Question, TurnState
+from responsa_server.stores.postgres.database import Database
+from tests.contract.conftest import People
+from tests.contract.turn_house import QUICK, SEARCHING, House, Script, answer, followed
+from tests.plain_codec import events_of
+
+RIVER = Question("How long is the river?")
+IDLE = replace(QUICK, works=False)
+
+
+@pytest.fixture
+def house(database: Database) -> House:
+    return House(database)
+
+
+async def test_they_are_answered_in_the_order_of_asking_each_with_what_was_said_before(
+    house: House, people: People
+) -> None:
+    gate = asyncio.Event()
+    script = Script([SEARCHING, gate, answer()])
+    async with house.turns(script, QUICK) as turns, house.turns(options=IDLE) as other:
+        first = await turns.accept(people.ann, RIVER, None)
+        behind: list[Accepted] = []
+        for number, place in enumerate((turns, other, turns, other)):
+            question = Question(f"question {number}", first.conversation_id, on_busy=OnBusy.QUEUE)
+            accepted = await place.accept(people.ann, question, None)
+            assert accepted.state is TurnState.QUEUED
+            behind.append(accepted)
+        following = [asyncio.create_task(followed(other, people.ann, one.turn_id)) for one in behind]
+        gate.set()
+        for rows in await asyncio.gather(*following):
+            assert [one["kind"] for one in events_of(rows)] == ["started", "status", "answered"]
+    asked = [task.question.text for task in script.tasks]
+    assert asked == [RIVER.text, *(f"question {number}" for number in range(4))]
+    assert [len(task.history) for task in script.tasks] == [0, 2, 4, 6, 8]
+
+
+async def test_their_place_is_told_as_it_changes(house: House, people: People) -> None:
+    gates = [asyncio.Event() for _ in range(3)]
+    scripts = iter(gates)
+
+    class InTurn(Script):
+        async def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
+            async with aclosing(Script([SEARCHING, next(scripts), answer()]).answer(task)) as tellings:
+                async for one in tellings:
+                    yield one
+
+    async with house.turns(InTurn(), QUICK) as turns:
+        first = await turns.accept(people.ann, RIVER, None)
+        second, third = [
+            await turns.accept(people.ann, Question(text, first.conversation_id, on_busy=OnBusy.QUEUE), None)
+            for text in ("second", "third")
+        ]
+        places: list[int] = []
+        rows: list[LogRow] = []
+        async with aclosing(turns.follow(people.ann, third.turn_id)) as news:
+            async for one in news:
+                if isinstance(one, LogRow):
+                    rows.append(one)
+                elif isinstance(one, Heartbeat) and (not places or places[-1] != one.queue_place):
+                    places.append(one.queue_place)
+                    # 2, then 1 once the first is done, then 0 once its own time has come.
+                    gates[len(places) - 1].set()
+        assert places == [2, 1, 0]
+        assert [one["kind"] for one in events_of(rows)] == ["started", "status", "answered"]
+        assert (await turns.wait(people.ann, second.turn_id)).state is TurnState.ANSWERED
+
+
+async def test_a_queue_has_an_end_and_a_question_may_refuse_to_wait(house: House, people: People) -> None:
+    gate = asyncio.Event()
+    async with house.turns(Script([gate, answer()]), replace(QUICK, max_queued=2)) as turns:
+        first = await turns.accept(people.ann, RIVER, None)
+        waits = Question("next", first.conversation_id, on_busy=OnBusy.QUEUE)
+        behind = [await turns.accept(people.ann, waits, None) for _ in range(2)]
+        with pytest.raises(Exhausted) as full:
+            await turns.accept(people.ann, waits, None)
+        assert (full.value.reason, full.value.metadata["limit"]) == (Reason.QUEUE_FULL, "2")
+        assert full.value.retry_after is not None
+        with pytest.raises(Conflict) as busy:
+            await turns.accept(people.ann, replace(waits, on_busy=OnBusy.REJECT), None)
+        assert busy.value.reason is Reason.CONVERSATION_BUSY
+        gate.set()
+        for one in (first, *behind):
+            assert (await turns.wait(people.ann, one.turn_id)).state is TurnState.ANSWERED
+
+
+async def test_a_failure_does_not_hold_the_queue_up(house: House, people: People) -> None:
+    gate = asyncio.Event()
+    script = Script([SEARCHING, gate, RuntimeError("no")])
+    async with house.turns(script, QUICK) as turns:
+        first = await turns.accept(people.ann, RIVER, None)
+        second = await turns.accept(
+            people.ann, Question("second", first.conversation_id, on_busy=OnBusy.QUEUE), None
+        )
+        gate.set()
+        for one in (first, second):
+            assert (await turns.wait(people.ann, one.turn_id)).state is TurnState.FAILED
+
+
+async def test_a_worker_takes_no_more_than_it_has_room_for(house: House, people: People) -> None:
+    gate = asyncio.Event()
+    script = Script([SEARCHING, gate, answer()])
+    async with (
+        house.turns(options=IDLE) as asked,
+        house.turns(script, replace(QUICK, max_running=2)) as worker,
+    ):
+        accepted = [await asked.accept(people.ann, Question(f"question {n}"), None) for n in range(5)]
+        while len(script.tasks) < 2:  # noqa: ASYNC110  only the agent tells
+            await asyncio.sleep(0)
+        states = [(await worker.get(people.ann, one.turn_id)).state for one in accepted]
+        assert states == [TurnState.RUNNING] * 2 + [TurnState.PENDING] * 3
+        gate.set()
+        for one in accepted:
+            assert (await asked.wait(people.ann, one.turn_id)).state is TurnState.ANSWERED
+    assert [task.question.text for task in script.tasks] == [f"question {n}" for n in range(5)]

@@ -1,0 +1,142 @@
+"""Hints over a real Redis, which may come and go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.ports.relay import Committed, Hint, Interest, Taken, Work
+from responsa_server.domain.turns import LogRow
+from responsa_server.embedded import EmbeddedRedis, Layout, purge
+from responsa_server.stores.redis_relay import RedisRelay, decode, encode
+
+SEQS = st.integers(1, 2**62)
+ROWS = st.builds(LogRow, SEQS, SEQS, st.booleans(), st.binary(max_size=300))
+HINTS = st.one_of(
+    st.builds(Committed, st.uuids(), st.lists(ROWS, max_size=5), st.booleans()),
+    st.builds(Interest, st.uuids(), st.lists(st.uuids(), max_size=5)),
+    st.builds(Taken, st.uuids(), SEQS),
+    st.just(Work()),
+)
+
+
+@given(st.uuids(), HINTS)
+def test_a_hint_is_what_it_was_after_its_way(sender: UUID, hint: Hint) -> None:
+    assert decode(encode(sender, hint)) == (sender, hint)
+
+
+@given(st.binary(max_size=100), st.sampled_from([b"", b"c", b"i", b"t", b"w", b"?"]))
+def test_what_nobody_understands_is_passed_over(noise: bytes, kind: bytes) -> None:
+    decode(kind + noise)  # raises nothing
+    assert decode(b"?" + bytes(16)) is None
+
+
+@given(st.uuids(), HINTS, st.data())
+def test_a_part_of_a_message_is_no_other_message(sender: UUID, hint: Hint, data: st.DataObject) -> None:
+    message = encode(sender, hint)
+    cut = message[: data.draw(st.integers(0, len(message) - 1))]
+    understood = decode(cut)
+    # A list of turns has no length of its own: a shorter one is a list as well.
+    assert understood is None or isinstance(understood[1], Interest)
+
+
+class Ear:
+    """A process that listens, and what it has heard."""
+
+    def __init__(self, url: str) -> None:
+        self.relay = RedisRelay(url)
+        self.process = uuid7()
+        self.heard: list[Hint] = []
+        self._news = asyncio.Event()
+
+    def hear(self, hint: Hint) -> None:
+        self.heard.append(hint)
+        self._news.set()
+
+    async def until(self, hint: Hint) -> None:
+        while hint not in self.heard:
+            self._news.clear()
+            await self._news.wait()
+
+
+@asynccontextmanager
+async def ears(url: str, *, heard: bool = True) -> AsyncGenerator[tuple[Ear, Ear]]:
+    pair = (Ear(url), Ear(url))
+    for one in pair:
+        await one.relay.start(one.process, one.hear)
+        if heard:
+            await one.relay.listening.wait()
+    try:
+        yield pair
+    finally:
+        for one in pair:
+            await one.relay.close()
+
+
+@pytest.fixture
+async def own_redis(tmp_path: Path) -> AsyncIterator[EmbeddedRedis]:
+    """A Redis of this test's own, not started."""
+    layout = Layout.of(tmp_path / "home").prepare()
+    part = EmbeddedRedis(layout)
+    yield part
+    await asyncio.to_thread(part.stop)
+    purge(layout)
+
+
+async def test_one_hears_what_is_sent_to_it_or_to_all_and_nobody_hears_himself(redis_url: str) -> None:
+    async with ears(redis_url) as (ann, bob):
+        row = LogRow(3, 4, True, b"\x00frame")
+        committed = Committed(uuid7(), [row], ended=True)
+        ann.relay.tell(bob.process, committed)
+        ann.relay.tell_all(Taken(committed.turn_id, 7))
+        ann.relay.tell(uuid7(), Work())
+        bob.relay.tell_all(Work())
+        await bob.until(Taken(committed.turn_id, 7))
+        await ann.until(Work())
+        assert bob.heard == [committed, Taken(committed.turn_id, 7)]
+        assert ann.heard == [Work()]
+
+
+async def test_it_works_without_redis_and_from_when_it_comes(own_redis: EmbeddedRedis) -> None:
+    async with ears(own_redis.url, heard=False) as (ann, bob):
+        for _ in range(5000):  # nobody waits, nothing is raised, nothing grows
+            ann.relay.tell_all(Work())
+        await asyncio.to_thread(own_redis.start)
+        await ann.relay.listening.wait()
+        await bob.relay.listening.wait()
+        await told_until_heard(ann, bob)
+
+
+async def told_until_heard(speaker: Ear, listener: Ear) -> None:
+    """Tell until it is heard: what is sent while Redis is away is lost, as is meant."""
+    turn_id = uuid7()
+    hearing = asyncio.create_task(listener.until(Taken(turn_id, 1)))
+    while not hearing.done():
+        speaker.relay.tell_all(Taken(turn_id, 1))
+        await asyncio.wait({hearing}, timeout=0.02)
+
+
+async def test_it_comes_back_after_a_flush_and_a_restart(own_redis: EmbeddedRedis) -> None:
+    await asyncio.to_thread(own_redis.start)
+    async with ears(own_redis.url) as (ann, bob):
+        await told_until_heard(ann, bob)
+        client = Redis.from_url(own_redis.url)  # pyright: ignore[reportUnknownMemberType]
+        await cast("Awaitable[object]", client.flushall())  # pyright: ignore[reportUnknownMemberType]
+        await client.aclose()
+        await told_until_heard(ann, bob)
+        for _ in range(2):
+            await asyncio.to_thread(own_redis.stop)
+            ann.relay.tell_all(Work())
+            await asyncio.to_thread(own_redis.start)
+            await told_until_heard(ann, bob)
+            await told_until_heard(bob, ann)

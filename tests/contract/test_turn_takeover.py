@@ -1,0 +1,234 @@
+"""A turn whose worker is gone goes on with another one, and what the old one would still write is fenced off."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from responsa_server.domain.ports.agents import Barrier, Milestone
+from responsa_server.domain.ports.turns import ToolRecord, TurnLost
+from responsa_server.domain.turns import (
+    Delta,
+    LogRow,
+    Question,
+    ToolCalled,
+    ToolOutcome,
+    ToolReturned,
+    TurnState,
+    Usage,
+)
+from responsa_server.stores.postgres.database import Database
+from responsa_server.turns.service import TurnOptions, Turns
+from tests.contract.conftest import People
+from tests.contract.turn_house import QUICK, SEARCHING, House, Line, Script, answer, followed
+from tests.contract.turn_partition import Link
+from tests.plain_codec import events_of
+
+RIVER = Question("How long is the river?")
+IDLE = replace(QUICK, works=False)
+
+
+@pytest.fixture
+def house(database: Database) -> House:
+    return House(database)
+
+
+async def seen(turns: Turns, people: People, turn_id: Any, through: int) -> None:
+    """Wait until the log has come so far."""
+    async with aclosing(turns.follow(people.ann, turn_id)) as news:
+        async for one in news:
+            if isinstance(one, LogRow) and one.last_seq >= through:
+                return
+
+
+async def taken_over(
+    house: House, people: People, first: Script, second: Script, through: int, link: Link
+) -> list[dict[str, Any]]:
+    """What followers of a turn see whose first worker is cut off once the log has come to `through`: the same on both processes."""
+    async with house.turns(first, QUICK, store=link.on) as old, house.turns(second, IDLE) as reader:
+        accepted = await old.accept(people.ann, RIVER, None)
+        turn_id = accepted.turn_id
+        await seen(reader, people, turn_id, through)
+        far = asyncio.create_task(followed(reader, people.ann, turn_id))
+        near = asyncio.create_task(followed(old, people.ann, turn_id))
+        await link.sever()
+        await house.expire(turn_id)
+        async with house.turns(second, QUICK):
+            await second.begun.wait()
+            link.cut = False
+            await first.closed.wait()  # it has found out, and stopped
+            log = await far
+            assert await near == log
+            assert await followed(reader, people.ann, turn_id) == log
+        assert (await reader.get(people.ann, turn_id)).epoch == 2
+    events = events_of(log)
+    assert [one["seq"] for one in events] == list(range(1, len(events) + 1))
+    return events
+
+
+async def test_it_goes_on_from_the_checkpoint_and_withdraws_what_came_after(
+    house: House, people: People
+) -> None:
+    first = Script([SEARCHING, Delta("It ", 0), Milestone(b"found"), Delta("was", 3), asyncio.Event()])
+    second = Script(resumed=[Delta("is.", 3), answer("It is.")])
+    events = await taken_over(house, people, first, second, 4, Link())
+    assert [(one["kind"], one["attempt"]) for one in events] == [
+        ("started", 1),
+        ("status", 1),
+        ("delta", 1),
+        ("delta", 1),
+        ("restarted", 2),
+        ("delta", 2),
+        ("answered", 2),
+    ]
+    assert (events[4]["from"], events[4]["keep"]) == (4, 3)
+    (task,) = second.tasks
+    assert (task.resume, task.text_bytes) == (b"found", 3)
+
+
+async def test_without_a_checkpoint_it_begins_again(house: House, people: People) -> None:
+    first = Script([SEARCHING, Delta("It was", 0), asyncio.Event()])
+    second = Script([SEARCHING, Delta("It is.", 0), answer("It is.")])
+    events = await taken_over(house, people, first, second, 3, Link())
+    kinds = ["started", "status", "delta", "restarted", "status", "delta", "answered"]
+    assert [one["kind"] for one in events] == kinds
+    assert (events[3]["from"], events[3]["keep"]) == (2, 0)
+    assert (second.tasks[0].resume, second.tasks[0].text_bytes) == (None, 0)
+
+
+async def test_what_a_late_worker_tells_is_not_written(house: House, people: People) -> None:
+    gate = asyncio.Event()
+    late: list[Line] = [Delta("late", 0), Milestone(b"late"), SEARCHING, answer("late")]
+    first = Script([SEARCHING, gate, *late])
+    second = Script([answer("It is.")])
+    link = Link()
+    async with house.turns(first, QUICK, store=link.on) as old:
+        accepted = await old.accept(people.ann, RIVER, None)
+        await seen(old, people, accepted.turn_id, 2)
+        await link.sever()
+        await house.expire(accepted.turn_id)
+        async with house.turns(second, QUICK) as new:
+            await new.wait(people.ann, accepted.turn_id)
+            gate.set()
+            await link.tried.wait()
+            link.cut = False
+            await first.closed.wait()
+            events = events_of(await followed(old, people.ann, accepted.turn_id))
+    assert [one["kind"] for one in events] == ["started", "status", "restarted", "answered"]
+    assert all(isinstance(one, TurnLost) for one in link.left_out)
+    assert await house.value("SELECT count(*) FROM responsa.turn_checkpoint") == 0
+
+
+async def test_a_tool_that_was_begun_is_known_to_the_next_worker(house: House, people: People) -> None:
+    sent = ToolCalled("mail-1", "tools/mail", {"to": "ann"})
+    asked = ToolCalled("look-1", "tools/look", {})
+    first = Script(
+        [asked, Barrier(), ToolReturned("look-1", ToolOutcome.OK, "42"), sent, Barrier(), asyncio.Event()]
+    )
+    unknown = ToolReturned("mail-1", ToolOutcome.UNKNOWN, "Nobody knows.")
+    second = Script([unknown, answer()])
+    events = await taken_over(house, people, first, second, 4, Link())
+    assert second.tasks[0].tools == {
+        "look-1": ToolRecord(ToolOutcome.OK, "42"),
+        "mail-1": ToolRecord(None, ""),
+    }
+    kinds = ["started", "tool_called", "tool_returned", "tool_called", "restarted", "tool_returned"]
+    assert [one["kind"] for one in events] == [*kinds, "answered"]
+    assert await house.value("SELECT outcome FROM responsa.turn_tool WHERE call_id = 'mail-1'") == "unknown"
+
+
+async def test_what_the_lost_worker_had_spent_is_booked(house: House, people: People) -> None:
+    spent = Usage(1, 20, 3)
+    gate = asyncio.Event()
+    first = Script([Usage(1, 1, 1), SEARCHING, Milestone(b"kept"), Delta("a", 0), spent, gate])
+    second = Script(resumed=[answer()])
+    link = Link()
+    async with house.turns(first, QUICK, store=link.on) as old:
+        accepted = await old.accept(people.ann, RIVER, None)
+        await seen(old, people, accepted.turn_id, 3)
+        await first.waiting.wait()
+        await link.sever()
+        await house.expire(accepted.turn_id)
+        async with house.turns(second, QUICK) as new:
+            turn = await new.wait(people.ann, accepted.turn_id)
+            assert turn.usage == Usage(5)  # what its own end says
+            assert second.tasks[0].meter.usage == Usage(1, 1, 1)
+            link.cut = False
+            while not link.booked:  # noqa: ASYNC110  only the store tells
+                await asyncio.sleep(0)
+    assert link.booked == [spent]
+    async with house.turns(options=IDLE) as reader:
+        assert (await reader.get(people.ann, accepted.turn_id)).usage == Usage(5) + spent
+
+
+async def test_a_turn_over_which_too_many_workers_were_lost_is_ended(house: House, people: People) -> None:
+    first = Script([SEARCHING, asyncio.Event()])
+    link = Link()
+    async with house.turns(first, QUICK, store=link.on) as old:
+        accepted = await old.accept(people.ann, RIVER, None)
+        await first.waiting.wait()
+        await link.sever()
+        await house.expire(accepted.turn_id)
+        second = Script()
+        async with house.turns(second, replace(QUICK, max_losses=0)) as new:
+            turn = await new.wait(people.ann, accepted.turn_id)
+            assert turn.state is TurnState.FAILED
+            events = events_of(await followed(new, people.ann, accepted.turn_id))
+            assert [one["kind"] for one in events][-2:] == ["restarted", "failed"]
+            assert (events[-1]["reason"], events[-1]["retriable"]) == ("WORKER_LOST", True)
+            assert second.tasks == []
+
+
+async def test_the_time_limit_counts_from_when_a_worker_first_took_it(house: House, people: People) -> None:
+    first = Script([SEARCHING, asyncio.Event()])
+    link = Link()
+    async with house.turns(first, QUICK, store=link.on) as old:
+        accepted = await old.accept(people.ann, RIVER, None)
+        await first.waiting.wait()
+        await link.sever()
+        async with house.database.log() as connection:
+            await connection.execute(
+                "UPDATE responsa.turn SET begin_time = now() - interval '1 h', lease_until = now() - interval '1 s'"
+            )
+        second = Script()
+        async with house.turns(second, QUICK) as new:
+            await new.wait(people.ann, accepted.turn_id)
+            end = events_of(await followed(new, people.ann, accepted.turn_id))[-1]
+            assert (end["kind"], end["reason"]) == ("failed", "TURN_TIME_LIMIT")
+            assert second.tasks == []
+
+
+async def test_a_process_whose_own_lease_ran_out_takes_the_turn_again_and_runs_it_once(
+    house: House, people: People
+) -> None:
+    gate = asyncio.Event()
+    script = Script([SEARCHING, gate, answer()])
+    async with house.turns(script, TurnOptions(lease_seconds=60, sweep_seconds=0.02)) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        await script.waiting.wait()
+        await seen(turns, people, accepted.turn_id, 2)
+        await house.expire(accepted.turn_id)
+        while len(script.tasks) < 2:  # noqa: ASYNC110  only the agent tells
+            await asyncio.sleep(0)
+        gate.set()
+        turn = await turns.wait(people.ann, accepted.turn_id)
+        assert (turn.state, turn.epoch) == (TurnState.ANSWERED, 2)
+        events = events_of(await followed(turns, people.ann, accepted.turn_id))
+    kinds = ["started", "status", "restarted", "status", "answered"]
+    assert [one["kind"] for one in events] == kinds
+
+
+async def test_what_an_earlier_process_left_is_taken_at_the_start(house: House, people: People) -> None:
+    first = Script([SEARCHING, asyncio.Event()])
+    link = Link()
+    async with house.turns(first, QUICK, store=link.on) as old:
+        accepted = await old.accept(people.ann, RIVER, None)
+        await first.waiting.wait()
+        await link.sever()
+        await house.expire(accepted.turn_id)
+        async with house.turns(Script(), TurnOptions(sweep_seconds=60)) as new:
+            assert (await new.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED

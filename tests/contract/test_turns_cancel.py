@@ -1,0 +1,302 @@
+"""Turns that are ended by somebody who does not run them: by a call, or because nobody follows any more. Whoever comes first wins, and nothing follows it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.errors import NotFound, Unavailable
+from responsa_server.domain.ports.turns import Claim, NewTurn, TurnLost
+from responsa_server.domain.turns import OnBusy, TurnState, Usage
+from responsa_server.stores.postgres.conversations import PostgresConversationStore
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+from tests.conftest import DatabaseUrls
+from tests.contract.conftest import People, new_turn
+from tests.contract.cut_database import CutDatabase
+from tests.contract.turn_steps import (
+    FAILED,
+    STARTED,
+    Edited,
+    answered,
+    append,
+    cancelled,
+    change,
+    checkpoint,
+    claim_all,
+    claim_of,
+    count,
+    locked,
+    one,
+    outcome,
+    row,
+    rows_of,
+    run_out,
+    until_somebody_waits,
+    value,
+)
+from tests.plain_codec import PlainCodec
+
+
+async def test_a_turn_at_work_is_ended_and_its_worker_writes_nothing_more(
+    turn_store: PostgresTurnStore,
+    conversation_store: PostgresConversationStore,
+    people: People,
+    database_urls: DatabaseUrls,
+) -> None:
+    new = new_turn()
+    await turn_store.accept(people.ann, new, cancelled)
+    await append(turn_store, claim_of(new), row(2, 4), checkpoint=checkpoint(3))
+    done = await turn_store.cancel(people.ann, new.id, True, cancelled)
+    assert done.ended is not None
+    assert (done.ended.turn_id, done.ended.epoch, done.ended.row.first_seq) == (new.id, 2, 5)
+    assert (done.turn.state, done.turn.last_seq, done.turn.epoch) == (TurnState.CANCELLED, 5, 2)
+    assert (done.turn.terminal, done.turn.end_time is not None) == (b"cancelled", True)
+    assert done.turn == await turn_store.get(people.ann, new.id)
+    backlog = await turn_store.backlog(people.ann, new.id, 4, 9)
+    assert (backlog.rows, backlog.end_seq, backlog.terminal) == ([done.ended.row], 5, b"cancelled")
+    assert value(database_urls, "SELECT count(*) FROM responsa.turn_checkpoint") == 0
+
+    before = count(database_urls)
+    assert isinstance((await turn_store.append([one(claim_of(new), row(5))]))[new.id], TurnLost)
+    assert await turn_store.renew([claim_of(new)]) == [new.id]
+    with pytest.raises(TurnLost):
+        await turn_store.finish(claim_of(new), [row(5)], answered())
+    # What it had cost by its last checkpoint is known; the rest its worker books.
+    assert done.turn.usage == Usage(1, 2, 3)
+    await turn_store.book(claim_of(new), Usage(0, 10, 20))
+    assert count(database_urls) == before
+    assert (await turn_store.get(people.ann, new.id)).usage == Usage(1, 12, 23)
+    assert (await turn_store.cancel(people.ann, new.id, True, cancelled)).turn.usage == Usage(1, 12, 23)
+    conversation = await conversation_store.get(people.ann, new.conversation_id)
+    assert (conversation.active_turn, conversation.etag) == (None, "1")
+    assert await conversation_store.history(people.ann, new.conversation_id, 9) == []
+    await turn_store.accept(people.ann, new_turn(conversation=new.conversation_id), cancelled)
+
+
+async def test_turns_that_nobody_runs_are_ended_as_well(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    pending, lost, running = new_turn(pending=True), new_turn(), new_turn()
+    for new in (pending, lost, running):
+        await turn_store.accept(people.ann, new, cancelled)
+    queued = new_turn(conversation=running.conversation_id, on_busy=OnBusy.QUEUE)
+    await turn_store.accept(people.ann, queued, cancelled)
+    run_out(database_urls, lost.id)
+    for new in (pending, lost, queued):
+        assert (await turn_store.cancel(people.ann, new.id, True, cancelled)).ended is not None
+    assert await claim_all(turn_store) == []
+    assert (await turn_store.get(people.ann, running.id)).state is TurnState.RUNNING
+
+
+async def test_a_turn_that_has_ended_stays_as_it_is(turn_store: PostgresTurnStore, people: People) -> None:
+    finished, ended = new_turn(), new_turn()
+    for new in (finished, ended):
+        await turn_store.accept(people.ann, new, cancelled)
+    await turn_store.finish(claim_of(finished), [row(2)], answered())
+    await turn_store.cancel(people.ann, ended.id, True, cancelled)
+    for new in (finished, ended):
+        before = await turn_store.get(people.ann, new.id)
+        again = await turn_store.cancel(people.ann, new.id, True, cancelled)
+        assert (again.ended, again.turn) == (None, before)
+        assert len(await rows_of(turn_store, people.ann, new)) == 2
+
+
+async def test_the_owner_ends_a_turn_and_so_does_who_sees_all_of_the_tenant(
+    turn_store: PostgresTurnStore, people: People
+) -> None:
+    new = new_turn()
+    await turn_store.accept(people.ann, new, cancelled)
+    for stranger, owner_only in ((people.bob, True), (people.eve, True), (people.eve, False)):
+        with pytest.raises(NotFound):
+            await turn_store.cancel(stranger, new.id, owner_only, cancelled)
+    with pytest.raises(NotFound):
+        await turn_store.cancel(people.ann, uuid7(), True, cancelled)
+    assert (await turn_store.get(people.ann, new.id)).state is TurnState.RUNNING
+    done = await turn_store.cancel(people.bob, new.id, False, cancelled)
+    assert (done.turn.user_id, done.turn.state) == (people.ann.user_id, TurnState.CANCELLED)
+
+
+async def test_a_cancel_whose_commit_was_not_heard_of_is_repeated_without_doubling(
+    cut_database: CutDatabase, people: People
+) -> None:
+    store = PostgresTurnStore(cut_database, PlainCodec())
+    new = new_turn()
+    await store.accept(people.ann, new, cancelled)
+    cut_database.cut = 1
+    with pytest.raises(Unavailable):
+        await store.cancel(people.ann, new.id, True, cancelled)
+    again = await store.cancel(people.ann, new.id, True, cancelled)
+    assert (again.turn.state, again.turn.last_seq, again.turn.epoch) == (TurnState.CANCELLED, 2, 2)
+    assert len(await rows_of(store, people.ann, new)) == 2
+
+
+@pytest.mark.parametrize("finish_first", [True, False])
+async def test_a_cancel_and_a_finish_that_race_have_one_winner_that_both_name(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls, finish_first: bool
+) -> None:
+    new = new_turn()
+    await turn_store.accept(people.ann, new, cancelled)
+    finish = lambda: turn_store.finish(claim_of(new), [row(2)], answered())  # noqa: E731 - two works in either order
+    cancel = lambda: turn_store.cancel(people.ann, new.id, True, cancelled)  # noqa: E731
+    async with locked(database_urls, "turn", new.id):
+        tasks: list[asyncio.Task[object]] = []
+        for waiters, work in enumerate((finish, cancel) if finish_first else (cancel, finish), start=1):
+            tasks.append(asyncio.ensure_future(outcome(work)))
+            await until_somebody_waits(database_urls, tasks[-1], waiters)
+    results = await asyncio.gather(*tasks)
+    turn = await turn_store.get(people.ann, new.id)
+    assert turn.last_seq == 2
+    assert len(await rows_of(turn_store, people.ann, new)) == 2
+    ended = await turn_store.cancel(people.ann, new.id, True, cancelled)
+    assert ended.turn.terminal == turn.terminal
+    if finish_first:
+        assert (turn.state, results[0]) == (TurnState.ANSWERED, False)
+        assert count(database_urls)["message"] == 2
+    else:
+        assert turn.state is TurnState.CANCELLED
+        assert isinstance(results[1], TurnLost)
+        assert count(database_urls)["message"] == 0
+
+
+async def test_without_its_locks_a_cancel_would_end_what_was_finished_meanwhile(
+    database: Database, people: People, database_urls: DatabaseUrls
+) -> None:
+    """The guard is the turn's row: locked, and looked at once it is."""
+    blind = Edited(
+        ("hold_conversation", "FOR NO KEY UPDATE", ""),
+        ("lock_turn", "FOR NO KEY UPDATE", ""),
+        ("end_turn", "AND terminal IS NULL", ""),
+    )
+    store = PostgresTurnStore(database, PlainCodec(), queries=blind)
+    new = new_turn()
+    await store.accept(people.ann, new, cancelled)
+    async with locked(database_urls, "turn", new.id):
+        finishing = asyncio.ensure_future(store.finish(claim_of(new), [row(2)], FAILED))
+        await until_somebody_waits(database_urls, finishing)
+        cancelling = asyncio.ensure_future(outcome(lambda: store.cancel(people.ann, new.id, True, cancelled)))
+        await until_somebody_waits(database_urls, cancelling, 2)
+    results = await asyncio.gather(finishing, cancelling, return_exceptions=True)
+    # Two terminal events of one turn: only the log's key is left to refuse the second one.
+    assert any(isinstance(one, Exception) for one in results), results
+
+
+@pytest.mark.parametrize("append_first", [True, False])
+async def test_a_cancel_and_an_append_that_race_leave_the_terminal_event_last(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls, append_first: bool
+) -> None:
+    new = new_turn()
+    await turn_store.accept(people.ann, new, cancelled)
+    if append_first:
+        async with locked(database_urls, "turn", new.id):
+            cancelling = asyncio.ensure_future(turn_store.cancel(people.ann, new.id, True, cancelled))
+            await until_somebody_waits(database_urls, cancelling)
+            # Passed over, not waited for: it is sent again.
+            assert isinstance((await turn_store.append([one(claim_of(new), row(2, 3))]))[new.id], Unavailable)
+        await cancelling
+        assert isinstance((await turn_store.append([one(claim_of(new), row(2, 3))]))[new.id], TurnLost)
+        expected = [1, 2]
+    else:
+        await append(turn_store, claim_of(new), row(2, 3))
+        await turn_store.cancel(people.ann, new.id, True, cancelled)
+        expected = [1, 3, 4]
+    assert [one.last_seq for one in await rows_of(turn_store, people.ann, new)] == expected
+
+
+async def test_cancels_and_appends_at_random_leave_logs_without_gap(
+    turn_store: PostgresTurnStore, people: People
+) -> None:
+    turns = [new_turn() for _ in range(12)]
+    for new in turns:
+        await turn_store.accept(people.ann, new, cancelled)
+
+    async def write(new: NewTurn) -> None:
+        for seq in range(2, 40):
+            while isinstance(
+                error := (await turn_store.append([one(claim_of(new), row(seq))])).get(new.id), Unavailable
+            ):
+                pass
+            if error is not None:
+                return
+
+    async def stop(new: NewTurn, after: int) -> None:
+        while (await turn_store.get(people.ann, new.id)).last_seq < after:
+            pass
+        await turn_store.cancel(people.ann, new.id, True, cancelled)
+
+    await asyncio.gather(
+        *(write(new) for new in turns), *(stop(new, 1 + 2 * place) for place, new in enumerate(turns))
+    )
+    for new in turns:
+        rows = await rows_of(turn_store, people.ann, new)
+        assert [one.first_seq for one in rows] == list(range(1, len(rows) + 1))
+        assert [one.frame for one in rows if one.frame.startswith(b"cancelled")] == [rows[-1].frame]
+
+
+async def test_a_watched_turn_ends_when_no_process_says_that_it_is_followed(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    watched, plain = new_turn(watched=True), new_turn()
+    for new in (watched, plain):
+        await turn_store.accept(people.ann, new, cancelled)
+    here, there = uuid7(), uuid7()
+    followed = "SELECT count(*) FROM responsa.turn_follower"
+    await turn_store.follows(here, [watched.id, plain.id, uuid7()], 10.0)
+    await turn_store.follows(there, [watched.id], 10.0)
+    assert value(database_urls, followed) == 2
+    assert await turn_store.cancel_unfollowed("acme", watched.id, cancelled) is None
+    await turn_store.follows(here, [], 10.0)
+    assert await turn_store.cancel_unfollowed("acme", watched.id, cancelled) is None
+    # A process that died says nothing more; what it said runs out.
+    change(database_urls, "UPDATE responsa.turn_follower SET until = now() - interval '1 ms'")
+    await append(turn_store, claim_of(watched), row(2))
+    ended = await turn_store.cancel_unfollowed("acme", watched.id, cancelled)
+    assert ended is not None
+    assert (ended.turn_id, ended.epoch, ended.row.first_seq) == (watched.id, 2, 3)
+    assert (await turn_store.get(people.ann, watched.id)).state is TurnState.CANCELLED
+    # Once is enough; nobody's turn ends that was not asked for so; and none of another tenant.
+    assert await turn_store.cancel_unfollowed("acme", watched.id, cancelled) is None
+    assert await turn_store.cancel_unfollowed("acme", plain.id, cancelled) is None
+    other = new_turn(watched=True)
+    await turn_store.accept(people.eve, other, cancelled)
+    assert await turn_store.cancel_unfollowed("acme", other.id, cancelled) is None
+    assert await turn_store.cancel_unfollowed("rival", other.id, cancelled) is not None
+
+
+async def test_what_followers_said_long_ago_is_swept_away(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    turns = [new_turn(watched=True) for _ in range(3)]
+    for new in turns:
+        await turn_store.accept(people.ann, new, cancelled)
+    here, dead = uuid7(), uuid7()
+    await turn_store.follows(dead, [new.id for new in turns], 10.0)
+    await turn_store.follows(here, [turns[0].id, turns[1].id], 10.0)
+    change(
+        database_urls,
+        "UPDATE responsa.turn_follower SET until = now() - interval '2 min' WHERE process = %s OR turn_id = %s",
+        dead,
+        turns[0].id,
+    )
+    await turn_store.follows(here, [turns[0].id], 10.0)
+    left = "SELECT array_agg(turn_id) FROM responsa.turn_follower WHERE until > now()"
+    assert value(database_urls, left) == [turns[0].id]
+    assert value(database_urls, "SELECT count(*) FROM responsa.turn_follower") == 1
+
+
+async def test_each_end_promotes_the_turn_that_waits(turn_store: PostgresTurnStore, people: People) -> None:
+    for watched in (False, True):
+        first = new_turn(watched=watched)
+        await turn_store.accept(people.ann, first, cancelled)
+        waits = new_turn(conversation=first.conversation_id, on_busy=OnBusy.QUEUE)
+        await turn_store.accept(people.ann, waits, cancelled)
+        if watched:
+            await turn_store.cancel_unfollowed("acme", first.id, cancelled)
+        else:
+            await turn_store.cancel(people.ann, first.id, True, cancelled)
+        assert (await turn_store.get(people.ann, waits.id)).state is TurnState.PENDING
+        (claimed,) = await claim_all(turn_store)
+        assert claimed.claim == Claim(waits.id, "acme", 2, 60.0)
+        assert await rows_of(turn_store, people.ann, waits) == [STARTED]

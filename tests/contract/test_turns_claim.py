@@ -1,0 +1,331 @@
+"""How workers come by turns: pending ones, released ones, lost ones; each by one of them, under the next epoch, with what the last one left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from uuid import UUID
+
+import psycopg
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.ports.turns import ClaimedTurn, TurnLost
+from responsa_server.domain.turns import ToolCalled, TurnState, Usage
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+from tests.conftest import DatabaseUrls
+from tests.contract.conftest import AGENT, People, new_turn
+from tests.contract.cut_database import CutDatabase
+from tests.contract.turn_steps import (
+    FAILED,
+    STARTED,
+    Edited,
+    answered,
+    append,
+    cancelled,
+    change,
+    checkpoint,
+    claim_all,
+    claim_of,
+    locked,
+    one,
+    record,
+    row,
+    rows_of,
+    run_out,
+    until_somebody_waits,
+    value,
+)
+from tests.plain_codec import PlainCodec
+
+MAIL = ToolCalled("call-1", "tools/mail", {})
+
+
+async def test_a_pending_turn_is_claimed_with_all_that_a_worker_needs(
+    turn_store: PostgresTurnStore, people: People
+) -> None:
+    new = new_turn("How long?", pending=True)
+    await turn_store.accept(people.ann, new, cancelled)
+    owner = uuid7()
+    (claimed,) = await claim_all(turn_store, owner, lease_seconds=7.5)
+    assert (claimed.claim.turn_id, claimed.claim.tenant_id) == (new.id, "acme")
+    assert (claimed.claim.epoch, claimed.claim.lease_seconds) == (2, 7.5)
+    assert (claimed.who.user_id, claimed.who.credential) == (people.ann.user_id, "turn")
+    assert (claimed.question, claimed.agent_version) == (new.question, AGENT)
+    assert (claimed.last_seq, claimed.attempt, claimed.losses, claimed.age_seconds) == (1, 1, 0, 0.0)
+    assert claimed.first_in_conversation
+    assert (claimed.checkpoint, claimed.tools) == (None, {})
+    assert (await turn_store.get(people.ann, new.id)).state is TurnState.RUNNING
+    assert await claim_all(turn_store, owner) == []
+    await append(turn_store, claimed.claim, row(2))
+
+
+async def test_a_lost_turn_is_taken_over_from_where_it_stood(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    new, alive = new_turn(), new_turn()
+    for turn in (new, alive):
+        await turn_store.accept(people.ann, turn, cancelled)
+    left = checkpoint(3, 12, b"graph")
+    await append(turn_store, claim_of(new), row(2, 5), checkpoint=left, tools=[MAIL])
+    run_out(database_urls, new.id)
+    change(database_urls, "UPDATE responsa.turn SET begin_time = begin_time - interval '20 s'")
+    (claimed,) = await claim_all(turn_store)
+    assert (claimed.claim.turn_id, claimed.claim.epoch) == (new.id, 2)
+    assert (claimed.last_seq, claimed.attempt, claimed.losses) == (5, 2, 1)
+    assert 20 <= claimed.age_seconds < 80
+    assert claimed.checkpoint == left
+    assert record(claimed) == {"call-1": (None, "")}
+    for write in (row(6), row(2, 5)):
+        assert isinstance((await turn_store.append([one(claim_of(new), write)]))[new.id], TurnLost)
+    assert await turn_store.renew([claim_of(new), claim_of(alive)]) == [new.id]
+    run_out(database_urls, new.id)
+    (again,) = await claim_all(turn_store)
+    assert (again.claim.epoch, again.attempt, again.losses) == (3, 3, 2)
+
+
+async def test_a_released_turn_is_taken_at_once_and_counts_no_loss(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    new, kept, ended, late = (new_turn() for _ in range(4))
+    for turn in (new, kept, ended, late):
+        await turn_store.accept(people.ann, turn, cancelled)
+    await turn_store.finish(claim_of(ended), [row(2)], FAILED)
+    change(database_urls, "UPDATE responsa.turn SET epoch = 2 WHERE id = %s", late.id)
+    await turn_store.release([claim_of(turn) for turn in (new, ended, late, new_turn())])
+    (claimed,) = await claim_all(turn_store)
+    assert (claimed.claim.turn_id, claimed.attempt, claimed.losses) == (new.id, 2, 0)
+    # A repetition that comes late gives up nothing of the next holder's.
+    await turn_store.release([claim_of(new)])
+    await turn_store.release([])
+    assert await claim_all(turn_store) == []
+
+
+async def test_the_first_question_of_a_conversation_is_known_to_have_no_history(
+    turn_store: PostgresTurnStore, people: People
+) -> None:
+    first = new_turn()
+    await turn_store.accept(people.ann, first, cancelled)
+    for conclusion, expected in ((FAILED, True), (answered(), False)):
+        await turn_store.finish(claim_of(first), [row(2)], conclusion)
+        then = new_turn(conversation=first.conversation_id, pending=True)
+        await turn_store.accept(people.ann, then, cancelled)
+        (claimed,) = await claim_all(turn_store)
+        assert claimed.first_in_conversation is expected
+        await turn_store.finish(claimed.claim, [row(2)], FAILED)
+        first = new_turn(conversation=first.conversation_id)
+        await turn_store.accept(people.ann, first, cancelled)
+
+
+async def test_a_worker_takes_the_oldest_of_its_versions_and_no_more_than_it_has_places_for(
+    turn_store: PostgresTurnStore, people: People
+) -> None:
+    turns = [new_turn(pending=True) for _ in range(5)]
+    foreign = new_turn(pending=True, version="agents/other/versions/1")
+    for new in [foreign, *turns]:
+        await turn_store.accept(people.ann, new, cancelled)
+    taken = [[one.claim.turn_id for one in await claim_all(turn_store, most=2)] for _ in range(4)]
+    assert taken == [[turns[0].id, turns[1].id], [turns[2].id, turns[3].id], [turns[4].id], []]
+    assert await turn_store.claim(uuid7(), [], 60.0, 9) == []
+    assert await turn_store.claim(uuid7(), ["agents/other/versions/1"], 60.0, 0) == []
+    (other,) = await turn_store.claim(uuid7(), [AGENT, "agents/other/versions/1"], 60.0, 9)
+    assert other.claim.turn_id == foreign.id
+
+
+@pytest.mark.parametrize("lost", [True, False], ids=["lost", "pending"])
+async def test_of_many_claimers_each_turn_has_one(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls, lost: bool
+) -> None:
+    turns = [new_turn(pending=not lost) for _ in range(30)]
+    for new in turns:
+        await turn_store.accept(people.ann, new, cancelled)
+    if lost:
+        run_out(database_urls, *(new.id for new in turns))
+    taken = await asyncio.gather(*(claim_all(turn_store, most=7) for _ in range(8)))
+    counted = Counter(one.claim.turn_id for part in taken for one in part)
+    assert counted == dict.fromkeys((new.id for new in turns), 1)
+    assert max(len(part) for part in taken) == 7
+    assert value(database_urls, "SELECT max(epoch) FROM responsa.turn") == 2
+
+
+async def test_a_turn_that_is_being_claimed_is_passed_over_not_waited_for(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    held, free = new_turn(pending=True), new_turn(pending=True)
+    for new in (held, free):
+        await turn_store.accept(people.ann, new, cancelled)
+    async with locked(database_urls, "turn", held.id):
+        assert [one.claim.turn_id for one in await claim_all(turn_store)] == [free.id]
+    assert [one.claim.turn_id for one in await claim_all(turn_store)] == [held.id]
+
+
+async def test_an_append_that_comes_first_keeps_the_turn_and_one_that_comes_later_is_lost(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    """The lease ran out while the worker was paused. Whoever is first has the turn."""
+    kept, taken = new_turn(), new_turn()
+    for new in (kept, taken):
+        await turn_store.accept(people.ann, new, cancelled)
+    run_out(database_urls, kept.id, taken.id)
+    await append(turn_store, claim_of(kept), row(2))
+    assert [one.claim.turn_id for one in await claim_all(turn_store)] == [taken.id]
+    assert await turn_store.append([one(claim_of(kept), row(3))]) == {}
+    assert isinstance((await turn_store.append([one(claim_of(taken), row(2))]))[taken.id], TurnLost)
+    assert await rows_of(turn_store, people.ann, taken) == [STARTED]
+
+
+async def test_what_is_written_just_before_a_claim_is_read_by_it(
+    database: Database, people: People, database_urls: DatabaseUrls
+) -> None:
+    """The claim has begun when the last worker writes and releases: it sees the turn as it is then, with its ledger."""
+    gate = (
+        "claim_turns",
+        "SELECT id, state, lease_until FROM responsa.turn",
+        "SELECT id, state, lease_until FROM (SELECT pg_advisory_xact_lock(7)) AS gate, responsa.turn",
+    )
+    told = ("claim_turns", "FOR NO KEY UPDATE SKIP LOCKED", "FOR NO KEY UPDATE OF turn SKIP LOCKED")
+    store = PostgresTurnStore(database, PlainCodec())
+    gated = PostgresTurnStore(database, PlainCodec(), queries=Edited(gate, told))
+    new = new_turn()
+    await store.accept(people.ann, new, cancelled)
+    await store.release([claim_of(new)])
+    with psycopg.connect(database_urls.superuser) as holder:
+        holder.execute("SELECT pg_advisory_xact_lock(7)")
+        claiming = asyncio.ensure_future(claim_all(gated))
+        await until_somebody_waits(database_urls, claiming)
+        await append(store, claim_of(new), row(2), checkpoint=checkpoint(2), tools=[MAIL])
+        await store.release([claim_of(new)])
+    (claimed,) = await claiming
+    assert (claimed.last_seq, claimed.checkpoint) == (2, checkpoint(2))
+    assert record(claimed) == {"call-1": (None, "")}
+
+
+async def test_a_claim_whose_commit_was_not_heard_of_is_taken_up_again(
+    cut_database: CutDatabase, people: People, database_urls: DatabaseUrls
+) -> None:
+    store = PostgresTurnStore(cut_database, PlainCodec())
+    owner = uuid7()
+    fresh, lost = new_turn(pending=True), new_turn()
+    for new in (fresh, lost):
+        await store.accept(people.ann, new, cancelled)
+    await append(store, claim_of(lost), row(2), checkpoint=checkpoint(2), tools=[MAIL])
+    run_out(database_urls, lost.id)
+    # The first cut is after the statement that promotes: nothing is claimed yet.
+    for cuts in (1, 2, 2):
+        with pytest.raises(Unavailable):
+            await _claim_and_cut(store, cut_database, owner, cuts)
+    taken = {one.claim.turn_id: one for one in await claim_all(store, owner)}
+    assert {turn: one.claim.epoch for turn, one in taken.items()} == {fresh.id: 2, lost.id: 2}
+    assert (taken[lost.id].attempt, taken[lost.id].losses) == (2, 1)
+    assert (taken[lost.id].checkpoint, record(taken[lost.id])) == (checkpoint(2), {"call-1": (None, "")})
+    assert await claim_all(store, owner) == []
+    assert await store.append([one(taken[fresh.id].claim, row(2)), one(taken[lost.id].claim, row(3))]) == {}
+
+
+async def _claim_and_cut(store: PostgresTurnStore, database: CutDatabase, owner: UUID, cuts: int) -> None:
+    """Claim; the connection is lost after the cuts-th commit."""
+    database.skip, database.cut = cuts - 1, 1
+    await claim_all(store, owner)
+
+
+async def test_a_claim_that_was_not_heard_of_is_not_taken_up_once_somebody_else_has_it(
+    cut_database: CutDatabase, people: People, database_urls: DatabaseUrls
+) -> None:
+    store = PostgresTurnStore(cut_database, PlainCodec())
+    owner = uuid7()
+    new = new_turn(pending=True)
+    await store.accept(people.ann, new, cancelled)
+    with pytest.raises(Unavailable):
+        await _claim_and_cut(store, cut_database, owner, 2)
+    run_out(database_urls, new.id)
+    other = PostgresTurnStore(cut_database, PlainCodec())
+    (taken,) = await claim_all(other)
+    assert (taken.claim.epoch, taken.losses) == (3, 1)
+    assert await claim_all(store, owner) == []
+
+
+async def test_what_is_spent_on_a_turn_that_was_taken_is_booked_once_an_epoch(
+    cut_database: CutDatabase, people: People, database_urls: DatabaseUrls
+) -> None:
+    store = PostgresTurnStore(cut_database, PlainCodec())
+    new = new_turn()
+    await store.accept(people.ann, new, cancelled)
+    run_out(database_urls, new.id)
+    (claimed,) = await claim_all(store)
+    cut_database.cut = 1
+    with pytest.raises(Unavailable):
+        await store.book(claim_of(new), Usage(1, 10, 100))
+    await store.book(claim_of(new), Usage(1, 10, 100))
+    await store.book(claimed.claim, Usage(0, 2, 3))
+    await store.book(claim_of(new_turn()), Usage(5, 5, 5))
+    await store.finish(claimed.claim, [row(2)], FAILED)
+    assert (await store.get(people.ann, new.id)).usage == Usage(1, 12, 103)
+    assert value(database_urls, "SELECT count(*) FROM responsa.turn_spent") == 2
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ("claim_turns", "FOR NO KEY UPDATE SKIP LOCKED", ""),
+        ("claim_turns", "epoch = t.epoch + 1", "epoch = t.epoch"),
+    ],
+    ids=["lock", "epoch"],
+)
+async def test_each_guard_of_a_claim_is_what_gives_a_turn_to_one_worker(
+    database: Database, people: People, database_urls: DatabaseUrls, edit: tuple[str, str, str]
+) -> None:
+    """Two workers may write the same turn once a guard is gone."""
+    gate = (
+        "claim_turns",
+        "FROM free WHERE t.id",
+        "FROM free, (SELECT pg_advisory_xact_lock(7)) AS gate WHERE t.id",
+    )
+    writers: list[int] = []
+    for edits in ([gate], [gate, edit]):
+        store = PostgresTurnStore(database, PlainCodec(), queries=Edited(*edits))
+        new = new_turn()
+        await store.accept(people.ann, new, cancelled)
+        run_out(database_urls, new.id)
+        with psycopg.connect(database_urls.superuser) as holder:
+            holder.execute("SELECT pg_advisory_xact_lock(7)")
+            first = asyncio.ensure_future(claim_all(store))
+            await until_somebody_waits(database_urls, first)
+            second = asyncio.ensure_future(claim_all(store))
+            if edit[1] != "epoch = t.epoch + 1" and len(edits) > 1:
+                await until_somebody_waits(database_urls, second, 2)
+            else:
+                await second
+        claims = [claim_of(new), *(one.claim for part in await asyncio.gather(first, second) for one in part)]
+        held = await asyncio.gather(*(store.renew([claim]) for claim in claims))
+        if edit[1] != "epoch = t.epoch + 1":
+            claims = claims[1:]
+            writers.append(len(claims))
+        else:
+            writers.append(held.count([]))
+        await claim_all(store)
+    assert writers == [1, 2]
+
+
+async def test_a_worker_that_stops_in_the_midst_of_a_finish_does_not_keep_its_turn(
+    turn_store: PostgresTurnStore, database: Database, people: People, database_urls: DatabaseUrls
+) -> None:
+    """It holds the turn's row and says nothing more; the server ends its transaction, as a limit of its own (here a short one) tells it."""
+    new = new_turn()
+    await turn_store.accept(people.ann, new, cancelled)
+    run_out(database_urls, new.id)
+    taken: list[ClaimedTurn] = []
+
+    async def stops() -> None:
+        async with database.locking("acme") as connection:
+            await connection.execute("SET LOCAL transaction_timeout = '300ms'")
+            await connection.execute("SELECT FROM responsa.turn FOR UPDATE")
+            assert await claim_all(turn_store) == []
+            while not taken:
+                taken.extend(await claim_all(turn_store))
+            await connection.execute("SELECT 1")
+
+    with pytest.raises(Unavailable):
+        await stops()
+    assert [one.claim.turn_id for one in taken] == [new.id]

@@ -1,0 +1,256 @@
+"""How a turn ends by the hand of who runs it: all at once, once, and with room made for the next one."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.conversations import Speaker
+from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.ports.turns import Conclusion, NewMessage, TurnLost
+from responsa_server.domain.turns import LogRow, OnBusy, RefusalReason, TurnState, Usage
+from responsa_server.stores.postgres.conversations import PostgresConversationStore
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+from tests.conftest import DatabaseUrls
+from tests.contract.conftest import People, new_turn
+from tests.contract.cut_database import CutDatabase
+from tests.contract.turn_steps import (
+    FAILED,
+    STARTED,
+    Edited,
+    answered,
+    append,
+    cancelled,
+    change,
+    checkpoint,
+    citation,
+    claim_of,
+    count,
+    locked,
+    one,
+    outcome,
+    row,
+    rows_of,
+    until_somebody_waits,
+    value,
+)
+from tests.plain_codec import PlainCodec
+
+
+async def test_a_finish_whose_commit_was_not_heard_of_is_repeated_without_doubling(
+    cut_database: CutDatabase, people: People, database_urls: DatabaseUrls
+) -> None:
+    store = PostgresTurnStore(cut_database, PlainCodec())
+    new = new_turn()
+    await store.accept(people.ann, new, cancelled)
+    conclusion = answered(citation())
+    cut_database.cut = 1
+    with pytest.raises(Unavailable):
+        await store.finish(claim_of(new), [row(2, 5)], conclusion)
+    await store.finish(claim_of(new), [row(2, 5)], conclusion)
+    assert count(database_urls) == {
+        "conversation": 1,
+        "turn": 1,
+        "turn_event": 2,
+        "message": 2,
+        "citation": 1,
+    }
+    conversation = await PostgresConversationStore(cut_database).get(people.ann, new.conversation_id)
+    assert conversation.etag == "2"
+
+
+async def test_a_finish_writes_everything_at_once(
+    turn_store: PostgresTurnStore, conversation_store: PostgresConversationStore, people: People
+) -> None:
+    new = new_turn("How long is the Nile?", request_id=uuid7())
+    await turn_store.accept(people.ann, new, cancelled)
+    created = await conversation_store.get(people.ann, new.conversation_id)
+    cited = citation()
+    conclusion = answered(cited)
+    await turn_store.finish(claim_of(new), [row(2, 3, deltas=True), row(4, 5)], conclusion)
+    turn = await turn_store.get(people.ann, new.id)
+    assert (turn.state, turn.last_seq, turn.terminal, turn.usage) == (
+        TurnState.ANSWERED,
+        5,
+        b"answer",
+        Usage(11),
+    )
+    assert turn.end_time is not None
+    backlog = await turn_store.backlog(people.ann, new.id, 1, 10)
+    assert (list(backlog.rows), backlog.end_seq) == ([row(2, 3, deltas=True), row(4, 5)], 5)
+    conversation = await conversation_store.get(people.ann, new.conversation_id)
+    assert conversation.title == "How long is the Nile?"
+    assert conversation.active_turn is None
+    assert conversation.update_time > created.update_time
+    assert conversation.etag != created.etag
+    asked, replied = await conversation_store.history(people.ann, new.conversation_id, 10)
+    assert (asked.speaker, asked.text) == (Speaker.USER, "How long is the Nile?")
+    assert (replied.speaker, list(replied.citations)) == (Speaker.ASSISTANT, [cited])
+    assert await conversation_store.answer_of(people.ann, new.id) == replied
+    again = await turn_store.accept(
+        people.ann, new_turn("And now?", conversation=new.conversation_id), cancelled
+    )
+    assert not again.attached
+
+
+async def test_a_failure_leaves_no_message_and_the_conversation_as_it_was(
+    turn_store: PostgresTurnStore, conversation_store: PostgresConversationStore, people: People
+) -> None:
+    new = new_turn()
+    await turn_store.accept(people.ann, new, cancelled)
+    before = await conversation_store.get(people.ann, new.conversation_id)
+    await turn_store.finish(claim_of(new), [row(2)], FAILED)
+    after = await conversation_store.get(people.ann, new.conversation_id)
+    assert (after.title, after.update_time, after.etag) == (before.title, before.update_time, before.etag)
+    assert await conversation_store.history(people.ann, new.conversation_id, 10) == []
+    assert await conversation_store.answer_of(people.ann, new.id) is None
+
+
+async def test_a_refusal_leaves_the_question_and_the_typed_refusal(
+    turn_store: PostgresTurnStore, conversation_store: PostgresConversationStore, people: People
+) -> None:
+    new = new_turn()
+    await turn_store.accept(people.ann, new, cancelled)
+    messages = (
+        NewMessage(uuid7(), Speaker.USER, "Who?"),
+        NewMessage(uuid7(), Speaker.ASSISTANT, "Nobody says.", refusal=RefusalReason.NO_SUPPORT),
+    )
+    refused = Conclusion(TurnState.REFUSED, b"refused", Usage(3), messages, "Who?")
+    await turn_store.finish(claim_of(new), [row(2)], refused)
+    _, reply = await conversation_store.history(people.ann, new.conversation_id, 10)
+    assert (reply.refusal, reply.text, reply.citations) == (RefusalReason.NO_SUPPORT, "Nobody says.", ())
+
+
+async def test_a_finish_that_cannot_be_stored_leaves_nothing(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    new = new_turn()
+    await turn_store.accept(people.ann, new, cancelled)
+    before = count(database_urls)
+    with pytest.raises(psycopg.errors.CheckViolation):
+        await turn_store.finish(claim_of(new), [row(2)], answered(*[citation() for _ in range(25)]))
+    assert count(database_urls) == before
+    assert (await turn_store.get(people.ann, new.id)).state is TurnState.RUNNING
+    await turn_store.finish(claim_of(new), [row(2)], FAILED)
+
+
+async def test_a_finish_books_all_that_was_spent_and_clears_the_scratch(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    new, other = new_turn(), new_turn()
+    for turn in (new, other):
+        await turn_store.accept(people.ann, turn, cancelled)
+        await append(turn_store, claim_of(turn), row(2), checkpoint=checkpoint(2))
+    await turn_store.finish(claim_of(new), [row(3)], Conclusion(TurnState.FAILED, b"x", Usage(1, 20, 300)))
+    assert (await turn_store.get(people.ann, new.id)).usage == Usage(1, 20, 300)
+    left = "SELECT array_agg(turn_id) FROM responsa.turn_checkpoint"
+    assert value(database_urls, left) == [other.id]
+
+
+async def test_a_repeated_finish_tells_of_the_turn_that_the_first_one_promoted(
+    cut_database: CutDatabase, people: People, database_urls: DatabaseUrls
+) -> None:
+    store = PostgresTurnStore(cut_database, PlainCodec())
+    new = new_turn()
+    await store.accept(people.ann, new, cancelled)
+    waits = new_turn(conversation=new.conversation_id, on_busy=OnBusy.QUEUE)
+    await store.accept(people.ann, waits, cancelled)
+    for _ in range(2):
+        cut_database.cut = 1
+        with pytest.raises(Unavailable):
+            await store.finish(claim_of(new), [row(2)], FAILED)
+    assert await store.finish(claim_of(new), [row(2)], FAILED)
+    assert (await store.get(people.ann, waits.id)).state is TurnState.PENDING
+    assert len(await rows_of(store, people.ann, new)) == 2
+
+
+async def test_two_finishes_of_one_epoch_at_once_write_one(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    """The first try still waits in the server when its repetition comes: the connection was lost, its transaction was not."""
+    new = new_turn()
+    await turn_store.accept(people.ann, new, cancelled)
+    conclusion = answered(citation())
+    async with locked(database_urls, "turn", new.id):
+        tries: list[asyncio.Task[bool]] = []
+        for waiters in (1, 2):
+            tries.append(asyncio.ensure_future(turn_store.finish(claim_of(new), [row(2)], conclusion)))
+            await until_somebody_waits(database_urls, tries[-1], waiters)
+    assert await asyncio.gather(*tries) == [False, False]
+    assert count(database_urls) == {
+        "conversation": 1,
+        "turn": 1,
+        "turn_event": 2,
+        "message": 2,
+        "citation": 1,
+    }
+
+
+async def test_a_finish_under_an_older_epoch_or_out_of_place_writes_nothing(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    new = new_turn()
+    await turn_store.accept(people.ann, new, cancelled)
+    change(database_urls, "UPDATE responsa.turn SET epoch = 2")
+    before = count(database_urls)
+    for claim, rows in (
+        (claim_of(new), [row(2)]),
+        (claim_of(new, epoch=3), [row(2)]),
+        (claim_of(new, epoch=2), [row(3)]),
+        (claim_of(new, epoch=2), [row(1)]),
+        (claim_of(new, epoch=2, tenant="rival"), [row(2)]),
+    ):
+        with pytest.raises(TurnLost):
+            await turn_store.finish(claim, rows, answered(citation()))
+    assert count(database_urls) == before
+    assert (await turn_store.get(people.ann, new.id)).state is TurnState.RUNNING
+    await turn_store.finish(claim_of(new, epoch=2), [row(2)], FAILED)
+    with pytest.raises(TurnLost):
+        await turn_store.finish(claim_of(new, epoch=2), [row(3)], FAILED)
+
+
+@pytest.mark.parametrize(
+    ("edit", "rows"),
+    [
+        (("finish_turn", "AND epoch = %(epoch)s ", "AND %(epoch)s > 0 "), [row(2)]),
+        (("finish_turn", "AND last_seq = %(first)s - 1", "AND %(first)s > 0"), [row(4)]),
+        (("finish_turn", "AND state || '' = 'running' ", ""), [row(2)]),
+    ],
+    ids=["epoch", "last_seq", "state"],
+)
+async def test_each_guard_of_a_finish_is_what_keeps_a_late_one_out(
+    database_urls: DatabaseUrls,
+    cut_database: CutDatabase,
+    people: People,
+    edit: tuple[str, str, str],
+    rows: list[LogRow],
+) -> None:
+    """With the guard the late finish is lost, without it something is written that must not be."""
+    written: list[object] = []
+    for queries in (None, Edited(edit)):
+        store = PostgresTurnStore(cut_database, PlainCodec(), queries=queries)
+        new = new_turn(pending="state" in edit[1])
+        await store.accept(people.ann, new, cancelled)
+        epoch = 2 if edit[1].startswith("AND epoch") else 1
+        change(database_urls, "UPDATE responsa.turn SET epoch = %s WHERE id = %s", epoch, new.id)
+        await outcome(lambda store=store, new=new: store.finish(claim_of(new), rows, FAILED))
+        written.append([one.first_seq for one in (await rows_of(store, people.ann, new))[1:]])
+    assert written == [[], [rows[0].first_seq]]
+
+
+async def test_nothing_is_appended_to_what_is_finished_while_it_waits(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    new = new_turn()
+    await turn_store.accept(people.ann, new, cancelled)
+    async with locked(database_urls, "turn", new.id):
+        finishing = asyncio.ensure_future(turn_store.finish(claim_of(new), [row(2)], FAILED))
+        await until_somebody_waits(database_urls, finishing)
+        left_out = await turn_store.append([one(claim_of(new), row(2, 5))])
+        assert isinstance(left_out[new.id], Unavailable)
+    await finishing
+    assert isinstance((await turn_store.append([one(claim_of(new), row(2, 5))]))[new.id], TurnLost)
+    assert await rows_of(turn_store, people.ann, new) == [STARTED, row(2)]

@@ -1,0 +1,220 @@
+"""Reading logs: of one turn by who may, of many turns at once by a process; and room made and given back week by week."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import psycopg
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.errors import NotFound
+from responsa_server.domain.listing import ListQuery, Order
+from responsa_server.domain.ports.turns import Cursor, News
+from responsa_server.domain.turns import LogRow, OnBusy, TurnState, Usage
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+from tests.conftest import DatabaseUrls
+from tests.contract.conftest import People, new_turn
+from tests.contract.turn_steps import (
+    FAILED,
+    STARTED,
+    append,
+    cancelled,
+    change,
+    claim_of,
+    row,
+    rows_of,
+    value,
+)
+
+
+async def test_one_query_reads_many_logs_each_from_its_cursor(
+    turn_store: PostgresTurnStore, people: People
+) -> None:
+    long, quiet, ended, foreign = (new_turn() for _ in range(4))
+    for who, new in ((people.ann, long), (people.bob, quiet), (people.ann, ended), (people.eve, foreign)):
+        await turn_store.accept(who, new, cancelled)
+    await append(turn_store, claim_of(long), row(2, 5, deltas=True), row(6), row(7, 9, deltas=True))
+    await turn_store.finish(claim_of(ended), [row(2, 3)], FAILED)
+    waits = new_turn(conversation=long.conversation_id, on_busy=OnBusy.QUEUE)
+    await turn_store.accept(people.ann, waits, cancelled)
+    cursors = [
+        Cursor(long.id, 3),
+        Cursor(quiet.id, 1),
+        Cursor(ended.id, 0),
+        Cursor(foreign.id, 0),
+        Cursor(waits.id, 1),
+        Cursor(uuid7(), 0),
+    ]
+    news = {one.turn_id: one for one in await turn_store.poll(cursors, 2)}
+    assert news == {
+        long.id: News(long.id, [row(2, 5, deltas=True), row(6)], None, 0),
+        quiet.id: News(quiet.id, [], None, 0),
+        ended.id: News(ended.id, [STARTED, row(2, 3)], 3, 0),
+        foreign.id: News(foreign.id, [STARTED], None, 0),
+        waits.id: News(waits.id, [], None, 1),
+    }
+    (rest,) = await turn_store.poll([Cursor(long.id, 6)], 9)
+    assert rest.rows == [row(7, 9, deltas=True)]
+    assert await turn_store.poll([], 9) == []
+
+
+async def test_a_backlog_comes_in_pieces_that_join(turn_store: PostgresTurnStore, people: People) -> None:
+    new = new_turn()
+    await turn_store.accept(people.ann, new, cancelled)
+    rows = [row(first, first + 2, deltas=bool(first % 2)) for first in range(2, 32, 3)]
+    await append(turn_store, claim_of(new), *rows)
+    await turn_store.finish(claim_of(new), [row(32)], FAILED)
+    read: list[LogRow] = []
+    cursor = 0
+    while cursor < 32:
+        backlog = await turn_store.backlog(people.ann, new.id, cursor, 4)
+        assert (backlog.last_seq, backlog.end_seq, backlog.terminal) == (32, 32, b"failed")
+        read.extend(backlog.rows)
+        cursor = backlog.rows[-1].last_seq
+    assert read == [STARTED, *rows, row(32)]
+    for after in range(33):
+        backlog = await turn_store.backlog(people.ann, new.id, after, 100)
+        assert backlog.rows == [one for one in read if one.last_seq > after]
+
+
+async def test_a_list_sums_up_what_was_spent_and_finds_every_state(
+    turn_store: PostgresTurnStore, people: People
+) -> None:
+    running, pending, gone = new_turn(), new_turn(pending=True), new_turn()
+    for new in (running, pending, gone):
+        await turn_store.accept(people.ann, new, cancelled)
+    queued = new_turn(conversation=running.conversation_id, on_busy=OnBusy.QUEUE)
+    await turn_store.accept(people.ann, queued, cancelled)
+    await turn_store.cancel(people.ann, gone.id, True, cancelled)
+    await turn_store.book(claim_of(gone), Usage(1, 2, 3))
+    await turn_store.book(claim_of(gone, epoch=2), Usage(1, 2, 3))
+    page = await turn_store.list(people.ann, ListQuery(10, Order("create_time")))
+    assert [(one.id, one.state) for one in page.items] == [
+        (running.id, TurnState.RUNNING),
+        (pending.id, TurnState.PENDING),
+        (gone.id, TurnState.CANCELLED),
+        (queued.id, TurnState.QUEUED),
+    ]
+    assert page.items[2].usage == Usage(2, 4, 6)
+    down = await turn_store.list(people.ann, ListQuery(2, Order("create_time", descending=True)))
+    assert [one.id for one in down.items] == [queued.id, gone.id]
+
+
+def old_id(days: int) -> UUID:
+    """A UUIDv7 of so many days ago."""
+    milliseconds = int((datetime.now(UTC) - timedelta(days=days)).timestamp() * 1000)
+    return UUID(int=(milliseconds << 80) | (uuid7().int & ((1 << 80) - 1)))
+
+
+def weeks(urls: DatabaseUrls) -> list[str]:
+    """The log's partitions."""
+    return value(
+        urls,
+        """SELECT array_agg(c.relname ORDER BY c.relname) FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'responsa.turn_event'::regclass""",
+    )
+
+
+def week_of(days: int) -> tuple[str, datetime]:
+    """The name and the Monday of the week in which so many days ago lies."""
+    day = (datetime.now(UTC) - timedelta(days=days)).date()
+    monday = day - timedelta(days=day.weekday())
+    return f"turn_event_{monday:%Y%m%d}", datetime(monday.year, monday.month, monday.day, tzinfo=UTC)
+
+
+@pytest.fixture
+async def aged(turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls) -> list[UUID]:
+    """Turns of 100, 60 and 20 days ago and of today, with events, all answered but the second one."""
+    for days in (100, 60, 20):
+        name, monday = week_of(days)
+        bounds = (monday, monday + timedelta(days=7))
+        with psycopg.connect(database_urls.owner, autocommit=True) as owner:
+            owner.execute(f"CREATE TABLE responsa.{name} (LIKE responsa.turn_event INCLUDING ALL)".encode())
+            first, last = owner.execute(
+                "SELECT responsa.first_uuid7(%s), responsa.first_uuid7(%s)", bounds
+            ).fetchone() or (None, None)
+            owner.execute(
+                f"ALTER TABLE responsa.turn_event ATTACH PARTITION responsa.{name} FOR VALUES FROM ('{first}') TO ('{last}')".encode()
+            )
+    ids: list[UUID] = []
+    for days in (100, 60, 20, 0):
+        new = new_turn()
+        await turn_store.accept(people.ann, new, cancelled)
+        if days != 60:
+            await turn_store.finish(claim_of(new), [row(2)], FAILED)
+        ids.append(old_id(days))
+        for table, column in (("turn", "id"), ("turn_event", "turn_id")):
+            change(
+                database_urls,
+                f"UPDATE responsa.{table} SET {column} = %s WHERE {column} = %s",
+                ids[-1],
+                new.id,
+            )
+    return ids
+
+
+async def test_weeks_that_are_old_and_over_are_dropped_and_their_turns_tell_how_they_ended(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls, aged: list[UUID]
+) -> None:
+    before = weeks(database_urls)
+    assert await turn_store.prune(30) == 1
+    assert set(before) - set(weeks(database_urls)) == {week_of(100)[0]}
+    assert value(database_urls, "SELECT to_regclass(%s)::text", f"responsa.{week_of(100)[0]}") is None
+    gone, running, recent, today = aged
+    backlog = await turn_store.backlog(people.ann, gone, 0, 9)
+    assert (backlog.rows, backlog.last_seq, backlog.end_seq) == ([], 2, 2)
+    assert backlog.terminal == (await turn_store.get(people.ann, gone)).terminal == b"failed"
+    (news,) = await turn_store.poll([Cursor(gone, 0)], 9)
+    assert (news.rows, news.end_seq) == ([], 2)
+    assert [len(await rows_of(turn_store, people.ann, turn)) for turn in (running, recent, today)] == [
+        1,
+        2,
+        2,
+    ]
+    assert await turn_store.prune(30) == 0
+    # Once the last turn of its week has ended the week goes too.
+    await turn_store.cancel(people.ann, running, True, cancelled)
+    assert await turn_store.prune(30) == 1
+    # However short the time: this week and the one before stay, as they would be made again.
+    await turn_store.prune(1)
+    assert await turn_store.make_partitions(7) == 0
+    assert len(await rows_of(turn_store, people.ann, today)) == 2
+    await turn_store.accept(people.ann, new_turn(), cancelled)
+
+
+async def test_a_log_that_is_being_read_is_left_for_the_next_time(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls, aged: list[UUID]
+) -> None:
+    name = week_of(100)[0]
+    with psycopg.connect(database_urls.superuser) as reader:
+        reader.execute("SELECT count(*) FROM responsa.turn_event")
+        assert await turn_store.prune(30) == 0
+        # Nobody else was kept waiting, and nobody is now.
+        await turn_store.accept(people.ann, new_turn(), cancelled)
+    assert name in weeks(database_urls)
+    assert await turn_store.prune(30) == 1
+
+
+async def test_what_was_taken_out_and_not_dropped_is_dropped_the_next_time(
+    turn_store: PostgresTurnStore, database_urls: DatabaseUrls, aged: list[UUID]
+) -> None:
+    name = week_of(100)[0]
+    with psycopg.connect(database_urls.log, autocommit=True) as log:
+        assert log.execute("SELECT responsa.detach_turn_events('30 days')").fetchone() == (name,)
+        with pytest.raises(psycopg.errors.InvalidParameterValue):
+            log.execute("SELECT responsa.detach_turn_events('0 days')")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            log.execute(f"SELECT count(*) FROM responsa.{name}".encode())
+    assert value(database_urls, "SELECT to_regclass(%s)::text", f"responsa.{name}") is not None
+    assert await turn_store.prune(30) == 1
+    assert value(database_urls, "SELECT to_regclass(%s)::text", f"responsa.{name}") is None
+
+
+async def test_room_is_made_once(turn_store: PostgresTurnStore, people: People) -> None:
+    made = await turn_store.make_partitions(60)
+    assert made > 4
+    assert await turn_store.make_partitions(60) == 0
+    with pytest.raises(NotFound):
+        await turn_store.backlog(people.ann, uuid7(), 0, 1)

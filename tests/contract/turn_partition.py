@@ -1,0 +1,103 @@
+"""A worker that is cut off from its store: what it would write does not arrive, and it hears nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.turns import (
+    Append,
+    Backlog,
+    Claim,
+    ClaimedTurn,
+    Conclusion,
+    Cursor,
+    News,
+    TurnLost,
+)
+from responsa_server.domain.turns import LogRow, Usage
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+
+Result = TypeVar("Result")
+
+
+class Link:
+    """Whether a worker reaches its store. A commit that is sent while it is cut is lost."""
+
+    def __init__(self) -> None:
+        self.cut = False
+        self.under_way: set[asyncio.Task[Any]] = set()
+        self.tried = asyncio.Event()
+        self.booked: list[Usage] = []
+        self.polls: list[Sequence[Cursor]] = []
+        self.backlogs = 0
+        self.held: asyncio.Event | None = None
+        self.reading = asyncio.Event()
+        self.left_out: list[TurnLost | Unavailable] = []
+
+    async def over(self, work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+        if self.cut:
+            self.tried.set()
+            raise Unavailable(Reason.PART_UNAVAILABLE, "cut off")
+        task = asyncio.ensure_future(work())
+        self.under_way.add(task)
+        task.add_done_callback(self.under_way.discard)
+        return await asyncio.shield(task)
+
+    async def sever(self) -> None:
+        """Cut the link, once nothing is on its way over it."""
+        self.cut = True
+        while self.under_way:
+            await asyncio.wait(self.under_way)
+
+    def on(self, store: PostgresTurnStore) -> LinkedStore:
+        return LinkedStore(store, self)
+
+
+class LinkedStore(PostgresTurnStore):
+    """A turn store behind a link, which tells what went over it."""
+
+    def __init__(self, store: PostgresTurnStore, link: Link) -> None:
+        self.__dict__.update(store.__dict__)
+        self._link = link
+
+    async def claim(
+        self, owner: UUID, versions: Sequence[str], lease_seconds: float, most: int
+    ) -> Sequence[ClaimedTurn]:
+        return await self._link.over(
+            lambda: PostgresTurnStore.claim(self, owner, versions, lease_seconds, most)
+        )
+
+    async def append(self, batch: Sequence[Append]) -> Mapping[UUID, TurnLost | Unavailable]:
+        left_out = await self._link.over(lambda: PostgresTurnStore.append(self, batch))
+        self._link.left_out.extend(left_out.values())
+        return left_out
+
+    async def renew(self, claims: Sequence[Claim]) -> Sequence[UUID]:
+        return await self._link.over(lambda: PostgresTurnStore.renew(self, claims))
+
+    async def finish(self, claim: Claim, rows: Sequence[LogRow], conclusion: Conclusion) -> bool:
+        return await self._link.over(lambda: PostgresTurnStore.finish(self, claim, rows, conclusion))
+
+    async def book(self, claim: Claim, usage: Usage) -> None:
+        self._link.booked.append(usage)
+        await self._link.over(lambda: PostgresTurnStore.book(self, claim, usage))
+
+    async def release(self, claims: Sequence[Claim]) -> None:
+        await self._link.over(lambda: PostgresTurnStore.release(self, claims))
+
+    async def poll(self, cursors: Sequence[Cursor], most: int) -> Sequence[News]:
+        self._link.polls.append(cursors)
+        return await self._link.over(lambda: PostgresTurnStore.poll(self, cursors, most))
+
+    async def backlog(self, who: Principal, turn_id: UUID, after_seq: int, most: int) -> Backlog:
+        self._link.backlogs += 1
+        found = await self._link.over(lambda: PostgresTurnStore.backlog(self, who, turn_id, after_seq, most))
+        if self._link.held is not None:  # an answer that is long on its way
+            self._link.reading.set()
+            await self._link.held.wait()
+        return found

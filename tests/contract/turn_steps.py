@@ -1,0 +1,191 @@
+"""What tests of the turn store do again and again: rows, claims, conclusions, and a look past the policies."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, LiteralString, cast
+from uuid import UUID
+
+import psycopg
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.conversations import Speaker
+from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.turns import (
+    Append,
+    Checkpoint,
+    Claim,
+    ClaimedTurn,
+    Conclusion,
+    Ending,
+    NewMessage,
+    NewTurn,
+    OpenTurn,
+    TurnLost,
+)
+from responsa_server.domain.turns import (
+    ByteRange,
+    Citation,
+    LogRow,
+    ToolCalled,
+    ToolReturned,
+    TurnState,
+    Usage,
+)
+from responsa_server.stores.postgres.turns import PostgresTurnStore, turn_queries
+from tests.conftest import DatabaseUrls
+from tests.contract.conftest import AGENT
+
+STARTED = LogRow(1, 1, False, b"started")
+FAILED = Conclusion(TurnState.FAILED, b"failed", Usage())
+_WAITING = """SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()"""
+
+
+def row(first: int, last: int | None = None, *, deltas: bool = False) -> LogRow:
+    return LogRow(first, last or first, deltas, f"{first}-{last or first}".encode())
+
+
+def claim_of(new: NewTurn, *, tenant: str = "acme", epoch: int = 1) -> Claim:
+    return Claim(new.id, tenant, epoch, new.lease_seconds)
+
+
+def one(
+    claim: Claim,
+    *rows: LogRow,
+    checkpoint: Checkpoint | None = None,
+    tools: Sequence[ToolCalled | ToolReturned] = (),
+) -> Append:
+    return Append(claim, rows, checkpoint, tools)
+
+
+async def append(store: PostgresTurnStore, claim: Claim, *rows: LogRow, **more: Any) -> None:
+    """One turn's append; raises why it was left out."""
+    left_out = await store.append([one(claim, *rows, **more)])
+    for error in left_out.values():
+        raise error
+
+
+def citation(quote: str = "The Nile is 6,650 km long.") -> Citation:
+    return Citation(
+        passage_id=uuid7(),
+        document_id=uuid7(),
+        version=3,
+        title="Rivers of Africa",
+        uri="rivers.md",
+        source=ByteRange(10, 10 + len(quote.encode())),
+        quote=quote,
+        sha256=hashlib.sha256(quote.encode()).digest(),
+        answer=ByteRange(0, len(quote.encode())),
+        score=0.75,
+    )
+
+
+def answered(*citations: Citation) -> Conclusion:
+    messages = (
+        NewMessage(uuid7(), Speaker.USER, "How long is the Nile?"),
+        NewMessage(uuid7(), Speaker.ASSISTANT, "The Nile is 6,650 km long.", citations),
+    )
+    return Conclusion(TurnState.ANSWERED, b"answer", Usage(11), messages, "How long is the Nile?")
+
+
+def cancelled(turn: OpenTurn) -> Ending:
+    seq = turn.last_seq + 1
+    return Ending(LogRow(seq, seq, False, f"cancelled at {seq}".encode()), b"cancelled")
+
+
+async def rows_of(store: PostgresTurnStore, who: Principal, turn: NewTurn | UUID) -> list[LogRow]:
+    turn_id = turn if isinstance(turn, UUID) else turn.id
+    return list((await store.backlog(who, turn_id, 0, 1000)).rows)
+
+
+async def claim_all(
+    store: PostgresTurnStore, owner: UUID | None = None, most: int = 100, *, lease_seconds: float = 60.0
+) -> Sequence[ClaimedTurn]:
+    return await store.claim(owner or uuid7(), [AGENT], lease_seconds, most)
+
+
+def count(urls: DatabaseUrls) -> dict[str, int]:
+    """Rows of all tables that a turn writes."""
+    tables = ("conversation", "turn", "turn_event", "message", "citation")
+    return {table: value(urls, f"SELECT count(*) FROM responsa.{table}") for table in tables}
+
+
+def value(urls: DatabaseUrls, query: str, *parameters: object) -> Any:
+    """The one value of a query that no policy narrows."""
+    with psycopg.connect(urls.superuser, autocommit=True) as connection:
+        found = connection.execute(query.encode(), parameters).fetchone()
+    return None if found is None else found[0]
+
+
+def change(urls: DatabaseUrls, query: str, *parameters: object) -> None:
+    """Change something that the store would not."""
+    with psycopg.connect(urls.superuser, autocommit=True) as connection:
+        connection.execute(query.encode(), parameters)
+
+
+def run_out(urls: DatabaseUrls, *turns: UUID) -> None:
+    """The leases of these turns end."""
+    change(
+        urls,
+        "UPDATE responsa.turn SET lease_until = now() - interval '1 s' WHERE id = ANY (%s)",
+        list(turns),
+    )
+
+
+async def until_somebody_waits(urls: DatabaseUrls, task: asyncio.Task[Any], waiters: int = 1) -> None:
+    """Until so many wait for a lock; fails when the task is done instead."""
+    async with await psycopg.AsyncConnection.connect(urls.superuser, autocommit=True) as watch:
+        while True:
+            found = await (await watch.execute(_WAITING)).fetchone()
+            if found is not None and found[0] >= waiters:
+                return
+            assert not task.done(), task
+
+
+@asynccontextmanager
+async def locked(urls: DatabaseUrls, table: str, identity: UUID) -> AsyncGenerator[None]:
+    """Somebody holds a row until the end of the block."""
+    async with await psycopg.AsyncConnection.connect(urls.superuser) as holder:
+        query = f"SELECT FROM responsa.{table} WHERE id = %s FOR UPDATE"
+        await holder.execute(query.encode(), (identity,))
+        yield
+        await holder.rollback()
+
+
+class Edited:
+    """The turn store's queries, some of them changed: a guard is taken out. edits: query, text in it, what stands in its place."""
+
+    def __init__(self, *edits: tuple[str, str, str]) -> None:
+        queries = turn_queries()
+        self._queries: dict[str, str] = {name: queries[name] for name in queries.names()}
+        for name, before, after in edits:
+            assert before in self._queries[name], f"{name} has no {before!r} any more"
+            self._queries[name] = self._queries[name].replace(before, after)
+
+    def __getitem__(self, name: str, /) -> LiteralString:
+        return cast("LiteralString", self._queries[name])
+
+
+async def outcome(work: Callable[[], Any]) -> object:
+    """What a call gives back, or the expected error that it raises."""
+    try:
+        return await work()
+    except (TurnLost, Unavailable) as error:
+        return error
+
+
+def checkpoint(last_seq: int, text_bytes: int = 0, state: bytes = b"state") -> Checkpoint:
+    return Checkpoint(last_seq, text_bytes, Usage(1, 2, 3), state)
+
+
+def record(claimed: ClaimedTurn) -> Mapping[str, tuple[str | None, str]]:
+    """The ledger as plain values."""
+    return {
+        call: (tool.outcome.value if tool.outcome else None, tool.content)
+        for call, tool in claimed.tools.items()
+    }

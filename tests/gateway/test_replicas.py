@@ -1,0 +1,236 @@
+"""The list of replicas, and a real Envoy that follows it while it runs."""
+
+# Calls without stubs carry no types.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownParameterType=false, reportMissingTypeArgument=false
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+
+from responsa_server.embedded import HostState, host_states
+from responsa_server.gateway.addresses import UnixAddress, parse
+from responsa_server.gateway.envoy_config import EnvoyConfig
+from responsa_server.gateway.replicas import Replica, ReplicaError, Replicas
+from tests.gateway.conftest import DESCRIPTOR, free_port, start_envoy
+
+SERVICE = "responsa.chat.v1.ChatService"
+WHO = f"/{SERVICE}/Answer"
+FOLLOW = f"/{SERVICE}/Ask"
+UNIX = parse("unix:/run/a.sock")
+TCP = parse("10.0.0.5:9001")
+
+
+def test_replicas_are_kept_in_order_with_the_own_server_first(tmp_path: Path) -> None:
+    replicas = Replicas(tmp_path / "replicas")
+    assert replicas.all() == ()
+    two = Replica("rpc-2", TCP, parse("10.0.0.5:9002"))
+    replicas.add(two)
+    own = Replica("up", UNIX)
+    replicas.put(own)
+    assert replicas.all() == (own, two)
+    moved = Replica("up", parse("unix:/run/b.sock"))
+    replicas.put(moved)
+    assert Replicas(tmp_path / "replicas").all() == (moved, two)
+    replicas.remove("rpc-2")
+    assert replicas.all() == (moved,)
+
+
+def test_wrong_replicas_are_told(tmp_path: Path) -> None:
+    replicas = Replicas(tmp_path / "replicas")
+    replicas.add(Replica("one", UNIX, TCP))
+    for wrong in ("", "Two", "two two", "-two", "x" * 64):
+        with pytest.raises(ReplicaError, match="no name for a replica"):
+            Replica(wrong, TCP)
+    with pytest.raises(ReplicaError, match="both the gRPC and the HTTP address"):
+        Replica("two", TCP, TCP)
+    with pytest.raises(ReplicaError, match="there is a replica one already"):
+        replicas.add(Replica("one", parse("10.0.0.6:9001")))
+    with pytest.raises(ReplicaError, match="address of the replica one already"):
+        replicas.add(Replica("two", TCP))
+    with pytest.raises(ReplicaError, match="there is no replica two"):
+        replicas.remove("two")
+    assert [one.name for one in replicas.all()] == ["one"]
+    (tmp_path / "replicas" / "replicas.json").write_text("{")
+    with pytest.raises(ReplicaError, match="cannot be read"):
+        replicas.all()
+
+
+def test_two_may_edit_at_a_time(tmp_path: Path) -> None:
+    def add(first: int) -> None:
+        for number in range(first, first + 20):
+            Replicas(tmp_path).add(Replica(f"r-{number}", parse(f"10.0.0.5:{9000 + number}")))
+
+    threads = [threading.Thread(target=add, args=(first,)) for first in (0, 20, 40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {one.name for one in Replicas(tmp_path).all()} == {f"r-{number}" for number in range(60)}
+
+
+class Named(grpc.GenericRpcHandler):
+    """A replica that answers with its name, by one message or by a stream that ends when it is let."""
+
+    def __init__(self, name: str, folder: Path, *, knows_the_service: bool = True) -> None:
+        self.replica = Replica(name, UnixAddress(folder / f"{name}.sock"))
+        self._told = name.encode()
+        self.let = asyncio.Event()
+        self.health = HealthServicer()
+        self._service = SERVICE if knows_the_service else ""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        if handler_call_details.method == WHO:
+            return grpc.unary_unary_rpc_method_handler(self._who)  # pyright: ignore
+        if handler_call_details.method == FOLLOW:
+            return grpc.unary_stream_rpc_method_handler(self._follow)  # pyright: ignore
+        return None
+
+    async def _who(self, request: bytes, context: object) -> bytes:
+        return self._told
+
+    async def _follow(self, request: bytes, context: object) -> AsyncIterator[bytes]:
+        yield self._told
+        await self.let.wait()
+        yield self._told
+
+    async def start(self) -> Named:
+        self._server = grpc.aio.server()
+        self._server.add_generic_rpc_handlers((self,))
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
+        self._server.add_insecure_port(str(self.replica.grpc))
+        await self.health.set(self._service, health_pb2.HealthCheckResponse.SERVING)
+        await self._server.start()
+        return self
+
+    async def tell_not_serving(self) -> None:
+        await self.health.set(self._service, health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    async def stop(self) -> None:
+        await self._server.stop(None)
+
+
+@dataclass
+class House:
+    """Envoy, and replicas in this process."""
+
+    folder: Path
+    port: int
+    replicas: Replicas
+    started: list[Named] = field(default_factory=list[Named])
+
+    async def replica(self, name: str, *, knows_the_service: bool = True) -> Named:
+        """One that serves and is in the list."""
+        found = await Named(name, self.folder, knows_the_service=knows_the_service).start()
+        self.started.append(found)
+        self.replicas.add(found.replica)
+        return found
+
+    async def until(self, **states: HostState | None) -> None:
+        """Wait until Envoy thinks so of replicas by their names; None: it does not know them."""
+        wanted = {str(UnixAddress(self.folder / f"{name}.sock")): state for name, state in states.items()}
+        while True:
+            known = {one.address: one.state for one in host_states(self.folder / "a.sock")}
+            if all(known.get(address) is state for address, state in wanted.items()):
+                return
+            await asyncio.sleep(0.02)  # between two looks at the condition
+
+    async def ask(self, count: int) -> Counter[str]:
+        """Who answers so many calls; raises when one fails."""
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{self.port}") as channel:
+            call = channel.unary_unary(WHO)
+            return Counter([(await call(b"", timeout=30)).decode() for _ in range(count)])
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    folder = Path(tempfile.mkdtemp(prefix="rgr"))
+    replicas = Replicas(folder / "replicas")
+    # The gateway's HTTP side is nobody's here.
+    replicas.put(Replica("up", UnixAddress(folder / "up.sock"), UnixAddress(folder / "up-http.sock")))
+    own = await Named("up", folder).start()
+    config = EnvoyConfig(free_port(), replicas.folder, DESCRIPTOR, admin_socket=folder / "a.sock")
+    envoy = await asyncio.to_thread(start_envoy, config, folder)
+    found = House(folder, config.port, replicas, [own])
+    try:
+        await found.until(up=HostState.SERVING)
+        yield found
+    finally:
+        envoy.terminate()
+        await asyncio.to_thread(envoy.wait, 20)
+        for one in found.started:
+            await one.stop()
+        shutil.rmtree(folder)
+
+
+async def test_envoy_follows_the_list_while_it_runs(house: House) -> None:
+    assert set(await house.ask(5)) == {"up"}
+    await house.replica("two")
+    await house.replica("three")
+    await house.until(two=HostState.SERVING, three=HostState.SERVING)
+    assert set(await house.ask(60)) == {"up", "two", "three"}
+    house.replicas.remove("two")
+    await house.until(two=None)
+    assert set(await house.ask(30)) == {"up", "three"}
+
+
+async def test_a_stream_outlives_its_replicas_removal_from_the_list(house: House) -> None:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{house.port}") as channel:
+        stream = channel.unary_stream(FOLLOW)(b"", timeout=30)
+        assert await stream.read() == b"up"
+        await house.replica("two")
+        await house.until(two=HostState.SERVING)
+        house.replicas.remove("up")
+        await house.until(up=None)
+        house.started[0].let.set()
+        assert await stream.read() == b"up"
+        assert await stream.read() is grpc.aio.EOF
+
+
+async def test_who_drains_leaves_the_rotation_and_harms_nobody(house: House) -> None:
+    two = await house.replica("two")
+    await house.until(two=HostState.SERVING)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{house.port}") as channel:
+        # One stream a replica: the one with less to do gets the next.
+        streams = [channel.unary_stream(FOLLOW)(b"", timeout=60) for _ in range(8)]
+        served = [await stream.read() for stream in streams]
+        assert set(served) == {b"up", b"two"}
+        await two.tell_not_serving()
+        await house.until(two=HostState.FAILING)
+        assert set(await house.ask(30)) == {"up"}
+        for one in house.started:
+            one.let.set()
+        for stream, name in zip(streams, served, strict=True):
+            assert [await stream.read(), await stream.read()] == [name, grpc.aio.EOF]
+
+
+async def test_calls_pass_by_a_replica_that_is_dead_from_the_first_moment_on(house: House) -> None:
+    two = await house.replica("two")
+    await house.until(two=HostState.SERVING)
+    await two.stop()
+    assert set(await house.ask(60)) == {"up"}
+
+
+async def test_a_worker_is_never_asked(house: House) -> None:
+    await house.replica("worker", knows_the_service=False)
+    await house.until(worker=HostState.FAILING)
+    assert set(await house.ask(40)) == {"up"}
+
+
+async def test_when_all_fail_their_checks_each_is_tried(house: House) -> None:
+    await house.started[0].tell_not_serving()
+    await house.until(up=HostState.FAILING)
+    assert set(await house.ask(5)) == {"up"}

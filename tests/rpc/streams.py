@@ -1,0 +1,51 @@
+"""Reading streams of turns."""
+
+# Requests are written as plain literals here.
+# pyright: reportUnknownMemberType=false, reportArgumentType=false
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from responsa.chat.v1 import chat_service_pb2 as pb
+from responsa.chat.v1 import turn_pb2
+from tests.rpc.served import Caller, Served
+
+Frames = Sequence[pb.AskResponse] | Sequence[pb.ResumeTurnResponse]
+
+
+async def asked(
+    served: Served, who: Caller, text: str, *, include_deltas: bool = False, **fields: object
+) -> list[pb.AskResponse]:
+    """All frames of a question."""
+    request = pb.AskRequest(text=text, **fields)
+    request.options.include_deltas = include_deltas
+    return [frame async for frame in served.chat.Ask(request, metadata=who.metadata)]
+
+
+async def resumed(
+    served: Served, who: Caller, turn: str, after_seq: int = 0, *, include_deltas: bool = False
+) -> list[pb.ResumeTurnResponse]:
+    """All frames of a turn after a seq."""
+    request = pb.ResumeTurnRequest(turn=turn, after_seq=after_seq, include_deltas=include_deltas)
+    return [frame async for frame in served.chat.ResumeTurn(request, metadata=who.metadata)]
+
+
+def events(found: Frames, after_seq: int = 0) -> list[turn_pb2.TurnEvent]:
+    """The log's events, after a look at the chain of frames. What is no part of the log is left out: it comes in frames that do not advance."""
+    at = after_seq
+    result: list[turn_pb2.TurnEvent] = []
+    for frame in found:
+        assert frame.after_seq == at
+        assert frame.turn == found[0].turn
+        assert all(at < event.seq <= frame.through_seq for event in frame.events if event.seq)
+        if frame.through_seq == at:
+            assert [event.seq for event in frame.events] == [0]
+        at = frame.through_seq
+        result += [event for event in frame.events if event.seq]
+    return result
+
+
+def kinds(found: Frames, after_seq: int = 0) -> list[str | None]:
+    """What the events of the log are."""
+    return [event.WhichOneof("event") for event in events(found, after_seq)]

@@ -1,0 +1,96 @@
+"""How a stream's end looks through the gateway: a client that goes away is told from one whose time is up, on every way in."""
+
+# Requests are written as plain literals here.
+# pyright: reportUnknownMemberType=false, reportArgumentType=false
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from collections.abc import Iterator
+
+import grpc
+import pytest
+
+from responsa.chat.v1.chat_service_pb2 import AskRequest, AskResponse
+from tests.callers import Credential, Registry, Tenant
+from tests.instance import Instance, eventually
+from tests.transports import Json, Ways, stub_of
+
+ASK = "/responsa.chat.v1.ChatService/Ask"
+QUESTION = AskRequest(text="Which one burns?", options={"cancel_on_disconnect": True})
+
+
+@pytest.fixture
+def ways(instance: Instance) -> Iterator[Ways]:
+    with Ways(instance.target) as found:
+        yield found
+
+
+def over_grpc(ways: Ways, headers: dict[str, str], seconds: float | None = None) -> str:
+    """Ask, read the first frame, and leave, or stay until the deadline has passed. Returns the turn."""
+    call = stub_of(ways.channel, "ChatService").Ask(QUESTION, metadata=[*headers.items()], timeout=seconds)
+    frames = iter(call)
+    turn = next(frames).turn
+    if seconds is None:
+        call.cancel()
+    else:
+        with pytest.raises(grpc.RpcError) as caught:
+            list(frames)
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    return turn
+
+
+def over_web(ways: Ways, headers: dict[str, str], *, text: bool) -> str:
+    """The same by gRPC-Web, whose only way to leave is to close the connection."""
+    message = QUESTION.SerializeToString()
+    body = struct.pack(">BI", 0, len(message)) + message
+    kind = "application/grpc-web-text+proto" if text else "application/grpc-web+proto"
+    with ways.http.stream(
+        "POST",
+        ASK,
+        content=base64.b64encode(body) if text else body,
+        headers={"content-type": kind, "accept": kind, "x-grpc-web": "1", **headers},
+    ) as answer:
+        content = b""
+        for piece in answer.iter_bytes():
+            content += piece
+            read = base64.b64decode(content[: len(content) // 4 * 4]) if text else content
+            if len(read) >= 5 and len(read) >= 5 + (size := struct.unpack(">BI", read[:5])[1]):
+                return AskResponse.FromString(read[5 : 5 + size]).turn
+    raise AssertionError("the stream ended without a frame")
+
+
+def over_rest(ways: Ways, headers: dict[str, str]) -> str:
+    """The same by REST."""
+    sent = {"text": QUESTION.text, "options": {"cancelOnDisconnect": True}}
+    with ways.http.stream("POST", "/v1/turns:ask", json=sent, headers=headers) as answer:
+        return str(json.loads(next(answer.iter_lines()))["turn"])
+
+
+def turn_of(ways: Ways, tenant: Tenant, name: str) -> Json:
+    return ways.call("ChatService/GetTurn", {"name": name}, tenant.headers(Credential.USER)).message
+
+
+def test_who_leaves_ends_the_turn_and_whose_time_is_up_does_not(registry: Registry, ways: Ways) -> None:
+    tenant = registry.new_tenant()
+    headers = tenant.headers(Credential.USER)
+    with registry.holding("passage"):
+        # What is to go on is asked first: when the others have ended, its time would have come before theirs.
+        goes_on = over_grpc(ways, headers, seconds=2.0)
+        left = [
+            over_grpc(ways, headers),
+            over_web(ways, headers, text=False),
+            over_web(ways, headers, text=True),
+            over_rest(ways, headers),
+        ]
+        for name in left:
+            eventually(lambda name=name: "terminalEvent" in turn_of(ways, tenant, name), name)
+            assert turn_of(ways, tenant, name)["terminalEvent"]["cancelled"] == {
+                "by": "CANCEL_CAUSE_DISCONNECT"
+            }
+        assert turn_of(ways, tenant, goes_on)["state"] == "TURN_STATE_RUNNING"
+    # Nobody followed it, and yet it ends as it would have.
+    eventually(lambda: "terminalEvent" in turn_of(ways, tenant, goes_on), goes_on)
+    assert "refused" in turn_of(ways, tenant, goes_on)["terminalEvent"]

@@ -1,0 +1,366 @@
+"""Streams that are taken up again, cancelled, left and sent elsewhere."""
+
+# The standard services' stubs are untyped, and requests are written as plain literals here.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import grpc
+import pytest
+
+from responsa.chat.v1 import chat_service_pb2 as pb
+from responsa.chat.v1 import turn_pb2
+from responsa_server.domain.people import Principal
+from responsa_server.stores.postgres.database import Database
+from responsa_server.turns.service import TurnOptions
+from tests.contract.library_house import House
+from tests.rpc.served import ANSWER, Caller, Served, failed, serving
+from tests.rpc.streams import asked, events, kinds, resumed
+
+# Nothing here is asserted on times; the slower ones would only make the tests slower.
+QUICK = TurnOptions(lease_seconds=2.0, sweep_seconds=0.05, poll_seconds=0.05, disconnect_seconds=0.05)
+Opening = Callable[..., Any]
+
+
+@pytest.fixture
+def opening(house: House, database: Database, folder: Path) -> Opening:
+    """Starts a replica on the test's database, by name; the first one is called s."""
+
+    def start(replica: str = "s", **options: Any) -> Any:
+        turn_options = replace(QUICK, **options)
+        return asynccontextmanager(serving)(
+            house, database, folder, replica=replica, turn_options=turn_options
+        )
+
+    return start
+
+
+@pytest.fixture
+async def quick(opening: Opening) -> AsyncGenerator[Served]:
+    """A server whose turns are looked after at short intervals."""
+    async with opening() as made:
+        yield made
+
+
+async def started(served: Served, who: Caller, text: str = "wait", **fields: object) -> turn_pb2.Turn:
+    return await served.chat.StartTurn(pb.StartTurnRequest(text=text, **fields), metadata=who.metadata)
+
+
+async def cancelled(served: Served, who: Caller, turn: str) -> turn_pb2.Turn:
+    return await served.chat.CancelTurn(pb.CancelTurnRequest(name=turn), metadata=who.metadata)
+
+
+async def got(served: Served, who: Caller, turn: str) -> turn_pb2.Turn:
+    return await served.chat.GetTurn(pb.GetTurnRequest(name=turn), metadata=who.metadata)
+
+
+def spied(served: Served, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[str]:
+    """The turns whose client is said to have left, instead of what would be done about it."""
+    left: asyncio.Queue[str] = asyncio.Queue()
+
+    def leave(_: Principal, turn_id: UUID) -> None:
+        left.put_nowait(f"turns/{turn_id}")
+
+    monkeypatch.setattr(served.turns, "left", leave)
+    return left
+
+
+# Resuming.
+
+
+@pytest.mark.parametrize("deltas", [True, False])
+async def test_whoever_resumes_sees_what_the_first_saw(served: Served, deltas: bool) -> None:
+    whole = await asked(served, served.bob, "How long is it?", include_deltas=deltas)
+    told = events(whole)
+    end = whole[-1].through_seq
+    for after_seq in range(end):
+        again = await resumed(served, served.bob, whole[0].turn, after_seq, include_deltas=deltas)
+        assert events(again, after_seq) == [one for one in told if one.seq > after_seq]
+        assert again[-1].through_seq == end
+    # At the end there is nothing more to tell, and that is no error.
+    assert await resumed(served, served.bob, whole[0].turn, end, include_deltas=deltas) == []
+
+
+async def test_a_stream_is_taken_up_while_the_turn_runs_and_on_another_replica(opening: Opening) -> None:
+    async with opening() as one, opening("t") as other:
+        turn = await started(one, one.bob)
+        places = [(replica, after_seq) for replica in (one, other) for after_seq in (0, 1)]
+        following = [
+            asyncio.create_task(resumed(replica, one.bob, turn.name, after_seq, include_deltas=True))
+            for replica, after_seq in places
+        ]
+        await one.agent.begun.wait()
+        one.agent.gate.set()
+        streams = await asyncio.gather(*following)
+        whole, less, there, there_less = (
+            events(found, after_seq) for found, (_, after_seq) in zip(streams, places, strict=True)
+        )
+        assert whole == there
+        assert less == there_less == whole[1:]
+        assert "".join(event.delta.text for event in whole) == ANSWER == whole[-1].answer.text
+
+
+async def test_what_cannot_be_resumed(served: Served) -> None:
+    found = await asked(served, served.bob, "How long is it?")
+    turn, end = found[0].turn, found[-1].through_seq
+    error = await failed(resumed(served, served.bob, turn, end + 1))
+    assert (error.code, error.reason) == (grpc.StatusCode.OUT_OF_RANGE, "AFTER_SEQ_BEYOND_END")
+    assert error.metadata == {"turn": turn, "last_seq": str(end)}
+    for request, field in (
+        (pb.ResumeTurnRequest(turn=turn, after_seq=-1), "after_seq"),
+        (pb.ResumeTurnRequest(turn="turns/last"), "turn"),
+        (pb.ResumeTurnRequest(), "turn"),
+    ):
+        error = await failed(served.chat.ResumeTurn(request, metadata=served.bob.metadata))
+        assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+        assert list(error.violations) == [field]
+    # A colleague's, an administrator's own tenant's, another tenant's, one that is not there: all the same.
+    hidden = [(served.ann, turn), (served.eve, turn), (served.bob, f"turns/{uuid4()}")]
+    for who, name in hidden:
+        error = await failed(resumed(served, who, name))
+        assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
+        assert error.metadata == {"resource_type": "turn", "resource_name": name}
+
+
+async def test_a_deadline_ends_the_following_and_not_the_turn(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = spied(served, monkeypatch)
+    turn = await started(served, served.bob)
+    call = served.chat.ResumeTurn(
+        pb.ResumeTurnRequest(turn=turn.name), metadata=served.bob.metadata, timeout=0.4
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async for _ in call:
+            pass
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    await served.lines.call("DEADLINE_EXCEEDED")
+    assert left.empty()
+    served.agent.gate.set()
+    assert kinds(await resumed(served, served.bob, turn.name))[-1] == "answer"
+
+
+# Cancelling.
+
+
+async def test_a_cancel_ends_the_turn_its_work_and_its_streams(quick: Served) -> None:
+    following = asyncio.create_task(asked(quick, quick.bob, "wait", request_id=(request_id := str(uuid4()))))
+    await quick.agent.begun.wait()
+    turn = await started(quick, quick.bob, request_id=request_id)
+    done = await cancelled(quick, quick.bob, turn.name)
+    assert (done.name, done.state) == (turn.name, turn_pb2.TURN_STATE_CANCELLED)
+    assert done.terminal_event.cancelled.by == turn_pb2.CANCEL_CAUSE_OWNER
+    assert events(await following)[-1] == done.terminal_event
+    await quick.agent.ended.wait()
+    # Again, and by somebody else: what won stays.
+    assert (await cancelled(quick, quick.bob, turn.name)).terminal_event == done.terminal_event
+    assert (await cancelled(quick, quick.ann, turn.name)).terminal_event == done.terminal_event
+    messages = pb.ListMessagesRequest(parent=turn.conversation)
+    assert not (await quick.chat.ListMessages(messages, metadata=quick.bob.metadata)).messages
+
+
+async def test_an_administrator_may_cancel_and_strangers_may_not(quick: Served) -> None:
+    turn = await started(quick, quick.bob)
+    mine = await started(quick, quick.ann)
+    for who, name in ((quick.eve, turn.name), (quick.bob, mine.name), (quick.bob, f"turns/{uuid4()}")):
+        error = await failed(cancelled(quick, who, name))
+        assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
+    error = await failed(cancelled(quick, quick.bob, "turns/"))
+    assert list(error.violations) == ["name"]
+    done = await cancelled(quick, quick.ann, turn.name)
+    assert done.terminal_event.cancelled.by == turn_pb2.CANCEL_CAUSE_ADMINISTRATOR
+
+
+async def test_a_cancel_that_comes_late_returns_the_answer(quick: Served) -> None:
+    found = await asked(quick, quick.bob, "How long is it?")
+    done = await cancelled(quick, quick.bob, found[0].turn)
+    assert done.state == turn_pb2.TURN_STATE_ANSWERED
+    assert done.terminal_event == events(found)[-1]
+
+
+# A busy conversation.
+
+
+async def test_a_question_waits_for_the_one_before_it(opening: Opening) -> None:
+    async with opening(max_queued=1) as served:
+        first = await started(served, served.bob)
+        queue = pb.AskOptions(on_busy=pb.ON_BUSY_QUEUE)
+        second = await started(
+            served, served.bob, "And then?", conversation=first.conversation, options=queue
+        )
+        assert second.state == turn_pb2.TURN_STATE_QUEUED
+        call = served.chat.ResumeTurn(pb.ResumeTurnRequest(turn=second.name), metadata=served.bob.metadata)
+        frames = aiter(call)
+        found: list[pb.ResumeTurnResponse] = []
+        while not any(event.heartbeat.queue_place for frame in found for event in frame.events):
+            found.append(await anext(frames))
+        assert found[-1].events[0].heartbeat.queue_place == 1
+        assert found[-1].after_seq == found[-1].through_seq
+
+        third = pb.AskRequest(text="And now?", conversation=first.conversation, options=queue)
+        error = await failed(served.chat.Ask(third, metadata=served.bob.metadata))
+        assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL")
+        assert error.metadata == {"conversation": first.conversation, "limit": "1"}
+        assert error.retry_after is not None
+
+        served.agent.gate.set()
+        found += [frame async for frame in frames]
+        assert kinds(found)[-1] == "answer"
+        assert events(found)[0].seq == 1
+
+
+async def test_a_newer_question_takes_the_place(quick: Served) -> None:
+    first = await started(quick, quick.bob)
+    following = asyncio.create_task(resumed(quick, quick.bob, first.name))
+    await quick.agent.begun.wait()
+    interrupt = pb.AskOptions(on_busy=pb.ON_BUSY_INTERRUPT)
+    found = await asked(
+        quick, quick.bob, "How long is it?", conversation=first.conversation, options=interrupt
+    )
+    assert kinds(found)[-1] == "answer"
+    last = events(await following)[-1]
+    assert last.cancelled.by == turn_pb2.CANCEL_CAUSE_INTERRUPT
+
+
+async def test_an_agent_is_named(served: Served) -> None:
+    found = await asked(served, served.bob, "How long is it?", agent="agents/other")
+    assert events(found)[0].started.agent_version == "agents/other/versions/7"
+    unknown = pb.AnswerRequest(text="Why?", agent="agents/nobody")
+    error = await failed(served.chat.Answer(unknown, metadata=served.bob.metadata))
+    assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
+    error = await failed(
+        served.chat.Answer(pb.AnswerRequest(text="Why?", agent="nobody"), metadata=served.bob.metadata)
+    )
+    assert list(error.violations) == ["agent"]
+    odd = pb.AnswerRequest(text="Why?", options=pb.AskOptions(on_busy=77))
+    error = await failed(served.chat.Answer(odd, metadata=served.bob.metadata))
+    assert list(error.violations) == ["options.on_busy"]
+
+
+# Clients that go away.
+
+
+async def test_a_turn_ends_when_its_only_client_has_left_for_good(quick: Served) -> None:
+    options = pb.AskOptions(cancel_on_disconnect=True)
+    call = quick.chat.Ask(pb.AskRequest(text="wait", options=options), metadata=quick.bob.metadata)
+    frame = await call.read()
+    assert isinstance(frame, pb.AskResponse)
+    call.cancel()
+    await quick.agent.ended.wait()
+    turn = await got(quick, quick.bob, frame.turn)
+    assert turn.terminal_event.cancelled.by == turn_pb2.CANCEL_CAUSE_DISCONNECT
+
+
+@pytest.mark.parametrize("method", ["Ask", "ResumeTurn"])
+async def test_it_is_known_whose_client_has_left(
+    served: Served, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    left = spied(served, monkeypatch)
+    turn = await started(served, served.bob, request_id=(request_id := str(uuid4())))
+    request = (
+        pb.AskRequest(text="wait", request_id=request_id)
+        if method == "Ask"
+        else pb.ResumeTurnRequest(turn=turn.name)
+    )
+    # A deadline that is far away makes no difference.
+    for timeout in (None, 60.0):
+        call = getattr(served.chat, method)(request, metadata=served.bob.metadata, timeout=timeout)
+        await call.read()
+        call.cancel()
+        await served.lines.call("CANCELLED")
+        served.lines.kept.clear()
+        assert await left.get() == turn.name
+    served.agent.gate.set()
+    # Whoever reads to the end has not left.
+    async for _ in getattr(served.chat, method)(request, metadata=served.bob.metadata):
+        pass
+    assert left.empty()
+
+
+async def test_a_client_that_leaves_before_its_turn_is_known_has_left_it(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = spied(served, monkeypatch)
+    accept, begun, gate = served.turns.accept, asyncio.Event(), asyncio.Event()
+
+    async def slow(*given: Any, **named: Any) -> Any:
+        begun.set()
+        await gate.wait()
+        return await accept(*given, **named)
+
+    monkeypatch.setattr(served.turns, "accept", slow)
+    request = pb.AskRequest(
+        text="wait", request_id=str(uuid4()), options=pb.AskOptions(cancel_on_disconnect=True)
+    )
+    call = served.chat.Ask(request, metadata=served.bob.metadata)
+    reading = asyncio.ensure_future(call.read())
+    await begun.wait()
+    call.cancel()
+    await asyncio.wait((reading,))
+    await served.lines.call("CANCELLED")
+    gate.set()
+    name = await left.get()
+    assert (await got(served, served.bob, name)).request_id == request.request_id
+
+
+# A server that goes away.
+
+
+async def test_a_drain_sends_readers_to_another_replica(
+    opening: Opening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opening() as one, opening("t") as other:
+        left = spied(one, monkeypatch)
+        other.agent.gate.set()
+        turn = await started(one, one.bob)
+        calls = [
+            one.chat.ResumeTurn(pb.ResumeTurnRequest(turn=turn.name), metadata=one.bob.metadata),
+            one.chat.Ask(pb.AskRequest(text="wait for it"), metadata=one.bob.metadata),
+        ]
+        streams = [aiter(call) for call in calls]
+        for stream in streams:
+            await anext(stream)
+        waiting = asyncio.create_task(
+            failed(one.chat.Answer(pb.AnswerRequest(text="wait"), metadata=one.ann.metadata))
+        )
+        await one.agent.begun.wait()
+        draining = asyncio.gather(one.server.drain(3.0), one.turns.drain(1.5))
+        for call, stream in zip(calls, streams, strict=True):
+            rest = [frame async for frame in stream]
+            # Not an error: the stream says where it ends, and ends well.
+            assert await call.code() is grpc.StatusCode.OK
+            last = rest[-1]
+            assert [event.WhichOneof("event") for event in last.events] == ["reconnect"]
+            assert last.after_seq == last.through_seq
+            # Turns that did not end within the grace are taken up by whoever is left.
+            found = await resumed(other, one.bob, last.turn, last.through_seq)
+            assert kinds(found, last.through_seq)[-1] == "answer"
+        error = await waiting
+        assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
+        await draining
+        assert left.empty()
+
+
+async def test_a_stream_that_does_not_end_is_cut_within_the_grace(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = spied(served, monkeypatch)
+    call = served.chat.Ask(pb.AskRequest(text="wait"), metadata=served.bob.metadata)
+    stream = aiter(call)
+    await anext(stream)
+    # Nobody drains the turns, so nothing tells the reader to go elsewhere.
+    cut = asyncio.create_task(failed(stream))
+    async with asyncio.timeout(30):
+        await served.server.drain(1.0)
+    error = await cut
+    assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
+    assert left.empty()

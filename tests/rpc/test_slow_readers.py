@@ -1,0 +1,66 @@
+"""Readers that take next to nothing: what waits for them is bounded, and they can be got rid of."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import pytest
+
+from responsa.chat.v1 import chat_service_pb2 as pb
+from responsa_server.domain.people import Principal
+from tests.rpc.served import Served
+from tests.rpc.slow import SlowReader
+from tests.rpc.streams import asked, events, resumed
+
+ASK = "/responsa.chat.v1.ChatService/Ask"
+
+
+@pytest.fixture
+def left(served: Served, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[UUID]:
+    """The turns whose client is said to have left."""
+    found: asyncio.Queue[UUID] = asyncio.Queue()
+
+    def leave(_: Principal, turn_id: UUID) -> None:
+        found.put_nowait(turn_id)
+
+    monkeypatch.setattr(served.turns, "left", leave)
+    return found
+
+
+@pytest.mark.parametrize("window", [0, 40])
+async def test_one_that_leaves_while_a_frame_waits_for_it_has_left(
+    served: Served, left: asyncio.Queue[UUID], window: int
+) -> None:
+    async with SlowReader(served.address.removeprefix("unix:"), window) as reader:
+        reader.ask(ASK, pb.AskRequest(text="How long is it?"), served.bob.secret)
+        await served.agent.ended.wait()
+        await reader.received(window)
+    turn_id = await left.get()
+    assert (await served.lines.call())["code"] == "CANCELLED"
+    # It missed everything, and nothing is lost.
+    assert events(await resumed(served, served.bob, f"turns/{turn_id}"))[-1].answer.text
+    assert not served.lines.of("unexpected error")
+
+
+async def test_one_whose_time_is_up_has_not(served: Served, left: asyncio.Queue[UUID]) -> None:
+    async with SlowReader(served.address.removeprefix("unix:"), 0) as reader:
+        reader.ask(ASK, pb.AskRequest(text="How long is it?"), served.bob.secret, timeout="500m")
+        ended = await served.lines.call()
+        assert ended["code"] in ("CANCELLED", "DEADLINE_EXCEEDED")
+    assert left.empty()
+    assert not served.lines.of("unexpected error")
+
+
+async def test_one_holds_up_neither_its_turn_nor_others_nor_a_drain(
+    served: Served, left: asyncio.Queue[UUID]
+) -> None:
+    async with SlowReader(served.address.removeprefix("unix:"), 0) as reader:
+        for _ in range(50):
+            reader.ask(ASK, pb.AskRequest(text="How long is it?"), served.bob.secret)
+        await served.agent.ended.wait()
+        assert events(await asked(served, served.bob, "How long is it?"))[-1].answer.text
+        async with asyncio.timeout(60):
+            await asyncio.gather(served.server.drain(2.0), served.turns.drain(1.0))
+    assert left.empty()
+    assert not served.lines.of("unexpected error")

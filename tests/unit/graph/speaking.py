@@ -1,0 +1,126 @@
+"""A model and a tool that do as their test says, a turn's run, and a look at what an agent tells."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from responsa_server.domain.ports.agents import Agent, AnswerTask, Barrier, Meter, Told
+from responsa_server.domain.ports.faults import Fault
+from responsa_server.domain.ports.models import Ended, ModelPiece, ModelPrompt
+from responsa_server.domain.ports.tools import Effect, Sent, ToolCard, ToolResult
+from responsa_server.domain.ports.turns import ToolRecord
+from responsa_server.domain.turns import ToolCalled, ToolOutcome, ToolReturned
+from responsa_server.graph.node import Progress, Run
+from tests.unit.graph.evidence import WHO
+
+TURN = UUID(int=7)
+
+
+@dataclass
+class Says:
+    """A model: gives its pieces, waits at an asyncio.Event, raises an exception it meets among them."""
+
+    pieces: Sequence[ModelPiece | asyncio.Event | Exception] = (Ended(complete=True),)
+    name: str = "m"
+    asked: list[ModelPrompt] = field(default_factory=list[ModelPrompt])
+    closed: bool = False
+
+    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        self.asked.append(prompt)
+        try:
+            for piece in self.pieces:
+                if isinstance(piece, asyncio.Event):
+                    await piece.wait()
+                elif isinstance(piece, Exception):
+                    raise piece
+                else:
+                    yield piece
+        finally:
+            self.closed = True
+
+
+@dataclass
+class Does:
+    """A tool: remembers its calls and gives its result."""
+
+    effect: Effect = Effect.ONCE
+    result: ToolResult = field(default_factory=lambda: ToolResult(ToolOutcome.OK, "done"))
+    card: ToolCard = field(default_factory=lambda: ToolCard("note", "Notes."))
+    calls: list[tuple[str, Mapping[str, object]]] = field(
+        default_factory=list[tuple[str, Mapping[str, object]]]
+    )
+
+    async def call(self, key: str, arguments: Mapping[str, object], sent: Sent) -> ToolResult:
+        self.calls.append((key, arguments))
+        await sent()
+        return self.result
+
+
+@dataclass
+class Places:
+    """Faults: remembers the places that a turn came by."""
+
+    passed: list[tuple[Fault, UUID | None]] = field(default_factory=list[tuple[Fault, UUID | None]])
+
+    async def at(self, place: Fault, turn_id: UUID | None = None) -> None:
+        self.passed.append((place, turn_id))
+
+
+@dataclass
+class Turn:
+    """A run of one turn's graph: what was told, what it cost. A barrier is passed at once, unless they are held."""
+
+    tools: Mapping[str, ToolRecord] = field(default_factory=dict[str, ToolRecord])
+    events: list[Progress] = field(default_factory=list[Progress])
+    meter: Meter = field(default_factory=Meter)
+    places: Places = field(default_factory=Places)
+    held: Barrier | None = None
+    holds: bool = False
+    _more: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def has_told(self, events: int) -> None:
+        """Wait until so much was told."""
+        while len(self.events) < events:
+            self._more.clear()
+            await self._more.wait()
+
+    @property
+    def run(self) -> Run:
+        return Run(WHO, self._tell, self.meter.add, TURN, tools=self.tools, faults=self.places)
+
+    def _tell(self, told: Progress) -> None:
+        if not isinstance(told, Barrier):
+            self.events.append(told)
+        elif self.holds:
+            self.held = told
+        else:
+            told.passed.set()
+        self._more.set()
+
+
+async def told_by(agent: Agent, task: AnswerTask, most: int = 10_000) -> list[Told]:
+    """What an agent tells, at most so much of it; then its events are closed, as when its worker is killed. Every barrier is passed as it comes."""
+    told: list[Told] = []
+    async with aclosing(agent.answer(task)) as events:
+        async for one in events:
+            told.append(one)
+            if isinstance(one, Barrier):
+                one.passed.set()
+            if len(told) == most:
+                break
+    return told
+
+
+def ledger(told: Sequence[Told]) -> dict[str, ToolRecord]:
+    """What a log with these events has in its ledger."""
+    records: dict[str, ToolRecord] = {}
+    for one in told:
+        if isinstance(one, ToolCalled):
+            records[one.call_id] = ToolRecord(None, "")
+        elif isinstance(one, ToolReturned):
+            records[one.call_id] = ToolRecord(one.outcome, one.content)
+    return records

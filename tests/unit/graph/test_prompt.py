@@ -1,0 +1,171 @@
+"""The node that asks a model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.ports.faults import Fault
+from responsa_server.domain.ports.models import (
+    Ended,
+    ModelError,
+    ModelFault,
+    ModelPiece,
+    PromptMessage,
+    Role,
+    Spent,
+    TextPiece,
+    ToolRequest,
+)
+from responsa_server.domain.ports.tools import ToolCard
+from responsa_server.domain.turns import MAX_ANSWER_BYTES, Delta, ToolOutcome, Usage
+from responsa_server.graph.nodes.prompt import (
+    CallModel,
+    Prompt,
+    PromptInput,
+    PromptOutput,
+    ResultModel,
+    prompt_messages,
+)
+from tests.unit.graph.speaking import TURN, Says, Turn
+
+END = Ended(complete=True)
+NOTE = ToolCard("note", "Notes.")
+
+
+def pieces(*texts: str) -> Sequence[ModelPiece]:
+    return [*(TextPiece(text) for text in texts), END]
+
+
+async def asked(model: Says, turn: Turn, given: PromptInput | None = None, **options: object) -> PromptOutput:
+    node = Prompt(model, **options)  # pyright: ignore[reportArgumentType] - what each test gives
+    return await node.process(given or PromptInput(question="Why?"), turn.run)
+
+
+async def test_text_is_told_as_it_comes_at_its_bytes() -> None:
+    turn = Turn()
+    output = await asked(Says(pieces("Größe", " – ", "東京")), turn)
+    assert turn.events == [Delta("Größe", 0), Delta(" – ", 7), Delta("東京", 12)]
+    assert output == PromptOutput(text="Größe – 東京", complete=True, calls=())
+    assert turn.places.passed == [(Fault.BETWEEN_CHUNKS, TURN)] * 3
+
+
+async def test_text_goes_on_where_a_milestone_kept_it() -> None:
+    turn = Turn()
+    output = await asked(Says(pieces(" mehr")), turn, PromptInput(question="Why?", text="Größe"))
+    assert turn.events == [Delta(" mehr", 7)]
+    assert output.text == "Größe mehr"
+
+
+async def test_a_large_piece_is_told_in_deltas_of_at_most_a_kibibyte() -> None:
+    turn = Turn()
+    text = "ü" * 1500
+    await asked(Says(pieces(text)), turn)
+    deltas = [one for one in turn.events if isinstance(one, Delta)]
+    assert "".join(one.text for one in deltas) == text
+    assert max(len(one.text.encode()) for one in deltas) <= 1024
+    assert [one.byte_offset for one in deltas] == [0, 1024, 2048]
+
+
+async def test_an_answer_that_grows_too_large_is_cut_at_a_character_and_its_stream_closed() -> None:
+    turn, model = Turn(), Says([TextPiece("x" * (MAX_ANSWER_BYTES - 1)), TextPiece("ü and on"), END])
+    output = await asked(model, turn)
+    assert (len(output.text.encode()), output.complete) == (MAX_ANSWER_BYTES - 1, False)
+    assert model.closed
+
+
+async def test_the_models_own_limit_is_told() -> None:
+    output = await asked(Says([TextPiece("So"), Ended(complete=False)]), Turn())
+    assert not output.complete
+
+
+@pytest.mark.parametrize("fault", list(ModelFault))
+@pytest.mark.parametrize("before", [0, 2])
+async def test_a_model_that_fails_before_or_after_some_text_is_unavailable(
+    fault: ModelFault, before: int
+) -> None:
+    turn = Turn()
+    with pytest.raises(Unavailable) as caught:
+        await asked(Says([*([TextPiece("a")] * before), ModelError(fault, "secret detail")]), turn)
+    assert caught.value.reason is Reason.MODEL_UNAVAILABLE
+    assert caught.value.metadata == {"model": "m"}
+    assert "secret" not in caught.value.message
+    assert len(turn.events) == before
+
+
+async def test_an_answer_must_have_text_and_a_decision_need_not() -> None:
+    with pytest.raises(Unavailable):
+        await asked(Says([END]), Turn())
+    assert (await asked(Says([END]), Turn(), answers=False)).text == ""
+
+
+async def test_what_the_model_wants_called_is_passed_on_and_what_was_not_offered_is_not() -> None:
+    request = ToolRequest("call-9", "note", {"text": "x", "times": 2})
+    output = await asked(Says([request, END]), Turn(), answers=False, tools=[NOTE])
+    assert output.calls == (CallModel(call_id="call-9", tool="note", arguments={"text": "x", "times": 2}),)
+    with pytest.raises(Unavailable, match="cannot be understood"):
+        await asked(Says([request, END]), Turn(), answers=False)
+
+
+async def test_spending_is_known_while_it_grows_and_exact_once_the_provider_tells() -> None:
+    gate = asyncio.Event()
+    told = Spent(Usage(input_tokens=3, output_tokens=9))
+    turn, model = Turn(), Says([TextPiece("a"), TextPiece("b"), gate, told, END])
+    node = asyncio.create_task(asked(model, turn, PromptInput(question="Why, then?")))
+    await turn.has_told(2)
+    assert turn.meter.usage == Usage(input_tokens=3, output_tokens=2)  # ten bytes, two pieces
+    gate.set()
+    await node
+    assert turn.meter.usage == Usage(input_tokens=3, output_tokens=9)
+
+
+async def test_a_provider_that_counts_with_every_piece_is_not_counted_twice() -> None:
+    turn = Turn()
+
+    def so_far(written: int) -> Spent:
+        return Spent(Usage(input_tokens=40, output_tokens=written))
+
+    stops = asyncio.Event()
+    model = Says([so_far(0), so_far(1), TextPiece("a"), so_far(2), TextPiece("b"), stops])
+    node = asyncio.create_task(asked(model, turn))
+    await turn.has_told(2)
+    node.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await node
+    assert turn.meter.usage == Usage(input_tokens=40, output_tokens=2)
+    assert model.closed
+
+
+def test_a_prompt_holds_the_talk_the_question_and_what_was_done() -> None:
+    call = CallModel(call_id="c", tool="note", arguments={"text": "x"})
+    given = PromptInput.model_validate(
+        {
+            "question": "And it?",
+            "standalone_question": "And the Nile?",
+            "history": [{"speaker": "user", "text": "Hi."}, {"speaker": "assistant", "text": "Ho."}],
+            "text": "Let me see.",
+            "results": [
+                ResultModel(call=call, outcome=ToolOutcome.OK, content="done"),
+                ResultModel(call=call, outcome=ToolOutcome.UNKNOWN, content="who knows"),
+            ],
+        }
+    )
+    request = ToolRequest("c", "note", {"text": "x"})
+    assert prompt_messages("Be brief.", given) == [
+        PromptMessage(Role.SYSTEM, "Be brief."),
+        PromptMessage(Role.USER, "Hi."),
+        PromptMessage(Role.ASSISTANT, "Ho."),
+        PromptMessage(Role.USER, "And the Nile?"),
+        PromptMessage(Role.ASSISTANT, "Let me see.", [request, request]),
+        PromptMessage(Role.TOOL, "done", answers="c"),
+        PromptMessage(Role.TOOL, "unknown: who knows", answers="c"),
+    ]
+
+
+async def test_the_request_is_labelled_with_the_turns_name() -> None:
+    model = Says(pieces("a"))
+    await asked(model, Turn(), tools=[NOTE])
+    assert (model.asked[0].label, model.asked[0].tools) == (f"turns/{TURN}", [NOTE])

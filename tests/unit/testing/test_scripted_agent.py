@@ -1,0 +1,247 @@
+"""The testing agent over its real sockets: what it tells, how it goes on after a death at any place, and what it does then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.errors import InvalidRequest, Reason, Unavailable
+from responsa_server.domain.ports.agents import AnswerTask, Barrier, Meter, Milestone, Told
+from responsa_server.domain.ports.faults import Fault
+from responsa_server.domain.ports.tools import Effect
+from responsa_server.domain.turns import (
+    Answered,
+    Delta,
+    Event,
+    Question,
+    ToolCalled,
+    ToolOutcome,
+    ToolReturned,
+    Usage,
+)
+from responsa_server.testing.agent import NO_SOCKET, ScriptedAgent, scripted_agent
+from responsa_server.testing.model_server import ModelServer
+from responsa_server.testing.script import Script, ToolFailure, golden_events, golden_text, golden_usage
+from responsa_server.testing.sink import ToolSink
+from tests.unit.graph.evidence import WHO
+from tests.unit.graph.speaking import Places, ledger, told_by
+
+
+@dataclass
+class House:
+    """The agent and what it stands on."""
+
+    agent: ScriptedAgent
+    model: ModelServer
+    sink: ToolSink
+    places: Places
+
+
+@asynccontextmanager
+async def housed() -> AsyncGenerator[House]:
+    model, sink, places = ModelServer(), ToolSink(), Places()
+    await model.start()
+    await sink.start()
+    try:
+        async with scripted_agent(model.url, sink.url, faults=places) as agent:
+            yield House(agent, model, sink, places)
+    finally:
+        await model.close()
+        await sink.close()
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    async with housed() as house:
+        yield house
+
+
+def asked(script: Script | str) -> AnswerTask:
+    text = script if isinstance(script, str) else script.question
+    return AnswerTask(uuid7(), WHO, Question(text, agent="testing"), ())
+
+
+def events_of(told: Sequence[Told]) -> list[Event]:
+    return [one for one in told if not isinstance(one, (Milestone, Barrier))]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        Script(tokens=1, pace_ms=0),
+        Script(tokens=64, pace_ms=0, opening=3),
+        Script(tokens=5, pace_ms=1, first_ms=1, tool=Effect.ONCE, tool_ms=1, seed=9),
+        Script(tokens=5, pace_ms=0, tool=Effect.IDEMPOTENT, opening=2),
+        Script(tokens=5, pace_ms=0, tool=Effect.ONCE, tool_fail=ToolFailure.ERROR),
+        Script(tokens=5, pace_ms=0, tool=Effect.ONCE, tool_fail=ToolFailure.CUT),
+        Script(tokens=5, pace_ms=0, tool=Effect.IDEMPOTENT, tool_fail=ToolFailure.CUT),
+    ],
+)
+async def test_a_turn_is_what_its_script_promises(house: House, script: Script) -> None:
+    task = asked(script)
+    assert events_of(await told_by(house.agent, task)) == list(golden_events(script))
+    assert task.meter.usage == golden_usage(script)
+    tries = 3 if script.tool_fail is ToolFailure.CUT and script.tool is Effect.IDEMPOTENT else 1
+    calls = {} if script.tool is Effect.NONE else {f"{task.turn_id}/tool-1": tries}
+    assert {key: one.calls for key, one in house.sink.calls.items()} == calls
+    assert house.model.requests == {f"turns/{task.turn_id}": 2}
+    passed = [place for place, _ in house.places.passed]
+    assert passed.count(Fault.BETWEEN_CHUNKS) == script.tokens + script.opening
+
+
+async def test_a_milestone_follows_each_call_of_model_and_tool(house: House) -> None:
+    told = await told_by(house.agent, asked(Script(tokens=2, pace_ms=0, opening=1, tool=Effect.ONCE)))
+    assert [type(one).__name__ for one in told] == [
+        "Delta",
+        "Milestone",
+        "Status",
+        "ToolCalled",
+        "Barrier",
+        "ToolReturned",
+        "Milestone",
+        "Status",
+        "Delta",
+        "Delta",
+        "Milestone",
+        "Answered",
+    ]
+
+
+async def test_going_on_from_a_milestone_tells_exactly_what_came_after_it(house: House) -> None:
+    script = Script(tokens=12, pace_ms=0, opening=4, tool=Effect.ONCE)
+    first = asked(script)
+    told = await told_by(house.agent, first)
+    for place, one in enumerate(told):
+        if isinstance(one, Milestone):
+            kept = sum(len(event.text.encode()) for event in told[:place] if isinstance(event, Delta))
+            again = replace(
+                first, resume=one.state, text_bytes=kept, tools=ledger(told[:place]), meter=Meter()
+            )
+            after = await told_by(house.agent, again)
+            assert [stateless(x) for x in after] == [stateless(x) for x in told[place + 1 :]]
+    # Once in the whole turn, and once more after the milestone before the call, of which a ledger without it knows nothing.
+    assert [one.calls for one in house.sink.calls.values()] == [2]
+
+
+def stateless(told: Told) -> object:
+    """Something told, without what differs between attempts that tell the same: a barrier's identity and what the turn has cost."""
+    if isinstance(told, Barrier):
+        return Barrier
+    return replace(told, usage=Usage()) if isinstance(told, Answered) else told
+
+
+def shown(first: Sequence[Told], second: Sequence[Told], keep_bytes: int) -> str:
+    """The text that a reader has who saw both attempts, the first one's unfinished step withdrawn."""
+    text = b"".join(one.text.encode() for one in first if isinstance(one, Delta))[:keep_bytes]
+    for one in second:
+        if isinstance(one, Delta):
+            assert one.byte_offset == len(text)
+            text += one.text.encode()
+    return text.decode()
+
+
+@pytest.mark.parametrize("effect", list(Effect))
+async def test_a_death_at_any_place_changes_neither_the_text_nor_what_was_done(effect: Effect) -> None:
+    script = Script(tokens=3, pace_ms=0, opening=2, tool=effect)
+    async with housed() as house:
+        whole = await told_by(house.agent, asked(script))
+        for most in range(1, len(whole)):
+            task = asked(script)
+            before = await told_by(house.agent, task, most)
+            places = [place for place, one in enumerate(before) if isinstance(one, Milestone)]
+            state, keep_bytes = None, 0
+            if places:
+                last = before[places[-1]]
+                assert isinstance(last, Milestone)
+                state = last.state
+                keep_bytes = sum(
+                    len(one.text.encode()) for one in before[: places[-1]] if isinstance(one, Delta)
+                )
+            begun = ledger(before)
+            after = await told_by(
+                house.agent, replace(task, resume=state, text_bytes=keep_bytes, tools=begun)
+            )
+            end = after[-1]
+            assert isinstance(end, Answered), most
+            assert end.text == shown(before, after, keep_bytes) == golden_text(script)
+            both = [*before, *after]
+            called = [one for one in both if isinstance(one, ToolCalled)]
+            returned = [one for one in both if isinstance(one, ToolReturned)]
+            counted = house.sink.calls.get(f"{task.turn_id}/tool-1")
+            assert len(called) == len(returned) == (effect is not Effect.NONE)
+            if effect is Effect.ONCE:
+                lost = begun.get("tool-1") is not None and begun["tool-1"].outcome is None
+                assert returned[0].outcome is (ToolOutcome.UNKNOWN if lost else ToolOutcome.OK)
+                assert (counted.calls if counted else 0) in ((0, 1) if lost else (1,))
+            elif effect is Effect.IDEMPOTENT:
+                assert counted is not None
+                assert (counted.effects, returned[0].outcome) == (1, ToolOutcome.OK)
+
+
+async def test_stopping_a_turn_closes_the_models_socket_and_its_spending_is_known(house: House) -> None:
+    task = asked(Script(tokens=2000, pace_ms=1))
+    async with aclosing(house.agent.answer(task)) as events:
+        async for one in events:
+            if isinstance(one, Delta):
+                break
+    (left,) = await house.model.left()
+    assert left.label == f"turns/{task.turn_id}"
+    assert 1 <= task.meter.usage.output_tokens <= left.pieces
+    assert task.meter.usage.input_tokens == golden_usage(Script(tokens=2000, pace_ms=1)).input_tokens
+
+
+async def test_cancelling_who_reads_a_turn_closes_the_models_socket(house: House) -> None:
+    begun = asyncio.Event()
+
+    async def read() -> None:
+        async with aclosing(house.agent.answer(asked(Script(tokens=9, pace_ms=0, stall_after=4)))) as events:
+            async for one in events:
+                if isinstance(one, Delta):
+                    begun.set()
+
+    reading = asyncio.create_task(read())
+    await begun.wait()
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    await house.model.left()
+    assert house.model.streaming == 0
+
+
+async def test_a_model_that_breaks_off_makes_the_turn_fail_after_what_it_said(house: House) -> None:
+    script = Script(tokens=9, pace_ms=0, fail_after=3)
+    told: list[Told] = []
+
+    async def read() -> None:
+        async with aclosing(house.agent.answer(asked(script))) as events:
+            async for one in events:
+                told.append(one)
+
+    with pytest.raises(Unavailable) as caught:
+        await read()
+    assert events_of(told) == list(golden_events(script))
+    assert caught.value.reason is Reason.MODEL_UNAVAILABLE
+    assert caught.value.metadata == {"model": "scripted"}
+
+
+async def test_nonsense_fails_before_anything_is_done(house: House) -> None:
+    with pytest.raises(InvalidRequest, match="no key=value"):
+        await told_by(house.agent, asked("How long is the Nile?"))
+    assert house.model.requests == {}
+
+
+@pytest.mark.parametrize("model_url", ["", NO_SOCKET])
+async def test_the_agent_can_bring_its_own_parts(model_url: str) -> None:
+    script = Script(tokens=3, pace_ms=1, opening=2, tool=Effect.ONCE)
+    async with scripted_agent(model_url) as agent:
+        assert (agent.version, agent.history_messages) == ("agents/testing/versions/1", 0)
+        assert events_of(await told_by(agent, asked(script))) == list(golden_events(script))
+        with pytest.raises(Unavailable):
+            await told_by(agent, asked(Script(tokens=3, pace_ms=0, fail_after=1)))
+        before = await told_by(agent, asked(Script(tokens=3, pace_ms=0, stall_after=2)), most=4)
+        assert len(events_of(before)) == 3
