@@ -237,6 +237,40 @@ def without_deltas(events: Sequence[turn_pb2.TurnEvent]) -> list[turn_pb2.TurnEv
     return [event for event in events if event.WhichOneof("event") != "delta"]
 
 
+# Streams
+
+ASK = f"{CHAT}/Ask"
+RESUME = f"{CHAT}/ResumeTurn"
+Frames = AsyncIterator[chat_service_pb2.AskResponse]
+
+
+def seqs(events: list[turn_pb2.TurnEvent]) -> list[int]:
+    return [event.seq for event in events]
+
+
+def attempts(server: Scripted, *scripts: Callable[[Any, Context], Frames]) -> None:
+    """The first stream, asked for or resumed, gets the first script, and so on; the last one stays."""
+    streams: list[Any] = []
+
+    async def script(request: Any, context: Context) -> Frames:
+        streams.append(request)
+        async for one in scripts[min(len(streams), len(scripts)) - 1](request, context):
+            yield one
+
+    server.on(ASK, script)
+    server.on(RESUME, script)
+
+
+async def complete(request: Any, __: Context) -> Frames:
+    """Frame by frame, from where it is asked to."""
+    events = whole_turn()
+    last = request.after_seq if isinstance(request, chat_service_pb2.ResumeTurnRequest) else 0
+    for through in (2, 5, 5, 6):
+        if through >= last:
+            yield frame(last, through, events)
+            last = through
+
+
 # Operations
 
 DOCUMENT = "documents/0192f3c8-0000-7000-8000-000000000004"

@@ -281,6 +281,8 @@ async def test_help_names_every_command_without_loading_any(responsa: CommandLin
         "ingest",
         "documents",
         "ask",
+        "resume",
+        "cancel",
         "search",
         "eval",
         "doctor",

@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 from google.longrunning import operations_pb2
 
-from responsa.chat.v1 import chat_service_pb2
+from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from tests.clients.command_line import CommandLine
 from tests.clients.library import ScriptedLibrary
-from tests.clients.scripted import CHAT, OPERATIONS, Context, Scripted, frame, whole_turn, without_deltas
+from tests.clients.scripted import CHAT, OPERATIONS, TURN, Context, Scripted, answer, delta, frame, whole_turn
 
 
 class Terminal:
@@ -68,25 +69,70 @@ class Terminal:
         return self._process.returncode, out.decode()
 
 
-async def test_statuses_live_on_the_terminal_and_the_answer_on_stdout(
+async def test_progress_lives_on_the_terminal_and_the_answer_on_stdout(
     server: Scripted, responsa: CommandLine
 ) -> None:
     seen = asyncio.Event()
-    events = without_deltas(whole_turn())
+    events = whole_turn()
 
     async def script(_: Any, __: Context) -> AsyncIterator[chat_service_pb2.AskResponse]:
-        yield frame(0, 2, events)
+        yield frame(0, 3, events)
         await seen.wait()
-        yield frame(2, 6, events)
+        yield frame(3, 6, events)
 
     server.on(f"{CHAT}/Ask", script)
     terminal = Terminal(responsa, "ask", "Who?")
     await terminal.shows("Searching knowledge base...")
+    await terminal.shows("Émile")
     seen.set()
     code, out = await terminal.end()
     assert code == 0
     assert out.startswith("Émile wrote it. [1]")
     assert "Searching" not in out
+
+
+async def test_what_delays_an_answer_is_told_as_it_happens(server: Scripted, responsa: CommandLine) -> None:
+    """Its place in the queue, a connection that is lost, and another worker that starts over: the text shrinks to what stands."""
+    steps = [asyncio.Event() for _ in range(3)]
+    restarted = turn_pb2.TurnAttemptRestarted(discard_from_seq=4, keep_bytes=7)
+    again = delta(6, "wrote it. It was in 1898.", 7)
+    again.attempt = 2
+    end = answer(7)
+    end.attempt = 2
+    events = [
+        *whole_turn()[:3],
+        delta(4, "lost it.", 7),
+        turn_pb2.TurnEvent(seq=5, attempt=2, attempt_restarted=restarted),
+        again,
+        end,
+    ]
+    behind = turn_pb2.TurnEvent(heartbeat=turn_pb2.TurnHeartbeat(queue_place=2))
+
+    async def script(_: Any, context: Context) -> AsyncIterator[chat_service_pb2.AskResponse]:
+        yield frame(0, 1, events)
+        yield chat_service_pb2.AskResponse(turn=TURN, after_seq=1, through_seq=1, events=[behind])
+        await steps[0].wait()
+        yield frame(1, 4, events)
+        await steps[1].wait()
+        await context.abort(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
+
+    async def resumed(_: Any, __: Context) -> AsyncIterator[chat_service_pb2.AskResponse]:
+        yield frame(4, 5, events)
+        await steps[2].wait()
+        yield frame(5, 7, events)
+
+    server.on(f"{CHAT}/Ask", script)
+    server.on(f"{CHAT}/ResumeTurn", resumed)
+    terminal = Terminal(responsa, "ask", "Who?")
+    for step, texts in zip(
+        steps, [["Waiting: 2 questions"], ["Émile lost it."], ["Starting over"]], strict=True
+    ):
+        for text in texts:
+            await terminal.shows(text)
+        step.set()
+    code, out = await terminal.end()
+    assert code == 0
+    assert out.startswith("Émile wrote it. [1] It was in 1898. [2]")
 
 
 async def test_ingestion_shows_its_progress(
@@ -109,7 +155,7 @@ async def test_ingestion_shows_its_progress(
     assert await terminal.end() == (0, "2 documents: 2 new, 0 changed, 0 unchanged, 0 failed\n")
 
 
-async def test_ctrl_c_ends_it_with_one_line(
+async def test_ctrl_c_ends_an_ingestion_with_one_line(
     server: Scripted, responsa: CommandLine, library: ScriptedLibrary, tmp_path: Path
 ) -> None:
     begun = asyncio.Event()
@@ -119,20 +165,53 @@ async def test_ctrl_c_ends_it_with_one_line(
         await asyncio.Event().wait()
         return operations_pb2.Operation()
 
+    server.on(f"{OPERATIONS}/WaitOperation", endless)
+    (tmp_path / "a.md").write_text("A")
+    terminal = Terminal(responsa, "ingest", str(tmp_path))
+    await begun.wait()
+    terminal.interrupt()
+    code, out = await terminal.end()
+    assert (code, out) == (130, "")
+    assert "responsa: Stopped." in terminal.text
+    assert "Traceback" not in terminal.text
+
+
+async def test_ctrl_c_leaves_a_turn_and_tells_how_to_go_on(server: Scripted, responsa: CommandLine) -> None:
     async def silent(_: Any, __: Context) -> AsyncIterator[chat_service_pb2.AskResponse]:
-        yield frame(0, 1, whole_turn())
-        begun.set()
+        yield frame(0, 2, whole_turn())
         await asyncio.Event().wait()
 
-    server.on(f"{OPERATIONS}/WaitOperation", endless)
     server.on(f"{CHAT}/Ask", silent)
-    (tmp_path / "a.md").write_text("A")
-    for arguments in (("ingest", str(tmp_path)), ("ask", "Who?")):
-        begun.clear()
+    server.on(f"{CHAT}/ResumeTurn", silent)
+    follow = f"`responsa resume {TURN} --after 2`"
+    for arguments, told in (
+        (("ask", "Who?"), f"Left. {TURN} goes on: {follow} follows it, `responsa cancel {TURN}` ends it."),
+        (
+            ("ask", "Who?", "--cancel-on-disconnect"),
+            f"{TURN} is cancelled in 10 seconds unless it is followed: {follow}.",
+        ),
+        (("resume", TURN), f"Left. {TURN} goes on: {follow}"),
+    ):
         terminal = Terminal(responsa, *arguments)
-        await begun.wait()
+        await terminal.shows("Searching")
         terminal.interrupt()
-        code, out = await terminal.end()
-        assert (code, out) == (130, "")
-        assert "responsa: Stopped." in terminal.text
+        assert await terminal.end() == (130, "")
+        assert told in terminal.text
         assert "Traceback" not in terminal.text
+    assert f"{CHAT}/CancelTurn" not in server.requests
+
+
+async def test_ctrl_c_before_the_turn_is_known(server: Scripted, responsa: CommandLine) -> None:
+    asked = asyncio.Event()
+
+    async def silent(_: Any, __: Context) -> AsyncIterator[chat_service_pb2.AskResponse]:
+        asked.set()
+        await asyncio.Event().wait()
+        yield frame(0, 1, whole_turn())
+
+    server.on(f"{CHAT}/Ask", silent)
+    terminal = Terminal(responsa, "ask", "Who?")
+    await asked.wait()
+    terminal.interrupt()
+    assert await terminal.end() == (130, "")
+    assert f"--request-id {server.requests[f'{CHAT}/Ask'][0].request_id}" in terminal.text

@@ -56,11 +56,14 @@ def test_a_key_that_cannot_be_sent_is_refused_without_being_repeated() -> None:
     assert credentials(None) == ()
     with pytest.raises(ValueError, match="timeout"):
         Responsa("127.0.0.1:1", timeout=0)
+    with pytest.raises(ValueError, match="silence"):
+        Responsa("127.0.0.1:1", silence=0)
 
 
 def test_channels_keep_alive_and_stay_apart() -> None:
     options = dict(channel_options(Address.parse("127.0.0.1:1")))
     assert options["grpc.keepalive_time_ms"] > 0
+    assert options["grpc.max_reconnect_backoff_ms"] < 10_000
     assert options["grpc.use_local_subchannel_pool"] == 1
     assert options["grpc.enable_http_proxy"] == 0
     assert "grpc.enable_http_proxy" not in dict(channel_options(Address.parse("http://example.org")))
@@ -77,7 +80,9 @@ def test_backoff_grows_to_its_cap_and_listens_to_the_server() -> None:
     ]
     backoff.reset()
     assert backoff.next() == 1.0
-    assert Backoff(base=1.0, jitter=lambda: 0.0).next() == 0.5
+    assert Backoff(base=1.0, jitter=lambda: 0.0).next() == 0.0
+    endless = Backoff(attempts=1, base=1.0, cap=3.0, jitter=lambda: 1.0)
+    assert [endless.pause() for _ in range(2000)][-1] == 3.0
 
 
 def test_what_may_pass() -> None:

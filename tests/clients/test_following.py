@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -19,6 +19,7 @@ from responsa_client import (
     Conflict,
     DeadlineExceeded,
     InvalidRequest,
+    OnBusy,
     ResourceExhausted,
     Responsa,
     StreamCut,
@@ -27,59 +28,26 @@ from responsa_client import (
 from tests.clients.conftest import Driver
 from tests.clients.scripted import (
     ANSWER,
+    ASK,
     CHAT,
     KEY,
+    RESUME,
     TURN,
     Context,
+    Frames,
     Scripted,
     abort,
     answer,
-    delta,
+    attempts,
+    complete,
     failed,
     frame,
-    refused,
+    seqs,
     started,
     status,
     step,
     whole_turn,
-    without_deltas,
 )
-
-ASK = f"{CHAT}/Ask"
-Frames = AsyncIterator[chat_service_pb2.AskResponse]
-
-
-def seqs(events: list[turn_pb2.TurnEvent]) -> list[int]:
-    return [event.seq for event in events]
-
-
-def attempts(server: Scripted, *scripts: Callable[[Any, Context], Frames]) -> None:
-    """The first call gets the first script, and so on; the last one stays."""
-
-    async def script(request: Any, context: Context) -> Frames:
-        number = min(len(server.requests[ASK]), len(scripts)) - 1
-        async for one in scripts[number](request, context):
-            yield one
-
-    server.on(ASK, script)
-
-
-async def complete(_: Any, __: Context) -> Frames:
-    events = whole_turn()
-    for after, through in ((0, 2), (2, 5), (5, 5), (5, 6)):
-        yield frame(after, through, events)
-
-
-async def complete_without_deltas(_: Any, __: Context) -> Frames:
-    events = without_deltas(whole_turn())
-    yield frame(0, 2, events)
-    yield frame(2, 5, events)
-    yield frame(5, 6, events)
-
-
-async def ends_early(_: Any, __: Context) -> Frames:
-    yield frame(0, 2, whole_turn())
-    yield frame(2, 4, whole_turn())
 
 
 async def breaks_off(_: Any, context: Context) -> Frames:
@@ -87,19 +55,9 @@ async def breaks_off(_: Any, context: Context) -> Frames:
     await context.abort(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
 
 
-async def drains(_: Any, context: Context) -> Frames:
-    yield frame(0, 3, whole_turn())
-    await abort(context, status(grpc.StatusCode.UNAVAILABLE, "DRAINING", retry_after=0.01))
-
-
-async def has_a_hole(_: Any, __: Context) -> Frames:
-    yield frame(0, 2, whole_turn())
-    yield frame(3, 6, whole_turn())
-
-
-async def lacks_an_event(_: Any, __: Context) -> Frames:
-    yield frame(0, 2, whole_turn())
-    yield frame(2, 5, [event for event in whole_turn() if event.seq != 4])
+async def endless(request: Any, __: Context) -> Frames:
+    yield frame(0, 1, whole_turn())
+    await asyncio.Event().wait()
 
 
 async def test_events_come_once_and_in_order_with_the_key(server: Scripted, driver: Driver) -> None:
@@ -117,26 +75,35 @@ async def test_events_come_once_and_in_order_with_the_key(server: Scripted, driv
     assert server.keys == [f"Bearer {KEY}"]
 
 
-async def test_without_deltas_frames_still_cover_them(server: Scripted, driver: Driver) -> None:
-    attempts(server, complete_without_deltas)
-    assert seqs(await driver.ask()) == [1, 2, 6]
-
-
-@pytest.mark.parametrize("broken", [ends_early, breaks_off, drains, has_a_hole, lacks_an_event])
-async def test_a_cut_stream_is_asked_for_again(server: Scripted, driver: Driver, broken: Any) -> None:
-    attempts(server, broken, broken, complete)
-    events = await driver.ask(include_deltas=True)
-    assert seqs(events) == [1, 2, 3, 4, 5, 6]
-    first, *others = server.requests[ASK]
-    assert len(others) == 2
-    assert all(request == first for request in others)
-
-
 async def test_a_request_id_of_ones_own_is_kept(server: Scripted, driver: Driver) -> None:
-    attempts(server, ends_early, complete)
+    async def gone(_: Any, context: Context) -> Frames:
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+        yield frame(0, 1, whole_turn())
+
+    attempts(server, gone, complete)
     mine = str(uuid.uuid4())
     await driver.ask(request_id=mine, include_deltas=True)
-    assert {request.request_id for request in server.requests[ASK]} == {mine}
+    assert [request.request_id for request in server.requests[ASK]] == [mine, mine]
+
+
+async def test_how_to_answer_is_sent(server: Scripted, driver: Driver) -> None:
+    attempts(server, complete)
+    made = turn_pb2.Turn(name=TURN, terminal_event=answer(6))
+
+    async def whole(_: Any, __: Context) -> turn_pb2.Turn:
+        return made
+
+    server.on(f"{CHAT}/StartTurn", whole)
+    server.on(f"{CHAT}/Answer", whole)
+    queue = OnBusy.ON_BUSY_QUEUE
+    await driver.ask(include_deltas=True, agent="testing", on_busy=queue, cancel_on_disconnect=True)
+    await driver.call("answer", "Who?", agent="agents/testing", on_busy=queue)
+    await driver.call("start_turn", "Who?", agent="testing", on_busy=queue)
+    sent = [server.requests[f"{CHAT}/{method}"][0] for method in ("Ask", "Answer", "StartTurn")]
+    assert [request.agent for request in sent] == ["agents/testing"] * 3
+    assert [request.options.on_busy for request in sent] == [queue] * 3
+    assert [request.options.cancel_on_disconnect for request in sent] == [True, False, False]
+    assert sent[0].options.include_deltas
 
 
 async def test_a_server_that_is_restarted_is_found_again(server: Scripted, driver: Driver) -> None:
@@ -159,20 +126,32 @@ async def test_progress_renews_the_patience(server: Scripted, driver: Driver) ->
     """More cuts than the backoff has tries are borne, as long as each stream brings something new."""
     events = [started(), *(step(seq) for seq in range(2, 21)), answer(21)]
 
-    async def one_more(_: Any, __: Context) -> Frames:
-        through = min(len(server.requests[ASK]) + 1, 21)
-        yield frame(0, through, events)
+    async def one_more(request: Any, __: Context) -> Frames:
+        last = request.after_seq if isinstance(request, chat_service_pb2.ResumeTurnRequest) else 0
+        yield frame(last, last + 1, events)
 
     attempts(server, one_more)
-    assert seqs(await driver.ask()) == list(range(1, 22))
+    assert seqs(await driver.ask(patience=5.0)) == list(range(1, 22))
 
 
-async def test_it_gives_up_with_the_request_id(server: Scripted, driver: Driver) -> None:
-    attempts(server, breaks_off)
+async def test_it_gives_up_when_its_patience_ends_and_tells_how_to_go_on(
+    server: Scripted, driver: Driver
+) -> None:
+    async def nothing(_: Any, context: Context) -> Frames:
+        await context.abort(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
+        yield frame(0, 1, whole_turn())
+
+    attempts(server, breaks_off, nothing)
     with pytest.raises(StreamCut) as caught:
-        await driver.ask()
-    assert server.requests[ASK][0].request_id in str(caught.value)
-    assert len(server.requests[ASK]) == 7
+        await driver.ask(include_deltas=True, patience=0.1)
+    asked = server.requests[ASK][0].request_id
+    assert (caught.value.turn, caught.value.after_seq, caught.value.request_id) == (TURN, 3, asked)
+    assert f"resume {TURN} after seq 3" in str(caught.value)
+    assert len(server.requests[RESUME]) > 1
+    attempts(server, nothing)
+    with pytest.raises(StreamCut, match=r"ask again with request_id") as caught:
+        await driver.ask(patience=0.1)
+    assert (caught.value.turn, caught.value.after_seq) == ("", 0)
 
 
 async def test_an_error_before_acceptance_is_raised_at_once(server: Scripted, driver: Driver) -> None:
@@ -223,7 +202,9 @@ async def test_an_overloaded_server_is_waited_for_and_then_believed(server: Scri
     assert len(await driver.ask(include_deltas=True)) == 6
     attempts(server, overloaded)
     with pytest.raises(ResourceExhausted):
-        await driver.ask()
+        await driver.ask(patience=0.05)
+    with pytest.raises(ResourceExhausted):
+        await driver.ask(timeout=0.05)
 
 
 def wrong_sha(answer: turn_pb2.TurnAnswer) -> None:
@@ -266,57 +247,6 @@ async def test_an_answer_that_does_not_fit_its_checksums_is_refused(
     assert len(server.requests[ASK]) == 1
 
 
-async def test_deltas_must_add_up_to_the_answer(server: Scripted, driver: Driver) -> None:
-    events = [started(), step(2), delta(3, "Émile ", 0), delta(4, "wrote.", 7), answer(5)]
-
-    async def wrong(_: Any, __: Context) -> Frames:
-        yield frame(0, 5, events)
-
-    attempts(server, wrong)
-    with pytest.raises(BrokenAnswer, match="add up"):
-        await driver.ask(include_deltas=True)
-
-
-async def test_a_delta_at_the_wrong_place_is_refused(server: Scripted, driver: Driver) -> None:
-    async def wrong(_: Any, __: Context) -> Frames:
-        yield frame(0, 3, [started(), delta(2, "Émile ", 0), delta(3, "wrote it.", 6)])
-
-    attempts(server, wrong)
-    with pytest.raises(BrokenAnswer, match="begins at byte 6, not at 7"):
-        await driver.ask(include_deltas=True)
-
-
-async def test_a_later_attempt_may_write_on_from_where_it_took_over(server: Scripted, driver: Driver) -> None:
-    again = delta(4, " wrote it. It was in 1898.", 6)
-    again.attempt = 2
-
-    async def script(_: Any, __: Context) -> Frames:
-        yield frame(0, 5, [started(), delta(2, "Émile", 0), delta(3, " lost", 6), again, answer(5)])
-
-    attempts(server, script)
-    assert seqs(await driver.ask(include_deltas=True)) == [1, 2, 3, 4, 5]
-
-
-async def test_another_turn_under_the_same_request_id_is_refused(server: Scripted, driver: Driver) -> None:
-    async def other(_: Any, __: Context) -> Frames:
-        yield frame(0, 6, whole_turn(), turn=TURN.replace("1", "9"))
-
-    attempts(server, ends_early, other)
-    with pytest.raises(BrokenAnswer, match="request_id"):
-        await driver.ask(include_deltas=True)
-
-
-async def test_kinds_of_events_not_known_are_passed_over(server: Scripted, driver: Driver) -> None:
-    unknown = turn_pb2.TurnEvent(seq=2, attempt=1)
-    unknown.MergeFromString(bytes([0xFA, 0x06, 0x02, 0x08, 0x01]))  # field 111, a message
-
-    async def script(_: Any, __: Context) -> Frames:
-        yield frame(0, 3, [started(), unknown, refused(3)])
-
-    attempts(server, script)
-    assert seqs(await driver.ask()) == [1, 3]
-
-
 async def test_a_failed_turn_is_an_event_and_its_error_typed(server: Scripted, driver: Driver) -> None:
     async def script(_: Any, __: Context) -> Frames:
         yield frame(0, 2, [started(), failed(2)])
@@ -329,22 +259,18 @@ async def test_a_failed_turn_is_an_event_and_its_error_typed(server: Scripted, d
     assert turn_error(events[0]) is None
 
 
-async def test_time_is_up_for_the_whole_of_asking(server: Scripted, driver: Driver) -> None:
-    async def silent(_: Any, context: Context) -> Frames:
-        yield frame(0, 1, whole_turn())
-        await asyncio.Event().wait()
-
-    attempts(server, silent)
-    with pytest.raises(DeadlineExceeded, match=r"within 0.3 seconds"):
+async def test_a_deadline_ends_the_following_and_names_the_turn(server: Scripted, driver: Driver) -> None:
+    attempts(server, endless)
+    with pytest.raises(
+        DeadlineExceeded, match=f"{TURN} had not ended within 0.3 seconds. It goes on"
+    ) as caught:
         await driver.ask(timeout=0.3)
+    assert (caught.value.turn, caught.value.after_seq) == (TURN, 1)
+    assert caught.value.request_id == server.requests[ASK][0].request_id
     await server.cancelled.wait()
 
 
 async def test_a_stream_that_is_left_is_cancelled(server: Scripted) -> None:
-    async def endless(_: Any, __: Context) -> Frames:
-        yield frame(0, 1, whole_turn())
-        await asyncio.Event().wait()
-
     server.on(ASK, endless)
 
     def leave() -> str:
@@ -416,14 +342,12 @@ async def test_nobody_there_is_told_at_once(server: Scripted, driver: Driver) ->
     assert server.url in caught.value.message
 
 
-async def test_a_stream_that_falls_silent_counts_as_cut(
-    server: Scripted, driver: Driver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def falls_silent(_: Any, __: Context) -> Frames:
-        yield frame(0, 2, whole_turn())
-        await asyncio.Event().wait()
+async def test_a_server_killed_before_its_first_word_is_asked_again(server: Scripted, driver: Driver) -> None:
+    """It was there, so it may come back: only where nobody ever answered does the client give up at once."""
 
-    monkeypatch.setattr(f"responsa_client.{'' if driver.blocking else 'non'}blocking.SILENCE_SECONDS", 0.2)
-    attempts(server, falls_silent, complete)
+    async def killed(_: Any, context: Context) -> Frames:
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "recvmsg:Connection reset by peer")
+        yield frame(0, 1, whole_turn())
+
+    attempts(server, killed, killed, complete)
     assert seqs(await driver.ask(include_deltas=True)) == [1, 2, 3, 4, 5, 6]
-    await server.cancelled.wait()

@@ -6,7 +6,7 @@
         turn = client.answer("How does a client go on after its connection was cut?")
         print(turn.terminal_event.answer.text)
 
-`AsyncResponsa` is the same for asyncio. Messages are the contract's own, from `responsa.chat.v1` and its sisters; those
+`ask` hands out a turn's events as they come, over lost connections and restarted servers; `resume` and `cancel` take a turn's name, anywhere. `AsyncResponsa` is the same for asyncio. Messages are the contract's own, from `responsa.chat.v1` and its sisters; those
 most met are offered here too.
 """
 
@@ -16,15 +16,28 @@ from google.longrunning.operations_pb2 import Operation
 
 from responsa.admin.v1.system_status_pb2 import SystemStatus
 from responsa.auth.v1.user_pb2 import User
+from responsa.chat.v1.chat_service_pb2 import OnBusy
 from responsa.chat.v1.citation_pb2 import Citation, CitationVerdict
 from responsa.chat.v1.conversation_pb2 import Conversation
 from responsa.chat.v1.message_pb2 import Message
-from responsa.chat.v1.turn_pb2 import RefusalReason, Step, Turn, TurnAnswer, TurnEvent, TurnState
+from responsa.chat.v1.turn_pb2 import (
+    CancelCause,
+    RefusalReason,
+    Step,
+    ToolOutcome,
+    Turn,
+    TurnAnswer,
+    TurnCancelled,
+    TurnEvent,
+    TurnFailed,
+    TurnRefused,
+    TurnState,
+)
 from responsa.knowledge.v1.collection_pb2 import Chunking, Collection
 from responsa.knowledge.v1.document_pb2 import Document, DocumentState, IngestMetadata, IngestResult, Passage
 from responsa.knowledge.v1.knowledge_service_pb2 import SearchHit, SearchMode
 from responsa_client.aio import AsyncResponsa
-from responsa_client.blocking import TurnStream
+from responsa_client.async_turn_stream import AsyncTurnStream
 from responsa_client.client import Responsa
 from responsa_client.errors import (
     AlreadyExists,
@@ -47,11 +60,12 @@ from responsa_client.errors import (
     Unavailable,
     error_of_status,
 )
+from responsa_client.following import Notice, Reconnecting, Waiting
 from responsa_client.frames import TERMINAL, check_answer
-from responsa_client.nonblocking import AsyncTurnStream
 from responsa_client.requests import new_request_id
 from responsa_client.results import turn_error
 from responsa_client.retries import Backoff
+from responsa_client.turn_stream import TurnStream
 
 __all__ = [
     "TERMINAL",
@@ -60,6 +74,7 @@ __all__ = [
     "AsyncTurnStream",
     "Backoff",
     "BrokenAnswer",
+    "CancelCause",
     "Cancelled",
     "CannotConnect",
     "Chunking",
@@ -79,9 +94,12 @@ __all__ = [
     "InvalidRequest",
     "Message",
     "NotFound",
+    "Notice",
+    "OnBusy",
     "Operation",
     "Passage",
     "PermissionDenied",
+    "Reconnecting",
     "RefusalReason",
     "ResourceExhausted",
     "Responsa",
@@ -92,14 +110,19 @@ __all__ = [
     "Step",
     "StreamCut",
     "SystemStatus",
+    "ToolOutcome",
     "Turn",
     "TurnAnswer",
+    "TurnCancelled",
     "TurnEvent",
+    "TurnFailed",
+    "TurnRefused",
     "TurnState",
     "TurnStream",
     "Unauthenticated",
     "Unavailable",
     "User",
+    "Waiting",
     "check_answer",
     "error_of_status",
     "new_request_id",

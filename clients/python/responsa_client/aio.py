@@ -13,8 +13,10 @@ from responsa.auth.v1 import api_key_pb2, auth_service_pb2, user_pb2
 from responsa.chat.v1 import chat_service_pb2, conversation_pb2, message_pb2, turn_pb2
 from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
 from responsa_client import requests
-from responsa_client.connection import DEFAULT_TIMEOUT, DEFAULT_URL, Connection
-from responsa_client.nonblocking import AsyncCalls, AsyncTurnStream
+from responsa_client.async_turn_stream import AsyncTurnStream
+from responsa_client.connection import DEFAULT_TIMEOUT, DEFAULT_URL, SILENCE_SECONDS, Connection
+from responsa_client.following import PATIENCE_SECONDS, Following, Notice, Opening
+from responsa_client.nonblocking import AsyncCalls
 from responsa_client.results import checked_turn
 from responsa_client.retries import Backoff
 
@@ -33,8 +35,11 @@ class AsyncResponsa:
         timeout: float | None = DEFAULT_TIMEOUT,
         *,
         backoff: Callable[[], Backoff] = Backoff,
+        patience: float = PATIENCE_SECONDS,
+        silence: float = SILENCE_SECONDS,
     ) -> None:
-        self._calls = AsyncCalls(Connection(url, api_key, timeout, backoff))
+        self._calls = AsyncCalls(Connection(url, api_key, timeout, backoff, silence))
+        self._patience = patience
         self._stubs = self._calls.stubs
 
     @property
@@ -62,13 +67,48 @@ class AsyncResponsa:
         request_id: str | None = None,
         include_deltas: bool = False,
         *,
+        agent: str = "",
+        on_busy: chat_service_pb2.OnBusy.ValueType = chat_service_pb2.ON_BUSY_UNSPECIFIED,
+        cancel_on_disconnect: bool = False,
         timeout: float | None = None,
+        patience: float | None = None,
+        on_notice: Callable[[Notice], None] | None = None,
     ) -> AsyncTurnStream:
         """As `Responsa.ask`."""
         made = request_id or requests.new_request_id()
-        return AsyncTurnStream(
-            self._calls, requests.ask(text, conversation or "", collections, made, include_deltas), timeout
+        request = requests.ask(
+            text, conversation or "", collections, made, include_deltas, agent, on_busy, cancel_on_disconnect
         )
+        return self._follow(request, timeout, patience, on_notice)
+
+    def resume(
+        self,
+        turn: str,
+        after_seq: int = 0,
+        include_deltas: bool = False,
+        *,
+        timeout: float | None = None,
+        patience: float | None = None,
+        on_notice: Callable[[Notice], None] | None = None,
+    ) -> AsyncTurnStream:
+        """As `Responsa.resume`."""
+        return self._follow(requests.resume(turn, after_seq, include_deltas), timeout, patience, on_notice)
+
+    def _follow(
+        self,
+        opening: Opening,
+        timeout: float | None,
+        patience: float | None,
+        on_notice: Callable[[Notice], None] | None,
+    ) -> AsyncTurnStream:
+        chosen = self._patience if patience is None else patience
+        following = Following(opening, self._calls.connection, chosen, on_notice)
+        return AsyncTurnStream(self._calls, following, timeout)
+
+    async def cancel(self, turn: str) -> turn_pb2.Turn:
+        """As `Responsa.cancel`."""
+        request = chat_service_pb2.CancelTurnRequest(name=requests.turn_name(turn))
+        return await self._calls.unary(self._stubs.chat.CancelTurn, request)
 
     async def answer(
         self,
@@ -77,11 +117,13 @@ class AsyncResponsa:
         collections: Sequence[str] = (),
         request_id: str | None = None,
         *,
+        agent: str = "",
+        on_busy: chat_service_pb2.OnBusy.ValueType = chat_service_pb2.ON_BUSY_UNSPECIFIED,
         timeout: float | None = None,  # noqa: ASYNC109 - a deadline of gRPC
     ) -> turn_pb2.Turn:
         """As `Responsa.answer`."""
         made = request_id or requests.new_request_id()
-        request = requests.answer(text, conversation or "", collections, made)
+        request = requests.answer(text, conversation or "", collections, made, agent, on_busy)
         return checked_turn(await self._calls.unary(self._stubs.chat.Answer, request, timeout=timeout))
 
     async def start_turn(
@@ -90,12 +132,14 @@ class AsyncResponsa:
         conversation: str | None = None,
         collections: Sequence[str] = (),
         request_id: str | None = None,
+        *,
+        agent: str = "",
+        on_busy: chat_service_pb2.OnBusy.ValueType = chat_service_pb2.ON_BUSY_UNSPECIFIED,
     ) -> turn_pb2.Turn:
         """As `Responsa.start_turn`."""
         made = request_id or requests.new_request_id()
-        return await self._calls.unary(
-            self._stubs.chat.StartTurn, requests.start_turn(text, conversation or "", collections, made)
-        )
+        request = requests.start_turn(text, conversation or "", collections, made, agent, on_busy)
+        return await self._calls.unary(self._stubs.chat.StartTurn, request)
 
     async def get_turn(self, name: str) -> turn_pb2.Turn:
         """As `Responsa.get_turn`."""

@@ -13,10 +13,12 @@ from responsa.auth.v1 import api_key_pb2, auth_service_pb2, user_pb2
 from responsa.chat.v1 import chat_service_pb2, conversation_pb2, message_pb2, turn_pb2
 from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
 from responsa_client import requests
-from responsa_client.blocking import BlockingCalls, TurnStream
-from responsa_client.connection import DEFAULT_TIMEOUT, DEFAULT_URL, Connection
+from responsa_client.blocking import BlockingCalls
+from responsa_client.connection import DEFAULT_TIMEOUT, DEFAULT_URL, SILENCE_SECONDS, Connection
+from responsa_client.following import PATIENCE_SECONDS, Following, Notice, Opening
 from responsa_client.results import checked_turn
 from responsa_client.retries import Backoff
+from responsa_client.turn_stream import TurnStream
 
 
 class Responsa:
@@ -30,12 +32,14 @@ class Responsa:
     Args:
         url: "http://host:port", "https://host[:port]", "host:port" or "unix:/path/of/socket".
         api_key: sent as `authorization: Bearer …`; None for calls without a credential.
-        timeout: seconds that one call may take, repetitions included; None for no limit. `ask`, `upload` and `wait` have
-            limits of their own, none by default.
-        backoff: makes the policy of one call's repetitions.
+        timeout: seconds that one call may take, repetitions included; None for no limit. `ask`, `resume`, `upload` and
+            `wait` have limits of their own, none by default.
+        backoff: makes the policy of one call's repetitions, and of one turn's streams.
+        patience: seconds for which a turn is tried for while no frame of it comes at all; math.inf has no end.
+        silence: seconds without a frame after which a turn's stream counts as cut; the server sends a heartbeat every 15.
 
     Raises:
-        ValueError: the address, the key or the timeout cannot be right.
+        ValueError: the address, the key or a time cannot be right.
     """
 
     def __init__(
@@ -45,8 +49,11 @@ class Responsa:
         timeout: float | None = DEFAULT_TIMEOUT,
         *,
         backoff: Callable[[], Backoff] = Backoff,
+        patience: float = PATIENCE_SECONDS,
+        silence: float = SILENCE_SECONDS,
     ) -> None:
-        self._calls = BlockingCalls(Connection(url, api_key, timeout, backoff))
+        self._calls = BlockingCalls(Connection(url, api_key, timeout, backoff, silence))
+        self._patience = patience
         self._stubs = self._calls.stubs
 
     @property
@@ -74,13 +81,22 @@ class Responsa:
         request_id: str | None = None,
         include_deltas: bool = False,
         *,
+        agent: str = "",
+        on_busy: chat_service_pb2.OnBusy.ValueType = chat_service_pb2.ON_BUSY_UNSPECIFIED,
+        cancel_on_disconnect: bool = False,
         timeout: float | None = None,
+        patience: float | None = None,
+        on_notice: Callable[[Notice], None] | None = None,
     ) -> TurnStream:
-        """Ask a question and follow its turn.
+        """Ask a question and follow its turn to its end, whatever happens to connections and servers meanwhile.
 
-        The stream's frames are checked to follow each other without a hole, and an answer against its checksums. A
-        stream that was cut is gone on with by asking again with the same request_id; events already handed out are
-        passed over, so that each comes once.
+        A stream that breaks off, falls silent or is asked to reconnect is gone on with by itself: where the turn's name is not known yet by asking again with the same
+        request_id, then by resuming after the last seq that came. Each event is handed out once, in order of seq. Frames are checked to follow each other
+        without a hole, and an answer against its checksums and its deltas. Kinds of events that this client does not know are passed over.
+
+        `attempt_restarted` is an event like others: it withdraws deltas and citations that were handed out; `TurnStream.text` is what stands. When the
+        log of the turn was pruned meanwhile, its terminal event alone comes, with its own seq, though others before it did not: the answer in it
+        takes the place of any text handed out before.
 
         Args:
             text: the question, 1 byte to 16 KiB of UTF-8.
@@ -88,16 +104,67 @@ class Responsa:
             collections: ids or names of collections to answer from; none means all that the caller may read.
             request_id: any UUID; the same one again attaches to the turn that it made before. None makes one.
             include_deltas: whether pieces of the answer are handed out as they are made.
-            timeout: seconds until the terminal event; None for no limit.
+            agent: id or name of the agent that answers; "" for the default.
+            on_busy: what happens when the conversation has a turn at work; refused (CONVERSATION_BUSY) by default.
+            cancel_on_disconnect: whether the turn is cancelled once nobody has followed it for 10 seconds.
+            timeout: seconds until the terminal event; None for no limit. When they have passed the turn goes on.
+            patience: seconds for which it tries to go on while no frame comes at all; None takes the client's, math.inf has no end.
+            on_notice: told, in the iterating thread, of what is no event: `Waiting` (the place in the queue), `Reconnecting`.
 
-        Raises (from the first `next` on):
+        Raises (from the first `next` on; with `turn`, `after_seq` and `request_id`, by which to go on):
             ResponsaError: the question was not accepted; or DeadlineExceeded, StreamCut, BrokenAnswer while following.
-                A turn that fails ends its stream with a `failed` event and raises nothing: see `turn_error`.
+                A turn that fails or is cancelled ends its stream with that event and raises nothing: see `turn_error`.
         """
         made = request_id or requests.new_request_id()
-        return TurnStream(
-            self._calls, requests.ask(text, conversation or "", collections, made, include_deltas), timeout
+        request = requests.ask(
+            text, conversation or "", collections, made, include_deltas, agent, on_busy, cancel_on_disconnect
         )
+        return self._follow(request, timeout, patience, on_notice)
+
+    def resume(
+        self,
+        turn: str,
+        after_seq: int = 0,
+        include_deltas: bool = False,
+        *,
+        timeout: float | None = None,
+        patience: float | None = None,
+        on_notice: Callable[[Notice], None] | None = None,
+    ) -> TurnStream:
+        """Follow a turn from after a seq on, before, during or after it runs, wherever it was asked. Otherwise as `ask`.
+
+        Args:
+            turn: `turns/{uuid}`, or the UUID alone.
+            after_seq: the seq of the last event that is known; 0 replays all. Of a turn that ended there nothing is handed out, and `terminal` is known.
+
+        Raises (from the first `next` on):
+            NotFound: no such turn of the caller's.
+            InvalidRequest: AFTER_SEQ_BEYOND_END: the turn has not come so far.
+        """
+        return self._follow(requests.resume(turn, after_seq, include_deltas), timeout, patience, on_notice)
+
+    def _follow(
+        self,
+        opening: Opening,
+        timeout: float | None,
+        patience: float | None,
+        on_notice: Callable[[Notice], None] | None,
+    ) -> TurnStream:
+        chosen = self._patience if patience is None else patience
+        following = Following(opening, self._calls.connection, chosen, on_notice)
+        return TurnStream(self._calls, following, timeout)
+
+    def cancel(self, turn: str) -> turn_pb2.Turn:
+        """End a turn, `turns/{uuid}` or the UUID alone, that has not ended. Repeating it changes nothing.
+
+        Returns:
+            The turn with the terminal event that won: `cancelled`, or the one that had come before.
+
+        Raises:
+            NotFound: no such turn of the caller's.
+        """
+        request = chat_service_pb2.CancelTurnRequest(name=requests.turn_name(turn))
+        return self._calls.unary(self._stubs.chat.CancelTurn, request)
 
     def answer(
         self,
@@ -106,6 +173,8 @@ class Responsa:
         collections: Sequence[str] = (),
         request_id: str | None = None,
         *,
+        agent: str = "",
+        on_busy: chat_service_pb2.OnBusy.ValueType = chat_service_pb2.ON_BUSY_UNSPECIFIED,
         timeout: float | None = None,
     ) -> turn_pb2.Turn:
         """Ask a question and wait for the end of its turn. Arguments as of `ask`; `timeout` defaults to the client's.
@@ -119,7 +188,7 @@ class Responsa:
             BrokenAnswer: the answer does not fit its checksums.
         """
         made = request_id or requests.new_request_id()
-        request = requests.answer(text, conversation or "", collections, made)
+        request = requests.answer(text, conversation or "", collections, made, agent, on_busy)
         return checked_turn(self._calls.unary(self._stubs.chat.Answer, request, timeout=timeout))
 
     def start_turn(
@@ -128,12 +197,14 @@ class Responsa:
         conversation: str | None = None,
         collections: Sequence[str] = (),
         request_id: str | None = None,
+        *,
+        agent: str = "",
+        on_busy: chat_service_pb2.OnBusy.ValueType = chat_service_pb2.ON_BUSY_UNSPECIFIED,
     ) -> turn_pb2.Turn:
         """Ask a question without waiting: the turn as it was accepted. Arguments as of `ask`."""
         made = request_id or requests.new_request_id()
-        return self._calls.unary(
-            self._stubs.chat.StartTurn, requests.start_turn(text, conversation or "", collections, made)
-        )
+        request = requests.start_turn(text, conversation or "", collections, made, agent, on_busy)
+        return self._calls.unary(self._stubs.chat.StartTurn, request)
 
     def get_turn(self, name: str) -> turn_pb2.Turn:
         """One turn, `turns/{uuid}`. Raises NotFound."""

@@ -10,7 +10,7 @@ import grpc
 
 from responsa_client.address import Address
 from responsa_client.errors import Cancelled, DeadlineExceeded, ResponsaError, error_of_call
-from responsa_client.retries import Backoff, may_pass, unreached
+from responsa_client.retries import Backoff, may_pass, never_connected, unreached
 from responsa_client.stubs import credentials
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -44,14 +44,22 @@ class Connection:
     """
 
     def __init__(
-        self, url: str, api_key: str | None, timeout: float | None, backoff: Callable[[], Backoff]
+        self,
+        url: str,
+        api_key: str | None,
+        timeout: float | None,
+        backoff: Callable[[], Backoff],
+        silence: float = SILENCE_SECONDS,
     ) -> None:
         if timeout is not None and timeout <= 0:
             raise ValueError(f"timeout must be above 0 seconds, not {timeout}")
+        if silence <= 0:
+            raise ValueError(f"silence must be above 0 seconds, not {silence}")
         self.address = Address.parse(url)
         self.metadata = credentials(api_key)
         self.timeout = timeout
         self.backoff = backoff
+        self.silence = silence
         self.closed = False
         self.reached = False
         """Whether the server has answered anything yet. Before that nothing is tried twice in vain."""
@@ -75,8 +83,7 @@ class Connection:
         """Whether a call that failed so is worth another try. A server never reached is not waited for."""
         if self.closed:
             return False
-        answered = self.reached or error.code is not grpc.StatusCode.UNAVAILABLE
-        return answered and may_pass(error)
+        return may_pass(error) and (self.reached or not never_connected(error))
 
     def check_open(self) -> None:
         """Raise Cancelled when the client is closed."""

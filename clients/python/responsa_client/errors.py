@@ -12,7 +12,7 @@ ResponsaError
 ├── ResourceExhausted      more than the server takes on, or than a message may hold
 ├── Unavailable            a part is away, or the server is going away
 │   ├── CannotConnect      nothing that speaks Responsa's protocol answers at the address
-│   └── StreamCut          a turn's stream broke off and asking again did not bring its end in time
+│   └── StreamCut          a turn's stream broke off and going on did not bring its end in time
 ├── DeadlineExceeded       time is up; a turn that was accepted goes on
 ├── Cancelled              ended by a call
 ├── ServerFault            INTERNAL, UNKNOWN, UNIMPLEMENTED, DATA_LOSS: the server is at fault
@@ -51,6 +51,9 @@ class ResponsaError(Exception):
     is not Responsa's own (a proxy, the network, this client). message: for people. metadata: keys as the contract
     documents them for the reason. violations: the fields at fault. retry_after: seconds after which trying again makes
     sense, None when the server does not say. status: the whole google.rpc.Status.
+
+    turn, after_seq, request_id: of errors that end the following of a turn: its name ("" while it is not known), the last seq that came, and the question's
+    request_id. `resume(turn, after_seq)` goes on there, `ask` with the request_id begins anew with the same turn.
     """
 
     def __init__(
@@ -72,6 +75,9 @@ class ResponsaError(Exception):
         self.violations = violations
         self.retry_after = retry_after
         self.status = status or status_pb2.Status(code=code.value[0], message=message)
+        self.turn = ""
+        self.after_seq = 0
+        self.request_id = ""
 
     @property
     def from_server(self) -> bool:
@@ -127,11 +133,11 @@ class CannotConnect(Unavailable):
 
 
 class StreamCut(Unavailable):
-    """A turn's stream broke off, and asking again did not bring its end in time. The turn itself may go on."""
+    """A turn's stream broke off, and going on did not bring its end in time. The turn itself may go on."""
 
 
 class DeadlineExceeded(ResponsaError):
-    """Time is up. A turn that was accepted goes on: ask again with the same request_id."""
+    """Time is up. A turn that was accepted goes on: resume it, or ask again with the same request_id."""
 
 
 class Cancelled(ResponsaError):

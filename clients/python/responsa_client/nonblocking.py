@@ -1,4 +1,4 @@
-"""Calls on asyncio: repeating, paging, uploading, waiting and following over a grpc.aio.Channel.
+"""Calls on asyncio: repeating, paging, uploading and waiting over a grpc.aio.Channel. Following a turn is async_turn_stream.py's.
 
 The twin of blocking.py, step for step. Calls that are left are always cancelled: gRPC never collects them.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import TypeVar
 
 import grpc
@@ -15,15 +15,13 @@ from google.longrunning import operations_pb2
 from google.protobuf import duration_pb2
 from grpc import aio
 
-from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
 from responsa_client import requests
-from responsa_client.connection import SILENCE_SECONDS, Connection, Deadline, closed_error, operation_late
-from responsa_client.errors import BrokenAnswer, ResponsaError
-from responsa_client.frames import ChainBroken, FrameReader
+from responsa_client.connection import Connection, Deadline, closed_error, operation_late
+from responsa_client.errors import BrokenAnswer
+from responsa_client.lines import Lines
 from responsa_client.paging import PagedRequestT, PagedResponseT
 from responsa_client.results import ingest_progress, ingest_result
-from responsa_client.retries import given_up, stream_cut
 from responsa_client.stubs import Stubs, open_aio_channel
 
 Request = TypeVar("Request")
@@ -37,14 +35,19 @@ class AsyncCalls:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self._channel = open_aio_channel(connection.address)
-        self.stubs = Stubs.over(self._channel)
+        self.lines = Lines(self._open)
+        self.stubs = self.lines.first.stubs
+
+    def _open(self) -> tuple[aio.Channel, Stubs]:
+        channel = open_aio_channel(self.connection.address)
+        return channel, Stubs.over(channel)
 
     async def close(self) -> None:
         """End all calls and the connection. Closing again changes nothing."""
         if not self.connection.closed:
             self.connection.closed = True
-            await self._channel.close()
+            for channel in self.lines.all():
+                await channel.close()
 
     async def unary(
         self,
@@ -151,60 +154,6 @@ class AsyncCalls:
                 await asyncio.sleep(max(0.0, 0.05 - (time.monotonic() - began)))
         return ingest_result(operation)
 
-    async def follow(
-        self,
-        request: chat_service_pb2.AskRequest,
-        reader: FrameReader,
-        timeout: float | None,  # noqa: ASYNC109 - a deadline of gRPC
-    ) -> AsyncGenerator[turn_pb2.TurnEvent, None]:
-        """The turn's events through its end, over as many streams as that takes."""
-        deadline, backoff = Deadline(timeout), self.connection.backoff()
-        while True:
-            self.connection.check_open()
-            reader.begin()
-            failure: ResponsaError | None = None
-            call = self.stubs.chat.Ask(
-                request, timeout=deadline.remaining(), metadata=self.connection.metadata
-            )
-            try:
-                while (frame := await self._next_frame(call)) is not None:
-                    self.connection.reached = True
-                    before = reader.last_seq
-                    events = reader.take(frame)
-                    if reader.last_seq > before:
-                        backoff.reset()
-                    for event in events:
-                        yield event
-                    if reader.terminal is not None:
-                        return
-            except grpc.RpcError as error:
-                failure = self.connection.error(error, deadline)
-            except ChainBroken as broken:
-                failure = stream_cut(str(broken), request.request_id)
-            except asyncio.CancelledError:
-                self._raise_if_closed()
-                raise
-            finally:
-                call.cancel()
-            self.connection.check_open()
-            if failure is not None and not self.connection.may_repeat(failure):
-                raise failure
-            wait = backoff.next(failure.retry_after if failure else None)
-            if wait is None or not deadline.allows(wait):
-                raise given_up(failure, request.request_id)
-            await asyncio.sleep(wait)
-
-    async def _next_frame(
-        self, call: aio.UnaryStreamCall[chat_service_pb2.AskRequest, chat_service_pb2.AskResponse]
-    ) -> chat_service_pb2.AskResponse | None:
-        """The next frame; None at the end, and when the stream stays silent for too long."""
-        try:
-            async with asyncio.timeout(SILENCE_SECONDS):
-                frame = await call.read()
-        except TimeoutError:
-            return None
-        return frame if isinstance(frame, chat_service_pb2.AskResponse) else None
-
     async def _repeat(
         self, attempt: Callable[[float | None], Awaitable[Result]], deadline: Deadline, repeatable: bool
     ) -> Result:
@@ -226,48 +175,14 @@ class AsyncCalls:
                     raise error from failure
                 await asyncio.sleep(wait)
             except asyncio.CancelledError:
-                self._raise_if_closed()
+                self.raise_if_closed()
                 raise
             else:
                 self.connection.reached = True
                 return result
 
-    def _raise_if_closed(self) -> None:
+    def raise_if_closed(self) -> None:
         """Closing cancels calls; a task that was not cancelled itself is to see an error, not a cancellation."""
         task = asyncio.current_task()
         if self.connection.closed and (task is None or task.cancelling() == 0):
             raise closed_error() from None
-
-
-class AsyncTurnStream(AsyncIterator[turn_pb2.TurnEvent]):
-    """As `TurnStream`, for `async for` and `async with`."""
-
-    def __init__(
-        self, calls: AsyncCalls, request: chat_service_pb2.AskRequest, timeout: float | None
-    ) -> None:
-        self.request_id = request.request_id
-        self._reader = FrameReader(include_deltas=request.options.include_deltas)
-        self._events = calls.follow(request, self._reader, timeout)
-
-    @property
-    def turn(self) -> str:
-        """`turns/{uuid}`; "" before the first event."""
-        return self._reader.turn
-
-    @property
-    def terminal(self) -> turn_pb2.TurnEvent | None:
-        """The event that ended the turn, once it has come."""
-        return self._reader.terminal
-
-    async def __anext__(self) -> turn_pb2.TurnEvent:
-        return await anext(self._events)
-
-    async def close(self) -> None:
-        """Stop following. The call is cancelled, the turn is not."""
-        await self._events.aclose()
-
-    async def __aenter__(self) -> AsyncTurnStream:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()

@@ -44,33 +44,82 @@ def collection_names(collections: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(collection_name(name) for name in given))
 
 
+def agent_name(agent: str) -> str:
+    """ "testing" and "agents/testing" both name `agents/testing`; "" is the default agent."""
+    return agent if not agent or "/" in agent else f"agents/{agent}"
+
+
+def turn_name(turn: str) -> str:
+    """A bare UUID and "turns/{uuid}" both name `turns/{uuid}`."""
+    return turn if "/" in turn else f"turns/{turn}"
+
+
 def ask(
-    text: str, conversation: str, collections: Sequence[str], request_id: str, include_deltas: bool
+    text: str,
+    conversation: str,
+    collections: Sequence[str],
+    request_id: str,
+    include_deltas: bool,
+    agent: str = "",
+    on_busy: chat_service_pb2.OnBusy.ValueType = chat_service_pb2.ON_BUSY_UNSPECIFIED,
+    cancel_on_disconnect: bool = False,
 ) -> chat_service_pb2.AskRequest:
     """The request of Ask."""
-    options = chat_service_pb2.AskOptions(include_deltas=include_deltas, scope=scope(collections))
+    options = chat_service_pb2.AskOptions(
+        include_deltas=include_deltas,
+        scope=scope(collections),
+        on_busy=on_busy,
+        cancel_on_disconnect=cancel_on_disconnect,
+    )
     return chat_service_pb2.AskRequest(
-        conversation=conversation, text=text, request_id=request_id, options=options
+        conversation=conversation,
+        text=text,
+        request_id=request_id,
+        options=options,
+        agent=agent_name(agent),
+    )
+
+
+def resume(turn: str, after_seq: int, include_deltas: bool) -> chat_service_pb2.ResumeTurnRequest:
+    """The request of ResumeTurn."""
+    return chat_service_pb2.ResumeTurnRequest(
+        turn=turn_name(turn), after_seq=after_seq, include_deltas=include_deltas
     )
 
 
 def answer(
-    text: str, conversation: str, collections: Sequence[str], request_id: str
+    text: str,
+    conversation: str,
+    collections: Sequence[str],
+    request_id: str,
+    agent: str = "",
+    on_busy: chat_service_pb2.OnBusy.ValueType = chat_service_pb2.ON_BUSY_UNSPECIFIED,
 ) -> chat_service_pb2.AnswerRequest:
     """The request of Answer."""
-    options = chat_service_pb2.AskOptions(scope=scope(collections))
     return chat_service_pb2.AnswerRequest(
-        conversation=conversation, text=text, request_id=request_id, options=options
+        conversation=conversation,
+        text=text,
+        request_id=request_id,
+        options=chat_service_pb2.AskOptions(scope=scope(collections), on_busy=on_busy),
+        agent=agent_name(agent),
     )
 
 
 def start_turn(
-    text: str, conversation: str, collections: Sequence[str], request_id: str
+    text: str,
+    conversation: str,
+    collections: Sequence[str],
+    request_id: str,
+    agent: str = "",
+    on_busy: chat_service_pb2.OnBusy.ValueType = chat_service_pb2.ON_BUSY_UNSPECIFIED,
 ) -> chat_service_pb2.StartTurnRequest:
     """The request of StartTurn."""
-    options = chat_service_pb2.AskOptions(scope=scope(collections))
     return chat_service_pb2.StartTurnRequest(
-        conversation=conversation, text=text, request_id=request_id, options=options
+        conversation=conversation,
+        text=text,
+        request_id=request_id,
+        options=chat_service_pb2.AskOptions(scope=scope(collections), on_busy=on_busy),
+        agent=agent_name(agent),
     )
 
 

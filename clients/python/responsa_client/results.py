@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import grpc
 from google.longrunning import operations_pb2
 
 from responsa.chat.v1 import turn_pb2
 from responsa.knowledge.v1 import document_pb2
-from responsa_client.errors import BrokenAnswer, ResponsaError, error_of_status
+from responsa_client.errors import BrokenAnswer, Cancelled, ResponsaError, error_of_status
 from responsa_client.frames import check_answer
+
+_CANCELLED_BY: Mapping[int, str] = {
+    turn_pb2.CANCEL_CAUSE_OWNER: " by its owner",
+    turn_pb2.CANCEL_CAUSE_ADMINISTRATOR: " by an administrator",
+    turn_pb2.CANCEL_CAUSE_INTERRUPT: ": a newer question took its place",
+    turn_pb2.CANCEL_CAUSE_DISCONNECT: ": nobody followed it any more",
+}
 
 
 def ingest_result(operation: operations_pb2.Operation) -> document_pb2.IngestResult:
@@ -43,8 +53,13 @@ def checked_turn(turn: turn_pb2.Turn) -> turn_pb2.Turn:
 
 
 def turn_error(turn: turn_pb2.Turn | turn_pb2.TurnEvent) -> ResponsaError | None:
-    """The error that a turn (or its terminal event) ended with; None when it did not fail."""
+    """The error that a turn (or its terminal event) ended with: of a failed one its own, of a cancelled one Cancelled; None of all others."""
     event = turn.terminal_event if isinstance(turn, turn_pb2.Turn) else turn
-    if event.WhichOneof("event") != "failed":
-        return None
-    return error_of_status(event.failed.status)
+    match event.WhichOneof("event"):
+        case "failed":
+            return error_of_status(event.failed.status)
+        case "cancelled":
+            by = _CANCELLED_BY.get(event.cancelled.by, "")
+            return Cancelled(grpc.StatusCode.CANCELLED, f"The turn was cancelled{by}.")
+        case _:
+            return None

@@ -19,6 +19,9 @@ from responsa_client.address import Address
 KEEPALIVE_SECONDS = 30
 """How often an idle connection with calls on it is probed; the server must permit this."""
 KEEPALIVE_TIMEOUT_SECONDS = 10
+MAX_RECONNECT_MILLISECONDS = 2_000
+"""gRPC's own pauses between attempts to connect, at most: by default they grow to two minutes, in which a server that came back is not seen."""
+CONNECT_TIMEOUT_MILLISECONDS = 5_000
 MAX_RECEIVE_BYTES = 16 * 1024 * 1024
 """Above the contract's largest page: 200 messages of 24 KiB with 24 quotes of 1 KiB."""
 
@@ -83,6 +86,10 @@ def channel_options(address: Address) -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 0),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", MAX_RECONNECT_MILLISECONDS),
+        # How long an attempt to connect may take, in spite of its name.
+        ("grpc.min_reconnect_backoff_ms", CONNECT_TIMEOUT_MILLISECONDS),
         ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
         # Retrying is decided in retries.py, where it is known which calls may be repeated.
         ("grpc.enable_retries", 0),

@@ -1,0 +1,255 @@
+"""Following one turn over as many streams as it takes: what to ask next, and whether and when. Decisions alone, no transport and no sleep.
+
+As long as the turn's name is not known the question itself is asked again, which its request_id makes safe; from then on the turn is resumed after the last seq that
+came. tests/cases/following.yaml holds the rules as cases.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import grpc
+
+from responsa.chat.v1 import chat_service_pb2, turn_pb2
+from responsa_client.connection import Connection, Deadline
+from responsa_client.errors import DeadlineExceeded, ResponsaError, StreamCut
+from responsa_client.frames import ChainBroken, Frame, FrameReader
+from responsa_client.retries import first_line, may_pass
+
+PATIENCE_SECONDS = 300.0
+"""How long a turn is tried for while no stream of it brings anything."""
+_INTERNAL_TRIES = 3
+# A deadline or an end of the call that is not the caller's own is some part's on the way.
+_FOLLOWER_PASSES = frozenset({"DEADLINE_EXCEEDED", "CANCELLED"})
+
+Opening = chat_service_pb2.AskRequest | chat_service_pb2.ResumeTurnRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A queued turn's place: so many turns of its conversation come before it. 0: it waits no longer."""
+
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnecting:
+    """The stream ended before the turn did, and another is opened in so many seconds. cause: why, None when the server asked for it."""
+
+    seconds: float
+    cause: ResponsaError | None
+
+
+Notice = Waiting | Reconnecting
+"""What a follower may be told beside the events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """What comes before the next stream: so many seconds, and, if `fresh`, another connection."""
+
+    seconds: float
+    fresh: bool
+
+
+class Following:
+    """One turn being followed. For each stream: `begin`, `take` of each frame, then `after`, until `ended`.
+
+    reader: what has come. place: of a queued turn, 0 when it does not wait.
+
+    Args:
+        opening: the question, or which turn to resume and from where.
+        patience: seconds without a frame, counted from the first failure, after which it is given up; math.inf for never.
+        on_notice: told of what is no event.
+    """
+
+    def __init__(
+        self,
+        opening: Opening,
+        connection: Connection,
+        patience: float,
+        on_notice: Callable[[Notice], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.request_id = opening.request_id if isinstance(opening, chat_service_pb2.AskRequest) else ""
+        self.place = 0
+        self._opening = opening
+        self._connection = connection
+        self._patience = patience
+        self._tell = on_notice
+        self._clock = clock
+        self._backoff = connection.backoff()
+        if isinstance(opening, chat_service_pb2.AskRequest):
+            self._deltas = opening.options.include_deltas
+            self.reader = FrameReader(include_deltas=self._deltas)
+        else:
+            self._deltas = opening.include_deltas
+            self.reader = FrameReader(
+                include_deltas=self._deltas, turn=opening.turn, after_seq=opening.after_seq
+            )
+        self._trouble_since: float | None = None
+        self._internal = 0
+        self._sent_away = False
+        # Of the stream at hand.
+        self._frames = 0
+        self._reconnect: float | None = None
+        self._silent = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether the terminal event has come, or is known to have come before."""
+        return self.reader.terminal is not None
+
+    @property
+    def done_with_stream(self) -> bool:
+        """Whether nothing more is wanted of the stream at hand."""
+        return self.ended or self._reconnect is not None
+
+    def begin(self) -> Opening:
+        """The request of the next stream."""
+        self._frames, self._reconnect, self._silent = 0, None, False
+        if not self.reader.turn:
+            self.reader.begin(0)
+            return self._opening
+        self.reader.begin(self.reader.last_seq)
+        return chat_service_pb2.ResumeTurnRequest(
+            turn=self.reader.turn, after_seq=self.reader.last_seq, include_deltas=self._deltas
+        )
+
+    def take(self, frame: Frame) -> list[turn_pb2.TurnEvent]:
+        """The events to hand out. Raises as FrameReader.take does."""
+        before = self.reader.last_seq
+        taken = self.reader.take(frame)
+        self._connection.reached = True
+        self._frames += 1
+        self._reconnect = taken.reconnect
+        if self.reader.last_seq > before:
+            self._backoff.reset()
+            self._internal, self._sent_away = 0, False
+        if taken.reconnect is None:
+            self._trouble_since = None
+        moved = 0 if self.reader.last_seq > before else None
+        self._told_place(moved if taken.place is None else taken.place)
+        return taken.events
+
+    def fell_silent(self) -> ResponsaError:
+        """The stream at hand was ended because nothing came, not even a heartbeat."""
+        self._silent = True
+        return self.cut("not even a heartbeat came")
+
+    def cut(self, cause: str | ChainBroken) -> StreamCut:
+        """The error for a stream that broke off; `cause` is "" if it just ended."""
+        shown = first_line(str(cause)) or "it ended before the turn did"
+        return StreamCut(grpc.StatusCode.UNAVAILABLE, f"The answer's stream broke off ({shown}).")
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the stream that ended well and empty may be one of a turn that had ended before it began."""
+        return self._frames == 0 and self.reader.turn != "" and self.reader.last_seq > 0
+
+    def settle(self, turn: turn_pb2.Turn) -> None:
+        """What the turn itself tells, of whose last seq it was in doubt whether it is the end."""
+        if turn.HasField("terminal_event") and turn.last_seq == self.reader.last_seq:
+            self.reader.end(turn.terminal_event)
+
+    def after(self, failure: ResponsaError | None, deadline: Deadline) -> Pause:
+        """What to do once a stream is over and the turn is not. failure: of the stream, None when it ended well.
+
+        Raises:
+            ResponsaError: it is no use, or takes too long.
+        """
+        asked = self._reconnect
+        if asked is not None and not self._sent_away:
+            self._sent_away = True
+            wait, fresh, cause = asked, True, None
+        else:
+            cause = failure or self.cut("")
+            self._raise_if_final(cause, deadline)
+            wait = self._wait(cause, asked)
+            fresh = asked is not None or self._silent or cause.reason == "DRAINING"
+        if not deadline.allows(wait):
+            # Of a turn that was not accepted yet, the server's own word says more than that time is up.
+            told = cause is not None and cause.from_server and not self.reader.turn
+            raise self._given_up(cause) if told else self.named(self.late(deadline))
+        if self._tell is not None:
+            self._tell(Reconnecting(wait, cause))
+        return Pause(wait, fresh)
+
+    def stopping(self) -> chat_service_pb2.StartTurnRequest:
+        """The request that attaches to the turn of the question, or makes it, without following it: so its name is learned."""
+        asked = self._opening
+        assert isinstance(asked, chat_service_pb2.AskRequest), "a turn that is resumed has its name"
+        options = chat_service_pb2.AskOptions(scope=asked.options.scope, on_busy=asked.options.on_busy)
+        return chat_service_pb2.StartTurnRequest(
+            conversation=asked.conversation,
+            text=asked.text,
+            request_id=asked.request_id,
+            options=options,
+            agent=asked.agent,
+        )
+
+    def named(self, error: ResponsaError) -> ResponsaError:
+        """The error, with what is needed to go on later."""
+        error.turn, error.after_seq, error.request_id = (
+            self.reader.turn,
+            self.reader.last_seq,
+            self.request_id,
+        )
+        return error
+
+    def late(self, deadline: Deadline) -> DeadlineExceeded:
+        """The error for a caller's deadline that has passed. The turn itself goes on."""
+        what = self.reader.turn or "The turn"
+        return DeadlineExceeded(
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            f"{what} had not ended within {deadline.seconds:g} seconds. It goes on{self._how_to_go_on()}.",
+        )
+
+    def _raise_if_final(self, failure: ResponsaError, deadline: Deadline) -> None:
+        if failure.code is grpc.StatusCode.DEADLINE_EXCEEDED and not deadline.allows(0):
+            raise self.named(self.late(deadline))
+        if failure.reason == "INTERNAL":
+            # An accepted turn outlives an unexpected error of the call that follows it.
+            self._internal += 1
+            final = not self.reader.turn or self._internal >= _INTERNAL_TRIES
+        elif failure.from_server:
+            final = not (may_pass(failure) or failure.reason in _FOLLOWER_PASSES)
+        elif failure.code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            final = False
+        else:
+            final = not self._connection.may_repeat(failure)
+        if final:
+            raise self.named(failure)
+
+    def _wait(self, cause: ResponsaError, asked: float | None) -> float:
+        least = max(asked or 0.0, cause.retry_after or 0.0)
+        now = self._clock()
+        self._trouble_since = now if self._trouble_since is None else self._trouble_since
+        # As long as nothing has shown that there is a server to wait for, the tries of a single call are enough.
+        wait = self._backoff.pause(least) if self._connection.reached else self._backoff.next(least)
+        if wait is None or now + wait - self._trouble_since > self._patience:
+            raise self._given_up(cause)
+        return wait
+
+    def _given_up(self, last: ResponsaError | None) -> ResponsaError:
+        """The error for all patience used up: the server's own last word, else that the stream was cut."""
+        if last is not None and last.from_server:
+            return self.named(last)
+        cause = first_line(last.message) if last is not None else "The answer's stream broke off"
+        told = f"{cause.rstrip('.')}. The turn may go on{self._how_to_go_on()}."
+        error = StreamCut(grpc.StatusCode.UNAVAILABLE, told)
+        error.__cause__ = last
+        return self.named(error)
+
+    def _how_to_go_on(self) -> str:
+        if self.reader.turn:
+            return f": resume {self.reader.turn} after seq {self.reader.last_seq}"
+        return f": ask again with request_id {self.request_id}"
+
+    def _told_place(self, place: int | None) -> None:
+        if place is not None and place != self.place:
+            self.place = place
+            if self._tell is not None:
+                self._tell(Waiting(place))

@@ -1,0 +1,204 @@
+"""`responsa ask`, `resume` and `cancel` over cuts: each event is printed once, at once, wherever the turn was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+
+from responsa.chat.v1 import chat_service_pb2, turn_pb2
+from tests.clients.command_line import CommandLine
+from tests.clients.scripted import CHAT, TURN, Context, Scripted, abort, frame, status, step, whole_turn
+
+ASK, RESUME, CANCEL = f"{CHAT}/Ask", f"{CHAT}/ResumeTurn", f"{CHAT}/CancelTurn"
+Frames = AsyncIterator[chat_service_pb2.AskResponse]
+MINE = "0192f3c8-0000-7000-8000-00000000000a"
+
+
+def ended(kind: str) -> turn_pb2.Turn:
+    """The turn, ended with an event of the kind."""
+    event = turn_pb2.TurnEvent(seq=3, attempt=1)
+    getattr(event, kind).SetInParent()
+    return turn_pb2.Turn(name=TURN, last_seq=3, terminal_event=event)
+
+
+async def test_every_event_is_printed_once_over_many_cuts(server: Scripted, responsa: CommandLine) -> None:
+    events = whole_turn()
+
+    async def one_more(request: Any, context: Context) -> Frames:
+        last = request.after_seq if isinstance(request, chat_service_pb2.ResumeTurnRequest) else 0
+        yield frame(last, last + 1, events)
+        await context.abort(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
+
+    server.on(ASK, one_more)
+    server.on(RESUME, one_more)
+    done = await responsa("ask", "Who?", "--request-id", MINE, "--json")
+    assert (done.code, done.err) == (0, "")
+    assert [line["seq"] for line in done.lines] == ["1", "2", "3", "4", "5", "6"]
+    assert [request.request_id for request in server.requests[ASK]] == [MINE]
+    assert [request.after_seq for request in server.requests[RESUME]] == [1, 2, 3, 4, 5]
+
+
+async def test_events_are_printed_as_they_come(server: Scripted, responsa: CommandLine) -> None:
+    printed = asyncio.Event()
+    events = whole_turn()
+
+    async def slow(_: Any, __: Context) -> Frames:
+        for seq in range(6):
+            yield frame(seq, seq + 1, events)
+            await printed.wait()
+            printed.clear()
+
+    server.on(ASK, slow)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "responsa_server.cli",
+        "ask",
+        "--json",
+        "Who?",
+        env=responsa.environment(),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    for seq in range(1, 7):
+        line = json.loads(await process.stdout.readline())
+        assert line["seq"] == str(seq)
+        printed.set()
+    assert await process.wait() == 0
+
+
+async def test_how_to_ask_is_passed_on(server: Scripted, responsa: CommandLine) -> None:
+    async def script(_: Any, __: Context) -> Frames:
+        yield frame(0, 6, whole_turn())
+
+    server.on(ASK, script)
+    options = ("--agent", "testing", "--on-busy", "interrupt", "--cancel-on-disconnect")
+    assert (await responsa("ask", "Who?", "--json", *options)).code == 0
+    assert (await responsa("ask", "Who?", "--json")).code == 0
+    told, plain = server.requests[ASK]
+    assert told.agent == "agents/testing"
+    assert told.options.on_busy == chat_service_pb2.ON_BUSY_INTERRUPT
+    assert told.options.cancel_on_disconnect
+    assert (plain.agent, plain.options.on_busy, plain.options.cancel_on_disconnect) == ("", 0, False)
+    assert (await responsa("ask", "Who?", "--on-busy", "wait")).code == 2
+
+
+async def test_resume_follows_from_anywhere(server: Scripted, responsa: CommandLine) -> None:
+    async def script(request: Any, __: Context) -> Frames:
+        yield frame(request.after_seq, 6, whole_turn())
+
+    server.on(RESUME, script)
+    done = await responsa("resume", TURN, "--after", "3", "--json")
+    assert (done.code, [line["seq"] for line in done.lines]) == (0, ["4", "5", "6"])
+    done = await responsa("resume", TURN.removeprefix("turns/"), RESPONSA_PORT="1", RESPONSA_URL=server.url)
+    assert done.out.startswith("Émile wrote it. [1]")
+    first, second = server.requests[RESUME]
+    assert (first.turn, first.after_seq, first.include_deltas) == (TURN, 3, True)
+    assert (second.turn, second.after_seq, second.include_deltas) == (TURN, 0, False)
+
+
+async def test_resume_at_the_end_prints_no_event(server: Scripted, responsa: CommandLine) -> None:
+    async def nothing(_: Any, __: Context) -> Frames:
+        for none in ():
+            yield none
+
+    async def turn(_: Any, __: Context) -> turn_pb2.Turn:
+        return turn_pb2.Turn(name=TURN, last_seq=6, terminal_event=whole_turn()[-1])
+
+    server.on(RESUME, nothing)
+    server.on(f"{CHAT}/GetTurn", turn)
+    done = await responsa("resume", TURN, "--after", "6", "--json")
+    assert (done.code, done.out, done.err) == (0, "", "")
+    assert (await responsa("resume", TURN, "--after", "6")).out.startswith("Émile wrote it. [1]")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "exit_code"),
+    [
+        (grpc.StatusCode.OUT_OF_RANGE, "AFTER_SEQ_BEYOND_END", 2),
+        (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND", 2),
+    ],
+)
+async def test_a_turn_that_cannot_be_resumed(
+    server: Scripted, responsa: CommandLine, code: grpc.StatusCode, reason: str, exit_code: int
+) -> None:
+    async def refuse(_: Any, context: Context) -> Frames:
+        await abort(context, status(code, reason))
+        yield frame(0, 1, whole_turn())
+
+    server.on(RESUME, refuse)
+    done = await responsa("resume", TURN, "--after", "99", "--json")
+    assert (done.code, done.err) == (exit_code, "responsa: It is so.\n")
+    assert done.lines[0]["error"]["details"][0]["reason"] == reason
+
+
+async def test_a_turn_that_was_cancelled_exits_with_4(server: Scripted, responsa: CommandLine) -> None:
+    end = ended("cancelled").terminal_event
+    end.cancelled.by = turn_pb2.CANCEL_CAUSE_ADMINISTRATOR
+
+    async def script(_: Any, __: Context) -> Frames:
+        yield frame(0, 3, [whole_turn()[0], step(2), end])
+
+    server.on(ASK, script)
+    done = await responsa("ask", "Who?")
+    assert (done.code, done.out) == (4, "")
+    assert done.err == "responsa: The turn was cancelled by an administrator.\n"
+    done = await responsa("ask", "Who?", "--json")
+    assert (done.code, done.lines[-1]["cancelled"]["by"]) == (4, "CANCEL_CAUSE_ADMINISTRATOR")
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("cancelled", "is cancelled"),
+        ("answer", "had ended before: it was answered"),
+        ("refused", "had ended before: it was refused"),
+        ("failed", "had ended before: it failed"),
+    ],
+)
+async def test_cancel_tells_how_the_turn_ended(
+    server: Scripted, responsa: CommandLine, kind: str, told: str
+) -> None:
+    async def script(_: Any, __: Context) -> turn_pb2.Turn:
+        return ended(kind)
+
+    server.on(CANCEL, script)
+    done = await responsa("cancel", TURN)
+    assert (done.code, done.out) == (0, f"{TURN} {told}.\n")
+    (line,) = (await responsa("cancel", TURN.removeprefix("turns/"), "--json")).lines
+    assert kind in line["terminalEvent"]
+    assert {request.name for request in server.requests[CANCEL]} == {TURN}
+
+
+async def test_cancel_of_what_is_not_there(server: Scripted, responsa: CommandLine) -> None:
+    async def refuse(_: Any, context: Context) -> turn_pb2.Turn:
+        await abort(context, status(grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND"))
+        return turn_pb2.Turn()
+
+    server.on(CANCEL, refuse)
+    assert (await responsa("cancel", TURN)).code == 2
+
+
+async def test_giving_up_tells_the_turn(server: Scripted, responsa: CommandLine) -> None:
+    async def revoked(_: Any, context: Context) -> Frames:
+        yield frame(0, 2, whole_turn())
+        await abort(context, status(grpc.StatusCode.UNAUTHENTICATED, "CREDENTIAL_REVOKED"))
+
+    server.on(ASK, revoked)
+    done = await responsa("ask", "Who?")
+    assert done.code == 3
+    assert f"`responsa resume {TURN} --after 2` goes on." in done.err
+
+
+async def test_nobody_there_to_resume_from(server: Scripted, responsa: CommandLine) -> None:
+    await server.stop()
+    done = await responsa("resume", TURN)
+    assert done.code == 3
+    assert "`responsa up`" in done.err
+    assert "goes on" not in done.err

@@ -1,0 +1,190 @@
+"""The command line and the clients against a real instance, whose server is killed in mid-answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_client import AsyncResponsa, Notice, OnBusy, Reconnecting, Responsa, Waiting, turn_error
+from tests.instance import Instance, eventually, instance_in, plain_environment
+
+SLOW = "tokens=40 pace_ms=50 tool=once"
+"""A tool's call, then two seconds of text."""
+QUICK = "tokens=10 pace_ms=5"
+
+
+@pytest.fixture(scope="module")
+def living() -> Iterator[Instance]:
+    folder = Path(tempfile.mkdtemp(prefix="rsc-"))
+    try:
+        with instance_in(
+            folder, RESPONSA_DOCS="none", RESPONSA_TESTING__AGENT="true", RESPONSA_TURNS__LEASE_SECONDS="1"
+        ) as one:
+            yield one
+    finally:
+        shutil.rmtree(folder)
+
+
+def elsewhere(living: Instance) -> dict[str, str]:
+    """The environment of another machine: it knows an address and a key."""
+    return plain_environment(RESPONSA_HOME="/nowhere", RESPONSA_URL=living.url, RESPONSA_API_KEY=living.key)
+
+
+def asked(living: Instance, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        living.command(*arguments), env=elsewhere(living), stdout=subprocess.PIPE, text=True, cwd="/"
+    )
+
+
+def until_first(process: subprocess.Popen[str], kind: str) -> list[dict[str, Any]]:
+    """The events printed up to the first of the kind."""
+    assert process.stdout is not None
+    events: list[dict[str, Any]] = []
+    while not events or kind not in events[-1]:
+        events.append(json.loads(process.stdout.readline()))
+    return events
+
+
+def the_rest(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
+    out, _ = process.communicate()
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def text_of(events: list[dict[str, Any]]) -> str:
+    """The text that the deltas make, less what was withdrawn."""
+    text = b""
+    for event in events:
+        if "attemptRestarted" in event:
+            text = text[: int(event["attemptRestarted"].get("keepBytes", 0))]
+        text += event.get("delta", {}).get("text", "").encode()
+    return text.decode()
+
+
+@pytest.mark.parametrize("role", ["server", "envoy"])
+def test_ask_prints_every_event_once_though_a_part_is_killed(living: Instance, role: str) -> None:
+    request_id = str(uuid7())
+    process = asked(living, "ask", SLOW, "--agent", "testing", "--request-id", request_id, "--json")
+    events = until_first(process, "delta")
+    before = living.processes()[role]
+    os.kill(before.pid, signal.SIGKILL)
+    events += the_rest(process)
+    assert process.returncode == 0
+    assert [int(event["seq"]) for event in events] == list(range(1, len(events) + 1))
+    assert text_of(events) == events[-1]["answer"]["text"]
+    if role == "server":
+        assert any("attemptRestarted" in event for event in events)
+    assert sum("toolCall" in event for event in events) == sum("toolResult" in event for event in events) == 1
+    again = living.run("ask", SLOW, "--agent", "testing", "--request-id", request_id, "--json")
+    assert [json.loads(line) for line in again.stdout.splitlines()] == events
+    with Responsa(living.url, living.key) as client:
+        (turn,) = [one for one in client.turns() if one.request_id == request_id]
+    half = len(events) // 2
+    resumed = asked(living, "resume", turn.name, "--after", str(half), "--json")
+    assert the_rest(resumed) == events[half:]
+    eventually(lambda: living.processes().get(role, before) != before, f"another {role}")
+
+
+def test_cancel_from_elsewhere_ends_the_turn_and_its_stream(living: Instance) -> None:
+    process = asked(living, "ask", SLOW, "--agent", "testing", "--json")
+    events = until_first(process, "delta")
+    with Responsa(living.url, living.key) as client:
+        turn = next(client.turns("state=RUNNING"))
+    done = asked(living, "cancel", turn.name)
+    assert done.communicate()[0] == f"{turn.name} is cancelled.\n"
+    events += the_rest(process)
+    assert process.returncode == 4
+    assert events[-1]["cancelled"]["by"] == "CANCEL_CAUSE_OWNER"
+    assert [int(event["seq"]) for event in events] == list(range(1, len(events) + 1))
+
+
+def test_ctrl_c_leaves_the_turn_running(living: Instance) -> None:
+    process = asked(living, "ask", SLOW, "--agent", "testing", "--json")
+    events = until_first(process, "delta")
+    process.send_signal(signal.SIGINT)
+    events += the_rest(process)
+    assert process.returncode == 130
+    with Responsa(living.url, living.key) as client:
+        turn = next(client.turns("state=RUNNING"))
+        rest = list(client.resume(turn.name, int(events[-1]["seq"])))
+    assert rest[-1].WhichOneof("event") == "answer"
+
+
+def test_stop_before_the_turn_is_known(living: Instance) -> None:
+    with Responsa(living.url, living.key) as client:
+        stream = client.ask(SLOW, agent="testing")
+        ended = stream.stop()
+        assert ended.terminal_event.WhichOneof("event") == "cancelled"
+        assert list(stream)[-1] == ended.terminal_event
+
+
+async def test_questions_wait_in_line_and_are_told_their_place(living: Instance) -> None:
+    told: list[Notice] = []
+    waits = asyncio.Event()
+
+    def notice(one: Notice) -> None:
+        told.append(one)
+        waits.set()
+
+    async with AsyncResponsa(living.url, living.key) as client:
+        conversation = (await client.create_conversation()).name
+        first = client.ask(SLOW, conversation, agent="testing")
+        await anext(first)
+        waiting = client.ask(
+            QUICK, conversation, agent="testing", on_busy=OnBusy.ON_BUSY_QUEUE, on_notice=notice
+        )
+        assert (await anext(waiting)).HasField("started")
+        reading = asyncio.create_task(collected(waiting))
+        await waits.wait()
+        await first.stop()
+        assert [event async for event in first][-1].HasField("cancelled")
+        assert (await reading)[-1].HasField("answer")
+        assert told == [Waiting(1), Waiting(0)]
+
+
+async def collected(stream: Any) -> list[Any]:
+    return [event async for event in stream]
+
+
+def test_many_streams_over_a_killed_server(living: Instance) -> None:
+    """Threads share a client; each stream is whole, and nobody is told anything but a pause."""
+    before = living.processes()["server"]
+    told: list[Notice] = []
+    results: list[tuple[list[int], str]] = []
+    begun = threading.Semaphore(0)
+
+    def follow(client: Responsa, number: int) -> None:
+        question = f"tokens=40 pace_ms=50 seed={number}"
+        with client.ask(question, agent="testing", include_deltas=True, on_notice=told.append) as stream:
+            seqs = [next(stream).seq]
+            begun.release()
+            seqs += [event.seq for event in stream]
+            assert stream.terminal is not None
+            assert turn_error(stream.terminal) is None
+            results.append((seqs, stream.text))
+
+    with Responsa(living.url, living.key) as client:
+        threads = [threading.Thread(target=follow, args=(client, number)) for number in range(12)]
+        for thread in threads:
+            thread.start()
+        for _ in threads:
+            begun.acquire()
+        os.kill(before.pid, signal.SIGKILL)
+        for thread in threads:
+            thread.join()
+    assert len(results) == len(threads)
+    assert all(seqs == list(range(1, len(seqs) + 1)) for seqs, _ in results)
+    assert all(text for _, text in results)
+    assert sum(isinstance(one, Reconnecting) for one in told) >= len(threads)
+    eventually(lambda: living.processes().get("server", before) != before, "another server")

@@ -1,0 +1,149 @@
+"""Resuming and stopping a turn by its name, and stopping it before its name is known."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from responsa.chat.v1 import chat_service_pb2, turn_pb2
+from responsa_client import (
+    AsyncResponsa,
+    Cancelled,
+    OnBusy,
+    Responsa,
+    turn_error,
+)
+from tests.clients.conftest import Driver
+from tests.clients.scripted import (
+    ASK,
+    CHAT,
+    KEY,
+    RESUME,
+    TURN,
+    Context,
+    Frames,
+    Scripted,
+    attempts,
+    complete,
+    frame,
+    seqs,
+    whole_turn,
+)
+
+CANCEL = f"{CHAT}/CancelTurn"
+START = f"{CHAT}/StartTurn"
+
+
+def cancels(server: Scripted) -> asyncio.Event:
+    """The server cancels and tells so."""
+    cancelled = asyncio.Event()
+
+    async def cancel(request: Any, __: Context) -> turn_pb2.Turn:
+        cancelled.set()
+        return turn_pb2.Turn(name=request.name, last_seq=3, terminal_event=stopped(3))
+
+    server.on(CANCEL, cancel)
+    return cancelled
+
+
+def stopped(seq: int) -> turn_pb2.TurnEvent:
+    made = turn_pb2.TurnCancelled(by=turn_pb2.CANCEL_CAUSE_OWNER)
+    return turn_pb2.TurnEvent(seq=seq, attempt=1, cancelled=made)
+
+
+async def test_a_turn_is_resumed_and_cancelled_by_its_name(server: Scripted, driver: Driver) -> None:
+    attempts(server, complete)
+    assert seqs(await driver.call("resume", TURN, 2, True)) == [3, 4, 5, 6]
+    assert seqs(await driver.call("resume", TURN.removeprefix("turns/"), include_deltas=True)) == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+    ]
+    assert {request.turn for request in server.requests[RESUME]} == {TURN}
+    cancels(server)
+    turn = await driver.call("cancel", TURN.removeprefix("turns/"))
+    assert server.requests[CANCEL] == [chat_service_pb2.CancelTurnRequest(name=TURN)]
+    error = turn_error(turn)
+    assert isinstance(error, Cancelled)
+    assert str(error) == "CANCELLED: The turn was cancelled by its owner."
+
+
+async def test_stop_ends_the_turn_and_its_stream(server: Scripted) -> None:
+    cancelled = cancels(server)
+
+    async def until_cancelled(_: Any, __: Context) -> Frames:
+        events = [*whole_turn()[:2], stopped(3)]
+        yield frame(0, 2, events)
+        await cancelled.wait()
+        yield frame(2, 3, events)
+
+    attempts(server, until_cancelled)
+
+    def blocking() -> list[int]:
+        with Responsa(server.url, KEY) as client, client.ask("Who?") as stream:
+            first = [next(stream).seq, next(stream).seq]
+            threading.Thread(target=stream.stop).start()
+            return [*first, *seqs(list(stream))]
+
+    assert await asyncio.to_thread(blocking) == [1, 2, 3]
+    cancelled.clear()
+    async with AsyncResponsa(server.url, KEY) as client, client.ask("Who?") as stream:
+        assert [(await anext(stream)).seq, (await anext(stream)).seq] == [1, 2]
+        turn = await stream.stop()
+        assert turn.terminal_event.WhichOneof("event") == "cancelled"
+        assert [event.seq async for event in stream] == [3]
+    assert START not in server.requests
+
+
+@pytest.mark.parametrize("blocking", [True, False], ids=["blocking", "asyncio"])
+async def test_stop_before_the_turn_is_known_still_ends_it(server: Scripted, blocking: bool) -> None:
+    """The same request_id attaches to the turn, or makes it; then it is cancelled. The question that is under way gets what is left of it."""
+    asked, cancelled = asyncio.Event(), cancels(server)
+
+    async def slow(_: Any, __: Context) -> Frames:
+        asked.set()
+        await cancelled.wait()
+        yield frame(0, 3, [*whole_turn()[:2], stopped(3)])
+
+    async def start(_: Any, __: Context) -> turn_pb2.Turn:
+        return turn_pb2.Turn(name=TURN)
+
+    attempts(server, slow)
+    server.on(START, start)
+    arguments: dict[str, Any] = {
+        "agent": "testing",
+        "on_busy": OnBusy.ON_BUSY_QUEUE,
+        "include_deltas": True,
+        "cancel_on_disconnect": True,
+    }
+    if blocking:
+        with Responsa(server.url, KEY) as client:
+            stream = client.ask("Who?", "", ["notes"], **arguments)
+            reading = asyncio.create_task(asyncio.to_thread(lambda: list(stream)))
+            await asked.wait()
+            await asyncio.to_thread(stream.stop)
+            events = await reading
+    else:
+        async with AsyncResponsa(server.url, KEY) as client:
+            following = client.ask("Who?", "", ["notes"], **arguments)
+
+            async def read() -> list[turn_pb2.TurnEvent]:
+                return [event async for event in following]
+
+            reading = asyncio.create_task(read())
+            await asked.wait()
+            await following.stop()
+            events = await reading
+    assert events[-1].WhichOneof("event") == "cancelled"
+    (question,), (begun,) = server.requests[ASK], server.requests[START]
+    assert (begun.request_id, begun.text, begun.agent) == (question.request_id, "Who?", "agents/testing")
+    assert begun.options == chat_service_pb2.AskOptions(
+        scope=question.options.scope, on_busy=OnBusy.ON_BUSY_QUEUE
+    )
+    assert server.requests[CANCEL] == [chat_service_pb2.CancelTurnRequest(name=TURN)]
