@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -12,7 +14,7 @@ from playwright.async_api import Browser, async_playwright, expect
 from responsa_client import Responsa
 from tests.browser.person import PATIENCE, Person
 from tests.callers import Credential, Registry
-from tests.instance import Instance
+from tests.instance import Instance, instance_in
 
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 ARGUMENTS = (
@@ -59,6 +61,43 @@ def client(instance: Instance, registry: Registry) -> Iterator[Responsa]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def person(instance: Instance, browser: Browser, client: Responsa) -> AsyncIterator[Person]:
     """The same user at a browser. Afterwards the page must have kept its own rules: no error, no breach of its security policy."""
+    async for one in at_browser(instance, browser, client):
+        yield one
+
+
+@pytest.fixture(scope="session")
+def scripted() -> Iterator[Instance]:
+    """An instance of its own, with the agent whose answers take as long as a question's text says. Its server may be killed: it comes back."""
+    folder = Path(tempfile.mkdtemp(prefix="rsp-"))  # not pytest's: the paths of sockets must stay short
+    try:
+        with instance_in(folder, RESPONSA_TESTING__AGENT="true") as one:
+            yield one
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def scripted_registry(scripted: Instance) -> Iterator[Registry]:
+    """The registry of that instance."""
+    found = Registry(scripted)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def asker(scripted: Instance, scripted_registry: Registry, browser: Browser) -> AsyncIterator[Person]:
+    """A user of their own, as `person`, who asks the scripted agent."""
+    key = scripted_registry.new_tenant().key(Credential.ADMIN)
+    with Responsa(scripted.url, api_key=key) as client:
+        async for one in at_browser(scripted, browser, client):
+            one.agent = "testing"
+            yield one
+
+
+async def at_browser(instance: Instance, browser: Browser, client: Responsa) -> AsyncIterator[Person]:
+    """A user until the end of the test, and what must hold then."""
     one = Person(instance.url, browser, client)
     try:
         yield one

@@ -11,7 +11,9 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error,
 
 from responsa_client import Responsa
 
-ASK = "/responsa.chat.v1.ChatService/Ask"
+CHAT = "/responsa.chat.v1.ChatService/"
+ASK = f"{CHAT}Ask"
+RESUME = f"{CHAT}ResumeTurn"
 PATIENCE = 30_000
 """Milliseconds a condition may take on a loaded machine before its test fails."""
 # What a browser says by itself about answers that tests bring about: refused uploads, cut connections.
@@ -32,6 +34,20 @@ class Tab:
     def answers(self) -> Locator:
         """Replies that are complete."""
         return self.page.locator("li.assistant:not([aria-busy])")
+
+    @property
+    def coming(self) -> Locator:
+        """Replies that are being made, or wait."""
+        return self.page.locator("li.assistant[aria-busy]")
+
+    @property
+    def steps(self) -> Locator:
+        """The line above each reply that says what goes on."""
+        return self.page.locator(".steps summary")
+
+    @property
+    def stop(self) -> Locator:
+        return self.page.get_by_role("button", name="Stop", exact=True)
 
     @property
     def asked(self) -> Locator:
@@ -66,6 +82,30 @@ class Tab:
         await self.question.fill(text)
         await self.question.press("Enter")
         await self.answers.nth(count).wait_for()
+
+    async def send(self, text: str) -> None:
+        """Ask, and do not wait."""
+        await self.question.fill(text)
+        await self.question.press("Enter")
+
+    async def text(self, number: int = 0) -> str:
+        """The text of the answer of that number, as it stands."""
+        return (
+            await self.page.locator("li.assistant").nth(number).locator(".answer-text").text_content() or ""
+        )
+
+    async def grown(self, number: int = 0, beyond: int = 0) -> str:
+        """Wait until an answer has more characters than that; its text then."""
+        seen = ""
+
+        async def longer() -> bool:
+            nonlocal seen
+            here = self.page.locator("li.assistant").nth(number).locator(".answer-text")
+            seen = (await here.text_content() or "") if await here.count() else ""
+            return len(seen) > beyond
+
+        await until(longer, f"an answer of more than {beyond} characters")
+        return seen
 
     async def open_documents(self) -> None:
         await self.page.get_by_role("link", name="Documents").click()
@@ -113,6 +153,8 @@ class Person:
     url: str
     browser: Browser
     client: Responsa
+    agent: str = ""
+    """The agent that the page is told to ask, by its address."""
     troubles: list[str] = field(default_factory=list[str])
     requests: list[Request] = field(default_factory=list[Request])
     under_way: set[Request] = field(default_factory=set[Request])
@@ -120,7 +162,8 @@ class Person:
 
     def link(self) -> str:
         """A new link that signs in once, as `responsa open` prints it."""
-        return f"{self.url}/#code={self.client.create_session_code().code}"
+        query = f"?agent={self.agent}" if self.agent else ""
+        return f"{self.url}/{query}#code={self.client.create_session_code().code}"
 
     async def profile(self, **options: Any) -> BrowserContext:
         """A new browser profile: no cookie, nothing stored."""
@@ -152,6 +195,10 @@ class Person:
             text, source_key=source_key, title=title, collection=collection
         )
         return self.client.wait(operation).document.name
+
+    def streams(self) -> int:
+        """How many streams of turns are open."""
+        return sum(one.url.endswith((ASK, RESUME)) for one in self.under_way)
 
     async def leave(self) -> None:
         for context in self._contexts:

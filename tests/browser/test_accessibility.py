@@ -74,6 +74,65 @@ async def test_every_state_of_the_page_keeps_the_accessibility_rules(
     assert {state: ones for state, ones in found.items() if ones} == {}
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"color_scheme": "light"}, id="light"),
+        pytest.param({"color_scheme": "dark"}, id="dark"),
+        pytest.param({"viewport": {"width": 360, "height": 700}, "has_touch": True}, id="narrow"),
+    ],
+)
+async def test_every_state_of_an_answer_keeps_the_accessibility_rules(
+    asker: Person, options: dict[str, Any]
+) -> None:
+    context = await asker.profile(**options)
+    tab = await asker.sign_in(context)
+    found: dict[str, list[str]] = {}
+    await tab.ask("tokens=5 fail_after=2")
+    await tab.ask("tokens=5 tool=once tool_fail=cut")
+    await tab.steps.nth(1).click()
+    await tab.send("tokens=2000 pace_ms=50")
+    await tab.grown(number=2)
+    await tab.send("tokens=20")
+    await expect(tab.steps.nth(3)).to_have_text("Waiting; 1 before this one")
+    found["answering"] = await flaws(tab.page)
+    await context.set_offline(True)
+    await expect(tab.steps.nth(2)).to_contain_text("You are offline")
+    found["offline"] = await flaws(tab.page)
+    await context.set_offline(False)
+    await tab.stop.first.click()
+    await expect(tab.answers).to_have_count(4)
+    found["ended"] = await flaws(tab.page)
+    assert {state: ones for state, ones in found.items() if ones} == {}
+
+
+async def test_an_answer_is_stopped_by_keyboard_and_the_focus_goes_back_to_the_question(
+    asker: Person,
+) -> None:
+    tab = await asker.sign_in()
+    await tab.watch_live()
+    await tab.page.keyboard.type("tokens=2000 pace_ms=50")
+    await tab.page.keyboard.press("Enter")
+    await tab.grown()
+    await press_until(tab, "Stop", "Shift+Tab")
+    await tab.page.keyboard.press("Enter")
+    await expect(tab.answers).to_have_count(1)
+    await expect(tab.question).to_be_focused()
+    said = await tab.said()
+    assert said[-2:] == ["Stopping…", "You stopped this answer."]
+
+
+async def test_nothing_else_moves_while_an_answer_comes(asker: Person) -> None:
+    tab = await asker.sign_in()
+    before = await tab.question.bounding_box()
+    await tab.send("tokens=40 pace_ms=20")
+    await tab.grown()
+    places = [await tab.question.bounding_box(), await tab.page.locator(".progress").bounding_box()]
+    await expect(tab.answers).to_have_count(1)
+    assert [await tab.question.bounding_box(), await tab.page.locator(".progress").bounding_box()] == places
+    assert places[0] == before
+
+
 async def focus_name(tab: Tab) -> str:
     return await tab.page.evaluate(
         "() => { const one = document.activeElement; return one.getAttribute('aria-label') ?? one.labels?.[0]?.textContent ?? one.textContent; }"

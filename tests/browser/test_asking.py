@@ -10,7 +10,6 @@ from playwright.async_api import expect
 from tests.browser.person import Person
 from tests.browser.texts import BAKERY, LAST_KEEPER, LIGHTHOUSE, RYE_BREAD, UNANSWERABLE, WHO_BUILT
 from tests.callers import Registry
-from tests.instance import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -155,44 +154,24 @@ async def test_a_question_that_is_too_long_is_not_sent(person: Person) -> None:
     assert list(person.client.turns()) == []
 
 
-async def test_a_busy_conversation_says_so_and_shows_what_it_answers(
+async def test_a_question_to_a_busy_conversation_waits_for_its_turn(
     person: Person, registry: Registry
 ) -> None:
     person.add(BAKERY, "bakery.md")
+    person.add(LIGHTHOUSE, "lighthouse.md")
     conversation = person.client.create_conversation(title="Shared").name
     tab = await person.sign_in()
     await tab.page.get_by_role("link", name="Shared").click()
     await expect(tab.page.get_by_role("heading", name="Shared")).to_be_visible()
     with registry.holding("passage"):
         person.client.start_turn(RYE_BREAD, conversation=conversation)
-        await tab.question.fill(WHO_BUILT)
-        await tab.question.press("Enter")
-        await expect(tab.alert).to_contain_text("still answering another question")
-        await expect(tab.question).to_have_value(WHO_BUILT)
-        await expect(tab.asked).to_have_text(re.compile(re.escape(RYE_BREAD)))
-        assert len(list(person.client.turns())) == 1
-    await expect(tab.answers).to_contain_text("nineteen hours")
-    await expect(tab.alert).to_have_count(0)
-    await tab.question.press("Enter")
+        await tab.send(WHO_BUILT)
+        await expect(tab.asked).to_have_text(
+            [re.compile(re.escape(RYE_BREAD)), re.compile(re.escape(WHO_BUILT))]
+        )
+        await expect(tab.steps.nth(1)).to_have_text("Waiting; 1 before this one")
     await expect(tab.answers).to_have_count(2)
-
-
-async def test_a_failed_turn_says_why_and_can_be_asked_again(person: Person, registry: Registry) -> None:
-    person.add(BAKERY, "bakery.md")
-    tab = await person.sign_in()
-    with registry.holding("passage"):
-        await tab.question.fill(RYE_BREAD)
-        await tab.question.press("Enter")
-        await expect(tab.page.locator(".steps")).to_contain_text("Searching knowledge base...")
-        with registry.database() as connection:
-            # A worker that is lost: its lease runs out, and the sweep ends the turn.
-            taken = connection.execute(
-                "update responsa.turn set epoch = epoch + 1, lease_until = now() - interval '1 minute' where state = 'running'"
-            )
-            assert taken.rowcount == 1
-        await expect(tab.answers.locator(".problem")).to_be_visible()
-        eventually(lambda: [one.state for one in person.client.turns()] == [5], "a failed turn")
-    await tab.page.get_by_role("button", name="Ask again").click()
-    await expect(tab.answers.locator(".answer-text")).to_contain_text("nineteen hours")
-    await expect(tab.asked).to_have_count(1)
-    assert len({one.request_id for one in person.client.turns()}) == 2
+    await expect(tab.answers.nth(0)).to_contain_text("nineteen hours")
+    await expect(tab.answers.nth(1)).to_contain_text("Axel Hampus Dalström")
+    await expect(tab.alert).to_have_count(0)
+    assert [one.text for one in person.client.turns(order_by="create_time")] == [RYE_BREAD, WHO_BUILT]

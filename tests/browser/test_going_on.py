@@ -7,7 +7,8 @@ import re
 import pytest
 from playwright.async_api import Route, expect
 
-from tests.browser.person import ASK, Person, frames, until
+from responsa.chat.v1 import chat_service_pb2
+from tests.browser.person import ASK, RESUME, Person, frames, until
 from tests.browser.texts import BAKERY, LIGHTHOUSE, RYE_BREAD, WHO_BUILT
 from tests.callers import Registry
 from tests.instance import eventually
@@ -69,11 +70,11 @@ async def test_a_reload_before_the_first_frame_goes_on_too(person: Person) -> No
 async def test_a_connection_cut_in_mid_stream_goes_on_without_doubling(person: Person) -> None:
     person.add(LIGHTHOUSE, "lighthouse.md")
     tab = await person.sign_in()
-    bodies: list[str | None] = []
-    cuts = [1, 2]
+    calls: list[tuple[str, bytes]] = []
+    cuts = [1, 1]
 
     async def cut(route: Route) -> None:
-        bodies.append(str(route.request.post_data_buffer))
+        calls.append((route.request.url, route.request.post_data_buffer or b""))
         if not cuts:
             await route.continue_()
             return
@@ -81,15 +82,16 @@ async def test_a_connection_cut_in_mid_stream_goes_on_without_doubling(person: P
         got = frames(await response.body())
         await route.fulfill(response=response, body=b"".join(got[: cuts.pop(0)]))
 
-    await tab.page.route(f"**{ASK}", cut)
+    for path in (ASK, RESUME):
+        await tab.page.route(f"**{path}", cut)
     await tab.watch_live()
     await tab.ask(WHO_BUILT)
-    assert len(bodies) == 3
-    assert len(set(bodies)) == 1
-    assert len(list(person.client.turns())) == 1
-    said = await tab.said()
-    assert "The connection was lost; going on…" in said
-    assert said.count("Searching knowledge base...") == 1
+    assert [url.rpartition("/")[2] for url, _ in calls] == ["Ask", "ResumeTurn", "ResumeTurn"]
+    (turn,) = person.client.turns()
+    after = [chat_service_pb2.ResumeTurnRequest.FromString(frames(body)[0][5:]) for _, body in calls[1:]]
+    assert {one.turn for one in after} == {turn.name}
+    assert 0 < after[0].after_seq < after[1].after_seq
+    assert (await tab.said()).count("Searching knowledge base...") == 1
     text = await tab.answers.locator(".answer-text").text_content() or ""
     assert text.count("Axel Hampus Dalström") == 1
     await expect(tab.asked).to_have_count(1)
@@ -154,7 +156,8 @@ async def test_two_tabs_show_the_same_conversation_and_one_turn(person: Person, 
         await expect(one.page).to_have_url(re.compile("#/conversations/"))
         other = await person.open(context, one.page.url)
         await expect(other.asked).to_have_text(re.compile(re.escape(RYE_BREAD)))
-        await expect(other.page.locator(".steps")).to_contain_text("another tab or program asked it")
+        await expect(other.page.locator(".steps")).to_contain_text("Searching knowledge base...")
+        assert person.streams() == 1
     await expect(one.answers).to_contain_text("nineteen hours")
     await expect(other.answers).to_contain_text("nineteen hours")
     await expect(other.asked).to_have_count(1)

@@ -25,6 +25,8 @@ export class AnswerView {
     const wanted = parts(text, citations);
     let same = 0;
     while (same < wanted.length && same < this.#shown.length && equal(wanted[same]!, this.#shown[same]!.part)) same += 1;
+    this.#grow(wanted[same], same);
+    if (this.#shown[same]?.part === wanted[same]) same += 1;
     for (const { nodes } of this.#shown.splice(same)) for (const node of nodes) (node as ChildNode).remove();
     for (const part of wanted.slice(same)) {
       const nodes = this.#nodes(part);
@@ -52,6 +54,15 @@ export class AnswerView {
     this.root.append(list);
   }
 
+  /** Text that only grows at its end stays the node it is: what the reader has selected in it stays selected. */
+  #grow(part: Part | undefined, place: number): void {
+    const shown = this.#shown[place];
+    const node = shown?.nodes[0];
+    if (!part || !(node instanceof Text) || part.citation !== undefined || !part.text.startsWith(shown!.part.text)) return;
+    node.appendData(part.text.slice(shown!.part.text.length));
+    this.#shown[place] = { part, nodes: [node] };
+  }
+
   #nodes(part: Part): Node[] {
     if (part.citation === undefined) return [document.createTextNode(part.text)];
     const index = part.citation;
@@ -73,53 +84,3 @@ function equal(one: Part, other: Part): boolean {
 export function refusal(text: string): HTMLElement {
   return element("div", { class: "refusal" }, element("strong", {}, "No answer"), element("p", WRITTEN, text));
 }
-
-/** The steps of an answer as they are taken, kept behind a line that sums them up. One line high from the beginning. */
-export class StepsView {
-  readonly root = element("details", { class: "steps" });
-  readonly #summary = element("summary", {});
-  readonly #list = element("ol", {});
-  readonly #began: { at: number; row: HTMLElement }[] = [];
-
-  constructor() {
-    this.root.append(this.#summary, this.#list);
-    this.busy("Sending your question…");
-  }
-
-  get count(): number {
-    return this.#began.length;
-  }
-
-  /** Say what goes on without it being a step of the turn. */
-  busy(text: string): void {
-    this.root.classList.add("busy");
-    this.#summary.textContent = text;
-  }
-
-  /** A step of the turn; `at` in milliseconds. */
-  step(text: string, at: number): void {
-    this.#end(at);
-    this.busy(text);
-    const row = element("li", {}, text);
-    this.#began.push({ at, row });
-    this.#list.append(row);
-  }
-
-  done(summary: string, at: number): void {
-    this.#end(at);
-    this.root.classList.remove("busy");
-    this.#summary.textContent = summary;
-  }
-
-  #end(at: number): void {
-    const last = this.#began.at(-1);
-    if (last && !last.row.querySelector(".note")) last.row.append(" ", element("span", { class: "note" }, duration(at - last.at)));
-  }
-}
-
-/** Milliseconds for people. */
-export function duration(milliseconds: number): string {
-  const most = Math.max(milliseconds, 0);
-  return most < 950 ? `${Math.round(most)} ms` : `${(most / 1000).toFixed(1)} s`;
-}
-

@@ -1,5 +1,7 @@
 /** Ranges of the contract count bytes of UTF-8; strings of this language count UTF-16 units. Here the two meet. */
 
+import { sha256 } from "@noble/hashes/sha2.js";
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
@@ -42,17 +44,16 @@ function clamp(value: number, most: number): number {
   return Math.min(Math.max(value, 0), most);
 }
 
-/** SHA-256 in hexadecimal; undefined where browsers keep it back, which is on pages that came neither by TLS nor from this machine. */
-export async function sha256Hex(text: string): Promise<string | undefined> {
-  const subtle = (globalThis.crypto as { readonly subtle?: SubtleCrypto }).subtle;
-  return subtle && hex(new Uint8Array(await subtle.digest("SHA-256", encoder.encode(text))));
+/** SHA-256 of a text's UTF-8 bytes, in hexadecimal. Browsers keep their own back on pages that came neither by TLS nor from this machine. */
+export function sha256Hex(text: string): string {
+  return hex(sha256(encoder.encode(text)));
 }
 
 export function hex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** A random UUID (version 4, RFC 9562). `crypto.randomUUID` is kept back in the same places as above, random bytes are not. */
+/** A random UUID (version 4, RFC 9562). Browsers keep `crypto.randomUUID` back on pages that came neither by TLS nor from this machine, random bytes not. */
 export function uuid(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[6] = (bytes[6]! & 0x0f) | 0x40;

@@ -1,23 +1,28 @@
-/** A conversation: its messages, the question box, and the answer as it comes. */
+/** A conversation: its messages, the question box, and the answers as they come. */
 
-import { Role, type Message } from "@responsa/contract/responsa/chat/v1/message_pb.js";
-import { TurnState } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
-import { AnswerView, refusal, type OpenSource } from "./answer.js";
-import { NO_LIMIT, type Api } from "./api.js";
+import type { Conversation } from "@responsa/contract/responsa/chat/v1/conversation_pb.js";
+import type { Turn } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import type { OpenSource } from "./answer.js";
+import type { Api } from "./api.js";
 import { byteLength, uuid, wellFormed } from "./bytes.js";
 import { confirmed, prompted } from "./dialog.js";
 import type { DocumentPanel } from "./document.js";
-import { button, element, focused, replace, WRITTEN } from "./dom.js";
-import { failureOf, signedOut, type Failure } from "./errors.js";
-import { follow, Refused, terminal, WAITS } from "./follow.js";
+import { button, element, focused, WRITTEN } from "./dom.js";
+import { failureOf, type Failure } from "./errors.js";
+import { LiveTurn, type LiveHooks, type Origin } from "./liveturn.js";
+import { PATIENCE, rest } from "./patience.js";
 import type { Pending, PendingQuestions } from "./pending.js";
 import { ScopeView } from "./scope.js";
-import { questionRow, TurnView, waitingFor, welcome } from "./turnview.js";
+import type { SharedStreams } from "./streams.js";
+import { TalkView } from "./talk.js";
+import { welcome } from "./turnview.js";
 
 const PAGE = 50;
+const NEWEST = 4; // messages that are read to see what is new
 const MOST_BYTES = 16_384;
-const NEAR_END = 120; // pixels from the end that still count as reading the newest
-const MARGIN = 6; // pixels above a question
+/** Milliseconds between looks for what other tabs and programs did in the conversation that is shown. */
+const LOOK_AGAIN = 1_200;
+const UNSEEN = 60_000;
 
 export interface ChatHooks {
   readonly say: (text: string) => void;
@@ -27,46 +32,55 @@ export interface ChatHooks {
   readonly deleted: (conversation: string) => void;
 }
 
+export interface ChatParts {
+  readonly api: Api;
+  readonly panel: DocumentPanel;
+  readonly waiting: PendingQuestions;
+  readonly streams: SharedStreams;
+  /** `agents/{id}` to ask, "" for the default. */
+  readonly agent: string;
+}
+
 export class ChatView {
   readonly root = element("section", { class: "chat", "aria-label": "Conversation" });
   readonly scope: ScopeView;
+  readonly #parts: ChatParts;
   readonly #api: Api;
-  readonly #panel: DocumentPanel;
-  readonly #pending: PendingQuestions;
+  readonly #waiting: PendingQuestions;
   readonly #hooks: ChatHooks;
   readonly #title = element("h2", WRITTEN);
   readonly #head = element(
     "header",
-    { class: "chat-head", hidden: true },
+    { class: "chat-head blank" },
     this.#title,
     button("Rename", () => void this.#rename()),
     button("Delete", () => void this.#delete(), { class: "plain danger" }),
   );
   readonly #earlier = button("Show earlier messages", () => void this.#showEarlier(), { hidden: true, class: "plain earlier" });
-  readonly #messages = element("ol", { class: "messages", "aria-label": "Messages" });
-  readonly #scroll = element("div", { class: "scroll" }, this.#earlier, this.#messages);
+  readonly #talk: TalkView;
   readonly #question = element("textarea", { id: "question", rows: "2", placeholder: "Ask about your documents", autocomplete: "off", dir: "auto" });
-  readonly #send = element("button", { type: "submit" }, "Ask");
   readonly #problem = element("p", { class: "problem", role: "alert" });
   #conversation = "";
   #showing = new AbortController();
-  #asking: AbortController | undefined;
-  /** The turn of somebody else that is waited for. */
-  #watched = "";
+  /** The turns that are being answered or wait, in their order. */
+  #live: LiveTurn[] = [];
+  #etag = "";
+  #looking = false;
   #nextPage = "";
 
-  constructor(api: Api, panel: DocumentPanel, pending: PendingQuestions, hooks: ChatHooks) {
-    this.#api = api;
-    this.#panel = panel;
-    this.#pending = pending;
+  constructor(parts: ChatParts, hooks: ChatHooks) {
+    this.#parts = parts;
+    this.#api = parts.api;
+    this.#waiting = parts.waiting;
     this.#hooks = hooks;
-    this.scope = new ScopeView(api, sessionStorage);
+    this.#talk = new TalkView((answer) => this.#opener(answer), this.#earlier);
+    this.scope = new ScopeView(parts.api, sessionStorage);
     const form = element(
       "form",
       { class: "ask" },
       element("label", { for: "question", class: "unseen" }, "Your question"),
       this.#question,
-      this.#send,
+      element("button", { type: "submit" }, "Ask"),
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -77,40 +91,41 @@ export class ChatView {
       event.preventDefault();
       this.#submit();
     });
-    const hint = element("span", { class: "note hint" }, "Enter asks, Shift+Enter makes a new line");
-    this.root.append(this.#head, this.#scroll, this.#problem, form, element("div", { class: "row under" }, this.scope.root, hint));
+    const asked = parts.agent ? `Asking ${parts.agent.replace("agents/", "the agent ")}` : "Enter asks, Shift+Enter makes a new line";
+    const hint = element("span", { class: parts.agent ? "note" : "note hint" }, asked);
+    this.root.append(this.#head, this.#talk.root, this.#problem, form, element("div", { class: "row under" }, this.scope.root, hint));
   }
 
   get conversation(): string {
     return this.#conversation;
   }
 
-  /** Whether this page itself waits for an answer here. */
-  get busy(): boolean {
-    return this.#asking !== undefined;
-  }
-
   focus(): void {
     this.#question.focus();
   }
 
+  /** Follow nothing any more. */
+  close(): void {
+    this.#showing.abort();
+    for (const one of this.#live) one.leave();
+    this.#live = [];
+  }
+
   /** Show a conversation, or with "" a new one, and go on with what waits in it. Returns when its messages stand there. */
   async show(conversation: string): Promise<void> {
-    this.#showing.abort();
+    this.close();
     this.#showing = new AbortController();
     const { signal } = this.#showing;
-    this.#watched = "";
-    this.#asking = undefined;
-    this.#send.disabled = false;
     this.#conversation = conversation;
     this.#problem.textContent = "";
-    this.#head.hidden = true;
+    this.#head.classList.add("blank");
     this.#earlier.hidden = true;
-    const waiting = this.#pending.of(conversation);
+    const waiting = this.#waiting.of(conversation);
     if (!conversation) {
       this.#hooks.titled("");
-      replace(this.#messages, ...(waiting ? [] : [welcome()]));
-      if (waiting) void this.#ask(waiting);
+      this.#talk.show(waiting.length > 0 ? [] : [welcome()]);
+      for (const pending of waiting) this.#follow({ pending });
+      void this.#watch(signal);
       return;
     }
     try {
@@ -120,108 +135,139 @@ export class ChatView {
       ]);
       if (signal.aborted) return;
       this.#name(found.title);
+      this.#etag = found.etag;
       this.#nextPage = page.nextPageToken;
       this.#earlier.hidden = !this.#nextPage;
-      replace(this.#messages, ...page.messages.reverse().map((one) => this.#row(one)));
-      this.#toEnd();
-      if (waiting) void this.#ask(waiting);
-      else if (found.activeTurn) void this.#watch(found.activeTurn, signal);
-    } catch (error) {
-      if (signal.aborted) return;
-      const failure = failureOf(error);
-      replace(this.#messages);
-      if (failure.reason === "RESOURCE_NOT_FOUND") this.#pending.dropOf(conversation);
-      this.#problem.textContent = failure.reason === "RESOURCE_NOT_FOUND" ? "This conversation does not exist, or is not yours." : failure.message;
-    }
-  }
-
-  /** Ask a question; or one that this tab asked before, to go on with it. */
-  async #ask(pending: Pending): Promise<void> {
-    const asking = new AbortController();
-    const shown = this.#showing.signal;
-    // Until its conversation is known a question is followed even when another conversation is shown: it could not be found again.
-    let begun = pending.begun;
-    shown.addEventListener("abort", () => begun && asking.abort(), { once: true });
-    this.#asking = asking;
-    this.#pending.keep(pending);
-    this.#send.disabled = true;
-    this.#problem.textContent = "";
-    this.#messages.querySelector(".empty")?.remove();
-    const view = new TurnView(pending.text, { open: this.#opener(""), say: (text) => shown.aborted || this.#hooks.say(text), askAgain: () => this.#again(pending, view) });
-    this.#messages.append(view.question, view.reply);
-    this.#toEnd();
-    let turn = "";
-    const ask = (signal: AbortSignal) =>
-      this.#api.chat.ask(
-        {
-          conversation: pending.conversation,
-          text: pending.text,
-          requestId: pending.requestId,
-          options: { includeDeltas: true, scope: { collections: [...pending.collections] } },
-        },
-        { signal, ...NO_LIMIT },
-      );
-    try {
-      for await (const told of follow(ask, asking.signal, (failure) => view.busy(waitingFor(failure)), WAITS)) {
-        if (!turn) {
-          turn = told.turn;
-          view.reply.dataset["turn"] = turn;
-          const already = this.#messages.querySelector(`[data-turn="${CSS.escape(turn)}"]:not([aria-busy])`);
-          if (already) {
-            // It had ended before the messages were read: they have it.
-            view.question.remove();
-            view.reply.remove();
-            this.#pending.drop(pending);
-            return;
-          }
-        }
-        if (told.event.event.case === "started") {
-          begun = told.event.event.value.conversation;
-          this.#pending.keep({ ...pending, begun });
-          if (shown.aborted) return asking.abort();
-          this.#conversation = begun;
-          this.#hooks.changed(begun);
-        }
-        if (terminal(told.event)) {
-          // The stream may take a moment more to end; nobody has to wait for that.
-          this.#pending.drop(pending);
-          this.#release(asking);
-          void this.#settled(begun);
-        }
-        const following = this.#following(view.question);
-        await view.take(told.event);
-        if (following) this.#toEnd(view.question);
+      this.#talk.show(page.messages.reverse());
+      for (const pending of waiting) {
+        if (pending.turn && this.#talk.has(pending.turn)) this.#waiting.drop(pending);
+        else this.#follow({ pending });
       }
+      void this.#watch(signal);
+      if (found.activeTurn) await this.#adopt(found, signal);
     } catch (error) {
-      if (asking.signal.aborted) return;
-      view.question.remove();
-      view.reply.remove();
-      const failure = error instanceof Refused ? error.failure : failureOf(error);
-      if (signedOut(failure)) return; // the question waits for the user's return
-      this.#pending.drop(pending);
-      if (!shown.aborted) await this.#refused(pending, failure);
-    } finally {
-      this.#release(asking);
+      if (!signal.aborted) this.#lost(failureOf(error));
     }
   }
 
-  #release(asking: AbortController): void {
-    if (this.#asking !== asking) return;
-    this.#send.disabled = false;
-    this.#asking = undefined;
+  /** See what other tabs and programs did here. What cannot be seen just now is seen the next time. */
+  async look(): Promise<void> {
+    const name = this.#conversation;
+    const { signal } = this.#showing;
+    if (!name || this.#looking || document.hidden || !this.root.isConnected) return;
+    this.#looking = true;
+    try {
+      const found = await this.#api.chat.getConversation({ name }, { signal });
+      if (signal.aborted || name !== this.#conversation) return;
+      this.#name(found.title);
+      if (found.activeTurn) await this.#adopt(found, signal);
+      if (signal.aborted || found.etag === this.#etag) return;
+      this.#etag = found.etag;
+      await this.#merge(name, signal);
+    } catch (error) {
+      const failure = failureOf(error);
+      if (!signal.aborted && failure.reason === "RESOURCE_NOT_FOUND") {
+        this.close();
+        this.#lost(failure);
+      }
+    } finally {
+      this.#looking = false;
+    }
+  }
+
+  async #watch(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await rest(document.hidden ? UNSEEN : LOOK_AGAIN, signal, PATIENCE);
+      if (!signal.aborted) await this.look();
+    }
+  }
+
+  /** Follow the turn that is being answered in a conversation, and those that wait behind it. */
+  async #adopt(found: Conversation, signal: AbortSignal): Promise<void> {
+    const filter = `conversation = "${found.name}" AND state = QUEUED`;
+    const { turns } = await this.#api.chat.listTurns({ filter, orderBy: "create_time" }, { signal });
+    const order = [found.activeTurn, ...turns.map((one) => one.name)];
+    // One whose name is not known yet may be among them.
+    if (signal.aborted || this.#live.some((one) => !one.turn)) return;
+    if (!this.#talk.has(found.activeTurn)) {
+      const active = await this.#api.chat.getTurn({ name: found.activeTurn }, { signal });
+      if (signal.aborted || this.#live.some((one) => !one.turn)) return;
+      this.#found(active, this.#live[0]);
+    }
+    for (const one of turns) this.#found(one);
+    for (const one of this.#live) if (order.includes(one.turn)) one.place(order.indexOf(one.turn));
+  }
+
+  #found({ name, conversation, text }: Turn, before?: LiveTurn): void {
+    if (!this.#talk.has(name)) this.#follow({ turn: name, conversation, text }, before);
+  }
+
+  /** Show the messages that came since. */
+  async #merge(name: string, signal: AbortSignal): Promise<void> {
+    const page = await this.#api.chat.listMessages({ parent: name, pageSize: NEWEST, orderBy: "create_time desc" }, { signal });
+    if (signal.aborted) return;
+    const fresh = page.messages.filter((one) => !this.#talk.knows(one)).reverse();
+    if (fresh.length === page.messages.length && page.nextPageToken) return this.show(name); // more than these are missing
+    this.#talk.add(fresh);
+  }
+
+  /** The conversation cannot be shown. */
+  #lost(failure: Failure): void {
+    this.#talk.show([]);
+    this.#head.classList.add("blank");
+    this.#earlier.hidden = true;
+    if (failure.reason === "RESOURCE_NOT_FOUND") this.#waiting.dropOf(this.#conversation);
+    this.#problem.textContent = failure.reason === "RESOURCE_NOT_FOUND" ? "This conversation does not exist, or is not yours." : failure.message;
+  }
+
+  /** Show a turn as it comes, above another one where that is given. */
+  #follow(origin: Origin, before?: LiveTurn): void {
+    const live = new LiveTurn(origin, { api: this.#api, streams: this.#parts.streams, waiting: this.#waiting }, this.#liveHooks);
+    this.#live.splice(before ? this.#live.indexOf(before) : this.#live.length, 0, live);
+    this.#talk.append(live.view, before?.view);
+    void live.run();
+  }
+
+  readonly #liveHooks: LiveHooks = {
+    open: (citations, index, by) => this.#opener("")(citations, index, by),
+    say: (text) => this.#hooks.say(text),
+    focus: () => this.focus(),
+    named: (live) => {
+      if (!this.#talk.has(live.turn, true)) return true;
+      // It had ended before the messages were read: they have it.
+      live.view.remove();
+      this.#drop(live);
+      return false;
+    },
+    begun: (live) => {
+      if (this.#conversation && this.#conversation !== live.conversation) return;
+      this.#conversation = live.conversation;
+      this.#hooks.changed(live.conversation);
+    },
+    grow: (live, change) => this.#talk.grow(live.view, change),
+    ended: (live) => {
+      this.#drop(live);
+      if (!live.conversation) return;
+      this.#hooks.changed(live.conversation);
+      void this.look();
+    },
+    refused: (pending, failure) => this.#refused(pending, failure),
+    again: (live, pending) => {
+      live.view.remove();
+      this.#ask(pending.text, pending.collections);
+      this.focus();
+    },
+  };
+
+  #drop(live: LiveTurn): void {
+    this.#live = this.#live.filter((one) => one !== live);
+    this.#live.forEach((one, index) => one.turn && one.place(index));
   }
 
   /** The server did not take the question: say why, and give it back to the user. */
-  async #refused(pending: Pending, failure: Failure): Promise<void> {
+  #refused(pending: Pending, failure: Failure): void {
     if (!this.#question.value) this.#question.value = pending.text;
-    if (this.#messages.childElementCount === 0) replace(this.#messages, welcome());
-    if (failure.reason === "CONVERSATION_BUSY") {
-      this.#problem.textContent =
-        "This conversation is still answering another question, perhaps one from another tab. Yours was not asked; it is in the box again. Ask it when that answer is here.";
-      const active = failure.metadata["active_turn"];
-      if (active) void this.#watch(active, this.#showing.signal);
-      return;
-    }
+    if (this.#talk.empty) this.#talk.show([welcome()]);
     if (failure.reason === "RESOURCE_NOT_FOUND" && failure.metadata["resource_type"] === "collection") {
       this.scope.forget(failure.metadata["resource_name"] ?? "");
       this.#problem.textContent = "A collection that you asked does not exist any more; it is no longer chosen. Ask again.";
@@ -230,72 +276,25 @@ export class ChatView {
     this.#problem.textContent = failure.message;
   }
 
-  /** Wait for a turn that another tab or program began in this conversation, then show what it brought. */
-  async #watch(turn: string, signal: AbortSignal): Promise<void> {
-    if (this.#watched === turn) return;
-    this.#watched = turn;
-    let row: TurnView | undefined;
-    for (let tries = 1; !signal.aborted; tries += 1) {
-      try {
-        const found = await this.#api.chat.getTurn({ name: turn }, { signal });
-        if (signal.aborted) break;
-        if (!row && found.state <= TurnState.RUNNING) {
-          row = new TurnView(found.text, { open: this.#opener(turn), say: this.#hooks.say, askAgain: () => undefined });
-          row.busy("Being answered; another tab or program asked it…");
-          this.#messages.append(row.question, row.reply);
-          this.#toEnd();
-        }
-        if (found.state > TurnState.RUNNING) {
-          this.#watched = "";
-          this.#problem.textContent = "";
-          if (found.state === TurnState.FAILED && row && found.terminalEvent) await row.take(found.terminalEvent);
-          else await this.refresh();
-          return;
-        }
-      } catch (error) {
-        if (signal.aborted || failureOf(error).reason === "RESOURCE_NOT_FOUND") break;
-      }
-      await WAITS.sleep(Math.min(250 * tries, 3_000), signal);
-    }
-    if (this.#watched === turn) this.#watched = "";
-    row?.question.remove();
-    row?.reply.remove();
-  }
-
-  /** Read the shown conversation anew, unless an answer is just coming into it. */
-  async refresh(): Promise<void> {
-    if (this.#conversation && !this.busy) await this.show(this.#conversation);
-  }
-
-  async #settled(conversation: string): Promise<void> {
-    this.#hooks.changed(conversation);
-    try {
-      const { title } = await this.#api.chat.getConversation({ name: conversation });
-      if (this.#conversation === conversation) this.#name(title);
-    } catch {
-      // Only the title is missing; the next look at the conversation brings it.
-    }
-  }
-
-  #again(failed: Pending, view: TurnView): void {
-    if (this.busy) return;
-    view.question.remove();
-    view.reply.remove();
-    void this.#ask({ ...failed, requestId: uuid(), conversation: this.#conversation, begun: this.#conversation });
-    this.focus();
-  }
-
   #submit(): void {
     const text = wellFormed(this.#question.value.trim());
     if (!text) return;
-    if (this.busy) return this.#hooks.say("Wait for the answer before you ask again.");
+    this.#problem.textContent = "";
     const over = byteLength(text) - MOST_BYTES;
     if (over > 0) {
       this.#problem.textContent = `The question is too long by ${over} bytes; ${MOST_BYTES} are the most. Put long texts into a document.`;
-      return;
+    } else if (this.#live.some((one) => !one.turn)) {
+      // Asked side by side, they could come to the server in another order.
+      this.#problem.textContent = "Your question before is still on its way; ask this one in a moment.";
+    } else {
+      this.#question.value = "";
+      this.#ask(text, this.scope.collections);
     }
-    this.#question.value = "";
-    void this.#ask({ requestId: uuid(), text, conversation: this.#conversation, collections: this.scope.collections, begun: this.#conversation });
+  }
+
+  #ask(text: string, collections: readonly string[]): void {
+    const [conversation, agent] = [this.#conversation, this.#parts.agent];
+    this.#follow({ pending: { requestId: uuid(), text, conversation, collections, agent, begun: conversation, turn: "", stopping: false } });
   }
 
   async #showEarlier(): Promise<void> {
@@ -303,37 +302,20 @@ export class ChatView {
     try {
       const request = { parent: this.#conversation, pageSize: PAGE, orderBy: "create_time desc", pageToken: this.#nextPage };
       const page = await this.#api.chat.listMessages(request, { signal });
-      const height = this.#scroll.scrollHeight;
       this.#nextPage = page.nextPageToken;
       this.#earlier.hidden = !this.#nextPage;
-      this.#messages.prepend(...page.messages.reverse().map((one) => this.#row(one)));
-      this.#scroll.scrollTop += this.#scroll.scrollHeight - height;
+      this.#talk.prepend(page.messages.reverse());
       if (!focused()) this.focus();
     } catch (error) {
       if (!signal.aborted) this.#problem.textContent = failureOf(error).message;
     }
   }
 
-  #row(message: Message): HTMLElement {
-    if (message.role === Role.USER) return questionRow(message.text);
-    const body = element("div", { class: "answer" });
-    if (message.refusalReason) {
-      body.append(refusal(message.text));
-    } else {
-      const view = new AnswerView(this.#opener(message.name));
-      view.show(message.text, message.citations);
-      view.showSources();
-      body.append(view.root);
-    }
-    return element("li", { class: "message assistant", "data-turn": message.turn }, body);
-  }
-
-  /** Opens sources of the answer of that name; with "" of the turn that the row is marked with. */
   #opener(answer: string): OpenSource {
     return (citations, index, by) => {
       const name = answer || by.closest<HTMLElement>("[data-turn]")?.dataset["turn"] || "";
       const citation = citations[index];
-      if (citation) void this.#panel.openCitation({ citation, answer: name, index }, by);
+      if (citation) void this.#parts.panel.openCitation({ citation, answer: name, index }, by);
     };
   }
 
@@ -358,29 +340,14 @@ export class ChatView {
       this.#problem.textContent = failureOf(error).message;
       return;
     }
-    this.#pending.dropOf(name);
+    this.#waiting.dropOf(name);
     this.#hooks.say("Conversation deleted.");
     this.#hooks.deleted(name);
   }
 
   #name(title: string): void {
-    this.#title.textContent = title;
-    this.#head.hidden = false;
+    this.#head.classList.remove("blank");
+    if (this.#title.textContent !== title) this.#title.textContent = title;
     this.#hooks.titled(title);
-  }
-
-  /** Whether the reader is where new text comes, and has not scrolled up. */
-  #following(question: HTMLElement): boolean {
-    return this.#scroll.scrollTop > this.#end(question) - NEAR_END;
-  }
-
-  /** To the end, but not so far that the question leaves: an answer is read from its beginning. */
-  #toEnd(question?: HTMLElement): void {
-    this.#scroll.scrollTop = this.#end(question);
-  }
-
-  #end(question: HTMLElement | undefined): number {
-    const end = this.#scroll.scrollHeight - this.#scroll.clientHeight;
-    return question ? Math.min(end, question.offsetTop - MARGIN) : end;
   }
 }

@@ -7,7 +7,7 @@ import { confirmed, prompted } from "./dialog.js";
 import type { DocumentPanel } from "./document.js";
 import { button, element, replace, WRITTEN } from "./dom.js";
 import { failureOf } from "./errors.js";
-import { WAITS } from "./follow.js";
+import { PATIENCE } from "./patience.js";
 import { allCollections, collectionId, DEFAULT, type Listed, type Named } from "./library.js";
 import { UploadsView, type UploadHooks } from "./uploads.js";
 
@@ -150,7 +150,7 @@ export class CollectionsView {
         replace(this.#list, element("li", { class: empty ? "note" : "problem" }, empty ? "No documents yet." : failure.message));
         return;
       }
-      await WAITS.sleep(LOOK_AGAIN, signal);
+      await PATIENCE.sleep(LOOK_AGAIN, signal);
       if (!this.root.isConnected) return; // another view is shown; coming back reads anew
     }
   }

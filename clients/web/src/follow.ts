@@ -1,45 +1,28 @@
 /**
- * Following a turn to its end. A stream that ends without a terminal event and without an error of Responsa's own was cut: the same question
- * with the same request_id attaches to the same turn, and what was seen already is passed over by its seq.
+ * Following a turn to its end, over any number of cuts. Until the turn's name is known the same question is asked again, with its request_id; then it is
+ * resumed behind the last frame. The cases of tests/cases/following.yaml say the rest.
  */
 
-import type { AskResponse } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
-import type { TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import type { Turn, TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { CUT, failureOf, type Failure } from "./errors.js";
+import { BrokenAnswer, ChainBroken, type Frame, type FrameReader } from "./frames.js";
+import { mayPass, OFFLINE_PAUSE, PATIENCE, rest, type Patience } from "./patience.js";
 
-export type Open = (signal: AbortSignal) => AsyncIterable<AskResponse>;
-
-export interface Told {
-  /** `turns/{uuid}`. */
-  readonly turn: string;
-  readonly event: TurnEvent;
+export interface Calls {
+  /** Ask the question, the same each time. Not needed for a turn whose name is known. */
+  readonly ask?: (signal: AbortSignal) => AsyncIterable<Frame>;
+  readonly resume: (turn: string, afterSeq: bigint, signal: AbortSignal) => AsyncIterable<Frame>;
+  readonly get: (turn: string, signal: AbortSignal) => Promise<Turn>;
 }
 
-export interface Waits {
-  /** Milliseconds before the n-th further try without progress, n from 1. */
-  readonly pause: (attempt: number) => number;
-  /** Milliseconds without any frame after which a stream counts as cut; heartbeats come every 15 s. */
-  readonly silence: number;
-  /** Milliseconds that a stream is given to end by itself after the terminal event, so that its connection can serve again. */
-  readonly farewell: number;
-  readonly sleep: (milliseconds: number, signal: AbortSignal) => Promise<void>;
+export interface Notices {
+  /** The place in the queue has changed; 0: it waits no longer. */
+  readonly place?: (place: number) => void;
+  /** Nothing comes at the moment, and why; told before each wait for the next try. `tries` counts those without anything new, from 1. */
+  readonly paused?: (failure: Failure, tries: number) => void;
+  /** Frames come again. */
+  readonly resumed?: () => void;
 }
-
-export const WAITS: Waits = {
-  pause: (attempt) => Math.min(250 * 2 ** (attempt - 1), 10_000) * (0.5 + Math.random() / 2),
-  silence: 40_000,
-  farewell: 1_000,
-  sleep: (milliseconds, signal) =>
-    new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", done);
-        resolve();
-      };
-      const timer = setTimeout(done, milliseconds);
-      signal.addEventListener("abort", done);
-    }),
-};
 
 /** A refusal of the call itself: no turn was accepted, or none can be followed. */
 export class Refused extends Error {
@@ -48,71 +31,112 @@ export class Refused extends Error {
   }
 }
 
-/** The event that ends a turn. One of a kind that is not known yet does not. */
-export function terminal(event: TurnEvent): boolean {
-  return event.event.case === "answer" || event.event.case === "refused" || event.event.case === "failed";
+/** Unexpected errors of the calls that follow an accepted turn, without anything new between them, that are the end. */
+const UNEXPECTED = 3;
+
+/** What one stream came to. `reconnect`: milliseconds that the server wants to be left alone. */
+interface End {
+  readonly failure: Failure;
+  readonly reconnect: number | undefined;
+  /** It ended as it should, without a single frame. */
+  readonly empty: boolean;
 }
 
-/**
- * Yields each event once, in order, up to and with the terminal one; ends without it only when `signal` aborts. `onCut` is told before each
- * further try why it is needed. Throws `Refused`.
- */
+/** Yields each event once, in order, up to and with the terminal one; ends without it only when `signal` aborts. Throws Refused, BrokenAnswer. */
 export async function* follow(
-  open: Open,
+  reader: FrameReader,
+  calls: Calls,
   signal: AbortSignal,
-  onCut: (failure: Failure) => void = () => undefined,
-  waits: Waits = WAITS,
-): AsyncGenerator<Told> {
-  let seen = 0n;
-  let ended = false;
-  let tries = 0; // since something new came
-  while (!signal.aborted && !ended) {
-    tries += 1;
-    let failure = CUT;
-    const stream = new AbortController();
-    const stop = () => stream.abort();
-    signal.addEventListener("abort", stop, { once: true });
-    let watchdog = setTimeout(stop, waits.silence);
-    try {
-      let through = 0n;
-      for await (const frame of open(stream.signal)) {
-        clearTimeout(watchdog);
-        watchdog = setTimeout(stop, waits.silence);
-        if (frame.afterSeq !== through) break; // a hole: never go on over it
-        through = frame.throughSeq;
-        for (const event of frame.events) {
-          if (event.seq <= seen) continue;
-          seen = event.seq;
-          tries = 0;
-          yield { turn: frame.turn, event };
-          ended ||= terminal(event);
-        }
-        if (ended) {
-          clearTimeout(watchdog);
-          watchdog = setTimeout(stop, waits.farewell);
-        }
-        if (through > seen) seen = through; // events that were not asked for
-      }
-    } catch (error) {
-      failure = failureOf(error);
-      if (!ended && !again(failure, seen, tries)) throw new Refused(failure);
-    } finally {
-      clearTimeout(watchdog);
-      signal.removeEventListener("abort", stop);
-      stream.abort();
+  notices: Notices = {},
+  patience: Patience = PATIENCE,
+): AsyncGenerator<TurnEvent> {
+  let tries = 0; // waits since something new came
+  let unexpected = 0;
+  let left = false; // the server was left at its wish since something new came
+  while (!signal.aborted && !reader.terminal) {
+    const before = reader.lastSeq;
+    const end = yield* stream(reader, calls, signal, notices, patience);
+    if (signal.aborted || reader.terminal) return;
+    if (reader.lastSeq > before) {
+      tries = unexpected = 0;
+      left = false;
     }
-    if (signal.aborted || ended) return;
-    tries = Math.max(tries, 1);
-    onCut(failure);
-    await waits.sleep(Math.max(waits.pause(tries), failure.retryAfter ?? 0), signal);
+    const { failure } = end;
+    if (failure.reason === "INTERNAL" && reader.turn && (unexpected += 1) < UNEXPECTED) {
+      // An accepted turn outlives an unexpected error of the call that follows it.
+    } else if (!mayPass(failure)) {
+      throw new Refused(failure);
+    }
+    if (end.empty && reader.turn && (await hasEnded(reader, calls, signal))) return;
+    if (signal.aborted) return;
+    if (end.reconnect !== undefined && !left) {
+      left = true;
+      await patience.sleep(end.reconnect, signal);
+      continue;
+    }
+    const offline = patience.offline();
+    notices.paused?.(failure, tries + 1);
+    if (!offline) tries += 1; // being offline costs no patience
+    const wait = offline ? OFFLINE_PAUSE : patience.pause(tries);
+    await rest(Math.max(wait, failure.retryAfter ?? 0, end.reconnect ?? 0), signal, patience);
   }
 }
 
-const TRANSIENT = new Set(["PART_UNAVAILABLE", "DRAINING", "DEADLINE_EXCEEDED", "CANCELLED", "OVERLOADED"]);
-const INTERNAL_TRIES = 3;
+/** One stream: yields what is new in it. */
+async function* stream(reader: FrameReader, calls: Calls, signal: AbortSignal, notices: Notices, patience: Patience): AsyncGenerator<TurnEvent, End> {
+  const controller = new AbortController();
+  const stop = () => controller.abort();
+  signal.addEventListener("abort", stop, { once: true });
+  let heard = patience.now();
+  let watchdog = setTimeout(stop, patience.silence);
+  const unwatch = patience.changes((change) => {
+    // A connection that the network took along says nothing; timers stand still while a computer sleeps.
+    if (change === "offline" || patience.now() - heard > patience.silence) stop();
+  });
+  let frames = 0;
+  let failure = CUT;
+  let whole = false;
+  const asks = !reader.turn && calls.ask;
+  try {
+    reader.begin();
+    for await (const frame of asks ? asks(controller.signal) : calls.resume(reader.turn, reader.lastSeq, controller.signal)) {
+      clearTimeout(watchdog);
+      heard = patience.now();
+      if (reader.terminal) {
+        watchdog = setTimeout(stop, patience.farewell);
+        continue;
+      }
+      const place = reader.place;
+      const events = reader.take(frame);
+      frames += 1;
+      notices.resumed?.();
+      if (reader.place !== place) notices.place?.(reader.place);
+      yield* events;
+      if (reader.reconnect !== undefined && !reader.terminal) break;
+      watchdog = setTimeout(stop, reader.terminal ? patience.farewell : patience.silence);
+    }
+    whole = !controller.signal.aborted;
+  } catch (error) {
+    if (error instanceof BrokenAnswer) throw error;
+    if (!(error instanceof ChainBroken)) failure = failureOf(error);
+  } finally {
+    clearTimeout(watchdog);
+    unwatch();
+    signal.removeEventListener("abort", stop);
+    stop();
+  }
+  return { failure, reconnect: reader.reconnect, empty: whole && frames === 0 && !asks };
+}
 
-/** Whether asking again can help. An accepted turn outlives an unexpected error of the call that follows it. */
-function again(failure: Failure, seen: bigint, tries: number): boolean {
-  if (failure.reason === "" || TRANSIENT.has(failure.reason)) return true;
-  return failure.reason === "INTERNAL" && seen > 0n && tries < INTERNAL_TRIES;
+/** Whether a turn ended where the reader stands: its stream is empty then. */
+async function hasEnded(reader: FrameReader, calls: Calls, signal: AbortSignal): Promise<boolean> {
+  try {
+    const turn = await calls.get(reader.turn, signal);
+    if (turn.terminalEvent && turn.lastSeq === reader.lastSeq) reader.end(turn.terminalEvent);
+  } catch (error) {
+    if (error instanceof BrokenAnswer) throw error;
+    const failure = failureOf(error);
+    if (!signal.aborted && !mayPass(failure)) throw new Refused(failure);
+  }
+  return reader.terminal !== undefined;
 }

@@ -1,6 +1,6 @@
 /** The page: conversations on the left, the talk in the middle, the source on the right. */
 
-import { connect, watchingSession } from "./api.js";
+import { connect, NO_LIMIT, watchingSession } from "./api.js";
 import { ChatView } from "./chat.js";
 import { CollectionsView } from "./collections.js";
 import { ConversationsView } from "./conversations.js";
@@ -9,10 +9,12 @@ import { button, element, replace } from "./dom.js";
 import { Live } from "./live.js";
 import { PendingQuestions } from "./pending.js";
 import { signIn, signOut, takeCode } from "./session.js";
+import { SharedStreams } from "./streams.js";
 import { Tabs } from "./tabs.js";
 
 const CONVERSATION = /^#\/(conversations\/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 const DOCUMENTS = "#/documents";
+const AGENT = /^[a-z0-9][a-z0-9-]{0,62}$/;
 const NARROW = window.matchMedia("(max-width: 60rem)");
 
 class App {
@@ -47,7 +49,6 @@ class App {
     signed = true;
 
     const live = new Live();
-    const pending = new PendingQuestions(sessionStorage);
     const leave = (why: string) => {
       sessionStorage.clear();
       this.#outside(why);
@@ -58,12 +59,20 @@ class App {
       else if (news.kind === "documents") void (onDocuments() && collections.refresh());
       else {
         void list.refresh();
-        if (news.name === chat.conversation && !onDocuments()) void chat.refresh();
+        if (news.name === chat.conversation && !onDocuments()) void chat.look();
       }
     });
     signal.addEventListener("abort", () => tabs.close(), { once: true });
+    const streams = new SharedStreams(
+      (turn, afterSeq, stop) => api.chat.resumeTurn({ turn, afterSeq, includeDeltas: true }, { signal: stop, ...NO_LIMIT }),
+      new BroadcastChannel("responsa.turns"),
+      (navigator as { readonly locks?: LockManager }).locks,
+    );
+    // Another agent than the default can be named in the address: `/?agent=…`.
+    const agent = new URLSearchParams(location.search).get("agent") ?? "";
     const panel: DocumentPanel = new DocumentPanel(api, () => arrange());
-    const chat: ChatView = new ChatView(api, panel, pending, {
+    const parts = { api, panel, waiting: new PendingQuestions(sessionStorage), streams, agent: AGENT.test(agent) ? `agents/${agent}` : "" };
+    const chat: ChatView = new ChatView(parts, {
       say: live.say,
       titled: (title) => (document.title = title ? `${title} · Responsa` : "Responsa"),
       changed: (conversation) => {
@@ -78,6 +87,11 @@ class App {
         location.hash = "#/";
       },
     });
+    const close = () => {
+      chat.close();
+      streams.close();
+    };
+    signal.addEventListener("abort", close, { once: true });
     const collections = new CollectionsView(api, panel, {
       say: live.say,
       sessionOver: over,

@@ -1,4 +1,4 @@
-/** The questions this tab waits for, kept over a reload: asking again with its request_id goes on with the same turn. */
+/** The questions this tab waits for, kept over a reload: their turns are gone on with, or, where the server has not told those yet, asked for again by request_id. */
 
 const KEY = "responsa.pending";
 const MOST = 16;
@@ -10,8 +10,14 @@ export interface Pending {
   readonly conversation: string;
   /** `collections/{id}` it was asked of; none means all. */
   readonly collections: readonly string[];
+  /** `agents/{id}` it was asked of, "" for the default. */
+  readonly agent: string;
   /** The conversation that its turn belongs to, "" until the server has told it. */
   readonly begun: string;
+  /** `turns/{uuid}`, "" until the server has told it. */
+  readonly turn: string;
+  /** Whether the user has stopped it, and the server has not said yet that it is. */
+  readonly stopping: boolean;
 }
 
 /** Kept in `storage`; where that is refused (a full or forbidden one), in memory alone. */
@@ -24,19 +30,20 @@ export class PendingQuestions {
     this.#questions = read(storage);
   }
 
-  /** The question that waits in a conversation, or with "" the one whose conversation is not made yet; the latest of several. */
-  of(conversation: string): Pending | undefined {
-    return this.#questions.findLast((one) => one.begun === conversation);
+  /** The questions that wait in a conversation, or with "" those whose conversation is not made yet, in the order of asking. */
+  of(conversation: string): readonly Pending[] {
+    return this.#questions.filter((one) => one.begun === conversation);
   }
 
   /** Keep a question, or its new state. */
   keep(pending: Pending): void {
-    this.#questions = [...this.#others(pending.requestId), pending].slice(-MOST);
+    const known = this.#questions.findIndex((one) => one.requestId === pending.requestId);
+    this.#questions = known < 0 ? [...this.#questions, pending].slice(-MOST) : this.#questions.with(known, pending);
     this.#write();
   }
 
   drop(pending: Pending): void {
-    this.#questions = this.#others(pending.requestId);
+    this.#questions = this.#questions.filter((one) => one.requestId !== pending.requestId);
     this.#write();
   }
 
@@ -44,10 +51,6 @@ export class PendingQuestions {
   dropOf(conversation: string): void {
     this.#questions = this.#questions.filter((one) => one.begun !== conversation);
     this.#write();
-  }
-
-  #others(requestId: string): Pending[] {
-    return this.#questions.filter((one) => one.requestId !== requestId);
   }
 
   #write(): void {
@@ -73,7 +76,8 @@ function isPending(value: unknown): value is Pending {
   if (typeof value !== "object" || value === null) return false;
   const one = value as Record<string, unknown>;
   return (
-    ["requestId", "text", "conversation", "begun"].every((key) => typeof one[key] === "string") &&
+    ["requestId", "text", "conversation", "agent", "begun", "turn"].every((key) => typeof one[key] === "string") &&
+    typeof one["stopping"] === "boolean" &&
     Array.isArray(one["collections"]) &&
     one["collections"].every((name) => typeof name === "string")
   );

@@ -2,123 +2,231 @@
 
 import { timestampMs, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
-import type { TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
-import { AnswerView, duration, refusal, StepsView, type OpenSource } from "./answer.js";
-import { hex, sha256Hex } from "./bytes.js";
+import { CancelCause, ToolOutcome, type TurnEvent, type TurnToolCall, type TurnToolResult } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import { AnswerView, refusal, type OpenSource } from "./answer.js";
 import { button, element, replace, WRITTEN } from "./dom.js";
 import type { Failure } from "./errors.js";
+import type { FrameReader } from "./frames.js";
+import { duration, StepsView } from "./steps.js";
 
 export interface TurnHooks {
   readonly open: OpenSource;
   readonly say: (text: string) => void;
-  /** Ask the same question anew, as another turn. */
-  readonly askAgain: () => void;
+  readonly stop: () => void;
+  /** Ask the same question anew, as another turn; undefined where it was asked elsewhere. */
+  readonly askAgain: (() => void) | undefined;
+  /** Take the focus from a button that goes away. */
+  readonly focus: () => void;
 }
 
 const SPOKEN = 700; // characters of an answer that are read out by themselves
+const ARGUMENTS = 120; // characters of a tool's arguments that are shown
+
+const STOPPED: Record<CancelCause, string> = {
+  [CancelCause.UNSPECIFIED]: "This answer was stopped.",
+  [CancelCause.OWNER]: "You stopped this answer.",
+  [CancelCause.ADMINISTRATOR]: "An administrator stopped this answer.",
+  [CancelCause.INTERRUPT]: "A newer question took the place of this one.",
+  [CancelCause.DISCONNECT]: "This answer was stopped, because nobody waited for it.",
+};
 
 export class TurnView {
   readonly question: HTMLElement;
   readonly reply = element("li", { class: "message assistant", "aria-busy": "true" });
   readonly #hooks: TurnHooks;
   readonly #steps = new StepsView();
+  readonly #stop: HTMLButtonElement;
   readonly #body = element("div", { class: "body" });
   readonly #answer: AnswerView;
-  #text = "";
-  readonly #citations: Citation[] = [];
+  readonly #tools = new Map<string, { readonly name: string; readonly row: HTMLElement }>();
   #accepted: number | undefined;
+  #place = 0;
 
   constructor(question: string, hooks: TurnHooks) {
     this.#hooks = hooks;
     this.question = questionRow(question);
     this.#answer = new AnswerView(hooks.open);
-    this.reply.append(element("div", { class: "answer" }, this.#steps.root, this.#body));
+    this.#stop = button("Stop", hooks.stop, { class: "quiet stop", title: "Stop this answer" });
+    this.reply.append(element("div", { class: "answer" }, element("div", { class: "progress" }, this.#steps.root, this.#stop), this.#body));
+  }
+
+  remove(): void {
+    this.question.remove();
+    this.reply.remove();
   }
 
   /** What goes on besides the turn's own steps. */
   busy(text: string): void {
     this.#steps.busy(text);
+  }
+
+  /** Nothing comes at the moment. A cut that the next try mends is not worth a word. */
+  paused(failure: Failure, tries: number, offline: boolean): void {
+    if (tries < 2 && !offline && failure.reason === "") return;
+    const why = waitingFor(failure, offline);
+    this.#steps.pause(why);
+    this.#hooks.say(why);
+  }
+
+  resumed(): void {
+    this.#steps.resume();
+  }
+
+  /** So many turns of the conversation come before; 0: none does any more. */
+  place(place: number): void {
+    if (place === this.#place) return;
+    this.#place = place;
+    const text = place > 0 ? `Waiting; ${place} before this one` : "It is this question’s turn…";
+    this.#steps.busy(text);
     this.#hooks.say(text);
   }
 
-  async take({ event, createTime }: TurnEvent): Promise<void> {
+  stopping(): void {
+    this.#stop.setAttribute("aria-disabled", "true"); // a disabled one would lose the focus
+    this.#stop.textContent = "Stopping…";
+    this.#hooks.say("Stopping…");
+  }
+
+  /** It could not be stopped. */
+  notStopped(why: string): void {
+    this.#stop.removeAttribute("aria-disabled");
+    this.#stop.textContent = "Stop";
+    this.#steps.pause(`It could not be stopped: ${why}`);
+    this.#hooks.say(`It could not be stopped: ${why}`);
+  }
+
+  /** The next event; `reader` has taken it already. */
+  take({ event, createTime }: TurnEvent, reader: FrameReader): void {
     const at = milliseconds(createTime);
     switch (event.case) {
       case "started":
         this.#accepted = at;
-        this.#steps.busy("Your question was accepted…");
+        if (this.#place === 0) this.#steps.busy("Your question was accepted…");
         break;
       case "status":
+        this.#place = 0;
         this.#steps.step(event.value.message, at);
         this.#hooks.say(event.value.message);
         break;
       case "delta":
-        this.#text += event.value.text;
-        this.#show(this.#text, this.#citations);
-        break;
       case "citation":
-        this.#citations.push(event.value);
-        this.#show(this.#text, this.#citations);
+        this.#show(reader.text, reader.citations.map((one) => one.citation));
+        break;
+      case "toolCall":
+        this.#called(event.value);
+        break;
+      case "toolResult":
+        this.#returned(event.value);
+        break;
+      case "attemptRestarted":
+        this.#steps.note("It was interrupted, and somebody else went on with it");
+        this.#steps.busy("Going on…");
+        this.#show(reader.text, reader.citations.map((one) => one.citation));
         break;
       case "answer": {
-        const { text, citations, sha256, passagesUsed } = event.value;
+        const { text, citations, passagesUsed } = event.value;
         this.#show(text, citations);
         this.#answer.showSources();
-        this.#end(`Answered${this.#took(at)}from ${count(passagesUsed, "passage")}`, at);
+        this.#end(`Answered${this.#took(at)}${passagesUsed > 0 ? `from ${count(passagesUsed, "passage")}` : ""}`.trimEnd(), at);
         this.#hooks.say(spoken(text, citations.length));
-        const found = await sha256Hex(text);
-        if (found !== undefined && found !== hex(sha256)) this.#problem("This answer did not arrive as it was written; reload the page.");
         break;
       }
       case "refused":
-        replace(this.#body, refusal(event.value.message));
+        this.#replace(refusal(event.value.message));
         this.#end(`Looked${this.#took(at)}and found no support`, at);
         this.#hooks.say(`No answer. ${event.value.message}`);
         break;
       case "failed":
-        this.#fail(event.value.status?.message || "The question could not be answered.", event.value.retriable, at);
+        // What was written so far belongs to no answer.
+        this.#replace();
+        this.#end("Failed", at);
+        this.#problem(event.value.status?.message || "The question could not be answered.");
+        if (event.value.retriable) this.#offerAgain();
         break;
+      case "cancelled":
+        this.#cancelled(STOPPED[event.value.by] ?? STOPPED[CancelCause.UNSPECIFIED], reader.text, at);
+        break;
+      case "snapshot": // The reader hands out what these stand for.
+      case "reconnect":
+      case "heartbeat":
       case undefined: // a kind that this page does not know yet
         break;
     }
   }
 
-  #fail(message: string, retriable: boolean, at: number): void {
-    // What was written so far belongs to no answer.
-    replace(this.#body);
-    this.#end("Failed", at);
+  /** It cannot be followed to its end. */
+  broken(message: string): void {
+    this.#replace();
+    this.#end("Broken off", Date.now());
     this.#problem(message);
-    if (retriable) this.#body.append(button("Ask again", this.#hooks.askAgain, { class: "quiet" }));
-    this.#hooks.say(message);
+  }
+
+  /** What was written belongs to no conversation; it stays to be read until the page is left. */
+  #cancelled(why: string, text: string, at: number): void {
+    this.#answer.root.remove();
+    if (text) this.#body.append(element("p", { class: "answer-text stopped", ...WRITTEN }, text));
+    this.#end(`Stopped${this.#took(at, "after")}`.trimEnd(), at);
+    this.#body.append(element("p", { class: "note" }, text ? `${why} What was written is not kept.` : why));
+    this.#offerAgain();
+    this.#hooks.say(why);
+  }
+
+  #offerAgain(): void {
+    if (this.#hooks.askAgain) this.#body.append(button("Ask again", this.#hooks.askAgain, { class: "quiet" }));
+  }
+
+  #called({ callId, tool, arguments: given }: TurnToolCall): void {
+    const name = tool.replace(/^tools\//, "");
+    const shown = given && Object.keys(given).length > 0 ? ` with ${shortened(JSON.stringify(given))}` : "";
+    const row = this.#steps.note(`Tool ${name}${shown}`);
+    this.#steps.busy(`Calling the tool ${name}…`);
+    this.#tools.set(callId, { name, row });
+  }
+
+  #returned({ callId, outcome, content }: TurnToolResult): void {
+    const { name, row } = this.#tools.get(callId) ?? { name: callId, row: this.#steps.note(`Tool ${callId}`) };
+    if (outcome === ToolOutcome.OK) {
+      row.append(": done");
+      this.#steps.busy(`The tool ${name} is done…`);
+      return;
+    }
+    const unknown = outcome !== ToolOutcome.ERROR;
+    const what = unknown ? "It is not known whether it was done, and it is not done again." : `It failed: ${shortened(content)}`;
+    row.append(`: ${what}`);
+    // What may have been done in the user's name is said in the open.
+    const told = `Tool ${name}: ${what}`;
+    this.reply.querySelector(".progress")?.after(element("p", { class: unknown ? "note told warning" : "note told", ...WRITTEN }, told));
+    this.#hooks.say(told);
   }
 
   #problem(message: string): void {
     this.#body.append(element("p", { class: "problem", ...WRITTEN }, message));
+    this.#hooks.say(message);
   }
 
   #show(text: string, citations: readonly Citation[]): void {
-    if (!this.#answer.root.isConnected) replace(this.#body, this.#answer.root);
+    if (!this.#answer.root.isConnected) this.#replace(this.#answer.root);
     this.#answer.show(text, citations);
+  }
+
+  #replace(...nodes: Node[]): void {
+    replace(this.#body, ...nodes);
   }
 
   #end(summary: string, at: number): void {
     this.reply.removeAttribute("aria-busy");
     this.#steps.done(summary, at);
+    if (document.activeElement === this.#stop) this.#hooks.focus();
+    this.#stop.remove();
   }
 
-  #took(at: number): string {
-    return this.#accepted === undefined ? " " : ` in ${duration(at - this.#accepted)} `;
+  #took(at: number, word = "in"): string {
+    return this.#accepted === undefined ? " " : ` ${word} ${duration(at - this.#accepted)} `;
   }
 }
 
 export function questionRow(text: string): HTMLElement {
   return element("li", { class: "message user" }, element("p", WRITTEN, element("span", { class: "unseen" }, "You asked: "), text));
-}
-
-/** What to say while a question is asked again. */
-export function waitingFor(failure: Failure): string {
-  if (failure.reason === "OVERLOADED") return "The server is busy; asking again in a moment…";
-  return "The connection was lost; going on…";
 }
 
 /** What stands where no message is yet. */
@@ -131,8 +239,18 @@ export function welcome(): HTMLElement {
   );
 }
 
+function waitingFor(failure: Failure, offline: boolean): string {
+  if (offline) return "You are offline; it goes on when you are back…";
+  if (failure.reason === "OVERLOADED") return "The server is busy; asking again in a moment…";
+  return "The connection was lost; going on…";
+}
+
 function milliseconds(time: Timestamp | undefined): number {
   return time ? timestampMs(time) : Date.now();
+}
+
+function shortened(text: string): string {
+  return text.length > ARGUMENTS ? `${text.slice(0, ARGUMENTS)}…` : text;
 }
 
 function count(number: number, noun: string): string {

@@ -7,7 +7,7 @@ import type { Api } from "./api.js";
 import { uuid } from "./bytes.js";
 import { button, element, focused, WRITTEN } from "./dom.js";
 import { failureOf, signedOut } from "./errors.js";
-import { WAITS } from "./follow.js";
+import { PATIENCE } from "./patience.js";
 import type { Named } from "./library.js";
 import { MOST_BYTES, send, UploadRefused, type Upload } from "./send.js";
 
@@ -107,7 +107,7 @@ export class UploadsView {
       } catch (error) {
         if (row.signal.aborted || tries === TRIES || !(error instanceof UploadRefused) || !AGAIN.has(error.failure.reason)) throw error;
         row.progress(0, "the connection was lost; sending again…");
-        await WAITS.sleep(WAITS.pause(tries), row.signal);
+        await PATIENCE.sleep(PATIENCE.pause(tries), row.signal);
       }
     }
   }
@@ -122,7 +122,7 @@ export class UploadsView {
         tries = 0;
       } catch (error) {
         if (row.signal.aborted || !AGAIN.has(failureOf(error).reason)) throw error;
-        await WAITS.sleep(WAITS.pause((tries += 1)), row.signal);
+        await PATIENCE.sleep(PATIENCE.pause((tries += 1)), row.signal);
         if (row.signal.aborted) throw error;
       }
     }

@@ -25,8 +25,8 @@ describe("texts", () => {
     expect(wellFormed("a\ud83db🚆\udd25")).toBe("a\ufffdb🚆\ufffd");
   });
 
-  it("has the hash that the server counts", async () => {
-    expect(await sha256Hex("é")).toBe("4a99557e4033c3539de2eb65472017cad5f9557f7a0625a09f1c3f6e2ba69c4c");
+  it("has the hash that the server counts", () => {
+    expect(sha256Hex("é")).toBe("4a99557e4033c3539de2eb65472017cad5f9557f7a0625a09f1c3f6e2ba69c4c");
   });
 });
 

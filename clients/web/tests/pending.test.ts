@@ -4,25 +4,36 @@ import { MemoryStorage } from "./memory.js";
 
 const KEY = "responsa.pending";
 
-function question(requestId: string, begun = "", text = "Why?"): Pending {
-  return { requestId, text, conversation: "", collections: ["collections/a"], begun };
+function question(requestId: string, begun = "", turn = ""): Pending {
+  return { requestId, text: "Why?", conversation: "", collections: ["collections/a"], agent: "", begun, turn, stopping: false };
 }
 
 describe("PendingQuestions", () => {
   it("outlives a reload", () => {
     const storage = new MemoryStorage();
     new PendingQuestions(storage).keep(question("1", "conversations/a"));
-    expect(new PendingQuestions(storage).of("conversations/a")).toEqual(question("1", "conversations/a"));
+    expect(new PendingQuestions(storage).of("conversations/a")).toEqual([question("1", "conversations/a")]);
   });
 
   it("belongs to one conversation, once that is known", () => {
     const waiting = new PendingQuestions(new MemoryStorage());
     waiting.keep(question("1"));
-    expect(waiting.of("")?.requestId).toBe("1");
+    expect(waiting.of("").map((one) => one.requestId)).toEqual(["1"]);
     waiting.keep(question("1", "conversations/a"));
-    expect(waiting.of("")).toBeUndefined();
-    expect(waiting.of("conversations/a")?.conversation).toBe(""); // sent again just as it was
-    expect(waiting.of("conversations/b")).toBeUndefined();
+    expect(waiting.of("")).toEqual([]);
+    expect(waiting.of("conversations/a")[0]?.conversation).toBe(""); // sent again just as it was
+    expect(waiting.of("conversations/b")).toEqual([]);
+  });
+
+  it("keeps the order of asking, whatever becomes known later", () => {
+    const waiting = new PendingQuestions(new MemoryStorage());
+    waiting.keep(question("1", "conversations/a"));
+    waiting.keep(question("2", "conversations/a"));
+    waiting.keep({ ...question("1", "conversations/a", "turns/1"), stopping: true });
+    expect(waiting.of("conversations/a").map((one) => [one.requestId, one.turn, one.stopping])).toEqual([
+      ["1", "turns/1", true],
+      ["2", "", false],
+    ]);
   });
 
   it("leaves nothing behind when all is answered", () => {
@@ -31,7 +42,7 @@ describe("PendingQuestions", () => {
     waiting.keep(question("1", "conversations/a"));
     waiting.keep(question("2", "conversations/b"));
     waiting.drop(question("1"));
-    expect(waiting.of("conversations/b")?.requestId).toBe("2");
+    expect(waiting.of("conversations/b")).toHaveLength(1);
     waiting.dropOf("conversations/b");
     expect(storage.length).toBe(0);
   });
@@ -40,8 +51,8 @@ describe("PendingQuestions", () => {
     const storage = new MemoryStorage();
     const waiting = new PendingQuestions(storage);
     for (let number = 0; number < 40; number += 1) waiting.keep(question(String(number), `conversations/${number}`));
-    expect(waiting.of("conversations/0")).toBeUndefined();
-    expect(waiting.of("conversations/39")).toBeDefined();
+    expect(waiting.of("conversations/0")).toEqual([]);
+    expect(waiting.of("conversations/39")).toHaveLength(1);
     expect((JSON.parse(storage.getItem(KEY)!) as unknown[]).length).toBeLessThanOrEqual(16);
   });
 
@@ -49,7 +60,7 @@ describe("PendingQuestions", () => {
     for (const found of ["{", "null", "7", '{"requestId":"1"}', '[null, 3, {"requestId": 5}, {"requestId":"1","text":"a","conversation":"","begun":"","collections":[1]}]']) {
       const storage = new MemoryStorage();
       storage.setItem(KEY, found);
-      expect(new PendingQuestions(storage).of(""), found).toBeUndefined();
+      expect(new PendingQuestions(storage).of(""), found).toEqual([]);
     }
   });
 
@@ -60,6 +71,6 @@ describe("PendingQuestions", () => {
     };
     const waiting = new PendingQuestions(storage);
     waiting.keep(question("1", "conversations/a"));
-    expect(waiting.of("conversations/a")?.requestId).toBe("1");
+    expect(waiting.of("conversations/a")).toHaveLength(1);
   });
 });

@@ -1,0 +1,202 @@
+/**
+ * Reading a turn's frames: what makes a stream whole, without any transport. A frame covers the events (afterSeq, throughSeq]; its `afterSeq` is
+ * the `throughSeq` of the frame before. One that does not advance is a heartbeat, or ends its stream. Deltas that were not withdrawn add up to the answer's
+ * text, byte for byte.
+ */
+
+import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
+import type { TurnAnswer, TurnAttemptRestarted, TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import { byteLength, ByteText, sha256Hex, hex } from "./bytes.js";
+
+/** What AskResponse and ResumeTurnResponse have in common, which is all. */
+export interface Frame {
+  /** `turns/{uuid}`. */
+  readonly turn: string;
+  readonly afterSeq: bigint;
+  readonly throughSeq: bigint;
+  readonly events: readonly TurnEvent[];
+}
+
+/** What came does not fit together; asking again does not help. */
+export class BrokenAnswer extends Error {}
+
+/** The frames of one stream do not follow each other; going on from the last good one brings them all. */
+export class ChainBroken extends Error {}
+
+const TERMINAL: readonly unknown[] = ["answer", "refused", "failed", "cancelled"] satisfies TurnEvent["event"]["case"][];
+
+/** Whether an event ends its turn. One of a kind that is not known yet does not. */
+export function terminal(event: TurnEvent): boolean {
+  return TERMINAL.includes(event.event.case);
+}
+
+export interface Begin {
+  /** Whether deltas are asked for. */
+  readonly includeDeltas: boolean;
+  /** `turns/{uuid}` where it is known already. */
+  readonly turn?: string;
+  /** The seq of the last event that was read elsewhere; what text came until then is not known here. */
+  readonly afterSeq?: bigint;
+}
+
+/** Takes the frames of one turn, over as many streams as it needs, and hands out each event once. */
+export class FrameReader {
+  /** `turns/{uuid}`, "" before the first frame where it was not given. */
+  turn: string;
+  /** The seq of the last event handed out or covered. */
+  lastSeq: bigint;
+  /** The event that ended the turn. */
+  terminal: TurnEvent | undefined;
+  /** Turns that come before this one in its conversation; 0 when it does not wait. */
+  place = 0;
+  /** Milliseconds after which the server wants to be left for another connection, when it said so on this stream. */
+  reconnect: number | undefined;
+  readonly #includeDeltas: boolean;
+  #citations: { readonly seq: bigint; readonly citation: Citation }[] = [];
+  #through = 0n;
+  #attempt = 0;
+  /** Where `#text` begins in the answer's text, in bytes; undefined while that is not known. */
+  #base: number | undefined;
+  #text = "";
+  #bytes = 0;
+
+  constructor({ includeDeltas, turn = "", afterSeq = 0n }: Begin) {
+    this.#includeDeltas = includeDeltas;
+    this.turn = turn;
+    this.lastSeq = afterSeq;
+    this.#base = afterSeq === 0n ? 0 : undefined;
+  }
+
+  /** The text as it stands, from where it is known. */
+  get text(): string {
+    return this.#text;
+  }
+
+  /** The citation events that stand. */
+  get citations(): readonly { readonly seq: bigint; readonly citation: Citation }[] {
+    return this.#citations;
+  }
+
+  /** A new stream begins behind `lastSeq`. */
+  begin(): void {
+    this.#through = this.lastSeq;
+    this.reconnect = undefined;
+  }
+
+  /** The events of the frame that its reader has not had, in order; none of a heartbeat, none of kinds not known. Raises ChainBroken, BrokenAnswer. */
+  take(frame: Frame): TurnEvent[] {
+    if (this.turn && frame.turn !== this.turn) throw new BrokenAnswer(`a frame of ${frame.turn} among those of ${this.turn}`);
+    if (frame.afterSeq !== this.#through || frame.throughSeq < frame.afterSeq) {
+      throw new ChainBroken(`a frame covers (${frame.afterSeq}, ${frame.throughSeq}] where it should go on after ${this.#through}`);
+    }
+    const beside = frame.events.filter((event) => event.seq === 0n);
+    const logged = frame.events.filter((event) => event.seq !== 0n);
+    const snapshot = beside.find((event) => event.event.case === "snapshot")?.event;
+    const pruned = snapshot?.case === "snapshot" ? snapshot.value : undefined;
+    if (!pruned) this.#check(frame, logged);
+    this.turn = frame.turn;
+    this.#through = frame.throughSeq;
+    if (frame.throughSeq > this.lastSeq) {
+      this.lastSeq = frame.throughSeq;
+      this.place = 0;
+    }
+    const known = logged.filter((event) => this.#takeEvent(event));
+    if (pruned?.terminalEvent) known.push(this.#takeSnapshot(pruned.terminalEvent));
+    for (const { event } of beside) {
+      if (event.case === "heartbeat") this.place = event.value.queuePlace;
+      else if (event.case === "reconnect") this.reconnect = Number(event.value.after?.seconds ?? 0n) * 1000 + (event.value.after?.nanos ?? 0) / 1e6;
+    }
+    return known;
+  }
+
+  /** The turn has ended with this event, as another call told. Raises BrokenAnswer. */
+  end(event: TurnEvent): void {
+    if (!this.terminal) this.#takeSnapshot(event);
+  }
+
+  /** Events lie in the frame's range, in order; where deltas are asked for none is missing. */
+  #check(frame: Frame, logged: readonly TurnEvent[]): void {
+    let last = frame.afterSeq;
+    for (const { seq } of logged) {
+      const follows = this.#includeDeltas ? seq === last + 1n : seq > last;
+      if (!follows || seq > frame.throughSeq) throw new ChainBroken(`event ${seq} follows ${last} in a frame through ${frame.throughSeq}`);
+      last = seq;
+    }
+    if (this.#includeDeltas && last !== frame.throughSeq) throw new ChainBroken(`a frame through ${frame.throughSeq} ends with event ${last}`);
+  }
+
+  #takeEvent(event: TurnEvent): boolean {
+    if (this.terminal) throw new BrokenAnswer(`event ${event.seq} of ${this.turn} comes behind its end`);
+    const kind = event.event;
+    if (kind.case === "attemptRestarted") this.#restart(event.attempt, kind.value);
+    else if (!this.#attempt) this.#attempt = event.attempt;
+    if (kind.case === "delta" || kind.case === "citation") {
+      if (event.attempt !== this.#attempt) throw new BrokenAnswer(`event ${event.seq} of ${this.turn} is of attempt ${event.attempt}, not ${this.#attempt}`);
+    }
+    if (kind.case === "delta") this.#append(Number(kind.value.byteOffset), kind.value.text);
+    else if (kind.case === "citation") this.#citations.push({ seq: event.seq, citation: kind.value });
+    else if (kind.case === "answer") this.#answer(kind.value, this.#includeDeltas);
+    if (terminal(event)) this.terminal = event;
+    return kind.case !== undefined;
+  }
+
+  #takeSnapshot(event: TurnEvent): TurnEvent {
+    if (event.event.case === "answer") this.#answer(event.event.value, false);
+    this.terminal = event;
+    if (event.seq > this.lastSeq) this.lastSeq = event.seq;
+    return event;
+  }
+
+  #append(offset: number, text: string): void {
+    this.#base ??= offset;
+    if (offset !== this.#base + this.#bytes) {
+      throw new BrokenAnswer(`a piece of the answer of ${this.turn} begins at byte ${offset}, not at ${this.#base + this.#bytes}`);
+    }
+    this.#text += text;
+    this.#bytes += byteLength(text);
+  }
+
+  #restart(attempt: number, { discardFromSeq, keepBytes }: TurnAttemptRestarted): void {
+    const keep = Number(keepBytes);
+    if (attempt <= this.#attempt) throw new BrokenAnswer(`attempt ${attempt} of ${this.turn} follows attempt ${this.#attempt}`);
+    this.#attempt = attempt;
+    this.#citations = this.#citations.filter((one) => one.seq < discardFromSeq);
+    if (!this.#includeDeltas) return;
+    if (this.#base === undefined || keep <= this.#base) {
+      // What stays lies before what is known here.
+      this.#base = keep;
+      this.#text = "";
+      this.#bytes = 0;
+      return;
+    }
+    const text = new ByteText(this.#text);
+    const stays = keep - this.#base;
+    if (stays > this.#bytes || text.borderBefore(stays) !== stays) throw new BrokenAnswer(`${keep} bytes of the answer of ${this.turn} cannot stay`);
+    this.#text = text.slice(0, stays);
+    this.#bytes = stays;
+  }
+
+  #answer(answer: TurnAnswer, compare: boolean): void {
+    checkAnswer(answer);
+    if (compare && this.#base !== undefined) {
+      const text = new ByteText(answer.text);
+      if (this.#text !== text.slice(this.#base, text.length)) throw new BrokenAnswer(`the pieces of the answer of ${this.turn} do not add up to its text`);
+    }
+    this.#base = 0;
+    this.#text = answer.text;
+    this.#bytes = byteLength(answer.text);
+  }
+}
+
+/** Hold an answer against its own checksums: of the text, and of each citation's quote and ranges. Raises BrokenAnswer. */
+export function checkAnswer(answer: TurnAnswer): void {
+  const length = BigInt(byteLength(answer.text));
+  if (sha256Hex(answer.text) !== hex(answer.sha256)) throw new BrokenAnswer("the answer's text does not have the SHA-256 that came with it");
+  answer.citations.forEach(({ quote, sha256, sourceRange, answerRange }, index) => {
+    if (sha256Hex(quote) !== hex(sha256)) throw new BrokenAnswer(`the quote of citation ${index + 1} does not have the SHA-256 that came with it`);
+    const source = { start: 0n, end: 0n, ...sourceRange };
+    const cited = { start: 0n, end: 0n, ...answerRange };
+    if (source.end - source.start !== BigInt(byteLength(quote))) throw new BrokenAnswer(`the quote of citation ${index + 1} is not as long as its place in the source`);
+    if (cited.start < 0n || cited.end < cited.start || cited.end > length) throw new BrokenAnswer(`citation ${index + 1} points beyond the answer's text`);
+  });
+}

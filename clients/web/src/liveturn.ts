@@ -1,0 +1,216 @@
+/** A turn that is followed on the page, from its question to its end: one that was asked here, or one that another tab or program asked. */
+
+import { OnBusy } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
+import type { TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import type { OpenSource } from "./answer.js";
+import { NO_LIMIT, type Api } from "./api.js";
+import { failureOf, signedOut, type Failure } from "./errors.js";
+import { follow, Refused, type Calls } from "./follow.js";
+import { BrokenAnswer, FrameReader } from "./frames.js";
+import { PATIENCE, persist, type Patience } from "./patience.js";
+import type { Pending, PendingQuestions } from "./pending.js";
+import type { SharedStreams } from "./streams.js";
+import { TurnView } from "./turnview.js";
+
+/** What was asked here, or the turn that was found. */
+export type Origin = { readonly pending: Pending } | { readonly turn: string; readonly conversation: string; readonly text: string };
+
+export interface LiveHooks {
+  readonly open: OpenSource;
+  readonly say: (text: string) => void;
+  readonly focus: () => void;
+  /** Its turn's name has become known. False: its answer stands on the page already. */
+  readonly named: (live: LiveTurn) => boolean;
+  /** Its conversation has become known, which may be a new one. */
+  readonly begun: (live: LiveTurn) => void;
+  /** Change the view; the page scrolls along. */
+  readonly grow: (live: LiveTurn, change: () => void) => void;
+  /** It has ended, or cannot be followed to its end. */
+  readonly ended: (live: LiveTurn) => void;
+  /** The server did not take the question. */
+  readonly refused: (pending: Pending, failure: Failure) => void;
+  readonly again: (live: LiveTurn, pending: Pending) => void;
+}
+
+export interface Parts {
+  readonly api: Pick<Api, "chat">;
+  readonly streams: Pick<SharedStreams, "ask" | "resume" | "forget">;
+  readonly waiting: PendingQuestions;
+  readonly patience?: Patience;
+}
+
+export class LiveTurn {
+  readonly view: TurnView;
+  readonly #parts: Parts;
+  readonly #hooks: LiveHooks;
+  readonly #patience: Patience;
+  readonly #reader: FrameReader;
+  readonly #following = new AbortController();
+  #pending: Pending | undefined;
+  #conversation: string;
+  #left = false;
+  #stopping = false;
+  #over = false;
+
+  constructor(origin: Origin, parts: Parts, hooks: LiveHooks) {
+    this.#parts = parts;
+    this.#hooks = hooks;
+    this.#patience = parts.patience ?? PATIENCE;
+    this.#pending = "pending" in origin ? origin.pending : undefined;
+    const { turn, text } = "pending" in origin ? origin.pending : origin;
+    this.#conversation = "pending" in origin ? origin.pending.begun : origin.conversation;
+    this.#reader = new FrameReader({ includeDeltas: true, turn });
+    this.view = new TurnView(text, {
+      open: hooks.open,
+      say: (what) => this.#left || hooks.say(what),
+      stop: () => void this.stop(),
+      askAgain: this.#pending && (() => this.#pending && hooks.again(this, this.#pending)),
+      focus: hooks.focus,
+    });
+    if (turn) this.#mark();
+    if (!this.#pending) this.view.busy("Being answered; another tab or program asked it…");
+  }
+
+  /** `turns/{uuid}`, "" until it is known. */
+  get turn(): string {
+    return this.#reader.turn;
+  }
+
+  /** `conversations/{uuid}`, "" until it is known. */
+  get conversation(): string {
+    return this.#conversation;
+  }
+
+  /** It is not shown any more. What cannot be found again, because its conversation is not known, is followed until it is. */
+  leave(): void {
+    this.#left = true;
+    if (!this.#conversation) return;
+    this.#following.abort();
+    this.#parts.streams.forget(this.turn);
+  }
+
+  /** So many turns of the conversation come before. */
+  place(place: number): void {
+    if (!this.#over && this.#reader.lastSeq <= 1n) this.view.place(place);
+  }
+
+  /** Follow it to its end. */
+  async run(): Promise<void> {
+    const { api, streams, waiting } = this.#parts;
+    const pending = this.#pending;
+    if (pending) waiting.keep(pending);
+    if (pending?.stopping) void this.stop();
+    const calls: Calls = {
+      ...(pending && { ask: (signal) => streams.ask((one) => api.chat.ask(body(pending), { signal: one, ...NO_LIMIT }), signal) }),
+      resume: streams.resume.bind(streams),
+      get: (name, signal) => api.chat.getTurn({ name }, { signal }),
+    };
+    const notices = {
+      place: (place: number) => this.place(place),
+      paused: (failure: Failure, tries: number) => this.view.paused(failure, tries, this.#patience.offline()),
+      resumed: () => this.view.resumed(),
+    };
+    let named = this.turn;
+    try {
+      for await (const event of follow(this.#reader, calls, this.#following.signal, notices, this.#patience)) {
+        if (!named) {
+          named = this.turn;
+          this.#mark();
+          if (!this.#hooks.named(this)) return this.#end();
+        }
+        if (event.event.case === "started") this.#began(event.event.value.conversation);
+        this.#take(event);
+      }
+    } catch (error) {
+      if (!this.#following.signal.aborted) this.#fail(error);
+    }
+    // The end may have been told by another call.
+    if (this.#reader.terminal) this.#take(this.#reader.terminal);
+  }
+
+  /** Stop it, whether or not the server has told its name. What ended before stays as it ended. */
+  async stop(): Promise<void> {
+    if (this.#stopping || this.#over) return;
+    this.#stopping = true;
+    this.view.stopping();
+    if (this.#pending) this.#parts.waiting.keep((this.#pending = { ...this.#pending, turn: this.turn, stopping: true }));
+    const { chat } = this.#parts.api;
+    // It is stopped even if another conversation is shown meanwhile.
+    const { signal } = new AbortController();
+    try {
+      const name = this.turn || (await persist((one) => chat.startTurn(body(this.#pending!), { signal: one }), signal, this.#patience)).name;
+      const { terminalEvent, conversation } = await persist((one) => chat.cancelTurn({ name }, { signal: one }), signal, this.#patience);
+      if (!terminalEvent || this.#reader.terminal) return;
+      this.#reader.turn ||= name;
+      this.#mark();
+      if (!this.#conversation) this.#began(conversation);
+      this.#reader.end(terminalEvent);
+      this.#take(terminalEvent);
+      this.#following.abort();
+    } catch (error) {
+      if (this.turn && !(error instanceof BrokenAnswer)) return this.#notStopped(failureOf(error));
+      this.#fail(error);
+      this.#following.abort();
+    }
+  }
+
+  /** It goes on; the user may try again. What ends it anyway, its stream tells as well. */
+  #notStopped(failure: Failure): void {
+    if (this.#over) return;
+    this.#stopping = false;
+    if (this.#pending) this.#parts.waiting.keep((this.#pending = { ...this.#pending, stopping: false }));
+    this.view.notStopped(failure.message);
+  }
+
+  #mark(): void {
+    this.view.reply.dataset["turn"] = this.turn;
+  }
+
+  #began(conversation: string): void {
+    this.#conversation = conversation;
+    if (this.#pending) this.#parts.waiting.keep((this.#pending = { ...this.#pending, begun: conversation, turn: this.turn }));
+    if (this.#left) this.#following.abort();
+    else this.#hooks.begun(this);
+  }
+
+  #take(event: TurnEvent): void {
+    if (this.#over) return;
+    const ended = event === this.#reader.terminal;
+    // The stream may take a moment more to end; nobody has to wait for that.
+    if (ended) this.#end();
+    if (!this.#left) this.#hooks.grow(this, () => this.view.take(event, this.#reader));
+    if (ended && !this.#left) this.#hooks.ended(this);
+  }
+
+  #end(): void {
+    this.#over = true;
+    if (this.#pending) this.#parts.waiting.drop(this.#pending);
+    this.#parts.streams.forget(this.turn);
+  }
+
+  #fail(error: unknown): void {
+    if (this.#over) return;
+    if (error instanceof BrokenAnswer) {
+      this.#end();
+      this.view.broken("This answer did not arrive as it was written; reload the page.");
+      return this.#hooks.ended(this);
+    }
+    const failure = error instanceof Refused ? error.failure : failureOf(error);
+    if (signedOut(failure)) {
+      this.#over = true; // the question waits for the user's return
+      return;
+    }
+    this.#end();
+    if (!this.turn || failure.reason === "RESOURCE_NOT_FOUND") this.view.remove();
+    else this.view.broken(failure.message);
+    if (this.#left) return;
+    this.#hooks.ended(this);
+    if (!this.turn && this.#pending) this.#hooks.refused(this.#pending, failure);
+  }
+}
+
+/** The same for each call that is to mean this turn. */
+function body({ conversation, text, requestId, agent, collections }: Pending) {
+  const options = { includeDeltas: true, scope: { collections: [...collections] }, onBusy: OnBusy.QUEUE };
+  return { conversation, text, requestId, agent, options };
+}

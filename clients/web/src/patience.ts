@@ -1,0 +1,89 @@
+/** When to try again, and after how long. */
+
+import { failureOf, type Failure } from "./errors.js";
+
+/** What the browser tells about its network and this page. "back": there is a network again, or the page is looked at again. */
+export type Change = "offline" | "back";
+
+export interface Patience {
+  /** Milliseconds before the n-th further try without anything new, n from 1: full jitter, so that clients that were cut together do not come back together. */
+  readonly pause: (attempt: number) => number;
+  /** Milliseconds without any frame after which a stream counts as cut; heartbeats come every 15 s. */
+  readonly silence: number;
+  /** Milliseconds that a stream is given to end by itself after the terminal event, so that its connection can serve again. */
+  readonly farewell: number;
+  /** Ends early, without an error, when the signal aborts. */
+  readonly sleep: (milliseconds: number, signal: AbortSignal) => Promise<void>;
+  /** Whether the browser believes that it has no network. It may be wrong about servers on the same machine: they are asked nevertheless, only seldom. */
+  readonly offline: () => boolean;
+  /** Be told of changes until the function that is returned is called. */
+  readonly changes: (tell: (change: Change) => void) => () => void;
+  readonly now: () => number;
+}
+
+const FIRST_PAUSE = 500;
+const LONGEST_PAUSE = 10_000;
+/** Milliseconds between tries without a network; a network that comes back ends the wait at once. */
+export const OFFLINE_PAUSE = 10_000;
+
+export const PATIENCE: Patience = {
+  pause: (attempt) => Math.random() * Math.min(FIRST_PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE),
+  silence: 45_000,
+  farewell: 1_000,
+  sleep: (milliseconds, signal) =>
+    new Promise((resolve) => {
+      if (signal.aborted) return resolve();
+      const done = () => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      const timer = setTimeout(done, milliseconds);
+      signal.addEventListener("abort", done);
+    }),
+  offline: () => typeof navigator !== "undefined" && navigator.onLine === false,
+  changes: (tell) => {
+    if (typeof window === "undefined") return () => undefined;
+    const ends = new AbortController();
+    const { signal } = ends;
+    window.addEventListener("offline", () => tell("offline"), { signal });
+    window.addEventListener("online", () => tell("back"), { signal });
+    document.addEventListener("visibilitychange", () => document.hidden || tell("back"), { signal });
+    return () => ends.abort();
+  },
+  now: () => Date.now(),
+};
+
+const TRANSIENT = new Set(["DRAINING", "PART_UNAVAILABLE", "OVERLOADED", "DEADLINE_EXCEEDED", "CANCELLED"]);
+
+/** Whether the same call may well succeed later: it was cut on its way, or the server says so. */
+export function mayPass(failure: Failure): boolean {
+  return failure.reason === "" || TRANSIENT.has(failure.reason);
+}
+
+/** Sleep; a change of the network or of the page's being seen ends it early. */
+export async function rest(milliseconds: number, signal: AbortSignal, patience: Patience): Promise<void> {
+  const wake = new AbortController();
+  const end = patience.changes((change) => change === "back" && wake.abort());
+  try {
+    await patience.sleep(milliseconds, AbortSignal.any([signal, wake.signal]));
+  } finally {
+    end();
+  }
+}
+
+/** Make a call that may be repeated until it succeeds. Raises its error once repeating does not help, AbortError when the signal aborts. */
+export async function persist<T>(call: (signal: AbortSignal) => Promise<T>, signal: AbortSignal, patience: Patience = PATIENCE): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    signal.throwIfAborted();
+    try {
+      return await call(signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      const failure = failureOf(error);
+      if (!mayPass(failure)) throw error;
+      const wait = patience.offline() ? OFFLINE_PAUSE : patience.pause(tries);
+      await rest(Math.max(wait, failure.retryAfter ?? 0), signal, patience);
+    }
+  }
+}

@@ -1,0 +1,66 @@
+/** The steps of an answer as they are taken, kept behind a line that sums them up. */
+
+import { element } from "./dom.js";
+
+/** One line high from the beginning. */
+export class StepsView {
+  readonly root = element("details", { class: "steps" });
+  readonly #summary = element("summary", {});
+  readonly #list = element("ol", {});
+  #last: { readonly at: number; readonly row: HTMLElement } | undefined;
+  #now = "";
+
+  constructor() {
+    this.root.append(this.#summary, this.#list);
+    this.busy("Sending your question…");
+  }
+
+  /** Say what goes on without it being a step of the turn. */
+  busy(text: string): void {
+    this.root.classList.add("busy");
+    this.#summary.textContent = this.#now = text;
+  }
+
+  /** Say why nothing goes on at the moment, until `resume`. */
+  pause(text: string): void {
+    this.#summary.textContent = text;
+  }
+
+  resume(): void {
+    if (this.#summary.textContent !== this.#now) this.#summary.textContent = this.#now;
+  }
+
+  /** A step of the turn; `at` in milliseconds. Returns its row. */
+  step(text: string, at: number): HTMLElement {
+    this.#end(at);
+    this.busy(text);
+    const row = element("li", {}, text);
+    this.#last = { at, row };
+    this.#list.append(row);
+    return row;
+  }
+
+  /** Something that happened and is no step. */
+  note(text: string): HTMLElement {
+    const row = element("li", {}, text);
+    this.#list.append(row);
+    return row;
+  }
+
+  done(summary: string, at: number): void {
+    this.#end(at);
+    this.root.classList.remove("busy");
+    this.#summary.textContent = this.#now = summary;
+  }
+
+  #end(at: number): void {
+    this.#last?.row.append(" ", element("span", { class: "note" }, duration(at - this.#last.at)));
+    this.#last = undefined;
+  }
+}
+
+/** Milliseconds for people. */
+export function duration(milliseconds: number): string {
+  const most = Math.max(milliseconds, 0);
+  return most < 950 ? `${Math.round(most)} ms` : `${(most / 1000).toFixed(1)} s`;
+}

@@ -1,0 +1,105 @@
+/** The messages of a conversation, and where among them the reader is. */
+
+import { Role, type Message } from "@responsa/contract/responsa/chat/v1/message_pb.js";
+import { AnswerView, refusal, type OpenSource } from "./answer.js";
+import { element, replace } from "./dom.js";
+import { questionRow, type TurnView } from "./turnview.js";
+
+const NEAR_END = 120; // pixels from the end that still count as reading the newest
+const MARGIN = 6; // pixels above a question
+
+export class TalkView {
+  readonly root: HTMLElement;
+  readonly #messages = element("ol", { class: "messages", "aria-label": "Messages" });
+  /** Opens sources of the answer of that name; with "" of the turn that its row is marked with. */
+  readonly #opener: (answer: string) => OpenSource;
+
+  /** `earlier` stands above the messages. */
+  constructor(opener: (answer: string) => OpenSource, earlier: HTMLElement) {
+    this.#opener = opener;
+    this.root = element("div", { class: "scroll" }, earlier, this.#messages);
+  }
+
+  get empty(): boolean {
+    return this.#messages.childElementCount === 0;
+  }
+
+  /** Show these messages, or other rows, alone. */
+  show(rows: readonly (Message | HTMLElement)[]): void {
+    replace(this.#messages, ...rows.map((one) => (one instanceof HTMLElement ? one : this.#row(one))));
+    this.toEnd();
+  }
+
+  /** Show messages above the others; what is looked at stays in its place. */
+  prepend(messages: readonly Message[]): void {
+    const height = this.root.scrollHeight;
+    this.#messages.prepend(...messages.map((one) => this.#row(one)));
+    this.root.scrollTop += this.root.scrollHeight - height;
+  }
+
+  /** Whether the answer of that turn stands here. `settled`: as one of the conversation's messages, and not as it came. */
+  has(turn: string, settled = false): boolean {
+    return this.#messages.querySelector(`[data-turn="${CSS.escape(turn)}"]${settled ? "[data-message]" : ""}`) !== null;
+  }
+
+  /** Whether that message stands here, itself or as its turn brought it. */
+  knows(message: Message): boolean {
+    return this.has(message.turn) || this.#messages.querySelector(`[data-message="${CSS.escape(message.name)}"]`) !== null;
+  }
+
+  /** Add messages that were written elsewhere, above what is still being answered. */
+  add(messages: readonly Message[]): void {
+    if (messages.length === 0) return;
+    const following = this.#following();
+    const live = this.#messages.querySelector("[aria-busy]")?.previousElementSibling ?? null;
+    for (const one of messages) this.#messages.insertBefore(this.#row(one), live);
+    if (following) this.toEnd();
+  }
+
+  /** Add a question and its reply, above another one's where that is given. */
+  append(view: TurnView, before?: TurnView): void {
+    this.#messages.querySelector(".empty")?.remove();
+    for (const row of [view.question, view.reply]) this.#messages.insertBefore(row, before?.question ?? null);
+    this.toEnd();
+  }
+
+  /** Change a reply; who reads its end goes along. */
+  grow(view: TurnView, change: () => void): void {
+    const following = this.#following(view.question);
+    change();
+    if (following) this.toEnd(view.question);
+  }
+
+  /** To the end, but not so far that the question leaves: an answer is read from its beginning. Never back: who reads what waits below stays there. */
+  toEnd(question?: HTMLElement): void {
+    this.root.scrollTop = Math.max(this.root.scrollTop, this.#end(question));
+  }
+
+  /** Whether the reader is where new text comes, and has not scrolled up. */
+  #following(question?: HTMLElement): boolean {
+    return this.root.scrollTop > this.#end(question) - NEAR_END;
+  }
+
+  #end(question: HTMLElement | undefined): number {
+    const end = this.root.scrollHeight - this.root.clientHeight;
+    return question ? Math.min(end, question.offsetTop - MARGIN) : end;
+  }
+
+  #row(message: Message): HTMLElement {
+    if (message.role === Role.USER) {
+      const row = questionRow(message.text);
+      row.dataset["message"] = message.name;
+      return row;
+    }
+    const body = element("div", { class: "answer" });
+    if (message.refusalReason) {
+      body.append(refusal(message.text));
+    } else {
+      const view = new AnswerView(this.#opener(message.name));
+      view.show(message.text, message.citations);
+      view.showSources();
+      body.append(view.root);
+    }
+    return element("li", { class: "message assistant", "data-turn": message.turn, "data-message": message.name }, body);
+  }
+}

@@ -1,0 +1,255 @@
+"""Answers that take their time, and everything that happens meanwhile: reloads, other tabs, no network, a killed server."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+from playwright.async_api import expect
+
+from responsa.chat.v1 import turn_pb2
+from responsa_server.testing.script import Script, golden_text
+from tests.browser.person import ASK, CHAT, Person, Tab, until
+from tests.instance import Instance, eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+LONG = Script(tokens=240, pace_ms=25)
+ENDLESS = Script(tokens=2000, pace_ms=50)
+SHORT = Script(tokens=20, pace_ms=20, seed=2)
+
+
+async def ends_with(tab: Tab, script: Script, number: int = 0) -> None:
+    """An answer comes to its end, and is what it would have been had nothing happened."""
+    await expect(tab.page.locator("li.assistant").nth(number)).not_to_have_attribute("aria-busy", "true")
+    assert await tab.text(number) == golden_text(script)
+    await expect(tab.alert).to_have_count(0)
+
+
+async def test_a_reload_in_mid_answer_goes_on_where_it_was(asker: Person) -> None:
+    tab = await asker.sign_in()
+    await tab.send(LONG.question)
+    for _ in range(2):
+        seen = await tab.grown(beyond=len(await tab.grown()) + 40)
+        await tab.page.reload()
+        again = await tab.grown(beyond=len(seen))
+        assert again.startswith(seen)
+    await ends_with(tab, LONG)
+    assert len(list(asker.client.turns())) == 1
+    assert await tab.waiting() == []
+
+
+async def test_another_tab_shows_the_same_stream_over_the_same_connection(asker: Person) -> None:
+    context = await asker.profile()
+    one = await asker.sign_in(context)
+    await one.ask(SHORT.question)
+    other = await asker.open(context, one.page.url)
+    await expect(other.answers).to_have_count(1)
+    await one.send(ENDLESS.question)
+    await other.grown(number=1)
+    assert asker.streams() == 1
+    third = await asker.open(context, one.page.url)
+    await third.grown(number=1, beyond=80)
+    assert asker.streams() == 1
+    await other.stop.click()
+    for tab in (one, other, third):
+        await expect(tab.answers.nth(1)).to_contain_text("You stopped this answer.")
+    assert len({await tab.text(number=1) for tab in (one, other, third)}) == 1
+    assert golden_text(ENDLESS).startswith(await one.text(number=1))
+    assert len(list(asker.client.turns())) == 2
+
+
+async def test_the_tab_that_follows_is_closed_and_the_others_go_on(asker: Person) -> None:
+    context = await asker.profile()
+    one = await asker.sign_in(context)
+    await one.send(LONG.question)
+    await one.grown()
+    tabs = [await asker.open(context, one.page.url) for _ in range(2)]
+    for tab in tabs:
+        await tab.grown()
+    await one.page.close()
+    for tab in tabs:
+        await ends_with(tab, LONG)
+
+
+async def test_a_turn_that_a_program_asks_appears_and_can_be_stopped_here(asker: Person) -> None:
+    conversation = asker.client.create_conversation(title="Shared").name
+    tab = await asker.sign_in()
+    await tab.page.get_by_role("link", name="Shared").click()
+    await expect(tab.page.get_by_role("heading", name="Shared")).to_be_visible()
+    turn = asker.client.start_turn(ENDLESS.question, conversation=conversation, agent="agents/testing")
+    await tab.grown()
+    await tab.stop.click()
+    await expect(tab.answers).to_contain_text("You stopped this answer")
+    assert asker.client.get_turn(turn.name).state == turn_pb2.TURN_STATE_CANCELLED
+
+
+async def test_more_tabs_than_a_browser_has_connections(asker: Person) -> None:
+    """Each with an answer of its own: the streams take turns, and calls find a connection always."""
+    context = await asker.profile()
+    first = await asker.sign_in(context)
+    tabs = [first, *[await asker.open(context, f"{asker.url}/?agent=testing") for _ in range(6)]]
+    for number, tab in enumerate(tabs):
+        await tab.question.wait_for()
+        await tab.send(replace(ENDLESS, seed=number).question)
+    for tab in tabs:
+        await tab.grown(beyond=len(await tab.grown()))
+    for tab in tabs:
+        await expect(tab.coming).to_have_count(1)
+        await tab.stop.click()
+        await expect(tab.answers).to_contain_text("You stopped this answer.")
+
+    async def quiet() -> bool:
+        return asker.under_way == set()
+
+    await until(quiet, "no request under way")
+
+
+async def test_offline_in_mid_answer_and_back(asker: Person) -> None:
+    context = await asker.profile()
+    tab = await asker.sign_in(context)
+    await tab.send(LONG.question)
+    await tab.grown()
+    await context.set_offline(True)
+    await expect(tab.steps).to_have_text("You are offline; it goes on when you are back…")
+    seen = await tab.text()
+    # The answer is made meanwhile.
+    eventually(
+        lambda: [one.state for one in asker.client.turns()] == [turn_pb2.TURN_STATE_ANSWERED], "an answer"
+    )
+    assert await tab.text() == seen
+    await expect(tab.alert).to_have_count(0)
+    await context.set_offline(False)
+    await ends_with(tab, LONG)
+
+
+async def test_a_question_asked_without_a_network_is_sent_when_there_is_one(asker: Person) -> None:
+    context = await asker.profile()
+    tab = await asker.sign_in(context)
+    await context.set_offline(True)
+    await tab.send(SHORT.question)
+    await expect(tab.steps).to_have_text("You are offline; it goes on when you are back…")
+    assert list(asker.client.turns()) == []
+    await context.set_offline(False)
+    await ends_with(tab, SHORT)
+
+
+async def test_the_server_is_killed_in_mid_answer(asker: Person, scripted: Instance) -> None:
+    tab = await asker.sign_in()
+    await tab.send(LONG.question)
+    seen = await tab.grown(beyond=40)
+    before = scripted.processes()["server"]
+    os.kill(before.pid, signal.SIGKILL)
+    await ends_with(tab, LONG)
+    assert scripted.processes()["server"] != before
+    assert (await tab.text()).startswith(seen)
+    assert len(list(asker.client.turns())) == 1
+    await expect(tab.asked).to_have_count(1)
+    await tab.ask(SHORT.question)
+
+
+async def test_stop_ends_the_answer_for_every_tab_and_leaves_no_message(asker: Person) -> None:
+    context = await asker.profile()
+    tab = await asker.sign_in(context)
+    await tab.send(ENDLESS.question)
+    await tab.grown()
+    other = await asker.open(context, tab.page.url)
+    await other.grown()
+    await tab.stop.click()
+    for one in (tab, other):
+        await expect(one.answers).to_contain_text("You stopped this answer. What was written is not kept.")
+        await expect(one.stop).to_have_count(0)
+    await expect(tab.question).to_be_focused()
+    (turn,) = asker.client.turns()
+    assert turn.state == turn_pb2.TURN_STATE_CANCELLED
+    assert golden_text(ENDLESS).startswith(await tab.text())
+    assert list(asker.client.messages(turn.conversation)) == []
+    await tab.page.get_by_role("button", name="Ask again").click()
+    await expect(tab.answers).to_have_count(0)
+    await expect(tab.asked).to_have_count(1)
+    await tab.grown()
+    assert [one.state for one in asker.client.turns()] == [turn_pb2.TURN_STATE_RUNNING, turn.state]
+
+
+async def test_stop_before_the_server_has_told_the_turn(asker: Person) -> None:
+    tab = await asker.sign_in()
+    await tab.page.route(f"**{ASK}", lambda route: route.abort("connectionreset"))
+    await tab.send(ENDLESS.question)
+    await tab.stop.click()
+    await expect(tab.answers).to_contain_text("You stopped this answer.")
+    await tab.page.unroute_all()
+    (turn,) = asker.client.turns()
+    assert turn.state == turn_pb2.TURN_STATE_CANCELLED
+    assert await tab.waiting() == []
+
+
+async def test_a_stop_that_gets_nowhere_outlives_a_reload(asker: Person) -> None:
+    tab = await asker.sign_in()
+    await tab.send(ENDLESS.question)
+    await tab.grown()
+    await tab.page.route(f"**{CHAT}CancelTurn", lambda route: route.abort("connectionreset"))
+    await tab.stop.click()
+    await expect(tab.page.get_by_role("button", name="Stopping…")).to_be_disabled()
+    await tab.page.reload()
+    await expect(tab.page.get_by_role("button", name="Stopping…")).to_be_disabled()
+    await tab.page.unroute_all()
+    await expect(tab.answers).to_contain_text("You stopped this answer.")
+    (turn,) = asker.client.turns()
+    assert turn.state == turn_pb2.TURN_STATE_CANCELLED
+
+
+async def test_questions_asked_meanwhile_wait_in_their_order(asker: Person) -> None:
+    context = await asker.profile()
+    tab = await asker.sign_in(context)
+    await tab.send(ENDLESS.question)
+    await tab.grown()
+    for number in (1, 2):
+        await tab.send(SHORT.question)
+        await expect(tab.steps.nth(number)).to_have_text(f"Waiting; {number} before this one")
+    other = await asker.open(context, tab.page.url)
+    await expect(other.steps.nth(2)).to_have_text("Waiting; 2 before this one")
+    await tab.page.reload()
+    await expect(tab.steps.nth(2)).to_have_text("Waiting; 2 before this one")
+    # The one in the middle is withdrawn, and the last moves up; then the first is stopped, and the last is answered.
+    await tab.stop.nth(1).click()
+    for one in (tab, other):
+        await expect(one.answers).to_contain_text("You stopped this answer.")
+        await expect(one.steps.nth(2)).to_have_text("Waiting; 1 before this one")
+    await other.stop.first.click()
+    for one in (tab, other):
+        await ends_with(one, SHORT, number=2)
+    states = [one.state for one in asker.client.turns(order_by="create_time")]
+    stopped = turn_pb2.TURN_STATE_CANCELLED
+    assert states == [stopped, stopped, turn_pb2.TURN_STATE_ANSWERED]
+
+
+async def test_what_is_not_known_of_a_tool_is_said(asker: Person) -> None:
+    tab = await asker.sign_in()
+    await tab.ask("tokens=5 tool=once tool_fail=cut")
+    await expect(tab.answers).to_contain_text(
+        "It is not known whether it was done, and it is not done again."
+    )
+    await tab.steps.click()
+    await expect(tab.page.locator(".steps li", has_text="Tool record-once with")).to_be_visible()
+    await tab.ask("tokens=5 tool=once tool_fail=error")
+    await expect(tab.answers.nth(1)).to_contain_text("It failed: HTTP 500")
+    await tab.ask("tokens=5 tool=idempotent")
+    await expect(tab.answers.nth(2).locator(".steps li", has_text="record-idempotent")).to_contain_text(
+        ": done"
+    )
+
+
+async def test_a_failed_turn_says_why_and_can_be_asked_again(asker: Person) -> None:
+    tab = await asker.sign_in()
+    await tab.ask("tokens=20 fail_after=3")
+    await expect(tab.answers.locator(".problem")).to_be_visible()
+    await expect(tab.answers.locator(".answer-text")).to_have_count(0)
+    await tab.page.get_by_role("button", name="Ask again").click()
+
+    async def twice() -> bool:
+        return len({one.request_id for one in asker.client.turns()}) == 2
+
+    await until(twice, "a second turn")
+    await expect(tab.asked).to_have_count(1)
