@@ -368,6 +368,12 @@ class Settings(BaseSettings):
         sources.append(written)
         return tuple(sources)
 
+    @model_validator(mode="after")
+    def _no_scripts_in_production(self) -> Self:
+        if self.testing.agent and self.environment is Environment.PRODUCTION:
+            raise ValueError("testing.agent is not for production")
+        return self
+
     @property
     def serves_reflection(self) -> bool:
         """Whether gRPC reflection is on."""

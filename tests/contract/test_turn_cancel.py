@@ -219,6 +219,17 @@ async def test_a_watched_turn_ends_when_its_caller_leaves_and_nobody_follows(
         assert (end["kind"], end["by"]) == ("cancelled", "disconnect")
 
 
+async def test_who_may_not_see_a_turn_ends_nothing_by_leaving(house: House, people: People) -> None:
+    script = endless()
+    async with house.turns(script, SOON) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None, cancel_on_disconnect=True)
+        own = await turns.accept(people.bob, RIVER, None, cancel_on_disconnect=True)
+        turns.left(people.bob, accepted.turn_id)
+        turns.left(people.bob, own.turn_id)  # begun later, so looked at later
+        assert await ended(turns, people.bob, own.turn_id) is TurnState.CANCELLED
+        assert not (await turns.get(people.ann, accepted.turn_id)).state.terminal
+
+
 async def test_it_goes_on_while_somebody_follows_it_from_another_process(
     house: House, people: People
 ) -> None:

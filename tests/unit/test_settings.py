@@ -104,3 +104,11 @@ def test_the_templates_load(environment: Environment, monkeypatch: pytest.Monkey
 
 def test_the_reference_is_up_to_date() -> None:
     subprocess.run([sys.executable, CHECKOUT / "tools" / "settings_reference.py", "--check"], check=True)
+
+
+def test_the_testing_agent_is_not_for_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESPONSA_TESTING__AGENT", "true")
+    assert load().testing.agent
+    monkeypatch.setenv("RESPONSA_ENVIRONMENT", "production")
+    with pytest.raises(SettingsError, match=r"testing\.agent is not for production"):
+        load()

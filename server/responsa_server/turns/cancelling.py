@@ -119,12 +119,17 @@ class Cancelling:
             return
         end = self._ending(CancelCause.DISCONNECT)
         try:
-            await (
-                self._following.register()
-            )  # what this process said of itself before may be older than the caller's leaving
+            # A stream that was refused, since the turn is somebody else's, has ended like any other.
+            turn = await repeated(lambda: self._store.get(who, turn_id), _PATIENCE_SECONDS)
+            if turn.state.terminal:
+                return
+            # What this process said of itself before may be older than the caller's leaving.
+            await self._following.register()
             ended = await repeated(
                 lambda: self._store.cancel_unfollowed(who.tenant_id, turn_id, end), _PATIENCE_SECONDS
             )
+        except NotFound:
+            return
         except Unavailable as error:
             self._log.warning("turn_left_running", turn=names.turn(turn_id), reason=error.reason.value)
             return

@@ -60,6 +60,13 @@ async def test_text_goes_on_where_a_milestone_kept_it() -> None:
     assert output.text == "Größe mehr"
 
 
+async def test_a_character_that_cannot_be_stored_is_told_as_a_sign_for_it() -> None:
+    turn = Turn()
+    output = await asked(Says(pieces("a\x00b", "c")), turn)
+    assert turn.events == [Delta("a\ufffdb", 0), Delta("c", 5)]
+    assert output == PromptOutput(text="a\ufffdbc", complete=True, calls=())
+
+
 async def test_a_large_piece_is_told_in_deltas_of_at_most_a_kibibyte() -> None:
     turn = Turn()
     text = "ü" * 1500

@@ -112,6 +112,8 @@ class Prompt(Node[PromptInput, PromptOutput]):
                     match piece:
                         case TextPiece(text=text):
                             spending.piece()
+                            # U+0000 cannot be stored.
+                            text = text.replace("\x00", "\ufffd")
                             fitting = _fitting(text, MAX_ANSWER_BYTES - end)
                             for part in split(fitting, _MAX_DELTA_BYTES):
                                 run.emit(Delta(part, end))
