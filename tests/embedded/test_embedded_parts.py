@@ -42,7 +42,7 @@ def scalar(connection: psycopg.Connection, query: str) -> object:
 def test_a_server_is_not_killed_while_it_drains(tmp_path: Path) -> None:
     server = ServerProcess(Layout.of(tmp_path), ["true"], {}, lambda: True, drain_seconds=60.0)
     asked, killed = server.stop_steps
-    assert (asked.signal, killed.signal) == (signal.SIGTERM, signal.SIGKILL)
+    assert (asked.signal, killed.signal) == (signal.SIGINT, signal.SIGKILL)
     assert asked.patience > 60.0
 
 

@@ -5,6 +5,7 @@ import signal
 import stat
 import tempfile
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import httpx2
@@ -12,6 +13,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from responsa_server.gateway.addresses import UnixAddress
+from responsa_server.gateway.app import GatewaySettings, build_app
 from responsa_server.gateway.serve import GatewayServer
 
 
@@ -95,3 +97,26 @@ async def test_calls_that_do_not_end_are_cancelled(folder: Path) -> None:
 async def test_a_socket_that_cannot_be_made_is_told(folder: Path) -> None:
     with pytest.raises(OSError, match=r"No such file|directory"):
         await GatewayServer(Slow(), UnixAddress(folder / "none" / "g.sock")).start()
+
+
+async def test_health_tells_whether_calls_are_to_be_sent_here(folder: Path) -> None:
+    class Nobody:
+        async def exchange_code(self, code: str) -> tuple[str, datetime]:
+            raise AssertionError(code)
+
+        async def end_session(self, token: str) -> None:
+            raise AssertionError(token)
+
+    serving = True
+    app = build_app(GatewaySettings(folder), f"unix:{folder / 's.sock'}", Nobody(), serving=lambda: serving)
+    server = GatewayServer(app, UnixAddress(folder / "g.sock"))
+    await server.start()
+    async with client(folder / "g.sock") as http:
+        first = await http.get("/health")
+        serving = False
+        second = await http.get("/health")
+    await server.stop()
+    assert [(one.status_code, one.json()["status"]) for one in (first, second)] == [
+        (200, "SERVING"),
+        (503, "NOT_SERVING"),
+    ]
