@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: up test check generate baseline bench load clean
+.PHONY: up test check soak generate baseline bench load clean
 
 up: .venv/.runtime clients/web/dist/index.html
 	@exec $(BIN)/responsa up
@@ -13,6 +13,10 @@ test: .venv/.dev clients/web/dist/index.html
 
 check: .venv/.dev node_modules/.installed
 	@exec $(BIN)/python tools/run_tests.py --static
+
+# CAMPAIGN=kill_workers runs one of tests/faults/test_*.py alone, COUNT=100 so much of it: counts may be summed over runs (soak/*.jsonl).
+soak: .venv/.dev
+	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s $(if $(CAMPAIGN),tests/faults/test_$(CAMPAIGN).py,tests/faults tests/system)
 
 generate: .venv/.dev node_modules/.installed
 	$(BIN)/python tools/generate.py

@@ -11,7 +11,7 @@ from typing import Final
 
 from rich.console import Console
 
-from bench import gateway, ingestion, searching, starting, turns
+from bench import gateway, holding, ingestion, searching, starting, storing, turns
 from bench.processes import BenchError, caller, leave_in_order, place, running
 from bench.report import Line, Machine, as_json, show
 from bench.run import Run
@@ -20,11 +20,15 @@ from responsa_client.errors import ResponsaError
 START: Final = "start"
 SECTIONS: Final[Mapping[str, Callable[[Run], list[Line]]]] = {
     "turns": turns.measure,
+    "log": storing.measure_log,
+    "disk": storing.measure_disk,
     "envoy": gateway.measure,
     "ingestion": ingestion.measure,
     "search": searching.measure,
+    "held": holding.measure_held,
+    "idle": holding.measure_idle,
 }
-"""Those that share one instance, in this order: the index is small while turns are measured."""
+"""Those that share one instance, in this order: the index is small while turns are measured, and what is held open leaves thousands of turns."""
 
 
 def main(given: Sequence[str] | None = None) -> int:

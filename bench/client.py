@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import grpc.aio
 
@@ -24,6 +24,10 @@ from bench.web import WebCaller
 # Generic in its stubs alone.
 Streaming: TypeAlias = "grpc.aio.UnaryStreamMultiCallable[bytes, bytes]"
 Unary: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]"
+
+# Of streams that are held: a question each, which no server should get a thousand of in one moment.
+_OPENED_AT_ONCE: Final = 64
+_SETTLING_SECONDS: Final = 2.0
 
 
 @dataclass(slots=True)
@@ -100,6 +104,56 @@ async def by_grpc(job: Job) -> Outcome:
         return Outcome(time.perf_counter() - begun, tally.totals, tally.firsts, tally.messages, tally.odd)
 
 
+async def by_holding(job: Job) -> Outcome:
+    """Open a job's streams, hold them, leave them. Raises grpc.aio.AioRpcError, RuntimeError when a stream ends by itself."""
+    metadata = (("authorization", f"Bearer {job.key}"),)
+    tally, gaps = Tally(), list[float]()
+    opening = asyncio.Semaphore(_OPENED_AT_ONCE)
+    all_open = asyncio.Event()
+    lasts: dict[int, float] = {}
+
+    async def stream(channel: grpc.aio.Channel, number: int) -> None:
+        streaming: Streaming = channel.unary_stream(METHODS[job.call])
+        async with opening:
+            begun = time.perf_counter()
+            call = streaming(request_of(job, number), metadata=metadata)
+            await call.read()
+            opened = time.perf_counter()
+        tally.add(begun, opened, opened, 1, good=True)
+        if len(tally.firsts) == job.streams:
+            all_open.set()
+        while await call.read() is not grpc.aio.EOF:
+            tally.messages += 1
+            if number in lasts:
+                now = time.perf_counter()
+                gaps.append((now - lasts[number]) * 1000)
+                lasts[number] = now
+        raise RuntimeError("a stream that was to be held ended")
+
+    async with _channels(job) as channels:
+        begun = time.perf_counter()
+        streams = [
+            asyncio.ensure_future(stream(channels[number % len(channels)], number))
+            for number in range(job.streams)
+        ]
+        waiting = asyncio.ensure_future(all_open.wait())
+        await asyncio.wait([waiting, *streams], return_when=asyncio.FIRST_COMPLETED)
+        # What the opening has left behind is worked off first.
+        await asyncio.wait(streams, timeout=_SETTLING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        lasts.update(dict.fromkeys(range(job.streams), time.perf_counter()))
+        ended, _ = await asyncio.wait(streams, timeout=job.hold, return_when=asyncio.FIRST_COMPLETED)
+        now = time.perf_counter()
+        # A stream's silence at the end is a gap as well.
+        gaps.extend((now - last) * 1000 for last in lasts.values())
+        lasts.clear()
+        for one in ended:
+            one.result()
+        for one in (waiting, *streams):
+            one.cancel()
+        await asyncio.gather(waiting, *streams, return_exceptions=True)
+        return Outcome(now - begun, tally.firsts, tally.firsts, tally.messages, 0, gaps)
+
+
 async def by_web(job: Job) -> Outcome:
     """Do a job over gRPC-Web or REST, a thread and a connection a stream. Raises OSError, http.client.HTTPException, WebProblem."""
     tally = Tally()
@@ -127,7 +181,10 @@ async def main() -> None:
     while line := await asyncio.to_thread(sys.stdin.readline):
         job = JOBS.validate_json(line)
         try:
-            outcome = await (by_grpc(job) if job.transport is Transport.GRPC else by_web(job))
+            if job.hold:
+                outcome = await by_holding(job)
+            else:
+                outcome = await (by_grpc(job) if job.transport is Transport.GRPC else by_web(job))
         except Exception as error:  # whatever it is, the starter must hear of it
             print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
         else:

@@ -23,7 +23,7 @@ from responsa_server.knowledge.embedder import Embedder, Vectors
 from responsa_server.knowledge.indexing import DocumentIdentity, Indexer
 from responsa_server.knowledge.parsers import markdown
 from responsa_server.providers.minilm import load as load_model
-from responsa_server.wiring import new_id
+from responsa_server.wiring_places import new_id
 
 TITLE: Final = "Ingestion: documents made searchable, against the bare embedding of the same texts"
 

@@ -32,6 +32,7 @@ class Job:
 
     target: a gRPC target, or HOST:PORT. seconds, calls: after which no new call is begun, whichever comes first (calls 0: any number). texts: the
     questions, asked in turn, from place `first` on. mode: of a search, the enum's name. streams_a_channel: of gRPC, each channel a connection of its own.
+    hold: each stream makes one call of ASK; when all are open they are read for so many seconds more, and then left.
     """
 
     call: Call
@@ -46,13 +47,15 @@ class Job:
     collection: str = ""
     mode: str = "SEARCH_MODE_HYBRID"
     streams_a_channel: int = 16
+    hold: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """seconds: from the first call's begin to the last one's end. totals, firsts: milliseconds a call, to its end and to its first message.
 
-    messages: how many came in all. odd: turns that ended in something else than an answer.
+    messages: how many came in all. odd: turns that ended in something else than an answer. gaps: milliseconds between two messages of a stream, of streams
+    that were held, while all were open; of these totals are firsts.
     """
 
     seconds: float
@@ -60,6 +63,7 @@ class Outcome:
     firsts: Sequence[float]
     messages: int
     odd: int
+    gaps: Sequence[float] = ()
 
     @property
     def rate(self) -> float:

@@ -140,6 +140,15 @@ def running(at: Place) -> Generator[Started]:
 @contextmanager
 def peer(at: Place, module: str, *arguments: str) -> Generator[str]:
     """A peer's process on the instance's parts. Gives the gRPC target it listens on. Raises BenchError when it does not start."""
+    with peer_process(at, module, *arguments) as (target, _):
+        yield target
+
+
+@contextmanager
+def peer_process(
+    at: Place, module: str, *arguments: str, settings: Mapping[str, str] | None = None
+) -> Generator[tuple[str, int]]:
+    """As `peer`, with settings of its own by their variables' names. Gives its process id as well."""
     # Beside the server's own sockets' folder would be too long a path on some machines.
     with tempfile.TemporaryDirectory(prefix="rsp-") as folder:
         target = f"unix:{folder}/peer.sock"
@@ -147,7 +156,7 @@ def peer(at: Place, module: str, *arguments: str) -> Generator[str]:
             process = subprocess.Popen(
                 [sys.executable, "-m", module, "--listen", target, *arguments],
                 cwd=ROOT,
-                env=at.environment,
+                env={**at.environment, **(settings or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -160,7 +169,7 @@ def peer(at: Place, module: str, *arguments: str) -> Generator[str]:
                 except BenchError as error:
                     log.seek(0)
                     raise BenchError(f"{module} did not start: {log.read()[-2000:]}") from error
-                yield target
+                yield target, process.pid
             finally:
                 _stop(process, signal.SIGTERM)
 

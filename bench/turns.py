@@ -1,8 +1,9 @@
-"""Durable turns against the same graph in a bare in-memory server."""
+"""Durable turns against the same graph in a bare in-memory server, and the time to the first event."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from typing import Final
 
 from bench.figures import percentile
@@ -14,36 +15,40 @@ from bench.report import Line
 from bench.run import FEW, Run
 from responsa_server.embedded import Layout
 
-TITLE: Final = "Turns: this server, durable, against the same graph in memory, bare grpc.aio"
+TITLE: Final = "Turns of 69 events (start, 3 statuses, 64 deltas, answer), durable, against the same graph in memory, bare grpc.aio"
+LIBRARY: Final = "Turns that search the library, durable, against the same in memory"
 _STREAMS: Final = (1, 16, 64)
+_PEER: Final = "bench.peers.in_memory"
 
 
 def measure(run: Run) -> list[Line]:
-    """Turns a second and time to the first event, with the library's evidence and with evidence that costs nothing."""
+    """Turns a second and time to the first event: a graph that costs little, against both ways to frame its events; then the whole agent."""
     lines: list[Line] = []
-    for kind, label in ((EvidenceKind.LIBRARY, "library"), (EvidenceKind.MEMORY, "no retrieval")):
-        with ExitStack() as stack:
-            ours = (
-                f"unix:{Layout.of(run.place.home).server_socket}"
-                if kind is EvidenceKind.LIBRARY
-                else stack.enter_context(peer(run.place, "bench.peers.durable", "--evidence", kind))
+    with ExitStack() as stack:
+        kind = EvidenceKind.DELTAS
+        ours = stack.enter_context(peer(run.place, "bench.peers.durable", "--evidence", kind))
+        framed = stack.enter_context(peer(run.place, _PEER, "--evidence", kind))
+        alone = stack.enter_context(peer(run.place, _PEER, "--evidence", kind, "--one-event-a-message"))
+        for streams in _STREAMS:
+            lines += _compared(
+                run,
+                TITLE,
+                ours,
+                {"the peer frames as we do": framed, "the peer sends an event a message": alone},
+                streams,
             )
-            theirs = stack.enter_context(peer(run.place, "bench.peers.in_memory", "--evidence", kind))
-            for streams in _STREAMS:
-                lines += _compared(run, ours, theirs, streams, f"{label}, {streams} streams")
-            if kind is EvidenceKind.MEMORY:
-                alone = stack.enter_context(
-                    peer(run.place, "bench.peers.in_memory", "--evidence", kind, "--one-event-a-message")
-                )
-                lines += _compared(run, ours, alone, 16, f"{label}, 16 streams, peer: an event a message")[:1]
+    with peer(run.place, _PEER, "--evidence", EvidenceKind.LIBRARY) as theirs:
+        ours = f"unix:{Layout.of(run.place.home).server_socket}"
+        for streams in (1, 16):
+            lines += _compared(run, LIBRARY, ours, {"in memory": theirs}, streams)
     return lines
 
 
-def _compared(run: Run, ours: str, theirs: str, streams: int, label: str) -> list[Line]:
-    run.say(f"turns: {label}")
+def _compared(run: Run, title: str, ours: str, peers: dict[str, str], streams: int) -> list[Line]:
+    run.say(f"turns: {', '.join(peers)}, {streams} streams")
     seconds = 1.5 if not run.quick else 0.5
 
-    def ask(target: str, place: int, seconds: float) -> Outcome:
+    def ask(target: str, place: int, seconds: float = seconds) -> Outcome:
         return run.caller.do(
             Job(
                 Call.ASK,
@@ -58,23 +63,18 @@ def _compared(run: Run, ours: str, theirs: str, streams: int, label: str) -> lis
             )
         )
 
-    for target in (ours, theirs):
-        ask(target, 0, 0.3)
-    mine, other = interleaved(
-        run.pick(4, 2), lambda place: ask(ours, place, seconds), lambda place: ask(theirs, place, seconds)
-    )
-    number = calls(mine, other)
-    return [
-        Line.compared(TITLE, f"{label}: turns", "/s", "more", by(lambda one: one.rate, mine, other), number),
-        *(
-            Line.compared(
-                TITLE,
-                f"{label}: first event p{round(share * 100)}",
-                "ms",
-                "less",
-                by(lambda one, share=share: percentile(one.firsts, share), mine, other),
-                number,
-            )
-            for share in (0.5, 0.99)
-        ),
-    ]
+    targets = (ours, *peers.values())
+    for target in targets:
+        ask(target, 0, 0.5)
+    mine, *others = interleaved(run.pick(6, 2), *(partial(ask, target) for target in targets))
+    lines: list[Line] = []
+    for label, other in zip(peers, others, strict=True):
+        number = calls(mine, other)
+        what = f"{streams} streams, {label}"
+        turns = by(lambda one: one.rate, mine, other)
+        first = by(lambda one: percentile(one.firsts, 0.5), mine, other)
+        lines += [
+            Line.compared(title, f"{what}: turns", "/s", "more", turns, number),
+            Line.compared(title, f"{what}: first event p50", "ms", "less", first, number),
+        ]
+    return lines

@@ -94,8 +94,10 @@ GRANT UPDATE (input_tokens, output_tokens) ON responsa.turn TO responsa_app;
 GRANT UPDATE (attempt, losses, begin_time) ON responsa.turn TO responsa_log;
 -- Turns are ended by the tenant's role alone: a lost one is taken over, no more swept away.
 REVOKE UPDATE (terminal, end_time) ON responsa.turn FROM responsa_log;
+-- Who owns a turn is written when it is accepted and when it is claimed.
+REVOKE UPDATE (owner) ON responsa.turn FROM responsa_app;
 GRANT SELECT, INSERT, UPDATE ON responsa.turn_checkpoint TO responsa_log;
-GRANT SELECT, INSERT, UPDATE (outcome, content, end_time) ON responsa.turn_tool TO responsa_log;
+GRANT SELECT, INSERT, UPDATE (outcome, content, end_time), DELETE ON responsa.turn_tool TO responsa_log; -- deletes with the log, once it is old
 GRANT SELECT, INSERT, UPDATE (until), DELETE ON responsa.turn_follower TO responsa_log;
 GRANT SELECT (turn_id, tenant_id), DELETE ON responsa.turn_checkpoint, responsa.turn_tool TO responsa_app;
 GRANT SELECT (embedding_tokens, input_tokens, output_tokens) ON responsa.turn_checkpoint TO responsa_app; -- what a turn that is ended from outside has cost
@@ -166,4 +168,4 @@ $$;
 
 REVOKE ALL ON FUNCTION responsa.pending_turns(int), responsa.detach_turn_events(interval), responsa.drop_turn_events() FROM public;
 GRANT EXECUTE ON FUNCTION responsa.pending_turns(int) TO responsa_app;
-GRANT EXECUTE ON FUNCTION responsa.detach_turn_events(interval), responsa.drop_turn_events() TO responsa_log;
+GRANT EXECUTE ON FUNCTION responsa.detach_turn_events(interval), responsa.drop_turn_events(), responsa.first_uuid7(timestamptz) TO responsa_log;

@@ -77,7 +77,8 @@ def _content(event: Event) -> dict[str, Any]:
         case Cited():
             return {"kind": "cited", "quote": event.citation.quote}
         case ToolCalled():
-            return {"kind": "tool_called", "call": event.call_id, "tool": event.tool}
+            arguments = dict(event.arguments)
+            return {"kind": "tool_called", "call": event.call_id, "tool": event.tool, "arguments": arguments}
         case ToolReturned():
             return {
                 "kind": "tool_returned",

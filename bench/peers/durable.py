@@ -13,6 +13,8 @@ from bench.peers.parts import Parts, opened
 from bench.peers.process import PeerArguments, arguments, until_told
 from responsa_server import __version__
 from responsa_server.domain.ports.parts import Installation
+from responsa_server.event_loop import run, settle
+from responsa_server.graph.agents import DEFAULT, AgentTable
 from responsa_server.identity.service import Identity
 from responsa_server.knowledge.library import Library
 from responsa_server.knowledge.search import KnowledgeSearch
@@ -28,9 +30,10 @@ from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.operations import OperationStore
 from responsa_server.stores.postgres.part import PostgresMigrations
 from responsa_server.stores.postgres.turns import PostgresTurnStore
+from responsa_server.stores.redis_relay import RedisRelay
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import TurnOptions, Turns
-from responsa_server.wiring import database_urls, new_id
+from responsa_server.wiring_places import database_urls, new_id, redis_url
 
 
 def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
@@ -43,22 +46,21 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
         PostgresTurnStore(database, codec),
         conversations,
         collections,
-        parts.agent,
+        AgentTable({DEFAULT: parts.agent}),
         codec,
+        RedisRelay(redis_url(parts.settings, parts.layout)),
         new_id,
         TurnOptions(
             lease_seconds=options.lease_seconds,
-            sweep_seconds=options.sweep_seconds,
             heartbeat_seconds=options.heartbeat_seconds,
             max_running=options.max_running,
-            partition_days_ahead=options.partition_days_ahead,
+            merge_bytes=0,  # the peer sends each event as it is: so do we
         ),
         logger=structlog.get_logger("turns"),
     )
     queue = JobQueue(
         database_urls(parts.settings, parts.layout).log,
         concurrency=parts.settings.ingestion.concurrency,
-        alone=False,
     )
     documents = DocumentStore(database, parts.passages, queue, new_id)
     library = Library(
@@ -94,10 +96,11 @@ async def main() -> None:
         await turns.start()
         await server.start()
         await server.ready()
+        settle()
         await until_told()
         await asyncio.gather(server.drain(1.0), turns.drain(1.0))
         await turns.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    run(main())

@@ -8,9 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bench.peers import deltas, paced
 from bench.peers.evidence import MemoryEvidence
 from responsa_server.embedded import Layout
-from responsa_server.graph.agent import AgentOptions, GraphAgent
+from responsa_server.graph.agent import AgentOptions, GraphAgent, PlannedAgent
 from responsa_server.knowledge.answering import LibraryEvidence
 from responsa_server.knowledge.cached_embedder import CachedEmbedder
 from responsa_server.knowledge.embedder import Embedder
@@ -21,14 +22,18 @@ from responsa_server.settings import load as load_settings
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PassageStore
 from responsa_server.stores.redis import RedisCache
-from responsa_server.wiring import database_urls, redis_url
+from responsa_server.wiring_places import database_urls, redis_url
 
 
 class EvidenceKind(StrEnum):
-    """Where a peer's graph looks for evidence."""
+    """Where a peer's graph looks for evidence; DELTAS, PACED: other graphs, which look for none: three statuses and 64 deltas at once,
+    and what the question says, by the clock.
+    """
 
     LIBRARY = "library"
     MEMORY = "memory"
+    DELTAS = "deltas"
+    PACED = "paced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class Parts:
     passages: PassageStore
     retriever: Retriever
     embedder: Embedder
-    agent: GraphAgent
+    agent: PlannedAgent
 
 
 @asynccontextmanager
@@ -66,5 +71,11 @@ async def opened(kind: EvidenceKind) -> AsyncGenerator[Parts]:
         )
         evidence = LibraryEvidence(retriever, embedder) if kind is EvidenceKind.LIBRARY else MemoryEvidence()
         options = AgentOptions(history_messages=settings.turns.history_messages)
-        agent = GraphAgent(evidence, evidence, options)
+        match kind:
+            case EvidenceKind.DELTAS:
+                agent = deltas.agent(options)
+            case EvidenceKind.PACED:
+                agent = paced.agent()
+            case EvidenceKind.LIBRARY | EvidenceKind.MEMORY:
+                agent = GraphAgent(evidence, evidence, options)
         yield Parts(settings, layout, database, passages, retriever, embedder, agent)

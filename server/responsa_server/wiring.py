@@ -14,6 +14,7 @@ import structlog
 
 from responsa_server.domain.ports.faults import Faults, NoFaults
 from responsa_server.embedded import EmbeddedError, Layout
+from responsa_server.event_loop import settle
 from responsa_server.gateway.addresses import Address
 from responsa_server.gateway.listening import AddressTaken, claimed
 from responsa_server.logs import configure as configure_logs
@@ -186,6 +187,7 @@ async def serve(
         loop.add_signal_handler(number, stop.put_nowait, number)
     async with running(settings, layout, faults=faults, replaced=replaced) as server:
         where = {"grpc": str(server.listens.grpc), "http": str(server.listens.http)}
+        settle()
         log.info("ready", role=settings.role.value, **where)
         if await stop.get() is signal.SIGTERM and server.listens.grpc is not None:
             log.info("leaving")

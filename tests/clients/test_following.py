@@ -47,6 +47,7 @@ from tests.clients.scripted import (
     status,
     step,
     whole_turn,
+    without_deltas,
 )
 
 
@@ -84,6 +85,41 @@ async def test_a_request_id_of_ones_own_is_kept(server: Scripted, driver: Driver
     mine = str(uuid.uuid4())
     await driver.ask(request_id=mine, include_deltas=True)
     assert [request.request_id for request in server.requests[ASK]] == [mine, mine]
+
+
+async def test_the_last_seq_is_of_what_was_handed_out_not_of_what_has_come(server: Scripted) -> None:
+    async def quiet(_: Any, __: Context) -> Frames:
+        yield frame(0, 5, without_deltas(whole_turn()))
+        yield frame(5, 6, whole_turn())
+
+    attempts(server, quiet)
+    seen: list[tuple[int, int]] = []
+
+    def ask() -> None:
+        with Responsa(server.url, KEY) as client, client.ask("Who?") as stream:
+            seen.append((0, stream.last_seq))
+            seen.extend((event.seq, stream.last_seq) for event in stream)
+
+    await asyncio.to_thread(ask)
+    async with AsyncResponsa(server.url, KEY) as client, client.ask("Who?") as stream:
+        seen.append((0, stream.last_seq))
+        async for event in stream:
+            seen.append((event.seq, stream.last_seq))
+    assert seen == [(0, 0), (1, 1), (2, 2), (6, 6)] * 2
+
+
+async def test_an_error_names_what_was_handed_out(server: Scripted, driver: Driver) -> None:
+    events = whole_turn()
+    events[-1].answer.sha256 = bytes(32)
+
+    async def broken(_: Any, __: Context) -> Frames:
+        yield frame(0, 2, events)
+        yield frame(2, 6, events)
+
+    attempts(server, broken)
+    with pytest.raises(BrokenAnswer) as caught:
+        await driver.ask(include_deltas=True)
+    assert (caught.value.turn, caught.value.after_seq) == (TURN, 2)
 
 
 async def test_how_to_answer_is_sent(server: Scripted, driver: Driver) -> None:

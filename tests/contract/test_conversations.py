@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import pytest
 from uuid_utils.compat import uuid7
@@ -12,6 +14,7 @@ from responsa_server.domain.listing import Comparison, ListQuery, Operator, Orde
 from responsa_server.domain.ports.turns import NewTurn
 from responsa_server.domain.turns import OnBusy, ToolCalled, Usage
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
+from responsa_server.stores.postgres.database import Connection, Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
@@ -265,3 +268,29 @@ async def test_turns_are_listed_newest_first_and_filtered(
         query = ListQuery(10, newest, filters=[Comparison(field, Operator.EQ, wanted)])
         assert [one.id for one in (await turn_store.list(people.ann, query)).items] == [ended.id]
     assert (await turn_store.list(people.bob, ListQuery(10, newest))).items == []
+
+
+class Timed(PostgresConversationStore):
+    """Looks at how long the server gives a transaction whose locks others wait for."""
+
+    bounds: ClassVar[dict[str, str]] = {}
+
+    async def _row(
+        self, connection: Connection, query: str, parameters: Mapping[str, object]
+    ) -> dict[str, Any] | None:
+        found = await super()._row(connection, query, parameters)
+        shown = await (await connection.execute("SHOW transaction_timeout")).fetchone()
+        assert shown is not None
+        self.bounds[query] = shown[0]
+        return found
+
+
+async def test_a_process_that_is_stopped_in_the_midst_of_a_change_keeps_others_waiting_for_a_while_only(
+    database: Database, people: People
+) -> None:
+    store = Timed(database)
+    place = await store.create(people.ann, uuid7(), "", {}, None)
+    await store.update(people.ann, place.id, title="New", labels=None, etag="")
+    await store.delete(people.ann, place.id, "")
+    assert store.bounds["update_conversation"] == "5s"
+    assert store.bounds["lock_conversation"] == "15s"

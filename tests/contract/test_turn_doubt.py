@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Reason, Unavailable
-from responsa_server.domain.ports.agents import Milestone
+from responsa_server.domain.ports.agents import AnswerTask, Milestone, Told
 from responsa_server.domain.ports.faults import Fault
 from responsa_server.domain.turns import Delta, OnBusy, Question, TurnState
 from responsa_server.stores.postgres.database import Database
 from tests.contract.conftest import People
 from tests.contract.turn_house import QUICK, SEARCHING, House, Script, answer, followed
+from tests.contract.turn_partition import Link
 from tests.plain_codec import events_of
 
 RIVER = Question("How long is the river?")
@@ -89,3 +92,115 @@ async def test_a_cancel_ends_a_turn_once(house: House, people: People, place: Fa
         events = events_of(await followed(turns, people.ann, accepted.turn_id))
         assert [one["kind"] for one in events].count("cancelled") == 1
         assert (turn.state, turn.last_seq) == (TurnState.CANCELLED, events[-1]["seq"])
+
+
+class Meanwhile:
+    """Faults: once armed, the answer to an accept is lost, after something else has happened."""
+
+    def __init__(self) -> None:
+        self.work: Callable[[], Awaitable[None]] | None = None
+
+    async def at(self, place: Fault, turn_id: UUID | None = None) -> None:
+        if place is Fault.AFTER_ACCEPT and self.work is not None:
+            work, self.work = self.work, None
+            await work()
+            raise Unavailable(Reason.PART_UNAVAILABLE, f"the answer about {turn_id} is lost")
+
+
+async def test_an_accept_that_hears_late_of_its_turn_leaves_it_to_who_runs_it(
+    house: House, people: People
+) -> None:
+    first, second = asyncio.Event(), asyncio.Event()
+    faults, script = Meanwhile(), Gated([first, second])
+
+    async def predecessor_ends() -> None:
+        first.set()
+        while len(script.tasks) < 2:  # noqa: ASYNC110  only the agent tells
+            await asyncio.sleep(0)
+
+    async with house.turns(script, QUICK, faults=faults) as turns:
+        asked = await turns.accept(people.ann, RIVER, None)
+        faults.work = predecessor_ends
+        queued = await turns.accept(
+            people.ann, Question("And?", asked.conversation_id, on_busy=OnBusy.QUEUE), None
+        )
+        assert (queued.attached, queued.state) == (True, TurnState.RUNNING)
+        second.set()
+        turn = await turns.wait(people.ann, queued.turn_id)
+        assert (turn.state, turn.epoch) == (TurnState.ANSWERED, 2)
+        events = events_of(await followed(turns, people.ann, queued.turn_id))
+    assert [one["kind"] for one in events] == ["started", "status", "answered"]
+    assert len(script.tasks) == 2
+
+
+class Gated(Script):
+    """Each of its turns waits for a gate of its own."""
+
+    def __init__(self, gates: Sequence[asyncio.Event]) -> None:
+        super().__init__()
+        self._gates = iter(gates)
+
+    async def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
+        self.tasks.append(task)
+        yield SEARCHING
+        await next(self._gates).wait()
+        yield answer()
+
+
+async def test_a_turn_that_was_stopped_before_its_run_began_is_not_run_under_an_older_epoch(
+    house: House, people: People
+) -> None:
+    """The process stands still between the commit of its accept and the begin, longer than a lease, and then claims before it begins."""
+    gate = asyncio.Event()
+    faults, script = Held(), Script([SEARCHING, gate, answer()])
+    async with house.turns(script, QUICK, faults=faults) as turns:
+        accepting = asyncio.create_task(turns.accept(people.ann, RIVER, None))
+        await faults.reached.wait()
+        assert faults.turn_id is not None
+        await house.expire(faults.turn_id)
+        await script.waiting.wait()
+        faults.go.set()
+        accepted = await accepting
+        gate.set()
+        turn = await turns.wait(people.ann, accepted.turn_id)
+        assert (turn.state, turn.epoch) == (TurnState.ANSWERED, 2)
+        assert (len(script.tasks), script.closed.is_set()) == (1, True)
+
+
+class Held:
+    """Faults: an accept that is committed waits here."""
+
+    def __init__(self) -> None:
+        self.reached, self.go = asyncio.Event(), asyncio.Event()
+        self.turn_id: UUID | None = None
+
+    async def at(self, place: Fault, turn_id: UUID | None = None) -> None:
+        if place is Fault.AFTER_ACCEPT:
+            self.turn_id = turn_id
+            self.reached.set()
+            await self.go.wait()
+
+
+async def test_an_interrupt_whose_answer_was_lost_still_tells_the_worker(
+    database: Database, redis_url: str, people: People
+) -> None:
+    house = House(database, redis_url)
+    script = Script([SEARCHING, asyncio.Event()])
+    # It hears of nothing by itself: it renews its lease once in 20 minutes.
+    slow = replace(QUICK, lease_seconds=3600.0)
+    link = Link()
+    async with (
+        house.turns(script, slow, store=link.on) as worker,
+        house.turns(options=replace(QUICK, works=False), faults=Broken(Fault.AFTER_ACCEPT, 1)) as other,
+    ):
+        first = await worker.accept(people.ann, RIVER, None)
+        await script.waiting.wait()
+        link.deaf = True
+        newer = await other.accept(
+            people.ann, Question("third", first.conversation_id, on_busy=OnBusy.INTERRUPT), None
+        )
+        assert list(newer.ended) == []
+        await script.closed.wait()
+        link.deaf = False
+        assert (await other.get(people.ann, first.turn_id)).state is TurnState.CANCELLED
+        await other.cancel(people.ann, newer.turn_id)

@@ -139,3 +139,22 @@ async def test_without_its_store_it_ends_all_the_same_and_the_lease_runs_out(
     await house.expire(accepted.turn_id)
     async with house.turns(second, QUICK) as new:
         assert (await new.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED
+
+
+async def test_a_store_that_does_not_answer_holds_nobody_up(house: House, people: People) -> None:
+    first, second = Script([SEARCHING, asyncio.Event()]), Script()
+    link = Link()
+    async with house.turns(first, QUICK, store=link.on) as old:
+        accepted = await old.accept(people.ann, RIVER, None)
+        await first.waiting.wait()
+        stuck = link.stuck = asyncio.Event()
+        link.claimed.clear()
+        link.tried.clear()
+        async with asyncio.timeout(60):
+            await old.drain(0)
+        assert first.closed.is_set()
+        link.stuck = None
+    await house.expire(accepted.turn_id)
+    async with house.turns(second, QUICK) as new:
+        assert (await new.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED
+    stuck.set()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
 
 from responsa_server.domain.errors import InvalidRequest, NotFound, Reason
-from responsa_server.domain.turns import Delta, Heartbeat, LogRow, Question, Snapshot, TurnState
+from responsa_server.domain.ports.turns import Backlog
+from responsa_server.domain.turns import Delta, Followed, Heartbeat, LogRow, Question, Snapshot, TurnState
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.redis_relay import RedisRelay
 from tests.conftest import DatabaseUrls
@@ -230,3 +232,72 @@ class Counted(RedisRelay):
     def _put(self, channel: str, hint: Any) -> None:
         self.told += 1
         super()._put(channel, hint)
+
+
+async def test_who_follows_a_turn_that_is_deleted_is_told(house: House, people: People) -> None:
+    gate = asyncio.Event()
+    script = Script([SEARCHING, gate, answer()])
+    link = Link()
+    async with house.turns(script, QUICK) as turns, house.turns(options=IDLE, store=link.on) as other:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        following = asyncio.create_task(followed(other, people.ann, accepted.turn_id))
+        waiting = asyncio.create_task(other.wait(people.ann, accepted.turn_id))
+        while not link.polls:  # noqa: ASYNC110  only the store tells
+            await asyncio.sleep(0)
+        await link.sever()  # it sees nothing of the end
+        gate.set()
+        await turns.wait(people.ann, accepted.turn_id)
+        await house.conversations.delete(people.ann, accepted.conversation_id, "")
+        link.cut = False
+        for one in (following, waiting):
+            with pytest.raises(NotFound):
+                await one
+
+
+async def row_of(news: AsyncGenerator[Followed, None]) -> LogRow:
+    one = await anext(news)
+    assert isinstance(one, LogRow)
+    return one
+
+
+async def test_of_two_readers_the_one_with_the_older_picture_reads_on(house: House, people: People) -> None:
+    gate, end = asyncio.Event(), asyncio.Event()
+    script = Script([SEARCHING, gate, Delta("It ", 0), end, answer("It ")])
+    link = Link()
+    async with house.turns(script, QUICK) as turns, house.turns(options=IDLE, store=link.on) as other:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        near, old, new = (place.follow(people.ann, accepted.turn_id) for place in (turns, other, other))
+        async with aclosing(near), aclosing(old), aclosing(new):
+            assert [(await row_of(near)).last_seq for _ in range(2)] == [1, 2]
+            hold = link.held = asyncio.Event()
+            begun = asyncio.create_task(row_of(old))
+            await link.reading.wait()  # its picture ends at 2, and it does not have it yet
+            link.held = None
+            gate.set()
+            assert (await row_of(near)).last_seq == 3
+            assert [(await row_of(new)).last_seq for _ in range(3)] == [1, 2, 3]
+            hold.set()
+            assert (await begun).last_seq == 1
+            async with asyncio.timeout(60):  # nothing more is committed that would send it to the log
+                assert [(await row_of(old)).last_seq for _ in range(2)] == [2, 3]
+            end.set()
+            await turns.wait(people.ann, accepted.turn_id)
+
+
+async def test_a_stream_that_waits_holds_nothing_of_what_it_has_read(house: House, people: People) -> None:
+    script = Script([SEARCHING, asyncio.Event()])
+    async with house.turns(script, QUICK) as turns, house.turns(options=IDLE) as other:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        await script.waiting.wait()
+        async with aclosing(other.follow(people.ann, accepted.turn_id)) as news:
+            assert [(await row_of(news)).last_seq for _ in range(2)] == [1, 2]
+            more = asyncio.create_task(row_of(news))
+            held: dict[str, Any] = {}
+            while "mine" not in held or held["mine"]._waiter is None:
+                await asyncio.sleep(0)
+                held = dict(cast("Any", news).ag_frame.f_locals)
+            kinds = (LogRow, Backlog, list, tuple)
+            assert [name for name, one in held.items() if isinstance(one, kinds)] == []
+            more.cancel()
+            await asyncio.wait({more})
+        await turns.cancel(people.ann, accepted.turn_id)

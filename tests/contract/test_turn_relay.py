@@ -6,18 +6,22 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import cast
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.ports.relay import Committed, Hint, Interest, Taken, Work
 from responsa_server.domain.turns import LogRow
 from responsa_server.embedded import EmbeddedRedis, Layout, purge
+from responsa_server.stores import redis_relay
 from responsa_server.stores.redis_relay import RedisRelay, decode, encode
 
 SEQS = st.integers(1, 2**62)
@@ -140,3 +144,85 @@ async def test_it_comes_back_after_a_flush_and_a_restart(own_redis: EmbeddedRedi
             await asyncio.to_thread(own_redis.start)
             await told_until_heard(ann, bob)
             await told_until_heard(bob, ann)
+
+
+class Stumbles(RedisRelay):
+    """A relay whose next round of sending raises what nobody foresaw."""
+
+    stumbles = True
+
+    async def _send_round(self, client: Redis) -> None:
+        if self.stumbles:
+            self.stumbles = False
+            raise RuntimeError("unforeseen")
+        await super()._send_round(client)
+
+
+async def test_what_nobody_foresaw_does_not_end_the_sending(redis_url: str) -> None:
+    async with ears(redis_url) as (_, bob):
+        ann = Ear(redis_url)
+        ann.relay = Stumbles(redis_url)
+        await ann.relay.start(ann.process, ann.hear)
+        with capture_logs() as logs:
+            await told_until_heard(ann, bob)
+        await ann.relay.close()
+    assert [one["event"] for one in logs if one["log_level"] == "error"] == ["relay_not_sent"]
+
+
+class Mute:
+    """Stands between a process and Redis, and when it is told to holds back all that Redis says, with no connection closed."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._redis = urlsplit(redis_url)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self.silent = False
+
+    async def start(self, path: Path) -> str:
+        self._server = await asyncio.start_unix_server(self._connected, path)
+        return self._redis._replace(path=str(path)).geturl()
+
+    async def close(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_redis, to_redis = await asyncio.open_unix_connection(self._redis.path)
+        for source, target, muted in ((reader, to_redis, False), (from_redis, writer, True)):
+            task = asyncio.create_task(self._pass_on(source, target, muted))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pass_on(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, muted: bool) -> None:
+        try:
+            while piece := await source.read(65_536):
+                if not (muted and self.silent):
+                    target.write(piece)
+                    await target.drain()
+        finally:
+            target.close()
+
+
+async def test_a_redis_that_says_nothing_any_more_is_known_to_be_away_and_found_again(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_relay, "_CHECK_SECONDS", 0.1)
+    mute = Mute(redis_url)
+    # The path of a socket has to be short.
+    with TemporaryDirectory() as folder:
+        relay = RedisRelay(await mute.start(Path(folder) / "redis.sock"))
+        with capture_logs() as logs:
+            await relay.start(uuid7(), lambda _: None)
+            await relay.listening.wait()
+            mute.silent = True
+            async with asyncio.timeout(60):
+                while relay.listening.is_set():  # noqa: ASYNC110  only its answer to a ping is missing
+                    await asyncio.sleep(0)
+            mute.silent = False
+            await relay.listening.wait()
+        await relay.close()
+        await mute.close()
+    assert [one["event"] for one in logs] == ["relay_away", "relay_back"]

@@ -16,7 +16,16 @@ from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
 from tests.contract.cut_database import CutDatabase
-from tests.contract.turn_steps import STARTED, cancelled, claim_all, count, rows_of
+from tests.contract.turn_steps import (
+    STARTED,
+    cancelled,
+    claim_all,
+    count,
+    locked,
+    rows_of,
+    until_somebody_waits,
+    value,
+)
 from tests.plain_codec import PlainCodec
 
 
@@ -240,3 +249,22 @@ async def test_an_accept_whose_commit_was_not_heard_of_is_repeated_without_doubl
         "message": 0,
         "citation": 0,
     }
+
+
+async def test_a_lease_counts_from_when_the_turn_is_written_not_from_when_its_accept_began(
+    turn_store: PostgresTurnStore,
+    conversation_store: PostgresConversationStore,
+    people: People,
+    database_urls: DatabaseUrls,
+) -> None:
+    place = await conversation_store.create(people.ann, uuid7(), "", {}, None)
+    new = new_turn(conversation=place.id, lease_seconds=6.0)
+    async with locked(database_urls, "conversation", place.id):
+        accepting = asyncio.create_task(turn_store.accept(people.ann, new, cancelled))
+        await until_somebody_waits(database_urls, accepting)
+        let_go = value(database_urls, "SELECT clock_timestamp()")
+    await accepting
+    counted = (
+        "SELECT lease_until - interval '6 s' >= %s AND begin_time >= %s FROM responsa.turn WHERE id = %s"
+    )
+    assert value(database_urls, counted, let_go, let_go, new.id)

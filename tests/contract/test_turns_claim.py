@@ -190,7 +190,7 @@ async def test_what_is_written_just_before_a_claim_is_read_by_it(
     gated = PostgresTurnStore(database, PlainCodec(), queries=Edited(gate, told))
     new = new_turn()
     await store.accept(people.ann, new, cancelled)
-    await store.release([claim_of(new)])
+    run_out(database_urls, new.id)
     with psycopg.connect(database_urls.superuser) as holder:
         holder.execute("SELECT pg_advisory_xact_lock(7)")
         claiming = asyncio.ensure_future(claim_all(gated))
@@ -329,3 +329,22 @@ async def test_a_worker_that_stops_in_the_midst_of_a_finish_does_not_keep_its_tu
     with pytest.raises(Unavailable):
         await stops()
     assert [one.claim.turn_id for one in taken] == [new.id]
+
+
+async def test_a_worker_takes_nothing_from_itself_that_it_still_runs(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    owner, other = uuid7(), uuid7()
+    new = new_turn(pending=True)
+    await turn_store.accept(people.ann, new, cancelled)
+    (claimed,) = await claim_all(turn_store, owner)
+    run_out(database_urls, new.id)
+    assert await turn_store.claim(owner, [AGENT], 60.0, 9, [new.id]) == []
+    assert await turn_store.renew([claimed.claim]) == []
+    run_out(database_urls, new.id)
+    (taken,) = await turn_store.claim(other, [AGENT], 60.0, 9, [new.id])  # not the other's own
+    assert taken.claim.epoch == 3
+    run_out(database_urls, new.id)
+    # It runs here under an older epoch, and is another's: lost, and free.
+    (again,) = await turn_store.claim(owner, [AGENT], 60.0, 9, [new.id])
+    assert again.claim.epoch == 4

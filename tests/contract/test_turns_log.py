@@ -224,7 +224,7 @@ async def test_the_ledger_holds_what_was_called_and_what_came_of_it(
 ) -> None:
     new = new_turn()
     await turn_store.accept(people.ann, new, cancelled)
-    both = ToolCalled("call-2", "tools/clock", {}), ToolReturned("call-2", ToolOutcome.ERROR, "no\x00ne")
+    both = ToolCalled("call-2", "tools/clock", {}), ToolReturned("call-2", ToolOutcome.ERROR, "no\ufffdne")
     unknown = ToolCalled("call-3", "tools/mail", {"to": "bob"})
     await append(turn_store, claim_of(new), row(2), tools=[CALLED])
     await append(turn_store, claim_of(new), row(3, 6), tools=[DONE, *both, unknown])
@@ -345,3 +345,24 @@ async def test_the_log_is_contiguous_whatever_the_batches_and_cuts(
     turn = await store.get(people.ann, new.id)
     assert (turn.last_seq, turn.state) == (last, TurnState.RUNNING)
     assert written[-1].last_seq == last
+
+
+async def test_what_comes_late_does_not_undo_a_release(turn_store: PostgresTurnStore, people: People) -> None:
+    new, committed = new_turn(), new_turn()
+    for turn in (new, committed):
+        await turn_store.accept(people.ann, turn, cancelled)
+    await append(turn_store, claim_of(committed), row(2))
+    await turn_store.release([claim_of(new), claim_of(committed)])
+    assert sorted(await turn_store.renew([claim_of(new), claim_of(committed)])) == sorted(
+        [new.id, committed.id]
+    )
+    late = sorted(
+        [one(claim_of(new), row(2)), one(claim_of(committed), row(2))], key=lambda one: one.claim.turn_id
+    )
+    left_out = await turn_store.append(late)
+    assert [(turn, type(error)) for turn, error in left_out.items()] == [(new.id, TurnLost)]
+    taken = {one.claim.turn_id: one for one in await claim_all(turn_store)}
+    assert {turn: (one.last_seq, one.losses) for turn, one in taken.items()} == {
+        new.id: (1, 0),
+        committed.id: (2, 0),
+    }

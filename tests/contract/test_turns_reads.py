@@ -13,6 +13,7 @@ from responsa_server.domain.errors import NotFound
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.ports.turns import Cursor, News
 from responsa_server.domain.turns import LogRow, OnBusy, TurnState, Usage
+from responsa_server.stores.postgres import turn_reads
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
@@ -218,3 +219,37 @@ async def test_room_is_made_once(turn_store: PostgresTurnStore, people: People) 
     assert await turn_store.make_partitions(60) == 0
     with pytest.raises(NotFound):
         await turn_store.backlog(people.ann, uuid7(), 0, 1)
+
+
+async def test_the_ledger_goes_with_the_log_and_followers_when_they_are_believed_no_more(
+    turn_store: PostgresTurnStore,
+    people: People,
+    database_urls: DatabaseUrls,
+    aged: list[UUID],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turn_reads, "_MOST_PRUNED", 2)
+    gone, running, recent, today = aged
+    for turn in aged:
+        for call in range(5):
+            change(
+                database_urls,
+                "INSERT INTO responsa.turn_tool (turn_id, call_id, tenant_id, epoch, tool, arguments) VALUES (%s, %s, 'acme', 1, 'note', '{}')",
+                turn,
+                str(call),
+            )
+    for turn, ago in ((gone, "1 h"), (today, "1 s"), (running, "-5 s")):
+        change(
+            database_urls,
+            "INSERT INTO responsa.turn_follower (turn_id, process, tenant_id, until) VALUES (%s, uuidv7(), 'acme', now() - %s::interval)",
+            turn,
+            ago,
+        )
+    assert await turn_store.prune(30) == 1
+    ledger = "SELECT array_agg(turn_id ORDER BY turn_id) FROM responsa.turn_tool"
+    assert value(database_urls, ledger) == [turn for turn in (running, recent, today) for _ in range(5)]
+    followers = "SELECT array_agg(turn_id ORDER BY turn_id) FROM responsa.turn_follower"
+    assert value(database_urls, followers) == [running, today]
+    await turn_store.cancel(people.ann, running, True, cancelled)
+    await turn_store.prune(30)
+    assert value(database_urls, ledger) == [turn for turn in (recent, today) for _ in range(5)]

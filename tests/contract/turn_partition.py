@@ -32,6 +32,11 @@ class Link:
         self.cut = False
         self.under_way: set[asyncio.Task[Any]] = set()
         self.tried = asyncio.Event()
+        self.claimed = asyncio.Event()
+        self.stuck: asyncio.Event | None = None
+        """Until then nothing comes back."""
+        self.deaf = False
+        """Renewals tell of nothing that was lost."""
         self.booked: list[Usage] = []
         self.polls: list[Sequence[Cursor]] = []
         self.backlogs = 0
@@ -40,6 +45,8 @@ class Link:
         self.left_out: list[TurnLost | Unavailable] = []
 
     async def over(self, work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+        if self.stuck is not None:
+            await self.stuck.wait()
         if self.cut:
             self.tried.set()
             raise Unavailable(Reason.PART_UNAVAILABLE, "cut off")
@@ -66,11 +73,18 @@ class LinkedStore(PostgresTurnStore):
         self._link = link
 
     async def claim(
-        self, owner: UUID, versions: Sequence[str], lease_seconds: float, most: int
+        self,
+        owner: UUID,
+        versions: Sequence[str],
+        lease_seconds: float,
+        most: int,
+        here: Sequence[UUID] = (),
     ) -> Sequence[ClaimedTurn]:
-        return await self._link.over(
-            lambda: PostgresTurnStore.claim(self, owner, versions, lease_seconds, most)
+        claimed = await self._link.over(
+            lambda: PostgresTurnStore.claim(self, owner, versions, lease_seconds, most, here)
         )
+        self._link.claimed.set()
+        return claimed
 
     async def append(self, batch: Sequence[Append]) -> Mapping[UUID, TurnLost | Unavailable]:
         left_out = await self._link.over(lambda: PostgresTurnStore.append(self, batch))
@@ -78,6 +92,8 @@ class LinkedStore(PostgresTurnStore):
         return left_out
 
     async def renew(self, claims: Sequence[Claim]) -> Sequence[UUID]:
+        if self._link.deaf:
+            return []
         return await self._link.over(lambda: PostgresTurnStore.renew(self, claims))
 
     async def finish(self, claim: Claim, rows: Sequence[LogRow], conclusion: Conclusion) -> bool:

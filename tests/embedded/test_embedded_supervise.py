@@ -186,22 +186,33 @@ def test_a_server_that_cannot_start_stops_all_with_its_reason(start: Start, home
     assert running.left() == []
 
 
-def test_a_part_that_dies_again_and_again_stops_all(start: Start) -> None:
+def test_a_needed_part_that_dies_again_and_again_stops_all(start: Start) -> None:
     running = start().until_ready()
 
-    def kill_redis() -> bool:
+    def kill_envoy() -> bool:
         if running.process.poll() is not None:
             return True
         for process in running.processes():
-            if process.is_running() and process.name() == "redis-server":
+            if process.is_running() and process.name().startswith("envoy"):
                 process.kill()
         return False
 
-    eventually(kill_redis, "an end")
+    eventually(kill_envoy, "an end")
     assert running.process.wait(60) == 1
     last = running.said().splitlines()[-1]
-    assert last.startswith("responsa: Redis ended 3 times in a row (SIGKILL), so all was stopped; look into ")
+    assert last.startswith("responsa: Envoy ended 3 times in a row (SIGKILL), so all was stopped; look into ")
     assert running.left() == []
+
+
+def test_redis_is_started_again_however_often_it_dies(start: Start) -> None:
+    running = start().until_ready()
+    for deaths in range(1, 6):  # the policy of these tests gives a needed part three
+        for process in running.processes():
+            if process.is_running() and process.name() == "redis-server":
+                process.kill()
+        eventually(lambda deaths=deaths: running.said().count("Redis runs again.") == deaths, "Redis")
+    assert running.process.poll() is None
+    assert running.get() == "ok"
 
 
 def test_two_instances_side_by_side(start: Start, tmp_path: Path) -> None:

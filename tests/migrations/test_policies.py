@@ -63,7 +63,7 @@ TENANT_TABLES: Mapping[str, Table] = {
     "tenant": Table(app="SELECT INSERT"),
     "term_stat": Table(app=ALL),
     "turn": Table(
-        app="SELECT INSERT DELETE UPDATE(embedding_tokens,end_time,epoch,input_tokens,last_seq,lease_until,output_tokens,owner,state,terminal)",
+        app="SELECT INSERT DELETE UPDATE(embedding_tokens,end_time,epoch,input_tokens,last_seq,lease_until,output_tokens,state,terminal)",
         log="SELECT UPDATE(attempt,begin_time,epoch,last_seq,lease_until,losses,owner,state)",
         policies=(LOG, OPEN),
     ),
@@ -77,7 +77,7 @@ TENANT_TABLES: Mapping[str, Table] = {
     "turn_spent": Table(app="SELECT INSERT DELETE"),
     "turn_tool": Table(
         app="SELECT(tenant_id,turn_id) DELETE",
-        log="SELECT INSERT UPDATE(content,end_time,outcome)",
+        log="SELECT INSERT DELETE UPDATE(content,end_time,outcome)",
         policies=(LOG,),
     ),
 }

@@ -39,7 +39,7 @@ class AsyncTurnStream(AsyncIterator[turn_pb2.TurnEvent]):
     @property
     def last_seq(self) -> int:
         """As `TurnStream.last_seq`."""
-        return self._following.reader.last_seq
+        return self._following.handed
 
     @property
     def terminal(self) -> turn_pb2.TurnEvent | None:
@@ -94,7 +94,7 @@ class AsyncTurnStream(AsyncIterator[turn_pb2.TurnEvent]):
                             frame = await call.read()
                         if not isinstance(frame, Frame):
                             break
-                        for event in following.take(frame):
+                        for event in following.hand_out(frame):
                             yield event
                 except TimeoutError:
                     failure = following.fell_silent()

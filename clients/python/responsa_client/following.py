@@ -7,7 +7,7 @@ came. tests/cases/following.yaml holds the rules as cases.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import grpc
@@ -55,9 +55,9 @@ class Pause:
 
 
 class Following:
-    """One turn being followed. For each stream: `begin`, `take` of each frame, then `after`, until `ended`.
+    """One turn being followed. For each stream: `begin`, `hand_out` of each frame, then `after`, until `ended`.
 
-    reader: what has come. place: of a queued turn, 0 when it does not wait.
+    reader: what has come. handed: the seq up to which all was handed out. place: of a queued turn, 0 when it does not wait.
 
     Args:
         opening: the question, or which turn to resume and from where.
@@ -89,6 +89,7 @@ class Following:
             self.reader = FrameReader(
                 include_deltas=self._deltas, turn=opening.turn, after_seq=opening.after_seq
             )
+        self.handed = self.reader.last_seq
         self._trouble_since: float | None = None
         self._internal = 0
         self._sent_away = False
@@ -117,6 +118,13 @@ class Following:
         return chat_service_pb2.ResumeTurnRequest(
             turn=self.reader.turn, after_seq=self.reader.last_seq, include_deltas=self._deltas
         )
+
+    def hand_out(self, frame: Frame) -> Iterator[turn_pb2.TurnEvent]:
+        """The events of a frame, as `take`, one by one: those that nobody came for have not been handed out."""
+        for event in self.take(frame):
+            self.handed = event.seq
+            yield event
+        self.handed = self.reader.last_seq
 
     def take(self, frame: Frame) -> list[turn_pb2.TurnEvent]:
         """The events to hand out. Raises as FrameReader.take does."""
@@ -194,7 +202,7 @@ class Following:
         """The error, with what is needed to go on later."""
         error.turn, error.after_seq, error.request_id = (
             self.reader.turn,
-            self.reader.last_seq,
+            self.handed,
             self.request_id,
         )
         return error
@@ -245,7 +253,7 @@ class Following:
 
     def _how_to_go_on(self) -> str:
         if self.reader.turn:
-            return f": resume {self.reader.turn} after seq {self.reader.last_seq}"
+            return f": resume {self.reader.turn} after seq {self.handed}"
         return f": ask again with request_id {self.request_id}"
 
     def _told_place(self, place: int | None) -> None:

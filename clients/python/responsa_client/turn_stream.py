@@ -40,8 +40,8 @@ class TurnStream(Iterator[turn_pb2.TurnEvent]):
 
     @property
     def last_seq(self) -> int:
-        """The seq up to which everything has come: from here another client may resume."""
-        return self._following.reader.last_seq
+        """The seq up to which everything was handed out: from here another client may resume."""
+        return self._following.handed
 
     @property
     def terminal(self) -> turn_pb2.TurnEvent | None:
@@ -127,7 +127,7 @@ class TurnStream(Iterator[turn_pb2.TurnEvent]):
                     frame = next(call, None)
                 if frame is None:
                     break
-                yield from following.take(frame)
+                yield from following.hand_out(frame)
         except grpc.RpcError as error:
             return following.fell_silent() if watchdog.barked else connection.error(error, deadline)
         except ChainBroken as broken:

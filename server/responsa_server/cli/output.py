@@ -30,7 +30,8 @@ def error_object(status: status_pb2.Status) -> dict[str, Json]:
 def print_json(value: Message | Mapping[str, Json]) -> None:
     """One object on one line of stdout, at once."""
     plain = as_json(value) if isinstance(value, Message) else value
-    sys.stdout.write(json.dumps(plain, ensure_ascii=False) + "\n")
+    # Maps have no order of their own: sorted, the same events are the same bytes whoever prints them.
+    sys.stdout.write(json.dumps(plain, ensure_ascii=False, sort_keys=True) + "\n")
     sys.stdout.flush()
 
 

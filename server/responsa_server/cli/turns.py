@@ -43,6 +43,8 @@ class Shown:
         Raises:
             typer.Exit: it failed, was cancelled, or was left by Ctrl-C.
         """
+        # What was printed whole: an event that Ctrl-C cuts short comes again when the turn is resumed.
+        printed = stream.last_seq
         try:
             with stream, self._live:
                 for event in stream:
@@ -50,8 +52,9 @@ class Shown:
                         print_json(event)
                     else:
                         self._live.event(event, stream.text)
+                    printed = stream.last_seq
         except KeyboardInterrupt:
-            tell(_left(stream, cancel_on_disconnect))
+            tell(_left(stream, printed, cancel_on_disconnect))
             raise typer.Exit(EXIT_INTERRUPTED) from None
         # A stream that ends without raising has had its terminal event.
         assert stream.terminal is not None
@@ -66,13 +69,13 @@ class Shown:
             )
 
 
-def _left(stream: TurnStream, cancel_on_disconnect: bool) -> str:
+def _left(stream: TurnStream, printed: int, cancel_on_disconnect: bool) -> str:
     if not stream.turn:
         return (
             f"Left before the question was known to be taken on. The same question with --request-id {stream.request_id} "
             "attaches to it."
         )
-    follow = going_on(stream.turn, stream.last_seq)
+    follow = going_on(stream.turn, printed)
     if cancel_on_disconnect:
         return f"Left. {stream.turn} is cancelled in 10 seconds unless it is followed: {follow}."
     return f"Left. {stream.turn} goes on: {follow} follows it, `responsa cancel {stream.turn}` ends it."

@@ -44,6 +44,8 @@ class Part(abc.ABC):
     """As a person reads it in "… ended": "PostgreSQL"."""
     start_timeout: float = 30.0
     """Seconds from spawn to readiness."""
+    needed: bool = True
+    """Whether nothing works without it. One that is not is started again however often it dies."""
     stop_steps: Sequence[StopStep] = (StopStep(signal.SIGTERM, 1.0), StopStep(signal.SIGKILL, 1.0))
 
     def __init__(self, layout: Layout) -> None:

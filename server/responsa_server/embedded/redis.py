@@ -22,6 +22,7 @@ class EmbeddedRedis(Part):
     """A cache: `memory` bounds it, the least recently used keys go first."""
 
     name = "Redis"
+    needed = False
     start_timeout = 10.0
     stop_steps = (StopStep(signal.SIGTERM, 1.0), StopStep(signal.SIGKILL, 0.5))
 

@@ -45,7 +45,7 @@ class RestartPolicy:
     """When a part that died is started again.
 
     The first restart comes after `first_delay` seconds, each further one after twice the last, `longest_delay` at
-    most. A part that ran `healthy_after` seconds has a clean slate; after `most_failures` deaths without one, all stop.
+    most. A part that ran `healthy_after` seconds has a clean slate; after `most_failures` deaths of a part that is needed without one, all stop.
     """
 
     first_delay: float = 0.1
@@ -296,7 +296,7 @@ class _Supervision:
         self._kill_orphans()
         if min(free_space(self._layout.home), free_space(self._layout.cluster.parent)) < NO_ROOM:
             raise part.death("while running")
-        if watched.failures >= self._policy.most_failures:
+        if part.needed and watched.failures >= self._policy.most_failures:
             raise EmbeddedError(
                 f"{part.name} ended {watched.failures} times in a row ({exit_text(code)}), so all was stopped",
                 f"look into {part.log}",

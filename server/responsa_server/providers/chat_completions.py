@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
-from collections.abc import AsyncGenerator, Sequence
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpx
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
@@ -29,6 +32,12 @@ from responsa_server.providers.sse import EventTooLarge, SseReader
 
 _DONE: Final = b"[DONE]"
 _SHOWN_BYTES: Final = 500
+# What a model may ask of tools in one answer: all of it is written down before anything is called.
+_MOST_CALLS: Final = 64
+_MOST_ARGUMENTS_BYTES: Final = 16 * 1024
+_DEEPEST_ARGUMENTS: Final = 16
+# For how long the end of the body is waited for once the answer has ended: a connection that was read to its end is used again.
+_REST_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +143,9 @@ class ChatCompletions:
             raise ModelError(ModelFault.UNREACHABLE, repr(error)) from error
         except httpx.TimeoutException as error:
             raise ModelError(ModelFault.TIMEOUT, repr(error)) from error
-        except httpx.TransportError as error:
+        except httpx.DecodingError as error:
+            raise ModelError(ModelFault.MALFORMED, repr(error)) from error
+        except httpx.RequestError as error:
             raise ModelError(ModelFault.CUT, repr(error)) from error
         except (ValidationError, EventTooLarge) as error:
             raise ModelError(ModelFault.MALFORMED, repr(error)[:_SHOWN_BYTES]) from error
@@ -182,10 +193,12 @@ def _message(message: PromptMessage) -> dict[str, Any]:
 
 async def _pieces(response: httpx.Response) -> AsyncGenerator[ModelPiece, None]:
     """What the chunks hold. The end is a finish reason, and then `[DONE]`, the usage before it, or the end of the body, as servers differ."""
-    reader, wanted, finish = SseReader(), dict[int, _Wanted](), ""
-    async for part in response.aiter_bytes():
+    reader, wanted, finish, done = SseReader(), dict[int, _Wanted](), "", False
+    parts = response.aiter_bytes()
+    async for part in parts:
         for data in reader.feed(part):
             if data == _DONE:
+                done = True
                 break
             chunk = _Chunk.model_validate_json(data)
             if chunk.usage is not None:
@@ -196,8 +209,11 @@ async def _pieces(response: httpx.Response) -> AsyncGenerator[ModelPiece, None]:
                 if choice.delta.content:
                     yield TextPiece(choice.delta.content)
                 for call in choice.delta.tool_calls or ():
-                    _gather(wanted.setdefault(call.index, _Wanted()), call)
+                    _gather(wanted, call)
                 finish = choice.finish_reason or finish
+        if done:
+            await _rest(parts)
+            break
     if not finish:
         raise ModelError(ModelFault.CUT, "the stream ended without a finish reason")
     for request in _requests([wanted[place] for place in sorted(wanted)]):
@@ -205,13 +221,43 @@ async def _pieces(response: httpx.Response) -> AsyncGenerator[ModelPiece, None]:
     yield Ended(complete=finish != "length")
 
 
-def _gather(into: _Wanted, call: _ToolCall) -> None:
+async def _rest(parts: AsyncIterator[bytes]) -> None:
+    """Read what follows an answer's end, if that ends soon. Whatever it is: the answer is whole."""
+    with contextlib.suppress(TimeoutError, httpx.RequestError):
+        async with asyncio.timeout(_REST_SECONDS):
+            async for _ in parts:
+                pass
+
+
+def _gather(wanted: dict[int, _Wanted], call: _ToolCall) -> None:
+    into = wanted.setdefault(call.index, _Wanted())
     into.call_id += call.id or ""
     into.tool += call.function.name or ""
     into.arguments += call.function.arguments or ""
+    if len(wanted) > _MOST_CALLS:
+        raise ModelError(ModelFault.MALFORMED, f"more than {_MOST_CALLS} calls of tools")
+    if max(len(into.call_id), len(into.tool), len(into.arguments.encode())) > _MOST_ARGUMENTS_BYTES:
+        raise ModelError(ModelFault.MALFORMED, f"a tool's call of more than {_MOST_ARGUMENTS_BYTES} bytes")
 
 
 def _requests(wanted: Sequence[_Wanted]) -> Sequence[ToolRequest]:
-    return [
+    requests = [
         ToolRequest(one.call_id, one.tool, _ARGUMENTS.validate_json(one.arguments or "{}")) for one in wanted
     ]
+    if not all(_sendable(dict(one.arguments), _DEEPEST_ARGUMENTS) for one in requests):
+        raise ModelError(
+            ModelFault.MALFORMED, "arguments of a tool that are too deep, or hold a number that is none"
+        )
+    return requests
+
+
+def _sendable(value: object, depth: int) -> bool:
+    """Whether a JSON value can be told in an event: numbers are finite doubles there, and readers go down only so far."""
+    if isinstance(value, (int, float)):
+        return abs(value) <= sys.float_info.max
+    if isinstance(value, (dict, list)):
+        inner = cast("dict[str, object] | list[object]", value)
+        return depth > 0 and all(
+            _sendable(one, depth - 1) for one in (inner.values() if isinstance(inner, dict) else inner)
+        )
+    return True

@@ -13,6 +13,7 @@ from uuid import UUID
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa_server.domain import names
 from responsa_server.domain.turns import (
+    Delta,
     Followed,
     Heartbeat,
     LogRow,
@@ -25,6 +26,9 @@ from responsa_server.rpc.convert import chat
 
 # Tags of AskResponse: turn = 1, after_seq = 2, events = 4. They come in this order in what `encode` makes; a zero is left out.
 _TURN, _AFTER, _EVENTS = 0x0A, 0x10, 0x22
+# TurnEvent: seq = 1, attempt = 2, delta = 6; TurnDelta: text = 1, byte_offset = 2.
+_SEQ, _ATTEMPT, _DELTA, _DELTA_TEXT, _DELTA_OFFSET = b"\x08", b"\x10", 0x32, 0x0A, b"\x10"
+_ONE_BYTE = tuple(bytes([value]) for value in range(0x80))
 # TurnEvent.snapshot = 15; TurnSnapshot.through_seq = 1, terminal_event = 2.
 _SNAPSHOT, _SNAPSHOT_THROUGH, _SNAPSHOT_TERMINAL = 0x7A, 0x08, 0x12
 
@@ -36,6 +40,8 @@ class AskFrames:
         self, turn_id: UUID, after_seq: int, through_seq: int, events: Sequence[NumberedEvent]
     ) -> bytes:
         """A frame over (after_seq, through_seq], which holds these events."""
+        if events and all(isinstance(one.event, Delta) and one.time is None for one in events):
+            return empty(turn_id, after_seq, through_seq) + b"".join(map(_delta, events))
         return chat_service_pb2.AskResponse(
             turn=names.turn(turn_id),
             after_seq=after_seq,
@@ -180,7 +186,20 @@ def _read_varint(frame: bytes, position: int) -> tuple[int, int]:
         shift += 7
 
 
+def _delta(numbered: NumberedEvent) -> bytes:
+    """A delta as an event of a frame. Most events are deltas: put together by hand they cost a third of what their messages do."""
+    delta = numbered.event
+    assert isinstance(delta, Delta)
+    content = _embedded(_DELTA_TEXT, delta.text.encode()) if delta.text else b""
+    if delta.byte_offset:
+        content += _DELTA_OFFSET + _varint(delta.byte_offset)
+    place = _SEQ + _varint(numbered.seq) + _ATTEMPT + _varint(numbered.attempt)
+    return _embedded(_EVENTS, place + _embedded(_DELTA, content))
+
+
 def _varint(value: int) -> bytes:
+    if value < 0x80:
+        return _ONE_BYTE[value]
     result = bytearray()
     while value >= 0x80:
         result.append(value & 0x7F | 0x80)
@@ -190,4 +209,4 @@ def _varint(value: int) -> bytes:
 
 
 def _embedded(tag: int, content: bytes) -> bytes:
-    return bytes([tag]) + _varint(len(content)) + content
+    return _ONE_BYTE[tag] + _varint(len(content)) + content

@@ -118,6 +118,7 @@ class RedisRelay:
         self._listening = asyncio.Event()
         self._resume = 0.0
         self._told_away = False
+        self._pinged = False
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -182,7 +183,10 @@ class RedisRelay:
                     async with asyncio.timeout(2 * PATIENCE):
                         await self._send_round(client)
                     pause = _FIRST_PAUSE
-                except (RedisError, OSError, TimeoutError):
+                # Whatever it is: a hint is worth nothing against a sender that is gone for ever.
+                except Exception as error:
+                    if not isinstance(error, (RedisError, OSError, TimeoutError)):
+                        self._log.exception("relay_not_sent")
                     # Nothing is kept for a Redis that is away: by the time it is back the log has told it all.
                     self._waiting.clear()
                     self._waiting_bytes = 0
@@ -209,6 +213,7 @@ class RedisRelay:
         pause = _FIRST_PAUSE
         while True:
             client = _client(self._url, None)
+            self._pinged = False
             pubsub = client.pubsub()  # pyright: ignore[reportUnknownMemberType]  # its extra arguments
             try:
                 async with asyncio.timeout(4 * PATIENCE):
@@ -236,9 +241,13 @@ class RedisRelay:
     async def _hear_next(self, pubsub: PubSub, process: UUID) -> None:
         message = cast("dict[str, object] | None", await pubsub.get_message(timeout=_CHECK_SECONDS))
         if message is None:
+            if self._pinged:
+                raise TimeoutError("Redis has not answered since it was asked whether it is there")
+            self._pinged = True
             async with asyncio.timeout(4 * PATIENCE):
                 await pubsub.ping()  # pyright: ignore[reportUnknownMemberType]  # untyped there
             return
+        self._pinged = False
         data = message["data"]
         if message["type"] == "subscribe":
             if message["channel"] == self._channel(process).encode():

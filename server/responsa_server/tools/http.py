@@ -65,7 +65,7 @@ class HttpTool:
                 return await self._once(key, body, sent)
             except (httpx.ConnectError, httpx.ConnectTimeout):
                 return unknown if place else ToolResult(ToolOutcome.ERROR, UNREACHED_CONTENT)
-            except httpx.TransportError:
+            except httpx.RequestError:  # broken off, or an answer that nobody can read: it may have been done
                 continue
         return unknown
 

@@ -10,7 +10,7 @@ from responsa_server.domain.errors import InvalidRequest, NotFound, Reason, Unav
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.agents import Agents
 from responsa_server.domain.ports.faults import Fault, Faults
-from responsa_server.domain.ports.relay import Interest, Relay, Work
+from responsa_server.domain.ports.relay import Interest, Relay, Taken, Work
 from responsa_server.domain.ports.turns import (
     Accepted,
     Claim,
@@ -40,6 +40,7 @@ from responsa_server.turns.repeat import repeated
 from responsa_server.turns.unattended import Unattended
 
 _PATIENCE_SECONDS: Final = 5.0
+_LEAST_DRAIN_SECONDS: Final = 2.0
 
 
 class Accepting:
@@ -86,10 +87,10 @@ class Accepting:
             self._accept(who, question, request_id, cancel_on_disconnect=cancel_on_disconnect)
         )
 
-    async def drain(self) -> None:
-        """Take nothing more, and wait for what is being taken."""
+    async def drain(self, within: float) -> None:
+        """Take nothing more, and wait for what is being taken, so many seconds; a little at least, or nothing could be handed over."""
         self._draining = True
-        await self._unattended.done()
+        await self._unattended.done(max(within, _LEAST_DRAIN_SECONDS))
 
     async def _accept(
         self, who: Principal, question: Question, request_id: UUID | None, *, cancel_on_disconnect: bool
@@ -145,15 +146,24 @@ class Accepting:
             max_queued=self._options.max_queued,
         )
 
+        interrupted: set[UUID] = set()
+
+        def interrupt(turn: OpenTurn) -> Ending:
+            interrupted.add(turn.turn_id)
+            return ending(self._codec, turn, self._clock(), Cancelled(CancelCause.INTERRUPT))
+
         async def work() -> Accepted:
             await self._faults.at(Fault.BEFORE_ACCEPT, turn_id)
-            accepted = await self._store.accept(who, new, self._interrupted)
+            accepted = await self._store.accept(who, new, interrupt)
             await self._faults.at(Fault.AFTER_ACCEPT, turn_id)
             return accepted
 
         accepted = await repeated(work, _PATIENCE_SECONDS)
         for ended in accepted.ended:
             self._ended(ended)
+        # An earlier try, whose answer was lost, may have ended these: the last one does not know.
+        for other in interrupted - {one.turn_id for one in accepted.ended}:
+            self._unattended.begin(self._tell_interrupted(who, other))
         if accepted.attached:
             return accepted
         if accepted.state is TurnState.RUNNING:
@@ -179,8 +189,15 @@ class Accepting:
             self._claiming.wake()
         return accepted
 
-    def _interrupted(self, turn: OpenTurn) -> Ending:
-        return ending(self._codec, turn, self._clock(), Cancelled(CancelCause.INTERRUPT))
+    async def _tell_interrupted(self, who: Principal, turn_id: UUID) -> None:
+        try:
+            turn = await self._store.get(who, turn_id)
+        except (NotFound, Unavailable):  # its worker finds out when it renews the lease
+            return
+        if turn.state is TurnState.CANCELLED:
+            self._claiming.taken(turn_id, turn.epoch)
+            self._relay.tell_all(Taken(turn_id, turn.epoch))
+            self._claiming.promoted()
 
 
 def draining() -> Unavailable:

@@ -30,6 +30,7 @@ from responsa_server.turns.repeat import repeated
 from responsa_server.turns.unattended import Unattended
 
 _PATIENCE_SECONDS: Final = 5.0
+_CLOSE_SECONDS: Final = 2.0
 
 
 class Cancelling:
@@ -82,7 +83,7 @@ class Cancelling:
     async def close(self) -> None:
         """Wait for cancels; forget whose caller left: a server that goes away cancels nothing."""
         await self._leavers.cancel()
-        await self._unattended.done()
+        await self._unattended.done(_CLOSE_SECONDS)
 
     async def _cancel(self, who: Principal, turn_id: UUID) -> Turn:
         try:

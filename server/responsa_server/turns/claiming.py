@@ -24,6 +24,9 @@ _MOST_AT_ONCE: Final = 32
 _MARGIN_SECONDS: Final = 2.0
 _MARGIN_SHARE: Final = 0.25
 _RELEASE_PATIENCE_SECONDS: Final = 2.0
+_RELEASE_SECONDS: Final = 3.0
+# What a claim in flight gets at least to come back.
+_CLAIM_SECONDS: Final = 2.0
 # What runs get to stop when they are given up: an agent's stop and a last write, both bounded themselves.
 _GIVE_UP_SECONDS: Final = 5.0
 
@@ -82,8 +85,10 @@ class Claiming:
         """Run a turn that is claimed. first: event 1, where it was accepted here."""
         turn_id = claimed.claim.turn_id
         before = self._running.get(turn_id)
-        if before is not None:  # our own lease ran out, and we were the ones who took the turn again
-            before[0].lose()
+        if before is not None:
+            if before[0].claim.epoch >= claimed.claim.epoch:  # an accept that heard late of its own turn
+                return
+            before[0].lose()  # it was ending, and we were the ones who took the turn again
         live = self._parts.hub.open(turn_id, claimed.who, claimed.last_seq, first, watched=watched)
         run = Run(self._parts, self._agents.at(claimed.agent_version), claimed, live)
         task = asyncio.create_task(run.run(), name=f"turn-{turn_id}")
@@ -101,18 +106,22 @@ class Claiming:
         self.wake()
         self._relay.tell_all(Work())
 
-    async def drain(self, grace_seconds: float) -> None:
-        """Claim nothing more, let what runs end for most of the grace, and release the rest for others to go on with."""
+    async def drain(self, deadline: float) -> None:
+        """Claim nothing more, let what runs end for most of the grace, and release the rest for others to go on with.
+
+        deadline: the grace's end, by the loop's clock. Even where the store does not answer it takes at most some seconds longer.
+        """
         loop = asyncio.get_running_loop()
-        margin = min(_MARGIN_SECONDS, grace_seconds * _MARGIN_SHARE)
-        deadline = loop.time() + grace_seconds - margin
+        grace = max(deadline - loop.time(), 0.0)
+        stop_at = loop.time() + grace - min(_MARGIN_SECONDS, grace * _MARGIN_SHARE)
         self._draining = True
         self.wake()
         if self._loop is not None:
-            # A claim in flight is awaited: what it brings is begun, and released below.
-            await asyncio.wait({self._loop})
+            # A claim in flight is awaited: what it brings is begun, and released below. One that does not come brings nothing, and its turns' leases run out.
+            await asyncio.wait({self._loop}, timeout=max(stop_at - loop.time(), _CLAIM_SECONDS))
+            self._loop.cancel()
             self._loop = None
-        while self._running and (left := deadline - loop.time()) > 0:
+        while self._running and (left := stop_at - loop.time()) > 0:
             tasks = [task for _, task in self._running.values()]
             await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         for run, _ in tuple(self._running.values()):
@@ -122,26 +131,27 @@ class Claiming:
             for task in hanging:  # the store is away: their leases run out
                 task.cancel()
             if hanging:
-                await asyncio.wait(hanging)
-        await self._release()
-
-    async def _release(self) -> None:
+                await asyncio.wait(hanging, timeout=_GIVE_UP_SECONDS)
         given_up, self._given_up = self._given_up, []
-        if not given_up:
-            return
+        if given_up:
+            await self._release(given_up)
+
+    async def _release(self, given_up: Sequence[Run]) -> None:
         claims = sorted((run.claim for run in given_up), key=lambda claim: claim.turn_id)
         for run in given_up:
             run.let_go()
         try:
-            # A renewal that came after the release would take it back.
-            async with self._parts.writer.no_renewals():
+            async with asyncio.timeout(_RELEASE_SECONDS):
                 await repeated(lambda: self._parts.turns.release(claims), _RELEASE_PATIENCE_SECONDS)
-        except Unavailable as error:
-            self._parts.log.error("turns_not_released", turns=len(claims), reason=error.reason.value)
+        except (Unavailable, TimeoutError) as error:
+            self._parts.log.error("turns_not_released", turns=len(claims), error=type(error).__name__)
             return
         self._parts.log.info("turns_released", turns=len(claims))
         self._relay.tell_all(Work())
-        await asyncio.gather(*(run.book() for run in given_up))
+        booking = [asyncio.create_task(run.book()) for run in given_up]
+        _, unbooked = await asyncio.wait(booking, timeout=_RELEASE_SECONDS)
+        for task in unbooked:
+            task.cancel()
 
     def _room(self) -> int:
         return self._options.max_running - len(self._running) - self._reserved
@@ -191,8 +201,10 @@ class Claiming:
             self._reserved += most
             self._looked.clear()
             try:
+                # What goes on here is renewed here, also when the store was away for longer than a lease.
+                here = [turn_id for turn_id, (run, _) in self._running.items() if run.goes_on]
                 claimed = await self._parts.turns.claim(
-                    self._owner, self._agents.versions, self._options.lease_seconds, most
+                    self._owner, self._agents.versions, self._options.lease_seconds, most, here
                 )
             finally:
                 self._reserved -= most

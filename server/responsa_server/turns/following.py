@@ -57,6 +57,7 @@ class Following:
         self._log = log
         self._spread = 0.0
         self._registered = False
+        self._registering = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -97,7 +98,7 @@ class Following:
                         self._hub.watch(mine)
                     rows = backlog.rows
                     more = len(rows) == _BACKLOG_ROWS
-                    self._hub.read(turn_id, rows[-1].last_seq if rows else cursor, backlog.queue_place)
+                    lags = self._hub.read(turn_id, rows[-1].last_seq if rows else cursor, backlog.queue_place)
                     for row in rows:
                         yield row
                         cursor = row.last_seq
@@ -108,6 +109,10 @@ class Following:
                         if cursor < backlog.end_seq and backlog.terminal is not None:
                             yield Snapshot(backlog.end_seq, backlog.terminal)
                         return
+                    elif lags:
+                        mine.behind = True
+                    # What was read is not to be held for as long as the stream lasts.
+                    backlog = rows = row = None
                     continue
                 ended = mine.ended
                 for row in mine.take():
@@ -119,6 +124,7 @@ class Following:
                     yield row
                     cursor = row.last_seq
                     mine.news_at = self._now()
+                row = None
                 if mine.behind:
                     continue
                 if ended:
@@ -158,10 +164,11 @@ class Following:
         """Tell the store which watched turns are followed here. Raises Unavailable."""
         if self._hub.draining:  # those who are sent on count until they are there
             return
-        watched = self._hub.watched()
-        if watched or self._registered:
-            await self._store.follows(self._hub.process, watched, FOLLOWED_FOR_SECONDS)
-            self._registered = bool(watched)
+        async with self._registering:  # an older list must not be written after a newer one
+            watched = self._hub.watched()
+            if watched or self._registered:
+                await self._store.follows(self._hub.process, watched, FOLLOWED_FOR_SECONDS)
+                self._registered = bool(watched)
 
     def _reconnect(self) -> Reconnect:
         return Reconnect(round(random.uniform(0.0, self._spread), 3))  # noqa: S311 - spreads callers, hides nothing
@@ -185,8 +192,11 @@ class Following:
             cursors = self._hub.due(all_of_them=regular)
             try:
                 for first in range(0, len(cursors), _POLL_TURNS):
-                    for news in await self._store.poll(cursors[first : first + _POLL_TURNS], _POLL_ROWS):
+                    part = cursors[first : first + _POLL_TURNS]
+                    found = await self._store.poll(part, _POLL_ROWS)
+                    for news in found:
                         self._hub.settle(news, more=len(news.rows) == _POLL_ROWS)
+                    self._hub.gone({one.turn_id for one in part} - {one.turn_id for one in found})
             except Unavailable:
                 self._hub.still_due(cursors)
                 raise

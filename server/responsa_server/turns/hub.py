@@ -218,18 +218,22 @@ class Hub:
         """The watched turns that are followed here."""
         return [turn_id for turn_id, some in self._followers.items() if any(one.watched for one in some)]
 
-    def read(self, turn_id: UUID, through_seq: int, place: int | None) -> None:
-        """A reader has read the log up to here. place: the turn's in its queue, None for unknown."""
+    def read(self, turn_id: UUID, through_seq: int, place: int | None) -> bool:
+        """A reader has read the log up to here. place: the turn's in its queue, None for unknown.
+
+        Returns whether it lags behind the others here: what they have read before it came is delivered to nobody, so it has to read on.
+        """
         remote = self._remote.get(turn_id)
         if remote is None:
-            return
+            return False
+        if place is not None:
+            self._set_place(turn_id, place)
         if remote.cursor is None:
             remote.cursor = through_seq
         elif through_seq > remote.cursor:  # the other readers have not: ask for all of them
             remote.due = True
             self.stale.set()
-        if place is not None:
-            self._set_place(turn_id, place)
+        return through_seq < remote.cursor
 
     # What others tell, and what the log says.
 
@@ -295,6 +299,12 @@ class Hub:
         elif news.end_seq is not None and not news.rows:
             # Ended and read to its end, or its rows are gone: each reader finds out.
             for follower in self._followers.get(news.turn_id, ()):
+                follower.unsettle()
+
+    def gone(self, turn_ids: Iterable[UUID]) -> None:
+        """The log knows these no more: each reader finds out."""
+        for turn_id in turn_ids:
+            for follower in self._followers.get(turn_id, ()):
                 follower.unsettle()
 
     def tell_interest(self) -> None:

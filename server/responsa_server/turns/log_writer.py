@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -71,14 +71,13 @@ class LogWriter:
         self._ready: deque[TurnWriter] = deque()
         self._arrived = asyncio.Event()
         self._started_at = 0.0
-        self._renewing = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to write."""
         self._tasks = [
-            asyncio.create_task(self._write(), name="turns-log-writer"),
-            asyncio.create_task(self._renew(), name="turns-leases"),
+            asyncio.create_task(self._keep(self._write), name="turns-log-writer"),
+            asyncio.create_task(self._keep(self._renew), name="turns-leases"),
         ]
 
     async def close(self) -> None:
@@ -103,9 +102,18 @@ class LogWriter:
         self._ready.append(writer)
         self._arrived.set()
 
-    def no_renewals(self) -> asyncio.Lock:
-        """Held, no lease is put off, and none is on its way to be."""
-        return self._renewing
+    async def _keep(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Go on with a loop whatever happens to a round of it: without it no turn of this process could go on, nor be taken by another."""
+        while True:
+            try:
+                await work()
+            except Exception:  # the next round may do better
+                self._log.exception("turns_log_writer_failed")
+            await asyncio.sleep(_FIRST_PAUSE)
+            # What a round left unfinished is sent again, which does no harm where it is committed.
+            for writer in tuple(self._members.values()):
+                if not writer.silent and not writer.queued:
+                    self.ready(writer)
 
     async def _write(self) -> None:
         while True:
@@ -161,7 +169,7 @@ class LogWriter:
         for writer, append in batch:
             error = left_out.get(append.claim.turn_id) if left_out else None
             if error is None:
-                writer.committed(now)
+                self._show(writer, now)
             elif isinstance(error, Unavailable):
                 self._put_off(writer, error, now)
             else:
@@ -173,6 +181,12 @@ class LogWriter:
                 await self._commit([one])
             return
         self._refuse(batch[0][0], error)
+
+    def _show(self, writer: TurnWriter, now: float) -> None:
+        try:
+            writer.committed(now)
+        except Exception as error:  # one turn's followers must not stop the writer of all turns
+            self._refuse(writer, error)
 
     def _refuse(self, writer: TurnWriter, error: Exception) -> None:
         self._log.error("turn_events_refused", turn=names.turn(writer.claim.turn_id), exc_info=error)
@@ -197,8 +211,7 @@ class LogWriter:
             due = self._now() - silence * 0.75
             silent = [one for one in self._members.values() if one.silent and one.committed_at <= due]
             for first in range(0, len(silent), _MOST_LEASES):
-                async with self._renewing:
-                    await self._put_leases_off(silent[first : first + _MOST_LEASES])
+                await self._put_leases_off(silent[first : first + _MOST_LEASES])
 
     async def _put_leases_off(self, writers: Sequence[TurnWriter]) -> None:
         held = (one.claim for one in writers if self._members.get(one.claim.turn_id) is one)

@@ -29,7 +29,7 @@ MAX_ROW_EVENTS: Final = 256
 _ENVELOPE_BYTES: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Happened:
     """An event and when it happened; deltas keep no time."""
 
@@ -65,21 +65,21 @@ def pack(codec: FrameCodec, turn_id: UUID, events: Sequence[NumberedEvent]) -> S
     rows: list[LogRow] = []
     group: list[NumberedEvent] = []
     weight = 0
+    of_deltas = False
 
     def close() -> None:
         first, last = group[0].seq, group[-1].seq
         frame = codec.encode(turn_id, first - 1, last, group)
-        rows.append(LogRow(first, last, isinstance(group[0].event, Delta), frame))
+        rows.append(LogRow(first, last, of_deltas, frame))
 
     for event in events:
-        own = _weight(event.event)
-        if group and (
-            isinstance(group[0].event, Delta) != isinstance(event.event, Delta)
-            or weight + own > MAX_ROW_BYTES
-            or len(group) == MAX_ROW_EVENTS
-        ):
+        what = event.event
+        is_delta = isinstance(what, Delta)
+        own = _ENVELOPE_BYTES + utf8_length(what.text) if is_delta else _weight(what)
+        if group and (of_deltas != is_delta or weight + own > MAX_ROW_BYTES or len(group) == MAX_ROW_EVENTS):
             close()
             group, weight = [], 0
+        of_deltas = is_delta
         group.append(event)
         weight += own
     if group:
@@ -97,8 +97,6 @@ def ending(codec: FrameCodec, turn: OpenTurn, time: datetime, terminal: Terminal
 def _weight(event: Event) -> int:
     """About how many bytes an event takes on the wire."""
     match event:
-        case Delta(text=text):
-            return _ENVELOPE_BYTES + utf8_length(text)
         case Cited(citation=one):
             return 4 * _ENVELOPE_BYTES + len((one.title + one.uri + one.quote).encode())
         case Answered(text=text, citations=citations):

@@ -177,10 +177,14 @@ class Turns:
         return await self._store.list(who, query)
 
     async def drain(self, grace_seconds: float) -> None:
-        """Take no new questions, send followers elsewhere, let what runs end within most of the grace, and release the rest for other workers."""
+        """Take no new questions, send followers elsewhere, let what runs end within most of the grace, and release the rest for other workers.
+
+        Where the store does not answer it takes some seconds longer than the grace, and no more; what could not be released is taken when its lease has run out.
+        """
+        deadline = _loop_time() + grace_seconds
         self._following.drain()
-        await self._accepting.drain()
-        await self._claiming.drain(grace_seconds)
+        await self._accepting.drain(grace_seconds)
+        await self._claiming.drain(deadline)
 
     async def close(self) -> None:
         """Stop all that is left here. What still runs is released."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 Result = TypeVar("Result")
+
+_STOP_SECONDS: Final = 1.0
 
 
 class Unattended:
@@ -26,16 +28,20 @@ class Unattended:
         task.add_done_callback(self._ended)
         return task
 
-    async def done(self) -> None:
-        """Wait until nothing is at work."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+    async def done(self, within: float) -> None:
+        """Wait until nothing is at work; what still is after so many seconds is stopped."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + within
+        while self._tasks and (left := deadline - loop.time()) > 0:
+            await asyncio.wait(self._tasks, timeout=left)
+        await self.cancel()
 
     async def cancel(self) -> None:
-        """Stop all that is at work."""
-        for task in self._tasks:
-            task.cancel()
-        await self.done()
+        """Stop all that is at work; what does not stop in time is left behind."""
+        if tasks := tuple(self._tasks):
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=_STOP_SECONDS)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

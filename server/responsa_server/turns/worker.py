@@ -35,6 +35,9 @@ from responsa_server.domain.turns import (
     LogRow,
     Refused,
     Terminal,
+    ToolCalled,
+    ToolOutcome,
+    ToolReturned,
     Usage,
 )
 from responsa_server.turns import endings
@@ -49,6 +52,7 @@ _STOP_SECONDS: Final = 2.0
 _LAST_WORDS_SECONDS: Final = 0.5
 _HISTORY_PATIENCE_SECONDS: Final = 60.0
 _BOOK_PATIENCE_SECONDS: Final = 10.0
+_CUT_OFF_CONTENT: Final = "The turn ended while this tool was called, so nobody knows whether it was done."
 
 
 class Outcome(Enum):
@@ -100,6 +104,7 @@ class Run:
         checkpoint = claimed.checkpoint
         if checkpoint is not None:
             self._meter.add(checkpoint.usage)
+        self._open_calls = {call_id for call_id, tool in claimed.tools.items() if tool.outcome is None}
         self._stop: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self._writer = TurnWriter(
             parts.writer,
@@ -129,6 +134,11 @@ class Run:
         """What was spent since the last committed checkpoint."""
         return self._meter.usage - self._writer.booked
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether nobody has stopped it yet."""
+        return not self._stop.done()
+
     def lose(self) -> None:
         """Somebody else has the turn, or has ended it: stop at once."""
         self._stop_with(TurnLost(names.turn(self.claim.turn_id)))
@@ -151,6 +161,7 @@ class Run:
             terminal = await self._answer()
             if isinstance(terminal, Failed):
                 terminal = replace(terminal, usage=self._meter.usage)
+                self._settle_calls()
             outcome = Outcome.PROMOTED if await self._finish(terminal) else Outcome.ENDED
         except _GivenUp:
             outcome = await self._last_words()
@@ -191,6 +202,17 @@ class Run:
         except Exception as error:  # it is left to another worker in any case
             self._log.warning("turn_given_up_unwritten", error=type(error).__name__)
         return Outcome.GIVEN_UP
+
+    def _settle_calls(self) -> None:
+        """Say of tools' calls that were cut off that nobody knows what became of them. Raises TurnLost, Unavailable."""
+        for call_id in sorted(self._open_calls):
+            try:
+                self._writer.put(ToolReturned(call_id, ToolOutcome.UNKNOWN, _CUT_OFF_CONTENT))
+            except (TurnLost, Unavailable):
+                raise
+            except Exception as error:  # an event could not be stored: only the end can be written any more
+                self._log.warning("tool_calls_unsettled", error=type(error).__name__)
+                return
 
     async def _answer(self) -> Terminal:
         """The event that ends the turn. Raises TurnLost, _GivenUp, and Unavailable when nothing can be written any more."""
@@ -278,6 +300,10 @@ class Run:
                 if isinstance(told, (Answered, Refused, Failed, Cancelled)):
                     return told
                 writer.put(told)
+                if isinstance(told, ToolCalled):
+                    self._open_calls.add(told.call_id)
+                elif isinstance(told, ToolReturned):
+                    self._open_calls.discard(told.call_id)
                 if writer.full:
                     await writer.room()
         raise RuntimeError("the agent ended without a terminal event")

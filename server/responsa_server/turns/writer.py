@@ -18,10 +18,20 @@ from responsa_server.domain.ports.turns import (
     FrameCodec,
     TurnLost,
 )
-from responsa_server.domain.turns import Delta, LogRow, Terminal, ToolCalled, ToolReturned, Usage
+from responsa_server.domain.turns import (
+    Delta,
+    LogRow,
+    NumberedEvent,
+    Terminal,
+    ToolCalled,
+    ToolReturned,
+    Usage,
+)
 from responsa_server.turns.pack import MAX_DELTA_BYTES, Happened, merged, number, pack, utf8_length
 from responsa_server.turns.repeat import repeated
 
+# No event that an agent may tell comes near it. A larger one would make rows that no frame holds, and so a turn that nobody can read.
+MAX_EVENT_BYTES: Final = 64 * 1024
 # Events that wait for the writer before who makes them has to wait.
 _MOST_PENDING: Final = 128
 # How long a write is repeated. Far beyond a lease: whoever takes the turn away first ends the repeating by its epoch.
@@ -48,6 +58,10 @@ class Gatherer(Protocol):
     def leave(self, writer: TurnWriter) -> None:
         """Nothing more comes, and no lease is to be renewed."""
         ...
+
+
+class EventTooLarge(ValueError):
+    """An agent has told an event of more than MAX_EVENT_BYTES."""
 
 
 class Finish(Protocol):
@@ -142,11 +156,16 @@ class TurnWriter:
     # What the agent's side calls.
 
     def put(self, told: Told) -> None:
-        """Take an event, milestone or barrier, to be written after all before it. Raises what nothing can be written for any more."""
+        """Take an event, milestone or barrier, to be written after all before it. Raises what nothing can be written for any more; EventTooLarge, or what the
+        codec has against a call's arguments, for an event that is then not taken.
+        """
         if self._failed is not None:
             raise self._failed
         if isinstance(told, Delta):
-            self._text_bytes = told.byte_offset + utf8_length(told.text)
+            size = utf8_length(told.text)
+            if size > MAX_EVENT_BYTES:
+                raise EventTooLarge(f"a delta of {size} bytes")
+            self._text_bytes = told.byte_offset + size
             if self._in_flight is not None and self._merge_bytes and self._pending and not self._sealed:
                 together = merged(self._pending[-1].event, told, self._merge_bytes)
                 if together is not None:
@@ -169,6 +188,7 @@ class TurnWriter:
             return
         else:
             if isinstance(told, (ToolCalled, ToolReturned)):
+                self._check_size(told)
                 self._tools.append(told)
             self._pending.append(Happened(self._clock(), told))
             self._sealed = False
@@ -271,6 +291,12 @@ class TurnWriter:
         self._pending = []
         self._wake()
         self._on_failed(error)
+
+    def _check_size(self, told: ToolCalled | ToolReturned) -> None:
+        """Of what comes from outside only the wire's own size tells: an argument may take many times the bytes there that it took in JSON."""
+        size = len(self._codec.encode(self.claim.turn_id, 0, 1, [NumberedEvent(1, 1, None, told)]))
+        if size > MAX_EVENT_BYTES:
+            raise EventTooLarge(f"an event of {size} bytes: {type(told).__name__}")
 
     def _sent_through(self) -> int:
         rows = self._in_flight.rows if self._in_flight is not None else ()

@@ -100,3 +100,10 @@ async def test_a_result_is_cut_at_a_character() -> None:
     returned = turn.events[-1]
     assert isinstance(returned, ToolReturned)
     assert len(returned.content.encode()) == MAX_RESULT_BYTES - 1
+
+
+async def test_what_no_ledger_keeps_is_replaced_before_a_result_is_cut() -> None:
+    turn, text = Turn(), "x" * (MAX_RESULT_BYTES - 4)
+    output = await called(Does(result=ToolResult(ToolOutcome.OK, text + "\x00\x00")), turn)
+    assert turn.events[-1] == ToolReturned("tool-1", ToolOutcome.OK, text + "\ufffd")
+    assert output.results[0].content == text + "\ufffd"

@@ -25,6 +25,7 @@ from responsa_server.domain.ports.models import (
 )
 from responsa_server.domain.ports.tools import ToolCard
 from responsa_server.domain.turns import Usage
+from responsa_server.providers import chat_completions
 from responsa_server.providers.chat_completions import ChatCompletions, ModelServer
 from responsa_server.testing.loopback import Exchange, LoopbackServer
 
@@ -161,10 +162,69 @@ async def test_a_stream_that_is_broken_is_a_typed_error(
     assert caught.value.fault is fault
 
 
-async def test_arguments_that_are_no_object_are_malformed() -> None:
-    call = {"index": 0, "id": "a", "function": {"name": "note", "arguments": "[1]"}}
-    data = json.dumps({"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]})
-    async with served(telling(data, STOP)) as model:
+def calling(arguments: str, calls: int = 1) -> str:
+    made = [
+        {"index": index, "id": "a", "function": {"name": "note", "arguments": arguments}}
+        for index in range(calls)
+    ]
+    return json.dumps({"choices": [{"index": 0, "delta": {"tool_calls": made}}]})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param([calling("[1]")], id="no object"),
+        pytest.param([calling('{"a": NaN}')], id="no number"),
+        pytest.param([calling('{"a": [-1e999]}')], id="no finite number"),
+        pytest.param([calling('{"a": 1' + "0" * 400 + "}")], id="no double"),
+        pytest.param([calling('{"a":' * 17 + "1" + "}" * 17)], id="too deep"),
+        pytest.param([calling('{"a": "' + "x" * (16 * 1024) + '"}')], id="too long"),
+        pytest.param([calling('{"a": "' + "x" * 9000), calling("ü" * 4000 + '"}')], id="too long together"),
+        pytest.param([calling("{}", 65)], id="too many"),
+    ],
+)
+async def test_arguments_that_no_event_can_tell_are_malformed(data: list[str]) -> None:
+    async with served(telling(*data, STOP)) as model:
+        with pytest.raises(ModelError) as caught:
+            await answer(model)
+    assert caught.value.fault is ModelFault.MALFORMED
+
+
+async def test_arguments_may_be_as_long_and_as_deep_as_events_are() -> None:
+    long, deep = '{"a": "' + "x" * (16 * 1024 - 9) + '"}', '{"a":' * 16 + "1" + "}" * 16
+    for arguments in (long, deep):
+        async with served(telling(calling(arguments, 64), STOP)) as model:
+            *requests, _ = await answer(model)
+        assert [one.arguments for one in requests if isinstance(one, ToolRequest)] == [
+            json.loads(arguments)
+        ] * 64
+
+
+@pytest.mark.parametrize("cut", [True, False])
+async def test_an_answer_that_has_ended_is_whole_whatever_becomes_of_the_connection(
+    monkeypatch: pytest.MonkeyPatch, cut: bool
+) -> None:
+    monkeypatch.setattr(chat_completions, "_REST_SECONDS", 0.05)
+
+    async def handle(exchange: Exchange) -> None:
+        await exchange.begin("text/event-stream")
+        await exchange.piece(f"data: {text('a')}\n\ndata: {STOP}\n\ndata: [DONE]\n\n".encode())
+        if cut:
+            exchange.cut()
+        else:
+            await asyncio.Event().wait()
+
+    async with served(handle, idle_seconds=0.5) as model:
+        assert await answer(model) == [TextPiece("a"), Ended(complete=True)]
+
+
+async def test_a_body_that_cannot_be_decoded_is_malformed() -> None:
+    async def handle(exchange: Exchange) -> None:
+        await exchange.begin("text/event-stream\r\ncontent-encoding: gzip")
+        await exchange.piece(b"not gzip")
+        await exchange.end()
+
+    async with served(handle) as model:
         with pytest.raises(ModelError) as caught:
             await answer(model)
     assert caught.value.fault is ModelFault.MALFORMED

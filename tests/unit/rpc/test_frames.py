@@ -325,3 +325,26 @@ async def test_frames_follow_each_other_without_a_hole(
         )
         at = frame.through_seq
     assert at == max(seq, after_seq)
+
+
+@given(
+    pieces=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=300), min_size=1, max_size=5),
+    after_seq=st.integers(0, 2**40),
+    offset=st.integers(0, 2**40),
+    attempt=st.integers(1, 2**20),
+)
+def test_frames_of_deltas_are_the_bytes_that_protobuf_makes(
+    pieces: list[str], after_seq: int, offset: int, attempt: int
+) -> None:
+    events = [
+        NumberedEvent(seq, attempt, None, Delta(piece, offset if seq > after_seq + 1 else 0))
+        for seq, piece in enumerate(pieces, after_seq + 1)
+    ]
+    through_seq = after_seq + len(events)
+    expected = chat_service_pb2.AskResponse(
+        turn=f"turns/{TURN}",
+        after_seq=after_seq,
+        through_seq=through_seq,
+        events=[chat.event(one) for one in events],
+    ).SerializeToString(deterministic=True)
+    assert AskFrames().encode(TURN, after_seq, through_seq, events) == expected

@@ -163,3 +163,18 @@ async def test_a_call_that_is_cancelled_twice_closes_its_socket(steps: int) -> N
         with pytest.raises(asyncio.CancelledError):
             await calling
         await left.wait()
+
+
+@pytest.mark.parametrize(("effect", "tries"), [(Effect.ONCE, 1), (Effect.IDEMPOTENT, 3)])
+async def test_an_answer_that_cannot_be_read_leaves_the_outcome_unknown(effect: Effect, tries: int) -> None:
+    calls: list[Exchange] = []
+
+    async def handle(exchange: Exchange) -> None:
+        calls.append(exchange)
+        await exchange.begin("text/plain\r\ncontent-encoding: gzip")
+        await exchange.piece(b"not gzip")
+        await exchange.end()
+
+    async with tool_on(handle, effect) as tool:
+        assert await tool.call("k", {}, unnoticed) == ToolResult(ToolOutcome.UNKNOWN, LOST_CONTENT)
+    assert len(calls) == tries

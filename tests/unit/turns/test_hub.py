@@ -132,3 +132,19 @@ async def test_a_reader_may_leave_so_much_lying_and_no_more(hub: Hub, size: int,
     assert not mine.behind
     hub.publish(live, [row(most + 1, size=size)], ended=False)
     assert (mine.behind, mine.take()) == (True, ())
+
+
+async def test_who_reads_an_older_picture_than_others_is_told_to_read_on(hub: Hub) -> None:
+    for _ in range(2):
+        hub.subscribe(TURN, ANN, 0)
+    assert not hub.read(TURN, 3, 0)
+    assert hub.read(TURN, 2, 0)
+    assert not hub.read(TURN, 3, 0)
+    assert not hub.read(UUID(int=99), 1, 0)
+
+
+async def test_readers_of_a_turn_that_is_gone_look_for_themselves(hub: Hub) -> None:
+    mine = hub.subscribe(TURN, ANN, 0)
+    mine.behind = False
+    hub.gone([TURN, UUID(int=99)])
+    assert mine.behind

@@ -34,7 +34,7 @@ from responsa_server.domain.turns import (
     Usage,
 )
 from responsa_server.turns.log_writer import LogWriter, window
-from responsa_server.turns.writer import Start, TurnWriter
+from responsa_server.turns.writer import MAX_EVENT_BYTES, EventTooLarge, Start, TurnWriter
 from tests.plain_codec import PlainCodec, events_of
 
 END = Refused(RefusalReason.NO_SUPPORT, "Nothing.", Usage())
@@ -393,3 +393,53 @@ def events_of_checked(events: list[dict[str, object]]) -> list[dict[str, object]
     assert [event["seq"] for event in events] == list(range(2, len(events) + 2))
     assert events[-1]["kind"] == "refused"
     return events
+
+
+async def test_an_event_that_no_frame_holds_is_refused_and_the_turn_can_still_end() -> None:
+    log = ScriptedLog()
+    async with writing(log) as begin:
+        one = begin()
+        large = "x" * MAX_EVENT_BYTES
+        for told in (
+            Delta(large + "x", 0),
+            ToolCalled("c", "note", {"text": large}),
+            ToolReturned("c", ToolOutcome.OK, large),
+        ):
+            with pytest.raises(EventTooLarge):
+                one.put(told)
+        one.put(Delta("a", 0))
+        assert [event["kind"] for event in await one.finish()] == ["delta", "refused"]
+        assert not one.failed
+
+
+async def test_followers_that_cannot_be_told_stop_their_own_turn_alone() -> None:
+    log = ScriptedLog(open_=False)
+    async with writing(log) as begin:
+        bad, good = begin(), begin()
+        bad.visible.append(LogRow(1, 1, False, b"not of this log"))  # publishing raises
+        bad.put(STATUS)
+        good.put(STATUS)
+        log.gate.set()
+        await good.writer.flush()
+        assert [type(error) for error in bad.failed] == [AssertionError]
+        good.put(STATUS)
+        await good.writer.flush()
+        assert len(good.visible) == 2
+
+
+async def test_the_writer_goes_on_after_an_accident() -> None:
+    log = ScriptedLog(open_=False)
+    async with writing(log) as begin:
+        bad, good = begin(), begin()
+        log.failures = [ValueError("cannot be stored")] * 2
+
+        def breaks(error: Exception) -> None:
+            raise RuntimeError("an accident") from error
+
+        bad.writer._on_failed = breaks  # pyright: ignore[reportPrivateUsage]
+        bad.put(STATUS)
+        good.put(STATUS)
+        log.gate.set()
+        async with asyncio.timeout(60):
+            await good.writer.flush()
+        assert [event["kind"] for event in await good.finish()] == ["status", "refused"]

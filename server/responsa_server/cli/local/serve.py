@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
 
 from responsa_server.cli.local.settings import told
+from responsa_server.event_loop import run as run_loop
 from responsa_server.settings import ServeRole, load
 from responsa_server.wiring import serve
 
@@ -42,4 +42,4 @@ def register(app: typer.Typer, name: str) -> None:
         """
         given = {"role": role, "grpc_listen": listen, "http_listen": http_listen}
         with told():
-            asyncio.run(serve(load(**{key: value for key, value in given.items() if value is not None})))
+            run_loop(serve(load(**{key: value for key, value in given.items() if value is not None})))

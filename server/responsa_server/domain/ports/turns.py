@@ -278,10 +278,16 @@ class TurnStore(Protocol):
         ...
 
     async def claim(
-        self, owner: UUID, versions: Sequence[str], lease_seconds: float, most: int
+        self,
+        owner: UUID,
+        versions: Sequence[str],
+        lease_seconds: float,
+        most: int,
+        here: Sequence[UUID] = (),
     ) -> Sequence[ClaimedTurn]:
         """Take turns of these agent versions that nobody has: pending ones, released ones, and those whose lease ran out; the oldest first, under the next epoch.
 
+        here: turns that run at owner and go on; as long as they are owner's they are not taken from it, even when it came too late to renew their leases.
         Also promotes queued turns whose conversation has nothing at work. A repetition after a lost answer finds those of the first try by owner and takes them
         again.
         """
@@ -349,7 +355,8 @@ class TurnStore(Protocol):
         ...
 
     async def prune(self, days: int) -> int:
-        """Drop the partitions of the log that hold only turns older than so many days, all ended; returns how many were dropped.
+        """Drop the partitions of the log that hold only turns older than so many days, all ended; returns how many were dropped. The ledger of tools goes with them,
+        and the followers that are believed no more go at any age.
 
         What is in use at the moment is left for the next time; this week's and the last one's stay.
         """

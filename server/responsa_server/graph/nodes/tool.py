@@ -84,7 +84,6 @@ class CallTool(Node[CallToolInput, CallToolOutput]):
         await run.faults.at(Fault.BEFORE_TOOL, run.turn_id)
         result = await tool.call(f"{run.turn_id}/{call_id}", call.arguments, sent)
         await run.faults.at(Fault.AFTER_TOOL, run.turn_id)
-        content = result.content.encode()
-        if len(content) <= MAX_RESULT_BYTES:
-            return result
+        # The ledger keeps no NUL. Replaced before it is cut, as what stands for it is longer; the event tells what the ledger holds.
+        content = result.content.replace("\x00", "\ufffd").encode()
         return ToolResult(result.outcome, content[:MAX_RESULT_BYTES].decode(errors="ignore"))

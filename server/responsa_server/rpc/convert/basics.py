@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Final
 from uuid import UUID
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -12,12 +13,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from responsa_server.domain import names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_SECONDS: Final = 86_400
+
 
 def timestamp(time: datetime) -> Timestamp:
     """A time with its zone, in whole microseconds."""
-    result = Timestamp()
-    result.FromDatetime(time)
-    return result
+    since = time - _EPOCH
+    return Timestamp(seconds=since.days * _DAY_SECONDS + since.seconds, nanos=since.microseconds * 1000)
 
 
 def to_datetime(field: str, time: Timestamp) -> datetime:

@@ -38,6 +38,9 @@ MESSAGE_COLUMNS: Final[Mapping[str, Column]] = {
     "create_time": Column("create_time", Kind.TIME, orderable=True),
 }
 
+# A long conversation's log takes a while to delete; whoever asks in it meanwhile waits for so long at most.
+_DELETE_SECONDS: Final = 15
+
 
 class PostgresConversationStore:
     """A `ConversationStore`."""
@@ -128,7 +131,7 @@ class PostgresConversationStore:
                 "labels": None if labels is None else Jsonb(dict(labels)),
                 "revision": _revision(etag),
             }
-            async with self._database.tenant(who.tenant_id) as connection:
+            async with self._database.locking(who.tenant_id) as connection:
                 updated = await self._row(connection, "update_conversation", parameters)
                 found = await self._get(connection, who, identity)
             if updated is None:
@@ -143,7 +146,7 @@ class PostgresConversationStore:
 
     async def _delete(self, who: Principal, identity: UUID, etag: str) -> None:
         parameters = {**_caller(who), "conversation": identity}
-        async with self._database.tenant(who.tenant_id) as connection:
+        async with self._database.locking(who.tenant_id, _DELETE_SECONDS) as connection:
             # Locked, so that no turn is accepted meanwhile.
             locked = await self._row(connection, "lock_conversation", parameters)
             if locked is None:

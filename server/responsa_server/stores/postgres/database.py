@@ -157,16 +157,24 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def locking(self, tenant_id: str) -> AsyncGenerator[Connection]:
-        """As `tenant`, for those who lock what others wait for: the server takes it back after five seconds."""
+    async def locking(self, tenant_id: str, seconds: int = 5) -> AsyncGenerator[Connection]:
+        """As `tenant`, for those who lock what others wait for: the server takes it back after so many seconds."""
         async with self.tenant(tenant_id) as connection:
-            await connection.execute("SET LOCAL transaction_timeout = '5s'")
+            await connection.execute(
+                sql.SQL("SET LOCAL transaction_timeout = {}").format(sql.Literal(f"{seconds}s"))
+            )
             yield connection
 
     @asynccontextmanager
     async def no_tenant(self) -> AsyncGenerator[Connection]:
         """A transaction of the app role before a tenant is known: it sees no rows and may call the credential functions."""
         async with self._checked_out(self._app) as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def no_tenant_statements(self) -> AsyncGenerator[Connection]:
+        """As `no_tenant`, but each statement is a transaction of its own: one way there and back."""
+        async with self._checked_out(self._app) as connection:
             yield connection
 
     @asynccontextmanager

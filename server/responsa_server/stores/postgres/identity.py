@@ -45,7 +45,7 @@ class PostgresIdentityStore:
         return await uncancelled(self._find_key(digest))
 
     async def _find_key(self, digest: bytes) -> FoundKey | None:
-        async with self._database.no_tenant() as connection:
+        async with self._database.no_tenant_statements() as connection:
             row = await self._one(connection, "find_key", {"digest": digest})
         if row is None:
             return None
@@ -57,7 +57,7 @@ class PostgresIdentityStore:
         return await uncancelled(self._find_session(digest))
 
     async def _find_session(self, digest: bytes) -> FoundSession | None:
-        async with self._database.no_tenant() as connection:
+        async with self._database.no_tenant_statements() as connection:
             row = await self._one(connection, "find_session", {"digest": digest})
         if row is None:
             return None

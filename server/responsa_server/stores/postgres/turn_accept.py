@@ -139,7 +139,8 @@ class TurnAccepts(EndingPart):
                     "difference": difference,
                 },
             )
-        attached = row["id"] != own
+        # What an earlier try of this call has written, and somebody has claimed since, is theirs to run.
+        attached = row["id"] != own or row["epoch"] > 1
         return Accepted(row["id"], row["conversation_id"], attached, TurnState(row["state"]))
 
 

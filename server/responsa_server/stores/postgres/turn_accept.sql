@@ -3,7 +3,7 @@
 
 -- name: accept_turn
 -- One statement, so that a question that loses to an equal or a faster one leaves nothing, the new conversation included. Its plan is kept: `IS TRUE` keeps it
--- from going by all conversations of a user.
+-- from going by all conversations of a user. The lease counts from the moment of writing: the transaction may have waited for locks since it began.
 WITH place AS (
     SELECT id FROM responsa.conversation
     WHERE tenant_id = %(tenant)s AND (user_id = %(user)s) IS TRUE AND id = %(conversation)s AND NOT %(create)s
@@ -12,7 +12,7 @@ WITH place AS (
     INSERT INTO responsa.turn (id, tenant_id, user_id, role, conversation_id, request_id, request, request_sha256, agent_version, state, owner, lease_until,
         begin_time, last_seq, watched)
     SELECT %(id)s, %(tenant)s, %(user)s, %(role)s, target.id, %(request_id)s::uuid, %(request)b, %(request_sha256)b, %(agent_version)s, %(state)s::text,
-        %(owner)s::uuid, now() + %(lease)s::interval, CASE WHEN %(owner)s::uuid IS NOT NULL THEN now() END, 1, %(watched)s
+        %(owner)s::uuid, clock_timestamp() + %(lease)s::interval, CASE WHEN %(owner)s::uuid IS NOT NULL THEN clock_timestamp() END, 1, %(watched)s
     FROM (SELECT id FROM place UNION ALL SELECT %(conversation)s WHERE %(create)s) AS target
     WHERE %(state)s::text <> 'pending' OR responsa.pending_turns(%(max_pending)s::int) < %(max_pending)s::int
     ON CONFLICT DO NOTHING
@@ -29,12 +29,12 @@ SELECT id FROM accepted;
 
 -- name: find_accepted
 -- The turn that this call (it may be a repetition) or this request_id has made.
-SELECT id, conversation_id, request, state FROM responsa.turn
+SELECT id, conversation_id, request, state, epoch FROM responsa.turn
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND (id = %(id)s OR request_id = %(request_id)s)
 ORDER BY id = %(id)s DESC LIMIT 1;
 
 -- name: find_request
-SELECT id, conversation_id, request, state FROM responsa.turn
+SELECT id, conversation_id, request, state, epoch FROM responsa.turn
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND request_id = %(request_id)s;
 
 -- name: find_place

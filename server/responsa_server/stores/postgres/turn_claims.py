@@ -30,13 +30,18 @@ class TurnClaims(TurnPart):
         self._unsure: dict[UUID, Sequence[ClaimedTurn]] = {}
 
     async def claim(
-        self, owner: UUID, versions: Sequence[str], lease_seconds: float, most: int
+        self,
+        owner: UUID,
+        versions: Sequence[str],
+        lease_seconds: float,
+        most: int,
+        here: Sequence[UUID] = (),
     ) -> Sequence[ClaimedTurn]:
         """See `TurnStore.claim`."""
-        return await uncancelled(self._claim(owner, list(versions), lease_seconds, most))
+        return await uncancelled(self._claim(owner, list(versions), lease_seconds, most, list(here)))
 
     async def _claim(
-        self, owner: UUID, versions: Sequence[str], lease_seconds: float, most: int
+        self, owner: UUID, versions: Sequence[str], lease_seconds: float, most: int, here: Sequence[UUID]
     ) -> Sequence[ClaimedTurn]:
         await self._promote_orphans()
         parameters = {"owner": owner, "versions": versions, "lease": timedelta(seconds=lease_seconds)}
@@ -49,7 +54,7 @@ class TurnClaims(TurnPart):
                     taken.extend(one for turn, one in unsure.items() if turn in again)
                 if most > len(taken):
                     rows = await self._all(
-                        connection, "claim_turns", {**parameters, "most": most - len(taken)}
+                        connection, "claim_turns", {**parameters, "most": most - len(taken), "here": here}
                     )
                     taken.extend(await self._claimed(connection, rows, lease_seconds) if rows else ())
         except Unavailable:

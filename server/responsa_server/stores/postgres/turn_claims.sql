@@ -13,9 +13,11 @@ WHERE id IN (
 
 -- name: claim_turns (log)
 -- Ordered by a time that no index is led by: ordered by id the planner might walk all turns there ever were to find the few at work.
+-- A worker takes nothing from itself: what it still runs (here) it renews as soon as it reaches the database again.
 WITH free AS MATERIALIZED (
     SELECT id, state, lease_until FROM responsa.turn
     WHERE state IN ('pending', 'running') AND (state = 'pending' OR lease_until < now()) AND agent_version = ANY (%(versions)s::text[])
+        AND (owner = %(owner)s::uuid AND id = ANY (%(here)s::uuid[])) IS NOT TRUE
     ORDER BY create_time, id LIMIT %(most)s
     FOR NO KEY UPDATE SKIP LOCKED
 ), claimed AS (

@@ -70,7 +70,7 @@ class TurnLog(TurnPart):
                 if not missing:
                     return []
                 positions = await self._positions(connection, missing)
-            return [one.turn_id for one in missing if _lost(positions.get(one.turn_id), one)]
+            return [one.turn_id for one in missing if _gone(positions.get(one.turn_id), one)]
 
         return await uncancelled(work()) if claims else []
 
@@ -87,6 +87,11 @@ def _lost(position: Mapping[str, Any] | None, claim: Claim) -> bool:
     return position is None or position["epoch"] != claim.epoch or TurnState(position["state"]).terminal
 
 
+def _gone(position: Mapping[str, Any] | None, claim: Claim) -> bool:
+    """Lost, or released: anybody may take it."""
+    return position is None or position["released"] or _lost(position, claim)
+
+
 def _settle(position: Mapping[str, Any] | None, append: Append) -> TurnLost | Unavailable | None:
     """Tell why an append found no row; None when an earlier try of the same append was committed after all.
 
@@ -97,7 +102,7 @@ def _settle(position: Mapping[str, Any] | None, append: Append) -> TurnLost | Un
         return TurnLost(turn)
     if append.rows and position["last_seq"] == append.rows[-1].last_seq:
         return None
-    if append.rows and position["last_seq"] != append.rows[0].first_seq - 1:
+    if position["released"] or (append.rows and position["last_seq"] != append.rows[0].first_seq - 1):
         return TurnLost(turn)
     # Somebody had the row locked: it is worth another try, which tells whether they took the turn.
     return unavailable()
@@ -146,14 +151,9 @@ def _tools(batch: Sequence[Append]) -> dict[str, object]:
         "tools": [tool.tool for _, tool, _ in called],
         "arguments": [json.dumps(dict(tool.arguments)) for _, tool, _ in called],
         "outcomes": [outcome.outcome.value if outcome else "" for _, _, outcome in called],
-        "contents": [_content(outcome) if outcome else "" for _, _, outcome in called],
+        "contents": [outcome.content if outcome else "" for _, _, outcome in called],
         "returned_turns": [turn for turn, _ in returned],
         "returns": [tool.call_id for _, tool in returned],
         "returned_outcomes": [tool.outcome.value for _, tool in returned],
-        "returned_contents": [_content(tool) for _, tool in returned],
+        "returned_contents": [tool.content for _, tool in returned],
     }
-
-
-def _content(tool: ToolReturned) -> str:
-    """PostgreSQL keeps no NUL in a text."""
-    return tool.content.replace("\x00", "\ufffd")

@@ -6,14 +6,14 @@
 
 -- name: append_fence (log)
 -- The parts of an append become one statement, this one first. Only the current epoch writes (epoch), and only right after what is committed (last_seq), so
--- that an append sent again writes nothing twice. first is 0 where there are no rows. row_from to row_to are a turn's rows in the arrays of append_rows, saved is
+-- that an append sent again writes nothing twice; and nothing after a release (lease_until), which a write that comes late must not undo. first is 0 where there are no rows. row_from to row_to are a turn's rows in the arrays of append_rows, saved is
 -- its checkpoint's place, 0 for none: no part joins two long lists.
 fence AS MATERIALIZED (
     SELECT * FROM unnest(%(turns)b::uuid[], %(epochs)b::bigint[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(leases)b::float8[], %(froms)b::int[],
         %(tos)b::int[], %(saves)b::int[]) AS f (id, epoch, first, last, lease, row_from, row_to, saved)
 ), held AS MATERIALIZED (
     SELECT t.id, f.last, f.lease, f.row_from, f.row_to, f.saved FROM fence AS f JOIN responsa.turn AS t ON t.id = f.id
-    WHERE t.epoch = f.epoch AND t.state || '' = 'running' AND (f.first = 0 OR t.last_seq = f.first - 1) AND t.id = ANY (%(turns)b::uuid[])
+    WHERE t.epoch = f.epoch AND t.state || '' = 'running' AND t.lease_until IS DISTINCT FROM '-infinity' AND (f.first = 0 OR t.last_seq = f.first - 1) AND t.id = ANY (%(turns)b::uuid[])
     FOR NO KEY UPDATE OF t SKIP LOCKED
 ), fenced AS (
     UPDATE responsa.turn AS t SET last_seq = greatest(t.last_seq, held.last), lease_until = now() + held.lease * interval '1 s'
@@ -58,13 +58,13 @@ called AS (
 )
 
 -- name: positions (log)
-SELECT id, epoch, last_seq, state FROM responsa.turn WHERE id = ANY (%(turns)b::uuid[]);
+SELECT id, epoch, last_seq, state, coalesce(lease_until = '-infinity', false) AS released FROM responsa.turn WHERE id = ANY (%(turns)b::uuid[]);
 
 -- name: renew_leases (log)
 WITH held AS MATERIALIZED (
     SELECT t.id, f.lease FROM unnest(%(turns)b::uuid[], %(epochs)b::bigint[], %(leases)b::float8[]) AS f (id, epoch, lease)
     JOIN responsa.turn AS t ON t.id = f.id
-    WHERE t.epoch = f.epoch AND t.state || '' = 'running' AND t.id = ANY (%(turns)b::uuid[])
+    WHERE t.epoch = f.epoch AND t.state || '' = 'running' AND t.lease_until IS DISTINCT FROM '-infinity' AND t.id = ANY (%(turns)b::uuid[])
     FOR NO KEY UPDATE OF t SKIP LOCKED
 )
 UPDATE responsa.turn AS t SET lease_until = now() + held.lease * interval '1 s' FROM held WHERE t.id = held.id AND t.id = ANY (%(turns)b::uuid[])

@@ -32,6 +32,9 @@ COLUMNS: Final[Mapping[str, Column]] = {
     "create_time": Column("create_time", Kind.TIME, orderable=True),
 }
 
+# Calls of tools that are deleted in one statement, which has its bounds.
+_MOST_PRUNED: Final = 5000
+
 
 class TurnReads(TurnPart):
     """`backlog`, `poll`, `get`, `list`, `make_partitions` and `prune` of a `TurnStore`."""
@@ -126,6 +129,13 @@ class TurnReads(TurnPart):
                     dropped += int(await self._value("drop_partitions", {}) or 0)
             except _InUse:
                 pass
+            async with self._database.log_statements() as connection:
+                parameters = {"days": days, "most": _MOST_PRUNED}
+                while (
+                    await connection.execute(self._queries["prune_tools"], parameters)
+                ).rowcount == _MOST_PRUNED:
+                    pass
+                await connection.execute(self._queries["prune_followers"])
             return dropped
 
         return await uncancelled(work())

@@ -73,3 +73,20 @@ SELECT responsa.detach_turn_events(make_interval(days => %(days)s));
 
 -- name: drop_partitions (log)
 SELECT responsa.drop_turn_events();
+
+-- name: prune_tools (log)
+-- The ledger of turns that have ended, as old as a log that is dropped; some of it at a time.
+WITH old AS MATERIALIZED (
+    SELECT c.turn_id, c.call_id FROM responsa.turn_tool AS c
+    WHERE c.turn_id < responsa.first_uuid7(date_trunc('week',
+            least(now() - make_interval(days => %(days)s), date_trunc('week', now(), 'UTC') - interval '7 days'), 'UTC'))
+        AND NOT EXISTS (SELECT FROM responsa.turn AS t WHERE t.id = c.turn_id AND t.terminal IS NULL)
+    ORDER BY c.turn_id, c.call_id LIMIT %(most)s
+)
+DELETE FROM responsa.turn_tool AS c USING old WHERE c.turn_id = old.turn_id AND c.call_id = old.call_id;
+
+-- name: prune_followers (log)
+-- What is believed no more, of turns that nobody has followed since.
+DELETE FROM responsa.turn_follower WHERE (turn_id, process) IN (
+    SELECT turn_id, process FROM responsa.turn_follower WHERE until < now() - interval '1 min' FOR UPDATE SKIP LOCKED
+);

@@ -1,0 +1,67 @@
+"""An agent whose turn is three statuses and sixty-four pieces of text, and hardly any work: what is left is the machinery of a turn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from responsa_server.domain.turns import Delta, Step
+from responsa_server.graph.agent import AgentOptions, PlannedAgent
+from responsa_server.graph.builder import BEGIN, FINISH, Plan, Route
+from responsa_server.graph.node import Announcement, Node, NodeModel, Run
+
+EVENTS: Final = 69
+"""Of a turn: its start, three statuses, sixty-four deltas, its answer."""
+_PIECES: Final = tuple(f"word{number:02d} and " for number in range(64))
+
+
+class Nothing(NodeModel):
+    """No input."""
+
+
+class Text(NodeModel):
+    """What the last node has told."""
+
+    text: str = ""
+    complete: bool = True
+
+
+class Step1(Node[Nothing, Text]):
+    """Announces itself and passes on."""
+
+    input_model = Nothing
+    output_model = Text
+
+    def __init__(self, name: str, step: Step, message: str) -> None:
+        self.name = name
+        self.announcement = Announcement(step, message)
+
+    async def process(self, given: Nothing, run: Run) -> Text:
+        return Text()
+
+
+class Pieces(Step1):
+    """Tells sixty-four pieces."""
+
+    async def process(self, given: Nothing, run: Run) -> Text:
+        offset = 0
+        for piece in _PIECES:
+            run.emit(Delta(piece, offset))
+            offset += len(piece)
+        return Text(text="".join(_PIECES))
+
+
+def agent(options: AgentOptions) -> PlannedAgent:
+    """The agent; of a version of its own, so that no other server takes over the turns that it leaves."""
+    nodes = {
+        "retrieve": Step1("retrieve", Step.RETRIEVING, "Searching knowledge base..."),
+        "grade": Step1("grade", Step.GRADING, "Analyzing results..."),
+        "answer": Pieces("answer", Step.GENERATING, "Generating response..."),
+    }
+    routes = [
+        Route(BEGIN, ("retrieve",)),
+        Route("retrieve", ("grade",)),
+        Route("grade", ("answer",)),
+        Route("answer", (FINISH,)),
+    ]
+    return PlannedAgent(Plan(nodes, routes), replace(options, version="agents/default/versions/deltas"))

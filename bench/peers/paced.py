@@ -1,0 +1,60 @@
+"""An agent that tells a piece of text every so often, or nothing, for as long as its question says: turns that are open, whatever they cost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Final
+
+from responsa_server.domain.turns import Delta, Step
+from responsa_server.graph.agent import AgentOptions, PlannedAgent
+from responsa_server.graph.builder import BEGIN, FINISH, Plan, Route
+from responsa_server.graph.node import Announcement, Node, NodeModel, Policy, Run
+
+LIMIT_SECONDS: Final = 3600.0
+_PIECE: Final = "token "
+
+
+class Pace(NodeModel):
+    """The question: `SECONDS PER_SECOND`, e.g. `10 50`; 0 a second is silence."""
+
+    question: str
+
+
+class Paced(NodeModel):
+    """What was told; the pieces themselves are of no interest to anybody."""
+
+    text: str = ""
+    complete: bool = True
+
+
+class Telling(Node[Pace, Paced]):
+    """Tells pieces by the clock: what could not be told in time is told at once."""
+
+    name = "tell"
+    input_model = Pace
+    output_model = Paced
+    announcement = Announcement(Step.GENERATING, "Generating response...")
+    policy = Policy(timeout_seconds=LIMIT_SECONDS)
+
+    async def process(self, given: Pace, run: Run) -> Paced:
+        seconds, rate = (float(part) for part in given.question.split())
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        if rate == 0:
+            await asyncio.sleep(seconds)
+            return Paced()
+        number = int(seconds * rate)
+        for place in range(number):
+            if (pause := begun + place / rate - loop.time()) > 0:
+                await asyncio.sleep(pause)
+            run.emit(Delta(_PIECE, place * len(_PIECE)))
+        return Paced(text=_PIECE * number)
+
+
+def agent() -> PlannedAgent:
+    """The agent; of a version of this process alone, so that no other one takes over the turns that it leaves."""
+    routes = [Route(BEGIN, ("tell",)), Route("tell", (FINISH,))]
+    version = f"agents/default/versions/paced-{os.getpid()}"
+    options = AgentOptions(version=version, time_limit_seconds=LIMIT_SECONDS)
+    return PlannedAgent(Plan({"tell": Telling()}, routes), options)

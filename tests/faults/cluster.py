@@ -1,0 +1,426 @@
+"""A whole installation under the hands of a campaign: PostgreSQL, Redis, Envoy, a model that is scripted, and any number of replicas with faults in them.
+
+All of it is real and runs in processes of its own; model and sink outlive every replica. Replicas are told apart by the application_name of their connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx2
+import redis
+from psycopg.conninfo import make_conninfo
+
+from responsa_server.domain.people import Role
+from responsa_server.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, purge
+from responsa_server.gateway.addresses import UnixAddress, parse
+from responsa_server.gateway.envoy_config import EnvoyConfig, render
+from responsa_server.gateway.replicas import Replica as Endpoint
+from responsa_server.gateway.replicas import Replicas
+from responsa_server.settings import CHECKOUT, load
+from responsa_server.wiring import bring_up_to_date, identity_of
+from tests.faults.forms import ROOT
+from tests.faults.guards import Guard
+from tests.faults.invariants import Ledger, witness
+from tests.faults.keeper import Keeper, Kept
+from tests.faults.placed import Placed
+from tests.faults.replica import Order
+from tests.instance import PATIENCE, eventually, free_port, plain_environment
+
+LEASE_SECONDS = 1.0
+ABSENT = "unix:///nowhere/redis.sock"
+"""The URL of a Redis that is not there."""
+_URLS: Sequence[tuple[str, Literal["owner", "app", "log"]]] = (
+    ("DATABASE_URL", "owner"),
+    ("DATABASE_APP_URL", "app"),
+    ("DATABASE_LOG_URL", "log"),
+)
+QUICK: Mapping[str, str] = {
+    "RESPONSA_TURNS__LEASE_SECONDS": str(LEASE_SECONDS),
+    "RESPONSA_TURNS__SWEEP_SECONDS": "0.2",
+    "RESPONSA_RETRIEVAL__EMBEDDING_THREADS": "1",
+    "RESPONSA_LOG_LEVEL": "warning",
+    "RESPONSA_TESTING__AGENT": "true",
+    "RESPONSA_DOCS": "none",
+}
+"""Settings of every replica, unless a campaign says otherwise."""
+
+
+@dataclass
+class Caller:
+    """A tenant of a campaign's own, with a user's key and its administrator's."""
+
+    tenant: str
+    key: str
+    admin_key: str
+    ledger: Ledger
+
+
+@dataclass
+class Replica:
+    """A process that serves, or works, or both."""
+
+    name: str
+    pid: int
+    address: str
+    """Where its gRPC is, as a gRPC target."""
+    log: Path
+    cluster: Cluster
+    stopped: bool = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self.pid not in self.cluster.ended
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; one that is gone gets none."""
+        if self.alive:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+        if number in (signal.SIGSTOP, signal.SIGCONT):
+            self.stopped = number is signal.SIGSTOP
+
+    def kill(self) -> None:
+        """kill -9; returns when it is gone."""
+        self.signal(signal.SIGKILL)
+        self.until_ended()
+
+    def until_ended(self) -> int:
+        """Wait for its end; returns its exit code."""
+        eventually(lambda: not self.alive, lambda: f"an end of {self.name}; {self.said()}")
+        return self.cluster.ended[self.pid]
+
+    def until_ready(self) -> Replica:
+        """Wait until it serves."""
+
+        def serves() -> bool:
+            assert self.alive, f"{self.name} ended with {self.cluster.ended[self.pid]}: {self.said()}"
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                return probe.connect_ex(self.address.removeprefix("unix:")) == 0
+
+        eventually(serves, lambda: f"{self.name} serving; {self.said()}")
+        return self
+
+    def said(self) -> str:
+        """The end of its log."""
+        return self.log.read_text(encoding="utf-8", errors="replace")[-3000:] if self.log.is_file() else ""
+
+
+class Cluster:
+    """Everything but replicas runs from `start` to `close`. Blocking; its main thread starts everything."""
+
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+        """folder: for its home; short, for the paths of sockets. durable: PostgreSQL flushes to the disk."""
+        self.layout = Layout.of(folder / "home").prepare()
+        self.port = free_port()
+        self.front_port = free_port()
+        """Where a proxy in front of Envoy may listen: calls to it are taken."""
+        self._keeper = Keeper(self.layout.home, self.port, self._environment(), durable=durable)
+        self.postgres = Kept(self._keeper, "postgres")
+        self.redis = Kept(self._keeper, "redis")
+        self._envoy = Kept(self._keeper, "envoy")
+        self.ended: dict[int, int] = {}
+        self.replicas: dict[str, Replica] = {}
+        self.endpoints = Replicas(self.layout.replicas)
+        self._numbers = itertools.count(1)
+        self.ended_at: dict[str, float] = {}
+        """When a replica ended, by its name, as time.time() has it."""
+        self._callers: list[Caller] = []
+        self._lock = threading.Lock()
+        self._born: dict[str, int] = {}
+        self._nursery: subprocess.Popen[bytes] | None = None
+        self._testing: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
+        self.model_url = ""
+        self.tool_url = ""
+
+    @property
+    def target(self) -> str:
+        """Envoy, as gRPC names it."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def front(self) -> str:
+        """The proxy in front of Envoy, where a campaign runs one."""
+        return f"127.0.0.1:{self.front_port}"
+
+    @property
+    def dsn(self) -> str:
+        """The database, as one who sees everything."""
+        return EmbeddedPostgres(self.layout).dsn("superuser")
+
+    @property
+    def redis_url(self) -> str:
+        """Redis, where it runs."""
+        return EmbeddedRedis(self.layout).url
+
+    def start(self) -> None:
+        """Start all but replicas."""
+        self.postgres.start()
+        self.redis.start()
+        settings = load(home=self.layout.home, port=self.port, DATABASE_URL=None)
+        asyncio.run(bring_up_to_date(settings, self.layout))
+        witness(self.dsn)
+        self._start_testing()
+        self._start_nursery()
+        # Before the first replica there is nobody to be found, and Envoy waits for the files.
+        self.endpoints.put(Endpoint("nobody", UnixAddress(self.layout.run / "nobody.sock")))
+        self.endpoints.remove("nobody")
+        config = EnvoyConfig(
+            port=self.port,
+            endpoints=self.layout.replicas,
+            admin_socket=self.layout.envoy_admin_socket,
+            descriptor=CHECKOUT / "generated" / "descriptor.binpb",
+            allowed_hosts=("127.0.0.1", "localhost", self.front),
+        )
+        self.layout.envoy_config.write_text(render(config), encoding="utf-8")
+        self._envoy.start()
+
+    def close(self) -> None:
+        """Stop all."""
+        for replica in self.replicas.values():
+            if replica.alive:
+                replica.signal(signal.SIGKILL)
+        if self._nursery is not None and self._nursery.stdin is not None:
+            self._nursery.stdin.close()
+            self._nursery.wait(PATIENCE)
+        if self._reader is not None:
+            self._reader.join()
+        if self._nursery is not None and self._nursery.stdout is not None:
+            self._nursery.stdout.close()
+        if self._testing is not None:
+            for pipe in (self._testing.stdin, self._testing.stdout):
+                if pipe is not None:
+                    pipe.close()
+            self._testing.wait(PATIENCE)
+        self._keeper.close()
+
+    def ask_redis(self, *command: str) -> object:
+        """Have Redis do something."""
+        client: Any = redis.Redis.from_url(self.redis_url)  # pyright: ignore[reportUnknownMemberType]  # it has no types
+        with client:
+            return client.execute_command(*command)
+
+    def _environment(self) -> dict[str, str]:
+        # Replicas are killed, so that they could not tell what they covered; without measuring they are faster.
+        plain = plain_environment(PYTHONPATH=str(ROOT), OPENBLAS_NUM_THREADS="1")
+        return {name: value for name, value in plain.items() if not name.startswith("COV")}
+
+    def _start_nursery(self) -> None:
+        with (self.layout.logs / "nursery.log").open("wb") as log:
+            self._nursery = subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.nursery"],
+                cwd=ROOT,
+                env=self._environment(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._reader = threading.Thread(target=self._listen, name="nursery", daemon=True)
+        self._reader.start()
+
+        def ready() -> bool:
+            assert self._nursery is not None
+            assert self._nursery.poll() is None, (self.layout.logs / "nursery.log").read_text()
+            return "" in self._born
+
+        eventually(ready, "the nursery")
+
+    def _listen(self) -> None:
+        assert self._nursery is not None
+        assert self._nursery.stdout is not None
+        for line in self._nursery.stdout:
+            told: dict[str, Any] = json.loads(line)
+            if "ready" in told:
+                self._born[""] = told["ready"]
+            elif "name" in told:
+                self._born[told["name"]] = told["pid"]
+            else:
+                self.ended_at[next(name for name, pid in self._born.items() if pid == told["pid"])] = (
+                    time.time()
+                )
+                self.ended[told["pid"]] = told["status"]
+
+    def _start_testing(self) -> None:
+        """The scripted model and the sink that counts, in a process of their own."""
+        # It ends with this process, whatever becomes of it: its stdin does.
+        self._testing = subprocess.Popen(
+            [sys.executable, "-m", "responsa_server.testing", "--until-eof"],
+            cwd=ROOT,
+            env=self._environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        assert self._testing.stdout is not None
+        told: dict[str, dict[str, str]] = {}
+        for _ in range(2):
+            line = json.loads(self._testing.stdout.readline())
+            told[line["part"]] = line
+        self.model_url, self.tool_url = told["model"]["url"], told["tool"]["url"]
+
+    def model_stats(self) -> dict[str, Any]:
+        """What the scripted model's server counted: started, streaming, finished, sockets, disconnects (label, at, pieces)."""
+        return httpx2.get(f"{self.model_url.removesuffix('/v1')}/stats", trust_env=False).json()
+
+    def model_requests(self) -> dict[str, int]:
+        """Completions begun, by the turn's name."""
+        return httpx2.get(f"{self.model_url.removesuffix('/v1')}/requests", trust_env=False).json()
+
+    def tool_calls(self) -> dict[str, dict[str, Any]]:
+        """What the sink counted, by the call's key."""
+        return httpx2.get(f"{self.tool_url}/calls", trust_env=False).json()["calls"]
+
+    def order(
+        self,
+        role: str = "all",
+        *,
+        faults: Sequence[Placed] = (),
+        guards_out: Sequence[Guard] = (),
+        database: Path | None = None,
+        seed: int = 0,
+        **settings: str,
+    ) -> Replica:
+        """Start a replica; does not wait. database: the folder of a proxy in front of PostgreSQL. It gets nothing from Envoy before `admit`."""
+        number = next(self._numbers)
+        name = f"{role}-{number}"
+        address = f"unix:{self.layout.run}/{number}.sock"
+        log = self.layout.logs / f"{name}.log"
+        urls = {
+            variable: make_conninfo(
+                EmbeddedPostgres(self.layout).dsn(kind),
+                application_name=name,
+                **({} if database is None else {"host": str(database)}),
+            )
+            for variable, kind in _URLS
+        }
+        environment = {
+            "RESPONSA_HOME": str(self.layout.home),
+            "RESPONSA_PORT": str(self.port),
+            "RESPONSA_GRPC_LISTEN": address,
+            "RESPONSA_ROLE": role,
+            "RESPONSA_TESTING__MODEL_URL": self.model_url,
+            "RESPONSA_TESTING__TOOL_URL": self.tool_url,
+            "REDIS_URL": self.redis_url,
+            **urls,
+            **QUICK,
+            **settings,
+        }
+        order = Order(name, environment, str(log), tuple(faults), tuple(guards_out), seed)
+        assert self._nursery is not None
+        assert self._nursery.stdin is not None
+        with self._lock:
+            self._nursery.stdin.write(order.told().encode() + b"\n")
+            self._nursery.stdin.flush()
+        eventually(lambda: name in self._born, f"the birth of {name}")
+        found = Replica(name, self._born[name], address, log, self)
+        self.replicas[name] = found
+        return found
+
+    async def soon(self, role: str = "all", **order: Any) -> Replica:
+        """Start a replica and wait until it serves, while the loop goes on. Arguments as of `order`."""
+        return await asyncio.to_thread(self.replica, role, **order)
+
+    def replica(self, role: str = "all", **order: Any) -> Replica:
+        """Start a replica and wait until it serves. Arguments as of `order`."""
+        return self.order(role, **order).until_ready()
+
+    def admit(self, *replicas: Replica, through: Mapping[str, str] | None = None, wait: bool = True) -> None:
+        """Have Envoy send calls to these, and wait until it does. through: addresses of proxies in front of them, by name."""
+        for one in replicas:
+            self.endpoints.add(Endpoint(one.name, parse((through or {}).get(one.name, one.address))))
+        if wait:
+            self.until_healthy(len(self.endpoints.all()))
+
+    def dismiss(self, *replicas: Replica) -> None:
+        """Take these out of Envoy's rotation."""
+        for one in replicas:
+            self.endpoints.remove(one.name)
+
+    def until_healthy(self, count: int) -> None:
+        """Wait until Envoy counts so many healthy replicas."""
+        eventually(
+            lambda: self._healthy() == count, lambda: f"{count} healthy replicas, not {self._healthy()}"
+        )
+
+    def _healthy(self) -> int:
+        text = self._admin("/stats?filter=cluster.server.membership_healthy")
+        return int(text.rpartition(":")[2] or 0)
+
+    def _admin(self, path: str) -> str:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(5)
+            client.connect(str(self.layout.envoy_admin_socket))
+            client.sendall(f"GET {path} HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\n\r\n".encode())
+            answer = b""
+            while piece := client.recv(1 << 16):
+                answer += piece
+        head, _, body = answer.partition(b"\r\n\r\n")
+        if b"chunked" in head:
+            body = b"".join(body.split(b"\r\n")[1::2])
+        return body.decode().strip()
+
+    def clear(self) -> None:
+        """Kill all replicas and take them from Envoy: what a campaign leaves to the next."""
+        for one in self.endpoints.all():
+            self.endpoints.remove(one.name)
+        for replica in self.replicas.values():
+            replica.signal(signal.SIGKILL)
+        for replica in self.replicas.values():
+            replica.until_ended()
+        self.replicas.clear()
+        for caller in self._callers:
+            caller.ledger.close()
+        self._callers.clear()
+
+    async def caller(self) -> Caller:
+        """A tenant that nobody else uses."""
+        tenant = f"campaign-{next(self._numbers)}"
+        settings = load(home=self.layout.home, port=self.port, DATABASE_URL=None)
+        async with identity_of(settings, self.layout) as identity:
+            await identity.create_tenant(tenant, tenant)
+            keys: list[str] = []
+            for role in (Role.USER, Role.ADMIN):
+                user = await identity.create_user(tenant, role.value, f"{role.value}@{tenant}.example", role)
+                keys.append((await identity.create_key(tenant, user.id, tenant))[1])
+        found = Caller(tenant, keys[0], keys[1], Ledger(self.dsn, tenant))
+        self._callers.append(found)
+        return found
+
+
+@contextmanager
+def clusters(*, durable: bool = False) -> Generator[Cluster]:
+    """A cluster in a folder of its own, gone at the end of the block."""
+    # Not pytest's folder: the paths of sockets must stay short, also on a machine with a long TMPDIR.
+    folder = Path(tempfile.mkdtemp(prefix="rsf-"))
+    cluster: Cluster | None = None
+    try:
+        cluster = Cluster(folder, durable=durable)
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.close()
+    finally:
+        if cluster is not None:
+            purge(cluster.layout)
+        shutil.rmtree(folder, ignore_errors=True)

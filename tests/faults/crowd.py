@@ -1,0 +1,178 @@
+"""People who ask one question after the other while a campaign strikes, and what must hold of all that they saw."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from responsa_server.testing.script import golden_text, parse
+from tests.faults.cluster import Caller
+from tests.faults.forms import Report
+from tests.faults.golden import Differs, kind, read, same
+from tests.faults.invariants import Ledger, Violation
+from tests.faults.readers import GrpcWay, Seen, Way, asking, follow
+from tests.instance import PATIENCE, eventually
+
+Ask = Callable[[random.Random], str]
+"""Makes up a question: a script of the testing agent (docs/operations.md)."""
+
+
+def question(*, tokens: int = 64, pace_ms: int = 5, tool: str = "none", tool_ms: int = 0) -> Ask:
+    """Questions of this kind, each with a seed of its own."""
+    return lambda dice: (
+        f"tokens={tokens} pace_ms={pace_ms} tool={tool} tool_ms={tool_ms} seed={dice.randrange(1 << 30)}"
+    )
+
+
+@dataclass
+class Crowd:
+    """So many askers. As an async context manager it asks within the block and lets every question come to its end after it."""
+
+    target: str
+    caller: Caller
+    dice: random.Random
+    size: int
+    ask: Ask = field(default_factory=question)
+    fresh: bool = False
+    """A connection of its own for each stream."""
+    seen: list[Seen] = field(default_factory=list[Seen])
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
+    frames: int = 0
+    """Frames that came, to all of them."""
+    _enough: bool = False
+
+    async def __aenter__(self) -> Crowd:
+        self._tasks = [asyncio.create_task(self._asker(), name=f"asker-{n}") for n in range(self.size)]
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._enough = True
+        if kind is not None:
+            for task in self._tasks:
+                task.cancel()
+        results = await asyncio.gather(*self._tasks, return_exceptions=True)
+        if kind is None:
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
+
+    def check(self) -> None:
+        """Raise what an asker met: so that a campaign does not go on without them."""
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+
+    @property
+    def ended(self) -> int:
+        """Questions that have."""
+        return sum(1 for one in self.seen if one.ended)
+
+    async def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for a condition while the crowd goes on; looks every 5 ms."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            self.check()
+            assert time.monotonic() < deadline, f"it never came to pass: {what}"
+            await asyncio.sleep(0.005)
+
+    async def more(self, frames: int, unless: Callable[[], bool] = lambda: False) -> None:
+        """Wait until so many more frames have come, or `unless` holds."""
+        goal = self.frames + frames
+        await self.until(lambda: self.frames >= goal or unless(), f"{frames} more frames")
+
+    async def _asker(self) -> None:
+        async with GrpcWay(self.target, self.caller.key, fresh=self.fresh) as way:
+            while not self._enough:
+                one = Seen(asking(self.ask(self.dice)))
+                self.seen.append(one)
+                await follow(way, one, until=self._until)
+
+    def _until(self, one: Seen) -> bool:
+        self.frames += 1
+        return one.ended
+
+
+async def ask_all(way: Callable[[], Way], questions: Sequence[str], *, deltas: bool = True) -> Sequence[Seen]:
+    """Ask these at once and follow each to its end."""
+    seen = [Seen(asking(text, deltas=deltas)) for text in questions]
+    async with asyncio.TaskGroup() as group:
+        for one in seen:
+            group.create_task(follow(way(), one))
+    return seen
+
+
+async def open_ways(stack: AsyncExitStack, target: str, key: str, count: int) -> Sequence[GrpcWay]:
+    """So many channels."""
+    return [await stack.enter_async_context(GrpcWay(target, key)) for _ in range(count)]
+
+
+def until_all_ended(caller: Caller) -> None:
+    """Wait until the database has no turn of this caller's that has not ended."""
+    eventually(
+        lambda: caller.ledger.open_turns() == 0,
+        lambda: f"the end of {caller.ledger.open_turns()} turns: {caller.ledger.check()[:5]}",
+    )
+
+
+def hold(caller: Caller, seen: Sequence[Seen], report: Report, *, script: bool = True) -> None:
+    """What must hold after every campaign: the invariants over the database, and of every reader that it saw the log, byte for byte.
+
+    script: all answers are those that their questions' scripts call for.
+    """
+    until_all_ended(caller)
+    violations = [*caller.ledger.check(), *differences(caller.ledger, seen, script=script)]
+    report.count("turns", len(caller.ledger.turns()))
+    report.count("violations", len(violations))
+    assert not violations, violations[:10]
+
+
+def differences(ledger: Ledger, seen: Sequence[Seen], *, script: bool = True) -> Sequence[Violation]:
+    """Where what readers saw is not what the log holds, or not what was asked for."""
+    # Before the log is looked at: readers go on meanwhile, and what they have not seen yet is no difference.
+    ended = [(one, list(one.events), one.ended) for one in seen]
+    turns = ledger.turns()
+    found: list[Violation] = []
+    of_request: dict[str, set[str]] = {}
+    for one, events, whole in ended:
+        if one.doubled or one.holes:
+            found.append(Violation("contiguous", one.turn, f"{one.doubled} doubled, {one.holes} lost"))
+        if not one.turn:
+            continue
+        of_request.setdefault(one.request.request_id, set()).add(one.turn)
+        identity = UUID(one.turn.removeprefix("turns/"))
+        deltas = one.request.options.include_deltas
+        if identity not in turns:
+            found.append(Violation("contiguous", one.turn, "a turn was seen that is not there"))
+            continue
+        log = [event for event in turns[identity].events if event.seq > one.began]
+        try:
+            wanted = [event for event in log if deltas or kind(event) != "delta"]
+            same(events, wanted if whole else wanted[: len(events)])
+            if one.began == 0:
+                read(events, all_events=deltas)
+            if script and whole and one.outcome == "answer":
+                _as_asked(one)
+        except Differs as error:
+            found.append(Violation("contiguous", one.turn, str(error)))
+    for request, names in of_request.items():
+        if len(names) > 1:
+            found.append(Violation("one_turn", "", f"the request_id {request} has {len(names)} turns"))
+    return found
+
+
+def answer_to(text: str) -> str:
+    """What the testing agent answers to this question."""
+    return golden_text(parse(text))
+
+
+def _as_asked(one: Seen) -> None:
+    wanted = answer_to(one.request.text)
+    if one.text != wanted:
+        raise Differs(
+            f"the answer is {one.text[:60]!r}… ({len(one.text)}), the script says {wanted[:60]!r}… ({len(wanted)})"
+        )

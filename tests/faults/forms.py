@@ -1,0 +1,118 @@
+"""The two forms of a campaign, and what each tells at its end.
+
+The short form is part of a common run: it checks counts and prints times. The long one (`make soak`) checks both. Counts may be summed over several
+runs: every run adds a line to `soak/{campaign}.jsonl`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LINE = "campaign"
+"""Under this name a test hands its line on to the run's summary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How much of a campaign is run. limits: whether times are held to the limits of docs/durability.md."""
+
+    count: int
+    limits: bool
+    seed: int
+
+    def dice(self, salt: str = "") -> random.Random:
+        """A source of chance: the same in every short run, another in every long one, which prints its seed."""
+        return random.Random(f"{self.seed} {salt}")
+
+
+def forms(short: int, long: int) -> Any:
+    """Parametrises a campaign's test: `short` of the thing that it counts in a common run, `long` in all in a soak (RESPONSA_SOAK_COUNT: so many)."""
+    count = int(os.environ.get("RESPONSA_SOAK_COUNT") or long)
+    seed = int(os.environ.get("RESPONSA_SOAK_SEED") or time.time_ns() % (1 << 32))
+    return pytest.mark.parametrize(
+        "form",
+        [
+            pytest.param(Form(short, limits=False, seed=1), id="short"),
+            pytest.param(
+                Form(count, limits=True, seed=seed),
+                id="long",
+                marks=[pytest.mark.soak, pytest.mark.timeout(3 * 3600)],
+            ),
+        ],
+    )
+
+
+@dataclass
+class Report:
+    """What a campaign counted and measured."""
+
+    campaign: str
+    form: Form
+    counts: dict[str, int] = field(default_factory=dict[str, int])
+    samples: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    began: float = field(default_factory=time.monotonic)
+
+    def count(self, name: str, more: int = 1) -> None:
+        """Add to a count."""
+        self.counts[name] = self.counts.get(name, 0) + more
+
+    def measured(self, name: str, seconds: float | Iterable[float]) -> None:
+        """Add to what was measured, in seconds."""
+        values = [seconds] if isinstance(seconds, float | int) else list(seconds)
+        if values:
+            self.samples.setdefault(name, []).extend(values)
+
+    def quantile(self, name: str, share: float) -> float:
+        """Of what was measured, in seconds; 0 when nothing was."""
+        values = sorted(self.samples.get(name, ()))
+        return values[min(len(values) - 1, int(len(values) * share))] if values else 0.0
+
+    def _times(self) -> Mapping[str, Mapping[str, float]]:
+        return {
+            name: {
+                "n": len(self.samples[name]),
+                "p50": round(self.quantile(name, 0.5), 4),
+                "p99": round(self.quantile(name, 0.99), 4),
+                "max": round(self.quantile(name, 1.0), 4),
+            }
+            for name in self.samples
+        }
+
+    def line(self) -> str:
+        """All of it on one line."""
+        counts = ", ".join(f"{name} {count:,}" for name, count in self.counts.items())
+        times = "; ".join(
+            f"{name} p50 {1000 * one['p50']:.0f} p99 {1000 * one['p99']:.0f} max {1000 * one['max']:.0f} ms"
+            for name, one in self._times().items()
+        )
+        took = time.monotonic() - self.began
+        kind = f"long, seed {self.form.seed}" if self.form.limits else "short"
+        return f"{self.campaign} ({kind}, {took:.0f} s): {counts}" + (f"; {times}" if times else "")
+
+    def tell(self, request: pytest.FixtureRequest) -> None:
+        """Hand the line to the run's summary; a long form also writes it down."""
+        node: Any = request.node
+        node.user_properties.append((LINE, self.line()))
+        if self.form.limits:
+            folder = ROOT / "soak"
+            folder.mkdir(exist_ok=True)
+            entry = {
+                "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "seed": self.form.seed,
+                "seconds": round(time.monotonic() - self.began, 1),
+                "counts": self.counts,
+                "times": self._times(),
+            }
+            with (folder / f"{self.campaign}.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+            print(self.line(), flush=True)

@@ -1,0 +1,253 @@
+"""The guards of the product, each of which can be taken out of one replica: by other SQL, or by a part that does without.
+
+This is how each campaign shows that it would find what it looks for. Nothing of it can be reached from the product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, Final, LiteralString, cast
+from uuid import UUID
+
+from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.turns import Append
+from responsa_server.domain.turns import Failed, Followed, LogRow
+from responsa_server.rpc import frames
+from responsa_server.stores.postgres import database
+from responsa_server.stores.postgres.turns import turn_queries
+from responsa_server.turns.following import Following
+from responsa_server.turns.hub import Subscription
+from responsa_server.turns.worker import Outcome, Run
+from responsa_server.turns.writer import TurnWriter
+from responsa_server.wiring_replaced import Replaced
+
+
+class Guard(StrEnum):
+    """What keeps a promise of docs/durability.md."""
+
+    TAKEOVER = "takeover"
+    """Turns whose lease ran out are claimed."""
+    EPOCH_CHECK = "epoch_check"
+    """Only the current epoch writes."""
+    REPEATABLE_WRITES = "repeatable_writes"
+    """An append goes right behind what is committed, so that it can be sent again."""
+    SUBSCRIBE_BEFORE_READ = "subscribe_before_read"
+    """A follower subscribes, then reads the log, and reads it again where something is missing."""
+    OVERLAP_DROPPED = "overlap_dropped"
+    """What was both read and delivered is told once."""
+    COMMIT_BEFORE_VISIBLE = "commit_before_visible"
+    """Readers are shown what is committed."""
+    SYNCHRONOUS_COMMIT = "synchronous_commit"
+    """A commit has been written down when it is reported."""
+    LEDGER = "ledger"
+    """A later attempt knows which tools were called."""
+    ONE_TURN = "one_turn"
+    """A request_id has one turn."""
+    POLL = "poll"
+    """Followers read the log when they hear nothing."""
+    CANCEL_LOCK = "cancel_lock"
+    """Who cancels holds the turn while it looks and writes."""
+    HANDOVER = "handover"
+    """Who goes away leaves its turns to others."""
+    BOUNDED_BUFFER = "bounded_buffer"
+    """A slow reader leaves little lying."""
+
+
+_EDITS: Final[Mapping[Guard, Sequence[tuple[str, str, str]]]] = {
+    Guard.TAKEOVER: (("claim_turns", "(state = 'pending' OR lease_until < now())", "state = 'pending'"),),
+    Guard.EPOCH_CHECK: (
+        ("append_fence", "t.epoch = f.epoch AND ", ""),
+        ("renew_leases", "t.epoch = f.epoch AND ", ""),
+        ("finish_turn", "AND epoch = %(epoch)s ", "AND %(epoch)s > 0 "),
+    ),
+    Guard.REPEATABLE_WRITES: (
+        # Whoever counts on from wherever the log stands, instead of saying where it must stand.
+        ("append_fence", "t.last_seq = f.first - 1", "t.last_seq >= f.first - 1"),
+        (
+            "append_fence",
+            "SELECT t.id, f.last, f.lease,",
+            "SELECT t.id, CASE WHEN f.first = 0 THEN 0 ELSE f.last + t.last_seq - f.first + 1 END AS last,"
+            " t.last_seq - f.first + 1 AS shift, f.lease,",
+        ),
+        ("append_fence", "RETURNING t.id,", "RETURNING held.shift, t.id,"),
+        (
+            "append_rows",
+            "SELECT fenced.id, r.seq, r.last_seq,",
+            "SELECT fenced.id, r.seq + fenced.shift, r.last_seq + fenced.shift,",
+        ),
+    ),
+    Guard.LEDGER: (("tools", "WHERE turn_id", "WHERE false AND turn_id"),),
+    Guard.ONE_TURN: (
+        ("accept_turn", "%(request_id)s::uuid", "nullif(%(request_id)s::uuid, %(request_id)s::uuid)"),
+        ("find_accepted", "OR request_id = %(request_id)s", "OR (false AND request_id = %(request_id)s)"),
+        ("find_request", "AND request_id = %(request_id)s", "AND false AND request_id = %(request_id)s"),
+    ),
+    Guard.POLL: (
+        # Nothing new, and no end: a turn that is left out would be gone, which readers look into.
+        ("poll", "CASE WHEN t.terminal IS NULL THEN NULL ELSE t.last_seq END", "NULL::bigint"),
+        ("poll", "WHERE t.last_seq > c.after AND", "WHERE false AND"),
+    ),
+    Guard.CANCEL_LOCK: (
+        ("hold_conversation", "FOR NO KEY UPDATE", ""),
+        # What it sees is as old as its beginning.
+        ("lock_turn", "FROM responsa.turn WHERE", "FROM responsa.turn, pg_sleep(0.2) WHERE"),
+        ("lock_turn", "FOR NO KEY UPDATE", ""),
+        ("end_turn", "AND terminal IS NULL", ""),
+    ),
+}
+
+
+class _Edited:
+    """Queries by name, some of them without a guard."""
+
+    def __init__(self, guards: Iterable[Guard]) -> None:
+        queries = turn_queries()
+        self._queries: dict[str, str] = {name: queries[name] for name in queries.names()}
+        for guard in guards:
+            for name, before, after in _EDITS.get(guard, ()):
+                text = self._queries[name]
+                assert before in text, f"{name} has no {before!r} any more: the guard {guard} is elsewhere"
+                self._queries[name] = text.replace(before, after)
+
+    def __getitem__(self, name: str, /) -> LiteralString:
+        return cast("LiteralString", self._queries[name])
+
+
+def without(guards: Sequence[Guard]) -> Replaced:
+    """A replica's parts without these guards. Parts that are no SQL are changed in this process."""
+    for guard in guards:
+        change = _CHANGES.get(guard)
+        assert change is not None or guard in _EDITS, f"nobody knows how to take {guard} out"
+        if change is not None:
+            change()
+    return Replaced(turn_queries=_Edited(guards)) if any(guard in _EDITS for guard in guards) else Replaced()
+
+
+# Parts without their guards.
+
+
+async def _read_then_subscribe(
+    self: Following, who: Principal, turn_id: UUID, after_seq: int
+) -> AsyncGenerator[Followed, None]:
+    """Reads what there is, then listens for more: what comes in between is never seen."""
+    parts = cast("Any", self)
+    cursor = after_seq
+    end_seq: int | None = None
+    while True:
+        backlog = await parts._store.backlog(who, turn_id, cursor, 32)
+        for row in backlog.rows:
+            yield row
+            cursor = row.last_seq
+        end_seq = backlog.end_seq
+        if len(backlog.rows) < 32:
+            break
+    if end_seq is not None:
+        return
+    with parts._hub.subscribe(turn_id, who, cursor) as mine:
+        mine.behind = False
+        mine.take()
+        parts._hub.read(turn_id, cursor, 0)
+        while True:
+            ended = mine.ended
+            for row in mine.take():
+                yield row
+            if ended:
+                return
+            mine.behind = mine.beat = False
+            await mine.wait()
+
+
+async def _all_that_comes(
+    self: Following, who: Principal, turn_id: UUID, after_seq: int
+) -> AsyncGenerator[Followed, None]:
+    """Tells what was read and what was delivered, without looking what both of them have."""
+    parts = cast("Any", self)
+    with parts._hub.subscribe(turn_id, who, 0) as mine:
+        mine.behind = False
+        backlog = await parts._store.backlog(who, turn_id, after_seq, 1000)
+        for row in backlog.rows:
+            yield row
+        if backlog.end_seq is not None:
+            return
+        parts._hub.read(turn_id, backlog.last_seq, 0)
+        while True:
+            ended = mine.ended
+            for row in mine.take():
+                yield row
+            if ended:
+                return
+            mine.behind = mine.beat = False
+            await mine.wait()
+
+
+async def _as_they_come(
+    turn_id: UUID, rows: AsyncIterator[Followed], *, include_deltas: bool, after_seq: int = 0
+) -> AsyncIterator[bytes]:
+    """Rows on their way to the wire by one who trusts whoever brings them."""
+    sent = after_seq
+    async for row in rows:
+        if not isinstance(row, LogRow) or (row.deltas and not include_deltas):
+            continue
+        yield frames.after(row.frame, sent)
+        sent = row.last_seq
+    del turn_id
+
+
+_take = TurnWriter.take
+
+
+def _shown_before_commit(self: TurnWriter) -> Append | None:
+    """Shows what is about to be committed."""
+    append = _take(self)
+    if append is not None and append.rows:
+        cast("Any", self)._publish(append.rows, False)
+    return append
+
+
+async def _ended_instead(self: Run) -> Outcome:
+    """Ends a turn where it should be left to another worker."""
+    error = Unavailable(Reason.WORKER_LOST, "The server was shut down; ask again.", {"turn": ""})
+    await cast("Any", self)._finish(Failed(error, retriable=True))
+    return Outcome.ENDED
+
+
+def _hoard(self: Subscription, rows: Sequence[LogRow], *, ended: bool) -> None:
+    """Keeps all that comes, each reader its own copy."""
+    parts = cast("Any", self)
+    parts._rows.extend(
+        LogRow(row.first_seq, row.last_seq, row.deltas, bytes(bytearray(row.frame))) for row in rows
+    )
+    self.ended = self.ended or ended
+    self.wake()
+
+
+def _change(*changes: tuple[object, str, object]) -> Callable[[], None]:
+    """To put parts in the place of others: owner, name, part."""
+    for owner, name, _ in changes:
+        assert hasattr(owner, name), f"{owner} has no {name} any more"
+
+    def change() -> None:
+        for owner, name, part in changes:
+            setattr(owner, name, part)
+
+    return change
+
+
+def _relaxed() -> None:
+    for name in ("_APP", "_LOG", "_WRITER"):
+        setattr(database, name, f"{getattr(database, name)} -c synchronous_commit=off")
+
+
+_CHANGES: Final[Mapping[Guard, Callable[[], None]]] = {
+    # The same guard stands twice, where rows come from the hub and where they go to the wire: what slips through one is caught by the other.
+    Guard.SUBSCRIBE_BEFORE_READ: _change(
+        (Following, "follow", _read_then_subscribe), (frames, "stream", _as_they_come)
+    ),
+    Guard.OVERLAP_DROPPED: _change((Following, "follow", _all_that_comes), (frames, "stream", _as_they_come)),
+    Guard.COMMIT_BEFORE_VISIBLE: _change((TurnWriter, "take", _shown_before_commit)),
+    Guard.SYNCHRONOUS_COMMIT: _relaxed,
+    Guard.HANDOVER: _change((Run, "_last_words", _ended_instead)),
+    Guard.BOUNDED_BUFFER: _change((Subscription, "deliver", _hoard)),
+}

@@ -1,0 +1,342 @@
+"""Several "processes" in one: each a `Turns` of its own on the real PostgreSQL, which can be killed, stopped and drained as a process can.
+
+A killed one gets no answer from its store any more and tells nobody anything; what it had sent may still be committed, as with a process that dies while its
+statement runs. Followers of it are cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
+from contextvars import Context, ContextVar
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+from uuid import UUID
+
+import structlog
+from uuid_utils.compat import uuid7
+
+from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa_server.domain.errors import ResponsaError
+from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.agents import AnswerTask, Told
+from responsa_server.domain.ports.models import Ended, ModelPiece, ModelPrompt, TextPiece, ToolRequest
+from responsa_server.domain.ports.tools import Effect, Sent, ToolCard, ToolResult
+from responsa_server.domain.ports.turns import TurnStore
+from responsa_server.domain.turns import ToolOutcome
+from responsa_server.graph.agents import AgentTable
+from responsa_server.rpc import frames
+from responsa_server.rpc.convert.chat import question as question_of
+from responsa_server.stores.postgres.collections import CollectionStore
+from responsa_server.stores.postgres.conversations import PostgresConversationStore
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.passages import PassageStore
+from responsa_server.stores.postgres.turn_rows import NamedQueries
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+from responsa_server.testing.agent import ScriptedAgent, tool_cards
+from responsa_server.testing.script import TOOLS, answer_tokens, opening_tokens, parse, tool_arguments
+from responsa_server.turns.service import TurnOptions, Turns
+from tests.faults.placed import Placed, PlacedFaults, Struck
+from tests.faults.readers import Cut, Frame, Refusal
+from tests.faults.town import Gate, Town
+
+Result = TypeVar("Result")
+LEASE_SECONDS = 0.15
+
+
+class MortalStore:
+    """A `TurnStore` of a process that may die or stop before a call, or before it hears what came of it."""
+
+    def __init__(self, store: TurnStore, gate: Gate) -> None:
+        self._store = store
+        self._gate = gate
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        method = getattr(self._store, name)
+
+        async def call(*arguments: object, **named: object) -> object:
+            await self._gate.passed()
+            try:
+                return await method(*arguments, **named)
+            finally:
+                await self._gate.passed()
+
+        return call
+
+
+class ScriptedModel:
+    """A `ChatModel` that says what the script says, with no pace, over no socket."""
+
+    name = "scripted"
+
+    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        script = parse(next(one.text for one in prompt.messages if one.role.value == "user"))
+        for text in opening_tokens(script) if prompt.tools else answer_tokens(script):
+            # Others get their turn, as they do while a socket is read.
+            await asyncio.sleep(0)
+            yield TextPiece(text)
+        if prompt.tools and script.tool is not Effect.NONE:
+            yield ToolRequest("call-1", TOOLS[script.tool], tool_arguments(script))
+        yield Ended(complete=True)
+
+
+@dataclass
+class CountingTool:
+    """A `Tool` whose calls outlive every process."""
+
+    card: ToolCard
+    effect: Effect
+    calls: dict[str, int]
+
+    async def call(self, key: str, arguments: Mapping[str, object], sent: Sent) -> ToolResult:
+        self.calls[key] = self.calls.get(key, 0) + 1
+        await sent()
+        return ToolResult(ToolOutcome.OK, str(arguments.get("note")))
+
+
+@dataclass
+class Process:
+    """One of the processes: its turns, and what may be done to it."""
+
+    name: str
+    turns: Turns
+    gate: Gate
+    faults: PlacedFaults
+    deaths: list[Placed]
+
+    @property
+    def struck(self) -> int:
+        """How many of its faults have struck."""
+        return len(self.deaths)
+
+    @property
+    def alive(self) -> bool:
+        return not self.gate.dead.is_set()
+
+    def kill(self) -> None:
+        """Nothing of it happens any more."""
+        self.gate.dead.set()
+
+    async def drain(self) -> None:
+        """As SIGTERM does; it may die over it."""
+        going = asyncio.ensure_future(self._go())
+        death = asyncio.ensure_future(self.gate.dead.wait())
+        await asyncio.wait({going, death}, return_when=asyncio.FIRST_COMPLETED)
+        death.cancel()
+        if going.done():
+            going.result()
+        self.gate.dead.set()
+
+    async def _go(self) -> None:
+        await self.turns.drain(0.05)
+        await self.turns.close()
+
+
+class House:
+    """Processes on one database. calls: how often tools were called, by key."""
+
+    def __init__(
+        self,
+        databases: Sequence[Database],
+        dice: random.Random,
+        tasks: set[asyncio.Task[Any]],
+        queries: NamedQueries | None = None,
+    ) -> None:
+        """databases: each process takes the next one; their connections tell by application_name whose they are. tasks: all that are begun for it."""
+        self.calls: dict[str, int] = {}
+        self.processes: list[Process] = []
+        self.town = Town(dice)
+        self._tasks = tasks
+        self._databases = databases
+        self._queries = queries
+        self._started = 0
+        self._codec = frames.AskFrames()
+
+    @property
+    def alive(self) -> Sequence[Process]:
+        """Those that live."""
+        return [one for one in self.processes if one.alive]
+
+    async def start(self, *, works: bool = True) -> Process:
+        """Start another process."""
+        database = self._databases[self._started % len(self._databases)]
+        self._started += 1
+        gate = Gate()
+        deaths: list[Placed] = []
+
+        def die(fault: Placed, turn_id: UUID | None) -> None:
+            deaths.append(fault)
+            gate.dead.set()
+
+        faults = PlacedFaults(struck=die)
+        cards = tool_cards()
+        tools = [CountingTool(card, effect, self.calls) for effect, card in cards.items()]
+        agent = ScriptedAgent(ScriptedModel(), tools, faults=_Gated(faults, gate))
+        turns = Turns(
+            cast(
+                "TurnStore",
+                MortalStore(PostgresTurnStore(database, self._codec, queries=self._queries), gate),
+            ),
+            PostgresConversationStore(database),
+            CollectionStore(database, PassageStore(database)),
+            AgentTable({"testing": agent, "default": _Renamed(agent)}),
+            self._codec,
+            self.town.relay(gate),
+            uuid7,
+            TurnOptions(
+                works=works,
+                lease_seconds=LEASE_SECONDS,
+                sweep_seconds=0.03,
+                poll_seconds=0.05,
+                max_losses=1000,
+                max_running=16,
+            ),
+            faults=_Gated(faults, gate),
+            logger=structlog.wrap_logger(
+                None, wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL)
+            ),
+        )
+        await turns.start()
+        found = Process(f"process-{self._started}", turns, gate, faults, deaths)
+        self.processes.append(found)
+        return found
+
+    async def close(self) -> None:
+        """End all of them; what the dead left hanging is cancelled."""
+        for process in self.alive:
+            process.gate.go_on()
+            await process.drain()
+        mine = asyncio.current_task()
+        while working := [one for one in self._tasks if not one.done() and _of_store(one)]:
+            await asyncio.wait(working)
+        hanging = [one for one in self._tasks if one is not mine and not one.done()]
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+
+
+OWNER: ContextVar[set[asyncio.Task[Any]] | None] = ContextVar("owner", default=None)
+"""Where the tasks are kept that are begun in this context and what comes of it."""
+
+
+def owned_tasks(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+    """A task factory that remembers tasks with their owner."""
+    task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)
+    context: Context | None = options.get("context")
+    owner = OWNER.get() if context is None else context.get(OWNER)
+    if owner is not None:
+        owner.add(task)
+        task.add_done_callback(owner.discard)
+    return task
+
+
+def _of_store(task: asyncio.Task[Any]) -> bool:
+    """Whether a task is at work in the database: those end by themselves."""
+    code = getattr(task.get_coro(), "cr_code", None)
+    return code is not None and "stores/postgres" in str(code.co_filename)
+
+
+class _Gated:
+    """`Faults` of a process that may die at a place: what comes after it never happens."""
+
+    def __init__(self, faults: PlacedFaults, gate: Gate) -> None:
+        self._faults = faults
+        self._gate = gate
+
+    async def at(self, place: Any, turn_id: UUID | None = None) -> None:
+        await self._gate.passed()
+        with suppress(Struck):
+            await self._faults.at(place, turn_id)
+        await self._gate.passed()
+
+
+class _Renamed:
+    """The testing agent under the default one's name: every process has a default."""
+
+    def __init__(self, agent: ScriptedAgent) -> None:
+        self._agent = agent
+        self.version = "agents/default/versions/1"
+        self.time_limit_seconds = agent.time_limit_seconds
+        self.history_messages = 0
+
+    def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
+        return self._agent.answer(task)
+
+
+class HouseWay:
+    """A `Way` into whichever process is chosen; it breaks off when that one dies."""
+
+    def __init__(self, who: Principal, choose: Callable[[], Process | None]) -> None:
+        self._who = who
+        self._choose = choose
+
+    async def ask(self, request: chat.AskRequest) -> AsyncGenerator[Frame]:
+        process = self._chosen()
+        accepted = await until_dead(
+            process,
+            process.turns.accept(
+                self._who,
+                question_of(request),
+                UUID(request.request_id),
+                cancel_on_disconnect=request.options.cancel_on_disconnect,
+            ),
+        )
+        async with aclosing(
+            self._frames(process, accepted.turn_id, 0, request.options.include_deltas)
+        ) as found:
+            async for data in found:
+                yield chat.AskResponse.FromString(data)
+
+    async def resume(self, request: chat.ResumeTurnRequest) -> AsyncGenerator[Frame]:
+        process = self._chosen()
+        turn_id = UUID(request.turn.removeprefix("turns/"))
+        async with aclosing(
+            self._frames(process, turn_id, request.after_seq, request.include_deltas)
+        ) as found:
+            async for data in found:
+                yield chat.ResumeTurnResponse.FromString(data)
+
+    def _chosen(self) -> Process:
+        process = self._choose()
+        if process is None:
+            raise Cut("nobody serves")
+        return process
+
+    async def _frames(
+        self, process: Process, turn_id: UUID, after_seq: int, include_deltas: bool
+    ) -> AsyncGenerator[bytes]:
+        rows = process.turns.follow(self._who, turn_id, after_seq)
+        found: AsyncIterator[bytes] = frames.stream(
+            turn_id, rows, include_deltas=include_deltas, after_seq=after_seq
+        )
+        try:
+            while True:
+                try:
+                    yield await until_dead(process, anext(found))
+                except StopAsyncIteration:
+                    return
+        finally:
+            if process.alive:
+                await rows.aclose()
+
+
+async def until_dead(process: Process, work: Awaitable[Result]) -> Result:
+    """What a caller of a process gets: an answer, an error of Responsa's own, or a cut when it dies before."""
+    task = asyncio.ensure_future(work)
+    death = asyncio.ensure_future(process.gate.dead.wait())
+    try:
+        await asyncio.wait({task, death}, return_when=asyncio.FIRST_COMPLETED)
+        if death.done() or not process.alive:
+            raise Cut("the process died")
+        return await task
+    except ResponsaError as error:
+        raise Refusal(error.reason.value, error.message) from error
+    except RuntimeError as error:
+        raise Cut(str(error)) from error
+    finally:
+        death.cancel()
+        if not task.done():
+            task.cancel()

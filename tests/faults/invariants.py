@@ -1,0 +1,318 @@
+"""The promises of docs/durability.md, checked over a campaign's database by their names.
+
+Nothing here trusts the product: rows are read as they lie, frames by the contract alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from google.protobuf.message import DecodeError
+from psycopg.rows import dict_row
+
+from tests.faults.golden import Differs, Event, Reading, events_of, is_terminal, kind, read
+
+Row = dict[str, Any]
+OPEN = ("queued", "pending", "running")
+WITH_MESSAGES = ("answered", "refused")
+STATE_OF = {"answer": "answered", "refused": "refused", "failed": "failed", "cancelled": "cancelled"}
+WITNESS = Path(__file__).with_name("witness.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A promise that was not kept: its name, by which turn, and what was found."""
+
+    invariant: str
+    turn: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A turn as the database has it."""
+
+    row: Row
+    events: Sequence[Event]
+    reading: Reading
+
+    @property
+    def outcome(self) -> str:
+        """Its state."""
+        return str(self.row["state"])
+
+
+class Ledger:
+    """Reads a campaign's database: all turns of a tenant that a campaign made."""
+
+    def __init__(self, dsn: str, tenant: str) -> None:
+        """dsn: of a role that sees everything."""
+        self._dsn = dsn
+        self._tenant = tenant
+        self._lock = threading.RLock()
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def close(self) -> None:
+        """Close its connection; it opens another one when it is asked again."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _rows(self, query: str, *parameters: object) -> list[Row]:
+        with self._lock:
+            try:
+                return self._ask(query, parameters)
+            except psycopg.OperationalError:
+                # PostgreSQL was restarted since the last time: only a new connection that fails too is an error.
+                self._connection = None
+                return self._ask(query, parameters)
+
+    def _ask(self, query: str, parameters: Sequence[object]) -> list[Row]:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(self._dsn, autocommit=True)
+        cursor = self._connection.cursor(row_factory=dict_row).execute(query.encode(), parameters)
+        return cursor.fetchall() if cursor.description else []
+
+    def open_turns(self) -> int:
+        """How many turns have not ended."""
+        (row,) = self._rows(
+            "SELECT count(*) AS n FROM responsa.turn WHERE tenant_id = %s AND terminal IS NULL", self._tenant
+        )
+        return int(row["n"])
+
+    def turns(self) -> Mapping[UUID, Kept]:
+        """All turns with what their logs hold; a log that cannot be read whole has what could be. For checks use `check`."""
+        with self._snapshot():
+            kept, _ = self._kept()
+        return kept
+
+    @contextmanager
+    def _snapshot(self) -> Generator[None]:
+        """All that is read in the block is of one moment."""
+        with self._lock:
+            self._rows("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            try:
+                yield
+            finally:
+                if self._connection is not None and not self._connection.closed:
+                    self._connection.execute("ROLLBACK")
+
+    def _kept(self) -> tuple[Mapping[UUID, Kept], Sequence[Violation]]:
+        frames: dict[UUID, list[Row]] = defaultdict(list)
+        for row in self._rows(
+            "SELECT turn_id, seq, e.last_seq, deltas, frame FROM responsa.turn AS t JOIN responsa.turn_event AS e ON e.turn_id = t.id"
+            " WHERE t.tenant_id = %s ORDER BY turn_id, seq",
+            self._tenant,
+        ):
+            frames[row["turn_id"]].append(row)
+        kept: dict[UUID, Kept] = {}
+        found: list[Violation] = []
+        for row in self._rows("SELECT * FROM responsa.turn WHERE tenant_id = %s", self._tenant):
+            identity: UUID = row["id"]
+            events: Sequence[Event] = ()
+            reading = Reading()
+            try:
+                events = events_of(bytes(one["frame"]) for one in frames[identity])
+                reading = read(events)
+                _shape(row, frames[identity], events)
+            except (Differs, DecodeError) as error:
+                found.append(Violation("contiguous", str(identity), str(error)))
+            kept[identity] = Kept(row, events, reading)
+        return kept, found
+
+    def leases_ran_out(self) -> int:
+        """How many turns are at work whose lease has run out."""
+        (row,) = self._rows(
+            "SELECT count(*) AS n FROM responsa.turn WHERE tenant_id = %s AND state = 'running' AND lease_until < now()",
+            self._tenant,
+        )
+        return int(row["n"])
+
+    def held_by(self, writer: str) -> frozenset[str]:
+        """The turns at work that a replica claimed last."""
+        rows = self._rows(
+            "SELECT t.id FROM responsa.turn AS t JOIN witness.held AS h ON h.turn_id = t.id AND h.epoch = t.epoch"
+            " WHERE t.tenant_id = %s AND t.state = 'running' AND h.writer = %s",
+            self._tenant,
+            writer,
+        )
+        return frozenset(str(row["id"]) for row in rows)
+
+    def latencies(self, seen: Iterable[tuple[str, Mapping[int, float]]]) -> Sequence[float]:
+        """Seconds from the commit of an event until a reader had it. seen: for each reader its turn, and by seq when an event came, as time.time() has it.
+
+        A row's events are counted by its first.
+        """
+        rows = self._rows(
+            "SELECT w.turn_id, w.seq, w.at FROM witness.wrote AS w JOIN responsa.turn AS t ON t.id = w.turn_id AND t.tenant_id = %s"
+            " WHERE w.what = 'event'",
+            self._tenant,
+        )
+        written: dict[str, dict[int, float]] = defaultdict(dict)
+        for row in rows:
+            written[f"turns/{row['turn_id']}"][row["seq"]] = row["at"].timestamp()
+        return [
+            max(0.0, at - written[turn][seq])
+            for turn, arrivals in seen
+            for seq, at in arrivals.items()
+            if seq in written[turn]
+        ]
+
+    def takeovers(self, ends: Mapping[str, float]) -> Sequence[float]:
+        """Seconds from a replica's end (by name, as time.time() has it) until each turn that it then had was claimed by another."""
+        rows = self._rows(
+            "SELECT h.writer, n.at FROM witness.held AS h JOIN responsa.turn AS t ON t.id = h.turn_id AND t.tenant_id = %s"
+            " JOIN witness.held AS n ON n.turn_id = h.turn_id AND n.epoch = h.epoch + 1 WHERE h.writer = ANY(%s)",
+            self._tenant,
+            list(ends),
+        )
+        waits = [row["at"].timestamp() - ends[row["writer"]] for row in rows]
+        return [one for one in waits if one > 0]
+
+    def check(self, *, ended: bool = True) -> Sequence[Violation]:
+        """All invariants that can be read from the database. ended: every turn must have ended by now."""
+        with self._snapshot():
+            kept, found = self._kept()
+            return [
+                *found,
+                *_one_end(kept, ended=ended),
+                *self._messages(kept),
+                *self._one_turn(),
+                *self._one_writer(kept),
+                *self._one_call(kept),
+            ]
+
+    def _messages(self, kept: Mapping[UUID, Kept]) -> Iterable[Violation]:
+        spoken: dict[UUID, list[Row]] = defaultdict(list)
+        for row in self._rows(
+            "SELECT turn_id, conversation_id, speaker, content, refusal FROM responsa.message WHERE tenant_id = %s ORDER BY id",
+            self._tenant,
+        ):
+            spoken[row["turn_id"]].append(row)
+        for identity, rows in spoken.items():
+            if identity not in kept:
+                yield Violation("messages", str(identity), "messages without a turn")
+                continue
+            speakers = [row["speaker"] for row in rows]
+            if kept[identity].outcome not in WITH_MESSAGES or speakers != ["user", "assistant"]:
+                yield Violation(
+                    "messages", str(identity), f"{kept[identity].outcome}, with messages of {speakers}"
+                )
+        for identity, turn in kept.items():
+            if turn.outcome not in WITH_MESSAGES:
+                continue
+            rows = spoken.get(identity, [])
+            if not rows:
+                yield Violation("messages", str(identity), f"{turn.outcome}, without messages")
+            elif turn.reading.terminal is not None and turn.outcome == "answered":
+                told = turn.reading.terminal.answer.text
+                if rows[-1]["content"] != told:
+                    yield Violation("messages", str(identity), "the message is not the answer")
+
+    def _one_turn(self) -> Iterable[Violation]:
+        for row in self._rows(
+            "SELECT request_id, count(*) AS n FROM responsa.turn WHERE tenant_id = %s AND request_id IS NOT NULL"
+            " GROUP BY user_id, request_id HAVING count(*) > 1",
+            self._tenant,
+        ):
+            yield Violation("one_turn", "", f"{row['n']} turns of the request_id {row['request_id']}")
+        for row in self._rows(
+            "SELECT conversation_id, count(*) AS n FROM responsa.turn WHERE tenant_id = %s AND state IN ('pending', 'running')"
+            " GROUP BY 1 HAVING count(*) > 1",
+            self._tenant,
+        ):
+            yield Violation(
+                "one_turn", "", f"{row['n']} turns at work in the conversation {row['conversation_id']}"
+            )
+
+    def _one_writer(self, kept: Mapping[UUID, Kept]) -> Iterable[Violation]:
+        if not self._rows("SELECT 1 FROM pg_namespace WHERE nspname = 'witness'"):
+            return
+        rows = self._rows(
+            "SELECT w.turn_id, w.what, w.seq, w.epoch, w.claimed, w.writer, h.writer AS holder FROM witness.wrote AS w"
+            " JOIN responsa.turn AS t ON t.id = w.turn_id AND t.tenant_id = %s"
+            " LEFT JOIN LATERAL (SELECT writer FROM witness.held AS h WHERE h.turn_id = w.turn_id AND h.epoch = w.epoch"
+            " AND h.moment < w.moment ORDER BY h.moment DESC LIMIT 1) AS h ON true"
+            " WHERE w.writer IS DISTINCT FROM h.writer OR (w.claimed IS NOT NULL AND w.claimed <> w.epoch)",
+            self._tenant,
+        )
+        for row in rows:
+            if row["turn_id"] in kept:
+                where = f"{row['what']} {row['seq'] or ''}".strip()
+                yield Violation(
+                    "one_writer",
+                    str(row["turn_id"]),
+                    f"{where} was written by {row['writer']} (epoch {row['claimed']}) under epoch {row['epoch']} of {row['holder']}",
+                )
+
+    def _one_call(self, kept: Mapping[UUID, Kept]) -> Iterable[Violation]:
+        """The ledger and the log tell the same of each call."""
+        ledger: dict[UUID, dict[str, str]] = defaultdict(dict)
+        for row in self._rows(
+            "SELECT turn_id, call_id, coalesce(outcome, '') AS outcome FROM responsa.turn AS t JOIN responsa.turn_tool AS c ON c.turn_id = t.id"
+            " WHERE t.tenant_id = %s",
+            self._tenant,
+        ):
+            ledger[row["turn_id"]][row["call_id"]] = row["outcome"]
+        for identity, turn in kept.items():
+            if turn.reading.calls != ledger.get(identity, {}):
+                yield Violation(
+                    "one_call",
+                    str(identity),
+                    f"the log tells of {turn.reading.calls}, the ledger has {ledger.get(identity, {})}",
+                )
+
+
+def _shape(turn: Row, rows: Sequence[Row], events: Sequence[Event]) -> None:
+    """Rows and the turn's own count agree with the events in them."""
+    through = 0
+    numbers = iter(events)
+    for row in rows:
+        if row["seq"] != through + 1:
+            raise Differs(f"the row of {row['seq']} comes after {through}")
+        inside = [next(numbers) for _ in range(row["last_seq"] - row["seq"] + 1)]
+        if [one.seq for one in inside] != [*range(row["seq"], row["last_seq"] + 1)]:
+            raise Differs(f"the row {row['seq']}…{row['last_seq']} holds {[one.seq for one in inside]}")
+        if {kind(one) == "delta" for one in inside} != {row["deltas"]}:
+            raise Differs(f"the row {row['seq']} mixes deltas with other events")
+        through = row["last_seq"]
+    if turn["last_seq"] != through:
+        raise Differs(f"the turn says {turn['last_seq']}, its log ends at {through}")
+
+
+def _one_end(kept: Mapping[UUID, Kept], *, ended: bool) -> Iterable[Violation]:
+    for identity, turn in kept.items():
+        last = turn.events[-1] if turn.events else None
+        if turn.outcome in OPEN:
+            if ended:
+                yield Violation(
+                    "one_end", str(identity), f"still {turn.outcome}, attempt {turn.row['attempt']}"
+                )
+            elif last is not None and is_terminal(last):
+                yield Violation("one_end", str(identity), f"{turn.outcome} with a terminal event")
+            continue
+        if last is None or not is_terminal(last):
+            yield Violation(
+                "one_end",
+                str(identity),
+                f"{turn.outcome}, but its log ends in {kind(last) if last else 'nothing'}",
+            )
+        elif STATE_OF[kind(last)] != turn.outcome:
+            yield Violation("one_end", str(identity), f"{turn.outcome}, but its log ends in {kind(last)}")
+        elif Event.FromString(bytes(turn.row["terminal"])) != last:
+            yield Violation("one_end", str(identity), "the turn keeps another terminal event than its log")
+
+
+def witness(dsn: str) -> None:
+    """Have a database tell from now on who writes what. dsn: of its superuser."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute(WITNESS.read_bytes())

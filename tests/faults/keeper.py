@@ -1,0 +1,83 @@
+"""The parts of a cluster, as a campaign orders them about: they live in a process of their own (parts.py)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.faults.forms import ROOT
+from tests.instance import PATIENCE
+
+
+class Kept:
+    """A part that the keeper keeps: PostgreSQL, Redis or Envoy. Its calls block."""
+
+    def __init__(self, keeper: Keeper, name: str) -> None:
+        self._keeper = keeper
+        self._name = name
+        self.pid: int | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs, as far as was ordered."""
+        return self.pid is not None
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        self.pid = self._keeper.do(self._name, "start")
+
+    def stop(self) -> None:
+        """Stop it in order."""
+        self.pid = self._keeper.do(self._name, "stop")
+
+    def kill(self) -> None:
+        """kill -9 of all its processes."""
+        self.pid = self._keeper.do(self._name, "kill")
+
+
+class Keeper:
+    """The process that keeps the parts."""
+
+    def __init__(self, home: Path, port: int, environment: Mapping[str, str], *, durable: bool) -> None:
+        self._lock = threading.Lock()
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "tests.faults.parts",
+                str(home),
+                str(port),
+                "durable" if durable else "quick",
+            ],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def do(self, part: str, what: str) -> int | None:
+        """Have something done; returns the part's process id, None when it does not run."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with self._lock:
+            self._process.stdin.write(json.dumps({"part": part, "do": what}).encode() + b"\n")
+            self._process.stdin.flush()
+            told: dict[str, Any] = json.loads(self._process.stdout.readline())
+        assert not told["error"], told["error"]
+        return told["pid"]
+
+    def close(self) -> None:
+        """Have it stop all parts, and end."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            if pipe is self._process.stdin:
+                pipe.close()
+                self._process.wait(PATIENCE)
+            else:
+                pipe.close()

@@ -1,0 +1,26 @@
+"""A plugin: what campaigns counted, one line each, at the end of a run, also when tests run in several processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.faults.forms import LINE
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the lines of all campaigns."""
+    stats: dict[str, list[Any]] = terminalreporter.stats
+    lines = [
+        str(value)
+        for outcome in ("passed", "failed")
+        for report in stats.get(outcome, [])
+        if getattr(report, "when", "") == "call"
+        for name, value in report.user_properties
+        if name == LINE
+    ]
+    if lines:
+        terminalreporter.section("campaigns")
+        for line in sorted(lines):
+            terminalreporter.write_line(line)

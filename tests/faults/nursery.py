@@ -1,0 +1,110 @@
+"""Starts replicas fast: a process that has imported everything and forks one for each order. `python -m tests.faults.nursery`.
+
+Orders come as lines on stdin (`Order.told`), answers go as lines of JSON to stdout: `{"name", "pid"}` when one was born, `{"pid", "status"}` when one has ended.
+Forking is safe here and nowhere else: nothing has been started yet, no thread, no loop, no gRPC. All replicas end with this process, and it ends with its stdin.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Final
+
+from responsa_server.embedded.spawn import tell_me_when_parent_dies
+from tests.faults.replica import Order, main
+
+# What `wiring.running` imports when it runs, less the model's runtime, whose import starts a thread; a name that is gone makes a start slower, so it is an error.
+HEAVY: Final[Sequence[str]] = (
+    "responsa_server.wiring_front",
+    "responsa_server.wiring_knowledge",
+    "responsa_server.wiring_turns",
+    "responsa_server.knowledge.sandbox.pool",
+    "responsa_server.stores.postgres.jobs",
+    "responsa_server.stores.redis",
+)
+
+
+def nurse() -> None:
+    """Serve orders until stdin ends."""
+    for name in HEAVY:
+        importlib.import_module(name)
+    assert len(os.listdir("/proc/self/task")) == 1, "an import started a thread: forking is not safe any more"  # noqa: PTH208
+    gc.collect()
+    gc.freeze()
+    alarm, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGCHLD, _wake)
+    _say({"ready": os.getpid()})
+    pending = b""
+    while True:
+        readable, _, _ = select.select([0, alarm], [], [])
+        if alarm in readable:
+            os.read(alarm, 4096)
+            _reap()
+        if 0 not in readable:
+            continue
+        data = os.read(0, 1 << 16)
+        if not data:
+            return
+        *lines, pending = (pending + data).split(b"\n")
+        for line in lines:
+            order = Order.heard(line.decode())
+            _say({"name": order.name, "pid": _bear(order, alarm, wake)})
+
+
+def _wake(number: int, frame: object) -> None:
+    """Nothing: the signal has written to the alarm."""
+
+
+def _bear(order: Order, *inherited: int) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for descriptor in inherited:
+            os.close(descriptor)
+        os.setsid()
+        tell_me_when_parent_dies(signal.SIGKILL)
+        log = os.open(order.log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        main(order)
+        code = 0
+    except BaseException:  # a child must never come back into the nursery's loop
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _reap() -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        _say({"pid": pid, "status": os.waitstatus_to_exitcode(status)})
+
+
+def _say(value: dict[str, object]) -> None:
+    os.write(1, json.dumps(value).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    nurse()

@@ -1,0 +1,111 @@
+"""Faults at named places: an adapter of the port `Faults` that kills, stops, delays or cuts when a turn comes by.
+
+It is steered by plain data, so that a replica in another process can be told by an argument.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from responsa_server.domain.ports.faults import Fault
+
+
+class Act(StrEnum):
+    """What happens to the process."""
+
+    KILL = "kill"
+    """SIGKILL: gone at once."""
+    STOP = "stop"
+    """SIGSTOP: frozen until somebody sends SIGCONT."""
+    DELAY = "delay"
+    """Waits, while everything else in the process goes on."""
+    RAISE = "raise"
+    """Raises `Struck`: for histories in one process."""
+
+
+class Struck(BaseException):
+    """What a process that dies would be to those who wait for it; no handler of errors catches it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A fault: at this place, after it was passed `skip` times, with that probability, at most `times` times. seconds: of a delay."""
+
+    place: Fault
+    act: Act
+    skip: int = 0
+    probability: float = 1.0
+    times: int = 1
+    seconds: float = 0.0
+
+    def told(self) -> Mapping[str, Any]:
+        """As plain JSON."""
+        return asdict(self)
+
+    @classmethod
+    def heard(cls, value: Mapping[str, Any]) -> Placed:
+        """From what `told` gave."""
+        rest = {name: one for name, one in value.items() if name not in ("place", "act")}
+        return cls(Fault(value["place"]), Act(value["act"]), **rest)
+
+
+@dataclass(slots=True)
+class _Left:
+    fault: Placed
+    skip: int
+    times: int
+
+
+class PlacedFaults:
+    """Implements `Faults`. It counts how often each place was passed."""
+
+    def __init__(
+        self,
+        faults: Iterable[Placed] = (),
+        seed: int | str = 0,
+        struck: Callable[[Placed, UUID | None], None] | None = None,
+    ) -> None:
+        """struck: told of each fault before it happens."""
+        self._left = [_Left(one, one.skip, one.times) for one in faults]
+        self._dice = random.Random(seed)
+        self._struck = struck
+        self.passed: dict[Fault, int] = {}
+
+    def place(self, faults: Sequence[Placed]) -> None:
+        """Put other faults in the place of those that are left."""
+        self._left = [_Left(one, one.skip, one.times) for one in faults]
+
+    async def at(self, place: Fault, turn_id: UUID | None = None) -> None:
+        """See `Faults.at`."""
+        self.passed[place] = self.passed.get(place, 0) + 1
+        for left in self._left:
+            if left.fault.place is not place or left.times == 0:
+                continue
+            if left.skip > 0:
+                left.skip -= 1
+                continue
+            if self._dice.random() >= left.fault.probability:
+                continue
+            left.times -= 1
+            if self._struck is not None:
+                self._struck(left.fault, turn_id)
+            await self._strike(left.fault)
+
+    async def _strike(self, fault: Placed) -> None:
+        match fault.act:
+            case Act.KILL:
+                os.kill(os.getpid(), signal.SIGKILL)
+            case Act.STOP:
+                os.kill(os.getpid(), signal.SIGSTOP)
+            case Act.DELAY:
+                await asyncio.sleep(fault.seconds)
+            case Act.RAISE:
+                raise Struck(fault.place.value)

@@ -1,0 +1,116 @@
+"""Proxies that cut: connections that end after a drawn number of bytes, in either direction."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+CHUNK = 1 << 16
+Place = tuple[str, int] | Path
+"""Where to listen or to connect: a host and port, or a socket's path."""
+
+
+@dataclass(slots=True)
+class Budget:
+    """How many bytes a connection may carry before it is cut, each way; None for any number."""
+
+    to_server: int | None = None
+    to_client: int | None = None
+
+
+class CuttingProxy:
+    """Passes connections on and cuts them when their budget is spent. An async context manager; `draw` gives each new connection its budget."""
+
+    def __init__(self, listen: Place, target: Place, draw: Callable[[], Budget] = Budget) -> None:
+        self.listen = listen
+        self.target = target
+        self.draw = draw
+        self.cuts = 0
+        self.connections = 0
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> CuttingProxy:
+        if isinstance(self.listen, Path):
+            self.listen.unlink(missing_ok=True)
+            self._server = await asyncio.start_unix_server(self._accept, self.listen, limit=CHUNK)
+        else:
+            self._server = await asyncio.start_server(self._accept, *self.listen, limit=CHUNK, backlog=1024)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in list(self._open):
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+        if isinstance(self.listen, Path):
+            self.listen.unlink(missing_ok=True)
+
+    def cut_all(self) -> None:
+        """Cut every connection there is."""
+        for task in list(self._open):
+            self.cuts += 1
+            task.cancel()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
+        self.connections += 1
+        upstream: asyncio.StreamWriter | None = None
+        try:
+            if isinstance(self.target, Path):
+                inward, upstream = await asyncio.open_unix_connection(self.target, limit=CHUNK)
+            else:
+                inward, upstream = await asyncio.open_connection(*self.target, limit=CHUNK)
+            budget = self.draw()
+            ways = {
+                asyncio.create_task(self._pass(reader, upstream, budget.to_server)),
+                asyncio.create_task(self._pass(inward, writer, budget.to_client)),
+            }
+            try:
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for way in ways:
+                    way.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)
+        except (OSError, asyncio.CancelledError):
+            pass  # who is cancelled here was cut on purpose, and a target that is away is what is tested
+        finally:
+            self._open.discard(task)
+            for one in (writer, upstream):
+                if one is not None:
+                    one.transport.abort()
+
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, budget: int | None
+    ) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(CHUNK):
+                if budget is not None:
+                    data, budget = data[:budget], budget - len(data)
+                writer.write(data)
+                if budget is not None and budget <= 0:
+                    self.cuts += 1
+                    # What was counted does go out; then comes the end.
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(1.0):
+                            await writer.drain()
+                    return
+                await writer.drain()
+
+
+def random_cuts(dice: random.Random, most: int) -> Callable[[], Budget]:
+    """Budgets for connections that are cut after up to `most` bytes to the client; one in eight on its way to the server."""
+
+    def draw() -> Budget:
+        if dice.random() < 0.125:
+            return Budget(to_server=dice.randrange(1, 800))
+        return Budget(to_client=dice.randrange(1, most))
+
+    return draw

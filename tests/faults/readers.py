@@ -1,0 +1,329 @@
+"""Readers that never give up: they ask, lose the connection, and resume from the last number they saw, over gRPC and gRPC-Web.
+
+They are written against docs/streams.md alone and are stricter than a client: whatever comes twice or not at all is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import struct
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from uuid import uuid4
+
+import httpx2
+from grpc import aio
+
+from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa.chat.v1 import chat_service_pb2_grpc
+from tests.faults.golden import OUTSIDE, Event, is_terminal, kind
+
+Frame = chat.AskResponse | chat.ResumeTurnResponse
+PATIENCE = 60.0
+"""Seconds that a reader may go without anything new before its test fails."""
+
+
+class Unserved(AssertionError):
+    """A reader got no further, or an error that is no cut."""
+
+
+@dataclass
+class Seen:
+    """What a reader got. events: each once, in order. doubled, holes: frames that did not follow each other. gaps: seconds between a cut and the next event."""
+
+    request: chat.AskRequest
+    turn: str = ""
+    through: int = 0
+    began: int = 0
+    """The seq after which it began to read."""
+    events: list[Event] = field(default_factory=list[Event])
+    doubled: int = 0
+    holes: int = 0
+    cuts: int = 0
+    reconnects: int = 0
+    heartbeats: int = 0
+    snapshot: Event | None = None
+    gaps: list[float] = field(default_factory=list[float])
+    arrivals: list[float] = field(default_factory=list[float])
+    _cut_at: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the terminal event has come."""
+        return self.snapshot is not None or (bool(self.events) and is_terminal(self.events[-1]))
+
+    @property
+    def terminal(self) -> Event:
+        """The terminal event."""
+        assert self.ended, "the turn has not ended"
+        return self.events[-1]
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, e.g. "answer"."""
+        return kind(self.terminal)
+
+    @property
+    def text(self) -> str:
+        """The answer's text."""
+        return self.terminal.answer.text
+
+    def take(self, frame: Frame) -> None:
+        """Take a frame."""
+        now = time.monotonic()
+        self.turn = self.turn or frame.turn
+        assert frame.turn == self.turn, "a frame of another turn"
+        if frame.after_seq < self.through:
+            self.doubled += 1
+        elif frame.after_seq > self.through:
+            self.holes += 1
+        for event in frame.events:
+            what = kind(event)
+            if what == "heartbeat":
+                self.heartbeats += 1
+            elif what == "reconnect":
+                self.reconnects += 1
+            elif what == "snapshot":
+                self.snapshot = event
+            elif self.events and event.seq <= self.events[-1].seq:
+                self.doubled += 1
+            else:
+                self.events.append(event)
+                self.arrivals.append(now)
+        self.through = max(self.through, frame.through_seq)
+        if self._cut_at is not None and any(kind(one) not in OUTSIDE for one in frame.events):
+            self.gaps.append(now - self._cut_at)
+            self._cut_at = None
+
+    def was_cut(self) -> None:
+        """Its stream ended without a terminal event."""
+        self.cuts += 1
+        if self._cut_at is None:
+            self._cut_at = time.monotonic()
+
+
+class Way(Protocol):
+    """A way to a server: streams of frames, each of which may break off with `Cut`."""
+
+    def ask(self, request: chat.AskRequest) -> AsyncGenerator[Frame]: ...
+
+    def resume(self, request: chat.ResumeTurnRequest) -> AsyncGenerator[Frame]: ...
+
+
+class Cut(Exception):
+    """A stream ended in a way that is no answer of Responsa's own."""
+
+
+class Refusal(Exception):
+    """An answer of Responsa's own: its reason."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+
+
+PASSING = ("PART_UNAVAILABLE", "DRAINING", "OVERLOADED", "QUEUE_FULL")
+"""Reasons that say themselves that the next try may succeed."""
+
+
+def _told(code: int, message: str, details: bytes) -> Exception:
+    from google.rpc.error_details_pb2 import ErrorInfo
+    from google.rpc.status_pb2 import Status
+
+    for detail in Status.FromString(details).details if details else ():
+        info = ErrorInfo()
+        if detail.Unpack(info) and info.domain == "responsa":
+            return Refusal(info.reason, message)
+    return Cut(f"{code} {message}")
+
+
+def channel_to(target: str) -> aio.Channel:
+    """A channel of its own connection, which reconnects at once."""
+    return aio.insecure_channel(
+        target,
+        [
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.initial_reconnect_backoff_ms", 20),
+            ("grpc.min_reconnect_backoff_ms", 20),
+            ("grpc.max_reconnect_backoff_ms", 200),
+            ("grpc.enable_http_proxy", 0),
+            ("grpc.default_authority", "localhost")
+            if target.startswith("unix:")
+            else ("grpc.enable_retries", 0),
+        ],
+    )
+
+
+class GrpcWay:
+    """gRPC over one channel; `fresh` makes another connection for each stream."""
+
+    def __init__(self, target: str, key: str, *, fresh: bool = False) -> None:
+        self._target = target
+        self._metadata = (("authorization", f"Bearer {key}"),)
+        self._fresh = fresh
+        self._channel: aio.Channel | None = None
+
+    async def __aenter__(self) -> GrpcWay:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._channel is not None:
+            await self._channel.close()
+
+    @property
+    def stub(self) -> chat_service_pb2_grpc.ChatServiceStub:
+        """The generated stub over its channel."""
+        if self._channel is None:
+            self._channel = channel_to(self._target)
+        return chat_service_pb2_grpc.ChatServiceStub(self._channel)
+
+    @property
+    def metadata(self) -> Sequence[tuple[str, str]]:
+        """What says who calls."""
+        return self._metadata
+
+    async def ask(self, request: chat.AskRequest) -> AsyncGenerator[Frame]:
+        async with aclosing(self._stream(lambda stub: stub.Ask(request, metadata=self._metadata))) as frames:
+            async for frame in frames:
+                yield frame
+
+    async def resume(self, request: chat.ResumeTurnRequest) -> AsyncGenerator[Frame]:
+        async with aclosing(
+            self._stream(lambda stub: stub.ResumeTurn(request, metadata=self._metadata))
+        ) as frames:
+            async for frame in frames:
+                yield frame
+
+    async def _stream(
+        self, make: Callable[[chat_service_pb2_grpc.ChatServiceStub], aio.UnaryStreamCall[Any, Any]]
+    ) -> AsyncGenerator[Frame]:
+        own = channel_to(self._target) if self._fresh else None
+        call = make(chat_service_pb2_grpc.ChatServiceStub(own) if own is not None else self.stub)
+        try:
+            while True:
+                async with asyncio.timeout(PATIENCE):
+                    frame = await call.read()
+                if not isinstance(frame, Frame):
+                    return
+                yield frame
+        except aio.AioRpcError as error:
+            trailers: dict[str, Any] = dict(error.trailing_metadata())
+            raise _told(
+                error.code().value[0], error.details() or "", trailers.get("grpc-status-details-bin", b"")
+            ) from None
+        finally:
+            call.cancel()
+            if own is not None:
+                await own.close()
+
+
+class WebWay:
+    """gRPC-Web (binary) by hand: one HTTP/1.1 connection a stream."""
+
+    def __init__(self, target: str, key: str, http: httpx2.AsyncClient) -> None:
+        """http: any client; who made it closes it."""
+        self._url = f"http://{target}/responsa.chat.v1.ChatService"
+        self._headers = {
+            "content-type": "application/grpc-web+proto",
+            "accept": "application/grpc-web+proto",
+            "x-grpc-web": "1",
+            "authorization": f"Bearer {key}",
+        }
+        self._http = http
+
+    async def ask(self, request: chat.AskRequest) -> AsyncGenerator[Frame]:
+        async with aclosing(self._stream("Ask", request.SerializeToString())) as frames:
+            async for data in frames:
+                yield chat.AskResponse.FromString(data)
+
+    async def resume(self, request: chat.ResumeTurnRequest) -> AsyncGenerator[Frame]:
+        async with aclosing(self._stream("ResumeTurn", request.SerializeToString())) as frames:
+            async for data in frames:
+                yield chat.ResumeTurnResponse.FromString(data)
+
+    async def _stream(self, method: str, body: bytes) -> AsyncGenerator[bytes]:
+        content = struct.pack(">BI", 0, len(body)) + body
+        pending = b""
+        trailers: Mapping[str, str] | None = None
+        try:
+            async with self._http.stream(
+                "POST", f"{self._url}/{method}", content=content, headers=self._headers, timeout=PATIENCE
+            ) as response:
+                if response.status_code != 200:
+                    raise Cut(f"HTTP {response.status_code}")
+                if response.headers.get("grpc-status", "0") != "0":
+                    trailers = response.headers
+                async for data in response.aiter_raw():
+                    pending += data
+                    while len(pending) >= 5:
+                        flag, size = struct.unpack(">BI", pending[:5])
+                        if len(pending) < 5 + size:
+                            break
+                        piece, pending = pending[5 : 5 + size], pending[5 + size :]
+                        if flag & 0x80:
+                            trailers = _trailers(piece)
+                        else:
+                            yield piece
+        except httpx2.HTTPError as error:
+            raise Cut(type(error).__name__) from None
+        if trailers is None:
+            raise Cut("no trailers")
+        if trailers["grpc-status"] != "0":
+            text = trailers.get("grpc-status-details-bin", "")
+            details = base64.b64decode(text + "=" * (-len(text) % 4))
+            raise _told(int(trailers["grpc-status"]), trailers.get("grpc-message", ""), details)
+
+
+def _trailers(piece: bytes) -> Mapping[str, str]:
+    lines = (line.partition(":") for line in piece.decode().splitlines())
+    return {key.strip().lower(): value.strip() for key, _, value in lines}
+
+
+def asking(
+    text: str, *, deltas: bool = True, agent: str = "agents/testing", request_id: str = ""
+) -> chat.AskRequest:
+    """A question, with a request_id of its own unless one is given."""
+    request = chat.AskRequest(text=text, agent=agent, request_id=request_id or str(uuid4()))
+    request.options.include_deltas = deltas
+    return request
+
+
+async def follow(way: Way, seen: Seen, *, until: Callable[[Seen], bool] = lambda seen: seen.ended) -> Seen:
+    """Ask, or go on, until the turn has ended, over as many streams as that takes. Raises Unserved."""
+    moved = time.monotonic()
+    while not until(seen):
+        stream = (
+            way.resume(
+                chat.ResumeTurnRequest(
+                    turn=seen.turn, after_seq=seen.through, include_deltas=seen.request.options.include_deltas
+                )
+            )
+            if seen.turn
+            else way.ask(seen.request)
+        )
+        before = seen.through
+        try:
+            async with aclosing(stream) as frames:
+                async for frame in frames:
+                    seen.take(frame)
+                    moved = time.monotonic()
+                    if until(seen):
+                        return seen
+        except Cut:
+            pass
+        except Refusal as refusal:
+            if refusal.reason not in PASSING:
+                raise Unserved(f"{seen.turn or 'asking'} after {seen.through}: {refusal}") from refusal
+        except TimeoutError:
+            raise Unserved(f"{seen.turn or 'asking'} after {seen.through}: silence") from None
+        seen.was_cut()
+        if time.monotonic() - moved > PATIENCE:
+            raise Unserved(f"{seen.turn or 'asking'}: nothing after {seen.through} for {PATIENCE:g} s")
+        if seen.through == before:
+            # Nothing was gained: the server may be away.
+            await asyncio.sleep(0.02)
+    return seen

@@ -1,0 +1,62 @@
+"""A replica of the server with faults in it: `python -m tests.faults.replica ORDER`, ORDER being the JSON of an `Order`.
+
+It runs the product's own wiring. What differs from `responsa serve` stands in the order: faults placed at the named points, guards taken out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from responsa_server.settings import environment, load
+from responsa_server.wiring import serve
+from tests.faults.guards import Guard, without
+from tests.faults.placed import Placed, PlacedFaults
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to run. environment: settings as environment variables. log: where it says what it has to say; "" for where this process does."""
+
+    name: str
+    environment: Mapping[str, str]
+    log: str = ""
+    faults: Sequence[Placed] = ()
+    guards_out: Sequence[Guard] = ()
+    seed: int = 0
+
+    def told(self) -> str:
+        """As one line of JSON."""
+        return json.dumps(
+            {
+                "name": self.name,
+                "environment": dict(self.environment),
+                "log": self.log,
+                "faults": [one.told() for one in self.faults],
+                "guards_out": [one.value for one in self.guards_out],
+                "seed": self.seed,
+            }
+        )
+
+    @classmethod
+    def heard(cls, text: str) -> Order:
+        """From what `told` gave."""
+        value: dict[str, Any] = json.loads(text)
+        value["faults"] = [Placed.heard(one) for one in value["faults"]]
+        value["guards_out"] = [Guard(one) for one in value["guards_out"]]
+        return cls(**value)
+
+
+def main(order: Order) -> None:
+    """Run it in this process, whose environment becomes the order's."""
+    environment().update(order.environment)
+    faults = PlacedFaults(order.faults, order.seed)
+    asyncio.run(serve(load(), faults=faults, replaced=without(order.guards_out)))
+
+
+if __name__ == "__main__":
+    main(Order.heard(sys.argv[1]))

@@ -1,0 +1,41 @@
+"""What all long runs counted together: `python -m tests.faults.sums`, from the lines in `soak/*.jsonl`. Times are those of the run that was slowest."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.faults.forms import ROOT
+
+LEVELS = ("model calls a turn", "KiB more than idle streams", "readers", "open streams")
+"""What is no count of things that happened: the largest is told."""
+
+
+def sums(path: Path) -> str:
+    """One campaign's runs as one line."""
+    runs: Sequence[dict[str, Any]] = [
+        json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+    counts: Counter[str] = Counter()
+    times: dict[str, dict[str, float]] = {}
+    for run in runs:
+        for name, count in run["counts"].items():
+            counts[name] = max(counts[name], count) if name in LEVELS else counts[name] + count
+        for name, found in run["times"].items():
+            slowest = times.setdefault(name, {"p50": 0.0, "p99": 0.0, "max": 0.0})
+            for share in slowest:
+                slowest[share] = max(slowest[share], found[share])
+    told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    waits = "; ".join(
+        f"{name} p50 {1000 * one['p50']:.0f} p99 {1000 * one['p99']:.0f} max {1000 * one['max']:.0f} ms"
+        for name, one in times.items()
+    )
+    return f"{path.stem} ({len(runs)} runs): {told}" + (f"; {waits}" if waits else "")
+
+
+if __name__ == "__main__":
+    for one in sorted((ROOT / "soak").glob("*.jsonl")):
+        print(sums(one))

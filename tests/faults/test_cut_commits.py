@@ -1,0 +1,116 @@
+"""Connections to PostgreSQL cut right before and right after a commit of accept, claim, append and finish: nothing is doubled, nothing lost."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+
+import pytest
+
+from responsa_server.stores.postgres.queries import Queries
+from tests.faults.cluster import Cluster
+from tests.faults.crowd import Crowd, answer_to, hold, question
+from tests.faults.forms import Form, Report, forms
+from tests.faults.guards import Guard
+from tests.faults.postgres_proxy import PostgresProxy, When, Write, kind_of
+from tests.faults.readers import GrpcWay, Seen, asking, follow
+from tests.instance import eventually
+
+PLACES: tuple[tuple[Write, When], ...] = tuple(
+    itertools.product((Write.ACCEPT, Write.CLAIM, Write.APPEND, Write.FINISH), When)
+)
+
+
+def nothing(kind: Write) -> When | None:
+    """Cut nothing more."""
+    del kind
+    return None
+
+
+def proxy_of(cluster: Cluster) -> PostgresProxy:
+    return PostgresProxy(cluster.layout.run / "pg", cluster.layout.postgres_run / ".s.PGSQL.5432")
+
+
+@forms(short=24, long=400)
+async def test_a_commit_whose_connection_is_cut_is_neither_lost_nor_doubled(
+    cluster: Cluster, form: Form, request: pytest.FixtureRequest
+) -> None:
+    report = Report("cut_commits", form)
+    caller = await cluster.caller()
+    dice = form.dice()
+    left: Counter[tuple[Write, When]] = Counter(
+        place for place, _ in zip(itertools.cycle(PLACES), range(form.count), strict=False)
+    )
+
+    def decide(kind: Write) -> When | None:
+        """Each place as often as it is due; most commits go through, so that turns come to their end."""
+        due = [when for when in When if left[kind, when] > 0]
+        if not due or dice.random() > (0.05 if kind is Write.APPEND else 0.3):
+            return None
+        when = dice.choice(due)
+        left[kind, when] -= 1
+        return when
+
+    async with proxy_of(cluster) as proxy:
+        # Who accepts and who runs are two, so that turns are claimed.
+        replica, worker = await asyncio.gather(
+            cluster.soon("rpc", database=proxy.folder), cluster.soon("worker", database=proxy.folder)
+        )
+        proxy.decide = decide
+        async with Crowd(
+            replica.address, caller, form.dice("crowd"), 6, question(tokens=48, pace_ms=2)
+        ) as crowd:
+            await crowd.until(lambda: left.total() == 0, "all cuts")
+        proxy.decide = nothing
+        hold(caller, crowd.seen, report)
+        for (kind, when), count in sorted(proxy.cuts.items()):
+            report.count(f"{when.value} {kind.value}", count)
+        # Their connections end with the proxy; what follows is another campaign's.
+        await asyncio.to_thread(replica.kill)
+        await asyncio.to_thread(worker.kill)
+    report.count("cuts", proxy.cut_so_far())
+    report.measured("gap", [gap for one in crowd.seen for gap in one.gaps])
+    report.tell(request)
+    assert proxy.cut_so_far() == form.count
+    assert all(one.text == answer_to(one.request.text) for one in crowd.seen)
+
+
+async def test_without_its_fence_the_campaign_finds_what_was_written_twice(cluster: Cluster) -> None:
+    """An append that is sent again without looking at what is committed writes its events a second time."""
+    caller = await cluster.caller()
+    appends = 0
+
+    def decide(kind: Write) -> When | None:
+        nonlocal appends
+        appends += kind is Write.APPEND
+        return When.AFTER if kind is Write.APPEND and appends % 8 == 0 else None
+
+    found: set[str] = set()
+    async with proxy_of(cluster) as proxy:
+        replica = await cluster.soon(database=proxy.folder, guards_out=[Guard.REPEATABLE_WRITES])
+        proxy.decide = decide
+        async with GrpcWay(replica.address, caller.key) as way:
+            while not found:
+                one = Seen(asking("tokens=64 pace_ms=5 seed=1"))
+                following = asyncio.create_task(follow(way, one))
+                await asyncio.to_thread(
+                    eventually,
+                    lambda following=following: following.done() or bool(caller.ledger.check(ended=False)),
+                    "a violation",
+                )
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
+                found = {violation.invariant for violation in caller.ledger.check(ended=False)}
+        await asyncio.to_thread(replica.kill)
+    assert "contiguous" in found
+
+
+def test_the_proxy_tells_statements_apart() -> None:
+    """The statements of the product are what the proxy takes them for: else it would cut nothing, and find nothing."""
+    queries = Queries("turn_accept.sql", "turn_claims.sql", "turn_ends.sql", "turn_log.sql", "turn_reads.sql")
+    assert kind_of([queries["accept_turn"]]) is Write.ACCEPT
+    assert kind_of([queries["finish_turn"]]) is Write.FINISH
+    assert kind_of([queries["append_fence"], queries["append_rows"]]) is Write.APPEND
+    assert kind_of([queries["claim_turns"]]) is Write.CLAIM
+    assert kind_of([queries["backlog"]]) is None

@@ -1,0 +1,192 @@
+"""Connections cut after random numbers of bytes, between client and Envoy and between Envoy and replica: what a reader ends up with is the golden stream."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from responsa_client import AsyncResponsa, CannotConnect
+from tests.faults.cluster import Caller, Cluster
+from tests.faults.crowd import answer_to, differences, hold, question
+from tests.faults.forms import Form, Report, forms
+from tests.faults.golden import is_terminal, same
+from tests.faults.guards import Guard
+from tests.faults.proxies import Budget, CuttingProxy, random_cuts
+from tests.faults.readers import GrpcWay, Seen, Way, WebWay, asking, follow
+
+MOST_BYTES = 6000
+"""A connection carries fewer bytes than this to the client before it is cut."""
+
+
+@dataclass
+class Cutting:
+    """Proxies on both sides of Envoy; `cuts` counts what they cut."""
+
+    front: CuttingProxy
+    back: CuttingProxy
+    dice: random.Random
+    whole: str
+    """A replica that nobody cuts, as a gRPC target."""
+
+    @property
+    def cuts(self) -> int:
+        return self.front.cuts + self.back.cuts
+
+    def stop(self) -> None:
+        """Cut nothing more."""
+        self.front.draw = self.back.draw = Budget
+
+
+@asynccontextmanager
+async def cutting(
+    cluster: Cluster, dice: random.Random, guards_out: Sequence[Guard] = ()
+) -> AsyncGenerator[Cutting]:
+    """Two replicas, one of them behind a proxy that cuts; all clients come through another."""
+    cut_off, plain = await asyncio.gather(
+        cluster.soon(guards_out=guards_out), cluster.soon(guards_out=guards_out)
+    )
+    socket = Path(cut_off.address.removeprefix("unix:"))
+    back = CuttingProxy(socket.with_suffix(".proxy"), socket)
+    front = CuttingProxy(
+        ("127.0.0.1", cluster.front_port), ("127.0.0.1", cluster.port), random_cuts(dice, MOST_BYTES)
+    )
+    async with front, back:
+        await asyncio.to_thread(cluster.admit, cut_off, plain, through={cut_off.name: f"unix:{back.listen}"})
+        # Envoy's own checks of health go through it too: it gets room for them, and is cut less often than a client's.
+        back.draw = lambda: Budget(to_client=dice.randrange(1000, 10 * MOST_BYTES))
+        yield Cutting(front, back, dice, plain.address)
+        back.draw = Budget
+
+
+@dataclass
+class Readers:
+    """Those who ask through the cutting proxies until enough was cut."""
+
+    form: Form
+    report: Report
+    cut: Cutting
+    seen: list[Seen] = field(default_factory=list[Seen])
+
+    async def keep_asking(self, way: Way) -> None:
+        """By a strict reader, with and without deltas."""
+        ask = question(tokens=200, pace_ms=2)
+        while self.cut.cuts < self.form.count:
+            one = Seen(asking(ask(self.cut.dice), deltas=self.cut.dice.random() < 0.8))
+            self.seen.append(one)
+            await follow(way, one)
+
+    async def keep_asking_as_users_do(self, client: AsyncResponsa) -> None:
+        """By the public client, which hides all of it."""
+        ask = question(tokens=200, pace_ms=2)
+        while self.cut.cuts < self.form.count:
+            one = Seen(asking(ask(self.cut.dice)))
+            try:
+                async with client.ask(
+                    one.request.text, agent="testing", request_id=one.request.request_id, include_deltas=True
+                ) as stream:
+                    async for event in stream:
+                        one.events.append(event)
+                    one.turn = stream.turn
+            except CannotConnect:
+                # Its very first connection was cut before it had reached the server: a user is told so, and tries again.
+                continue
+            self.seen.append(one)
+            self.report.count("turns by the public client")
+
+
+@forms(short=60, long=10_000)
+async def test_a_reader_whose_connection_is_cut_sees_what_one_saw_who_kept_it(
+    cluster: Cluster, form: Form, request: pytest.FixtureRequest
+) -> None:
+    report = Report("cut_connections", form)
+    caller = await cluster.caller()
+    async with AsyncExitStack() as stack:
+        cut = await stack.enter_async_context(cutting(cluster, form.dice()))
+        http = await stack.enter_async_context(httpx2.AsyncClient(trust_env=False))
+        readers = Readers(form, report, cut)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(3):
+                way = await stack.enter_async_context(GrpcWay(cluster.front, caller.key))
+                group.create_task(readers.keep_asking(way))
+                group.create_task(readers.keep_asking(WebWay(cluster.front, caller.key, http)))
+                client = await stack.enter_async_context(
+                    AsyncResponsa(f"http://{cluster.front}", api_key=caller.key)
+                )
+                group.create_task(readers.keep_asking_as_users_do(client))
+        cut.stop()
+        await as_golden(cut.whole, caller, readers.seen)
+    report.count("cuts at the client", cut.front.cuts)
+    report.count("cuts at a replica", cut.back.cuts)
+    report.measured("gap", [gap for one in readers.seen for gap in one.gaps])
+    report.count("lost", sum(one.holes for one in readers.seen))
+    report.count("doubled", sum(one.doubled for one in readers.seen))
+    hold(caller, readers.seen, report)
+    report.tell(request)
+    assert cut.cuts >= form.count
+    assert all(one.text == answer_to(one.request.text) for one in readers.seen)
+
+
+async def as_golden(target: str, caller: Caller, seen: Sequence[Seen]) -> None:
+    """What was put together over many cuts is what one stream gives that nobody cuts, byte for byte."""
+    async with GrpcWay(target, caller.key) as way:
+        for one in seen:
+            whole = Seen(one.request, turn=one.turn)
+            await follow(way, whole)
+            assert whole.cuts == 0
+            same(one.events, whole.events)
+
+
+async def test_a_follower_from_the_beginning_and_one_that_resumes_see_the_same_at_every_seq(
+    cluster: Cluster,
+) -> None:
+    """Resumed after every number that there is, during and after the turn: the rest of the golden stream."""
+    caller = await cluster.caller()
+    cluster.admit(await cluster.soon(), await cluster.soon())
+    async with GrpcWay(cluster.target, caller.key, fresh=True) as way:
+        golden = Seen(asking("tokens=40 pace_ms=3 tool=idempotent seed=5"))
+        resumed: list[Seen] = []
+        tasks: list[asyncio.Task[Seen]] = []
+
+        def more(one: Seen) -> bool:
+            if one.ended:
+                return True
+            late = Seen(one.request, turn=one.turn, through=one.through)
+            resumed.append(late)
+            tasks.append(asyncio.create_task(follow(way, late)))
+            return False
+
+        await follow(way, golden, until=more)
+        await asyncio.gather(*tasks)
+        for after in range(golden.events[-1].seq):
+            late = Seen(golden.request, turn=golden.turn, through=after)
+            resumed.append(await follow(way, late))
+    for late in resumed:
+        if late.events:
+            same(late.events, golden.events[late.events[0].seq - 1 :])
+            assert is_terminal(late.events[-1])
+    assert not differences(caller.ledger, [golden])
+
+
+@pytest.mark.parametrize("guard", [Guard.OVERLAP_DROPPED, Guard.SUBSCRIBE_BEFORE_READ])
+async def test_without_its_guard_the_campaign_finds_what_was_lost_or_doubled(
+    cluster: Cluster, guard: Guard
+) -> None:
+    caller = await cluster.caller()
+    dice = Form(0, limits=False, seed=2).dice()
+    async with cutting(cluster, dice, guards_out=[guard]), GrpcWay(cluster.front, caller.key) as way:
+        found: list[str] = []
+        while not found:
+            one = Seen(asking(question(tokens=200, pace_ms=2)(dice)))
+            try:
+                await follow(way, one)
+            except AssertionError as error:
+                found.append(str(error))
+            found.extend(violation.invariant for violation in differences(caller.ledger, [one]))
+    assert found

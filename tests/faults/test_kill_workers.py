@@ -1,0 +1,167 @@
+"""Workers killed at random and at each named place, many turns a kill: every accepted turn ends, as if nothing had been."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from responsa_server.domain.ports.faults import Fault
+from tests.faults.cluster import Cluster, Replica
+from tests.faults.crowd import Crowd, ask_all, hold, question
+from tests.faults.forms import Form, Report, forms
+from tests.faults.guards import Guard
+from tests.faults.placed import Act, Placed
+from tests.faults.readers import GrpcWay, Seen, asking, follow
+from tests.instance import eventually
+
+PLACES = (
+    None,
+    Fault.AFTER_CLAIM,
+    Fault.BETWEEN_CHUNKS,
+    Fault.BEFORE_APPEND,
+    None,
+    Fault.AFTER_APPEND,
+    Fault.BEFORE_TOOL,
+    Fault.INSIDE_TOOL,
+    None,
+    Fault.AFTER_TOOL,
+    Fault.BEFORE_FINISH,
+    Fault.AFTER_FINISH,
+)
+"""None: at any moment."""
+ACCEPTING = (Fault.BEFORE_ACCEPT, Fault.AFTER_ACCEPT)
+SLOTS = 3
+MOST_FRAMES = 600
+"""After so many frames a fault that did not strike is not waited for any longer."""
+MANY_LOSSES = {"RESPONSA_TURNS__MAX_LOSSES": "100"}
+
+
+def mixed(dice: random.Random) -> str:
+    """One question in three calls the tool."""
+    tool = dice.choice(("none", "none", "idempotent"))
+    return question(tokens=dice.randrange(8, 128), pace_ms=dice.choice((2, 5, 10)), tool=tool)(dice)
+
+
+async def lose_workers(
+    cluster: Cluster,
+    crowd: Crowd,
+    form: Form,
+    report: Report,
+    places: Iterator[Fault | None],
+    **settings: str,
+) -> None:
+    """Start workers, one after the other, and see each of them killed."""
+    dice = crowd.dice
+    while report.counts.get("kills", 0) < form.count:
+        place = next(places)
+        faults = [] if place is None else [Placed(place, Act.KILL, skip=dice.randrange(30))]
+        worker: Replica = await cluster.soon("worker", faults=faults, **settings)
+        frames = dice.randrange(150) if place is None else MOST_FRAMES
+        await crowd.more(frames, unless=lambda worker=worker: not worker.alive)
+        report.count("at a place" if not worker.alive else "at random")
+        await asyncio.to_thread(worker.kill)
+        report.count("kills")
+
+
+async def lose_replicas(cluster: Cluster, crowd: Crowd, report: Report, enough: Callable[[], bool]) -> None:
+    """Replicas that accept, and die over it, one after the other."""
+    for place in itertools.cycle(ACCEPTING):
+        if enough():
+            return
+        faults = [Placed(place, Act.KILL, skip=crowd.dice.randrange(3))]
+        replica: Replica = await cluster.soon(faults=faults, **MANY_LOSSES)
+        await asyncio.to_thread(cluster.admit, replica, wait=False)
+        await crowd.more(MOST_FRAMES, unless=lambda replica=replica: not replica.alive)
+        report.count(place.value, int(not replica.alive))
+        await asyncio.to_thread(replica.kill)
+        cluster.dismiss(replica)
+        report.count("kills")
+
+
+async def campaign(
+    cluster: Cluster, form: Form, report: Report, size: int, places: Iterator[Fault | None], **settings: str
+) -> None:
+    caller = await cluster.caller()
+    cluster.admit(await cluster.soon("rpc"))
+    async with Crowd(cluster.target, caller, form.dice(), size, mixed, fresh=True) as crowd:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(
+                lose_replicas(cluster, crowd, report, lambda: report.counts.get("kills", 0) >= form.count)
+            )
+            for _ in range(min(SLOTS, form.count)):
+                group.create_task(lose_workers(cluster, crowd, form, report, places, **settings))
+        # One that lives, so that all come to their end.
+        await cluster.soon("worker", **settings)
+    report.measured("takeover", caller.ledger.takeovers(cluster.ended_at))
+    report.measured("gap", [gap for one in crowd.seen for gap in one.gaps])
+    report.count("attempts", sum(int(turn.row["attempt"]) for turn in caller.ledger.turns().values()))
+    hold(caller, crowd.seen, report)
+    assert all(one.outcome == "answer" for one in crowd.seen if one.ended)
+
+
+@forms(short=10, long=1000)
+async def test_every_accepted_turn_ends_whatever_workers_are_killed(
+    cluster: Cluster, form: Form, request: pytest.FixtureRequest
+) -> None:
+    report = Report("kill_workers", form)
+    await campaign(cluster, form, report, 24 if form.limits else 12, itertools.cycle(PLACES), **MANY_LOSSES)
+    report.tell(request)
+    assert report.counts["kills"] >= form.count
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@forms(short=2, long=50)
+async def test_a_turn_is_taken_over_soon_at_the_default_lease(
+    cluster: Cluster, form: Form, request: pytest.FixtureRequest
+) -> None:
+    report = Report("kill_workers_default_lease", form)
+    defaults = {"RESPONSA_TURNS__LEASE_SECONDS": "6", "RESPONSA_TURNS__SWEEP_SECONDS": "1"}
+    await campaign(cluster, form, report, 24, itertools.repeat(None), **defaults, **MANY_LOSSES)
+    report.tell(request)
+    assert report.quantile("takeover", 0.99) <= 8.0
+
+
+async def test_a_turn_that_kills_every_worker_is_ended(cluster: Cluster) -> None:
+    """A poison turn: its workers die over it, one after the other, until it has cost as many as it may."""
+    caller = await cluster.caller()
+    cluster.admit(await cluster.soon("rpc"))
+    async with GrpcWay(cluster.target, caller.key) as way:
+        one = Seen(asking("tokens=64 pace_ms=5 seed=1"))
+        following = asyncio.create_task(follow(way, one))
+        for _ in range(3):
+            worker = await cluster.soon(
+                "worker",
+                faults=[Placed(Fault.BETWEEN_CHUNKS, Act.KILL, skip=5)],
+                RESPONSA_TURNS__MAX_LOSSES="1",
+            )
+            await asyncio.to_thread(
+                eventually, lambda worker=worker: not worker.alive or one.ended, "its end"
+            )
+            if one.ended:
+                break
+        await following
+    assert one.outcome == "failed"
+    assert one.terminal.failed.retriable
+    assert not caller.ledger.check()
+
+
+async def test_without_taking_over_the_campaign_finds_turns_that_never_end(cluster: Cluster) -> None:
+    caller = await cluster.caller()
+    cluster.admit(await cluster.soon("rpc"))
+    worker = await cluster.soon("worker", guards_out=[Guard.TAKEOVER])
+    async with GrpcWay(cluster.target, caller.key) as way:
+        one = Seen(asking("tokens=200 pace_ms=10 seed=1"))
+        await follow(way, one, until=lambda seen: seen.through > 5)
+        await asyncio.to_thread(worker.kill)
+        await cluster.soon("worker", guards_out=[Guard.TAKEOVER])
+        # Longer than a lease: a turn that comes after it is answered, the one before is not.
+        await asyncio.to_thread(
+            eventually, lambda: caller.ledger.leases_ran_out() == 1, "the end of the lease"
+        )
+        await ask_all(lambda: way, ["tokens=4 seed=2"])
+    assert {one.invariant for one in caller.ledger.check()} == {"one_end"}

@@ -1,0 +1,95 @@
+"""PostgreSQL restarted, killed, its connections cut: nothing that was committed is lost, and clients go on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+import psycopg
+import pytest
+
+from tests.faults.cluster import Cluster
+from tests.faults.crowd import Crowd, differences, hold, question
+from tests.faults.forms import Form, Report, forms
+from tests.faults.guards import Guard
+from tests.faults.readers import GrpcWay, Seen, asking, follow
+from tests.instance import eventually
+
+PAUSE = 10.0
+"""Seconds from one disturbance to the next, in the long form: 360 of them are an hour."""
+
+
+def kill_all(cluster: Cluster) -> None:
+    """kill -9 of all its processes at once, then a start."""
+    cluster.postgres.kill()
+    cluster.postgres.start()
+
+
+def disturbances(cluster: Cluster) -> Sequence[tuple[str, Callable[[], object]]]:
+    """What is done to PostgreSQL, in turns."""
+
+    def cut() -> None:
+        with psycopg.connect(cluster.dsn, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+
+    def restart() -> None:
+        cluster.postgres.stop()
+        cluster.postgres.start()
+
+    return (("connections cut", cut), ("restarted", restart), ("killed", lambda: kill_all(cluster)))
+
+
+@forms(short=3, long=360)
+async def test_clients_go_on_whatever_becomes_of_postgresql(
+    cluster: Cluster, form: Form, request: pytest.FixtureRequest
+) -> None:
+    report = Report("postgres", form)
+    caller = await cluster.caller()
+    replicas = await asyncio.gather(cluster.soon(), cluster.soon())
+    await asyncio.to_thread(cluster.admit, *replicas)
+    steps = disturbances(cluster)
+    async with Crowd(cluster.target, caller, form.dice(), 12, question(tokens=96, pace_ms=10)) as crowd:
+        for number in range(form.count):
+            due = time.monotonic() + PAUSE
+            # What runs in between: a short form goes by frames alone.
+            await crowd.more(150)
+            if form.limits:
+                await crowd.until(lambda due=due: time.monotonic() > due, "the next disturbance")
+            name, disturb = steps[number % len(steps)]
+            await asyncio.to_thread(disturb)
+            report.count(name)
+    report.measured("gap", [gap for one in crowd.seen for gap in one.gaps])
+    hold(caller, crowd.seen, report)
+    report.tell(request)
+    assert all(one.outcome == "answer" for one in crowd.seen)
+    assert all(replica.alive for replica in replicas)
+
+
+async def test_without_synchronous_commits_the_campaign_finds_events_that_were_lost(cluster: Cluster) -> None:
+    caller = await cluster.caller()
+    replica = await cluster.soon(guards_out=[Guard.SYNCHRONOUS_COMMIT])
+    async with GrpcWay(replica.address, caller.key) as way:
+        found: set[str] = set()
+        for _ in range(10):
+            one = Seen(asking("tokens=400 pace_ms=2 seed=1"))
+            following = asyncio.create_task(follow(way, one))
+            await asyncio.to_thread(eventually, lambda one=one: one.through > 30, "its first words")
+            await asyncio.to_thread(kill_all, cluster)
+            # The log as the crash left it, or as another attempt went on from there: either way not what was seen.
+            await asyncio.to_thread(
+                eventually,
+                lambda one=one, following=following: (
+                    following.done() or bool(differences(caller.ledger, [one]))
+                ),
+                "a difference, or the end",
+            )
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            found = {violation.invariant for violation in differences(caller.ledger, [one])}
+            if found:
+                break
+    assert "contiguous" in found

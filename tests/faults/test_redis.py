@@ -1,0 +1,116 @@
+"""Redis flushed, stopped, started again, away from the start: nothing is lost, and readers wait a little longer at most."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from tests.faults.cluster import ABSENT, Cluster
+from tests.faults.crowd import Crowd, hold, question
+from tests.faults.forms import Form, Report, forms
+from tests.faults.guards import Guard
+from tests.faults.readers import GrpcWay, Seen, asking, follow
+
+MOST_LATENCY = 0.6
+"""Seconds that an event may take from its commit to a reader, whatever becomes of Redis."""
+
+
+def disturbances(cluster: Cluster) -> Sequence[tuple[str, Callable[[], object]]]:
+    """What is done to Redis, in turns."""
+
+    def ask(*command: str) -> object:
+        return cluster.ask_redis(*command)
+
+    return (
+        ("flushed", lambda: ask("FLUSHALL")),
+        ("stopped", cluster.redis.stop),
+        ("started", cluster.redis.start),
+        ("cut", lambda: ask("CLIENT", "KILL", "TYPE", "pubsub")),
+        ("paused", lambda: ask("CLIENT", "PAUSE", "300")),
+    )
+
+
+def latencies(crowd: Crowd) -> Sequence[float]:
+    """From commit to reader, of all that the crowd saw live."""
+    offset = time.time() - time.monotonic()
+    return crowd.caller.ledger.latencies(
+        (
+            one.turn,
+            {event.seq: at + offset for event, at in zip(one.events, one.arrivals, strict=True)},
+        )
+        for one in crowd.seen
+    )
+
+
+@forms(short=10, long=100)
+async def test_whatever_becomes_of_redis_nothing_is_lost(
+    cluster: Cluster, form: Form, request: pytest.FixtureRequest
+) -> None:
+    report = Report("redis", form)
+    caller = await cluster.caller()
+    # Who runs a turn and who follows it are two processes, so that Redis stands between them.
+    follower, _ = await asyncio.gather(cluster.soon("rpc"), cluster.soon("worker"))
+    steps = disturbances(cluster)
+    try:
+        async with Crowd(follower.address, caller, form.dice(), 8, question(tokens=64, pace_ms=5)) as crowd:
+            for number in range(form.count):
+                await crowd.more(60)
+                name, disturb = steps[number % len(steps)]
+                await asyncio.to_thread(disturb)
+                report.count(name)
+            await crowd.more(60)
+    finally:
+        if not cluster.redis.alive:
+            cluster.redis.start()
+    report.measured("latency", latencies(crowd))
+    hold(caller, crowd.seen, report)
+    report.count("lost", sum(one.holes for one in crowd.seen))
+    report.tell(request)
+    assert all(one.outcome == "answer" and one.cuts == 0 for one in crowd.seen)
+    if form.limits:
+        assert report.quantile("latency", 1.0) <= MOST_LATENCY
+
+
+@forms(short=12, long=200)
+async def test_without_redis_from_the_start_all_is_as_ever_and_a_little_later(
+    cluster: Cluster, form: Form, request: pytest.FixtureRequest
+) -> None:
+    report = Report("redis_absent", form)
+    caller = await cluster.caller()
+    follower, _ = await asyncio.gather(
+        cluster.soon("rpc", REDIS_URL=ABSENT), cluster.soon("worker", REDIS_URL=ABSENT)
+    )
+    async with Crowd(follower.address, caller, form.dice(), 8, question(tokens=32, pace_ms=5)) as crowd:
+        await crowd.until(lambda: crowd.ended >= form.count, "answers")
+    report.measured("latency", latencies(crowd))
+    hold(caller, crowd.seen, report)
+    report.tell(request)
+    assert all(one.outcome == "answer" and one.cuts == 0 for one in crowd.seen)
+    if form.limits:
+        assert report.quantile("latency", 1.0) <= MOST_LATENCY
+
+
+async def test_without_reading_the_log_the_campaign_finds_what_redis_lost(cluster: Cluster) -> None:
+    """A reader that goes by Redis alone is told that all is well while its turn has long ended."""
+    caller = await cluster.caller()
+    follower, _ = await asyncio.gather(
+        cluster.soon("rpc", guards_out=[Guard.POLL], REDIS_URL=ABSENT, RESPONSA_TURNS__HEARTBEAT_SECONDS="1"),
+        cluster.soon("worker"),
+    )
+    async with GrpcWay(follower.address, caller.key) as way:
+        one = Seen(asking("tokens=8 pace_ms=1 seed=1"))
+        beats = 0
+
+        def until(seen: Seen) -> bool:
+            nonlocal beats
+            if caller.ledger.open_turns() == 0 and seen.events:
+                beats += 1
+            return seen.ended or beats > 2
+
+        await follow(way, one, until=until)
+    assert not one.ended
+    (turn,) = caller.ledger.turns().values()
+    assert turn.outcome == "answered"

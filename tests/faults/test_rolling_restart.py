@@ -1,0 +1,111 @@
+"""All replicas replaced, one after the other, under open streams: no client notices more than a pause."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+import pytest
+
+from responsa_client import AsyncResponsa
+from tests.faults.cluster import Caller, Cluster, Replica
+from tests.faults.crowd import Crowd, answer_to, hold, question
+from tests.faults.forms import Form, Report, forms
+from tests.faults.guards import Guard
+from tests.faults.readers import GrpcWay, Seen, asking, follow
+from tests.instance import eventually
+
+REPLICAS = 2
+STREAMS_A_CHANNEL = 50
+ROOMY = {"RESPONSA_TURNS__MAX_RUNNING": "600", "RESPONSA_DRAIN_SECONDS": "2"}
+
+
+@dataclass
+class Users:
+    """People with the public client; whatever it raises is a failure that they see."""
+
+    url: str
+    caller: Caller
+    dice: random.Random
+    size: int
+    seen: list[Seen] = field(default_factory=list[Seen])
+    enough: bool = False
+
+    async def ask(self, stack: AsyncExitStack, group: asyncio.TaskGroup) -> None:
+        """Keep so many streams open."""
+        for first in range(0, self.size, STREAMS_A_CHANNEL):
+            client = await stack.enter_async_context(AsyncResponsa(self.url, api_key=self.caller.key))
+            for _ in range(first, min(first + STREAMS_A_CHANNEL, self.size)):
+                group.create_task(self._keep_asking(client))
+
+    async def _keep_asking(self, client: AsyncResponsa) -> None:
+        # So slow that a small machine bears five hundred of them, clients included.
+        ask = question(tokens=60, pace_ms=250 if self.size > STREAMS_A_CHANNEL else 40)
+        while not self.enough:
+            one = Seen(asking(ask(self.dice)))
+            self.seen.append(one)
+            async with client.ask(
+                one.request.text, agent="testing", request_id=one.request.request_id, include_deltas=True
+            ) as stream:
+                async for event in stream:
+                    one.events.append(event)
+                one.turn = stream.turn
+
+
+async def replace(cluster: Cluster, old: Replica) -> Replica:
+    """As an operator does it: start the next one, tell Envoy, ask the old one to go, take it from the list when it has gone."""
+    new = await cluster.soon(**ROOMY)
+    await asyncio.to_thread(cluster.admit, new)
+    old.signal(signal.SIGTERM)
+    code = await asyncio.to_thread(old.until_ended)
+    assert code == 0, f"{old.name} ended with {code}: {old.said()}"
+    cluster.dismiss(old)
+    return new
+
+
+@forms(short=1, long=20)
+async def test_a_rolling_restart_is_a_pause_at_most(
+    cluster: Cluster, form: Form, request: pytest.FixtureRequest
+) -> None:
+    report = Report("rolling_restart", form)
+    caller = await cluster.caller()
+    replicas = list(await asyncio.gather(*(cluster.soon(**ROOMY) for _ in range(REPLICAS))))
+    await asyncio.to_thread(cluster.admit, *replicas)
+    streams = 500 if form.limits else 24
+    users = Users(f"http://{cluster.target}", caller, form.dice(), streams)
+    async with AsyncExitStack() as stack:
+        # A few strict readers among them count what the others do not see.
+        crowd = await stack.enter_async_context(
+            Crowd(cluster.target, caller, form.dice("crowd"), 8, question(tokens=60, pace_ms=20))
+        )
+        async with asyncio.TaskGroup() as group:
+            await users.ask(stack, group)
+            await crowd.more(50)
+            for _ in range(form.count):
+                for place, old in enumerate(replicas):
+                    replicas[place] = await replace(cluster, old)
+                report.count("rounds")
+            users.enough = True
+    report.count("open streams", streams)
+    report.count("reconnects told", sum(one.reconnects for one in crowd.seen))
+    report.measured("gap", [gap for one in crowd.seen for gap in one.gaps])
+    hold(caller, [*users.seen, *crowd.seen], report)
+    report.tell(request)
+    assert all(one.text == answer_to(one.request.text) for one in (*users.seen, *crowd.seen))
+    assert report.counts["reconnects told"] > 0
+
+
+async def test_without_handing_over_the_campaign_finds_turns_that_failed(cluster: Cluster) -> None:
+    caller = await cluster.caller()
+    old = await cluster.soon(guards_out=[Guard.HANDOVER], RESPONSA_DRAIN_SECONDS="0.5")
+    await asyncio.to_thread(cluster.admit, old)
+    async with GrpcWay(cluster.target, caller.key) as way:
+        one = Seen(asking("tokens=2000 pace_ms=20 seed=1"))
+        following = asyncio.create_task(follow(way, one, until=lambda seen: seen.ended))
+        await asyncio.to_thread(eventually, lambda: one.through > 5, "its first words")
+        await replace(cluster, old)
+        await following
+    assert one.outcome == "failed"

@@ -1,0 +1,163 @@
+"""A thousand readers that read a byte a second: they cost the server next to nothing, and others do not notice them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+import struct
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+
+import psutil
+import pytest
+
+from responsa.chat.v1 import chat_service_pb2 as chat
+from tests.faults.cluster import Caller, Cluster, Replica
+from tests.faults.crowd import Crowd, answer_to, hold, question
+from tests.faults.forms import Form, Report, forms
+from tests.faults.guards import Guard
+from tests.faults.readers import GrpcWay, Seen, asking, follow
+
+MOST_BYTES_A_READER = 20 * 1024
+"""20 MiB over a thousand readers."""
+TURNS = 4
+SECONDS = 600.0
+"""How long they read, in the long form."""
+
+
+class SlowReader:
+    """A gRPC-Web call over a socket of its own, whose kernel buffers next to nothing."""
+
+    def __init__(self, port: int, key: str, turn: str, after_seq: int = 0) -> None:
+        request = chat.ResumeTurnRequest(
+            turn=turn, after_seq=after_seq, include_deltas=True
+        ).SerializeToString()
+        body = struct.pack(">BI", 0, len(request)) + request
+        head = (
+            "POST /responsa.chat.v1.ChatService/ResumeTurn HTTP/1.1\r\n"
+            f"host: 127.0.0.1:{port}\r\nauthorization: Bearer {key}\r\nx-grpc-web: 1\r\n"
+            f"content-type: application/grpc-web+proto\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        self._socket.connect(("127.0.0.1", port))
+        self._socket.sendall(head.encode() + body)
+        self._socket.setblocking(False)
+        self.read = 0
+
+    def read_one(self) -> None:
+        """Read a byte, if there is one."""
+        with suppress(BlockingIOError):
+            self.read += len(self._socket.recv(1))
+
+    def close(self) -> None:
+        """Leave."""
+        self._socket.close()
+
+
+def memory(replica: Replica) -> int:
+    """Bytes that the replica's process holds."""
+    return psutil.Process(replica.pid).memory_info().rss
+
+
+async def begin(way: GrpcWay, texts: Sequence[str]) -> list[Seen]:
+    """Ask these and leave as soon as they have begun."""
+    seen = [Seen(asking(text)) for text in texts]
+    for one in seen:
+        await follow(way, one, until=lambda found: bool(found.turn))
+    return seen
+
+
+async def with_readers(
+    cluster: Cluster,
+    caller: Caller,
+    replica: Replica,
+    turns: Sequence[Seen],
+    count: int,
+    seconds: float,
+    report: Report,
+) -> int:
+    """Open so many slow readers of these turns, let others ask meanwhile; the most memory that the replica held."""
+    readers = [SlowReader(cluster.port, caller.key, turns[n % len(turns)].turn) for n in range(count)]
+    most = 0
+    try:
+        async with Crowd(
+            cluster.target, caller, report.form.dice("others"), 4, question(tokens=48, pace_ms=5)
+        ) as crowd:
+            began = asyncio.get_running_loop().time()
+            rounds = 0
+            while rounds < 3 or asyncio.get_running_loop().time() - began < seconds:
+                await crowd.more(100)
+                for reader in readers:
+                    reader.read_one()
+                most = max(most, memory(replica))
+                rounds += 1
+                if seconds:
+                    # A byte a second.
+                    await crowd.until(
+                        lambda rounds=rounds: asyncio.get_running_loop().time() > began + rounds,
+                        "the next second",
+                    )
+        report.measured("others", [gap for one in crowd.seen for gap in _between(one)])
+        report.count("answers to others", crowd.ended)
+        assert all(one.text == answer_to(one.request.text) for one in crowd.seen)
+        assert all(one.cuts == 0 for one in crowd.seen)
+    finally:
+        for reader in readers:
+            reader.close()
+    return most
+
+
+def _between(one: Seen) -> Sequence[float]:
+    return [later - earlier for earlier, later in zip(one.arrivals, one.arrivals[1:], strict=False)]
+
+
+async def grown(
+    cluster: Cluster,
+    caller: Caller,
+    report: Report,
+    count: int,
+    seconds: float,
+    guards_out: Sequence[Guard] = (),
+) -> int:
+    """Bytes by which a replica's memory is larger under slow readers than under as many idle streams."""
+    sizes: list[int] = []
+    # First turns that are silent, so that their readers have nothing to read; then turns that say much.
+    for text in ("tokens=10 stall_after=1", "tokens=2000 pace_ms=1"):
+        replica = await cluster.soon(guards_out=guards_out, RESPONSA_TURNS__TIME_LIMIT_SECONDS="3600")
+        await asyncio.to_thread(cluster.admit, replica)
+        async with AsyncExitStack() as stack:
+            way = await stack.enter_async_context(GrpcWay(cluster.target, caller.key))
+            turns = await begin(way, [f"{text} seed={seed}" for seed in range(TURNS)])
+            sizes.append(
+                await with_readers(cluster, caller, replica, turns, count, seconds if sizes else 0.0, report)
+            )
+            for one in turns:
+                await way.stub.CancelTurn(chat.CancelTurnRequest(name=one.turn), metadata=way.metadata)
+        cluster.dismiss(replica)
+        await asyncio.to_thread(replica.kill)
+    gc.collect()
+    return sizes[1] - sizes[0]
+
+
+@forms(short=100, long=1000)
+async def test_slow_readers_cost_the_server_little(
+    cluster: Cluster, form: Form, request: pytest.FixtureRequest
+) -> None:
+    report = Report("slow_readers", form)
+    caller = await cluster.caller()
+    more = await grown(cluster, caller, report, form.count, SECONDS if form.limits else 0.0)
+    report.count("readers", form.count)
+    report.count("KiB more than idle streams", more // 1024)
+    hold(caller, [], report)
+    report.tell(request)
+    if form.limits:
+        assert more <= MOST_BYTES_A_READER * form.count
+
+
+async def test_without_bounds_the_campaign_finds_what_they_cost(cluster: Cluster) -> None:
+    caller = await cluster.caller()
+    report = Report("slow_readers", Form(200, limits=False, seed=1))
+    more = await grown(cluster, caller, report, 200, 0.0, guards_out=[Guard.BOUNDED_BUFFER])
+    assert more > MOST_BYTES_A_READER * 200, more

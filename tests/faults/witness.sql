@@ -1,0 +1,46 @@
+-- Who held a turn and who wrote to it, told by the connection's application_name: each replica of a campaign has its own. Put into a campaign's database alone.
+CREATE SCHEMA witness;
+CREATE SEQUENCE witness.moment;
+-- Each epoch of a turn: who raised it. Both this and a write hold the turn's row, so that moments are in the order of what happened.
+CREATE TABLE witness.held (
+    moment bigint NOT NULL DEFAULT nextval('witness.moment'),
+    turn_id uuid NOT NULL,
+    epoch bigint NOT NULL,
+    writer text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX ON witness.held (turn_id, epoch);
+CREATE TABLE witness.wrote (
+    moment bigint NOT NULL DEFAULT nextval('witness.moment'),
+    turn_id uuid NOT NULL,
+    what text NOT NULL,
+    seq bigint, -- of the first event, for rows of the log
+    epoch bigint NOT NULL, -- the turn's at that moment
+    claimed bigint, -- the epoch that the row itself names, where it does
+    writer text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX ON witness.wrote (turn_id);
+
+CREATE FUNCTION witness.hold() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    IF TG_OP = 'INSERT' OR NEW.epoch IS DISTINCT FROM OLD.epoch THEN
+        INSERT INTO witness.held (turn_id, epoch, writer) VALUES (NEW.id, NEW.epoch, current_setting('application_name'));
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER witness_hold AFTER INSERT OR UPDATE ON responsa.turn FOR EACH ROW EXECUTE FUNCTION witness.hold();
+
+CREATE FUNCTION witness.write() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+    row_json jsonb := to_jsonb(NEW);
+BEGIN
+    INSERT INTO witness.wrote (turn_id, what, seq, epoch, claimed, writer)
+    SELECT NEW.turn_id, TG_ARGV[0], (row_json ->> 'seq')::bigint, t.epoch, (row_json ->> 'epoch')::bigint, current_setting('application_name')
+    FROM responsa.turn AS t WHERE t.id = NEW.turn_id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER witness_write AFTER INSERT ON responsa.turn_event FOR EACH ROW EXECUTE FUNCTION witness.write('event');
+CREATE TRIGGER witness_write AFTER INSERT OR UPDATE ON responsa.turn_checkpoint FOR EACH ROW EXECUTE FUNCTION witness.write('checkpoint');
+CREATE TRIGGER witness_write AFTER INSERT ON responsa.turn_tool FOR EACH ROW EXECUTE FUNCTION witness.write('tool');
+CREATE TRIGGER witness_write AFTER INSERT ON responsa.message FOR EACH ROW EXECUTE FUNCTION witness.write('message');

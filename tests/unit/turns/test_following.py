@@ -1,0 +1,73 @@
+"""What a process says of its followers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import cast
+from uuid import UUID
+
+import structlog
+
+from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.ports.relay import Hint
+from responsa_server.domain.ports.turns import TurnStore
+from responsa_server.turns.following import Following
+from responsa_server.turns.hub import Hub
+from responsa_server.turns.options import TurnOptions
+
+ANN = Principal("acme", UUID(int=1), Role.USER, "api_key")
+
+
+class Silent:
+    """A relay that tells nobody."""
+
+    away = False
+
+    async def start(self, process: UUID, heard: Callable[[Hint], None]) -> None:
+        del process, heard
+
+    def tell(self, process: UUID, hint: Hint) -> None:
+        del process, hint
+
+    def tell_all(self, hint: Hint) -> None:
+        del hint
+
+    async def close(self) -> None:
+        pass
+
+
+class Slow:
+    """A store that is long over writing down who follows what."""
+
+    def __init__(self) -> None:
+        self.begun: list[list[UUID]] = []
+        self.written: list[list[UUID]] = []
+        self.entered = asyncio.Event()
+        self.first = asyncio.Event()
+
+    async def follows(self, process: UUID, turn_ids: Sequence[UUID], seconds: float) -> None:
+        del process, seconds
+        self.begun.append(list(turn_ids))
+        self.entered.set()
+        if len(self.begun) == 1:
+            await self.first.wait()
+        self.written.append(list(turn_ids))
+
+
+async def test_an_older_list_of_followers_is_not_written_after_a_newer_one() -> None:
+    store, loop = Slow(), asyncio.get_running_loop()
+    hub = Hub(UUID(int=8), Silent(), 0.5, loop.time)
+    following = Following(
+        cast("TurnStore", store), hub, TurnOptions(), clock=loop.time, log=structlog.get_logger("test")
+    )
+    hub.watch(hub.subscribe(UUID(int=1), ANN, 0))
+    older = asyncio.create_task(following.register())
+    await store.entered.wait()
+    hub.watch(hub.subscribe(UUID(int=2), ANN, 0))
+    newer = asyncio.create_task(following.register())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    store.first.set()
+    await asyncio.gather(older, newer)
+    assert store.written == [[UUID(int=1)], [UUID(int=1), UUID(int=2)]]
