@@ -53,6 +53,12 @@ def main() -> None:
                 "--cov-report=term:skip-covered",
                 "--cov-fail-under=85",
                 "-q",
+                # Most tests wait for processes: three at a time keep two cores busy. A file's tests share its fixtures, so they stay together.
+                "-n",
+                "3",
+                "--dist",
+                "loadfile",
+                "--durations=25",
             ],
         )
 

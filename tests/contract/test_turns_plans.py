@@ -194,6 +194,7 @@ async def test_workers_go_by_the_turns_at_work_and_readers_by_those_that_they_fo
         "turns": [new.id, uuid7()],
         "after": [1, 2],
         "epochs": [1, 1],
+        "here": [uuid7()],
     }
     queries = turn_queries()
     plans: dict[str, str] = {}

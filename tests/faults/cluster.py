@@ -87,7 +87,7 @@ class Replica:
     @property
     def alive(self) -> bool:
         """Whether it has not ended."""
-        return self.pid not in self.cluster.ended
+        return self.name not in self.cluster.ended_at
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; one that is gone gets none."""
@@ -145,6 +145,7 @@ class Cluster:
         self._callers: list[Caller] = []
         self._lock = threading.Lock()
         self._born: dict[str, int] = {}
+        self._names: dict[int, str] = {}
         self._nursery: subprocess.Popen[bytes] | None = None
         self._testing: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
@@ -252,12 +253,13 @@ class Cluster:
             if "ready" in told:
                 self._born[""] = told["ready"]
             elif "name" in told:
+                # Numbers of processes come round again in a long run.
+                self.ended.pop(told["pid"], None)
+                self._names[told["pid"]] = told["name"]
                 self._born[told["name"]] = told["pid"]
             else:
-                self.ended_at[next(name for name, pid in self._born.items() if pid == told["pid"])] = (
-                    time.time()
-                )
                 self.ended[told["pid"]] = told["status"]
+                self.ended_at[self._names[told["pid"]]] = time.time()
 
     def _start_testing(self) -> None:
         """The scripted model and the sink that counts, in a process of their own."""

@@ -47,6 +47,8 @@ class Seen:
     reconnects: int = 0
     heartbeats: int = 0
     snapshot: Event | None = None
+    reasons: list[str] = field(default_factory=list[str])
+    """What each cut looked like."""
     gaps: list[float] = field(default_factory=list[float])
     arrivals: list[float] = field(default_factory=list[float])
     _cut_at: float | None = None
@@ -148,7 +150,7 @@ def channel_to(target: str) -> aio.Channel:
         [
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.initial_reconnect_backoff_ms", 20),
-            ("grpc.min_reconnect_backoff_ms", 20),
+            ("grpc.min_reconnect_backoff_ms", 5000),
             ("grpc.max_reconnect_backoff_ms", 200),
             ("grpc.enable_http_proxy", 0),
             ("grpc.default_authority", "localhost")
@@ -313,9 +315,10 @@ async def follow(way: Way, seen: Seen, *, until: Callable[[Seen], bool] = lambda
                     moved = time.monotonic()
                     if until(seen):
                         return seen
-        except Cut:
-            pass
+        except Cut as cut:
+            seen.reasons.append(str(cut))
         except Refusal as refusal:
+            seen.reasons.append(str(refusal))
             if refusal.reason not in PASSING:
                 raise Unserved(f"{seen.turn or 'asking'} after {seen.through}: {refusal}") from refusal
         except TimeoutError:
