@@ -145,8 +145,10 @@ def test_a_home_that_was_deleted_by_hand_is_told_and_its_place_outside_purged(
         Layout.of(layout.home).prepare()
     check_sentence(raised.value)
     assert layout.is_deleted()
-    assert places(Layout.to_remove(layout.home)) == [layout.root_place]
-    assert purge(Layout.to_remove(layout.home)) == [layout.root_place]
+    # Where a home's path is too long for a socket's, its sockets have a place outside as well.
+    outside = {layout.root_place, *layout.outside}
+    assert {*places(Layout.to_remove(layout.home))} == outside
+    assert {*purge(Layout.to_remove(layout.home))} == outside
     assert not layout.root_place.exists()
     assert layout.home.exists() == emptied
     again = Layout.of(layout.home).prepare()  # starts anew

@@ -18,7 +18,7 @@ from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_server.domain.ports.faults import Fault
 from tests.faults.crowd import differences
 from tests.faults.invariants import Ledger
-from tests.faults.placed import Act, Placed
+from tests.faults.placed import Act, Placed, passing
 from tests.faults.readers import Refusal, Seen, Unserved, Way, asking, follow
 
 SETTLING_SECONDS = 30.0
@@ -230,7 +230,7 @@ class History(RuleBasedStateMachine):
 
     @rule(steps=st.integers(1, 30))
     def pass_time(self, steps: int) -> None:
-        self.run(asyncio.sleep(steps / 1000))
+        self.run(passing(steps / 1000))
 
     @rule(place=st.integers(0, 2))
     def kill(self, place: int) -> None:

@@ -11,8 +11,9 @@ from responsa_server.domain.conversations import MAX_TITLE_BYTES, Conversation, 
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.conversations import ConversationStore
 from responsa_server.domain.ports.knowledge import SourceRef, Sources, SourceSlice
-from responsa_server.domain.ports.turns import ConversationStore, NewId
+from responsa_server.domain.ports.turns import NewId
 from responsa_server.domain.turns import Citation, Verdict
 from responsa_server.turns.repeat import repeated
 

@@ -15,12 +15,12 @@ from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.agents import Agents
+from responsa_server.domain.ports.conversations import ConversationStore
 from responsa_server.domain.ports.faults import Faults, NoFaults
 from responsa_server.domain.ports.relay import Committed, Hint, Interest, Relay, Taken, Work
 from responsa_server.domain.ports.turns import (
     Accepted,
     Clock,
-    ConversationStore,
     EndedTurn,
     FrameCodec,
     NewId,

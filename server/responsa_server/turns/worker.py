@@ -15,13 +15,13 @@ from responsa_server.domain import names
 from responsa_server.domain.conversations import Message
 from responsa_server.domain.errors import ResponsaError, Unavailable
 from responsa_server.domain.ports.agents import Agent, AnswerTask, Meter
+from responsa_server.domain.ports.conversations import ConversationStore
 from responsa_server.domain.ports.faults import Fault, Faults
 from responsa_server.domain.ports.turns import (
     Claim,
     ClaimedTurn,
     Clock,
     Conclusion,
-    ConversationStore,
     FrameCodec,
     NewId,
     TurnLost,
