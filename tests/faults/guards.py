@@ -18,7 +18,6 @@ from responsa_server.rpc import frames
 from responsa_server.stores.postgres import database
 from responsa_server.stores.postgres.turns import turn_queries
 from responsa_server.turns.following import Following
-from responsa_server.turns.hub import Subscription
 from responsa_server.turns.worker import Outcome, Run
 from responsa_server.turns.writer import TurnWriter
 from responsa_server.wiring_replaced import Replaced
@@ -51,8 +50,6 @@ class Guard(StrEnum):
     """Who cancels holds the turn while it looks and writes."""
     HANDOVER = "handover"
     """Who goes away leaves its turns to others."""
-    BOUNDED_BUFFER = "bounded_buffer"
-    """A slow reader leaves little lying."""
 
 
 _EDITS: Final[Mapping[Guard, Sequence[tuple[str, str, str]]]] = {
@@ -213,16 +210,6 @@ async def _ended_instead(self: Run) -> Outcome:
     return Outcome.ENDED
 
 
-def _hoard(self: Subscription, rows: Sequence[LogRow], *, ended: bool) -> None:
-    """Keeps all that comes, each reader its own copy."""
-    parts = cast("Any", self)
-    parts._rows.extend(
-        LogRow(row.first_seq, row.last_seq, row.deltas, bytes(bytearray(row.frame))) for row in rows
-    )
-    self.ended = self.ended or ended
-    self.wake()
-
-
 def _change(*changes: tuple[object, str, object]) -> Callable[[], None]:
     """To put parts in the place of others: owner, name, part."""
     for owner, name, _ in changes:
@@ -249,5 +236,4 @@ _CHANGES: Final[Mapping[Guard, Callable[[], None]]] = {
     Guard.COMMIT_BEFORE_VISIBLE: _change((TurnWriter, "take", _shown_before_commit)),
     Guard.SYNCHRONOUS_COMMIT: _relaxed,
     Guard.HANDOVER: _change((Run, "_last_words", _ended_instead)),
-    Guard.BOUNDED_BUFFER: _change((Subscription, "deliver", _hoard)),
 }

@@ -16,7 +16,6 @@ from responsa.chat.v1 import chat_service_pb2 as chat
 from tests.faults.cluster import Caller, Cluster, Replica
 from tests.faults.crowd import Crowd, answer_to, hold, question
 from tests.faults.forms import Form, Report, forms
-from tests.faults.guards import Guard
 from tests.faults.readers import GrpcWay, Seen, asking, follow
 
 MOST_BYTES_A_READER = 20 * 1024
@@ -121,13 +120,12 @@ async def grown(
     report: Report,
     count: int,
     seconds: float,
-    guards_out: Sequence[Guard] = (),
 ) -> int:
     """Bytes by which a replica's memory is larger under slow readers than under as many idle streams."""
     sizes: list[int] = []
     # First turns that are silent, so that their readers have nothing to read; then turns that say much.
     for text in ("tokens=10 stall_after=1", "tokens=2000 pace_ms=1"):
-        replica = await cluster.soon(guards_out=guards_out, RESPONSA_TURNS__TIME_LIMIT_SECONDS="3600")
+        replica = await cluster.soon(RESPONSA_TURNS__TIME_LIMIT_SECONDS="3600")
         await asyncio.to_thread(cluster.admit, replica)
         async with AsyncExitStack() as stack:
             way = await stack.enter_async_context(GrpcWay(cluster.target, caller.key))
@@ -156,10 +154,3 @@ async def test_slow_readers_cost_the_server_little(
     report.tell(request)
     if form.limits:
         assert more <= MOST_BYTES_A_READER * form.count
-
-
-async def test_without_bounds_the_campaign_finds_what_they_cost(cluster: Cluster) -> None:
-    caller = await cluster.caller()
-    report = Report("slow_readers", Form(200, limits=False, seed=1))
-    more = await grown(cluster, caller, report, 200, 0.0, guards_out=[Guard.BOUNDED_BUFFER])
-    assert more > MOST_BYTES_A_READER * 200, more
