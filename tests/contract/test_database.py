@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import LiteralString
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.turns import OnBusy
 from responsa_server.embedded import throwaway_postgres
-from responsa_server.stores.postgres.database import Database, conninfo
+from responsa_server.stores.postgres.conversations import PostgresConversationStore
+from responsa_server.stores.postgres.database import Connection, Database, conninfo
+from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
+from tests.contract.conftest import People, new_turn
+from tests.contract.turn_steps import cancelled, locked
+from tests.plain_codec import PlainCodec
 
 
 def test_what_a_url_says_stands() -> None:
@@ -52,6 +61,48 @@ async def test_a_statement_has_its_time_and_each_role_its_plans(database_urls: D
                 assert row is not None
                 found.append(row[0])
         assert found == ["5s", "5s", "5s", "5s", "0"]
+    finally:
+        await database.close()
+
+
+class Impatient(Database):
+    """Its limit for those who lock what others wait for is short."""
+
+    @asynccontextmanager
+    async def locking(self, tenant_id: str, seconds: int = 5) -> AsyncGenerator[Connection]:
+        async with super().locking(tenant_id, min(seconds, 1)) as connection:
+            yield connection
+
+
+async def test_whoever_locks_a_conversation_and_then_its_turn_has_a_limit(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    new = new_turn(watched=True)
+    await turn_store.accept(people.ann, new, cancelled)
+    newer = new_turn(conversation=new.conversation_id, on_busy=OnBusy.INTERRUPT)
+    database = Impatient(database_urls.app, database_urls.log)
+    await database.open()
+    turns, conversations = PostgresTurnStore(database, PlainCodec()), PostgresConversationStore(database)
+    who, place = people.ann, new.conversation_id
+    kept: dict[str, Sequence[Callable[[], Awaitable[object]]]] = {
+        "turn": (
+            lambda: turns.accept(who, newer, cancelled),
+            lambda: turns.cancel(who, new.id, True, cancelled),
+            lambda: turns.cancel_unfollowed(who, new.id, cancelled),
+        ),
+        "conversation": (
+            lambda: conversations.update(who, place, title="Nile", labels=None, etag=""),
+            lambda: conversations.delete(who, place, ""),
+        ),
+    }
+    try:
+        for table, calls in kept.items():
+            for call in calls:
+                async with locked(database_urls, table, {"turn": new.id, "conversation": place}[table]):
+                    # Without the limit it would wait for as long as a statement may take.
+                    with pytest.raises(Unavailable):
+                        async with asyncio.timeout(10):
+                            await call()
     finally:
         await database.close()
 

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import (
+    AlreadyExists,
     Conflict,
     Exhausted,
     InvalidRequest,
@@ -22,6 +23,7 @@ from responsa_server.domain.errors import (
     Reason,
     Unavailable,
 )
+from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.agents import AnswerTask, Told
@@ -37,11 +39,13 @@ from responsa_server.domain.turns import (
     TurnState,
     Usage,
 )
+from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.passages import PassageStore
 from responsa_server.turns import worker
 from responsa_server.turns.service import TurnOptions, Turns
 from tests.contract.conftest import People
-from tests.contract.turn_house import SEARCHING, House, Line, Script, answer, citation, followed
+from tests.contract.turn_house import SEARCHING, Cast, House, Line, Script, answer, citation, followed
 from tests.plain_codec import events_of
 
 RIVER = Question("How long is the river?")
@@ -239,6 +243,30 @@ async def test_a_question_about_a_collection_that_is_not_there_is_no_turn(
             await turns.accept(people.ann, replace(RIVER, collections=("nowhere",)), None)
         assert (await turns.list(people.ann, ListQuery(10, Order("create_time")))).items == []
         assert (await house.conversations.list(people.ann, ListQuery(10, Order("create_time")))).items == []
+
+
+async def test_a_turn_is_attached_to_whatever_became_of_its_collection_and_its_agent(
+    house: House, people: People
+) -> None:
+    collections = CollectionStore(house.database, PassageStore(house.database))
+    await collections.create(people.ann, "rivers", "Rivers", Chunking(), "minilm", None)
+    question, request_id = replace(RIVER, collections=("rivers",), agent="guide"), uuid7()
+    async with house.turns(Cast({"guide": Script()})) as turns:
+        first = await turns.accept(people.ann, question, request_id)
+        assert (await turns.accept(people.ann, question, request_id)).turn_id == first.turn_id
+        await turns.wait(people.ann, first.turn_id)
+        await collections.delete("acme", "rivers", "", force=True)
+        again = await turns.accept(people.ann, question, request_id)
+        assert (again.turn_id, again.attached, again.state) == (first.turn_id, True, TurnState.ANSWERED)
+        with pytest.raises(NotFound, match="Collection not found"):
+            await turns.accept(people.ann, question, uuid7())
+    async with house.turns() as turns:
+        again = await turns.accept(people.ann, question, request_id)
+        assert (again.turn_id, again.attached) == (first.turn_id, True)
+        with pytest.raises(NotFound, match="Agent not found"):
+            await turns.accept(people.ann, question, uuid7())
+        with pytest.raises(AlreadyExists):
+            await turns.accept(people.ann, replace(question, text="How deep is it?"), request_id)
 
 
 async def test_a_turn_that_takes_too_long_is_stopped(house: House, people: People) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from responsa_server.domain.ports.agents import Barrier, Milestone
+from responsa_server.domain.ports.agents import AnswerTask, Barrier, Milestone, Told
 from responsa_server.domain.ports.turns import ToolRecord, TurnLost
 from responsa_server.domain.turns import (
     Delta,
@@ -87,7 +88,7 @@ async def test_it_goes_on_from_the_checkpoint_and_withdraws_what_came_after(
     ]
     assert (events[4]["from"], events[4]["keep"]) == (4, 3)
     (task,) = second.tasks
-    assert (task.resume, task.text_bytes) == (b"found", 3)
+    assert task.resume == b"found"
 
 
 async def test_without_a_checkpoint_it_begins_again(house: House, people: People) -> None:
@@ -97,7 +98,7 @@ async def test_without_a_checkpoint_it_begins_again(house: House, people: People
     kinds = ["started", "status", "delta", "restarted", "status", "delta", "answered"]
     assert [one["kind"] for one in events] == kinds
     assert (events[3]["from"], events[3]["keep"]) == (2, 0)
-    assert (second.tasks[0].resume, second.tasks[0].text_bytes) == (None, 0)
+    assert second.tasks[0].resume is None
 
 
 async def test_what_a_late_worker_tells_is_not_written(house: House, people: People) -> None:
@@ -220,6 +221,41 @@ async def test_a_process_whose_own_lease_ran_out_goes_on_with_its_turn(house: Ho
         events = events_of(await followed(turns, people.ann, accepted.turn_id))
     assert [one["kind"] for one in events] == ["started", "status", "answered"]
     assert len(script.tasks) == 1
+
+
+class Lingering(Script):
+    """An agent whose first run does not end when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = asyncio.Event()
+
+    async def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
+        self.tasks.append(task)
+        if len(self.tasks) == 1:
+            self.begun.set()
+            while not self.let_go.is_set():
+                with suppress(asyncio.CancelledError):
+                    await self.let_go.wait()
+        yield answer()
+
+
+async def test_a_turn_that_comes_back_is_run_though_its_last_run_here_is_still_ending(
+    house: House, people: People
+) -> None:
+    script = Lingering()
+    async with house.turns(script, QUICK) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        await script.begun.wait()
+        async with house.database.log() as connection:  # somebody has taken it, and gave it back
+            given_back = "UPDATE responsa.turn SET epoch = 2, lease_until = '-infinity' WHERE id = %s"
+            await connection.execute(given_back, (accepted.turn_id,))
+        try:
+            async with asyncio.timeout(20):  # a lease is longer
+                turn = await turns.wait(people.ann, accepted.turn_id)
+        finally:
+            script.let_go.set()
+    assert (turn.state, turn.epoch, len(script.tasks)) == (TurnState.ANSWERED, 3, 2)
 
 
 async def test_what_an_earlier_process_left_is_taken_at_the_start(house: House, people: People) -> None:

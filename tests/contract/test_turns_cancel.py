@@ -246,23 +246,35 @@ async def test_a_watched_turn_ends_when_no_process_says_that_it_is_followed(
     await turn_store.follows(here, [watched.id, plain.id, uuid7()], 10.0)
     await turn_store.follows(there, [watched.id], 10.0)
     assert value(database_urls, followed) == 2
-    assert await turn_store.cancel_unfollowed("acme", watched.id, cancelled) is None
+    assert await turn_store.cancel_unfollowed(people.ann, watched.id, cancelled) is None
     await turn_store.follows(here, [], 10.0)
-    assert await turn_store.cancel_unfollowed("acme", watched.id, cancelled) is None
+    assert await turn_store.cancel_unfollowed(people.ann, watched.id, cancelled) is None
     # A process that died says nothing more; what it said runs out.
     change(database_urls, "UPDATE responsa.turn_follower SET until = now() - interval '1 ms'")
     await append(turn_store, claim_of(watched), row(2))
-    ended = await turn_store.cancel_unfollowed("acme", watched.id, cancelled)
+    assert await turn_store.cancel_unfollowed(people.bob, watched.id, cancelled) is None
+    ended = await turn_store.cancel_unfollowed(people.ann, watched.id, cancelled)
     assert ended is not None
     assert (ended.turn_id, ended.epoch, ended.row.first_seq) == (watched.id, 2, 3)
     assert (await turn_store.get(people.ann, watched.id)).state is TurnState.CANCELLED
-    # Once is enough; nobody's turn ends that was not asked for so; and none of another tenant.
-    assert await turn_store.cancel_unfollowed("acme", watched.id, cancelled) is None
-    assert await turn_store.cancel_unfollowed("acme", plain.id, cancelled) is None
+    # Once is enough; nobody's turn ends that was not asked for so; and none of another user or tenant.
+    assert await turn_store.cancel_unfollowed(people.ann, watched.id, cancelled) is None
+    assert await turn_store.cancel_unfollowed(people.ann, plain.id, cancelled) is None
     other = new_turn(watched=True)
     await turn_store.accept(people.eve, other, cancelled)
-    assert await turn_store.cancel_unfollowed("acme", other.id, cancelled) is None
-    assert await turn_store.cancel_unfollowed("rival", other.id, cancelled) is not None
+    assert await turn_store.cancel_unfollowed(people.ann, other.id, cancelled) is None
+    assert await turn_store.cancel_unfollowed(people.eve, other.id, cancelled) is not None
+
+
+async def test_who_leaves_what_it_cannot_end_waits_for_nobody(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    plain, watched = new_turn(), new_turn(watched=True)
+    for new in (plain, watched):
+        await turn_store.accept(people.ann, new, cancelled)
+    for who, new in ((people.ann, plain), (people.bob, watched)):
+        async with locked(database_urls, "conversation", new.conversation_id):
+            assert await turn_store.cancel_unfollowed(who, new.id, cancelled) is None
 
 
 async def test_what_followers_said_long_ago_is_swept_away(
@@ -293,7 +305,7 @@ async def test_each_end_promotes_the_turn_that_waits(turn_store: PostgresTurnSto
         waits = new_turn(conversation=first.conversation_id, on_busy=OnBusy.QUEUE)
         await turn_store.accept(people.ann, waits, cancelled)
         if watched:
-            await turn_store.cancel_unfollowed("acme", first.id, cancelled)
+            await turn_store.cancel_unfollowed(people.ann, first.id, cancelled)
         else:
             await turn_store.cancel(people.ann, first.id, True, cancelled)
         assert (await turn_store.get(people.ann, waits.id)).state is TurnState.PENDING

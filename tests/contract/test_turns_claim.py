@@ -318,8 +318,7 @@ async def test_a_worker_that_stops_in_the_midst_of_a_finish_does_not_keep_its_tu
     taken: list[ClaimedTurn] = []
 
     async def stops() -> None:
-        async with database.locking("acme") as connection:
-            await connection.execute("SET LOCAL transaction_timeout = '300ms'")
+        async with database.locking("acme", 1) as connection:
             await connection.execute("SELECT FROM responsa.turn FOR UPDATE")
             assert await claim_all(turn_store) == []
             while not taken:
@@ -348,3 +347,7 @@ async def test_a_worker_takes_nothing_from_itself_that_it_still_runs(
     # It runs here under an older epoch, and is another's: lost, and free.
     (again,) = await turn_store.claim(owner, [AGENT], 60.0, 9, [new.id])
     assert again.claim.epoch == 4
+    run_out(database_urls, new.id)
+    # Its own, and it does not run here.
+    (left,) = await turn_store.claim(owner, [AGENT], 60.0, 9, [uuid7()])
+    assert left.claim.epoch == 5

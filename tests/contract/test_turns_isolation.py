@@ -109,7 +109,7 @@ async def test_without_the_clauses_nothing_of_another_tenant_is_seen_or_changed(
     with pytest.raises(TurnLost):
         await turns.finish(claim_of(running, tenant="rival"), [row(2)], FAILED)
     await turns.book(claim_of(running, tenant="rival"), Usage(1, 1, 1))
-    assert await turns.cancel_unfollowed("rival", running.id, cancelled) is None
+    assert await turns.cancel_unfollowed(eve, running.id, cancelled) is None
     assert (await turns.get(people.ann, running.id)).state is TurnState.RUNNING
     assert (await conversations.get(people.ann, place)).title == "How long is the Nile?"
     assert (await turns.get(people.ann, running.id)).usage == Usage()

@@ -7,12 +7,14 @@ import time
 from collections.abc import Mapping, Sequence
 
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from responsa_server.domain.ports.parts import Health, PartReport
 
 PATIENCE = 0.25
-"""Seconds that a caller waits for Redis at most."""
+"""Seconds that a caller waits for Redis at most, or for a connection to it."""
 PAUSE = 2.0
 """Seconds for which Redis is left alone after it failed, so that its absence costs one wait and not one a call."""
 
@@ -21,7 +23,7 @@ class RedisCache:
     """Implements `domain.ports.cache.Cache`. Keys are given a prefix; a Redis may be shared."""
 
     def __init__(self, url: str, prefix: str = "responsa:") -> None:
-        self._client = _client(url, PATIENCE)
+        self._client = redis_client(url, PATIENCE)
         self._prefix = prefix
         self._resume = 0.0
 
@@ -64,7 +66,7 @@ class RedisPart:
 
     async def check(self) -> PartReport:
         """Ask Redis for its version."""
-        client = _client(self._url, 1.0)
+        client = redis_client(self._url, 1.0, 1.0)
         try:
             info: Mapping[str, object] = await client.info("server")  # pyright: ignore[reportUnknownMemberType]  # its extra arguments
         except (RedisError, OSError):
@@ -77,7 +79,11 @@ class RedisPart:
         return PartReport(Health.OK, version=str(info.get("redis_version", "")))
 
 
-def _client(url: str, patience: float) -> Redis:
+def redis_client(url: str, reply_seconds: float | None, connect_seconds: float = PATIENCE) -> Redis:
+    """A client that tries everything once. reply_seconds: how long an answer may take, None for as long as it likes."""
     return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]  # its extra arguments are those of a connection
-        url, socket_timeout=patience, socket_connect_timeout=patience
+        url,
+        socket_timeout=reply_seconds,
+        socket_connect_timeout=connect_seconds,
+        retry=Retry(NoBackoff(), 0),
     )

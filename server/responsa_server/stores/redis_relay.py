@@ -14,16 +14,13 @@ from uuid import UUID
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.ports.relay import Committed, Hint, Interest, Taken, Work
 from responsa_server.domain.turns import LogRow
+from responsa_server.stores.redis import PATIENCE, redis_client
 
-PATIENCE = 0.25
-"""Seconds that a connection or a round of sending may take."""
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
 # What may wait to be sent. Beyond it hints are dropped, the oldest first: the newest are those that somebody still waits for.
@@ -175,7 +172,7 @@ class RedisRelay:
 
     async def _send(self) -> None:
         pause = _FIRST_PAUSE
-        client = _client(self._url, PATIENCE)
+        client = redis_client(self._url, PATIENCE)
         try:
             while True:
                 await self._arrived.wait()
@@ -212,7 +209,7 @@ class RedisRelay:
     async def _listen(self, process: UUID) -> None:
         pause = _FIRST_PAUSE
         while True:
-            client = _client(self._url, None)
+            client = redis_client(self._url, None)
             self._pinged = False
             pubsub = client.pubsub()  # pyright: ignore[reportUnknownMemberType]  # its extra arguments
             try:
@@ -265,9 +262,3 @@ async def _closed(closing: Awaitable[object]) -> None:
     with contextlib.suppress(RedisError, OSError, TimeoutError):
         async with asyncio.timeout(PATIENCE):
             await closing
-
-
-def _client(url: str, patience: float | None) -> Redis:
-    return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]  # its extra arguments are those of a connection
-        url, socket_timeout=patience, socket_connect_timeout=PATIENCE, retry=Retry(NoBackoff(), 0)
-    )

@@ -10,7 +10,7 @@ from responsa_server.domain.errors import InvalidRequest, NotFound, Reason, Unav
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.agents import Agents
 from responsa_server.domain.ports.faults import Fault, Faults
-from responsa_server.domain.ports.relay import Interest, Relay, Taken, Work
+from responsa_server.domain.ports.relay import Interest, Relay, Work
 from responsa_server.domain.ports.turns import (
     Accepted,
     Claim,
@@ -100,12 +100,9 @@ class Accepting:
         try:
             version = self._agents.named(question.agent).version
             if question.collections:
-                # A turn that was accepted stays what it is, whatever became of its collections since.
-                known = None if request_id is None else await self._store.find(who, question, request_id)
-                if known is not None:
-                    return known
                 await self._scopes.require(who.tenant_id, question.collections)
         except NotFound:
+            # A turn that was accepted stays what it is, whatever became of its agent and its collections since.
             known = None if request_id is None else await self._store.find(who, question, request_id)
             if known is None:
                 raise
@@ -195,8 +192,7 @@ class Accepting:
         except (NotFound, Unavailable):  # its worker finds out when it renews the lease
             return
         if turn.state is TurnState.CANCELLED:
-            self._claiming.taken(turn_id, turn.epoch)
-            self._relay.tell_all(Taken(turn_id, turn.epoch))
+            self._claiming.stop(turn_id, turn.epoch)
             self._claiming.promoted()
 
 

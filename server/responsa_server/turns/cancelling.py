@@ -12,7 +12,7 @@ from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound, Unavailable
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.ports.faults import Fault, Faults
-from responsa_server.domain.ports.relay import Committed, Relay, Taken
+from responsa_server.domain.ports.relay import Committed, Relay
 from responsa_server.domain.ports.turns import (
     CancelledTurn,
     Clock,
@@ -75,8 +75,7 @@ class Cancelling:
     def ended(self, ended: EndedTurn) -> None:
         """A turn was ended, and is committed so: tell its followers and its worker, here and elsewhere."""
         self._hub.end(ended.turn_id, ended.row)
-        self._claiming.taken(ended.turn_id, ended.epoch)
-        self._relay.tell_all(Taken(ended.turn_id, ended.epoch))
+        self._claiming.stop(ended.turn_id, ended.epoch)
         self._relay.tell_all(Committed(ended.turn_id, (ended.row,), ended=True))
         self._claiming.promoted()
 
@@ -97,8 +96,7 @@ class Cancelling:
             self.ended(done.ended)
         elif done.turn.state is TurnState.CANCELLED:
             # By an earlier call, or by a try of this one whose answer was lost: then its worker was not told.
-            self._claiming.taken(turn_id, done.turn.epoch)
-            self._relay.tell_all(Taken(turn_id, done.turn.epoch))
+            self._claiming.stop(turn_id, done.turn.epoch)
         return done.turn
 
     async def _end(self, who: Principal, turn_id: UUID, cause: CancelCause) -> CancelledTurn:
@@ -120,17 +118,11 @@ class Cancelling:
             return
         end = self._ending(CancelCause.DISCONNECT)
         try:
-            # A stream that was refused, since the turn is somebody else's, has ended like any other.
-            turn = await repeated(lambda: self._store.get(who, turn_id), _PATIENCE_SECONDS)
-            if turn.state.terminal:
-                return
             # What this process said of itself before may be older than the caller's leaving.
             await self._following.register()
             ended = await repeated(
-                lambda: self._store.cancel_unfollowed(who.tenant_id, turn_id, end), _PATIENCE_SECONDS
+                lambda: self._store.cancel_unfollowed(who, turn_id, end), _PATIENCE_SECONDS
             )
-        except NotFound:
-            return
         except Unavailable as error:
             self._log.warning("turn_left_running", turn=names.turn(turn_id), reason=error.reason.value)
             return

@@ -96,10 +96,15 @@ class Claiming:
         task.add_done_callback(lambda done: self._ended(turn_id, run, done))
 
     def taken(self, turn_id: UUID, epoch: int) -> None:
-        """A turn has this epoch now: whoever runs it under an older one stops."""
+        """A turn has this epoch now: where it runs here under an older one, it stops."""
         running = self._running.get(turn_id)
         if running is not None and running[0].claim.epoch < epoch:
             running[0].lose()
+
+    def stop(self, turn_id: UUID, epoch: int) -> None:
+        """A turn has got this epoch: whoever runs it under an older one stops, here and elsewhere."""
+        self.taken(turn_id, epoch)
+        self._relay.tell_all(Taken(turn_id, epoch))
 
     def promoted(self) -> None:
         """A turn may be claimed, here or elsewhere."""

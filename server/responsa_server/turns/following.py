@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Final
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from responsa_server.turns.accepting import draining
 from responsa_server.turns.hub import Hub
 from responsa_server.turns.options import TurnOptions
 from responsa_server.turns.repeat import repeated
+from responsa_server.turns.upkeep import keep_going
 
 _BACKLOG_ROWS: Final = 32
 # A seq that no log comes to: asks how a turn stands, and for no rows.
@@ -63,7 +64,11 @@ class Following:
     def start(self) -> None:
         """Begin to look after followers."""
         loops = {"turns-poll": self._poll, "turns-heartbeats": self._beat, "turns-followers": self._register}
-        self._tasks = [asyncio.create_task(self._keep(work), name=name) for name, work in loops.items()]
+        pause = min(self._options.poll_seconds / 2, _AGAIN_SECONDS)
+        self._tasks = [
+            asyncio.create_task(keep_going(work, pause, self._log, "turns_following"), name=name)
+            for name, work in loops.items()
+        ]
 
     async def close(self) -> None:
         """Stop."""
@@ -217,17 +222,6 @@ class Following:
                 pass
             self._hub.watching.clear()
             await self.register()
-
-    async def _keep(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Go on with a loop whatever happens to a round of it."""
-        while True:
-            try:
-                await work()
-            except Unavailable as error:
-                self._log.warning("turns_following_unavailable", reason=error.reason.value)
-            except Exception:  # followers must be looked after: the next round may do better
-                self._log.exception("turns_following_failed")
-            await asyncio.sleep(min(self._options.poll_seconds / 2, _AGAIN_SECONDS))
 
 
 def _beyond_end(turn_id: UUID, after_seq: int, last_seq: int) -> InvalidRequest:

@@ -46,7 +46,6 @@ class _Remote:
     heard_at: float = 0.0
     due: bool = False
     ended: bool = False
-    place: int = 0
 
 
 class Hub:
@@ -338,9 +337,6 @@ class Hub:
         return count
 
     def _set_place(self, turn_id: UUID, place: int) -> None:
-        remote = self._remote.get(turn_id)
-        if remote is not None:
-            remote.place = place
         for follower in self._followers.get(turn_id, ()):
             if follower.place != place:
                 follower.place = place

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -15,6 +14,8 @@ from responsa_server.domain import names
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.ports.faults import Fault, Faults
 from responsa_server.domain.ports.turns import Append, Claim, TurnLost, TurnStore
+from responsa_server.turns.repeat import repeated
+from responsa_server.turns.upkeep import keep_going
 from responsa_server.turns.writer import PATIENCE_SECONDS, TurnWriter
 
 # Turns in one commit.
@@ -76,8 +77,8 @@ class LogWriter:
     def start(self) -> None:
         """Begin to write."""
         self._tasks = [
-            asyncio.create_task(self._keep(self._write), name="turns-log-writer"),
-            asyncio.create_task(self._keep(self._renew), name="turns-leases"),
+            self._keep("turns-log-writer", self._write),
+            self._keep("turns-leases", self._renew),
         ]
 
     async def close(self) -> None:
@@ -102,20 +103,16 @@ class LogWriter:
         self._ready.append(writer)
         self._arrived.set()
 
-    async def _keep(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Go on with a loop whatever happens to a round of it: without it no turn of this process could go on, nor be taken by another."""
-        while True:
-            try:
-                await work()
-            except Exception:  # the next round may do better
-                self._log.exception("turns_log_writer_failed")
-            await asyncio.sleep(_FIRST_PAUSE)
-            # What a round left unfinished is sent again, which does no harm where it is committed.
-            for writer in tuple(self._members.values()):
-                if not writer.silent and not writer.queued:
-                    self.ready(writer)
+    def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        # Without its loops no turn of this process could go on, nor be taken by another.
+        going = keep_going(work, _FIRST_PAUSE, self._log, "turns_log_writer")
+        return asyncio.create_task(going, name=name)
 
     async def _write(self) -> None:
+        # What an earlier round left unfinished is sent again, which does no harm where it is committed.
+        for writer in tuple(self._members.values()):
+            if not writer.silent and not writer.queued:
+                self.ready(writer)
         while True:
             if not self._ready:
                 self._arrived.clear()
@@ -146,25 +143,23 @@ class LogWriter:
 
     async def _commit(self, batch: Sequence[tuple[TurnWriter, Append]]) -> None:
         """Write a batch, and again while its outcome is unknown. Every one of its turns has its outcome afterwards."""
-        since = self._now()
-        pause = _FIRST_PAUSE
         appends = [append for _, append in batch]
-        while True:
-            try:
-                await self._faults.at(Fault.BEFORE_APPEND)
-                left_out = await self._store.append(appends)
-                await self._faults.at(Fault.AFTER_APPEND)
-                break
-            except Unavailable as error:
-                if self._now() - since + pause > PATIENCE_SECONDS:
-                    for writer, _ in batch:
-                        writer.fail(error)
-                    return
-            except Exception as error:  # something in the batch cannot be stored: the rest must be
-                await self._each_alone(batch, error)
-                return
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads writers, hides nothing
-            pause = min(2 * pause, _LONGEST_PAUSE)
+
+        async def work() -> Mapping[UUID, TurnLost | Unavailable]:
+            await self._faults.at(Fault.BEFORE_APPEND)
+            left_out = await self._store.append(appends)
+            await self._faults.at(Fault.AFTER_APPEND)
+            return left_out
+
+        try:
+            left_out = await repeated(work, PATIENCE_SECONDS)
+        except Unavailable as error:
+            for writer, _ in batch:
+                writer.fail(error)
+            return
+        except Exception as error:  # something in the batch cannot be stored: the rest must be
+            await self._each_alone(batch, error)
+            return
         now = self._now()
         for writer, append in batch:
             error = left_out.get(append.claim.turn_id) if left_out else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import Final, assert_never
 from uuid import UUID
@@ -11,7 +11,6 @@ from uuid import UUID
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.agents import Agents
@@ -35,6 +34,7 @@ from responsa_server.turns.following import Following
 from responsa_server.turns.hub import Hub
 from responsa_server.turns.log_writer import LogWriter
 from responsa_server.turns.options import TurnOptions as TurnOptions  # part of this API
+from responsa_server.turns.upkeep import keep_going
 from responsa_server.turns.worker import WorkerParts
 
 _PARTITION_SECONDS: Final = 6 * 3600.0
@@ -122,9 +122,13 @@ class Turns:
         self._writer.start()
         self._following.start()
         self._claiming.start()
+        upkeep = (
+            ("turns-partitions", self._partition, _PARTITION_SECONDS),
+            ("turns-pruning", self._prune, self._options.prune_seconds),
+        )
         self._loops = [
-            asyncio.create_task(self._every(_PARTITION_SECONDS, self._partition), name="turns-partitions"),
-            asyncio.create_task(self._every(self._options.prune_seconds, self._prune), name="turns-pruning"),
+            asyncio.create_task(keep_going(work, seconds, self._log, "turns_upkeep"), name=name)
+            for name, work, seconds in upkeep
         ]
 
     async def accept(
@@ -225,16 +229,6 @@ class Turns:
     async def _prune(self) -> None:
         if dropped := await self._store.prune(self._options.retention_days):
             self._log.info("turns_pruned", partitions=dropped)
-
-    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            try:
-                await work()
-            except Unavailable as error:
-                self._log.warning("turns_upkeep_unavailable", reason=error.reason.value)
-            except Exception:  # upkeep must go on: the next round may do better
-                self._log.exception("turns_upkeep_failed")
-            await asyncio.sleep(seconds)
 
 
 def _loop_time() -> float:

@@ -292,7 +292,6 @@ class Run:
             history,
             self._meter,
             resume=kept.state if kept is not None else None,
-            text_bytes=kept.text_bytes if kept is not None else 0,
             tools=claimed.tools,
         )
         async with aclosing(self._agent.answer(task)) as tellings:

@@ -118,10 +118,7 @@ async def test_going_on_from_a_milestone_tells_exactly_what_came_after_it(house:
     told = await told_by(house.agent, first)
     for place, one in enumerate(told):
         if isinstance(one, Milestone):
-            kept = sum(len(event.text.encode()) for event in told[:place] if isinstance(event, Delta))
-            again = replace(
-                first, resume=one.state, text_bytes=kept, tools=ledger(told[:place]), meter=Meter()
-            )
+            again = replace(first, resume=one.state, tools=ledger(told[:place]), meter=Meter())
             after = await told_by(house.agent, again)
             assert [stateless(x) for x in after] == [stateless(x) for x in told[place + 1 :]]
     # Once in the whole turn, and once more after the milestone before the call, of which a ledger without it knows nothing.
@@ -163,9 +160,7 @@ async def test_a_death_at_any_place_changes_neither_the_text_nor_what_was_done(e
                     len(one.text.encode()) for one in before[: places[-1]] if isinstance(one, Delta)
                 )
             begun = ledger(before)
-            after = await told_by(
-                house.agent, replace(task, resume=state, text_bytes=keep_bytes, tools=begun)
-            )
+            after = await told_by(house.agent, replace(task, resume=state, tools=begun))
             end = after[-1]
             assert isinstance(end, Answered), most
             assert end.text == shown(before, after, keep_bytes) == golden_text(script)

@@ -48,7 +48,7 @@ class AnswerTask:
     """A question to be answered for somebody.
 
     history: the conversation's last messages, the oldest first. meter: where costs are counted. resume: the state of an earlier attempt's last milestone, None
-    to begin at the beginning. text_bytes: the bytes of answer text that were sent until then. tools: what earlier attempts have called, by call_id.
+    to begin at the beginning. tools: what earlier attempts have called, by call_id.
     """
 
     turn_id: UUID
@@ -57,7 +57,6 @@ class AnswerTask:
     history: Sequence[Message]
     meter: Meter = field(default_factory=Meter)
     resume: bytes | None = None
-    text_bytes: int = 0
     tools: Mapping[str, ToolRecord] = field(default_factory=dict[str, ToolRecord])
 
 

@@ -319,8 +319,8 @@ class TurnStore(Protocol):
         """End a turn that has not ended, under the next epoch. owner_only: False lets who see all turns of the tenant. Raises NotFound."""
         ...
 
-    async def cancel_unfollowed(self, tenant_id: str, turn_id: UUID, end: End) -> EndedTurn | None:
-        """End a watched turn that has not ended and that no process follows (see `follows`); None when one does, or it has ended."""
+    async def cancel_unfollowed(self, who: Principal, turn_id: UUID, end: End) -> EndedTurn | None:
+        """End a watched turn of the caller's that has not ended and that no process follows (see `follows`); None when there is nothing to end."""
         ...
 
     async def follows(self, process: UUID, turn_ids: Sequence[UUID], seconds: float) -> None:

@@ -89,13 +89,14 @@ class TurnEnds(EndingPart):
 
         return await uncancelled(work())
 
-    async def cancel_unfollowed(self, tenant_id: str, turn_id: UUID, end: End) -> EndedTurn | None:
+    async def cancel_unfollowed(self, who: Principal, turn_id: UUID, end: End) -> EndedTurn | None:
         """See `TurnStore.cancel_unfollowed`."""
 
         async def work() -> EndedTurn | None:
-            parameters = {"tenant": tenant_id, "turn": turn_id}
-            async with self._database.locking(tenant_id) as connection:
-                await self._row(connection, "hold_conversation", parameters)
+            parameters = {**caller(who), "turn": turn_id}
+            async with self._database.locking(who.tenant_id) as connection:
+                if await self._row(connection, "hold_watched", parameters) is None:
+                    return None
                 locked = await self._row(connection, "lock_unfollowed", parameters)
                 if locked is None:
                     return None

@@ -64,10 +64,18 @@ SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND (user_id = %(user)
 SELECT id, tenant_id, state, last_seq, attempt FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = %(turn)s
 FOR NO KEY UPDATE;
 
+-- name: hold_watched
+-- As `hold_conversation`, where there may be something to end: a stream that was refused, since the turn is somebody else's, has ended like any other.
+SELECT id FROM responsa.conversation
+WHERE tenant_id = %(tenant)s AND id = (
+    SELECT conversation_id FROM responsa.turn
+    WHERE tenant_id = %(tenant)s AND (user_id = %(user)s) IS TRUE AND id = %(turn)s AND watched AND terminal IS NULL)
+FOR NO KEY UPDATE;
+
 -- name: lock_unfollowed
--- A watched turn at work that no process says to be followed.
+-- A watched turn of the caller's at work that no process says to be followed.
 SELECT t.id, t.tenant_id, t.state, t.last_seq, t.attempt FROM responsa.turn AS t
-WHERE t.tenant_id = %(tenant)s AND t.id = %(turn)s AND t.watched AND t.terminal IS NULL
+WHERE t.tenant_id = %(tenant)s AND (t.user_id = %(user)s) IS TRUE AND t.id = %(turn)s AND t.watched AND t.terminal IS NULL
     AND NOT EXISTS (SELECT FROM responsa.turn_follower AS f WHERE f.tenant_id = %(tenant)s AND f.turn_id = t.id AND f.until > now())
 FOR NO KEY UPDATE OF t;
 
