@@ -45,7 +45,6 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
     turns = Turns(
         PostgresTurnStore(database, codec),
         conversations,
-        collections,
         AgentTable({DEFAULT: parts.agent}),
         codec,
         RedisRelay(redis_url(parts.settings, parts.layout)),

@@ -45,7 +45,6 @@ async def turns_of(
     return Turns(
         store,
         PostgresConversationStore(database),
-        known.collections,
         AgentTable(await _agents(settings, known, faults, stack)),
         codec,
         relay,

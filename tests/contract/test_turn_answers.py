@@ -15,9 +15,7 @@ from responsa_server.domain.turns import Question, Turn, TurnState, Verdict
 from responsa_server.graph.agent import GraphAgent
 from responsa_server.knowledge.answering import LibraryEvidence
 from responsa_server.knowledge.retrieve import Retriever
-from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
-from responsa_server.stores.postgres.passages import PassageStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay
 from responsa_server.turns.conversations import Conversations
@@ -50,7 +48,6 @@ async def turns(house: House, knowledge: LibraryEvidence) -> AsyncIterator[Turns
     turns = Turns(
         store,
         PostgresConversationStore(house.database),
-        CollectionStore(house.database, PassageStore(house.database)),
         Cast({"": agent}),
         codec,
         RedisRelay(NO_REDIS),

@@ -19,6 +19,7 @@ from tests.contract.cut_database import CutDatabase
 from tests.contract.turn_steps import (
     STARTED,
     cancelled,
+    change,
     claim_all,
     count,
     locked,
@@ -221,15 +222,42 @@ async def test_no_more_turns_wait_for_a_worker_than_may_whosever_they_are(
     ).state is TurnState.PENDING
 
 
+_COLLECTION = """INSERT INTO responsa.collection (tenant_id, id, owner_id, max_tokens, overlap_tokens, embedding)
+    VALUES ('acme', %s, %s, 100, 10, 'x')"""
+
+
 async def test_a_worker_acts_for_who_asked_in_the_role_they_had(
-    turn_store: PostgresTurnStore, people: People
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
     service = Principal(people.ann.tenant_id, people.ann.user_id, Role.SERVICE, "api_key")
+    change(database_urls, _COLLECTION, "plants", people.ann.user_id)
     new = new_turn("Who?", pending=True, agent="botanist", collections=("plants",))
     await turn_store.accept(service, new, cancelled)
     (claimed,) = await claim_all(turn_store)
     assert claimed.who == Principal("acme", people.ann.user_id, Role.SERVICE, "turn")
     assert (claimed.question, claimed.conversation_id) == (new.question, new.conversation_id)
+
+
+async def test_a_question_about_a_collection_that_is_not_there_is_refused_and_leaves_nothing(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    change(database_urls, _COLLECTION, "plants", people.ann.user_id)
+    first = new_turn("Who?", collections=("plants", "plants"))
+    await turn_store.accept(people.ann, first, cancelled)
+    before = count(database_urls)
+    for collections in (("plants", "birds", "apes"), ("birds",)):
+        for new in (
+            new_turn(collections=collections),
+            new_turn(conversation=first.conversation_id, collections=collections, on_busy=OnBusy.INTERRUPT),
+        ):
+            with pytest.raises(NotFound) as refused:
+                await turn_store.accept(people.ann, new, cancelled)
+            assert refused.value.metadata["resource_name"] == "collections/birds"
+    # Another tenant's is not there either.
+    with pytest.raises(NotFound):
+        await turn_store.accept(people.eve, new_turn(collections=("plants",)), cancelled)
+    assert count(database_urls) == before
+    assert (await turn_store.get(people.ann, first.id)).state is TurnState.RUNNING
 
 
 async def test_an_accept_whose_commit_was_not_heard_of_is_repeated_without_doubling(

@@ -234,7 +234,8 @@ async def test_a_question_that_queues_while_its_predecessor_ends_is_promoted_all
         "(%(state)s::text <> 'queued' OR pg_advisory_xact_lock(7)::text = '') AND %(state)s::text <> 'pending'",
     )
     unlocked = ("hold_conversation", "FOR NO KEY UPDATE", "")
-    queries = Edited(gate) if guarded else Edited(gate, unlocked)
+    alone = ("finish_turns", "FOR NO KEY UPDATE OF c, t SKIP LOCKED", "FOR NO KEY UPDATE OF t SKIP LOCKED")
+    queries = Edited(gate) if guarded else Edited(gate, unlocked, alone)
     store = PostgresTurnStore(database, PlainCodec(), queries=queries)
     first = new_turn()
     await store.accept(people.ann, first, cancelled)

@@ -50,7 +50,14 @@ class Unguarded:
         return cast("LiteralString", _CLAUSE.sub("true", self.queries[name]))
 
 
-TURN_FILES = ("turn_accept.sql", "turn_claims.sql", "turn_ends.sql", "turn_log.sql", "turn_reads.sql")
+TURN_FILES = (
+    "turn_accept.sql",
+    "turn_claims.sql",
+    "turn_ends.sql",
+    "turn_finish.sql",
+    "turn_log.sql",
+    "turn_reads.sql",
+)
 
 
 def test_every_query_of_the_app_role_has_the_clause_that_is_taken_away_here() -> None:

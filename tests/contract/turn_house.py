@@ -30,10 +30,8 @@ from responsa_server.domain.turns import (
     Step,
     Usage,
 )
-from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.passages import PassageStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay
 from responsa_server.turns.service import TurnOptions, Turns
@@ -150,7 +148,6 @@ class House:
         turns = Turns(
             store(PostgresTurnStore(self.database, PlainCodec())),
             self.conversations,
-            CollectionStore(self.database, PassageStore(self.database)),
             agent if isinstance(agent, Cast) else Cast({"": agent or Script()}),
             PlainCodec(),
             relay,

@@ -57,7 +57,7 @@ _EDITS: Final[Mapping[Guard, Sequence[tuple[str, str, str]]]] = {
     Guard.EPOCH_CHECK: (
         ("append_fence", "t.epoch = f.epoch AND ", ""),
         ("renew_leases", "t.epoch = f.epoch AND ", ""),
-        ("finish_turn", "AND epoch = %(epoch)s ", "AND %(epoch)s > 0 "),
+        ("finish_turns", "AND t.epoch = f.epoch ", ""),
     ),
     Guard.REPEATABLE_WRITES: (
         # Whoever counts on from wherever the log stands, instead of saying where it must stand.

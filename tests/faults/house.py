@@ -30,10 +30,8 @@ from responsa_server.domain.turns import ToolOutcome
 from responsa_server.graph.agents import AgentTable
 from responsa_server.rpc import frames
 from responsa_server.rpc.convert.chat import question as question_of
-from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.passages import PassageStore
 from responsa_server.stores.postgres.turn_rows import NamedQueries
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.testing.agent import ScriptedAgent, tool_cards
@@ -181,7 +179,6 @@ class House:
                 MortalStore(PostgresTurnStore(database, self._codec, queries=self._queries), gate),
             ),
             PostgresConversationStore(database),
-            CollectionStore(database, PassageStore(database)),
             AgentTable({"testing": agent, "default": _Renamed(agent)}),
             self._codec,
             self.town.relay(gate),

@@ -43,12 +43,10 @@ from responsa_server.domain.turns import (
 from responsa_server.identity.service import Identity
 from responsa_server.rpc.frames import AskFrames
 from responsa_server.rpc.server import RpcServer, ServerOptions, Services
-from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from responsa_server.stores.postgres.part import PostgresMigrations, PostgresPart
-from responsa_server.stores.postgres.passages import PassageStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay
 from responsa_server.turns.conversations import Conversations
@@ -234,7 +232,6 @@ async def serving(
     turns = Turns(
         PostgresTurnStore(database, codec),
         conversations,
-        CollectionStore(database, PassageStore(database)),
         Cast({"": agent, "other": ScriptedAgent("agents/other/versions/7")}),
         codec,
         RedisRelay(NO_REDIS),

@@ -22,7 +22,6 @@ from responsa_server.domain.ports.turns import (
     NewId,
     NewTurn,
     OpenTurn,
-    Scopes,
     TurnStore,
 )
 from responsa_server.domain.turns import (
@@ -49,7 +48,6 @@ class Accepting:
     def __init__(
         self,
         store: TurnStore,
-        scopes: Scopes,
         agents: Agents,
         codec: FrameCodec,
         relay: Relay,
@@ -64,7 +62,6 @@ class Accepting:
     ) -> None:
         """ended: is told of turns that an INTERRUPT ended."""
         self._store = store
-        self._scopes = scopes
         self._agents = agents
         self._codec = codec
         self._relay = relay
@@ -99,10 +96,8 @@ class Accepting:
             raise draining()
         try:
             version = self._agents.named(question.agent).version
-            if question.collections:
-                await self._scopes.require(who.tenant_id, question.collections)
         except NotFound:
-            # A turn that was accepted stays what it is, whatever became of its agent and its collections since.
+            # A turn that was accepted stays what it is, whatever became of its agent since.
             known = None if request_id is None else await self._store.find(who, question, request_id)
             if known is None:
                 raise

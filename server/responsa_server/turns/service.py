@@ -23,7 +23,6 @@ from responsa_server.domain.ports.turns import (
     EndedTurn,
     FrameCodec,
     NewId,
-    Scopes,
     TurnStore,
 )
 from responsa_server.domain.turns import Followed, Question, Turn
@@ -47,7 +46,6 @@ class Turns:
         self,
         store: TurnStore,
         conversations: ConversationStore,
-        scopes: Scopes,
         agents: Agents,
         codec: FrameCodec,
         relay: Relay,
@@ -96,7 +94,6 @@ class Turns:
         )
         self._accepting = Accepting(
             store,
-            scopes,
             agents,
             codec,
             relay,

@@ -269,7 +269,7 @@ class TurnStore(Protocol):
         """Write a turn with its first event, with its conversation where it names none: all or nothing.
 
         A question whose request_id has a turn already attaches to that one. interrupt: how turns end whose place an INTERRUPT takes. Raises NotFound
-        (conversation), AlreadyExists (REQUEST_ID_REUSED), Conflict (CONVERSATION_BUSY), Exhausted (QUEUE_FULL, OVERLOADED).
+        (conversation, collection), AlreadyExists (REQUEST_ID_REUSED), Conflict (CONVERSATION_BUSY), Exhausted (QUEUE_FULL, OVERLOADED).
         """
         ...
 
@@ -360,12 +360,4 @@ class TurnStore(Protocol):
 
         What is in use at the moment is left for the next time; this week's and the last one's stay.
         """
-        ...
-
-
-class Scopes(Protocol):
-    """Knows which collections there are."""
-
-    async def require(self, tenant_id: str, collection_ids: Sequence[str]) -> None:
-        """Raises NotFound for the first that is not there."""
         ...

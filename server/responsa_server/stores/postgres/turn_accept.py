@@ -41,7 +41,9 @@ class TurnAccepts(EndingPart):
     async def _accept_after_a_look(
         self, connection: Connection, new: NewTurn, parameters: Mapping[str, object], interrupt: End
     ) -> Accepted:
-        """Something stands in the way: an earlier try of this very call, the request_id's turn, the conversation's turns, or too many that wait."""
+        """Something stands in the way: an earlier try of this very call, the request_id's turn, a collection that is not there, the conversation's turns, or too many
+        that wait.
+        """
         queues = new.question.conversation_id is not None and new.question.on_busy is not OnBusy.REJECT
         ended: list[EndedTurn] = []
         for _ in range(_LOOKS):
@@ -50,6 +52,9 @@ class TurnAccepts(EndingPart):
             found = await self._row(connection, "find_accepted", parameters)
             if found is not None:
                 return self._attach(found, new.question, new.request_id, new.id)
+            missing = await self._row(connection, "missing_collection", parameters)
+            if missing is not None:
+                raise NotFound.of("collection", names.collection(missing["id"]))
             state = _state(new)
             if new.question.conversation_id is not None:
                 if place is None:
@@ -109,6 +114,7 @@ class TurnAccepts(EndingPart):
             "agent_version": new.agent_version,
             "frame": new.frame,
             "watched": new.cancel_on_disconnect,
+            "collections": list(dict.fromkeys(new.question.collections)),
             "max_pending": new.max_pending,
             **_held(new, _state(new)),
         }

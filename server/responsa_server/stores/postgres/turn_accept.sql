@@ -14,7 +14,9 @@ WITH place AS (
     SELECT %(id)s, %(tenant)s, %(user)s, %(role)s, target.id, %(request_id)s::uuid, %(request)b, %(request_sha256)b, %(agent_version)s, %(state)s::text,
         %(owner)s::uuid, clock_timestamp() + %(lease)s::interval, CASE WHEN %(owner)s::uuid IS NOT NULL THEN clock_timestamp() END, 1, %(watched)s
     FROM (SELECT id FROM place UNION ALL SELECT %(conversation)s WHERE %(create)s) AS target
-    WHERE %(state)s::text <> 'pending' OR responsa.pending_turns(%(max_pending)s::int) < %(max_pending)s::int
+    WHERE (%(state)s::text <> 'pending' OR responsa.pending_turns(%(max_pending)s::int) < %(max_pending)s::int)
+        AND cardinality(%(collections)s::text[])
+            = (SELECT count(*) FROM responsa.collection AS k WHERE k.tenant_id = %(tenant)s AND k.id = ANY (%(collections)s::text[]))
     ON CONFLICT DO NOTHING
     RETURNING id
 ), created AS (
@@ -36,6 +38,12 @@ ORDER BY id = %(id)s DESC LIMIT 1;
 -- name: find_request
 SELECT id, conversation_id, request, state, epoch FROM responsa.turn
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND request_id = %(request_id)s;
+
+-- name: missing_collection
+-- The first that the question names and that is not there.
+SELECT s.id FROM unnest(%(collections)s::text[]) WITH ORDINALITY AS s (id, place)
+WHERE NOT EXISTS (SELECT FROM responsa.collection AS k WHERE k.tenant_id = %(tenant)s AND k.id = s.id)
+ORDER BY s.place LIMIT 1;
 
 -- name: find_place
 SELECT id FROM responsa.conversation WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND id = %(conversation)s;

@@ -1,4 +1,4 @@
--- How turns end, as responsa_app with the tenant set. First the conversation's row is locked, then the turn's (turn_accept.sql).
+-- How turns are cancelled, as responsa_app with the tenant set. First the conversation's row is locked, then the turn's (turn_accept.sql).
 -- `state || ''` keeps the planner on the primary key where a turn is named, as do single values in place of joins: these plans are kept, and one that was made
 -- while there was little would walk all that there is later.
 
@@ -7,54 +7,6 @@
 SELECT id FROM responsa.conversation
 WHERE tenant_id = %(tenant)s AND id = (SELECT conversation_id FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = %(turn)s)
 FOR NO KEY UPDATE;
-
--- name: finish_turn
-WITH fenced AS (
-    UPDATE responsa.turn SET state = %(state)s, last_seq = %(last)s, terminal = %(terminal)b, embedding_tokens = %(embedding_tokens)s,
-        input_tokens = %(input_tokens)s, output_tokens = %(output_tokens)s, end_time = now(), lease_until = NULL
-    WHERE tenant_id = %(tenant)s AND id = %(turn)s AND epoch = %(epoch)s AND state || '' = 'running' AND last_seq = %(first)s - 1
-    RETURNING id, tenant_id, conversation_id
-), logged AS (
-    INSERT INTO responsa.turn_event (turn_id, seq, last_seq, tenant_id, deltas, frame)
-    SELECT fenced.id, r.seq, r.last_seq, fenced.tenant_id, r.deltas, r.frame
-    FROM fenced, unnest(%(seqs)b::bigint[], %(last_seqs)b::bigint[], %(deltas)b::boolean[], %(frames)b::bytea[]) AS r (seq, last_seq, deltas, frame)
-), spoken AS (
-    INSERT INTO responsa.message (id, tenant_id, conversation_id, turn_id, speaker, content, refusal)
-    SELECT m.id, fenced.tenant_id, fenced.conversation_id, fenced.id, m.speaker, m.content, m.refusal
-    FROM fenced, jsonb_to_recordset(%(messages)s) AS m (id uuid, speaker text, content text, refusal text)
-    RETURNING id
-), cited AS (
-    INSERT INTO responsa.citation (
-        message_id, place, tenant_id, passage_id, document_id, version, title, uri, source_start, source_end, quote, sha256, answer_start, answer_end, score)
-    SELECT c.message_id, c.place, fenced.tenant_id, c.passage_id, c.document_id, c.version, c.title, c.uri, c.source_start, c.source_end, c.quote,
-        decode(c.sha256, 'hex'), c.answer_start, c.answer_end, c.score
-    FROM fenced, jsonb_to_recordset(%(citations)s) AS c (message_id uuid, place smallint, passage_id uuid, document_id uuid, version int, title text,
-        uri text, source_start bigint, source_end bigint, quote text, sha256 text, answer_start int, answer_end int, score double precision)
-), touched AS (
-    UPDATE responsa.conversation AS c SET update_time = now(), revision = c.revision + 1,
-        title = CASE WHEN c.titled OR %(title)s = '' THEN c.title ELSE %(title)s END, titled = c.titled OR %(title)s <> ''
-    WHERE c.tenant_id = %(tenant)s AND c.id = (SELECT conversation_id FROM fenced) AND EXISTS (SELECT FROM spoken)
-), cleared AS (
-    DELETE FROM responsa.turn_checkpoint WHERE tenant_id = %(tenant)s AND turn_id = (SELECT id FROM fenced)
-)
-SELECT id FROM fenced;
-
--- name: promote_next
--- After a turn's end, in its transaction. A statement of its own: it must see a question that queued while the conversation was waited for.
-UPDATE responsa.turn SET state = 'pending'
-WHERE tenant_id = %(tenant)s AND id = (
-    SELECT q.id FROM responsa.turn AS q
-    WHERE q.tenant_id = %(tenant)s AND q.state = 'queued'
-        AND q.conversation_id = (SELECT conversation_id FROM responsa.turn WHERE tenant_id = %(tenant)s AND id = %(turn)s)
-        AND NOT EXISTS (SELECT FROM responsa.turn AS a WHERE a.conversation_id = q.conversation_id AND a.state IN ('pending', 'running'))
-    ORDER BY q.create_time, q.id LIMIT 1)
-RETURNING id;
-
--- name: position
--- Where a turn stands whose finish found no row; promoted: a turn of its conversation waits for a worker.
-SELECT t.epoch, t.last_seq, t.state,
-    EXISTS (SELECT FROM responsa.turn AS p WHERE p.tenant_id = %(tenant)s AND p.conversation_id = t.conversation_id AND p.state = 'pending') AS promoted
-FROM responsa.turn AS t WHERE t.tenant_id = %(tenant)s AND t.id = %(turn)s;
 
 -- name: find_cancelled
 -- The turn that a caller may end.

@@ -1,0 +1,154 @@
+"""How workers end their turns: what ends at the same time is written in one transaction, tenant by tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, ClassVar, Final
+
+from psycopg.types.json import Jsonb
+
+from responsa_server.domain import names
+from responsa_server.domain.ports.turns import Claim, Conclusion, FrameCodec, NewMessage, TurnLost
+from responsa_server.domain.turns import LogRow, TurnState
+from responsa_server.stores.postgres.database import Database, unavailable, uncancelled
+from responsa_server.stores.postgres.gathered import Gathered
+from responsa_server.stores.postgres.turn_rows import NamedQueries, TurnPart, held, log_rows
+
+# Turns in one transaction. Joins of so few cost nothing, whichever way they go.
+_MOST_TURNS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """A turn's last write."""
+
+    claim: Claim
+    rows: Sequence[LogRow]
+    conclusion: Conclusion
+
+
+class TurnFinishes(TurnPart):
+    """`finish` of a `TurnStore`."""
+
+    FILES: ClassVar[Sequence[str]] = ("turn_finish.sql",)
+
+    def __init__(self, database: Database, codec: FrameCodec, queries: NamedQueries) -> None:
+        super().__init__(database, codec, queries)
+        self._finishing: Gathered[str, _End, bool | None] = Gathered(self._finish_together, _MOST_TURNS)
+
+    async def finish(self, claim: Claim, rows: Sequence[LogRow], conclusion: Conclusion) -> bool:
+        """See `TurnStore.finish`."""
+        end = _End(claim, rows, conclusion)
+        promoted = await self._finishing.put(claim.tenant_id, end)
+        return await uncancelled(self._finish_alone(end)) if promoted is None else promoted
+
+    async def _finish_together(self, tenant_id: str, ends: Sequence[_End]) -> Sequence[bool | None]:
+        """Whether each has promoted a queued turn; None for one that was passed over."""
+        parameters = _parameters(tenant_id, ends)
+        finished, promoted = await self._database.together(
+            tenant_id,
+            [(self._queries["finish_turns"], parameters), (self._queries["promote_after"], parameters)],
+        )
+        conversations = {row["id"]: row["conversation_id"] for row in finished}
+        promoting = {row["conversation_id"] for row in promoted}
+        outcomes: list[bool | None] = []
+        for one in ends:
+            conversation = conversations.get(one.claim.turn_id)
+            outcomes.append(None if conversation is None else conversation in promoting)
+        return outcomes
+
+    async def _finish_alone(self, end: _End) -> bool:
+        """End a turn that stood not as it should, or whose row or conversation somebody had locked: wait for them, then look."""
+        claim = end.claim
+        place = {"tenant": claim.tenant_id, "turn": claim.turn_id}
+        parameters = _parameters(claim.tenant_id, [end])
+        _, _, finished, promoted = await self._database.together(
+            claim.tenant_id,
+            [
+                (self._queries["hold_conversation"], place),
+                (self._queries["hold_turn"], place),
+                (self._queries["finish_turns"], parameters),
+                (self._queries["promote_after"], parameters),
+            ],
+        )
+        if finished:
+            return bool(promoted)
+        [found] = await self._database.together(claim.tenant_id, [(self._queries["position"], place)])
+        return _settle(found[0] if found else None, claim, end.rows)
+
+
+def _parameters(tenant_id: str, ends: Sequence[_End]) -> dict[str, object]:
+    """Ends as columns. No turn stands twice."""
+    through = list(accumulate(len(one.rows) for one in ends))
+    conclusions = [one.conclusion for one in ends]
+    return {
+        "tenant": tenant_id,
+        **held([one.claim for one in ends]),
+        **log_rows([row for one in ends for row in one.rows]),
+        "firsts": [one.rows[0].first_seq for one in ends],
+        "lasts": [one.rows[-1].last_seq for one in ends],
+        "froms": [end - len(one.rows) + 1 for one, end in zip(ends, through, strict=True)],
+        "tos": through,
+        "states": [one.state.value for one in conclusions],
+        "terminals": [one.terminal for one in conclusions],
+        "embedding_tokens": [one.usage.embedding_tokens for one in conclusions],
+        "input_tokens": [one.usage.input_tokens for one in conclusions],
+        "output_tokens": [one.usage.output_tokens for one in conclusions],
+        "titles": [one.title for one in conclusions],
+        "speaks": [bool(one.messages) for one in conclusions],
+        "messages": Jsonb([_message(one, said) for one in ends for said in one.conclusion.messages]),
+        "citations": Jsonb(
+            [row for one in ends for said in one.conclusion.messages for row in _citations(one, said)]
+        ),
+    }
+
+
+def _settle(position: Mapping[str, Any] | None, claim: Claim, rows: Sequence[LogRow]) -> bool:
+    """Tell why a finish found no row. Returns (whether a turn was promoted) when an earlier try of the same finish was committed after all.
+
+    Only who holds the epoch writes under it, one write after the other, so the last seq tells.
+    """
+    if position is None or position["epoch"] != claim.epoch:
+        raise TurnLost(names.turn(claim.turn_id))
+    terminal = TurnState(position["state"]).terminal
+    if terminal and position["last_seq"] == rows[-1].last_seq:
+        return bool(position["promoted"])
+    if terminal or position["last_seq"] != rows[0].first_seq - 1:
+        raise TurnLost(names.turn(claim.turn_id))
+    # What stood in the way was taken back meanwhile: sending it again will do.
+    raise unavailable()
+
+
+def _message(end: _End, message: NewMessage) -> dict[str, object]:
+    return {
+        "turn_id": str(end.claim.turn_id),
+        "id": str(message.id),
+        "speaker": message.speaker.value,
+        "content": message.text,
+        "refusal": message.refusal.value if message.refusal else None,
+    }
+
+
+def _citations(end: _End, message: NewMessage) -> Sequence[dict[str, object]]:
+    return [
+        {
+            "turn_id": str(end.claim.turn_id),
+            "message_id": str(message.id),
+            "place": place,
+            "passage_id": str(one.passage_id),
+            "document_id": str(one.document_id),
+            "version": one.version,
+            "title": one.title,
+            "uri": one.uri,
+            "source_start": one.source.start,
+            "source_end": one.source.end,
+            "quote": one.quote,
+            "sha256": one.sha256.hex(),
+            "answer_start": one.answer.start,
+            "answer_end": one.answer.end,
+            "score": one.score,
+        }
+        for place, one in enumerate(message.citations)
+    ]

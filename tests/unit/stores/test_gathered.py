@@ -1,0 +1,94 @@
+"""What comes while a write is in flight is written together by the next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from responsa_server.domain.errors import Unavailable
+from responsa_server.stores.postgres.database import unavailable
+from responsa_server.stores.postgres.gathered import Gathered
+
+
+class Writing:
+    """Writes that end when they are told to; an item doubled is its result, and 13 cannot be stored."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[str, list[int]]] = []
+        self._arrived = asyncio.Condition()
+        self.gate = asyncio.Event()
+        self.away = False
+
+    async def write(self, key: str, items: Sequence[int]) -> Sequence[int]:
+        async with self._arrived:
+            self.batches.append((key, list(items)))
+            self._arrived.notify_all()
+        await self.gate.wait()
+        if self.away:
+            raise unavailable()
+        if 13 in items:
+            raise ValueError("13")
+        return [2 * item for item in items]
+
+    async def until(self, count: int) -> None:
+        async with self._arrived:
+            await self._arrived.wait_for(lambda: len(self.batches) >= count)
+
+
+@pytest.fixture
+def writing() -> Writing:
+    return Writing()
+
+
+async def test_what_comes_alone_is_written_at_once_and_what_comes_meanwhile_together(
+    writing: Writing,
+) -> None:
+    gathered = Gathered(writing.write, most=3)
+    first = asyncio.create_task(gathered.put("a", 1))
+    await writing.until(1)
+    others = [asyncio.create_task(gathered.put("a", item)) for item in (2, 3, 4, 5)]
+    elsewhere = asyncio.create_task(gathered.put("b", 6))
+    await writing.until(2)
+    writing.gate.set()
+    assert await asyncio.gather(first, *others, elsewhere) == [2, 4, 6, 8, 10, 12]
+    assert writing.batches == [("a", [1]), ("b", [6]), ("a", [2, 3, 4]), ("a", [5])]
+    assert await gathered.put("a", 7) == 14
+
+
+async def test_one_that_cannot_be_stored_keeps_no_other_from_being_stored(writing: Writing) -> None:
+    gathered = Gathered(writing.write, most=8)
+    tasks = [asyncio.create_task(gathered.put("a", item)) for item in (1, 2, 13, 4)]
+    await writing.until(1)
+    writing.gate.set()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [outcomes[0], outcomes[1], outcomes[3]] == [2, 4, 8]
+    assert isinstance(outcomes[2], ValueError)
+
+
+async def test_an_unknown_outcome_is_told_to_all_and_written_once(writing: Writing) -> None:
+    gathered = Gathered(writing.write, most=8)
+    writing.away = True
+    tasks = [asyncio.create_task(gathered.put("a", item)) for item in (1, 2, 3)]
+    await writing.until(1)
+    writing.gate.set()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(one, Unavailable) for one in outcomes)
+    assert sum(len(items) for _, items in writing.batches) == 3
+
+
+async def test_a_caller_that_leaves_takes_nothing_back_and_keeps_nobody_waiting(writing: Writing) -> None:
+    gathered = Gathered(writing.write, most=8)
+    first = asyncio.create_task(gathered.put("a", 1))
+    await writing.until(1)
+    leaving = asyncio.create_task(gathered.put("a", 2))
+    staying = asyncio.create_task(gathered.put("a", 3))
+    await asyncio.sleep(0)
+    first.cancel()
+    leaving.cancel()
+    writing.gate.set()
+    assert await staying == 6
+    assert writing.batches == [("a", [1]), ("a", [2, 3])]
+    assert first.cancelled()
+    assert leaving.cancelled()
