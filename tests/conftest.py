@@ -18,7 +18,7 @@ from responsa_server.providers.minilm import MiniLmEmbedder, load
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.migrate import migrate
 
-pytest_plugins = ["tests.instance", "tests.callers", "tests.faults.lines"]
+pytest_plugins = ["tests.groups", "tests.instance", "tests.callers", "tests.faults.lines"]
 TEMPLATE = "responsa_template"
 _numbers = itertools.count(1)
 

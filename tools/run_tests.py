@@ -53,7 +53,7 @@ def main() -> None:
                 "--cov-report=term:skip-covered",
                 "--cov-fail-under=85",
                 "-q",
-                # Most tests wait for processes: three at a time keep two cores busy. A file's tests share its fixtures, so they stay together.
+                # Most tests wait for processes: three at a time keep two cores busy. tests/groups.py says which stay together, and the order.
                 "-n",
                 "3",
                 "--dist",

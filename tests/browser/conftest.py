@@ -51,6 +51,33 @@ async def browser() -> AsyncIterator[Browser]:
             await started.close()
 
 
+@pytest.fixture(scope="session")
+def scripted() -> Iterator[Instance]:
+    """An instance of these tests' own, with the agent whose answers take as long as a question's text says. Its server may be killed: it comes back."""
+    folder = Path(tempfile.mkdtemp(prefix="rsp-"))  # not pytest's: the paths of sockets must stay short
+    try:
+        with instance_in(folder, RESPONSA_DOCS="none", RESPONSA_TESTING__AGENT="true") as one:
+            yield one
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def instance(scripted: Instance) -> Instance:
+    """The same: users at a browser have documents of their own, and need no other instance."""
+    return scripted
+
+
+@pytest.fixture(scope="session")
+def registry(scripted: Instance) -> Iterator[Registry]:
+    """The registry of that instance."""
+    found = Registry(scripted)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
 @pytest.fixture
 def client(instance: Instance, registry: Registry) -> Iterator[Responsa]:
     """The public client as the administrator of a tenant of this test's own: prepares, and looks at what the server really holds."""
@@ -65,35 +92,12 @@ async def person(instance: Instance, browser: Browser, client: Responsa) -> Asyn
         yield one
 
 
-@pytest.fixture(scope="session")
-def scripted() -> Iterator[Instance]:
-    """An instance of its own, with the agent whose answers take as long as a question's text says. Its server may be killed: it comes back."""
-    folder = Path(tempfile.mkdtemp(prefix="rsp-"))  # not pytest's: the paths of sockets must stay short
-    try:
-        with instance_in(folder, RESPONSA_TESTING__AGENT="true") as one:
-            yield one
-    finally:
-        shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="session")
-def scripted_registry(scripted: Instance) -> Iterator[Registry]:
-    """The registry of that instance."""
-    found = Registry(scripted)
-    try:
-        yield found
-    finally:
-        found.close()
-
-
 @pytest_asyncio.fixture(loop_scope="session")
-async def asker(scripted: Instance, scripted_registry: Registry, browser: Browser) -> AsyncIterator[Person]:
-    """A user of their own, as `person`, who asks the scripted agent."""
-    key = scripted_registry.new_tenant().key(Credential.ADMIN)
-    with Responsa(scripted.url, api_key=key) as client:
-        async for one in at_browser(scripted, browser, client):
-            one.agent = "testing"
-            yield one
+async def asker(instance: Instance, browser: Browser, client: Responsa) -> AsyncIterator[Person]:
+    """As `person`, but asks the scripted agent."""
+    async for one in at_browser(instance, browser, client):
+        one.agent = "testing"
+        yield one
 
 
 async def at_browser(instance: Instance, browser: Browser, client: Responsa) -> AsyncIterator[Person]:

@@ -14,7 +14,7 @@ from responsa_client import Responsa
 CHAT = "/responsa.chat.v1.ChatService/"
 ASK = f"{CHAT}Ask"
 RESUME = f"{CHAT}ResumeTurn"
-PATIENCE = 30_000
+PATIENCE = 60_000
 """Milliseconds a condition may take on a loaded machine before its test fails."""
 # What a browser says by itself about answers that tests bring about: refused uploads, cut connections.
 EXPECTED = ("Failed to load resource",)

@@ -125,7 +125,7 @@ async def test_an_answer_is_stopped_by_keyboard_and_the_focus_goes_back_to_the_q
 async def test_nothing_else_moves_while_an_answer_comes(asker: Person) -> None:
     tab = await asker.sign_in()
     before = await tab.question.bounding_box()
-    await tab.send("tokens=40 pace_ms=20")
+    await tab.send("tokens=80 pace_ms=50")
     await tab.grown()
     places = [await tab.question.bounding_box(), await tab.page.locator(".progress").bounding_box()]
     await expect(tab.answers).to_have_count(1)

@@ -16,7 +16,8 @@ from tests.instance import Instance, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-LONG = Script(tokens=240, pace_ms=25)
+LONG = Script(tokens=240, pace_ms=40)
+"""Some ten seconds: it does not end before what a test does in its midst, and its end is waited for."""
 ENDLESS = Script(tokens=2000, pace_ms=50)
 SHORT = Script(tokens=20, pace_ms=20, seed=2)
 
@@ -56,7 +57,11 @@ async def test_another_tab_shows_the_same_stream_over_the_same_connection(asker:
     await other.stop.click()
     for tab in (one, other, third):
         await expect(tab.answers.nth(1)).to_contain_text("You stopped this answer.")
-    assert len({await tab.text(number=1) for tab in (one, other, third)}) == 1
+
+    async def alike() -> bool:
+        return len({await tab.text(number=1) for tab in (one, other, third)}) == 1
+
+    await until(alike, "the same text in all tabs")
     assert golden_text(ENDLESS).startswith(await one.text(number=1))
     assert len(list(asker.client.turns())) == 2
 
@@ -137,10 +142,10 @@ async def test_a_question_asked_without_a_network_is_sent_when_there_is_one(aske
 
 
 async def test_the_server_is_killed_in_mid_answer(asker: Person, scripted: Instance) -> None:
+    before = scripted.processes()["server"]
     tab = await asker.sign_in()
     await tab.send(LONG.question)
     seen = await tab.grown(beyond=40)
-    before = scripted.processes()["server"]
     os.kill(before.pid, signal.SIGKILL)
     await ends_with(tab, LONG)
     assert scripted.processes()["server"] != before

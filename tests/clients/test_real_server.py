@@ -10,7 +10,8 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from uuid_utils.compat import uuid7
 from responsa_client import AsyncResponsa, Notice, OnBusy, Reconnecting, Responsa, Waiting, turn_error
 from tests.instance import Instance, eventually, instance_in, plain_environment
 
-SLOW = "tokens=40 pace_ms=50 tool=once"
-"""A tool's call, then two seconds of text."""
+SLOW = "tokens=80 pace_ms=50 tool=once"
+"""A tool's call, then four seconds of text."""
+ENDLESS = "tokens=2000 pace_ms=50 tool=once"
+"""The same with so much text that only a cancel ends it."""
 QUICK = "tokens=10 pace_ms=5"
 
 
@@ -42,10 +45,16 @@ def elsewhere(living: Instance) -> dict[str, str]:
     return plain_environment(RESPONSA_HOME="/nowhere", RESPONSA_URL=living.url, RESPONSA_API_KEY=living.key)
 
 
-def asked(living: Instance, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def asked(living: Instance, *arguments: str) -> Generator[subprocess.Popen[str]]:
+    """A command as another machine gives it. One that still runs at the end of the block is ended: its test has failed."""
+    with subprocess.Popen(
         living.command(*arguments), env=elsewhere(living), stdout=subprocess.PIPE, text=True, cwd="/"
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def until_first(process: subprocess.Popen[str], kind: str) -> list[dict[str, Any]]:
@@ -75,12 +84,12 @@ def text_of(events: list[dict[str, Any]]) -> str:
 @pytest.mark.parametrize("role", ["server", "envoy"])
 def test_ask_prints_every_event_once_though_a_part_is_killed(living: Instance, role: str) -> None:
     request_id = str(uuid7())
-    process = asked(living, "ask", SLOW, "--agent", "testing", "--request-id", request_id, "--json")
-    events = until_first(process, "delta")
     before = living.processes()[role]
-    os.kill(before.pid, signal.SIGKILL)
-    events += the_rest(process)
-    assert process.returncode == 0
+    with asked(living, "ask", SLOW, "--agent", "testing", "--request-id", request_id, "--json") as process:
+        events = until_first(process, "delta")
+        os.kill(before.pid, signal.SIGKILL)
+        events += the_rest(process)
+        assert process.returncode == 0
     assert [int(event["seq"]) for event in events] == list(range(1, len(events) + 1))
     assert text_of(events) == events[-1]["answer"]["text"]
     if role == "server":
@@ -91,39 +100,41 @@ def test_ask_prints_every_event_once_though_a_part_is_killed(living: Instance, r
     with Responsa(living.url, living.key) as client:
         (turn,) = [one for one in client.turns() if one.request_id == request_id]
     half = len(events) // 2
-    resumed = asked(living, "resume", turn.name, "--after", str(half), "--json")
-    assert the_rest(resumed) == events[half:]
+    with asked(living, "resume", turn.name, "--after", str(half), "--json") as resumed:
+        assert the_rest(resumed) == events[half:]
     eventually(lambda: living.processes().get(role, before) != before, f"another {role}")
 
 
 def test_cancel_from_elsewhere_ends_the_turn_and_its_stream(living: Instance) -> None:
-    process = asked(living, "ask", SLOW, "--agent", "testing", "--json")
-    events = until_first(process, "delta")
-    with Responsa(living.url, living.key) as client:
-        turn = next(client.turns("state=RUNNING"))
-    done = asked(living, "cancel", turn.name)
-    assert done.communicate()[0] == f"{turn.name} is cancelled.\n"
-    events += the_rest(process)
-    assert process.returncode == 4
+    with asked(living, "ask", ENDLESS, "--agent", "testing", "--json") as process:
+        events = until_first(process, "delta")
+        with Responsa(living.url, living.key) as client:
+            turn = next(client.turns("state=RUNNING"))
+        with asked(living, "cancel", turn.name) as done:
+            assert done.communicate()[0] == f"{turn.name} is cancelled.\n"
+        events += the_rest(process)
+        assert process.returncode == 4
     assert events[-1]["cancelled"]["by"] == "CANCEL_CAUSE_OWNER"
     assert [int(event["seq"]) for event in events] == list(range(1, len(events) + 1))
 
 
 def test_ctrl_c_leaves_the_turn_running(living: Instance) -> None:
-    process = asked(living, "ask", SLOW, "--agent", "testing", "--json")
-    events = until_first(process, "delta")
-    process.send_signal(signal.SIGINT)
-    events += the_rest(process)
-    assert process.returncode == 130
+    request_id = str(uuid7())
+    with asked(living, "ask", SLOW, "--agent", "testing", "--request-id", request_id, "--json") as process:
+        events = until_first(process, "delta")
+        process.send_signal(signal.SIGINT)
+        events += the_rest(process)
+        assert process.returncode == 130
     with Responsa(living.url, living.key) as client:
-        turn = next(client.turns("state=RUNNING"))
+        # It may have ended since; what matters is how.
+        (turn,) = [one for one in client.turns() if one.request_id == request_id]
         rest = list(client.resume(turn.name, int(events[-1]["seq"])))
     assert rest[-1].WhichOneof("event") == "answer"
 
 
 def test_stop_before_the_turn_is_known(living: Instance) -> None:
     with Responsa(living.url, living.key) as client:
-        stream = client.ask(SLOW, agent="testing")
+        stream = client.ask(ENDLESS, agent="testing")
         ended = stream.stop()
         assert ended.terminal_event.WhichOneof("event") == "cancelled"
         assert list(stream)[-1] == ended.terminal_event
@@ -139,7 +150,7 @@ async def test_questions_wait_in_line_and_are_told_their_place(living: Instance)
 
     async with AsyncResponsa(living.url, living.key) as client:
         conversation = (await client.create_conversation()).name
-        first = client.ask(SLOW, conversation, agent="testing")
+        first = client.ask(ENDLESS, conversation, agent="testing")
         await anext(first)
         waiting = client.ask(
             QUICK, conversation, agent="testing", on_busy=OnBusy.ON_BUSY_QUEUE, on_notice=notice
@@ -165,7 +176,8 @@ def test_many_streams_over_a_killed_server(living: Instance) -> None:
     begun = threading.Semaphore(0)
 
     def follow(client: Responsa, number: int) -> None:
-        question = f"tokens=40 pace_ms=50 seed={number}"
+        # So long that none has ended before all have begun.
+        question = f"tokens=160 pace_ms=50 seed={number}"
         with client.ask(question, agent="testing", include_deltas=True, on_notice=told.append) as stream:
             seqs = [next(stream).seq]
             begun.release()

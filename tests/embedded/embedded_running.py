@@ -19,7 +19,7 @@ import psutil
 import responsa_server
 
 SCRIPT = Path(__file__).with_name("embedded_instance.py")
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds a condition may take on a loaded machine before its test fails."""
 
 

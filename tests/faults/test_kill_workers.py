@@ -103,7 +103,7 @@ async def campaign(
     assert all(one.outcome == "answer" for one in crowd.seen if one.ended)
 
 
-@forms(short=10, long=1000)
+@forms(short=8, long=1000)
 async def test_every_accepted_turn_ends_whatever_workers_are_killed(
     cluster: Cluster, form: Form, request: pytest.FixtureRequest
 ) -> None:
@@ -155,7 +155,7 @@ async def test_without_taking_over_the_campaign_finds_turns_that_never_end(clust
     cluster.admit(await cluster.soon("rpc"))
     worker = await cluster.soon("worker", guards_out=[Guard.TAKEOVER])
     async with GrpcWay(cluster.target, caller.key) as way:
-        one = Seen(asking("tokens=200 pace_ms=10 seed=1"))
+        one = Seen(asking("tokens=600 pace_ms=10 seed=1"))
         await follow(way, one, until=lambda seen: seen.through > 5)
         await asyncio.to_thread(worker.kill)
         await cluster.soon("worker", guards_out=[Guard.TAKEOVER])

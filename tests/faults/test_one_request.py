@@ -41,7 +41,7 @@ async def ways_to(
     return found
 
 
-@forms(short=3, long=200)
+@forms(short=2, long=200)
 async def test_a_request_sent_a_hundred_times_is_one_turn(
     cluster: Cluster, form: Form, request: pytest.FixtureRequest
 ) -> None:

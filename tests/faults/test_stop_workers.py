@@ -76,7 +76,7 @@ async def test_without_the_epoch_check_the_campaign_finds_rows_by_an_old_epoch(c
     # Without Redis, by which it might be told in time.
     stopped = await cluster.soon("worker", guards_out=[Guard.EPOCH_CHECK], REDIS_URL=ABSENT)
     async with GrpcWay(cluster.target, caller.key) as way:
-        one = Seen(asking(question(tokens=400, pace_ms=5)(random.Random(1))))
+        one = Seen(asking(question(tokens=1000, pace_ms=5)(random.Random(1))))
         following = asyncio.create_task(follow(way, one))
         await asyncio.to_thread(eventually, lambda: one.through > 10, "its first words")
         stopped.signal(signal.SIGSTOP)

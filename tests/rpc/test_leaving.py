@@ -78,7 +78,7 @@ def test_who_leaves_ends_the_turn_and_whose_time_is_up_does_not(registry: Regist
     headers = tenant.headers(Credential.USER)
     with registry.holding("passage"):
         # What is to go on is asked first: when the others have ended, its time would have come before theirs.
-        goes_on = over_grpc(ways, headers, seconds=2.0)
+        goes_on = over_grpc(ways, headers, seconds=5.0)
         left = [
             over_grpc(ways, headers),
             over_web(ways, headers, text=False),

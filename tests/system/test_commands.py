@@ -3,31 +3,48 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.callers import Credential, Tenant
-from tests.instance import Instance, free_port, plain_environment
+from tests.instance import Instance, free_port, instance_in, plain_environment
+from tests.system.conftest import FERRY
 
-FERRY = "When does the ferry to Skye leave from Mallaig?"
+QUESTION = "When does the ferry to Skye leave from Mallaig?"
 
 
-def test_two_instances_side_by_side(instance: Instance, second: Instance, tmp_path: Path) -> None:
-    assert "six in the morning" in second.run("ask", FERRY).stdout
-    assert "six in the morning" not in instance.run("ask", FERRY).stdout
+@pytest.fixture
+def other() -> Iterator[Instance]:
+    """An instance beside the shared one, with another document."""
+    folder = Path(tempfile.mkdtemp(prefix="rso-"))
+    (folder / "docs").mkdir()
+    (folder / "docs" / "ferry.md").write_text(FERRY)
+    try:
+        with instance_in(folder, RESPONSA_DOCS=str(folder)) as one:
+            yield one
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_two_instances_side_by_side(instance: Instance, other: Instance, tmp_path: Path) -> None:
+    assert "six in the morning" in other.run("ask", QUESTION).stdout
+    assert "six in the morning" not in instance.run("ask", QUESTION).stdout
     # By URL and key, from anywhere.
     key = tmp_path / "key"
-    key.write_text(second.key + "\n")
+    key.write_text(other.key + "\n")
     given: dict[str, Any]
-    for given in ({"RESPONSA_API_KEY": second.key}, {"RESPONSA_API_KEY_FILE": str(key)}):
-        assert "six in the morning" in instance.run("ask", FERRY, RESPONSA_URL=second.url, **given).stdout
+    for given in ({"RESPONSA_API_KEY": other.key}, {"RESPONSA_API_KEY_FILE": str(key)}):
+        assert "six in the morning" in instance.run("ask", QUESTION, RESPONSA_URL=other.url, **given).stdout
     # The key of one opens nothing of the other.
-    refused = instance.run("ask", FERRY, RESPONSA_URL=second.url, check=False)
+    refused = instance.run("ask", QUESTION, RESPONSA_URL=other.url, check=False)
     assert refused.returncode == 3
     assert "key" in refused.stderr
 

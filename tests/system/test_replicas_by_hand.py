@@ -19,6 +19,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from responsa_server.embedded import HostState, Layout, host_states
+from responsa_server.gateway.replicas import Replicas
 from tests.instance import Instance, eventually
 
 SLOW = "tokens=120 pace_ms=40"
@@ -84,13 +86,23 @@ class Fleet:
         return {one["name"]: one["state"] for one in map(json.loads, lines)}
 
     def until(self, **states: str) -> None:
+        wanted = {name.replace("_", "-"): state for name, state in states.items()}
+        # Envoy is asked until it has changed its mind, and the command, which takes a second to start, then.
         eventually(
             lambda: (
-                {name.replace("_", "-"): state for name, state in states.items()}.items()
-                <= self.states().items()
+                {name: state == "serving" for name, state in wanted.items()}.items()
+                <= self._serving().items()
+                and wanted.items() <= self.states().items()
             ),
-            lambda: f"{states}, not {self.states()}",
+            lambda: f"{wanted}, not {self.states()}",
         )
+
+    def _serving(self) -> dict[str, bool]:
+        layout = Layout.of(self.instance.home)
+        serving = {
+            one.address for one in host_states(layout.envoy_admin_socket) if one.state is HostState.SERVING
+        }
+        return {one.name: str(one.grpc) in serving for one in Replicas(layout.replicas).all()}
 
     def asks(self) -> list[str]:
         """Slow questions, all at a time, each asked once by the command line; returns what each printed."""
@@ -140,14 +152,16 @@ def test_any_of_five_is_killed_and_replaced(fleet: Fleet) -> None:
         fleet.until(rpc_2="not serving")
         fleet.running["worker-4"].kill()
         assert all(map(whole, asked.result()))
-    fleet.start("rpc-2").until_ready()
-    fleet.start("worker-4").until_ready()
+    for one in [fleet.start("rpc-2"), fleet.start("worker-4")]:
+        one.until_ready()
     fleet.until(rpc_2="serving")
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(fleet.asks)
         for name in ("rpc-3", "worker-5"):
             assert fleet.running[name].stop(signal.SIGTERM) == 0, fleet.running[name].said()
-            fleet.start(name).until_ready()
+            fleet.start(name)
+        for name in ("rpc-3", "worker-5"):
+            fleet.running[name].until_ready()
         fleet.until(rpc_3="serving")
         assert all(map(whole, asked.result()))
 

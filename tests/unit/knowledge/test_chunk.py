@@ -156,7 +156,7 @@ def test_perceived_characters_are_whole(cluster: str) -> None:
         assert re.fullmatch(f"(?:{cluster})+", chunk.text) or "\r" in cluster
 
 
-def test_one_word_a_million_times_is_cut_in_pieces() -> None:
+def test_one_word_a_hundred_thousand_times_is_cut_in_pieces() -> None:
     longest = 0
 
     def watched(text: str) -> list[tuple[int, int]]:
@@ -164,10 +164,10 @@ def test_one_word_a_million_times_is_cut_in_pieces() -> None:
         longest = max(longest, len(text))
         return words(text)
 
-    chunks = chunk_document(parse("word " * 1_000_000, DocumentType.TEXT), watched)
+    chunks = chunk_document(parse("word " * 100_000, DocumentType.TEXT), watched)
     assert longest <= PIECE_CHARS
     assert {chunk.tokens for chunk in chunks[:-1]} == {500}
-    assert len(chunks) == 2223
+    assert len(chunks) == 223
 
 
 @pytest.mark.parametrize(

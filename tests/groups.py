@@ -1,0 +1,83 @@
+"""A plugin: which tests stay together in a run of several processes, and which begin first.
+
+`--dist loadfile` keeps the tests of a file together. Here it also keeps together the files that share a fixture that takes long to start, so that
+each is started once a run and not once a process. (pytest-xdist's own marks for groups say nothing to pytest 9.2.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling, Scheduling
+
+SHARING: Mapping[str, Sequence[str]] = {
+    "scripted": ("tests/browser/",),
+    "instance": (
+        "tests/cases/",
+        "tests/rpc/test_leaving.py",
+        "tests/system/test_bad_input.py",
+        "tests/system/test_commands.py",
+        "tests/system/test_journey.py",
+        "tests/system/test_wire.py",
+    ),
+    "second": (
+        "tests/system/test_kill.py",
+        "tests/system/test_nothing_calls_out.py",
+        "tests/system/test_replicas_by_hand.py",
+        "tests/system/test_soak.py",
+    ),
+}
+"""A fixture, and where all tests are that use it."""
+FIRST = (
+    "scripted",
+    "instance",
+    "second",
+    "tests/embedded/",
+    "tests/faults/",
+    "tests/system/",
+    "tests/clients/test_real_server.py",
+    "tests/security/",
+    "tests/gateway/",
+    "tests/contract/",
+)
+"""What takes longest begins first, so that no process is left alone with it at the end."""
+
+
+def group_of(nodeid: str) -> str:
+    """The group of a test: the fixture that its file shares with others, else the file."""
+    file = nodeid.partition("::")[0]
+    return next((name for name, places in SHARING.items() if file.startswith(tuple(places))), file)
+
+
+def _turn(item: pytest.Item) -> int:
+    group = group_of(item.nodeid)
+    return next((place for place, one in enumerate(FIRST) if group.startswith(one)), len(FIRST))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests in order, and hold `SHARING` against what they use. Raises UsageError."""
+    for item in items:
+        used = [name for name in SHARING if name in getattr(item, "fixturenames", ())]
+        if used and group_of(item.nodeid) not in used:
+            raise pytest.UsageError(
+                f"{item.nodeid} uses the fixture `{used[0]}`: its file belongs in tests/groups.py"
+            )
+    items.sort(key=_turn)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """The scheduler of `--dist loadfile`, with these groups in the place of files, in this order."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    # By the number of tests a file that takes minutes for one of them would be last.
+    config.option.loadscopereorder = False
+    return _Groups(config, log)
+
+
+class _Groups(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
