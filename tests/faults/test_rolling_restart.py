@@ -43,8 +43,12 @@ class Users:
                 group.create_task(self._keep_asking(client))
 
     async def _keep_asking(self, client: AsyncResponsa) -> None:
-        # So slow that a small machine bears five hundred of them, clients included.
-        ask = question(tokens=60, pace_ms=250 if self.size > STREAMS_A_CHANNEL else 40)
+        # So slow that a small machine bears five hundred of them, clients included: at four words a second each it was busy with these alone.
+        ask = (
+            question(tokens=15, pace_ms=1000)
+            if self.size > STREAMS_A_CHANNEL
+            else question(tokens=60, pace_ms=40)
+        )
         while not self.enough:
             one = Seen(asking(ask(self.dice)))
             self.seen.append(one)
@@ -99,6 +103,8 @@ async def test_a_rolling_restart_is_a_pause_at_most(
     report.measured("gap", [gap for one in crowd.seen for gap in one.gaps])
     hold(caller, [*users.seen, *crowd.seen], report)
     report.tell(request)
+    failed = [one for one in (*users.seen, *crowd.seen) if one.outcome != "answer"]
+    assert not failed, [(one.turn, one.terminal) for one in failed]
     assert all(one.text == answer_to(one.request.text) for one in (*users.seen, *crowd.seen))
     assert report.counts["reconnects told"] > 0
 
