@@ -135,7 +135,7 @@ async def test_an_address_that_is_taken_and_reflection_that_is_off(
     first = RpcServer(services, ServerOptions("127.0.0.1:0", reflection=False), served.lines)
     taken = await first.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{taken}") as channel:
-        error = await failed(channel.stream_stream(REFLECTION)(iter([b""])))
+        error = await failed(channel.unary_stream(REFLECTION)(b""))
         assert error.code is grpc.StatusCode.UNIMPLEMENTED
     second = RpcServer(services, ServerOptions(f"127.0.0.1:{taken}"), served.lines)
     with pytest.raises(OSError, match="cannot listen"):
