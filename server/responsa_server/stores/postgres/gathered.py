@@ -52,6 +52,7 @@ class Gathered(Generic[Key, Item, Result]):
     async def _settle(self, key: Key, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
             results = await self._write(key, [item for item, _ in batch])
+            settled = list(zip(batch, results, strict=True))
         except Exception as error:  # each has to be told, whatever it is
             if len(batch) > 1 and not isinstance(error, ResponsaError):
                 for one in batch:
@@ -61,6 +62,6 @@ class Gathered(Generic[Key, Item, Result]):
                 if not outcome.done():
                     outcome.set_exception(error)
             return
-        for (_, outcome), result in zip(batch, results, strict=True):
+        for (_, outcome), result in settled:
             if not outcome.done():
                 outcome.set_result(result)

@@ -52,9 +52,8 @@ class TurnAccepts(EndingPart):
             found = await self._row(connection, "find_accepted", parameters)
             if found is not None:
                 return self._attach(found, new.question, new.request_id, new.id)
-            missing = await self._row(connection, "missing_collection", parameters)
-            if missing is not None:
-                raise NotFound.of("collection", names.collection(missing["id"]))
+            if new.question.collections:
+                await self._require_collections(connection, parameters)
             state = _state(new)
             if new.question.conversation_id is not None:
                 if place is None:
@@ -89,6 +88,11 @@ class TurnAccepts(EndingPart):
                     if locked is not None and not TurnState(locked["state"]).terminal:
                         ended.append(await self._end(connection, locked, interrupt))
                 return _state(new), ended
+
+    async def _require_collections(self, connection: Connection, parameters: Mapping[str, object]) -> None:
+        missing = await self._row(connection, "missing_collection", parameters)
+        if missing is not None:
+            raise NotFound.of("collection", names.collection(missing["id"]))
 
     async def _require_capacity(self, connection: Connection, limit: int) -> None:
         row = await self._row(connection, "overloaded", {"max_pending": limit})

@@ -51,13 +51,9 @@ class TurnFinishes(TurnPart):
             tenant_id,
             [(self._queries["finish_turns"], parameters), (self._queries["promote_after"], parameters)],
         )
-        conversations = {row["id"]: row["conversation_id"] for row in finished}
         promoting = {row["conversation_id"] for row in promoted}
-        outcomes: list[bool | None] = []
-        for one in ends:
-            conversation = conversations.get(one.claim.turn_id)
-            outcomes.append(None if conversation is None else conversation in promoting)
-        return outcomes
+        outcomes = {row["place"]: row["conversation_id"] in promoting for row in finished}
+        return [outcomes.get(place) for place, _ in enumerate(ends, start=1)]
 
     async def _finish_alone(self, end: _End) -> bool:
         """End a turn that stood not as it should, or whose row or conversation somebody had locked: wait for them, then look."""
@@ -80,7 +76,7 @@ class TurnFinishes(TurnPart):
 
 
 def _parameters(tenant_id: str, ends: Sequence[_End]) -> dict[str, object]:
-    """Ends as columns. No turn stands twice."""
+    """Ends as columns."""
     through = list(accumulate(len(one.rows) for one in ends))
     conclusions = [one.conclusion for one in ends]
     return {
@@ -98,9 +94,16 @@ def _parameters(tenant_id: str, ends: Sequence[_End]) -> dict[str, object]:
         "output_tokens": [one.usage.output_tokens for one in conclusions],
         "titles": [one.title for one in conclusions],
         "speaks": [bool(one.messages) for one in conclusions],
-        "messages": Jsonb([_message(one, said) for one in ends for said in one.conclusion.messages]),
+        "messages": Jsonb(
+            [_message(place, said) for place, one in enumerate(conclusions, 1) for said in one.messages]
+        ),
         "citations": Jsonb(
-            [row for one in ends for said in one.conclusion.messages for row in _citations(one, said)]
+            [
+                row
+                for place, one in enumerate(conclusions, 1)
+                for said in one.messages
+                for row in _citations(place, said)
+            ]
         ),
     }
 
@@ -121,9 +124,9 @@ def _settle(position: Mapping[str, Any] | None, claim: Claim, rows: Sequence[Log
     raise unavailable()
 
 
-def _message(end: _End, message: NewMessage) -> dict[str, object]:
+def _message(finish: int, message: NewMessage) -> dict[str, object]:
     return {
-        "turn_id": str(end.claim.turn_id),
+        "finish": finish,
         "id": str(message.id),
         "speaker": message.speaker.value,
         "content": message.text,
@@ -131,10 +134,10 @@ def _message(end: _End, message: NewMessage) -> dict[str, object]:
     }
 
 
-def _citations(end: _End, message: NewMessage) -> Sequence[dict[str, object]]:
+def _citations(finish: int, message: NewMessage) -> Sequence[dict[str, object]]:
     return [
         {
-            "turn_id": str(end.claim.turn_id),
+            "finish": finish,
             "message_id": str(message.id),
             "place": place,
             "passage_id": str(one.passage_id),

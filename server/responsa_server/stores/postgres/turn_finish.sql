@@ -4,13 +4,13 @@
 -- is later.
 
 -- name: finish_turns
--- A turn whose conversation or row somebody else has locked is passed over, so that one that has to wait keeps no other from its end. row_from to row_to are a
--- turn's rows in the arrays of rows.
+-- A turn whose conversation or row somebody else has locked is passed over, so that one that has to wait keeps no other from its end. place is a finish's own,
+-- from 1: a turn may stand here under several epochs, of which the fence lets one through. row_from to row_to are its rows in the arrays of rows.
 WITH fence AS MATERIALIZED (
     SELECT * FROM unnest(%(turns)b::uuid[], %(epochs)b::bigint[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(states)b::text[], %(terminals)b::bytea[],
         %(embedding_tokens)b::bigint[], %(input_tokens)b::bigint[], %(output_tokens)b::bigint[], %(titles)b::text[], %(speaks)b::boolean[],
-        %(froms)b::int[], %(tos)b::int[])
-        AS f (id, epoch, first, last, state, terminal, embedding_tokens, input_tokens, output_tokens, title, speaks, row_from, row_to)
+        %(froms)b::int[], %(tos)b::int[]) WITH ORDINALITY
+        AS f (id, epoch, first, last, state, terminal, embedding_tokens, input_tokens, output_tokens, title, speaks, row_from, row_to, place)
 ), held AS MATERIALIZED (
     SELECT f.* FROM fence AS f JOIN responsa.turn AS t ON t.id = f.id JOIN responsa.conversation AS c ON c.id = t.conversation_id
     WHERE t.tenant_id = %(tenant)s AND t.id = ANY (%(turns)b::uuid[]) AND c.tenant_id = %(tenant)s
@@ -21,7 +21,7 @@ WITH fence AS MATERIALIZED (
     UPDATE responsa.turn AS t SET state = held.state, last_seq = held.last, terminal = held.terminal, embedding_tokens = held.embedding_tokens,
         input_tokens = held.input_tokens, output_tokens = held.output_tokens, end_time = now(), lease_until = NULL
     FROM held WHERE t.tenant_id = %(tenant)s AND t.id = held.id AND t.id = ANY (%(turns)b::uuid[])
-    RETURNING t.id, t.tenant_id, t.conversation_id, held.title, held.speaks, held.row_from, held.row_to
+    RETURNING t.id, t.tenant_id, t.conversation_id, held.title, held.speaks, held.row_from, held.row_to, held.place
 ), logged AS (
     INSERT INTO responsa.turn_event (turn_id, seq, last_seq, tenant_id, deltas, frame)
     SELECT fenced.id, r.seq, r.last_seq, fenced.tenant_id, r.deltas, r.frame
@@ -30,15 +30,15 @@ WITH fence AS MATERIALIZED (
 ), spoken AS (
     INSERT INTO responsa.message (id, tenant_id, conversation_id, turn_id, speaker, content, refusal)
     SELECT m.id, fenced.tenant_id, fenced.conversation_id, fenced.id, m.speaker, m.content, m.refusal
-    FROM fenced JOIN jsonb_to_recordset(%(messages)s) AS m (turn_id uuid, id uuid, speaker text, content text, refusal text) ON m.turn_id = fenced.id
+    FROM fenced JOIN jsonb_to_recordset(%(messages)s) AS m (finish bigint, id uuid, speaker text, content text, refusal text) ON m.finish = fenced.place
 ), cited AS (
     INSERT INTO responsa.citation (
         message_id, place, tenant_id, passage_id, document_id, version, title, uri, source_start, source_end, quote, sha256, answer_start, answer_end, score)
     SELECT c.message_id, c.place, fenced.tenant_id, c.passage_id, c.document_id, c.version, c.title, c.uri, c.source_start, c.source_end, c.quote,
         decode(c.sha256, 'hex'), c.answer_start, c.answer_end, c.score
-    FROM fenced JOIN jsonb_to_recordset(%(citations)s) AS c (turn_id uuid, message_id uuid, place smallint, passage_id uuid, document_id uuid, version int,
+    FROM fenced JOIN jsonb_to_recordset(%(citations)s) AS c (finish bigint, message_id uuid, place smallint, passage_id uuid, document_id uuid, version int,
         title text, uri text, source_start bigint, source_end bigint, quote text, sha256 text, answer_start int, answer_end int, score double precision)
-        ON c.turn_id = fenced.id
+        ON c.finish = fenced.place
 ), touched AS (
     UPDATE responsa.conversation AS c SET update_time = now(), revision = c.revision + 1,
         title = CASE WHEN c.titled OR fenced.title = '' THEN c.title ELSE fenced.title END, titled = c.titled OR fenced.title <> ''
@@ -47,7 +47,7 @@ WITH fence AS MATERIALIZED (
     DELETE FROM responsa.turn_checkpoint
     WHERE tenant_id = %(tenant)s AND turn_id = ANY (%(turns)b::uuid[]) AND turn_id IN (SELECT id FROM fenced)
 )
-SELECT id, conversation_id FROM fenced;
+SELECT place, conversation_id FROM fenced;
 
 -- name: hold_turn
 -- Before `finish_turns`, for a turn that it has passed over.

@@ -6,8 +6,8 @@
 
 -- name: append_fence (log)
 -- The parts of an append become one statement, this one first. Only the current epoch writes (epoch), and only right after what is committed (last_seq), so
--- that an append sent again writes nothing twice; and nothing after a release (lease_until), which a write that comes late must not undo. first is 0 where there are no rows. row_from to row_to are a turn's rows in the arrays of append_rows, saved is
--- its checkpoint's place, 0 for none: no part joins two long lists.
+-- that an append sent again writes nothing twice; and nothing after a release (lease_until), which a write that comes late must not undo. first is 0 where there
+-- are no rows. row_from to row_to are a turn's rows in the arrays of append_rows, saved is its checkpoint's place, 0 for none: no part joins two long lists.
 fence AS MATERIALIZED (
     SELECT * FROM unnest(%(turns)b::uuid[], %(epochs)b::bigint[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(leases)b::float8[], %(froms)b::int[],
         %(tos)b::int[], %(saves)b::int[]) AS f (id, epoch, first, last, lease, row_from, row_to, saved)
