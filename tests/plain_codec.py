@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 from uuid import UUID
 
-from responsa_server.domain.turns import (
+from responsa_server.domain.events import (
     Answered,
     AttemptRestarted,
     Cancelled,
@@ -15,16 +15,16 @@ from responsa_server.domain.turns import (
     Delta,
     Event,
     Failed,
-    LogRow,
+    ModelUsed,
     NumberedEvent,
-    OnBusy,
-    Question,
+    ProviderSwitched,
     Refused,
     Started,
     Status,
     ToolCalled,
     ToolReturned,
 )
+from responsa_server.domain.turns import LogRow, OnBusy, Question
 
 
 class PlainCodec:
@@ -47,14 +47,22 @@ class PlainCodec:
 
     def encode_question(self, question: Question) -> bytes:
         conversation = str(question.conversation_id) if question.conversation_id else None
+        more = [question.parameters, question.max_cost_micros]
         return json.dumps(
-            [conversation, question.text, question.collections, question.agent, question.on_busy.value]
+            [
+                conversation,
+                question.text,
+                question.collections,
+                question.agent,
+                question.on_busy.value,
+                *(more if any(more) else ()),
+            ]
         ).encode()
 
     def decode_question(self, data: bytes) -> Question:
-        conversation, text, collections, agent, on_busy = json.loads(data)
+        conversation, text, collections, agent, on_busy, *more = json.loads(data)
         identity = UUID(conversation) if conversation else None
-        return Question(text, identity, tuple(collections), agent, OnBusy(on_busy))
+        return Question(text, identity, tuple(collections), agent, OnBusy(on_busy), *more)
 
 
 def _plain(event: NumberedEvent) -> dict[str, Any]:
@@ -86,6 +94,10 @@ def _content(event: Event) -> dict[str, Any]:
                 "outcome": event.outcome.value,
                 "content": event.content,
             }
+        case ProviderSwitched():
+            return {"kind": "switched", "from": event.source, "to": event.target, "cause": event.cause}
+        case ModelUsed():
+            return {"kind": "used", "model": event.model, "cost": event.usage.cost_micros}
         case AttemptRestarted():
             return {"kind": "restarted", "from": event.discard_from_seq, "keep": event.keep_bytes}
         case Cancelled():
@@ -95,7 +107,9 @@ def _content(event: Event) -> dict[str, Any]:
         case Refused():
             return {"kind": "refused", "reason": event.reason.value, "message": event.message}
         case Failed():
-            return {"kind": "failed", "reason": event.error.reason.value, "retriable": event.retriable}
+            plain = {"kind": "failed", "reason": event.error.reason.value, "retriable": event.retriable}
+            fallen = [[one.kind.value, one.source, one.target, one.cause] for one in event.fallbacks]
+            return {**plain, "fallbacks": fallen} if fallen else plain
 
 
 def events_of(rows: Sequence[LogRow]) -> list[dict[str, Any]]:

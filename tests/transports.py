@@ -83,6 +83,8 @@ class Way(StrEnum):
     WEB = "web"
     WEB_TEXT = "web_text"
     REST = "rest"
+    WS = "ws"
+    """A WebSocket, whose frames tell less than events do; see transports_ws.py."""
 
 
 @dataclass(frozen=True)
@@ -149,9 +151,9 @@ class Transport(Protocol):
 
 
 class Ways:
-    """All ways into one instance. A context manager."""
+    """All ways into one instance, and more that a test may need. A context manager."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, more: Mapping[Way, Transport] | None = None) -> None:
         self._http = httpx2.Client(base_url=f"http://{target}", timeout=SECONDS, trust_env=False)
         self._channel = grpc.insecure_channel(target)
         self.by_name: Mapping[Way, Transport] = {
@@ -159,6 +161,7 @@ class Ways:
             Way.WEB: Web(self._http, text=False),
             Way.WEB_TEXT: Web(self._http, text=True),
             Way.REST: Rest(self._http),
+            **(more or {}),
         }
 
     def __enter__(self) -> Self:

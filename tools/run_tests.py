@@ -53,9 +53,9 @@ def main() -> None:
                 "--cov-report=term:skip-covered",
                 "--cov-fail-under=85",
                 "-q",
-                # Most tests wait for processes: three at a time keep two cores busy. tests/groups.py says which stay together, and the order.
+                # Most tests wait for processes: four at a time keep two cores busy. tests/groups.py says which stay together, and the order.
                 "-n",
-                "3",
+                "4",
                 "--dist",
                 "loadfile",
                 "--durations=25",

@@ -8,9 +8,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args, get_origin, get_type_hints
 
-from pydantic import AliasChoices, BaseModel
-from pydantic.fields import FieldInfo
+from pydantic import AliasChoices, BaseModel, SecretStr
+from pydantic_core import PydanticUndefined
 
 from responsa_server.settings import CHECKOUT, Settings
 
@@ -31,26 +32,35 @@ In TOML a setting is written under its name, and a group as a table: `[turns]`, 
 
 def rows(model: type[BaseModel], prefix: str, environment: str) -> Iterator[tuple[str, str, str, str]]:
     """(TOML name, variable, default, description) of every setting, groups last."""
-    groups: list[tuple[str, FieldInfo]] = []
+    groups: list[tuple[str, type[BaseModel]]] = []
+    hints = get_type_hints(model)
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            groups.append((name, field))
+            groups.append((name, field.annotation))
+            continue
+        if get_origin(hints[name]) is dict:
+            # As many groups as one likes, each under a name of one's own.
+            groups.append((f"{name}.NAME", get_args(hints[name])[1]))
             continue
         alias = field.validation_alias
         variable = (
             str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"{environment}{name.upper()}"
         )
-        yield prefix + name, variable, shown(field.default), field.description or ""
-    for name, field in groups:
-        assert isinstance(field.annotation, type)
-        yield from rows(field.annotation, f"{prefix}{name}.", f"{environment}{name.upper()}__")
+        default = field.get_default(call_default_factory=True)
+        yield prefix + name, variable, shown(default), field.description or ""
+    for name, group in groups:
+        yield from rows(group, f"{prefix}{name}.", f"{environment}{name.upper().replace('.', '__')}__")
 
 
 def shown(value: object) -> str:
     """A default as it reads on the page; paths of the checkout are told relative to it."""
     if isinstance(value, Path):
         return f"`{value.relative_to(CHECKOUT)}` in the checkout" if value != CHECKOUT else "the checkout"
-    if value is None or value == "" or value == ():
+    if value is PydanticUndefined:
+        return "must be given"
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if value is None or value in ("", (), []):
         return "empty"
     return f"`{value}`"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -79,8 +80,17 @@ class TurnSettings(SettingsGroup):
         le=3650,
         description="How long the events of an ended turn are kept; who resumes it later gets its answer whole.",
     )
+    checkpoint_hours: float = Field(
+        default=24.0,
+        ge=1,
+        le=8760,
+        description="For how long a turn that no worker runs can be gone on with where it stood; taken over later, it begins anew.",
+    )
     prune_seconds: float = Field(
-        default=3600.0, ge=1, le=86_400, description="How often a worker removes events that are older."
+        default=3600.0,
+        ge=1,
+        le=86_400,
+        description="How often a worker removes events and checkpoints that are older.",
     )
     partition_days_ahead: int = Field(
         default=14, ge=2, le=90, description="How far ahead partitions of the event log are made."
@@ -154,6 +164,36 @@ class SessionSettings(SettingsGroup):
     secure_cookie: bool = Field(
         default=False,
         description="Whether the session's cookie is sent over TLS alone; set it where TLS is in front.",
+    )
+
+
+class AgentSettings(SettingsGroup):
+    """Agents: where their files are."""
+
+    folder: Path | None = Field(
+        default=None,
+        description="Folder of your own agents, each in a folder that is named by its id; empty means `agents` in the data folder. One of the same id as a shipped agent takes its place.",
+    )
+    default: str = Field(
+        default="default",
+        pattern=r"^[a-z0-9][a-z0-9-]{0,62}$",
+        description="The agent that answers who names none.",
+    )
+    watch: bool = Field(
+        default=True,
+        description="Whether a change of their files is taken up at once; else `responsa agents reload` does.",
+    )
+
+
+class SocketSettings(SettingsGroup):
+    """WebSocket, `/ws/chat`."""
+
+    per_user: int = Field(
+        default=16, ge=1, le=10_000, description="Connections that one user may have open, of one process."
+    )
+    turns: int = Field(default=4, ge=1, le=1000, description="Turns that one connection may run at a time.")
+    message_bytes: int = Field(
+        default=262_144, ge=1024, le=1_048_576, description="The longest message that is taken."
     )
 
 

@@ -8,10 +8,10 @@ and `setting_groups.py`.
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import (
     AliasChoices,
@@ -23,21 +23,26 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
+    NestedSecretsSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
-    SecretsSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
+from responsa_server.model_settings import ModelServerSettings, ModelSettings
 from responsa_server.setting_groups import (
+    AgentSettings,
     IngestionSettings,
     RetrievalSettings,
     SessionSettings,
+    SocketSettings,
     TestingSettings,
     TurnSettings,
 )
 
+# Shorter than any key: somebody may have pasted one where it does not belong.
+_MOST_SHOWN: Final = 20
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -176,10 +181,29 @@ class Settings(BaseSettings):
         description="Redis 6.2 or newer to use instead of the embedded one. It is a cache: nothing is lost with it.",
     )
 
+    openai_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("OPENAI_API_KEY", "openai_api_key"),
+        description="Key for `openai:…`, where models.openai.api_key is empty.",
+    )
+    anthropic_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("ANTHROPIC_API_KEY", "anthropic_api_key"),
+        description="Key for `anthropic:…`, where models.anthropic.api_key is empty.",
+    )
+    gemini_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("GEMINI_API_KEY", "gemini_api_key"),
+        description="Key for `gemini:…`, where models.gemini.api_key is empty.",
+    )
+
     turns: TurnSettings = TurnSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     ingestion: IngestionSettings = IngestionSettings()
     sessions: SessionSettings = SessionSettings()
+    agents: AgentSettings = AgentSettings()
+    models: ModelSettings = ModelSettings()
+    sockets: SocketSettings = SocketSettings()
     testing: TestingSettings = TestingSettings()
 
     @classmethod
@@ -195,7 +219,8 @@ class Settings(BaseSettings):
         del dotenv_settings, file_secret_settings
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
         if folder := os.environ.get("RESPONSA_SECRETS_DIR"):
-            sources.append(SecretsSettingsSource(settings_cls, secrets_dir=folder))
+            # The plain source knows no groups, and keys of models stand in groups.
+            sources.append(NestedSecretsSettingsSource(settings_cls, secrets_dir=folder))  # pyright: ignore[reportArgumentType]  # it takes the class, its types do not say so
         given, file = os.environ.get("RESPONSA_CONFIG"), settings_file()
         if given and not file.is_file():
             raise SettingsError(f"RESPONSA_CONFIG names {file}, which is not a file; name one, or unset it")
@@ -212,7 +237,29 @@ class Settings(BaseSettings):
     def _no_scripts_in_production(self) -> Self:
         if self.testing.agent and self.environment is Environment.PRODUCTION:
             raise ValueError("testing.agent is not for production")
+        if self.models.scripted and self.environment is Environment.PRODUCTION:
+            raise ValueError("models.scripted is not for production")
         return self
+
+    @property
+    def language_models(self) -> ModelSettings:
+        """The group `models`, with the vendors' keys that are given by their own names."""
+        keys = {
+            "openai": self.openai_api_key,
+            "anthropic": self.anthropic_api_key,
+            "gemini": self.gemini_api_key,
+        }
+        vendors: dict[str, ModelServerSettings] = {
+            "openai": self.models.openai,
+            "anthropic": self.models.anthropic,
+            "gemini": self.models.gemini,
+        }
+        filled = {
+            name: one.model_copy(update={"api_key": keys[name]})
+            for name, one in vendors.items()
+            if keys[name] is not None and not one.api_key.get_secret_value()
+        }
+        return self.models.model_copy(update=filled)
 
     @property
     def serves_reflection(self) -> bool:
@@ -234,14 +281,19 @@ def load(**overrides: object) -> Settings:
         return Settings(**overrides)  # pyright: ignore[reportArgumentType]  # values are checked by the model itself
     except ValidationError as error:
         lines = [
-            f"{'.'.join(str(part) for part in one['loc'])}: {one['msg'].lower()} (got {one['input']!r})"
-            if "url" not in str(one["loc"]).lower()
-            else f"{'.'.join(str(part) for part in one['loc'])}: {one['msg'].lower()}"
+            f"{'.'.join(map(str, one['loc']))}: {one['msg'].lower()}{_got(one['loc'], one['input'])}"
             for one in error.errors(include_url=False)
         ]
         raise SettingsError("settings are wrong: " + "; ".join(lines) + ". See docs/settings.md") from error
     except (OSError, ValueError) as error:
         raise SettingsError(f"the settings file ({settings_file()}) cannot be read: {error}") from error
+
+
+def _got(place: Sequence[int | str], value: object) -> str:
+    """What a wrong setting was, where that can hold no password and no key: never of an address, of a model's server, nor of a whole group, nor a long text."""
+    holds = "url" in str(place).lower() or "key" in str(place).lower() or place[:1] == ("models",)
+    shown = isinstance(value, str | int | float) and len(str(value)) <= _MOST_SHOWN
+    return f" (got {value!r})" if shown and not holds else ""
 
 
 def environment() -> MutableMapping[str, str]:

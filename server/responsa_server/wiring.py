@@ -78,7 +78,7 @@ async def running(
     # Imported here: they bring grpc, LangGraph and the model's runtime, which the commands that only look need not load.
     from responsa_server.stores.postgres.part import PostgresMigrations
     from responsa_server.stores.redis import RedisCache
-    from responsa_server.wiring_front import Callers, Silent
+    from responsa_server.wiring_front import Callers, Seen, Silent
     from responsa_server.wiring_knowledge import knowledge
     from responsa_server.wiring_turns import turns_of
 
@@ -99,7 +99,9 @@ async def running(
         cache = RedisCache(redis_url(settings, layout))
         stack.push_async_callback(cache.close)
         known = await knowledge(settings, layout, database, cache, stack)
-        turns = await turns_of(settings, layout, database, known, faults or NoFaults(), replaced, stack)
+        turns, agents = await turns_of(
+            settings, layout, database, known, faults or NoFaults(), replaced, stack
+        )
         await turns.start()
         stack.push_async_callback(turns.close)
         if known.jobs is not None:
@@ -109,7 +111,8 @@ async def running(
         if settings.role is ServeRole.WORKER:
             front = Silent(listens)
         else:
-            front = Callers(settings, layout, listens, database, known, turns)
+            seen = Seen(agents.agents, agents.teachers, agents.counters, [agents.agents])
+            front = Callers(settings, layout, listens, database, known, turns, seen)
         stack.push_async_callback(front.close)
         try:
             await front.start()

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 import structlog
 
 from responsa_server import __version__
+from responsa_server.domain.ports.catalogue import Catalogue
+from responsa_server.domain.ports.counters import Counters
 from responsa_server.domain.ports.parts import Installation, Part
+from responsa_server.domain.ports.teachers import Teachers
 from responsa_server.embedded import Layout
 from responsa_server.gateway.addresses import Address
 from responsa_server.gateway.app import GatewaySettings, build_app
+from responsa_server.gateway.channel import ServerChannel
 from responsa_server.gateway.listening import AddressTaken
 from responsa_server.gateway.serve import GatewayServer
+from responsa_server.gateway.ws.bridge import Bridge
+from responsa_server.gateway.ws.session import Limits
+from responsa_server.graph.config import EXTRACTIVE
 from responsa_server.knowledge.embedder import EmbeddingPart
 from responsa_server.rpc.health_server import HealthServer
 from responsa_server.rpc.interceptors.credential import SESSION_COOKIE
@@ -28,6 +36,16 @@ from responsa_server.wiring_knowledge import Knowledge
 from responsa_server.wiring_places import Addresses, identity_on, new_id, redis_url
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What callers see of agents: which there are, who they speak as, what happened with them. parts: more that the system's status tells of."""
+
+    catalogue: Catalogue
+    teachers: Teachers
+    counters: Counters
+    parts: Sequence[Part] = ()
+
+
 class Callers:
     """The RPCs and, where it has a place, the gateway's HTTP. A `Front`."""
 
@@ -39,6 +57,7 @@ class Callers:
         database: Database,
         known: Knowledge,
         turns: Turns,
+        seen: Seen,
     ) -> None:
         assert listens.grpc is not None, "who takes calls listens"
         self._serving = False
@@ -49,6 +68,7 @@ class Callers:
             RedisPart(redis_url(settings, layout)),
             EmbeddingPart(known.embedder),
             *([] if known.jobs is None else [known.jobs]),
+            *seen.parts,
         ]
         # Browsers send a host's cookies to all its ports: instances side by side must not share a name.
         cookie_name = f"{SESSION_COOKIE}_{settings.port}"
@@ -58,9 +78,12 @@ class Callers:
                 turns=turns,
                 conversations=Conversations(PostgresConversationStore(database), known.documents, new_id),
                 library=known.library,
+                catalogue=seen.catalogue,
+                teachers=seen.teachers,
+                counters=seen.counters,
                 parts=parts,
                 migrations=PostgresMigrations(database),
-                installation=Installation(__version__, known.embedder.name, "extractive"),
+                installation=Installation(__version__, known.embedder.name, _answers(settings)),
             ),
             ServerOptions(
                 address=str(self._grpc),
@@ -71,13 +94,26 @@ class Callers:
             logger=structlog.get_logger("calls"),
         )
         self._gateway: GatewayServer | None = None
+        sockets = settings.sockets
+        channel = ServerChannel(str(self._grpc))
+        self._bridge = Bridge(
+            channel,
+            limits=Limits(turns=sockets.turns, message_bytes=sockets.message_bytes),
+            sockets_per_user=sockets.per_user,
+        )
         if listens.http is not None:
             gateway_settings = GatewaySettings(
                 web_root=settings.page,
                 cookie_name=cookie_name,
                 secure_cookie=settings.sessions.secure_cookie,
             )
-            app = build_app(gateway_settings, str(self._grpc), identity, serving=lambda: self._serving)
+            app = build_app(
+                gateway_settings,
+                channel,
+                identity,
+                serving=lambda: self._serving,
+                bridge=self._bridge,
+            )
             self._gateway = GatewayServer(app, listens.http)
 
     async def start(self) -> None:
@@ -96,6 +132,7 @@ class Callers:
     async def drain(self, grace_seconds: float) -> None:
         """See `Front.drain`."""
         self._serving = False
+        self._bridge.leave()
         await self._server.drain(grace_seconds)
 
     async def close(self) -> None:
@@ -131,6 +168,11 @@ class Silent:
         """See `Front.close`."""
         if self._server is not None:
             await self._server.stop()
+
+
+def _answers(settings: Settings) -> str:
+    """What answers where an agent does not say otherwise."""
+    return ", ".join((*settings.models.default, EXTRACTIVE))
 
 
 async def _bound(address: Address, start: Callable[[], Awaitable[object]]) -> None:

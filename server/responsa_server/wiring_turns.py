@@ -6,13 +6,10 @@ from contextlib import AsyncExitStack
 
 import structlog
 
-from responsa_server.domain.ports.agents import Agent
 from responsa_server.domain.ports.faults import Faults
-from responsa_server.domain.ports.relay import Relay
+from responsa_server.domain.ports.relay import Relay, Reload
 from responsa_server.domain.ports.turns import TurnStore
 from responsa_server.embedded import Layout
-from responsa_server.graph.agent import AgentOptions, GraphAgent
-from responsa_server.graph.agents import DEFAULT, AgentTable
 from responsa_server.rpc.frames import AskFrames
 from responsa_server.settings import ServeRole, Settings
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
@@ -20,6 +17,7 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay
 from responsa_server.turns.service import TurnOptions, Turns
+from responsa_server.wiring_agents import AgentParts, agents_of
 from responsa_server.wiring_knowledge import Knowledge
 from responsa_server.wiring_places import new_id, redis_url
 from responsa_server.wiring_replaced import Replaced
@@ -33,8 +31,8 @@ async def turns_of(
     faults: Faults,
     replaced: Replaced,
     stack: AsyncExitStack,
-) -> Turns:
-    """Build them; what must be closed is closed by the stack, the turns themselves aside."""
+) -> tuple[Turns, AgentParts]:
+    """Build them; what must be closed is closed by the stack, the turns themselves aside. Raises as `agents_of` does."""
     codec = AskFrames()
     store: TurnStore = PostgresTurnStore(database, codec, queries=replaced.turn_queries)
     if replaced.turn_store is not None:
@@ -42,17 +40,22 @@ async def turns_of(
     relay: Relay = RedisRelay(redis_url(settings, layout))
     if replaced.relay is not None:
         relay = replaced.relay(relay)
-    return Turns(
+    parts = await agents_of(
+        settings, layout, database, known, faults, lambda: relay.tell_all(Reload()), stack
+    )
+    turns = Turns(
         store,
         PostgresConversationStore(database),
-        AgentTable(await _agents(settings, known, faults, stack)),
+        parts.agents,
         codec,
         relay,
         new_id,
         options(settings),
         faults=faults,
         logger=structlog.get_logger("turns"),
+        reload=parts.agents.want_reload,
     )
+    return turns, parts
 
 
 def options(settings: Settings) -> TurnOptions:
@@ -70,30 +73,6 @@ def options(settings: Settings) -> TurnOptions:
         disconnect_seconds=given.disconnect_seconds,
         partition_days_ahead=given.partition_days_ahead,
         retention_days=given.retention_days,
+        checkpoint_hours=given.checkpoint_hours,
         prune_seconds=given.prune_seconds,
     )
-
-
-async def _agents(
-    settings: Settings, known: Knowledge, faults: Faults, stack: AsyncExitStack
-) -> dict[str, Agent]:
-    agents: dict[str, Agent] = {
-        DEFAULT: GraphAgent(
-            known.evidence,
-            known.evidence,
-            AgentOptions(
-                version="agents/default/versions/1",
-                time_limit_seconds=settings.turns.time_limit_seconds,
-                history_messages=settings.turns.history_messages,
-            ),
-            faults=faults,
-        )
-    }
-    if settings.testing.agent:
-        # Only where it is asked for: production does without a server of its own for scripts.
-        from responsa_server.testing.agent import TESTING, scripted_agent
-
-        agents[TESTING] = await stack.enter_async_context(
-            scripted_agent(settings.testing.model_url, settings.testing.tool_url, faults=faults)
-        )
-    return agents

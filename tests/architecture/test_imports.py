@@ -58,7 +58,15 @@ def test_all_contracts_are_kept(tree: Path) -> None:
         ),
         ("stores/redis.py", "import responsa_server.providers.minilm", "Adapters never import each other"),
         ("tools/http.py", "import responsa_server.stores.redis", "Adapters never import each other"),
-        ("graph/agent.py", "import responsa_server.tools.http", "Turns and graph reach adapters"),
+        (
+            "graph/agent.py",
+            "import responsa_server.tools.http",
+            "Turns, agents and their graphs reach adapters",
+        ),
+        ("catalogue/live.py", "import responsa_server.stores.redis", "Turns, agents and their graphs reach"),
+        ("catalogue/live.py", "import responsa_server.turns.service", "Layers"),
+        ("graph/nodes/template.py", "import minijinja", "Templates are filled in by one file"),
+        ("graph/config.py", "import rtoml", "Agents' files are read by the catalogue alone"),
         ("rpc/server.py", "import responsa_server.testing.agent", "Only wiring and local commands"),
         ("turns/service.py", "import grpc", "protobuf and grpc stay in rpc"),
         (

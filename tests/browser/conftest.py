@@ -53,10 +53,20 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture(scope="session")
 def scripted() -> Iterator[Instance]:
-    """An instance of these tests' own, with the agent whose answers take as long as a question's text says. Its server may be killed: it comes back."""
+    """An instance of these tests' own, with the agent whose answers take as long as a question's text says, and those of `agents` beside this file.
+
+    Its server may be killed: it comes back.
+    """
     folder = Path(tempfile.mkdtemp(prefix="rsp-"))  # not pytest's: the paths of sockets must stay short
+    agents = shutil.copytree(Path(__file__).parent / "agents", folder / "agents")  # tests break some
     try:
-        with instance_in(folder, RESPONSA_DOCS="none", RESPONSA_TESTING__AGENT="true") as one:
+        with instance_in(
+            folder,
+            RESPONSA_DOCS="none",
+            RESPONSA_TESTING__AGENT="true",
+            RESPONSA_MODELS__SCRIPTED="true",
+            RESPONSA_AGENTS__FOLDER=str(agents),
+        ) as one:
             yield one
     finally:
         shutil.rmtree(folder)
@@ -90,6 +100,14 @@ async def person(instance: Instance, browser: Browser, client: Responsa) -> Asyn
     """The same user at a browser. Afterwards the page must have kept its own rules: no error, no breach of its security policy."""
     async for one in at_browser(instance, browser, client):
         yield one
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def colleague(instance: Instance, browser: Browser, registry: Registry) -> AsyncIterator[Person]:
+    """A user at a browser who administers nothing."""
+    with Responsa(instance.url, api_key=registry.new_tenant().key(Credential.USER)) as client:
+        async for one in at_browser(instance, browser, client):
+            yield one
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -72,6 +72,21 @@ class Tab:
         return self.page.locator("[aria-live=polite]")
 
     @property
+    def agent(self) -> Locator:
+        """Whom a question goes to."""
+        return self.page.get_by_label("Agent", exact=True)
+
+    @property
+    def outcome(self) -> Locator:
+        """What is told below each reply that has something to tell."""
+        return self.page.locator("li.assistant .outcome")
+
+    @property
+    def fallbacks(self) -> Locator:
+        """What was done in place of what was meant."""
+        return self.page.locator("li.assistant .fell-back li")
+
+    @property
     def alert(self) -> Locator:
         """Why something that the user wanted did not happen."""
         return self.page.locator("main [role=alert]:not(:empty)")
@@ -87,6 +102,10 @@ class Tab:
         """Ask, and do not wait."""
         await self.question.fill(text)
         await self.question.press("Enter")
+
+    async def choose(self, agent: str) -> None:
+        """Choose whom to ask, by what people call it."""
+        await self.agent.select_option(label=agent)
 
     async def text(self, number: int = 0) -> str:
         """The text of the answer of that number, as it stands."""

@@ -6,27 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from playwright.async_api import FileChooser, Page, expect
+from playwright.async_api import FileChooser, expect
 
 from tests.browser.person import Person, Tab
+from tests.browser.rules import flaws
 from tests.browser.texts import BAKERY, LAST_KEEPER, LIGHTHOUSE, RYE_BREAD, UNANSWERABLE
-from tests.instance import ROOT
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-
-
-async def flaws(page: Page) -> list[str]:
-    """What the rules of axe-core (Deque) find, contrast included."""
-    await page.evaluate(AXE.read_text(encoding="utf-8"))
-    found: dict[str, Any] = await page.evaluate("(rules) => axe.run(document, { runOnly: rules })", RULES)
-    return [
-        f"{one['id']}: {node['html']} {node['failureSummary']}"
-        for one in found["violations"]
-        for node in one["nodes"]
-    ]
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,8 @@ async def test_a_session_that_ends_while_the_page_is_open_says_so_and_keeps_the_
     person.add(BAKERY, "bakery.md")
     context = await person.profile()
     tab = await person.sign_in(context)
+    # What the page reads at its beginning would end the session before the question does.
+    await tab.page.wait_for_load_state("networkidle")
     await context.clear_cookies()
     await tab.question.fill(RYE_BREAD)
     await tab.question.press("Enter")
@@ -112,6 +114,25 @@ async def test_a_session_that_ends_while_the_page_is_open_says_so_and_keeps_the_
     await tab.page.goto(person.link())
     await expect(tab.answers).to_contain_text("nineteen hours")
     assert len(list(person.client.turns())) == 1
+
+
+async def test_what_was_written_and_not_asked_is_there_after_the_session_has_ended_and_gone_after_signing_out(
+    person: Person,
+) -> None:
+    context = await person.profile()
+    tab = await person.sign_in(context)
+    await tab.question.fill(RYE_BREAD)
+    await context.clear_cookies()
+    await tab.page.get_by_role("link", name="Documents").click()
+    await expect(tab.page.get_by_role("alert")).to_have_text("Your session has ended.")
+    await tab.page.goto(person.link())
+    await expect(tab.question).to_have_value(RYE_BREAD)
+    await tab.page.reload()
+    await expect(tab.question).to_have_value(RYE_BREAD)
+    await tab.page.get_by_role("button", name="Sign out").click()
+    await expect(tab.page.get_by_role("alert")).to_have_text("You are signed out.")
+    await tab.page.goto(person.link())
+    await expect(tab.question).to_have_value("")
 
 
 async def test_a_server_that_cannot_be_reached_can_be_tried_again(person: Person) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+import shutil
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,37 @@ from tests.cases.matching import Steady, at, differences, fill
 from tests.cases.model import FOLDER, NUMBERS, SCHEMA, Case, Problem, Step, read_all, schema
 from tests.instance import ROOT, Instance, eventually
 from tests.transports import Call, Json, Outcome, Way, Ways, events_of, merged, method_of, request_of
+from tests.transports_ws import Ws, frames_of, steadily
 
 CASES = read_all()
 GOLDEN = FOLDER / "golden"
+AGENTS = FOLDER / "agents"
+"""Of which the cases tell: folders as a user would have them."""
 
 
 @pytest.fixture(scope="module")
 def ways(instance: Instance) -> Iterator[Ways]:
-    with Ways(instance.target) as found:
+    with Ways(instance.target, {Way.WS: Ws(instance.target)}) as found, cast_of(instance, found):
         yield found
+
+
+@contextmanager
+def cast_of(instance: Instance, ways: Ways) -> Generator[None]:
+    """The agents of these cases, beside those that come with Responsa."""
+    folder = instance.home / "agents"
+    names = [one.name for one in AGENTS.iterdir()]
+    headers = {"authorization": f"Bearer {instance.key}"}
+    for name in names:
+        shutil.copytree(AGENTS / name, folder / name)
+    try:
+        read = ways.call("AdminService/ReloadAgents", {}, headers).message["agents"]
+        assert {f"agents/{name}" for name in names} <= {one["agent"] for one in read}
+        assert not any("problems" in one for one in read), read
+        yield
+    finally:
+        for name in names:
+            shutil.rmtree(folder / name)
+        ways.call("AdminService/ReloadAgents", {}, headers)
 
 
 def spooled(instance: Instance) -> list[str]:
@@ -112,6 +135,12 @@ def check(case: Case, outcome: Outcome, kept: Mapping[str, str], names: Sequence
         )
         return None if case.words_differ else steady.of(outcome.problem)
     assert outcome.problem is None, outcome.problem
+    if expect.golden and way is Way.WS:
+        # Frames are held against what the same events become; what they leave out is compared between the other ways.
+        golden = json.loads((GOLDEN / f"{expect.golden}.json").read_text(encoding="utf-8"))
+        came, wanted = steadily(steady.of(list(outcome.messages))), steadily(frames_of(golden))
+        assert came == wanted, f"{came} is not {wanted}"
+        return golden
     if expect.golden:
         after_seq = int((case.request or {}).get("afterSeq", 0))
         events = steady.of(merged(events_of(outcome.messages, after_seq)))
@@ -120,7 +149,8 @@ def check(case: Case, outcome: Outcome, kept: Mapping[str, str], names: Sequence
     if expect.messages is not None:
         assert not differences(fill(expect.messages, kept), list(outcome.messages))
         return steady.of(list(outcome.messages))
-    assert not differences(fill(expect.response, kept), outcome.message)
+    found = differences(fill(expect.response, kept), outcome.message)
+    assert not found, found
     return steady.of(outcome.message)
 
 
@@ -142,7 +172,7 @@ def test_case(key: str, instance: Instance, registry: Registry, ways: Ways) -> N
         results[way] = check(case, outcome, kept, tenant.names, way)
     first, *others = case.ways
     for way in others:
-        assert results[way] == results[first], f"{way} tells another thing than {first}"
+        assert results[way] == results[first], f"{way} tells another thing than {first}: {results}"
 
 
 def test_every_call_has_a_case_that_succeeds_and_one_that_fails() -> None:

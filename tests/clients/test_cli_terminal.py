@@ -19,6 +19,12 @@ from tests.clients.command_line import CommandLine
 from tests.clients.library import ScriptedLibrary
 from tests.clients.scripted import CHAT, OPERATIONS, TURN, Context, Scripted, answer, delta, frame, whole_turn
 
+_LISTENING = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('responsa_server.cli', run_name='__main__', alter_sys=True)"
+)
+"""A shell's background job has SIGINT ignored, and its children inherit that."""
+
 
 class Terminal:
     """A process whose stderr is a terminal, and what has been written on it."""
@@ -28,17 +34,16 @@ class Terminal:
         os.set_blocking(self._screen, False)
         self._process = (
             subprocess.Popen(  # the loop watches the screen; the process is waited for in a thread
-                [sys.executable, "-m", "responsa_server.cli", *arguments],
+                [sys.executable, "-c", _LISTENING, *arguments],
                 env={**responsa.environment(), "TERM": "xterm", "COLUMNS": "100"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=terminal,
-                # A shell's background job has SIGINT ignored, and its children inherit that.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             )
         )
         os.close(terminal)
         self.text = ""
+        self._closed = False
         self._came = asyncio.Event()
         asyncio.get_running_loop().add_reader(self._screen, self._read)
 
@@ -49,12 +54,14 @@ class Terminal:
             data = b""
         if not data:
             asyncio.get_running_loop().remove_reader(self._screen)
+            self._closed = True
         self.text += data.decode(errors="replace")
         self._came.set()
 
     async def shows(self, text: str) -> None:
         """Wait until the text was on the screen."""
         while text not in self.text:
+            assert not self._closed, f"it ended ({self._process.wait()}) and has shown {self.text!r}"
             self._came.clear()
             await self._came.wait()
 

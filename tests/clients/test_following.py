@@ -239,8 +239,19 @@ async def test_an_overloaded_server_is_waited_for_and_then_believed(server: Scri
     attempts(server, overloaded)
     with pytest.raises(ResourceExhausted):
         await driver.ask(patience=0.05)
+
+
+async def test_a_server_that_is_overloaded_beyond_the_deadline_is_believed_at_once(
+    server: Scripted, driver: Driver
+) -> None:
+    async def overloaded(_: Any, context: Context) -> Frames:
+        await abort(context, status(grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", retry_after=500.0))
+        yield frame(0, 1, whole_turn())
+
+    attempts(server, overloaded)
     with pytest.raises(ResourceExhausted):
-        await driver.ask(timeout=0.05)
+        await driver.ask(timeout=300)
+    assert len(server.requests[ASK]) == 1
 
 
 def wrong_sha(answer: turn_pb2.TurnAnswer) -> None:

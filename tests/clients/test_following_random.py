@@ -110,12 +110,17 @@ def play(log: Log, follower: Following, rng: random.Random, *, deltas: bool) -> 
     return handed
 
 
+def opening(*, deltas: bool) -> chat_service_pb2.AskRequest:
+    options = chat_service_pb2.AskOptions(include_deltas=deltas)
+    return requests.question(chat_service_pb2.AskRequest, "Who?", None, None, "", options)
+
+
 @pytest.mark.parametrize("deltas", [True, False])
 def test_cut_anywhere_and_often_the_log_is_handed_out_once(deltas: bool) -> None:
     for seed in range(400):
         rng = random.Random(seed)
         log = Log(rng)
-        follower = following(requests.ask("Who?", "", (), requests.new_request_id(), deltas))
+        follower = following(opening(deltas=deltas))
         assert play(log, follower, rng, deltas=deltas) == log.shown(deltas=deltas), seed
         assert follower.reader.text == log.text, seed
 
@@ -154,7 +159,7 @@ def test_a_damaged_stream_is_never_believed() -> None:
     for seed in range(2000):
         rng = random.Random(seed)
         log = Log(rng)
-        follower = following(requests.ask("Who?", "", (), requests.new_request_id(), True))
+        follower = following(opening(deltas=True))
         follower.begin()
         handed: list[turn_pb2.TurnEvent] = []
         frames = list(log.stream(0, deltas=True))

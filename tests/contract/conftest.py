@@ -78,12 +78,14 @@ def new_turn(
     watched: bool = False,
     max_pending: int = 1000,
     max_queued: int = 8,
+    parameters: str = "",
+    max_cost_micros: int = 0,
 ) -> NewTurn:
     """A turn to accept. pending: for any worker."""
     return NewTurn(
         id=uuid7(),
         conversation_id=conversation or uuid7(),
-        question=Question(text, conversation, collections, agent, on_busy),
+        question=Question(text, conversation, collections, agent, on_busy, parameters, max_cost_micros),
         request_id=request_id,
         agent_version=version,
         owner=None if pending else uuid7(),

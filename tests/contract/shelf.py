@@ -6,9 +6,9 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Passage
 from responsa_server.domain.passages import NewPassage, PassageVector
-from responsa_server.domain.turns import ByteRange
 from responsa_server.knowledge.canonical import Block, BlockKind
 from responsa_server.knowledge.languages import language_of
 from responsa_server.knowledge.lexical import Analyzer

@@ -10,9 +10,10 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain import names
 from responsa_server.domain.conversations import Conversation, Speaker
 from responsa_server.domain.errors import AlreadyExists, Conflict, InvalidRequest, NotFound, Reason
+from responsa_server.domain.events import ToolCalled, Usage
 from responsa_server.domain.listing import Comparison, ListQuery, Operator, Order
 from responsa_server.domain.ports.turns import NewTurn
-from responsa_server.domain.turns import OnBusy, ToolCalled, Usage
+from responsa_server.domain.turns import OnBusy
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Connection, Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore

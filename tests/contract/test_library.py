@@ -14,6 +14,7 @@ from responsa_server.domain.errors import (
     NotPermitted,
     Reason,
 )
+from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import (
     Chunking,
     DocumentState,
@@ -23,7 +24,6 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.ports.knowledge import CanonicalText, SourceRef
-from responsa_server.domain.turns import ByteRange
 from tests.contract.conftest import People
 from tests.contract.library_house import House
 

@@ -11,9 +11,10 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.events import Delta
 from responsa_server.domain.ports.agents import AnswerTask, Milestone, Told
 from responsa_server.domain.ports.faults import Fault
-from responsa_server.domain.turns import Delta, OnBusy, Question, TurnState
+from responsa_server.domain.turns import OnBusy, Question, TurnState
 from responsa_server.stores.postgres.database import Database
 from tests.contract.conftest import People
 from tests.contract.turn_house import QUICK, SEARCHING, House, Script, answer, followed

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.ports.relay import Committed, Hint, Interest, Taken, Work
+from responsa_server.domain.ports.relay import Committed, Hint, Interest, Reload, Taken, Work
 from responsa_server.domain.turns import LogRow
 from responsa_server.embedded import EmbeddedRedis, Layout, purge
 from responsa_server.stores import redis_relay
@@ -31,6 +31,7 @@ HINTS = st.one_of(
     st.builds(Interest, st.uuids(), st.lists(st.uuids(), max_size=5)),
     st.builds(Taken, st.uuids(), SEQS),
     st.just(Work()),
+    st.just(Reload()),
 )
 
 
@@ -39,7 +40,7 @@ def test_a_hint_is_what_it_was_after_its_way(sender: UUID, hint: Hint) -> None:
     assert decode(encode(sender, hint)) == (sender, hint)
 
 
-@given(st.binary(max_size=100), st.sampled_from([b"", b"c", b"i", b"t", b"w", b"?"]))
+@given(st.binary(max_size=100), st.sampled_from([b"", b"c", b"i", b"t", b"w", b"r", b"?"]))
 def test_what_nobody_understands_is_passed_over(noise: bytes, kind: bytes) -> None:
     decode(kind + noise)  # raises nothing
     assert decode(b"?" + bytes(16)) is None

@@ -23,22 +23,12 @@ from responsa_server.domain.errors import (
     Reason,
     Unavailable,
 )
+from responsa_server.domain.events import ByteRange, Cited, Delta, RefusalReason, Refused, Usage
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.agents import AnswerTask, Told
-from responsa_server.domain.turns import (
-    ByteRange,
-    Cited,
-    Delta,
-    Heartbeat,
-    LogRow,
-    Question,
-    RefusalReason,
-    Refused,
-    TurnState,
-    Usage,
-)
+from responsa_server.domain.turns import Heartbeat, LogRow, Question, TurnState
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PassageStore

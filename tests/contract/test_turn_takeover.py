@@ -10,18 +10,10 @@ from typing import Any
 
 import pytest
 
+from responsa_server.domain.events import Delta, ToolCalled, ToolOutcome, ToolReturned, Usage
 from responsa_server.domain.ports.agents import AnswerTask, Barrier, Milestone, Told
 from responsa_server.domain.ports.turns import ToolRecord, TurnLost
-from responsa_server.domain.turns import (
-    Delta,
-    LogRow,
-    Question,
-    ToolCalled,
-    ToolOutcome,
-    ToolReturned,
-    TurnState,
-    Usage,
-)
+from responsa_server.domain.turns import LogRow, Question, TurnState
 from responsa_server.stores.postgres.database import Database
 from responsa_server.turns.service import TurnOptions, Turns
 from tests.contract.conftest import People

@@ -81,7 +81,18 @@ async def test_the_same_call_again_is_the_same_turn_with_and_without_a_request_i
     assert count(database_urls)["turn"] == 2
 
 
-@pytest.mark.parametrize("field", ["conversation", "agent", "text", "options.scope", "options.on_busy"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        "conversation",
+        "agent",
+        "text",
+        "options.scope",
+        "options.on_busy",
+        "options.parameters",
+        "options.max_cost_micros",
+    ],
+)
 async def test_a_request_id_with_another_body_names_the_difference(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls, field: str
 ) -> None:
@@ -99,6 +110,10 @@ async def test_a_request_id_with_another_body_names_the_difference(
         "agent": new_turn("What is a reed?", request_id=request_id, agent="botanist"),
         "options.scope": new_turn("What is a reed?", request_id=request_id, collections=("plants",)),
         "options.on_busy": new_turn("What is a reed?", request_id=request_id, on_busy=OnBusy.QUEUE),
+        "options.parameters": new_turn(
+            "What is a reed?", request_id=request_id, parameters='{"level":"advanced"}'
+        ),
+        "options.max_cost_micros": new_turn("What is a reed?", request_id=request_id, max_cost_micros=7),
     }[field]
     for call in (
         turn_store.accept(people.ann, changed, cancelled),

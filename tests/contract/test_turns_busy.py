@@ -22,7 +22,6 @@ from tests.contract.cut_database import CutDatabase
 from tests.contract.turn_steps import (
     FAILED,
     STARTED,
-    Edited,
     append,
     cancelled,
     change,
@@ -35,6 +34,7 @@ from tests.contract.turn_steps import (
     until_somebody_waits,
     value,
 )
+from tests.edited import Edited
 from tests.plain_codec import PlainCodec
 
 
@@ -233,9 +233,8 @@ async def test_a_question_that_queues_while_its_predecessor_ends_is_promoted_all
         "%(state)s::text <> 'pending'",
         "(%(state)s::text <> 'queued' OR pg_advisory_xact_lock(7)::text = '') AND %(state)s::text <> 'pending'",
     )
-    unlocked = ("hold_conversation", "FOR NO KEY UPDATE", "")
-    alone = ("finish_turns", "FOR NO KEY UPDATE OF c, t SKIP LOCKED", "FOR NO KEY UPDATE OF t SKIP LOCKED")
-    queries = Edited(gate) if guarded else Edited(gate, unlocked, alone)
+    unlocked = ("finish_turns", "FOR NO KEY UPDATE OF c, t SKIP LOCKED", "FOR NO KEY UPDATE OF t SKIP LOCKED")
+    queries = Edited(gate) if guarded else Edited(gate, unlocked)
     store = PostgresTurnStore(database, PlainCodec(), queries=queries)
     first = new_turn()
     await store.accept(people.ann, first, cancelled)

@@ -8,8 +8,9 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import NotFound, Unavailable
+from responsa_server.domain.events import Usage
 from responsa_server.domain.ports.turns import Claim, NewTurn, TurnLost
-from responsa_server.domain.turns import OnBusy, TurnState, Usage
+from responsa_server.domain.turns import OnBusy, TurnState
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
@@ -19,7 +20,6 @@ from tests.contract.cut_database import CutDatabase
 from tests.contract.turn_steps import (
     FAILED,
     STARTED,
-    Edited,
     answered,
     append,
     cancelled,
@@ -37,6 +37,7 @@ from tests.contract.turn_steps import (
     until_somebody_waits,
     value,
 )
+from tests.edited import Edited
 from tests.plain_codec import PlainCodec
 
 
@@ -65,11 +66,13 @@ async def test_a_turn_at_work_is_ended_and_its_worker_writes_nothing_more(
     with pytest.raises(TurnLost):
         await turn_store.finish(claim_of(new), [row(5)], answered())
     # What it had cost by its last checkpoint is known; the rest its worker books.
-    assert done.turn.usage == Usage(1, 2, 3)
-    await turn_store.book(claim_of(new), Usage(0, 10, 20))
+    assert done.turn.usage == Usage(1, 2, 3, 40, 50)
+    await turn_store.book(claim_of(new), Usage(0, 10, 20, 300, 400))
     assert count(database_urls) == before
-    assert (await turn_store.get(people.ann, new.id)).usage == Usage(1, 12, 23)
-    assert (await turn_store.cancel(people.ann, new.id, True, cancelled)).turn.usage == Usage(1, 12, 23)
+    assert (await turn_store.get(people.ann, new.id)).usage == Usage(1, 12, 23, 340, 450)
+    assert (await turn_store.cancel(people.ann, new.id, True, cancelled)).turn.usage == Usage(
+        1, 12, 23, 340, 450
+    )
     conversation = await conversation_store.get(people.ann, new.conversation_id)
     assert (conversation.active_turn, conversation.etag) == (None, "1")
     assert await conversation_store.history(people.ann, new.conversation_id, 9) == []

@@ -11,8 +11,9 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.events import ToolCalled, Usage
 from responsa_server.domain.ports.turns import ClaimedTurn, TurnLost
-from responsa_server.domain.turns import ToolCalled, TurnState, Usage
+from responsa_server.domain.turns import TurnState
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
@@ -21,7 +22,6 @@ from tests.contract.cut_database import CutDatabase
 from tests.contract.turn_steps import (
     FAILED,
     STARTED,
-    Edited,
     answered,
     append,
     cancelled,
@@ -38,6 +38,7 @@ from tests.contract.turn_steps import (
     until_somebody_waits,
     value,
 )
+from tests.edited import Edited
 from tests.plain_codec import PlainCodec
 
 MAIL = ToolCalled("call-1", "tools/mail", {})
@@ -46,7 +47,7 @@ MAIL = ToolCalled("call-1", "tools/mail", {})
 async def test_a_pending_turn_is_claimed_with_all_that_a_worker_needs(
     turn_store: PostgresTurnStore, people: People
 ) -> None:
-    new = new_turn("How long?", pending=True)
+    new = new_turn("How long?", pending=True, parameters='{"level":"beginner"}', max_cost_micros=900)
     await turn_store.accept(people.ann, new, cancelled)
     owner = uuid7()
     (claimed,) = await claim_all(turn_store, owner, lease_seconds=7.5)
@@ -256,12 +257,12 @@ async def test_what_is_spent_on_a_turn_that_was_taken_is_booked_once_an_epoch(
     (claimed,) = await claim_all(store)
     cut_database.cut = 1
     with pytest.raises(Unavailable):
-        await store.book(claim_of(new), Usage(1, 10, 100))
-    await store.book(claim_of(new), Usage(1, 10, 100))
-    await store.book(claimed.claim, Usage(0, 2, 3))
+        await store.book(claim_of(new), Usage(1, 10, 100, 7, 8))
+    await store.book(claim_of(new), Usage(1, 10, 100, 7, 8))
+    await store.book(claimed.claim, Usage(0, 2, 3, 20, 30))
     await store.book(claim_of(new_turn()), Usage(5, 5, 5))
     await store.finish(claimed.claim, [row(2)], FAILED)
-    assert (await store.get(people.ann, new.id)).usage == Usage(1, 12, 103)
+    assert (await store.get(people.ann, new.id)).usage == Usage(1, 12, 103, 27, 38)
     assert value(database_urls, "SELECT count(*) FROM responsa.turn_spent") == 2
 
 

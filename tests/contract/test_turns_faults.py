@@ -15,7 +15,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Unavailable
-from responsa_server.domain.turns import Delta, OnBusy, Question, TurnState, Usage
+from responsa_server.domain.events import Delta, Usage
+from responsa_server.domain.turns import OnBusy, Question, TurnState
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls

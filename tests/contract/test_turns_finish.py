@@ -10,8 +10,9 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.events import RefusalReason, Usage
 from responsa_server.domain.ports.turns import Conclusion, NewMessage, TurnLost
-from responsa_server.domain.turns import LogRow, OnBusy, RefusalReason, TurnState, Usage
+from responsa_server.domain.turns import LogRow, OnBusy, TurnState
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
@@ -20,7 +21,6 @@ from tests.contract.cut_database import CutDatabase
 from tests.contract.turn_steps import (
     FAILED,
     STARTED,
-    Edited,
     answered,
     append,
     cancelled,
@@ -37,6 +37,7 @@ from tests.contract.turn_steps import (
     until_somebody_waits,
     value,
 )
+from tests.edited import Edited
 from tests.plain_codec import PlainCodec
 
 
@@ -109,19 +110,23 @@ async def test_a_failure_leaves_no_message_and_the_conversation_as_it_was(
     assert await conversation_store.answer_of(people.ann, new.id) is None
 
 
+@pytest.mark.parametrize("reason", RefusalReason)
 async def test_a_refusal_leaves_the_question_and_the_typed_refusal(
-    turn_store: PostgresTurnStore, conversation_store: PostgresConversationStore, people: People
+    turn_store: PostgresTurnStore,
+    conversation_store: PostgresConversationStore,
+    people: People,
+    reason: RefusalReason,
 ) -> None:
     new = new_turn()
     await turn_store.accept(people.ann, new, cancelled)
     messages = (
         NewMessage(uuid7(), Speaker.USER, "Who?"),
-        NewMessage(uuid7(), Speaker.ASSISTANT, "Nobody says.", refusal=RefusalReason.NO_SUPPORT),
+        NewMessage(uuid7(), Speaker.ASSISTANT, "Nobody says.", refusal=reason),
     )
     refused = Conclusion(TurnState.REFUSED, b"refused", Usage(3), messages, "Who?")
     await turn_store.finish(claim_of(new), [row(2)], refused)
     _, reply = await conversation_store.history(people.ann, new.conversation_id, 10)
-    assert (reply.refusal, reply.text, reply.citations) == (RefusalReason.NO_SUPPORT, "Nobody says.", ())
+    assert (reply.refusal, reply.text, reply.citations) == (reason, "Nobody says.", ())
 
 
 async def test_a_finish_that_cannot_be_stored_leaves_nothing(
@@ -144,8 +149,10 @@ async def test_a_finish_books_all_that_was_spent_and_clears_the_scratch(
     for turn in (new, other):
         await turn_store.accept(people.ann, turn, cancelled)
         await append(turn_store, claim_of(turn), row(2), checkpoint=checkpoint(2))
-    await turn_store.finish(claim_of(new), [row(3)], Conclusion(TurnState.FAILED, b"x", Usage(1, 20, 300)))
-    assert (await turn_store.get(people.ann, new.id)).usage == Usage(1, 20, 300)
+    await turn_store.finish(
+        claim_of(new), [row(3)], Conclusion(TurnState.FAILED, b"x", Usage(1, 20, 300, 4000, 50000))
+    )
+    assert (await turn_store.get(people.ann, new.id)).usage == Usage(1, 20, 300, 4000, 50000)
     left = "SELECT array_agg(turn_id) FROM responsa.turn_checkpoint"
     assert value(database_urls, left) == [other.id]
 

@@ -1,12 +1,16 @@
-"""Several finishes of one transaction: each is fenced for itself."""
+"""Turns of one tenant that end at the same time: written in one transaction, and each for itself all the same."""
 
 from __future__ import annotations
 
 import asyncio
 from itertools import product
 
+import psycopg
+import pytest
+
 from responsa_server.domain.ports.turns import TurnLost
-from responsa_server.domain.turns import TurnState
+from responsa_server.domain.turns import OnBusy, TurnState
+from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
@@ -19,9 +23,12 @@ from tests.contract.turn_steps import (
     citation,
     claim_of,
     count,
+    locked,
     outcome,
     row,
     rows_of,
+    until_somebody_waits,
+    value,
 )
 
 
@@ -46,3 +53,81 @@ async def test_an_older_hold_on_a_turn_that_ends_at_the_same_time_writes_nothing
         assert (after["message"], after["citation"]) == (before["message"] + 2, before["citation"])
         assert await rows_of(turn_store, people.ann, new) == [STARTED, row(2, 5)]
         assert (await turn_store.get(people.ann, new.id)).state is TurnState.ANSWERED
+
+
+async def test_turns_that_end_at_once_end_in_one_transaction_a_tenant_each_with_what_is_its_own(
+    turn_store: PostgresTurnStore,
+    conversation_store: PostgresConversationStore,
+    people: People,
+    database_urls: DatabaseUrls,
+) -> None:
+    cited = citation()
+    ends = [
+        (people.ann, new_turn(), [row(2, 3, deltas=True), row(4), row(5)], answered(cited)),
+        (people.bob, new_turn(), [row(2)], FAILED),
+        (people.ann, new_turn(), [row(2), row(3, 7)], answered()),
+        (people.eve, new_turn(), [row(2, 4)], FAILED),
+    ]
+    for who, new, *_ in ends:
+        await turn_store.accept(who, new, cancelled)
+    waits = new_turn(conversation=ends[1][1].conversation_id, on_busy=OnBusy.QUEUE)
+    await turn_store.accept(people.bob, waits, cancelled)
+    promoted = await asyncio.gather(
+        *(
+            turn_store.finish(claim_of(new, tenant=who.tenant_id), rows, conclusion)
+            for who, new, rows, conclusion in ends
+        )
+    )
+    assert promoted == [False, True, False, False]
+    assert (await turn_store.get(people.bob, waits.id)).state is TurnState.PENDING
+    for who, new, rows, conclusion in ends:
+        assert (await turn_store.get(who, new.id)).state is conclusion.state
+        assert await rows_of(turn_store, who, new) == [STARTED, *rows]
+        said = await conversation_store.history(who, new.conversation_id, 10)
+        assert [(one.id, tuple(one.citations)) for one in said] == [
+            (one.id, tuple(one.citations)) for one in conclusion.messages
+        ]
+    transactions = (
+        "SELECT count(DISTINCT xmin::text) FROM responsa.turn WHERE end_time IS NOT NULL AND tenant_id = %s"
+    )
+    assert [value(database_urls, transactions, tenant) for tenant in ("acme", "rival")] == [1, 1]
+
+
+@pytest.mark.parametrize("table", ["conversation", "turn"])
+async def test_a_turn_that_has_to_wait_keeps_no_other_from_its_end(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls, table: str
+) -> None:
+    news = [new_turn() for _ in range(3)]
+    for new in news:
+        await turn_store.accept(people.ann, new, cancelled)
+    _, held, _ = news
+    waits = new_turn(conversation=held.conversation_id, on_busy=OnBusy.QUEUE)
+    await turn_store.accept(people.ann, waits, cancelled)
+    async with locked(database_urls, table, held.id if table == "turn" else held.conversation_id):
+        one, waiting, other = (
+            asyncio.ensure_future(turn_store.finish(claim_of(new), [row(2)], FAILED)) for new in news
+        )
+        assert await asyncio.gather(one, other) == [False, False]
+        await until_somebody_waits(database_urls, waiting)
+    assert await waiting
+    assert (await turn_store.get(people.ann, waits.id)).state is TurnState.PENDING
+    assert [(await turn_store.get(people.ann, new.id)).state for new in news] == [TurnState.FAILED] * 3
+
+
+async def test_a_turn_whose_end_cannot_be_stored_keeps_no_other_from_its_end(
+    turn_store: PostgresTurnStore, people: People
+) -> None:
+    news = [new_turn() for _ in range(3)]
+    for new in news:
+        await turn_store.accept(people.ann, new, cancelled)
+    conclusions = (FAILED, answered(*[citation() for _ in range(25)]), answered(citation()))
+    outcomes = await asyncio.gather(
+        *(
+            turn_store.finish(claim_of(new), [row(2)], conclusion)
+            for new, conclusion in zip(news, conclusions, strict=True)
+        ),
+        return_exceptions=True,
+    )
+    assert [outcomes[0], type(outcomes[1]), outcomes[2]] == [False, psycopg.errors.CheckViolation, False]
+    states = [(await turn_store.get(people.ann, new.id)).state for new in news]
+    assert states == [TurnState.FAILED, TurnState.RUNNING, TurnState.ANSWERED]

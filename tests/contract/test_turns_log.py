@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,8 +11,9 @@ from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.events import ToolCalled, ToolOutcome, ToolReturned, Usage
 from responsa_server.domain.ports.turns import TurnLost
-from responsa_server.domain.turns import LogRow, ToolCalled, ToolOutcome, ToolReturned, TurnState
+from responsa_server.domain.turns import LogRow, TurnState
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
@@ -19,7 +22,6 @@ from tests.contract.cut_database import CutDatabase
 from tests.contract.turn_steps import (
     FAILED,
     STARTED,
-    Edited,
     append,
     cancelled,
     change,
@@ -35,6 +37,7 @@ from tests.contract.turn_steps import (
     run_out,
     value,
 )
+from tests.edited import Edited
 from tests.plain_codec import PlainCodec
 
 CALLED = ToolCalled("call-1", "tools/mail", {"to": "ann", "text": "\x00 'quoted' \\ ü"})
@@ -209,7 +212,7 @@ async def test_a_checkpoint_rides_with_rows_or_alone_and_the_last_one_counts(
     new = new_turn()
     await turn_store.accept(people.ann, new, cancelled)
     await append(turn_store, claim_of(new), row(2, 4), checkpoint=checkpoint(3, 10, b"one"))
-    last = checkpoint(4, 25, b"two\x00")
+    last = replace(checkpoint(4, 25, b"two\x00"), usage=Usage(5, 6, 7, 8, 9))
     for _ in range(2):
         await append(turn_store, claim_of(new), checkpoint=last)
     assert (await turn_store.get(people.ann, new.id)).last_seq == 4

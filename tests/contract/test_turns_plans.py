@@ -12,13 +12,12 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.turns import ToolCalled, ToolOutcome, ToolReturned, Usage
+from responsa_server.domain.events import ToolCalled, ToolOutcome, ToolReturned, Usage
 from responsa_server.stores.postgres.database import Connection, Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore, turn_queries
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import AGENT, People, new_turn
 from tests.contract.turn_steps import (
-    Edited,
     answered,
     cancelled,
     change,
@@ -29,6 +28,7 @@ from tests.contract.turn_steps import (
     one,
     row,
 )
+from tests.edited import Edited
 from tests.plain_codec import PlainCodec
 
 _CONVERSATIONS = """INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled)

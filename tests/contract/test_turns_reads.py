@@ -10,9 +10,10 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import NotFound
+from responsa_server.domain.events import Usage
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.ports.turns import Cursor, News
-from responsa_server.domain.turns import LogRow, OnBusy, TurnState, Usage
+from responsa_server.domain.turns import LogRow, OnBusy, TurnState
 from responsa_server.stores.postgres import turn_reads
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
@@ -89,8 +90,8 @@ async def test_a_list_sums_up_what_was_spent_and_finds_every_state(
     queued = new_turn(conversation=running.conversation_id, on_busy=OnBusy.QUEUE)
     await turn_store.accept(people.ann, queued, cancelled)
     await turn_store.cancel(people.ann, gone.id, True, cancelled)
-    await turn_store.book(claim_of(gone), Usage(1, 2, 3))
-    await turn_store.book(claim_of(gone, epoch=2), Usage(1, 2, 3))
+    await turn_store.book(claim_of(gone), Usage(1, 2, 3, 4, 5))
+    await turn_store.book(claim_of(gone, epoch=2), Usage(1, 2, 3, 4, 5))
     page = await turn_store.list(people.ann, ListQuery(10, Order("create_time")))
     assert [(one.id, one.state) for one in page.items] == [
         (running.id, TurnState.RUNNING),
@@ -98,7 +99,7 @@ async def test_a_list_sums_up_what_was_spent_and_finds_every_state(
         (gone.id, TurnState.CANCELLED),
         (queued.id, TurnState.QUEUED),
     ]
-    assert page.items[2].usage == Usage(2, 4, 6)
+    assert page.items[2].usage == Usage(2, 4, 6, 8, 10)
     down = await turn_store.list(people.ann, ListQuery(2, Order("create_time", descending=True)))
     assert [one.id for one in down.items] == [queued.id, gone.id]
 

@@ -13,23 +13,22 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import NotFound
+from responsa_server.domain.events import (
+    Answered,
+    AnswerOutcome,
+    ByteRange,
+    Citation,
+    Fallback,
+    Status,
+    Step,
+    Usage,
+)
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.agents import Agent, AnswerTask, Barrier, Told
 from responsa_server.domain.ports.faults import Faults
 from responsa_server.domain.ports.relay import Relay
 from responsa_server.domain.ports.turns import TurnStore
-from responsa_server.domain.turns import (
-    Answered,
-    AnswerOutcome,
-    ByteRange,
-    Citation,
-    Followed,
-    Heartbeat,
-    LogRow,
-    Status,
-    Step,
-    Usage,
-)
+from responsa_server.domain.turns import Followed, Heartbeat, LogRow, Question
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
@@ -63,14 +62,15 @@ def citation(quote: str = "The Nile is 6,650 km long.") -> Citation:
     )
 
 
-Line = Told | asyncio.Event | Exception | Usage
+Line = Told | asyncio.Event | Exception | Usage | Fallback
 
 
 @dataclass
 class Script:
-    """An agent: tells each of `events`, waits at an asyncio.Event, raises an exception and spends a Usage that it meets among them. A barrier is waited for.
+    """An agent: tells each of `events`, waits at an asyncio.Event, raises an exception, spends a Usage and notes a Fallback that it meets among them. A barrier is
+    waited for.
 
-    resumed: what it tells instead when it begins from a checkpoint.
+    resumed: what it tells instead when it begins from a checkpoint. objections: what it has against questions, one after the other; then nothing.
     """
 
     events: Sequence[Line] = field(default_factory=lambda: [SEARCHING, answer()])
@@ -79,10 +79,19 @@ class Script:
     version: str = "agents/default/versions/1"
     time_limit_seconds: float = 30.0
     history_messages: int = 10
+    older_messages: int = 0
+    titles: bool = True
+    objections: list[Exception] = field(default_factory=list[Exception])
+    admitted: list[tuple[Principal, Question]] = field(default_factory=list[tuple[Principal, Question]])
     tasks: list[AnswerTask] = field(default_factory=list[AnswerTask])
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def admit(self, who: Principal, question: Question) -> None:
+        self.admitted.append((who, question))
+        if self.objections:
+            raise self.objections.pop(0)
 
     async def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
         self.tasks.append(task)
@@ -97,6 +106,8 @@ class Script:
                     raise one
                 elif isinstance(one, Usage):
                     task.meter.add(one)
+                elif isinstance(one, Fallback):
+                    task.meter.fell_back(one)
                 else:
                     yield one
                     if isinstance(one, Barrier):

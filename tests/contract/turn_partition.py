@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.events import Usage
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.turns import (
     Append,
@@ -19,7 +20,7 @@ from responsa_server.domain.ports.turns import (
     News,
     TurnLost,
 )
-from responsa_server.domain.turns import LogRow, Usage
+from responsa_server.domain.turns import LogRow
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 
 Result = TypeVar("Result")

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, LiteralString, cast
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -14,6 +14,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.events import ByteRange, Citation, ToolCalled, ToolReturned, Usage
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.turns import (
     Append,
@@ -27,16 +28,8 @@ from responsa_server.domain.ports.turns import (
     OpenTurn,
     TurnLost,
 )
-from responsa_server.domain.turns import (
-    ByteRange,
-    Citation,
-    LogRow,
-    ToolCalled,
-    ToolReturned,
-    TurnState,
-    Usage,
-)
-from responsa_server.stores.postgres.turns import PostgresTurnStore, turn_queries
+from responsa_server.domain.turns import LogRow, TurnState
+from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import AGENT
 
@@ -157,20 +150,6 @@ async def locked(urls: DatabaseUrls, table: str, identity: UUID) -> AsyncGenerat
         await holder.rollback()
 
 
-class Edited:
-    """The turn store's queries, some of them changed: a guard is taken out. edits: query, text in it, what stands in its place."""
-
-    def __init__(self, *edits: tuple[str, str, str]) -> None:
-        queries = turn_queries()
-        self._queries: dict[str, str] = {name: queries[name] for name in queries.names()}
-        for name, before, after in edits:
-            assert before in self._queries[name], f"{name} has no {before!r} any more"
-            self._queries[name] = self._queries[name].replace(before, after)
-
-    def __getitem__(self, name: str, /) -> LiteralString:
-        return cast("LiteralString", self._queries[name])
-
-
 async def outcome(work: Callable[[], Any]) -> object:
     """What a call gives back, or the expected error that it raises."""
     try:
@@ -180,7 +159,7 @@ async def outcome(work: Callable[[], Any]) -> object:
 
 
 def checkpoint(last_seq: int, text_bytes: int = 0, state: bytes = b"state") -> Checkpoint:
-    return Checkpoint(last_seq, text_bytes, Usage(1, 2, 3), state)
+    return Checkpoint(last_seq, text_bytes, Usage(1, 2, 3, 40, 50), state)
 
 
 def record(claimed: ClaimedTurn) -> Mapping[str, tuple[str | None, str]]:

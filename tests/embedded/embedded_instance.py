@@ -1,6 +1,6 @@
 """A whole instance for the tests: real PostgreSQL, Redis and Envoy, and a stand-in where the server would be.
 
-Run as a program: `embedded_instance.py HOME PORT [--broken-server] [--slow-hook]`. Prints one JSON object when all is ready.
+Run as a program: `embedded_instance.py HOME PORT [--broken-server] [--slow-hook] [--llama]`. Prints one JSON object when all is ready.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from responsa_server.embedded import (
     ServerProcess,
     Supervisor,
 )
+from responsa_server.embedded.llama import EmbeddedLlama
 
 STAND_IN = Path(__file__).with_name("embedded_stand_in.py")
 
@@ -103,11 +104,15 @@ def main(home: Path, port: int, flags: set[str]) -> int:
             print(json.dumps({"hook": True}), flush=True)
             time.sleep(600)
 
+    llama = EmbeddedLlama(layout, os.environ)
+
     def tell() -> None:
-        pids = {part.name: part.pid for part in (postgres, redis, server, envoy)}
+        pids = {part.name: part.pid for part in (postgres, redis, server, envoy, llama)}
         print(json.dumps({"supervisor": os.getpid(), "pids": pids}), flush=True)
 
     children = [Child(postgres, migrate), Child(redis), Child(server), Child(envoy)]
+    if "--llama" in flags:
+        children.insert(0, Child(llama))
     policy = RestartPolicy(longest_delay=0.2, most_failures=3)
     return Supervisor(layout, children, on_ready=tell, policy=policy).run()
 

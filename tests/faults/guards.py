@@ -5,22 +5,24 @@ This is how each campaign shows that it would find what it looks for. Nothing of
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from enum import StrEnum
-from typing import Any, Final, LiteralString, cast
+from typing import Any, Final, cast
 from uuid import UUID
 
 from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.events import Failed
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.turns import Append
-from responsa_server.domain.turns import Failed, Followed, LogRow
+from responsa_server.domain.turns import Followed, LogRow
 from responsa_server.rpc import frames
 from responsa_server.stores.postgres import database
-from responsa_server.stores.postgres.turns import turn_queries
 from responsa_server.turns.following import Following
 from responsa_server.turns.worker import Outcome, Run
 from responsa_server.turns.writer import TurnWriter
 from responsa_server.wiring_replaced import Replaced
+from tests.edited import Edited
 
 
 class Guard(StrEnum):
@@ -96,22 +98,6 @@ _EDITS: Final[Mapping[Guard, Sequence[tuple[str, str, str]]]] = {
 }
 
 
-class _Edited:
-    """Queries by name, some of them without a guard."""
-
-    def __init__(self, guards: Iterable[Guard]) -> None:
-        queries = turn_queries()
-        self._queries: dict[str, str] = {name: queries[name] for name in queries.names()}
-        for guard in guards:
-            for name, before, after in _EDITS.get(guard, ()):
-                text = self._queries[name]
-                assert before in text, f"{name} has no {before!r} any more: the guard {guard} is elsewhere"
-                self._queries[name] = text.replace(before, after)
-
-    def __getitem__(self, name: str, /) -> LiteralString:
-        return cast("LiteralString", self._queries[name])
-
-
 def without(guards: Sequence[Guard]) -> Replaced:
     """A replica's parts without these guards. Parts that are no SQL are changed in this process."""
     for guard in guards:
@@ -119,10 +105,23 @@ def without(guards: Sequence[Guard]) -> Replaced:
         assert change is not None or guard in _EDITS, f"nobody knows how to take {guard} out"
         if change is not None:
             change()
-    return Replaced(turn_queries=_Edited(guards)) if any(guard in _EDITS for guard in guards) else Replaced()
+    edits = [edit for guard in guards for edit in _EDITS.get(guard, ())]
+    return Replaced(turn_queries=Edited(*edits)) if edits else Replaced()
 
 
 # Parts without their guards.
+
+
+async def _delivered(mine: Any) -> AsyncGenerator[LogRow, None]:
+    """What comes to a subscription, until the turn's end; it looks up nothing that it has missed."""
+    while True:
+        ended = mine.ended
+        for row in mine.take():
+            yield row
+        if ended:
+            return
+        mine.behind = mine.beat = False
+        await mine.wait()
 
 
 async def _read_then_subscribe(
@@ -146,14 +145,9 @@ async def _read_then_subscribe(
         mine.behind = False
         mine.take()
         parts._hub.read(turn_id, cursor, 0)
-        while True:
-            ended = mine.ended
-            for row in mine.take():
+        async with aclosing(_delivered(mine)) as rows:
+            async for row in rows:
                 yield row
-            if ended:
-                return
-            mine.behind = mine.beat = False
-            await mine.wait()
 
 
 async def _all_that_comes(
@@ -169,14 +163,9 @@ async def _all_that_comes(
         if backlog.end_seq is not None:
             return
         parts._hub.read(turn_id, backlog.last_seq, 0)
-        while True:
-            ended = mine.ended
-            for row in mine.take():
+        async with aclosing(_delivered(mine)) as rows:
+            async for row in rows:
                 yield row
-            if ended:
-                return
-            mine.behind = mine.beat = False
-            await mine.wait()
 
 
 async def _as_they_come(

@@ -21,12 +21,13 @@ from uuid_utils.compat import uuid7
 
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_server.domain.errors import ResponsaError
+from responsa_server.domain.events import ToolOutcome
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.agents import AnswerTask, Told
 from responsa_server.domain.ports.models import Ended, ModelPiece, ModelPrompt, TextPiece, ToolRequest
 from responsa_server.domain.ports.tools import Effect, Sent, ToolCard, ToolResult
 from responsa_server.domain.ports.turns import TurnStore
-from responsa_server.domain.turns import ToolOutcome
+from responsa_server.domain.turns import Question
 from responsa_server.graph.agents import AgentTable
 from responsa_server.rpc import frames
 from responsa_server.rpc.convert.chat import question as question_of
@@ -258,6 +259,11 @@ class _Renamed:
         self.version = "agents/default/versions/1"
         self.time_limit_seconds = agent.time_limit_seconds
         self.history_messages = 0
+        self.older_messages = 0
+        self.titles = True
+
+    async def admit(self, who: Principal, question: Question) -> None:
+        pass
 
     def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
         return self._agent.answer(task)

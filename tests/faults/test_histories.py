@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
@@ -17,13 +18,14 @@ from tests.faults.worlds import ClusterStage, HouseStage
 STEPS = 15
 
 
-def play(stage: Stage, form: Form, report: Report) -> None:
-    """So many histories. A counter-example is printed as the steps that lead to it."""
+def play(stage: Stage, report: Report) -> None:
+    """As many histories as the report's form says. A counter-example is printed as the steps that lead to it."""
 
     class Played(History):
         told = report.counts
 
     Played.stage = stage
+    form = report.form
     derandomize = not form.limits
     options = settings(
         max_examples=form.count,
@@ -40,54 +42,48 @@ def play(stage: Stage, form: Form, report: Report) -> None:
     run_state_machine_as_test(machine, settings=options)  # pyright: ignore[reportUnknownMemberType]
 
 
+def campaign(stage: Stage, report: Report, request: pytest.FixtureRequest) -> None:
+    """Play them; what they counted is told also when one of them breaks a promise."""
+    try:
+        play(stage, report)
+    finally:
+        report.tell(request)
+    assert report.counts["histories"] >= report.form.count
+
+
 @pytest.fixture
 def house_stage(cluster: Cluster) -> Iterator[HouseStage]:
-    stage = HouseStage(cluster)
-    yield stage
-    stage.close()
+    with closing(HouseStage(cluster)) as stage:
+        yield stage
 
 
 @pytest.fixture
 def cluster_stage(cluster: Cluster) -> Iterator[ClusterStage]:
-    stage = ClusterStage(cluster)
-    yield stage
-    stage.close()
+    with closing(ClusterStage(cluster)) as stage:
+        yield stage
 
 
 @forms(short=12, long=2000)
 def test_no_history_with_placed_faults_breaks_a_promise(
     house_stage: HouseStage, form: Form, request: pytest.FixtureRequest
 ) -> None:
-    report = Report("histories", form)
-    try:
-        play(house_stage, form, report)
-    finally:
-        report.tell(request)
-    assert report.counts["histories"] >= form.count
+    campaign(house_stage, Report("histories", form), request)
 
 
 @forms(short=2, long=50)
 def test_no_history_with_real_kills_breaks_a_promise(
     cluster_stage: ClusterStage, form: Form, request: pytest.FixtureRequest
 ) -> None:
-    report = Report("histories_of_processes", form)
-    try:
-        play(cluster_stage, form, report)
-    finally:
-        report.tell(request)
-    assert report.counts["histories"] >= form.count
+    campaign(cluster_stage, Report("histories_of_processes", form), request)
 
 
 def test_without_uniqueness_a_history_breaks_a_promise(cluster: Cluster) -> None:
-    stage = HouseStage(cluster, [Guard.ONE_TURN])
-    form = Form(300, limits=True, seed=1)
     broken = ""
-    try:
-        play(stage, form, Report("histories", form))
-    except AssertionError as error:
-        broken = str(error)
-    except ExceptionGroup as group:
-        broken = str(group.exceptions)
-    finally:
-        stage.close()
+    with closing(HouseStage(cluster, [Guard.ONE_TURN])) as stage:
+        try:
+            play(stage, Report("histories", Form(300, limits=True, seed=1)))
+        except AssertionError as error:
+            broken = str(error)
+        except ExceptionGroup as group:
+            broken = str(group.exceptions)
     assert "Violation" in broken, broken

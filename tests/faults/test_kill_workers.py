@@ -100,7 +100,7 @@ async def campaign(
     report.measured("gap", [gap for one in crowd.seen for gap in one.gaps])
     report.count("attempts", sum(int(turn.row["attempt"]) for turn in caller.ledger.turns().values()))
     hold(caller, crowd.seen, report)
-    assert all(one.outcome == "answer" for one in crowd.seen if one.ended)
+    assert all(one.outcome == "answer" for one in crowd.seen)
 
 
 @forms(short=8, long=1000)

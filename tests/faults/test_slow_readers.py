@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import socket
 import struct
 from collections.abc import Sequence
@@ -28,10 +27,8 @@ SECONDS = 600.0
 class SlowReader:
     """A gRPC-Web call over a socket of its own, whose kernel buffers next to nothing."""
 
-    def __init__(self, port: int, key: str, turn: str, after_seq: int = 0) -> None:
-        request = chat.ResumeTurnRequest(
-            turn=turn, after_seq=after_seq, include_deltas=True
-        ).SerializeToString()
+    def __init__(self, port: int, key: str, turn: str) -> None:
+        request = chat.ResumeTurnRequest(turn=turn, include_deltas=True).SerializeToString()
         body = struct.pack(">BI", 0, len(request)) + request
         head = (
             "POST /responsa.chat.v1.ChatService/ResumeTurn HTTP/1.1\r\n"
@@ -137,7 +134,6 @@ async def grown(
                 await way.stub.CancelTurn(chat.CancelTurnRequest(name=one.turn), metadata=way.metadata)
         cluster.dismiss(replica)
         await asyncio.to_thread(replica.kill)
-    gc.collect()
     return sizes[1] - sizes[0]
 
 

@@ -56,20 +56,23 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_server(folder: Path) -> subprocess.Popen[str]:
-    server = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "tests.gateway.stand_in",
-            *(str(folder / n) for n in ("s.sock", "g.sock", "web")),
-        ],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+def start_server(folder: Path, patience: float = 60.0) -> subprocess.Popen[str]:
+    with (folder / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "tests.gateway.stand_in",
+                *(str(folder / n) for n in ("s.sock", "g.sock", "web")),
+                str(patience),
+            ],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
     assert server.stdout is not None
-    assert server.stdout.readline() == "ready\n"
+    assert server.stdout.readline() == "ready\n", (folder / "server.log").read_text()
     return server
 
 
@@ -107,11 +110,13 @@ def start_envoy(config: EnvoyConfig, folder: Path) -> subprocess.Popen[bytes]:
             time.sleep(0.01)  # between two looks at the condition
 
 
-def start_place(allowed_origins: tuple[str, ...] = (), web: Path | None = None) -> Place:
+def start_place(
+    allowed_origins: tuple[str, ...] = (), web: Path | None = None, patience: float = 60.0
+) -> Place:
     folder = Path(tempfile.mkdtemp(prefix="rgw"))
     if web is not None:
         shutil.copytree(web, folder / "web", symlinks=True)
-    server = start_server(folder)
+    server = start_server(folder, patience)
     config = EnvoyConfig(
         port=free_port(),
         endpoints=endpoints(folder),
@@ -140,5 +145,13 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place(web: Path) -> Iterator[Place]:
     """One for all tests that leave it as it was."""
     place = start_place(web=web)
+    yield place
+    place.stop()
+
+
+@pytest.fixture(scope="session")
+def hasty() -> Iterator[Place]:
+    """One whose sockets are told of silence, and whose patience ends, after half a second."""
+    place = start_place(patience=0.5)
     yield place
     place.stop()

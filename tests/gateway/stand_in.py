@@ -1,6 +1,7 @@
 """A small gRPC server with the real contract and the real gateway beside it, run as a process of its own behind Envoy.
 
-It answers in a way that shows what arrived: the transports are looked at here, not the answers. Usage: stand_in.py GRPC_SOCKET HTTP_SOCKET WEB_ROOT
+It answers in a way that shows what arrived: the transports are looked at here, not the answers. Usage: stand_in.py GRPC_SOCKET HTTP_SOCKET WEB_ROOT PATIENCE, the last
+in seconds: how long sockets stay silent, and wait for a token. SIGUSR1 has sockets leave.
 """
 
 from __future__ import annotations
@@ -26,10 +27,15 @@ from grpc_status import rpc_status
 from responsa.auth.v1 import auth_service_pb2, auth_service_pb2_grpc, user_pb2
 from responsa.chat.v1 import chat_service_pb2, chat_service_pb2_grpc, turn_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2, knowledge_service_pb2_grpc
-from responsa_server.domain.errors import Reason, Unauthenticated
+from responsa_server.domain.errors import NotFound, Reason, Unauthenticated
 from responsa_server.gateway.addresses import UnixAddress
 from responsa_server.gateway.app import GatewaySettings, build_app
+from responsa_server.gateway.channel import ServerChannel
 from responsa_server.gateway.serve import GatewayServer
+from responsa_server.gateway.ws.bridge import Bridge
+from responsa_server.gateway.ws.session import Limits
+from responsa_server.rpc.status import of as status_of
+from tests.gateway.scripted_turns import ScriptedTurns
 
 TURN = "turns/0192f3c8-0000-7000-8000-000000000001"
 UUID = "0192f3c8-0000-7000-8000-000000000002"
@@ -52,6 +58,9 @@ def busy() -> Status:
 
 
 class Chat(chat_service_pb2_grpc.ChatServiceServicer):
+    def __init__(self) -> None:
+        self._scripted = ScriptedTurns()
+
     async def Answer(self, request: chat_service_pb2.AnswerRequest, context: Context) -> turn_pb2.Turn:
         if request.text == "busy":
             await refuse(context, busy())
@@ -66,7 +75,24 @@ class Chat(chat_service_pb2_grpc.ChatServiceServicer):
         )
 
     async def GetTurn(self, request: chat_service_pb2.GetTurnRequest, context: Context) -> turn_pb2.Turn:
-        return turn_pb2.Turn(name=request.name)
+        return self._scripted.turn(request.name) or turn_pb2.Turn(name=request.name)
+
+    async def CancelTurn(
+        self, request: chat_service_pb2.CancelTurnRequest, context: Context
+    ) -> turn_pb2.Turn:
+        if self._scripted.turn(request.name) is None:
+            await refuse(context, status_of(NotFound.of("turn", request.name)))
+        if "stuck" in self._scripted.text(request.name):
+            await asyncio.Event().wait()
+        return self._scripted.cancelled(request.name)
+
+    async def ResumeTurn(
+        self, request: chat_service_pb2.ResumeTurnRequest, context: Context
+    ) -> AsyncIterator[chat_service_pb2.ResumeTurnResponse]:
+        if self._scripted.turn(request.turn) is None:
+            await refuse(context, status_of(NotFound.of("turn", request.turn)))
+        async for frame in self._scripted.resumed(request, context):
+            yield chat_service_pb2.ResumeTurnResponse.FromString(frame.SerializeToString())
 
     async def ListTurns(
         self, request: chat_service_pb2.ListTurnsRequest, context: Context
@@ -79,6 +105,10 @@ class Chat(chat_service_pb2_grpc.ChatServiceServicer):
     ) -> AsyncIterator[chat_service_pb2.AskResponse]:
         if request.text == "busy":
             await refuse(context, busy())
+        if request.text.startswith("script "):
+            async for frame in self._scripted.asked(request, context):
+                yield frame
+            return
         for seq in range(1, 4):
             event = turn_pb2.TurnEvent(seq=seq, status=turn_pb2.TurnStatus(message=f"{request.text} {seq}"))
             yield chat_service_pb2.AskResponse(turn=TURN, after_seq=seq - 1, through_seq=seq, events=[event])
@@ -90,9 +120,16 @@ class Chat(chat_service_pb2_grpc.ChatServiceServicer):
 
 class Auth(auth_service_pb2_grpc.AuthServiceServicer):
     async def GetMe(self, request: auth_service_pb2.GetMeRequest, context: Context) -> user_pb2.User:
-        """Shows the metadata that arrived."""
+        """Shows the metadata that arrived. Keys of a script are good for all that begin with rsp_good."""
+        key = str(dict(context.invocation_metadata() or ()).get("authorization", ""))
+        if key == "Bearer rsp_stuck":
+            await asyncio.Event().wait()
+        if key.startswith("Bearer rsp_bad"):
+            await refuse(
+                context, status_of(Unauthenticated(Reason.CREDENTIAL_UNKNOWN, "No such key is known."))
+            )
         pairs = [(key, str(value)) for key, value in context.invocation_metadata() or ()]
-        return user_pb2.User(display_name=json.dumps(pairs))
+        return user_pb2.User(name=f"users/{key}", tenant="tenants/one", display_name=json.dumps(pairs))
 
 
 class Knowledge(knowledge_service_pb2_grpc.KnowledgeServiceServicer):
@@ -211,7 +248,7 @@ class Codes:
         self.ended.append(token)
 
 
-async def serve(grpc_socket: str, http_socket: str, web_root: str) -> None:
+async def serve(grpc_socket: str, http_socket: str, web_root: str, patience: str) -> None:
     server = grpc.aio.server(
         options=[("grpc.max_metadata_size", 24_576), ("grpc.absolute_max_metadata_size", 32_768)]
     )
@@ -231,13 +268,21 @@ async def serve(grpc_socket: str, http_socket: str, web_root: str) -> None:
     await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
     server.add_insecure_port(f"unix:{grpc_socket}")
     await server.start()
+    limits = Limits(
+        heartbeat_seconds=float(patience),
+        credential_seconds=float(patience),
+        call_seconds=min(10.0, 4 * float(patience)),
+    )
+    channel = ServerChannel(f"unix:{grpc_socket}")
+    bridge = Bridge(channel, limits=limits, sockets_per_user=3)
     gateway = GatewayServer(
-        build_app(GatewaySettings(Path(web_root)), f"unix:{grpc_socket}", Codes()),
+        build_app(GatewaySettings(Path(web_root)), channel, Codes(), bridge=bridge),
         UnixAddress(Path(http_socket)),
     )
     await gateway.start()
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, bridge.leave)
     print("ready", flush=True)
     await stopping.wait()
     await gateway.stop(1)
@@ -245,4 +290,4 @@ async def serve(grpc_socket: str, http_socket: str, web_root: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(*sys.argv[1:4]))
+    asyncio.run(serve(*sys.argv[1:5]))

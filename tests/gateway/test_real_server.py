@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from responsa_server.settings import load
 from responsa_server.wiring import identity_of
 from tests.conftest import urls_of
 from tests.gateway.conftest import DESCRIPTOR, ROOT, endpoints, free_port, start_envoy
+from tests.gateway.sockets import LIBRARIES, Client, reason_of
 from tests.gateway.wire import Problem, grpc_web, of_grpc, of_rest
 
 ME = "/responsa.auth.v1.AuthService/GetMe"
@@ -47,6 +49,7 @@ TEXT = b"# Lighthouses\n\nThe lighthouse of Alexandria stood on the island of Ph
 class Server:
     port: int
     key: str
+    process: subprocess.Popen[bytes]
 
     @property
     def target(self) -> str:
@@ -77,6 +80,8 @@ def server(
         "DATABASE_APP_URL": urls.app,
         "DATABASE_LOG_URL": urls.log,
         "REDIS_URL": redis_url,
+        "RESPONSA_SOCKETS__PER_USER": "3",
+        "RESPONSA_SOCKETS__MESSAGE_BYTES": "8192",
     }
     layout = Layout.of(home).prepare()
 
@@ -101,7 +106,7 @@ def server(
         wait_until(lambda: listens(folder / "g.sock", process, folder / "server.log"))
         config = EnvoyConfig(free_port(), endpoints(folder), DESCRIPTOR)
         envoy = start_envoy(config, folder)
-        yield Server(config.port, layout.api_key.read_text().strip())
+        yield Server(config.port, layout.api_key.read_text().strip(), process)
     finally:
         for one in (envoy, process):
             if one is not None:
@@ -218,6 +223,74 @@ async def test_the_same_answer_over_every_transport(server: Server, http: httpx2
     assert again[-1].events[-1] == direct.terminal_event
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_the_same_answer_over_a_socket(server: Server, http: httpx2.Client, library: str) -> None:
+    ingest(http, server, "lighthouses.md", TEXT)
+    question = {"text": "Where did the lighthouse of Alexandria stand?", "requestId": f"0192f3c8-0000-7000-8000-0000000000{len(library):02}"}  # fmt: skip
+    turn = http.post("/v1/turns:answer", json=question, headers=server.bearer).json()
+    answer = turn["terminalEvent"]["answer"]
+    with Client(server.target, library, key=server.key) as client:
+        # The same request_id attaches to the turn that was asked over REST.
+        client.say(content=question["text"], request_id=question["requestId"], deltas=True)
+        frames = client.turn()
+        assert {frame["turn"] for frame in frames} == {turn["name"]}
+        assert "".join(frame["text"] for frame in frames if frame["type"] == "delta") == answer["text"]
+        end = frames[-1]
+        assert end["seq"] == int(turn["lastSeq"])
+        assert end["metadata"]["conversation_id"] == turn["conversation"].removeprefix("conversations/")
+        assert [one["quote"] for one in end["metadata"]["source_chunks"]] == [
+            one["quote"] for one in answer["citations"]
+        ]
+        # Cut behind each seq, the rest is the same.
+        for place, frame in enumerate(frames[:-1]):
+            client.say(type="resume", turn=turn["name"], after_seq=frame["seq"], deltas=True)
+            assert client.turn()[-1] == end, place
+        frame = client.say(type="resume", turn=turn["name"], after_seq=99).hear()
+        assert (frame["code"], reason_of(frame)) == ("INVALID_INPUT", "AFTER_SEQ_BEYOND_END")
+        # Going on with the conversation.
+        client.say(content="When was it built?", conversation_id=end["metadata"]["conversation_id"])
+        assert "third century" in client.turn()[-1]["content"]
+
+
+def test_a_browsers_session_opens_a_socket(server: Server, http: httpx2.Client) -> None:
+    code = http.post("/v1/sessionCodes", json={}, headers=server.bearer).json()["code"]
+    opened = http.post("/v1/sessions", json={"code": code})
+    cookie = {"cookie": opened.headers["set-cookie"].partition(";")[0]}
+    http.cookies.clear()
+    with Client(server.target, key=None, headers=cookie) as client:
+        assert client.say(content="What is a lease?").turn()[-1]["type"] == "message"
+        assert http.delete("/v1/sessions", headers=cookie).status_code == 200
+        # The next question meets a session that has ended.
+        frame = client.say(content="What is a lease?").turn()[-1]
+        assert frame["code"] == "UNAUTHENTICATED"
+        assert client.closed() == 1008
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"), [("rsp_short", "CREDENTIAL_MALFORMED"), ("é", "CREDENTIAL_MALFORMED"), ("", "CREDENTIAL_MALFORMED")]
+)  # fmt: skip
+def test_keys_that_are_none_open_no_socket(server: Server, key: str, reason: str) -> None:
+    with Client(server.target, key=None) as client:
+        frame = client.say(type="auth", token=key).hear()
+        assert (frame["code"], reason_of(frame)) == ("UNAUTHENTICATED", reason)
+        assert client.closed() == 1008
+
+
+def test_sockets_have_the_limits_of_the_settings(server: Server) -> None:
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(server.target, key=server.key)) for _ in range(3)]
+        for client in clients:
+            # Answered: so it is known whose the socket is.
+            assert client.say(type="ping").hear() == {"type": "pong"}
+        with Client(server.target, key=server.key) as fourth:
+            frame = fourth.hear()
+            assert (frame["code"], reason_of(frame)) == ("RATE_LIMIT", "OVERLOADED")
+            assert fourth.closed() == 1013
+        frame = clients[0].say(content="x" * 8192).hear()
+        assert (frame["code"], reason_of(frame)) == ("INVALID_INPUT", "MALFORMED_MESSAGE")
+        assert "8 KiB" in frame["message"]
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_broken_upload_leaves_nothing(server: Server, http: httpx2.Client, chunked: bool) -> None:
     length = "Transfer-Encoding: chunked" if chunked else "Content-Length: 5000000"
@@ -246,3 +319,12 @@ def test_problems_of_uploads_are_told_by_field(server: Server, http: httpx2.Clie
     assert problem("source_key=a.md&collection=collections/none", TEXT).reason == "RESOURCE_NOT_FOUND"
     assert problem("source_key=a.md", b"").reason == "DOCUMENT_EMPTY"
     assert problem("source_key=a.md", b"MZ\x90\0" + bytes(1000)).reason.startswith("DOCUMENT_TYPE_")
+
+
+def test_at_its_end_it_sends_sockets_elsewhere(server: Server) -> None:
+    """The last test of this file: no server is left."""
+    with Client(server.target, key=server.key) as client:
+        assert client.say(content="What is a lease?").turn()[-1]["type"] == "message"
+        server.process.terminate()
+        assert client.closed() == 1012
+    assert server.process.wait(60) == 0

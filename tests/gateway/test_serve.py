@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from responsa_server.gateway.addresses import UnixAddress
 from responsa_server.gateway.app import GatewaySettings, build_app
+from responsa_server.gateway.channel import ServerChannel
 from responsa_server.gateway.serve import GatewayServer
 
 
@@ -108,7 +109,9 @@ async def test_health_tells_whether_calls_are_to_be_sent_here(folder: Path) -> N
             raise AssertionError(token)
 
     serving = True
-    app = build_app(GatewaySettings(folder), f"unix:{folder / 's.sock'}", Nobody(), serving=lambda: serving)
+    app = build_app(
+        GatewaySettings(folder), ServerChannel(f"unix:{folder / 's.sock'}"), Nobody(), serving=lambda: serving
+    )
     server = GatewayServer(app, UnixAddress(folder / "g.sock"))
     await server.start()
     async with client(folder / "g.sock") as http:

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 import psycopg
 import pytest
 from psycopg import sql
 from uuid_utils.compat import uuid7
 
+from responsa_server.domain.events import Usage
+from responsa_server.domain.ports.turns import Checkpoint
 from responsa_server.embedded import EmbeddedPostgres
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.migrate import Migration, MigrationError, applied, load, migrate
 from responsa_server.stores.postgres.turns import PostgresTurnStore
-from tests.conftest import DatabaseUrls
+from tests.conftest import DatabaseUrls, urls_of
 from tests.plain_codec import PlainCodec
 
 _OLDER = """
@@ -24,7 +30,7 @@ _OLDER_TURN = """
         VALUES (uuidv7(), 'acme', '00000000-0000-7000-8000-000000000001', 'x', true) RETURNING id, user_id
     )
     INSERT INTO responsa.turn (id, tenant_id, user_id, conversation_id, request, request_sha256, agent_version, state, owner, lease_until, last_seq, terminal, end_time)
-    SELECT %(turn)s, 'acme', user_id, id, '[null, "How long?", [], "", "reject"]', sha256('x'), 'a', CASE WHEN %(ended)s THEN 'failed' ELSE 'running' END,
+    SELECT %(turn)s, 'acme', user_id, id, '[null, "How long?", [], "", "reject"]', sha256('x'), %(version)s, CASE WHEN %(ended)s THEN 'failed' ELSE 'running' END,
         uuidv7(), now() - interval '1 s', 1, CASE WHEN %(ended)s THEN 'x'::bytea END, CASE WHEN %(ended)s THEN now() END
     FROM place
 """
@@ -85,33 +91,121 @@ def test_the_real_files_are_loaded_in_order() -> None:
     assert load()[0].name == "0001_pre_identity"
 
 
-async def test_turns_of_an_older_version_are_taken_over_after_the_migration(
-    postgres: EmbeddedPostgres,
-) -> None:
-    """One that ran while the server was exchanged, and one that had ended."""
-    name, known = "upgraded", load()
+@dataclass(frozen=True, slots=True)
+class Older:
+    """A database with the first migrations alone, as each role, and the turns that stand in it: one that runs, one that has ended."""
+
+    urls: DatabaseUrls
+    running: UUID
+    ended: UUID
+
+
+@pytest.fixture
+def older(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterator[Older]:
+    """Of the release whose last migration has the number that the test names."""
+    name, last = "upgraded", int(request.param)
     with psycopg.connect(postgres.dsn("superuser", database="postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} OWNER responsa_owner TEMPLATE template0".encode())
     try:
-        url = postgres.dsn("superuser", database=name)
-        with psycopg.connect(url, autocommit=True) as connection:
+        made = Older(urls_of(postgres, name), uuid7(), uuid7())
+        with psycopg.connect(made.urls.superuser, autocommit=True) as connection:
             connection.execute("CREATE EXTENSION vector")
-        owner = postgres.dsn("owner", database=name)
-        await migrate(owner, known[:5])
-        running, ended = uuid7(), uuid7()
-        with psycopg.connect(url, autocommit=True) as connection:
+            asyncio.run(migrate(made.urls.owner, load()[:last]))
             connection.execute(_OLDER.encode())
-            for turn in (running, ended):
-                connection.execute(_OLDER_TURN.encode(), {"turn": turn, "ended": turn == ended})
-        assert list(await migrate(owner)) == [one.name for one in known[5:]]
-        database = Database(postgres.dsn("app", database=name), postgres.dsn("log", database=name))
-        await database.open()
-        try:
-            (claimed,) = await PostgresTurnStore(database, PlainCodec()).claim(uuid7(), ["a"], 6.0, 9)
-        finally:
-            await database.close()
-        assert (claimed.claim.turn_id, claimed.claim.epoch, claimed.attempt) == (running, 2, 2)
-        assert claimed.age_seconds == 0
+            for turn, agent in ((made.running, "default"), (made.ended, "elder")):
+                connection.execute(
+                    _OLDER_TURN.encode(),
+                    {"turn": turn, "ended": turn == made.ended, "version": f"agents/{agent}/versions/1"},
+                )
+        yield made
     finally:
         with psycopg.connect(postgres.dsn("superuser", database="postgres"), autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.mark.parametrize("older", [5, 6], indirect=True)
+async def test_turns_of_an_older_version_are_taken_over_after_the_migration(older: Older) -> None:
+    """One that ran while the server was exchanged; the one that had ended stays as it is."""
+    async with await psycopg.AsyncConnection.connect(older.urls.superuser) as connection:
+        present = len(await applied(connection))
+    assert list(await migrate(older.urls.owner)) == [one.name for one in load()[present:]]
+    database = Database(older.urls.app, older.urls.log)
+    await database.open()
+    try:
+        store = PostgresTurnStore(database, PlainCodec())
+        (claimed,) = await store.claim(uuid7(), ["agents/default/versions/1"], 6.0, 9)
+    finally:
+        await database.close()
+    assert (claimed.claim.turn_id, claimed.claim.epoch, claimed.attempt) == (older.running, 2, 2)
+    assert claimed.age_seconds == 0
+
+
+@pytest.mark.parametrize("older", [6], indirect=True)
+async def test_a_turn_goes_on_from_its_older_checkpoint_and_numbers_of_agents_are_not_given_again(
+    older: Older,
+) -> None:
+    with psycopg.connect(older.urls.superuser) as connection:
+        connection.execute(
+            """INSERT INTO responsa.turn_checkpoint (turn_id, tenant_id, epoch, last_seq, text_bytes, embedding_tokens, input_tokens, output_tokens, state)
+            VALUES (%s, 'acme', 1, 1, 0, 7, 8, 9, 'state')""",
+            (older.running,),
+        )
+    await migrate(older.urls.owner)
+    database = Database(older.urls.app, older.urls.log)
+    await database.open()
+    try:
+        store = PostgresTurnStore(database, PlainCodec())
+        (claimed,) = await store.claim(uuid7(), ["agents/default/versions/1"], 6.0, 9)
+    finally:
+        await database.close()
+    assert claimed.checkpoint == Checkpoint(1, 0, Usage(7, 8, 9), b"state")
+    with psycopg.connect(older.urls.app) as connection:
+        taken = connection.execute("SELECT agent_id, version, engine FROM responsa.agent_version ORDER BY 1")
+        assert taken.fetchall() == [("default", 1, 0), ("elder", 1, 0)]
+    with psycopg.connect(older.urls.superuser) as connection:
+        forced = connection.execute(
+            "SELECT relforcerowsecurity FROM pg_class WHERE oid = 'responsa.turn'::regclass"
+        )
+        assert forced.fetchone() == (True,)
+
+
+@pytest.mark.parametrize("older", [5, 6], indirect=True)
+async def test_the_default_agents_first_number_is_taken_where_an_older_version_was(older: Older) -> None:
+    """Its servers may still be there, and write the first turn after the migration."""
+    with psycopg.connect(older.urls.superuser) as connection:
+        connection.execute("DELETE FROM responsa.turn")
+    await migrate(older.urls.owner)
+    with psycopg.connect(older.urls.app) as connection:
+        taken = connection.execute("SELECT agent_id, version, engine, content FROM responsa.agent_version")
+        assert taken.fetchall() == [("default", 1, 0, b"")]
+
+
+async def test_in_a_fresh_database_no_agent_has_a_number(database_urls: DatabaseUrls) -> None:
+    with psycopg.connect(database_urls.app) as connection:
+        assert connection.execute("SELECT FROM responsa.agent_version").fetchall() == []
+
+
+@pytest.mark.parametrize("older", [6], indirect=True)
+async def test_constraints_on_large_tables_are_checked_while_these_are_used(older: Older) -> None:
+    unchecked = "SELECT conname FROM pg_constraint WHERE NOT convalidated ORDER BY 1"
+    await migrate(older.urls.owner, load()[:7])
+    with psycopg.connect(older.urls.superuser) as connection:
+        assert connection.execute(unchecked).fetchall() == [
+            ("message_refusal_check",),
+            ("turn_cost_micros_check",),
+            ("turn_unpriced_tokens_check",),
+        ]
+    await migrate(older.urls.owner)
+    with psycopg.connect(older.urls.superuser) as connection:
+        assert connection.execute(unchecked).fetchall() == []
+
+
+@pytest.mark.parametrize("older", [6], indirect=True)
+async def test_a_migration_does_not_hold_all_up_behind_one_that_has_a_table(older: Older) -> None:
+    seventh = next(one for one in load() if one.number == 7)
+    hasty = Migration(seventh.number, seventh.name, seventh.sql.replace("'10s'", "'10ms'"))
+    assert hasty.sql != seventh.sql
+    with psycopg.connect(older.urls.superuser) as connection:
+        connection.execute("SELECT FROM responsa.turn")
+        with pytest.raises(MigrationError, match="lock timeout"):
+            await migrate(older.urls.owner, [*load()[:6], hasty])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,11 @@ from responsa.admin.v1.admin_service_pb2_grpc import AdminServiceStub
 from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
-from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.ports.agents import AnswerTask, Told
-from responsa_server.domain.ports.parts import Health, Installation, Part, PartReport
-from responsa_server.domain.turns import (
+from responsa_server.counters import MemoryCounters
+from responsa_server.domain import names
+from responsa_server.domain.agents import AgentCard, AgentProblem, Reloaded
+from responsa_server.domain.errors import NotFound
+from responsa_server.domain.events import (
     Answered,
     AnswerOutcome,
     ByteRange,
@@ -40,6 +41,10 @@ from responsa_server.domain.turns import (
     Step,
     Usage,
 )
+from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.ports.agents import AnswerTask, Told
+from responsa_server.domain.ports.parts import Health, Installation, Part, PartReport
+from responsa_server.domain.turns import Question
 from responsa_server.identity.service import Identity
 from responsa_server.rpc.frames import AskFrames
 from responsa_server.rpc.server import RpcServer, ServerOptions, Services
@@ -47,6 +52,7 @@ from responsa_server.stores.postgres.conversations import PostgresConversationSt
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from responsa_server.stores.postgres.part import PostgresMigrations, PostgresPart
+from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay
 from responsa_server.turns.conversations import Conversations
@@ -97,12 +103,17 @@ class ScriptedAgent:
 
     time_limit_seconds = 60.0
     history_messages = 10
+    older_messages = 0
+    titles = True
 
     def __init__(self, version: str = "agents/scripted/versions/1") -> None:
         self.version = version
         self.gate = asyncio.Event()
         self.begun = asyncio.Event()
         self.ended = asyncio.Event()
+
+    async def admit(self, who: Principal, question: Question) -> None:
+        pass
 
     async def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
         try:
@@ -131,6 +142,50 @@ class ScriptedAgent:
         )  # fmt: skip
         yield Cited(cited)
         yield Answered(ANSWER, cited.sha256, [cited], AnswerOutcome.COMPLETE, 3, Usage(5))
+
+
+class Cards:
+    """A catalogue without files: the two agents that this server's turns know, and what a test lets a reload tell."""
+
+    def __init__(self) -> None:
+        self.known = {
+            "default": AgentCard("default", "Rivers", "", "agents/scripted/versions/1", is_default=True),
+            "other": AgentCard(
+                "other",
+                "Other rivers",
+                "Longer ones.",
+                "agents/other/versions/7",
+                {"properties": {"level": {"enum": ["low", "high"]}}},
+                ("How long is it?",),
+                ("atlas",),
+                ("scripted:strong",),
+                4,
+            ),
+        }
+        self.problems_of: list[AgentProblem] = []
+        self.reloads = 0
+
+    def cards(self) -> Sequence[AgentCard]:
+        return list(self.known.values())
+
+    def card(self, identity: str) -> AgentCard:
+        found = self.known.get(identity or "default")
+        if found is None:
+            raise NotFound.of("agent", names.agent(identity))
+        return found
+
+    async def schema(self, who: Principal, card: AgentCard) -> Mapping[str, object]:
+        return {**card.schema, "title": who.tenant_id} if card.schema else {}
+
+    def problems(self) -> Sequence[Reloaded]:
+        return []
+
+    async def reload(self) -> Sequence[Reloaded]:
+        self.reloads += 1
+        return [
+            Reloaded(one.id, one.version, changed=one.is_default, problems=self.problems_of)
+            for one in self.known.values()
+        ]
 
 
 class SwitchedPart:
@@ -174,6 +229,8 @@ class Served:
     house: House
     turns: Turns
     agent: ScriptedAgent
+    cards: Cards
+    counters: MemoryCounters
     lines: Lines
     part: SwitchedPart
     ann: Caller
@@ -238,6 +295,7 @@ async def serving(
         uuid7,
         turn_options,
     )
+    cards, counters = Cards(), MemoryCounters()
     lines = Lines()
     part = SwitchedPart("switched")
     # Socket paths are short, a test's own folder may not be.
@@ -248,6 +306,9 @@ async def serving(
             turns=turns,
             conversations=Conversations(conversations, house.documents, uuid7),
             library=house.library,
+            catalogue=cards,
+            teachers=PostgresTeachers(database, uuid7),
+            counters=counters,
             installation=Installation("0.1.0", "test-embedding", "scripted"),
             migrations=PostgresMigrations(database),
             parts=(PostgresPart(database), part, *more_parts),
@@ -266,7 +327,9 @@ async def serving(
             ann = await caller(identity, channel, "acme", Role.ADMIN)
             bob = await caller(identity, channel, "acme", Role.USER)
             eve = await caller(identity, channel, "rival", Role.ADMIN)
-            yield Served(address, server, channel, identity, house, turns, agent, lines, part, ann, bob, eve)
+            yield Served(
+                address, server, channel, identity, house, turns, agent, cards, counters, lines, part, ann, bob, eve
+            )  # fmt: skip
     finally:
         agent.gate.set()
         part.gate.set()

@@ -16,7 +16,7 @@ from google.protobuf.duration_pb2 import Duration
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_server.domain.listing import ListQuery, Order
-from responsa_server.rpc.authorisation import RULES
+from responsa_server.rpc.authorisation import RULES, Rule
 from responsa_server.rpc.methods import input_type
 from tests.rpc.served import Failure, Served, failed
 
@@ -32,6 +32,8 @@ NOUNS = {
     "Operation": "operations",
     "ApiKey": "apiKeys",
     "Citations": "turns",
+    "Agent": "agents",
+    "Teacher": "teachers",
 }
 
 
@@ -65,14 +67,16 @@ async def test_unknown_and_malformed_names(served: Served) -> None:
         asked += 1
         kind = message_factory.GetMessageClass(descriptor)
         noun = NOUNS[re.sub("^(Get|Delete|Cancel|Wait|Revoke|Verify)", "", method.rsplit("/", 1)[1])]
-        unknown = "collections/nowhere" if noun == "collections" else f"{noun}/{UNKNOWN}"
+        unknown = f"{noun}/nowhere" if noun in ("collections", "agents") else f"{noun}/{UNKNOWN}"
+        who = served.ann if RULES[method] is Rule.ADMIN else served.bob
 
         async def ask(name: str) -> Failure:
             data = kind(name=name).SerializeToString()  # noqa: B023 - called in this round alone
-            return await failed(served.raw(method, data, served.bob, stream="Content" in method))  # noqa: B023
+            return await failed(served.raw(method, data, who, stream="Content" in method))  # noqa: B023
 
         error = await ask(unknown)
-        assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND"), method
+        reason = "TEACHER_NOT_FOUND" if noun == "teachers" else "RESOURCE_NOT_FOUND"
+        assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, reason), method
         assert error.metadata["resource_name"] == unknown
         for bad in (
             "",
@@ -86,7 +90,7 @@ async def test_unknown_and_malformed_names(served: Served) -> None:
         ):
             error = await ask(bad)
             assert (error.reason, list(error.violations)) == ("INVALID_FIELD", ["name"]), (method, bad)
-    assert asked >= 15
+    assert asked >= 18
 
 
 async def test_pages(served: Served) -> None:

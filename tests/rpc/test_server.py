@@ -15,6 +15,7 @@ import grpc.aio
 import psycopg
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from uuid_utils.compat import uuid7
 
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
@@ -26,6 +27,7 @@ from responsa_server.rpc.health import Health
 from responsa_server.rpc.server import RpcServer, ServerOptions, Services
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.part import PostgresMigrations
+from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.turns.service import TurnOptions
 from tests.contract.library_house import House
 from tests.rpc.served import Served, failed, serving
@@ -129,6 +131,9 @@ async def test_an_address_that_is_taken_and_reflection_that_is_off(
         served.turns,
         None,
         house.library,
+        served.cards,
+        PostgresTeachers(database, uuid7),
+        served.counters,
         Installation("", "", ""),
         PostgresMigrations(database),
     )

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import shutil
 import socket
+import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 
+from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa_server.catalogue.reading import SHIPPED
 from tests.callers import Registry, Tenant
-from tests.instance import Instance, instance_in
-from tests.transports import Ways
+from tests.instance import START_PATIENCE, Instance, instance_in
+from tests.system.echo import Echo
+from tests.transports import Ways, stub_of
+from tests.wire.lab import Lab
 
 FERRY = "# A ferry\n\nThe ferry to Skye leaves from Mallaig at six in the morning.\n"
 """What an instance of these tests has in the place of Responsa's own docs."""
@@ -86,3 +94,96 @@ def ways(instance: Instance) -> Iterator[Ways]:
 def tenant(registry: Registry) -> Tenant:
     """A tenant of the test's own in the shared instance."""
     return registry.new_tenant()
+
+
+@dataclass
+class Bench:
+    """An instance whose user writes agents, and servers of language models: one that it asks as `lab:echo`, and three that can be unplugged."""
+
+    instance: Instance
+    echo: Echo
+    lab: Lab
+
+    @property
+    def agents(self) -> Path:
+        """The folder of the user's agents."""
+        return self.instance.home / "agents"
+
+    def copied(self, agent: str, name: str, changes: Mapping[str, str]) -> None:
+        """An agent that comes with the server under another name, other in these places of its agent.toml. The server has yet to notice it."""
+        # What makes the folder an agent comes last: else the server may take it as it was first.
+        shutil.copytree(SHIPPED / agent, self.agents / name, ignore=shutil.ignore_patterns("agent.toml"))
+        text = (SHIPPED / agent / "agent.toml").read_text(encoding="utf-8")
+        for old, new in changes.items():
+            assert text.count(old) == 1, old
+            text = text.replace(old, new)
+        (self.agents / name / "agent.toml").write_text(text, encoding="utf-8")
+
+    def call(self, service: str, method: str, request: Any) -> Any:
+        """Call as the administrator."""
+        with grpc.insecure_channel(self.instance.target) as channel:
+            rpc = getattr(stub_of(channel, service), method)
+            return rpc(request, metadata=[("authorization", f"Bearer {self.instance.key}")], timeout=60)
+
+    def version(self, agent: str) -> str:
+        """The version that answers who asks this agent now, "" for no such agent."""
+        try:
+            return str(
+                self.call("ChatService", "GetAgent", chat.GetAgentRequest(name=f"agents/{agent}")).version
+            )
+        except grpc.RpcError:
+            return ""
+
+    def ask(self, question: str, agent: str = "", **parameters: str) -> Any:
+        """Ask, and return the turn's terminal event."""
+        return self.told(question, agent, **parameters)[1]
+
+    def told(
+        self, question: str, agent: str = "", conversation: str = "", **parameters: str
+    ) -> tuple[Any, Any]:
+        """Ask in a conversation, "" for a new one; return the `started` of the turn, and its terminal event."""
+        request = chat.AskRequest(
+            text=question, agent=f"agents/{agent}" if agent else "", conversation=conversation
+        )
+        request.options.parameters.update(parameters)
+        (first, *_, last) = [event for frame in self.asked(request) for event in frame.events]
+        return first.started, last
+
+    def asked(self, request: Any) -> list[Any]:
+        """All frames of an answer."""
+        with grpc.insecure_channel(self.instance.target) as channel:
+            stub = stub_of(channel, "ChatService")
+            metadata = [("authorization", f"Bearer {self.instance.key}")]
+            return list(stub.Ask(request, metadata=metadata, timeout=120))
+
+
+@pytest.fixture(scope="session")
+def bench() -> Iterator[Bench]:
+    """An instance of its own, with the samples of the agents that come with the server, scripted models, and a model server under the test's thumb."""
+    folder = Path(tempfile.mkdtemp(prefix="rsa-"))
+    echo, lab = Echo(), Lab()
+    settings = {
+        **lab.settings,
+        # Once more, and soon: tests wait for it.
+        "RESPONSA_MODELS__RETRIES": "1",
+        "RESPONSA_DOCS": "none",
+        "RESPONSA_MODELS__SCRIPTED": "true",
+        "RESPONSA_MODELS__SERVERS__LAB__URL": echo.url,
+        "RESPONSA_TURNS__LEASE_SECONDS": "2",
+    }
+    try:
+        with instance_in(folder, None, **settings) as one:
+            # Documents are read one by one: on a loaded machine that takes longer than other commands.
+            subprocess.run(
+                one.command("samples", "load"),
+                env=one.environment,
+                cwd=folder,
+                timeout=START_PATIENCE,
+                check=True,
+                capture_output=True,
+            )
+            yield Bench(one, echo, lab)
+    finally:
+        echo.close()
+        lab.close()
+        shutil.rmtree(folder)

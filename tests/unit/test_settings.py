@@ -14,7 +14,7 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     import os
 
     for name in list(os.environ):
-        if name.startswith("RESPONSA_") or name.endswith("DATABASE_URL"):
+        if name.startswith("RESPONSA_") or name.endswith(("DATABASE_URL", "_API_KEY")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("RESPONSA_HOME", str(tmp_path))
     return tmp_path
@@ -111,4 +111,76 @@ def test_the_testing_agent_is_not_for_production(monkeypatch: pytest.MonkeyPatch
     assert load().testing.agent
     monkeypatch.setenv("RESPONSA_ENVIRONMENT", "production")
     with pytest.raises(SettingsError, match=r"testing\.agent is not for production"):
+        load()
+
+
+KEY = "sk-verysecret0123456789"
+
+
+def test_vendors_keys_have_their_own_names_too_and_never_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "ANTHROPIC_API_KEY").write_text(f"{KEY}-a\n")
+    monkeypatch.setenv("RESPONSA_SECRETS_DIR", str(secrets))
+    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}-o")
+    monkeypatch.setenv("GEMINI_API_KEY", f"{KEY}-general")
+    monkeypatch.setenv("RESPONSA_MODELS__GEMINI__API_KEY", f"{KEY}-g")
+    settings = load()
+    models = settings.language_models
+    found = [one.api_key.get_secret_value() for one in (models.openai, models.anthropic, models.gemini)]
+    assert found == [f"{KEY}-o", f"{KEY}-a", f"{KEY}-g"], "the setting of the group goes first"
+    assert KEY not in f"{settings!r}{models!r}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("RESPONSA_MODELS__OPENAI__API_KYE", KEY, "models.openai.api_kye"),
+        ("RESPONSA_MODELS__SERVERS__LAB__API_KEY", KEY, "models.servers.lab.url"),
+        ("RESPONSA_MODELS__OPENAI__URL", f"https://user:{KEY}@example.org/v1", "models.openai.url"),
+        ("RESPONSA_MODELS__OPENAI", f'{{"api_key": "{KEY}"', "models"),
+        ("RESPONSA_MODELS", f'{{"openai": "{KEY}"}}', "models.openai"),
+        ("RESPONSA_AGENTS__KEY", KEY, "agents.key"),
+        ("RESPONSA_DATABASE_POOL", f"postgresql://u:{KEY}@h/d", "database_pool"),
+    ],
+)
+def test_an_error_never_shows_a_key(
+    name: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=told) as error:
+        load()
+    assert KEY not in str(error.value)
+
+
+def test_a_settings_file_with_a_key_in_the_wrong_place_does_not_show_it(tmp_path: Path) -> None:
+    (tmp_path / "responsa.toml").write_text(f'[models.openai]\nkey = "{KEY}"\n')
+    with pytest.raises(SettingsError, match=r"models\.openai\.key") as error:
+        load()
+    assert KEY not in str(error.value)
+    (tmp_path / "responsa.toml").write_text(f'models.openai.api_key = "{KEY}\n')
+    with pytest.raises(SettingsError) as error:
+        load()
+    assert KEY not in str(error.value)
+
+
+def test_agents_and_sockets_have_their_settings(tmp_path: Path) -> None:
+    (tmp_path / "responsa.toml").write_text(
+        '[agents]\nfolder = "/srv/agents"\ndefault = "own"\nwatch = false\n'
+    )
+    settings = load()
+    assert (settings.agents.folder, settings.agents.default, settings.agents.watch) == (
+        Path("/srv/agents"),
+        "own",
+        False,
+    )
+    assert (settings.sockets.per_user, settings.sockets.turns, settings.sockets.message_bytes) == (
+        16,
+        4,
+        262_144,
+    )
+    (tmp_path / "responsa.toml").write_text('[agents]\ndefault = "Own Agent"\n')
+    with pytest.raises(SettingsError, match=r"agents\.default"):
         load()

@@ -14,14 +14,20 @@ from __future__ import annotations
 
 from google.longrunning.operations_pb2 import Operation
 
+from responsa.admin.v1.admin_service_pb2 import AgentProblem, AgentReload
 from responsa.admin.v1.system_status_pb2 import SystemStatus
+from responsa.admin.v1.teacher_pb2 import Teacher
 from responsa.auth.v1.user_pb2 import User
+from responsa.chat.v1.agent_pb2 import Agent
 from responsa.chat.v1.chat_service_pb2 import OnBusy
 from responsa.chat.v1.citation_pb2 import Citation, CitationVerdict
 from responsa.chat.v1.conversation_pb2 import Conversation
 from responsa.chat.v1.message_pb2 import Message
 from responsa.chat.v1.turn_pb2 import (
     CancelCause,
+    Fallback,
+    FallbackKind,
+    Intent,
     RefusalReason,
     Step,
     ToolOutcome,
@@ -63,12 +69,15 @@ from responsa_client.errors import (
 from responsa_client.following import Notice, Reconnecting, Waiting
 from responsa_client.frames import TERMINAL, check_answer
 from responsa_client.requests import new_request_id
-from responsa_client.results import turn_error
+from responsa_client.results import Outcome, outcome, turn_error
 from responsa_client.retries import Backoff
 from responsa_client.turn_stream import TurnStream
 
 __all__ = [
     "TERMINAL",
+    "Agent",
+    "AgentProblem",
+    "AgentReload",
     "AlreadyExists",
     "AsyncResponsa",
     "AsyncTurnStream",
@@ -88,15 +97,19 @@ __all__ = [
     "DocumentRejected",
     "DocumentState",
     "FailedPrecondition",
+    "Fallback",
+    "FallbackKind",
     "FieldViolation",
     "IngestMetadata",
     "IngestResult",
+    "Intent",
     "InvalidRequest",
     "Message",
     "NotFound",
     "Notice",
     "OnBusy",
     "Operation",
+    "Outcome",
     "Passage",
     "PermissionDenied",
     "Reconnecting",
@@ -110,6 +123,7 @@ __all__ = [
     "Step",
     "StreamCut",
     "SystemStatus",
+    "Teacher",
     "ToolOutcome",
     "Turn",
     "TurnAnswer",
@@ -126,5 +140,6 @@ __all__ = [
     "check_answer",
     "error_of_status",
     "new_request_id",
+    "outcome",
     "turn_error",
 ]

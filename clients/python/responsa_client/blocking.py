@@ -181,6 +181,14 @@ class BlockingCalls:
                 return result
 
 
+class BlockingPart:
+    """What the groups of calls of one client share."""
+
+    _calls: BlockingCalls
+    _stubs: Stubs
+    _patience: float
+
+
 def as_stream(call: aio.UnaryStreamCall[Request, Response]) -> Stream[Response]:
     """The stubs are typed for asyncio; over a blocking channel the same call is an iterator."""
     return cast("Stream[Response]", call)

@@ -189,7 +189,11 @@ class Following:
         """The request that attaches to the turn of the question, or makes it, without following it: so its name is learned."""
         asked = self._opening
         assert isinstance(asked, chat_service_pb2.AskRequest), "a turn that is resumed has its name"
-        options = chat_service_pb2.AskOptions(scope=asked.options.scope, on_busy=asked.options.on_busy)
+        options = chat_service_pb2.AskOptions()
+        options.CopyFrom(asked.options)
+        # They are Ask's own; all else is what a request_id is compared by.
+        options.ClearField("include_deltas")
+        options.ClearField("cancel_on_disconnect")
         return chat_service_pb2.StartTurnRequest(
             conversation=asked.conversation,
             text=asked.text,

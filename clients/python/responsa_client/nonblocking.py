@@ -186,3 +186,11 @@ class AsyncCalls:
         task = asyncio.current_task()
         if self.connection.closed and (task is None or task.cancelling() == 0):
             raise closed_error() from None
+
+
+class AsyncPart:
+    """What the groups of calls of one client on asyncio share."""
+
+    _calls: AsyncCalls
+    _stubs: Stubs
+    _patience: float

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
-from google.protobuf import field_mask_pb2
+from google.protobuf import field_mask_pb2, json_format, struct_pb2
 
+from responsa.admin.v1 import admin_service_pb2, teacher_pb2
 from responsa.chat.v1 import chat_service_pb2, conversation_pb2, turn_pb2
 from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
 
@@ -21,6 +23,15 @@ PAGE_SIZE = 200
 """The largest page; iterators over lists ask for these."""
 MESSAGES_PAGE_SIZE = 50
 """Messages carry whole answers: smaller pages keep each response small."""
+
+Asked = TypeVar(
+    "Asked", chat_service_pb2.AskRequest, chat_service_pb2.AnswerRequest, chat_service_pb2.StartTurnRequest
+)
+
+Value = None | bool | int | float | str | Sequence["Value"] | Mapping[str, "Value"]
+"""What JSON can say."""
+Parameters = Mapping[str, Value]
+"""Values by name."""
 
 
 def new_request_id() -> str:
@@ -49,32 +60,54 @@ def agent_name(agent: str) -> str:
     return agent if not agent or "/" in agent else f"agents/{agent}"
 
 
+def teacher_name(teacher: str) -> str:
+    """A bare UUID and "teachers/{uuid}" both name `teachers/{uuid}`."""
+    return teacher if "/" in teacher else f"teachers/{teacher}"
+
+
 def turn_name(turn: str) -> str:
     """A bare UUID and "turns/{uuid}" both name `turns/{uuid}`."""
     return turn if "/" in turn else f"turns/{turn}"
 
 
-def ask(
-    text: str,
-    conversation: str,
+def struct(values: Parameters) -> struct_pb2.Struct:
+    """Values as the contract carries them: numbers become doubles.
+
+    Raises:
+        ValueError, TypeError: they are no JSON, e.g. hold NaN or a date.
+    """
+    # Through JSON and back, so that nothing is taken for what it is not.
+    return json_format.ParseDict(json.loads(json.dumps(dict(values), allow_nan=False)), struct_pb2.Struct())
+
+
+def options(
     collections: Sequence[str],
-    request_id: str,
-    include_deltas: bool,
-    agent: str = "",
-    on_busy: chat_service_pb2.OnBusy.ValueType = chat_service_pb2.ON_BUSY_UNSPECIFIED,
-    cancel_on_disconnect: bool = False,
-) -> chat_service_pb2.AskRequest:
-    """The request of Ask."""
-    options = chat_service_pb2.AskOptions(
-        include_deltas=include_deltas,
+    on_busy: chat_service_pb2.OnBusy.ValueType,
+    parameters: Parameters | None,
+    max_cost_micros: int,
+) -> chat_service_pb2.AskOptions:
+    """What Ask, Answer and StartTurn have in common. Raises as `struct`."""
+    return chat_service_pb2.AskOptions(
         scope=scope(collections),
         on_busy=on_busy,
-        cancel_on_disconnect=cancel_on_disconnect,
+        parameters=struct(parameters) if parameters else None,
+        max_cost_micros=max_cost_micros,
     )
-    return chat_service_pb2.AskRequest(
-        conversation=conversation,
+
+
+def question(
+    kind: type[Asked],
+    text: str,
+    conversation: str | None,
+    request_id: str | None,
+    agent: str,
+    options: chat_service_pb2.AskOptions,
+) -> Asked:
+    """The request of Ask, Answer or StartTurn. conversation: None for a new one; request_id: None for a fresh one."""
+    return kind(
+        conversation=conversation or "",
         text=text,
-        request_id=request_id,
+        request_id=request_id or new_request_id(),
         options=options,
         agent=agent_name(agent),
     )
@@ -84,42 +117,6 @@ def resume(turn: str, after_seq: int, include_deltas: bool) -> chat_service_pb2.
     """The request of ResumeTurn."""
     return chat_service_pb2.ResumeTurnRequest(
         turn=turn_name(turn), after_seq=after_seq, include_deltas=include_deltas
-    )
-
-
-def answer(
-    text: str,
-    conversation: str,
-    collections: Sequence[str],
-    request_id: str,
-    agent: str = "",
-    on_busy: chat_service_pb2.OnBusy.ValueType = chat_service_pb2.ON_BUSY_UNSPECIFIED,
-) -> chat_service_pb2.AnswerRequest:
-    """The request of Answer."""
-    return chat_service_pb2.AnswerRequest(
-        conversation=conversation,
-        text=text,
-        request_id=request_id,
-        options=chat_service_pb2.AskOptions(scope=scope(collections), on_busy=on_busy),
-        agent=agent_name(agent),
-    )
-
-
-def start_turn(
-    text: str,
-    conversation: str,
-    collections: Sequence[str],
-    request_id: str,
-    agent: str = "",
-    on_busy: chat_service_pb2.OnBusy.ValueType = chat_service_pb2.ON_BUSY_UNSPECIFIED,
-) -> chat_service_pb2.StartTurnRequest:
-    """The request of StartTurn."""
-    return chat_service_pb2.StartTurnRequest(
-        conversation=conversation,
-        text=text,
-        request_id=request_id,
-        options=chat_service_pb2.AskOptions(scope=scope(collections), on_busy=on_busy),
-        agent=agent_name(agent),
     )
 
 
@@ -183,6 +180,44 @@ def search(
         top_k=top_k,
         threshold=threshold,
         mode=mode,
+    )
+
+
+def create_teacher(
+    display_name: str,
+    persona: str,
+    parameters: Parameters | None,
+    teacher_id: str,
+    request_id: str,
+) -> admin_service_pb2.CreateTeacherRequest:
+    """The request of CreateTeacher; the id may be given as a name. Raises as `struct`."""
+    return admin_service_pb2.CreateTeacherRequest(
+        teacher=teacher_pb2.Teacher(
+            display_name=display_name,
+            persona=persona,
+            parameters=struct(parameters) if parameters else None,
+        ),
+        teacher_id=teacher_id.removeprefix("teachers/"),
+        request_id=request_id,
+    )
+
+
+def update_teacher(
+    teacher: str, display_name: str | None, persona: str | None, parameters: Parameters | None, etag: str
+) -> admin_service_pb2.UpdateTeacherRequest:
+    """The request of UpdateTeacher; None leaves a field as it is. Raises as `struct`."""
+    given = {"display_name": display_name, "persona": persona, "parameters": parameters}
+    return admin_service_pb2.UpdateTeacherRequest(
+        teacher=teacher_pb2.Teacher(
+            name=teacher_name(teacher),
+            display_name=display_name or "",
+            persona=persona or "",
+            parameters=struct(parameters) if parameters else None,
+            etag=etag,
+        ),
+        update_mask=field_mask_pb2.FieldMask(
+            paths=[field for field, value in given.items() if value is not None]
+        ),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 
 import grpc
 from google.longrunning import operations_pb2
@@ -17,6 +19,13 @@ _CANCELLED_BY: Mapping[int, str] = {
     turn_pb2.CANCEL_CAUSE_ADMINISTRATOR: " by an administrator",
     turn_pb2.CANCEL_CAUSE_INTERRUPT: ": a newer question took its place",
     turn_pb2.CANCEL_CAUSE_DISCONNECT: ": nobody followed it any more",
+}
+
+_INTENTS: Mapping[int, str] = {
+    turn_pb2.INTENT_CHITCHAT: "chitchat",
+    turn_pb2.INTENT_QA: "qa",
+    turn_pb2.INTENT_POST: "post",
+    turn_pb2.INTENT_OUT_OF_SCOPE: "out_of_scope",
 }
 
 
@@ -63,3 +72,65 @@ def turn_error(turn: turn_pb2.Turn | turn_pb2.TurnEvent) -> ResponsaError | None
             return Cancelled(grpc.StatusCode.CANCELLED, f"The turn was cancelled{by}.")
         case _:
             return None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a turn ended, and at what cost. What the server did not tell is "" or empty.
+
+    kind: "answer", "refused", "failed", "cancelled", or "" of a turn that has not ended. text: of the answer, or why there is none.
+    intent: what the message was understood to want: chitchat, qa, post or out_of_scope. category: the kind of question, as the agent names it.
+    model: who wrote the text: `provider:model`, "extractive" or "template". fallbacks: what was done in place of what was meant, in order.
+    input_tokens, output_tokens: of all models, those included that were withdrawn. unpriced_tokens: of models whose price is not known.
+    """
+
+    kind: str
+    text: str
+    intent: str
+    category: str
+    model: str
+    fallbacks: Sequence[turn_pb2.Fallback]
+    input_tokens: int
+    output_tokens: int
+    unpriced_tokens: int
+    cost_micros: int
+
+    @property
+    def cost(self) -> Decimal:
+        """US dollars, as far as prices are known."""
+        return Decimal(self.cost_micros) / 1_000_000
+
+
+def outcome(turn: turn_pb2.Turn | turn_pb2.TurnEvent) -> Outcome:
+    """How a turn, or its terminal event, ended. A cancelled turn's cost is known by the turn alone."""
+    event = turn.terminal_event if isinstance(turn, turn_pb2.Turn) else turn
+    kind = event.WhichOneof("event") or ""
+    usage = turn.usage if isinstance(turn, turn_pb2.Turn) else turn_pb2.Usage()
+    text, intent, category, model = "", turn_pb2.INTENT_UNSPECIFIED, "", ""
+    fallbacks: Sequence[turn_pb2.Fallback] = ()
+    match kind:
+        case "answer":
+            ended = event.answer
+            text, intent, category, model = ended.text, ended.intent, ended.category, ended.model
+            usage, fallbacks = ended.usage, ended.fallbacks
+        case "refused":
+            text, intent = event.refused.message, event.refused.intent
+            usage, fallbacks = event.refused.usage, event.refused.fallbacks
+        case "failed":
+            text, usage, fallbacks = event.failed.status.message, event.failed.usage, event.failed.fallbacks
+        case "cancelled":
+            pass
+        case _:
+            kind = ""
+    return Outcome(
+        kind,
+        text,
+        _INTENTS.get(intent, ""),
+        category,
+        model,
+        tuple(fallbacks),
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.unpriced_tokens,
+        usage.cost_micros,
+    )

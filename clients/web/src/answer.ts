@@ -1,7 +1,9 @@
 /** An answer's text with a chip behind every part that a citation supports, and the documents it stands on. */
 
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
+import type { RefusalReason } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { button, element, WRITTEN } from "./dom.js";
+import { refusalWords, type Outcome } from "./outcome.js";
 import { flows, parts, sources, type Part } from "./parts.js";
 
 /** Opens the source of the citation of that number; `by` gets the focus back afterwards. */
@@ -81,6 +83,18 @@ function equal(one: Part, other: Part): boolean {
 }
 
 /** A refusal: an outcome like an answer, only without sources. */
-export function refusal(text: string): HTMLElement {
-  return element("div", { class: "refusal" }, element("strong", {}, "No answer"), element("p", WRITTEN, text));
+export function refusal(text: string, reason: RefusalReason): HTMLElement {
+  return element("div", { class: "refusal" }, element("strong", {}, refusalWords(reason).heading), element("p", WRITTEN, text));
+}
+
+/** What is told below an answer, or below what came in its place; undefined when there is nothing to tell. */
+export function outcomeNote({ who, fallbacks }: Outcome): HTMLElement | undefined {
+  if (!who && fallbacks.length === 0) return undefined;
+  const note = element("div", { class: "outcome note" });
+  if (fallbacks.length > 0) {
+    const rows = fallbacks.map((one) => element("li", WRITTEN, one));
+    note.append(element("ul", { class: "fell-back", "aria-label": "What was done in place of what was meant" }, ...rows));
+  }
+  if (who) note.append(element("p", WRITTEN, who));
+  return note;
 }

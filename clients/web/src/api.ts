@@ -2,6 +2,7 @@
 
 import { createClient, type Client, type Interceptor } from "@connectrpc/connect";
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
+import { AdminService } from "@responsa/contract/responsa/admin/v1/admin_service_pb.js";
 import { ChatService } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
 import { KnowledgeService } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
 import { AuthService } from "@responsa/contract/responsa/auth/v1/auth_service_pb.js";
@@ -12,6 +13,7 @@ export interface Api {
   readonly chat: Client<typeof ChatService>;
   readonly knowledge: Client<typeof KnowledgeService>;
   readonly auth: Client<typeof AuthService>;
+  readonly admin: Client<typeof AdminService>;
   readonly operations: Client<typeof Operations>;
 }
 
@@ -25,6 +27,7 @@ export function connect(origin: string, interceptors: Interceptor[] = []): Api {
     chat: createClient(ChatService, transport),
     knowledge: createClient(KnowledgeService, transport),
     auth: createClient(AuthService, transport),
+    admin: createClient(AdminService, transport),
     operations: createClient(Operations, transport),
   };
 }

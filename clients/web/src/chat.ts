@@ -1,20 +1,26 @@
 /** A conversation: its messages, the question box, and the answers as they come. */
 
+import type { JsonObject } from "@bufbuild/protobuf";
 import type { Conversation } from "@responsa/contract/responsa/chat/v1/conversation_pb.js";
 import type { Turn } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import { agentOf, type AgentChoice } from "./agents.js";
 import type { OpenSource } from "./answer.js";
 import type { Api } from "./api.js";
 import { byteLength, uuid, wellFormed } from "./bytes.js";
-import { confirmed, prompted } from "./dialog.js";
 import type { DocumentPanel } from "./document.js";
-import { button, element, focused, WRITTEN } from "./dom.js";
+import { button, element, focused } from "./dom.js";
+import { keepDraft, takeDraft } from "./draft.js";
 import { failureOf, type Failure } from "./errors.js";
+import { ConversationHead } from "./head.js";
 import { LiveTurn, type LiveHooks, type Origin } from "./liveturn.js";
+import { outcomeOfTurn, type Outcome } from "./outcome.js";
 import { PATIENCE, rest } from "./patience.js";
 import type { Pending, PendingQuestions } from "./pending.js";
+import { AgentPicker } from "./picker.js";
 import { ScopeView } from "./scope.js";
 import type { SharedStreams } from "./streams.js";
 import { TalkView } from "./talk.js";
+import { turnsOf } from "./turns.js";
 import { welcome } from "./turnview.js";
 
 const PAGE = 50;
@@ -23,6 +29,9 @@ const MOST_BYTES = 16_384;
 /** Milliseconds between looks for what other tabs and programs did in the conversation that is shown. */
 const LOOK_AGAIN = 1_200;
 const UNSEEN = 60_000;
+
+/** What a question is made of. */
+type Asked = { readonly text: string; readonly collections: readonly string[]; readonly agent: string; readonly parameters: JsonObject };
 
 export interface ChatHooks {
   readonly say: (text: string) => void;
@@ -37,33 +46,29 @@ export interface ChatParts {
   readonly panel: DocumentPanel;
   readonly waiting: PendingQuestions;
   readonly streams: SharedStreams;
-  /** `agents/{id}` to ask, "" for the default. */
-  readonly agent: string;
+  /** Whom this tab asks. */
+  readonly choice: AgentChoice;
 }
 
 export class ChatView {
   readonly root = element("section", { class: "chat", "aria-label": "Conversation" });
   readonly scope: ScopeView;
+  readonly picker: AgentPicker;
   readonly #parts: ChatParts;
   readonly #api: Api;
   readonly #waiting: PendingQuestions;
   readonly #hooks: ChatHooks;
-  readonly #title = element("h2", WRITTEN);
-  readonly #head = element(
-    "header",
-    { class: "chat-head blank" },
-    this.#title,
-    button("Rename", () => void this.#rename()),
-    button("Delete", () => void this.#delete(), { class: "plain danger" }),
-  );
+  readonly #head: ConversationHead;
   readonly #earlier = button("Show earlier messages", () => void this.#showEarlier(), { hidden: true, class: "plain earlier" });
   readonly #talk: TalkView;
-  readonly #question = element("textarea", { id: "question", rows: "2", placeholder: "Ask about your documents", autocomplete: "off", dir: "auto" });
+  readonly #question = element("textarea", { id: "question", rows: "2", placeholder: "Write your question here", autocomplete: "off", dir: "auto" });
   readonly #problem = element("p", { class: "problem", role: "alert" });
   #conversation = "";
   #showing = new AbortController();
   /** The turns that are being answered or wait, in their order. */
   #live: LiveTurn[] = [];
+  /** What is known of the turns whose answers stand here. */
+  #turns: ReadonlyMap<string, Turn> = new Map();
   #etag = "";
   #looking = false;
   #nextPage = "";
@@ -73,11 +78,27 @@ export class ChatView {
     this.#api = parts.api;
     this.#waiting = parts.waiting;
     this.#hooks = hooks;
-    this.#talk = new TalkView((answer) => this.#opener(answer), this.#earlier);
+    this.#talk = new TalkView((answer) => this.#opener(answer), (turn) => this.#outcome(turn), this.#earlier);
+    this.#head = new ConversationHead(parts.api, {
+      titled: hooks.titled,
+      renamed: hooks.changed,
+      deleted: (name) => {
+        this.#waiting.dropOf(name);
+        this.#hooks.say("Conversation deleted.");
+        this.#hooks.deleted(name);
+      },
+      problem: (why) => (this.#problem.textContent = why),
+    });
     this.scope = new ScopeView(parts.api, sessionStorage);
+    this.#question.value = takeDraft(sessionStorage);
+    this.picker = new AgentPicker(parts.api, parts.choice, (agent) => {
+      this.scope.usually(agent?.collections ?? []);
+      if (this.#talk.greeting) this.#greet();
+    });
     const form = element(
       "form",
       { class: "ask" },
+      this.picker.root,
       element("label", { for: "question", class: "unseen" }, "Your question"),
       this.#question,
       element("button", { type: "submit" }, "Ask"),
@@ -89,11 +110,11 @@ export class ChatView {
     this.#question.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
-      this.#submit();
+      if (this.#question.value.trim()) form.requestSubmit(); // the browser looks at the parameters first
     });
-    const asked = parts.agent ? `Asking ${parts.agent.replace("agents/", "the agent ")}` : "Enter asks, Shift+Enter makes a new line";
-    const hint = element("span", { class: parts.agent ? "note" : "note hint" }, asked);
-    this.root.append(this.#head, this.#talk.root, this.#problem, form, element("div", { class: "row under" }, this.scope.root, hint));
+    const hint = element("span", { class: "note hint" }, "Enter asks, Shift+Enter makes a new line");
+    void this.picker.load();
+    this.root.append(this.#head.root, this.#talk.root, this.#problem, form, element("div", { class: "row under" }, this.scope.root, hint));
   }
 
   get conversation(): string {
@@ -102,6 +123,11 @@ export class ChatView {
 
   focus(): void {
     this.#question.focus();
+  }
+
+  /** Keep what was written and not asked, for the page that comes after this one. */
+  keepDraft(): void {
+    keepDraft(sessionStorage, this.#question.value);
   }
 
   /** Follow nothing any more. */
@@ -118,23 +144,31 @@ export class ChatView {
     const { signal } = this.#showing;
     this.#conversation = conversation;
     this.#problem.textContent = "";
-    this.#head.classList.add("blank");
+    this.#head.blank();
     this.#earlier.hidden = true;
     const waiting = this.#waiting.of(conversation);
     if (!conversation) {
       this.#hooks.titled("");
-      this.#talk.show(waiting.length > 0 ? [] : [welcome()]);
+      this.picker.adopt(undefined);
+      if (waiting.length > 0) this.#talk.show([]);
+      else this.#greet();
       for (const pending of waiting) this.#follow({ pending });
       void this.#watch(signal);
       return;
     }
     try {
-      const [found, page] = await Promise.all([
+      const [found, page, turns] = await Promise.all([
         this.#api.chat.getConversation({ name: conversation }, { signal }),
         this.#api.chat.listMessages({ parent: conversation, pageSize: PAGE, orderBy: "create_time desc" }, { signal }),
+        turnsOf(this.#api, conversation, PAGE / 2, signal).catch(() => new Map<string, Turn>()), // the messages count
       ]);
       if (signal.aborted) return;
-      this.#name(found.title);
+      this.#turns = turns;
+      // Who goes on with a conversation goes on with its agent.
+      const [last] = turns.values();
+      const agent = agentOf(last?.agentVersion ?? "");
+      this.picker.adopt(agent ? { agent, parameters: last?.parameters ?? {} } : undefined);
+      this.#head.name(conversation, found.title);
       this.#etag = found.etag;
       this.#nextPage = page.nextPageToken;
       this.#earlier.hidden = !this.#nextPage;
@@ -159,7 +193,7 @@ export class ChatView {
     try {
       const found = await this.#api.chat.getConversation({ name }, { signal });
       if (signal.aborted || name !== this.#conversation) return;
-      this.#name(found.title);
+      this.#head.name(name, found.title);
       if (found.activeTurn) await this.#adopt(found, signal);
       if (signal.aborted || found.etag === this.#etag) return;
       this.#etag = found.etag;
@@ -208,13 +242,14 @@ export class ChatView {
     if (signal.aborted) return;
     const fresh = page.messages.filter((one) => !this.#talk.knows(one)).reverse();
     if (fresh.length === page.messages.length && page.nextPageToken) return this.show(name); // more than these are missing
-    this.#talk.add(fresh);
+    if (fresh.length > 0) await this.#know(turnsOf(this.#api, name, NEWEST, signal));
+    if (!signal.aborted) this.#talk.add(fresh.filter((one) => !this.#talk.knows(one)));
   }
 
   /** The conversation cannot be shown. */
   #lost(failure: Failure): void {
     this.#talk.show([]);
-    this.#head.classList.add("blank");
+    this.#head.blank();
     this.#earlier.hidden = true;
     if (failure.reason === "RESOURCE_NOT_FOUND") this.#waiting.dropOf(this.#conversation);
     this.#problem.textContent = failure.reason === "RESOURCE_NOT_FOUND" ? "This conversation does not exist, or is not yours." : failure.message;
@@ -231,6 +266,7 @@ export class ChatView {
   readonly #liveHooks: LiveHooks = {
     open: (citations, index, by) => this.#opener("")(citations, index, by),
     say: (text) => this.#hooks.say(text),
+    agent: (version) => this.picker.label(version),
     focus: () => this.focus(),
     named: (live) => {
       if (!this.#talk.has(live.turn, true)) return true;
@@ -251,10 +287,10 @@ export class ChatView {
       this.#hooks.changed(live.conversation);
       void this.look();
     },
-    refused: (pending, failure) => this.#refused(pending, failure),
+    refused: (pending, failure) => void this.#refused(pending, failure),
     again: (live, pending) => {
       live.view.remove();
-      this.#ask(pending.text, pending.collections);
+      this.#ask(pending);
       this.focus();
     },
   };
@@ -265,15 +301,21 @@ export class ChatView {
   }
 
   /** The server did not take the question: say why, and give it back to the user. */
-  #refused(pending: Pending, failure: Failure): void {
+  async #refused(pending: Pending, failure: Failure): Promise<void> {
     if (!this.#question.value) this.#question.value = pending.text;
-    if (this.#talk.empty) this.#talk.show([welcome()]);
+    if (this.#talk.empty) this.#greet();
     if (failure.reason === "RESOURCE_NOT_FOUND" && failure.metadata["resource_type"] === "collection") {
       this.scope.forget(failure.metadata["resource_name"] ?? "");
       this.#problem.textContent = "A collection that you asked does not exist any more; it is no longer chosen. Ask again.";
       return;
     }
-    this.#problem.textContent = failure.message;
+    if (failure.reason === "RESOURCE_NOT_FOUND" && failure.metadata["resource_type"] === "agent") {
+      void this.picker.load();
+      this.#problem.textContent = `There is no agent “${pending.agent.replace("agents/", "")}”. Choose another one above, and ask again.`;
+      return;
+    }
+    if (await this.picker.refused(failure, pending.agent)) this.#hooks.say(failure.message);
+    else this.#problem.textContent = failure.message;
   }
 
   #submit(): void {
@@ -288,13 +330,33 @@ export class ChatView {
       this.#problem.textContent = "Your question before is still on its way; ask this one in a moment.";
     } else {
       this.#question.value = "";
-      this.#ask(text, this.scope.collections);
+      this.#ask({ text, collections: this.scope.collections, ...this.picker.asked });
     }
   }
 
-  #ask(text: string, collections: readonly string[]): void {
-    const [conversation, agent] = [this.#conversation, this.#parts.agent];
-    this.#follow({ pending: { requestId: uuid(), text, conversation, collections, agent, begun: conversation, turn: "", stopping: false } });
+  #ask({ text, collections, agent, parameters }: Asked): void {
+    const conversation = this.#conversation;
+    this.#follow({ pending: { requestId: uuid(), text, conversation, collections, agent, parameters, begun: conversation, turn: "", stopping: false } });
+  }
+
+  /** Where no message is yet. */
+  #greet(): void {
+    const use = (question: string) => {
+      this.#question.value = question;
+      this.focus();
+    };
+    this.#talk.show([welcome(this.picker.agent, use)]);
+  }
+
+  #outcome(turn: string): Outcome | undefined {
+    const known = this.#turns.get(turn);
+    return known && outcomeOfTurn(known, this.picker.label(known.agentVersion));
+  }
+
+  /** What became of turns is told below their answers; where that cannot be had, the answers stand alone. */
+  async #know(turns: Promise<ReadonlyMap<string, Turn>>): Promise<void> {
+    const found = await turns.catch(() => new Map<string, Turn>());
+    this.#turns = new Map([...this.#turns, ...found]);
   }
 
   async #showEarlier(): Promise<void> {
@@ -304,6 +366,8 @@ export class ChatView {
       const page = await this.#api.chat.listMessages(request, { signal });
       this.#nextPage = page.nextPageToken;
       this.#earlier.hidden = !this.#nextPage;
+      await this.#know(turnsOf(this.#api, this.#conversation, PAGE / 2, signal, page.messages[0]?.createTime));
+      if (signal.aborted) return;
       this.#talk.prepend(page.messages.reverse());
       if (!focused()) this.focus();
     } catch (error) {
@@ -317,37 +381,5 @@ export class ChatView {
       const citation = citations[index];
       if (citation) void this.#parts.panel.openCitation({ citation, answer: name, index }, by);
     };
-  }
-
-  async #rename(): Promise<void> {
-    const name = this.#conversation;
-    const rename = async (title: string) => {
-      await this.#api.chat.updateConversation({ conversation: { name, title }, updateMask: { paths: ["title"] } });
-      if (this.#conversation === name) this.#name(title);
-      this.#hooks.changed(name);
-    };
-    const value = this.#title.textContent ?? "";
-    await prompted({ title: "Rename the conversation", label: "Title", value, maxLength: 200, action: "Rename", act: rename });
-  }
-
-  async #delete(): Promise<void> {
-    const name = this.#conversation;
-    const text = `“${this.#title.textContent}” is deleted with all its messages. This cannot be undone.`;
-    if (!(await confirmed({ title: "Delete the conversation?", text, action: "Delete" }))) return;
-    try {
-      await this.#api.chat.deleteConversation({ name });
-    } catch (error) {
-      this.#problem.textContent = failureOf(error).message;
-      return;
-    }
-    this.#waiting.dropOf(name);
-    this.#hooks.say("Conversation deleted.");
-    this.#hooks.deleted(name);
-  }
-
-  #name(title: string): void {
-    this.#head.classList.remove("blank");
-    if (this.#title.textContent !== title) this.#title.textContent = title;
-    this.#hooks.titled(title);
   }
 }

@@ -1,6 +1,6 @@
 /** Small questions to the user. The browser's modal dialogs keep the focus in, close on Escape and give the focus back. */
 
-import { failureOf } from "./errors.js";
+import { failureOf, type Failure } from "./errors.js";
 import { button, element } from "./dom.js";
 
 let numbers = 0;
@@ -70,6 +70,52 @@ export function prompted({ title, label, value, maxLength, action, note, act }: 
     dialog.showModal();
     field.focus();
     field.select();
+  });
+}
+
+export interface Sheet {
+  readonly title: string;
+  readonly action: string;
+  /** The controls, with their labels. */
+  readonly fields: readonly HTMLElement[];
+  /** Has the focus first. */
+  readonly first: HTMLElement;
+  /** Does it; when it raises, the dialog stays open. Why is told by `explain`, or by the error's own message where that gives undefined. */
+  readonly act: () => Promise<void>;
+  readonly explain?: (failure: Failure) => Promise<string | undefined>;
+}
+
+/** A form of several fields, which the browser checks before `act`. Resolves when it was done (true) or given up (false). */
+export function filled({ title, action, fields, first, act, explain }: Sheet): Promise<boolean> {
+  return new Promise((resolve) => {
+    const problem = element("p", { class: "problem", role: "alert" });
+    const yes = element("button", { type: "submit" }, action);
+    const form = element("form", { class: "sheet" }, ...fields, problem);
+    const { dialog, close } = open<boolean>(title, false, resolve, [form], yes);
+    form.append(dialog.lastElementChild!); // the buttons belong to it
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      void save();
+    });
+    let saving = false;
+    const save = async () => {
+      if (saving) return;
+      saving = true; // a disabled button would lose the focus
+      problem.textContent = "";
+      try {
+        await act();
+        close(true);
+      } catch (error) {
+        const failure = failureOf(error);
+        problem.textContent = (await explain?.(failure)) ?? failure.message;
+        dialog.scrollTop = dialog.scrollHeight; // it stands at the end
+      } finally {
+        saving = false;
+      }
+    };
+    dialog.classList.add("wide");
+    dialog.showModal();
+    first.focus();
   });
 }
 

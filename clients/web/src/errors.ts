@@ -1,7 +1,14 @@
 /** What went wrong, for people and for programs. */
 
 import { ConnectError } from "@connectrpc/connect";
-import { ErrorInfoSchema, RetryInfoSchema } from "@responsa/contract/google/rpc/error_details_pb.js";
+import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "@responsa/contract/google/rpc/error_details_pb.js";
+
+export interface Violation {
+  /** The path of the request's field, e.g. `options.parameters.level`. */
+  readonly field: string;
+  /** What is wrong with it, and what helps. */
+  readonly description: string;
+}
 
 export interface Failure {
   /** The reason of `responsa.errors.v1`, or "" for an error that is not Responsa's own: the connection was cut. */
@@ -10,9 +17,11 @@ export interface Failure {
   readonly metadata: Readonly<Record<string, string>>;
   /** Milliseconds after which to try again, where the server says so. */
   readonly retryAfter: number | undefined;
+  /** What is wrong with the request's fields; none where the error is of another kind. */
+  readonly violations: readonly Violation[];
 }
 
-export const CUT: Failure = { reason: "", message: "The connection was lost.", metadata: {}, retryAfter: undefined };
+export const CUT: Failure = { reason: "", message: "The connection was lost.", metadata: {}, retryAfter: undefined, violations: [] };
 
 export function failureOf(error: unknown): Failure {
   const connect = ConnectError.from(error);
@@ -24,6 +33,7 @@ export function failureOf(error: unknown): Failure {
     message: connect.rawMessage,
     metadata: info.metadata,
     retryAfter: retry ? Number(retry.seconds) * 1000 + retry.nanos / 1e6 : undefined,
+    violations: connect.findDetails(BadRequestSchema).flatMap((one) => one.fieldViolations.map(({ field, description }) => ({ field, description }))),
   };
 }
 
@@ -45,6 +55,7 @@ export function failureOfJson(text: string): Failure {
     message: body["message"],
     metadata: Object.fromEntries(Object.entries(metadata).map(([key, value]) => [key, String(value)])),
     retryAfter: undefined,
+    violations: [],
   };
 }
 

@@ -18,6 +18,7 @@ export type Origin = { readonly pending: Pending } | { readonly turn: string; re
 export interface LiveHooks {
   readonly open: OpenSource;
   readonly say: (text: string) => void;
+  readonly agent: (version: string) => string;
   readonly focus: () => void;
   /** Its turn's name has become known. False: its answer stands on the page already. */
   readonly named: (live: LiveTurn) => boolean;
@@ -63,6 +64,7 @@ export class LiveTurn {
     this.view = new TurnView(text, {
       open: hooks.open,
       say: (what) => this.#left || hooks.say(what),
+      agent: hooks.agent,
       stop: () => void this.stop(),
       askAgain: this.#pending && (() => this.#pending && hooks.again(this, this.#pending)),
       focus: hooks.focus,
@@ -210,7 +212,8 @@ export class LiveTurn {
 }
 
 /** The same for each call that is to mean this turn. */
-function body({ conversation, text, requestId, agent, collections }: Pending) {
-  const options = { includeDeltas: true, scope: { collections: [...collections] }, onBusy: OnBusy.QUEUE };
+function body({ conversation, text, requestId, agent, parameters, collections }: Pending) {
+  const given = Object.keys(parameters).length > 0 && { parameters };
+  const options = { includeDeltas: true, scope: { collections: [...collections] }, onBusy: OnBusy.QUEUE, ...given };
   return { conversation, text, requestId, agent, options };
 }

@@ -1,5 +1,7 @@
 /** The page: conversations on the left, the talk in the middle, the source on the right. */
 
+import { UserRole } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import { AgentChoice, named } from "./agents.js";
 import { connect, NO_LIMIT, watchingSession } from "./api.js";
 import { ChatView } from "./chat.js";
 import { CollectionsView } from "./collections.js";
@@ -11,10 +13,11 @@ import { PendingQuestions } from "./pending.js";
 import { signIn, signOut, takeCode } from "./session.js";
 import { SharedStreams } from "./streams.js";
 import { Tabs } from "./tabs.js";
+import { TeachersView } from "./teachers.js";
 
 const CONVERSATION = /^#\/(conversations\/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 const DOCUMENTS = "#/documents";
-const AGENT = /^[a-z0-9][a-z0-9-]{0,62}$/;
+const TEACHERS = "#/teachers";
 const NARROW = window.matchMedia("(max-width: 60rem)");
 
 class App {
@@ -50,8 +53,8 @@ class App {
 
     const live = new Live();
     const leave = (why: string) => {
-      sessionStorage.clear();
       this.#outside(why);
+      sessionStorage.clear(); // the draft, too, which going outside has kept
     };
     const tabs = new Tabs((news) => {
       if (signal.aborted) return;
@@ -59,7 +62,7 @@ class App {
       else if (news.kind === "documents") void (onDocuments() && collections.refresh());
       else {
         void list.refresh();
-        if (news.name === chat.conversation && !onDocuments()) void chat.look();
+        if (news.name === chat.conversation && onChat()) void chat.look();
       }
     });
     signal.addEventListener("abort", () => tabs.close(), { once: true });
@@ -68,16 +71,16 @@ class App {
       new BroadcastChannel("responsa.turns"),
       (navigator as { readonly locks?: LockManager }).locks,
     );
-    // Another agent than the default can be named in the address: `/?agent=…`.
-    const agent = new URLSearchParams(location.search).get("agent") ?? "";
+    // An agent can be named in the address: `/?agent=…`.
+    const choice = new AgentChoice(sessionStorage, named(location.search));
     const panel: DocumentPanel = new DocumentPanel(api, () => arrange());
-    const parts = { api, panel, waiting: new PendingQuestions(sessionStorage), streams, agent: AGENT.test(agent) ? `agents/${agent}` : "" };
+    const parts = { api, panel, waiting: new PendingQuestions(sessionStorage), streams, choice };
     const chat: ChatView = new ChatView(parts, {
       say: live.say,
       titled: (title) => (document.title = title ? `${title} · Responsa` : "Responsa"),
       changed: (conversation) => {
         tabs.tell({ kind: "conversation", name: conversation });
-        if (!onDocuments()) history.replaceState(null, "", `#/${conversation}`);
+        if (onChat()) history.replaceState(null, "", `#/${conversation}`);
         list.mark(conversation);
         void list.refresh();
       },
@@ -88,10 +91,12 @@ class App {
       },
     });
     const close = () => {
+      chat.keepDraft();
       chat.close();
       streams.close();
     };
     signal.addEventListener("abort", close, { once: true });
+    window.addEventListener("pagehide", () => chat.keepDraft(), { signal });
     const collections = new CollectionsView(api, panel, {
       say: live.say,
       sessionOver: over,
@@ -102,7 +107,10 @@ class App {
       },
     });
     const list = new ConversationsView(api);
+    const teachers = found.user.role === UserRole.ADMIN ? new TeachersView(api, live) : undefined;
     const onDocuments = () => location.hash === DOCUMENTS;
+    const onTeachers = () => teachers !== undefined && location.hash === TEACHERS;
+    const onChat = () => !onDocuments() && !onTeachers();
 
     const drawer = button("☰", () => openDrawer(!list.root.classList.contains("open")), {
       class: "plain icon drawer",
@@ -113,6 +121,7 @@ class App {
     });
     const askLink = element("a", { href: "#/" }, "Ask");
     const documentsLink = element("a", { href: DOCUMENTS }, "Documents");
+    const teachersLink = element("a", { href: TEACHERS }, "Teachers");
     const out = async () => {
       try {
         await signOut();
@@ -129,7 +138,7 @@ class App {
       { class: "top" },
       drawer,
       element("h1", {}, element("a", { href: "#/" }, "Responsa")),
-      element("nav", { "aria-label": "Page" }, askLink, documentsLink),
+      element("nav", { "aria-label": "Page" }, askLink, documentsLink, ...(teachers ? [teachersLink] : [])),
       element("span", { class: "note user" }, found.user.displayName),
       button("Sign out", () => void out()),
     );
@@ -137,6 +146,7 @@ class App {
     skip.addEventListener("click", (event) => {
       event.preventDefault();
       if (onDocuments()) collections.focus();
+      else if (onTeachers()) teachers?.focus();
       else chat.focus();
     });
     replace(this.#root, skip, header, element("div", { class: "columns" }, list.root, main, panel.root), live.root);
@@ -170,19 +180,23 @@ class App {
       openDrawer(false);
       if (panel.isOpen) panel.close();
       const conversation = CONVERSATION.exec(location.hash)?.[1] ?? "";
-      const documents = onDocuments();
-      mark(documentsLink, documents);
-      mark(askLink, !documents && !conversation);
-      list.mark(documents ? "" : conversation);
-      if (documents) {
-        document.title = "Documents · Responsa";
-        replace(main, collections.root);
-        if (!first) collections.focus();
-        await collections.refresh();
+      mark(documentsLink, onDocuments());
+      mark(teachersLink, onTeachers());
+      mark(askLink, onChat() && !conversation);
+      list.mark(onChat() ? conversation : "");
+      const beside = onDocuments() ? collections : onTeachers() ? teachers : undefined;
+      if (beside) {
+        document.title = `${onDocuments() ? "Documents" : "Teachers"} · Responsa`;
+        replace(main, beside.root);
+        if (!first) beside.focus();
+        await beside.refresh();
         return;
       }
       if (!conversation && location.hash !== "#/") history.replaceState(null, "", "#/");
-      if (!main.contains(chat.root)) replace(main, chat.root);
+      if (!main.contains(chat.root)) {
+        replace(main, chat.root);
+        void chat.picker.load(); // teachers may have come and gone meanwhile
+      }
       // Where a finger types, the focus would bring up a keyboard that hides half the page.
       if (!first || window.matchMedia("(pointer: fine)").matches) chat.focus();
       await chat.show(conversation);

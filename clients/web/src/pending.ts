@@ -1,5 +1,8 @@
 /** The questions this tab waits for, kept over a reload: their turns are gone on with, or, where the server has not told those yet, asked for again by request_id. */
 
+import type { JsonObject } from "@bufbuild/protobuf";
+import { isParameters } from "./schema.js";
+
 const KEY = "responsa.pending";
 const MOST = 16;
 
@@ -12,6 +15,8 @@ export interface Pending {
   readonly collections: readonly string[];
   /** `agents/{id}` it was asked of, "" for the default. */
   readonly agent: string;
+  /** For the agent, as its schema says. */
+  readonly parameters: JsonObject;
   /** The conversation that its turn belongs to, "" until the server has told it. */
   readonly begun: string;
   /** `turns/{uuid}`, "" until the server has told it. */
@@ -66,18 +71,23 @@ export class PendingQuestions {
 function read(storage: Storage): Pending[] {
   try {
     const value: unknown = JSON.parse(storage.getItem(KEY) ?? "[]");
-    return Array.isArray(value) ? value.filter(isPending) : [];
+    // Kept by a page that knew no parameters yet: there were none.
+    return Array.isArray(value) ? value.map((one: unknown) => (isObject(one) ? { parameters: {}, ...one } : one)).filter(isPending) : [];
   } catch {
     return []; // not ours, or not to be read: nothing waits
   }
 }
 
-function isPending(value: unknown): value is Pending {
-  if (typeof value !== "object" || value === null) return false;
-  const one = value as Record<string, unknown>;
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
+}
+
+function isPending(one: unknown): one is Pending {
+  if (!isObject(one)) return false;
   return (
     ["requestId", "text", "conversation", "agent", "begun", "turn"].every((key) => typeof one[key] === "string") &&
     typeof one["stopping"] === "boolean" &&
+    isParameters(one["parameters"]) &&
     Array.isArray(one["collections"]) &&
     one["collections"].every((name) => typeof name === "string")
   );

@@ -16,13 +16,16 @@ export class ScopeView {
   readonly #summary = element("summary", {});
   readonly #list = element("fieldset", {}, element("legend", {}, "Ask which collections?"));
   readonly #rows = element("div", {});
+  readonly #none = element("p", { class: "note" });
   #chosen: readonly Named[];
+  /** What is searched where none is chosen, `collections/{id}`; none means all. */
+  #usual: readonly string[] = [];
 
   constructor(api: Api, storage: Storage) {
     this.#api = api;
     this.#storage = storage;
     this.#chosen = read(storage);
-    this.#list.append(this.#rows, element("p", { class: "note" }, "None chosen means all of them."));
+    this.#list.append(this.#rows, this.#none);
     this.root.append(this.#summary, this.#list);
     this.root.addEventListener("toggle", () => {
       if (this.root.open) void this.#load();
@@ -54,6 +57,12 @@ export class ScopeView {
     this.#sum();
   }
 
+  /** The agent that is asked searches these, `collections/{id}`, where none is chosen; none means all. */
+  usually(collections: readonly string[]): void {
+    this.#usual = collections;
+    this.#sum();
+  }
+
   /** Forget a collection that is gone. */
   forget(name: string): void {
     this.choose(this.#chosen.filter((one) => one.name !== name));
@@ -80,8 +89,10 @@ export class ScopeView {
   }
 
   #sum(): void {
-    const labels = this.#chosen.map((one) => one.label);
+    const usual = this.#usual.map((one) => one.replace("collections/", ""));
+    const labels = this.#chosen.length > 0 ? this.#chosen.map((one) => one.label) : usual;
     const told = labels.length === 0 ? "all collections" : labels.length <= 2 ? labels.join(" and ") : `${labels.length} collections`;
+    this.#none.textContent = usual.length === 0 ? "None chosen means all of them." : `None chosen means the agent’s own: ${usual.join(", ")}.`;
     replace(this.#summary, "Asking ", element("strong", WRITTEN, told));
   }
 }

@@ -1,8 +1,9 @@
 /** The messages of a conversation, and where among them the reader is. */
 
 import { Role, type Message } from "@responsa/contract/responsa/chat/v1/message_pb.js";
-import { AnswerView, refusal, type OpenSource } from "./answer.js";
+import { AnswerView, outcomeNote, refusal, type OpenSource } from "./answer.js";
 import { element, replace } from "./dom.js";
+import type { Outcome } from "./outcome.js";
 import { questionRow, type TurnView } from "./turnview.js";
 
 const NEAR_END = 120; // pixels from the end that still count as reading the newest
@@ -14,14 +15,23 @@ export class TalkView {
   /** Opens sources of the answer of that name; with "" of the turn that its row is marked with. */
   readonly #opener: (answer: string) => OpenSource;
 
+  /** What became of a turn, as far as that is known. */
+  readonly #outcome: (turn: string) => Outcome | undefined;
+
   /** `earlier` stands above the messages. */
-  constructor(opener: (answer: string) => OpenSource, earlier: HTMLElement) {
+  constructor(opener: (answer: string) => OpenSource, outcome: (turn: string) => Outcome | undefined, earlier: HTMLElement) {
     this.#opener = opener;
+    this.#outcome = outcome;
     this.root = element("div", { class: "scroll" }, earlier, this.#messages);
   }
 
   get empty(): boolean {
     return this.#messages.childElementCount === 0;
+  }
+
+  /** Whether what stands here is no message. */
+  get greeting(): boolean {
+    return this.#messages.querySelector(".empty") !== null;
   }
 
   /** Show these messages, or other rows, alone. */
@@ -93,13 +103,16 @@ export class TalkView {
     }
     const body = element("div", { class: "answer" });
     if (message.refusalReason) {
-      body.append(refusal(message.text));
+      body.append(refusal(message.text, message.refusalReason));
     } else {
       const view = new AnswerView(this.#opener(message.name));
       view.show(message.text, message.citations);
       view.showSources();
       body.append(view.root);
     }
+    const outcome = this.#outcome(message.turn);
+    const note = outcome && outcomeNote(outcome);
+    if (note) body.append(note);
     return element("li", { class: "message assistant", "data-turn": message.turn, "data-message": message.name }, body);
   }
 }

@@ -1,17 +1,21 @@
 /** One question and its answer as it comes. */
 
 import { timestampMs, type Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { CancelCause, ToolOutcome, type TurnEvent, type TurnToolCall, type TurnToolResult } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
-import { AnswerView, refusal, type OpenSource } from "./answer.js";
+import { AnswerView, outcomeNote, refusal, type OpenSource } from "./answer.js";
 import { button, element, replace, WRITTEN } from "./dom.js";
 import type { Failure } from "./errors.js";
 import type { FrameReader } from "./frames.js";
+import { called, count, outcomeOf, refusalWords, stepWords, switched, type Outcome } from "./outcome.js";
 import { duration, StepsView } from "./steps.js";
 
 export interface TurnHooks {
   readonly open: OpenSource;
   readonly say: (text: string) => void;
+  /** What people call the agent of a version, `agents/{id}/versions/{n}`. */
+  readonly agent: (version: string) => string;
   readonly stop: () => void;
   /** Ask the same question anew, as another turn; undefined where it was asked elsewhere. */
   readonly askAgain: (() => void) | undefined;
@@ -21,6 +25,9 @@ export interface TurnHooks {
 
 const SPOKEN = 700; // characters of an answer that are read out by themselves
 const ARGUMENTS = 120; // characters of a tool's arguments that are shown
+const EXAMPLES = 4; // questions to try
+const QUOTES_ALONE = "Every sentence of the answer opens the passage that it comes from. What no document supports is not answered.";
+const QUOTES = "What comes from a document has a number behind it that opens the passage.";
 
 const STOPPED: Record<CancelCause, string> = {
   [CancelCause.UNSPECIFIED]: "This answer was stopped.",
@@ -40,6 +47,7 @@ export class TurnView {
   readonly #answer: AnswerView;
   readonly #tools = new Map<string, { readonly name: string; readonly row: HTMLElement }>();
   #accepted: number | undefined;
+  #version = "";
   #place = 0;
 
   constructor(question: string, hooks: TurnHooks) {
@@ -96,18 +104,23 @@ export class TurnView {
   }
 
   /** The next event; `reader` has taken it already. */
-  take({ event, createTime }: TurnEvent, reader: FrameReader): void {
-    const at = milliseconds(createTime);
+  take(taken: TurnEvent, reader: FrameReader): void {
+    const { event } = taken;
+    const at = milliseconds(taken.createTime);
+    const outcome = outcomeOf(taken, this.#version && this.#hooks.agent(this.#version));
     switch (event.case) {
       case "started":
         this.#accepted = at;
+        this.#version = event.value.agentVersion;
         if (this.#place === 0) this.#steps.busy("Your question was accepted…");
         break;
-      case "status":
+      case "status": {
+        const text = stepWords(event.value.step, event.value.message);
         this.#place = 0;
-        this.#steps.step(event.value.message, at);
-        this.#hooks.say(event.value.message);
+        this.#steps.step(text, at);
+        this.#hooks.say(text);
         break;
+      }
       case "delta":
       case "citation":
         this.#show(reader.text, reader.citations.map((one) => one.citation));
@@ -118,6 +131,13 @@ export class TurnView {
       case "toolResult":
         this.#returned(event.value);
         break;
+      case "providerSwitched":
+        this.#steps.note(switched(event.value));
+        this.#steps.busy(`Asking ${event.value.target}…`);
+        break;
+      case "usage":
+        this.#steps.note(called(event.value));
+        break;
       case "attemptRestarted":
         this.#steps.note("It was interrupted, and somebody else went on with it");
         this.#steps.busy("Going on…");
@@ -127,20 +147,25 @@ export class TurnView {
         const { text, citations, passagesUsed } = event.value;
         this.#show(text, citations);
         this.#answer.showSources();
+        this.#tell(outcome);
         this.#end(`Answered${this.#took(at)}${passagesUsed > 0 ? `from ${count(passagesUsed, "passage")}` : ""}`.trimEnd(), at);
-        this.#hooks.say(spoken(text, citations.length));
+        this.#hooks.say([spoken(text, citations.length), ...(outcome?.fallbacks ?? [])].join(" "));
         break;
       }
-      case "refused":
-        this.#replace(refusal(event.value.message));
-        this.#end(`Looked${this.#took(at)}and found no support`, at);
-        this.#hooks.say(`No answer. ${event.value.message}`);
+      case "refused": {
+        const { heading, did, end } = refusalWords(event.value.reason);
+        this.#replace(refusal(event.value.message, event.value.reason));
+        this.#tell(outcome);
+        this.#end(`${did}${this.#took(at)}${end}`, at);
+        this.#hooks.say(`${heading}. ${event.value.message}`);
         break;
+      }
       case "failed":
         // What was written so far belongs to no answer.
         this.#replace();
         this.#end("Failed", at);
         this.#problem(event.value.status?.message || "The question could not be answered.");
+        this.#tell(outcome);
         if (event.value.retriable) this.#offerAgain();
         break;
       case "cancelled":
@@ -204,6 +229,11 @@ export class TurnView {
     this.#hooks.say(message);
   }
 
+  #tell(outcome: Outcome | undefined): void {
+    const note = outcome && outcomeNote(outcome);
+    if (note) this.#body.append(note);
+  }
+
   #show(text: string, citations: readonly Citation[]): void {
     if (!this.#answer.root.isConnected) this.#replace(this.#answer.root);
     this.#answer.show(text, citations);
@@ -229,14 +259,18 @@ export function questionRow(text: string): HTMLElement {
   return element("li", { class: "message user" }, element("p", WRITTEN, element("span", { class: "unseen" }, "You asked: "), text));
 }
 
-/** What stands where no message is yet. */
-export function welcome(): HTMLElement {
-  return element(
-    "li",
-    { class: "empty" },
-    element("p", {}, "Ask a question."),
-    element("p", { class: "note" }, "Every sentence of the answer opens the passage that it comes from. What no document supports is not answered."),
-  );
+/** What stands where no message is yet: what the agent is for, and questions to try, which `use` puts into the question's field. */
+export function welcome(agent: Agent | undefined, use: (question: string) => void): HTMLElement {
+  const support = !agent || agent.isDefault ? QUOTES_ALONE : QUOTES;
+  const row = element("li", { class: "empty" }, element("p", {}, "Ask a question."));
+  if (agent?.description) row.append(element("p", WRITTEN, agent.description));
+  row.append(element("p", { class: "note" }, support));
+  if (agent && agent.examples.length > 0) {
+    const list = element("ul", { class: "examples", "aria-label": "Questions to try" });
+    for (const one of agent.examples.slice(0, EXAMPLES)) list.append(element("li", {}, button(one, () => use(one), { class: "quiet", ...WRITTEN })));
+    row.append(list);
+  }
+  return row;
 }
 
 function waitingFor(failure: Failure, offline: boolean): string {
@@ -251,10 +285,6 @@ function milliseconds(time: Timestamp | undefined): number {
 
 function shortened(text: string): string {
   return text.length > ARGUMENTS ? `${text.slice(0, ARGUMENTS)}…` : text;
-}
-
-function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 function spoken(text: string, citations: number): string {

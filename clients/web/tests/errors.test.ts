@@ -2,12 +2,20 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "@responsa/contract/google/rpc/error_details_pb.js";
 import { describe, expect, it } from "vitest";
 import { CUT, failureOf, failureOfJson, signedOut } from "../src/errors.js";
-import { responsaError } from "./failures.js";
+import { refusedFields, responsaError } from "./failures.js";
 
 describe("failureOf", () => {
   it("reads reason, message, metadata and when to come back", () => {
     const error = responsaError(Code.ResourceExhausted, "OVERLOADED", "Too much.", 1250, { limit: "64" });
-    expect(failureOf(error)).toEqual({ reason: "OVERLOADED", message: "Too much.", metadata: { limit: "64" }, retryAfter: 1250 });
+    expect(failureOf(error)).toEqual({ reason: "OVERLOADED", message: "Too much.", metadata: { limit: "64" }, retryAfter: 1250, violations: [] });
+  });
+
+  it("reads what is wrong with each field", () => {
+    const failure = failureOf(refusedFields("PARAMETERS_INVALID", "No.", { "options.parameters.level": "Choose one of these.", text: "Too long." }));
+    expect(failure.violations).toEqual([
+      { field: "options.parameters.level", description: "Choose one of these." },
+      { field: "text", description: "Too long." },
+    ]);
   });
 
   it("shows nothing of an error that is not Responsa's own", () => {
@@ -23,7 +31,7 @@ describe("failureOfJson", () => {
 
   it("reads the same error from the HTTP side", () => {
     const body = JSON.stringify({ code: 3, message: "Nothing in it.", details: [{ "@type": "x" }, info] });
-    expect(failureOfJson(body)).toEqual({ reason: "DOCUMENT_EMPTY", message: "Nothing in it.", metadata: { source_key: "a.md" }, retryAfter: undefined });
+    expect(failureOfJson(body)).toEqual({ reason: "DOCUMENT_EMPTY", message: "Nothing in it.", metadata: { source_key: "a.md" }, retryAfter: undefined, violations: [] });
   });
 
   it("takes all else for a cut connection", () => {

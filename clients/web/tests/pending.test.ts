@@ -5,7 +5,7 @@ import { MemoryStorage } from "./memory.js";
 const KEY = "responsa.pending";
 
 function question(requestId: string, begun = "", turn = ""): Pending {
-  return { requestId, text: "Why?", conversation: "", collections: ["collections/a"], agent: "", begun, turn, stopping: false };
+  return { requestId, text: "Why?", conversation: "", collections: ["collections/a"], agent: "", parameters: { level: "beginner" }, begun, turn, stopping: false };
 }
 
 describe("PendingQuestions", () => {
@@ -54,6 +54,13 @@ describe("PendingQuestions", () => {
     expect(waiting.of("conversations/0")).toEqual([]);
     expect(waiting.of("conversations/39")).toHaveLength(1);
     expect((JSON.parse(storage.getItem(KEY)!) as unknown[]).length).toBeLessThanOrEqual(16);
+  });
+
+  it("takes what a page without parameters kept, and nothing whose parameters are none", () => {
+    const storage = new MemoryStorage();
+    const { parameters: _, ...older } = question("1");
+    storage.setItem(KEY, JSON.stringify([older, { ...question("2"), parameters: { level: ["x"] } }, { ...question("3"), parameters: 3 }]));
+    expect(new PendingQuestions(storage).of("")).toEqual([{ ...question("1"), parameters: {} }]);
   });
 
   it("passes over what is not its own", () => {

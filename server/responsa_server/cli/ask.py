@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from responsa.chat.v1 import chat_service_pb2
+from responsa.chat.v1 import agent_pb2, chat_service_pb2
+from responsa_client.client import Responsa
+from responsa_client.errors import InvalidRequest, NotFound, ResponsaError
 from responsa_server.cli.failures import EXIT_USAGE, CommandFailed, reporting
+from responsa_server.cli.parameters import REASONS, hint, typed
 from responsa_server.cli.session import open_client
 from responsa_server.cli.texts import valid_text
 from responsa_server.cli.turns import Shown
@@ -63,6 +68,20 @@ def ask(
     agent: Annotated[
         str, typer.Option(help="The agent that answers, by its id. Default: the server's.")
     ] = "",
+    param: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--param",
+            "-p",
+            help="A parameter of the agent, name=value; repeatable. `responsa agents show AGENT` lists them.",
+        ),
+    ] = None,
+    max_cost: Annotated[
+        str,
+        typer.Option(
+            help="The most that models may cost, in US dollars, e.g. 0.05. Default: the agent's own limit."
+        ),
+    ] = "",
     on_busy: Annotated[
         OnBusy, typer.Option(help="What happens when the conversation has a question at work.")
     ] = OnBusy.REJECT,
@@ -77,13 +96,15 @@ def ask(
     """Ask a question and get a cited answer, or a refusal that says why.
 
     Connections that are lost and servers that restart are borne: every event is printed once, in order. Ctrl-C leaves, and tells how to go on: the turn
-    itself runs on.
+    itself runs on. Beside the answer, stderr tells who gave it, what was done in place of what was meant, and what it cost.
 
     Exit codes: 0 answered or refused, 1 the turn failed, 2 bad usage, 3 cannot connect or sign in, 4 the turn was
     cancelled, 130 left by Ctrl-C. With --json an error before the turn is a line {"error": google.rpc.Status}.
     """
     with reporting(json=json), open_client(timeout=None) as client:
         text = valid_text(_from_stdin() if question == "-" else question, "The question")
+        most = micros(max_cost)
+        parameters = typed(param, asked_agent(client, agent)) if param else None
         show = Shown(json=json, begin="Asking...")
         stream = client.ask(
             text,
@@ -92,11 +113,62 @@ def ask(
             request_id,
             deltas if json else show.wants_deltas,
             agent=agent,
+            parameters=parameters,
+            max_cost_micros=most,
             on_busy=_ON_BUSY[on_busy],
             cancel_on_disconnect=cancel_on_disconnect,
             on_notice=show.notice,
         )
-        show.follow(stream, cancel_on_disconnect=cancel_on_disconnect)
+        try:
+            show.follow(stream, cancel_on_disconnect=cancel_on_disconnect)
+        except (InvalidRequest, NotFound) as error:
+            _explain(client, agent, error)
+            raise
+
+
+def asked_agent(client: Responsa, agent: str) -> agent_pb2.Agent:
+    """The agent that a question goes to; "" is the server's default.
+
+    Raises:
+        NotFound: there is no such agent; the known ones are in its metadata.
+        CommandFailed: the server names no default.
+    """
+    if agent:
+        return client.agent(agent)
+    default = next((one for one in client.agents() if one.is_default), None)
+    if default is None:
+        raise CommandFailed("The server has no default agent.", "Name one with --agent.", EXIT_USAGE)
+    return client.agent(default.name)
+
+
+def _explain(client: Responsa, agent: str, error: ResponsaError) -> None:
+    """Where the parameters were refused: add what may be given. The refusal itself stands, whatever becomes of this."""
+    if error.reason not in REASONS:
+        return
+    with contextlib.suppress(ResponsaError, CommandFailed):
+        if told := hint(asked_agent(client, agent), error):
+            error.add_note(told)
+
+
+def micros(dollars: str) -> int:
+    """Millionths of a dollar; 0 of "".
+
+    Raises:
+        CommandFailed: it is no sum of money, or less than a millionth, or a part of one.
+    """
+    if not dollars:
+        return 0
+    try:
+        found = Decimal(dollars) * 1_000_000
+        if found.is_finite() and 1 <= found < 2**63 and found == int(found):
+            return int(found)
+    except InvalidOperation:
+        pass
+    raise CommandFailed(
+        f"{dollars!r} is no sum of money.",
+        "Write US dollars, 0.000001 at least, e.g. --max-cost 0.05.",
+        EXIT_USAGE,
+    )
 
 
 def _from_stdin() -> str:

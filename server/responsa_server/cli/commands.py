@@ -27,8 +27,15 @@ COMMANDS: tuple[Command, ...] = (
     Command("ingest", "responsa_server.cli.ingest", "Take documents into a collection."),
     Command("search", "responsa_server.cli.search", "Find the passages that match."),
     Command("documents", "responsa_server.cli.documents", "List and delete documents."),
+    Command("agents", "responsa_server.cli.agents", "Show agents, check their files, reload them."),
+    Command(
+        "teachers", "responsa_server.cli.teachers", "Show and change teachers, who lend agents a persona."
+    ),
+    Command(
+        "samples", "responsa_server.cli.samples", "Load the documents and teachers that agents come with."
+    ),
     Command("open", "responsa_server.cli.open_page", "Print a new URL that signs a browser in."),
-    Command("eval", "responsa_server.cli.eval", "Measure retrieval and answers on a data set."),
+    Command("eval", "responsa_server.cli.eval", "Measure retrieval, answers and routing on a data set."),
     Command("serve", "responsa_server.cli.local.serve", "Run one server process; several share a database."),
     Command("replicas", "responsa_server.cli.local.replicas", "Show and change the processes behind Envoy."),
     Command("migrate", "responsa_server.cli.local.migrate", "Bring the database's schema up to date."),

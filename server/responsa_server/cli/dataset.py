@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from responsa_server.cli.failures import EXIT_USAGE, CommandFailed
+from responsa_server.cli.jsonl import lines, spread
 from responsa_server.cli.metrics import Span
 
 
@@ -76,28 +77,8 @@ class DataSet:
                     "Name a folder with docs.jsonl and questions.jsonl.",
                     EXIT_USAGE,
                 )
-        questions: list[Question] = []
-        try:
-            with asked.open("rb") as lines:
-                for number, line in enumerate(lines, start=1):
-                    if line.strip():
-                        questions.append(_question(line, f"{asked} line {number}"))
-        except OSError as error:
-            raise CommandFailed(f"{asked} cannot be read ({error.strerror}).", "", EXIT_USAGE) from None
+        questions = [one for _, one in lines(asked, Question, "question")]
         if not questions:
             raise CommandFailed(f"{asked} holds no questions.", "", EXIT_USAGE)
-        if 0 < limit < len(questions):
-            questions = [questions[i * len(questions) // limit] for i in range(limit)]
         name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
-        return cls(documents, questions, f"eval-{name or 'set'}"[:63].rstrip("-"))
-
-
-def _question(line: bytes, where: str) -> Question:
-    try:
-        return Question.model_validate_json(line)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise CommandFailed(
-            f"{where} is no question: {place or 'it'}: {first['msg']}.", "", EXIT_USAGE
-        ) from None
+        return cls(documents, spread(questions, limit), f"eval-{name or 'set'}"[:63].rstrip("-"))

@@ -1,4 +1,4 @@
-"""`responsa eval retrieval | answers`."""
+"""`responsa eval retrieval | answers | intents | dialogues | injection`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 
 from responsa_client.aio import AsyncResponsa
 from responsa_server.cli.dataset import DataSet, Question
+from responsa_server.cli.eval_injection import eval_injection
 from responsa_server.cli.evaluation import (
     AnswerScores,
     RetrievalScores,
@@ -21,6 +22,8 @@ from responsa_server.cli.evaluation import (
 )
 from responsa_server.cli.failures import CommandFailed, reporting
 from responsa_server.cli.ingestion import Outcome, Report, ensure_collection, ingest
+from responsa_server.cli.local.eval_dialogues import eval_dialogues
+from responsa_server.cli.local.eval_intents import eval_intents
 from responsa_server.cli.output import print_json, print_text
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
@@ -42,10 +45,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
     group = typer.Typer(
-        no_args_is_help=True, help="Measure retrieval and answers on a data set.", rich_markup_mode=None
+        no_args_is_help=True,
+        help="Measure retrieval, answers and routing on a data set.",
+        rich_markup_mode=None,
     )
     group.command("retrieval")(eval_retrieval)
     group.command("answers")(eval_answers)
+    group.command("intents")(eval_intents)
+    group.command("dialogues")(eval_dialogues)
+    group.command("injection")(eval_injection)
     app.add_typer(group, name=name)
 
 

@@ -99,7 +99,7 @@ async def measure_retrieval(
         advance()
         return list(dict.fromkeys(keys.get(hit.passage.document, hit.passage.document) for hit in hits))
 
-    rankings = await _several(asked, ranking)
+    rankings = await several(asked, ranking)
     pairs = [(found, set(question.doc_ids)) for found, question in zip(rankings, asked, strict=True)]
     return RetrievalScores(
         questions=len(asked),
@@ -136,7 +136,7 @@ async def measure_answers(
         advance()
         return _judged(turn, question, keys)
 
-    results = await _several(questions, ask)
+    results = await several(questions, ask)
     known = [
         (question, result)
         for question, result in zip(questions, results, strict=True)
@@ -181,8 +181,12 @@ def _judged(turn: turn_pb2.Turn, question: Question, keys: Mapping[str, str]) ->
     )
 
 
-async def _several(items: Sequence[Item], work: Callable[[Item], Awaitable[Result]]) -> list[Result]:
-    """The results for all items, in their order, a few at a time."""
+async def several(items: Sequence[Item], work: Callable[[Item], Awaitable[Result]]) -> list[Result]:
+    """The results for all items, in their order, a few at a time.
+
+    Raises:
+        what `work` raises first; the rest is cancelled.
+    """
     results: dict[int, Result] = {}
     rest: Iterator[tuple[int, Item]] = iter(enumerate(items))
 
@@ -190,7 +194,10 @@ async def _several(items: Sequence[Item], work: Callable[[Item], Awaitable[Resul
         for number, item in rest:
             results[number] = await work(item)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(IN_FLIGHT):
-            group.create_task(run())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(IN_FLIGHT):
+                group.create_task(run())
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
     return [results[number] for number in range(len(items))]

@@ -69,6 +69,9 @@ def sentence_of(error: ResponsaError) -> str:
         for violation in error.violations
         if violation.description not in told
     ]
+    known = error.metadata.get("known", "")
+    if known and known not in told:
+        parts.append(f"Known: {known.replace(',', ', ')}.")
     if isinstance(error, Unauthenticated):
         parts.append("Check RESPONSA_API_KEY, or the key's file (RESPONSA_API_KEY_FILE).")
     elif isinstance(error, CannotConnect) or (
@@ -90,11 +93,11 @@ def going_on(turn: str, after_seq: int) -> str:
 
 @contextmanager
 def reporting(*, json: bool = False) -> Generator[None, None, None]:
-    """Turn failures of the body into their sentence and `typer.Exit` with their code."""
+    """Turn failures of the body into their sentence and `typer.Exit` with their code. Notes added to a ResponsaError follow on lines of their own."""
     try:
         yield
     except ResponsaError as error:
-        tell(sentence_of(error))
+        tell("\n".join((sentence_of(error), *getattr(error, "__notes__", ()))))
         if json:
             print_json({"error": error_object(error.status)})
         raise typer.Exit(exit_code_of(error)) from None

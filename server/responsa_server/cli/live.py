@@ -39,6 +39,9 @@ class LiveAnswer:
                 self._step = event.status.message + again
             case "tool_call":
                 self._step = f"Calling {event.tool_call.tool.removeprefix('tools/')}..."
+            case "provider_switched":
+                switched = event.provider_switched
+                self._step = f"{switched.source} gave nothing. Asking {switched.target}..."
             case "attempt_restarted":
                 self._step = "Starting over: another worker took the question on..."
             case _:

@@ -74,5 +74,36 @@ def refused_at(scores: Sequence[float], answerable: Sequence[bool], answered: fl
     return sum(1 for score in negative if score < threshold) / len(negative)
 
 
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How yes-or-no decisions agree with what is right; shares, None where there is nothing to divide by.
+
+    precision: of the decisions for yes, those that are right. recall: of what is yes, what was decided so. f1: their harmonic mean. always: the accuracy of whoever says yes to
+    everything.
+    """
+
+    n: int
+    accuracy: float | None
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    always: float | None
+
+
+def agreement(decisions: Iterable[tuple[bool, bool]]) -> Agreement:
+    """Of pairs (what was decided, what is right)."""
+    pairs = list(decisions)
+    hits = sum(decided and right for decided, right in pairs)
+    said, true = sum(decided for decided, _ in pairs), sum(right for _, right in pairs)
+    return Agreement(
+        n=len(pairs),
+        accuracy=mean(float(decided == right) for decided, right in pairs),
+        precision=hits / said if said else None,
+        recall=hits / true if true else None,
+        f1=2 * hits / (said + true) if said + true else None,
+        always=mean(float(right) for _, right in pairs),
+    )
+
+
 def _plain(text: str) -> str:
     return " ".join(text.split()).casefold()

@@ -32,6 +32,12 @@ class ClientSettings(BaseSettings):
         default=None, description="File with the API key; else api-key in the data folder."
     )
 
+    agents_folder: Path | None = Field(
+        default=None,
+        validation_alias="RESPONSA_AGENTS__FOLDER",
+        description="Where agents of this machine's own are; else agents in the data folder.",
+    )
+
     @property
     def server_url(self) -> str:
         """The server to ask."""
@@ -67,6 +73,16 @@ class ClientSettings(BaseSettings):
                 f"{file} holds no API key.", "Write the key, and nothing else, into it.", EXIT_CONNECT
             )
         return key
+
+
+def agents_folder() -> Path:
+    """Where agents of this machine's own are, each in a folder named by its id; it need not be there.
+
+    Raises:
+        CommandFailed: a setting cannot be right.
+    """
+    settings = client_settings()
+    return settings.agents_folder or settings.home / "agents"
 
 
 def client_settings() -> ClientSettings:

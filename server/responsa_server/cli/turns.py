@@ -6,9 +6,10 @@ import typer
 
 from responsa.chat.v1 import turn_pb2
 from responsa_client.following import Notice
-from responsa_client.results import turn_error
+from responsa_client.results import outcome, turn_error
 from responsa_client.turn_stream import TurnStream
 from responsa_server.cli.answers import answer_text
+from responsa_server.cli.ended import told_of
 from responsa_server.cli.failures import (
     EXIT_CANCELLED,
     EXIT_FAILED,
@@ -22,7 +23,10 @@ from responsa_server.cli.output import print_json, print_text
 
 
 class Shown:
-    """Prints one turn: with `json` each event as a line, at once; else its end, and on a terminal its progress until then."""
+    """Prints one turn: with `json` each event as a line, at once; else its end, and on a terminal its progress until then.
+
+    Beside an end in text, stderr tells who answered, what fell back and what it cost.
+    """
 
     def __init__(self, *, json: bool, begin: str) -> None:
         self._json = json
@@ -45,9 +49,11 @@ class Shown:
         """
         # What was printed whole: an event that Ctrl-C cuts short comes again when the turn is resumed.
         printed = stream.last_seq
+        agent_version = ""
         try:
             with stream, self._live:
                 for event in stream:
+                    agent_version = event.started.agent_version or agent_version
                     if self._json:
                         print_json(event)
                     else:
@@ -60,6 +66,8 @@ class Shown:
         assert stream.terminal is not None
         if not self._json:
             _print_end(stream.terminal)
+            for sentence in told_of(outcome(stream.terminal), agent_version):
+                tell(sentence)
         error = turn_error(stream.terminal)
         if error is not None:
             retriable = stream.terminal.failed.retriable

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Passage
-from responsa_server.domain.turns import ByteRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +14,13 @@ class Evidence:
     """What a search found for a question.
 
     passages: how many; embedding_tokens: what the embedding model read for it. content: plain values (texts, numbers, booleans, None, lists, mappings
-    of these) which the extractor of the same knowledge understands, and nobody else reads.
+    of these) which the extractor of the same knowledge understands, and nobody else reads. degraded: "text_only" where vectors could not be had, else "".
     """
 
     passages: int
     embedding_tokens: int
     content: Mapping[str, object]
+    degraded: str = ""
 
 
 @dataclass(frozen=True, slots=True)

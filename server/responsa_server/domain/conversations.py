@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from responsa_server.domain.turns import Citation, RefusalReason
+from responsa_server.domain.events import Citation, RefusalReason
 
 MAX_TITLE_BYTES = 200
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from responsa_server.domain.errors import ResponsaError
-from responsa_server.domain.turns import ByteRange
+from responsa_server.domain.events import ByteRange
 
 DEFAULT_COLLECTION = "default"
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024

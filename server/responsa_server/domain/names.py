@@ -64,6 +64,11 @@ def agent(identity: str) -> str:
     return f"agents/{identity}"
 
 
+def teacher(identity: UUID) -> str:
+    """`teachers/{uuid}`"""
+    return f"teachers/{identity}"
+
+
 def tool(identity: str) -> str:
     """`tools/{id}`"""
     return f"tools/{identity}"

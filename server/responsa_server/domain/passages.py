@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
+from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Passage
-from responsa_server.domain.turns import ByteRange
+
+TEXT_PART: Final = "text index"
+"""The `part` of the Unavailable that a search by words alone raises where their index is damaged."""
+VECTORS_PART: Final = "vectors"
+"""The `part` of the Unavailable that a search by vectors raises where one without them may well work."""
 
 
 class VectorKind(StrEnum):

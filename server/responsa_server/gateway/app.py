@@ -1,4 +1,4 @@
-"""The HTTP side behind Envoy: browser sessions, uploads, the page. All else that HTTP callers want is transcoded by Envoy."""
+"""The HTTP side behind Envoy: browser sessions, uploads, WebSockets, the page. All else that HTTP callers want is transcoded by Envoy."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
+from responsa_server.gateway.channel import ServerChannel
 from responsa_server.gateway.page import Page
 from responsa_server.gateway.problems import EXCEPTION_HANDLERS
 from responsa_server.gateway.security_headers import SecurityHeaders
 from responsa_server.gateway.sessions import SessionExchange, Sessions
 from responsa_server.gateway.uploads import Uploads
+from responsa_server.gateway.ws.bridge import PATH, Bridge
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +34,19 @@ class GatewaySettings:
 
 def build_app(
     settings: GatewaySettings,
-    grpc_target: str,
+    channel: ServerChannel,
     sessions: SessionExchange,
     *,
     serving: Callable[[], bool] = lambda: True,
+    bridge: Bridge | None = None,
 ) -> Starlette:
-    """The application; its lifespan opens and closes the channel to `grpc_target` (e.g. "unix:/run/server.sock").
+    """The application; its lifespan opens and closes the channel.
 
-    serving: whether `/health` tells Envoy to send calls here.
+    serving: whether `/health` tells Envoy to send calls here. bridge: over the same channel, for who wants to tell its sockets to leave; one of its own otherwise.
     """
+    bridge = bridge or Bridge(channel)
     browser_sessions = Sessions(sessions, settings.cookie_name, secure=settings.secure_cookie)
-    uploads = Uploads(grpc_target, settings.cookie_name)
+    uploads = Uploads(channel, settings.cookie_name)
     page = Page(settings.web_root)
 
     async def health(_: Request) -> Response:
@@ -55,7 +59,7 @@ def build_app(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
-        async with uploads:
+        async with channel:
             yield
 
     return Starlette(
@@ -63,6 +67,7 @@ def build_app(
             Route("/v1/sessions", browser_sessions.create, methods=["POST"]),
             Route("/v1/sessions", browser_sessions.end, methods=["DELETE"]),
             Route("/v1/uploads", uploads.put, methods=["PUT"]),
+            WebSocketRoute(PATH, bridge.serve),
             Route("/health", health, methods=["GET"]),
             Route("/{path:path}", page.get, methods=["GET"]),
         ],

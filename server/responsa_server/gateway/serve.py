@@ -12,10 +12,13 @@ from starlette.types import ASGIApp
 
 from responsa_server.gateway.addresses import Address, UnixAddress
 from responsa_server.gateway.listening import listen
+from responsa_server.gateway.ws.protocol import BoundedProtocol
 
 KEEP_ALIVE_SECONDS = 120
 """Longer than Envoy keeps an idle connection (60 s), so that it never sends a call into one that is being closed."""
 MAX_HEADER_BYTES = 32_768
+MAX_SOCKET_MESSAGE_BYTES = 2_097_152
+"""A longer message ends its socket (1009)."""
 
 
 class _Server(uvicorn.Server):
@@ -55,7 +58,11 @@ class GatewayServer:
             uvicorn.Config(
                 self._app,
                 http="h11",
-                ws="none",
+                ws=BoundedProtocol,
+                ws_max_size=MAX_SOCKET_MESSAGE_BYTES,
+                # Heartbeats are frames of our own; compressing small frames costs more than it saves, and memory for each socket.
+                ws_ping_interval=None,
+                ws_per_message_deflate=False,
                 lifespan="on",
                 loop="none",
                 log_config=None,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from types import TracebackType
-from typing import Self
 
 import grpc
 from google.longrunning.operations_pb2 import Operation
@@ -17,6 +15,7 @@ from responsa.knowledge.v1.document_pb2 import DocumentMetadata
 from responsa.knowledge.v1.knowledge_service_pb2 import UploadDocumentRequest, UploadStart
 from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
 from responsa_server.domain.errors import DocumentRejected, FieldViolation, InvalidRequest, Reason
+from responsa_server.gateway.channel import ServerChannel
 from responsa_server.gateway.problems import RpcFailed, status_of
 
 CHUNK_BYTES = 262_144
@@ -30,23 +29,11 @@ PARAMETERS = ("collection", "source_key", "title", "uri", "media_type", "request
 
 
 class Uploads:
-    """`/v1/uploads`. An async context manager: the channel to the gRPC server lives as long as it is entered."""
+    """`/v1/uploads`. channel: open while it serves."""
 
-    def __init__(self, grpc_target: str, cookie_name: str) -> None:
-        self._target = grpc_target
+    def __init__(self, channel: ServerChannel, cookie_name: str) -> None:
+        self._channel = channel
         self._cookie_name = cookie_name
-        self._channel: grpc.aio.Channel | None = None
-
-    async def __aenter__(self) -> Self:
-        # Calls of one channel share a connection; the authority is what a unix socket needs for a valid host name.
-        self._channel = grpc.aio.insecure_channel(self._target, [("grpc.default_authority", "localhost")])
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._channel is not None:
-            await self._channel.close()
 
     async def put(self, request: Request) -> Response:
         """Pass the body on as it comes, no faster than the server takes it. Answers with the Operation as proto-JSON.
@@ -57,11 +44,10 @@ class Uploads:
             InvalidRequest: a parameter that is unknown or given twice; a body that is announced as too large.
             RpcFailed: what the RPC answered.
         """
-        if self._channel is None:
-            raise RuntimeError("uploads are not open; the application's lifespan opens them")
+        channel = self._channel.opened
         body = request.stream()
         start = _start_of(request)
-        call = KnowledgeServiceStub(self._channel).UploadDocument(metadata=self._metadata(request))
+        call = KnowledgeServiceStub(channel).UploadDocument(metadata=self._metadata(request))
         try:
             operation = await _send(call, start, body)
         except ClientDisconnect:

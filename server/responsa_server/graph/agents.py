@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from responsa_server.domain import names
@@ -11,6 +11,12 @@ from responsa_server.domain.ports.agents import Agent
 
 DEFAULT: Final = "default"
 """The id of the agent that answers who names none."""
+
+
+def unknown(identity: str, known: Iterable[str]) -> NotFound:
+    """The error for an agent that there is not; it lists those that there are."""
+    error = NotFound.of("agent", names.agent(identity))
+    return NotFound(error.reason, error.message, {**error.metadata, "known": ",".join(sorted(known))})
 
 
 class AgentTable:
@@ -29,7 +35,7 @@ class AgentTable:
         """See `Agents.named`."""
         found = self._agents.get(identity or DEFAULT)
         if found is None:
-            raise NotFound.of("agent", names.agent(identity))
+            raise unknown(identity, self._agents)
         return found
 
     def at(self, version: str) -> Agent:

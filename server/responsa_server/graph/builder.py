@@ -8,24 +8,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, TypedDict, cast
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
 from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.events import Delta, Fallback, FallbackKind, Status
 from responsa_server.domain.ports.agents import Milestone
 from responsa_server.domain.ports.tools import Effect
-from responsa_server.domain.turns import Status
-from responsa_server.graph.node import Run
+from responsa_server.graph.config import BEGIN, FINISH
+from responsa_server.graph.limits import OverBudget
+from responsa_server.graph.node import Progress, Run
 from responsa_server.graph.registry import AnyNode
-from responsa_server.graph.state import GraphState, StateError, kept, merged
+from responsa_server.graph.state import (
+    ENGINE_KEYS,
+    KNOWN_KEYS,
+    GraphState,
+    StateError,
+    kept,
+    merged,
+    plain_fallback,
+)
 
-BEGIN: Final = "begin"
-FINISH: Final = "finish"
+_MOST_STEPS: Final = 10_000
 
 Graph = CompiledStateGraph[GraphState, Run, GraphState, GraphState]
 Choice = Callable[[GraphState], str]
@@ -37,36 +46,84 @@ class PlanError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where to go from a node (or BEGIN): to one of `targets` (FINISH ends), as `choose` says; with one target there is no choice."""
+    """Where to go from a node (or BEGIN): to one of `targets` (FINISH ends), as `choose` says; with one target there is no choice.
+
+    limits: how often a turn may go to a target from here; `choose` looks at the state's `visits` and keeps to it.
+    """
 
     source: str
     targets: Sequence[str]
     choose: Choice | None = None
+    limits: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(frozen=True, slots=True)
+class Detour:
+    """Where to go when a node could not do its work (Unavailable, after all attempts) and has told nothing.
+
+    kind: what that is told as, unless `kinds` has something for the target. choose: one of `targets`, None where no edge fits the state; then the failure
+    stands.
+    """
+
+    kind: FallbackKind
+    targets: Sequence[str]
+    choose: Callable[[GraphState], str | None]
+    limits: Mapping[str, int] = field(default_factory=dict[str, int])
+    kinds: Mapping[str, FallbackKind] = field(default_factory=dict[str, FallbackKind])
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A graph's nodes, by name, and its routes, one a node and one for BEGIN."""
+    """A graph's nodes, by name, and its routes, one a node and one for BEGIN. detours: by node. steps: the most nodes that a turn may run, 0 for any number."""
 
     nodes: Mapping[str, AnyNode]
     routes: Sequence[Route]
+    detours: Mapping[str, Detour] = field(default_factory=dict[str, Detour])
+    steps: int = 0
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Of the state: those that every graph has, and what the nodes read and write."""
+        return KNOWN_KEYS | {key for node in self.nodes.values() for key in (*inputs(node), *outputs(node))}
+
+
+def inputs(node: AnyNode) -> Sequence[str]:
+    """The keys of the state that a node reads."""
+    return [node.reads.get(name, name) for name in node.input_model.model_fields]
+
+
+def outputs(node: AnyNode) -> Sequence[str]:
+    """The keys of the state that a node writes."""
+    return [node.writes.get(name, name) for name in node.output_model.model_fields]
+
+
+def visit(source: str, target: str) -> str:
+    """What the state's `visits` calls an edge."""
+    return f"{source}>{target}"
 
 
 def build(plan: Plan) -> Graph:
     """Compile a plan, once for all runs. Raises PlanError."""
-    _check(plan)
-    graph: StateGraph[GraphState, Run, GraphState, GraphState] = StateGraph(GraphState, context_schema=Run)
+    verify(plan)
+    # LangGraph drops a key that its schema does not have, without a word.
+    schema = cast("type[GraphState]", TypedDict("State", dict.fromkeys(plan.keys, Any), total=False))  # pyright: ignore[reportArgumentType]
+    graph: StateGraph[GraphState, Run, GraphState, GraphState] = StateGraph(schema, context_schema=Run)
     ways_out = {route.source: route for route in plan.routes}
     for name, node in plan.nodes.items():
-        graph.add_node(name, _wrapped(node, ways_out[name]))  # pyright: ignore[reportUnknownMemberType] - LangGraph's overloads
+        graph.add_node(name, _wrapped(plan, node, ways_out[name]), input_schema=schema)  # pyright: ignore[reportUnknownMemberType, reportCallIssue, reportArgumentType] - LangGraph's overloads
     for route in plan.routes:
+        detour = plan.detours.get(route.source)
         if route.source == BEGIN:
             graph.add_conditional_edges(START, _entry(route), _ends([*plan.nodes, FINISH]))
-        elif route.choose is None:
+        elif detour is None and route.choose is None:
             graph.add_edge(route.source, _target(route.targets[0]))
         else:
-            graph.add_conditional_edges(route.source, route.choose, _ends(route.targets))
-    return graph.compile()  # pyright: ignore[reportUnknownMemberType]
+            targets = [*route.targets, *(detour.targets if detour is not None else ())]
+            graph.add_conditional_edges(route.source, _way_on(route), _ends(targets))
+    compiled = graph.compile()  # pyright: ignore[reportUnknownMemberType]
+    # The wrapper counts, and knows what to say; this is for the case that it is wrong.
+    most = plan.steps + 2 if plan.steps else _MOST_STEPS
+    return compiled.with_config({"recursion_limit": most})
 
 
 async def run(graph: Graph, state: GraphState, context: Run) -> Mapping[str, object]:
@@ -81,17 +138,29 @@ async def run(graph: Graph, state: GraphState, context: Run) -> Mapping[str, obj
 class _Entry(Protocol):
     """The choice of the first node as LangGraph calls it."""
 
-    def __call__(self, state: GraphState, *, runtime: Runtime[Run]) -> str: ...
+    async def __call__(self, state: Any, *, runtime: Runtime[Run]) -> str: ...
+
+
+# LangGraph would keep from these functions what the type of `state` does not have; Any has no such say. A plain function it would run on another thread.
 
 
 def _entry(route: Route) -> _Entry:
-    def enter(state: GraphState, *, runtime: Runtime[Run]) -> str:
+    async def enter(state: Any, *, runtime: Runtime[Run]) -> str:
         return runtime.context.begin_at or _next(route, state)
 
     return enter
 
 
+def _way_on(route: Route) -> Callable[[Any], Awaitable[str]]:
+    async def choose(state: Any) -> str:
+        return _next(route, state)
+
+    return choose
+
+
 def _next(route: Route, state: GraphState) -> str:
+    if diverted := state.get("diverted"):
+        return diverted
     return route.targets[0] if route.choose is None else route.choose(state)
 
 
@@ -103,13 +172,17 @@ def _target(name: str) -> str:
     return END if name == FINISH else name
 
 
-def _check(plan: Plan) -> None:
+def verify(plan: Plan) -> None:
+    """Raises PlanError for a plan that cannot be built."""
     sources = [route.source for route in plan.routes]
     if sorted(sources) != sorted([BEGIN, *plan.nodes]):
         raise PlanError(
             f"every node and {BEGIN} need one route each; routes lead from {', '.join(sorted(sources))}"
         )
-    reached = {target for route in plan.routes for target in route.targets}
+    if strange := set(plan.detours) - set(plan.nodes):
+        raise PlanError(f"detours lead from unknown nodes: {', '.join(sorted(strange))}")
+    ways: list[Route | Detour] = [*plan.routes, *plan.detours.values()]
+    reached = {target for way in ways for target in way.targets}
     if unknown := reached - {FINISH, *plan.nodes}:
         raise PlanError(f"routes lead to unknown nodes: {', '.join(sorted(unknown))}")
     if lonely := set(plan.nodes) - reached:
@@ -117,6 +190,8 @@ def _check(plan: Plan) -> None:
     for name, node in plan.nodes.items():
         if node.name != name:
             raise PlanError(f"the node {node.name} stands in the plan as {name}")
+        if taken := ENGINE_KEYS.intersection(outputs(node)):
+            raise PlanError(f"the node {name} writes what only the builder may: {', '.join(sorted(taken))}")
     for route in plan.routes:
         if not route.targets or (route.choose is None and len(route.targets) > 1):
             raise PlanError(
@@ -130,17 +205,75 @@ class _Action(Protocol):
     def __call__(self, state: GraphState, *, runtime: Runtime[Run]) -> Awaitable[Any]: ...
 
 
-def _wrapped(node: AnyNode, route: Route) -> _Action:
+class _Watched:
+    """Passes on what a node tells, and remembers whether there was text of the answer in it, and at which of the answer's bytes it ended."""
+
+    __slots__ = ("_emit", "end", "text")
+
+    def __init__(self, emit: Callable[[Progress], None]) -> None:
+        self._emit = emit
+        self.text = False
+        self.end = 0
+
+    def __call__(self, told: Progress) -> None:
+        if isinstance(told, Delta):
+            self.text = True
+            self.end = told.byte_offset + len(told.text.encode())
+        self._emit(told)
+
+
+def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
+    name = node.name
+    detour = plan.detours.get(name)
     always_kept = node.effect is not Effect.NONE or node.calls_model
     most_seconds = node.policy.keep_after_seconds
+    writes = frozenset(outputs(node))
+    watched = detour is not None or node.policy.attempts > 1 or "text" in writes
 
     async def work(state: GraphState, *, runtime: Runtime[Run]) -> Any:
         context = runtime.context
-        if node.announcement is not None:
-            context.emit(Status(node.announcement.step, node.announcement.message))
-        given = node.validate_input(state)
+        steps = _counted(plan, state)
         begun = monotonic()
-        output = node.validate_output(await _attempts(node, given, context))
+        watch = _Watched(context.emit) if watched else None
+        own = context if watch is None else replace(context, emit=watch)
+        diverted = ""
+        try:
+            _affordable(node, context)
+            if node.announcement is not None:
+                context.emit(Status(node.announcement.step, node.announcement.message))
+            given = node.validate_input(state)
+            output = dict(node.validate_output(await _attempts(node, given, own, watch)))
+        except (Unavailable, OverBudget) as error:
+            target = None
+            if detour is not None and watch is not None and not watch.text and _may_go_round(error, state):
+                target = detour.choose(state)
+            if detour is None or target is None:
+                if isinstance(error, OverBudget):
+                    error.text = _told(state)
+                raise
+            kind = detour.kinds.get(target, detour.kind)
+            context.fell_back(Fallback(kind, name, target, cause(error)))
+            output, diverted = {}, target
+        if not writes.issuperset(output):
+            raise PlanError(f"the node {name} has written {', '.join(sorted(set(output) - writes))}")
+        if watch is not None and watch.text and "text" in output:
+            output["told"] = watch.end
+        if context.fallen:
+            output["fallbacks"] = [*state.get("fallbacks", ()), *map(plain_fallback, context.fallen)]
+            context.fallen.clear()
+        if steps:
+            output["steps"] = steps
+        limits = route.limits
+        if diverted:
+            limits = detour.limits if detour is not None else dict[str, int]()
+        elif limits:
+            # The edge is chosen here, before it counts as taken.
+            diverted = _next(route, cast("GraphState", {**state, **output, "diverted": ""}))
+        if diverted in limits:
+            visits, edge = state.get("visits", {}), visit(name, diverted)
+            output["visits"] = {**visits, edge: visits.get(edge, 0) + 1}
+        if diverted or state.get("diverted"):
+            output["diverted"] = diverted
         if always_kept or monotonic() - begun > most_seconds:
             after = merged(state, output)
             context.emit(Milestone(kept(_next(route, cast("GraphState", after)), after)))
@@ -149,13 +282,47 @@ def _wrapped(node: AnyNode, route: Route) -> _Action:
     return work
 
 
-async def _attempts(node: AnyNode, given: Any, context: Run) -> Any:
+def _counted(plan: Plan, state: GraphState) -> int:
+    """The number of this step, 0 where steps are not counted. Raises OverBudget."""
+    if not plan.steps:
+        return 0
+    if (steps := state.get("steps", 0) + 1) > plan.steps:
+        raise OverBudget("steps", _told(state))
+    return steps
+
+
+def _affordable(node: AnyNode, context: Run) -> None:
+    """Raises OverBudget for a node that asks a model when nothing is left for it."""
+    if node.calls_model and (limit := context.limits.reached(context.spent())):
+        raise OverBudget(limit)
+
+
+def _told(state: GraphState) -> str:
+    """The text as far as it was told: a draft that was not must not become the answer."""
+    return state.get("text", "").encode()[: state.get("told", 0)].decode(errors="ignore")
+
+
+def _may_go_round(error: Unavailable | OverBudget, state: GraphState) -> bool:
+    """A turn that has nothing left for a model may still do without one, unless the answer has begun."""
+    return isinstance(error, Unavailable) or not _told(state)
+
+
+def cause(error: Unavailable | OverBudget) -> str:
+    """Why something was not to be had, short and typed: the reason, and the part, the model's fault or the limit."""
+    if isinstance(error, OverBudget):
+        return f"budget:{error.limit}"
+    detail = error.metadata.get("cause") or error.metadata.get("part") or ""
+    return f"{error.reason.value.lower()}{f':{detail}' if detail else ''}"
+
+
+async def _attempts(node: AnyNode, given: Any, context: Run, watch: _Watched | None) -> Any:
     pause = node.policy.pause_seconds
     for attempt in range(1, node.policy.attempts + 1):
         try:
             return await _in_time(node, given, context)
         except Unavailable:
-            if attempt == node.policy.attempts:
+            # Text that was told would be told twice.
+            if attempt == node.policy.attempts or (watch is not None and watch.text):
                 raise
         await asyncio.sleep(pause)
         pause *= 2

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from responsa_server.domain.answers import Quote
-from responsa_server.domain.turns import (
+from responsa_server.domain.events import (
     MAX_ANSWER_BYTES,
     MAX_CITATIONS,
     MAX_QUOTE_BYTES,
@@ -65,7 +65,9 @@ def compose(quotes: Sequence[Quote]) -> Composition:
                 events.append(Delta(lead + piece, start - len(lead.encode())))
             events.append(
                 Cited(
-                    _citation(quote, piece, ByteRange(source, source + size), ByteRange(start, start + size))
+                    citation_of(
+                        quote, piece, ByteRange(source, source + size), ByteRange(start, start + size)
+                    )
                 )
             )
             text += lead + piece
@@ -91,7 +93,8 @@ def split(text: str, most_bytes: int) -> Iterator[str]:
         yield rest
 
 
-def _citation(quote: Quote, piece: str, source: ByteRange, answer: ByteRange) -> Citation:
+def citation_of(quote: Quote, piece: str, source: ByteRange, answer: ByteRange) -> Citation:
+    """The citation of a piece of a quote: its place in the document and in the answer."""
     passage = quote.passage
     return Citation(
         passage_id=passage.id,

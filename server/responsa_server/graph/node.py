@@ -5,17 +5,31 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from math import inf
+from types import MappingProxyType
+from typing import Final, Generic, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
+from responsa_server.domain.events import (
+    Cited,
+    Delta,
+    Fallback,
+    ModelUsed,
+    ProviderSwitched,
+    Status,
+    Step,
+    ToolCalled,
+    ToolReturned,
+    Usage,
+)
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.agents import Barrier, Milestone
 from responsa_server.domain.ports.faults import Faults, NoFaults
 from responsa_server.domain.ports.tools import Effect
 from responsa_server.domain.ports.turns import ToolRecord
-from responsa_server.domain.turns import Cited, Delta, Status, Step, ToolCalled, ToolReturned, Usage
+from responsa_server.graph.limits import Limits
 
 
 class NodeModel(BaseModel):
@@ -30,7 +44,9 @@ Output = TypeVar("Output", bound=NodeModel)
 Plain = Mapping[str, object]
 """State as LangGraph keeps it: texts, numbers, booleans, None, lists and mappings of these."""
 
-Progress = Status | Delta | Cited | ToolCalled | ToolReturned | Barrier | Milestone
+Progress = (
+    Status | Delta | Cited | ToolCalled | ToolReturned | ProviderSwitched | ModelUsed | Barrier | Milestone
+)
 """What is told while a graph works; a turn's end is made from the state. Milestones are the builder's business."""
 
 
@@ -60,7 +76,9 @@ class Run:
     """One run of a graph: for whom, where progress goes, and where costs are counted. Never part of the state.
 
     turn_id: of the turn that it answers, None outside one. begin_at: the node that a milestone of an earlier attempt names, "" to begin at the beginning.
-    tools: what earlier attempts have called, by call_id.
+    tools: what earlier attempts have called, by call_id. limits, spent: what the turn may take, and has taken. fallen: what the node at work has had to do
+    without; the builder takes it from here into the state. noted: told of each as it happens. nonce: marks untrusted text in prompts, the same in every attempt
+    at the turn. until: when the turn's time is over, by the loop's clock.
     """
 
     who: Principal
@@ -70,6 +88,26 @@ class Run:
     begin_at: str = ""
     tools: Mapping[str, ToolRecord] = field(default_factory=dict[str, ToolRecord])
     faults: Faults = field(default_factory=NoFaults)
+    limits: Limits = field(default_factory=Limits)
+    spent: Callable[[], Usage] = Usage
+    fallen: list[Fallback] = field(default_factory=list[Fallback])
+    conversation_id: UUID | None = None
+    nonce: str = ""
+    noted: Callable[[Fallback], None] | None = None
+    until: float = inf
+
+    def fell_back(self, fallback: Fallback) -> None:
+        """Tell that something else was done than was meant."""
+        self.fallen.append(fallback)
+        if self.noted is not None:
+            self.noted(fallback)
+
+
+class Declined(Exception):
+    """A model, or its provider, will not answer, and has said nothing: the turn is refused as unsafe."""
+
+
+_SAME: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Node(abc.ABC, Generic[Input, Output]):
@@ -88,11 +126,16 @@ class Node(abc.ABC, Generic[Input, Output]):
     """What it does to the world. One that does anything is followed by a milestone, however fast it was."""
     calls_model: bool = False
     """Whether it pays for a model's answer; then a milestone follows it, too."""
+    reads: Mapping[str, str] = _SAME
+    """Keys of the state for inputs that are not taken by their own names."""
+    writes: Mapping[str, str] = _SAME
+    """Keys of the state for outputs that are not put by their own names."""
 
     def validate_input(self, state: Plain) -> Input:
         """Take the input from the state. Raises pydantic.ValidationError."""
-        wanted = self.input_model.model_fields
-        return self.input_model.model_validate({name: state[name] for name in wanted if name in state})
+        reads = self.reads
+        wanted = ((name, reads.get(name, name)) for name in self.input_model.model_fields)
+        return self.input_model.model_validate({name: state[key] for name, key in wanted if key in state})
 
     @abc.abstractmethod
     async def process(self, given: Input, run: Run) -> Output:
@@ -102,4 +145,4 @@ class Node(abc.ABC, Generic[Input, Output]):
         """Turn the output into plain state, checked as if somebody else had sent it. Raises pydantic.ValidationError."""
         plain = output.model_dump(mode="json")
         self.output_model.model_validate(plain)
-        return plain
+        return {self.writes.get(name, name): value for name, value in plain.items()} if self.writes else plain

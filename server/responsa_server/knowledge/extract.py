@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Passage
-from responsa_server.domain.turns import ByteRange
 from responsa_server.knowledge.evidence import Evidence, Question, judge, read_question
 from responsa_server.knowledge.readings import Readings
 from responsa_server.knowledge.retrieve import Retrieval, ScoredPassage

@@ -13,10 +13,10 @@ from uuid import UUID
 
 import numpy as np
 
+from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Chunking, Passage
 from responsa_server.domain.passages import NewPassage, PassageVector
 from responsa_server.domain.ports.turns import NewId
-from responsa_server.domain.turns import ByteRange
 from responsa_server.knowledge.canonical import ParsedDocument
 from responsa_server.knowledge.chunk import Chunk, ChunkSettings, chunk_document
 from responsa_server.knowledge.embedder import Embedder

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import VectorKind
-from responsa_server.domain.turns import ByteRange
 from responsa_server.knowledge.embedder import Embedder
 from responsa_server.knowledge.lexical import Analyzer, tsvector_literal
 from responsa_server.knowledge.sentences import Piece, PieceKind, plain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -11,8 +12,15 @@ from uuid import UUID
 
 import numpy as np
 
+from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.knowledge import SearchMode
-from responsa_server.domain.passages import Candidate, CandidateQuery, FoundPassage, TermStatistics
+from responsa_server.domain.passages import (
+    VECTORS_PART,
+    Candidate,
+    CandidateQuery,
+    FoundPassage,
+    TermStatistics,
+)
 from responsa_server.knowledge.embedder import Embedder
 from responsa_server.knowledge.evidence import judge, read_question
 from responsa_server.knowledge.languages import UNKNOWN, language_of
@@ -21,6 +29,8 @@ from responsa_server.knowledge.readings import Readings
 from responsa_server.knowledge.scoring import Score, Weights, gate, score, weigh
 
 Result = TypeVar("Result")
+
+_LOG: Final = logging.getLogger(__name__)
 
 RERANKED: Final = 10
 """Passages whose pieces are read to rank them once more."""
@@ -68,12 +78,13 @@ class ScoredPassage:
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """What a search found, best first, and what its strings (`terms`) were taken for."""
+    """What a search found, best first, and what its strings (`terms`) were taken for. text_only: vectors should have had a vote, and could not be had."""
 
     terms: Sequence[str]
     passages: Sequence[ScoredPassage]
     weights: Sequence[Weights]
     languages: Sequence[str]
+    text_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +121,61 @@ class Retriever:
         top_k: int = 10,
         mode: SearchMode = SearchMode.HYBRID,
         threshold: float = 0.0,
+        rerank: bool = True,
+        text_will_do: bool = False,
     ) -> Retrieval:
         """The best passages for one or more strings, each passage once, by the string that it fits best.
 
         collections: None searches all that the tenant has. threshold: passages that score less are left out (0 to 1).
         Vectors have no vote where the question or the passage is in a language that the model does not know, unless
-        the mode asks for vectors alone.
+        the mode asks for vectors alone. rerank: whether the pieces of the first passages are read to rank them once more.
+        text_will_do: where vectors cannot be had, words alone decide, and the outcome says so; else that is an error.
         """
         languages = [language_of(term) for term in terms]
-        vectors = await self._vectors(terms, languages, mode)
+        try:
+            vectors = await self._vectors(terms, languages, mode)
+        except Exception:
+            # Whatever model it is and however it fails: words need none.
+            if not text_will_do:
+                raise
+            _LOG.warning("a question could not be embedded; words alone decide", exc_info=True)
+            vectors = None
+        if vectors is not None:
+            try:
+                return await self._search(
+                    tenant_id, terms, collections, languages, vectors, mode, top_k, threshold, rerank=rerank
+                )
+            except Unavailable as error:
+                if not text_will_do or error.metadata.get("part") != VECTORS_PART:
+                    raise
+                _LOG.warning("vectors could not be searched; words alone decide", exc_info=True)
+        found = await self._search(
+            tenant_id,
+            terms,
+            collections,
+            [language_of(term) for term in terms],
+            [None] * len(terms),
+            SearchMode.TEXT,
+            top_k,
+            threshold,
+            rerank=rerank,
+        )
+        return replace(found, text_only=True)
+
+    async def _search(
+        self,
+        tenant_id: str,
+        terms: Sequence[str],
+        collections: Sequence[str] | None,
+        languages: list[str],
+        vectors: Sequence[bytes | None],
+        mode: SearchMode,
+        top_k: int,
+        threshold: float,
+        *,
+        rerank: bool,
+    ) -> Retrieval:
+        """languages: those that cannot be told are filled in."""
 
         async def found(reader: PassageReader) -> tuple[list[Weights], Sequence[ScoredPassage]]:
             best: dict[UUID, _Ranked] = {}
@@ -134,7 +191,7 @@ class Retriever:
             return weights, await self._read(reader, ranked[: max(top_k, RERANKED)])
 
         weights, passages = await self._index.reading(tenant_id, self._embedder.name, found)
-        if passages and mode is not SearchMode.VECTOR:
+        if passages and rerank and mode is not SearchMode.VECTOR:
             first = passages
             passages = await self.judging(
                 lambda readings: _reranked(terms, weights, languages, first, readings)

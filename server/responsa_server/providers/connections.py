@@ -1,6 +1,6 @@
 """HTTP connections for many long answers at a time.
 
-httpx's own pool looks at all its connections, with a system call for each idle one, whenever a request begins or ends: with hundreds of streams that is most of
+httpx2's own pool looks at all its connections, with a system call for each idle one, whenever a request begins or ends: with hundreds of streams that is most of
 what they cost. Here every connection is a pool of one, and the idle ones lie on a stack.
 """
 
@@ -11,39 +11,44 @@ import ssl
 from collections.abc import AsyncIterator
 from typing import Final
 
-import httpx
+import httpx2
 
 _IDLE_SECONDS: Final = 30.0
+# Beginning a connection costs the loop a while: of hundreds that are asked for at once only so many begin before everything else gets its turn.
+_BEGUN_A_TICK: Final = 8
 
 
-class Connections(httpx.AsyncBaseTransport):
+class Connections(httpx2.AsyncBaseTransport):
     """A transport that opens as many connections as there are requests, and keeps at most `most_idle` for the next ones, HTTP/1.1 each."""
 
-    def __init__(self, *, tls: bool, most_idle: int = 64) -> None:
-        """tls: whether https is spoken; reading the certificates that it needs takes a while."""
+    def __init__(self, *, tls: bool, most_idle: int = 64, uds: str = "") -> None:
+        """tls: whether https is spoken; reading the certificates that it needs takes a while. uds: the path of a Unix socket to connect to, "" for TCP."""
         self._most_idle = most_idle
-        self._idle: list[httpx.AsyncHTTPTransport] = []
+        self._uds = uds or None
+        self._begun = 0
+        self._tick = asyncio.Event()
+        self._idle: list[httpx2.AsyncHTTPTransport] = []
         self._closing: set[asyncio.Task[None]] = set()
-        self._trust: ssl.SSLContext = httpx.create_ssl_context(verify=tls, trust_env=False)
+        self._trust: ssl.SSLContext = httpx2.create_ssl_context(verify=tls, trust_env=False)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """See httpx.AsyncBaseTransport."""
-        single = self._idle.pop() if self._idle else self._made()
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """See httpx2.AsyncBaseTransport."""
+        single = self._idle.pop() if self._idle else await self._made()
         try:
             response = await single.handle_async_request(request)
         except BaseException:
             await self.give_back(single, usable=False)
             raise
-        if not isinstance(response.stream, httpx.AsyncByteStream):
+        if not isinstance(response.stream, httpx2.AsyncByteStream):
             raise TypeError("an asynchronous transport gave a synchronous body")
-        return httpx.Response(
+        return httpx2.Response(
             status_code=response.status_code,
             headers=response.headers,
             stream=_Borrowed(self, single, response.stream),
             extensions=response.extensions,
         )
 
-    async def give_back(self, single: httpx.AsyncHTTPTransport, *, usable: bool) -> None:
+    async def give_back(self, single: httpx2.AsyncHTTPTransport, *, usable: bool) -> None:
         """Take a connection that is not needed any more."""
         if usable and len(self._idle) < self._most_idle:
             self._idle.append(single)
@@ -62,16 +67,26 @@ class Connections(httpx.AsyncBaseTransport):
         if self._closing:
             await asyncio.wait(self._closing)
 
-    def _made(self) -> httpx.AsyncHTTPTransport:
-        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_IDLE_SECONDS)
-        return httpx.AsyncHTTPTransport(verify=self._trust, limits=limits, trust_env=False)
+    async def _made(self) -> httpx2.AsyncHTTPTransport:
+        while self._begun >= _BEGUN_A_TICK:
+            await self._tick.wait()
+        if not self._begun:
+            asyncio.get_running_loop().call_soon(self._next_tick)
+        self._begun += 1
+        limits = httpx2.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_IDLE_SECONDS)
+        return httpx2.AsyncHTTPTransport(verify=self._trust, limits=limits, trust_env=False, uds=self._uds)
+
+    def _next_tick(self) -> None:
+        self._begun = 0
+        self._tick.set()
+        self._tick = asyncio.Event()
 
 
-class _Borrowed(httpx.AsyncByteStream):
+class _Borrowed(httpx2.AsyncByteStream):
     """An answer's body, whose connection goes back once it was read to its end."""
 
     def __init__(
-        self, connections: Connections, single: httpx.AsyncHTTPTransport, body: httpx.AsyncByteStream
+        self, connections: Connections, single: httpx2.AsyncHTTPTransport, body: httpx2.AsyncByteStream
     ) -> None:
         self._connections = connections
         self._single = single

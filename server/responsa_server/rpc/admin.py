@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import system_status_pb2
-from responsa.admin.v1.admin_service_pb2_grpc import AdminServiceServicer
 from responsa_server.domain.errors import ResponsaError
+from responsa_server.domain.ports.catalogue import Catalogue
+from responsa_server.domain.ports.counters import Counters
 from responsa_server.domain.ports.parts import (
     Health,
     Installation,
@@ -18,8 +19,10 @@ from responsa_server.domain.ports.parts import (
     Part,
     PartReport,
 )
+from responsa_server.domain.ports.teachers import Teachers
 from responsa_server.rpc.call import Context
 from responsa_server.rpc.convert import people
+from responsa_server.rpc.teachers import TeacherCalls
 from responsa_server.rpc.work import Work
 
 Result = TypeVar("Result")
@@ -27,16 +30,24 @@ Result = TypeVar("Result")
 CHECK_SECONDS = 2.0
 
 
-class AdminService(AdminServiceServicer):
-    """What those who run Responsa want to know."""
+class AdminService(TeacherCalls):
+    """What those who run Responsa want to know and to set."""
 
     def __init__(
-        self, installation: Installation, migrations: Migrations, parts: Sequence[Part], work: Work
+        self,
+        installation: Installation,
+        migrations: Migrations,
+        parts: Sequence[Part],
+        counters: Counters,
+        teachers: Teachers,
+        catalogue: Catalogue,
+        work: Work,
     ) -> None:
+        super().__init__(teachers, catalogue, work)
         self._installation = installation
         self._migrations = migrations
         self._parts = tuple(parts)
-        self._work = work
+        self._counters = counters
 
     async def GetSystemStatus(
         self, request: pb.GetSystemStatusRequest, context: Context
@@ -46,7 +57,7 @@ class AdminService(AdminServiceServicer):
             self._migration(), asyncio.gather(*(self._report(part) for part in self._parts))
         )
         named = [(part.name, report) for part, report in zip(self._parts, reports, strict=True)]
-        return people.system_status(self._installation, migration, named)
+        return people.system_status(self._installation, migration, named, self._counters.read())
 
     async def _migration(self) -> MigrationState:
         try:

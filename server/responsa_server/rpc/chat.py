@@ -12,11 +12,12 @@ from google.protobuf.empty_pb2 import Empty
 
 from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa.chat.v1 import conversation_pb2, message_pb2, turn_pb2
-from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceServicer
 from responsa_server.domain import names
 from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.catalogue import Catalogue
 from responsa_server.domain.ports.turns import Accepted
 from responsa_server.rpc import frames, listing
+from responsa_server.rpc.agents import AgentCalls
 from responsa_server.rpc.call import Context, caller, current
 from responsa_server.rpc.convert import chat
 from responsa_server.rpc.convert.basics import named_uuid, request_id, updated
@@ -26,10 +27,11 @@ from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
 
 
-class ChatService(ChatServiceServicer):
-    """Questions, turns, conversations and messages of the caller."""
+class ChatService(AgentCalls):
+    """Questions, turns, conversations and messages of the caller, and whom to ask."""
 
-    def __init__(self, turns: Turns, conversations: Conversations, work: Work) -> None:
+    def __init__(self, turns: Turns, conversations: Conversations, catalogue: Catalogue, work: Work) -> None:
+        super().__init__(catalogue)
         self._turns = turns
         self._conversations = conversations
         self._work = work

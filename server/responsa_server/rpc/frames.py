@@ -12,17 +12,10 @@ from uuid import UUID
 
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa_server.domain import names
-from responsa_server.domain.turns import (
-    Delta,
-    Followed,
-    Heartbeat,
-    LogRow,
-    NumberedEvent,
-    Question,
-    Reconnect,
-    Snapshot,
-)
-from responsa_server.rpc.convert import chat
+from responsa_server.domain.events import Delta, NumberedEvent
+from responsa_server.domain.turns import Followed, Heartbeat, LogRow, Question, Reconnect, Snapshot
+from responsa_server.rpc.convert import chat, structs
+from responsa_server.rpc.convert.events import event as convert_event
 
 # Tags of AskResponse: turn = 1, after_seq = 2, events = 4. They come in this order in what `encode` makes; a zero is left out.
 _TURN, _AFTER, _EVENTS = 0x0A, 0x10, 0x22
@@ -46,12 +39,12 @@ class AskFrames:
             turn=names.turn(turn_id),
             after_seq=after_seq,
             through_seq=through_seq,
-            events=[chat.event(one) for one in events],
+            events=[convert_event(one) for one in events],
         ).SerializeToString(deterministic=True)
 
     def encode_terminal(self, event: NumberedEvent) -> bytes:
         """The terminal event alone, as a turn's row keeps it: a `TurnEvent`."""
-        return chat.event(event).SerializeToString(deterministic=True)
+        return convert_event(event).SerializeToString(deterministic=True)
 
     def encode_question(self, question: Question) -> bytes:
         """The question as meant, as a `StartTurnRequest`; equal questions give equal bytes, and what is left at its default gives none."""
@@ -65,6 +58,8 @@ class AskFrames:
                     collections=[names.collection(one) for one in sorted(question.collections)]
                 ),
                 on_busy=chat.busy_policy(question.on_busy),
+                parameters=structs.of_text(question.parameters) if question.parameters else None,
+                max_cost_micros=question.max_cost_micros,
             ),
             agent=names.agent(question.agent) if question.agent else "",
         ).SerializeToString(deterministic=True)

@@ -84,6 +84,17 @@ DOCUMENTS = ListRules(
 API_KEYS = ListRules(
     "api_keys", ("display_name", "create_time"), (Order("create_time", descending=True), Order("create_time"))
 )
+AGENTS = ListRules("agents", ("display_name",), (Order("name"), Order("name", descending=True)))
+TEACHERS = ListRules(
+    "teachers",
+    ("display_name", "create_time"),
+    (
+        Order("create_time"),
+        Order("create_time", descending=True),
+        Order("display_name"),
+        Order("display_name", descending=True),
+    ),
+)
 OPERATIONS = ListRules("operations", (), (Order("create_time", descending=True),))
 
 

@@ -17,7 +17,10 @@ from responsa.admin.v1.admin_service_pb2_grpc import add_AdminServiceServicer_to
 from responsa.auth.v1.auth_service_pb2_grpc import add_AuthServiceServicer_to_server
 from responsa.chat.v1.chat_service_pb2_grpc import add_ChatServiceServicer_to_server
 from responsa.knowledge.v1.knowledge_service_pb2_grpc import add_KnowledgeServiceServicer_to_server
+from responsa_server.domain.ports.catalogue import Catalogue
+from responsa_server.domain.ports.counters import Counters
 from responsa_server.domain.ports.parts import Installation, Migrations, Part
+from responsa_server.domain.ports.teachers import Teachers
 from responsa_server.identity.service import Identity
 from responsa_server.knowledge.library import Library
 from responsa_server.rpc.admin import AdminService
@@ -74,6 +77,9 @@ class Services:
     turns: Turns
     conversations: Conversations
     library: Library
+    catalogue: Catalogue
+    teachers: Teachers
+    counters: Counters
     installation: Installation
     migrations: Migrations
     parts: Sequence[Part] = ()
@@ -111,12 +117,21 @@ class RpcServer:
             compression=grpc.Compression.NoCompression,
         )
         add_ChatServiceServicer_to_server(
-            ChatService(services.turns, services.conversations, self._work), self._server
+            ChatService(services.turns, services.conversations, services.catalogue, self._work), self._server
         )
         add_KnowledgeServiceServicer_to_server(KnowledgeService(services.library), self._server)
         add_AuthServiceServicer_to_server(AuthService(services.identity), self._server)
         add_AdminServiceServicer_to_server(
-            AdminService(services.installation, services.migrations, services.parts, self._work), self._server
+            AdminService(
+                services.installation,
+                services.migrations,
+                services.parts,
+                services.counters,
+                services.teachers,
+                services.catalogue,
+                self._work,
+            ),
+            self._server,
         )
         operations_pb2_grpc.add_OperationsServicer_to_server(  # pyright: ignore[reportUnknownMemberType]  # Google ships it without types
             OperationsService(services.library), self._server

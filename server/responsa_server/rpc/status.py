@@ -80,6 +80,9 @@ TABLE: Mapping[Reason, grpc.StatusCode] = {
     Reason.AFTER_SEQ_BEYOND_END: _OUT_OF_RANGE,
     Reason.QUEUE_FULL: _EXHAUSTED,
     Reason.MODEL_UNAVAILABLE: _UNAVAILABLE,
+    Reason.TEACHER_ID_MALFORMED: _INVALID,
+    Reason.TEACHER_NOT_FOUND: _NOT_FOUND,
+    Reason.PARAMETERS_INVALID: _INVALID,
 }
 
 # As google/rpc/code.proto maps them, and Envoy's transcoder.

@@ -7,6 +7,7 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from protovalidate import Violation
 
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
@@ -30,6 +31,7 @@ PATTERNS: Mapping[str, str] = {
     f"^documents/{_UUID}(/versions/[1-9][0-9]{{0,8}})?$": "must be the name of a document or of one of its versions, "
     f"e.g. documents/{_EXAMPLE}/versions/1",
     f"^passages/{_UUID}$": f"must be the name of a passage as the server gave it, e.g. passages/{_EXAMPLE}",
+    f"^teachers/{_UUID}$": f"must be the name of a teacher as the server gave it, e.g. teachers/{_EXAMPLE}",
     f"^apiKeys/{_UUID}$": f"must be the name of an API key as the server gave it, e.g. apiKeys/{_EXAMPLE}",
 }
 
@@ -73,7 +75,18 @@ def nul_characters(message: Message, path: str = "") -> Iterator[FieldViolation]
 
 
 def _nul(value: Any, path: str) -> Iterator[FieldViolation]:
-    if isinstance(value, Message):
+    # Plain JSON values are told by their own keys, not by those of the messages that carry them.
+    if isinstance(value, Struct):
+        for key, item in value.fields.items():
+            yield from _nul(key, path)
+            yield from _nul(item, f"{path}.{_cut(key)}")
+    elif isinstance(value, ListValue):
+        for index, item in enumerate(value.values):
+            yield from _nul(item, f"{path}[{index}]")
+    elif isinstance(value, Value):
+        kind = value.WhichOneof("kind")
+        yield from _nul(None if kind is None else getattr(value, kind), path)
+    elif isinstance(value, Message):
         yield from nul_characters(value, path)
     elif isinstance(value, str) and "\x00" in value:
         yield _nul_violation(path)

@@ -17,7 +17,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.domain.ports.relay import Committed, Hint, Interest, Taken, Work
+from responsa_server.domain.ports.relay import Committed, Hint, Interest, Reload, Taken, Work
 from responsa_server.domain.turns import LogRow
 from responsa_server.stores.redis import PATIENCE, redis_client
 
@@ -54,6 +54,8 @@ def encode(sender: UUID, hint: Hint) -> bytes:
             return _HEAD.pack(b"t", sender.bytes) + _TAKEN.pack(turn_id.bytes, epoch)
         case Work():
             return _HEAD.pack(b"w", sender.bytes)
+        case Reload():
+            return _HEAD.pack(b"r", sender.bytes)
         case _:
             assert_never(hint)
 
@@ -90,6 +92,8 @@ def _decode(kind: bytes, message: bytes, at: int) -> Hint | None:
     if kind == b"t":
         turn, epoch = _TAKEN.unpack_from(message, at)
         return Taken(UUID(bytes=turn), epoch)
+    if kind == b"r":
+        return Reload()
     return Work() if kind == b"w" else None
 
 

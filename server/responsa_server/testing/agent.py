@@ -6,36 +6,45 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
+from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.agents import AnswerTask, Told
 from responsa_server.domain.ports.faults import Faults
 from responsa_server.domain.ports.models import ChatModel
 from responsa_server.domain.ports.tools import Effect, Tool, ToolCard
+from responsa_server.domain.turns import Question
 from responsa_server.graph.agent import AgentOptions, PlannedAgent
 from responsa_server.graph.builder import BEGIN, FINISH, Plan, Route
 from responsa_server.graph.nodes.prompt import Prompt
 from responsa_server.graph.nodes.tool import CallTool
 from responsa_server.graph.state import GraphState
-from responsa_server.providers.chat_completions import ChatCompletions
-from responsa_server.providers.chat_completions import ModelServer as ServerAddress
+from responsa_server.providers.openai_chat import OpenAiChat
+from responsa_server.providers.server import ModelServer as ServerAddress
 from responsa_server.testing.model import ScriptedModel
 from responsa_server.testing.model_server import ModelServer
-from responsa_server.testing.script import TOOLS, parse
+from responsa_server.testing.script import MODEL, TOOLS, parse
 from responsa_server.testing.sink import ToolSink, endpoint
 from responsa_server.tools.http import HttpEndpoint, HttpTool
 
 TESTING: Final = "testing"
 """The agent's id."""
 VERSION: Final = "agents/testing/versions/1"
-MODEL: Final = "scripted"
 NO_SOCKET: Final = "in-process"
 """In place of a model's URL: the scripted model without a server."""
 
 
 def plan(model: ChatModel, tools: Sequence[Tool]) -> Plan:
     """decide → tool, when the model asks for one → write."""
-    decide = Prompt(model, "decide", announcement=None, tools=[tool.card for tool in tools], answers=False)
+    # What calls have cost stands in the turn's end: events of it would come between the deltas that campaigns compare.
+    decide = Prompt(
+        model,
+        "decide",
+        announcement=None,
+        tools=[tool.card for tool in tools],
+        answers=False,
+        tells_usage=False,
+    )
     return Plan(
-        {"decide": decide, "tool": CallTool(tools), "write": Prompt(model, "write")},
+        {"decide": decide, "tool": CallTool(tools), "write": Prompt(model, "write", tells_usage=False)},
         [
             Route(BEGIN, ("decide",)),
             Route("decide", ("tool", "write"), _decided),
@@ -53,6 +62,8 @@ class ScriptedAgent:
     """An `Agent` that does what the question's script says. A question that is no script fails with InvalidRequest before anything is done."""
 
     history_messages = 0
+    older_messages = 0
+    titles = True
 
     def __init__(
         self,
@@ -74,6 +85,9 @@ class ScriptedAgent:
     def time_limit_seconds(self) -> float:
         """See `Agent.time_limit_seconds`."""
         return self._agent.time_limit_seconds
+
+    async def admit(self, who: Principal, question: Question) -> None:
+        """See `Agent.admit`. It takes any parameters."""
 
     def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
         """See `Agent.answer`. Raises InvalidRequest at once for a question that is no script."""
@@ -136,6 +150,6 @@ async def _model(url: str, stack: AsyncExitStack) -> ChatModel:
         await server.start()
         stack.push_async_callback(server.close)
         url = server.url
-    model = ChatCompletions(ServerAddress(url, MODEL, continuous_usage=True))
+    model = OpenAiChat(ServerAddress(url, MODEL, continuous_usage=True))
     stack.push_async_callback(model.close)
     return model

@@ -38,11 +38,15 @@ class Exchange:
         self.ended = False
         self._writer = writer
 
-    async def reply(self, status: HTTPStatus, body: bytes) -> None:
-        """Answer with JSON, whole."""
-        await self._write(
-            _head(status, f"content-type: application/json\r\ncontent-length: {len(body)}") + body
-        )
+    @property
+    def peer(self) -> object:
+        """The client's address: the same for all requests on one connection."""
+        return self._writer.get_extra_info("peername")
+
+    async def reply(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+        """Answer whole, with JSON unless the headers say otherwise."""
+        told = {"content-type": "application/json", **(headers or {}), "content-length": str(len(body))}
+        await self._write(_head(status, "\r\n".join(f"{name}: {one}" for name, one in told.items())) + body)
         self.ended = True
 
     async def begin(self, content_type: str) -> None:
@@ -62,6 +66,10 @@ class Exchange:
         """End an answer that came in pieces."""
         await self._write(b"0\r\n\r\n")
         self.ended = True
+
+    async def raw(self, data: bytes) -> None:
+        """Send these bytes, whatever they are."""
+        await self._write(data)
 
     def cut(self) -> None:
         """Close the socket before the answer's end; what was sent arrives."""
@@ -170,8 +178,10 @@ async def _read(reader: asyncio.StreamReader, early: bytes) -> Request:
     return Request(method, path, headers, await reader.readexactly(length))
 
 
-def _head(status: HTTPStatus, headers: str) -> bytes:
-    return f"HTTP/1.1 {status.value} {status.phrase}\r\n{headers}\r\n\r\n".encode("latin-1")
+def _head(status: int, headers: str) -> bytes:
+    known = status in {one.value for one in HTTPStatus}
+    phrase = HTTPStatus(status).phrase if known else "Unknown"
+    return f"HTTP/1.1 {int(status)} {phrase}\r\n{headers}\r\n\r\n".encode("latin-1")
 
 
 def as_json(value: object) -> bytes:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from time import monotonic
 
+from responsa_server.domain.events import Usage
 from responsa_server.domain.ports.models import (
     Ended,
     ModelError,
@@ -18,7 +19,6 @@ from responsa_server.domain.ports.models import (
     ToolRequest,
 )
 from responsa_server.domain.ports.tools import Effect
-from responsa_server.domain.turns import Usage
 from responsa_server.testing.script import (
     TOOL_CALL_TOKENS,
     TOOLS,

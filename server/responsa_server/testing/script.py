@@ -13,9 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from responsa_server.domain.errors import InvalidRequest
-from responsa_server.domain.ports.models import PromptMessage
-from responsa_server.domain.ports.tools import Effect, ToolResult
-from responsa_server.domain.turns import (
+from responsa_server.domain.events import (
     Answered,
     AnswerOutcome,
     Delta,
@@ -27,6 +25,8 @@ from responsa_server.domain.turns import (
     ToolReturned,
     Usage,
 )
+from responsa_server.domain.ports.models import PromptMessage
+from responsa_server.domain.ports.tools import Effect, ToolResult
 from responsa_server.graph.nodes.prompt import CallModel, PromptInput, ResultModel, prompt_messages
 from responsa_server.testing.words import WORDS
 from responsa_server.tools.http import LOST_CONTENT
@@ -35,6 +35,8 @@ TOOLS: Final[Mapping[Effect, str]] = {Effect.ONCE: "record-once", Effect.IDEMPOT
 """The testing agent's tools by what calling one twice comes to."""
 TOOL_CALL_TOKENS: Final = 8
 """What the model is said to write when it asks for a tool."""
+MODEL: Final = "scripted"
+"""As the model is called, with a server and without one."""
 CALL_ID: Final = "tool-1"
 """The only call's id in a turn's events and ledger."""
 _WORDS_A_SENTENCE: Final = 12
@@ -238,6 +240,7 @@ def golden_events(script: Script, question: str = "") -> Sequence[Event]:
                 outcome=AnswerOutcome.COMPLETE,
                 passages_used=0,
                 usage=golden_usage(script, question),
+                model=MODEL,
             )
         )
     return events

@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import httpx
+import httpx2
 
+from responsa_server.domain.events import ToolOutcome
 from responsa_server.domain.ports.tools import MAX_RESULT_BYTES, Effect, Sent, ToolCard, ToolResult
-from responsa_server.domain.turns import ToolOutcome
 
 _TRIES: Final = 3
 UNREACHED_CONTENT: Final = "The tool could not be reached; it was not called."
@@ -37,8 +37,8 @@ class HttpTool:
         self._card = card
         self._endpoint = endpoint
         # Reading the certificates takes a while, and only https looks at them; redirects, which could lead there, are not followed.
-        self._trust = httpx.create_ssl_context(verify=endpoint.url.startswith("https:"), trust_env=False)
-        self._timeout = httpx.Timeout(endpoint.answer_seconds, connect=endpoint.connect_seconds)
+        self._trust = httpx2.create_ssl_context(verify=endpoint.url.startswith("https:"), trust_env=False)
+        self._timeout = httpx2.Timeout(endpoint.answer_seconds, connect=endpoint.connect_seconds)
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
@@ -63,9 +63,11 @@ class HttpTool:
         for place in range(1 if self._endpoint.effect is Effect.ONCE else _TRIES):
             try:
                 return await self._once(key, body, sent)
-            except (httpx.ConnectError, httpx.ConnectTimeout):
+            except (httpx2.ConnectError, httpx2.ConnectTimeout):
                 return unknown if place else ToolResult(ToolOutcome.ERROR, UNREACHED_CONTENT)
-            except httpx.RequestError:  # broken off, or an answer that nobody can read: it may have been done
+            except (
+                httpx2.RequestError
+            ):  # broken off, or an answer that nobody can read: it may have been done
                 continue
         return unknown
 
@@ -81,8 +83,8 @@ class HttpTool:
             "idempotency-key": key,
         }
         # A connection of its own: one that the endpoint has closed in the meantime would make a call's outcome unknown for nothing.
-        client = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(verify=self._trust, trust_env=False),
+        client = httpx2.AsyncClient(
+            transport=httpx2.AsyncHTTPTransport(verify=self._trust, trust_env=False),
             timeout=self._timeout,
             trust_env=False,
         )

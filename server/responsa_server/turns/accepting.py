@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from responsa_server.domain.errors import InvalidRequest, NotFound, Reason, Unavailable
+from responsa_server.domain.events import CancelCause, Cancelled, Started
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.agents import Agents
 from responsa_server.domain.ports.faults import Fault, Faults
@@ -24,14 +25,7 @@ from responsa_server.domain.ports.turns import (
     OpenTurn,
     TurnStore,
 )
-from responsa_server.domain.turns import (
-    MAX_QUESTION_BYTES,
-    CancelCause,
-    Cancelled,
-    Question,
-    Started,
-    TurnState,
-)
+from responsa_server.domain.turns import MAX_QUESTION_BYTES, Question, TurnState
 from responsa_server.turns.claiming import Claiming
 from responsa_server.turns.options import TurnOptions
 from responsa_server.turns.pack import Happened, ending, number, pack
@@ -95,13 +89,15 @@ class Accepting:
         if self._draining:
             raise draining()
         try:
-            version = self._agents.named(question.agent).version
-        except NotFound:
-            # A turn that was accepted stays what it is, whatever became of its agent since.
+            agent = self._agents.named(question.agent)
+            await repeated(lambda: agent.admit(who, question), _PATIENCE_SECONDS)
+        except (NotFound, InvalidRequest):
+            # A turn that was accepted stays what it is, whatever became since of its agent and of what its parameters name.
             known = None if request_id is None else await self._store.find(who, question, request_id)
             if known is None:
                 raise
             return known
+        version = agent.version
         here = await self._claiming.reserve()
         try:
             return await self._begin(who, question, request_id, version, here, cancel_on_disconnect)

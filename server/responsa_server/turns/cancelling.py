@@ -10,6 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound, Unavailable
+from responsa_server.domain.events import CancelCause, Cancelled
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.ports.faults import Fault, Faults
 from responsa_server.domain.ports.relay import Committed, Relay
@@ -21,7 +22,7 @@ from responsa_server.domain.ports.turns import (
     FrameCodec,
     TurnStore,
 )
-from responsa_server.domain.turns import CancelCause, Cancelled, Turn, TurnState
+from responsa_server.domain.turns import Turn, TurnState
 from responsa_server.turns.claiming import Claiming
 from responsa_server.turns.following import Following
 from responsa_server.turns.hub import Hub

@@ -82,15 +82,16 @@ class Claiming:
     def begin(
         self, claimed: ClaimedTurn, first: LogRow | None = None, *, watched: bool | None = None
     ) -> None:
-        """Run a turn that is claimed. first: event 1, where it was accepted here."""
+        """Run a turn that is claimed. first: event 1, where it was accepted here. Raises KeyError for a version that is not here."""
         turn_id = claimed.claim.turn_id
+        agent = self._agents.at(claimed.agent_version)
         before = self._running.get(turn_id)
         if before is not None:
             if before[0].claim.epoch >= claimed.claim.epoch:  # an accept that heard late of its own turn
                 return
             before[0].lose()  # it was ending, and we were the ones who took the turn again
         live = self._parts.hub.open(turn_id, claimed.who, claimed.last_seq, first, watched=watched)
-        run = Run(self._parts, self._agents.at(claimed.agent_version), claimed, live)
+        run = Run(self._parts, agent, claimed, live)
         task = asyncio.create_task(run.run(), name=f"turn-{turn_id}")
         self._running[turn_id] = (run, task)
         task.add_done_callback(lambda done: self._ended(turn_id, run, done))
@@ -231,4 +232,9 @@ class Claiming:
                     attempt=one.attempt,
                     losses=one.losses,
                 )
-            self.begin(one)
+            try:
+                self.begin(one)
+            except KeyError:
+                # Its version was given up while the claim was on its way: another process may still have it.
+                self._parts.log.warning("turn_given_back", turn=names.turn(turn_id), agent=one.agent_version)
+                await self._parts.turns.release([one.claim])

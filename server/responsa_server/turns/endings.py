@@ -14,23 +14,20 @@ from responsa_server.domain.errors import (
     ResponsaError,
     Unavailable,
 )
+from responsa_server.domain.events import Answered, Cancelled, Failed, Refused, Terminal, Usage
 from responsa_server.domain.ports.turns import Conclusion, NewId, NewMessage
-from responsa_server.domain.turns import (
-    Answered,
-    Cancelled,
-    Failed,
-    Question,
-    Refused,
-    Terminal,
-    TurnState,
-    Usage,
-)
+from responsa_server.domain.turns import Question, TurnState
 
 _TITLE_CHARACTERS: Final = 60
 
 
-def conclude(terminal: Terminal, encoded: bytes, question: Question, new_id: NewId) -> Conclusion:
-    """An answer and a refusal leave question and reply in the conversation; what failed or was cancelled leaves nothing there."""
+def conclude(
+    terminal: Terminal, encoded: bytes, question: Question, new_id: NewId, *, titles: bool = True
+) -> Conclusion:
+    """An answer and a refusal leave question and reply in the conversation; what failed or was cancelled leaves nothing there.
+
+    titles: whether the question names a conversation that nobody has named; else that keeps its time as its title.
+    """
     match terminal:
         case Answered():
             reply = NewMessage(new_id(), Speaker.ASSISTANT, terminal.text, terminal.citations)
@@ -48,7 +45,7 @@ def conclude(terminal: Terminal, encoded: bytes, question: Question, new_id: New
     first, second = sorted((reply.id, new_id()))
     asked = NewMessage(first, Speaker.USER, question.text)
     replied = NewMessage(second, reply.speaker, reply.text, reply.citations, reply.refusal)
-    return Conclusion(state, encoded, usage, (asked, replied), title_of(question.text))
+    return Conclusion(state, encoded, usage, (asked, replied), title_of(question.text) if titles else "")
 
 
 def title_of(question: str) -> str:

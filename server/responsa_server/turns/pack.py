@@ -8,19 +8,19 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from responsa_server.domain.ports.turns import Ending, FrameCodec, OpenTurn
-from responsa_server.domain.turns import (
+from responsa_server.domain.events import (
     Answered,
     Cited,
     Delta,
     Event,
-    LogRow,
     NumberedEvent,
     Refused,
     Terminal,
     ToolCalled,
     ToolReturned,
 )
+from responsa_server.domain.ports.turns import Ending, FrameCodec, OpenTurn
+from responsa_server.domain.turns import LogRow
 
 MAX_DELTA_BYTES: Final = 1024
 # A frame on the wire is at most 256 KiB; a row's events weigh at most half of that, and so leave room for their envelopes.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime
 from typing import Final, assert_never
 from uuid import UUID
@@ -16,7 +16,7 @@ from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.agents import Agents
 from responsa_server.domain.ports.conversations import ConversationStore
 from responsa_server.domain.ports.faults import Faults, NoFaults
-from responsa_server.domain.ports.relay import Committed, Hint, Interest, Relay, Taken, Work
+from responsa_server.domain.ports.relay import Committed, Hint, Interest, Relay, Reload, Taken, Work
 from responsa_server.domain.ports.turns import (
     Accepted,
     Clock,
@@ -55,7 +55,10 @@ class Turns:
         faults: Faults | None = None,
         clock: Clock | None = None,
         logger: FilteringBoundLogger | None = None,
+        reload: Callable[[], None] | None = None,
     ) -> None:
+        """reload: called when another process has read the agents' files anew."""
+        self._reload = reload or _nothing
         self._options = options = options or TurnOptions()
         self._store = store
         self._relay = relay
@@ -139,8 +142,9 @@ class Turns:
         """Accept a question, or attach to the turn that this request_id has.
 
         It runs here where there is room, else on whichever worker takes it; where its conversation is busy it does as question.on_busy says. Nothing is left
-        behind by an error. When the caller leaves, what was begun goes on. Raises InvalidRequest, NotFound (conversation, collection, agent),
-        AlreadyExists (REQUEST_ID_REUSED), Conflict (CONVERSATION_BUSY), Exhausted (QUEUE_FULL, OVERLOADED), Unavailable (DRAINING, PART_UNAVAILABLE).
+        behind by an error. When the caller leaves, what was begun goes on. Raises InvalidRequest and NotFound (conversation, collection, agent, and what the
+        agent itself has against the question: see `Agent.admit`), AlreadyExists (REQUEST_ID_REUSED), Conflict (CONVERSATION_BUSY), Exhausted (QUEUE_FULL,
+        OVERLOADED), Unavailable (DRAINING, PART_UNAVAILABLE).
         """
         return await self._accepting.accept(
             who, question, request_id, cancel_on_disconnect=cancel_on_disconnect
@@ -217,6 +221,8 @@ class Turns:
                 self._claiming.taken(turn_id, epoch)
             case Work():
                 self._claiming.wake()
+            case Reload():
+                self._reload()
             case _:
                 assert_never(hint)
 
@@ -226,6 +232,12 @@ class Turns:
     async def _prune(self) -> None:
         if dropped := await self._store.prune(self._options.retention_days):
             self._log.info("turns_pruned", partitions=dropped)
+        if dropped := await self._store.prune_checkpoints(self._options.checkpoint_hours):
+            self._log.info("checkpoints_pruned", checkpoints=dropped)
+
+
+def _nothing() -> None:
+    """Nobody here reads files of agents."""
 
 
 def _loop_time() -> float:

@@ -14,6 +14,18 @@ from structlog.typing import FilteringBoundLogger
 from responsa_server.domain import names
 from responsa_server.domain.conversations import Message
 from responsa_server.domain.errors import ResponsaError, Unavailable
+from responsa_server.domain.events import (
+    Answered,
+    AttemptRestarted,
+    Cancelled,
+    Failed,
+    Refused,
+    Terminal,
+    ToolCalled,
+    ToolOutcome,
+    ToolReturned,
+    Usage,
+)
 from responsa_server.domain.ports.agents import Agent, AnswerTask, Meter
 from responsa_server.domain.ports.conversations import ConversationStore
 from responsa_server.domain.ports.faults import Fault, Faults
@@ -27,19 +39,7 @@ from responsa_server.domain.ports.turns import (
     TurnLost,
     TurnStore,
 )
-from responsa_server.domain.turns import (
-    Answered,
-    AttemptRestarted,
-    Cancelled,
-    Failed,
-    LogRow,
-    Refused,
-    Terminal,
-    ToolCalled,
-    ToolOutcome,
-    ToolReturned,
-    Usage,
-)
+from responsa_server.domain.turns import LogRow
 from responsa_server.turns import endings
 from responsa_server.turns.hub import Hub, Live
 from responsa_server.turns.log_writer import LogWriter
@@ -160,7 +160,7 @@ class Run:
         try:
             terminal = await self._answer()
             if isinstance(terminal, Failed):
-                terminal = replace(terminal, usage=self._meter.usage)
+                terminal = self._metered(terminal)
                 self._settle_calls()
             outcome = Outcome.PROMOTED if await self._finish(terminal) else Outcome.ENDED
         except _GivenUp:
@@ -202,6 +202,11 @@ class Run:
         except Exception as error:  # it is left to another worker in any case
             self._log.warning("turn_given_up_unwritten", error=type(error).__name__)
         return Outcome.GIVEN_UP
+
+    def _metered(self, failed: Failed) -> Failed:
+        """A failure with what the turn has cost and had to do without until then."""
+        fallbacks = failed.fallbacks or self._meter.fallbacks
+        return replace(failed, usage=self._meter.usage, fallbacks=fallbacks)
 
     def _settle_calls(self) -> None:
         """Say of tools' calls that were cut off that nobody knows what became of them. Raises TurnLost, Unavailable."""
@@ -277,11 +282,10 @@ class Run:
     async def _consume(self) -> Terminal:
         claimed, writer = self._claimed, self._writer
         history: Sequence[Message] = ()
-        if self._agent.history_messages > 0 and not claimed.first_in_conversation:
+        wanted = self._agent.history_messages + self._agent.older_messages
+        if wanted > 0 and not claimed.first_in_conversation:
             history = await repeated(
-                lambda: self._parts.conversations.history(
-                    claimed.who, claimed.conversation_id, self._agent.history_messages
-                ),
+                lambda: self._parts.conversations.history(claimed.who, claimed.conversation_id, wanted),
                 _HISTORY_PATIENCE_SECONDS,
             )
         kept = claimed.checkpoint
@@ -293,6 +297,8 @@ class Run:
             self._meter,
             resume=kept.state if kept is not None else None,
             tools=claimed.tools,
+            conversation_id=claimed.conversation_id,
+            age_seconds=claimed.age_seconds,
         )
         async with aclosing(self._agent.answer(task)) as tellings:
             async for told in tellings:
@@ -316,7 +322,11 @@ class Run:
             return await self._writer.finish(
                 with_event,
                 lambda encoded: endings.conclude(
-                    with_event, encoded, self._claimed.question, lambda: next(given)
+                    with_event,
+                    encoded,
+                    self._claimed.question,
+                    lambda: next(given),
+                    titles=self._agent.titles,
                 ),
                 self._write_end,
             )
@@ -327,7 +337,7 @@ class Run:
             raise
         except Exception:  # a result that cannot be stored must not leave the turn without an end
             self._log.exception("turn_result_refused")
-            return await end(replace(endings.unexpected(self.claim.turn_id), usage=self._meter.usage))
+            return await end(self._metered(endings.unexpected(self.claim.turn_id)))
         reason = terminal.error.reason.value if isinstance(terminal, Failed) else ""
         self._log.info("turn_ended", outcome=type(terminal).__name__.lower(), reason=reason)
         return promoted

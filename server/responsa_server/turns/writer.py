@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.events import Delta, NumberedEvent, Terminal, ToolCalled, ToolReturned, Usage
 from responsa_server.domain.ports.agents import Barrier, Milestone, Told
 from responsa_server.domain.ports.turns import (
     Append,
@@ -18,15 +19,7 @@ from responsa_server.domain.ports.turns import (
     FrameCodec,
     TurnLost,
 )
-from responsa_server.domain.turns import (
-    Delta,
-    LogRow,
-    NumberedEvent,
-    Terminal,
-    ToolCalled,
-    ToolReturned,
-    Usage,
-)
+from responsa_server.domain.turns import LogRow
 from responsa_server.turns.pack import MAX_DELTA_BYTES, Happened, merged, number, pack, utf8_length
 from responsa_server.turns.repeat import repeated
 

@@ -8,6 +8,7 @@ import pytest
 
 from responsa_server.cli.metrics import (
     Span,
+    agreement,
     gold_cited,
     gold_in_text,
     mean,
@@ -45,3 +46,12 @@ def test_refusal_at_a_share_answered() -> None:
     assert refused_at(scores, answerable, 0.8) == 0.5
     assert refused_at([0.9, -math.inf, 0.1], [True, True, False], 0.9) is None
     assert refused_at([0.9], [True], 0.9) is None
+
+
+def test_agreement() -> None:
+    found = agreement([(True, True), (True, False), (False, True), (False, False), (True, True)])
+    assert (found.n, found.accuracy, found.always) == (5, 0.6, 0.6)
+    assert (found.precision, found.recall, found.f1) == pytest.approx((2 / 3, 2 / 3, 2 / 3))
+    nothing = agreement([(False, False)])
+    assert (nothing.accuracy, nothing.precision, nothing.recall, nothing.f1) == (1, None, None, None)
+    assert agreement([]).accuracy is None

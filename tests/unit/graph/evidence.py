@@ -9,10 +9,13 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.answers import Evidence, Extraction, Quote
 from responsa_server.domain.conversations import Message
+from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Passage
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.ports.agents import AnswerTask
-from responsa_server.domain.turns import ByteRange, Question
+from responsa_server.domain.ports.answers import DEFAULT_SEARCH, SearchOptions, ShownPassage
+from responsa_server.domain.turns import Question
+from responsa_server.graph.config import RetrievalTable
 
 WHO = Principal("acme", UUID(int=1), Role.USER, "api_key")
 
@@ -26,6 +29,11 @@ def quote(text: str, *, start: int = 100, score: float = 0.8) -> Quote:
     return Quote(
         passage(f"… {text} …", start=start - 4), ByteRange(start, start + len(text.encode())), text, score
     )
+
+
+def retrieval(**said: object) -> RetrievalTable:
+    """An agent's table of that name."""
+    return RetrievalTable.model_validate(said)
 
 
 def evidence(passages: int = 1) -> Evidence:
@@ -47,14 +55,23 @@ class Shelf:
         self.extraction = Extraction(quotes, 0.9 if supported else 0.1, supported)
         self.before = before
         self.asked: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
+        self.options: list[SearchOptions] = []
 
     async def search(
-        self, who: Principal, questions: tuple[str, ...], collections: tuple[str, ...]
+        self,
+        who: Principal,
+        questions: tuple[str, ...],
+        collections: tuple[str, ...],
+        options: SearchOptions = DEFAULT_SEARCH,
     ) -> Evidence:
         self.asked.append((questions, collections))
+        self.options.append(options)
         if self.before is not None:
             self.before()
         return self.found
+
+    def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
+        return [ShownPassage(one.passage.title, one.text) for one in self.extraction.quotes]
 
     async def extract(self, question: str, evidence: Evidence) -> Extraction:
         assert evidence == self.found

@@ -12,9 +12,7 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.errors import Reason, Unavailable
-from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.agents import AnswerTask, Told
-from responsa_server.domain.turns import (
+from responsa_server.domain.events import (
     Answered,
     AnswerOutcome,
     Cited,
@@ -24,6 +22,9 @@ from responsa_server.domain.turns import (
     Status,
     Step,
 )
+from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.agents import AnswerTask, Told
+from responsa_server.domain.ports.answers import DEFAULT_SEARCH, SearchOptions
 from responsa_server.graph.agent import GraphAgent
 from responsa_server.graph.compose import compose
 from tests.unit.graph.evidence import Shelf, quote, task
@@ -121,7 +122,11 @@ async def test_closing_the_events_ends_the_work() -> None:
 
     class Slow(Shelf):
         async def search(
-            self, who: Principal, questions: tuple[str, ...], collections: tuple[str, ...]
+            self,
+            who: Principal,
+            questions: tuple[str, ...],
+            collections: tuple[str, ...],
+            options: SearchOptions = DEFAULT_SEARCH,
         ) -> Evidence:
             begun.set()
             try:

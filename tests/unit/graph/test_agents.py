@@ -23,7 +23,11 @@ def test_agents_are_found_by_id_and_by_version() -> None:
     with pytest.raises(NotFound) as caught:
         table.named("nobody")
     assert caught.value.reason is Reason.RESOURCE_NOT_FOUND
-    assert caught.value.metadata == {"resource_type": "agent", "resource_name": "agents/nobody"}
+    assert caught.value.metadata == {
+        "resource_type": "agent",
+        "resource_name": "agents/nobody",
+        "known": "default,testing",
+    }
     with pytest.raises(KeyError):
         table.at("agents/default/versions/2")
 

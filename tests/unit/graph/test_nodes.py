@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,20 +13,28 @@ from pydantic import ValidationError
 
 from responsa_server.domain.answers import Extraction
 from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.events import AnswerOutcome, Cited, Delta, RefusalReason, Status, Step, Usage
 from responsa_server.domain.ports.agents import Meter
-from responsa_server.domain.turns import AnswerOutcome, Cited, Delta, RefusalReason, Status, Step, Usage
+from responsa_server.graph import nodes
 from responsa_server.graph.builder import BEGIN, FINISH, Plan, PlanError, Route, build, run
 from responsa_server.graph.node import Announcement, Node, NodeModel, Policy, Progress, Run
-from responsa_server.graph.nodes.answer import Answer, AnswerInput, AnswerOutput
-from responsa_server.graph.nodes.grade import Grade, GradeInput
+from responsa_server.graph.nodes.extractive_answer import Answer, AnswerInput, AnswerOutput
+from responsa_server.graph.nodes.grader import Grade, GradeInput
 from responsa_server.graph.nodes.refuse import Refuse, RefuseInput
-from responsa_server.graph.nodes.retrieve import Retrieve, RetrieveInput
-from responsa_server.graph.nodes.rewrite import Rewrite, RewriteInput
-from responsa_server.graph.registry import NODES, NodeParts, PartMissing
+from responsa_server.graph.nodes.retriever import Retrieve, RetrieveInput
+from responsa_server.graph.nodes.rewriter import Rewrite, RewriteInput
+from responsa_server.graph.prompts import FrontMatter, PromptSet, PromptSource
+from responsa_server.graph.registry import KINDS, NodeParts, PartMissing
 from tests.unit.graph.evidence import WHO, Shelf, evidence, quote
+from tests.unit.graph.shipping import Judge, Staff
 from tests.unit.graph.speaking import Says
 
-PARTS = NodeParts(Shelf(), Shelf(), Says())
+HELLO = PromptSource(
+    "prompts/hello.md",
+    FrontMatter.model_validate({"variables": {"question": "as asked"}}),
+    "You asked: {{ question }}",
+)
+PARTS = NodeParts(Shelf(), Shelf(), Judge(), Staff(), model=Says(), prompts=PromptSet({"hello": HELLO}))
 
 
 def run_into(events: list[Progress]) -> Run:
@@ -110,35 +119,87 @@ async def test_refuse_tells_what_was_searched_and_what_helps(
         assert part in output.refusal.message
 
 
-@pytest.mark.parametrize("name", sorted(NODES))
-def test_every_node_of_the_table_is_named_as_there_and_refuses_what_is_not_its_input(name: str) -> None:
-    node = NODES[name](PARTS)
-    assert node.name == name
-    assert issubclass(node.input_model, NodeModel)
-    assert issubclass(node.output_model, NodeModel)
-    with pytest.raises(ValidationError):
-        node.validate_input({})
+OPTIONS: dict[str, dict[str, object]] = {
+    **{kind: {"examples": "e"} for kind in ("intent_router", "question_categoriser", "retrieval_need")},
+    "template": {"template": "hello"},
+}
+
+
+def made(kind: str, parts: NodeParts = PARTS) -> Node[Any, Any]:
+    table = KINDS[kind]
+    return table.make(parts, table.options.model_validate(OPTIONS.get(kind, {})), kind)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_kind_of_the_table_makes_what_it_says_and_refuses_what_is_not_its_input(kind: str) -> None:
+    node = made(kind)
+    assert node.input_model is KINDS[kind].input_model
+    assert node.output_model is KINDS[kind].output_model
+    if kind == "condition":  # neither reads nor writes
+        assert node.validate_input({"question": "?"}).model_dump() == {}
+        return
+    # Some go on without all that they would like to have.
+    if any(field.is_required() for field in node.input_model.model_fields.values()):
+        with pytest.raises(ValidationError):
+            node.validate_input({})
     with pytest.raises(ValidationError):
         node.validate_output(node.output_model.model_construct())
 
 
+def test_every_file_of_nodes_has_a_line_in_the_table() -> None:
+    files = {path.stem for path in Path(nodes.__file__).parent.glob("*.py")} - {
+        "__init__",
+        "asking",
+        "deciding",
+    }
+    assert files == {KINDS[kind].output_model.__module__.rsplit(".", 1)[1] for kind in KINDS}
+
+
 def test_what_is_announced_is_what_users_are_promised() -> None:
-    told = {name: make(PARTS).announcement for name, make in NODES.items()}
+    told = {kind: made(kind).announcement for kind in KINDS}
+    routing = Announcement(Step.ROUTING, "Classifying your query...")
     assert told == {
-        "rewrite": Announcement(Step.REWRITING, "Rephrasing your question..."),
-        "retrieve": Announcement(Step.RETRIEVING, "Searching knowledge base..."),
-        "grade": Announcement(Step.GRADING, "Analyzing results..."),
-        "answer": Announcement(Step.GENERATING, "Generating response..."),
+        "intent_router": routing,
+        "question_categoriser": routing,
+        "retrieval_need": routing,
+        "teacher": None,
+        "summariser": None,
+        "post_processor": None,
+        "output": None,
+        "citation_checker": Announcement(Step.VERIFYING, "Checking the sources..."),
+        "query_expander": None,
+        "rewriter": Announcement(Step.REWRITING, "Rephrasing your question..."),
+        "retriever": Announcement(Step.RETRIEVING, "Searching knowledge base..."),
+        "grader": Announcement(Step.GRADING, "Analyzing results..."),
+        "extractive_answer": Announcement(Step.GENERATING, "Generating response..."),
+        "template": Announcement(Step.GENERATING, "Generating response..."),
         "refuse": None,
+        "condition": None,
         "prompt": Announcement(Step.GENERATING, "Generating response..."),
-        "tool": None,  # announced call by call, since not each is made
+        "tool_caller": None,  # announced call by call, since not each is made
     }
 
 
-@pytest.mark.parametrize("name", ["retrieve", "grade", "prompt"])
-def test_a_node_without_its_part_is_not_made(name: str) -> None:
+@pytest.mark.parametrize("kind", ["retriever", "grader", "prompt", "template", "teacher", "citation_checker"])
+def test_a_node_without_its_part_is_not_made(kind: str) -> None:
     with pytest.raises(PartMissing, match="there is no"):
-        NODES[name](NodeParts())
+        made(kind, NodeParts())
+
+
+async def test_a_template_is_told_as_it_is_kept() -> None:
+    node = made("template")
+    events: list[Progress] = []
+    output = node.validate_output(
+        await node.process(node.validate_input({"question": "Who?"}), run_into(events))
+    )
+    answer: dict[str, object] = {
+        "text": "You asked: Who?",
+        "citations": [],
+        "outcome": "complete",
+        "passages_used": 0,
+    }
+    assert output == {"answer": answer, "model": "template"}
+    assert events == [Delta("You asked: Who?", 0)]
 
 
 class Text(NodeModel):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.events import MAX_ANSWER_BYTES, Delta, ToolOutcome, Usage
 from responsa_server.domain.ports.faults import Fault
 from responsa_server.domain.ports.models import (
     Ended,
@@ -21,7 +22,6 @@ from responsa_server.domain.ports.models import (
     ToolRequest,
 )
 from responsa_server.domain.ports.tools import ToolCard
-from responsa_server.domain.turns import MAX_ANSWER_BYTES, Delta, ToolOutcome, Usage
 from responsa_server.graph.nodes.prompt import (
     CallModel,
     Prompt,
@@ -49,7 +49,7 @@ async def test_text_is_told_as_it_comes_at_its_bytes() -> None:
     turn = Turn()
     output = await asked(Says(pieces("Größe", " – ", "東京")), turn)
     assert turn.events == [Delta("Größe", 0), Delta(" – ", 7), Delta("東京", 12)]
-    assert output == PromptOutput(text="Größe – 東京", complete=True, calls=())
+    assert output == PromptOutput(text="Größe – 東京", complete=True, calls=(), model="m")
     assert turn.places.passed == [(Fault.BETWEEN_CHUNKS, TURN)] * 3
 
 
@@ -64,7 +64,7 @@ async def test_a_character_that_cannot_be_stored_is_told_as_a_sign_for_it() -> N
     turn = Turn()
     output = await asked(Says(pieces("a\x00b", "c")), turn)
     assert turn.events == [Delta("a\ufffdb", 0), Delta("c", 5)]
-    assert output == PromptOutput(text="a\ufffdbc", complete=True, calls=())
+    assert output == PromptOutput(text="a\ufffdbc", complete=True, calls=(), model="m")
 
 
 async def test_a_large_piece_is_told_in_deltas_of_at_most_a_kibibyte() -> None:
@@ -98,7 +98,7 @@ async def test_a_model_that_fails_before_or_after_some_text_is_unavailable(
     with pytest.raises(Unavailable) as caught:
         await asked(Says([*([TextPiece("a")] * before), ModelError(fault, "secret detail")]), turn)
     assert caught.value.reason is Reason.MODEL_UNAVAILABLE
-    assert caught.value.metadata == {"model": "m"}
+    assert caught.value.metadata == {"model": "m", "cause": fault.value}
     assert "secret" not in caught.value.message
     assert len(turn.events) == before
 

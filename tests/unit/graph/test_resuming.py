@@ -8,9 +8,9 @@ from uuid import UUID
 
 import pytest
 
+from responsa_server.domain.events import Answered
 from responsa_server.domain.ports.agents import AnswerTask, Milestone
 from responsa_server.domain.ports.tools import Effect
-from responsa_server.domain.turns import Answered
 from responsa_server.graph.agent import AgentOptions, GraphAgent, PlannedAgent
 from responsa_server.graph.builder import BEGIN, FINISH, Graph, Plan, Route, build, run
 from responsa_server.graph.node import Node, NodeModel, Policy, Run

@@ -6,9 +6,9 @@ from uuid import UUID
 
 import pytest
 
+from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Passage
 from responsa_server.domain.passages import FoundPassage, PassagePiece, TermStatistics, VectorKind
-from responsa_server.domain.turns import ByteRange
 from responsa_server.knowledge.canonical import Block, BlockKind
 from responsa_server.knowledge.evidence import Asked, Evidence, judge, read_question
 from responsa_server.knowledge.extract import ExtractedAnswer, Extractor

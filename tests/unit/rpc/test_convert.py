@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,14 +12,34 @@ from uuid import UUID
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
+from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from responsa.admin.v1 import system_status_pb2
+from responsa.admin.v1 import admin_service_pb2, system_status_pb2, teacher_pb2
 from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, message_pb2, turn_pb2
 from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason
+from responsa_server.domain.events import (
+    Answered,
+    AnswerOutcome,
+    CancelCause,
+    Failed,
+    Fallback,
+    FallbackKind,
+    Intent,
+    ModelUsed,
+    NumberedEvent,
+    ProviderSwitched,
+    RefusalReason,
+    Refused,
+    Step,
+    Terminal,
+    ToolOutcome,
+    Usage,
+)
+from responsa_server.domain.events import Cancelled as CancelledTurn
 from responsa_server.domain.knowledge import (
     Chunking,
     Document,
@@ -30,18 +51,10 @@ from responsa_server.domain.knowledge import (
 )
 from responsa_server.domain.people import Role
 from responsa_server.domain.ports.parts import Health
-from responsa_server.domain.turns import (
-    AnswerOutcome,
-    CancelCause,
-    OnBusy,
-    RefusalReason,
-    Step,
-    ToolOutcome,
-    TurnState,
-    Verdict,
-)
+from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
+from responsa_server.domain.turns import OnBusy, Question, Turn, TurnState, Verdict
 from responsa_server.rpc import status
-from responsa_server.rpc.convert import basics, chat, knowledge, people
+from responsa_server.rpc.convert import agents, basics, chat, events, knowledge, people, structs
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 OPERATION = Operation(
@@ -71,12 +84,14 @@ DOCUMENT = Document(
 @pytest.mark.parametrize(
     ("enum", "domain", "convert", "prefix"),
     [
-        (turn_pb2.Step, Step, chat.step, "STEP_"),
+        (turn_pb2.Step, Step, events.step, "STEP_"),
         (turn_pb2.TurnState, TurnState, chat.state, "TURN_STATE_"),
-        (turn_pb2.RefusalReason, RefusalReason, chat.refusal_reason, "REFUSAL_REASON_"),
-        (turn_pb2.AnswerOutcome, AnswerOutcome, chat.outcome, "ANSWER_OUTCOME_"),
-        (turn_pb2.ToolOutcome, ToolOutcome, chat.tool_outcome, "TOOL_OUTCOME_"),
-        (turn_pb2.CancelCause, CancelCause, chat.cancel_cause, "CANCEL_CAUSE_"),
+        (turn_pb2.RefusalReason, RefusalReason, events.refusal_reason, "REFUSAL_REASON_"),
+        (turn_pb2.AnswerOutcome, AnswerOutcome, events.outcome, "ANSWER_OUTCOME_"),
+        (turn_pb2.ToolOutcome, ToolOutcome, events.tool_outcome, "TOOL_OUTCOME_"),
+        (turn_pb2.CancelCause, CancelCause, events.cancel_cause, "CANCEL_CAUSE_"),
+        (turn_pb2.Intent, Intent, events.intent, "INTENT_"),
+        (turn_pb2.FallbackKind, FallbackKind, events.fallback_kind, "FALLBACK_KIND_"),
         (citation_pb2.CitationVerdict, Verdict, chat.verdict, "CITATION_VERDICT_"),
         (message_pb2.Role, Speaker, chat.role, "ROLE_"),
         (document_pb2.DocumentState, DocumentState, knowledge.document_state, "DOCUMENT_STATE_"),
@@ -112,6 +127,8 @@ def test_three_ways_to_ask_mean_the_same_question() -> None:
         scope=turn_pb2.Scope(collections=["collections/b", "collections/a"]),
         on_busy=chat_service_pb2.ON_BUSY_QUEUE,
         cancel_on_disconnect=True,
+        parameters=struct(level="expert", age=12),
+        max_cost_micros=700,
     )
     asked = [
         chat.question(
@@ -132,6 +149,7 @@ def test_three_ways_to_ask_mean_the_same_question() -> None:
     assert asked[0].collections == ("a", "b")
     assert asked[0].conversation_id == UUID(int=5)
     assert (asked[0].agent, asked[0].on_busy) == ("testing", OnBusy.QUEUE)
+    assert (asked[0].parameters, asked[0].max_cost_micros) == ('{"age":12,"level":"expert"}', 700)
 
 
 @pytest.mark.parametrize(
@@ -206,3 +224,112 @@ def test_names_that_are_none(name: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         basics.named_uuid("name", "turns", name)
     assert caught.value.violations[0].field == "name"
+
+
+def struct(**fields: object) -> Struct:
+    return structs.of(fields)
+
+
+def nested(depth: int) -> dict[str, object]:
+    """An object whose innermost value lies so deep."""
+    return {"a": 1} if depth == 1 else {"a": nested(depth - 1)}
+
+
+def test_parameters_have_one_form() -> None:
+    given = struct(level="beginner", age=12, share=0.5, tags=["b", None, {"z": 1, "a": True}])
+    text = structs.text("options.parameters", given)
+    assert text == '{"age":12,"level":"beginner","share":0.5,"tags":["b",null,{"a":true,"z":1}]}'
+    assert structs.of_text(text) == given
+    assert structs.text("options.parameters", Struct()) == ""
+    asked = chat_service_pb2.AskRequest(text="Why?", options=chat_service_pb2.AskOptions(parameters=Struct()))
+    assert chat.question(asked).parameters == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "rule"),
+    [
+        (struct(x="y" * 4089), "options.parameters", "struct.max_bytes"),
+        (struct(x="é" * 2045), "options.parameters", "struct.max_bytes"),
+        (
+            Struct(fields={"far": Value(list_value=ListValue(values=[Value(number_value=math.inf)]))}),
+            "options.parameters.far[0]",
+            "struct.number",
+        ),
+        (Struct(fields={"n": Value(number_value=math.nan)}), "options.parameters.n", "struct.number"),
+        (structs.of(nested(17)), "options.parameters" + ".a" * 17, "struct.depth"),
+    ],
+)
+def test_parameters_that_cannot_be_kept(given: Struct, field: str, rule: str) -> None:
+    request = chat_service_pb2.AskRequest(text="?", options=chat_service_pb2.AskOptions(parameters=given))
+    with pytest.raises(InvalidRequest) as caught:
+        chat.question(request)
+    (violation,) = caught.value.violations
+    assert (caught.value.reason, violation.field, violation.rule) == (Reason.INVALID_FIELD, field, rule)
+
+
+def test_parameters_at_their_limit() -> None:
+    for given in (struct(x="y" * 4088), structs.of(nested(16))):
+        assert structs.of_text(structs.text("options.parameters", given)) == given
+
+
+FALLBACK = Fallback(FallbackKind.PROVIDER, "openai:large", "extractive", "rate_limited")
+
+
+@pytest.mark.parametrize(
+    ("end", "count"),
+    [
+        (Answered("", b"", (), AnswerOutcome.COMPLETE, 0, Usage(), fallbacks=[FALLBACK] * 20), 16),
+        (Refused(RefusalReason.BUDGET, "", Usage(), fallbacks=[FALLBACK]), 1),
+        (Failed(InvalidRequest(Reason.INTERNAL, ""), retriable=True, fallbacks=[FALLBACK]), 1),
+        (CancelledTurn(CancelCause.OWNER), 0),
+    ],
+)
+def test_a_turn_tells_what_its_end_tells(end: Terminal, count: int) -> None:
+    terminal = events.event(NumberedEvent(4, 1, NOW, end)).SerializeToString()
+    question = Question("Why?", parameters='{"level":"expert"}', max_cost_micros=5)
+    usage = Usage(1, 2, 3, 4, 5)
+    found = chat.turn(
+        Turn(UUID(int=1), "acme", UUID(int=2), UUID(int=3), None, question, "agents/a/versions/1",
+             TurnState.ANSWERED, 1, 4, terminal, usage, NOW, NOW)
+    )  # fmt: skip
+    told = turn_pb2.Fallback(
+        kind=turn_pb2.FALLBACK_KIND_PROVIDER, source="openai:large", target="extractive", cause="rate_limited"
+    )
+    assert list(found.fallbacks) == [told] * count
+    assert found.parameters == struct(level="expert")
+    assert (found.usage.cost_micros, found.usage.unpriced_tokens) == (4, 5)
+
+
+def test_what_an_answer_tells_of_how_it_was_made() -> None:
+    answered = Answered(
+        "", b"", (), AnswerOutcome.COMPLETE, 0, Usage(), intent=Intent.POST, category="exercise", model="a:b"
+    )
+    answer = events.event(NumberedEvent(1, 1, None, answered)).answer
+    assert (answer.intent, answer.category, answer.model) == (turn_pb2.INTENT_POST, "exercise", "a:b")
+    refused = Refused(RefusalReason.OUT_OF_SCOPE, "", Usage(), intent=Intent.OUT_OF_SCOPE)
+    assert events.event(NumberedEvent(1, 1, None, refused)).refused.intent == turn_pb2.INTENT_OUT_OF_SCOPE
+    switched = events.event(NumberedEvent(1, 1, None, ProviderSwitched("a:b", "c:d", "timeout")))
+    assert switched.provider_switched == turn_pb2.TurnProviderSwitched(
+        source="a:b", target="c:d", cause="timeout"
+    )
+    used = events.event(NumberedEvent(1, 1, None, ModelUsed("a:b", Usage(input_tokens=7, cost_micros=2))))
+    assert used.usage == turn_pb2.TurnUsage(model="a:b", usage=turn_pb2.Usage(input_tokens=7, cost_micros=2))
+
+
+def test_a_teacher_there_and_back() -> None:
+    request = admin_service_pb2.CreateTeacherRequest(
+        teacher=teacher_pb2.Teacher(
+            display_name="Ada", persona="Patient.", parameters=struct(subject="maths", year=7)
+        ),
+        teacher_id=str(UUID(int=9)),
+    )
+    new = agents.new_teacher(request)
+    assert new == NewTeacher("Ada", "Patient.", {"subject": "maths", "year": 7}, UUID(int=9))
+    kept = Teacher(UUID(int=9), new.display_name, new.persona, new.parameters, 3, NOW, NOW)
+    made = agents.teacher(kept)
+    assert (made.name, made.etag) == (f"teachers/{UUID(int=9)}", kept.etag)
+    assert made.parameters == request.teacher.parameters
+    assert agents.new_teacher(admin_service_pb2.CreateTeacherRequest()).id is None
+    assert agents.teacher_change(made, frozenset({"persona"})) == TeacherChange(persona="Patient.")
+    cleared = teacher_pb2.Teacher(name=made.name)
+    assert agents.teacher_change(cleared, frozenset({"parameters"})) == TeacherChange(parameters={})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa_server.domain.errors import Reason, Unavailable
-from responsa_server.domain.turns import (
+from responsa_server.domain.events import (
     Answered,
     AnswerOutcome,
     AttemptRestarted,
@@ -26,16 +28,11 @@ from responsa_server.domain.turns import (
     Delta,
     Event,
     Failed,
-    Followed,
-    Heartbeat,
-    LogRow,
+    ModelUsed,
     NumberedEvent,
-    OnBusy,
-    Question,
-    Reconnect,
+    ProviderSwitched,
     RefusalReason,
     Refused,
-    Snapshot,
     Started,
     Status,
     Step,
@@ -44,11 +41,23 @@ from responsa_server.domain.turns import (
     ToolReturned,
     Usage,
 )
+from responsa_server.domain.turns import Followed, Heartbeat, LogRow, OnBusy, Question, Reconnect, Snapshot
 from responsa_server.rpc import frames, status
 from responsa_server.rpc.convert import chat
+from responsa_server.rpc.convert.events import event as converted
 from responsa_server.rpc.frames import AskFrames
 
 TURN = UUID("0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10")
+_PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False).filter(lambda number: not number.is_integer())
+    | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+"""JSON values, whole numbers as such."""
 NOW = datetime(2026, 11, 20, 8, 0, 0, 123456, tzinfo=UTC)
 QUOTE = "The river is 7 km long."
 CITATION = Citation(
@@ -79,6 +88,8 @@ EVENTS: Sequence[tuple[str, Event]] = (
         ToolCalled("call-1", "gauge", {"river": "Po", "days": 3, "which": ["a", None], "of": {"x": True}}),
     ),
     ("tool_result", ToolReturned("call-1", ToolOutcome.UNKNOWN, "The worker was lost.")),
+    ("provider_switched", ProviderSwitched("openai:large", "gemini:small", "rate_limited")),
+    ("usage", ModelUsed("gemini:small", Usage(input_tokens=9, output_tokens=3, cost_micros=40))),
     ("attempt_restarted", AttemptRestarted(7, 20)),
     ("refused", Refused(RefusalReason.NO_SUPPORT, "Nothing found.", Usage(3))),
     ("cancelled", Cancelled(CancelCause.ADMINISTRATOR)),
@@ -172,16 +183,35 @@ def test_a_failure_is_the_status_that_a_call_would_carry() -> None:
     st.lists(st.from_regex(r"[a-z0-9][a-z0-9-]{0,62}", fullmatch=True), max_size=4, unique=True),
     st.one_of(st.just(""), st.from_regex(r"[a-z0-9][a-z0-9-]{0,62}", fullmatch=True)),
     st.sampled_from(OnBusy),
+    st.dictionaries(st.text(max_size=8), _PLAIN, max_size=4),
+    st.integers(0, 2**62),
 )
 def test_a_question_is_the_same_there_and_back(
-    text: str, conversation: UUID | None, collections: list[str], agent: str, on_busy: OnBusy
+    text: str,
+    conversation: UUID | None,
+    collections: list[str],
+    agent: str,
+    on_busy: OnBusy,
+    parameters: dict[str, object],
+    most: int,
 ) -> None:
     codec = AskFrames()
-    question = Question(text, conversation, tuple(sorted(collections)), agent, on_busy)
+    canonical = json.dumps(parameters, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    given = "" if not parameters else canonical
+    question = Question(text, conversation, tuple(sorted(collections)), agent, on_busy, given, most)
     data = codec.encode_question(question)
     assert codec.decode_question(data) == question
-    other = Question(text, conversation, tuple(sorted(collections, reverse=True)), agent, on_busy)
+    other = replace(question, collections=tuple(sorted(collections, reverse=True)))
     assert codec.encode_question(other) == data
+
+
+def test_parameters_in_another_order_are_the_same_question() -> None:
+    codec = AskFrames()
+    one, other = (
+        Question("Why?", parameters=text) for text in ('{"a":1,"b":[1.5,null]}', '{"b":[1.5,null],"a":1.0}')
+    )
+    assert codec.encode_question(one) == codec.encode_question(other)
+    assert codec.decode_question(codec.encode_question(other)) == one
 
 
 def test_questions_that_were_kept_before_there_were_agents_and_policies() -> None:
@@ -345,6 +375,6 @@ def test_frames_of_deltas_are_the_bytes_that_protobuf_makes(
         turn=f"turns/{TURN}",
         after_seq=after_seq,
         through_seq=through_seq,
-        events=[chat.event(one) for one in events],
+        events=[converted(one) for one in events],
     ).SerializeToString(deterministic=True)
     assert AskFrames().encode(TURN, after_seq, through_seq, events) == expected

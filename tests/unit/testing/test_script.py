@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from responsa_server.domain.errors import InvalidRequest, Reason
-from responsa_server.domain.ports.tools import Effect
-from responsa_server.domain.turns import (
+from responsa_server.domain.events import (
     MAX_ANSWER_BYTES,
     Answered,
     Delta,
@@ -23,6 +22,7 @@ from responsa_server.domain.turns import (
     ToolReturned,
     Usage,
 )
+from responsa_server.domain.ports.tools import Effect
 from responsa_server.testing.script import (
     Script,
     ToolFailure,

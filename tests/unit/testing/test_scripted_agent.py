@@ -11,19 +11,11 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import InvalidRequest, Reason, Unavailable
+from responsa_server.domain.events import Answered, Delta, Event, ToolCalled, ToolOutcome, ToolReturned, Usage
 from responsa_server.domain.ports.agents import AnswerTask, Barrier, Meter, Milestone, Told
 from responsa_server.domain.ports.faults import Fault
 from responsa_server.domain.ports.tools import Effect
-from responsa_server.domain.turns import (
-    Answered,
-    Delta,
-    Event,
-    Question,
-    ToolCalled,
-    ToolOutcome,
-    ToolReturned,
-    Usage,
-)
+from responsa_server.domain.turns import Question
 from responsa_server.testing.agent import NO_SOCKET, ScriptedAgent, scripted_agent
 from responsa_server.testing.model_server import ModelServer
 from responsa_server.testing.script import Script, ToolFailure, golden_events, golden_text, golden_usage
@@ -221,7 +213,7 @@ async def test_a_model_that_breaks_off_makes_the_turn_fail_after_what_it_said(ho
         await read()
     assert events_of(told) == list(golden_events(script))
     assert caught.value.reason is Reason.MODEL_UNAVAILABLE
-    assert caught.value.metadata == {"model": "scripted"}
+    assert caught.value.metadata == {"model": "scripted", "cause": "cut"}
 
 
 async def test_nonsense_fails_before_anything_is_done(house: House) -> None:

@@ -9,18 +9,17 @@ from hypothesis import strategies as st
 
 from responsa_server.domain.conversations import MAX_TITLE_BYTES, Speaker
 from responsa_server.domain.errors import Reason, ResponsaError, Unavailable
-from responsa_server.domain.turns import (
+from responsa_server.domain.events import (
     Answered,
     AnswerOutcome,
     CancelCause,
     Cancelled,
-    Question,
     RefusalReason,
     Refused,
     Terminal,
-    TurnState,
     Usage,
 )
+from responsa_server.domain.turns import Question, TurnState
 from responsa_server.turns import endings
 
 TURN = UUID(int=7)

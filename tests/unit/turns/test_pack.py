@@ -7,8 +7,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from responsa_server.domain.ports.turns import OpenTurn
-from responsa_server.domain.turns import (
+from responsa_server.domain.events import (
     CancelCause,
     Cancelled,
     Delta,
@@ -19,6 +18,7 @@ from responsa_server.domain.turns import (
     ToolOutcome,
     ToolReturned,
 )
+from responsa_server.domain.ports.turns import OpenTurn
 from responsa_server.turns.pack import (
     MAX_DELTA_BYTES,
     MAX_ROW_BYTES,

@@ -17,12 +17,8 @@ from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Reason, Unavailable
-from responsa_server.domain.ports.agents import Barrier, Meter, Milestone, Told
-from responsa_server.domain.ports.faults import NoFaults
-from responsa_server.domain.ports.turns import Append, Claim, Conclusion, TurnLost, TurnStore
-from responsa_server.domain.turns import (
+from responsa_server.domain.events import (
     Delta,
-    LogRow,
     RefusalReason,
     Refused,
     Status,
@@ -30,9 +26,12 @@ from responsa_server.domain.turns import (
     ToolCalled,
     ToolOutcome,
     ToolReturned,
-    TurnState,
     Usage,
 )
+from responsa_server.domain.ports.agents import Barrier, Meter, Milestone, Told
+from responsa_server.domain.ports.faults import NoFaults
+from responsa_server.domain.ports.turns import Append, Claim, Conclusion, TurnLost, TurnStore
+from responsa_server.domain.turns import LogRow, TurnState
 from responsa_server.turns.log_writer import LogWriter, window
 from responsa_server.turns.writer import MAX_EVENT_BYTES, EventTooLarge, Start, TurnWriter
 from tests.plain_codec import PlainCodec, events_of

@@ -14,9 +14,9 @@ USAGE = 2
 
 
 @contextmanager
-def told() -> Generator[None]:
-    """Turn what can go wrong on this machine into one sentence with its remedy."""
-    with reporting(json=False):
+def told(*, json: bool = False) -> Generator[None]:
+    """Turn what can go wrong on this machine into one sentence with its remedy; with json also into a line on stdout."""
+    with reporting(json=json):
         try:
             yield
         except EmbeddedError as error:

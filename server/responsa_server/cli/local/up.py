@@ -81,6 +81,12 @@ def run(settings: Settings) -> int:
         children.append(Child(postgres, on_ready=prepare_database))
     if settings.redis_url is None:
         children.append(Child(EmbeddedRedis(layout)))
+    if settings.models.wants_embedded:
+        # Imported here: it brings what speaks to models, which this process does without otherwise.
+        from responsa_server.wiring_models import llama_part
+
+        if (llama := llama_part(settings.models, layout, environment())) is not None:
+            children.append(Child(llama))
     # Written under the supervisor's lock: a second start on the same folder must not change what the first one runs on.
     children.append(Child(server, on_ready=lambda: _tell_envoy(settings, layout)))
     children.append(Child(envoy))

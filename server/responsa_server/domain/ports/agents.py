@@ -9,20 +9,27 @@ from typing import Protocol
 from uuid import UUID
 
 from responsa_server.domain.conversations import Message
+from responsa_server.domain.events import MAX_FALLBACKS, Event, Fallback, Usage
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.turns import ToolRecord
-from responsa_server.domain.turns import Event, Question, Usage
+from responsa_server.domain.turns import Question
 
 
 class Meter:
-    """What a turn has cost so far; it is read however the turn ends."""
+    """What a turn has cost so far, and what it had to do without; it is read however the turn ends."""
 
     def __init__(self) -> None:
         self.usage = Usage()
+        self.fallbacks: Sequence[Fallback] = ()
 
     def add(self, usage: Usage) -> None:
         """Count something that was spent."""
         self.usage += usage
+
+    def fell_back(self, fallback: Fallback) -> None:
+        """Note that something else was done than was meant: told with the turn's failure, if it comes to one. Each once, the first MAX_FALLBACKS."""
+        if fallback not in self.fallbacks and len(self.fallbacks) < MAX_FALLBACKS:
+            self.fallbacks = (*self.fallbacks, fallback)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,8 @@ class AnswerTask:
     """A question to be answered for somebody.
 
     history: the conversation's last messages, the oldest first. meter: where costs are counted. resume: the state of an earlier attempt's last milestone, None
-    to begin at the beginning. tools: what earlier attempts have called, by call_id.
+    to begin at the beginning. tools: what earlier attempts have called, by call_id. conversation_id: None outside a conversation. age_seconds: since a worker
+    first took it.
     """
 
     turn_id: UUID
@@ -58,6 +66,8 @@ class AnswerTask:
     meter: Meter = field(default_factory=Meter)
     resume: bytes | None = None
     tools: Mapping[str, ToolRecord] = field(default_factory=dict[str, ToolRecord])
+    conversation_id: UUID | None = None
+    age_seconds: float = 0.0
 
 
 class Agent(Protocol):
@@ -76,6 +86,23 @@ class Agent(Protocol):
     @property
     def history_messages(self) -> int:
         """How many of the conversation's last messages it reads; 0 for none."""
+        ...
+
+    @property
+    def older_messages(self) -> int:
+        """How many messages before those it reads as well, to sum them up; 0 for none."""
+        ...
+
+    @property
+    def titles(self) -> bool:
+        """Whether the first question names the conversation; else it keeps the time that names it from the beginning."""
+        ...
+
+    async def admit(self, who: Principal, question: Question) -> None:
+        """Check what the agent wants of a question, before it is accepted: its parameters, and that what they name is there.
+
+        Raises InvalidRequest (PARAMETERS_INVALID, TEACHER_ID_MALFORMED), NotFound (TEACHER_NOT_FOUND).
+        """
         ...
 
     def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:

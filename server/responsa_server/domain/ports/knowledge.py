@@ -9,6 +9,7 @@ from typing import Protocol
 from uuid import UUID
 
 from responsa_server.domain.errors import ResponsaError
+from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import (
     Chunking,
     Collection,
@@ -22,7 +23,6 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.passages import NewPassage
 from responsa_server.domain.people import Principal
-from responsa_server.domain.turns import ByteRange
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How processes tell each other of turns. Everything here is a hint: what is lost is found in the log within half a second."""
+"""How processes tell each other of turns, and of agents. Everything here is a hint: what is lost is found in the database, of turns within half a second."""
 
 from __future__ import annotations
 
@@ -40,7 +40,12 @@ class Work:
     """There are turns to be claimed."""
 
 
-Hint = Committed | Interest | Taken | Work
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """The files of agents were read anew somewhere: everybody should."""
+
+
+Hint = Committed | Interest | Taken | Work | Reload
 
 
 class Relay(Protocol):

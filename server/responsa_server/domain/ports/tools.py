@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
-from responsa_server.domain.turns import ToolOutcome
+from responsa_server.domain.events import ToolOutcome
 
 MAX_RESULT_BYTES: Final = 8 * 1024
 

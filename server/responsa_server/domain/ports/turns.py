@@ -14,21 +14,18 @@ from uuid import UUID
 
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Unavailable
-from responsa_server.domain.listing import ListQuery, Page
-from responsa_server.domain.people import Principal
-from responsa_server.domain.turns import (
+from responsa_server.domain.events import (
     Citation,
-    LogRow,
     NumberedEvent,
-    Question,
     RefusalReason,
     ToolCalled,
     ToolOutcome,
     ToolReturned,
-    Turn,
-    TurnState,
     Usage,
 )
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.people import Principal
+from responsa_server.domain.turns import LogRow, Question, Turn, TurnState
 
 Clock = Callable[[], datetime]
 """The time now, with its zone."""
@@ -112,7 +109,7 @@ class Claim:
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """Where a graph stood after a finished node: the seq of the last event before, the bytes of answer text sent until then, what it had cost, and the graph's
-    own state. Written in the same transaction as the events before it; scratch, gone with the turn's end.
+    own state. Written in the same transaction as the events before it; scratch, gone with the turn's end, or after `prune_checkpoints`.
     """
 
     last_seq: int
@@ -359,5 +356,11 @@ class TurnStore(Protocol):
         and the followers that are believed no more go at any age.
 
         What is in use at the moment is left for the next time; this week's and the last one's stay.
+        """
+        ...
+
+    async def prune_checkpoints(self, hours: float) -> int:
+        """Drop the checkpoints that were written longer ago and whose turns nobody runs; returns how many. Who takes such a turn over begins it anew; what it had
+        cost until then stays counted.
         """
         ...

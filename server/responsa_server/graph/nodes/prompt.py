@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from typing import Final
+from dataclasses import replace
+from typing import Annotated, Final
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
-from responsa_server.domain import names
+from responsa_server.domain.answers import Evidence
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.events import Fallback, FallbackKind, Step, ToolOutcome
+from responsa_server.domain.ports.answers import EvidenceSource
 from responsa_server.domain.ports.faults import Fault
 from responsa_server.domain.ports.models import (
     ChatModel,
@@ -18,31 +21,66 @@ from responsa_server.domain.ports.models import (
     ModelError,
     ModelFault,
     ModelPrompt,
+    Place,
     PromptMessage,
     Role,
-    Spent,
+    Stop,
     TextPiece,
     ToolRequest,
 )
 from responsa_server.domain.ports.tools import ToolCard
-from responsa_server.domain.turns import MAX_ANSWER_BYTES, Delta, Step, ToolOutcome, Usage
-from responsa_server.graph.compose import split
-from responsa_server.graph.node import Announcement, Node, NodeModel, Policy, Run
+from responsa_server.graph.calling import Call, Pricing, may_write, no_price, patience
+from responsa_server.graph.config import Traits
+from responsa_server.graph.limits import OverBudget
+from responsa_server.graph.node import Announcement, Declined, Node, NodeModel, Policy, Run
+from responsa_server.graph.nodes.asking import Asker, label_of, offered
+from responsa_server.graph.options import BY, DEFAULT, NodeOptions, PromptChoice
+from responsa_server.graph.prompts import Untrusted
 from responsa_server.graph.state import Said
+from responsa_server.graph.telling import Teller
 
 GENERATING: Final = Announcement(Step.GENERATING, "Generating response...")
-_MAX_DELTA_BYTES: Final = 1024
-_BYTES_A_TOKEN: Final = 4
+OFFERED: Final = offered(
+    "persona",
+    "without_retrieval",
+    untrusted=("question", "history", "summary", "passages", "parameters"),
+)
+"""What a prompt of this node may speak of."""
 # The turn has its limit, and the model's client one for silence: the node itself needs none that a long answer could meet.
 _LONGEST_SECONDS: Final = 3600.0
+_FAULTS: Final[Mapping[ModelFault, str]] = {
+    ModelFault.UNREACHABLE: "could not be reached",
+    ModelFault.TIMEOUT: "fell silent",
+    ModelFault.REFUSED: "did not take the request",
+    ModelFault.MALFORMED: "answered in a way that cannot be understood",
+    ModelFault.CUT: "broke off",
+    ModelFault.CREDENTIAL: "did not take the key",
+    ModelFault.RATE_LIMITED: "has too much to do",
+    ModelFault.OVERLOADED: "has too much to do",
+    ModelFault.EMPTY: "answered without text",
+}
+
+
+class PromptOptions(NodeOptions):
+    """prompt: the file `prompts/NAME.md`, or one for each value of a field; "" for none: the talk alone.
+
+    cites: whether the model marks what rests on which passage; the marks are taken out of the text. tools: whether it may ask for tools; then it need not
+    write. stream: whether the text is told as it comes; else a node behind this one has to.
+    """
+
+    prompt: PromptChoice = ""
+    cites: bool = False
+    tools: bool = False
+    stream: bool = True
 
 
 class CallModel(NodeModel):
-    """A tool that the model wants to be called. call_id is the model's own."""
+    """A tool that the model wants to be called. call_id is the model's own; signature: what its provider wants back with it."""
 
     call_id: str
     tool: str
     arguments: dict[str, JsonValue]
+    signature: str = ""
 
 
 class ResultModel(NodeModel):
@@ -54,27 +92,44 @@ class ResultModel(NodeModel):
 
 
 class PromptInput(NodeModel):
-    """The question, what was said before it, and what has come of it so far: text that was told, tools that were called."""
+    """The question, what was said before it, and what has come of it so far: text that was told, tools that were called.
+
+    choice: the value of the field that chooses among prompts. evidence: to show, None for none. fallbacks: the turn's so far.
+    """
 
     question: str
     standalone_question: str = ""
     history: tuple[Said, ...] = ()
     text: str = ""
     results: tuple[ResultModel, ...] = ()
+    choice: str = ""
+    summary: str = ""
+    persona: str = ""
+    parameters: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+    evidence: Evidence | None = None
+    fallbacks: tuple[Fallback, ...] = ()
 
 
 class PromptOutput(NodeModel):
-    """The answer's text from its beginning, whether the model said all of it, and the tools that it wants called."""
+    """The answer's text from its beginning, whether the model said all of it, and the tools that it wants called.
+
+    model: who wrote it, `provider:model`. marks: where it rests on which passage: a byte of the text, and the passage's number. shown: how many passages there
+    were to rest on.
+    """
 
     text: str
     complete: bool
     calls: tuple[CallModel, ...]
+    model: str = ""
+    marks: tuple[tuple[int, int], ...] = ()
+    shown: Annotated[int, Field(ge=0)] = 0
 
 
 class Prompt(Node[PromptInput, PromptOutput]):
     """One call of a model, whose text becomes the next of the answer's.
 
-    tools: what the model may ask for. answers: whether there must be text at its end. A stream that breaks off is not begun again here, since its text was told.
+    A stream that breaks off is not begun again here, since its text was told. Where the documents could not be searched, the answer begins with the agent's
+    sentence on that, which is told together with the model's first words.
     """
 
     input_model = PromptInput
@@ -91,122 +146,154 @@ class Prompt(Node[PromptInput, PromptOutput]):
         system: str = "",
         tools: Sequence[ToolCard] = (),
         answers: bool = True,
+        options: PromptOptions | None = None,
+        asker: Asker | None = None,
+        source: EvidenceSource | None = None,
+        traits: Traits | None = None,
+        price: Pricing = no_price,
+        tells_usage: bool = True,
     ) -> None:
+        """system: instructions where there is no prompt. tools: what the model may ask for. answers: whether there must be text at its end. tells_usage: see
+        `Call`.
+        """
         self.name = name
         self.announcement = announcement
         self._model = model
         self._system = system
         self._tools = tools
         self._answers = answers
+        self._options = options or PromptOptions()
+        self._asker = asker
+        self._source = source
+        self._traits = traits or Traits()
+        self._price = price
+        self._tells_usage = tells_usage
+        if isinstance(prompt := self._options.prompt, dict):
+            self.reads = {"choice": prompt[BY]}
 
     async def process(self, given: PromptInput, run: Run) -> PromptOutput:
-        """Stream the model's text as deltas. Raises Unavailable (MODEL_UNAVAILABLE), before or after some of it."""
-        messages = prompt_messages(self._system, given)
-        label = names.turn(run.turn_id) if run.turn_id is not None else ""
-        spending = _Spending(run.spend, messages)
-        told, calls, complete = [given.text], list[CallModel](), True
-        end = len(given.text.encode())
+        """Stream the model's text as deltas. Raises Unavailable (MODEL_UNAVAILABLE), before or after some of it; OverBudget; Declined."""
+        passages = self._passages(given)
         try:
-            async with aclosing(self._model.stream(ModelPrompt(messages, label, self._tools))) as pieces:
+            prompt = self._made(given, passages, run)
+        except OverBudget as over:
+            over.text = given.text
+            raise
+        prompt = replace(prompt, cites=self._options.cites, patience_seconds=patience(run))
+        call = Call(self._model, prompt, run, self._price(), tells=self._tells_usage)
+        text = Teller(
+            run, given.text, lead=self._lead(given), cites=self._options.cites, tells=self._options.stream
+        )
+        limited = bool(run.limits.tokens or run.limits.cost_micros)
+        calls, complete, unsafe = list[CallModel](), True, False
+        try:
+            async with aclosing(call.pieces()) as pieces:
                 async for piece in pieces:
                     match piece:
-                        case TextPiece(text=text):
-                            spending.piece()
-                            # U+0000 cannot be stored.
-                            text = text.replace("\x00", "\ufffd")
-                            fitting = _fitting(text, MAX_ANSWER_BYTES - end)
-                            for part in split(fitting, _MAX_DELTA_BYTES):
-                                run.emit(Delta(part, end))
-                                end += len(part.encode())
-                            told.append(fitting)
+                        case TextPiece():
+                            complete = text.add(piece.text)
                             await run.faults.at(Fault.BETWEEN_CHUNKS, run.turn_id)
-                            if fitting != text:
+                            if not complete:
+                                break
+                            if limited and run.limits.reached(run.spent()):
                                 complete = False
                                 break
                         case ToolRequest():
                             calls.append(self._wanted(piece))
-                        case Spent(usage=usage):
-                            spending.exactly(usage)
                         case Ended():
-                            complete = piece.complete
-            if self._answers and not end:
-                raise ModelError(ModelFault.MALFORMED, "an answer without text")
+                            complete, unsafe = piece.complete, piece.stop is Stop.UNSAFE
+            text.finish()
+            if unsafe and not text.end:
+                raise Declined
+            if self._answers and not text.end:
+                raise ModelError(ModelFault.EMPTY, "an answer without text", model=call.model)
         except ModelError as error:
             raise self._unavailable(error) from error
-        return PromptOutput(text="".join(told), complete=complete, calls=tuple(calls))
+        if unsafe:
+            run.fell_back(Fallback(FallbackKind.PROVIDER, call.model, self.name, "unsafe"))
+        return PromptOutput(
+            text=text.text,
+            complete=complete,
+            calls=tuple(calls),
+            model=call.model,
+            marks=text.marks,
+            shown=len(passages),
+        )
+
+    def _passages(self, given: PromptInput) -> Sequence[str]:
+        if given.evidence is None or self._source is None or self._asker is None:
+            return ()
+        shown = self._source.passages(given.evidence, self._traits.retrieval.context_bytes)
+        return [f"{one.title}\n\n{one.text}" if one.title else one.text for one in shown]
+
+    def _made(self, given: PromptInput, passages: Sequence[str], run: Run) -> ModelPrompt:
+        name = self._chosen(given.choice)
+        if self._asker is None or not name:
+            messages = prompt_messages(self._system, given)
+            most = may_write(run, self._traits.model.max_output_tokens, messages, self._price())
+            temperature = self._traits.model.temperature
+            return ModelPrompt(messages, label_of(run), self._tools, max_tokens=most, temperature=temperature)
+        others = {"summary": given.summary, "parameters": self._chosen_parameters(given)}
+        untrusted = Untrusted(
+            given.standalone_question or given.question, given.history, passages, others=others
+        )
+        trusted = {"persona": given.persona, "without_retrieval": self._lead(given)}
+        return self._asker.prompt(run, name, trusted, untrusted, after=_done(given), tools=self._tools)
+
+    def _chosen(self, choice: str) -> str:
+        prompt = self._options.prompt
+        if isinstance(prompt, str):
+            return prompt
+        return prompt[choice] if choice in prompt and choice not in (BY, DEFAULT) else prompt[DEFAULT]
+
+    def _lead(self, given: PromptInput) -> str:
+        """The sentence that the answer begins with."""
+        without = any(one.kind is FallbackKind.WITHOUT_RETRIEVAL for one in given.fallbacks)
+        return self._traits.without_retrieval if without and self._asker is not None else ""
+
+    def _chosen_parameters(self, given: PromptInput) -> str:
+        shown = self._traits.shown
+        return "\n".join(f"{name}: {value}" for name, value in given.parameters.items() if name in shown)
 
     def _wanted(self, request: ToolRequest) -> CallModel:
         if request.tool not in {card.id for card in self._tools}:
             raise ModelError(ModelFault.MALFORMED, f"a request for {request.tool!r}, which was not offered")
         return CallModel.model_validate(
-            {"call_id": request.call_id, "tool": request.tool, "arguments": request.arguments}
+            {
+                "call_id": request.call_id,
+                "tool": request.tool,
+                "arguments": request.arguments,
+                "signature": request.signature,
+            }
         )
 
     def _unavailable(self, error: ModelError) -> Unavailable:
-        match error.fault:
-            case ModelFault.UNREACHABLE:
-                said = "could not be reached"
-            case ModelFault.TIMEOUT:
-                said = "fell silent"
-            case ModelFault.REFUSED:
-                said = "did not take the request"
-            case ModelFault.MALFORMED:
-                said = "answered in a way that cannot be understood"
-            case ModelFault.CUT:
-                said = "broke off"
-        message = f"The server of the model {self._model.name} {said}; ask again."
-        return Unavailable(Reason.MODEL_UNAVAILABLE, message, {"model": self._model.name}, retry_after=1.0)
+        model = error.model or self._model.name
+        message = f"The server of the model {model} {_FAULTS[error.fault]}; ask again."
+        metadata = {"model": model, "cause": error.fault.value}
+        return Unavailable(Reason.MODEL_UNAVAILABLE, message, metadata, retry_after=error.retry_after or 1.0)
 
 
 def prompt_messages(system: str, given: PromptInput) -> Sequence[PromptMessage]:
     """What the model reads: instructions, the talk so far, the question, and what this turn has said and done already."""
-    messages = [PromptMessage(Role.SYSTEM, system)] if system else []
+    messages = [PromptMessage(Role.SYSTEM, system, place=Place.INSTRUCTION)] if system else []
     for one in given.history:
-        role = Role.USER if one.speaker is Speaker.USER else Role.ASSISTANT
-        messages.append(PromptMessage(role, one.text))
+        asked = one.speaker is Speaker.USER
+        role, place = (Role.USER, Place.USER) if asked else (Role.ASSISTANT, Place.MODEL)
+        messages.append(PromptMessage(role, one.text, place=place))
     messages.append(PromptMessage(Role.USER, given.standalone_question or given.question))
+    return [*messages, *_done(given)]
+
+
+def _done(given: PromptInput) -> Sequence[PromptMessage]:
+    messages: list[PromptMessage] = []
     if given.text or given.results:
-        asked = [ToolRequest(one.call.call_id, one.call.tool, one.call.arguments) for one in given.results]
-        messages.append(PromptMessage(Role.ASSISTANT, given.text, asked))
+        asked = [
+            ToolRequest(one.call.call_id, one.call.tool, one.call.arguments, one.call.signature)
+            for one in given.results
+        ]
+        messages.append(PromptMessage(Role.ASSISTANT, given.text, asked, place=Place.MODEL))
     for one in given.results:
         content = one.content if one.outcome is ToolOutcome.OK else f"{one.outcome}: {one.content}"
-        messages.append(PromptMessage(Role.TOOL, content, answers=one.call.call_id))
+        messages.append(PromptMessage(Role.TOOL, content, answers=one.call.call_id, place=Place.TOOL))
     return messages
-
-
-class _Spending:
-    """Counts what a call costs while it runs, so that a call that is cut short is paid for, too.
-
-    Until the provider tells, each piece is taken for a token and the prompt for its bytes by four; what the provider tells replaces that.
-    """
-
-    def __init__(self, spend: Callable[[Usage], None], messages: Sequence[PromptMessage]) -> None:
-        self._spend = spend
-        self._messages = messages
-        self._counted = Usage()
-        self._told_since_piece = False
-
-    def piece(self) -> None:
-        """Text has come."""
-        if self._told_since_piece:
-            self._told_since_piece = False
-            return
-        read = 0
-        if self._counted == Usage():
-            read = -(-sum(len(one.text.encode()) for one in self._messages) // _BYTES_A_TOKEN)
-        self._add(Usage(input_tokens=read, output_tokens=1))
-
-    def exactly(self, usage: Usage) -> None:
-        """The provider tells what the call has cost so far."""
-        self._told_since_piece = True
-        self._add(usage - self._counted)
-
-    def _add(self, usage: Usage) -> None:
-        self._counted += usage
-        self._spend(usage)
-
-
-def _fitting(text: str, most_bytes: int) -> str:
-    """As much of the text as so many bytes hold, of whole characters."""
-    data = text.encode()
-    return text if len(data) <= most_bytes else data[:most_bytes].decode(errors="ignore")

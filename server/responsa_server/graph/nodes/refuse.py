@@ -5,19 +5,30 @@ from __future__ import annotations
 from typing import Final
 
 from responsa_server.domain.answers import Evidence
-from responsa_server.domain.turns import RefusalReason
+from responsa_server.domain.events import Intent, RefusalReason
+from responsa_server.graph.config import Traits
 from responsa_server.graph.node import Node, NodeModel, Run
+from responsa_server.graph.options import NodeOptions
 
 _SHOWN_CHARACTERS: Final = 160
+_NOTHING: Final = Evidence(0, 0, {})
+_DEFAULT_TRAITS: Final = Traits()
+
+
+class RefuseOptions(NodeOptions):
+    """out_of_scope: whether what comes here is always something that the agent is not for; else the intent tells."""
+
+    out_of_scope: bool = False
 
 
 class RefuseInput(NodeModel):
-    """What was asked, where it was looked for, and what was found."""
+    """What was asked, what with, where it was looked for, and what was found."""
 
     question: str
     standalone_question: str = ""
+    intent: str = ""
     collections: tuple[str, ...] = ()
-    evidence: Evidence
+    evidence: Evidence = _NOTHING
 
 
 class RefusalModel(NodeModel):
@@ -40,16 +51,33 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
     input_model = RefuseInput
     output_model = RefuseOutput
 
+    def __init__(self, traits: Traits = _DEFAULT_TRAITS, *, out_of_scope: bool = False) -> None:
+        self._traits = traits
+        self._out_of_scope = out_of_scope
+
     async def process(self, given: RefuseInput, run: Run) -> RefuseOutput:
-        """Tell what was searched and what helps."""
-        match given.collections:
+        """Tell what was searched and what helps, or what the agent is for."""
+        asked = _shown(given.standalone_question or given.question)
+        if self._out_of_scope or given.intent == Intent.OUT_OF_SCOPE:
+            reason, message = RefusalReason.OUT_OF_SCOPE, self._not_mine(_shown(given.question))
+        else:
+            reason, message = RefusalReason.NO_SUPPORT, self._not_found(asked, given)
+        return RefuseOutput(refusal=RefusalModel(reason=reason, message=message))
+
+    def _not_mine(self, asked: str) -> str:
+        said = f"“{asked}” is nothing that {self._traits.name} can help with."
+        if self._traits.questions:
+            return f"{said} Ask, for example: “{self._traits.questions[0]}”"
+        return f"{said} Ask about something that your documents may hold."
+
+    def _not_found(self, asked: str, given: RefuseInput) -> str:
+        match given.collections or tuple(self._traits.retrieval.collections):
             case ():
                 place = "all documents that you may read"
             case (one,):
                 place = f"the collection {one}"
             case many:
                 place = f"the collections {', '.join(many[:8])}{' and others' if len(many) > 8 else ''}"
-        asked = _shown(given.standalone_question or given.question)
         if given.evidence.passages:
             found = f"I searched {place} for “{asked}”, and no passage says enough to answer it."
             remedy = (
@@ -58,9 +86,7 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
         else:
             found = f"I searched {place} for “{asked}” and found nothing on it."
             remedy = "Use the words that your documents use, search other collections, or add a document that covers it."
-        return RefuseOutput(
-            refusal=RefusalModel(reason=RefusalReason.NO_SUPPORT, message=f"{found} {remedy}")
-        )
+        return f"{found} {remedy}"
 
 
 def _shown(question: str) -> str:

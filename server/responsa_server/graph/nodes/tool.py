@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from responsa_server.domain.events import Status, Step, ToolCalled, ToolOutcome, ToolReturned
 from responsa_server.domain.ports.agents import Barrier
 from responsa_server.domain.ports.faults import Fault
 from responsa_server.domain.ports.tools import MAX_RESULT_BYTES, Effect, Tool, ToolResult
-from responsa_server.domain.turns import Status, Step, ToolCalled, ToolOutcome, ToolReturned
 from responsa_server.graph.node import Node, NodeModel, Policy, Run
 from responsa_server.graph.nodes.prompt import CallModel, ResultModel
 

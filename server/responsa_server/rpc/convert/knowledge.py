@@ -28,7 +28,7 @@ from responsa_server.domain.knowledge import (
 )
 from responsa_server.rpc import status
 from responsa_server.rpc.convert.basics import named_slug, timestamp
-from responsa_server.rpc.convert.chat import byte_range
+from responsa_server.rpc.convert.events import byte_range
 
 DEFAULT_TOP_K = 10
 

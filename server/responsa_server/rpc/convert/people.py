@@ -9,6 +9,7 @@ from responsa.admin.v1 import system_status_pb2
 from responsa.auth.v1 import api_key_pb2, user_pb2
 from responsa_server.domain import names
 from responsa_server.domain.people import ApiKey, Role, User
+from responsa_server.domain.ports.counters import Count
 from responsa_server.domain.ports.parts import Health, Installation, MigrationState, PartReport
 from responsa_server.rpc.convert.basics import timestamp
 
@@ -65,7 +66,10 @@ def health(value: Health) -> system_status_pb2.Health.ValueType:
 
 
 def system_status(
-    installation: Installation, migration: MigrationState, parts: Sequence[tuple[str, PartReport]]
+    installation: Installation,
+    migration: MigrationState,
+    parts: Sequence[tuple[str, PartReport]],
+    counts: Sequence[Count],
 ) -> system_status_pb2.SystemStatus:
     """The state of the whole; parts by name, in the order given."""
     return system_status_pb2.SystemStatus(
@@ -80,4 +84,7 @@ def system_status(
         ],
         embedding_model=installation.embedding_model,
         answer_model=installation.answer_model,
+        counters=[
+            system_status_pb2.Counter(name=one.name, labels=one.labels, value=one.value) for one in counts
+        ],
     )

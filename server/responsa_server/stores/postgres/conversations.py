@@ -14,9 +14,9 @@ from psycopg.types.json import Jsonb
 from responsa_server.domain import names
 from responsa_server.domain.conversations import Conversation, Message, Speaker
 from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound, Reason
+from responsa_server.domain.events import ByteRange, Citation, RefusalReason
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import Principal
-from responsa_server.domain.turns import ByteRange, Citation, RefusalReason
 from responsa_server.stores.postgres import listing
 from responsa_server.stores.postgres.database import Connection, Database, unavailable, uncancelled
 from responsa_server.stores.postgres.listing import Column, Kind

@@ -16,8 +16,12 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
+from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Passage
 from responsa_server.domain.passages import (
+    TEXT_PART,
+    VECTORS_PART,
     Candidate,
     CandidateQuery,
     FoundPassage,
@@ -27,7 +31,6 @@ from responsa_server.domain.passages import (
     TermStatistics,
     VectorKind,
 )
-from responsa_server.domain.turns import ByteRange
 from responsa_server.stores.postgres.database import Connection, Database, uncancelled
 from responsa_server.stores.postgres.queries import Queries
 
@@ -254,7 +257,10 @@ class PassageReader:
     async def candidates(
         self, collections: Sequence[str] | None, query: CandidateQuery
     ) -> Sequence[Candidate]:
-        """The passages that full text or vectors find, each with what ranking needs of both; in no order."""
+        """The passages that full text or vectors find, each with what ranking needs of both; in no order.
+
+        Raises Unavailable (part "vectors") where vectors were asked for and the server failed at it.
+        """
         quoted = [_quoted(term) for term in query.terms]
         values = {
             "tenant": self._tenant_id,
@@ -270,9 +276,22 @@ class PassageReader:
             "nearest_most": query.nearest_most,
             "breadth": query.breadth,
         }
-        async with _cursor(self._connection) as cursor:
-            await cursor.execute(self._queries["candidates"], values)
-            rows = await cursor.fetchall()
+        try:
+            async with _cursor(self._connection) as cursor:
+                await cursor.execute(self._queries["candidates"], values)
+                rows = await cursor.fetchall()
+        except psycopg.Error as error:
+            # A damaged index, or one that takes too long. The transaction is at its end; another one may do without vectors.
+            damaged = isinstance(error, psycopg.InternalError)
+            if self._connection.broken or (query.vector is None and not damaged):
+                raise
+            part = TEXT_PART if query.vector is None else VECTORS_PART
+            raise Unavailable(
+                Reason.PART_UNAVAILABLE,
+                f"The {part} cannot be searched at the moment; try again.",
+                {"part": part},
+                retry_after=1.0,
+            ) from error
         return [
             Candidate(id_, document_id, language, length, places or (), window, piece)
             for id_, document_id, language, length, places, window, piece in rows

@@ -177,6 +177,8 @@ def _difference(before: Question, now: Question) -> str | None:
         ("text", before.text, now.text),
         ("options.scope", before.collections, now.collections),
         ("options.on_busy", before.on_busy, now.on_busy),
+        ("options.parameters", before.parameters, now.parameters),
+        ("options.max_cost_micros", before.max_cost_micros, now.max_cost_micros),
     )
     return next((field for field, one, other in fields if one != other), None)
 

@@ -12,9 +12,9 @@ from psycopg import errors
 from psycopg.rows import dict_row
 
 from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.events import ToolOutcome
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.ports.turns import Checkpoint, Claim, ClaimedTurn, FrameCodec, ToolRecord
-from responsa_server.domain.turns import ToolOutcome
 from responsa_server.stores.postgres.database import Connection, Database, uncancelled
 from responsa_server.stores.postgres.turn_rows import NamedQueries, TurnPart, held, usage_of
 

@@ -43,7 +43,7 @@ RETURNING t.id;
 
 -- name: checkpoints (log)
 -- A statement of its own after the claim, as is `tools`: both must show what the last worker committed until the claim took the row from it.
-SELECT turn_id, last_seq, text_bytes, embedding_tokens, input_tokens, output_tokens, state FROM responsa.turn_checkpoint
+SELECT turn_id, last_seq, text_bytes, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens, state FROM responsa.turn_checkpoint
 WHERE turn_id = ANY (%(turns)s::uuid[]);
 
 -- name: tools (log)

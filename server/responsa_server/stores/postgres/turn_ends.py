@@ -8,6 +8,7 @@ from uuid import UUID
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound
+from responsa_server.domain.events import Usage
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.turns import (
     CancelledTurn,
@@ -15,7 +16,7 @@ from responsa_server.domain.ports.turns import (
     End,
     EndedTurn,
 )
-from responsa_server.domain.turns import TurnState, Usage
+from responsa_server.domain.turns import TurnState
 from responsa_server.stores.postgres.database import uncancelled
 from responsa_server.stores.postgres.turn_rows import (
     EndingPart,

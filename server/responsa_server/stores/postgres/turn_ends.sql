@@ -34,11 +34,13 @@ FOR NO KEY UPDATE OF t;
 -- name: end_turn
 -- By somebody who does not run it: the next epoch stops who does. What it had cost by its last checkpoint; who ran it books what came after.
 WITH kept AS (
-    SELECT embedding_tokens, input_tokens, output_tokens FROM responsa.turn_checkpoint WHERE tenant_id = %(tenant)s AND turn_id = %(turn)s
+    SELECT embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens FROM responsa.turn_checkpoint
+    WHERE tenant_id = %(tenant)s AND turn_id = %(turn)s
 ), ended AS (
     UPDATE responsa.turn SET state = 'cancelled', epoch = epoch + 1, last_seq = %(last)s, terminal = %(terminal)b, end_time = now(), lease_until = NULL,
         embedding_tokens = coalesce((SELECT embedding_tokens FROM kept), 0), input_tokens = coalesce((SELECT input_tokens FROM kept), 0),
-        output_tokens = coalesce((SELECT output_tokens FROM kept), 0)
+        output_tokens = coalesce((SELECT output_tokens FROM kept), 0), cost_micros = coalesce((SELECT cost_micros FROM kept), 0),
+        unpriced_tokens = coalesce((SELECT unpriced_tokens FROM kept), 0)
     WHERE tenant_id = %(tenant)s AND id = %(turn)s AND terminal IS NULL
     RETURNING id, tenant_id, epoch
 ), logged AS (
@@ -50,7 +52,7 @@ WITH kept AS (
 SELECT epoch FROM ended;
 
 -- name: book_spent
-INSERT INTO responsa.turn_spent (turn_id, epoch, tenant_id, embedding_tokens, input_tokens, output_tokens)
-SELECT id, %(epoch)s, tenant_id, %(embedding_tokens)s, %(input_tokens)s, %(output_tokens)s FROM responsa.turn
+INSERT INTO responsa.turn_spent (turn_id, epoch, tenant_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens)
+SELECT id, %(epoch)s, tenant_id, %(embedding_tokens)s, %(input_tokens)s, %(output_tokens)s, %(cost_micros)s, %(unpriced_tokens)s FROM responsa.turn
 WHERE tenant_id = %(tenant)s AND id = %(turn)s
 ON CONFLICT DO NOTHING;

@@ -14,7 +14,7 @@ from responsa_server.domain.ports.turns import Claim, Conclusion, FrameCodec, Ne
 from responsa_server.domain.turns import LogRow, TurnState
 from responsa_server.stores.postgres.database import Database, unavailable, uncancelled
 from responsa_server.stores.postgres.gathered import Gathered
-from responsa_server.stores.postgres.turn_rows import NamedQueries, TurnPart, held, log_rows
+from responsa_server.stores.postgres.turn_rows import NamedQueries, TurnPart, held, log_rows, usage_lists
 
 # Turns in one transaction. Joins of so few cost nothing, whichever way they go.
 _MOST_TURNS: Final = 32
@@ -89,9 +89,7 @@ def _parameters(tenant_id: str, ends: Sequence[_End]) -> dict[str, object]:
         "tos": through,
         "states": [one.state.value for one in conclusions],
         "terminals": [one.terminal for one in conclusions],
-        "embedding_tokens": [one.usage.embedding_tokens for one in conclusions],
-        "input_tokens": [one.usage.input_tokens for one in conclusions],
-        "output_tokens": [one.usage.output_tokens for one in conclusions],
+        **usage_lists([one.usage for one in conclusions]),
         "titles": [one.title for one in conclusions],
         "speaks": [bool(one.messages) for one in conclusions],
         "messages": Jsonb(

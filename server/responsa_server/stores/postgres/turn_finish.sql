@@ -8,9 +8,10 @@
 -- from 1: a turn may stand here under several epochs, of which the fence lets one through. row_from to row_to are its rows in the arrays of rows.
 WITH fence AS MATERIALIZED (
     SELECT * FROM unnest(%(turns)b::uuid[], %(epochs)b::bigint[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(states)b::text[], %(terminals)b::bytea[],
-        %(embedding_tokens)b::bigint[], %(input_tokens)b::bigint[], %(output_tokens)b::bigint[], %(titles)b::text[], %(speaks)b::boolean[],
-        %(froms)b::int[], %(tos)b::int[]) WITH ORDINALITY
-        AS f (id, epoch, first, last, state, terminal, embedding_tokens, input_tokens, output_tokens, title, speaks, row_from, row_to, place)
+        %(embedding_tokens)b::bigint[], %(input_tokens)b::bigint[], %(output_tokens)b::bigint[], %(cost_micros)b::bigint[], %(unpriced_tokens)b::bigint[],
+        %(titles)b::text[], %(speaks)b::boolean[], %(froms)b::int[], %(tos)b::int[]) WITH ORDINALITY
+        AS f (id, epoch, first, last, state, terminal, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens, title, speaks, row_from,
+            row_to, place)
 ), held AS MATERIALIZED (
     SELECT f.* FROM fence AS f JOIN responsa.turn AS t ON t.id = f.id JOIN responsa.conversation AS c ON c.id = t.conversation_id
     WHERE t.tenant_id = %(tenant)s AND t.id = ANY (%(turns)b::uuid[]) AND c.tenant_id = %(tenant)s
@@ -19,7 +20,8 @@ WITH fence AS MATERIALIZED (
     FOR NO KEY UPDATE OF c, t SKIP LOCKED
 ), fenced AS (
     UPDATE responsa.turn AS t SET state = held.state, last_seq = held.last, terminal = held.terminal, embedding_tokens = held.embedding_tokens,
-        input_tokens = held.input_tokens, output_tokens = held.output_tokens, end_time = now(), lease_until = NULL
+        input_tokens = held.input_tokens, output_tokens = held.output_tokens, cost_micros = held.cost_micros, unpriced_tokens = held.unpriced_tokens,
+        end_time = now(), lease_until = NULL
     FROM held WHERE t.tenant_id = %(tenant)s AND t.id = held.id AND t.id = ANY (%(turns)b::uuid[])
     RETURNING t.id, t.tenant_id, t.conversation_id, held.title, held.speaks, held.row_from, held.row_to, held.place
 ), logged AS (

@@ -12,10 +12,11 @@ from psycopg.rows import dict_row
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.events import ToolCalled, ToolReturned
 from responsa_server.domain.ports.turns import Append, Claim, TurnLost
-from responsa_server.domain.turns import ToolCalled, ToolReturned, TurnState
+from responsa_server.domain.turns import TurnState
 from responsa_server.stores.postgres.database import Connection, unavailable, uncancelled
-from responsa_server.stores.postgres.turn_rows import TurnPart, held, log_rows
+from responsa_server.stores.postgres.turn_rows import TurnPart, held, log_rows, usage_lists
 
 
 class TurnLog(TurnPart):
@@ -127,9 +128,7 @@ def _checkpoints(batch: Sequence[Append]) -> dict[str, object]:
     return {
         "saved_seqs": [one.last_seq for one in saved],
         "text_bytes": [one.text_bytes for one in saved],
-        "embedding_tokens": [one.usage.embedding_tokens for one in saved],
-        "input_tokens": [one.usage.input_tokens for one in saved],
-        "output_tokens": [one.usage.output_tokens for one in saved],
+        **usage_lists([one.usage for one in saved]),
         "states": [one.state for one in saved],
     }
 

@@ -31,12 +31,15 @@ logged AS (
 
 -- name: append_checkpoints (log)
 saved AS (
-    INSERT INTO responsa.turn_checkpoint (turn_id, tenant_id, epoch, last_seq, text_bytes, embedding_tokens, input_tokens, output_tokens, state)
+    INSERT INTO responsa.turn_checkpoint (turn_id, tenant_id, epoch, last_seq, text_bytes, embedding_tokens, input_tokens, output_tokens, cost_micros,
+        unpriced_tokens, state)
     SELECT id, tenant_id, epoch, (%(saved_seqs)b::bigint[])[saved], (%(text_bytes)b::int[])[saved], (%(embedding_tokens)b::bigint[])[saved],
-        (%(input_tokens)b::bigint[])[saved], (%(output_tokens)b::bigint[])[saved], (%(states)b::bytea[])[saved]
+        (%(input_tokens)b::bigint[])[saved], (%(output_tokens)b::bigint[])[saved], (%(cost_micros)b::bigint[])[saved], (%(unpriced_tokens)b::bigint[])[saved],
+        (%(states)b::bytea[])[saved]
     FROM fenced WHERE saved > 0
     ON CONFLICT (turn_id) DO UPDATE SET epoch = excluded.epoch, last_seq = excluded.last_seq, text_bytes = excluded.text_bytes,
-        embedding_tokens = excluded.embedding_tokens, input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens, state = excluded.state
+        embedding_tokens = excluded.embedding_tokens, input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens,
+        cost_micros = excluded.cost_micros, unpriced_tokens = excluded.unpriced_tokens, state = excluded.state, update_time = excluded.update_time
 )
 
 -- name: append_tools (log)

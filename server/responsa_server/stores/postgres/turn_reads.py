@@ -32,12 +32,12 @@ COLUMNS: Final[Mapping[str, Column]] = {
     "create_time": Column("create_time", Kind.TIME, orderable=True),
 }
 
-# Calls of tools that are deleted in one statement, which has its bounds.
+# Calls of tools, or checkpoints, that are deleted in one statement, which has its bounds.
 _MOST_PRUNED: Final = 5000
 
 
 class TurnReads(TurnPart):
-    """`backlog`, `poll`, `get`, `list`, `make_partitions` and `prune` of a `TurnStore`."""
+    """`backlog`, `poll`, `get`, `list`, `make_partitions`, `prune` and `prune_checkpoints` of a `TurnStore`."""
 
     FILES: ClassVar[Sequence[str]] = ("turn_reads.sql",)
 
@@ -136,6 +136,22 @@ class TurnReads(TurnPart):
                 ).rowcount == _MOST_PRUNED:
                     pass
                 await connection.execute(self._queries["prune_followers"])
+            return dropped
+
+        return await uncancelled(work())
+
+    async def prune_checkpoints(self, hours: float) -> int:
+        """See `TurnStore.prune_checkpoints`."""
+
+        async def work() -> int:
+            dropped = 0
+            async with self._database.log_statements() as connection:
+                for query in ("prune_ended_checkpoints", "prune_open_checkpoints"):
+                    removed = _MOST_PRUNED
+                    while removed == _MOST_PRUNED:
+                        parameters = {"hours": hours, "most": _MOST_PRUNED}
+                        removed = (await connection.execute(self._queries[query], parameters)).rowcount
+                        dropped += removed
             return dropped
 
         return await uncancelled(work())

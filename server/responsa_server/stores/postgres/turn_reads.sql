@@ -24,10 +24,12 @@ ORDER BY e.seq;
 -- Its usage with what was spent by workers that it was taken from.
 SELECT t.id, t.tenant_id, t.user_id, t.conversation_id, t.request_id, t.request, t.agent_version, t.state, t.epoch, t.last_seq, t.terminal, t.create_time,
     t.end_time, t.embedding_tokens + s.embedding_tokens AS embedding_tokens, t.input_tokens + s.input_tokens AS input_tokens,
-    t.output_tokens + s.output_tokens AS output_tokens
+    t.output_tokens + s.output_tokens AS output_tokens, t.cost_micros + s.cost_micros AS cost_micros,
+    t.unpriced_tokens + s.unpriced_tokens AS unpriced_tokens
 FROM responsa.turn AS t, LATERAL (
     SELECT coalesce(sum(embedding_tokens), 0)::bigint AS embedding_tokens, coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
-        coalesce(sum(output_tokens), 0)::bigint AS output_tokens
+        coalesce(sum(output_tokens), 0)::bigint AS output_tokens, coalesce(sum(cost_micros), 0)::bigint AS cost_micros,
+        coalesce(sum(unpriced_tokens), 0)::bigint AS unpriced_tokens
     FROM responsa.turn_spent WHERE tenant_id = %(tenant)s AND turn_id = t.id
 ) AS s
 WHERE t.tenant_id = %(tenant)s AND (t.user_id = %(user)s OR NOT %(owner_only)s) AND t.id = %(turn)s;
@@ -35,14 +37,16 @@ WHERE t.tenant_id = %(tenant)s AND (t.user_id = %(user)s OR NOT %(owner_only)s) 
 -- name: list_turns
 SELECT t.id, t.tenant_id, t.user_id, t.conversation_id, t.request_id, t.request, t.agent_version, t.state, t.epoch, t.last_seq, t.terminal, t.create_time,
     t.end_time, t.embedding_tokens + s.embedding_tokens AS embedding_tokens, t.input_tokens + s.input_tokens AS input_tokens,
-    t.output_tokens + s.output_tokens AS output_tokens
+    t.output_tokens + s.output_tokens AS output_tokens, t.cost_micros + s.cost_micros AS cost_micros,
+    t.unpriced_tokens + s.unpriced_tokens AS unpriced_tokens
 FROM (
     SELECT * FROM responsa.turn
     WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND {where}
     ORDER BY {order} LIMIT %(limit)s
 ) AS t, LATERAL (
     SELECT coalesce(sum(embedding_tokens), 0)::bigint AS embedding_tokens, coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
-        coalesce(sum(output_tokens), 0)::bigint AS output_tokens
+        coalesce(sum(output_tokens), 0)::bigint AS output_tokens, coalesce(sum(cost_micros), 0)::bigint AS cost_micros,
+        coalesce(sum(unpriced_tokens), 0)::bigint AS unpriced_tokens
     FROM responsa.turn_spent WHERE tenant_id = %(tenant)s AND turn_id = t.id
 ) AS s
 ORDER BY {order};
@@ -84,6 +88,35 @@ WITH old AS MATERIALIZED (
     ORDER BY c.turn_id, c.call_id LIMIT %(most)s
 )
 DELETE FROM responsa.turn_tool AS c USING old WHERE c.turn_id = old.turn_id AND c.call_id = old.call_id;
+
+-- name: prune_ended_checkpoints (log)
+-- Of turns that have ended or are gone; a finish takes its own away, so that there should be none. Some at a time.
+WITH old AS MATERIALIZED (
+    SELECT c.turn_id FROM responsa.turn_checkpoint AS c
+    WHERE c.update_time < now() - %(hours)s::float8 * interval '1 h'
+        AND NOT EXISTS (SELECT FROM responsa.turn AS t WHERE t.id = c.turn_id AND t.terminal IS NULL)
+    ORDER BY c.turn_id LIMIT %(most)s
+)
+DELETE FROM responsa.turn_checkpoint AS c USING old WHERE c.turn_id = old.turn_id;
+
+-- name: prune_open_checkpoints (log)
+-- Of turns that nobody has: who takes one over later begins anew. The turn is locked, so that nobody takes it meanwhile with what is removed here. What had been
+-- spent stays counted, under an epoch that no worker books under.
+WITH old AS MATERIALIZED (
+    SELECT t.id FROM responsa.turn_checkpoint AS c JOIN responsa.turn AS t ON t.id = c.turn_id
+    WHERE c.update_time < now() - %(hours)s::float8 * interval '1 h' AND t.terminal IS NULL AND (t.state = 'running' AND t.lease_until > now()) IS NOT TRUE
+    ORDER BY c.turn_id LIMIT %(most)s
+    FOR NO KEY UPDATE OF t SKIP LOCKED
+), gone AS (
+    DELETE FROM responsa.turn_checkpoint AS c USING old
+    WHERE c.turn_id = old.id AND c.update_time < now() - %(hours)s::float8 * interval '1 h'
+    RETURNING c.*
+), spent AS (
+    INSERT INTO responsa.turn_spent (turn_id, epoch, tenant_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens)
+    SELECT turn_id, -epoch, tenant_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens FROM gone
+    ON CONFLICT DO NOTHING
+)
+SELECT turn_id FROM gone;
 
 -- name: prune_followers (log)
 -- What is believed no more, of turns that nobody has followed since.

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, LiteralString, Protocol
+from typing import Any, ClassVar, Final, LiteralString, Protocol
 
+from responsa_server.domain.events import Usage
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.turns import Claim, End, EndedTurn, FrameCodec, OpenTurn
-from responsa_server.domain.turns import LogRow, Turn, TurnState, Usage
+from responsa_server.domain.turns import LogRow, Turn, TurnState
 from responsa_server.stores.postgres.database import Connection, Database, one_row
+
+USAGE: Final = ("embedding_tokens", "input_tokens", "output_tokens", "cost_micros", "unpriced_tokens")
+"""What a usage counts; the columns are called as its fields are."""
 
 
 class NamedQueries(Protocol):
@@ -74,17 +78,18 @@ def held(claims: Sequence[Claim]) -> dict[str, object]:
 
 
 def usage_of(row: Mapping[str, Any]) -> Usage:
-    """The three columns of a usage."""
-    return Usage(row["embedding_tokens"], row["input_tokens"], row["output_tokens"])
+    """The columns of a usage."""
+    return Usage(**{name: row[name] for name in USAGE})
 
 
 def usage_columns(usage: Usage) -> dict[str, object]:
     """A usage as parameters."""
-    return {
-        "embedding_tokens": usage.embedding_tokens,
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-    }
+    return {name: getattr(usage, name) for name in USAGE}
+
+
+def usage_lists(usages: Sequence[Usage]) -> dict[str, object]:
+    """Usages as columns."""
+    return {name: [getattr(one, name) for one in usages] for name in USAGE}
 
 
 def turn_of(row: Mapping[str, Any], codec: FrameCodec) -> Turn:

@@ -3,8 +3,12 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
+from responsa.admin.v1 import teacher_pb2 as _teacher_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -32,3 +36,290 @@ class GetSystemStatusRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetSystemStatusRequest: _TypeAlias = GetSystemStatusRequest  # noqa: Y015
+
+@_typing.final
+class CreateTeacherRequest(_message.Message):
+    """CreateTeacherRequest describes a new teacher."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEACHER_FIELD_NUMBER: _builtins.int
+    TEACHER_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    teacher_id: _builtins.str
+    """The UUID that it shall have; empty for one of the server's choice."""
+    request_id: _builtins.str
+    """Any UUID; the same one again gives back what the first call made. Scoped to tenant and user. Another body: REQUEST_ID_REUSED."""
+    @_builtins.property
+    def teacher(self) -> _teacher_pb2.Teacher:
+        """display_name, persona and parameters count; all else is set by the server."""
+
+    def __init__(
+        self,
+        *,
+        teacher: _teacher_pb2.Teacher | None = ...,
+        teacher_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["teacher", b"teacher"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "teacher", b"teacher", "teacher_id", b"teacher_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateTeacherRequest: _TypeAlias = CreateTeacherRequest  # noqa: Y015
+
+@_typing.final
+class GetTeacherRequest(_message.Message):
+    """GetTeacherRequest names a teacher."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`teachers/{uuid}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTeacherRequest: _TypeAlias = GetTeacherRequest  # noqa: Y015
+
+@_typing.final
+class ListTeachersRequest(_message.Message):
+    """ListTeachersRequest asks for a page of teachers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most this many, 1 to 200; 0 means 50."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, with all else unchanged; empty for the first page. Else: PAGE_TOKEN_INVALID."""
+    filter: _builtins.str
+    """AIP-160, comparisons joined by AND, on: display_name, create_time. Else: FILTER_INVALID."""
+    order_by: _builtins.str
+    """AIP-132: create_time, create_time desc, display_name, display_name desc; the first is the default. Else: ORDER_BY_INVALID."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTeachersRequest: _TypeAlias = ListTeachersRequest  # noqa: Y015
+
+@_typing.final
+class ListTeachersResponse(_message.Message):
+    """ListTeachersResponse is a page of teachers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEACHERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def teachers(self) -> _containers.RepeatedCompositeFieldContainer[_teacher_pb2.Teacher]:
+        """The teachers."""
+
+    def __init__(
+        self,
+        *,
+        teachers: _abc.Iterable[_teacher_pb2.Teacher] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "teachers", b"teachers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTeachersResponse: _TypeAlias = ListTeachersResponse  # noqa: Y015
+
+@_typing.final
+class UpdateTeacherRequest(_message.Message):
+    """UpdateTeacherRequest says what to change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEACHER_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def teacher(self) -> _teacher_pb2.Teacher:
+        """The teacher, with `name` and the new values; its etag is honoured when given."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which of `display_name`, `persona`, `parameters` to change."""
+
+    def __init__(
+        self,
+        *,
+        teacher: _teacher_pb2.Teacher | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["teacher", b"teacher", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["teacher", b"teacher", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateTeacherRequest: _TypeAlias = UpdateTeacherRequest  # noqa: Y015
+
+@_typing.final
+class DeleteTeacherRequest(_message.Message):
+    """DeleteTeacherRequest names a teacher to delete."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`teachers/{uuid}`."""
+    etag: _builtins.str
+    """When given and no longer the resource's: ETAG_MISMATCH, nothing is changed."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteTeacherRequest: _TypeAlias = DeleteTeacherRequest  # noqa: Y015
+
+@_typing.final
+class ReloadAgentsRequest(_message.Message):
+    """ReloadAgentsRequest has no fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReloadAgentsRequest: _TypeAlias = ReloadAgentsRequest  # noqa: Y015
+
+@_typing.final
+class ReloadAgentsResponse(_message.Message):
+    """ReloadAgentsResponse tells what became of each agent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def agents(self) -> _containers.RepeatedCompositeFieldContainer[Global___AgentReload]:
+        """By id."""
+
+    def __init__(
+        self,
+        *,
+        agents: _abc.Iterable[Global___AgentReload] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReloadAgentsResponse: _TypeAlias = ReloadAgentsResponse  # noqa: Y015
+
+@_typing.final
+class AgentReload(_message.Message):
+    """AgentReload is what became of one agent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    agent: _builtins.str
+    """`agents/{id}`."""
+    version: _builtins.str
+    """The version that serves now, `agents/{id}/versions/{n}`; empty where none does."""
+    changed: _builtins.bool
+    """Whether that is another one than before."""
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___AgentProblem]:
+        """Why what was read does not serve; none when it does."""
+
+    def __init__(
+        self,
+        *,
+        agent: _builtins.str = ...,
+        version: _builtins.str = ...,
+        changed: _builtins.bool = ...,
+        problems: _abc.Iterable[Global___AgentProblem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "changed", b"changed", "problems", b"problems", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgentReload: _TypeAlias = AgentReload  # noqa: Y015
+
+@_typing.final
+class AgentProblem(_message.Message):
+    """AgentProblem is something wrong in an agent's files."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    SUGGESTION_FIELD_NUMBER: _builtins.int
+    file: _builtins.str
+    """The file, within the agent's folder."""
+    line: _builtins.int
+    """The line, from 1; 0 where there is none."""
+    key: _builtins.str
+    """The key or node that it is about, e.g. "nodes.retrieve.timeout"."""
+    message: _builtins.str
+    """What is wrong and what helps."""
+    suggestion: _builtins.str
+    """What was probably meant; empty for no idea."""
+    def __init__(
+        self,
+        *,
+        file: _builtins.str = ...,
+        line: _builtins.int = ...,
+        key: _builtins.str = ...,
+        message: _builtins.str = ...,
+        suggestion: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "key", b"key", "line", b"line", "message", b"message", "suggestion", b"suggestion"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgentProblem: _TypeAlias = AgentProblem  # noqa: Y015

@@ -3,8 +3,10 @@
 import grpc
 import warnings
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from responsa.admin.v1 import admin_service_pb2 as responsa_dot_admin_dot_v1_dot_admin__service__pb2
 from responsa.admin.v1 import system_status_pb2 as responsa_dot_admin_dot_v1_dot_system__status__pb2
+from responsa.admin.v1 import teacher_pb2 as responsa_dot_admin_dot_v1_dot_teacher__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -41,6 +43,36 @@ class AdminServiceStub:
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetSystemStatusRequest.SerializeToString,
                 response_deserializer=responsa_dot_admin_dot_v1_dot_system__status__pb2.SystemStatus.FromString,
                 _registered_method=True)
+        self.CreateTeacher = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/CreateTeacher',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateTeacherRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_teacher__pb2.Teacher.FromString,
+                _registered_method=True)
+        self.GetTeacher = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/GetTeacher',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetTeacherRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_teacher__pb2.Teacher.FromString,
+                _registered_method=True)
+        self.ListTeachers = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ListTeachers',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTeachersRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTeachersResponse.FromString,
+                _registered_method=True)
+        self.UpdateTeacher = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/UpdateTeacher',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateTeacherRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_teacher__pb2.Teacher.FromString,
+                _registered_method=True)
+        self.DeleteTeacher = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/DeleteTeacher',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteTeacherRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.ReloadAgents = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ReloadAgents',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ReloadAgentsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ReloadAgentsResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -54,6 +86,50 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateTeacher(self, request, context):
+        """CreateTeacher makes a teacher. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (the id is taken).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTeacher(self, request, context):
+        """GetTeacher returns one teacher. Errors: TEACHER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTeachers(self, request, context):
+        """ListTeachers lists the tenant's teachers, the oldest first unless told otherwise. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateTeacher(self, request, context):
+        """UpdateTeacher changes the fields named in update_mask (display_name, persona, parameters), all or none. A turn at work keeps the persona it began with.
+        Errors: TEACHER_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteTeacher(self, request, context):
+        """DeleteTeacher deletes a teacher. What was answered in its voice stays. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReloadAgents(self, request, context):
+        """ReloadAgents reads the files of all agents anew and swaps in what is sound, all at once; of a broken one the old version goes on serving, and the problems
+        are told. Turns at work keep the version they began with. Other servers are asked to do the same. Errors: PART_UNAVAILABLE (nothing has changed).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -61,6 +137,36 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.GetSystemStatus,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetSystemStatusRequest.FromString,
                     response_serializer=responsa_dot_admin_dot_v1_dot_system__status__pb2.SystemStatus.SerializeToString,
+            ),
+            'CreateTeacher': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateTeacher,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateTeacherRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_teacher__pb2.Teacher.SerializeToString,
+            ),
+            'GetTeacher': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTeacher,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetTeacherRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_teacher__pb2.Teacher.SerializeToString,
+            ),
+            'ListTeachers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTeachers,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTeachersRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTeachersResponse.SerializeToString,
+            ),
+            'UpdateTeacher': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateTeacher,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateTeacherRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_teacher__pb2.Teacher.SerializeToString,
+            ),
+            'DeleteTeacher': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTeacher,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteTeacherRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'ReloadAgents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReloadAgents,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ReloadAgentsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ReloadAgentsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -91,6 +197,168 @@ class AdminService:
             '/responsa.admin.v1.AdminService/GetSystemStatus',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetSystemStatusRequest.SerializeToString,
             responsa_dot_admin_dot_v1_dot_system__status__pb2.SystemStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateTeacher(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/CreateTeacher',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateTeacherRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_teacher__pb2.Teacher.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTeacher(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/GetTeacher',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetTeacherRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_teacher__pb2.Teacher.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTeachers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ListTeachers',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTeachersRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListTeachersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateTeacher(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/UpdateTeacher',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateTeacherRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_teacher__pb2.Teacher.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTeacher(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/DeleteTeacher',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteTeacherRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReloadAgents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ReloadAgents',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ReloadAgentsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ReloadAgentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,9 +4,11 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from responsa.admin.v1 import admin_service_pb2 as _admin_service_pb2
 from responsa.admin.v1 import system_status_pb2 as _system_status_pb2
+from responsa.admin.v1 import teacher_pb2 as _teacher_pb2
 import abc as _abc_1
 
 
@@ -19,6 +21,22 @@ class AdminServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetSystemStatus: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetSystemStatusRequest, _system_status_pb2.SystemStatus]
     """GetSystemStatus asks each part how it is, for at most two seconds; a part that does not answer is DOWN, the call succeeds."""
+    CreateTeacher: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateTeacherRequest, _teacher_pb2.Teacher]
+    """CreateTeacher makes a teacher. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (the id is taken)."""
+    GetTeacher: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetTeacherRequest, _teacher_pb2.Teacher]
+    """GetTeacher returns one teacher. Errors: TEACHER_NOT_FOUND."""
+    ListTeachers: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListTeachersRequest, _admin_service_pb2.ListTeachersResponse]
+    """ListTeachers lists the tenant's teachers, the oldest first unless told otherwise. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+    UpdateTeacher: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateTeacherRequest, _teacher_pb2.Teacher]
+    """UpdateTeacher changes the fields named in update_mask (display_name, persona, parameters), all or none. A turn at work keeps the persona it began with.
+    Errors: TEACHER_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+    """
+    DeleteTeacher: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteTeacherRequest, _empty_pb2.Empty]
+    """DeleteTeacher deletes a teacher. What was answered in its voice stays. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH."""
+    ReloadAgents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReloadAgentsRequest, _admin_service_pb2.ReloadAgentsResponse]
+    """ReloadAgents reads the files of all agents anew and swaps in what is sound, all at once; of a broken one the old version goes on serving, and the problems
+    are told. Turns at work keep the version they began with. Other servers are asked to do the same. Errors: PART_UNAVAILABLE (nothing has changed).
+    """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """AdminService is for those who run Responsa. All calls need the role ADMIN (ROLE_REQUIRED)."""
@@ -30,5 +48,57 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.GetSystemStatusRequest, _abc.Awaitable[_system_status_pb2.SystemStatus]],
     ) -> _abc.Awaitable[_system_status_pb2.SystemStatus]:
         """GetSystemStatus asks each part how it is, for at most two seconds; a part that does not answer is DOWN, the call succeeds."""
+
+    @_abc_1.abstractmethod
+    def CreateTeacher(
+        self,
+        request: _admin_service_pb2.CreateTeacherRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.CreateTeacherRequest, _abc.Awaitable[_teacher_pb2.Teacher]],
+    ) -> _abc.Awaitable[_teacher_pb2.Teacher]:
+        """CreateTeacher makes a teacher. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (the id is taken)."""
+
+    @_abc_1.abstractmethod
+    def GetTeacher(
+        self,
+        request: _admin_service_pb2.GetTeacherRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.GetTeacherRequest, _abc.Awaitable[_teacher_pb2.Teacher]],
+    ) -> _abc.Awaitable[_teacher_pb2.Teacher]:
+        """GetTeacher returns one teacher. Errors: TEACHER_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListTeachers(
+        self,
+        request: _admin_service_pb2.ListTeachersRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListTeachersRequest, _abc.Awaitable[_admin_service_pb2.ListTeachersResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListTeachersResponse]:
+        """ListTeachers lists the tenant's teachers, the oldest first unless told otherwise. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+
+    @_abc_1.abstractmethod
+    def UpdateTeacher(
+        self,
+        request: _admin_service_pb2.UpdateTeacherRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.UpdateTeacherRequest, _abc.Awaitable[_teacher_pb2.Teacher]],
+    ) -> _abc.Awaitable[_teacher_pb2.Teacher]:
+        """UpdateTeacher changes the fields named in update_mask (display_name, persona, parameters), all or none. A turn at work keeps the persona it began with.
+        Errors: TEACHER_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteTeacher(
+        self,
+        request: _admin_service_pb2.DeleteTeacherRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.DeleteTeacherRequest, _abc.Awaitable[_empty_pb2.Empty]],
+    ) -> _abc.Awaitable[_empty_pb2.Empty]:
+        """DeleteTeacher deletes a teacher. What was answered in its voice stays. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH."""
+
+    @_abc_1.abstractmethod
+    def ReloadAgents(
+        self,
+        request: _admin_service_pb2.ReloadAgentsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ReloadAgentsRequest, _abc.Awaitable[_admin_service_pb2.ReloadAgentsResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ReloadAgentsResponse]:
+        """ReloadAgents reads the files of all agents anew and swaps in what is sound, all at once; of a broken one the old version goes on serving, and the problems
+        are told. Turns at work keep the version they began with. Other servers are asked to do the same. Errors: PART_UNAVAILABLE (nothing has changed).
+        """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _aio.Server) -> None: ...

@@ -26,13 +26,15 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
+from responsa.chat.v1 import agent_pb2 as responsa_dot_chat_dot_v1_dot_agent__pb2
 from responsa.chat.v1 import citation_pb2 as responsa_dot_chat_dot_v1_dot_citation__pb2
 from responsa.chat.v1 import conversation_pb2 as responsa_dot_chat_dot_v1_dot_conversation__pb2
 from responsa.chat.v1 import message_pb2 as responsa_dot_chat_dot_v1_dot_message__pb2
 from responsa.chat.v1 import turn_pb2 as responsa_dot_chat_dot_v1_dot_turn__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/chat/v1/chat_service.proto\x12\x10responsa.chat.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a#responsa/chat/v1/conversation.proto\x1a\x1eresponsa/chat/v1/message.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\x9f\x01\n\nAskOptions\x12\x16\n\x0einclude_deltas\x18\x01 \x01(\x08\x12&\n\x05scope\x18\x02 \x01(\x0b\x32\x17.responsa.chat.v1.Scope\x12\x33\n\x07on_busy\x18\x03 \x01(\x0e\x32\x18.responsa.chat.v1.OnBusyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1c\n\x14\x63\x61ncel_on_disconnect\x18\x04 \x01(\x08\"\xa7\x02\n\nAskRequest\x12l\n\x0c\x63onversation\x18\x01 \x01(\tBV\xbaHSrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\xd8\x01\x01\x12 \n\x04text\x18\x02 \x01(\tB\x12\xbaH\x0fr\r \x01(\x80\x80\x01\x32\x05[^\\s]\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12-\n\x07options\x18\x04 \x01(\x0b\x32\x1c.responsa.chat.v1.AskOptions\x12\x39\n\x05\x61gent\x18\x05 \x01(\tB*\xbaH\'r\"2 ^agents/[a-z0-9][a-z0-9-]{0,62}$\xd8\x01\x01\"p\n\x0b\x41skResponse\x12\x0c\n\x04turn\x18\x01 \x01(\t\x12\x11\n\tafter_seq\x18\x02 \x01(\x03\x12\x13\n\x0bthrough_seq\x18\x03 \x01(\x03\x12+\n\x06\x65vents\x18\x04 \x03(\x0b\x32\x1b.responsa.chat.v1.TurnEvent\"\xad\x02\n\x10StartTurnRequest\x12l\n\x0c\x63onversation\x18\x01 \x01(\tBV\xbaHSrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\xd8\x01\x01\x12 \n\x04text\x18\x02 \x01(\tB\x12\xbaH\x0fr\r \x01(\x80\x80\x01\x32\x05[^\\s]\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12-\n\x07options\x18\x04 \x01(\x0b\x32\x1c.responsa.chat.v1.AskOptions\x12\x39\n\x05\x61gent\x18\x05 \x01(\tB*\xbaH\'r\"2 ^agents/[a-z0-9][a-z0-9-]{0,62}$\xd8\x01\x01\"\xaa\x02\n\rAnswerRequest\x12l\n\x0c\x63onversation\x18\x01 \x01(\tBV\xbaHSrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\xd8\x01\x01\x12 \n\x04text\x18\x02 \x01(\tB\x12\xbaH\x0fr\r \x01(\x80\x80\x01\x32\x05[^\\s]\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12-\n\x07options\x18\x04 \x01(\x0b\x32\x1c.responsa.chat.v1.AskOptions\x12\x39\n\x05\x61gent\x18\x05 \x01(\tB*\xbaH\'r\"2 ^agents/[a-z0-9][a-z0-9-]{0,62}$\xd8\x01\x01\"\xa2\x01\n\x11ResumeTurnRequest\x12Y\n\x04turn\x18\x01 \x01(\tBK\xbaHHrF2D^turns/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x1a\n\tafter_seq\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x16\n\x0einclude_deltas\x18\x03 \x01(\x08\"w\n\x12ResumeTurnResponse\x12\x0c\n\x04turn\x18\x01 \x01(\t\x12\x11\n\tafter_seq\x18\x02 \x01(\x03\x12\x13\n\x0bthrough_seq\x18\x03 \x01(\x03\x12+\n\x06\x65vents\x18\x04 \x03(\x0b\x32\x1b.responsa.chat.v1.TurnEvent\"n\n\x11\x43\x61ncelTurnRequest\x12Y\n\x04name\x18\x01 \x01(\tBK\xbaHHrF2D^turns/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"k\n\x0eGetTurnRequest\x12Y\n\x04name\x18\x01 \x01(\tBK\xbaHHrF2D^turns/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\x85\x01\n\x10ListTurnsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x10\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x1a\n\x08order_by\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\"S\n\x11ListTurnsResponse\x12%\n\x05turns\x18\x01 \x03(\x0b\x32\x16.responsa.chat.v1.Turn\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"r\n\x19\x43reateConversationRequest\x12\x34\n\x0c\x63onversation\x18\x01 \x01(\x0b\x32\x1e.responsa.chat.v1.Conversation\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"{\n\x16GetConversationRequest\x12\x61\n\x04name\x18\x01 \x01(\tBS\xbaHPrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\x8d\x01\n\x18ListConversationsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x10\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x1a\n\x08order_by\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\"k\n\x19ListConversationsResponse\x12\x35\n\rconversations\x18\x01 \x03(\x0b\x32\x1e.responsa.chat.v1.Conversation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc1\x02\n\x19UpdateConversationRequest\x12\xf2\x01\n\x0c\x63onversation\x18\x01 \x01(\x0b\x32\x1e.responsa.chat.v1.ConversationB\xbb\x01\xbaH\xb7\x01\xba\x01\xb0\x01\n\x11\x63onversation.name\x12\x38must be the name of a conversation, conversations/{uuid}\x1a\x61this.name.matches(\'^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\')\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"\x95\x01\n\x19\x44\x65leteConversationRequest\x12\x61\n\x04name\x18\x01 \x01(\tBS\xbaHPrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02(@\"\xed\x01\n\x13ListMessagesRequest\x12\x63\n\x06parent\x18\x01 \x01(\tBS\xbaHPrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x10\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x1a\n\x08order_by\x18\x05 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\"\\\n\x14ListMessagesResponse\x12+\n\x08messages\x18\x01 \x03(\x0b\x32\x19.responsa.chat.v1.Message\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"q\n\x11GetMessageRequest\x12\\\n\x04name\x18\x01 \x01(\tBN\xbaHKrI2G^messages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"~\n\x16VerifyCitationsRequest\x12\x64\n\x04name\x18\x01 \x01(\tBV\xbaHSrQ2O^(turns|messages)/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"J\n\x17VerifyCitationsResponse\x12/\n\x06\x63hecks\x18\x01 \x03(\x0b\x32\x1f.responsa.chat.v1.CitationCheck\"q\n\rCitationCheck\x12,\n\x08\x63itation\x18\x01 \x01(\x0b\x32\x1a.responsa.chat.v1.Citation\x12\x32\n\x07verdict\x18\x02 \x01(\x0e\x32!.responsa.chat.v1.CitationVerdict*_\n\x06OnBusy\x12\x17\n\x13ON_BUSY_UNSPECIFIED\x10\x00\x12\x12\n\x0eON_BUSY_REJECT\x10\x01\x12\x11\n\rON_BUSY_QUEUE\x10\x02\x12\x15\n\x11ON_BUSY_INTERRUPT\x10\x03\x32\xdf\x0e\n\x0b\x43hatService\x12^\n\x03\x41sk\x12\x1c.responsa.chat.v1.AskRequest\x1a\x1d.responsa.chat.v1.AskResponse\"\x18\x82\xd3\xe4\x93\x02\x12\"\r/v1/turns:ask:\x01*0\x01\x12]\n\tStartTurn\x12\".responsa.chat.v1.StartTurnRequest\x1a\x16.responsa.chat.v1.Turn\"\x14\x82\xd3\xe4\x93\x02\x0e\"\t/v1/turns:\x01*\x12^\n\x06\x41nswer\x12\x1f.responsa.chat.v1.AnswerRequest\x1a\x16.responsa.chat.v1.Turn\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/turns:answer:\x01*\x12|\n\nResumeTurn\x12#.responsa.chat.v1.ResumeTurnRequest\x1a$.responsa.chat.v1.ResumeTurnResponse\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{turn=turns/*}/events0\x01\x12o\n\nCancelTurn\x12#.responsa.chat.v1.CancelTurnRequest\x1a\x16.responsa.chat.v1.Turn\"$\x82\xd3\xe4\x93\x02\x1e\"\x19/v1/{name=turns/*}:cancel:\x01*\x12_\n\x07GetTurn\x12 .responsa.chat.v1.GetTurnRequest\x1a\x16.responsa.chat.v1.Turn\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/{name=turns/*}\x12g\n\tListTurns\x12\".responsa.chat.v1.ListTurnsRequest\x1a#.responsa.chat.v1.ListTurnsResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/turns\x12\x8a\x01\n\x12\x43reateConversation\x12+.responsa.chat.v1.CreateConversationRequest\x1a\x1e.responsa.chat.v1.Conversation\"\'\x82\xd3\xe4\x93\x02!\"\x11/v1/conversations:\x0c\x63onversation\x12\x7f\n\x0fGetConversation\x12(.responsa.chat.v1.GetConversationRequest\x1a\x1e.responsa.chat.v1.Conversation\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=conversations/*}\x12\x87\x01\n\x11ListConversations\x12*.responsa.chat.v1.ListConversationsRequest\x1a+.responsa.chat.v1.ListConversationsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/conversations\x12\xa0\x01\n\x12UpdateConversation\x12+.responsa.chat.v1.UpdateConversationRequest\x1a\x1e.responsa.chat.v1.Conversation\"=\x82\xd3\xe4\x93\x02\x37\x32\'/v1/{conversation.name=conversations/*}:\x0c\x63onversation\x12}\n\x12\x44\x65leteConversation\x12+.responsa.chat.v1.DeleteConversationRequest\x1a\x16.google.protobuf.Empty\"\"\x82\xd3\xe4\x93\x02\x1c*\x1a/v1/{name=conversations/*}\x12\x8c\x01\n\x0cListMessages\x12%.responsa.chat.v1.ListMessagesRequest\x1a&.responsa.chat.v1.ListMessagesResponse\"-\x82\xd3\xe4\x93\x02\'\x12%/v1/{parent=conversations/*}/messages\x12k\n\nGetMessage\x12#.responsa.chat.v1.GetMessageRequest\x1a\x19.responsa.chat.v1.Message\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=messages/*}\x12\xc1\x01\n\x0fVerifyCitations\x12(.responsa.chat.v1.VerifyCitationsRequest\x1a).responsa.chat.v1.VerifyCitationsResponse\"Y\x82\xd3\xe4\x93\x02S\"\"/v1/{name=turns/*}:verifyCitations:\x01*Z*\"%/v1/{name=messages/*}:verifyCitations:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/chat/v1/chat_service.proto\x12\x10responsa.chat.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1cresponsa/chat/v1/agent.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a#responsa/chat/v1/conversation.proto\x1a\x1eresponsa/chat/v1/message.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\xee\x01\n\nAskOptions\x12\x16\n\x0einclude_deltas\x18\x01 \x01(\x08\x12&\n\x05scope\x18\x02 \x01(\x0b\x32\x17.responsa.chat.v1.Scope\x12\x33\n\x07on_busy\x18\x03 \x01(\x0e\x32\x18.responsa.chat.v1.OnBusyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1c\n\x14\x63\x61ncel_on_disconnect\x18\x04 \x01(\x08\x12+\n\nparameters\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12 \n\x0fmax_cost_micros\x18\x06 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\xa7\x02\n\nAskRequest\x12l\n\x0c\x63onversation\x18\x01 \x01(\tBV\xbaHSrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\xd8\x01\x01\x12 \n\x04text\x18\x02 \x01(\tB\x12\xbaH\x0fr\r \x01(\x80\x80\x01\x32\x05[^\\s]\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12-\n\x07options\x18\x04 \x01(\x0b\x32\x1c.responsa.chat.v1.AskOptions\x12\x39\n\x05\x61gent\x18\x05 \x01(\tB*\xbaH\'r\"2 ^agents/[a-z0-9][a-z0-9-]{0,62}$\xd8\x01\x01\"p\n\x0b\x41skResponse\x12\x0c\n\x04turn\x18\x01 \x01(\t\x12\x11\n\tafter_seq\x18\x02 \x01(\x03\x12\x13\n\x0bthrough_seq\x18\x03 \x01(\x03\x12+\n\x06\x65vents\x18\x04 \x03(\x0b\x32\x1b.responsa.chat.v1.TurnEvent\"\xad\x02\n\x10StartTurnRequest\x12l\n\x0c\x63onversation\x18\x01 \x01(\tBV\xbaHSrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\xd8\x01\x01\x12 \n\x04text\x18\x02 \x01(\tB\x12\xbaH\x0fr\r \x01(\x80\x80\x01\x32\x05[^\\s]\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12-\n\x07options\x18\x04 \x01(\x0b\x32\x1c.responsa.chat.v1.AskOptions\x12\x39\n\x05\x61gent\x18\x05 \x01(\tB*\xbaH\'r\"2 ^agents/[a-z0-9][a-z0-9-]{0,62}$\xd8\x01\x01\"\xaa\x02\n\rAnswerRequest\x12l\n\x0c\x63onversation\x18\x01 \x01(\tBV\xbaHSrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\xd8\x01\x01\x12 \n\x04text\x18\x02 \x01(\tB\x12\xbaH\x0fr\r \x01(\x80\x80\x01\x32\x05[^\\s]\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12-\n\x07options\x18\x04 \x01(\x0b\x32\x1c.responsa.chat.v1.AskOptions\x12\x39\n\x05\x61gent\x18\x05 \x01(\tB*\xbaH\'r\"2 ^agents/[a-z0-9][a-z0-9-]{0,62}$\xd8\x01\x01\"\xa2\x01\n\x11ResumeTurnRequest\x12Y\n\x04turn\x18\x01 \x01(\tBK\xbaHHrF2D^turns/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x1a\n\tafter_seq\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x16\n\x0einclude_deltas\x18\x03 \x01(\x08\"w\n\x12ResumeTurnResponse\x12\x0c\n\x04turn\x18\x01 \x01(\t\x12\x11\n\tafter_seq\x18\x02 \x01(\x03\x12\x13\n\x0bthrough_seq\x18\x03 \x01(\x03\x12+\n\x06\x65vents\x18\x04 \x03(\x0b\x32\x1b.responsa.chat.v1.TurnEvent\"n\n\x11\x43\x61ncelTurnRequest\x12Y\n\x04name\x18\x01 \x01(\tBK\xbaHHrF2D^turns/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"k\n\x0eGetTurnRequest\x12Y\n\x04name\x18\x01 \x01(\tBK\xbaHHrF2D^turns/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\x85\x01\n\x10ListTurnsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x10\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x1a\n\x08order_by\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\"S\n\x11ListTurnsResponse\x12%\n\x05turns\x18\x01 \x03(\x0b\x32\x16.responsa.chat.v1.Turn\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"r\n\x19\x43reateConversationRequest\x12\x34\n\x0c\x63onversation\x18\x01 \x01(\x0b\x32\x1e.responsa.chat.v1.Conversation\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"{\n\x16GetConversationRequest\x12\x61\n\x04name\x18\x01 \x01(\tBS\xbaHPrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\x8d\x01\n\x18ListConversationsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x10\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x1a\n\x08order_by\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\"k\n\x19ListConversationsResponse\x12\x35\n\rconversations\x18\x01 \x03(\x0b\x32\x1e.responsa.chat.v1.Conversation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc1\x02\n\x19UpdateConversationRequest\x12\xf2\x01\n\x0c\x63onversation\x18\x01 \x01(\x0b\x32\x1e.responsa.chat.v1.ConversationB\xbb\x01\xbaH\xb7\x01\xba\x01\xb0\x01\n\x11\x63onversation.name\x12\x38must be the name of a conversation, conversations/{uuid}\x1a\x61this.name.matches(\'^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\')\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"\x95\x01\n\x19\x44\x65leteConversationRequest\x12\x61\n\x04name\x18\x01 \x01(\tBS\xbaHPrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02(@\"\xed\x01\n\x13ListMessagesRequest\x12\x63\n\x06parent\x18\x01 \x01(\tBS\xbaHPrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x10\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x1a\n\x08order_by\x18\x05 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\"\\\n\x14ListMessagesResponse\x12+\n\x08messages\x18\x01 \x03(\x0b\x32\x19.responsa.chat.v1.Message\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"q\n\x11GetMessageRequest\x12\\\n\x04name\x18\x01 \x01(\tBN\xbaHKrI2G^messages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"~\n\x16VerifyCitationsRequest\x12\x64\n\x04name\x18\x01 \x01(\tBV\xbaHSrQ2O^(turns|messages)/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"J\n\x17VerifyCitationsResponse\x12/\n\x06\x63hecks\x18\x01 \x03(\x0b\x32\x1f.responsa.chat.v1.CitationCheck\"q\n\rCitationCheck\x12,\n\x08\x63itation\x18\x01 \x01(\x0b\x32\x1a.responsa.chat.v1.Citation\x12\x32\n\x07verdict\x18\x02 \x01(\x0e\x32!.responsa.chat.v1.CitationVerdict\"\x86\x01\n\x11ListAgentsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x10\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x1a\n\x08order_by\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\"V\n\x12ListAgentsResponse\x12\'\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x17.responsa.chat.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"H\n\x0fGetAgentRequest\x12\x35\n\x04name\x18\x01 \x01(\tB\'\xbaH$r\"2 ^agents/[a-z0-9][a-z0-9-]{0,62}$*_\n\x06OnBusy\x12\x17\n\x13ON_BUSY_UNSPECIFIED\x10\x00\x12\x12\n\x0eON_BUSY_REJECT\x10\x01\x12\x11\n\rON_BUSY_QUEUE\x10\x02\x12\x15\n\x11ON_BUSY_INTERRUPT\x10\x03\x32\xb1\x10\n\x0b\x43hatService\x12^\n\x03\x41sk\x12\x1c.responsa.chat.v1.AskRequest\x1a\x1d.responsa.chat.v1.AskResponse\"\x18\x82\xd3\xe4\x93\x02\x12\"\r/v1/turns:ask:\x01*0\x01\x12]\n\tStartTurn\x12\".responsa.chat.v1.StartTurnRequest\x1a\x16.responsa.chat.v1.Turn\"\x14\x82\xd3\xe4\x93\x02\x0e\"\t/v1/turns:\x01*\x12^\n\x06\x41nswer\x12\x1f.responsa.chat.v1.AnswerRequest\x1a\x16.responsa.chat.v1.Turn\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/turns:answer:\x01*\x12|\n\nResumeTurn\x12#.responsa.chat.v1.ResumeTurnRequest\x1a$.responsa.chat.v1.ResumeTurnResponse\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{turn=turns/*}/events0\x01\x12o\n\nCancelTurn\x12#.responsa.chat.v1.CancelTurnRequest\x1a\x16.responsa.chat.v1.Turn\"$\x82\xd3\xe4\x93\x02\x1e\"\x19/v1/{name=turns/*}:cancel:\x01*\x12_\n\x07GetTurn\x12 .responsa.chat.v1.GetTurnRequest\x1a\x16.responsa.chat.v1.Turn\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/{name=turns/*}\x12g\n\tListTurns\x12\".responsa.chat.v1.ListTurnsRequest\x1a#.responsa.chat.v1.ListTurnsResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/turns\x12\x8a\x01\n\x12\x43reateConversation\x12+.responsa.chat.v1.CreateConversationRequest\x1a\x1e.responsa.chat.v1.Conversation\"\'\x82\xd3\xe4\x93\x02!\"\x11/v1/conversations:\x0c\x63onversation\x12\x7f\n\x0fGetConversation\x12(.responsa.chat.v1.GetConversationRequest\x1a\x1e.responsa.chat.v1.Conversation\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=conversations/*}\x12\x87\x01\n\x11ListConversations\x12*.responsa.chat.v1.ListConversationsRequest\x1a+.responsa.chat.v1.ListConversationsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/conversations\x12\xa0\x01\n\x12UpdateConversation\x12+.responsa.chat.v1.UpdateConversationRequest\x1a\x1e.responsa.chat.v1.Conversation\"=\x82\xd3\xe4\x93\x02\x37\x32\'/v1/{conversation.name=conversations/*}:\x0c\x63onversation\x12}\n\x12\x44\x65leteConversation\x12+.responsa.chat.v1.DeleteConversationRequest\x1a\x16.google.protobuf.Empty\"\"\x82\xd3\xe4\x93\x02\x1c*\x1a/v1/{name=conversations/*}\x12\x8c\x01\n\x0cListMessages\x12%.responsa.chat.v1.ListMessagesRequest\x1a&.responsa.chat.v1.ListMessagesResponse\"-\x82\xd3\xe4\x93\x02\'\x12%/v1/{parent=conversations/*}/messages\x12k\n\nGetMessage\x12#.responsa.chat.v1.GetMessageRequest\x1a\x19.responsa.chat.v1.Message\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=messages/*}\x12\xc1\x01\n\x0fVerifyCitations\x12(.responsa.chat.v1.VerifyCitationsRequest\x1a).responsa.chat.v1.VerifyCitationsResponse\"Y\x82\xd3\xe4\x93\x02S\"\"/v1/{name=turns/*}:verifyCitations:\x01*Z*\"%/v1/{name=messages/*}:verifyCitations:\x01*\x12k\n\nListAgents\x12#.responsa.chat.v1.ListAgentsRequest\x1a$.responsa.chat.v1.ListAgentsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/agents\x12\x63\n\x08GetAgent\x12!.responsa.chat.v1.GetAgentRequest\x1a\x17.responsa.chat.v1.Agent\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/{name=agents/*}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +43,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ASKOPTIONS'].fields_by_name['on_busy']._loaded_options = None
   _globals['_ASKOPTIONS'].fields_by_name['on_busy']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_ASKOPTIONS'].fields_by_name['max_cost_micros']._loaded_options = None
+  _globals['_ASKOPTIONS'].fields_by_name['max_cost_micros']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_ASKREQUEST'].fields_by_name['conversation']._loaded_options = None
   _globals['_ASKREQUEST'].fields_by_name['conversation']._serialized_options = b'\272HSrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\330\001\001'
   _globals['_ASKREQUEST'].fields_by_name['text']._loaded_options = None
@@ -113,6 +117,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETMESSAGEREQUEST'].fields_by_name['name']._serialized_options = b'\272HKrI2G^messages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
   _globals['_VERIFYCITATIONSREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_VERIFYCITATIONSREQUEST'].fields_by_name['name']._serialized_options = b'\272HSrQ2O^(turns|messages)/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+  _globals['_LISTAGENTSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTAGENTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\310\001(\000'
+  _globals['_LISTAGENTSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTAGENTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003(\200\020'
+  _globals['_LISTAGENTSREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_LISTAGENTSREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003(\200\010'
+  _globals['_LISTAGENTSREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_LISTAGENTSREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\005r\003(\200\001'
+  _globals['_GETAGENTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETAGENTREQUEST'].fields_by_name['name']._serialized_options = b'\272H$r\"2 ^agents/[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_CHATSERVICE'].methods_by_name['Ask']._loaded_options = None
   _globals['_CHATSERVICE'].methods_by_name['Ask']._serialized_options = b'\202\323\344\223\002\022\"\r/v1/turns:ask:\001*'
   _globals['_CHATSERVICE'].methods_by_name['StartTurn']._loaded_options = None
@@ -143,54 +157,64 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHATSERVICE'].methods_by_name['GetMessage']._serialized_options = b'\202\323\344\223\002\027\022\025/v1/{name=messages/*}'
   _globals['_CHATSERVICE'].methods_by_name['VerifyCitations']._loaded_options = None
   _globals['_CHATSERVICE'].methods_by_name['VerifyCitations']._serialized_options = b'\202\323\344\223\002S\"\"/v1/{name=turns/*}:verifyCitations:\001*Z*\"%/v1/{name=messages/*}:verifyCitations:\001*'
-  _globals['_ONBUSY']._serialized_start=3955
-  _globals['_ONBUSY']._serialized_end=4050
-  _globals['_ASKOPTIONS']._serialized_start=311
-  _globals['_ASKOPTIONS']._serialized_end=470
-  _globals['_ASKREQUEST']._serialized_start=473
-  _globals['_ASKREQUEST']._serialized_end=768
-  _globals['_ASKRESPONSE']._serialized_start=770
-  _globals['_ASKRESPONSE']._serialized_end=882
-  _globals['_STARTTURNREQUEST']._serialized_start=885
-  _globals['_STARTTURNREQUEST']._serialized_end=1186
-  _globals['_ANSWERREQUEST']._serialized_start=1189
-  _globals['_ANSWERREQUEST']._serialized_end=1487
-  _globals['_RESUMETURNREQUEST']._serialized_start=1490
-  _globals['_RESUMETURNREQUEST']._serialized_end=1652
-  _globals['_RESUMETURNRESPONSE']._serialized_start=1654
-  _globals['_RESUMETURNRESPONSE']._serialized_end=1773
-  _globals['_CANCELTURNREQUEST']._serialized_start=1775
-  _globals['_CANCELTURNREQUEST']._serialized_end=1885
-  _globals['_GETTURNREQUEST']._serialized_start=1887
-  _globals['_GETTURNREQUEST']._serialized_end=1994
-  _globals['_LISTTURNSREQUEST']._serialized_start=1997
-  _globals['_LISTTURNSREQUEST']._serialized_end=2130
-  _globals['_LISTTURNSRESPONSE']._serialized_start=2132
-  _globals['_LISTTURNSRESPONSE']._serialized_end=2215
-  _globals['_CREATECONVERSATIONREQUEST']._serialized_start=2217
-  _globals['_CREATECONVERSATIONREQUEST']._serialized_end=2331
-  _globals['_GETCONVERSATIONREQUEST']._serialized_start=2333
-  _globals['_GETCONVERSATIONREQUEST']._serialized_end=2456
-  _globals['_LISTCONVERSATIONSREQUEST']._serialized_start=2459
-  _globals['_LISTCONVERSATIONSREQUEST']._serialized_end=2600
-  _globals['_LISTCONVERSATIONSRESPONSE']._serialized_start=2602
-  _globals['_LISTCONVERSATIONSRESPONSE']._serialized_end=2709
-  _globals['_UPDATECONVERSATIONREQUEST']._serialized_start=2712
-  _globals['_UPDATECONVERSATIONREQUEST']._serialized_end=3033
-  _globals['_DELETECONVERSATIONREQUEST']._serialized_start=3036
-  _globals['_DELETECONVERSATIONREQUEST']._serialized_end=3185
-  _globals['_LISTMESSAGESREQUEST']._serialized_start=3188
-  _globals['_LISTMESSAGESREQUEST']._serialized_end=3425
-  _globals['_LISTMESSAGESRESPONSE']._serialized_start=3427
-  _globals['_LISTMESSAGESRESPONSE']._serialized_end=3519
-  _globals['_GETMESSAGEREQUEST']._serialized_start=3521
-  _globals['_GETMESSAGEREQUEST']._serialized_end=3634
-  _globals['_VERIFYCITATIONSREQUEST']._serialized_start=3636
-  _globals['_VERIFYCITATIONSREQUEST']._serialized_end=3762
-  _globals['_VERIFYCITATIONSRESPONSE']._serialized_start=3764
-  _globals['_VERIFYCITATIONSRESPONSE']._serialized_end=3838
-  _globals['_CITATIONCHECK']._serialized_start=3840
-  _globals['_CITATIONCHECK']._serialized_end=3953
-  _globals['_CHATSERVICE']._serialized_start=4053
-  _globals['_CHATSERVICE']._serialized_end=5940
+  _globals['_CHATSERVICE'].methods_by_name['ListAgents']._loaded_options = None
+  _globals['_CHATSERVICE'].methods_by_name['ListAgents']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/agents'
+  _globals['_CHATSERVICE'].methods_by_name['GetAgent']._loaded_options = None
+  _globals['_CHATSERVICE'].methods_by_name['GetAgent']._serialized_options = b'\202\323\344\223\002\025\022\023/v1/{name=agents/*}'
+  _globals['_ONBUSY']._serialized_start=4393
+  _globals['_ONBUSY']._serialized_end=4488
+  _globals['_ASKOPTIONS']._serialized_start=371
+  _globals['_ASKOPTIONS']._serialized_end=609
+  _globals['_ASKREQUEST']._serialized_start=612
+  _globals['_ASKREQUEST']._serialized_end=907
+  _globals['_ASKRESPONSE']._serialized_start=909
+  _globals['_ASKRESPONSE']._serialized_end=1021
+  _globals['_STARTTURNREQUEST']._serialized_start=1024
+  _globals['_STARTTURNREQUEST']._serialized_end=1325
+  _globals['_ANSWERREQUEST']._serialized_start=1328
+  _globals['_ANSWERREQUEST']._serialized_end=1626
+  _globals['_RESUMETURNREQUEST']._serialized_start=1629
+  _globals['_RESUMETURNREQUEST']._serialized_end=1791
+  _globals['_RESUMETURNRESPONSE']._serialized_start=1793
+  _globals['_RESUMETURNRESPONSE']._serialized_end=1912
+  _globals['_CANCELTURNREQUEST']._serialized_start=1914
+  _globals['_CANCELTURNREQUEST']._serialized_end=2024
+  _globals['_GETTURNREQUEST']._serialized_start=2026
+  _globals['_GETTURNREQUEST']._serialized_end=2133
+  _globals['_LISTTURNSREQUEST']._serialized_start=2136
+  _globals['_LISTTURNSREQUEST']._serialized_end=2269
+  _globals['_LISTTURNSRESPONSE']._serialized_start=2271
+  _globals['_LISTTURNSRESPONSE']._serialized_end=2354
+  _globals['_CREATECONVERSATIONREQUEST']._serialized_start=2356
+  _globals['_CREATECONVERSATIONREQUEST']._serialized_end=2470
+  _globals['_GETCONVERSATIONREQUEST']._serialized_start=2472
+  _globals['_GETCONVERSATIONREQUEST']._serialized_end=2595
+  _globals['_LISTCONVERSATIONSREQUEST']._serialized_start=2598
+  _globals['_LISTCONVERSATIONSREQUEST']._serialized_end=2739
+  _globals['_LISTCONVERSATIONSRESPONSE']._serialized_start=2741
+  _globals['_LISTCONVERSATIONSRESPONSE']._serialized_end=2848
+  _globals['_UPDATECONVERSATIONREQUEST']._serialized_start=2851
+  _globals['_UPDATECONVERSATIONREQUEST']._serialized_end=3172
+  _globals['_DELETECONVERSATIONREQUEST']._serialized_start=3175
+  _globals['_DELETECONVERSATIONREQUEST']._serialized_end=3324
+  _globals['_LISTMESSAGESREQUEST']._serialized_start=3327
+  _globals['_LISTMESSAGESREQUEST']._serialized_end=3564
+  _globals['_LISTMESSAGESRESPONSE']._serialized_start=3566
+  _globals['_LISTMESSAGESRESPONSE']._serialized_end=3658
+  _globals['_GETMESSAGEREQUEST']._serialized_start=3660
+  _globals['_GETMESSAGEREQUEST']._serialized_end=3773
+  _globals['_VERIFYCITATIONSREQUEST']._serialized_start=3775
+  _globals['_VERIFYCITATIONSREQUEST']._serialized_end=3901
+  _globals['_VERIFYCITATIONSRESPONSE']._serialized_start=3903
+  _globals['_VERIFYCITATIONSRESPONSE']._serialized_end=3977
+  _globals['_CITATIONCHECK']._serialized_start=3979
+  _globals['_CITATIONCHECK']._serialized_end=4092
+  _globals['_LISTAGENTSREQUEST']._serialized_start=4095
+  _globals['_LISTAGENTSREQUEST']._serialized_end=4229
+  _globals['_LISTAGENTSRESPONSE']._serialized_start=4231
+  _globals['_LISTAGENTSRESPONSE']._serialized_end=4317
+  _globals['_GETAGENTREQUEST']._serialized_start=4319
+  _globals['_GETAGENTREQUEST']._serialized_end=4391
+  _globals['_CHATSERVICE']._serialized_start=4491
+  _globals['_CHATSERVICE']._serialized_end=6588
 # @@protoc_insertion_point(module_scope)

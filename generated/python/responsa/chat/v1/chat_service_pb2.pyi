@@ -7,8 +7,10 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from responsa.chat.v1 import agent_pb2 as _agent_pb2
 from responsa.chat.v1 import citation_pb2 as _citation_pb2
 from responsa.chat.v1 import conversation_pb2 as _conversation_pb2
 from responsa.chat.v1 import message_pb2 as _message_pb2
@@ -62,6 +64,8 @@ class AskOptions(_message.Message):
     SCOPE_FIELD_NUMBER: _builtins.int
     ON_BUSY_FIELD_NUMBER: _builtins.int
     CANCEL_ON_DISCONNECT_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    MAX_COST_MICROS_FIELD_NUMBER: _builtins.int
     include_deltas: _builtins.bool
     """Whether pieces of the answer are sent as they are made. The answer comes whole in any case. Two callers of one turn may choose differently; it counts
     for Ask alone.
@@ -72,9 +76,15 @@ class AskOptions(_message.Message):
     """Whether the turn is cancelled when this stream's client goes away: ten seconds later, if nobody follows the turn then. A server that goes away, a passed
     deadline and a replica's death never cancel. It counts for Ask alone, and for this stream; it is no part of what a request_id is compared by.
     """
+    max_cost_micros: _builtins.int
+    """The most that the turn's models may cost, in millionths of a US dollar; it can only lower the agent's own limit. 0: as the agent says."""
     @_builtins.property
     def scope(self) -> _turn_pb2.Scope:
         """What may be read for the answer; none means all that the caller may read."""
+
+    @_builtins.property
+    def parameters(self) -> _struct_pb2.Struct:
+        """For the agent, as its schema says (Agent.parameters_schema); else: PARAMETERS_INVALID. At most 4 KiB of JSON, nested 16 deep at most; else: INVALID_FIELD."""
 
     def __init__(
         self,
@@ -83,10 +93,12 @@ class AskOptions(_message.Message):
         scope: _turn_pb2.Scope | None = ...,
         on_busy: Global___OnBusy.ValueType = ...,
         cancel_on_disconnect: _builtins.bool = ...,
+        parameters: _struct_pb2.Struct | None = ...,
+        max_cost_micros: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["scope", b"scope"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_on_disconnect", b"cancel_on_disconnect", "include_deltas", b"include_deltas", "on_busy", b"on_busy", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_on_disconnect", b"cancel_on_disconnect", "include_deltas", b"include_deltas", "max_cost_micros", b"max_cost_micros", "on_busy", b"on_busy", "parameters", b"parameters", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -109,7 +121,7 @@ class AskRequest(_message.Message):
     """The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8 with at least one character that is not white space."""
     request_id: _builtins.str
     """Any UUID; the same one again attaches to the turn that the first call made, whichever of Ask, StartTurn and Answer that was. Scoped to tenant and
-    user. With another conversation, agent, text, scope or on_busy: REQUEST_ID_REUSED.
+    user. With another conversation, agent, text, scope, parameters, max_cost_micros or on_busy: REQUEST_ID_REUSED.
     """
     agent: _builtins.str
     """The agent that answers, `agents/{id}`; empty takes the default. Unknown: RESOURCE_NOT_FOUND."""
@@ -187,7 +199,7 @@ class StartTurnRequest(_message.Message):
     """The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8 with at least one character that is not white space."""
     request_id: _builtins.str
     """Any UUID; the same one again attaches to the turn that the first call made, whichever of Ask, StartTurn and Answer that was. Scoped to tenant and
-    user. With another conversation, agent, text, scope or on_busy: REQUEST_ID_REUSED.
+    user. With another conversation, agent, text, scope, parameters, max_cost_micros or on_busy: REQUEST_ID_REUSED.
     """
     agent: _builtins.str
     """The agent that answers, `agents/{id}`; empty takes the default. Unknown: RESOURCE_NOT_FOUND."""
@@ -229,7 +241,7 @@ class AnswerRequest(_message.Message):
     """The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8 with at least one character that is not white space."""
     request_id: _builtins.str
     """Any UUID; the same one again attaches to the turn that the first call made, whichever of Ask, StartTurn and Answer that was. Scoped to tenant and
-    user. With another conversation, agent, text, scope or on_busy: REQUEST_ID_REUSED.
+    user. With another conversation, agent, text, scope, parameters, max_cost_micros or on_busy: REQUEST_ID_REUSED.
     """
     agent: _builtins.str
     """The agent that answers, `agents/{id}`; empty takes the default. Unknown: RESOURCE_NOT_FOUND."""
@@ -757,3 +769,87 @@ class CitationCheck(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CitationCheck: _TypeAlias = CitationCheck  # noqa: Y015
+
+@_typing.final
+class ListAgentsRequest(_message.Message):
+    """ListAgentsRequest asks for a page of agents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most this many, 1 to 200; 0 means 50."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, with all else unchanged; empty for the first page. Else: PAGE_TOKEN_INVALID."""
+    filter: _builtins.str
+    """AIP-160, comparisons joined by AND, on: display_name. Else: FILTER_INVALID."""
+    order_by: _builtins.str
+    """AIP-132: name, name desc; the first is the default. Else: ORDER_BY_INVALID."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAgentsRequest: _TypeAlias = ListAgentsRequest  # noqa: Y015
+
+@_typing.final
+class ListAgentsResponse(_message.Message):
+    """ListAgentsResponse is a page of agents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def agents(self) -> _containers.RepeatedCompositeFieldContainer[_agent_pb2.Agent]:
+        """The agents."""
+
+    def __init__(
+        self,
+        *,
+        agents: _abc.Iterable[_agent_pb2.Agent] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAgentsResponse: _TypeAlias = ListAgentsResponse  # noqa: Y015
+
+@_typing.final
+class GetAgentRequest(_message.Message):
+    """GetAgentRequest names an agent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`agents/{id}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAgentRequest: _TypeAlias = GetAgentRequest  # noqa: Y015

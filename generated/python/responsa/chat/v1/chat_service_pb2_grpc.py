@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
+from responsa.chat.v1 import agent_pb2 as responsa_dot_chat_dot_v1_dot_agent__pb2
 from responsa.chat.v1 import chat_service_pb2 as responsa_dot_chat_dot_v1_dot_chat__service__pb2
 from responsa.chat.v1 import conversation_pb2 as responsa_dot_chat_dot_v1_dot_conversation__pb2
 from responsa.chat.v1 import message_pb2 as responsa_dot_chat_dot_v1_dot_message__pb2
@@ -115,6 +116,16 @@ class ChatServiceStub:
                 request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.VerifyCitationsRequest.SerializeToString,
                 response_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.VerifyCitationsResponse.FromString,
                 _registered_method=True)
+        self.ListAgents = channel.unary_unary(
+                '/responsa.chat.v1.ChatService/ListAgents',
+                request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListAgentsRequest.SerializeToString,
+                response_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListAgentsResponse.FromString,
+                _registered_method=True)
+        self.GetAgent = channel.unary_unary(
+                '/responsa.chat.v1.ChatService/GetAgent',
+                request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.GetAgentRequest.SerializeToString,
+                response_deserializer=responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.FromString,
+                _registered_method=True)
 
 
 class ChatServiceServicer:
@@ -127,7 +138,8 @@ class ChatServiceServicer:
         Every event is committed before it is sent. A call that breaks off takes nothing back: ask again with the same request_id and body
         and the same turn is replayed from seq 1, at no further cost. Frames follow each other without a hole: `after_seq` is always the `through_seq`
         of the frame before; a frame that does not advance holds one event that is no part of the log, a heartbeat or a reconnect. Errors before acceptance are statuses and leave nothing behind:
-        INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL, OVERLOADED. Afterwards the stream ends with `answer`, `refused`,
+        INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL, OVERLOADED, PARAMETERS_INVALID, and what the agent's parameters name:
+        TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Afterwards the stream ends with `answer`, `refused`,
         `failed` or `cancelled`; or, when the server goes away, with `reconnect`: go on with ResumeTurn then. A stream that ends in any other way was cut: go on
         with ResumeTurn from the last `through_seq`. A caller's deadline ends its stream, never the turn. Over REST the frames are lines of JSON (NDJSON).
         """
@@ -244,6 +256,21 @@ class ChatServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAgents(self, request, context):
+        """ListAgents lists the agents that may be asked, by name. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAgent(self, request, context):
+        """GetAgent returns one agent, with the schema of its parameters; where a parameter names a record, the schema lists those that the caller may choose.
+        Errors: RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ChatServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -321,6 +348,16 @@ def add_ChatServiceServicer_to_server(servicer, server):
                     servicer.VerifyCitations,
                     request_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.VerifyCitationsRequest.FromString,
                     response_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.VerifyCitationsResponse.SerializeToString,
+            ),
+            'ListAgents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAgents,
+                    request_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListAgentsRequest.FromString,
+                    response_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListAgentsResponse.SerializeToString,
+            ),
+            'GetAgent': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAgent,
+                    request_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.GetAgentRequest.FromString,
+                    response_serializer=responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -730,6 +767,60 @@ class ChatService:
             '/responsa.chat.v1.ChatService/VerifyCitations',
             responsa_dot_chat_dot_v1_dot_chat__service__pb2.VerifyCitationsRequest.SerializeToString,
             responsa_dot_chat_dot_v1_dot_chat__service__pb2.VerifyCitationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAgents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.chat.v1.ChatService/ListAgents',
+            responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListAgentsRequest.SerializeToString,
+            responsa_dot_chat_dot_v1_dot_chat__service__pb2.ListAgentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAgent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.chat.v1.ChatService/GetAgent',
+            responsa_dot_chat_dot_v1_dot_chat__service__pb2.GetAgentRequest.SerializeToString,
+            responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.FromString,
             options,
             channel_credentials,
             insecure,

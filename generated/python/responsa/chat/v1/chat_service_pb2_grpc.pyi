@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
+from responsa.chat.v1 import agent_pb2 as _agent_pb2
 from responsa.chat.v1 import chat_service_pb2 as _chat_service_pb2
 from responsa.chat.v1 import conversation_pb2 as _conversation_pb2
 from responsa.chat.v1 import message_pb2 as _message_pb2
@@ -27,7 +28,8 @@ class ChatServiceStub:
     Every event is committed before it is sent. A call that breaks off takes nothing back: ask again with the same request_id and body
     and the same turn is replayed from seq 1, at no further cost. Frames follow each other without a hole: `after_seq` is always the `through_seq`
     of the frame before; a frame that does not advance holds one event that is no part of the log, a heartbeat or a reconnect. Errors before acceptance are statuses and leave nothing behind:
-    INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL, OVERLOADED. Afterwards the stream ends with `answer`, `refused`,
+    INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL, OVERLOADED, PARAMETERS_INVALID, and what the agent's parameters name:
+    TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Afterwards the stream ends with `answer`, `refused`,
     `failed` or `cancelled`; or, when the server goes away, with `reconnect`: go on with ResumeTurn then. A stream that ends in any other way was cut: go on
     with ResumeTurn from the last `through_seq`. A caller's deadline ends its stream, never the turn. Over REST the frames are lines of JSON (NDJSON).
     """
@@ -78,6 +80,12 @@ class ChatServiceStub:
     """VerifyCitations checks each citation of an answer against the documents as they are now, in the order of the answer. Errors:
     RESOURCE_NOT_FOUND.
     """
+    ListAgents: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.ListAgentsRequest, _chat_service_pb2.ListAgentsResponse]
+    """ListAgents lists the agents that may be asked, by name. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+    GetAgent: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetAgentRequest, _agent_pb2.Agent]
+    """GetAgent returns one agent, with the schema of its parameters; where a parameter names a record, the schema lists those that the caller may choose.
+    Errors: RESOURCE_NOT_FOUND.
+    """
 
 class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
     """ChatService answers questions. All calls need a user's or a service's credential and see what that user owns; what belongs to somebody else
@@ -94,7 +102,8 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         Every event is committed before it is sent. A call that breaks off takes nothing back: ask again with the same request_id and body
         and the same turn is replayed from seq 1, at no further cost. Frames follow each other without a hole: `after_seq` is always the `through_seq`
         of the frame before; a frame that does not advance holds one event that is no part of the log, a heartbeat or a reconnect. Errors before acceptance are statuses and leave nothing behind:
-        INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL, OVERLOADED. Afterwards the stream ends with `answer`, `refused`,
+        INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL, OVERLOADED, PARAMETERS_INVALID, and what the agent's parameters name:
+        TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Afterwards the stream ends with `answer`, `refused`,
         `failed` or `cancelled`; or, when the server goes away, with `reconnect`: go on with ResumeTurn then. A stream that ends in any other way was cut: go on
         with ResumeTurn from the last `through_seq`. A caller's deadline ends its stream, never the turn. Over REST the frames are lines of JSON (NDJSON).
         """
@@ -228,6 +237,24 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_chat_service_pb2.VerifyCitationsResponse]:
         """VerifyCitations checks each citation of an answer against the documents as they are now, in the order of the answer. Errors:
         RESOURCE_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListAgents(
+        self,
+        request: _chat_service_pb2.ListAgentsRequest,
+        context: _aio.ServicerContext[_chat_service_pb2.ListAgentsRequest, _abc.Awaitable[_chat_service_pb2.ListAgentsResponse]],
+    ) -> _abc.Awaitable[_chat_service_pb2.ListAgentsResponse]:
+        """ListAgents lists the agents that may be asked, by name. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+
+    @_abc_1.abstractmethod
+    def GetAgent(
+        self,
+        request: _chat_service_pb2.GetAgentRequest,
+        context: _aio.ServicerContext[_chat_service_pb2.GetAgentRequest, _abc.Awaitable[_agent_pb2.Agent]],
+    ) -> _abc.Awaitable[_agent_pb2.Agent]:
+        """GetAgent returns one agent, with the schema of its parameters; where a parameter names a record, the schema lists those that the caller may choose.
+        Errors: RESOURCE_NOT_FOUND.
         """
 
 def add_ChatServiceServicer_to_server(servicer: ChatServiceServicer, server: _aio.Server) -> None: ...

@@ -86,6 +86,10 @@ class _StepEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Step.ValueType],
     """Writing the answer."""
     STEP_CALLING_TOOL: _Step.ValueType  # 5
     """Calling a tool."""
+    STEP_ROUTING: _Step.ValueType  # 6
+    """Telling what the message wants."""
+    STEP_VERIFYING: _Step.ValueType  # 7
+    """Checking the answer against its sources."""
 
 class Step(_Step, metaclass=_StepEnumTypeWrapper):
     """Step is what a worker does for a turn at the moment."""
@@ -102,6 +106,10 @@ STEP_GENERATING: Step.ValueType  # 4
 """Writing the answer."""
 STEP_CALLING_TOOL: Step.ValueType  # 5
 """Calling a tool."""
+STEP_ROUTING: Step.ValueType  # 6
+"""Telling what the message wants."""
+STEP_VERIFYING: Step.ValueType  # 7
+"""Checking the answer against its sources."""
 Global___Step: _TypeAlias = Step  # noqa: Y015
 
 class _RefusalReason:
@@ -114,6 +122,12 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     """Never sent."""
     REFUSAL_REASON_NO_SUPPORT: _RefusalReason.ValueType  # 1
     """Nothing in the documents that the caller may read supports an answer."""
+    REFUSAL_REASON_OUT_OF_SCOPE: _RefusalReason.ValueType  # 2
+    """The question is none that this agent is for."""
+    REFUSAL_REASON_UNSAFE: _RefusalReason.ValueType  # 3
+    """The model, or its provider, will not say it."""
+    REFUSAL_REASON_BUDGET: _RefusalReason.ValueType  # 4
+    """It would take more tokens, money or steps than the agent, or the request, allows."""
 
 class RefusalReason(_RefusalReason, metaclass=_RefusalReasonEnumTypeWrapper):
     """RefusalReason says why there is no answer. A refusal is an outcome, not an error."""
@@ -122,7 +136,93 @@ REFUSAL_REASON_UNSPECIFIED: RefusalReason.ValueType  # 0
 """Never sent."""
 REFUSAL_REASON_NO_SUPPORT: RefusalReason.ValueType  # 1
 """Nothing in the documents that the caller may read supports an answer."""
+REFUSAL_REASON_OUT_OF_SCOPE: RefusalReason.ValueType  # 2
+"""The question is none that this agent is for."""
+REFUSAL_REASON_UNSAFE: RefusalReason.ValueType  # 3
+"""The model, or its provider, will not say it."""
+REFUSAL_REASON_BUDGET: RefusalReason.ValueType  # 4
+"""It would take more tokens, money or steps than the agent, or the request, allows."""
 Global___RefusalReason: _TypeAlias = RefusalReason  # noqa: Y015
+
+class _Intent:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _IntentEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Intent.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    INTENT_UNSPECIFIED: _Intent.ValueType  # 0
+    """The agent does not tell them apart."""
+    INTENT_CHITCHAT: _Intent.ValueType  # 1
+    """Small talk."""
+    INTENT_QA: _Intent.ValueType  # 2
+    """A question to be answered from the documents."""
+    INTENT_POST: _Intent.ValueType  # 3
+    """A post is to be written."""
+    INTENT_OUT_OF_SCOPE: _Intent.ValueType  # 4
+    """Nothing that this agent is for."""
+
+class Intent(_Intent, metaclass=_IntentEnumTypeWrapper):
+    """Intent is what somebody wants with a message, where the agent tells such things apart."""
+
+INTENT_UNSPECIFIED: Intent.ValueType  # 0
+"""The agent does not tell them apart."""
+INTENT_CHITCHAT: Intent.ValueType  # 1
+"""Small talk."""
+INTENT_QA: Intent.ValueType  # 2
+"""A question to be answered from the documents."""
+INTENT_POST: Intent.ValueType  # 3
+"""A post is to be written."""
+INTENT_OUT_OF_SCOPE: Intent.ValueType  # 4
+"""Nothing that this agent is for."""
+Global___Intent: _TypeAlias = Intent  # noqa: Y015
+
+class _FallbackKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FallbackKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FallbackKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FALLBACK_KIND_UNSPECIFIED: _FallbackKind.ValueType  # 0
+    """Never sent."""
+    FALLBACK_KIND_WITHOUT_RETRIEVAL: _FallbackKind.ValueType  # 1
+    """The documents could not be searched; the answer rests on none of them, and says so."""
+    FALLBACK_KIND_TEXT_ONLY: _FallbackKind.ValueType  # 2
+    """Vectors could not be had; words alone decided what was found."""
+    FALLBACK_KIND_PROVIDER: _FallbackKind.ValueType  # 3
+    """Another model than the first of the agent's chain answered."""
+    FALLBACK_KIND_EXTRACTIVE: _FallbackKind.ValueType  # 4
+    """No model could be had; the answer is sentences of the documents, quoted."""
+    FALLBACK_KIND_TEMPLATE: _FallbackKind.ValueType  # 5
+    """No model wrote it: a template did."""
+    FALLBACK_KIND_CLASSIFIER: _FallbackKind.ValueType  # 6
+    """A trained classifier decided in place of a model."""
+    FALLBACK_KIND_RULE: _FallbackKind.ValueType  # 7
+    """A rule decided in place of a model."""
+    FALLBACK_KIND_WITHOUT_SUMMARY: _FallbackKind.ValueType  # 8
+    """The conversation's older messages were left out, as they could not be summed up."""
+
+class FallbackKind(_FallbackKind, metaclass=_FallbackKindEnumTypeWrapper):
+    """FallbackKind says what was done in place of what was meant."""
+
+FALLBACK_KIND_UNSPECIFIED: FallbackKind.ValueType  # 0
+"""Never sent."""
+FALLBACK_KIND_WITHOUT_RETRIEVAL: FallbackKind.ValueType  # 1
+"""The documents could not be searched; the answer rests on none of them, and says so."""
+FALLBACK_KIND_TEXT_ONLY: FallbackKind.ValueType  # 2
+"""Vectors could not be had; words alone decided what was found."""
+FALLBACK_KIND_PROVIDER: FallbackKind.ValueType  # 3
+"""Another model than the first of the agent's chain answered."""
+FALLBACK_KIND_EXTRACTIVE: FallbackKind.ValueType  # 4
+"""No model could be had; the answer is sentences of the documents, quoted."""
+FALLBACK_KIND_TEMPLATE: FallbackKind.ValueType  # 5
+"""No model wrote it: a template did."""
+FALLBACK_KIND_CLASSIFIER: FallbackKind.ValueType  # 6
+"""A trained classifier decided in place of a model."""
+FALLBACK_KIND_RULE: FallbackKind.ValueType  # 7
+"""A rule decided in place of a model."""
+FALLBACK_KIND_WITHOUT_SUMMARY: FallbackKind.ValueType  # 8
+"""The conversation's older messages were left out, as they could not be summed up."""
+Global___FallbackKind: _TypeAlias = FallbackKind  # noqa: Y015
 
 class _AnswerOutcome:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -241,26 +341,68 @@ class Usage(_message.Message):
     EMBEDDING_TOKENS_FIELD_NUMBER: _builtins.int
     INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    COST_MICROS_FIELD_NUMBER: _builtins.int
+    UNPRICED_TOKENS_FIELD_NUMBER: _builtins.int
     embedding_tokens: _builtins.int
     """Tokens that the embedding model read for this turn."""
     input_tokens: _builtins.int
     """Tokens that language models read."""
     output_tokens: _builtins.int
     """Tokens that language models wrote, those included that were withdrawn or never sent on."""
+    cost_micros: _builtins.int
+    """What the models' tokens cost, in millionths of a US dollar, as far as their price is known."""
+    unpriced_tokens: _builtins.int
+    """Tokens, read and written, of models whose price is not known; they are not in the cost."""
     def __init__(
         self,
         *,
         embedding_tokens: _builtins.int = ...,
         input_tokens: _builtins.int = ...,
         output_tokens: _builtins.int = ...,
+        cost_micros: _builtins.int = ...,
+        unpriced_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedding_tokens", b"embedding_tokens", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_micros", b"cost_micros", "embedding_tokens", b"embedding_tokens", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "unpriced_tokens", b"unpriced_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Usage: _TypeAlias = Usage  # noqa: Y015
+
+@_typing.final
+class Fallback(_message.Message):
+    """Fallback tells that something else was done than was meant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    kind: Global___FallbackKind.ValueType
+    """What was done instead."""
+    source: _builtins.str
+    """Where it happened, or what could not be had: a node of the agent's graph, or a model as `provider:model`."""
+    target: _builtins.str
+    """What stood in: a node or a model."""
+    cause: _builtins.str
+    """Why, short and for programs, e.g. "rate_limited" or "part_unavailable:postgresql"."""
+    def __init__(
+        self,
+        *,
+        kind: Global___FallbackKind.ValueType = ...,
+        source: _builtins.str = ...,
+        target: _builtins.str = ...,
+        cause: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "kind", b"kind", "source", b"source", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Fallback: _TypeAlias = Fallback  # noqa: Y015
 
 @_typing.final
 class Turn(_message.Message):
@@ -279,6 +421,8 @@ class Turn(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    FALLBACKS_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`turns/{uuid}`."""
     conversation: _builtins.str
@@ -309,6 +453,14 @@ class Turn(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When its terminal event was committed."""
 
+    @_builtins.property
+    def fallbacks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fallback]:
+        """What was done in place of what was meant, as its terminal event tells; 16 at most."""
+
+    @_builtins.property
+    def parameters(self) -> _struct_pb2.Struct:
+        """The parameters it was asked with."""
+
     def __init__(
         self,
         *,
@@ -323,10 +475,12 @@ class Turn(_message.Message):
         usage: Global___Usage | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        fallbacks: _abc.Iterable[Global___Fallback] | None = ...,
+        parameters: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "terminal_event", b"terminal_event", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "parameters", b"parameters", "terminal_event", b"terminal_event", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "conversation", b"conversation", "create_time", b"create_time", "end_time", b"end_time", "last_seq", b"last_seq", "name", b"name", "request_id", b"request_id", "state", b"state", "terminal_event", b"terminal_event", "text", b"text", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "conversation", b"conversation", "create_time", b"create_time", "end_time", b"end_time", "fallbacks", b"fallbacks", "last_seq", b"last_seq", "name", b"name", "parameters", b"parameters", "request_id", b"request_id", "state", b"state", "terminal_event", b"terminal_event", "text", b"text", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -355,6 +509,8 @@ class TurnEvent(_message.Message):
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     RECONNECT_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    PROVIDER_SWITCHED_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """Place in the log, from 1; 0 for what is no part of the log (snapshot, reconnect, heartbeat)."""
     attempt: _builtins.int
@@ -419,6 +575,14 @@ class TurnEvent(_message.Message):
     def heartbeat(self) -> Global___TurnHeartbeat:
         """Not in the log: nothing new, but all is well."""
 
+    @_builtins.property
+    def provider_switched(self) -> Global___TurnProviderSwitched:
+        """A model gave nothing, and another one was asked."""
+
+    @_builtins.property
+    def usage(self) -> Global___TurnUsage:
+        """A call of a model has ended, and what it cost."""
+
     def __init__(
         self,
         *,
@@ -439,12 +603,14 @@ class TurnEvent(_message.Message):
         snapshot: Global___TurnSnapshot | None = ...,
         reconnect: Global___TurnReconnect | None = ...,
         heartbeat: Global___TurnHeartbeat | None = ...,
+        provider_switched: Global___TurnProviderSwitched | None = ...,
+        usage: Global___TurnUsage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "attempt_restarted", b"attempt_restarted", "cancelled", b"cancelled", "citation", b"citation", "create_time", b"create_time", "delta", b"delta", "event", b"event", "failed", b"failed", "heartbeat", b"heartbeat", "reconnect", b"reconnect", "refused", b"refused", "snapshot", b"snapshot", "started", b"started", "status", b"status", "tool_call", b"tool_call", "tool_result", b"tool_result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "attempt_restarted", b"attempt_restarted", "cancelled", b"cancelled", "citation", b"citation", "create_time", b"create_time", "delta", b"delta", "event", b"event", "failed", b"failed", "heartbeat", b"heartbeat", "provider_switched", b"provider_switched", "reconnect", b"reconnect", "refused", b"refused", "snapshot", b"snapshot", "started", b"started", "status", b"status", "tool_call", b"tool_call", "tool_result", b"tool_result", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "attempt", b"attempt", "attempt_restarted", b"attempt_restarted", "cancelled", b"cancelled", "citation", b"citation", "create_time", b"create_time", "delta", b"delta", "event", b"event", "failed", b"failed", "heartbeat", b"heartbeat", "reconnect", b"reconnect", "refused", b"refused", "seq", b"seq", "snapshot", b"snapshot", "started", b"started", "status", b"status", "tool_call", b"tool_call", "tool_result", b"tool_result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "attempt", b"attempt", "attempt_restarted", b"attempt_restarted", "cancelled", b"cancelled", "citation", b"citation", "create_time", b"create_time", "delta", b"delta", "event", b"event", "failed", b"failed", "heartbeat", b"heartbeat", "provider_switched", b"provider_switched", "reconnect", b"reconnect", "refused", b"refused", "seq", b"seq", "snapshot", b"snapshot", "started", b"started", "status", b"status", "tool_call", b"tool_call", "tool_result", b"tool_result", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "status", "delta", "citation", "answer", "refused", "failed", "tool_call", "tool_result", "attempt_restarted", "cancelled", "snapshot", "reconnect", "heartbeat"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "status", "delta", "citation", "answer", "refused", "failed", "tool_call", "tool_result", "attempt_restarted", "cancelled", "snapshot", "reconnect", "heartbeat", "provider_switched", "usage"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -546,6 +712,10 @@ class TurnAnswer(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     STANDALONE_QUESTION_FIELD_NUMBER: _builtins.int
     SUPPORT_FIELD_NUMBER: _builtins.int
+    INTENT_FIELD_NUMBER: _builtins.int
+    FALLBACKS_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The answer; 24 KiB at most."""
     sha256: _builtins.bytes
@@ -558,6 +728,12 @@ class TurnAnswer(_message.Message):
     """The question as it was understood, when it was rewritten to stand alone; else empty."""
     support: _builtins.float
     """How far the documents support an answer to the question, 0 to 1; comparable between turns of one agent version."""
+    intent: Global___Intent.ValueType
+    """What the message was understood to want."""
+    category: _builtins.str
+    """The kind of question that it was taken for, as the agent names it; empty where it does not."""
+    model: _builtins.str
+    """Who wrote the text: a model as `provider:model`, "extractive" for sentences of the documents, or "template"."""
     @_builtins.property
     def citations(self) -> _containers.RepeatedCompositeFieldContainer[_citation_pb2.Citation]:
         """All citations, in the order of the text; 24 at most."""
@@ -565,6 +741,10 @@ class TurnAnswer(_message.Message):
     @_builtins.property
     def usage(self) -> Global___Usage:
         """What the turn cost."""
+
+    @_builtins.property
+    def fallbacks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fallback]:
+        """What was done in place of what was meant, in the order it happened; 16 at most."""
 
     def __init__(
         self,
@@ -577,10 +757,14 @@ class TurnAnswer(_message.Message):
         usage: Global___Usage | None = ...,
         standalone_question: _builtins.str = ...,
         support: _builtins.float = ...,
+        intent: Global___Intent.ValueType = ...,
+        fallbacks: _abc.Iterable[Global___Fallback] | None = ...,
+        category: _builtins.str = ...,
+        model: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["citations", b"citations", "outcome", b"outcome", "passages_used", b"passages_used", "sha256", b"sha256", "standalone_question", b"standalone_question", "support", b"support", "text", b"text", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "citations", b"citations", "fallbacks", b"fallbacks", "intent", b"intent", "model", b"model", "outcome", b"outcome", "passages_used", b"passages_used", "sha256", b"sha256", "standalone_question", b"standalone_question", "support", b"support", "text", b"text", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -596,15 +780,23 @@ class TurnRefused(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     SUPPORT_FIELD_NUMBER: _builtins.int
+    INTENT_FIELD_NUMBER: _builtins.int
+    FALLBACKS_FIELD_NUMBER: _builtins.int
     reason: Global___RefusalReason.ValueType
     """Why, for programs."""
     message: _builtins.str
     """Why, for people."""
     support: _builtins.float
     """How far the documents would have supported an answer, 0 to 1; see TurnAnswer.support."""
+    intent: Global___Intent.ValueType
+    """What the message was understood to want."""
     @_builtins.property
     def usage(self) -> Global___Usage:
         """What the turn cost."""
+
+    @_builtins.property
+    def fallbacks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fallback]:
+        """What was done in place of what was meant, in the order it happened; 16 at most."""
 
     def __init__(
         self,
@@ -613,10 +805,12 @@ class TurnRefused(_message.Message):
         message: _builtins.str = ...,
         usage: Global___Usage | None = ...,
         support: _builtins.float = ...,
+        intent: Global___Intent.ValueType = ...,
+        fallbacks: _abc.Iterable[Global___Fallback] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reason", b"reason", "support", b"support", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallbacks", b"fallbacks", "intent", b"intent", "message", b"message", "reason", b"reason", "support", b"support", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -631,6 +825,7 @@ class TurnFailed(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     RETRIABLE_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    FALLBACKS_FIELD_NUMBER: _builtins.int
     retriable: _builtins.bool
     """Whether asking again can help."""
     @_builtins.property
@@ -641,20 +836,83 @@ class TurnFailed(_message.Message):
     def usage(self) -> Global___Usage:
         """What the turn cost until then."""
 
+    @_builtins.property
+    def fallbacks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fallback]:
+        """What was done in place of what was meant until then, in the order it happened; 16 at most."""
+
     def __init__(
         self,
         *,
         status: _status_pb2.Status | None = ...,
         retriable: _builtins.bool = ...,
         usage: Global___Usage | None = ...,
+        fallbacks: _abc.Iterable[Global___Fallback] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["retriable", b"retriable", "status", b"status", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallbacks", b"fallbacks", "retriable", b"retriable", "status", b"status", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TurnFailed: _TypeAlias = TurnFailed  # noqa: Y015
+
+@_typing.final
+class TurnProviderSwitched(_message.Message):
+    """TurnProviderSwitched tells that another model was asked, before anything was said."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """The model that failed, `provider:model`."""
+    target: _builtins.str
+    """The model that is asked now, `provider:model`."""
+    cause: _builtins.str
+    """Why, short and for programs: unreachable, timeout, refused, malformed, cut, credential, rate_limited, overloaded, empty."""
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        target: _builtins.str = ...,
+        cause: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "source", b"source", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TurnProviderSwitched: _TypeAlias = TurnProviderSwitched  # noqa: Y015
+
+@_typing.final
+class TurnUsage(_message.Message):
+    """TurnUsage tells what a call of a model has cost."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model, `provider:model`."""
+    @_builtins.property
+    def usage(self) -> Global___Usage:
+        """What this call cost."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        usage: Global___Usage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TurnUsage: _TypeAlias = TurnUsage  # noqa: Y015
 
 @_typing.final
 class TurnToolCall(_message.Message):

@@ -48,7 +48,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """PERMISSION_DENIED. The caller's role may not make this call. Metadata: required_role, e.g. "ADMIN"."""
     REASON_RESOURCE_NOT_FOUND: _Reason.ValueType  # 10
     """NOT_FOUND. No such resource, or one that the caller may not see; the two are never told apart. Metadata: resource_type, e.g.
-    "conversation"; resource_name, e.g. "conversations/0192f3c8-…".
+    "conversation"; resource_name, e.g. "conversations/0192f3c8-…"; of an agent also known, e.g. "chat,default,tutor".
     """
     REASON_RESOURCE_ALREADY_EXISTS: _Reason.ValueType  # 11
     """ALREADY_EXISTS. A resource of this name is there already. Metadata: resource_type, resource_name."""
@@ -127,7 +127,15 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_QUEUE_FULL: _Reason.ValueType  # 42
     """RESOURCE_EXHAUSTED. As many questions wait in the conversation as may; RetryInfo says when to come back. Metadata: conversation; limit, e.g. "8"."""
     REASON_MODEL_UNAVAILABLE: _Reason.ValueType  # 43
-    """UNAVAILABLE, in a turn's `failed` event. The model's server could not be reached, or broke off; ask again. Metadata: model."""
+    """UNAVAILABLE, in a turn's `failed` event. The model's server could not be reached, or broke off; ask again. Metadata: model; cause, e.g. "rate_limited"."""
+    REASON_TEACHER_ID_MALFORMED: _Reason.ValueType  # 44
+    """INVALID_ARGUMENT. The parameter teacher_id is no UUID and no `teachers/{uuid}`. Metadata: teacher_id, its first 64 characters."""
+    REASON_TEACHER_NOT_FOUND: _Reason.ValueType  # 45
+    """NOT_FOUND, also in a turn's `failed` event when it was deleted meanwhile. There is no such teacher. Metadata: resource_type, "teacher";
+    resource_name, e.g. "teachers/0192f3c8-…".
+    """
+    REASON_PARAMETERS_INVALID: _Reason.ValueType  # 46
+    """INVALID_ARGUMENT. The parameters do not fit the agent's schema; BadRequest names each with its remedy (16 at most). Metadata: agent; violations, e.g. "1"."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason says why a call or a turn failed. It travels, without the prefix `REASON_`, as `reason` of a google.rpc.ErrorInfo whose
@@ -160,7 +168,7 @@ REASON_ROLE_REQUIRED: Reason.ValueType  # 9
 """PERMISSION_DENIED. The caller's role may not make this call. Metadata: required_role, e.g. "ADMIN"."""
 REASON_RESOURCE_NOT_FOUND: Reason.ValueType  # 10
 """NOT_FOUND. No such resource, or one that the caller may not see; the two are never told apart. Metadata: resource_type, e.g.
-"conversation"; resource_name, e.g. "conversations/0192f3c8-…".
+"conversation"; resource_name, e.g. "conversations/0192f3c8-…"; of an agent also known, e.g. "chat,default,tutor".
 """
 REASON_RESOURCE_ALREADY_EXISTS: Reason.ValueType  # 11
 """ALREADY_EXISTS. A resource of this name is there already. Metadata: resource_type, resource_name."""
@@ -239,5 +247,13 @@ REASON_AFTER_SEQ_BEYOND_END: Reason.ValueType  # 41
 REASON_QUEUE_FULL: Reason.ValueType  # 42
 """RESOURCE_EXHAUSTED. As many questions wait in the conversation as may; RetryInfo says when to come back. Metadata: conversation; limit, e.g. "8"."""
 REASON_MODEL_UNAVAILABLE: Reason.ValueType  # 43
-"""UNAVAILABLE, in a turn's `failed` event. The model's server could not be reached, or broke off; ask again. Metadata: model."""
+"""UNAVAILABLE, in a turn's `failed` event. The model's server could not be reached, or broke off; ask again. Metadata: model; cause, e.g. "rate_limited"."""
+REASON_TEACHER_ID_MALFORMED: Reason.ValueType  # 44
+"""INVALID_ARGUMENT. The parameter teacher_id is no UUID and no `teachers/{uuid}`. Metadata: teacher_id, its first 64 characters."""
+REASON_TEACHER_NOT_FOUND: Reason.ValueType  # 45
+"""NOT_FOUND, also in a turn's `failed` event when it was deleted meanwhile. There is no such teacher. Metadata: resource_type, "teacher";
+resource_name, e.g. "teachers/0192f3c8-…".
+"""
+REASON_PARAMETERS_INVALID: Reason.ValueType  # 46
+"""INVALID_ARGUMENT. The parameters do not fit the agent's schema; BadRequest names each with its remedy (16 at most). Metadata: agent; violations, e.g. "1"."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

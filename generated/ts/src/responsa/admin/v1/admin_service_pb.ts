@@ -4,16 +4,21 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
+import type { EmptySchema, FieldMask } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_empty, file_google_protobuf_field_mask } from "@bufbuild/protobuf/wkt";
 import type { SystemStatusSchema } from "./system_status_pb.js";
 import { file_responsa_admin_v1_system_status } from "./system_status_pb.js";
+import type { Teacher, TeacherSchema } from "./teacher_pb.js";
+import { file_responsa_admin_v1_teacher } from "./teacher_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file responsa/admin/v1/admin_service.proto.
  */
 export const file_responsa_admin_v1_admin_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVyZXNwb25zYS9hZG1pbi92MS9hZG1pbl9zZXJ2aWNlLnByb3RvEhFyZXNwb25zYS5hZG1pbi52MSIYChZHZXRTeXN0ZW1TdGF0dXNSZXF1ZXN0MocBCgxBZG1pblNlcnZpY2USdwoPR2V0U3lzdGVtU3RhdHVzEikucmVzcG9uc2EuYWRtaW4udjEuR2V0U3lzdGVtU3RhdHVzUmVxdWVzdBofLnJlc3BvbnNhLmFkbWluLnYxLlN5c3RlbVN0YXR1cyIYgtPkkwISEhAvdjEvc3lzdGVtU3RhdHVzYgZwcm90bzM", [file_google_api_annotations, file_responsa_admin_v1_system_status]);
+  fileDesc("CiVyZXNwb25zYS9hZG1pbi92MS9hZG1pbl9zZXJ2aWNlLnByb3RvEhFyZXNwb25zYS5hZG1pbi52MSIYChZHZXRTeXN0ZW1TdGF0dXNSZXF1ZXN0IowDChRDcmVhdGVUZWFjaGVyUmVxdWVzdBKxAgoHdGVhY2hlchgBIAEoCzIaLnJlc3BvbnNhLmFkbWluLnYxLlRlYWNoZXJCgwK6SP8BugGCAQoUdGVhY2hlci5kaXNwbGF5X25hbWUSRWRpc3BsYXlfbmFtZSBtdXN0IGhhdmUgYXQgbGVhc3Qgb25lIGNoYXJhY3RlciB0aGF0IGlzIG5vdCB3aGl0ZSBzcGFjZRojdGhpcy5kaXNwbGF5X25hbWUubWF0Y2hlcygnW15cXHNdJym6AXMKD3RlYWNoZXIucGVyc29uYRJAcGVyc29uYSBtdXN0IGhhdmUgYXQgbGVhc3Qgb25lIGNoYXJhY3RlciB0aGF0IGlzIG5vdCB3aGl0ZSBzcGFjZRoedGhpcy5wZXJzb25hLm1hdGNoZXMoJ1teXFxzXScpyAEBEh8KCnRlYWNoZXJfaWQYAiABKAlCC7pICHIDsAEB2AEBEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICHIDsAEB2AEBInEKEUdldFRlYWNoZXJSZXF1ZXN0ElwKBG5hbWUYASABKAlCTrpIS3JJMkdedGVhY2hlcnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCKIAQoTTGlzdFRlYWNoZXJzUmVxdWVzdBIdCglwYWdlX3NpemUYASABKAVCCrpIBxoFGMgBKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMogBASGAoGZmlsdGVyGAMgASgJQgi6SAVyAyiACBIaCghvcmRlcl9ieRgEIAEoCUIIukgFcgMogAEiXQoUTGlzdFRlYWNoZXJzUmVzcG9uc2USLAoIdGVhY2hlcnMYASADKAsyGi5yZXNwb25zYS5hZG1pbi52MS5UZWFjaGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKfAgoUVXBkYXRlVGVhY2hlclJlcXVlc3QS1QEKB3RlYWNoZXIYASABKAsyGi5yZXNwb25zYS5hZG1pbi52MS5UZWFjaGVyQqcBukijAboBnAEKDHRlYWNoZXIubmFtZRIubXVzdCBiZSB0aGUgbmFtZSBvZiBhIHRlYWNoZXIsIHRlYWNoZXJzL3t1dWlkfRpcdGhpcy5uYW1lLm1hdGNoZXMoJ150ZWFjaGVycy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kJynIAQESLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIosBChREZWxldGVUZWFjaGVyUmVxdWVzdBJcCgRuYW1lGAEgASgJQk66SEtySTJHXnRlYWNoZXJzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQSFQoEZXRhZxgCIAEoCUIHukgEcgIoQCIVChNSZWxvYWRBZ2VudHNSZXF1ZXN0IkYKFFJlbG9hZEFnZW50c1Jlc3BvbnNlEi4KBmFnZW50cxgBIAMoCzIeLnJlc3BvbnNhLmFkbWluLnYxLkFnZW50UmVsb2FkInEKC0FnZW50UmVsb2FkEg0KBWFnZW50GAEgASgJEg8KB3ZlcnNpb24YAiABKAkSDwoHY2hhbmdlZBgDIAEoCBIxCghwcm9ibGVtcxgEIAMoCzIfLnJlc3BvbnNhLmFkbWluLnYxLkFnZW50UHJvYmxlbSJcCgxBZ2VudFByb2JsZW0SDAoEZmlsZRgBIAEoCRIMCgRsaW5lGAIgASgFEgsKA2tleRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhIKCnN1Z2dlc3Rpb24YBSABKAky0wYKDEFkbWluU2VydmljZRJ3Cg9HZXRTeXN0ZW1TdGF0dXMSKS5yZXNwb25zYS5hZG1pbi52MS5HZXRTeXN0ZW1TdGF0dXNSZXF1ZXN0Gh8ucmVzcG9uc2EuYWRtaW4udjEuU3lzdGVtU3RhdHVzIhiC0+STAhISEC92MS9zeXN0ZW1TdGF0dXMSbQoNQ3JlYXRlVGVhY2hlchInLnJlc3BvbnNhLmFkbWluLnYxLkNyZWF0ZVRlYWNoZXJSZXF1ZXN0GhoucmVzcG9uc2EuYWRtaW4udjEuVGVhY2hlciIXgtPkkwIRIgwvdjEvdGVhY2hlcnM6ASoSbQoKR2V0VGVhY2hlchIkLnJlc3BvbnNhLmFkbWluLnYxLkdldFRlYWNoZXJSZXF1ZXN0GhoucmVzcG9uc2EuYWRtaW4udjEuVGVhY2hlciIdgtPkkwIXEhUvdjEve25hbWU9dGVhY2hlcnMvKn0SdQoMTGlzdFRlYWNoZXJzEiYucmVzcG9uc2EuYWRtaW4udjEuTGlzdFRlYWNoZXJzUmVxdWVzdBonLnJlc3BvbnNhLmFkbWluLnYxLkxpc3RUZWFjaGVyc1Jlc3BvbnNlIhSC0+STAg4SDC92MS90ZWFjaGVycxKEAQoNVXBkYXRlVGVhY2hlchInLnJlc3BvbnNhLmFkbWluLnYxLlVwZGF0ZVRlYWNoZXJSZXF1ZXN0GhoucmVzcG9uc2EuYWRtaW4udjEuVGVhY2hlciIugtPkkwIoMh0vdjEve3RlYWNoZXIubmFtZT10ZWFjaGVycy8qfToHdGVhY2hlchJvCg1EZWxldGVUZWFjaGVyEicucmVzcG9uc2EuYWRtaW4udjEuRGVsZXRlVGVhY2hlclJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiHYLT5JMCFyoVL3YxL3tuYW1lPXRlYWNoZXJzLyp9En0KDFJlbG9hZEFnZW50cxImLnJlc3BvbnNhLmFkbWluLnYxLlJlbG9hZEFnZW50c1JlcXVlc3QaJy5yZXNwb25zYS5hZG1pbi52MS5SZWxvYWRBZ2VudHNSZXNwb25zZSIcgtPkkwIWIhEvdjEvYWdlbnRzOnJlbG9hZDoBKmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_empty, file_google_protobuf_field_mask, file_responsa_admin_v1_system_status, file_responsa_admin_v1_teacher]);
 
 /**
  * GetSystemStatusRequest has no fields.
@@ -31,6 +36,315 @@ export const GetSystemStatusRequestSchema: GenMessage<GetSystemStatusRequest> = 
   messageDesc(file_responsa_admin_v1_admin_service, 0);
 
 /**
+ * CreateTeacherRequest describes a new teacher.
+ *
+ * @generated from message responsa.admin.v1.CreateTeacherRequest
+ */
+export type CreateTeacherRequest = Message<"responsa.admin.v1.CreateTeacherRequest"> & {
+  /**
+   * display_name, persona and parameters count; all else is set by the server.
+   *
+   * @generated from field: responsa.admin.v1.Teacher teacher = 1;
+   */
+  teacher?: Teacher | undefined;
+
+  /**
+   * The UUID that it shall have; empty for one of the server's choice.
+   *
+   * @generated from field: string teacher_id = 2;
+   */
+  teacherId: string;
+
+  /**
+   * Any UUID; the same one again gives back what the first call made. Scoped to tenant and user. Another body: REQUEST_ID_REUSED.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.CreateTeacherRequest.
+ * Use `create(CreateTeacherRequestSchema)` to create a new message.
+ */
+export const CreateTeacherRequestSchema: GenMessage<CreateTeacherRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 1);
+
+/**
+ * GetTeacherRequest names a teacher.
+ *
+ * @generated from message responsa.admin.v1.GetTeacherRequest
+ */
+export type GetTeacherRequest = Message<"responsa.admin.v1.GetTeacherRequest"> & {
+  /**
+   * `teachers/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.GetTeacherRequest.
+ * Use `create(GetTeacherRequestSchema)` to create a new message.
+ */
+export const GetTeacherRequestSchema: GenMessage<GetTeacherRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 2);
+
+/**
+ * ListTeachersRequest asks for a page of teachers.
+ *
+ * @generated from message responsa.admin.v1.ListTeachersRequest
+ */
+export type ListTeachersRequest = Message<"responsa.admin.v1.ListTeachersRequest"> & {
+  /**
+   * At most this many, 1 to 200; 0 means 50.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the page before, with all else unchanged; empty for the first page. Else: PAGE_TOKEN_INVALID.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * AIP-160, comparisons joined by AND, on: display_name, create_time. Else: FILTER_INVALID.
+   *
+   * @generated from field: string filter = 3;
+   */
+  filter: string;
+
+  /**
+   * AIP-132: create_time, create_time desc, display_name, display_name desc; the first is the default. Else: ORDER_BY_INVALID.
+   *
+   * @generated from field: string order_by = 4;
+   */
+  orderBy: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListTeachersRequest.
+ * Use `create(ListTeachersRequestSchema)` to create a new message.
+ */
+export const ListTeachersRequestSchema: GenMessage<ListTeachersRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 3);
+
+/**
+ * ListTeachersResponse is a page of teachers.
+ *
+ * @generated from message responsa.admin.v1.ListTeachersResponse
+ */
+export type ListTeachersResponse = Message<"responsa.admin.v1.ListTeachersResponse"> & {
+  /**
+   * The teachers.
+   *
+   * @generated from field: repeated responsa.admin.v1.Teacher teachers = 1;
+   */
+  teachers: Teacher[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListTeachersResponse.
+ * Use `create(ListTeachersResponseSchema)` to create a new message.
+ */
+export const ListTeachersResponseSchema: GenMessage<ListTeachersResponse> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 4);
+
+/**
+ * UpdateTeacherRequest says what to change.
+ *
+ * @generated from message responsa.admin.v1.UpdateTeacherRequest
+ */
+export type UpdateTeacherRequest = Message<"responsa.admin.v1.UpdateTeacherRequest"> & {
+  /**
+   * The teacher, with `name` and the new values; its etag is honoured when given.
+   *
+   * @generated from field: responsa.admin.v1.Teacher teacher = 1;
+   */
+  teacher?: Teacher | undefined;
+
+  /**
+   * Which of `display_name`, `persona`, `parameters` to change.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 2;
+   */
+  updateMask?: FieldMask | undefined;
+};
+
+/**
+ * Describes the message responsa.admin.v1.UpdateTeacherRequest.
+ * Use `create(UpdateTeacherRequestSchema)` to create a new message.
+ */
+export const UpdateTeacherRequestSchema: GenMessage<UpdateTeacherRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 5);
+
+/**
+ * DeleteTeacherRequest names a teacher to delete.
+ *
+ * @generated from message responsa.admin.v1.DeleteTeacherRequest
+ */
+export type DeleteTeacherRequest = Message<"responsa.admin.v1.DeleteTeacherRequest"> & {
+  /**
+   * `teachers/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * When given and no longer the resource's: ETAG_MISMATCH, nothing is changed.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.DeleteTeacherRequest.
+ * Use `create(DeleteTeacherRequestSchema)` to create a new message.
+ */
+export const DeleteTeacherRequestSchema: GenMessage<DeleteTeacherRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 6);
+
+/**
+ * ReloadAgentsRequest has no fields.
+ *
+ * @generated from message responsa.admin.v1.ReloadAgentsRequest
+ */
+export type ReloadAgentsRequest = Message<"responsa.admin.v1.ReloadAgentsRequest"> & {
+};
+
+/**
+ * Describes the message responsa.admin.v1.ReloadAgentsRequest.
+ * Use `create(ReloadAgentsRequestSchema)` to create a new message.
+ */
+export const ReloadAgentsRequestSchema: GenMessage<ReloadAgentsRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 7);
+
+/**
+ * ReloadAgentsResponse tells what became of each agent.
+ *
+ * @generated from message responsa.admin.v1.ReloadAgentsResponse
+ */
+export type ReloadAgentsResponse = Message<"responsa.admin.v1.ReloadAgentsResponse"> & {
+  /**
+   * By id.
+   *
+   * @generated from field: repeated responsa.admin.v1.AgentReload agents = 1;
+   */
+  agents: AgentReload[];
+};
+
+/**
+ * Describes the message responsa.admin.v1.ReloadAgentsResponse.
+ * Use `create(ReloadAgentsResponseSchema)` to create a new message.
+ */
+export const ReloadAgentsResponseSchema: GenMessage<ReloadAgentsResponse> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 8);
+
+/**
+ * AgentReload is what became of one agent.
+ *
+ * @generated from message responsa.admin.v1.AgentReload
+ */
+export type AgentReload = Message<"responsa.admin.v1.AgentReload"> & {
+  /**
+   * `agents/{id}`.
+   *
+   * @generated from field: string agent = 1;
+   */
+  agent: string;
+
+  /**
+   * The version that serves now, `agents/{id}/versions/{n}`; empty where none does.
+   *
+   * @generated from field: string version = 2;
+   */
+  version: string;
+
+  /**
+   * Whether that is another one than before.
+   *
+   * @generated from field: bool changed = 3;
+   */
+  changed: boolean;
+
+  /**
+   * Why what was read does not serve; none when it does.
+   *
+   * @generated from field: repeated responsa.admin.v1.AgentProblem problems = 4;
+   */
+  problems: AgentProblem[];
+};
+
+/**
+ * Describes the message responsa.admin.v1.AgentReload.
+ * Use `create(AgentReloadSchema)` to create a new message.
+ */
+export const AgentReloadSchema: GenMessage<AgentReload> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 9);
+
+/**
+ * AgentProblem is something wrong in an agent's files.
+ *
+ * @generated from message responsa.admin.v1.AgentProblem
+ */
+export type AgentProblem = Message<"responsa.admin.v1.AgentProblem"> & {
+  /**
+   * The file, within the agent's folder.
+   *
+   * @generated from field: string file = 1;
+   */
+  file: string;
+
+  /**
+   * The line, from 1; 0 where there is none.
+   *
+   * @generated from field: int32 line = 2;
+   */
+  line: number;
+
+  /**
+   * The key or node that it is about, e.g. "nodes.retrieve.timeout".
+   *
+   * @generated from field: string key = 3;
+   */
+  key: string;
+
+  /**
+   * What is wrong and what helps.
+   *
+   * @generated from field: string message = 4;
+   */
+  message: string;
+
+  /**
+   * What was probably meant; empty for no idea.
+   *
+   * @generated from field: string suggestion = 5;
+   */
+  suggestion: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.AgentProblem.
+ * Use `create(AgentProblemSchema)` to create a new message.
+ */
+export const AgentProblemSchema: GenMessage<AgentProblem> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_admin_service, 10);
+
+/**
  * AdminService is for those who run Responsa. All calls need the role ADMIN (ROLE_REQUIRED).
  *
  * @generated from service responsa.admin.v1.AdminService
@@ -45,6 +359,68 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof GetSystemStatusRequestSchema;
     output: typeof SystemStatusSchema;
+  },
+  /**
+   * CreateTeacher makes a teacher. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (the id is taken).
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.CreateTeacher
+   */
+  createTeacher: {
+    methodKind: "unary";
+    input: typeof CreateTeacherRequestSchema;
+    output: typeof TeacherSchema;
+  },
+  /**
+   * GetTeacher returns one teacher. Errors: TEACHER_NOT_FOUND.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.GetTeacher
+   */
+  getTeacher: {
+    methodKind: "unary";
+    input: typeof GetTeacherRequestSchema;
+    output: typeof TeacherSchema;
+  },
+  /**
+   * ListTeachers lists the tenant's teachers, the oldest first unless told otherwise. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.ListTeachers
+   */
+  listTeachers: {
+    methodKind: "unary";
+    input: typeof ListTeachersRequestSchema;
+    output: typeof ListTeachersResponseSchema;
+  },
+  /**
+   * UpdateTeacher changes the fields named in update_mask (display_name, persona, parameters), all or none. A turn at work keeps the persona it began with.
+   * Errors: TEACHER_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.UpdateTeacher
+   */
+  updateTeacher: {
+    methodKind: "unary";
+    input: typeof UpdateTeacherRequestSchema;
+    output: typeof TeacherSchema;
+  },
+  /**
+   * DeleteTeacher deletes a teacher. What was answered in its voice stays. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.DeleteTeacher
+   */
+  deleteTeacher: {
+    methodKind: "unary";
+    input: typeof DeleteTeacherRequestSchema;
+    output: typeof EmptySchema;
+  },
+  /**
+   * ReloadAgents reads the files of all agents anew and swaps in what is sound, all at once; of a broken one the old version goes on serving, and the problems
+   * are told. Turns at work keep the version they began with. Other servers are asked to do the same. Errors: PART_UNAVAILABLE (nothing has changed).
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.ReloadAgents
+   */
+  reloadAgents: {
+    methodKind: "unary";
+    input: typeof ReloadAgentsRequestSchema;
+    output: typeof ReloadAgentsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_responsa_admin_v1_admin_service, 0);

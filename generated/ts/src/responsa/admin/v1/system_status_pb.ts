@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/admin/v1/system_status.proto.
  */
 export const file_responsa_admin_v1_system_status: GenFile = /*@__PURE__*/
-  fileDesc("CiVyZXNwb25zYS9hZG1pbi92MS9zeXN0ZW1fc3RhdHVzLnByb3RvEhFyZXNwb25zYS5hZG1pbi52MSJmCgpQYXJ0U3RhdHVzEgwKBHBhcnQYASABKAkSKQoGaGVhbHRoGAIgASgOMhkucmVzcG9uc2EuYWRtaW4udjEuSGVhbHRoEg8KB3ZlcnNpb24YAyABKAkSDgoGZGV0YWlsGAQgASgJIqsBCgxTeXN0ZW1TdGF0dXMSDwoHdmVyc2lvbhgBIAEoCRIRCgltaWdyYXRpb24YAiABKAkSGgoSbWlncmF0aW9uc19wZW5kaW5nGAMgASgIEiwKBXBhcnRzGAQgAygLMh0ucmVzcG9uc2EuYWRtaW4udjEuUGFydFN0YXR1cxIXCg9lbWJlZGRpbmdfbW9kZWwYBSABKAkSFAoMYW5zd2VyX21vZGVsGAYgASgJKlUKBkhlYWx0aBIWChJIRUFMVEhfVU5TUEVDSUZJRUQQABINCglIRUFMVEhfT0sQARITCg9IRUFMVEhfREVHUkFERUQQAhIPCgtIRUFMVEhfRE9XThADYgZwcm90bzM");
+  fileDesc("CiVyZXNwb25zYS9hZG1pbi92MS9zeXN0ZW1fc3RhdHVzLnByb3RvEhFyZXNwb25zYS5hZG1pbi52MSJmCgpQYXJ0U3RhdHVzEgwKBHBhcnQYASABKAkSKQoGaGVhbHRoGAIgASgOMhkucmVzcG9uc2EuYWRtaW4udjEuSGVhbHRoEg8KB3ZlcnNpb24YAyABKAkSDgoGZGV0YWlsGAQgASgJItkBCgxTeXN0ZW1TdGF0dXMSDwoHdmVyc2lvbhgBIAEoCRIRCgltaWdyYXRpb24YAiABKAkSGgoSbWlncmF0aW9uc19wZW5kaW5nGAMgASgIEiwKBXBhcnRzGAQgAygLMh0ucmVzcG9uc2EuYWRtaW4udjEuUGFydFN0YXR1cxIXCg9lbWJlZGRpbmdfbW9kZWwYBSABKAkSFAoMYW5zd2VyX21vZGVsGAYgASgJEiwKCGNvdW50ZXJzGAcgAygLMhoucmVzcG9uc2EuYWRtaW4udjEuQ291bnRlciKNAQoHQ291bnRlchIMCgRuYW1lGAEgASgJEjYKBmxhYmVscxgCIAMoCzImLnJlc3BvbnNhLmFkbWluLnYxLkNvdW50ZXIuTGFiZWxzRW50cnkSDQoFdmFsdWUYAyABKAMaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASpVCgZIZWFsdGgSFgoSSEVBTFRIX1VOU1BFQ0lGSUVEEAASDQoJSEVBTFRIX09LEAESEwoPSEVBTFRIX0RFR1JBREVEEAISDwoLSEVBTFRIX0RPV04QA2IGcHJvdG8z");
 
 /**
  * PartStatus is the state of one part.
@@ -101,6 +101,13 @@ export type SystemStatus = Message<"responsa.admin.v1.SystemStatus"> & {
    * @generated from field: string answer_model = 6;
    */
   answerModel: string;
+
+  /**
+   * What has happened in this process since its start, e.g. fallbacks by agent and kind.
+   *
+   * @generated from field: repeated responsa.admin.v1.Counter counters = 7;
+   */
+  counters: Counter[];
 };
 
 /**
@@ -109,6 +116,41 @@ export type SystemStatus = Message<"responsa.admin.v1.SystemStatus"> & {
  */
 export const SystemStatusSchema: GenMessage<SystemStatus> = /*@__PURE__*/
   messageDesc(file_responsa_admin_v1_system_status, 1);
+
+/**
+ * Counter is how often something has happened.
+ *
+ * @generated from message responsa.admin.v1.Counter
+ */
+export type Counter = Message<"responsa.admin.v1.Counter"> & {
+  /**
+   * What, e.g. "fallbacks".
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Of which kind, e.g. agent: "tutor", kind: "without_retrieval".
+   *
+   * @generated from field: map<string, string> labels = 2;
+   */
+  labels: { [key: string]: string };
+
+  /**
+   * How often.
+   *
+   * @generated from field: int64 value = 3;
+   */
+  value: bigint;
+};
+
+/**
+ * Describes the message responsa.admin.v1.Counter.
+ * Use `create(CounterSchema)` to create a new message.
+ */
+export const CounterSchema: GenMessage<Counter> = /*@__PURE__*/
+  messageDesc(file_responsa_admin_v1_system_status, 2);
 
 /**
  * Health is how a part is.

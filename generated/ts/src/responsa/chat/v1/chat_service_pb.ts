@@ -7,7 +7,9 @@ import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
 import type { EmptySchema, FieldMask } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_empty, file_google_protobuf_field_mask } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
+import type { Agent, AgentSchema } from "./agent_pb.js";
+import { file_responsa_chat_v1_agent } from "./agent_pb.js";
 import type { Citation, CitationVerdict } from "./citation_pb.js";
 import { file_responsa_chat_v1_citation } from "./citation_pb.js";
 import type { Conversation, ConversationSchema } from "./conversation_pb.js";
@@ -16,13 +18,13 @@ import type { Message as Message$1, MessageSchema } from "./message_pb.js";
 import { file_responsa_chat_v1_message } from "./message_pb.js";
 import type { Scope, Turn, TurnEvent, TurnSchema } from "./turn_pb.js";
 import { file_responsa_chat_v1_turn } from "./turn_pb.js";
-import type { Message } from "@bufbuild/protobuf";
+import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file responsa/chat/v1/chat_service.proto.
  */
 export const file_responsa_chat_v1_chat_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNyZXNwb25zYS9jaGF0L3YxL2NoYXRfc2VydmljZS5wcm90bxIQcmVzcG9uc2EuY2hhdC52MSKfAQoKQXNrT3B0aW9ucxIWCg5pbmNsdWRlX2RlbHRhcxgBIAEoCBImCgVzY29wZRgCIAEoCzIXLnJlc3BvbnNhLmNoYXQudjEuU2NvcGUSMwoHb25fYnVzeRgDIAEoDjIYLnJlc3BvbnNhLmNoYXQudjEuT25CdXN5Qgi6SAWCAQIQARIcChRjYW5jZWxfb25fZGlzY29ubmVjdBgEIAEoCCKnAgoKQXNrUmVxdWVzdBJsCgxjb252ZXJzYXRpb24YASABKAlCVrpIU3JOMkxeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0k2AEBEiAKBHRleHQYAiABKAlCErpID3INIAEogIABMgVbXlxzXRIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAhyA7ABAdgBARItCgdvcHRpb25zGAQgASgLMhwucmVzcG9uc2EuY2hhdC52MS5Bc2tPcHRpb25zEjkKBWFnZW50GAUgASgJQiq6SCdyIjIgXmFnZW50cy9bYS16MC05XVthLXowLTktXXswLDYyfSTYAQEicAoLQXNrUmVzcG9uc2USDAoEdHVybhgBIAEoCRIRCglhZnRlcl9zZXEYAiABKAMSEwoLdGhyb3VnaF9zZXEYAyABKAMSKwoGZXZlbnRzGAQgAygLMhsucmVzcG9uc2EuY2hhdC52MS5UdXJuRXZlbnQirQIKEFN0YXJ0VHVyblJlcXVlc3QSbAoMY29udmVyc2F0aW9uGAEgASgJQla6SFNyTjJMXmNvbnZlcnNhdGlvbnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JNgBARIgCgR0ZXh0GAIgASgJQhK6SA9yDSABKICAATIFW15cc10SHwoKcmVxdWVzdF9pZBgDIAEoCUILukgIcgOwAQHYAQESLQoHb3B0aW9ucxgEIAEoCzIcLnJlc3BvbnNhLmNoYXQudjEuQXNrT3B0aW9ucxI5CgVhZ2VudBgFIAEoCUIqukgnciIyIF5hZ2VudHMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0k2AEBIqoCCg1BbnN3ZXJSZXF1ZXN0EmwKDGNvbnZlcnNhdGlvbhgBIAEoCUJWukhTck4yTF5jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSTYAQESIAoEdGV4dBgCIAEoCUISukgPcg0gASiAgAEyBVteXHNdEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICHIDsAEB2AEBEi0KB29wdGlvbnMYBCABKAsyHC5yZXNwb25zYS5jaGF0LnYxLkFza09wdGlvbnMSOQoFYWdlbnQYBSABKAlCKrpIJ3IiMiBeYWdlbnRzL1thLXowLTldW2EtejAtOS1dezAsNjJ9JNgBASKiAQoRUmVzdW1lVHVyblJlcXVlc3QSWQoEdHVybhgBIAEoCUJLukhIckYyRF50dXJucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kEhoKCWFmdGVyX3NlcRgCIAEoA0IHukgEIgIoABIWCg5pbmNsdWRlX2RlbHRhcxgDIAEoCCJ3ChJSZXN1bWVUdXJuUmVzcG9uc2USDAoEdHVybhgBIAEoCRIRCglhZnRlcl9zZXEYAiABKAMSEwoLdGhyb3VnaF9zZXEYAyABKAMSKwoGZXZlbnRzGAQgAygLMhsucmVzcG9uc2EuY2hhdC52MS5UdXJuRXZlbnQibgoRQ2FuY2VsVHVyblJlcXVlc3QSWQoEbmFtZRgBIAEoCUJLukhIckYyRF50dXJucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kImsKDkdldFR1cm5SZXF1ZXN0ElkKBG5hbWUYASABKAlCS7pISHJGMkRedHVybnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCKFAQoQTGlzdFR1cm5zUmVxdWVzdBIdCglwYWdlX3NpemUYASABKAVCCrpIBxoFGMgBKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMogBASGAoGZmlsdGVyGAMgASgJQgi6SAVyAyiACBIaCghvcmRlcl9ieRgEIAEoCUIIukgFcgMogAEiUwoRTGlzdFR1cm5zUmVzcG9uc2USJQoFdHVybnMYASADKAsyFi5yZXNwb25zYS5jaGF0LnYxLlR1cm4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJInIKGUNyZWF0ZUNvbnZlcnNhdGlvblJlcXVlc3QSNAoMY29udmVyc2F0aW9uGAEgASgLMh4ucmVzcG9uc2EuY2hhdC52MS5Db252ZXJzYXRpb24SHwoKcmVxdWVzdF9pZBgCIAEoCUILukgIcgOwAQHYAQEiewoWR2V0Q29udmVyc2F0aW9uUmVxdWVzdBJhCgRuYW1lGAEgASgJQlO6SFByTjJMXmNvbnZlcnNhdGlvbnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCKNAQoYTGlzdENvbnZlcnNhdGlvbnNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUYyAEoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAyiAEBIYCgZmaWx0ZXIYAyABKAlCCLpIBXIDKIAIEhoKCG9yZGVyX2J5GAQgASgJQgi6SAVyAyiAASJrChlMaXN0Q29udmVyc2F0aW9uc1Jlc3BvbnNlEjUKDWNvbnZlcnNhdGlvbnMYASADKAsyHi5yZXNwb25zYS5jaGF0LnYxLkNvbnZlcnNhdGlvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiwQIKGVVwZGF0ZUNvbnZlcnNhdGlvblJlcXVlc3QS8gEKDGNvbnZlcnNhdGlvbhgBIAEoCzIeLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uQrsBuki3AboBsAEKEWNvbnZlcnNhdGlvbi5uYW1lEjhtdXN0IGJlIHRoZSBuYW1lIG9mIGEgY29udmVyc2F0aW9uLCBjb252ZXJzYXRpb25zL3t1dWlkfRphdGhpcy5uYW1lLm1hdGNoZXMoJ15jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQnKcgBARIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2silQEKGURlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QSYQoEbmFtZRgBIAEoCUJTukhQck4yTF5jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQSFQoEZXRhZxgCIAEoCUIHukgEcgIoQCLtAQoTTGlzdE1lc3NhZ2VzUmVxdWVzdBJjCgZwYXJlbnQYASABKAlCU7pIUHJOMkxeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUYyAEoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAyiAEBIYCgZmaWx0ZXIYBCABKAlCCLpIBXIDKIAIEhoKCG9yZGVyX2J5GAUgASgJQgi6SAVyAyiAASJcChRMaXN0TWVzc2FnZXNSZXNwb25zZRIrCghtZXNzYWdlcxgBIAMoCzIZLnJlc3BvbnNhLmNoYXQudjEuTWVzc2FnZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkicQoRR2V0TWVzc2FnZVJlcXVlc3QSXAoEbmFtZRgBIAEoCUJOukhLckkyR15tZXNzYWdlcy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIn4KFlZlcmlmeUNpdGF0aW9uc1JlcXVlc3QSZAoEbmFtZRgBIAEoCUJWukhTclEyT14odHVybnN8bWVzc2FnZXMpL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQiSgoXVmVyaWZ5Q2l0YXRpb25zUmVzcG9uc2USLwoGY2hlY2tzGAEgAygLMh8ucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvbkNoZWNrInEKDUNpdGF0aW9uQ2hlY2sSLAoIY2l0YXRpb24YASABKAsyGi5yZXNwb25zYS5jaGF0LnYxLkNpdGF0aW9uEjIKB3ZlcmRpY3QYAiABKA4yIS5yZXNwb25zYS5jaGF0LnYxLkNpdGF0aW9uVmVyZGljdCpfCgZPbkJ1c3kSFwoTT05fQlVTWV9VTlNQRUNJRklFRBAAEhIKDk9OX0JVU1lfUkVKRUNUEAESEQoNT05fQlVTWV9RVUVVRRACEhUKEU9OX0JVU1lfSU5URVJSVVBUEAMy3w4KC0NoYXRTZXJ2aWNlEl4KA0FzaxIcLnJlc3BvbnNhLmNoYXQudjEuQXNrUmVxdWVzdBodLnJlc3BvbnNhLmNoYXQudjEuQXNrUmVzcG9uc2UiGILT5JMCEiINL3YxL3R1cm5zOmFzazoBKjABEl0KCVN0YXJ0VHVybhIiLnJlc3BvbnNhLmNoYXQudjEuU3RhcnRUdXJuUmVxdWVzdBoWLnJlc3BvbnNhLmNoYXQudjEuVHVybiIUgtPkkwIOIgkvdjEvdHVybnM6ASoSXgoGQW5zd2VyEh8ucmVzcG9uc2EuY2hhdC52MS5BbnN3ZXJSZXF1ZXN0GhYucmVzcG9uc2EuY2hhdC52MS5UdXJuIhuC0+STAhUiEC92MS90dXJuczphbnN3ZXI6ASoSfAoKUmVzdW1lVHVybhIjLnJlc3BvbnNhLmNoYXQudjEuUmVzdW1lVHVyblJlcXVlc3QaJC5yZXNwb25zYS5jaGF0LnYxLlJlc3VtZVR1cm5SZXNwb25zZSIhgtPkkwIbEhkvdjEve3R1cm49dHVybnMvKn0vZXZlbnRzMAESbwoKQ2FuY2VsVHVybhIjLnJlc3BvbnNhLmNoYXQudjEuQ2FuY2VsVHVyblJlcXVlc3QaFi5yZXNwb25zYS5jaGF0LnYxLlR1cm4iJILT5JMCHiIZL3YxL3tuYW1lPXR1cm5zLyp9OmNhbmNlbDoBKhJfCgdHZXRUdXJuEiAucmVzcG9uc2EuY2hhdC52MS5HZXRUdXJuUmVxdWVzdBoWLnJlc3BvbnNhLmNoYXQudjEuVHVybiIagtPkkwIUEhIvdjEve25hbWU9dHVybnMvKn0SZwoJTGlzdFR1cm5zEiIucmVzcG9uc2EuY2hhdC52MS5MaXN0VHVybnNSZXF1ZXN0GiMucmVzcG9uc2EuY2hhdC52MS5MaXN0VHVybnNSZXNwb25zZSIRgtPkkwILEgkvdjEvdHVybnMSigEKEkNyZWF0ZUNvbnZlcnNhdGlvbhIrLnJlc3BvbnNhLmNoYXQudjEuQ3JlYXRlQ29udmVyc2F0aW9uUmVxdWVzdBoeLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uIieC0+STAiEiES92MS9jb252ZXJzYXRpb25zOgxjb252ZXJzYXRpb24SfwoPR2V0Q29udmVyc2F0aW9uEigucmVzcG9uc2EuY2hhdC52MS5HZXRDb252ZXJzYXRpb25SZXF1ZXN0Gh4ucmVzcG9uc2EuY2hhdC52MS5Db252ZXJzYXRpb24iIoLT5JMCHBIaL3YxL3tuYW1lPWNvbnZlcnNhdGlvbnMvKn0ShwEKEUxpc3RDb252ZXJzYXRpb25zEioucmVzcG9uc2EuY2hhdC52MS5MaXN0Q29udmVyc2F0aW9uc1JlcXVlc3QaKy5yZXNwb25zYS5jaGF0LnYxLkxpc3RDb252ZXJzYXRpb25zUmVzcG9uc2UiGYLT5JMCExIRL3YxL2NvbnZlcnNhdGlvbnMSoAEKElVwZGF0ZUNvbnZlcnNhdGlvbhIrLnJlc3BvbnNhLmNoYXQudjEuVXBkYXRlQ29udmVyc2F0aW9uUmVxdWVzdBoeLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uIj2C0+STAjcyJy92MS97Y29udmVyc2F0aW9uLm5hbWU9Y29udmVyc2F0aW9ucy8qfToMY29udmVyc2F0aW9uEn0KEkRlbGV0ZUNvbnZlcnNhdGlvbhIrLnJlc3BvbnNhLmNoYXQudjEuRGVsZXRlQ29udmVyc2F0aW9uUmVxdWVzdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eSIigtPkkwIcKhovdjEve25hbWU9Y29udmVyc2F0aW9ucy8qfRKMAQoMTGlzdE1lc3NhZ2VzEiUucmVzcG9uc2EuY2hhdC52MS5MaXN0TWVzc2FnZXNSZXF1ZXN0GiYucmVzcG9uc2EuY2hhdC52MS5MaXN0TWVzc2FnZXNSZXNwb25zZSItgtPkkwInEiUvdjEve3BhcmVudD1jb252ZXJzYXRpb25zLyp9L21lc3NhZ2VzEmsKCkdldE1lc3NhZ2USIy5yZXNwb25zYS5jaGF0LnYxLkdldE1lc3NhZ2VSZXF1ZXN0GhkucmVzcG9uc2EuY2hhdC52MS5NZXNzYWdlIh2C0+STAhcSFS92MS97bmFtZT1tZXNzYWdlcy8qfRLBAQoPVmVyaWZ5Q2l0YXRpb25zEigucmVzcG9uc2EuY2hhdC52MS5WZXJpZnlDaXRhdGlvbnNSZXF1ZXN0GikucmVzcG9uc2EuY2hhdC52MS5WZXJpZnlDaXRhdGlvbnNSZXNwb25zZSJZgtPkkwJTIiIvdjEve25hbWU9dHVybnMvKn06dmVyaWZ5Q2l0YXRpb25zOgEqWioiJS92MS97bmFtZT1tZXNzYWdlcy8qfTp2ZXJpZnlDaXRhdGlvbnM6ASpiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_empty, file_google_protobuf_field_mask, file_responsa_chat_v1_citation, file_responsa_chat_v1_conversation, file_responsa_chat_v1_message, file_responsa_chat_v1_turn]);
+  fileDesc("CiNyZXNwb25zYS9jaGF0L3YxL2NoYXRfc2VydmljZS5wcm90bxIQcmVzcG9uc2EuY2hhdC52MSLuAQoKQXNrT3B0aW9ucxIWCg5pbmNsdWRlX2RlbHRhcxgBIAEoCBImCgVzY29wZRgCIAEoCzIXLnJlc3BvbnNhLmNoYXQudjEuU2NvcGUSMwoHb25fYnVzeRgDIAEoDjIYLnJlc3BvbnNhLmNoYXQudjEuT25CdXN5Qgi6SAWCAQIQARIcChRjYW5jZWxfb25fZGlzY29ubmVjdBgEIAEoCBIrCgpwYXJhbWV0ZXJzGAUgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIgCg9tYXhfY29zdF9taWNyb3MYBiABKANCB7pIBCICKAAipwIKCkFza1JlcXVlc3QSbAoMY29udmVyc2F0aW9uGAEgASgJQla6SFNyTjJMXmNvbnZlcnNhdGlvbnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JNgBARIgCgR0ZXh0GAIgASgJQhK6SA9yDSABKICAATIFW15cc10SHwoKcmVxdWVzdF9pZBgDIAEoCUILukgIcgOwAQHYAQESLQoHb3B0aW9ucxgEIAEoCzIcLnJlc3BvbnNhLmNoYXQudjEuQXNrT3B0aW9ucxI5CgVhZ2VudBgFIAEoCUIqukgnciIyIF5hZ2VudHMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0k2AEBInAKC0Fza1Jlc3BvbnNlEgwKBHR1cm4YASABKAkSEQoJYWZ0ZXJfc2VxGAIgASgDEhMKC3Rocm91Z2hfc2VxGAMgASgDEisKBmV2ZW50cxgEIAMoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50Iq0CChBTdGFydFR1cm5SZXF1ZXN0EmwKDGNvbnZlcnNhdGlvbhgBIAEoCUJWukhTck4yTF5jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSTYAQESIAoEdGV4dBgCIAEoCUISukgPcg0gASiAgAEyBVteXHNdEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICHIDsAEB2AEBEi0KB29wdGlvbnMYBCABKAsyHC5yZXNwb25zYS5jaGF0LnYxLkFza09wdGlvbnMSOQoFYWdlbnQYBSABKAlCKrpIJ3IiMiBeYWdlbnRzL1thLXowLTldW2EtejAtOS1dezAsNjJ9JNgBASKqAgoNQW5zd2VyUmVxdWVzdBJsCgxjb252ZXJzYXRpb24YASABKAlCVrpIU3JOMkxeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0k2AEBEiAKBHRleHQYAiABKAlCErpID3INIAEogIABMgVbXlxzXRIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAhyA7ABAdgBARItCgdvcHRpb25zGAQgASgLMhwucmVzcG9uc2EuY2hhdC52MS5Bc2tPcHRpb25zEjkKBWFnZW50GAUgASgJQiq6SCdyIjIgXmFnZW50cy9bYS16MC05XVthLXowLTktXXswLDYyfSTYAQEiogEKEVJlc3VtZVR1cm5SZXF1ZXN0ElkKBHR1cm4YASABKAlCS7pISHJGMkRedHVybnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JBIaCglhZnRlcl9zZXEYAiABKANCB7pIBCICKAASFgoOaW5jbHVkZV9kZWx0YXMYAyABKAgidwoSUmVzdW1lVHVyblJlc3BvbnNlEgwKBHR1cm4YASABKAkSEQoJYWZ0ZXJfc2VxGAIgASgDEhMKC3Rocm91Z2hfc2VxGAMgASgDEisKBmV2ZW50cxgEIAMoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50Im4KEUNhbmNlbFR1cm5SZXF1ZXN0ElkKBG5hbWUYASABKAlCS7pISHJGMkRedHVybnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCJrCg5HZXRUdXJuUmVxdWVzdBJZCgRuYW1lGAEgASgJQku6SEhyRjJEXnR1cm5zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQihQEKEExpc3RUdXJuc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjIASgAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDKIAQEhgKBmZpbHRlchgDIAEoCUIIukgFcgMogAgSGgoIb3JkZXJfYnkYBCABKAlCCLpIBXIDKIABIlMKEUxpc3RUdXJuc1Jlc3BvbnNlEiUKBXR1cm5zGAEgAygLMhYucmVzcG9uc2EuY2hhdC52MS5UdXJuEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJyChlDcmVhdGVDb252ZXJzYXRpb25SZXF1ZXN0EjQKDGNvbnZlcnNhdGlvbhgBIAEoCzIeLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uEh8KCnJlcXVlc3RfaWQYAiABKAlCC7pICHIDsAEB2AEBInsKFkdldENvbnZlcnNhdGlvblJlcXVlc3QSYQoEbmFtZRgBIAEoCUJTukhQck4yTF5jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQijQEKGExpc3RDb252ZXJzYXRpb25zUmVxdWVzdBIdCglwYWdlX3NpemUYASABKAVCCrpIBxoFGMgBKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMogBASGAoGZmlsdGVyGAMgASgJQgi6SAVyAyiACBIaCghvcmRlcl9ieRgEIAEoCUIIukgFcgMogAEiawoZTGlzdENvbnZlcnNhdGlvbnNSZXNwb25zZRI1Cg1jb252ZXJzYXRpb25zGAEgAygLMh4ucmVzcG9uc2EuY2hhdC52MS5Db252ZXJzYXRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIsECChlVcGRhdGVDb252ZXJzYXRpb25SZXF1ZXN0EvIBCgxjb252ZXJzYXRpb24YASABKAsyHi5yZXNwb25zYS5jaGF0LnYxLkNvbnZlcnNhdGlvbkK7AbpItwG6AbABChFjb252ZXJzYXRpb24ubmFtZRI4bXVzdCBiZSB0aGUgbmFtZSBvZiBhIGNvbnZlcnNhdGlvbiwgY29udmVyc2F0aW9ucy97dXVpZH0aYXRoaXMubmFtZS5tYXRjaGVzKCdeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kJynIAQESLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIpUBChlEZWxldGVDb252ZXJzYXRpb25SZXF1ZXN0EmEKBG5hbWUYASABKAlCU7pIUHJOMkxeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kEhUKBGV0YWcYAiABKAlCB7pIBHICKEAi7QEKE0xpc3RNZXNzYWdlc1JlcXVlc3QSYwoGcGFyZW50GAEgASgJQlO6SFByTjJMXmNvbnZlcnNhdGlvbnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JBIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGMgBKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMogBASGAoGZmlsdGVyGAQgASgJQgi6SAVyAyiACBIaCghvcmRlcl9ieRgFIAEoCUIIukgFcgMogAEiXAoUTGlzdE1lc3NhZ2VzUmVzcG9uc2USKwoIbWVzc2FnZXMYASADKAsyGS5yZXNwb25zYS5jaGF0LnYxLk1lc3NhZ2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJInEKEUdldE1lc3NhZ2VSZXF1ZXN0ElwKBG5hbWUYASABKAlCTrpIS3JJMkdebWVzc2FnZXMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCJ+ChZWZXJpZnlDaXRhdGlvbnNSZXF1ZXN0EmQKBG5hbWUYASABKAlCVrpIU3JRMk9eKHR1cm5zfG1lc3NhZ2VzKS9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIkoKF1ZlcmlmeUNpdGF0aW9uc1Jlc3BvbnNlEi8KBmNoZWNrcxgBIAMoCzIfLnJlc3BvbnNhLmNoYXQudjEuQ2l0YXRpb25DaGVjayJxCg1DaXRhdGlvbkNoZWNrEiwKCGNpdGF0aW9uGAEgASgLMhoucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvbhIyCgd2ZXJkaWN0GAIgASgOMiEucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvblZlcmRpY3QihgEKEUxpc3RBZ2VudHNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUYyAEoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAyiAEBIYCgZmaWx0ZXIYAyABKAlCCLpIBXIDKIAIEhoKCG9yZGVyX2J5GAQgASgJQgi6SAVyAyiAASJWChJMaXN0QWdlbnRzUmVzcG9uc2USJwoGYWdlbnRzGAEgAygLMhcucmVzcG9uc2EuY2hhdC52MS5BZ2VudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiSAoPR2V0QWdlbnRSZXF1ZXN0EjUKBG5hbWUYASABKAlCJ7pIJHIiMiBeYWdlbnRzL1thLXowLTldW2EtejAtOS1dezAsNjJ9JCpfCgZPbkJ1c3kSFwoTT05fQlVTWV9VTlNQRUNJRklFRBAAEhIKDk9OX0JVU1lfUkVKRUNUEAESEQoNT05fQlVTWV9RVUVVRRACEhUKEU9OX0JVU1lfSU5URVJSVVBUEAMysRAKC0NoYXRTZXJ2aWNlEl4KA0FzaxIcLnJlc3BvbnNhLmNoYXQudjEuQXNrUmVxdWVzdBodLnJlc3BvbnNhLmNoYXQudjEuQXNrUmVzcG9uc2UiGILT5JMCEiINL3YxL3R1cm5zOmFzazoBKjABEl0KCVN0YXJ0VHVybhIiLnJlc3BvbnNhLmNoYXQudjEuU3RhcnRUdXJuUmVxdWVzdBoWLnJlc3BvbnNhLmNoYXQudjEuVHVybiIUgtPkkwIOIgkvdjEvdHVybnM6ASoSXgoGQW5zd2VyEh8ucmVzcG9uc2EuY2hhdC52MS5BbnN3ZXJSZXF1ZXN0GhYucmVzcG9uc2EuY2hhdC52MS5UdXJuIhuC0+STAhUiEC92MS90dXJuczphbnN3ZXI6ASoSfAoKUmVzdW1lVHVybhIjLnJlc3BvbnNhLmNoYXQudjEuUmVzdW1lVHVyblJlcXVlc3QaJC5yZXNwb25zYS5jaGF0LnYxLlJlc3VtZVR1cm5SZXNwb25zZSIhgtPkkwIbEhkvdjEve3R1cm49dHVybnMvKn0vZXZlbnRzMAESbwoKQ2FuY2VsVHVybhIjLnJlc3BvbnNhLmNoYXQudjEuQ2FuY2VsVHVyblJlcXVlc3QaFi5yZXNwb25zYS5jaGF0LnYxLlR1cm4iJILT5JMCHiIZL3YxL3tuYW1lPXR1cm5zLyp9OmNhbmNlbDoBKhJfCgdHZXRUdXJuEiAucmVzcG9uc2EuY2hhdC52MS5HZXRUdXJuUmVxdWVzdBoWLnJlc3BvbnNhLmNoYXQudjEuVHVybiIagtPkkwIUEhIvdjEve25hbWU9dHVybnMvKn0SZwoJTGlzdFR1cm5zEiIucmVzcG9uc2EuY2hhdC52MS5MaXN0VHVybnNSZXF1ZXN0GiMucmVzcG9uc2EuY2hhdC52MS5MaXN0VHVybnNSZXNwb25zZSIRgtPkkwILEgkvdjEvdHVybnMSigEKEkNyZWF0ZUNvbnZlcnNhdGlvbhIrLnJlc3BvbnNhLmNoYXQudjEuQ3JlYXRlQ29udmVyc2F0aW9uUmVxdWVzdBoeLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uIieC0+STAiEiES92MS9jb252ZXJzYXRpb25zOgxjb252ZXJzYXRpb24SfwoPR2V0Q29udmVyc2F0aW9uEigucmVzcG9uc2EuY2hhdC52MS5HZXRDb252ZXJzYXRpb25SZXF1ZXN0Gh4ucmVzcG9uc2EuY2hhdC52MS5Db252ZXJzYXRpb24iIoLT5JMCHBIaL3YxL3tuYW1lPWNvbnZlcnNhdGlvbnMvKn0ShwEKEUxpc3RDb252ZXJzYXRpb25zEioucmVzcG9uc2EuY2hhdC52MS5MaXN0Q29udmVyc2F0aW9uc1JlcXVlc3QaKy5yZXNwb25zYS5jaGF0LnYxLkxpc3RDb252ZXJzYXRpb25zUmVzcG9uc2UiGYLT5JMCExIRL3YxL2NvbnZlcnNhdGlvbnMSoAEKElVwZGF0ZUNvbnZlcnNhdGlvbhIrLnJlc3BvbnNhLmNoYXQudjEuVXBkYXRlQ29udmVyc2F0aW9uUmVxdWVzdBoeLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uIj2C0+STAjcyJy92MS97Y29udmVyc2F0aW9uLm5hbWU9Y29udmVyc2F0aW9ucy8qfToMY29udmVyc2F0aW9uEn0KEkRlbGV0ZUNvbnZlcnNhdGlvbhIrLnJlc3BvbnNhLmNoYXQudjEuRGVsZXRlQ29udmVyc2F0aW9uUmVxdWVzdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eSIigtPkkwIcKhovdjEve25hbWU9Y29udmVyc2F0aW9ucy8qfRKMAQoMTGlzdE1lc3NhZ2VzEiUucmVzcG9uc2EuY2hhdC52MS5MaXN0TWVzc2FnZXNSZXF1ZXN0GiYucmVzcG9uc2EuY2hhdC52MS5MaXN0TWVzc2FnZXNSZXNwb25zZSItgtPkkwInEiUvdjEve3BhcmVudD1jb252ZXJzYXRpb25zLyp9L21lc3NhZ2VzEmsKCkdldE1lc3NhZ2USIy5yZXNwb25zYS5jaGF0LnYxLkdldE1lc3NhZ2VSZXF1ZXN0GhkucmVzcG9uc2EuY2hhdC52MS5NZXNzYWdlIh2C0+STAhcSFS92MS97bmFtZT1tZXNzYWdlcy8qfRLBAQoPVmVyaWZ5Q2l0YXRpb25zEigucmVzcG9uc2EuY2hhdC52MS5WZXJpZnlDaXRhdGlvbnNSZXF1ZXN0GikucmVzcG9uc2EuY2hhdC52MS5WZXJpZnlDaXRhdGlvbnNSZXNwb25zZSJZgtPkkwJTIiIvdjEve25hbWU9dHVybnMvKn06dmVyaWZ5Q2l0YXRpb25zOgEqWioiJS92MS97bmFtZT1tZXNzYWdlcy8qfTp2ZXJpZnlDaXRhdGlvbnM6ASoSawoKTGlzdEFnZW50cxIjLnJlc3BvbnNhLmNoYXQudjEuTGlzdEFnZW50c1JlcXVlc3QaJC5yZXNwb25zYS5jaGF0LnYxLkxpc3RBZ2VudHNSZXNwb25zZSISgtPkkwIMEgovdjEvYWdlbnRzEmMKCEdldEFnZW50EiEucmVzcG9uc2EuY2hhdC52MS5HZXRBZ2VudFJlcXVlc3QaFy5yZXNwb25zYS5jaGF0LnYxLkFnZW50IhuC0+STAhUSEy92MS97bmFtZT1hZ2VudHMvKn1iBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_struct, file_responsa_chat_v1_agent, file_responsa_chat_v1_citation, file_responsa_chat_v1_conversation, file_responsa_chat_v1_message, file_responsa_chat_v1_turn]);
 
 /**
  * AskOptions says how to answer a question, and how to follow its turn.
@@ -59,6 +61,20 @@ export type AskOptions = Message<"responsa.chat.v1.AskOptions"> & {
    * @generated from field: bool cancel_on_disconnect = 4;
    */
   cancelOnDisconnect: boolean;
+
+  /**
+   * For the agent, as its schema says (Agent.parameters_schema); else: PARAMETERS_INVALID. At most 4 KiB of JSON, nested 16 deep at most; else: INVALID_FIELD.
+   *
+   * @generated from field: google.protobuf.Struct parameters = 5;
+   */
+  parameters?: JsonObject | undefined;
+
+  /**
+   * The most that the turn's models may cost, in millionths of a US dollar; it can only lower the agent's own limit. 0: as the agent says.
+   *
+   * @generated from field: int64 max_cost_micros = 6;
+   */
+  maxCostMicros: bigint;
 };
 
 /**
@@ -90,7 +106,7 @@ export type AskRequest = Message<"responsa.chat.v1.AskRequest"> & {
 
   /**
    * Any UUID; the same one again attaches to the turn that the first call made, whichever of Ask, StartTurn and Answer that was. Scoped to tenant and
-   * user. With another conversation, agent, text, scope or on_busy: REQUEST_ID_REUSED.
+   * user. With another conversation, agent, text, scope, parameters, max_cost_micros or on_busy: REQUEST_ID_REUSED.
    *
    * @generated from field: string request_id = 3;
    */
@@ -182,7 +198,7 @@ export type StartTurnRequest = Message<"responsa.chat.v1.StartTurnRequest"> & {
 
   /**
    * Any UUID; the same one again attaches to the turn that the first call made, whichever of Ask, StartTurn and Answer that was. Scoped to tenant and
-   * user. With another conversation, agent, text, scope or on_busy: REQUEST_ID_REUSED.
+   * user. With another conversation, agent, text, scope, parameters, max_cost_micros or on_busy: REQUEST_ID_REUSED.
    *
    * @generated from field: string request_id = 3;
    */
@@ -232,7 +248,7 @@ export type AnswerRequest = Message<"responsa.chat.v1.AnswerRequest"> & {
 
   /**
    * Any UUID; the same one again attaches to the turn that the first call made, whichever of Ask, StartTurn and Answer that was. Scoped to tenant and
-   * user. With another conversation, agent, text, scope or on_busy: REQUEST_ID_REUSED.
+   * user. With another conversation, agent, text, scope, parameters, max_cost_micros or on_busy: REQUEST_ID_REUSED.
    *
    * @generated from field: string request_id = 3;
    */
@@ -794,6 +810,97 @@ export const CitationCheckSchema: GenMessage<CitationCheck> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_chat_service, 22);
 
 /**
+ * ListAgentsRequest asks for a page of agents.
+ *
+ * @generated from message responsa.chat.v1.ListAgentsRequest
+ */
+export type ListAgentsRequest = Message<"responsa.chat.v1.ListAgentsRequest"> & {
+  /**
+   * At most this many, 1 to 200; 0 means 50.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the page before, with all else unchanged; empty for the first page. Else: PAGE_TOKEN_INVALID.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * AIP-160, comparisons joined by AND, on: display_name. Else: FILTER_INVALID.
+   *
+   * @generated from field: string filter = 3;
+   */
+  filter: string;
+
+  /**
+   * AIP-132: name, name desc; the first is the default. Else: ORDER_BY_INVALID.
+   *
+   * @generated from field: string order_by = 4;
+   */
+  orderBy: string;
+};
+
+/**
+ * Describes the message responsa.chat.v1.ListAgentsRequest.
+ * Use `create(ListAgentsRequestSchema)` to create a new message.
+ */
+export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_chat_v1_chat_service, 23);
+
+/**
+ * ListAgentsResponse is a page of agents.
+ *
+ * @generated from message responsa.chat.v1.ListAgentsResponse
+ */
+export type ListAgentsResponse = Message<"responsa.chat.v1.ListAgentsResponse"> & {
+  /**
+   * The agents.
+   *
+   * @generated from field: repeated responsa.chat.v1.Agent agents = 1;
+   */
+  agents: Agent[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message responsa.chat.v1.ListAgentsResponse.
+ * Use `create(ListAgentsResponseSchema)` to create a new message.
+ */
+export const ListAgentsResponseSchema: GenMessage<ListAgentsResponse> = /*@__PURE__*/
+  messageDesc(file_responsa_chat_v1_chat_service, 24);
+
+/**
+ * GetAgentRequest names an agent.
+ *
+ * @generated from message responsa.chat.v1.GetAgentRequest
+ */
+export type GetAgentRequest = Message<"responsa.chat.v1.GetAgentRequest"> & {
+  /**
+   * `agents/{id}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.chat.v1.GetAgentRequest.
+ * Use `create(GetAgentRequestSchema)` to create a new message.
+ */
+export const GetAgentRequestSchema: GenMessage<GetAgentRequest> = /*@__PURE__*/
+  messageDesc(file_responsa_chat_v1_chat_service, 25);
+
+/**
  * OnBusy says what becomes of a question whose conversation has a turn at work.
  *
  * @generated from enum responsa.chat.v1.OnBusy
@@ -846,7 +953,8 @@ export const ChatService: GenService<{
    * Every event is committed before it is sent. A call that breaks off takes nothing back: ask again with the same request_id and body
    * and the same turn is replayed from seq 1, at no further cost. Frames follow each other without a hole: `after_seq` is always the `through_seq`
    * of the frame before; a frame that does not advance holds one event that is no part of the log, a heartbeat or a reconnect. Errors before acceptance are statuses and leave nothing behind:
-   * INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL, OVERLOADED. Afterwards the stream ends with `answer`, `refused`,
+   * INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL, OVERLOADED, PARAMETERS_INVALID, and what the agent's parameters name:
+   * TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Afterwards the stream ends with `answer`, `refused`,
    * `failed` or `cancelled`; or, when the server goes away, with `reconnect`: go on with ResumeTurn then. A stream that ends in any other way was cut: go on
    * with ResumeTurn from the last `through_seq`. A caller's deadline ends its stream, never the turn. Over REST the frames are lines of JSON (NDJSON).
    *
@@ -1007,6 +1115,27 @@ export const ChatService: GenService<{
     methodKind: "unary";
     input: typeof VerifyCitationsRequestSchema;
     output: typeof VerifyCitationsResponseSchema;
+  },
+  /**
+   * ListAgents lists the agents that may be asked, by name. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+   *
+   * @generated from rpc responsa.chat.v1.ChatService.ListAgents
+   */
+  listAgents: {
+    methodKind: "unary";
+    input: typeof ListAgentsRequestSchema;
+    output: typeof ListAgentsResponseSchema;
+  },
+  /**
+   * GetAgent returns one agent, with the schema of its parameters; where a parameter names a record, the schema lists those that the caller may choose.
+   * Errors: RESOURCE_NOT_FOUND.
+   *
+   * @generated from rpc responsa.chat.v1.ChatService.GetAgent
+   */
+  getAgent: {
+    methodKind: "unary";
+    input: typeof GetAgentRequestSchema;
+    output: typeof AgentSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_responsa_chat_v1_chat_service, 0);

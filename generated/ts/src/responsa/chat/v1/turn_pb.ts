@@ -17,7 +17,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file responsa/chat/v1/turn.proto.
  */
 export const file_responsa_chat_v1_turn: GenFile = /*@__PURE__*/
-  fileDesc("ChtyZXNwb25zYS9jaGF0L3YxL3R1cm4ucHJvdG8SEHJlc3BvbnNhLmNoYXQudjEiUwoFU2NvcGUSSgoLY29sbGVjdGlvbnMYASADKAlCNbpIMpIBLxBAGAEiKXInMiVeY29sbGVjdGlvbnMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kIk4KBVVzYWdlEhgKEGVtYmVkZGluZ190b2tlbnMYASABKAMSFAoMaW5wdXRfdG9rZW5zGAIgASgDEhUKDW91dHB1dF90b2tlbnMYAyABKAMi3QIKBFR1cm4SDAoEbmFtZRgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDAoEdGV4dBgDIAEoCRISCgpyZXF1ZXN0X2lkGAQgASgJEhUKDWFnZW50X3ZlcnNpb24YBSABKAkSKgoFc3RhdGUYBiABKA4yGy5yZXNwb25zYS5jaGF0LnYxLlR1cm5TdGF0ZRIQCghsYXN0X3NlcRgHIAEoAxIzCg50ZXJtaW5hbF9ldmVudBgIIAEoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50EiYKBXVzYWdlGAkgASgLMhcucmVzcG9uc2EuY2hhdC52MS5Vc2FnZRIvCgtjcmVhdGVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIscGCglUdXJuRXZlbnQSFAoDc2VxGAEgASgDQge6SAQiAigAEg8KB2F0dGVtcHQYAiABKAUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKB3N0YXJ0ZWQYBCABKAsyHS5yZXNwb25zYS5jaGF0LnYxLlR1cm5TdGFydGVkSAASLgoGc3RhdHVzGAUgASgLMhwucmVzcG9uc2EuY2hhdC52MS5UdXJuU3RhdHVzSAASLAoFZGVsdGEYBiABKAsyGy5yZXNwb25zYS5jaGF0LnYxLlR1cm5EZWx0YUgAEi4KCGNpdGF0aW9uGAcgASgLMhoucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvbkgAEi4KBmFuc3dlchgIIAEoCzIcLnJlc3BvbnNhLmNoYXQudjEuVHVybkFuc3dlckgAEjAKB3JlZnVzZWQYCSABKAsyHS5yZXNwb25zYS5jaGF0LnYxLlR1cm5SZWZ1c2VkSAASLgoGZmFpbGVkGAogASgLMhwucmVzcG9uc2EuY2hhdC52MS5UdXJuRmFpbGVkSAASMwoJdG9vbF9jYWxsGAsgASgLMh4ucmVzcG9uc2EuY2hhdC52MS5UdXJuVG9vbENhbGxIABI3Cgt0b29sX3Jlc3VsdBgMIAEoCzIgLnJlc3BvbnNhLmNoYXQudjEuVHVyblRvb2xSZXN1bHRIABJDChFhdHRlbXB0X3Jlc3RhcnRlZBgNIAEoCzImLnJlc3BvbnNhLmNoYXQudjEuVHVybkF0dGVtcHRSZXN0YXJ0ZWRIABI0CgljYW5jZWxsZWQYDiABKAsyHy5yZXNwb25zYS5jaGF0LnYxLlR1cm5DYW5jZWxsZWRIABIyCghzbmFwc2hvdBgPIAEoCzIeLnJlc3BvbnNhLmNoYXQudjEuVHVyblNuYXBzaG90SAASNAoJcmVjb25uZWN0GBAgASgLMh8ucmVzcG9uc2EuY2hhdC52MS5UdXJuUmVjb25uZWN0SAASNAoJaGVhcnRiZWF0GBEgASgLMh8ucmVzcG9uc2EuY2hhdC52MS5UdXJuSGVhcnRiZWF0SABCBwoFZXZlbnQiWAoLVHVyblN0YXJ0ZWQSFAoMY29udmVyc2F0aW9uGAEgASgJEhUKDWFnZW50X3ZlcnNpb24YAiABKAkSHAoUY3JlYXRlZF9jb252ZXJzYXRpb24YAyABKAgiQwoKVHVyblN0YXR1cxIkCgRzdGVwGAEgASgOMhYucmVzcG9uc2EuY2hhdC52MS5TdGVwEg8KB21lc3NhZ2UYAiABKAkiLgoJVHVybkRlbHRhEgwKBHRleHQYASABKAkSEwoLYnl0ZV9vZmZzZXQYAiABKAMi+AEKClR1cm5BbnN3ZXISDAoEdGV4dBgBIAEoCRIOCgZzaGEyNTYYAiABKAwSLQoJY2l0YXRpb25zGAMgAygLMhoucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvbhIwCgdvdXRjb21lGAQgASgOMh8ucmVzcG9uc2EuY2hhdC52MS5BbnN3ZXJPdXRjb21lEhUKDXBhc3NhZ2VzX3VzZWQYBSABKAUSJgoFdXNhZ2UYBiABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlEhsKE3N0YW5kYWxvbmVfcXVlc3Rpb24YByABKAkSDwoHc3VwcG9ydBgIIAEoASKIAQoLVHVyblJlZnVzZWQSLwoGcmVhc29uGAEgASgOMh8ucmVzcG9uc2EuY2hhdC52MS5SZWZ1c2FsUmVhc29uEg8KB21lc3NhZ2UYAiABKAkSJgoFdXNhZ2UYAyABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlEg8KB3N1cHBvcnQYBCABKAEiawoKVHVybkZhaWxlZBIiCgZzdGF0dXMYASABKAsyEi5nb29nbGUucnBjLlN0YXR1cxIRCglyZXRyaWFibGUYAiABKAgSJgoFdXNhZ2UYAyABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlIlkKDFR1cm5Ub29sQ2FsbBIPCgdjYWxsX2lkGAEgASgJEgwKBHRvb2wYAiABKAkSKgoJYXJndW1lbnRzGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJiCg5UdXJuVG9vbFJlc3VsdBIPCgdjYWxsX2lkGAEgASgJEi4KB291dGNvbWUYAiABKA4yHS5yZXNwb25zYS5jaGF0LnYxLlRvb2xPdXRjb21lEg8KB2NvbnRlbnQYAyABKAkiRAoUVHVybkF0dGVtcHRSZXN0YXJ0ZWQSGAoQZGlzY2FyZF9mcm9tX3NlcRgBIAEoAxISCgprZWVwX2J5dGVzGAIgASgDIjoKDVR1cm5DYW5jZWxsZWQSKQoCYnkYASABKA4yHS5yZXNwb25zYS5jaGF0LnYxLkNhbmNlbENhdXNlIlgKDFR1cm5TbmFwc2hvdBITCgt0aHJvdWdoX3NlcRgBIAEoAxIzCg50ZXJtaW5hbF9ldmVudBgCIAEoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50IjkKDVR1cm5SZWNvbm5lY3QSKAoFYWZ0ZXIYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iJAoNVHVybkhlYXJ0YmVhdBITCgtxdWV1ZV9wbGFjZRgBIAEoBSrQAQoJVHVyblN0YXRlEhoKFlRVUk5fU1RBVEVfVU5TUEVDSUZJRUQQABIWChJUVVJOX1NUQVRFX1BFTkRJTkcQARIWChJUVVJOX1NUQVRFX1JVTk5JTkcQAhIXChNUVVJOX1NUQVRFX0FOU1dFUkVEEAMSFgoSVFVSTl9TVEFURV9SRUZVU0VEEAQSFQoRVFVSTl9TVEFURV9GQUlMRUQQBRIVChFUVVJOX1NUQVRFX1FVRVVFRBAGEhgKFFRVUk5fU1RBVEVfQ0FOQ0VMTEVEEAcqgwEKBFN0ZXASFAoQU1RFUF9VTlNQRUNJRklFRBAAEhIKDlNURVBfUkVXUklUSU5HEAESEwoPU1RFUF9SRVRSSUVWSU5HEAISEAoMU1RFUF9HUkFESU5HEAMSEwoPU1RFUF9HRU5FUkFUSU5HEAQSFQoRU1RFUF9DQUxMSU5HX1RPT0wQBSpOCg1SZWZ1c2FsUmVhc29uEh4KGlJFRlVTQUxfUkVBU09OX1VOU1BFQ0lGSUVEEAASHQoZUkVGVVNBTF9SRUFTT05fTk9fU1VQUE9SVBABKm0KDUFuc3dlck91dGNvbWUSHgoaQU5TV0VSX09VVENPTUVfVU5TUEVDSUZJRUQQABIbChdBTlNXRVJfT1VUQ09NRV9DT01QTEVURRABEh8KG0FOU1dFUl9PVVRDT01FX09VVFBVVF9MSU1JVBACKnIKC1Rvb2xPdXRjb21lEhwKGFRPT0xfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhMKD1RPT0xfT1VUQ09NRV9PSxABEhYKElRPT0xfT1VUQ09NRV9FUlJPUhACEhgKFFRPT0xfT1VUQ09NRV9VTktOT1dOEAMqnAEKC0NhbmNlbENhdXNlEhwKGENBTkNFTF9DQVVTRV9VTlNQRUNJRklFRBAAEhYKEkNBTkNFTF9DQVVTRV9PV05FUhABEh4KGkNBTkNFTF9DQVVTRV9BRE1JTklTVFJBVE9SEAISGgoWQ0FOQ0VMX0NBVVNFX0lOVEVSUlVQVBADEhsKF0NBTkNFTF9DQVVTRV9ESVNDT05ORUNUEARiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_google_rpc_status, file_responsa_chat_v1_citation]);
+  fileDesc("ChtyZXNwb25zYS9jaGF0L3YxL3R1cm4ucHJvdG8SEHJlc3BvbnNhLmNoYXQudjEiUwoFU2NvcGUSSgoLY29sbGVjdGlvbnMYASADKAlCNbpIMpIBLxBAGAEiKXInMiVeY29sbGVjdGlvbnMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kInwKBVVzYWdlEhgKEGVtYmVkZGluZ190b2tlbnMYASABKAMSFAoMaW5wdXRfdG9rZW5zGAIgASgDEhUKDW91dHB1dF90b2tlbnMYAyABKAMSEwoLY29zdF9taWNyb3MYBCABKAMSFwoPdW5wcmljZWRfdG9rZW5zGAUgASgDImcKCEZhbGxiYWNrEiwKBGtpbmQYASABKA4yHi5yZXNwb25zYS5jaGF0LnYxLkZhbGxiYWNrS2luZBIOCgZzb3VyY2UYAiABKAkSDgoGdGFyZ2V0GAMgASgJEg0KBWNhdXNlGAQgASgJIrkDCgRUdXJuEgwKBG5hbWUYASABKAkSFAoMY29udmVyc2F0aW9uGAIgASgJEgwKBHRleHQYAyABKAkSEgoKcmVxdWVzdF9pZBgEIAEoCRIVCg1hZ2VudF92ZXJzaW9uGAUgASgJEioKBXN0YXRlGAYgASgOMhsucmVzcG9uc2EuY2hhdC52MS5UdXJuU3RhdGUSEAoIbGFzdF9zZXEYByABKAMSMwoOdGVybWluYWxfZXZlbnQYCCABKAsyGy5yZXNwb25zYS5jaGF0LnYxLlR1cm5FdmVudBImCgV1c2FnZRgJIAEoCzIXLnJlc3BvbnNhLmNoYXQudjEuVXNhZ2USLwoLY3JlYXRlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglmYWxsYmFja3MYDCADKAsyGi5yZXNwb25zYS5jaGF0LnYxLkZhbGxiYWNrEisKCnBhcmFtZXRlcnMYDSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IroHCglUdXJuRXZlbnQSFAoDc2VxGAEgASgDQge6SAQiAigAEg8KB2F0dGVtcHQYAiABKAUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKB3N0YXJ0ZWQYBCABKAsyHS5yZXNwb25zYS5jaGF0LnYxLlR1cm5TdGFydGVkSAASLgoGc3RhdHVzGAUgASgLMhwucmVzcG9uc2EuY2hhdC52MS5UdXJuU3RhdHVzSAASLAoFZGVsdGEYBiABKAsyGy5yZXNwb25zYS5jaGF0LnYxLlR1cm5EZWx0YUgAEi4KCGNpdGF0aW9uGAcgASgLMhoucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvbkgAEi4KBmFuc3dlchgIIAEoCzIcLnJlc3BvbnNhLmNoYXQudjEuVHVybkFuc3dlckgAEjAKB3JlZnVzZWQYCSABKAsyHS5yZXNwb25zYS5jaGF0LnYxLlR1cm5SZWZ1c2VkSAASLgoGZmFpbGVkGAogASgLMhwucmVzcG9uc2EuY2hhdC52MS5UdXJuRmFpbGVkSAASMwoJdG9vbF9jYWxsGAsgASgLMh4ucmVzcG9uc2EuY2hhdC52MS5UdXJuVG9vbENhbGxIABI3Cgt0b29sX3Jlc3VsdBgMIAEoCzIgLnJlc3BvbnNhLmNoYXQudjEuVHVyblRvb2xSZXN1bHRIABJDChFhdHRlbXB0X3Jlc3RhcnRlZBgNIAEoCzImLnJlc3BvbnNhLmNoYXQudjEuVHVybkF0dGVtcHRSZXN0YXJ0ZWRIABI0CgljYW5jZWxsZWQYDiABKAsyHy5yZXNwb25zYS5jaGF0LnYxLlR1cm5DYW5jZWxsZWRIABIyCghzbmFwc2hvdBgPIAEoCzIeLnJlc3BvbnNhLmNoYXQudjEuVHVyblNuYXBzaG90SAASNAoJcmVjb25uZWN0GBAgASgLMh8ucmVzcG9uc2EuY2hhdC52MS5UdXJuUmVjb25uZWN0SAASNAoJaGVhcnRiZWF0GBEgASgLMh8ucmVzcG9uc2EuY2hhdC52MS5UdXJuSGVhcnRiZWF0SAASQwoRcHJvdmlkZXJfc3dpdGNoZWQYEiABKAsyJi5yZXNwb25zYS5jaGF0LnYxLlR1cm5Qcm92aWRlclN3aXRjaGVkSAASLAoFdXNhZ2UYEyABKAsyGy5yZXNwb25zYS5jaGF0LnYxLlR1cm5Vc2FnZUgAQgcKBWV2ZW50IlgKC1R1cm5TdGFydGVkEhQKDGNvbnZlcnNhdGlvbhgBIAEoCRIVCg1hZ2VudF92ZXJzaW9uGAIgASgJEhwKFGNyZWF0ZWRfY29udmVyc2F0aW9uGAMgASgIIkMKClR1cm5TdGF0dXMSJAoEc3RlcBgBIAEoDjIWLnJlc3BvbnNhLmNoYXQudjEuU3RlcBIPCgdtZXNzYWdlGAIgASgJIi4KCVR1cm5EZWx0YRIMCgR0ZXh0GAEgASgJEhMKC2J5dGVfb2Zmc2V0GAIgASgDIvICCgpUdXJuQW5zd2VyEgwKBHRleHQYASABKAkSDgoGc2hhMjU2GAIgASgMEi0KCWNpdGF0aW9ucxgDIAMoCzIaLnJlc3BvbnNhLmNoYXQudjEuQ2l0YXRpb24SMAoHb3V0Y29tZRgEIAEoDjIfLnJlc3BvbnNhLmNoYXQudjEuQW5zd2VyT3V0Y29tZRIVCg1wYXNzYWdlc191c2VkGAUgASgFEiYKBXVzYWdlGAYgASgLMhcucmVzcG9uc2EuY2hhdC52MS5Vc2FnZRIbChNzdGFuZGFsb25lX3F1ZXN0aW9uGAcgASgJEg8KB3N1cHBvcnQYCCABKAESKAoGaW50ZW50GAkgASgOMhgucmVzcG9uc2EuY2hhdC52MS5JbnRlbnQSLQoJZmFsbGJhY2tzGAogAygLMhoucmVzcG9uc2EuY2hhdC52MS5GYWxsYmFjaxIQCghjYXRlZ29yeRgLIAEoCRINCgVtb2RlbBgMIAEoCSLhAQoLVHVyblJlZnVzZWQSLwoGcmVhc29uGAEgASgOMh8ucmVzcG9uc2EuY2hhdC52MS5SZWZ1c2FsUmVhc29uEg8KB21lc3NhZ2UYAiABKAkSJgoFdXNhZ2UYAyABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlEg8KB3N1cHBvcnQYBCABKAESKAoGaW50ZW50GAUgASgOMhgucmVzcG9uc2EuY2hhdC52MS5JbnRlbnQSLQoJZmFsbGJhY2tzGAYgAygLMhoucmVzcG9uc2EuY2hhdC52MS5GYWxsYmFjayKaAQoKVHVybkZhaWxlZBIiCgZzdGF0dXMYASABKAsyEi5nb29nbGUucnBjLlN0YXR1cxIRCglyZXRyaWFibGUYAiABKAgSJgoFdXNhZ2UYAyABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlEi0KCWZhbGxiYWNrcxgEIAMoCzIaLnJlc3BvbnNhLmNoYXQudjEuRmFsbGJhY2siRQoUVHVyblByb3ZpZGVyU3dpdGNoZWQSDgoGc291cmNlGAEgASgJEg4KBnRhcmdldBgCIAEoCRINCgVjYXVzZRgDIAEoCSJCCglUdXJuVXNhZ2USDQoFbW9kZWwYASABKAkSJgoFdXNhZ2UYAiABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlIlkKDFR1cm5Ub29sQ2FsbBIPCgdjYWxsX2lkGAEgASgJEgwKBHRvb2wYAiABKAkSKgoJYXJndW1lbnRzGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJiCg5UdXJuVG9vbFJlc3VsdBIPCgdjYWxsX2lkGAEgASgJEi4KB291dGNvbWUYAiABKA4yHS5yZXNwb25zYS5jaGF0LnYxLlRvb2xPdXRjb21lEg8KB2NvbnRlbnQYAyABKAkiRAoUVHVybkF0dGVtcHRSZXN0YXJ0ZWQSGAoQZGlzY2FyZF9mcm9tX3NlcRgBIAEoAxISCgprZWVwX2J5dGVzGAIgASgDIjoKDVR1cm5DYW5jZWxsZWQSKQoCYnkYASABKA4yHS5yZXNwb25zYS5jaGF0LnYxLkNhbmNlbENhdXNlIlgKDFR1cm5TbmFwc2hvdBITCgt0aHJvdWdoX3NlcRgBIAEoAxIzCg50ZXJtaW5hbF9ldmVudBgCIAEoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50IjkKDVR1cm5SZWNvbm5lY3QSKAoFYWZ0ZXIYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iJAoNVHVybkhlYXJ0YmVhdBITCgtxdWV1ZV9wbGFjZRgBIAEoBSrQAQoJVHVyblN0YXRlEhoKFlRVUk5fU1RBVEVfVU5TUEVDSUZJRUQQABIWChJUVVJOX1NUQVRFX1BFTkRJTkcQARIWChJUVVJOX1NUQVRFX1JVTk5JTkcQAhIXChNUVVJOX1NUQVRFX0FOU1dFUkVEEAMSFgoSVFVSTl9TVEFURV9SRUZVU0VEEAQSFQoRVFVSTl9TVEFURV9GQUlMRUQQBRIVChFUVVJOX1NUQVRFX1FVRVVFRBAGEhgKFFRVUk5fU1RBVEVfQ0FOQ0VMTEVEEAcqqQEKBFN0ZXASFAoQU1RFUF9VTlNQRUNJRklFRBAAEhIKDlNURVBfUkVXUklUSU5HEAESEwoPU1RFUF9SRVRSSUVWSU5HEAISEAoMU1RFUF9HUkFESU5HEAMSEwoPU1RFUF9HRU5FUkFUSU5HEAQSFQoRU1RFUF9DQUxMSU5HX1RPT0wQBRIQCgxTVEVQX1JPVVRJTkcQBhISCg5TVEVQX1ZFUklGWUlORxAHKqUBCg1SZWZ1c2FsUmVhc29uEh4KGlJFRlVTQUxfUkVBU09OX1VOU1BFQ0lGSUVEEAASHQoZUkVGVVNBTF9SRUFTT05fTk9fU1VQUE9SVBABEh8KG1JFRlVTQUxfUkVBU09OX09VVF9PRl9TQ09QRRACEhkKFVJFRlVTQUxfUkVBU09OX1VOU0FGRRADEhkKFVJFRlVTQUxfUkVBU09OX0JVREdFVBAEKm4KBkludGVudBIWChJJTlRFTlRfVU5TUEVDSUZJRUQQABITCg9JTlRFTlRfQ0hJVENIQVQQARINCglJTlRFTlRfUUEQAhIPCgtJTlRFTlRfUE9TVBADEhcKE0lOVEVOVF9PVVRfT0ZfU0NPUEUQBCqeAgoMRmFsbGJhY2tLaW5kEh0KGUZBTExCQUNLX0tJTkRfVU5TUEVDSUZJRUQQABIjCh9GQUxMQkFDS19LSU5EX1dJVEhPVVRfUkVUUklFVkFMEAESGwoXRkFMTEJBQ0tfS0lORF9URVhUX09OTFkQAhIaChZGQUxMQkFDS19LSU5EX1BST1ZJREVSEAMSHAoYRkFMTEJBQ0tfS0lORF9FWFRSQUNUSVZFEAQSGgoWRkFMTEJBQ0tfS0lORF9URU1QTEFURRAFEhwKGEZBTExCQUNLX0tJTkRfQ0xBU1NJRklFUhAGEhYKEkZBTExCQUNLX0tJTkRfUlVMRRAHEiEKHUZBTExCQUNLX0tJTkRfV0lUSE9VVF9TVU1NQVJZEAgqbQoNQW5zd2VyT3V0Y29tZRIeChpBTlNXRVJfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhsKF0FOU1dFUl9PVVRDT01FX0NPTVBMRVRFEAESHwobQU5TV0VSX09VVENPTUVfT1VUUFVUX0xJTUlUEAIqcgoLVG9vbE91dGNvbWUSHAoYVE9PTF9PVVRDT01FX1VOU1BFQ0lGSUVEEAASEwoPVE9PTF9PVVRDT01FX09LEAESFgoSVE9PTF9PVVRDT01FX0VSUk9SEAISGAoUVE9PTF9PVVRDT01FX1VOS05PV04QAyqcAQoLQ2FuY2VsQ2F1c2USHAoYQ0FOQ0VMX0NBVVNFX1VOU1BFQ0lGSUVEEAASFgoSQ0FOQ0VMX0NBVVNFX09XTkVSEAESHgoaQ0FOQ0VMX0NBVVNFX0FETUlOSVNUUkFUT1IQAhIaChZDQU5DRUxfQ0FVU0VfSU5URVJSVVBUEAMSGwoXQ0FOQ0VMX0NBVVNFX0RJU0NPTk5FQ1QQBGIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_google_rpc_status, file_responsa_chat_v1_citation]);
 
 /**
  * Scope bounds what may be read for an answer or a search.
@@ -66,6 +66,20 @@ export type Usage = Message<"responsa.chat.v1.Usage"> & {
    * @generated from field: int64 output_tokens = 3;
    */
   outputTokens: bigint;
+
+  /**
+   * What the models' tokens cost, in millionths of a US dollar, as far as their price is known.
+   *
+   * @generated from field: int64 cost_micros = 4;
+   */
+  costMicros: bigint;
+
+  /**
+   * Tokens, read and written, of models whose price is not known; they are not in the cost.
+   *
+   * @generated from field: int64 unpriced_tokens = 5;
+   */
+  unpricedTokens: bigint;
 };
 
 /**
@@ -74,6 +88,48 @@ export type Usage = Message<"responsa.chat.v1.Usage"> & {
  */
 export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_turn, 1);
+
+/**
+ * Fallback tells that something else was done than was meant.
+ *
+ * @generated from message responsa.chat.v1.Fallback
+ */
+export type Fallback = Message<"responsa.chat.v1.Fallback"> & {
+  /**
+   * What was done instead.
+   *
+   * @generated from field: responsa.chat.v1.FallbackKind kind = 1;
+   */
+  kind: FallbackKind;
+
+  /**
+   * Where it happened, or what could not be had: a node of the agent's graph, or a model as `provider:model`.
+   *
+   * @generated from field: string source = 2;
+   */
+  source: string;
+
+  /**
+   * What stood in: a node or a model.
+   *
+   * @generated from field: string target = 3;
+   */
+  target: string;
+
+  /**
+   * Why, short and for programs, e.g. "rate_limited" or "part_unavailable:postgresql".
+   *
+   * @generated from field: string cause = 4;
+   */
+  cause: string;
+};
+
+/**
+ * Describes the message responsa.chat.v1.Fallback.
+ * Use `create(FallbackSchema)` to create a new message.
+ */
+export const FallbackSchema: GenMessage<Fallback> = /*@__PURE__*/
+  messageDesc(file_responsa_chat_v1_turn, 2);
 
 /**
  * Turn is one question and all that came of it. Its event log is the truth; this is its summary.
@@ -157,6 +213,20 @@ export type Turn = Message<"responsa.chat.v1.Turn"> & {
    * @generated from field: google.protobuf.Timestamp end_time = 11;
    */
   endTime?: Timestamp | undefined;
+
+  /**
+   * What was done in place of what was meant, as its terminal event tells; 16 at most.
+   *
+   * @generated from field: repeated responsa.chat.v1.Fallback fallbacks = 12;
+   */
+  fallbacks: Fallback[];
+
+  /**
+   * The parameters it was asked with.
+   *
+   * @generated from field: google.protobuf.Struct parameters = 13;
+   */
+  parameters?: JsonObject | undefined;
 };
 
 /**
@@ -164,7 +234,7 @@ export type Turn = Message<"responsa.chat.v1.Turn"> & {
  * Use `create(TurnSchema)` to create a new message.
  */
 export const TurnSchema: GenMessage<Turn> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 2);
+  messageDesc(file_responsa_chat_v1_turn, 3);
 
 /**
  * TurnEvent is one entry of a turn's log. Numbers run 1, 2, 3 … without a gap; what was sent is never changed.
@@ -310,6 +380,22 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
      */
     value: TurnHeartbeat;
     case: "heartbeat";
+  } | {
+    /**
+     * A model gave nothing, and another one was asked.
+     *
+     * @generated from field: responsa.chat.v1.TurnProviderSwitched provider_switched = 18;
+     */
+    value: TurnProviderSwitched;
+    case: "providerSwitched";
+  } | {
+    /**
+     * A call of a model has ended, and what it cost.
+     *
+     * @generated from field: responsa.chat.v1.TurnUsage usage = 19;
+     */
+    value: TurnUsage;
+    case: "usage";
   } | { case: undefined; value?: undefined };
 };
 
@@ -318,7 +404,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
  * Use `create(TurnEventSchema)` to create a new message.
  */
 export const TurnEventSchema: GenMessage<TurnEvent> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 3);
+  messageDesc(file_responsa_chat_v1_turn, 4);
 
 /**
  * TurnStarted tells where the turn belongs.
@@ -353,7 +439,7 @@ export type TurnStarted = Message<"responsa.chat.v1.TurnStarted"> & {
  * Use `create(TurnStartedSchema)` to create a new message.
  */
 export const TurnStartedSchema: GenMessage<TurnStarted> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 4);
+  messageDesc(file_responsa_chat_v1_turn, 5);
 
 /**
  * TurnStatus announces a step that is really taken.
@@ -381,7 +467,7 @@ export type TurnStatus = Message<"responsa.chat.v1.TurnStatus"> & {
  * Use `create(TurnStatusSchema)` to create a new message.
  */
 export const TurnStatusSchema: GenMessage<TurnStatus> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 5);
+  messageDesc(file_responsa_chat_v1_turn, 6);
 
 /**
  * TurnDelta is a piece of the answer. All deltas that were not withdrawn are together the answer's text, byte for byte.
@@ -409,7 +495,7 @@ export type TurnDelta = Message<"responsa.chat.v1.TurnDelta"> & {
  * Use `create(TurnDeltaSchema)` to create a new message.
  */
 export const TurnDeltaSchema: GenMessage<TurnDelta> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 6);
+  messageDesc(file_responsa_chat_v1_turn, 7);
 
 /**
  * TurnAnswer ends a turn with an answer.
@@ -472,6 +558,34 @@ export type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
    * @generated from field: double support = 8;
    */
   support: number;
+
+  /**
+   * What the message was understood to want.
+   *
+   * @generated from field: responsa.chat.v1.Intent intent = 9;
+   */
+  intent: Intent;
+
+  /**
+   * What was done in place of what was meant, in the order it happened; 16 at most.
+   *
+   * @generated from field: repeated responsa.chat.v1.Fallback fallbacks = 10;
+   */
+  fallbacks: Fallback[];
+
+  /**
+   * The kind of question that it was taken for, as the agent names it; empty where it does not.
+   *
+   * @generated from field: string category = 11;
+   */
+  category: string;
+
+  /**
+   * Who wrote the text: a model as `provider:model`, "extractive" for sentences of the documents, or "template".
+   *
+   * @generated from field: string model = 12;
+   */
+  model: string;
 };
 
 /**
@@ -479,7 +593,7 @@ export type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
  * Use `create(TurnAnswerSchema)` to create a new message.
  */
 export const TurnAnswerSchema: GenMessage<TurnAnswer> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 7);
+  messageDesc(file_responsa_chat_v1_turn, 8);
 
 /**
  * TurnRefused ends a turn without an answer.
@@ -514,6 +628,20 @@ export type TurnRefused = Message<"responsa.chat.v1.TurnRefused"> & {
    * @generated from field: double support = 4;
    */
   support: number;
+
+  /**
+   * What the message was understood to want.
+   *
+   * @generated from field: responsa.chat.v1.Intent intent = 5;
+   */
+  intent: Intent;
+
+  /**
+   * What was done in place of what was meant, in the order it happened; 16 at most.
+   *
+   * @generated from field: repeated responsa.chat.v1.Fallback fallbacks = 6;
+   */
+  fallbacks: Fallback[];
 };
 
 /**
@@ -521,7 +649,7 @@ export type TurnRefused = Message<"responsa.chat.v1.TurnRefused"> & {
  * Use `create(TurnRefusedSchema)` to create a new message.
  */
 export const TurnRefusedSchema: GenMessage<TurnRefused> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 8);
+  messageDesc(file_responsa_chat_v1_turn, 9);
 
 /**
  * TurnFailed ends a turn with an error.
@@ -549,6 +677,13 @@ export type TurnFailed = Message<"responsa.chat.v1.TurnFailed"> & {
    * @generated from field: responsa.chat.v1.Usage usage = 3;
    */
   usage?: Usage | undefined;
+
+  /**
+   * What was done in place of what was meant until then, in the order it happened; 16 at most.
+   *
+   * @generated from field: repeated responsa.chat.v1.Fallback fallbacks = 4;
+   */
+  fallbacks: Fallback[];
 };
 
 /**
@@ -556,7 +691,70 @@ export type TurnFailed = Message<"responsa.chat.v1.TurnFailed"> & {
  * Use `create(TurnFailedSchema)` to create a new message.
  */
 export const TurnFailedSchema: GenMessage<TurnFailed> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 9);
+  messageDesc(file_responsa_chat_v1_turn, 10);
+
+/**
+ * TurnProviderSwitched tells that another model was asked, before anything was said.
+ *
+ * @generated from message responsa.chat.v1.TurnProviderSwitched
+ */
+export type TurnProviderSwitched = Message<"responsa.chat.v1.TurnProviderSwitched"> & {
+  /**
+   * The model that failed, `provider:model`.
+   *
+   * @generated from field: string source = 1;
+   */
+  source: string;
+
+  /**
+   * The model that is asked now, `provider:model`.
+   *
+   * @generated from field: string target = 2;
+   */
+  target: string;
+
+  /**
+   * Why, short and for programs: unreachable, timeout, refused, malformed, cut, credential, rate_limited, overloaded, empty.
+   *
+   * @generated from field: string cause = 3;
+   */
+  cause: string;
+};
+
+/**
+ * Describes the message responsa.chat.v1.TurnProviderSwitched.
+ * Use `create(TurnProviderSwitchedSchema)` to create a new message.
+ */
+export const TurnProviderSwitchedSchema: GenMessage<TurnProviderSwitched> = /*@__PURE__*/
+  messageDesc(file_responsa_chat_v1_turn, 11);
+
+/**
+ * TurnUsage tells what a call of a model has cost.
+ *
+ * @generated from message responsa.chat.v1.TurnUsage
+ */
+export type TurnUsage = Message<"responsa.chat.v1.TurnUsage"> & {
+  /**
+   * The model, `provider:model`.
+   *
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * What this call cost.
+   *
+   * @generated from field: responsa.chat.v1.Usage usage = 2;
+   */
+  usage?: Usage | undefined;
+};
+
+/**
+ * Describes the message responsa.chat.v1.TurnUsage.
+ * Use `create(TurnUsageSchema)` to create a new message.
+ */
+export const TurnUsageSchema: GenMessage<TurnUsage> = /*@__PURE__*/
+  messageDesc(file_responsa_chat_v1_turn, 12);
 
 /**
  * TurnToolCall announces a tool's call; it is committed before the tool is called. It is never withdrawn.
@@ -591,7 +789,7 @@ export type TurnToolCall = Message<"responsa.chat.v1.TurnToolCall"> & {
  * Use `create(TurnToolCallSchema)` to create a new message.
  */
 export const TurnToolCallSchema: GenMessage<TurnToolCall> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 10);
+  messageDesc(file_responsa_chat_v1_turn, 13);
 
 /**
  * TurnToolResult tells what became of a tool's call. It is never withdrawn.
@@ -626,7 +824,7 @@ export type TurnToolResult = Message<"responsa.chat.v1.TurnToolResult"> & {
  * Use `create(TurnToolResultSchema)` to create a new message.
  */
 export const TurnToolResultSchema: GenMessage<TurnToolResult> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 11);
+  messageDesc(file_responsa_chat_v1_turn, 14);
 
 /**
  * TurnAttemptRestarted withdraws what the attempt before had sent and not finished: deltas and citations from discard_from_seq on. Statuses and tool events
@@ -655,7 +853,7 @@ export type TurnAttemptRestarted = Message<"responsa.chat.v1.TurnAttemptRestarte
  * Use `create(TurnAttemptRestartedSchema)` to create a new message.
  */
 export const TurnAttemptRestartedSchema: GenMessage<TurnAttemptRestarted> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 12);
+  messageDesc(file_responsa_chat_v1_turn, 15);
 
 /**
  * TurnCancelled ends a turn that somebody stopped.
@@ -676,7 +874,7 @@ export type TurnCancelled = Message<"responsa.chat.v1.TurnCancelled"> & {
  * Use `create(TurnCancelledSchema)` to create a new message.
  */
 export const TurnCancelledSchema: GenMessage<TurnCancelled> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 13);
+  messageDesc(file_responsa_chat_v1_turn, 16);
 
 /**
  * TurnSnapshot stands for a log that was pruned.
@@ -704,7 +902,7 @@ export type TurnSnapshot = Message<"responsa.chat.v1.TurnSnapshot"> & {
  * Use `create(TurnSnapshotSchema)` to create a new message.
  */
 export const TurnSnapshotSchema: GenMessage<TurnSnapshot> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 14);
+  messageDesc(file_responsa_chat_v1_turn, 17);
 
 /**
  * TurnReconnect asks the reader to follow through another connection.
@@ -725,7 +923,7 @@ export type TurnReconnect = Message<"responsa.chat.v1.TurnReconnect"> & {
  * Use `create(TurnReconnectSchema)` to create a new message.
  */
 export const TurnReconnectSchema: GenMessage<TurnReconnect> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 15);
+  messageDesc(file_responsa_chat_v1_turn, 18);
 
 /**
  * TurnHeartbeat shows that the stream lives.
@@ -746,7 +944,7 @@ export type TurnHeartbeat = Message<"responsa.chat.v1.TurnHeartbeat"> & {
  * Use `create(TurnHeartbeatSchema)` to create a new message.
  */
 export const TurnHeartbeatSchema: GenMessage<TurnHeartbeat> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 16);
+  messageDesc(file_responsa_chat_v1_turn, 19);
 
 /**
  * TurnState is where a turn stands: queued, pending, running and then one of the terminal states, which it never leaves.
@@ -864,6 +1062,20 @@ export enum Step {
    * @generated from enum value: STEP_CALLING_TOOL = 5;
    */
   CALLING_TOOL = 5,
+
+  /**
+   * Telling what the message wants.
+   *
+   * @generated from enum value: STEP_ROUTING = 6;
+   */
+  ROUTING = 6,
+
+  /**
+   * Checking the answer against its sources.
+   *
+   * @generated from enum value: STEP_VERIFYING = 7;
+   */
+  VERIFYING = 7,
 }
 
 /**
@@ -891,6 +1103,27 @@ export enum RefusalReason {
    * @generated from enum value: REFUSAL_REASON_NO_SUPPORT = 1;
    */
   NO_SUPPORT = 1,
+
+  /**
+   * The question is none that this agent is for.
+   *
+   * @generated from enum value: REFUSAL_REASON_OUT_OF_SCOPE = 2;
+   */
+  OUT_OF_SCOPE = 2,
+
+  /**
+   * The model, or its provider, will not say it.
+   *
+   * @generated from enum value: REFUSAL_REASON_UNSAFE = 3;
+   */
+  UNSAFE = 3,
+
+  /**
+   * It would take more tokens, money or steps than the agent, or the request, allows.
+   *
+   * @generated from enum value: REFUSAL_REASON_BUDGET = 4;
+   */
+  BUDGET = 4,
 }
 
 /**
@@ -898,6 +1131,130 @@ export enum RefusalReason {
  */
 export const RefusalReasonSchema: GenEnum<RefusalReason> = /*@__PURE__*/
   enumDesc(file_responsa_chat_v1_turn, 2);
+
+/**
+ * Intent is what somebody wants with a message, where the agent tells such things apart.
+ *
+ * @generated from enum responsa.chat.v1.Intent
+ */
+export enum Intent {
+  /**
+   * The agent does not tell them apart.
+   *
+   * @generated from enum value: INTENT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Small talk.
+   *
+   * @generated from enum value: INTENT_CHITCHAT = 1;
+   */
+  CHITCHAT = 1,
+
+  /**
+   * A question to be answered from the documents.
+   *
+   * @generated from enum value: INTENT_QA = 2;
+   */
+  QA = 2,
+
+  /**
+   * A post is to be written.
+   *
+   * @generated from enum value: INTENT_POST = 3;
+   */
+  POST = 3,
+
+  /**
+   * Nothing that this agent is for.
+   *
+   * @generated from enum value: INTENT_OUT_OF_SCOPE = 4;
+   */
+  OUT_OF_SCOPE = 4,
+}
+
+/**
+ * Describes the enum responsa.chat.v1.Intent.
+ */
+export const IntentSchema: GenEnum<Intent> = /*@__PURE__*/
+  enumDesc(file_responsa_chat_v1_turn, 3);
+
+/**
+ * FallbackKind says what was done in place of what was meant.
+ *
+ * @generated from enum responsa.chat.v1.FallbackKind
+ */
+export enum FallbackKind {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: FALLBACK_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The documents could not be searched; the answer rests on none of them, and says so.
+   *
+   * @generated from enum value: FALLBACK_KIND_WITHOUT_RETRIEVAL = 1;
+   */
+  WITHOUT_RETRIEVAL = 1,
+
+  /**
+   * Vectors could not be had; words alone decided what was found.
+   *
+   * @generated from enum value: FALLBACK_KIND_TEXT_ONLY = 2;
+   */
+  TEXT_ONLY = 2,
+
+  /**
+   * Another model than the first of the agent's chain answered.
+   *
+   * @generated from enum value: FALLBACK_KIND_PROVIDER = 3;
+   */
+  PROVIDER = 3,
+
+  /**
+   * No model could be had; the answer is sentences of the documents, quoted.
+   *
+   * @generated from enum value: FALLBACK_KIND_EXTRACTIVE = 4;
+   */
+  EXTRACTIVE = 4,
+
+  /**
+   * No model wrote it: a template did.
+   *
+   * @generated from enum value: FALLBACK_KIND_TEMPLATE = 5;
+   */
+  TEMPLATE = 5,
+
+  /**
+   * A trained classifier decided in place of a model.
+   *
+   * @generated from enum value: FALLBACK_KIND_CLASSIFIER = 6;
+   */
+  CLASSIFIER = 6,
+
+  /**
+   * A rule decided in place of a model.
+   *
+   * @generated from enum value: FALLBACK_KIND_RULE = 7;
+   */
+  RULE = 7,
+
+  /**
+   * The conversation's older messages were left out, as they could not be summed up.
+   *
+   * @generated from enum value: FALLBACK_KIND_WITHOUT_SUMMARY = 8;
+   */
+  WITHOUT_SUMMARY = 8,
+}
+
+/**
+ * Describes the enum responsa.chat.v1.FallbackKind.
+ */
+export const FallbackKindSchema: GenEnum<FallbackKind> = /*@__PURE__*/
+  enumDesc(file_responsa_chat_v1_turn, 4);
 
 /**
  * AnswerOutcome says whether the answer is all of it.
@@ -931,7 +1288,7 @@ export enum AnswerOutcome {
  * Describes the enum responsa.chat.v1.AnswerOutcome.
  */
 export const AnswerOutcomeSchema: GenEnum<AnswerOutcome> = /*@__PURE__*/
-  enumDesc(file_responsa_chat_v1_turn, 3);
+  enumDesc(file_responsa_chat_v1_turn, 5);
 
 /**
  * ToolOutcome says what is known of a tool's call.
@@ -972,7 +1329,7 @@ export enum ToolOutcome {
  * Describes the enum responsa.chat.v1.ToolOutcome.
  */
 export const ToolOutcomeSchema: GenEnum<ToolOutcome> = /*@__PURE__*/
-  enumDesc(file_responsa_chat_v1_turn, 4);
+  enumDesc(file_responsa_chat_v1_turn, 6);
 
 /**
  * CancelCause says who ended a turn.
@@ -1020,5 +1377,5 @@ export enum CancelCause {
  * Describes the enum responsa.chat.v1.CancelCause.
  */
 export const CancelCauseSchema: GenEnum<CancelCause> = /*@__PURE__*/
-  enumDesc(file_responsa_chat_v1_turn, 5);
+  enumDesc(file_responsa_chat_v1_turn, 7);
 

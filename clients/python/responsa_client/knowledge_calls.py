@@ -1,0 +1,192 @@
+"""Calls without an event loop: collections, documents, passages and search."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+
+from google.longrunning import operations_pb2
+
+from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
+from responsa_client import requests
+from responsa_client.blocking import BlockingPart
+
+
+class KnowledgeCalls(BlockingPart):
+    """Collections, documents and passages."""
+
+    def create_collection(
+        self,
+        collection_id: str,
+        display_name: str = "",
+        chunking: collection_pb2.Chunking | None = None,
+        request_id: str | None = None,
+    ) -> collection_pb2.Collection:
+        """An empty collection. Raises AlreadyExists."""
+        made = request_id or requests.new_request_id()
+        request = requests.create_collection(collection_id, display_name, chunking, made)
+        return self._calls.unary(self._stubs.knowledge.CreateCollection, request)
+
+    def get_collection(self, collection: str) -> collection_pb2.Collection:
+        """One collection, by id or name. Raises NotFound."""
+        request = knowledge_service_pb2.GetCollectionRequest(name=requests.collection_name(collection))
+        return self._calls.unary(self._stubs.knowledge.GetCollection, request)
+
+    def collections(self, filter_by: str = "", order_by: str = "") -> Iterator[collection_pb2.Collection]:
+        """The collections that the caller may read, by name unless told otherwise."""
+        request = knowledge_service_pb2.ListCollectionsRequest(
+            page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
+        )
+        return self._calls.paged(
+            self._stubs.knowledge.ListCollections, request, lambda page: page.collections
+        )
+
+    def update_collection(
+        self, collection: str, display_name: str, etag: str = ""
+    ) -> collection_pb2.Collection:
+        """Change a collection's display name. Raises NotFound, PermissionDenied; Conflict (the etag)."""
+        request = requests.update_collection(collection, display_name, etag)
+        return self._calls.unary(self._stubs.knowledge.UpdateCollection, request, repeatable=not etag)
+
+    def delete_collection(self, collection: str, etag: str = "", *, force: bool = False) -> None:
+        """Delete a collection, with `force` its documents too. Raises NotFound, FailedPrecondition (not empty), Conflict."""
+        request = knowledge_service_pb2.DeleteCollectionRequest(
+            name=requests.collection_name(collection), etag=etag, force=force
+        )
+        self._calls.unary(self._stubs.knowledge.DeleteCollection, request, repeatable=False)
+
+    def upload(
+        self,
+        source: str | os.PathLike[str] | bytes,
+        *,
+        collection: str = "",
+        source_key: str = "",
+        title: str = "",
+        uri: str = "",
+        media_type: str = "",
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> operations_pb2.Operation:
+        """Send a document, in chunks of at most 256 KiB; `wait` tells when it is searched.
+
+        Args:
+            source: path of a file, or the bytes themselves; 64 MiB at most.
+            collection: id or name of the collection; "" means `default`.
+            source_key: what the document is known by, unique in its collection; "" takes the file's name. The same key
+                with the same bytes is the same document, with other bytes a new version of it.
+            title: "" takes the one found in the document.
+            uri: where the document can be found outside.
+            media_type: e.g. "text/markdown"; "" decides by the key's ending and the bytes.
+            request_id: the same one again gives back what the first call made. None makes one.
+            timeout: seconds for the whole sending; None for no limit.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: bytes without a source_key.
+            DocumentRejected: empty, too large, or not of an accepted type.
+            InvalidRequest, NotFound: as the contract says for UploadDocument.
+        """
+        metadata = requests.metadata(collection, source_key, title, uri, media_type)
+        upload = requests.Upload.of(source, metadata, request_id or requests.new_request_id())
+        return self._calls.upload(upload, timeout)
+
+    def create_document(
+        self,
+        text: str,
+        *,
+        source_key: str,
+        collection: str = "",
+        title: str = "",
+        uri: str = "",
+        media_type: str = "",
+        request_id: str | None = None,
+    ) -> operations_pb2.Operation:
+        """Take in a text of at most 1 MiB, Markdown unless told otherwise, in one call. Otherwise as `upload`."""
+        metadata = requests.metadata(collection, source_key, title, uri, media_type)
+        made = request_id or requests.new_request_id()
+        request = knowledge_service_pb2.CreateDocumentRequest(metadata=metadata, text=text, request_id=made)
+        return self._calls.unary(self._stubs.knowledge.CreateDocument, request)
+
+    def wait(
+        self,
+        operation: operations_pb2.Operation | str,
+        timeout: float | None = None,
+        on_progress: Callable[[document_pb2.IngestMetadata], None] | None = None,
+    ) -> document_pb2.IngestResult:
+        """Wait until a document is searched, or was found unchanged.
+
+        Args:
+            operation: what `upload` or `create_document` returned, or its name.
+            timeout: seconds; None for no limit.
+            on_progress: called about once a second with the progress.
+
+        Raises:
+            DeadlineExceeded: the operation goes on.
+            ResponsaError: the operation failed, e.g. DocumentRejected.
+        """
+        known = self.get_operation(operation) if isinstance(operation, str) else operation
+        return self._calls.wait(known, timeout, on_progress)
+
+    def get_operation(self, name: str) -> operations_pb2.Operation:
+        """One operation, `operations/{uuid}`. Raises NotFound."""
+        request = operations_pb2.GetOperationRequest(name=name)
+        return self._calls.unary(self._stubs.operations.GetOperation, request)
+
+    def cancel_operation(self, name: str) -> None:
+        """Ask an operation to end; `wait` then raises Cancelled, unless it had ended before. Raises NotFound."""
+        request = operations_pb2.CancelOperationRequest(name=name)
+        self._calls.unary(self._stubs.operations.CancelOperation, request)
+
+    def get_document(self, name: str) -> document_pb2.Document:
+        """One document, `documents/{uuid}`. Raises NotFound."""
+        request = knowledge_service_pb2.GetDocumentRequest(name=name)
+        return self._calls.unary(self._stubs.knowledge.GetDocument, request)
+
+    def documents(
+        self, collection: str = "default", filter_by: str = "", order_by: str = ""
+    ) -> Iterator[document_pb2.Document]:
+        """A collection's documents, by source_key unless told otherwise. Raises NotFound."""
+        request = knowledge_service_pb2.ListDocumentsRequest(
+            parent=requests.collection_name(collection),
+            page_size=requests.PAGE_SIZE,
+            filter=filter_by,
+            order_by=order_by,
+        )
+        return self._calls.paged(self._stubs.knowledge.ListDocuments, request, lambda page: page.documents)
+
+    def delete_document(self, name: str, etag: str = "") -> None:
+        """Delete a document: nothing is answered from it any more. Raises NotFound, PermissionDenied, Conflict (the etag)."""
+        request = knowledge_service_pb2.DeleteDocumentRequest(name=name, etag=etag)
+        self._calls.unary(self._stubs.knowledge.DeleteDocument, request, repeatable=False)
+
+    def document_content(self, name: str) -> str:
+        """The canonical text, whole, of `documents/{uuid}` or `documents/{uuid}/versions/{n}`. Raises NotFound.
+
+        The ranges of citations are bytes of its UTF-8 form.
+        """
+        return self._calls.content(knowledge_service_pb2.GetDocumentContentRequest(name=name))
+
+    def get_passage(self, name: str) -> document_pb2.Passage:
+        """One passage, `passages/{uuid}`. Raises NotFound."""
+        request = knowledge_service_pb2.GetPassageRequest(name=name)
+        return self._calls.unary(self._stubs.knowledge.GetPassage, request)
+
+    def search(
+        self,
+        terms: str | Sequence[str],
+        collections: Sequence[str] = (),
+        top_k: int = 10,
+        threshold: float = 0.0,
+        mode: knowledge_service_pb2.SearchMode.ValueType = knowledge_service_pb2.SEARCH_MODE_HYBRID,
+    ) -> list[knowledge_service_pb2.SearchHit]:
+        """The passages that match best, best first.
+
+        Args:
+            terms: one term, or up to 8; a passage scores by the one that it matches best.
+            collections: ids or names; none means all that the caller may read.
+            top_k: how many at most, 1 to 100.
+            threshold: passages that score lower, from 0 to 1, are left out.
+            mode: which indexes are asked.
+        """
+        request = requests.search(terms, collections, top_k, threshold, mode)
+        return list(self._calls.unary(self._stubs.knowledge.Search, request).hits)

@@ -1,0 +1,119 @@
+/** The agents that may be asked, and which one this tab asks with what parameters. Nothing here touches the page. */
+
+import type { JsonObject } from "@bufbuild/protobuf";
+import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
+import type { Api } from "./api.js";
+import type { Failure } from "./errors.js";
+import { isParameters } from "./schema.js";
+
+const KEY = "responsa.agent";
+const NAME = /^agents\/[a-z0-9][a-z0-9-]{0,62}$/;
+const VERSION = /^(agents\/[a-z0-9][a-z0-9-]{0,62})\/versions\/\d+$/;
+
+/** All agents, the default first, the others by what people call them. Raises ConnectError. */
+export async function allAgents(api: Pick<Api, "chat">): Promise<Agent[]> {
+  const found: Agent[] = [];
+  let pageToken = "";
+  do {
+    const page = await api.chat.listAgents({ pageSize: 200, pageToken });
+    found.push(...page.agents);
+    pageToken = page.nextPageToken;
+  } while (pageToken);
+  return found.sort((a, b) => Number(b.isDefault) - Number(a.isDefault) || a.displayName.localeCompare(b.displayName));
+}
+
+/** `agents/{id}` of `agents/{id}/versions/{n}`; "" for anything else. */
+export function agentOf(version: string): string {
+  return VERSION.exec(version)?.[1] ?? "";
+}
+
+/** What people call an agent; its id where it is not among those known. */
+export function labelOf(agents: readonly Agent[], name: string): string {
+  return agents.find((one) => one.name === name)?.displayName || name.replace("agents/", "");
+}
+
+/** `agents/{id}` where the page's address names one (`?agent=tutor`), else "". */
+export function named(search: string): string {
+  const name = `agents/${new URLSearchParams(search).get("agent") ?? ""}`;
+  return NAME.test(name) ? name : "";
+}
+
+/** What is asked: `agents/{id}`, "" for the default, and its parameters. */
+export interface Choice {
+  readonly agent: string;
+  readonly parameters: JsonObject;
+}
+
+/** The choice of this tab, kept over a reload; the parameters of each agent that was chosen here are remembered. */
+export class AgentChoice {
+  readonly #storage: Storage;
+  #agent: string;
+  #parameters: ReadonlyMap<string, JsonObject>;
+
+  /** `named`: the agent of the page's address, "" for none; it counts more than what was kept. */
+  constructor(storage: Storage, named = "") {
+    this.#storage = storage;
+    const kept = read(storage);
+    this.#agent = named || kept.agent;
+    this.#parameters = kept.parameters;
+  }
+
+  get agent(): string {
+    return this.#agent;
+  }
+
+  parametersOf(agent: string): JsonObject {
+    return this.#parameters.get(agent) ?? {};
+  }
+
+  choose(agent: string): void {
+    this.#agent = agent;
+    this.#write();
+  }
+
+  keep(agent: string, parameters: JsonObject): void {
+    this.#parameters = new Map([...this.#parameters, [agent, parameters]]);
+    this.#write();
+  }
+
+  #write(): void {
+    try {
+      this.#storage.setItem(KEY, JSON.stringify({ agent: this.#agent, parameters: Object.fromEntries(this.#parameters) }));
+    } catch (error) {
+      if (!(error instanceof DOMException)) throw error; // kept by this page alone then
+    }
+  }
+}
+
+function read(storage: Storage): { readonly agent: string; readonly parameters: ReadonlyMap<string, JsonObject> } {
+  try {
+    const value: unknown = JSON.parse(storage.getItem(KEY) ?? "{}");
+    if (typeof value === "object" && value !== null) {
+      const { agent, parameters } = value as Record<string, unknown>;
+      const kept = typeof parameters === "object" && parameters !== null ? Object.entries(parameters) : [];
+      return {
+        agent: typeof agent === "string" && NAME.test(agent) ? agent : "",
+        parameters: new Map(kept.filter((one): one is [string, JsonObject] => NAME.test(one[0]) && isParameters(one[1]))),
+      };
+    }
+  } catch {
+    // not ours, or not to be read
+  }
+  return { agent: "", parameters: new Map() };
+}
+
+const PATH = "options.parameters.";
+
+/** What a refusal says of each parameter, by its name. `teacher`: the parameter that names a teacher, "" for none. */
+export function violationsOf(failure: Failure, teacher: string): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  for (const { field, description } of failure.violations) {
+    if (field.startsWith(PATH)) found.set(field.slice(PATH.length).split(/[.[]/, 1)[0]!, sentence(description || failure.message));
+  }
+  if (found.size === 0 && teacher && failure.reason.startsWith("TEACHER_")) found.set(teacher, failure.message);
+  return found;
+}
+
+function sentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

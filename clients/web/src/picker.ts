@@ -1,0 +1,163 @@
+/** Whom to ask: the agents to choose from, and the form for the parameters of the one that is chosen. */
+
+import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
+import { agentOf, allAgents, labelOf, violationsOf, type AgentChoice, type Choice } from "./agents.js";
+import type { Api } from "./api.js";
+import { element, replace, WRITTEN } from "./dom.js";
+import type { Failure } from "./errors.js";
+import { ParametersForm } from "./form.js";
+import { fieldsOf, type Field } from "./schema.js";
+
+export class AgentPicker {
+  /** A row of fields; it belongs into the form that the question is in. */
+  readonly root = element("div", { class: "whom" });
+  readonly #api: Pick<Api, "chat">;
+  readonly #choice: AgentChoice;
+  readonly #changed: (agent: Agent | undefined) => void;
+  readonly #select = element("select", { id: "agent", change: () => this.#choose() });
+  readonly #form: ParametersForm;
+  #agents: readonly Agent[] = [];
+  /** What the conversation that is shown was asked last; undefined for the tab's own choice. */
+  #adopted: Choice | undefined;
+  /** The fields that stand there, whose they are, and where their values are from: a conversation's choice, or this tab's own. */
+  #shown: { readonly agent: string; readonly fields: readonly Field[]; readonly from: Choice | undefined } | undefined;
+
+  /** `changed`: another agent is shown, or more is known of it. */
+  constructor(api: Pick<Api, "chat">, choice: AgentChoice, changed: (agent: Agent | undefined) => void) {
+    this.#api = api;
+    this.#choice = choice;
+    this.#changed = changed;
+    this.#form = new ParametersForm((values) => {
+      this.#own();
+      this.#choice.keep(this.#name, values);
+    });
+    this.root.append(element("div", { class: "field" }, element("label", { for: "agent" }, "Agent"), this.#select), this.#form.root);
+    this.#list();
+  }
+
+  /** The agent that is chosen, as far as it is known. */
+  get agent(): Agent | undefined {
+    return this.#agents.find((one) => one.name === this.#name);
+  }
+
+  /** What a question asked now goes to. */
+  get asked(): Choice {
+    const known = this.#shown?.agent === this.#name;
+    return { agent: this.#wanted.agent, parameters: known ? this.#form.values : this.#wanted.parameters };
+  }
+
+  /** What people call the agent of a version, `agents/{id}/versions/{n}`. */
+  label(version: string): string {
+    const name = agentOf(version);
+    return name && labelOf(this.#agents, name);
+  }
+
+  /** Read agents and parameters anew. Who cannot be asked just now stays as known: questions can be asked nevertheless. */
+  async load(): Promise<void> {
+    const found = await allAgents(this.#api).catch(() => undefined);
+    if (found) {
+      this.#agents = found;
+      this.#list();
+    }
+    await this.#detail();
+  }
+
+  /** Show what a conversation was asked last, or with undefined what this tab asks. */
+  adopt(choice: Choice | undefined): void {
+    this.#adopted = choice;
+    this.#list();
+    void this.#detail();
+  }
+
+  /** A question was refused for its parameters: say so at their fields. False where that cannot be said there. */
+  async refused(failure: Failure, agent: string): Promise<boolean> {
+    if (agent !== this.#wanted.agent) return false; // another one is shown by now
+    if (failure.reason === "RESOURCE_NOT_FOUND" || failure.reason.startsWith("TEACHER_")) await this.load(); // who was chosen may be gone
+    let told = false;
+    for (const [name, why] of violationsOf(failure, this.#form.naming("teachers"))) told = this.#form.refuse(name, why) || told;
+    return told;
+  }
+
+  /** `agents/{id}`; the default's where it is known, else "". */
+  get #name(): string {
+    return this.#wanted.agent || this.#agents.find((one) => one.isDefault)?.name || "";
+  }
+
+  get #wanted(): Choice {
+    const { agent } = this.#choice;
+    if (this.#adopted) return this.#adopted;
+    const name = agent || this.#agents.find((one) => one.isDefault)?.name || "";
+    return { agent, parameters: this.#choice.parametersOf(name) };
+  }
+
+  #choose(): void {
+    this.#adopted = undefined;
+    this.#choice.choose(this.#select.value);
+    this.#list();
+    void this.#detail();
+  }
+
+  /** What the user changes is this tab's own from then on. */
+  #own(): void {
+    if (!this.#adopted) return;
+    this.#choice.choose(this.#adopted.agent);
+    this.#adopted = undefined;
+    if (this.#shown) this.#shown = { ...this.#shown, from: undefined };
+  }
+
+  #list(): void {
+    const name = this.#name;
+    const known = this.#agents.some((one) => one.name === name);
+    const options = this.#agents.map((one) => element("option", { value: one.name, selected: one.name === name, ...WRITTEN }, one.displayName || labelOf([], one.name)));
+    if (!known) {
+      const label = name ? `${labelOf([], name)}${this.#agents.length > 0 ? " (not listed)" : ""}` : "Default";
+      options.unshift(element("option", { value: name, selected: true }, label));
+    }
+    replace(this.#select, ...options);
+    this.#select.title = this.agent?.description ?? "";
+    this.#fill();
+    this.#changed(this.agent);
+  }
+
+  /** The chosen agent as it is now, with the records that its parameters may name. */
+  async #detail(): Promise<void> {
+    const name = this.#name;
+    if (!name) return;
+    const found = await this.#api.chat.getAgent({ name }).catch(() => undefined);
+    if (!found) return;
+    this.#agents = this.#agents.map((one) => (one.name === name ? found : one));
+    if (name !== this.#name) return;
+    this.#fill(true);
+    this.#changed(this.agent);
+  }
+
+  /** The fields of the chosen agent. `whole`: its records to choose from are known too. */
+  #fill(whole = false): void {
+    const name = this.#name;
+    const from = this.#adopted;
+    const fields = fieldsOf(this.agent?.parametersSchema);
+    const stands = this.#shown?.agent === name && this.#shown.from === from ? this.#shown : undefined;
+    const known = this.agent && (whole || fields.every((one) => one.kind !== "choice" || one.choices.length > 0));
+    if (!known) {
+      if (!stands) this.#clear();
+      return;
+    }
+    // What stands there is left alone, so that nobody loses the focus or what is typed.
+    if (stands && same(stands.fields, fields)) return;
+    this.#form.show(fields, stands ? this.#form.values : this.#wanted.parameters);
+    this.#shown = { agent: name, fields, from };
+  }
+
+  #clear(): void {
+    this.#form.show([], {});
+    this.#shown = undefined;
+  }
+}
+
+function same(one: readonly Field[], other: readonly Field[]): boolean {
+  return JSON.stringify(one, plain) === JSON.stringify(other, plain);
+}
+
+function plain(_: string, value: unknown): unknown {
+  return value instanceof RegExp ? value.source : value;
+}

@@ -1,0 +1,96 @@
+import { create } from "@bufbuild/protobuf";
+import { Code, createClient, createRouterTransport } from "@connectrpc/connect";
+import { AgentSchema } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
+import { ChatService } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
+import { describe, expect, it } from "vitest";
+import { AgentChoice, agentOf, allAgents, labelOf, named, violationsOf } from "../src/agents.js";
+import { failureOf } from "../src/errors.js";
+import { refusedFields, responsaError } from "./failures.js";
+import { MemoryStorage } from "./memory.js";
+
+const KEY = "responsa.agent";
+const agent = (id: string, displayName: string, isDefault = false) => create(AgentSchema, { name: `agents/${id}`, displayName, isDefault });
+
+describe("allAgents", () => {
+  it("reads every page; the default comes first, the others by what they are called", async () => {
+    const pages = [[agent("tutor", "Tutor"), agent("default", "Quotes", true)], [agent("chat", "Chat")]];
+    const transport = createRouterTransport(({ service }) =>
+      service(ChatService, {
+        listAgents: ({ pageToken }) => ({ agents: pages[Number(pageToken)]!, nextPageToken: pageToken ? "" : "1" }),
+      }),
+    );
+    const found = await allAgents({ chat: createClient(ChatService, transport) });
+    expect(found.map((one) => one.displayName)).toEqual(["Quotes", "Chat", "Tutor"]);
+  });
+});
+
+describe("names", () => {
+  it("are read from versions and addresses", () => {
+    expect(agentOf("agents/tutor/versions/12")).toBe("agents/tutor");
+    for (const version of ["", "agents/tutor", "agents/T/versions/1", "agents/tutor/versions/x"]) expect(agentOf(version)).toBe("");
+    expect(named("?agent=tutor")).toBe("agents/tutor");
+    for (const search of ["", "?agent=", "?agent=../x", "?agent=Tutor", "?other=tutor"]) expect(named(search)).toBe("");
+  });
+
+  it("are what people call them, where that is known", () => {
+    const known = [agent("tutor", "Tutor"), agent("bare", "")];
+    expect(["agents/tutor", "agents/bare", "agents/gone"].map((one) => labelOf(known, one))).toEqual(["Tutor", "bare", "gone"]);
+  });
+});
+
+describe("AgentChoice", () => {
+  it("outlives a reload, with the parameters of each agent", () => {
+    const storage = new MemoryStorage();
+    const choice = new AgentChoice(storage);
+    expect([choice.agent, choice.parametersOf("agents/tutor")]).toEqual(["", {}]);
+    choice.choose("agents/tutor");
+    choice.keep("agents/tutor", { level: "beginner" });
+    choice.keep("agents/chat", { intent: "post" });
+    const again = new AgentChoice(storage);
+    expect([again.agent, again.parametersOf("agents/tutor"), again.parametersOf("agents/chat")]).toEqual(["agents/tutor", { level: "beginner" }, { intent: "post" }]);
+  });
+
+  it("gives way to the agent of the address", () => {
+    const storage = new MemoryStorage();
+    new AgentChoice(storage).choose("agents/tutor");
+    expect(new AgentChoice(storage, "agents/chat").agent).toBe("agents/chat");
+  });
+
+  it("passes over what is not its own", () => {
+    for (const found of ["{", "null", "7", '{"agent":"x"}', '{"agent":5,"parameters":[1]}', '{"parameters":{"agents/a":{"b":[]},"c":{}}}']) {
+      const storage = new MemoryStorage();
+      storage.setItem(KEY, found);
+      const choice = new AgentChoice(storage);
+      expect([choice.agent, choice.parametersOf("agents/a"), choice.parametersOf("c")], found).toEqual(["", {}, {}]);
+    }
+  });
+
+  it("works in memory where storing is refused", () => {
+    const storage = new MemoryStorage();
+    storage.setItem = () => {
+      throw new DOMException("full", "QuotaExceededError");
+    };
+    const choice = new AgentChoice(storage);
+    choice.choose("agents/chat");
+    expect(choice.agent).toBe("agents/chat");
+  });
+});
+
+describe("violationsOf", () => {
+  it("finds the parameters that were refused, and what is wrong with each", () => {
+    const fields = { "options.parameters.level": "choose one of beginner, advanced.", "options.parameters.a[0]": "No.", text: "Too long.", "options.parameters.bare": "" };
+    const found = violationsOf(failureOf(refusedFields("PARAMETERS_INVALID", "The parameters do not fit.", fields)), "teacher_id");
+    expect([...found]).toEqual([
+      ["level", "Choose one of beginner, advanced."],
+      ["a", "No."],
+      ["bare", "The parameters do not fit."],
+    ]);
+  });
+
+  it("knows which parameter names the teacher that is not there", () => {
+    const gone = failureOf(responsaError(Code.NotFound, "TEACHER_NOT_FOUND", "There is no such teacher."));
+    expect([...violationsOf(gone, "teacher_id")]).toEqual([["teacher_id", "There is no such teacher."]]);
+    expect(violationsOf(gone, "").size).toBe(0);
+    expect(violationsOf(failureOf(responsaError(Code.NotFound, "RESOURCE_NOT_FOUND", "No.")), "teacher_id").size).toBe(0);
+  });
+});

@@ -1,0 +1,114 @@
+import type { JsonObject } from "@bufbuild/protobuf";
+import { describe, expect, it } from "vitest";
+import { fieldsOf, isParameters, problemOf, rawOf, valueOf, type Field } from "../src/schema.js";
+
+const ADA = "62f746b4-84e6-4ceb-95bd-447e7184d454";
+const SCHEMA: JsonObject = {
+  required: ["teacher_id"],
+  properties: {
+    level: { enum: ["beginner", "advanced"], default: "advanced", title: "Level" },
+    teacher_id: { type: "string", title: "Teacher", "x-resource": "teachers", oneOf: [{ const: ADA, title: "Ada" }, { const: "2" }] },
+    words: { type: "integer", minimum: 10, maximum: 500, description: "How long it may be." },
+    heat: { type: ["null", "number"], exclusiveMinimum: 0, exclusiveMaximum: 2, multipleOf: 0.5 },
+    brief: { type: "boolean" },
+    motto: { type: "string", minLength: 2, maxLength: 4, pattern: "^[a-z💡]+$" },
+  },
+};
+
+function field(name: string, schema = SCHEMA): Field {
+  return fieldsOf(schema).find((one) => one.name === name)!;
+}
+
+function one(property: JsonObject): Field {
+  return field("x", { properties: { x: property } });
+}
+
+describe("fieldsOf", () => {
+  it("puts what is needed first, the rest by its label", () => {
+    expect(fieldsOf(SCHEMA).map((one) => [one.label, one.kind, one.required])).toEqual([
+      ["Teacher", "choice", true],
+      ["Brief", "switch", false],
+      ["Heat", "number", false],
+      ["Level", "choice", false],
+      ["Motto", "text", false],
+      ["Words", "number", false],
+    ]);
+  });
+
+  it("lists what may be chosen, by title where there is one", () => {
+    expect(field("teacher_id")).toMatchObject({ resource: "teachers", choices: [{ value: ADA, label: "Ada" }, { value: "2", label: "2" }] });
+    expect(one({ enum: [1, 2.5, true, null, ["x"]] })).toMatchObject({ choices: [{ value: 1 }, { value: 2.5 }, { value: true }] });
+  });
+
+  it("has nothing to choose where a record is named and none is there", () => {
+    expect(one({ type: "string", "x-resource": "teachers" })).toMatchObject({ kind: "choice", choices: [] });
+    expect(one({ type: "string", oneOf: [{ pattern: "a" }, { pattern: "b" }] })).toMatchObject({ kind: "text" }); // no list of values
+  });
+
+  it("leaves out what no field fits, and reads no schema at all as no fields", () => {
+    expect(fieldsOf({ properties: { list: { type: "array" }, object: { type: "object" }, odd: 3 as never } }).map((one) => one.name)).toEqual(["odd"]);
+    for (const schema of [undefined, {}, { properties: [] }, { properties: "x" }, { required: 3 }] as (JsonObject | undefined)[]) expect(fieldsOf(schema)).toEqual([]);
+  });
+
+  it("has no default that does not fit", () => {
+    expect(one({ enum: ["a"], default: "b" }).initial).toBeUndefined();
+    expect(one({ type: "integer", default: "7" }).initial).toBeUndefined();
+    expect(one({ type: "integer", default: 7 }).initial).toBe(7);
+  });
+
+  it("leaves a pattern that the browser cannot read to the server", () => {
+    expect(one({ type: "string", pattern: "(?<" })).toMatchObject({ pattern: undefined });
+  });
+});
+
+describe("a field's content", () => {
+  it("is the value that is known, else the default, else nothing", () => {
+    expect(rawOf(field("level"), "beginner")).toBe("0");
+    expect(rawOf(field("level"), "gone")).toBe("1");
+    expect(rawOf(field("teacher_id"), undefined)).toBe("");
+    expect(rawOf(field("words"), 20)).toBe("20");
+    expect(rawOf(field("words"), "20")).toBe("");
+    expect(rawOf(field("brief"), true)).toBe(true);
+    expect(rawOf(field("brief"), "true")).toBe(false);
+    expect(rawOf(field("motto"), "abc")).toBe("abc");
+  });
+
+  it("becomes a value of the schema's type again", () => {
+    expect(valueOf(field("teacher_id"), "0")).toBe(ADA);
+    expect(valueOf(field("teacher_id"), "")).toBeUndefined();
+    expect(valueOf(one({ enum: [1, 2.5] }), "1")).toBe(2.5);
+    expect(valueOf(field("words"), "20")).toBe(20);
+    expect(valueOf(field("words"), "")).toBeUndefined();
+    expect(valueOf(field("motto"), "abc")).toBe("abc");
+    expect(valueOf(field("motto"), "")).toBeUndefined();
+    expect(valueOf(field("brief"), true)).toBe(true);
+  });
+
+  it("does not tell of a box that nobody ticked, unless that says something", () => {
+    expect(valueOf(field("brief"), false)).toBeUndefined();
+    expect(valueOf(one({ type: "boolean", default: true }), false)).toBe(false);
+    expect(valueOf(field("x", { required: ["x"], properties: { x: { type: "boolean" } } }), false)).toBe(false);
+  });
+
+  it.each<[Field, string, string]>([
+    [field("heat"), "0", "It must be more than 0."],
+    [field("heat"), "2", "It must be less than 2."],
+    [field("heat"), "1.5", ""],
+    [field("motto"), "a", "At least 2 characters are needed; these are 1."],
+    [field("motto"), "💡💡💡💡", ""],
+    [field("motto"), "💡💡💡💡💡", "At most 4 characters may be given; these are 5."],
+    [field("motto"), "A!", "It must look like ^[a-z💡]+$."],
+    [one({ type: "string", format: "uuid" }), "x", "It must be a UUID, such as 0192f3c8-0000-7000-8000-000000000000."],
+    [one({ type: "string", format: "uuid" }), ADA, ""],
+    [field("motto"), "", ""],
+  ])("is looked at before it is sent (%#)", (field, raw, problem) => {
+    expect(problemOf(field, raw)).toBe(problem);
+  });
+});
+
+describe("isParameters", () => {
+  it("is for one flat object", () => {
+    for (const value of [{}, { a: 1, b: "x", c: false }]) expect(isParameters(value)).toBe(true);
+    for (const value of [null, [], "x", 1, { a: {} }, { a: null }, { a: [1] }]) expect(isParameters(value), JSON.stringify(value)).toBe(false);
+  });
+});

@@ -1,0 +1,1 @@
+"""Agents as files: read, checked, and told where they are wrong."""

@@ -1,0 +1,146 @@
+"""`responsa agents list | show | check | graph | reload`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from responsa.admin.v1 import admin_service_pb2
+from responsa.chat.v1 import agent_pb2
+from responsa_server.cli.failures import EXIT_USAGE, reporting
+from responsa_server.cli.output import one_line, print_json, print_text
+from responsa_server.cli.parameters import described, parameters
+from responsa_server.cli.session import open_client
+
+_AsJson = Annotated[bool, typer.Option("--json", help="Print one Agent a line, as proto-JSON.")]
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the group."""
+    group = typer.Typer(
+        no_args_is_help=True, help="Show agents, check their files, reload them.", rich_markup_mode=None
+    )
+    group.command("list")(list_agents)
+    group.command("show")(show_agent)
+    group.command("check")(check_agents)
+    group.command("graph")(draw_agent)
+    group.command("reload")(reload_agents)
+    app.add_typer(group, name=name)
+
+
+def list_agents(json: _AsJson = False) -> None:
+    """List the agents that the server has."""
+    with reporting(json=json), open_client() as client:
+        for agent in client.agents():
+            if json:
+                print_json(agent)
+                continue
+            default = " (default)" if agent.is_default else ""
+            print_text(f"{_id(agent):<16} {one_line(agent.description or agent.display_name, 100)}{default}")
+
+
+def show_agent(
+    agent: Annotated[str, typer.Argument(help="The agent's id.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the Agent, as proto-JSON.")] = False,
+) -> None:
+    """Show one agent: its version, models and documents, what it asks for, and questions to try."""
+    with reporting(json=json), open_client() as client:
+        found = client.agent(agent)
+        if json:
+            print_json(found)
+        else:
+            print_text(_page(found))
+
+
+def check_agents(
+    path: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[AGENT|PATH]",
+            help="An agent's id, its folder, its agent.toml, or a folder of agents. Default: all of this machine.",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one problem a line, as a JSON object.")] = False,
+) -> None:
+    """Say what is wrong with agents' files: file, line, key, what was probably meant. No server is needed.
+
+    Exit codes: 0 all is well, 2 something is wrong or there is nothing to check.
+    """
+    # It loads what runs agents: nothing that the other commands need.
+    from responsa_server.cli.local.agents import check
+
+    check(path, json=json)
+
+
+def draw_agent(
+    agent: Annotated[
+        str, typer.Argument(metavar="AGENT|PATH", help="An agent's id, its folder, or its agent.toml.")
+    ],
+) -> None:
+    """Print a Mermaid picture of an agent's graph. No server is needed.
+
+    Exit codes: 0 done, 2 its files are wrong or there is no such agent.
+    """
+    from responsa_server.cli.local.agents import graph
+
+    graph(agent)
+
+
+def reload_agents(
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one AgentReload a line, as proto-JSON.")
+    ] = False,
+) -> None:
+    """Have the server read all agents' files anew. Needs the role ADMIN.
+
+    A broken agent goes on serving as it was. Exit codes: 0 all serve what their files say, 2 at least one does not.
+    """
+    with reporting(json=json), open_client() as client:
+        found = client.reload_agents()
+        for one in found:
+            if json:
+                print_json(one)
+                continue
+            print_text(_reloaded(one))
+            for problem in one.problems:
+                print_text(f"  {_problem(one, problem)}")
+    if any(one.problems for one in found):
+        raise typer.Exit(EXIT_USAGE)
+
+
+def _page(agent: agent_pb2.Agent) -> str:
+    lines = [f"{_id(agent)}: {agent.display_name}{' (default)' if agent.is_default else ''}"]
+    lines += [agent.description] if agent.description else []
+    collections = [one.removeprefix("collections/") for one in agent.collections]
+    lines += [
+        f"version    {agent.version.rpartition('/')[2]}",
+        f"models     {', '.join(agent.models) or 'none: it quotes the documents'}",
+        f"documents  {', '.join(collections) or 'all that you may read'}",
+        f"history    {agent.history_messages} messages",
+    ]
+    asked = [line for one in parameters(agent) for line in described(one)]
+    lines += ["parameters", *asked] if asked else []
+    lines += ["try", *(f"  {question}" for question in agent.examples)] if agent.examples else []
+    return "\n".join(lines)
+
+
+def _reloaded(one: admin_service_pb2.AgentReload) -> str:
+    identity, number = one.agent.removeprefix("agents/"), one.version.rpartition("/")[2]
+    if not one.problems:
+        return f"{identity:<16} version {number}, {'new' if one.changed else 'unchanged'}"
+    return (
+        f"{identity:<16} {f'still version {number}' if number else 'does not serve'}, its files are broken:"
+    )
+
+
+def _problem(one: admin_service_pb2.AgentReload, problem: admin_service_pb2.AgentProblem) -> str:
+    place = f"{one.agent.removeprefix('agents/')}/{problem.file}"
+    place += f":{problem.line}" if problem.line else ""
+    key = f" {problem.key}:" if problem.key else ""
+    meant = f" Did you mean “{problem.suggestion}”?" if problem.suggestion else ""
+    return f"{place}:{key} {problem.message}.{meant}"
+
+
+def _id(agent: agent_pb2.Agent) -> str:
+    return agent.name.removeprefix("agents/")

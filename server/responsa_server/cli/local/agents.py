@@ -1,0 +1,105 @@
+"""`responsa agents check` and `graph`: look at an agent's files on this machine, without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from json import dumps
+from pathlib import Path
+
+import typer
+
+from responsa_server.catalogue.folders import Folders
+from responsa_server.catalogue.reading import AGENT_FILE, Examined, agents_in, examine
+from responsa_server.cli.local.settings import USAGE, told
+from responsa_server.graph.check import Problem, Surroundings
+from responsa_server.graph.mermaid import mermaid
+from responsa_server.settings import load
+
+
+def check(named: str | None, *, json: bool) -> None:
+    """Print what is wrong with agents' files, one problem a line.
+
+    Args:
+        named: an agent's id, its folder, its agent.toml, or a folder of agents; None means all of this machine.
+        json: whether each problem is a JSON object.
+
+    Raises:
+        typer.Exit: always; 2 when something is wrong or there is nothing to check.
+    """
+    wrong = False
+    with told():
+        for folder in _all() if named is None else _folders(named):
+            found = _examined(folder)
+            wrong = wrong or bool(found.problems)
+            for one in found.problems:
+                typer.echo(dumps(_plain(folder, one), ensure_ascii=False) if json else _line(folder, one))
+            if not found.problems and not json:
+                typer.echo(f"{folder.resolve().name}: ok")
+    raise typer.Exit(USAGE if wrong else 0)
+
+
+def graph(named: str) -> None:
+    """Print a Mermaid picture of an agent's graph. named: its id, its folder, or its agent.toml.
+
+    Raises:
+        typer.Exit: 2, when its files are wrong or there is no such agent.
+    """
+    with told():
+        (folder, *others) = _folders(named)
+        if others:
+            typer.echo("Name one agent.", err=True)
+            raise typer.Exit(USAGE)
+        found = _examined(folder)
+        if found.config is None:
+            for one in found.problems:
+                typer.echo(_line(folder, one), err=True)
+            raise typer.Exit(USAGE)
+        typer.echo(mermaid(found.config), nl=False)
+
+
+def _examined(folder: Path) -> Examined:
+    return examine(folder, Surroundings())
+
+
+def _all() -> Sequence[Path]:
+    """Every agent of this machine: the user's own, and those shipped that none of them replaces."""
+    settings = load()
+    places = Folders(settings.agents.folder or settings.home / "agents").places()
+    return [place.folder for place in places.values()]
+
+
+def _folders(named: str) -> Sequence[Path]:
+    path = Path(named)
+    if path.name == AGENT_FILE and path.is_file():
+        return [path.parent]
+    if (path / AGENT_FILE).is_file():
+        return [path]
+    found = list(agents_in(path))
+    if any((one / AGENT_FILE).is_file() for one in found):
+        return found
+    known = {one.name: one for one in _all()}
+    if named in known:
+        return [known[named]]
+    told = (
+        f"There is no {AGENT_FILE} in {path}, nor in folders of it"
+        if path.exists()
+        else f"There is no file or folder {path}"
+    )
+    typer.echo(f"{told}, and no agent of that name; there are {', '.join(known)}.", err=True)
+    raise typer.Exit(USAGE)
+
+
+def _line(folder: Path, problem: Problem) -> str:
+    return f"{folder.resolve().name}/{problem}"
+
+
+def _plain(folder: Path, problem: Problem) -> dict[str, object]:
+    return {
+        "agent": folder.resolve().name,
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "key": problem.path,
+        "message": problem.message,
+        "suggestion": problem.suggestion,
+    }

@@ -1,0 +1,268 @@
+"""`responsa eval dialogues`: whether agents search when they should, and whether rewriting a follow-up finds what it asks for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from responsa_client.aio import AsyncResponsa
+from responsa_client.errors import NotFound
+from responsa_server.cli.evaluation import several, source_keys
+from responsa_server.cli.failures import EXIT_USAGE, CommandFailed
+from responsa_server.cli.local.dialogues import Dialogue, dialogues
+from responsa_server.cli.metrics import Agreement, agreement, mean
+from responsa_server.cli.output import Json, one_line, print_json, print_text
+from responsa_server.cli.progress import Progress
+from responsa_server.cli.session import open_async_client
+from responsa_server.settings import CHECKOUT
+
+if TYPE_CHECKING:
+    from responsa_server.cli.local.routing import Decided, Deciders
+
+DEPTH = 5
+"""So many passages the agents read."""
+DEPTHS = (1, DEPTH)
+WORDS = {"followUps": "follow-ups", "standAlone": "stand alone"}
+OURS = CHECKOUT / "evals" / "dialogues.jsonl"
+
+File = Annotated[
+    Path, typer.Argument(help="One dialogue a line, as evals/dialogues.jsonl has them.", show_default=False)
+]
+Search = Annotated[
+    bool,
+    typer.Option(
+        "--search/--no-search",
+        help="Whether the server's samples are searched, too; without, no server is needed and no titles of answers are known.",
+    ),
+]
+Mistakes = Annotated[int, typer.Option(min=0, help="Show so many decisions that are wrong.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object: need, followUp, rewriting, agents.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One dialogue, what was decided, and the place of its source's first passage among the first five: 0 where it is not among them, None where there is none to find."""
+
+    dialogue: Dialogue
+    decided: Decided
+    as_asked: int | None
+    as_rewritten: int | None
+
+
+def eval_dialogues(
+    file: File = OURS, search: Search = True, mistakes: Mistakes = 10, json: AsJson = False
+) -> None:
+    """Let agents decide about dialogues, and search for what is asked in them, with and without rewriting.
+
+    need: whether documents are searched; followUp: whether what was said is needed: accuracy, and F1 of "yes". Both are decided on this machine by the nodes that decide
+    on a server without a model. rewriting: how often a passage of the document that answers is the first found, or among the first five, searched for as asked and as the agent would
+    search, by the server, in the collections of the agents' samples (`responsa samples load`).
+    """
+    # It loads what runs instances: nothing that the other measurements need.
+    from responsa_server.cli.local.settings import told
+
+    with told(json=json):
+        given = dialogues(file)
+        found = asyncio.run(_searched(given) if search else _decided(given))
+        if json:
+            print_json(report(found))
+            return
+        _print(found, mistakes)
+
+
+async def _decided(given: Sequence[Dialogue]) -> Sequence[Measured]:
+    from responsa_server.cli.local.routing import Deciders
+
+    with Deciders() as deciders:
+        return [
+            Measured(one, await deciders.decide(one.agent, one.turns, one.question, {}), None, None)
+            for one in given
+        ]
+
+
+async def _searched(given: Sequence[Dialogue]) -> Sequence[Measured]:
+    from responsa_server.cli.local.routing import Deciders
+
+    async with open_async_client() as client:
+        with Deciders() as deciders, Progress("Asking", len(given)) as progress:
+            shelves = {name: await Shelf.of(client, name) for name in sorted({one.agent for one in given})}
+
+            async def measure(one: Dialogue) -> Measured:
+                found = await _measured(one, deciders, shelves[one.agent])
+                progress.advance()
+                return found
+
+            return await several(given, measure)
+
+
+async def _measured(one: Dialogue, deciders: Deciders, shelf: Shelf) -> Measured:
+    titles: dict[int, str] = {}
+    for place, turn in enumerate(one.turns):
+        if turn.speaker == "assistant":
+            asked = one.turns[place - 1].text
+            before = await deciders.decide(one.agent, one.turns[: place - 1], asked, titles)
+            if before.needs_retrieval and (title := await shelf.title(before.query)):
+                titles[place] = title
+    decided = await deciders.decide(one.agent, one.turns, one.question, titles)
+    if one.source_key is None:
+        return Measured(one, decided, None, None)
+    as_asked = await shelf.place(one.question, one.source_key)
+    same = decided.query == one.question
+    as_rewritten = as_asked if same else await shelf.place(decided.query, one.source_key)
+    return Measured(one, decided, as_asked, as_rewritten)
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """An agent's documents on the server. keys: their source_keys by name."""
+
+    client: AsyncResponsa
+    collections: Sequence[str]
+    keys: Mapping[str, str]
+
+    @classmethod
+    async def of(cls, client: AsyncResponsa, agent: str) -> Shelf:
+        """Raises CommandFailed: it has none."""
+        collections = list((await client.agent(agent)).collections)
+        keys: dict[str, str] = {}
+        for one in collections:
+            try:
+                keys |= await source_keys(client, one)
+            except NotFound:
+                continue
+        if not keys:
+            raise CommandFailed(
+                f"The server has no documents of the agent {agent}.",
+                f"`responsa samples load {agent}` brings them.",
+                EXIT_USAGE,
+            )
+        return cls(client, collections, keys)
+
+    async def title(self, query: str) -> str:
+        """Of the passage that is found first, as an answer would cite it; "" where nothing is found."""
+        hits = await self.client.search(query, self.collections, 1)
+        return hits[0].passage.title if hits else ""
+
+    async def place(self, query: str, source_key: str) -> int:
+        """Of the document's first passage among the first five, from 1; 0 where it is not among them."""
+        hits = await self.client.search(query, self.collections, DEPTH)
+        found = (
+            place for place, hit in enumerate(hits, 1) if self.keys.get(hit.passage.document) == source_key
+        )
+        return next(found, 0)
+
+
+def needs(found: Sequence[Measured]) -> Agreement:
+    """Whether documents were searched when they had to be."""
+    return agreement((one.decided.needs_retrieval, one.dialogue.needs_retrieval) for one in found)
+
+
+def follow_ups(found: Sequence[Measured]) -> Agreement:
+    """Whether follow-ups were taken for such, among what is to be looked up."""
+    return agreement(
+        (one.decided.follow_up, one.dialogue.follow_up) for one in found if one.dialogue.needs_retrieval
+    )
+
+
+def report(found: Sequence[Measured]) -> dict[str, Json]:
+    """All figures, of all dialogues and of each agent's."""
+    agents = sorted({one.dialogue.agent for one in found})
+    each = {name: [one for one in found if one.dialogue.agent == name] for name in agents}
+    return {**_figures(found), "agents": {name: _figures(part) for name, part in each.items()}}
+
+
+def _figures(found: Sequence[Measured]) -> dict[str, Json]:
+    made: dict[str, Json] = {
+        "dialogues": len(found),
+        "need": _plain(needs(found)),
+        "followUp": _plain(follow_ups(found)),
+    }
+    rewriting: dict[str, Json] = {name: _shares(part) for name, part in _searched_parts(found).items()}
+    if rewriting:
+        made["rewriting"] = rewriting
+    return made
+
+
+def _shares(part: Sequence[Measured]) -> dict[str, Json]:
+    made: dict[str, Json] = {"questions": len(part)}
+    for depth in DEPTHS:
+        asked, rewritten = _recalls(part, depth)
+        made |= {f"recallAt{depth}AsAsked": _rounded(asked), f"recallAt{depth}Rewritten": _rounded(rewritten)}
+    return made
+
+
+def _searched_parts(found: Sequence[Measured]) -> Mapping[str, Sequence[Measured]]:
+    """What was searched for, follow-ups and others apart; none where nothing was."""
+    searched = [one for one in found if one.as_asked is not None]
+    parts = {
+        "followUps": [one for one in searched if one.dialogue.follow_up],
+        "standAlone": [one for one in searched if not one.dialogue.follow_up],
+    }
+    return {name: part for name, part in parts.items() if part}
+
+
+def _recalls(part: Sequence[Measured], depth: int) -> tuple[float | None, float | None]:
+    """Of the questions as asked, and as rewritten."""
+    return (
+        mean(float(0 < (one.as_asked or 0) <= depth) for one in part),
+        mean(float(0 < (one.as_rewritten or 0) <= depth) for one in part),
+    )
+
+
+def _plain(one: Agreement) -> dict[str, Json]:
+    return {
+        "accuracy": _rounded(one.accuracy),
+        "f1": _rounded(one.f1),
+        "precision": _rounded(one.precision),
+        "recall": _rounded(one.recall),
+        "always": _rounded(one.always),
+    }
+
+
+def _rounded(value: float | None) -> Json:
+    return None if value is None else round(value, 4)
+
+
+def _print(found: Sequence[Measured], mistakes: int) -> None:
+    agents = sorted({one.dialogue.agent for one in found})
+    print_text(f"{'':<24}{'accuracy':>9}{'F1':>7}{'always':>8}{'':>4}n")
+    for name in ("", *agents):
+        part = [one for one in found if name in ("", one.dialogue.agent)]
+        for what, one in (("need", needs(part)), ("follow-up", follow_ups(part))):
+            shares = f"{_share(one.accuracy):>9}{_share(one.f1):>7}{_share(one.always):>8}"
+            print_text(f"{(name or 'all') + ', ' + what:<24}{shares}{'':>4}{one.n}")
+    for what, part in _searched_parts(found).items():
+        print_text(f"\n{WORDS[what]:<24}{'as asked':>9}{'rewritten':>11}{'':>4}n")
+        for depth in DEPTHS:
+            asked, rewritten = _recalls(part, depth)
+            print_text(
+                f"{f'  recall@{depth}':<24}{_share(asked):>9}{_share(rewritten):>11}{'':>4}{len(part)}"
+            )
+    wrong = [text for one in found for text in _wrong(one)]
+    for text in wrong[:mistakes]:
+        print_text(text if text is not wrong[0] else f"\n{text}")
+    if len(wrong) > mistakes > 0:
+        print_text(f"{len(wrong) - mistakes} more; --mistakes {len(wrong)} shows them all.")
+
+
+def _wrong(one: Measured) -> Sequence[str]:
+    right, decided = one.dialogue, one.decided
+    made: list[str] = []
+    if decided.needs_retrieval != right.needs_retrieval:
+        made.append("not searched" if right.needs_retrieval else "searched")
+    if right.needs_retrieval and decided.follow_up != right.follow_up:
+        made.append("not taken for a follow-up" if right.follow_up else "taken for a follow-up")
+    if one.as_rewritten == 0:
+        made.append("lost by rewriting" if one.as_asked else "not found")
+    return [f"{right.agent}/{right.id}: {', '.join(made)}: {one_line(decided.query, 100)}"] if made else []
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,102 @@
+"""`responsa eval intents`: train a classifier of intents on this machine and measure it. No server is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from pydantic import BaseModel, ConfigDict, Field
+
+from responsa_server.cli.failures import EXIT_USAGE, CommandFailed
+from responsa_server.cli.jsonl import lines
+from responsa_server.cli.local.embedding import loaded
+from responsa_server.cli.output import Json, one_line, print_json, print_text
+from responsa_server.domain.ports.intents import Example, ExamplesUnfit
+
+UTTERANCES = "utterances.jsonl"
+Split = Literal["train", "val", "test"]
+
+Train = Annotated[
+    Path, typer.Option("--train", help=f"A folder with {UTTERANCES}: train to learn, val for the threshold.")
+]
+Test = Annotated[Path, typer.Option("--test", help=f"A folder with {UTTERANCES}, of which test is measured.")]
+Pairs = Annotated[int, typer.Option(min=0, help="Show so many rows of the confusion table; 0: all.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object: accuracy, oos_recall, kept.")]
+
+
+class Utterance(BaseModel):
+    """One line: a message, its intent ("oos": out of scope) and the part of the set that it belongs to."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: Annotated[str, Field(min_length=1)]
+    intent: Annotated[str, Field(min_length=1, max_length=200)]
+    split: Split
+
+
+def eval_intents(train: Train, test: Test, pairs: Pairs = 20, json: AsJson = False) -> None:
+    """Train on a folder's train part, fix the threshold that keeps 95 % of its val part, measure on the other's test part.
+
+    accuracy: in-scope utterances given their intent, nothing rejected. oos_recall: out-of-scope utterances rejected.
+    kept: in-scope utterances of the test part that the threshold lets pass.
+    """
+    # These load numpy, the model and what runs instances: nothing that the other measurements need.
+    from responsa_server.cli.local.settings import told
+
+    with told(json=json), ExitStack() as stack:
+        from responsa_server.knowledge.intents.classifier import TrainedClassifier
+        from responsa_server.knowledge.intents.measured import measured
+        from responsa_server.knowledge.intents.training import train as trained
+
+        learn, hold, ask = (
+            utterances(train, "train"),
+            utterances(train, "val", least=0),
+            utterances(test, "test"),
+        )
+        embedder = loaded(stack)
+        try:
+            parameters = trained(learn, embedder, held_out=hold)
+        except ExamplesUnfit as error:
+            raise CommandFailed(f"Nothing can be learnt from {train}: {error}", "", EXIT_USAGE) from None
+        scores = TrainedClassifier(parameters, embedder).scores_sync([one.text for one in ask])
+        found = measured(scores, parameters.labels, [one.label for one in ask], parameters.threshold)
+        shares = {"accuracy": found.accuracy, "oos_recall": found.oos_recall, "kept": found.kept}
+        if json:
+            print_json({name: _rounded(value) for name, value in shares.items()})
+            return
+        for name, value in shares.items():
+            print_text(f"{name:<10}  {'-' if value is None else f'{value:.3f}'}")
+        print_text(
+            f"{found.in_scope} in scope, {found.out_of_scope} out of scope; {len(learn)} learnt, {len(hold)} held out."
+        )
+        shown = found.confusions[: pairs or None]
+        if shown:
+            print_text(f"\n{'count':>5}  {'is':<32}  taken for")
+        for one in shown:
+            print_text(f"{one.count:>5}  {one_line(one.right, 32):<32}  {one_line(one.chosen, 32)}")
+        if len(shown) < len(found.confusions):
+            print_text(f"{len(found.confusions) - len(shown)} more pairs; --pairs 0 shows them all.")
+
+
+def utterances(folder: Path, split: Split, *, least: int = 1) -> Sequence[Example]:
+    """The utterances of one part, in their order.
+
+    Raises:
+        CommandFailed: the file is missing, has fewer than `least` of them, or a line cannot be read; it is named.
+    """
+    path = folder / UTTERANCES
+    found = [
+        Example(one.text, one.intent)
+        for _, one in lines(path, Utterance, "utterance", f"Name a folder with {UTTERANCES}.")
+        if one.split == split
+    ]
+    if len(found) < least:
+        raise CommandFailed(f'{path} holds no utterances of split "{split}".', "", EXIT_USAGE)
+    return found
+
+
+def _rounded(value: float | None) -> Json:
+    return None if value is None else round(value, 4)

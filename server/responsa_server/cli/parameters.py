@@ -1,0 +1,224 @@
+"""An agent's parameters on the command line: `name=value` typed by the agent's schema, and what there is to choose from. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from responsa.chat.v1 import agent_pb2
+from responsa_client.errors import ResponsaError
+from responsa_server.cli.failures import EXIT_USAGE, CommandFailed
+from responsa_server.cli.output import Json, as_json, one_line
+from responsa_server.cli.texts import valid_text
+
+REASONS = frozenset({"PARAMETERS_INVALID", "TEACHER_ID_MALFORMED", "TEACHER_NOT_FOUND"})
+"""Of errors by which a question is refused for its parameters."""
+_SHOWN = 20
+"""So many of the records to choose from are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A value that may be given, and what people call it; "" where it has no name of its own."""
+
+    value: Json
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One property of an agent's schema. types: of JSON, all that it may be; () where the schema does not say. resource: of which records it names one, or ""."""
+
+    name: str
+    title: str
+    types: Sequence[str]
+    choices: Sequence[Choice]
+    required: bool
+    default: Json
+    resource: str
+
+
+def parameters(agent: agent_pb2.Agent) -> Sequence[Parameter]:
+    """What the agent asks for beside the text: what must be given first, then by name."""
+    schema = as_json(agent.parameters_schema)
+    properties, required = _object(schema.get("properties")), _list(schema.get("required"))
+    found = [_parameter(name, _object(one), name in required) for name, one in properties.items()]
+    return sorted(found, key=lambda one: (not one.required, one.name))
+
+
+def typed(given: Sequence[str], agent: agent_pb2.Agent) -> dict[str, Json]:
+    """The values of `name=value` texts, as the schema has them. A record may be named by its title.
+
+    Whether a value is among the choices, and whether all is there that must be, is for the server to say.
+
+    Raises:
+        CommandFailed: there is no "=", a name that the agent does not know or that stands twice, or a value of another type.
+    """
+    known = {one.name: one for one in parameters(agent)}
+    made: dict[str, Json] = {}
+    for text in given:
+        name, value = _parted(text, made)
+        if name not in known:
+            raise CommandFailed(f"{agent.name} has no parameter {name!r}.", _known(name, known), EXIT_USAGE)
+        made[name] = _value(value, known[name])
+    return made
+
+
+def untyped(given: Sequence[str]) -> dict[str, Json]:
+    """The values of `name=value` texts that no schema describes: what reads as JSON is that, all else a string. Raises as `typed`."""
+    made: dict[str, Json] = {}
+    for text in given:
+        name, value = _parted(text, made)
+        made[name] = _as("any", value)[1]
+    return made
+
+
+def hint(agent: agent_pb2.Agent, error: ResponsaError) -> str:
+    """What may be given, for somebody whose parameters were refused: one line a parameter, with its choices."""
+    if (error.reason or "") not in REASONS:
+        return ""
+    about = parameters(agent)
+    if error.reason != "PARAMETERS_INVALID":
+        about = [one for one in about if one.resource] or about
+    lines: list[str] = []
+    for one in about:
+        lines += described(one)
+    return "\n".join(lines)
+
+
+def described(one: Parameter) -> Iterator[str]:
+    """A parameter for people: its name, what it is, and what may be given."""
+    values = [choice for choice in one.choices if not choice.title]
+    named = [choice for choice in one.choices if choice.title]
+    told = [one.title] if one.title and one.title.casefold() != one.name.casefold() else []
+    told += ["required"] if one.required else []
+    told += [f"one of {', '.join(shown_value(choice.value) for choice in values)}"] if values else []
+    told += (
+        [" or ".join(one.types)] if one.types and not one.choices and tuple(one.types) != ("string",) else []
+    )
+    told += [f"default {shown_value(one.default)}"] if one.default is not None else []
+    if one.resource and not one.choices:
+        told += [f"no {one.resource} are there yet: `responsa samples load` makes some"]
+    yield f"  --param {one.name}=…  {', '.join(told)}{':' if named else ''}"
+    for choice in named[:_SHOWN]:
+        yield f"      {shown_value(choice.value)}  {one_line(choice.title, 60)}"
+    if len(named) > _SHOWN:
+        yield f"      and {len(named) - _SHOWN} more"
+
+
+def _parted(text: str, before: Mapping[str, Json]) -> tuple[str, str]:
+    name, equals, value = valid_text(text, "A parameter").partition("=")
+    if not equals or not name:
+        raise CommandFailed(f"{text!r} is no parameter.", "Write --param name=value.", EXIT_USAGE)
+    if name in before:
+        raise CommandFailed(f"The parameter {name} is given twice.", "", EXIT_USAGE)
+    return name, value
+
+
+def _parameter(name: str, schema: Mapping[str, Json], required: bool) -> Parameter:
+    kind = schema.get("type")
+    types = [kind] if isinstance(kind, str) else [one for one in _list(kind) if isinstance(one, str)]
+    title, resource = schema.get("title"), schema.get("x-resource")
+    return Parameter(
+        name,
+        title if isinstance(title, str) else "",
+        tuple(types),
+        tuple(_choices(schema)),
+        required,
+        schema.get("default"),
+        resource if isinstance(resource, str) else "",
+    )
+
+
+def _choices(schema: Mapping[str, Json]) -> Iterator[Choice]:
+    if "const" in schema:
+        yield Choice(schema["const"])
+    for value in _list(schema.get("enum")):
+        yield Choice(value)
+    for one in (*_list(schema.get("oneOf")), *_list(schema.get("anyOf"))):
+        option = _object(one)
+        if "const" in option:
+            title = option.get("title")
+            yield Choice(option["const"], title if isinstance(title, str) else "")
+
+
+def _value(text: str, parameter: Parameter) -> Json:
+    for choice in parameter.choices:
+        if text == shown_value(choice.value):
+            return choice.value
+    titled = [one for one in parameter.choices if one.title.casefold() == text.casefold() and one.title]
+    if len(titled) == 1:
+        return titled[0].value
+    kinds = parameter.types or tuple(dict.fromkeys(_kind(one.value) for one in parameter.choices))
+    for kind in sorted(kinds or ("any",), key=lambda one: one == "string"):
+        found, value = _as(kind, text)
+        if found:
+            return value
+    raise CommandFailed(
+        f"{parameter.name} takes {' or '.join(kinds)}, and {text!r} is none.",
+        "",
+        EXIT_USAGE,
+    )
+
+
+def _as(kind: str, text: str) -> tuple[bool, Json]:
+    """Whether the text is of a type of JSON Schema ("any": of whatever JSON it is, else a string), and its value."""
+    if kind == "string":
+        return True, text
+    try:
+        value = cast("Json", json.loads(text, parse_constant=_no_constant))
+    except (ValueError, RecursionError):
+        return kind == "any", text
+    fits = kind in ("any", _kind(value)) or (kind == "number" and _kind(value) == "integer")
+    return fits, value
+
+
+def _no_constant(name: str) -> Json:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _kind(value: Json) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            # A Struct has doubles alone.
+            return "integer" if value.is_integer() else "number"
+        case str():
+            return "string"
+        case list():
+            return "array"
+        case dict():
+            return "object"
+
+
+def shown_value(value: Json) -> str:
+    """A value as it is written on the command line: a string bare, all else as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _known(name: str, known: Mapping[str, Parameter]) -> str:
+    if not known:
+        return "It has none."
+    near = difflib.get_close_matches(name, list(known), n=1)
+    meant = f" Did you mean {near[0]}?" if near else ""
+    return f"It has {', '.join(known)}.{meant}"
+
+
+def _object(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Json) -> Sequence[Json]:
+    return value if isinstance(value, list) else ()

@@ -1,0 +1,244 @@
+"""`responsa samples load`: the documents and teachers that agents come with.
+
+An agent's folder may hold `samples/corpus`, whose files are known by their way from there (wren-2.md), and `samples/teachers.toml`, whose
+teachers have ids of their own. Both make it safe to load again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from responsa_client.aio import AsyncResponsa
+from responsa_client.errors import AlreadyExists, NotFound, PermissionDenied
+from responsa_server.cli.failures import EXIT_FAILED, EXIT_USAGE, CommandFailed, reporting, sentence_of, tell
+from responsa_server.cli.ingestion import Outcome, Report, Summary, ensure_collection, ingest
+from responsa_server.cli.output import print_json, print_text
+from responsa_server.cli.progress import Progress
+from responsa_server.cli.session import open_async_client
+from responsa_server.cli.settings import agents_folder
+from responsa_server.cli.sources import SUFFIXES, Target, entries
+
+SHIPPED = Path(__file__).parent.parent / "agents"
+"""The agents that come with Responsa, each in a folder named by its id."""
+
+
+class SampleTeacher(BaseModel):
+    """One teacher of a teachers.toml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: UUID
+    display_name: Annotated[str, Field(min_length=1)]
+    persona: Annotated[str, Field(min_length=1)]
+    parameters: dict[str, Any] = {}
+
+
+class _Teachers(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    teachers: tuple[SampleTeacher, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What an agent brings along. documents: files and their source_keys."""
+
+    agent: str
+    documents: Sequence[Target]
+    teachers: Sequence[SampleTeacher]
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What became of an agent's samples. teachers: how many were made, were there already, and were left out for want of the role."""
+
+    agent: str
+    collection: str = ""
+    documents: Summary = field(default_factory=Summary)
+    made: int = 0
+    there: int = 0
+    left_out: int = 0
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the group."""
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="Load the documents and teachers that agents come with.",
+        rich_markup_mode=None,
+    )
+    # With a callback the group stays one, though it has one command.
+    group.callback()(_no_options)
+    group.command("load")(load)
+    app.add_typer(group, name=name)
+
+
+def _no_options() -> None:
+    """Load the documents and teachers that agents come with."""
+
+
+def load(
+    agents: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[AGENT]...", help="Agents by id. Default: all that have samples."),
+    ] = None,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one object an agent: agent, collection, documents, teachers."),
+    ] = False,
+) -> None:
+    """Take in agents' sample documents, each into the collection that its agent answers from, and make their sample teachers.
+
+    What is there and has not changed is left alone, so loading again does no harm. Without the role ADMIN the teachers are left out, which is said.
+
+    Exit codes: 0 all loaded, 1 a document failed, 2 there are no such samples or no such agent, 3 cannot connect or sign in.
+    """
+    with reporting(json=json):
+        found = [read(folder) for folder in _chosen(agents or ())]
+        loaded = asyncio.run(_load(found, strict=bool(agents)))
+        for one in loaded:
+            if json:
+                print_json(_as_object(one))
+            else:
+                print_text(_line(one))
+            if one.left_out:
+                some = "1 teacher was" if one.left_out == 1 else f"{one.left_out} teachers were"
+                tell(f"{one.agent}: {some} left out: making teachers needs the role ADMIN.")
+    if any(one.documents.failed for one in loaded):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def sample_folders() -> Mapping[str, Path]:
+    """The folders of agents that have samples, by the agents' ids: this machine's own agents, and those shipped that none of them replaces."""
+    found = {
+        folder.name: folder
+        for root in (SHIPPED, agents_folder())
+        if root.is_dir()
+        for folder in sorted(root.iterdir())
+        if (folder / "agent.toml").is_file()
+    }
+    return {name: folder for name, folder in sorted(found.items()) if (folder / "samples").is_dir()}
+
+
+def read(folder: Path) -> Samples:
+    """An agent's samples.
+
+    Raises:
+        CommandFailed: its teachers.toml cannot be read or says something else; the place is named.
+    """
+    corpus = folder / "samples" / "corpus"
+    documents = [
+        Target(path, path.relative_to(corpus).as_posix())
+        for path in sorted(corpus.rglob("*"))
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+    ]
+    return Samples(folder.name, documents, _teachers(folder / "samples" / "teachers.toml"))
+
+
+def _teachers(file: Path) -> Sequence[SampleTeacher]:
+    if not file.is_file():
+        return ()
+    try:
+        return _Teachers.model_validate(tomllib.loads(file.read_text(encoding="utf-8"))).teachers
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CommandFailed(f"{file} cannot be read ({error}).", "", EXIT_USAGE) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise CommandFailed(f"{file}: {place}: {first['msg']}.", "", EXIT_USAGE) from None
+
+
+def _chosen(agents: Sequence[str]) -> Sequence[Path]:
+    folders = sample_folders()
+    missing = [name for name in agents if name.removeprefix("agents/") not in folders]
+    if missing:
+        raise CommandFailed(
+            f"There are no samples for {', '.join(missing)}.",
+            f"There are some for {', '.join(folders)}.",
+            EXIT_USAGE,
+        )
+    named = dict.fromkeys(name.removeprefix("agents/") for name in agents)
+    return [folders[name] for name in named or folders]
+
+
+async def _load(found: Sequence[Samples], *, strict: bool) -> Sequence[Loaded]:
+    made: list[Loaded] = []
+    async with open_async_client() as client:
+        with Progress("Loading", sum(len(one.documents) + len(one.teachers) for one in found)) as progress:
+            for samples in found:
+                try:
+                    agent = await client.agent(samples.agent)
+                except NotFound:
+                    if strict:
+                        raise
+                    progress.tell(f"The server has no agent {samples.agent}: its samples were left out.")
+                    continue
+                collection = next(iter(agent.collections), samples.agent).removeprefix("collections/")
+                made.append(await _load_one(client, samples, collection, progress))
+    return made
+
+
+async def _load_one(client: AsyncResponsa, samples: Samples, collection: str, progress: Progress) -> Loaded:
+    def report(one: Report) -> None:
+        progress.advance()
+        if one.outcome is Outcome.FAILED:
+            why = sentence_of(one.error) if one.error else f"{one.why}."
+            progress.tell(f"{one.where}: {why}")
+
+    loaded = Loaded(samples.agent, collection)
+    await ensure_collection(client, collection)
+    loaded.documents = await ingest(client, entries(samples.documents), collection, report)
+    for teacher in samples.teachers:
+        await _load_teacher(client, teacher, loaded)
+        progress.advance()
+    return loaded
+
+
+async def _load_teacher(client: AsyncResponsa, teacher: SampleTeacher, loaded: Loaded) -> None:
+    try:
+        await client.teacher(str(teacher.id))
+    except NotFound:
+        pass
+    except PermissionDenied:
+        loaded.left_out += 1
+        return
+    else:
+        loaded.there += 1
+        return
+    try:
+        await client.create_teacher(
+            teacher.display_name, teacher.persona.strip(), teacher.parameters, str(teacher.id)
+        )
+    except PermissionDenied:
+        loaded.left_out += 1
+    except AlreadyExists:
+        # Somebody else loads them at the same time.
+        loaded.there += 1
+    else:
+        loaded.made += 1
+
+
+def _line(one: Loaded) -> str:
+    line = f"{one.agent}: {one.documents}, in collection {one.collection}"
+    total = one.made + one.there
+    if total:
+        line += f"; {total} teacher{'' if total == 1 else 's'}: {one.made} new, {one.there} there already"
+    return line
+
+
+def _as_object(one: Loaded) -> dict[str, Any]:
+    return {
+        "agent": one.agent,
+        "collection": one.collection,
+        "documents": {outcome.lower(): number for outcome, number in one.documents.counts.items()},
+        "teachers": {"new": one.made, "there": one.there, "leftOut": one.left_out},
+    }

@@ -1,0 +1,56 @@
+"""Telling what a message wants, from examples and without a language model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+OUT_OF_SCOPE: Final = frozenset({"oos", "out_of_scope"})
+"""Labels of examples that belong to no intent: they teach what to reject and are never answered with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A message and its label: an intent's name, or one of OUT_OF_SCOPE."""
+
+    text: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """A decision. label: the nearest intent, also where the message is out of scope; confidence: 0 to 1, not a probability."""
+
+    label: str
+    confidence: float
+    in_scope: bool
+
+
+class ExamplesUnfit(ValueError):
+    """Nothing can be learnt from these examples; the message says why."""
+
+
+class IntentClassifier(Protocol):
+    """Chooses among the intents that it was trained for."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The intents, sorted; what is out of scope is none of them."""
+        ...
+
+    async def classify(self, text: str) -> Classified:
+        """Decide on one message, of any length and content; never fails for what the message says."""
+        ...
+
+
+class Trainer(Protocol):
+    """Makes classifiers, and keeps them."""
+
+    async def trained(self, examples: Sequence[Example], *, key: bytes) -> IntentClassifier:
+        """The classifier of these examples: the kept one where the key is known, else trained now and kept.
+
+        key: SHA-256 (32 bytes) of all that the examples come from. Equal examples make equal classifiers.
+        Raises ExamplesUnfit.
+        """
+        ...

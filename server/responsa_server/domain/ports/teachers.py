@@ -1,0 +1,34 @@
+"""Teachers: personas that administrators manage and the tutor speaks as."""
+
+from __future__ import annotations
+
+from typing import Protocol
+from uuid import UUID
+
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.people import Principal
+from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
+
+
+class Teachers(Protocol):
+    """The teachers of the caller's tenant."""
+
+    async def create(self, who: Principal, teacher: NewTeacher, request_id: UUID | None) -> Teacher:
+        """Keep a new one; a request_id that has made one gives that one again. Raises AlreadyExists for an id that is taken."""
+        ...
+
+    async def get(self, who: Principal, identity: UUID) -> Teacher:
+        """Raises NotFound (TEACHER_NOT_FOUND)."""
+        ...
+
+    async def list(self, who: Principal, query: ListQuery) -> Page[Teacher]:
+        """A page of them."""
+        ...
+
+    async def update(self, who: Principal, identity: UUID, change: TeacherChange, etag: str) -> Teacher:
+        """Change what `change` names. etag: "" for any revision. Raises NotFound, Aborted for another revision."""
+        ...
+
+    async def delete(self, who: Principal, identity: UUID, etag: str) -> None:
+        """Delete one. etag: "" for any revision. Raises NotFound, Aborted for another revision."""
+        ...

@@ -1,0 +1,52 @@
+"""The process of the embedded model: `python -m responsa_server.embedded.llama_child WEIGHTS SOCKET THREADS WINDOW CONCURRENT`, until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import xllamacpp
+
+CACHE_MIB = 128
+"""For the beginnings of prompts that were read already."""
+# How much its log tells: errors and warnings.
+_VERBOSITY = 2
+
+
+def main(arguments: list[str]) -> None:
+    """Load the weights, and answer."""
+    weights, path, threads, window, concurrent = arguments
+    # Waited for in this thread; the library's own threads inherit that they leave them alone.
+    stops = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stops)
+    os.umask(0o077)
+    parameters = _parameters(Path(weights), Path(path), int(threads), int(window), int(concurrent))
+    server = xllamacpp.Server(parameters)
+    signal.sigwait(stops)
+    del server
+    # It does not wait for answers that are still being written.
+    os._exit(0)
+
+
+def _parameters(
+    weights: Path, path: Path, threads: int, window: int, concurrent: int
+) -> xllamacpp.CommonParams:
+    wanted = xllamacpp.CommonParams()
+    wanted.model.path = str(weights)
+    wanted.hostnames = [str(path)]
+    # The window is shared by all that is answered at a time.
+    wanted.n_parallel, wanted.n_ctx = concurrent, window * concurrent
+    wanted.cpuparams.n_threads = wanted.cpuparams_batch.n_threads = threads
+    wanted.n_threads_http = max(4, concurrent + 2)
+    wanted.use_jinja = True
+    wanted.offline = True
+    wanted.cache_ram_mib = CACHE_MIB
+    wanted.ui = wanted.endpoint_slots = wanted.endpoint_props = False
+    wanted.verbosity = _VERBOSITY
+    return wanted
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

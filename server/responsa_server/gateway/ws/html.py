@@ -1,0 +1,132 @@
+"""An answer's Markdown as HTML that a page may put in as it is."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import html
+import re
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+import nh3
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markdown_it.utils import EnvType, OptionsDict
+
+TAGS: Final = frozenset(
+    {"p", "br", "hr", "em", "strong", "del", "code", "pre", "ul", "ol", "li", "blockquote", "a"}
+    | {"h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"}
+)
+"""All that is let through. Nothing that fetches (images least of all), nothing that runs, nothing that styles."""
+ATTRIBUTES: Final = {"a": {"href", "title"}, "ol": {"start"}}
+SCHEMES: Final = frozenset({"http", "https", "mailto"})
+KEPT_BYTES: Final = 4_194_304
+"""Of HTML that was made last, in case that others follow the same turn."""
+_AT_A_TIME: Final = 2
+_WHOLE_LINK = re.compile(r"https?://|mailto:", re.IGNORECASE)
+"""What a link begins with. One without a host of its own would lead to this server, under the reader's session."""
+_LINE_END = re.compile(r"\r\n?|\n")
+_FEW_CELLS: Final = 64
+_CHARACTERS_PER_CELL: Final = 4
+
+
+class _Markdown(MarkdownIt):
+    def validateLink(self, url: str) -> bool:
+        """Whether an address may become a link."""
+        return _WHOLE_LINK.match(url) is not None
+
+
+def _alternative(
+    renderer: RendererHTML, tokens: Sequence[Token], place: int, options: OptionsDict, env: EnvType
+) -> str:
+    """An image's text in its place: fetching the image would tell its host who reads."""
+    children = tokens[place].children or []
+    return html.escape(renderer.renderInlineAsText(children, options, env))
+
+
+def _markdown(*, tables: bool) -> MarkdownIt:
+    # Tags that stand in the text are shown, not obeyed. Links by reference are not known: one long address could be written out a thousand times.
+    made = _Markdown("commonmark", {"html": False}).disable("reference")
+    made.add_render_rule("image", _alternative)
+    return made.enable("table") if tables else made
+
+
+_MARKDOWN: Final = _markdown(tables=True)
+_WITHOUT_TABLES: Final = _markdown(tables=False)
+
+
+def of_markdown(text: str) -> str:
+    """Sanitised HTML of a Markdown text; its length is bounded by a multiple of the text's. Takes up to half a second for the worst 24 KiB."""
+    fits = _cells_left_out(text) <= max(_FEW_CELLS, len(text) // _CHARACTERS_PER_CELL)
+    return nh3.clean(
+        (_MARKDOWN if fits else _WITHOUT_TABLES).render(text),
+        tags=set(TAGS),
+        attributes={tag: set(names) for tag, names in ATTRIBUTES.items()},
+        attribute_filter=_attribute,
+        url_schemes=set(SCHEMES),
+        link_rel="noopener noreferrer",
+        strip_comments=True,
+    )
+
+
+def _attribute(tag: str, name: str, value: str) -> str | None:
+    return value if name != "href" or _WHOLE_LINK.match(value) else None
+
+
+def _cells_left_out(text: str) -> int:
+    """How many cells, at most, tables have that the text does not write: the parser fills each row up to its header's width."""
+    found, width = 0, 0
+    for line in _LINE_END.split(text):
+        if not line.strip(" \t"):
+            width = 0
+            continue
+        written = line.count("|")
+        found += max(0, width - written)
+        if "-" in line:
+            width = max(width, written)
+    return found
+
+
+def of_plain(text: str) -> str:
+    """HTML of a text that is no Markdown: a paragraph that shows it as it is."""
+    return f"<p>{html.escape(text, quote=False)}</p>" if text else ""
+
+
+class Rendering:
+    """Makes HTML off the event loop, two texts at a time, and keeps what it made last: a turn's end goes to all who follow it."""
+
+    def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
+        self._most = kept_bytes
+        self._kept: OrderedDict[bytes, str] = OrderedDict()
+        self._bytes = 0
+        self._under_way: dict[bytes, asyncio.Task[str]] = {}
+        self._room = asyncio.Semaphore(_AT_A_TIME)
+
+    async def of_markdown(self, text: str) -> str:
+        """As the function of that name."""
+        key = hashlib.sha256(text.encode(errors="replace")).digest()
+        if (found := self._kept.get(key)) is not None:
+            self._kept.move_to_end(key)
+            return found
+        task = self._under_way.get(key)
+        if task is None:
+            task = self._under_way[key] = asyncio.create_task(self._made(text))
+            task.add_done_callback(lambda ended: self._ended(key, ended))
+        # Others may wait for it too, so that one who goes away does not end it.
+        return await asyncio.shield(task)
+
+    async def _made(self, text: str) -> str:
+        async with self._room:
+            return await asyncio.to_thread(of_markdown, text)
+
+    def _ended(self, key: bytes, task: asyncio.Task[str]) -> None:
+        del self._under_way[key]
+        if task.cancelled() or task.exception() is not None:
+            return
+        self._kept[key] = task.result()
+        self._bytes += len(task.result())
+        while self._bytes > self._most:
+            self._bytes -= len(self._kept.popitem(last=False)[1])

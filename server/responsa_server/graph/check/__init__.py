@@ -1,0 +1,66 @@
+"""Whether an agent's files can be run as they are meant: all mistakes at once, each with its place and what was probably meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from responsa_server.graph.check import edges, flow, keys, prompts
+from responsa_server.graph.check.choices import choices
+from responsa_server.graph.check.files import AgentFiles, AnyModel, ModelNames, Surroundings
+from responsa_server.graph.check.problems import AGENT_FILE, Key, Problem, meant, shown
+from responsa_server.graph.config import AgentConfig
+
+__all__ = [
+    "AGENT_FILE",
+    "AGENT_ID",
+    "AgentFiles",
+    "AnyModel",
+    "Key",
+    "ModelNames",
+    "Problem",
+    "Surroundings",
+    "check",
+    "meant",
+    "shown",
+]
+
+AGENT_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+def check(
+    config: Mapping[str, object], files: AgentFiles, surroundings: Surroundings
+) -> tuple[AgentConfig | None, Sequence[Problem]]:
+    """The configuration as its model, None with anything wrong, and all that is wrong, in the order of the checks. config: `agent.toml` as plain values. Pure."""
+    found: list[Problem] = []
+    if not AGENT_ID.fullmatch(files.identity):
+        found.append(
+            Problem(
+                AGENT_FILE,
+                f"“{files.identity}”, the folder's name, is no id: small letters, digits and -, at most 63, the first one no -",
+            )
+        )
+    found += keys.secrets(config)
+    found += keys.secrets_beside(files)
+    agent, wrong = keys.tables(config)
+    found += wrong
+    of_nodes = list(keys.nodes(config, surroundings))
+    found += of_nodes
+    if agent is None:
+        return None, _once(found)
+    found += keys.models(agent, surroundings)
+    found += keys.parameters(agent)
+    # Of a graph that is not what was meant there is nothing to say that would help.
+    meant_so = not any(one.key[:1] == ("graph",) for one in wrong)
+    if meant_so:
+        found += edges.shape(agent, surroundings)
+    if all(table.kind in surroundings.kinds for table in agent.nodes.values()):
+        found += flow.flow(agent, surroundings) if meant_so else ()
+        found += choices(agent, surroundings)
+        found += prompts.files(agent, files, surroundings)
+    return (None if found else agent), _once(found)
+
+
+def _once(found: Sequence[Problem]) -> Sequence[Problem]:
+    return list(dict.fromkeys(found))

@@ -1,0 +1,48 @@
+"""What is checked, and what it is checked against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from responsa_server.graph.config import EXTRACTIVE
+from responsa_server.graph.prompts import Partial, PromptSource
+from responsa_server.graph.registry import KINDS, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFiles:
+    """An agent's files beside `agent.toml`, read. prompts: its own and the shared ones, by name; examples: bytes by path in its folder."""
+
+    identity: str
+    prompts: Mapping[str, PromptSource] = field(default_factory=dict[str, PromptSource])
+    partials: Mapping[str, Partial] = field(default_factory=dict[str, Partial])
+    examples: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+
+
+class ModelNames(Protocol):
+    """What is known of models by their names."""
+
+    def problem(self, name: str) -> str | None:
+        """Why `provider:model` cannot be had here, with the remedy; None where it can."""
+        ...
+
+
+class AnyModel:
+    """Takes every name that has the form of one: for checks on a machine that does not answer."""
+
+    def problem(self, name: str) -> str | None:
+        """See `ModelNames.problem`."""
+        provider, colon, model = name.partition(":")
+        return None if colon and provider and model else "is not of the form provider:model"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What this server has: kinds of nodes, models, and names of models to suggest. trusted: variables that every prompt is offered."""
+
+    kinds: Mapping[str, Kind] = field(default_factory=lambda: KINDS)
+    models: ModelNames = field(default_factory=AnyModel)
+    suggested_models: Sequence[str] = (EXTRACTIVE, "default")
+    trusted: frozenset[str] = frozenset()

@@ -1,0 +1,218 @@
+"""Language models behind Anthropic's messages API, streamed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, cast
+
+from pydantic import BaseModel
+
+from responsa_server.domain.events import Usage
+from responsa_server.domain.ports.models import (
+    ModelError,
+    ModelFault,
+    ModelPiece,
+    ModelPrompt,
+    PromptMessage,
+    Role,
+    Spent,
+    Stop,
+    TextPiece,
+)
+from responsa_server.providers.http_model import Events, HttpModel
+from responsa_server.providers.server import Client, Complaint, ModelServer, ending, rest
+from responsa_server.providers.tool_requests import Gathering
+
+# What the vendor's own library of November 2026 names, and how it sends the key.
+_VERSION: Final = "2026-10-21"
+# What is in neither table ends an answer as whole.
+_STOPS: Final = {
+    "max_tokens": Stop.LIMIT,
+    "model_context_window_exceeded": Stop.LIMIT,
+    "pause_turn": Stop.LIMIT,
+    "refusal": Stop.UNSAFE,
+}
+# Servers that name no event have it "message".
+_KINDS: Final = {
+    "message",
+    "message_start",
+    "content_block_start",
+    "content_block_delta",
+    "message_delta",
+    "message_stop",
+    "error",
+}
+_FAULTS: Final = {
+    "authentication_error": ModelFault.CREDENTIAL,
+    "permission_error": ModelFault.CREDENTIAL,
+    "billing_error": ModelFault.CREDENTIAL,
+    "rate_limit_error": ModelFault.RATE_LIMITED,
+    "overloaded_error": ModelFault.OVERLOADED,
+    "api_error": ModelFault.OVERLOADED,
+    "timeout_error": ModelFault.OVERLOADED,
+}
+
+
+class _Usage(BaseModel):
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+
+
+class _Message(BaseModel):
+    usage: _Usage = _Usage()
+
+
+class _Delta(BaseModel):
+    type: str = ""
+    text: str = ""
+    partial_json: str = ""
+    stop_reason: str | None = None
+
+
+class _Block(BaseModel):
+    type: str
+    text: str = ""
+    id: str = ""
+    name: str = ""
+
+
+class _Event(BaseModel):
+    type: str
+    index: int = 0
+    message: _Message = _Message()
+    content_block: _Block | None = None
+    delta: _Delta = _Delta()
+    usage: _Usage | None = None
+    error: Any = None
+
+
+class AnthropicMessages(HttpModel):
+    """Anthropic's messages as a `ChatModel`."""
+
+    def __init__(self, server: ModelServer) -> None:
+        headers = {"anthropic-version": _VERSION}
+        if server.api_key:
+            headers["authorization"] = f"Bearer {server.api_key}"
+        super().__init__(server, Client(server, headers, complaint, _FAULTS))
+
+    def _ask(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
+        return self._client.events("/messages", self._body(prompt))
+
+    async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
+        """What the events hold. The end is `message_stop`, and a stop reason before it; kinds of events, blocks and deltas that nobody knows are passed over."""
+        wanted, spent, reason, stopped, said = Gathering(), _Usage(), "", False, False
+        async for event in events:
+            if not event.data or event.event not in _KINDS:
+                continue
+            told = _Event.model_validate_json(event.data)
+            match told.type:
+                case "message_start":
+                    spent = told.message.usage
+                    yield _spent(spent)
+                case "content_block_start" if told.content_block is not None:
+                    block = told.content_block
+                    if block.type == "tool_use":
+                        wanted.add(told.index, block.id, block.name)
+                    elif block.type == "text" and block.text:
+                        said = True
+                        yield TextPiece(block.text)
+                case "content_block_delta" if told.delta.type == "text_delta" and told.delta.text:
+                    said = True
+                    yield TextPiece(told.delta.text)
+                case "content_block_delta" if told.delta.type == "input_json_delta":
+                    wanted.add(told.index, arguments=told.delta.partial_json)
+                case "message_delta":
+                    reason = told.delta.stop_reason or reason
+                    if told.usage is not None:
+                        spent = spent.model_copy(update=told.usage.model_dump(exclude_none=True))
+                        yield _spent(spent)
+                case "error":
+                    raise self._client.failed({"error": told.error})
+                case "message_stop":
+                    stopped = True
+                    await rest(events)
+                    break
+                case _:
+                    pass
+        if not (stopped and reason):
+            raise ModelError(ModelFault.CUT, "the stream ended without message_stop")
+        for request in wanted.requests():
+            yield request
+        yield ending(prompt, _STOPS.get(reason, Stop.END), said=said or bool(wanted))
+
+    def _body(self, prompt: ModelPrompt) -> dict[str, Any]:
+        """The request's JSON. This version of the API takes no temperature."""
+        body: dict[str, Any] = {
+            "model": self._server.model,
+            "stream": True,
+            "max_tokens": prompt.max_tokens,
+            "messages": messages(prompt.messages),
+        }
+        if system := [one.text for one in prompt.messages if one.role is Role.SYSTEM]:
+            body["system"] = [{"type": "text", "text": text} for text in system if text]
+        if prompt.schema is not None:
+            body["output_config"] = {"format": {"type": "json_schema", "schema": dict(prompt.schema)}}
+        if prompt.tools:
+            body["tools"] = [
+                {"name": card.id, "description": card.description, "input_schema": dict(card.parameters)}
+                for card in prompt.tools
+            ]
+        return body
+
+
+def messages(given: Sequence[PromptMessage]) -> list[dict[str, Any]]:
+    """A prompt's messages without the system's: roles in turns, what has one role after the other as blocks of one message, the outcomes of tools first."""
+    made: list[dict[str, Any]] = []
+    for one in given:
+        if one.role is Role.SYSTEM:
+            continue
+        role = "assistant" if one.role is Role.ASSISTANT else "user"
+        if not (blocks := _blocks(one)):
+            continue
+        if made and made[-1]["role"] == role:
+            made[-1]["content"] += blocks
+        else:
+            made.append({"role": role, "content": blocks})
+    for one in made:
+        one["content"].sort(key=_late)
+    return made
+
+
+def _late(block: Mapping[str, Any]) -> bool:
+    return block["type"] != "tool_result"
+
+
+def _blocks(message: PromptMessage) -> list[dict[str, Any]]:
+    if message.role is Role.TOOL:
+        return [{"type": "tool_result", "tool_use_id": message.answers, "content": message.text}]
+    # A block of text must not be empty.
+    text = [{"type": "text", "text": message.text}] if message.text.strip() else []
+    asked = [
+        {"type": "tool_use", "id": one.call_id, "name": one.tool, "input": dict(one.arguments)}
+        for one in message.requests
+    ]
+    return [*text, *asked]
+
+
+def complaint(body: Mapping[str, Any]) -> Complaint:
+    """`{"type": "error", "error": {"type", "message"}}`"""
+    error = body.get("error")
+    if not isinstance(error, dict):
+        return Complaint(message=str(error or body))
+    told = cast("dict[str, Any]", error)
+    return Complaint(str(told.get("type", "")), str(told.get("message", "")))
+
+
+def _spent(usage: _Usage) -> Spent:
+    """Anthropic's input is without what was read from the cache or written to it."""
+    cached, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
+    return Spent(
+        Usage(
+            input_tokens=(usage.input_tokens or 0) + cached + written, output_tokens=usage.output_tokens or 0
+        ),
+        cached_input_tokens=cached,
+        cache_write_tokens=written,
+    )

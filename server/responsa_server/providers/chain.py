@@ -1,0 +1,218 @@
+"""Several models as one: who fails before saying anything gives way to the next. What each has cost is priced here."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from math import inf
+from typing import Final
+
+from responsa_server.domain.ports.models import (
+    ChatModel,
+    Ended,
+    ModelError,
+    ModelFault,
+    ModelPiece,
+    ModelPrompt,
+    PriceTable,
+    Spent,
+    Stop,
+    Switched,
+    TextPiece,
+)
+from responsa_server.providers.spending import together
+
+_BARRED_SECONDS: Final = 30.0
+_LONG_SECONDS: Final = 5.0
+_MOST_STRIKES: Final = 2
+# Blanks and marks of passages that nothing has followed yet. No answer begins with more of them than this.
+_BLANK: Final = re.compile(r"\s*")
+_MARKS: Final = re.compile(r"\s*(?:\[[\d,\s]*\]\s*)*(?:\[[\d,\s]*)?")
+_MOST_HELD: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One of a chain. name: `provider:name`. key: what it shares with all that is barred together with it, the provider's name."""
+
+    name: str
+    key: str
+    model: ChatModel
+
+
+@dataclass(frozen=True, slots=True)
+class _Bar:
+    """until: by the clock. patience_seconds: from so much on a call may be made all the same."""
+
+    fault: ModelFault
+    until: float
+    patience_seconds: float
+
+
+class Barred:
+    """Who failed lately in a way that the next call would only meet again: for 30 seconds nobody is sent there. Shared by all chains.
+
+    A key that was not taken counts at once, for all that share it, unless the model alone was forbidden. Silence, and servers that are not to be reached after
+    a long wait, count for the model, from the second time without a word in between; whoever was silent may still be asked with twice the patience. Who says
+    no at once costs nobody any time, and may be back the next moment.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._bars: dict[str, _Bar] = {}
+        self._strikes: dict[str, int] = {}
+
+    def failed(
+        self, member: Member, error: ModelError, patience_seconds: float, waited_seconds: float
+    ) -> None:
+        """Note how a call has failed, after how long. patience_seconds: that it was given."""
+        if error.fault is ModelFault.CREDENTIAL:
+            self._add(member.name if error.own else member.key, error.fault, inf)
+        elif error.fault is ModelFault.TIMEOUT or (
+            error.fault is ModelFault.UNREACHABLE and waited_seconds >= _LONG_SECONDS
+        ):
+            strikes = self._strikes[member.name] = self._strikes.get(member.name, 0) + 1
+            if strikes >= _MOST_STRIKES:
+                silent = error.fault is ModelFault.TIMEOUT
+                self._add(member.name, error.fault, 2 * patience_seconds if silent else inf)
+
+    def answered(self, member: Member) -> None:
+        """Note that a call has come to its first word."""
+        if self._strikes.pop(member.name, 0) >= _MOST_STRIKES:
+            self._bars.pop(member.name, None)
+
+    def fault(self, member: Member, patience_seconds: float) -> ModelFault | None:
+        """Why a model is not to be asked with this patience now, None where it may be."""
+        now = self._clock()
+        for key in (member.key, member.name):
+            bar = self._bars.get(key)
+            if bar is not None and now < bar.until and patience_seconds < bar.patience_seconds:
+                return bar.fault
+        return None
+
+    def _add(self, key: str, fault: ModelFault, patience_seconds: float) -> None:
+        self._bars[key] = _Bar(fault, self._clock() + _BARRED_SECONDS, patience_seconds)
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+class ModelChain:
+    """A `ChatModel` out of several, asked in their order.
+
+    `Switched` comes before the pieces of each next one. Once text or a request was told, an error is passed on: another model would begin anew. When all fail, the
+    last one's error is raised. patience_seconds: how long a model may take to its first word, its tries together, the last one, too: the agent has something to
+    do without a model. A prompt's own patience is divided among the members.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        prices: PriceTable,
+        barred: Barred,
+        *,
+        patience_seconds: float = 30.0,
+        today: Callable[[], date] = _today,
+    ) -> None:
+        """members: at least one."""
+        self._members = members
+        self._prices = prices
+        self._barred = barred
+        self._patience = patience_seconds
+        self._today = today
+
+    @property
+    def name(self) -> str:
+        """See `ChatModel.name`."""
+        return self._members[0].name
+
+    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        """See `ChatModel.stream`. `Spent` names its model, is priced, and holds what those before it have cost. Blanks, and marks of a prompt that cites, are held
+        back until a word follows: alone they are no answer (EMPTY).
+        """
+        clock = asyncio.get_running_loop().time
+        until = None if prompt.patience_seconds is None else clock() + prompt.patience_seconds
+        spent: Spent | None = None
+        for left, member, after in zip(
+            range(len(self._members), 0, -1), self._members, [*self._members[1:], None], strict=True
+        ):
+            said, before, held = False, spent, ""
+            own = self._patience
+            if until is not None:
+                # In equal parts among those that are left; the last one has all of it.
+                own = min(own, max(0.0, until - clock()) / left)
+            begun, patience = clock(), asyncio.timeout(None)
+            barred = self._barred.fault(member, own)
+            try:
+                if barred is not None:
+                    raise ModelError(barred, "so it was a moment ago")
+                asked = replace(prompt, patience_seconds=own)
+                async with aclosing(member.model.stream(asked)) as pieces:
+                    while not said:
+                        async with asyncio.timeout_at(begun + own) as patience:
+                            piece = await anext(pieces, None)
+                        if piece is None:
+                            return
+                        match piece:
+                            case Spent():
+                                yield (spent := together(before, self._priced(piece, member)))
+                                continue
+                            case TextPiece():
+                                held += piece.text
+                                if _is_nothing(held, prompt):
+                                    continue
+                                piece = TextPiece(held)
+                            case Ended() if held and not _may_be_empty(prompt, piece):
+                                raise ModelError(ModelFault.EMPTY, "an answer of blanks and marks")
+                            case _:
+                                pass
+                        said = True
+                        self._barred.answered(member)
+                        yield piece
+                    async for piece in pieces:
+                        yield (
+                            together(before, self._priced(piece, member))
+                            if isinstance(piece, Spent)
+                            else piece
+                        )
+                return
+            except TimeoutError:
+                if not patience.expired():
+                    raise
+                error = ModelError(ModelFault.TIMEOUT, f"no word within {own:g} s")
+            except ModelError as caught:
+                error = caught
+            error.model = member.name
+            if barred is None and (not said or error.fault is ModelFault.CREDENTIAL):
+                self._barred.failed(member, error, own, clock() - begun)
+            if said or after is None:
+                raise error
+            yield Switched(member.name, after.name, error.fault)
+
+    def _priced(self, piece: Spent, member: Member) -> Spent:
+        named = replace(piece, model=member.name)
+        usage, cost = piece.usage, self._prices.cost_micros(named, self._today())
+        if cost is None:
+            return replace(
+                named, usage=replace(usage, unpriced_tokens=usage.input_tokens + usage.output_tokens)
+            )
+        return replace(named, usage=replace(usage, cost_micros=cost))
+
+
+def _is_nothing(text: str, prompt: ModelPrompt) -> bool:
+    """Whether all that has come is nothing to be told yet. Raises ModelError (EMPTY) when that goes on."""
+    if (_MARKS if prompt.cites else _BLANK).fullmatch(text) is None:
+        return False
+    if len(text) > _MOST_HELD:
+        raise ModelError(ModelFault.EMPTY, "blanks and marks without end")
+    return True
+
+
+def _may_be_empty(prompt: ModelPrompt, end: Ended) -> bool:
+    return end.stop is Stop.UNSAFE or bool(prompt.tools)

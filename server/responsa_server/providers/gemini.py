@@ -1,0 +1,242 @@
+"""Language models behind Google's Gemini API, streamed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from itertools import count
+from typing import Any, Final, cast
+from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic.alias_generators import to_camel
+
+from responsa_server.domain.events import Usage
+from responsa_server.domain.ports.models import (
+    ModelError,
+    ModelFault,
+    ModelPiece,
+    ModelPrompt,
+    PromptMessage,
+    Role,
+    Spent,
+    Stop,
+    TextPiece,
+)
+from responsa_server.providers.http_model import Events, HttpModel
+from responsa_server.providers.server import Client, Complaint, ModelServer, ending
+from responsa_server.providers.tool_requests import Gathering
+
+_UNSAFE: Final = {
+    "SAFETY",
+    "RECITATION",
+    "BLOCKLIST",
+    "PROHIBITED_CONTENT",
+    "SPII",
+    "IMAGE_SAFETY",
+    "IMAGE_PROHIBITED_CONTENT",
+    "IMAGE_RECITATION",
+    "MODEL_ARMOR",
+    "ESCALATION",
+}
+_FAILED: Final = {
+    "MALFORMED_FUNCTION_CALL": ModelFault.MALFORMED,
+    "UNEXPECTED_TOOL_CALL": ModelFault.MALFORMED,
+    "TOO_MANY_TOOL_CALLS": ModelFault.MALFORMED,
+    "MALFORMED_RESPONSE": ModelFault.MALFORMED,
+    "MISSING_THOUGHT_SIGNATURE": ModelFault.REFUSED,
+    "PUP_LIMITED_DISABLED": ModelFault.CREDENTIAL,
+}
+_FAULTS: Final = {
+    "API_KEY_INVALID": ModelFault.CREDENTIAL,
+    "UNAUTHENTICATED": ModelFault.CREDENTIAL,
+    "PERMISSION_DENIED": ModelFault.CREDENTIAL,
+    "RESOURCE_EXHAUSTED": ModelFault.RATE_LIMITED,
+    "INTERNAL": ModelFault.OVERLOADED,
+    "UNAVAILABLE": ModelFault.OVERLOADED,
+    "DEADLINE_EXCEEDED": ModelFault.OVERLOADED,
+}
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel)
+
+
+class _FunctionCall(_Model):
+    id: str | None = None
+    name: str
+    args: dict[str, JsonValue] | None = None
+
+
+class _Part(_Model):
+    text: str | None = None
+    thought: bool = False
+    function_call: _FunctionCall | None = None
+    thought_signature: str | None = None
+
+
+class _Content(_Model):
+    parts: list[_Part] | None = None
+
+
+class _Candidate(_Model):
+    content: _Content = _Content()
+    finish_reason: str | None = None
+
+
+class _Feedback(_Model):
+    block_reason: str | None = None
+
+
+class _Usage(_Model):
+    prompt_token_count: int | None = None
+    tool_use_prompt_token_count: int | None = None
+    cached_content_token_count: int | None = None
+    candidates_token_count: int | None = None
+    thoughts_token_count: int | None = None
+
+
+class _Chunk(_Model):
+    candidates: list[_Candidate] | None = None
+    prompt_feedback: _Feedback | None = None
+    usage_metadata: _Usage | None = None
+    error: Any = None
+
+
+class Gemini(HttpModel):
+    """Gemini's streamed contents as a `ChatModel`."""
+
+    def __init__(self, server: ModelServer) -> None:
+        self._path = f"/models/{quote(server.model, safe='')}:streamGenerateContent?alt=sse"
+        super().__init__(server, Client(server, {"x-goog-api-key": server.api_key}, complaint, _FAULTS))
+
+    def _ask(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
+        return self._client.events(self._path, body_of(prompt))
+
+    async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
+        """What the chunks hold. The end is the end of the body after a finish reason: the last usage may come after it."""
+        wanted, finish, blocked, said = Gathering(), "", False, False
+        asked = {one.call_id for message in prompt.messages for one in message.requests}
+        async for event in events:
+            if not event.data:
+                continue
+            chunk = _Chunk.model_validate_json(event.data)
+            if chunk.error is not None:
+                raise self._client.failed({"error": chunk.error})
+            if chunk.usage_metadata is not None:
+                yield _spent(chunk.usage_metadata)
+            blocked |= chunk.prompt_feedback is not None and bool(chunk.prompt_feedback.block_reason)
+            for candidate in (chunk.candidates or ())[:1]:
+                for part in candidate.content.parts or ():
+                    if part.function_call is not None:
+                        _gather(wanted, part.function_call, part.thought_signature or "", asked)
+                    elif part.text and not part.thought:
+                        said = True
+                        yield TextPiece(part.text)
+                finish = candidate.finish_reason or finish
+        if not (finish or blocked):
+            raise ModelError(ModelFault.CUT, "the stream ended without a finish reason")
+        if finish in _FAILED:
+            raise ModelError(_FAILED[finish], f"it stopped by {finish}")
+        for request in wanted.requests():
+            yield request
+        # Reasons that are not known here (OTHER, LANGUAGE, …) leave an answer that is not whole.
+        stop = Stop.UNSAFE if blocked or finish in _UNSAFE else Stop.LIMIT
+        yield ending(prompt, Stop.END if finish == "STOP" else stop, said=said or bool(wanted))
+
+
+def body_of(prompt: ModelPrompt) -> dict[str, Any]:
+    """The request's JSON."""
+    config: dict[str, Any] = {"maxOutputTokens": prompt.max_tokens}
+    if prompt.temperature is not None:
+        config["temperature"] = prompt.temperature
+    if prompt.schema is not None:
+        config |= {"responseMimeType": "application/json", "responseJsonSchema": dict(prompt.schema)}
+    body: dict[str, Any] = {"contents": contents(prompt.messages), "generationConfig": config}
+    if system := [one.text for one in prompt.messages if one.role is Role.SYSTEM and one.text]:
+        body["systemInstruction"] = {"parts": [{"text": text} for text in system]}
+    if prompt.tools:
+        body["tools"] = [
+            {
+                "functionDeclarations": [
+                    {
+                        "name": card.id,
+                        "description": card.description,
+                        "parametersJsonSchema": dict(card.parameters),
+                    }
+                    for card in prompt.tools
+                ]
+            }
+        ]
+    return body
+
+
+def contents(given: Sequence[PromptMessage]) -> list[dict[str, Any]]:
+    """A prompt's messages without the system's: roles in turns, what has one role after the other as parts of one."""
+    tools = {asked.call_id: asked.tool for one in given for asked in one.requests}
+    made: list[dict[str, Any]] = []
+    for one in given:
+        if one.role is Role.SYSTEM or not (parts := _parts(one, tools)):
+            continue
+        role = "model" if one.role is Role.ASSISTANT else "user"
+        if made and made[-1]["role"] == role:
+            made[-1]["parts"] += parts
+        else:
+            made.append({"role": role, "parts": parts})
+    return made
+
+
+def _parts(message: PromptMessage, tools: Mapping[str, str]) -> list[dict[str, Any]]:
+    if message.role is Role.TOOL:
+        name = tools.get(message.answers, message.answers)
+        told = {"id": message.answers, "name": name, "response": {"result": message.text}}
+        return [{"functionResponse": told}]
+    parts: list[dict[str, Any]] = [{"text": message.text}] if message.text else []
+    for one in message.requests:
+        part: dict[str, Any] = {
+            "functionCall": {"id": one.call_id, "name": one.tool, "args": dict(one.arguments)}
+        }
+        if one.signature:
+            part["thoughtSignature"] = one.signature
+        parts.append(part)
+    return parts
+
+
+def complaint(body: Mapping[str, Any]) -> Complaint:
+    """`{"error": {"code", "message", "status", "details": […]}}`: google.rpc.Status, with the reason of an ErrorInfo and the delay of a RetryInfo."""
+    error = body.get("error")
+    if not isinstance(error, dict):
+        return Complaint(message=str(error or body))
+    told = cast("dict[str, Any]", error)
+    kind, delay = str(told.get("status", "")), None
+    details = told.get("details")
+    for one in cast("list[object]", details) if isinstance(details, list) else ():
+        if isinstance(one, dict):
+            detail = cast("dict[str, Any]", one)
+            if str(detail.get("reason")) in _FAULTS:
+                kind = str(detail["reason"])
+            with contextlib.suppress(KeyError, ValueError):
+                delay = max(0.0, float(str(detail["retryDelay"]).removesuffix("s")))
+    return Complaint(kind, str(told.get("message", "")), delay)
+
+
+def _gather(wanted: Gathering, call: _FunctionCall, signature: str, asked: set[str]) -> None:
+    """A call comes whole, with an id or without one. asked: the ids that are taken, by earlier answers of the talk, too; the call's is put to them."""
+    numbered = (f"call-{number}" for number in count(len(asked) + 1))
+    call_id = call.id or next(one for one in numbered if one not in asked)
+    asked.add(call_id)
+    arguments = json.dumps(call.args or {}, ensure_ascii=False)
+    wanted.add(len(wanted), call_id, call.name, arguments, signature)
+
+
+def _spent(usage: _Usage) -> Spent:
+    """Gemini counts from the answer's beginning, and thoughts beside the rest of what the model said."""
+    return Spent(
+        Usage(
+            input_tokens=(usage.prompt_token_count or 0) + (usage.tool_use_prompt_token_count or 0),
+            output_tokens=(usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0),
+        ),
+        cached_input_tokens=usage.cached_content_token_count or 0,
+    )

@@ -1,0 +1,201 @@
+"""Language models behind servers that speak OpenAI's chat completions, streamed: OpenAI itself, vLLM, Ollama, llama.cpp and their kin."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, cast
+
+from pydantic import BaseModel
+
+from responsa_server.domain.events import Usage
+from responsa_server.domain.ports.models import (
+    ModelError,
+    ModelFault,
+    ModelPiece,
+    ModelPrompt,
+    PromptMessage,
+    Spent,
+    Stop,
+    TextPiece,
+)
+from responsa_server.providers.http_model import Events, HttpModel
+from responsa_server.providers.server import Client, Complaint, ModelServer, ending, rest
+from responsa_server.providers.tool_requests import Gathering
+
+_DONE: Final = "[DONE]"
+_STOPS: Final = {"length": Stop.LIMIT, "content_filter": Stop.UNSAFE}
+_FAULTS: Final = {
+    "invalid_api_key": ModelFault.CREDENTIAL,
+    "insufficient_quota": ModelFault.CREDENTIAL,
+    "billing_hard_limit_reached": ModelFault.CREDENTIAL,
+    "rate_limit_exceeded": ModelFault.RATE_LIMITED,
+    "server_error": ModelFault.OVERLOADED,
+    "overloaded_error": ModelFault.OVERLOADED,
+}
+
+
+class _Function(BaseModel):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(BaseModel):
+    index: int
+    id: str | None = None
+    function: _Function = _Function()
+
+
+class _Delta(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Choice(BaseModel):
+    delta: _Delta = _Delta()
+    finish_reason: str | None = None
+
+
+class _Details(BaseModel):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int
+    completion_tokens: int
+    prompt_tokens_details: _Details | None = None
+
+
+class _Chunk(BaseModel):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: Any = None
+
+
+class OpenAiChat(HttpModel):
+    """OpenAI's chat completions as a `ChatModel`."""
+
+    def __init__(self, server: ModelServer) -> None:
+        headers = {"authorization": f"Bearer {server.api_key}"} if server.api_key else {}
+        super().__init__(server, Client(server, headers, complaint, _FAULTS))
+
+    def _ask(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
+        label = {"x-client-request-id": prompt.label} if prompt.label else None
+        return self._client.events("/chat/completions", self._body(prompt), label)
+
+    async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
+        """What the chunks hold. The end is a finish reason, and then `[DONE]`, the usage before it, or the end of the body, as servers differ."""
+        wanted, finish, said, refused = Gathering(), "", False, False
+        async for event in events:
+            if not event.data:
+                continue
+            if event.data == _DONE:
+                await rest(events)
+                break
+            chunk = _Chunk.model_validate_json(event.data)
+            if chunk.error is not None:
+                raise self._client.failed({"error": chunk.error})
+            if chunk.choices is None:
+                raise ModelError(ModelFault.MALFORMED, "a chunk without choices")
+            if chunk.usage is not None:
+                yield _spent(chunk.usage)
+            for choice in chunk.choices[:1]:
+                if choice.delta.content:
+                    said = True
+                    yield TextPiece(choice.delta.content)
+                refused |= bool(choice.delta.refusal)
+                for call in choice.delta.tool_calls or ():
+                    wanted.add(
+                        call.index, call.id or "", call.function.name or "", call.function.arguments or ""
+                    )
+                finish = choice.finish_reason or finish
+        if not finish:
+            raise ModelError(ModelFault.CUT, "the stream ended without a finish reason")
+        for request in wanted.requests():
+            yield request
+        stop = Stop.UNSAFE if refused else _STOPS.get(finish, Stop.END)
+        yield ending(prompt, stop, said=said or bool(wanted))
+
+    def _body(self, prompt: ModelPrompt) -> dict[str, Any]:
+        usage: dict[str, bool] = {"include_usage": True}
+        if self._server.continuous_usage:
+            usage["continuous_usage_stats"] = True
+        body: dict[str, Any] = {
+            "model": self._server.model,
+            "stream": True,
+            "stream_options": usage,
+            "messages": [_message(one) for one in prompt.messages],
+            "max_completion_tokens" if self._server.completion_limit else "max_tokens": prompt.max_tokens,
+        }
+        if prompt.temperature is not None:
+            body["temperature"] = prompt.temperature
+        if prompt.schema is not None and self._server.structured:
+            named = {"name": "answer", "strict": _strict(prompt.schema), "schema": dict(prompt.schema)}
+            body["response_format"] = {"type": "json_schema", "json_schema": named}
+        if prompt.tools:
+            body["tools"] = [
+                {
+                    "type": "function",
+                    "function": {
+                        "name": card.id,
+                        "description": card.description,
+                        "parameters": dict(card.parameters),
+                    },
+                }
+                for card in prompt.tools
+            ]
+        return body
+
+
+def complaint(body: Mapping[str, Any]) -> Complaint:
+    """`{"error": {"message", "type", "code"}}`; compatible servers also send `{"error": "…"}` and `{"message": "…"}`."""
+    error = body.get("error", body)
+    if not isinstance(error, dict):
+        return Complaint(message=str(error))
+    told = cast("dict[str, Any]", error)
+    words = [str(told.get("code") or ""), str(told.get("type") or "")]
+    kind = next((one for one in words if one in _FAULTS), words[0] or words[1])
+    return Complaint(kind, str(told.get("message", "")))
+
+
+def _spent(usage: _Usage) -> Spent:
+    details = usage.prompt_tokens_details or _Details()
+    return Spent(
+        Usage(input_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens),
+        cached_input_tokens=details.cached_tokens or 0,
+        cache_write_tokens=details.cache_write_tokens or 0,
+    )
+
+
+def _message(message: PromptMessage) -> dict[str, Any]:
+    plain: dict[str, Any] = {"role": message.role.value, "content": message.text}
+    if message.requests:
+        plain["tool_calls"] = [
+            {
+                "id": one.call_id,
+                "type": "function",
+                "function": {"name": one.tool, "arguments": json.dumps(dict(one.arguments))},
+            }
+            for one in message.requests
+        ]
+    if message.answers:
+        plain["tool_call_id"] = message.answers
+    return plain
+
+
+def _strict(schema: object) -> bool:
+    """Whether a schema keeps to what OpenAI demands of a strict one: every object names all its keys, demands them, and takes no others."""
+    if isinstance(schema, list):
+        return all(_strict(one) for one in cast("list[object]", schema))
+    if not isinstance(schema, dict):
+        return True
+    known = cast("dict[str, Any]", schema)
+    if known.get("type") == "object" and (
+        known.get("additionalProperties") is not False
+        or set(known.get("properties", {})) != set(known.get("required", ()))
+    ):
+        return False
+    return all(_strict(one) for one in known.values())

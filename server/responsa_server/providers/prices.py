@@ -1,0 +1,103 @@
+"""What models cost, by a table that is data: prices.json, made by tools/prices.py, with its date and its source."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from datetime import date
+from decimal import Decimal
+from functools import cached_property
+from importlib.resources import files
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from responsa_server.domain.ports.models import Price, Spent
+
+_FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
+
+
+class PriceRow(BaseModel):
+    """Of one model, or of all whose names begin so, from a day on: US dollars for a million tokens."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    provider: str
+    match: Literal["exact", "prefix"]
+    model: str = Field(min_length=1)
+    since: date = Field(alias="from")
+    input: Decimal = Field(ge=0)
+    cached_input: Decimal = Field(ge=0)
+    cache_write: Decimal = Field(ge=0)
+    output: Decimal = Field(ge=0)
+
+    @cached_property
+    def price(self) -> Price:
+        """As the domain has it."""
+        return Price(self.input, self.cached_input, self.cache_write, self.output)
+
+
+class PriceList(BaseModel):
+    """The file. as_of: when it was made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    as_of: date
+    currency: Literal["USD"]
+    source: str
+    models: Sequence[PriceRow]
+
+
+class Prices:
+    """Implements `PriceTable`. What is run at home costs nothing, unless a row says so: the providers in `free`."""
+
+    def __init__(self, known: PriceList, free: Collection[str] = ()) -> None:
+        self._known = known
+        self._free = frozenset(free)
+        self._found: dict[tuple[str, date], Price | None] = {}
+
+    @property
+    def as_of(self) -> date:
+        """When the list was made."""
+        return self._known.as_of
+
+    def price(self, model: str, at: date) -> Price | None:
+        """See `PriceTable.price`. A row for this very name is taken before the longest beginning that fits, and of these the latest that holds on that day."""
+        if (model, at) not in self._found:
+            if len(self._found) > 1000:
+                self._found.clear()
+            self._found[model, at] = self._looked_up(model, at)
+        return self._found[model, at]
+
+    def cost_micros(self, spent: Spent, at: date) -> int | None:
+        """See `PriceTable.cost_micros`."""
+        if (price := self.price(spent.model, at)) is None:
+            return None
+        cached, written = spent.cached_input_tokens, spent.cache_write_tokens
+        plain = max(0, spent.usage.input_tokens - cached - written)
+        # Dollars for a million tokens are millionths of a dollar for one.
+        return math.ceil(
+            plain * price.input
+            + cached * price.cached_input
+            + written * price.cache_write
+            + spent.usage.output_tokens * price.output
+        )
+
+    def _looked_up(self, model: str, at: date) -> Price | None:
+        provider, _, name = model.partition(":")
+        fitting = [
+            row
+            for row in self._known.models
+            if row.provider == provider
+            and row.since <= at
+            and (name == row.model if row.match == "exact" else name.startswith(row.model))
+        ]
+        best = max(fitting, key=lambda row: (row.match == "exact", len(row.model), row.since), default=None)
+        if best is None:
+            return _FREE if provider in self._free else None
+        return best.price
+
+
+def shipped() -> PriceList:
+    """The list that comes with this version. It is read each time: read it once."""
+    return PriceList.model_validate_json(
+        files("responsa_server.providers").joinpath("prices.json").read_bytes()
+    )

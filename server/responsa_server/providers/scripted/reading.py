@@ -1,0 +1,132 @@
+"""What a scripted model sees in a prompt: the fences, by the nonce that the instructions name, and what stands outside of them.
+
+The marks are read as any model would have to read them: from the messages alone. That they are those of `graph/prompts.py` is tested.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from responsa_server.domain.ports.models import ModelPrompt, Place, PromptMessage, Role
+
+_NONCE: Final = re.compile(r"⟦data … ([0-9a-f]{12})⟧ and ⟦end \1⟧")
+_NUMBER: Final = re.compile(r"\[(\d+)\]\s*\Z")
+_SPEAKER: Final = re.compile(r"^(user|assistant): ", re.MULTILINE)
+_EXAMPLE: Final = re.compile(r"^- (.+) => (\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """Text between marks that hold. before: what stands directly before it in its message."""
+
+    kind: str
+    text: str
+    before: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """What was found. number: by which it is cited."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Of the talk so far. user: whether the user said it, else the model."""
+
+    user: bool
+    text: str
+
+
+class Reading:
+    """A prompt, taken apart."""
+
+    def __init__(self, prompt: ModelPrompt) -> None:
+        self.prompt = prompt
+        instruction = "\n".join(one.text for one in prompt.messages if one.place is Place.INSTRUCTION)
+        self.instruction = instruction
+        # The last one: the paragraph ends the system part.
+        found = _NONCE.findall(instruction)
+        self._fence = (
+            re.compile(rf"⟦data (\w+) {found[-1]}⟧\n(.*?)\n?⟦end {found[-1]}⟧", re.DOTALL) if found else None
+        )
+
+    @cached_property
+    def fences(self) -> Sequence[Fenced]:
+        """All that is marked as data, in its order."""
+        return [fence for message in self.prompt.messages for fence in self._fenced(message)]
+
+    def outside(self, message: PromptMessage) -> str:
+        """A message's text without what is fenced in it."""
+        return message.text if self._fence is None else self._fence.sub("", message.text)
+
+    @cached_property
+    def passages(self) -> Sequence[Passage]:
+        """What may be cited."""
+        found: list[Passage] = []
+        for one in self.fences:
+            if one.kind == "passage":
+                number = _NUMBER.search(one.before)
+                found.append(Passage(int(number[1]) if number else len(found) + 1, one.text))
+        if self._fence is None:
+            texts = [one.text for one in self.prompt.messages if one.place is Place.RETRIEVED]
+            found = [Passage(number, text) for number, text in enumerate(texts, 1)]
+        return found
+
+    @cached_property
+    def question(self) -> str:
+        """What is asked: the last question's fence, else the user's last message."""
+        if fenced := [one.text for one in self.fences if one.kind == "question"]:
+            return fenced[-1].strip()
+        asked = [one.text for one in self._users]
+        return asked[-1].strip() if asked else ""
+
+    @cached_property
+    def history(self) -> Sequence[Said]:
+        """The talk before the question, the oldest first."""
+        if fenced := self.fenced("history"):
+            parts = _SPEAKER.split(fenced)[1:]
+            return [
+                Said(who == "user", text.strip()) for who, text in zip(parts[::2], parts[1::2], strict=True)
+            ]
+        users = self._users
+        return [
+            Said(one.role is Role.USER, self._within(one))
+            for one in self.prompt.messages
+            if one.place in (Place.USER, Place.MODEL)
+            and one.text
+            and one is not (users[-1] if users else None)
+        ]
+
+    @cached_property
+    def examples(self) -> Sequence[tuple[str, str]]:
+        """Labelled texts in the instructions, with their labels."""
+        return _EXAMPLE.findall(self.instruction)
+
+    def fenced(self, kind: str) -> str:
+        """The text of the last fence of that kind, "" where there is none."""
+        return next((one.text for one in reversed(self.fences) if one.kind == kind), "")
+
+    def _within(self, message: PromptMessage) -> str:
+        """A message's text, without the marks where all of it stands between them."""
+        return "\n\n".join(one.text for one in self._fenced(message)) or message.text
+
+    @property
+    def _users(self) -> Sequence[PromptMessage]:
+        return [one for one in self.prompt.messages if one.place is Place.USER]
+
+    def _fenced(self, message: PromptMessage) -> Sequence[Fenced]:
+        if self._fence is None:
+            return []
+        found: list[Fenced] = []
+        after = 0
+        for match in self._fence.finditer(message.text):
+            found.append(Fenced(match[1], match[2], message.text[after : match.start()]))
+            after = match.end()
+        return found

@@ -1,0 +1,235 @@
+"""A server of language models over HTTP: asks it, and reads the events of its answer. What goes wrong comes out as `ModelError`, without keys."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, Final, cast
+
+import httpx2
+from pydantic import ValidationError
+
+from responsa_server.domain.ports.models import Ended, ModelError, ModelFault, ModelPrompt, Stop
+from responsa_server.providers.connections import Connections
+
+_SHOWN_BYTES: Final = 500
+_MOST_ERROR_BYTES: Final = 16 * 1024
+# For how long the end of the body is waited for once the answer has ended: a connection that was read to its end is used again.
+_REST_SECONDS: Final = 1.0
+_EVENT_STREAM: Final = "text/event-stream"
+# All that a model may ask of tools at once fits into one event.
+_MOST_EVENT_BYTES: Final = 2 << 20
+_KEYS: Final = re.compile(
+    r"\b(?:sk-|rsp_|AIza)[\w-]{6,}|(?:bearer|x-api-key|x-goog-api-key|api_key|key=)[\s:=\"']*[\w.+/-]{6,}",
+    re.I,
+)
+_PASSING: Final = {ModelFault.RATE_LIMITED, ModelFault.OVERLOADED}
+# The vendors' words for a key that is good, but not for this.
+_FORBIDDEN: Final = {"permission_error", "PERMISSION_DENIED"}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelServer:
+    """Where a model is served and how long to wait for it.
+
+    url: up to and with the version (`/v1`, `/v1beta`). api_key: "" for none. connect_seconds: to reach it; idle_seconds: the longest silence within an answer.
+    uds: a Unix socket to reach it by, "" for TCP. keep_alive: whether a connection is used again.
+    continuous_usage: ask for the tokens with every chunk (vLLM's `continuous_usage_stats`; others refuse to be asked), so that a call that is cut short is
+    counted exactly. completion_limit: the limit is called `max_completion_tokens`, as OpenAI has it, instead of `max_tokens`. structured: whether the server
+    takes a JSON schema for its answer. The last three are OpenAI's wire alone.
+    """
+
+    url: str
+    model: str
+    api_key: str = field(default="", repr=False)
+    connect_seconds: float = 5.0
+    idle_seconds: float = 60.0
+    uds: str = ""
+    keep_alive: bool = True
+    continuous_usage: bool = False
+    completion_limit: bool = False
+    structured: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What an error's body says. kind: the vendor's own word for it; retry_after: seconds."""
+
+    kind: str = ""
+    message: str = ""
+    retry_after: float | None = None
+
+
+ReadComplaint = Callable[[Mapping[str, Any]], Complaint]
+"""Takes the JSON object of an error's body apart, whatever it holds."""
+
+
+class Client:
+    """Speaks to one server for all turns: it keeps connections open between calls. `close` it at the end."""
+
+    def __init__(
+        self,
+        server: ModelServer,
+        headers: Mapping[str, str],
+        complaint: ReadComplaint,
+        faults: Mapping[str, ModelFault],
+    ) -> None:
+        """headers: those that hold the key. faults: by the vendor's own word for an error, where that says more than the status."""
+        self._server = server
+        self._complaint = complaint
+        self._faults = faults
+        # How many calls there may be at one time is limited elsewhere, where it is seen.
+        self._http = httpx2.AsyncClient(
+            headers={
+                "accept": _EVENT_STREAM,
+                "accept-encoding": "identity",
+                "content-type": "application/json",
+                **headers,
+            },
+            timeout=httpx2.Timeout(server.idle_seconds, connect=server.connect_seconds),
+            transport=Connections(
+                tls=server.url.startswith("https:"),
+                most_idle=64 if server.keep_alive else 0,
+                uds=server.uds,
+            ),
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    @contextlib.asynccontextmanager
+    async def events(
+        self, path: str, body: Mapping[str, object], headers: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[AsyncIterator[httpx2.ServerSentEvent], None]:
+        """Ask. Gives the events of the answer; whatever is raised while they are read is told as a ModelError. Leaving closes the connection, or keeps it."""
+        begun = False
+        try:
+            async with self._http.stream(
+                "POST", self._server.url + path, content=json.dumps(body).encode(), headers=headers
+            ) as response:
+                begun = True
+                if response.status_code != HTTPStatus.OK:
+                    raise await self._refused(response)
+                kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+                if kind != _EVENT_STREAM:
+                    raise ModelError(ModelFault.MALFORMED, f"an answer of type {kind[:_SHOWN_BYTES]!r}")
+                source = cast(
+                    "AsyncGenerator[httpx2.ServerSentEvent, None]",
+                    aiter(httpx2.EventSource(response, _MOST_EVENT_BYTES)),
+                )
+                async with contextlib.aclosing(source) as events:
+                    yield events
+        # "from None": what was raised holds the request, and that holds the key.
+        except (httpx2.SSEError, httpx2.DecodingError, ValidationError) as error:
+            raise ModelError(ModelFault.MALFORMED, self._shown(repr(error))) from None
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            raise ModelError(ModelFault.UNREACHABLE, self._shown(repr(error)), passing=True) from None
+        except httpx2.TimeoutException as error:
+            raise ModelError(ModelFault.TIMEOUT, self._shown(repr(error)), passing=not begun) from None
+        except httpx2.RequestError as error:
+            # A server may close a connection that lay idle in the moment in which it is used again: no answer has begun then.
+            fault = ModelFault.CUT if begun else ModelFault.UNREACHABLE
+            raise ModelError(fault, self._shown(repr(error)), passing=not begun) from None
+
+    def failed(self, body: Mapping[str, Any], status: int = HTTPStatus.OK) -> ModelError:
+        """What an error's body means, also in the midst of a stream (status OK)."""
+        complaint = self._complaint(body)
+        fault = self._faults.get(complaint.kind) or fault_of(status)
+        said = self._shown(f"{complaint.kind}: {complaint.message}")
+        where = "in its stream" if status == HTTPStatus.OK else f"HTTP {status}"
+        named = complaint.kind in self._faults
+        return ModelError(
+            fault,
+            f"{where}: {said}",
+            retry_after=complaint.retry_after,
+            passing=fault in _PASSING,
+            own=complaint.kind in _FORBIDDEN or (status == HTTPStatus.FORBIDDEN and not named),
+        )
+
+    async def _refused(self, response: httpx2.Response) -> ModelError:
+        told = bytearray()
+        # The status says enough, should the rest not come.
+        with contextlib.suppress(httpx2.RequestError):
+            async for part in response.aiter_bytes():
+                told += part
+                if len(told) > _MOST_ERROR_BYTES:
+                    break
+        status, headers = response.status_code, response.headers
+        try:
+            body = json.loads(told)
+        except (ValueError, RecursionError):
+            body = None
+        if isinstance(body, dict):
+            error = self.failed(cast("dict[str, Any]", body), status)
+        else:
+            fault = fault_of(status)
+            shown = self._shown(told.decode(errors="replace"))
+            own = status == HTTPStatus.FORBIDDEN
+            error = ModelError(fault, f"HTTP {status}: {shown}", passing=fault in _PASSING, own=own)
+        asked = retry_after(headers, datetime.now(UTC))
+        error.retry_after = error.retry_after if asked is None else asked
+        error.passing &= headers.get("x-should-retry", "").lower() != "false"
+        return error
+
+    def _shown(self, text: str) -> str:
+        return shown(text, self._server.api_key)
+
+
+async def rest(events: AsyncIterator[httpx2.ServerSentEvent]) -> None:
+    """Read what follows an answer's end, if that ends soon. Whatever it is: the answer is whole."""
+    with contextlib.suppress(TimeoutError, httpx2.RequestError):
+        async with asyncio.timeout(_REST_SECONDS):
+            async for _ in events:
+                pass
+
+
+def ending(prompt: ModelPrompt, stop: Stop, *, said: bool) -> Ended:
+    """How an answer ended. said: whether it held text or a request. Raises ModelError (EMPTY), except where there was a reason to say nothing."""
+    if not said and stop is not Stop.UNSAFE and not prompt.tools:
+        raise ModelError(ModelFault.EMPTY, f"an answer without text ({stop})")
+    return Ended(complete=stop is Stop.END, stop=stop)
+
+
+def fault_of(status: int) -> ModelFault:
+    """What an HTTP status of an error means, where the body does not say more."""
+    match status:
+        case 401 | 402 | 403:
+            return ModelFault.CREDENTIAL
+        case 429:
+            return ModelFault.RATE_LIMITED
+        case 408 | 409:
+            return ModelFault.OVERLOADED
+        case _:
+            return ModelFault.OVERLOADED if status >= HTTPStatus.INTERNAL_SERVER_ERROR else ModelFault.REFUSED
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds that a server asks to be left alone: `retry-after-ms`, or `retry-after` (RFC 9110, 10.2.3: seconds, or a date). None: it does not, or unreadably."""
+    with contextlib.suppress(KeyError, ValueError):
+        return _seconds(float(headers["retry-after-ms"]) / 1000)
+    told = headers.get("retry-after", "")
+    with contextlib.suppress(ValueError):
+        return _seconds(float(told))
+    with contextlib.suppress(ValueError, TypeError):
+        return _seconds((parsedate_to_datetime(told) - now).total_seconds())
+    return None
+
+
+def _seconds(value: float) -> float | None:
+    return max(0.0, value) if abs(value) < float("inf") else None
+
+
+def shown(text: str, key: str = "") -> str:
+    """As it may stand in a log: without keys, at most 500 bytes."""
+    if key:
+        text = text.replace(key, "[key]")
+    return _KEYS.sub("[key]", text).encode()[:_SHOWN_BYTES].decode(errors="ignore")

@@ -1,0 +1,163 @@
+"""Which language models may be had here, by name: implements `Models`. The adapters of all providers stand in one table."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final, Protocol
+
+from responsa_server.domain.ports.models import ChatModel, Price, PriceTable
+from responsa_server.providers.anthropic import AnthropicMessages
+from responsa_server.providers.chain import Barred, Member, ModelChain
+from responsa_server.providers.gemini import Gemini
+from responsa_server.providers.limits import KeyLimits, Limited, LimitOptions
+from responsa_server.providers.openai_chat import OpenAiChat
+from responsa_server.providers.retrying import Retrying, RetryPolicy
+from responsa_server.providers.server import ModelServer
+
+EXTRACTIVE: Final = "extractive"
+DEFAULT: Final = "default"
+_NAME: Final = re.compile(r"[\w./@:+-]{1,200}")
+
+
+class Wire(StrEnum):
+    """What a server speaks."""
+
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+    GEMINI = "gemini"
+
+
+class Adapter(ChatModel, Protocol):
+    """A model that holds connections."""
+
+    async def close(self) -> None:
+        """Close them."""
+        ...
+
+
+WIRES: Final[Mapping[Wire, Callable[[ModelServer], Adapter]]] = {
+    Wire.OPENAI: OpenAiChat,
+    Wire.ANTHROPIC: AnthropicMessages,
+    Wire.GEMINI: Gemini,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A server, and how it is treated. server.model: any, each model has its own. needs_key: the name of the setting that must hold one, "" where none is needed.
+
+    models: all that it has, empty where that is not known here. window: how many tokens a prompt and its answer may have together, None where that is not known.
+    """
+
+    wire: Wire
+    server: ModelServer
+    limits: LimitOptions = field(default_factory=LimitOptions)
+    needs_key: str = ""
+    models: frozenset[str] = frozenset()
+    window: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableOptions:
+    """default: what `default` stands for in a chain. made: models that need no server, by `provider:name`; absent: why all of a provider cannot be had, by its name."""
+
+    default: Sequence[str] = ()
+    patience_seconds: float = 30.0
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    made: Mapping[str, ChatModel] = field(default_factory=dict[str, ChatModel])
+    absent: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+class ModelTable:
+    """Implements `Models`. Adapters are made when a chain first needs them; `close` it at the end."""
+
+    def __init__(
+        self, providers: Mapping[str, Provider], prices: PriceTable, options: TableOptions | None = None
+    ) -> None:
+        self._providers = providers
+        self._prices = prices
+        self._options = options or TableOptions()
+        self._barred = Barred()
+        self._limits: dict[str, KeyLimits] = {}
+        self._adapters: dict[str, Adapter] = {}
+        self._chains: dict[Sequence[str], ModelChain] = {}
+
+    async def close(self) -> None:
+        """Close the connections of all adapters."""
+        await asyncio.gather(*(one.close() for one in self._adapters.values()))
+
+    def chain(self, names: Sequence[str]) -> ModelChain | None:
+        """See `Models.chain`."""
+        wanted = self.resolved(names)
+        if not wanted:
+            return None
+        if wanted not in self._chains:
+            members = [Member(name, self._key(name), self._model(name)) for name in wanted]
+            self._chains[wanted] = ModelChain(
+                members, self._prices, self._barred, patience_seconds=self._options.patience_seconds
+            )
+        return self._chains[wanted]
+
+    def resolved(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The names, each once, with what `default` stands for in its place, and without `extractive`. Raises KeyError for what cannot be had."""
+        flat = [one for name in names for one in (self._options.default if name == DEFAULT else (name,))]
+        if EXTRACTIVE in flat[:-1]:
+            raise KeyError(f"{EXTRACTIVE} ends a chain: nothing can stand after it")
+        wanted = tuple(dict.fromkeys(one for one in flat if one != EXTRACTIVE))
+        for name in wanted:
+            if (problem := self.problem(name)) is not None:
+                raise KeyError(problem)
+        return wanted
+
+    def problem(self, name: str) -> str | None:
+        """See `Models.problem`."""
+        if name in (EXTRACTIVE, DEFAULT) or name in self._options.made:
+            return None
+        provider, colon, model = name.partition(":")
+        if not (colon and _NAME.fullmatch(model)):
+            return f'"{name}" names no model: write provider:model, or {EXTRACTIVE}.'
+        if provider in self._options.absent:
+            return self._options.absent[provider]
+        found = self._providers.get(provider)
+        if found is None:
+            if made := [one for one in self._options.made if one.startswith(f"{provider}:")]:
+                return f'There is no model "{name}", only {", ".join(made)}.'
+            known = sorted({*self._providers, *(one.partition(":")[0] for one in self._options.made)})
+            return (
+                f'There is no provider "{provider}" here, only {", ".join(known)}. A server of your own is declared by the '
+                f"setting models.servers.{provider}.url."
+            )
+        if found.models and model not in found.models:
+            known = ", ".join(f"{provider}:{one}" for one in sorted(found.models))
+            return f'There is no model "{name}", only {known}.'
+        if found.needs_key and not found.server.api_key:
+            return f'The provider "{provider}" has no key: set {found.needs_key}, or put it into a secret file of that name.'
+        return None
+
+    def price(self, model: str) -> Price | None:
+        """See `Models.price`."""
+        return self._prices.price(model, datetime.now(UTC).date())
+
+    def window(self, names: Sequence[str]) -> int | None:
+        """See `Models.window`."""
+        found = [self._providers.get(one.partition(":")[0]) for one in self.resolved(names)]
+        return min((one.window for one in found if one is not None and one.window), default=None)
+
+    def _key(self, name: str) -> str:
+        """What a model shares its fate with: all models of a server have one key, and those without a server none."""
+        return name if name in self._options.made else name.partition(":")[0]
+
+    def _model(self, name: str) -> ChatModel:
+        if name in self._options.made:
+            return self._options.made[name]
+        provider, _, model = name.partition(":")
+        found = self._providers[provider]
+        if name not in self._adapters:
+            self._adapters[name] = WIRES[found.wire](replace(found.server, model=model))
+        limits = self._limits.setdefault(provider, KeyLimits(found.limits))
+        return Retrying(Limited(self._adapters[name], limits), self._options.retry)

@@ -1,0 +1,95 @@
+"""Implements `AgentVersions` in PostgreSQL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from typing import Any, Final, LiteralString
+
+from psycopg.rows import dict_row
+
+from responsa_server.domain.ports.agent_versions import NewVersion, StoredVersion
+from responsa_server.stores.postgres.database import Database, one_row
+from responsa_server.stores.postgres.queries import Queries
+
+_QUERIES: Final = Queries("agent_versions.sql")
+_NAME: Final = re.compile(r"agents/([^/]+)/versions/([0-9]{1,9})")
+
+
+class PostgresAgentVersions:
+    """The versions of all agents, in `responsa.agent_version`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def register(self, versions: Sequence[NewVersion]) -> Sequence[StoredVersion]:
+        """See `AgentVersions.register`. What is known is not written again, so that servers that start do not wait for each other."""
+        if not versions:
+            return []
+        known: dict[str, Any] = {
+            "agents": [one.agent for one in versions],
+            "hashes": [one.sha256 for one in versions],
+        }
+        found = await self._registered(known, versions)
+        if len(found) == len(versions):
+            return found
+        async with self._database.no_tenant() as connection:
+            await connection.execute(_QUERIES["register_lock"])
+            more = {
+                "engines": [one.engine for one in versions],
+                "contents": [one.content for one in versions],
+            }
+            await connection.execute(_QUERIES["register"], {**known, **more})
+        return await self._registered(known, versions)
+
+    async def newest(self) -> int:
+        """See `AgentVersions.newest`."""
+        async with self._database.log_statements() as connection:
+            row = await one_row(connection, _QUERIES["newest"], {})
+        return 0 if row is None else int(row["ordinal"])
+
+    async def since(self, ordinal: int, engine: int) -> Sequence[StoredVersion]:
+        """See `AgentVersions.since`."""
+        return [
+            _stored(row)
+            for row in await self._rows(_QUERIES["since"], {"ordinal": ordinal, "engine": engine})
+        ]
+
+    async def open(self) -> Collection[str]:
+        """See `AgentVersions.open`."""
+        return frozenset(str(row["agent_version"]) for row in await self._rows(_QUERIES["open"], {}))
+
+    async def named(self, names: Collection[str], engine: int) -> Sequence[StoredVersion]:
+        """See `AgentVersions.named`."""
+        wanted = [found.groups() for one in {*names} if (found := _NAME.fullmatch(one))]
+        if not wanted:
+            return []
+        agents, numbers = zip(*wanted, strict=True)
+        params = {"agents": list(agents), "numbers": [int(one) for one in numbers], "engine": engine}
+        found = await self._rows(_QUERIES["named"], params)
+        return [_stored(row) for row in found]
+
+    async def _registered(
+        self, known: dict[str, Any], versions: Sequence[NewVersion]
+    ) -> Sequence[StoredVersion]:
+        contents = {(one.agent, one.sha256): one.content for one in versions}
+        rows = await self._rows(_QUERIES["registered"], known)
+        return [
+            StoredVersion(
+                row["agent_id"],
+                row["version"],
+                row["ordinal"],
+                contents[row["agent_id"], bytes(row["sha256"])],
+            )
+            for row in rows
+        ]
+
+    async def _rows(self, query: LiteralString, parameters: dict[str, Any]) -> Sequence[dict[str, Any]]:
+        async with self._database.log_statements() as connection:
+            cursor = connection.cursor(row_factory=dict_row)
+            await cursor.execute(query, parameters)
+            return await cursor.fetchall()
+
+
+def _stored(row: dict[str, Any]) -> StoredVersion:
+    return StoredVersion(row["agent_id"], row["version"], row["ordinal"], bytes(row["content"]))

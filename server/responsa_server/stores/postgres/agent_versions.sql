@@ -1,0 +1,43 @@
+-- Versions of agents, of the installation: written as responsa_app, read as responsa_log, which sees the turns of all tenants.
+
+-- name: register_lock
+-- One at a time, and so seen in the order of their ordinals. The lock's number is ours alone in this database.
+SELECT pg_advisory_xact_lock(7310033201);
+
+-- name: register
+-- What another one has kept meanwhile keeps the number that it has.
+WITH wanted AS (
+    SELECT n.*, row_number() OVER (PARTITION BY n.agent ORDER BY n.place) AS next
+    FROM unnest(%(agents)s::text[], %(engines)s::int[], %(hashes)s::bytea[], %(contents)s::bytea[]) WITH ORDINALITY AS n (agent, engine, sha256, content, place)
+    WHERE NOT EXISTS (SELECT FROM responsa.agent_version AS v WHERE v.agent_id = n.agent AND v.sha256 = n.sha256)
+)
+INSERT INTO responsa.agent_version (agent_id, version, engine, sha256, content)
+SELECT agent, coalesce((SELECT max(v.version) FROM responsa.agent_version AS v WHERE v.agent_id = w.agent), 0) + next, engine, sha256, content
+FROM wanted AS w ORDER BY place
+ON CONFLICT (agent_id, sha256) DO NOTHING;
+
+-- name: registered
+-- In the order given.
+SELECT v.agent_id, v.version, v.ordinal, v.sha256
+FROM unnest(%(agents)s::text[], %(hashes)s::bytea[]) WITH ORDINALITY AS n (agent, sha256, place)
+JOIN responsa.agent_version AS v ON v.agent_id = n.agent AND v.sha256 = n.sha256
+ORDER BY n.place;
+
+-- name: newest
+SELECT coalesce(max(ordinal), 0) AS ordinal FROM responsa.agent_version;
+
+-- name: since
+SELECT agent_id, version, ordinal, content FROM responsa.agent_version
+WHERE ordinal > %(ordinal)s AND engine = %(engine)s ORDER BY ordinal;
+
+-- name: open
+-- Each state by an index of its own, however many turns have ended.
+SELECT DISTINCT agent_version FROM responsa.turn WHERE state IN ('pending', 'running')
+UNION
+SELECT DISTINCT agent_version FROM responsa.turn WHERE state = 'queued';
+
+-- name: named
+SELECT v.agent_id, v.version, v.ordinal, v.content
+FROM unnest(%(agents)s::text[], %(numbers)s::int[]) AS n (agent, number)
+JOIN responsa.agent_version AS v ON v.agent_id = n.agent AND v.version = n.number
+WHERE v.engine IN (0, %(engine)s) ORDER BY v.ordinal;

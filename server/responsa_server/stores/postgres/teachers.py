@@ -1,0 +1,169 @@
+"""Teachers in PostgreSQL."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from psycopg import sql
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound, Reason
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.people import Principal
+from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
+from responsa_server.stores.postgres import listing
+from responsa_server.stores.postgres.database import Connection, Database, one_row, unavailable, uncancelled
+from responsa_server.stores.postgres.listing import Column, Kind
+from responsa_server.stores.postgres.queries import Queries
+from responsa_server.stores.postgres.requests import CreationRequests
+
+COLUMNS: Final[Mapping[str, Column]] = {
+    "display_name": Column("display_name", orderable=True),
+    "create_time": Column("create_time", Kind.TIME, orderable=True),
+}
+
+
+class PostgresTeachers:
+    """Teachers of all tenants, one tenant a call; implements the port `Teachers`. new_id: makes the ids that callers do not choose."""
+
+    def __init__(self, database: Database, new_id: Callable[[], UUID]) -> None:
+        self._database = database
+        self._new_id = new_id
+        self._queries = Queries("teachers.sql")
+        self._requests = CreationRequests()
+
+    async def create(self, who: Principal, teacher: NewTeacher, request_id: UUID | None) -> Teacher:
+        """See `Teachers.create`. Raises AlreadyExists: RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED."""
+        return await uncancelled(self._create(who, teacher, request_id))
+
+    async def _create(self, who: Principal, teacher: NewTeacher, request_id: UUID | None) -> Teacher:
+        # "" where the caller left the choice to us: a repetition does the same.
+        body = {
+            "teacher_id": str(teacher.id or ""),
+            "display_name": teacher.display_name,
+            "persona": _digest(teacher.persona),
+            "parameters": _digest(json.dumps(dict(teacher.parameters), sort_keys=True)),
+        }
+        async with self._database.tenant(who.tenant_id) as connection:
+            earlier = await self._requests.claim(connection, who, request_id, "teacher", body)
+            if earlier is not None:
+                return await self._row(connection, "get", who, names.parse_uuid("teachers", earlier))
+            identity = teacher.id or self._new_id()
+            values = {
+                "tenant": who.tenant_id,
+                "id": identity,
+                "display_name": teacher.display_name,
+                "persona": teacher.persona,
+                "parameters": Jsonb(dict(teacher.parameters)),
+            }
+            row = await one_row(connection, self._queries["insert"], values)
+            if row is None:
+                name = names.teacher(identity)
+                raise AlreadyExists(
+                    Reason.RESOURCE_ALREADY_EXISTS,
+                    f"There is a teacher {name} already; use it, or another id.",
+                    {"resource_type": "teacher", "resource_name": name},
+                )
+            await self._requests.settle(connection, who, request_id, names.teacher(identity))
+            return _teacher(row)
+
+    async def get(self, who: Principal, identity: UUID) -> Teacher:
+        """See `Teachers.get`."""
+
+        async def work() -> Teacher:
+            async with self._database.tenant(who.tenant_id) as connection:
+                return await self._row(connection, "get", who, identity)
+
+        return await uncancelled(work())
+
+    async def list(self, who: Principal, query: ListQuery) -> Page[Teacher]:
+        """See `Teachers.list`. Raises InvalidRequest for a field or a value that cannot be asked for."""
+        compiled = listing.compile(query, COLUMNS)
+        statement = sql.SQL(self._queries["list"]).format(where=compiled.where, order=compiled.order)
+        by_time = query.order.field == "create_time"
+
+        async def work() -> Page[Teacher]:
+            async with self._database.tenant(who.tenant_id) as connection:
+                cursor = connection.cursor(row_factory=dict_row)
+                await cursor.execute(statement, {**compiled.params, "tenant": who.tenant_id})
+                items = [_teacher(row) for row in await cursor.fetchall()]
+            return listing.to_page(
+                items, query, lambda one: (one.create_time if by_time else one.display_name, one.id)
+            )
+
+        return await uncancelled(work())
+
+    async def update(self, who: Principal, identity: UUID, change: TeacherChange, etag: str) -> Teacher:
+        """See `Teachers.update`. A change that names nothing changes nothing."""
+
+        async def work() -> Teacher:
+            async with self._database.locking(who.tenant_id) as connection:
+                locked = await self._locked(connection, who, identity, etag)
+                if change == TeacherChange():
+                    return locked
+                values = {
+                    "tenant": who.tenant_id,
+                    "id": identity,
+                    "display_name": change.display_name,
+                    "persona": change.persona,
+                    "parameters": None if change.parameters is None else Jsonb(dict(change.parameters)),
+                }
+                row = await one_row(connection, self._queries["update"], values)
+                if row is None:  # its row is locked: it cannot have gone
+                    raise unavailable()
+                return _teacher(row)
+
+        return await uncancelled(work())
+
+    async def delete(self, who: Principal, identity: UUID, etag: str) -> None:
+        """See `Teachers.delete`."""
+
+        async def work() -> None:
+            async with self._database.locking(who.tenant_id) as connection:
+                await self._locked(connection, who, identity, etag)
+                await connection.execute(self._queries["delete"], {"tenant": who.tenant_id, "id": identity})
+
+        await uncancelled(work())
+
+    async def _locked(self, connection: Connection, who: Principal, identity: UUID, etag: str) -> Teacher:
+        found = await self._row(connection, "lock", who, identity)
+        if etag and etag != found.etag:
+            name = names.teacher(identity)
+            raise Conflict(
+                Reason.ETAG_MISMATCH,
+                "The teacher was changed since its etag was read; read it again and repeat the change.",
+                {"resource_name": name},
+            )
+        return found
+
+    async def _row(self, connection: Connection, query: str, who: Principal, identity: UUID) -> Teacher:
+        row = await one_row(connection, self._queries[query], {"tenant": who.tenant_id, "id": identity})
+        if row is None:
+            raise NotFound(
+                Reason.TEACHER_NOT_FOUND,
+                "Teacher not found or access denied",
+                {"resource_type": "teacher", "resource_name": names.teacher(identity)},
+            )
+        return _teacher(row)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _teacher(row: Mapping[str, Any]) -> Teacher:
+    return Teacher(
+        id=row["id"],
+        display_name=row["display_name"],
+        persona=row["persona"],
+        parameters=row["parameters"],
+        revision=row["revision"],
+        create_time=row["create_time"],
+        update_time=row["update_time"],
+    )

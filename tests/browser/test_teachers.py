@@ -1,0 +1,192 @@
+"""Administering teachers and agents' files on the page, and doing so by keyboard, on a small screen, in light and dark."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+from playwright.async_api import expect
+
+from tests.browser.person import Person, Tab
+from tests.browser.rules import flaws
+from tests.browser.texts import BAKERY, RYE_BREAD
+from tests.instance import Instance
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest.fixture
+def broken(instance: Instance) -> Iterator[Path]:
+    """A folder for an agent of the test's own; gone afterwards."""
+    folder = Path(instance.settings["RESPONSA_AGENTS__FOLDER"]) / "mine"
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def open_teachers(person: Person, **options: Any) -> Tab:
+    tab = await person.sign_in(**options)
+    await tab.page.get_by_role("link", name="Teachers").click()
+    await expect(tab.page.get_by_role("heading", name="Teachers")).to_be_focused()
+    return tab
+
+
+async def test_teachers_are_made_changed_and_deleted(person: Person) -> None:
+    tab = await open_teachers(person)
+    page, dialog = tab.page, tab.page.get_by_role("dialog")
+    await expect(page.get_by_text("No teachers yet")).to_be_visible()
+    await tab.watch_live()
+    await page.get_by_role("button", name="New teacher").click()
+    await expect(dialog.get_by_label("Name")).to_be_focused()
+    await dialog.get_by_role("button", name="Create").click()
+    await expect(dialog).to_be_visible()  # a teacher needs a name and a persona
+    assert list(person.client.teachers()) == []
+    await dialog.get_by_label("Name").fill("é" * 101)
+    await dialog.get_by_label("Persona").fill("You teach calmly.\nYou wait.")
+    await dialog.get_by_role("button", name="Create").click()
+    assert list(person.client.teachers()) == []  # 202 bytes
+    await dialog.get_by_label("Name").fill("Ms Ashdown")
+    await dialog.get_by_label("Further values").fill("subject: biology\ngrade: 7")
+    await dialog.get_by_role("button", name="Create").click()
+    await expect(page.locator(".teachers .name")).to_have_text("Ms Ashdown")
+    await expect(page.get_by_role("heading", name="Teachers")).to_be_focused()
+    (made,) = person.client.teachers()
+    assert (made.display_name, made.persona) == ("Ms Ashdown", "You teach calmly.\nYou wait.")
+    assert MessageToDict(made.parameters) == {"subject": "biology", "grade": 7.0}
+
+    await page.get_by_role("button", name="Edit Ms Ashdown").click()
+    await expect(dialog.get_by_label("Further values")).to_have_value("grade: 7\nsubject: biology")
+    await dialog.get_by_label("Name").fill("Mr Okonjo")
+    await dialog.get_by_label("Further values").fill("")
+    await dialog.get_by_label("Name").press("Enter")
+    await expect(page.locator(".teachers .name")).to_have_text("Mr Okonjo")
+    (changed,) = person.client.teachers()
+    assert (changed.name, changed.persona) == (made.name, made.persona)
+    assert MessageToDict(changed.parameters) == {}
+
+    await page.get_by_role("button", name="Delete Mr Okonjo").click()
+    await dialog.get_by_role("button", name="Cancel").click()
+    await expect(page.get_by_role("button", name="Delete Mr Okonjo")).to_be_focused()
+    await page.get_by_role("button", name="Delete Mr Okonjo").click()
+    await dialog.get_by_role("button", name="Delete").click()
+    await expect(page.get_by_text("No teachers yet")).to_be_visible()
+    assert list(person.client.teachers()) == []
+    assert await tab.said() == ["Teacher created.", "Teacher saved.", "Teacher deleted."]
+
+
+async def test_what_somebody_else_changed_meanwhile_is_shown_before_it_is_replaced(person: Person) -> None:
+    made = person.client.create_teacher("Ms Ashdown", "You teach calmly.")
+    tab = await open_teachers(person)
+    dialog = tab.page.get_by_role("dialog")
+    await tab.page.get_by_role("button", name="Edit Ms Ashdown").click()
+    person.client.update_teacher(made.name, persona="You teach briskly.")
+    await dialog.get_by_label("Name").fill("Ms Ash")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog.get_by_role("alert")).to_contain_text("Somebody else changed this teacher")
+    await expect(dialog.get_by_role("alert")).to_be_in_viewport()
+    await expect(dialog.locator("blockquote")).to_contain_text("You teach briskly.")
+    assert person.client.teacher(made.name).display_name == "Ms Ashdown"
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog).to_have_count(0)
+    now = person.client.teacher(made.name)
+    assert (now.display_name, now.persona) == ("Ms Ash", "You teach calmly.")
+
+    person.client.update_teacher(made.name, display_name="Ms Oak")
+    await tab.page.get_by_role("button", name="Delete Ms Ash").click()
+    await dialog.get_by_role("button", name="Delete").click()
+    await expect(tab.alert).to_contain_text("it is not deleted")
+    await expect(tab.page.get_by_role("button", name="Delete Ms Oak")).to_be_visible()
+
+    await tab.page.get_by_role("button", name="Edit Ms Oak").click()
+    person.client.delete_teacher(made.name)
+    await dialog.get_by_label("Name").fill("Ms Elm")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog.get_by_role("alert")).to_contain_text("deleted this teacher meanwhile")
+    await dialog.get_by_role("button", name="Cancel").click()
+    await expect(tab.page.get_by_text("No teachers yet")).to_be_visible()
+
+
+async def test_who_administers_nothing_has_no_such_page(colleague: Person) -> None:
+    tab = await colleague.sign_in()
+    await expect(tab.page.get_by_role("link", name="Documents")).to_be_visible()
+    await expect(tab.page.get_by_role("link", name="Teachers")).to_have_count(0)
+    await tab.page.goto(f"{colleague.url}/#/teachers")
+    await expect(tab.question).to_be_visible()
+    await expect(tab.page.get_by_role("heading", name="Teachers")).to_have_count(0)
+    assert not [one for one in colleague.requests if "AdminService" in one.url]
+
+
+def write_broken(folder: Path) -> None:
+    folder.mkdir()
+    text = 'name = "Mine"\nstart = "retrieve"\n[nodes]\nretrieve = { kind = "retreiver" }\n'
+    (folder / "agent.toml").write_text(text, encoding="utf-8")
+
+
+async def test_administrators_see_what_is_wrong_with_the_files_of_agents(
+    person: Person, broken: Path
+) -> None:
+    tab = await open_teachers(person)
+    part = tab.page.get_by_role("region", name="Agents’ files")
+    write_broken(broken)
+    await part.get_by_role("button", name="Read the files anew").click()
+    await expect(part).to_contain_text("1 agent cannot be used as written: mine")
+    await expect(part.locator("code").first).to_contain_text("agent.toml:4")
+    await expect(part).to_contain_text("did you mean retriever?")
+    await tab.page.reload()
+    await expect(part).to_contain_text("Not all are in order")
+    shutil.rmtree(broken)
+    await part.get_by_role("button", name="Read the files anew").click()
+    await expect(part).not_to_contain_text("cannot be used")
+    await tab.page.reload()
+    await expect(part).to_contain_text("All are in order.")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"color_scheme": "light"}, id="light"),
+        pytest.param({"color_scheme": "dark"}, id="dark"),
+        pytest.param({"viewport": {"width": 360, "height": 700}, "has_touch": True}, id="narrow"),
+    ],
+)
+async def test_agents_and_teachers_keep_the_accessibility_rules(
+    person: Person, options: dict[str, Any]
+) -> None:
+    person.add(BAKERY, "bakery.md")
+    made = person.client.create_teacher("Ms Ashdown", "You teach calmly.")
+    tab = await person.sign_in(**options)
+    found: dict[str, list[str]] = {}
+
+    async def look(state: str) -> None:
+        found[state] = await flaws(tab.page)
+        wide = await tab.page.evaluate("document.documentElement.scrollWidth > innerWidth")
+        assert not wide, f"the page is wider than the screen: {state}"
+
+    await tab.choose("Helper")
+    await expect(tab.page.get_by_label("Words")).to_be_visible()
+    await look("form")
+    await tab.send(RYE_BREAD)
+    await expect(tab.page.get_by_label("Words")).to_have_attribute("aria-invalid", "true")
+    await look("missing")
+    await tab.page.get_by_label("Words").fill("40")
+    await tab.question.press("Enter")
+    await expect(tab.fallbacks).to_be_visible()
+    await tab.page.locator(".steps summary").click()
+    await look("outcome")
+    await tab.page.get_by_role("link", name="Teachers").click()
+    edit = tab.page.get_by_role("button", name="Edit Ms Ashdown")
+    await edit.wait_for()
+    await expect(tab.page.get_by_role("region", name="Agents’ files").locator("p")).to_be_visible()
+    await look("teachers")
+    await edit.click()
+    person.client.update_teacher(made.name, persona="You teach briskly.")
+    await tab.page.get_by_label("Name").fill("Ms Ash")
+    await tab.page.get_by_role("button", name="Save").click()
+    await expect(tab.page.get_by_role("dialog").get_by_role("alert")).to_contain_text("Somebody else")
+    await look("conflict")
+    assert {state: ones for state, ones in found.items() if ones} == {}

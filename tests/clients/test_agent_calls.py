@@ -1,0 +1,155 @@
+"""Agents, parameters, limits and teachers through both clients, and how a turn's end is read."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+
+from responsa.admin.v1 import admin_service_pb2
+from responsa.chat.v1 import chat_service_pb2, turn_pb2
+from responsa_client import Conflict, NotFound, PermissionDenied, Responsa, outcome
+from tests.clients.agents_served import NOWHERE, ServedAgents
+from tests.clients.conftest import Driver
+from tests.clients.scripted import (
+    ASK,
+    CHAT,
+    TURN,
+    Context,
+    Scripted,
+    answer,
+    attempts,
+    complete,
+    failed,
+    refused,
+    started,
+)
+
+PARAMETERS = {"level": "beginner", "length": 3, "polite": True, "deep": {"a": [1.5, None, "x"]}}
+
+
+@pytest.fixture
+def served(server: Scripted) -> ServedAgents:
+    agents = ServedAgents()
+    agents.serve(server)
+    return agents
+
+
+async def test_parameters_and_limits_travel_with_every_way_to_ask(server: Scripted, driver: Driver) -> None:
+    async def whole(_: Any, __: Context) -> turn_pb2.Turn:
+        return turn_pb2.Turn(name=TURN, terminal_event=answer(3))
+
+    attempts(server, complete)
+    server.on(f"{CHAT}/Answer", whole)
+    server.on(f"{CHAT}/StartTurn", whole)
+    for method, path in (("ask", ASK), ("answer", f"{CHAT}/Answer"), ("start_turn", f"{CHAT}/StartTurn")):
+        await driver.call(method, "Who?", agent="tutor", parameters=PARAMETERS, max_cost_micros=2_100)
+        await driver.call(method, "Who?", parameters={})
+        asked, plain = server.requests[path]
+        assert json_format.MessageToDict(asked.options.parameters) == PARAMETERS
+        assert (asked.agent, asked.options.max_cost_micros) == ("agents/tutor", 2_100)
+        # Nothing given is nothing sent: the question is the same one as before there were parameters.
+        assert not plain.options.HasField("parameters")
+
+
+async def test_a_question_that_is_stopped_early_is_the_same_question(server: Scripted) -> None:
+    """The request by which `stop` finds the turn differs in nothing that a request_id is compared by."""
+
+    async def found(_: Any, __: Context) -> turn_pb2.Turn:
+        return turn_pb2.Turn(name=TURN)
+
+    server.on(f"{CHAT}/StartTurn", found)
+    server.on(f"{CHAT}/CancelTurn", found)
+
+    def stop() -> None:
+        with Responsa(server.url) as client:
+            client.ask(
+                "Who?",
+                collections=["notes"],
+                include_deltas=True,
+                cancel_on_disconnect=True,
+                parameters=PARAMETERS,
+                max_cost_micros=7,
+                on_busy=chat_service_pb2.ON_BUSY_QUEUE,
+            ).stop()
+
+    await asyncio.to_thread(stop)
+    options = server.requests[f"{CHAT}/StartTurn"][0].options
+    assert json_format.MessageToDict(options.parameters) == PARAMETERS
+    assert (options.max_cost_micros, options.on_busy) == (7, chat_service_pb2.ON_BUSY_QUEUE)
+    assert list(options.scope.collections) == ["collections/notes"]
+    assert not options.include_deltas
+    assert not options.cancel_on_disconnect
+
+
+@pytest.mark.parametrize("value", [float("nan"), object(), {1, 2}])
+def test_parameters_that_are_no_json_are_refused_at_once(value: Any) -> None:
+    with Responsa("127.0.0.1:1") as client, pytest.raises((ValueError, TypeError)):
+        client.ask("Who?", parameters={"x": value})
+
+
+async def test_agents_are_listed_and_looked_up(served: ServedAgents, driver: Driver) -> None:
+    assert [one.name for one in await driver.call("agents")] == ["agents/default", "agents/tutor"]
+    assert (await driver.call("agent", "tutor")).version == "agents/tutor/versions/3"
+    with pytest.raises(NotFound) as caught:
+        await driver.call("agent", "agents/nobody")
+    assert caught.value.metadata["known"] == "default,tutor"
+
+
+async def test_teachers_are_made_changed_and_deleted(served: ServedAgents, driver: Driver) -> None:
+    made = await driver.call("create_teacher", "Ms Ray", "You are calm.", {"subject": "biology"}, NOWHERE)
+    assert (made.name, made.persona) == (f"teachers/{NOWHERE}", "You are calm.")
+    changed = await driver.call("update_teacher", NOWHERE, display_name="Mr Ray", parameters={}, etag="1")
+    assert (changed.display_name, changed.persona) == ("Mr Ray", "You are calm.")
+    assert not changed.parameters.fields
+    with pytest.raises(Conflict):
+        await driver.call("update_teacher", NOWHERE, persona="x", etag="1")
+    assert await driver.call("teacher", f"teachers/{NOWHERE}") == changed
+    assert await driver.call("teachers") == [changed]
+    await driver.call("delete_teacher", NOWHERE)
+    with pytest.raises(NotFound) as caught:
+        await driver.call("teacher", NOWHERE)
+    assert caught.value.reason == "TEACHER_NOT_FOUND"
+
+
+async def test_agents_are_reloaded(served: ServedAgents, driver: Driver) -> None:
+    served.reloads = [admin_service_pb2.AgentReload(agent="agents/tutor", version="agents/tutor/versions/4")]
+    assert await driver.call("reload_agents") == served.reloads
+    served.admin = False
+    with pytest.raises(PermissionDenied):
+        await driver.call("reload_agents")
+
+
+def test_an_end_tells_who_answered_and_what_it_cost() -> None:
+    fell = turn_pb2.Fallback(kind=turn_pb2.FALLBACK_KIND_PROVIDER, source="a:b", target="c:d", cause="empty")
+    usage = turn_pb2.Usage(input_tokens=30, output_tokens=4, cost_micros=2_100, unpriced_tokens=5)
+    event = answer(3)
+    event.answer.MergeFrom(
+        turn_pb2.TurnAnswer(
+            intent=turn_pb2.INTENT_QA, category="exercise", model="c:d", fallbacks=[fell], usage=usage
+        )
+    )
+    ended = outcome(event)
+    assert (ended.kind, ended.intent, ended.category, ended.model) == ("answer", "qa", "exercise", "c:d")
+    assert (list(ended.fallbacks), ended.cost) == ([fell], Decimal("0.0021"))
+    assert (ended.input_tokens, ended.output_tokens, ended.unpriced_tokens) == (30, 4, 5)
+    assert outcome(turn_pb2.Turn(name=TURN, terminal_event=event)) == ended
+
+    event = refused(3)
+    event.refused.intent = turn_pb2.INTENT_OUT_OF_SCOPE
+    assert (outcome(event).kind, outcome(event).intent) == ("refused", "out_of_scope")
+    event = failed(3)
+    event.failed.usage.CopyFrom(usage)
+    event.failed.fallbacks.append(fell)
+    assert (outcome(event).text, outcome(event).cost_micros) == ("The worker was lost.", 2_100)
+    assert list(outcome(event).fallbacks) == [fell]
+    # What a cancelled turn has cost stands in the turn, and one that goes on has no end.
+    ended = turn_pb2.Turn(
+        terminal_event=turn_pb2.TurnEvent(seq=3, cancelled=turn_pb2.TurnCancelled()), usage=usage
+    )
+    assert (outcome(ended).kind, outcome(ended).cost_micros) == ("cancelled", 2_100)
+    assert outcome(turn_pb2.Turn(name=TURN, usage=usage)).kind == ""
+    assert outcome(started()).kind == ""

@@ -1,0 +1,290 @@
+"""`responsa agents` and `ask` with an agent's parameters: what is sent, what is told, and how they exit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf import json_format
+
+from responsa.admin.v1 import admin_service_pb2
+from responsa.chat.v1 import chat_service_pb2, turn_pb2
+from tests.clients.agents_served import ASHDOWN, NOWHERE, ServedAgents, tutor
+from tests.clients.command_line import CommandLine
+from tests.clients.scripted import (
+    ASK,
+    CHAT,
+    Context,
+    Scripted,
+    abort,
+    answer,
+    attempts,
+    complete,
+    frame,
+    started,
+    status,
+    step,
+)
+
+BROKEN = 'name = "x"\nstart = "a"\n[nodes]\na = { kind = "refus" }\n'
+
+
+@pytest.fixture
+def served(server: Scripted) -> ServedAgents:
+    agents = ServedAgents()
+    agents.serve(server)
+    return agents
+
+
+def refuses(server: Scripted, code: grpc.StatusCode, reason: str, message: str) -> None:
+    async def script(_: Any, context: Context) -> AsyncIterator[chat_service_pb2.AskResponse]:
+        await abort(context, status(code, reason, message))
+        yield chat_service_pb2.AskResponse()
+
+    server.on(ASK, script)
+
+
+async def test_agents_are_listed_and_shown(served: ServedAgents, responsa: CommandLine) -> None:
+    done = await responsa("agents", "list")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        "default          Responsa (default)",
+        "tutor            Explains, step by step.",
+    ]
+    assert [one["name"] for one in (await responsa("agents", "list", "--json")).lines] == [
+        "agents/default",
+        "agents/tutor",
+    ]
+    assert (await responsa("agents", "show", "tutor")).out.splitlines() == [
+        "tutor: Tutor",
+        "Explains, step by step.",
+        "version    3",
+        "models     scripted:strong",
+        "documents  tutor",
+        "history    10 messages",
+        "parameters",
+        "  --param teacher_id=…  Teacher, required:",
+        f"      {ASHDOWN}  Ms Ashdown",
+        "  --param free=…  Anything",
+        "  --param length=…  Words, integer",
+        "  --param level=…  one of beginner, advanced, default beginner",
+        "  --param polite=…  boolean",
+        "  --param seeds=…  array",
+        "try",
+        "  Why does the moon have phases?",
+    ]
+    default = (await responsa("agents", "show", "agents/default")).out
+    assert "models     none: it quotes the documents" in default
+    assert "documents  all that you may read" in default
+    assert (await responsa("agents", "show", "tutor", "--json")).lines[0]["displayName"] == "Tutor"
+
+
+async def test_an_agent_that_is_not_there_is_told_with_those_that_are(
+    server: Scripted, served: ServedAgents, responsa: CommandLine
+) -> None:
+    done = await responsa("agents", "show", "nobody")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "responsa: Agent not found. Known: default, tutor.\n"
+    for arguments in (("--param", "level=beginner"), ()):
+        refusal = status(
+            grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND", "No agent.", metadata={"known": "default,tutor"}
+        )
+
+        async def script(
+            _: Any, context: Context, refusal: Any = refusal
+        ) -> AsyncIterator[chat_service_pb2.AskResponse]:
+            await abort(context, refusal)
+            yield chat_service_pb2.AskResponse()
+
+        server.on(ASK, script)
+        done = await responsa("ask", "--agent", "nobody", *arguments, "Who?")
+        assert done.code == 2
+        assert done.err.endswith("Known: default, tutor.\n")
+
+
+async def test_parameters_are_typed_by_the_schema(
+    server: Scripted, served: ServedAgents, responsa: CommandLine
+) -> None:
+    attempts(server, complete)
+    given = [
+        "teacher_id=ms ashdown",
+        "level=advanced",
+        "length=12",
+        "polite=true",
+        "seeds=[1, 2]",
+        'free={"a": 1}',
+    ]
+    arguments = [part for one in given for part in ("--param", one)]
+    done = await responsa("ask", "--agent", "tutor", *arguments, "--max-cost", "0.0021", "Who?")
+    assert done.code == 0, done.err
+    options = server.requests[ASK][0].options
+    assert options.max_cost_micros == 2_100
+    assert json_format.MessageToDict(options.parameters) == {
+        "teacher_id": ASHDOWN,
+        "level": "advanced",
+        "length": 12,
+        "polite": True,
+        "seeds": [1, 2],
+        "free": {"a": 1},
+    }
+    # A string stays one, whatever it looks like, and where nothing is said about it, it may be one.
+    await responsa("ask", "--agent", "tutor", "-p", "teacher_id=12", "-p", "free=12 pages", "Who?")
+    sent = json_format.MessageToDict(server.requests[ASK][1].options.parameters)
+    assert sent == {"teacher_id": "12", "free": "12 pages"}
+    # Without an agent it is the default one, which has no parameters.
+    done = await responsa("ask", "-p", "x=1", "Who?")
+    assert (done.code, done.err) == (2, "responsa: agents/default has no parameter 'x'. It has none.\n")
+
+
+@pytest.mark.parametrize("arguments", [("-p", "levle=beginner"), ("-p", "length=many"), ("--max-cost", "0")])
+async def test_what_cannot_be_right_is_told_before_asking(
+    server: Scripted, served: ServedAgents, responsa: CommandLine, arguments: tuple[str, ...]
+) -> None:
+    attempts(server, complete)
+    done = await responsa("ask", "--agent", "tutor", *arguments, "Who?")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("responsa: ")
+    assert ASK not in server.requests
+
+
+async def test_parameters_that_are_refused_are_told_with_the_choices(
+    server: Scripted, served: ServedAgents, responsa: CommandLine
+) -> None:
+    refuses(server, grpc.StatusCode.INVALID_ARGUMENT, "PARAMETERS_INVALID", "teacher_id is required.")
+    done = await responsa("ask", "--agent", "tutor", "Who?")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.splitlines()[:3] == [
+        "responsa: teacher_id is required.",
+        "  --param teacher_id=…  Teacher, required:",
+        f"      {ASHDOWN}  Ms Ashdown",
+    ]
+    assert "--param level" in done.err
+
+    refuses(server, grpc.StatusCode.NOT_FOUND, "TEACHER_NOT_FOUND", "There is no such teacher.")
+    done = await responsa("ask", "--json", "--agent", "tutor", "-p", f"teacher_id={NOWHERE}", "Who?")
+    assert done.code == 2
+    assert f"{ASHDOWN}  Ms Ashdown" in done.err
+    assert "level" not in done.err
+    # What programs read is the server's own word.
+    assert done.lines[0]["error"]["message"] == "There is no such teacher."
+
+    served.agents = [tutor(())]
+    done = await responsa("ask", "--agent", "tutor", "-p", f"teacher_id={NOWHERE}", "Who?")
+    assert "no teachers are there yet: `responsa samples load` makes some" in done.err
+
+    # Where the choices cannot be had the refusal is told all the same.
+    async def away(_: Any, context: Context) -> Any:
+        await abort(context, status(grpc.StatusCode.INTERNAL, "INTERNAL", "Oh."))
+
+    server.on(f"{CHAT}/GetAgent", away)
+    done = await responsa("ask", "--agent", "tutor", "Who?")
+    assert (done.code, done.err) == (2, "responsa: There is no such teacher.\n")
+
+
+async def test_who_answered_what_fell_back_and_the_cost_are_told_beside_the_answer(
+    server: Scripted, responsa: CommandLine
+) -> None:
+    first, end = started(), answer(3)
+    first.started.agent_version = "agents/tutor/versions/3"
+    end.answer.MergeFrom(
+        turn_pb2.TurnAnswer(
+            model="scripted:strong",
+            intent=turn_pb2.INTENT_QA,
+            category="exercise",
+            fallbacks=[
+                turn_pb2.Fallback(
+                    kind=turn_pb2.FALLBACK_KIND_PROVIDER,
+                    source="gemini:x",
+                    target="scripted:strong",
+                    cause="rate_limited",
+                ),
+                turn_pb2.Fallback(kind=turn_pb2.FALLBACK_KIND_TEXT_ONLY, source="retrieve"),
+            ],
+            usage=turn_pb2.Usage(input_tokens=1_200, output_tokens=34, cost_micros=2_100),
+        )
+    )
+    events = [first, step(2), end]
+
+    async def script(_: Any, __: Context) -> AsyncIterator[chat_service_pb2.AskResponse]:
+        yield frame(0, 3, events)
+
+    server.on(ASK, script)
+    done = await responsa("ask", "Who?")
+    assert done.code == 0
+    assert done.out.startswith("Émile wrote it. [1]")
+    assert done.err.splitlines() == [
+        "responsa: tutor answered by scripted:strong; taken for qa; question of kind exercise; 1,234 tokens, 0.0021 USD.",
+        "responsa: Another model than the first answered (gemini:x → scripted:strong: rate_limited).",
+        "responsa: Vectors could not be had; words alone decided what was found (retrieve).",
+    ]
+    done = await responsa("ask", "--json", "--no-deltas", "Who?")
+    assert (done.err, done.lines[-1]["answer"]["model"]) == ("", "scripted:strong")
+
+
+async def test_agents_are_reloaded(served: ServedAgents, responsa: CommandLine) -> None:
+    good = admin_service_pb2.AgentReload(agent="agents/chat", version="agents/chat/versions/4", changed=True)
+    same = admin_service_pb2.AgentReload(agent="agents/tutor", version="agents/tutor/versions/3")
+    served.reloads = [good, same]
+    done = await responsa("agents", "reload")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        "chat             version 4, new",
+        "tutor            version 3, unchanged",
+    ]
+    problem = admin_service_pb2.AgentProblem(
+        file="agent.toml", line=4, key="nodes.a.kind", message="there is no such kind", suggestion="refuse"
+    )
+    same.problems.append(problem)
+    served.reloads = [
+        same,
+        admin_service_pb2.AgentReload(
+            agent="agents/mine", problems=[admin_service_pb2.AgentProblem(file="x", message="is gone")]
+        ),
+    ]
+    done = await responsa("agents", "reload")
+    assert done.code == 2
+    assert done.out.splitlines() == [
+        "tutor            still version 3, its files are broken:",
+        "  tutor/agent.toml:4: nodes.a.kind: there is no such kind. Did you mean “refuse”?",
+        "mine             does not serve, its files are broken:",
+        "  mine/x: is gone.",
+    ]
+    done = await responsa("agents", "reload", "--json")
+    assert (done.code, done.lines[0]["problems"][0]["line"]) == (2, 4)
+    served.admin = False
+    assert (await responsa("agents", "reload")).code == 1
+
+
+async def test_files_are_checked_and_drawn_without_a_server(
+    server: Scripted, responsa: CommandLine, tmp_path: Path
+) -> None:
+    await server.stop()
+    own = tmp_path / "home" / "agents" / "mine"
+    own.mkdir(parents=True)
+    (own / "agent.toml").write_text(BROKEN)
+    line = "mine/agent.toml:4:7: nodes.a.kind: there is no kind of node “refus”. Did you mean “refuse”?"
+    for named in ("mine", str(own), str(own / "agent.toml"), str(own.parent)):
+        done = await responsa("agents", "check", named, RESPONSA_API_KEY="")
+        assert (done.code, done.out.splitlines()) == (2, [line])
+    # All of this machine: the shipped ones and the user's own.
+    done = await responsa("agents", "check")
+    assert done.code == 2
+    assert line in done.out.splitlines()
+    assert "default: ok" in done.out.splitlines()
+    done = await responsa("agents", "check", "--json", "mine")
+    assert (done.code, json.loads(done.out)["suggestion"]) == (2, "refuse")
+    done = await responsa("agents", "graph", "default")
+    assert (done.code, done.out.splitlines()[0]) == (0, "flowchart TD")
+    done = await responsa("agents", "graph", "mine")
+    assert (done.code, done.out) == (2, "")
+    assert line in done.err
+    # One's own agent takes the place of a shipped one of its id.
+    own.rename(own.with_name("default"))
+    assert (await responsa("agents", "check", "default")).code == 2
+    done = await responsa("agents", "check", "nobody")
+    assert done.code == 2
+    assert "there are chat, default, tutor" in done.err

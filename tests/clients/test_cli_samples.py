@@ -1,0 +1,196 @@
+"""`responsa teachers` and `responsa samples`: what they make, what they leave alone, and how they exit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from responsa.chat.v1 import agent_pb2
+from responsa_server.cli.samples import SHIPPED, read
+from tests.clients.agents_served import NOWHERE, ServedAgents
+from tests.clients.command_line import CommandLine
+from tests.clients.library import ScriptedLibrary
+from tests.clients.scripted import ADMIN, KNOWLEDGE, Context, Scripted, abort, status
+
+TEACHERS = """
+[[teachers]]
+id = "11111111-1111-4111-8111-111111111111"
+display_name = "Ms One"
+persona = \"\"\"
+You are the first.
+\"\"\"
+[teachers.parameters]
+subject = "counting"
+age = 40
+
+[[teachers]]
+id = "22222222-2222-4222-8222-222222222222"
+display_name = "Mr Two"
+persona = "You are the second."
+"""
+
+
+@pytest.fixture
+def served(server: Scripted) -> ServedAgents:
+    agents = ServedAgents()
+    agents.serve(server)
+    return agents
+
+
+@pytest.fixture
+def own(tmp_path: Path, served: ServedAgents) -> Path:
+    """The folder of an agent of this machine's own, with two documents and two teachers."""
+    folder = tmp_path / "home" / "agents" / "mine"
+    (folder / "samples" / "corpus" / "parts").mkdir(parents=True)
+    (folder / "agent.toml").write_text("")
+    (folder / "samples" / "corpus" / "one.md").write_text("# One\n")
+    (folder / "samples" / "corpus" / "parts" / "two.txt").write_text("Two.\n")
+    (folder / "samples" / "corpus" / ".hidden.md").write_text("No.\n")
+    (folder / "samples" / "teachers.toml").write_text(TEACHERS)
+    served.agents.append(agent_pb2.Agent(name="agents/mine", collections=["collections/theirs"]))
+    return folder
+
+
+async def test_samples_are_loaded_once_however_often(
+    server: Scripted, served: ServedAgents, library: ScriptedLibrary, own: Path, responsa: CommandLine
+) -> None:
+    done = await responsa("samples", "load", "mine")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == (
+        "mine: 2 documents: 2 new, 0 changed, 0 unchanged, 0 failed, in collection theirs; 2 teachers: 2 new, 0 there already\n"
+    )
+    # The agent says where, and files are known by their way from the corpus.
+    assert library.keys("collections/theirs") == ["one.md", "parts/two.txt"]
+    first = served.teachers["teachers/11111111-1111-4111-8111-111111111111"]
+    assert (first.display_name, first.persona) == ("Ms One", "You are the first.")
+    assert first.parameters["age"] == 40
+
+    first.persona = "Changed by somebody."
+    (own / "samples" / "corpus" / "one.md").write_text("# One, again\n")
+    done = await responsa("samples", "load", "agents/mine", "mine", "--json")
+    (line,) = done.lines
+    assert line == {
+        "agent": "mine",
+        "collection": "theirs",
+        "documents": {"new": 0, "changed": 1, "unchanged": 1, "failed": 0},
+        "teachers": {"new": 0, "there": 2, "leftOut": 0},
+    }
+    assert first.persona == "Changed by somebody."
+    assert len(server.requests[f"{ADMIN}/CreateTeacher"]) == 2
+    # Wherever one's own agents are.
+    moved = own.parent.rename(own.parents[2] / "elsewhere")
+    done = await responsa("samples", "load", "mine", RESPONSA_AGENTS__FOLDER=str(moved))
+    assert (done.code, "2 unchanged" in done.out) == (0, True)
+    assert (await responsa("samples", "load", "mine")).code == 2
+
+
+async def test_without_the_role_teachers_are_left_out_and_that_is_said(
+    served: ServedAgents, library: ScriptedLibrary, own: Path, responsa: CommandLine
+) -> None:
+    served.admin = False
+    done = await responsa("samples", "load", "mine")
+    assert done.code == 0
+    assert done.err == "responsa: mine: 2 teachers were left out: making teachers needs the role ADMIN.\n"
+    assert library.keys("collections/theirs") == ["one.md", "parts/two.txt"]
+    assert "teacher" not in done.out
+
+
+async def test_all_samples_are_those_of_agents_that_the_server_has(
+    served: ServedAgents, library: ScriptedLibrary, own: Path, responsa: CommandLine
+) -> None:
+    done = await responsa("samples", "load")
+    assert done.code == 0
+    assert [line.partition(":")[0] for line in done.out.splitlines()] == ["mine", "tutor"]
+    assert done.err == "responsa: The server has no agent chat: its samples were left out.\n"
+    shipped = read(SHIPPED / "tutor")
+    assert library.keys("collections/tutor") == [one.key for one in shipped.documents]
+    assert len(served.teachers) == len(shipped.teachers) + 2
+    # Named, it is an error.
+    done = await responsa("samples", "load", "chat")
+    assert done.code == 2
+    assert "Known: default, tutor, mine." in done.err
+
+
+async def test_what_goes_wrong_with_samples_is_told(
+    server: Scripted, served: ServedAgents, library: ScriptedLibrary, own: Path, responsa: CommandLine
+) -> None:
+    done = await responsa("samples", "load", "nobody")
+    assert (done.code, done.out) == (2, "")
+    assert "no samples for nobody. There are some for chat, mine, tutor." in done.err
+
+    (own / "samples" / "corpus" / "bad.md").write_text("unreadable")
+    done = await responsa("samples", "load", "mine")
+    assert done.code == 1
+    assert "bad.md: It cannot be read." in done.err
+    assert "1 failed" in done.out
+
+    for text, told in (
+        ("[[teachers]\n", "cannot be read"),
+        (TEACHERS.replace("Mr Two", ""), "teachers.1.display_name"),
+        (TEACHERS.replace("22222222-2", "2-2"), "teachers.1.id"),
+        ("[[pupils]]\n", "pupils"),
+    ):
+        (own / "samples" / "teachers.toml").write_text(text)
+        done = await responsa("samples", "load", "mine")
+        assert (done.code, done.out) == (2, "")
+        assert told in done.err
+
+    async def forbidden(_: Any, context: Context) -> Any:
+        await abort(context, status(grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED", "No."))
+
+    (own / "samples" / "teachers.toml").unlink()
+    server.on(f"{KNOWLEDGE}/GetCollection", forbidden)
+    assert (await responsa("samples", "load", "mine")).code == 1
+
+
+async def test_teachers_are_made_shown_changed_and_deleted(
+    served: ServedAgents, responsa: CommandLine, tmp_path: Path
+) -> None:
+    assert "no teachers yet" in (await responsa("teachers", "list")).out
+    persona = tmp_path / "persona.txt"
+    persona.write_text("You are calm.\nYou wait.\n")
+    done = await responsa(
+        "teachers", "create", "Ms Ray", "--persona-file", persona, "-p", "subject=biology", "-p", "age=40", "--id", NOWHERE
+    )  # fmt: skip
+    assert (done.code, done.err) == (0, "")
+    shown = [f"{NOWHERE}  Ms Ray", "age: 40", "subject: biology", "", "You are calm.", "You wait."]
+    assert done.out.splitlines() == shown
+    assert (await responsa("teachers", "show", NOWHERE)).out.splitlines() == shown
+    assert (await responsa("teachers", "list")).out == f"{NOWHERE}  Ms Ray: You are calm. You wait.\n"
+    done = await responsa("teachers", "update", NOWHERE, "--name", "Mr Ray", "--no-params", "--json")
+    assert done.lines == [
+        {"name": f"teachers/{NOWHERE}", "displayName": "Mr Ray", "persona": "You are calm.\nYou wait.\n", "etag": "2"}
+    ]  # fmt: skip
+    done = await responsa("teachers", "update", f"teachers/{NOWHERE}", "--persona", "New.", "-p", "a=1")
+    assert done.out.splitlines() == [f"{NOWHERE}  Mr Ray", "a: 1", "", "New."]
+    assert (await responsa("teachers", "update", NOWHERE, "--name", "X", "--etag", "2")).code != 0
+    assert (await responsa("teachers", "update", NOWHERE, "--name", "Mr Ray", "--etag", "3")).code == 0
+    # One that is not there keeps all from being deleted.
+    done = await responsa("teachers", "delete", NOWHERE, "11111111-1111-4111-8111-111111111111")
+    assert (done.code, len(served.teachers)) == (2, 1)
+    done = await responsa("teachers", "delete", NOWHERE, f"teachers/{NOWHERE}")
+    assert (done.out, served.teachers) == (f"deleted {NOWHERE}  Mr Ray\n", {})
+    # What it has shown is deleted, and nothing that came after.
+    assert served.deleted == [(f"teachers/{NOWHERE}", "4")]
+
+
+async def test_bad_usage_of_teachers(served: ServedAgents, responsa: CommandLine, tmp_path: Path) -> None:
+    big = tmp_path / "big.txt"
+    big.write_text("x" * 8193)
+    for arguments, told in (
+        (("create", "X"), "needs a persona"),
+        (("create", "X", "--persona", "a", "--persona-file", "b"), "given twice"),
+        (("create", "X", "--persona-file", str(big)), "more than 8,192 bytes"),
+        (("create", "X", "--persona-file", str(tmp_path / "none")), "cannot be read"),
+        (("create", "X", "--persona", "a", "-p", "b"), "is no parameter"),
+        (("update", NOWHERE), "nothing to change"),
+        (("show", NOWHERE), "There is no such teacher."),
+    ):
+        done = await responsa("teachers", *arguments)
+        assert (done.code, done.out) == (2, ""), arguments
+        assert told in done.err
+    served.admin = False
+    assert (await responsa("teachers", "list", "--json")).code == 1

@@ -1,0 +1,112 @@
+"""Agents in folders, over a real database: each `LiveAgents` stands for a process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from uuid_utils.compat import uuid7
+
+from responsa_server.catalogue.content import Defaults
+from responsa_server.catalogue.folders import Folders
+from responsa_server.catalogue.live import LiveAgents, LiveOptions
+from responsa_server.catalogue.making import Workshop
+from responsa_server.counters import MemoryCounters
+from responsa_server.domain.events import Answered
+from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.ports.agents import Agent, AnswerTask
+from responsa_server.domain.turns import Question
+from responsa_server.graph.check import Surroundings
+from responsa_server.graph.registry import NodeParts
+from responsa_server.model_settings import ModelSettings
+from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.teachers import PostgresTeachers
+from responsa_server.wiring_models import model_table
+from tests.unit.graph.evidence import Shelf
+
+GREETER = """\
+name = "{name}"
+start = "greet"
+model = {{ chain = ["extractive"] }}
+{more}
+[nodes]
+greet = {{ kind = "template", template = "greeting" }}
+"""
+WHO = Principal("acme", uuid7(), Role.USER, "api_key")
+
+
+class Folder:
+    """Files of agents: shipped ones, among them `default`, and a user's."""
+
+    def __init__(self, root: Path) -> None:
+        self.folders = Folders(root / "users", root / "shipped")
+        (root / "users").mkdir()
+        self.write("default", "Good day.", shipped=True)
+
+    def path(self, agent: str, *, shipped: bool = False) -> Path:
+        root = self.folders.shipped if shipped else self.folders.users
+        assert root is not None
+        return root / agent
+
+    def write(
+        self, agent: str, greeting: str, *, shipped: bool = False, name: str = "", more: str = ""
+    ) -> Path:
+        """An agent that greets with these words. more: further tables."""
+        folder = self.path(agent, shipped=shipped)
+        (folder / "prompts").mkdir(parents=True, exist_ok=True)
+        (folder / "prompts" / "greeting.md").write_text(greeting + "\n")
+        (folder / "agent.toml").write_text(GREETER.format(name=name or agent.title(), more=more))
+        return folder
+
+
+class Town:
+    """Processes that share a database, and files where they are told the same folder."""
+
+    def __init__(self, database: Database, folder: Folder) -> None:
+        self.database = database
+        self.folder = folder
+        self.versions = PostgresAgentVersions(database)
+        self.counters = MemoryCounters()
+        self.teachers = PostgresTeachers(database, uuid7)
+
+    @asynccontextmanager
+    async def process(
+        self,
+        folders: Folders | None = None,
+        *,
+        tell: Callable[[], None] = lambda: None,
+        beside: Mapping[str, Agent] | None = None,
+        options: LiveOptions | None = None,
+        models: ModelSettings | None = None,
+    ) -> AsyncGenerator[LiveAgents]:
+        """One that has started. Nothing is polled but when a test says so."""
+        shelf = Shelf()
+        table = model_table(models or ModelSettings())
+        parts = NodeParts(shelf, shelf, teachers=self.teachers)
+        workshop = Workshop(parts, table, self.counters, Defaults(models=models.default if models else ()))
+        options = replace(options or LiveOptions(), tell=tell, beside=beside or {}, poll_seconds=3600.0)
+        agents = LiveAgents(
+            folders or self.folder.folders, self.versions, workshop, Surroundings(models=table), options
+        )
+        try:
+            await agents.start()
+            yield agents
+        finally:
+            await agents.close()
+            await table.close()
+
+
+async def said(agent: Agent, text: str = "Hello!") -> str:
+    """The whole answer of an agent."""
+    task = AnswerTask(uuid7(), WHO, Question(text), history=())
+    end = [one async for one in agent.answer(task)][-1]
+    assert isinstance(end, Answered), end
+    return end.text
+
+
+def served(agents: LiveAgents) -> Sequence[str]:
+    """The versions that questions asked now are answered by."""
+    return [one.version for one in agents.cards()]

@@ -1,0 +1,174 @@
+"""Vectors that cannot be had: a turn's search goes on by words alone and says so; a search by hand does not pass over it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import LiteralString, TypeVar
+
+import psycopg
+import pytest
+from pydantic import TypeAdapter
+
+from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.knowledge import SearchMode, SearchQuery
+from responsa_server.domain.ports.answers import SearchOptions
+from responsa_server.knowledge.answering import LibraryEvidence
+from responsa_server.knowledge.embedder import Embedder, Vectors
+from responsa_server.knowledge.retrieve import PassageReader, Retrieval, Retriever
+from responsa_server.knowledge.search import KnowledgeSearch
+from responsa_server.providers.minilm import MiniLmEmbedder
+from responsa_server.stores.postgres.database import Database, unavailable
+from responsa_server.stores.postgres.passages import PassageStore
+from tests.conftest import DatabaseUrls
+from tests.contract.conftest import People
+from tests.contract.shelf import Shelf
+
+Result = TypeVar("Result")
+
+HARBOUR = "The harbour master keeps the tide table. Ships enter the harbour two hours before high water."
+BAKERY = "The bakery opens at six. Rye bread is baked on Fridays, in an oven from 1904."
+QUESTION = "When may ships enter the harbour?"
+NO_INDEX = """CREATE OR REPLACE FUNCTION
+    responsa.search_nearest(tenant text, collections text[], others text[], wanted halfvec, most int, breadth int)
+    RETURNS TABLE (passage_id uuid) LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the index is damaged' USING ERRCODE = 'XX002'; END $$"""
+
+NO_WORDS = """CREATE OR REPLACE FUNCTION responsa.search_lexical(
+    tenant text, collections text[], wanted tsquery, queries tsquery[], weights real[], mean_length real, most int)
+    RETURNS TABLE (passage_id uuid) LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the index is damaged' USING ERRCODE = 'XX002'; END $$"""
+
+
+class Failing:
+    """The model, failing as its library would."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self.name = embedder.name
+        self.dimensions = embedder.dimensions
+        self.max_tokens = embedder.max_tokens
+        self.languages = embedder.languages
+
+    def token_offsets(self, text: str) -> list[tuple[int, int]]:
+        return self._embedder.token_offsets(text)
+
+    def embed_sync(self, texts: Sequence[str]) -> Vectors:
+        raise MemoryError("the session is gone")
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        return self.embed_sync(texts)
+
+
+class Gone:
+    """Passages in a database that cannot be reached."""
+
+    async def reading(
+        self, tenant_id: str, model: str, work: Callable[[PassageReader], Awaitable[Result]]
+    ) -> Result:
+        raise unavailable()
+
+
+@pytest.fixture
+def store(database: Database) -> PassageStore:
+    return PassageStore(database)
+
+
+@pytest.fixture
+async def filled(database: Database, store: PassageStore, embedder: MiniLmEmbedder, people: People) -> None:
+    shelf = Shelf(database, store, embedder)
+    for text in (HARBOUR, BAKERY):
+        await shelf.put(text)
+
+
+def evidence(store: PassageStore, embedder: Embedder) -> LibraryEvidence:
+    return LibraryEvidence(Retriever(store, embedder), embedder)
+
+
+def damage_index(urls: DatabaseUrls, statement: LiteralString = NO_INDEX) -> None:
+    """Searching vectors (or words) fails from now on; all else goes on."""
+    with psycopg.connect(urls.superuser) as connection:
+        connection.execute(statement)
+
+
+@pytest.mark.usefixtures("filled")
+async def test_with_vectors_nothing_is_degraded(
+    store: PassageStore, embedder: MiniLmEmbedder, people: People
+) -> None:
+    found = await evidence(store, embedder).search(people.ann, (QUESTION,), ())
+    assert (found.degraded, found.embedding_tokens > 0) == ("", True)
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("gone", ["model", "index"])
+async def test_without_vectors_words_decide_and_the_evidence_says_so(
+    store: PassageStore,
+    embedder: MiniLmEmbedder,
+    people: People,
+    database_urls: DatabaseUrls,
+    caplog: pytest.LogCaptureFixture,
+    gone: str,
+) -> None:
+    if gone == "index":
+        damage_index(database_urls)
+    knowledge = evidence(store, Failing(embedder) if gone == "model" else embedder)
+    with caplog.at_level(logging.WARNING):
+        found = await knowledge.search(people.ann, (QUESTION,), ())
+    assert (found.degraded, found.embedding_tokens) == ("text_only", 0)
+    assert "words alone decide" in caplog.text
+    assert QUESTION not in caplog.text
+    assert [one.text for one in knowledge.passages(found, 1_000)] == [HARBOUR]
+    extraction = await knowledge.extract(QUESTION, found)
+    assert extraction.supported
+    assert extraction.quotes[0].text == "Ships enter the harbour two hours before high water."
+
+
+@pytest.mark.usefixtures("filled")
+async def test_a_search_by_hand_fails_where_its_vectors_cannot_be_had(
+    store: PassageStore, embedder: MiniLmEmbedder, people: People, database_urls: DatabaseUrls
+) -> None:
+    query = SearchQuery((QUESTION,))
+    with pytest.raises(MemoryError):
+        await KnowledgeSearch(Retriever(store, Failing(embedder))).search("acme", query)
+    damage_index(database_urls)
+    search = KnowledgeSearch(Retriever(store, embedder))
+    with pytest.raises(Unavailable) as caught:
+        await search.search("acme", query)
+    assert caught.value.metadata == {"part": "vectors"}
+    by_words = SearchQuery((QUESTION,), mode=SearchMode.TEXT)
+    assert [one.passage.text for one in await search.search("acme", by_words)] == [HARBOUR]
+
+
+@pytest.mark.usefixtures("filled")
+async def test_a_damaged_index_of_words_is_a_part_that_is_away(
+    store: PassageStore, embedder: MiniLmEmbedder, people: People, database_urls: DatabaseUrls
+) -> None:
+    damage_index(database_urls)
+    damage_index(database_urls, NO_WORDS)
+    with pytest.raises(Unavailable) as caught:
+        await evidence(store, embedder).search(people.ann, (QUESTION,), ())
+    assert caught.value.metadata == {"part": "text index"}
+
+
+async def test_a_database_that_is_gone_is_no_matter_of_vectors(
+    embedder: MiniLmEmbedder, people: People
+) -> None:
+    knowledge = LibraryEvidence(Retriever(Gone(), embedder), embedder)
+    with pytest.raises(Unavailable) as caught:
+        await knowledge.search(people.ann, (QUESTION,), ())
+    assert caught.value.metadata == {"part": "postgresql"}
+
+
+@pytest.mark.usefixtures("filled")
+async def test_an_agents_options_say_how_to_search(
+    store: PassageStore, embedder: MiniLmEmbedder, people: People
+) -> None:
+    knowledge = evidence(store, embedder)
+    both = ("harbour", "bakery")
+    assert (await knowledge.search(people.ann, both, ())).passages == 2
+    assert (await knowledge.search(people.ann, both, (), SearchOptions(top_k=1))).passages == 1
+    assert (await knowledge.search(people.ann, both, (), SearchOptions(threshold=1.0))).passages == 0
+    assert (await knowledge.search(people.ann, both, ("elsewhere",))).passages == 0
+    # Ranked by passages alone, or by their pieces.
+    for rerank in (True, False):
+        found = await knowledge.search(people.ann, (QUESTION,), (), SearchOptions(rerank=rerank))
+        ranked = TypeAdapter(Retrieval).validate_python(found.content)
+        assert (ranked.passages[0].score.evidence is not None) is rerank

@@ -1,0 +1,406 @@
+"""Agents whose files change under a running server, over a real database."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import psycopg
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.catalogue.content import ENGINE
+from responsa_server.catalogue.folders import Folders
+from responsa_server.catalogue.live import LiveAgents, LiveOptions
+from responsa_server.catalogue.reading import SHIPPED
+from responsa_server.catalogue.snapshot import AgentsBroken
+from responsa_server.catalogue.watch import Watch
+from responsa_server.domain.errors import NotFound, Unavailable
+from responsa_server.domain.ports.parts import Health
+from responsa_server.domain.ports.relay import Reload
+from responsa_server.model_settings import ModelSettings
+from responsa_server.stores.postgres.conversations import PostgresConversationStore
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+from responsa_server.stores.redis_relay import RedisRelay
+from responsa_server.turns.service import Turns
+from tests.conftest import DatabaseUrls
+from tests.contract.agents_house import Folder, Town, said, served
+from tests.contract.conftest import People, new_turn
+from tests.contract.turn_house import Cast, Script
+from tests.contract.turn_steps import cancelled
+from tests.plain_codec import PlainCodec
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+@pytest.fixture
+def town(database: Database, folder: Folder) -> Town:
+    return Town(database, folder)
+
+
+async def test_the_same_files_are_the_same_version_everywhere_and_after_a_restart(
+    town: Town, folder: Folder, tmp_path: Path
+) -> None:
+    folder.write("own", "One.")
+    # Another machine: other paths, other times.
+    shutil.copytree(folder.folders.shipped, tmp_path / "there" / "shipped")
+    shutil.copytree(folder.path("own"), tmp_path / "there" / "users" / "own")
+    elsewhere = Folders(tmp_path / "there" / "users", tmp_path / "there" / "shipped")
+    wanted = ["agents/default/versions/1", "agents/own/versions/1"]
+    async with town.process() as one, town.process(elsewhere) as other:
+        assert served(one) == served(other) == wanted
+    async with town.process() as again:
+        assert served(again) == wanted
+        assert await said(again.named("own")) == "One."
+
+
+async def test_a_change_is_a_version_and_the_old_one_can_still_be_run(town: Town, folder: Folder) -> None:
+    folder.write("own", "One.")
+    async with town.process() as agents:
+        first = agents.named("own")
+        before = agents.snapshot
+        folder.write("own", "Two.")
+        (unchanged, changed) = await agents.reload()
+        assert (unchanged.agent, unchanged.changed) == ("default", False)
+        assert (changed.agent, changed.version, changed.changed) == ("own", "agents/own/versions/2", True)
+        assert await said(agents.named("own")) == "Two."
+        assert await said(agents.at(first.version)) == "One."
+        assert before.current["own"] is first, "a snapshot never changes"
+        folder.write("own", "One.")
+        (_, back) = await agents.reload()
+        assert (back.version, back.changed) == ("agents/own/versions/1", True)
+        assert agents.named("own") is first
+        assert await agents.reload() == [
+            unchanged,
+            type(back)("own", back.version, changed=False),
+        ]
+
+
+async def test_what_shapes_no_answer_makes_no_version(town: Town, folder: Folder) -> None:
+    own = folder.write("own", "One.")
+    async with town.process() as agents:
+        (own / "agent.toml").write_text("# A remark.\n" + (own / "agent.toml").read_text())
+        (own / "prompts" / "unused.md").write_text("Nobody reads this.")
+        (own / "golden.yaml").write_text("questions: []")
+        assert not any(one.changed for one in await agents.reload())
+
+
+async def test_a_broken_file_leaves_the_old_version_serving_and_is_told(town: Town, folder: Folder) -> None:
+    own = folder.write("own", "One.")
+    async with town.process() as agents:
+        assert (await agents.check()).health is Health.OK
+        (own / "prompts" / "greeting.md").write_text("Line one.\n{{ nobody }}\n")
+        (_, broken) = await agents.reload()
+        assert (broken.version, broken.changed) == ("agents/own/versions/1", False)
+        (problem,) = broken.problems
+        assert (problem.file, problem.line) == ("prompts/greeting.md", 2)
+        assert "“nobody”" in problem.message
+        assert await said(agents.named("own")) == "One."
+        assert agents.problems() == [broken]
+        report = await agents.check()
+        assert report.health is Health.DEGRADED
+        assert "own/prompts/greeting.md:2" in report.detail
+        assert "still serve: own" in report.detail
+        folder.write("own", "Two.")
+        (_, mended) = await agents.reload()
+        assert (mended.version, mended.changed, mended.problems) == ("agents/own/versions/2", True, ())
+        assert (await agents.check()).health is Health.OK
+
+
+async def test_the_others_are_not_kept_back_by_a_broken_one(town: Town, folder: Folder) -> None:
+    own = folder.write("own", "One.")
+    folder.write("two", "One.")
+    async with town.process() as agents:
+        (own / "agent.toml").write_text("name = ")
+        folder.write("two", "Two.")
+        found = {one.agent: one for one in await agents.reload()}
+        assert found["own"].problems
+        assert found["two"].version == "agents/two/versions/2"
+        assert await said(agents.named("two")) == "Two."
+
+
+async def test_at_the_start_a_broken_agent_of_the_user_is_left_out_and_told(
+    town: Town, folder: Folder
+) -> None:
+    (folder.write("own", "One.") / "agent.toml").write_text("name = 3")
+    async with town.process() as agents:
+        assert served(agents) == ["agents/default/versions/1"]
+        (left_out,) = agents.problems()
+        assert (left_out.agent, left_out.version) == ("own", "")
+        with pytest.raises(NotFound) as error:
+            agents.named("own")
+        assert error.value.metadata["known"] == "default"
+        folder.write("own", "One.")
+        assert [one.version for one in await agents.reload() if one.changed] == ["agents/own/versions/1"]
+
+
+async def test_at_the_start_a_broken_shipped_agent_or_default_ends_it(town: Town, folder: Folder) -> None:
+    other = folder.write("other", "One.", shipped=True)
+    (other / "agent.toml").write_text(
+        'name = "Other"\nstart = "nowhere"\n[nodes]\nend = { kind = "refuse" }\n'
+    )
+    with pytest.raises(AgentsBroken, match=r"other/agent\.toml:2: start: there is no node “nowhere”"):
+        async with town.process():
+            pass
+    shutil.rmtree(other)
+    with pytest.raises(AgentsBroken, match=r"tutor/agent\.toml: there is no such agent"):
+        async with town.process(options=LiveOptions(default="tutor")):
+            pass
+
+
+async def test_the_default_may_be_one_of_the_users(town: Town, folder: Folder) -> None:
+    folder.write("own", "Mine.")
+    async with town.process(options=LiveOptions(default="own")) as agents:
+        assert await said(agents.named("")) == "Mine."
+        assert [(one.id, one.is_default) for one in agents.cards()] == [("default", False), ("own", True)]
+        assert agents.card("").id == "own"
+
+
+async def test_a_users_agent_takes_the_place_of_a_shipped_one_whole(town: Town, folder: Folder) -> None:
+    async with town.process() as agents:
+        folder.write("default", "Mine.")
+        await agents.reload()
+        assert await said(agents.named("")) == "Mine."
+        shutil.rmtree(folder.path("default"))
+        await agents.reload()
+        assert await said(agents.named("")) == "Good day."
+        assert agents.named("").version == "agents/default/versions/1"
+
+
+async def test_an_agent_whose_folder_is_gone_serves_no_longer(town: Town, folder: Folder) -> None:
+    folder.write("own", "One.")
+    async with town.process() as agents:
+        shutil.rmtree(folder.path("own"))
+        (_, gone) = await agents.reload()
+        assert (gone.agent, gone.version, gone.changed) == ("own", "", True)
+        with pytest.raises(NotFound):
+            agents.named("own")
+        assert "agents/own/versions/1" in agents.versions, "its turns are still to be finished"
+
+
+async def test_a_server_without_the_files_runs_what_others_have_brought(
+    town: Town, folder: Folder, tmp_path: Path
+) -> None:
+    without = Folders(None, folder.folders.shipped)
+    async with town.process() as one, town.process(without) as other:
+        folder.write("own", "From afar.")
+        await one.reload()
+        assert "agents/own/versions/1" not in other.versions
+        await other.poll()
+        assert await said(other.at("agents/own/versions/1")) == "From afar."
+        with pytest.raises(NotFound):
+            other.named("own")  # new questions are for those who have the files
+
+
+async def test_what_open_turns_began_with_is_there_from_the_start(
+    town: Town, folder: Folder, turn_store: PostgresTurnStore, people: People
+) -> None:
+    folder.write("own", "One.")
+    async with town.process():
+        folder.write("own", "Two.")
+    turn = new_turn(version="agents/own/versions/1", pending=True)
+    await turn_store.accept(people.ann, turn, cancelled)
+    async with town.process() as agents:
+        assert agents.named("own").version == "agents/own/versions/2"
+        assert await said(agents.at("agents/own/versions/1")) == "One."
+        # And not otherwise: no turn needs it any more.
+        await turn_store.cancel(people.ann, turn.id, True, cancelled)
+    async with town.process() as agents:
+        assert "agents/own/versions/1" not in agents.versions
+
+
+async def test_an_older_version_that_another_server_gave_a_turn_is_found(
+    town: Town, folder: Folder, turn_store: PostgresTurnStore, people: People
+) -> None:
+    folder.write("own", "One.")
+    async with town.process():
+        folder.write("own", "Two.")
+    async with town.process() as agents:
+        turn = new_turn(version="agents/own/versions/1", pending=True)
+        await turn_store.accept(people.ann, turn, cancelled)
+        await agents.poll()
+        assert await said(agents.at("agents/own/versions/1")) == "One."
+
+
+async def test_what_serves_no_longer_is_let_go_once_no_turn_needs_it(
+    town: Town, folder: Folder, turn_store: PostgresTurnStore, people: People
+) -> None:
+    folder.write("own", "One.")
+    async with town.process(options=LiveOptions(keep_seconds=0.0)) as agents:
+        turn = new_turn(version="agents/own/versions/1", pending=True)
+        await turn_store.accept(people.ann, turn, cancelled)
+        folder.write("own", "Two.")
+        await agents.reload()
+        await agents.poll()
+        assert "agents/own/versions/1" in agents.versions
+        await turn_store.cancel(people.ann, turn.id, True, cancelled)
+        await agents.poll()
+        assert list(agents.versions) == ["agents/default/versions/1", "agents/own/versions/2"]
+    async with town.process(options=LiveOptions(keep_seconds=3600.0)) as agents:
+        folder.write("own", "Three.")
+        await agents.reload()
+        await agents.poll()
+        assert "agents/own/versions/2" in agents.versions
+
+
+async def test_nothing_changes_while_versions_cannot_be_kept(
+    town: Town, folder: Folder, database: Database
+) -> None:
+    folder.write("own", "One.")
+    async with town.process() as agents:
+        before = agents.snapshot
+        folder.write("own", "Two.")
+        folder.write("more", "One.")
+        await database.close()
+        with pytest.raises(Unavailable):
+            await agents.reload()
+        assert agents.snapshot is before
+        assert await said(agents.named("own")) == "One."
+
+
+async def test_nothing_changes_while_the_folders_cannot_be_read(town: Town, folder: Folder) -> None:
+    folder.write("own", "One.")
+    async with town.process() as agents:
+        before = agents.snapshot
+        prompts = folder.folders.shared / "prompts"
+        prompts.parent.mkdir()
+        prompts.symlink_to(prompts)
+        with pytest.raises(Unavailable, match="folders cannot be read"):
+            await agents.reload()
+        assert agents.snapshot is before
+
+
+async def test_versions_of_another_engine_are_left_to_those_who_know_them(
+    town: Town, folder: Folder, turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    folder.write("own", "One.")
+    async with town.process():
+        pass
+    with psycopg.connect(database_urls.superuser) as connection:
+        connection.execute(
+            "UPDATE responsa.agent_version SET engine = %s WHERE agent_id = 'own'", (ENGINE + 1,)
+        )
+    shutil.rmtree(folder.path("own"))
+    turn = new_turn(version="agents/own/versions/1", pending=True)
+    await turn_store.accept(people.ann, turn, cancelled)
+    async with town.process() as agents:
+        assert list(agents.versions) == ["agents/default/versions/1"]
+
+
+async def test_turns_of_the_default_agent_when_it_was_code_are_finished_by_the_shipped_one(
+    town: Town, turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    with psycopg.connect(database_urls.superuser) as connection:
+        connection.execute(
+            "INSERT INTO responsa.agent_version (agent_id, version, engine, sha256, content)"
+            " SELECT id, 1, 0, sha256(''), '' FROM unnest(ARRAY['default', 'other']) AS id"
+        )
+    for agent in ("default", "other"):
+        turn = new_turn(version=f"agents/{agent}/versions/1", pending=True)
+        await turn_store.accept(people.ann, turn, cancelled)
+    async with town.process(Folders(None, SHIPPED), options=LiveOptions(strict=False)) as agents:
+        assert agents.named("").version == "agents/default/versions/2"
+        assert agents.at("agents/default/versions/1").version == "agents/default/versions/1"
+        assert "agents/other/versions/1" not in agents.versions
+
+
+async def test_what_cannot_be_run_here_is_left_out_and_asked_for_once(
+    town: Town, folder: Folder, turn_store: PostgresTurnStore, people: People
+) -> None:
+    folder.write("own", "One.")
+    scripted = ModelSettings(scripted=True)
+    own = folder.path("own")
+    (own / "agent.toml").write_text((own / "agent.toml").read_text().replace("extractive", "scripted:strong"))
+    async with town.process(models=scripted) as agents:
+        assert agents.card("own").models == ("scripted:strong",)
+    shutil.rmtree(own)
+    turn = new_turn(version="agents/own/versions/1", pending=True)
+    await turn_store.accept(people.ann, turn, cancelled)
+    async with town.process() as agents:
+        assert "agents/own/versions/1" not in agents.versions
+        await agents.poll()
+        assert "agents/own/versions/1" not in agents.versions
+
+
+async def test_agents_that_are_code_stand_beside_those_of_files(town: Town, folder: Folder) -> None:
+    async with town.process() as other:
+        code = other.named("")
+    async with town.process(beside={"code": code}) as agents:
+        assert agents.named("code") is code
+        assert agents.at(code.version).version == code.version
+        assert [one.id for one in agents.cards()] == ["code", "default"]
+        await agents.reload()
+        assert agents.named("code") is code
+
+
+async def test_a_change_of_files_is_seen_without_being_told(town: Town, folder: Folder) -> None:
+    told = asyncio.Event()
+    async with town.process(tell=told.set) as agents:
+        watch = Watch(folder.folders.roots, lambda: agents.want_reload(follow=True))
+        watch.start()
+        try:
+            await _until(lambda: folder.write("own", "One."), told, agents, "One.")
+            await _until(lambda: folder.write("own", "Two."), told, agents, "Two.")
+        finally:
+            await watch.close()
+
+
+async def _until(change: object, told: asyncio.Event, agents: LiveAgents, text: str) -> None:
+    """Make a change and wait for it to serve: a writer of several files may be read in between, so more than one version may come."""
+    assert callable(change)
+    told.clear()
+    change()
+    async with asyncio.timeout(20):
+        while True:
+            await told.wait()
+            told.clear()
+            if "own" in agents.snapshot.current and await said(agents.named("own")) == text:
+                return
+
+
+async def test_a_hint_has_the_others_read_their_files(town: Town, folder: Folder) -> None:
+    heard = asyncio.Event()
+    async with town.process() as there:
+        before = there.snapshot
+
+        def hint() -> None:
+            there.want_reload()
+            heard.set()
+
+        async with town.process(tell=hint) as here:
+            folder.write("own", "One.")
+            await here.reload()
+            await heard.wait()
+        async with asyncio.timeout(20):
+            while there.snapshot is before:
+                await asyncio.to_thread(lambda: None)  # the other one's reload runs on this loop
+        assert await said(there.named("own")) == "One."
+
+
+async def test_a_reload_is_told_to_other_processes_over_redis(database: Database, redis_url: str) -> None:
+    heard = asyncio.Event()
+    relay, other = RedisRelay(redis_url), RedisRelay(redis_url)
+    turns = Turns(
+        PostgresTurnStore(database, PlainCodec()),
+        PostgresConversationStore(database),
+        Cast({"": Script()}),
+        PlainCodec(),
+        relay,
+        uuid7,
+        reload=heard.set,
+    )
+    await turns.start()
+    await other.start(uuid7(), lambda hint: None)
+    try:
+        async with asyncio.timeout(20):
+            await relay.listening.wait()
+            other.tell_all(Reload())
+            await heard.wait()
+    finally:
+        await other.close()
+        await turns.close()

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.ports.summaries import MAX_SUMMARY_BYTES, Summary
+from responsa_server.stores.postgres.conversations import PostgresConversationStore
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.summaries import PostgresSummaries
+from tests.conftest import DatabaseUrls
+from tests.contract.conftest import People
+from tests.contract.cut_database import CutDatabase
+from tests.contract.turn_steps import until_somebody_waits, value
+
+COUNT = "SELECT count(*) FROM responsa.conversation_summary"
+
+
+@pytest.fixture
+def summaries(database: Database) -> PostgresSummaries:
+    return PostgresSummaries(database)
+
+
+async def test_a_conversation_has_one_summary_the_last_that_was_kept(
+    summaries: PostgresSummaries,
+    conversation_store: PostgresConversationStore,
+    people: People,
+    database_urls: DatabaseUrls,
+) -> None:
+    talk, other = [(await conversation_store.create(people.ann, uuid7(), "", {}, None)).id for _ in range(2)]
+    assert await summaries.find(people.ann, talk) is None
+    for text in ("They spoke of rivers.", "ä" * (MAX_SUMMARY_BYTES // 2), ""):
+        kept = Summary(text, uuid7())
+        await summaries.keep(people.ann, talk, kept)
+        assert await summaries.find(people.ann, talk) == kept
+    assert await summaries.find(people.ann, other) is None
+    assert value(database_urls, COUNT) == 1
+    with pytest.raises(psycopg.errors.CheckViolation):
+        await summaries.keep(people.ann, talk, Summary("x" * (MAX_SUMMARY_BYTES + 1), uuid7()))
+
+
+async def test_nobody_else_reads_or_writes_it(
+    summaries: PostgresSummaries,
+    conversation_store: PostgresConversationStore,
+    people: People,
+    database_urls: DatabaseUrls,
+) -> None:
+    talk = (await conversation_store.create(people.ann, uuid7(), "", {}, None)).id
+    kept = Summary("They spoke of rivers.", uuid7())
+    for stranger in (people.bob, people.eve):
+        await summaries.keep(stranger, talk, Summary("They spoke of nothing.", uuid7()))
+        assert value(database_urls, COUNT) == 0
+    await summaries.keep(people.ann, talk, kept)
+    for stranger in (people.bob, people.eve):
+        await summaries.keep(stranger, talk, Summary("They spoke of nothing.", uuid7()))
+        assert await summaries.find(stranger, talk) is None
+    assert await summaries.find(people.ann, talk) == kept
+
+
+async def test_it_goes_with_its_conversation_and_is_kept_for_none_that_is_gone(
+    summaries: PostgresSummaries,
+    conversation_store: PostgresConversationStore,
+    people: People,
+    database_urls: DatabaseUrls,
+) -> None:
+    talk = (await conversation_store.create(people.ann, uuid7(), "", {}, None)).id
+    await summaries.keep(people.ann, talk, Summary("They spoke of rivers.", uuid7()))
+    await conversation_store.delete(people.ann, talk, "")
+    assert value(database_urls, COUNT) == 0
+    await summaries.keep(people.ann, talk, Summary("They spoke of rivers.", uuid7()))
+    assert value(database_urls, COUNT) == 0
+
+
+async def test_one_that_is_kept_while_its_conversation_is_deleted_goes_with_it(
+    summaries: PostgresSummaries,
+    conversation_store: PostgresConversationStore,
+    people: People,
+    database_urls: DatabaseUrls,
+) -> None:
+    talk = (await conversation_store.create(people.ann, uuid7(), "", {}, None)).id
+    async with await psycopg.AsyncConnection.connect(database_urls.superuser) as deleter:
+        await deleter.execute("DELETE FROM responsa.conversation WHERE id = %s", (talk,))
+        keeping = asyncio.ensure_future(summaries.keep(people.ann, talk, Summary("Rivers.", uuid7())))
+        await until_somebody_waits(database_urls, keeping)
+        await deleter.commit()
+    await keeping
+    assert value(database_urls, COUNT) == 0
+
+
+async def test_keeping_may_be_repeated(cut_database: CutDatabase, people: People) -> None:
+    talk = (await PostgresConversationStore(cut_database).create(people.ann, uuid7(), "", {}, None)).id
+    summaries, kept = PostgresSummaries(cut_database), Summary("They spoke of rivers.", uuid7())
+    cut_database.cut = 1
+    with pytest.raises(Unavailable):
+        await summaries.keep(people.ann, talk, kept)
+    await summaries.keep(people.ann, talk, kept)
+    assert await summaries.find(people.ann, talk) == kept

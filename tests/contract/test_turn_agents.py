@@ -1,0 +1,203 @@
+"""What an agent has to say of questions and turns besides their answers: what it takes, what it reads, how it names a conversation, what it had to do without."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.errors import (
+    AlreadyExists,
+    InvalidRequest,
+    NotFound,
+    Reason,
+    ResponsaError,
+    Unavailable,
+)
+from responsa_server.domain.events import (
+    MAX_FALLBACKS,
+    Delta,
+    Fallback,
+    FallbackKind,
+    ModelUsed,
+    ProviderSwitched,
+    RefusalReason,
+    Refused,
+    Usage,
+)
+from responsa_server.domain.turns import Question, TurnState
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+from tests.conftest import DatabaseUrls
+from tests.contract.conftest import People, new_turn
+from tests.contract.turn_house import QUICK, SEARCHING, Cast, House, Script, answer, followed
+from tests.contract.turn_steps import cancelled, count
+from tests.plain_codec import events_of
+
+TAUGHT = Question("How long is the river?", parameters='{"teacher_id":"x"}', max_cost_micros=900)
+GONE = NotFound(Reason.TEACHER_NOT_FOUND, "Teacher not found or access denied")
+MALFORMED = InvalidRequest(Reason.TEACHER_ID_MALFORMED, "teacher_id: not a UUID")
+AWAY = Unavailable(Reason.PART_UNAVAILABLE, "away", retry_after=1.0)
+
+
+@pytest.fixture
+def house(database: Database) -> House:
+    return House(database)
+
+
+@pytest.mark.parametrize("objection", [GONE, MALFORMED])
+async def test_what_an_agent_objects_to_is_no_turn(
+    house: House, people: People, database_urls: DatabaseUrls, objection: ResponsaError
+) -> None:
+    script = Script(objections=[objection, objection])
+    async with house.turns(script) as turns:
+        for request_id in (None, uuid7()):
+            with pytest.raises(type(objection)) as caught:
+                await turns.accept(people.ann, TAUGHT, request_id)
+            assert caught.value is objection
+        assert script.admitted == [(people.ann, TAUGHT)] * 2
+        assert set(count(database_urls).values()) == {0}
+        # A place that was kept for it would be missing now.
+        accepted = await turns.accept(people.ann, TAUGHT, uuid7())
+        turn = await turns.wait(people.ann, accepted.turn_id)
+    assert (turn.state, turn.question) == (TurnState.ANSWERED, TAUGHT)
+    assert [task.question for task in script.tasks] == [TAUGHT]
+
+
+async def test_a_turn_is_attached_to_whatever_its_agent_objects_to_since(
+    house: House, people: People
+) -> None:
+    request_id = uuid7()
+    script = Script()
+    async with house.turns(script) as turns:
+        first = await turns.accept(people.ann, TAUGHT, request_id)
+        await turns.wait(people.ann, first.turn_id)
+        for objection in (GONE, MALFORMED):
+            script.objections.append(objection)
+            again = await turns.accept(people.ann, TAUGHT, request_id)
+            assert (again.turn_id, again.attached, again.state) == (first.turn_id, True, TurnState.ANSWERED)
+        for other, difference in (
+            (replace(TAUGHT, parameters='{"teacher_id":"y"}'), "options.parameters"),
+            (replace(TAUGHT, max_cost_micros=0), "options.max_cost_micros"),
+        ):
+            script.objections.append(GONE)
+            with pytest.raises(AlreadyExists) as caught:
+                await turns.accept(people.ann, other, request_id)
+            assert caught.value.metadata["difference"] == difference
+
+
+async def test_an_agent_that_cannot_look_at_the_moment_is_asked_again(house: House, people: People) -> None:
+    script = Script(objections=[AWAY, AWAY])
+    async with house.turns(script) as turns:
+        accepted = await turns.accept(people.ann, TAUGHT, None)
+        await turns.wait(people.ann, accepted.turn_id)
+    assert len(script.admitted) == 3
+
+
+async def test_a_turn_whose_version_is_given_up_while_it_is_claimed_goes_back_and_holds_up_no_other(
+    house: House, turn_store: PostgresTurnStore, people: People
+) -> None:
+    class Forgetful(Cast):
+        @property
+        def versions(self) -> Sequence[str]:
+            return [*super().versions, *forgotten]
+
+    forgotten = ["agents/default/versions/7"]
+    old, new = new_turn(version=forgotten[0], pending=True), new_turn(pending=True)
+    for one in (old, new):
+        await turn_store.accept(people.ann, one, cancelled)
+    async with house.turns(Forgetful({"": Script()}), QUICK) as turns:
+        assert (await turns.wait(people.ann, new.id)).state is TurnState.ANSWERED
+        forgotten.clear()
+        elsewhere = Script(version="agents/default/versions/7")
+        async with house.turns(elsewhere, QUICK) as other:
+            turn = await other.wait(people.ann, old.id)
+    assert (turn.state, turn.agent_version) == (TurnState.ANSWERED, elsewhere.version)
+    assert await house.value("SELECT losses FROM responsa.turn WHERE id = %s", old.id) == 0
+
+
+async def test_an_agent_that_names_no_conversation_leaves_it_its_time(house: House, people: People) -> None:
+    refusal = Refused(RefusalReason.OUT_OF_SCOPE, "That is not for me.", Usage())
+    talks = Cast(
+        {"": Script(), "chat": Script(titles=False), "strict": Script([refusal], titles=False)},
+    )
+    by_id = {"": "agents/a/versions/1", "chat": "agents/b/versions/1", "strict": "agents/c/versions/1"}
+    for identity, version in by_id.items():
+        agent = talks.by_id[identity]
+        assert isinstance(agent, Script)
+        agent.version = version
+    async with house.turns(talks) as turns:
+        titles: dict[str, str] = {}
+        for identity in by_id:
+            accepted = await turns.accept(people.ann, replace(TAUGHT, agent=identity), None)
+            await turns.wait(people.ann, accepted.turn_id)
+            titles[identity] = (await house.conversations.get(people.ann, accepted.conversation_id)).title
+            if identity == "chat":
+                # The next question, to an agent that does name them.
+                other = await turns.accept(
+                    people.ann, replace(TAUGHT, text="Why?", conversation_id=accepted.conversation_id), None
+                )
+                await turns.wait(people.ann, other.turn_id)
+                named = await house.conversations.get(people.ann, accepted.conversation_id)
+                assert named.title == "Why?"
+    assert titles[""] == TAUGHT.text
+    for identity in ("chat", "strict"):
+        assert re.fullmatch(r"Chat \d{4}-\d\d-\d\d \d\d:\d\d", titles[identity])
+
+
+async def test_an_agent_that_sums_up_reads_further_back(house: House, people: People) -> None:
+    script = Script(history_messages=2, older_messages=3)
+    async with house.turns(script) as turns:
+        conversation = None
+        for number in range(4):
+            question = Question(f"{number}?", conversation)
+            accepted = await turns.accept(people.ann, question, None)
+            conversation = accepted.conversation_id
+            await turns.wait(people.ann, accepted.turn_id)
+    assert [one.text for one in script.tasks[3].history] == ["It is.", "1?", "It is.", "2?", "It is."]
+    assert {task.conversation_id for task in script.tasks} == {conversation}
+
+
+async def test_a_switch_and_a_price_are_told_and_kept_in_their_place(house: House, people: People) -> None:
+    used = Usage(0, 10, 5, 70, 0)
+    script = Script(
+        [
+            SEARCHING,
+            ProviderSwitched("openai:a", "gemini:b", "rate_limited"),
+            Delta("It ", 0),
+            Delta("is.", 3),
+            ModelUsed("gemini:b", used),
+            answer(),
+        ]
+    )
+    async with house.turns(script) as turns:
+        accepted = await turns.accept(people.ann, TAUGHT, None)
+        live = await followed(turns, people.ann, accepted.turn_id)
+        assert await followed(turns, people.ann, accepted.turn_id) == live
+    events = events_of(live)
+    kinds = ["started", "status", "switched", "delta", "delta", "used", "answered"]
+    assert [one["kind"] for one in events] == kinds
+    assert events[2] | {"from": "openai:a", "to": "gemini:b", "cause": "rate_limited"} == events[2]
+    assert events[5] | {"model": "gemini:b", "cost": 70} == events[5]
+
+
+@pytest.mark.parametrize("error", [AWAY, RuntimeError("secret detail")])
+async def test_a_failure_tells_what_the_turn_had_to_do_without_and_what_it_cost(
+    house: House, people: People, error: Exception
+) -> None:
+    fallbacks = [
+        Fallback(FallbackKind.PROVIDER, f"openai:{number}", "gemini:b", "rate_limited")
+        for number in range(MAX_FALLBACKS + 1)
+    ]
+    spent = Usage(1, 2, 3, 40, 5)
+    async with house.turns(Script([SEARCHING, spent, *fallbacks, error]), QUICK) as turns:
+        accepted = await turns.accept(people.ann, TAUGHT, None)
+        turn = await turns.wait(people.ann, accepted.turn_id)
+        end = events_of(await followed(turns, people.ann, accepted.turn_id))[-1]
+    assert (turn.state, turn.usage) == (TurnState.FAILED, spent)
+    assert end["fallbacks"] == [
+        ["provider", one.source, "gemini:b", "rate_limited"] for one in fallbacks[:MAX_FALLBACKS]
+    ]

@@ -1,0 +1,21 @@
+"""The product's own SQL without one of its guards: so tests show that it is the guard that keeps the promise."""
+
+from __future__ import annotations
+
+from typing import LiteralString, cast
+
+from responsa_server.stores.postgres.turns import turn_queries
+
+
+class Edited:
+    """The turn store's queries, some of them changed: a guard is taken out. edits: query, text in it, what stands in its place."""
+
+    def __init__(self, *edits: tuple[str, str, str]) -> None:
+        queries = turn_queries()
+        self._queries: dict[str, str] = {name: queries[name] for name in queries.names()}
+        for name, before, after in edits:
+            assert before in self._queries[name], f"{name} has no {before!r} any more"
+            self._queries[name] = self._queries[name].replace(before, after)
+
+    def __getitem__(self, name: str, /) -> LiteralString:
+        return cast("LiteralString", self._queries[name])

@@ -1,0 +1,248 @@
+"""Every frame that a socket can bring, word for word, over Envoy and with clients of two libraries."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from responsa_server.gateway.ws.session import Limits
+from tests.gateway.conftest import Place
+from tests.gateway.scripted_turns import CONVERSATION, log_of
+from tests.gateway.sockets import LIBRARIES, Client, Json, reason_of
+
+SOURCES = [
+    {
+        "passage": "passages/p",
+        "document": "documents/d/versions/2",
+        "title": "Leases",
+        "uri": "https://example.org/l",
+        "quote": "A lease ends.",
+    }
+]
+METADATA: Json = {"intent": None, "chunks_used": 3, "source_chunks": SOURCES, "conversation_id": CONVERSATION}
+NOTHING: Json = {"intent": None, "chunks_used": 0, "source_chunks": [], "conversation_id": CONVERSATION}
+HTML = "<p>A <strong>lease</strong> &lt;script&gt;alert(1)&lt;/script&gt; ends.</p>\n"
+RETRIEVING = {"type": "status", "step": "retrieving", "message": "Searching knowledge base..."}
+GENERATING = {"type": "status", "step": "generating", "message": "Generating response..."}
+
+
+def message(content: str, metadata: Json) -> Json:
+    return {"type": "message", "role": "assistant", "content": content, "metadata": metadata}
+
+
+def error(code: str, number: int, text: str, info: Json) -> Json:
+    detail = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "domain": "responsa", **info}
+    return {
+        "type": "error",
+        "code": code,
+        "message": text,
+        "status": {"code": number, "message": text, "details": [detail]},
+    }
+
+
+TURNS: dict[str, tuple[bool, list[tuple[int, Json]]]] = {
+    "answer": (False, [(2, RETRIEVING), (3, GENERATING), (8, message(HTML, METADATA))]),
+    "limit": (False, [(2, message("<p>Much.</p>\n", METADATA | {"outcome": "output_limit"}))]),
+    "newer": (
+        False,
+        [
+            (2, {"type": "status", "step": "unspecified", "message": "Something new..."}),
+            (3, message("<p>Much.</p>\n", METADATA | {"outcome": "output_limit"})),
+        ],
+    ),
+    "restarted": (
+        True,
+        [
+            (2, GENERATING),
+            (3, {"type": "delta", "text": "A lea"}),
+            (4, {"type": "restarted", "discard_from_seq": 3, "keep_bytes": 0}),
+            (5, {"type": "delta", "text": "A lease."}),
+            (6, message("<p>A lease.</p>\n", METADATA)),
+        ],
+    ),
+    "post": (
+        False,
+        [
+            (2, {"type": "status", "step": "routing", "message": "Classifying your query..."}),
+            (4, {"type": "status", "step": "verifying", "message": "Checking the sources..."}),
+            (6, message("<p>Read this.</p>\n", METADATA | {"intent": "post"})),
+        ],
+    ),
+    "out_of_scope": (
+        False,
+        [
+            (
+                2,
+                message(
+                    "<p>Not here.</p>",
+                    NOTHING | {"intent": "out_of_scope", "outcome": "refused", "reason": "out_of_scope"},
+                ),
+            )
+        ],
+    ),
+    "refused": (
+        False,
+        [
+            (2, RETRIEVING),
+            (
+                3,
+                message(
+                    "<p>Nothing says “*a* &lt;b&gt;”.</p>",
+                    NOTHING | {"outcome": "refused", "reason": "no_support"},
+                ),
+            ),
+        ],
+    ),
+    "cancelled": (False, [(2, RETRIEVING), (3, message("", NOTHING | {"outcome": "cancelled"}))]),
+    "failed": (
+        False,
+        [
+            (2, RETRIEVING),
+            (
+                3,
+                error(
+                    "INTERNAL",
+                    14,
+                    "The worker was lost.",
+                    {"reason": "WORKER_LOST", "metadata": {"turn": "turns/x"}},
+                ),
+            ),
+        ],
+    ),
+    "model": (
+        True,
+        [
+            (2, GENERATING),
+            (
+                3,
+                error(
+                    "LLM_ERROR",
+                    14,
+                    "The model cannot be reached.",
+                    {"reason": "MODEL_UNAVAILABLE", "metadata": {"model": "m"}},
+                ),
+            ),
+        ],
+    ),
+}
+"""By script: whether deltas are asked for, and every frame with its seq."""
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("script", TURNS)
+def test_every_frame_of_a_turn(place: Place, library: str, script: str) -> None:
+    deltas, expected = TURNS[script]
+    with Client(place.target, library) as client:
+        assert client.socket.subprotocol == "responsa.v1"
+        frames = client.say(content=f"script {script}", deltas=deltas).turn()
+        # Whatever came of the turn, the socket is as good as before.
+        assert client.say(type="ping").hear() == {"type": "pong"}
+        again = client.say(content=f"script {script}", deltas=deltas).turn()
+    turn = frames[0]["turn"]
+    assert turn.startswith("turns/")
+    assert frames == [{**frame, "turn": turn, "seq": seq} for seq, frame in expected]
+    # A question without a request_id is a new turn each time.
+    assert again[0]["turn"] != turn
+    assert [frame["seq"] for frame in again] == [seq for seq, _ in expected]
+
+
+def test_deltas_are_the_answers_markdown(place: Place) -> None:
+    with Client(place.target) as client:
+        frames = client.say(content="script answer", deltas=True).turn()
+    deltas = [frame for frame in frames if frame["type"] == "delta"]
+    assert "".join(frame["text"] for frame in deltas) == "A **lease** <script>alert(1)</script> ends."
+    assert all(set(frame) == {"type", "text", "turn", "seq"} for frame in deltas)
+    # Those that waited together were joined, and then have the last one's seq.
+    assert deltas[-1]["seq"] == 6
+    assert frames[-1]["content"] == HTML
+
+
+def test_whichever_way_a_question_is_spelled(place: Place) -> None:
+    spellings: list[dict[str, Any]] = [
+        {"conversation_id": "new"},
+        {"conversation_id": None, "agent": None, "deltas": None},
+        {"conversation_id": CONVERSATION},
+        {"conversation_id": CONVERSATION.upper(), "agent": "default"},
+        {"conversation_id": f"conversations/{CONVERSATION}", "agent": "agents/default", "type": "ask"},
+    ]
+    with Client(place.target) as client:
+        for one in spellings:
+            assert client.say(content="script limit", **one).turn()[-1]["type"] == "message"
+
+
+TEACHER = "0192f3c8-0000-7000-8000-0000000000bb"
+ASKED: dict[str, tuple[Json, str, Json]] = {
+    "nothing": ({}, "", {}),
+    "a teacher": ({"teacher_id": TEACHER}, "agents/tutor", {"teacher_id": TEACHER}),
+    "a teacher by name": (
+        {"teacher_id": f"teachers/{TEACHER}"},
+        "agents/tutor",
+        {"teacher_id": f"teachers/{TEACHER}"},
+    ),
+    "a teacher, and whom": ({"teacher_id": TEACHER, "agent": "mine"}, "agents/mine", {"teacher_id": TEACHER}),
+    "a teacher among parameters": (
+        {"parameters": {"teacher_id": TEACHER, "level": "beginner"}},
+        "agents/tutor",
+        {"teacher_id": TEACHER, "level": "beginner"},
+    ),
+    "a teacher beside parameters": (
+        {"teacher_id": TEACHER, "parameters": {"level": "beginner"}},
+        "agents/tutor",
+        {"teacher_id": TEACHER, "level": "beginner"},
+    ),
+    "a teacher, twice": (
+        {"teacher_id": TEACHER, "parameters": {"teacher_id": TEACHER}},
+        "agents/tutor",
+        {"teacher_id": TEACHER},
+    ),
+    "parameters": (
+        {"agent": "chat", "parameters": {"intent": "post", "n": [1, 2.5, None, True, {"x": "é"}]}},
+        "agents/chat",
+        {"intent": "post", "n": [1, 2.5, None, True, {"x": "é"}]},
+    ),
+    "no parameters": ({"parameters": {}}, "", {}),
+}
+"""What is said of an agent, the agent that is asked, the parameters it is asked with."""
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_parameters_are_carried_on(place: Place, name: str) -> None:
+    said, agent, parameters = ASKED[name]
+    with Client(place.target) as client:
+        frames = client.say(content="script echo", deltas=True, **said).turn()
+    (echo,) = [json.loads(frame["text"]) for frame in frames if frame["type"] == "delta"]
+    assert (echo.get("agent", ""), echo["options"].get("parameters", {})) == (agent, parameters)
+    assert set(echo["options"]) <= {"includeDeltas", "parameters"}
+
+
+def test_an_error_before_a_turn_names_the_question(place: Place) -> None:
+    with Client(place.target) as client:
+        first = client.say(content="busy").hear()
+        second = client.say(content="busy", request_id="0192f3c8-0000-7000-8000-0000000000aa").hear()
+    assert (first["type"], first["code"], reason_of(first)) == ("error", "INVALID_INPUT", "CONVERSATION_BUSY")
+    assert set(first) == {"type", "code", "message", "status"}
+    assert second == {**first, "request_id": "0192f3c8-0000-7000-8000-0000000000aa"}
+
+
+def test_a_turn_that_waits_tells_its_place(place: Place) -> None:
+    with Client(place.target) as client:
+        frames = client.say(content="script limit queued").turn()
+    assert frames[0] == {"type": "heartbeat", "queue_place": 2, "turn": frames[1]["turn"], "seq": 0}
+
+
+def test_heartbeats_come_at_least_every_thirty_seconds(hasty: Place) -> None:
+    assert Limits().heartbeat_seconds < 30
+    with Client(hasty.target) as client:
+        assert client.hear() == {"type": "heartbeat"}
+        assert client.hear() == {"type": "heartbeat"}
+        # A turn that is silent for long leaves the socket no more silent.
+        client.say(content="script answer hang=3")
+        frames = [client.hear() for _ in range(4)]
+    assert {"type": "heartbeat"} in frames
+
+
+def test_the_scripts_hold_every_kind_of_end() -> None:
+    ends = {log_of(script)[-1].WhichOneof("event") for script in TURNS}
+    assert ends == {"answer", "refused", "failed", "cancelled"}

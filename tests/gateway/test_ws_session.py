@@ -1,0 +1,86 @@
+"""A socket from the inside: what the others may know of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import AsyncIterator, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from starlette.websockets import WebSocket
+
+from responsa.auth.v1 import auth_service_pb2_grpc
+from responsa.chat.v1 import chat_service_pb2_grpc
+from responsa_server.gateway.ws.auth import Owner
+from responsa_server.gateway.ws.html import Rendering
+from responsa_server.gateway.ws.registry import Registry
+from responsa_server.gateway.ws.session import Limits, Session
+from tests.gateway.scripted_turns import name_of
+from tests.gateway.stand_in import Auth, Chat
+
+KEY = "Bearer rsp_good"
+OWNER = Owner("tenants/one", f"users/{KEY}")
+TEACHER = "0192f3c8-0000-7000-8000-0000000000bb"
+
+
+@pytest.fixture
+async def channel() -> AsyncIterator[grpc.aio.Channel]:
+    with tempfile.TemporaryDirectory(prefix="rgs") as folder:
+        address = f"unix:{Path(folder) / 's.sock'}"
+        server = grpc.aio.server()
+        # What is not called here stays unimplemented.
+        chat = Chat()  # pyright: ignore[reportAbstractUsage]
+        auth = Auth()  # pyright: ignore[reportAbstractUsage]
+        chat_service_pb2_grpc.add_ChatServiceServicer_to_server(chat, server)
+        auth_service_pb2_grpc.add_AuthServiceServicer_to_server(auth, server)
+        server.add_insecure_port(address)
+        await server.start()
+        async with grpc.aio.insecure_channel(address, [("grpc.default_authority", "localhost")]) as channel:
+            yield channel
+        await server.stop(None)
+
+
+class Opened:
+    """A session with a client's side of its socket."""
+
+    def __init__(self, channel: grpc.aio.Channel, registry: Registry) -> None:
+        self._to: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
+        self._from: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
+        headers = [(b"authorization", KEY.encode())]
+        scope: dict[str, Any] = {"type": "websocket", "query_string": b"", "headers": headers}
+        self._to.put_nowait({"type": "websocket.connect"})
+        socket = WebSocket(scope, self._to.get, self._from.put)
+        self.session = Session(socket, channel, registry, Rendering(), Limits())
+        self.task = asyncio.create_task(self.session.run())
+
+    async def turn(self, **fields: Any) -> None:
+        """Ask, and hear all up to the end."""
+        self._to.put_nowait({"type": "websocket.receive", "text": json.dumps(fields)})
+        while True:
+            sent = await self._from.get()
+            if "text" in sent and json.loads(sent["text"])["type"] in ("message", "error"):
+                return
+
+    async def close(self) -> None:
+        """Go away."""
+        self._to.put_nowait({"type": "websocket.disconnect", "code": 1000})
+        await self.task
+
+
+async def test_who_resumes_a_turn_is_about_its_teacher(channel: grpc.aio.Channel) -> None:
+    registry = Registry(4)
+    asking, resuming = Opened(channel, registry), Opened(channel, registry)
+    await asking.turn(content="script limit", request_id="r", teacher_id=TEACHER)
+    assert [*registry.of(OWNER, TEACHER)] == [asking.session]
+    await resuming.turn(type="resume", turn=name_of("script limitr"))
+    assert {*registry.of(OWNER, TEACHER)} == {asking.session, resuming.session}
+    # And what it asks next may be about nobody.
+    await resuming.turn(content="script limit")
+    assert [*registry.of(OWNER, TEACHER)] == [asking.session]
+    await asking.close()
+    await resuming.close()
+    assert [*registry.of(OWNER)] == []

@@ -1,0 +1,59 @@
+"""A server of language models that says what its instructions end with, once it is let."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from tests.wire.openai import OpenAi
+from tests.wire.speaking import Scene
+
+SAY = "Say: "
+
+
+class Echo:
+    """Speaks OpenAI's wire. What stands behind the last `Say: ` in the first message, to the end of the line, is its answer."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.open.set()
+        self.waiting = threading.Semaphore(0)
+        """One for each request that has come."""
+        echo = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                echo.waiting.release()
+                echo.open.wait()
+                self.send_response(200)
+                self.send_header("content-type", "text/event-stream")
+                self.end_headers()
+                self.wfile.write(b"".join(OpenAi().events(Scene([_said(body)]))))
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as the base calls it
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """As the setting `models.servers.NAME.url` wants it."""
+        return f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def close(self) -> None:
+        """Let go who waits, and end."""
+        self.open.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def _said(body: Any) -> str:
+    instructions = str(body["messages"][0]["content"])
+    return instructions.rpartition(SAY)[2].partition("\n")[0]

@@ -1,0 +1,113 @@
+"""The agents that come with the server, each with no model, with one that plays a strong model and with the embedded one, over their samples.
+
+With the embedded model nothing is said of its wording: it is small. What counts is that an answer is whole, cites what the samples hold or says that it cannot,
+and that what no document holds is refused.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from responsa.chat.v1 import turn_pb2
+from responsa_server.catalogue.reading import SHIPPED
+from responsa_server.embedded.llama import llama_missing
+from tests.instance import eventually
+from tests.system.conftest import Bench
+
+AGENTS: Final = ("chat", "tutor")
+MODES: Final = {"none": "extractive", "strong": "scripted:strong", "embedded": "embedded:smollm2"}
+
+
+def golden(agent: str) -> dict[str, Any]:
+    return yaml.safe_load((SHIPPED / agent / "golden.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module", params=list(MODES))
+def mode(bench: Bench, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The agents under names of their own, with a chain of their own, e.g. `chat-strong`."""
+    mode = str(request.param)
+    if mode == "embedded" and (why := llama_missing()) is not None:
+        pytest.skip(why)
+    for agent in AGENTS:
+        bench.copied(agent, f"{agent}-{mode}", {'chain = ["default"]': f'chain = ["{MODES[mode]}"]'})
+    eventually(
+        lambda: all(bench.version(f"{agent}-{mode}") for agent in AGENTS),
+        lambda: bench.instance.log("server")[-2000:],
+    )
+    yield mode
+    for agent in AGENTS:
+        shutil.rmtree(bench.agents / f"{agent}-{mode}")
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_three_are_answered_out_of_the_samples(bench: Bench, mode: str, agent: str) -> None:
+    said = golden(agent)
+    assert len(said["answered"]) == 3
+    for one in said["answered"]:
+        end = bench.ask(one["question"], f"{agent}-{mode}", **said["parameters"])
+        if mode == "embedded" and end.WhichOneof("event") == "refused":
+            continue  # a small model may well say that it does not know
+        assert end.WhichOneof("event") == "answer", (one["id"], end)
+        assert end.answer.text, one["id"]
+        assert end.answer.outcome in (turn_pb2.ANSWER_OUTCOME_COMPLETE, turn_pb2.ANSWER_OUTCOME_OUTPUT_LIMIT)
+        if "intent" in one:
+            assert turn_pb2.Intent.Name(end.answer.intent) == f"INTENT_{one['intent']}", one["id"]
+        if mode != "embedded":
+            quotes = [citation.quote for citation in end.answer.citations]
+            assert any(one["quote"] in quote for quote in quotes), (one["id"], quotes, end.answer.text)
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_what_no_document_holds_is_refused(bench: Bench, mode: str, agent: str) -> None:
+    said = golden(agent)
+    (one,) = said["refused"]
+    end = bench.ask(one["question"], f"{agent}-{mode}", **said["parameters"])
+    assert end.WhichOneof("event") == "refused", end
+    reason = turn_pb2.RefusalReason.Name(end.refused.reason).removeprefix("REFUSAL_REASON_")
+    assert reason in one["reasons"]
+
+
+def test_small_talk_is_answered_without_documents(bench: Bench, mode: str) -> None:
+    for one in golden("chat")["chitchat"]:
+        end = bench.ask(one["question"], f"chat-{mode}")
+        assert end.WhichOneof("event") == "answer", end
+        assert end.answer.intent == turn_pb2.INTENT_CHITCHAT
+        assert not end.answer.citations
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_a_follow_up_is_understood(bench: Bench, mode: str, agent: str) -> None:
+    said = golden(agent)
+    for dialogue in said["dialogues"]:
+        conversation = ""
+        for turn in dialogue["turns"]:
+            started, end = bench.told(turn["question"], f"{agent}-{mode}", conversation, **said["parameters"])
+            conversation = started.conversation
+            if mode == "embedded":
+                assert end.WhichOneof("event") in ("answer", "refused"), end
+                continue
+            assert end.WhichOneof("event") == "answer", (dialogue["id"], end)
+            citations = end.answer.citations
+            # Which sentence of a document is the best one is the scripted model's own affair.
+            assert any(one.uri.endswith(turn["source"]) for one in citations), (dialogue["id"], citations)
+            if mode == "none":
+                assert any(turn["quote"] in one.quote for one in citations), (dialogue["id"], citations)
+            if turn.get("follow_up"):
+                assert end.answer.standalone_question, dialogue["id"]
+
+
+def test_a_post_is_drafted_from_the_samples(bench: Bench, mode: str) -> None:
+    for one in golden("chat")["posts"]:
+        end = bench.ask(one["question"], f"chat-{mode}")
+        if mode == "embedded" and end.WhichOneof("event") == "refused":
+            continue
+        assert end.WhichOneof("event") == "answer", (one["id"], end)
+        assert end.answer.intent == turn_pb2.INTENT_POST
+        if mode == "none":
+            assert end.answer.model == "template"
+            assert "No language model is configured" in end.answer.text

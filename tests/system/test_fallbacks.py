@@ -1,0 +1,323 @@
+"""What becomes of a turn when what it needs is not there: models unplugged before and in the midst of an answer, and a search that fails.
+
+The models are servers that speak the vendors' wires; the database is the instance's own, in which a function is broken and mended again. Each turn ends, says what
+was done instead, and keeps nothing that is half an answer.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import psycopg
+import pytest
+
+from responsa_server.embedded import EmbeddedPostgres, Layout
+from tests.instance import eventually
+from tests.system.conftest import Bench
+from tests.system.unplugging import NAMES, QUESTION, Chain, House, detail, text_of, told
+from tests.transports import Json, Way, Ways
+from tests.transports_ws import Ws
+from tests.wire.lab import Plug
+from tests.wire.speaking import KEY
+
+QUOTED = "Plus costs 3.90 euros a month, or 39 euros a year."
+_CHAIN = 'chain = ["default"]'
+_STRONG = 'chain = ["scripted:strong"]'
+COPIES = {
+    "tutor-strong": {_CHAIN: _STRONG},
+    "tutor-impatient": {
+        _CHAIN: _STRONG,
+        "timeout = 20, retry = { attempts = 3, pause = 0.1 }": "timeout = 1, retry = { attempts = 1 }",
+    },
+    "chat-cut": {_CHAIN: 'chain = ["scripted:broken-cut"]'},
+    "chat-alone": {_CHAIN: 'chain = ["alpha:alone"]'},
+}
+"""Agents of these tests by what is other than in those that come with Responsa."""
+CAUSES = {
+    Plug.REFUSED: "unreachable",
+    Plug.BUSY: "rate_limited",
+    Plug.SILENT: "timeout",
+    Plug.KEY: "credential",
+    Plug.CUT: "cut",
+    Plug.STALLED: "timeout",
+}
+LEAD = "I could not reach the documents, so this answer rests on none of them."
+BROKEN = "RAISE EXCEPTION 'no memory is left' USING ERRCODE = '53200';"
+"""In the place of a function's body: what the server says when a search takes more than it has."""
+
+
+@pytest.fixture(scope="module")
+def house(bench: Bench) -> Iterator[House]:
+    """The bench with those that come with Responsa on models of these tests, one of which waits a second for the documents, and no longer."""
+    for name, changes in COPIES.items():
+        bench.copied(name.partition("-")[0], name, changes)
+    eventually(lambda: all(map(bench.version, COPIES)), lambda: bench.instance.log("server")[-2000:])
+    target = bench.instance.target
+    with Ways(target, {Way.WS: Ws(target)}) as ways:
+        house = House(bench, ways, [])
+        yield house
+    bench.lab.plug()
+    for name in (*COPIES, *house.made):
+        shutil.rmtree(bench.agents / name)
+
+
+def provider(source: str, target: str, plug: Plug) -> Json:
+    return {
+        "kind": "FALLBACK_KIND_PROVIDER",
+        "source": source,
+        "target": target,
+        "cause": CAUSES[plug],
+    }
+
+
+def check_unplugged(house: House, chain: Chain, plugs: Sequence[Plug], way: Way = Way.GRPC) -> None:
+    """The first of the chain are unplugged so: the next one answers, or sentences of the documents do, and every change is told."""
+    agent, models = chain.agent, chain.models
+    before = {kind: house.counted(agent, kind) for kind in ("provider", "extractive")}
+    house.bench.lab.plug(*plugs)
+    events, turn = house.asked(agent, way)
+    answer = turn["terminalEvent"]["answer"]
+    moves = [provider(*pair, plug) for pair, plug in zip(pairwise(models), plugs, strict=False)]
+    switched = [{key: value for key, value in one.items() if key != "kind"} for one in moves]
+    assert told(events, "providerSwitched") == switched
+    assert text_of(events) == answer["text"]
+    assert answer["citations"]
+    fell = list(moves)
+    if len(plugs) < len(models):
+        station = house.bench.lab.stations[len(plugs)]
+        assert (answer["model"], answer["text"]) == (
+            models[len(plugs)],
+            f"I am {station.name}. Plus costs 3.90 euros a month.",
+        )
+        assert len(station.asked) == 1
+    else:
+        assert answer["model"] == "extractive"
+        assert QUOTED in answer["text"]
+        cause = f"model_unavailable:{CAUSES[plugs[-1]]}"
+        fell.append(
+            {"kind": "FALLBACK_KIND_EXTRACTIVE", "source": "write", "target": "quote", "cause": cause}
+        )
+    assert turn.get("fallbacks", []) == fell
+    assert answer["outcome"] == "ANSWER_OUTCOME_COMPLETE"
+    after = {kind: house.counted(agent, kind) for kind in before}
+    gone = {"provider": len(moves), "extractive": len(fell) - len(moves)}
+    assert {kind: after[kind] - before[kind] for kind in before} == gone
+    asked, replied = house.messages(turn["conversation"])
+    assert (asked["text"], replied["text"]) == (QUESTION, answer["text"])
+
+
+def test_nothing_is_unplugged(house: House) -> None:
+    check_unplugged(house, house.chain(), [])
+
+
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("plug", [Plug.REFUSED, Plug.BUSY, Plug.SILENT])
+def test_each_is_unplugged_before_it_says_a_word(house: House, plug: Plug, place: int) -> None:
+    """One in this way, and those before it are not there at all."""
+    check_unplugged(house, house.chain(), [*[Plug.REFUSED] * place, plug])
+
+
+def test_each_does_not_take_its_key(house: House) -> None:
+    chain = house.chain("-too")
+    for place in range(3):
+        check_unplugged(house, chain, [Plug.KEY] * (place + 1))
+    # Who has refused a key is not asked the same again; what it said of the key is written nowhere.
+    assert [len(one.asked) for one in house.bench.lab.stations] == [0, 0, 1]
+    assert KEY not in house.bench.instance.log("server")
+
+
+@pytest.mark.parametrize("way", [Way.WEB, Way.REST])
+@pytest.mark.parametrize("left", [1, 0])
+def test_the_same_over_other_ways(house: House, way: Way, left: int) -> None:
+    check_unplugged(house, house.chain(), [Plug.BUSY, Plug.REFUSED, Plug.BUSY][: 3 - left], way)
+
+
+def over_socket(house: House, chain: Chain, conversation: str = "") -> list[Json]:
+    request = {"text": QUESTION, "agent": f"agents/{chain.agent}", "options": {"includeDeltas": True}}
+    return house.call(
+        "ChatService/Ask", request | ({"conversation": conversation} if conversation else {}), Way.WS
+    )
+
+
+def test_the_same_over_a_socket(house: House) -> None:
+    chain = house.chain()
+    house.bench.lab.plug(Plug.REFUSED, Plug.BUSY)
+    *_, end = over_socket(house, chain)
+    assert "I am gamma. Plus costs 3.90 euros a month." in end["content"]
+    house.bench.lab.plug(*[Plug.REFUSED] * 3)
+    *_, end = over_socket(house, chain)
+    assert end["type"] == "message"
+    assert QUOTED in end["content"]
+    assert QUOTED in [one["quote"] for one in end["metadata"]["source_chunks"]]
+
+
+def check_failed(failed: Json, model: str, plug: Plug) -> None:
+    """An error that says what happened, and that asking again may help."""
+    assert failed["retriable"]
+    status = failed["status"]
+    assert status["code"] == 14
+    info = detail(status, "ErrorInfo")
+    assert info["reason"] == "MODEL_UNAVAILABLE"
+    assert info["metadata"] == {"model": model, "cause": CAUSES[plug]}
+    assert detail(status, "RetryInfo")
+    assert model in status["message"]
+
+
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("plug", [Plug.CUT, Plug.STALLED])
+def test_each_is_unplugged_in_the_midst_of_its_answer(house: House, plug: Plug, place: int) -> None:
+    """No other model goes on with what one has begun: the turn fails, and the talk is what it was before."""
+    chain = house.chain()
+    house.bench.lab.plug()
+    _, first = house.asked(chain.agent)
+    talk = first["conversation"]
+    before = house.messages(talk)
+    house.bench.lab.plug(*[Plug.REFUSED] * place, plug)
+    events, turn = house.asked(chain.agent, conversation=talk)
+    # A space that may stand before a mark is told with what follows it.
+    assert text_of(events) == f"I am {NAMES[place]}."
+    check_failed(turn["terminalEvent"]["failed"], chain.models[place], plug)
+    moves = [provider(*pair, Plug.REFUSED) for pair in pairwise(chain.models[: place + 1])]
+    assert turn.get("fallbacks", []) == moves
+    assert house.messages(talk) == before
+    assert not any(one.asked for one in house.bench.lab.stations[place + 1 :])
+    # Asked again when it is back, it answers.
+    house.bench.lab.plug()
+    _, again = house.asked(chain.agent, conversation=talk)
+    assert again["terminalEvent"]["answer"]["model"] == chain.models[0]
+    assert len(house.messages(talk)) == 4
+
+
+def test_the_same_in_the_midst_over_other_ways(house: House) -> None:
+    chain = house.chain()
+    house.bench.lab.plug()
+    _, first = house.asked(chain.agent)
+    talk = first["conversation"]
+    before = house.messages(talk)
+    house.bench.lab.plug(Plug.CUT)
+    for way in (Way.WEB, Way.REST):
+        events, turn = house.asked(chain.agent, way, conversation=talk)
+        assert text_of(events) == "I am alpha."
+        check_failed(turn["terminalEvent"]["failed"], chain.models[0], Plug.CUT)
+    *_, told_text, end = over_socket(house, chain, talk)
+    assert (told_text["type"], told_text["text"]) == ("delta", "I am alpha.")
+    assert (end["type"], end["code"]) == ("error", "LLM_ERROR")
+    assert detail(end["status"], "ErrorInfo")["reason"] == "MODEL_UNAVAILABLE"
+    assert house.messages(talk) == before
+
+
+def test_chat_saves_nothing_of_an_error(house: House) -> None:
+    events, turn = house.asked("chat-cut")
+    assert text_of(events)
+    assert turn["terminalEvent"]["failed"]["retriable"]
+    assert house.messages(turn["conversation"]) == []
+
+
+def test_chat_without_its_one_model(house: House) -> None:
+    """A classifier finds out what is wanted, and a template or the documents' own sentences reply."""
+    house.bench.lab.plug(Plug.REFUSED)
+    for question, kind, target in (
+        ("Hello, how are you today?", "TEMPLATE", "small_talk"),
+        ("Write a LinkedIn post about winter mode.", "TEMPLATE", "draft"),
+        (QUESTION, "EXTRACTIVE", "quote"),
+    ):
+        _, turn = house.asked("chat-alone", question=question)
+        assert turn["terminalEvent"]["answer"]["text"]
+        why = "model_unavailable:unreachable"
+        assert turn["fallbacks"] == [
+            {
+                "kind": "FALLBACK_KIND_CLASSIFIER",
+                "source": "alpha:alone",
+                "target": "intent",
+                "cause": why,
+            },
+            {"kind": f"FALLBACK_KIND_{kind}", "source": "write", "target": target, "cause": why},
+        ]
+
+
+def superuser(bench: Bench) -> psycopg.Connection[tuple[Any, ...]]:
+    """A connection to the instance's database that may do everything."""
+    return psycopg.connect(EmbeddedPostgres(Layout.of(bench.instance.home)).dsn("superuser"), autocommit=True)
+
+
+@contextmanager
+def broken(bench: Bench, *functions: str) -> Generator[None]:
+    """Searching by these functions fails during the block; all else in the database goes on."""
+    with superuser(bench) as connection:
+        whole: list[Any] = []
+        for one in functions:
+            found = connection.execute(
+                "SELECT pg_get_functiondef(oid), prosrc FROM pg_proc WHERE proname = %s AND pronamespace = 'responsa'::regnamespace",
+                [one],
+            ).fetchone()
+            assert found is not None, one
+            whole.append(found)
+        try:
+            for text, body in whole:
+                connection.execute(text.replace(body, f" BEGIN {BROKEN} END "))
+            yield
+        finally:
+            for text, _ in whole:
+                connection.execute(text)
+
+
+def tutored(house: House, way: Way = Way.GRPC, agent: str = "tutor-strong") -> tuple[list[Json], Json]:
+    parameters = {"teacher_id": "62f746b4-84e6-4ceb-95bd-447e7184d454"}
+    question = "How many chromosomes does a human body cell have?"
+    options = {"includeDeltas": True, "parameters": parameters}
+    return house.asked(agent, way, question, options=options)
+
+
+@pytest.mark.parametrize("way", [Way.GRPC, Way.REST])
+def test_without_the_documents_a_model_answers_and_says_so(house: House, way: Way) -> None:
+    before = house.counted("tutor-strong", "without_retrieval")
+    with broken(house.bench, "search_lexical", "search_nearest"):
+        events, turn = tutored(house, way)
+    answer = turn["terminalEvent"]["answer"]
+    assert answer["text"].startswith(f"{LEAD}\n\n")
+    assert text_of(events) == answer["text"]
+    assert "citations" not in answer
+    assert answer["model"] == "scripted:strong"
+    (fell,) = turn["fallbacks"]
+    assert fell == {
+        "kind": "FALLBACK_KIND_WITHOUT_RETRIEVAL",
+        "source": "retrieve",
+        "target": "write",
+        "cause": "part_unavailable:postgresql",
+    }
+    assert house.counted("tutor-strong", "without_retrieval") == before + 1
+    # Mended, it cites again.
+    _, turn = tutored(house, way)
+    assert turn["terminalEvent"]["answer"]["citations"]
+    assert "fallbacks" not in turn
+
+
+def test_documents_that_are_held_up_are_not_waited_for(house: House) -> None:
+    with superuser(house.bench) as connection, connection.transaction():
+        connection.execute("LOCK TABLE responsa.passage IN ACCESS EXCLUSIVE MODE")
+        _, turn = tutored(house, agent="tutor-impatient")
+    assert turn["terminalEvent"]["answer"]["text"].startswith(f"{LEAD}\n\n")
+    assert [one["cause"] for one in turn["fallbacks"]] == ["part_unavailable:retrieve"]
+
+
+def test_without_vectors_words_decide(house: House) -> None:
+    before = house.counted("tutor-strong", "text_only")
+    with broken(house.bench, "search_nearest"):
+        _, turn = tutored(house)
+    assert turn["terminalEvent"]["answer"]["citations"]
+    assert [one["kind"] for one in turn["fallbacks"]] == ["FALLBACK_KIND_TEXT_ONLY"]
+    assert turn["fallbacks"][0]["cause"] == "part_unavailable:vectors"
+    assert house.counted("tutor-strong", "text_only") == before + 1
+
+
+def test_with_neither_documents_nor_a_model_the_turn_fails(house: House) -> None:
+    with broken(house.bench, "search_lexical", "search_nearest"):
+        _, turn = house.asked("default")
+    failed = turn["terminalEvent"]["failed"]
+    assert failed["retriable"]
+    assert detail(failed["status"], "ErrorInfo")["reason"] == "PART_UNAVAILABLE"
+    assert house.messages(turn["conversation"]) == []

@@ -1,0 +1,113 @@
+"""An instance as those see it who take away what a turn needs: agents with a chain of models, each of which can be unplugged, and what is then told of a turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.system.conftest import Bench
+from tests.transports import Json, Way, Ways, events_of
+
+QUESTION = "What does the Plus plan cost a month?"
+NAMES = ("alpha", "beta", "gamma")
+AGENT = """\
+name = "Unplugged"
+start = "retrieve"
+model = {{ chain = ["{0}", "{1}", "{2}", "extractive"] }}
+retrieval = {{ collections = ["chat"] }}
+[nodes]
+retrieve = {{ kind = "retriever" }}
+grade = {{ kind = "grader" }}
+write = {{ kind = "prompt", prompt = "response_synthesis", cites = true }}
+cite = {{ kind = "citation_checker" }}
+quote = {{ kind = "extractive_answer" }}
+refuse = {{ kind = "refuse" }}
+[graph]
+edges = [
+  {{ from = "retrieve", to = "grade" }},
+  {{ from = "grade", to = "write", when = {{ field = "extraction.supported", is = true }} }},
+  {{ from = "grade", to = "refuse" }},
+  {{ from = "write", to = "cite", when = {{ field = "marks", empty = false }} }},
+  {{ from = "write", to = "finish" }},
+  {{ from = "write", to = "quote", on = "unavailable" }},
+]
+"""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """An agent, and the models that it asks, one of each station."""
+
+    agent: str
+    models: Sequence[str]
+
+
+@dataclass
+class House:
+    """The bench with agents of these tests, and all ways into it."""
+
+    bench: Bench
+    ways: Ways
+    made: list[str]
+
+    def chain(self, suffix: str = "") -> Chain:
+        """A new agent whose models nobody was asked for: whoever has failed is remembered for a while."""
+        number = len(self.made)
+        found = Chain(f"unplugged-{number}", [f"{one}{suffix}:m-{number}" for one in NAMES])
+        folder = self.bench.agents / found.agent
+        folder.mkdir(parents=True)
+        self.made.append(found.agent)
+        (folder / "agent.toml").write_text(AGENT.format(*found.models))
+        self.call("AdminService/ReloadAgents", {})
+        assert self.bench.version(found.agent)
+        return found
+
+    def call(self, name: str, request: Json, way: Way = Way.GRPC) -> Any:
+        """The messages that come of a call that goes well."""
+        headers = {"authorization": f"Bearer {self.bench.instance.key}"}
+        outcome = self.ways.call(name, request, headers, way)
+        assert outcome.problem is None, outcome
+        return outcome.messages
+
+    def asked(
+        self, agent: str, way: Way = Way.GRPC, question: str = QUESTION, **more: Any
+    ) -> tuple[list[Json], Json]:
+        """The events of a turn, and what GetTurn then says of it, which is no other end than theirs."""
+        request = {"text": question, "agent": f"agents/{agent}", "options": {"includeDeltas": True}, **more}
+        frames = self.call("ChatService/Ask", request, way)
+        events = events_of(frames)
+        (turn,) = self.call("ChatService/GetTurn", {"name": frames[0]["turn"]})
+        for kind in ("answer", "refused", "failed"):
+            assert turn["terminalEvent"].get(kind) == events[-1].get(kind)
+            assert turn.get("fallbacks") == turn["terminalEvent"].get(kind, turn).get("fallbacks")
+        return events, turn
+
+    def messages(self, conversation: str) -> list[Json]:
+        """All messages of a conversation."""
+        (found,) = self.call("ChatService/ListMessages", {"parent": conversation})
+        return found.get("messages", [])
+
+    def counted(self, agent: str, kind: str) -> int:
+        """How often the server says that this fallback was taken."""
+        (status,) = self.call("AdminService/GetSystemStatus", {})
+        wanted = {"agent": agent, "kind": kind}
+        return sum(
+            int(one["value"])
+            for one in status.get("counters", [])
+            if one["name"] == "fallbacks" and one["labels"] == wanted
+        )
+
+
+def told(events: Sequence[Json], kind: str) -> list[Json]:
+    return [one[kind] for one in events if kind in one]
+
+
+def text_of(events: Sequence[Json]) -> str:
+    return "".join(one["text"] for one in told(events, "delta"))
+
+
+def detail(status: Json, kind: str) -> Json:
+    """The one detail of this kind in a google.rpc.Status."""
+    (found,) = [one for one in status["details"] if one["@type"].endswith(f"/google.rpc.{kind}")]
+    return found

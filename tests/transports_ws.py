@@ -1,0 +1,170 @@
+"""A WebSocket as one more way in: questions, resumed and cancelled turns, and what the events of a turn become on it."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from responsa_server.gateway.ws.html import of_markdown
+from tests.gateway.sockets import Client, Json
+from tests.transports import Call, Outcome
+
+KINDS = {"Ask": "ask", "ResumeTurn": "resume", "CancelTurn": "cancel"}
+
+
+class Ws:
+    """`/ws/chat`, a new socket a call. The credential goes with the handshake, as it is."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+
+    def call(self, call: Call) -> Outcome:
+        """Make the call; the messages are a turn's frames without its name and their seqs, deltas joined."""
+        (request,) = call.messages
+        with Client(self._target, key=None, headers=call.headers) as client:
+            frames = client.say(**message_of(call.method.name, request)).turn()
+        last = frames[-1]
+        if last["type"] == "error" and "seq" not in last:
+            assert last["message"] == last["status"]["message"]
+            return Outcome([], last["status"])
+        assert len({frame["turn"] for frame in frames}) == 1
+        seqs = [int(frame["seq"]) for frame in frames]
+        assert seqs == sorted(set(seqs))
+        assert min(seqs) > int(getattr(request, "after_seq", 0))
+        plain = [
+            {key: value for key, value in frame.items() if key not in ("turn", "seq")} for frame in frames
+        ]
+        return Outcome(_joined(plain), None)
+
+
+def message_of(method: str, request: Message) -> Json:
+    """What a client sends in the place of that request. Scopes, policies and costs have no place on a socket."""
+    given: Json = json_format.MessageToDict(request)
+    options = given.pop("options", {})
+    names = {
+        "text": "content",
+        "conversation": "conversation_id",
+        "requestId": "request_id",
+        "afterSeq": "after_seq",
+        "includeDeltas": "deltas",
+        "name": "turn",
+    }
+    sent: Json = {names.get(key, key): value for key, value in {**given, **options}.items()}
+    assert not set(sent) & {"scope", "onBusy", "cancelOnDisconnect", "maxCostMicros"}, (
+        "no WebSocket client can say that"
+    )
+    if "after_seq" in sent:
+        sent["after_seq"] = int(sent["after_seq"])
+    if method == "Ask":
+        sent.setdefault("content", "")
+        # A teacher has a field of its own.
+        parameters: Json = sent.pop("parameters", {})
+        if isinstance(parameters.get("teacher_id"), str):
+            sent["teacher_id"] = parameters.pop("teacher_id")
+        sent |= {"parameters": parameters} if parameters else {}
+    return {"type": KINDS[method], **sent}
+
+
+def frames_of(events: Sequence[Json]) -> list[Json]:
+    """What the events of a golden turn become."""
+    conversation = "<uuid>"
+    frames: list[Json] = []
+    for event in events:
+        if "status" in event:
+            step = event["status"]["step"].removeprefix("STEP_").lower()
+            frames.append({"type": "status", "step": step, "message": event["status"]["message"]})
+        elif "delta" in event:
+            frames.append({"type": "delta", "text": event["delta"]["text"]})
+        elif "answer" in event:
+            answer = event["answer"]
+            used, sources = (
+                answer.get("passagesUsed", 0),
+                [_source(one) for one in answer.get("citations", [])],
+            )
+            content = _html(answer["text"])
+            intent = _intent(answer)
+            frames.append(_message(content, used, sources, conversation, intent, **_fallen(answer)))
+        elif "refused" in event:
+            refused = event["refused"]
+            reason = refused["reason"].removeprefix("REFUSAL_REASON_").lower()
+            content = f"<p>{html.escape(refused['message'], quote=False)}</p>"
+            intent = _intent(refused)
+            more: Json = {"outcome": "refused", "reason": reason, **_fallen(refused)}
+            frames.append(_message(content, 0, [], conversation, intent, **more))
+        elif "failed" in event:
+            status = event["failed"]["status"]
+            (info,) = [one for one in status["details"] if one["@type"].endswith("/google.rpc.ErrorInfo")]
+            code = "LLM_ERROR" if info["reason"] == "MODEL_UNAVAILABLE" else "INTERNAL"
+            frames.append({"type": "error", "code": code, "message": status["message"], "status": status})
+        elif "cancelled" in event:
+            frames.append(_message("", 0, [], conversation, outcome="cancelled"))
+    return frames
+
+
+def _html(text: str) -> str:
+    """Of an answer: a plain one is a paragraph, and what others are is the business of other tests."""
+    if "\n\n" in text:
+        return of_markdown(text)
+    return f"<p>{html.escape(text, quote=False)}</p>\n"
+
+
+def steadily(value: Any) -> Any:
+    """The same with ids that are no numbers any more: events and frames do not meet them in the same order."""
+    return json.loads(re.sub(r"<uuid \d+>", "<uuid>", json.dumps(value)))
+
+
+def _intent(end: Json) -> str | None:
+    return end["intent"].removeprefix("INTENT_").lower() if "intent" in end else None
+
+
+def _message(
+    content: str,
+    used: int,
+    sources: list[Json],
+    conversation: str,
+    intent: str | None = None,
+    **more: Any,
+) -> Json:
+    metadata = {
+        "intent": intent,
+        "chunks_used": used,
+        "source_chunks": sources,
+        "conversation_id": conversation,
+    }
+    return {"type": "message", "role": "assistant", "content": content, "metadata": {**metadata, **more}}
+
+
+def _fallen(end: Json) -> Json:
+    told = [
+        {"kind": one["kind"].removeprefix("FALLBACK_KIND_").lower()}
+        | {name: one.get(name, "") for name in ("source", "target", "cause")}
+        for one in end.get("fallbacks", [])
+    ]
+    return {"fallbacks": told} if told else {}
+
+
+def _source(citation: Json) -> Json:
+    names = {
+        "passage": "passage",
+        "document": "documentVersion",
+        "title": "title",
+        "uri": "uri",
+        "quote": "quote",
+    }
+    return {name: citation.get(there, "") for name, there in names.items()}
+
+
+def _joined(frames: Sequence[Json]) -> list[Json]:
+    result: list[Json] = []
+    for frame in frames:
+        if frame["type"] == "delta" and result and result[-1]["type"] == "delta":
+            result[-1] = {**frame, "text": result[-1]["text"] + frame["text"]}
+        else:
+            result.append(frame)
+    return result

@@ -1,0 +1,139 @@
+"""A version's bytes: the same from the same meaning, another from another, and whole again out of the database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from responsa_server.catalogue import content as content_module
+from responsa_server.catalogue.content import (
+    ENGINE,
+    MOST_BYTES,
+    Content,
+    ContentBroken,
+    Defaults,
+    content_of,
+    new_version,
+    packed,
+    resolved,
+    unpacked,
+)
+from responsa_server.catalogue.reading import judged, read
+from tests.unit.graph.configured import SURROUNDINGS, TEST_KINDS, write
+
+DEFAULTS = Defaults(models=("openai:gpt", "lab:small"))
+
+
+def content(folder: Path, defaults: Defaults = DEFAULTS) -> Content:
+    files = read(folder, folder / "none")
+    config, problems = judged(files, SURROUNDINGS)
+    assert config is not None, problems
+    assert files.config is not None
+    return content_of(files.config, config, files.files, defaults, TEST_KINDS)
+
+
+def changed(tmp_path: Path, *changes: tuple[str, str, str]) -> bool:
+    """Whether a change of the files is another version."""
+    before = packed(content(write(tmp_path / "before")))
+    return packed(content(write(tmp_path / "after", *changes))) != before
+
+
+def test_all_that_nodes_use_is_in_it_and_nothing_else(tmp_path: Path) -> None:
+    unused = [
+        ("prompts/unused.md", "", "x"),
+        ("prompts/parts/unused.md", "", "x"),
+        ("examples/unused.jsonl", "", "{}"),
+    ]
+    found = content(write(tmp_path, *unused))
+    assert set(found.prompts) == {"write", "hello"}
+    assert set(found.partials) == {"parts/tone.md"}
+    assert set(found.examples) == {"examples/intents.jsonl"}
+    assert found.chain == ("openai:gpt", "lab:small")
+
+
+def test_it_comes_whole_out_of_its_bytes(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    found = unpacked(packed(content(folder)))
+    assert found == content(folder)
+    files = read(folder, folder / "none").files
+    assert found.sources() == dict(files.prompts)
+    assert found.parts() == dict(files.partials)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("agent.toml", "timeout = 20", "timeout = 21"),
+        ("agent.toml", "steps = 20", "steps = 21"),
+        ("agent.toml", 'description = "For tests."', 'description = "For trials."'),
+        ("prompts/write.md", "one sentence", "two sentences"),
+        ("prompts/write.md", "what is asked", "the question"),
+        ("prompts/parts/tone.md", "kind", "brief"),
+        ("examples/intents.jsonl", "Hello!", "Hello there!"),
+    ],
+    ids=lambda change: change[2],
+)
+def test_what_shapes_answers_makes_another_version(change: tuple[str, str, str], tmp_path: Path) -> None:
+    assert changed(tmp_path, change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("agent.toml", 'name = "Test"', '# A remark.\nname   =   "Test"'),
+        (
+            "agent.toml",
+            'name = "Test"\ndescription = "For tests."',
+            'description = "For tests."\nname = "Test"',
+        ),
+        ("agent.toml", "limits = { seconds = 30, steps = 20 }", "limits.steps = 20\nlimits.seconds = 30"),
+        ("prompts/unused.md", "", "Nobody reads this."),
+        ("golden.yaml", "", "questions: []"),
+        ("agent.toml", 'start = "route"', 'start = "route"\nhistory = { messages = 10 }'),
+    ],
+    ids=["remark", "order", "dotted", "unused", "golden", "default"],
+)
+def test_what_shapes_none_makes_none(change: tuple[str, str, str], tmp_path: Path) -> None:
+    assert not changed(tmp_path, change)
+
+
+def test_what_the_server_says_where_the_agent_does_not(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    plain = packed(content(folder))
+    # Models and history shape answers; how long a turn may take is the server's own business.
+    assert packed(content(folder, Defaults(models=("openai:gpt",)))) != plain
+    assert packed(content(folder, Defaults(DEFAULTS.models, history_messages=3))) != plain
+    assert packed(content(folder, Defaults(DEFAULTS.models, seconds=5.0))) == plain
+
+
+def test_another_engine_makes_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same files, read by code that makes something else of them, must not share a number with what the old code makes."""
+    made = content(write(tmp_path))
+    before = new_version(made)
+    assert new_version(made) == before
+    monkeypatch.setattr(content_module, "ENGINE", ENGINE + 1)
+    after = new_version(made)
+    assert after.engine == before.engine + 1
+    assert after.sha256 != before.sha256
+
+
+def test_a_chain_is_resolved() -> None:
+    assert resolved(("extractive",), ("a:b",)) == ()
+    assert resolved(("default",), ()) == ()
+    assert resolved(("x:y", "default", "extractive"), ("a:b", "x:y", "extractive")) == ("x:y", "a:b")
+
+
+@given(st.binary(max_size=60))
+def test_bytes_that_are_no_version_are_told(data: bytes) -> None:
+    with pytest.raises(ContentBroken):
+        unpacked(data)
+
+
+def test_what_is_too_large_is_told(tmp_path: Path) -> None:
+    found = content(write(tmp_path))
+    large = found.model_copy(update={"examples": {"examples/intents.jsonl": "x" * MOST_BYTES}})
+    with pytest.raises(ContentBroken, match=r"at most 4,194,304"):
+        new_version(large)

@@ -1,0 +1,145 @@
+"""What goes on while agents are trained, and after one could not be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from responsa_server.catalogue.content import Defaults
+from responsa_server.catalogue.folders import Folders
+from responsa_server.catalogue.live import LiveAgents, LiveOptions
+from responsa_server.catalogue.making import Workshop
+from responsa_server.counters import MemoryCounters
+from responsa_server.domain.ports.agent_versions import NewVersion, StoredVersion
+from responsa_server.domain.ports.intents import Example, IntentClassifier
+from responsa_server.graph.check import Surroundings
+from responsa_server.graph.registry import NodeParts
+from responsa_server.model_settings import ModelSettings
+from responsa_server.wiring_models import model_table
+from tests.unit.graph.evidence import Shelf
+from tests.unit.graph.shipping import Knows
+
+AGENT = """\
+name = "Own"
+start = "intent"
+model = { chain = ["extractive"] }
+[nodes]
+intent = { kind = "intent_router", examples = "examples/intents.jsonl", intents = ["qa"] }
+greet = { kind = "template", template = "greeting" }
+[graph]
+edges = [{ from = "intent", to = "greet" }]
+"""
+
+
+@dataclass
+class Kept:
+    """AgentVersions in memory."""
+
+    rows: list[tuple[NewVersion, StoredVersion]] = field(
+        default_factory=list[tuple[NewVersion, StoredVersion]]
+    )
+
+    async def register(self, versions: Sequence[NewVersion]) -> Sequence[StoredVersion]:
+        for one in versions:
+            if not any(one.sha256 == new.sha256 and one.agent == new.agent for new, _ in self.rows):
+                number = 1 + sum(new.agent == one.agent for new, _ in self.rows)
+                self.rows.append((one, StoredVersion(one.agent, number, len(self.rows) + 1, one.content)))
+        return [
+            next(row for new, row in self.rows if (new.agent, new.sha256) == (one.agent, one.sha256))
+            for one in versions
+        ]
+
+    async def newest(self) -> int:
+        return len(self.rows)
+
+    async def since(self, ordinal: int, engine: int) -> Sequence[StoredVersion]:
+        return [row for _, row in self.rows if row.ordinal > ordinal]
+
+    async def open(self) -> Collection[str]:
+        return ()
+
+    async def named(self, names: Collection[str], engine: int) -> Sequence[StoredVersion]:
+        return [row for _, row in self.rows if row.name in names]
+
+
+class School:
+    """Trains when it is let; fails for what it cannot abide."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.asked = asyncio.Event()
+        self.trained_on: list[str] = []
+
+    async def trained(self, examples: Sequence[Example], *, key: bytes) -> IntentClassifier:
+        self.asked.set()
+        await self.open.wait()
+        self.trained_on.append(examples[0].text)
+        if examples[0].text == "broken":
+            raise OSError("the disk is full")
+        return Knows({}, "qa")
+
+
+def write(root: Path, agent: str, text: str) -> None:
+    folder = root / agent
+    for name, content in {
+        "agent.toml": AGENT,
+        "prompts/greeting.md": "Hello.\n",
+        "examples/intents.jsonl": f'{{"text": "{text}", "label": "qa"}}\n',
+    }.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+
+def live(root: Path, school: School) -> LiveAgents:
+    shelf = Shelf()
+    workshop = Workshop(
+        NodeParts(shelf, shelf), model_table(ModelSettings()), MemoryCounters(), Defaults(), school
+    )
+    return LiveAgents(Folders(None, root), Kept(), workshop, Surroundings(), LiveOptions(poll_seconds=3600.0))
+
+
+async def test_polling_goes_on_while_a_reload_trains(tmp_path: Path) -> None:
+    write(tmp_path, "default", "one")
+    school = School()
+    school.open.set()
+    agents = live(tmp_path, school)
+    await agents.start()
+    try:
+        school.open.clear()
+        school.asked.clear()
+        write(tmp_path, "default", "two")
+        reloading = asyncio.create_task(agents.reload())
+        await school.asked.wait()
+        before = agents.named("")
+        async with asyncio.timeout(10):
+            await agents.poll()
+        assert not reloading.done()
+        assert agents.named("") is before
+        # What was registered meanwhile can be run at once, and is not lost by the reload's end.
+        assert "agents/default/versions/2" in agents.versions
+        school.open.set()
+        (told,) = await reloading
+        assert (told.version, told.changed) == ("agents/default/versions/2", True)
+        assert agents.named("").version == "agents/default/versions/2"
+        assert before.version in agents.versions
+    finally:
+        await agents.close()
+
+
+async def test_an_agent_that_cannot_be_trained_keeps_none_from_it(tmp_path: Path) -> None:
+    write(tmp_path, "default", "good")
+    school = School()
+    school.open.set()
+    agents = live(tmp_path, school)
+    await agents.start()
+    try:
+        write(tmp_path, "alpha", "broken")
+        write(tmp_path, "beta", "fine")
+        told = await agents.reload()
+        assert [one.agent for one in told if one.changed] == ["alpha", "beta"]
+        assert {"broken", "fine"} <= set(school.trained_on)
+    finally:
+        await agents.close()

@@ -1,0 +1,100 @@
+"""What an agent's calls may cost, and what is said where nobody knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from pathlib import Path
+
+from structlog.testing import capture_logs
+
+from responsa_server.catalogue.content import Content, content_of
+from responsa_server.catalogue.making import MadeAgent, Prepared, Workshop, dearest, prepared
+from responsa_server.catalogue.reading import judged, read
+from responsa_server.counters import MemoryCounters
+from responsa_server.domain.ports.models import Ended, Price
+from responsa_server.graph.registry import NodeParts
+from tests.unit.catalogue.test_content import DEFAULTS
+from tests.unit.graph.configured import SURROUNDINGS, TEST_KINDS, write
+from tests.unit.graph.evidence import Shelf
+from tests.unit.graph.speaking import Says
+
+
+def price(read: int, said: int) -> Price:
+    return Price(Decimal(read), Decimal(1), Decimal(2), Decimal(said))
+
+
+@dataclass
+class Known:
+    """Implements `Models`: all models are one that says nothing."""
+
+    prices: dict[str, Price] = field(default_factory=dict[str, Price])
+
+    def chain(self, names: Sequence[str]) -> Says:
+        return Says([Ended(complete=True)])
+
+    def problem(self, name: str) -> str | None:
+        return None
+
+    def price(self, model: str) -> Price | None:
+        return self.prices.get(model)
+
+    def window(self, names: Sequence[str]) -> int | None:
+        return None
+
+
+def content(folder: Path, limit: int) -> Content:
+    limits = ("agent.toml", "limits = { seconds = 30,", f"limits = {{ cost_micros = {limit}, seconds = 30,")
+    files = read(write(folder, limits), folder / "none")
+    config, problems = judged(files, SURROUNDINGS)
+    assert config is not None, problems
+    assert files.config is not None
+    return content_of(files.config, config, files.files, DEFAULTS, TEST_KINDS)
+
+
+def workshop(models: Known) -> Workshop:
+    shelf = Shelf()
+    return Workshop(NodeParts(shelf, shelf), models, MemoryCounters(), DEFAULTS, kinds=TEST_KINDS)
+
+
+def test_the_dearest_is_taken_field_by_field_and_asked_for_each_time() -> None:
+    models = Known()
+    chain = ["a:m", "b:m", "c:m"]
+    assert dearest(models, chain) is None
+    models.prices = {"a:m": price(9, 1), "b:m": price(1, 5)}
+    assert dearest(models, chain) == price(9, 5)
+    models.prices["c:m"] = price(1, 70)
+    assert dearest(models, chain) == price(9, 70)
+
+
+def test_an_agent_is_told_todays_price_and_not_that_of_the_day_it_was_made(tmp_path: Path) -> None:
+    models, seen = Known(), list[NodeParts]()
+    kind = TEST_KINDS["prompt"]
+
+    def make(parts: NodeParts, options: object, name: str) -> object:
+        seen.append(parts)
+        return kind.make(parts, options, name)
+
+    shop = replace(workshop(models), kinds={**TEST_KINDS, "prompt": replace(kind, make=make)})
+    found = prepared({"test": content(tmp_path, 100)}, shop)["test"]
+    assert isinstance(found, Prepared), found
+    (parts,) = seen
+    assert parts.price() is None
+    models.prices = {"openai:gpt": price(9, 1), "lab:small": price(1, 5)}
+    assert parts.price() == price(9, 5)
+
+
+def test_a_limit_that_a_model_without_a_price_does_not_meet_is_told(tmp_path: Path) -> None:
+    def said(models: Known, limit: int) -> list[object]:
+        shop = workshop(models)
+        found = prepared({"test": content(tmp_path / str(limit), limit)}, shop)["test"]
+        assert isinstance(found, Prepared), found
+        with capture_logs() as logs:
+            MadeAgent(found, "agents/test/versions/1", b"", shop)
+        return [one.get("unpriced") for one in logs if one["event"] == "agent_cost_not_limited"]
+
+    half = Known({"openai:gpt": price(1, 1)})
+    assert said(half, 100) == [["lab:small"]]
+    assert said(half, 0) == []
+    assert said(Known({"openai:gpt": price(1, 1), "lab:small": price(1, 1)}), 200) == []

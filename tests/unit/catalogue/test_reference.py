@@ -1,0 +1,56 @@
+"""Every key has its words, and every default is the one that is taken."""
+
+from __future__ import annotations
+
+import pytest
+
+from responsa_server.catalogue.reference import BEGIN, page, reference
+from responsa_server.graph.config import AgentConfig
+from responsa_server.graph.registry import KINDS
+from tests.instance import ROOT
+
+
+def test_every_key_stands_there_with_its_default_and_what_it_says() -> None:
+    lines = reference().splitlines()
+    rows = [line.split(" | ") for line in lines if line.startswith("| `")]
+    assert [row for row in rows if not row[2].strip(" |")] == []
+    for row in (
+        ("| `name`", "must be said"),
+        ("| `history.messages`", "`10`"),
+        ("| `retrieval.rerank`", "`true`"),
+        ("| `retrieval.collections`", "empty"),
+        ("| `model.temperature`", "unset"),
+        ("| `model.chain`", "`default`"),
+        ("| `from`", "must be said"),
+        ("| `is`", "unset"),
+    ):
+        assert row in [(one[0], one[1]) for one in rows]
+    assert {row[0][3:-1] for row in rows if len(row) == 4} == set(KINDS)
+
+
+def test_the_page_is_as_the_models_say() -> None:
+    text = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8")
+    assert text == page(text), "run `make generate`"
+    assert page(text.replace("| `history.messages`", "| `history.massages`")) == text
+    with pytest.raises(ValueError, match="no marks"):
+        page("# Agents")
+
+
+def test_each_kind_is_told_of_in_words() -> None:
+    words = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8").partition(BEGIN)[0]
+    assert [kind for kind in KINDS if f"- `{kind}`" not in words] == []
+
+
+def test_what_is_not_said_takes_the_default() -> None:
+    least = AgentConfig.model_validate({"name": "x", "start": "a", "nodes": {"a": {"kind": "refuse"}}})
+    assert least.model.chain == ("default",)
+    assert (least.limits.seconds, least.limits.steps, least.limits.tokens, least.limits.cost_micros) == (
+        60.0,
+        0,
+        0,
+        0,
+    )
+    assert (least.history.messages, least.history.older, least.conversation.title) == (10, 0, "question")
+    assert (least.retrieval.top_k, least.retrieval.threshold, least.retrieval.rerank) == (None, 0.0, True)
+    assert least.nodes["a"].retry is None
+    assert least.graph.edges == ()

@@ -1,0 +1,35 @@
+"""docs/cli.md names every command that there is."""
+
+from __future__ import annotations
+
+import importlib
+import re
+
+import pytest
+import typer
+from typer.main import get_command
+
+from responsa_server.cli.commands import COMMANDS, Command
+from tests.instance import ROOT
+
+TEXT = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=[one.name for one in COMMANDS])
+def test_every_command_is_described(command: Command) -> None:
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    importlib.import_module(command.module).register(app, command.name)
+    (row,) = [
+        line
+        for line in TEXT.splitlines()
+        if line.startswith("| `") and re.search(rf"`(?:responsa )?{command.name}[ `]", line)
+    ][:1] or [""]
+    assert row, command.name
+    group = getattr(get_command(app), "commands", {})[command.name]
+    if command.name in ("admin", "replicas"):
+        # Described with the server's operation.
+        return
+    rows = "\n".join(line for line in TEXT.splitlines() if line.startswith("| "))
+    for name in getattr(group, "commands", {}):
+        assert re.search(rf"\b{name}\b", rows), f"{command.name} {name}"

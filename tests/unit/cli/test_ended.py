@@ -1,0 +1,65 @@
+"""What is told beside an answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from responsa.chat.v1 import turn_pb2
+from responsa_client.results import outcome
+from responsa_server.cli.ended import dollars, told_of
+
+VERSION = "agents/tutor/versions/3"
+
+
+def told(version: str = VERSION, **answer: object) -> list[str]:
+    made = turn_pb2.TurnAnswer(**answer)  # pyright: ignore[reportArgumentType] - names are the message's own
+    return list(told_of(outcome(turn_pb2.TurnEvent(answer=made)), version))
+
+
+def test_who_answered() -> None:
+    assert told(model="extractive") == ["tutor answered by sentences of the documents."]
+    assert told(model="template") == ["tutor answered by a template."]
+    assert told("", model="openai:x\n") == ["answered by openai:x."]
+    # An older server tells nothing, and nothing is said.
+    assert told() == []
+    assert told(intent=turn_pb2.INTENT_POST, model="a:b") == ["tutor answered by a:b; taken for post."]
+
+
+def test_what_it_cost() -> None:
+    usage = turn_pb2.Usage(input_tokens=1, cost_micros=0)
+    assert told(usage=usage) == ["tutor; 1 token, 0.00 USD."]
+    usage = turn_pb2.Usage(input_tokens=1_000, output_tokens=500, cost_micros=120_000, unpriced_tokens=900)
+    assert told(model="a:b", usage=usage) == [
+        "tutor answered by a:b; 1,500 tokens, 0.12 USD (900 of the tokens without a known price)."
+    ]
+    usage = turn_pb2.Usage(input_tokens=5, unpriced_tokens=5)
+    assert told("", model="a:b", usage=usage) == [
+        "answered by a:b; 5 tokens (5 of the tokens without a known price)."
+    ]
+
+
+def test_every_kind_of_fallback_has_its_sentence() -> None:
+    said = {
+        kind: told(fallbacks=[turn_pb2.Fallback(kind=kind, source="write", cause="empty")])[0]
+        for kind in turn_pb2.FallbackKind.values()
+        if kind
+    }
+    assert len(set(said.values())) == len(said) >= 8
+    assert all(one.endswith(" (write: empty).") for one in said.values())
+    unknown = "Something else was done than was meant."
+    assert told(fallbacks=[turn_pb2.Fallback(kind=99)]) == [unknown]  # pyright: ignore[reportArgumentType] - a newer server's
+    assert unknown not in {one.replace(" (write: empty)", "") for one in said.values()}
+
+
+@pytest.mark.parametrize(
+    ("micros", "shown"),
+    [
+        (0, "0.00 USD"),
+        (1, "0.000001 USD"),
+        (2_100, "0.0021 USD"),
+        (500_000, "0.50 USD"),
+        (1_234_000_000, "1,234.00 USD"),
+    ],
+)
+def test_money(micros: int, shown: str) -> None:
+    assert dollars(micros) == shown

@@ -1,0 +1,110 @@
+"""What a parameter on the command line means, by the agent's schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from responsa.chat.v1 import agent_pb2
+from responsa_server.cli.ask import micros
+from responsa_server.cli.failures import CommandFailed
+from responsa_server.cli.parameters import described, parameters, typed, untyped
+from tests.clients.agents_served import ASHDOWN, NOWHERE, struct, tutor
+
+
+def agent(**properties: Any) -> agent_pb2.Agent:
+    return agent_pb2.Agent(name="agents/x", parameters_schema=struct({"properties": properties}))
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "value"),
+    [
+        ({"type": "string"}, "12", "12"),
+        ({"type": "string"}, "a=b", "a=b"),
+        ({"type": "string"}, "", ""),
+        ({"type": "integer"}, "12", 12),
+        ({"type": "integer"}, "-12.0", -12),
+        ({"type": "number"}, "12", 12),
+        ({"type": "number"}, "1.5e3", 1500),
+        ({"type": "boolean"}, "false", False),
+        ({"type": "null"}, "null", None),
+        ({"type": "array"}, '[1, "x"]', [1, "x"]),
+        ({"type": "object"}, '{"a": {}}', {"a": {}}),
+        ({"type": ["integer", "string"]}, "12", 12),
+        ({"type": ["string", "integer"]}, "12 pages", "12 pages"),
+        ({"enum": ["a", 3, True, None]}, "3", 3),
+        ({"enum": ["a", 3, True, None]}, "true", True),
+        ({"enum": ["a", 3, True, None]}, "null", None),
+        ({"enum": ["a", "b"]}, "c", "c"),
+        ({"const": 7}, "7", 7),
+        ({"oneOf": [{"const": "u1", "title": "Ms Ray"}]}, "MS RAY", "u1"),
+        ({"oneOf": [{"const": "u1", "title": "Ray"}, {"const": "u2", "title": "Ray"}]}, "Ray", "Ray"),
+        ({}, "12", 12),
+        ({}, "twelve", "twelve"),
+        ({}, "NaN", "NaN"),
+    ],
+)
+def test_a_value_is_what_the_schema_says(schema: dict[str, Any], text: str, value: Any) -> None:
+    found = typed([f"x={text}"], agent(x=schema))
+    assert found == {"x": value}
+    assert type(found["x"]) in (type(value), float if isinstance(value, int) else type(value))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["levle=beginner"], "agents/tutor has no parameter 'levle'."),
+        (["level"], "'level' is no parameter."),
+        (["=x"], "'=x' is no parameter."),
+        (["level=beginner", "level=advanced"], "The parameter level is given twice."),
+        (["length=many"], "length takes integer, and 'many' is none."),
+        (["length=1.5"], "length takes integer"),
+        (["length=true"], "length takes integer"),
+        (["polite=1"], "polite takes boolean"),
+        (["seeds={}"], "seeds takes array"),
+        (["seeds=[" * 5000], "seeds takes array"),
+        (["level=\udcff"], "A parameter is not valid UTF-8."),
+    ],
+)
+def test_what_cannot_be_right_is_told(given: list[str], told: str) -> None:
+    with pytest.raises(CommandFailed) as caught:
+        typed(given, tutor())
+    assert told in caught.value.sentence
+    assert caught.value.exit_code == 2
+
+
+def test_a_name_that_is_nearly_right_is_told_with_what_was_meant() -> None:
+    with pytest.raises(CommandFailed) as caught:
+        typed(["teacher=x"], tutor())
+    assert caught.value.remedy.endswith("Did you mean teacher_id?")
+    with pytest.raises(CommandFailed) as caught:
+        typed(["x=1"], agent_pb2.Agent(name="agents/default"))
+    assert caught.value.remedy == "It has none."
+
+
+def test_without_a_schema_what_reads_as_json_is_that() -> None:
+    assert untyped(["a=1", "b=one", 'c={"d": []}', "e="]) == {"a": 1, "b": "one", "c": {"d": []}, "e": ""}
+    with pytest.raises(CommandFailed):
+        untyped(["a=1", "a=2"])
+
+
+def test_many_records_are_not_all_listed() -> None:
+    many = [(f"00000000-0000-4000-8000-{number:012}", f"T{number}") for number in range(25)]
+    (found,) = [one for one in parameters(tutor(many)) if one.resource]
+    lines = list(described(found))
+    assert lines[1] == f"      {NOWHERE}  T0"
+    assert lines[-1] == "      and 5 more"
+    assert len(lines) == 22
+    assert ASHDOWN not in "".join(lines)
+
+
+@pytest.mark.parametrize(("text", "value"), [("", 0), ("0.05", 50_000), ("1", 1_000_000), ("1e-6", 1), ("2.50", 2_500_000)])  # fmt: skip
+def test_money_is_millionths_of_a_dollar(text: str, value: int) -> None:
+    assert micros(text) == value
+
+
+@pytest.mark.parametrize("text", ["cheap", "0", "-1", "nan", "inf", "1e-7", "0.0000015", "1e20", "$1"])
+def test_what_is_no_money_is_refused(text: str) -> None:
+    with pytest.raises(CommandFailed, match="no sum of money"):
+        micros(text)

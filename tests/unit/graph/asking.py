@@ -1,0 +1,19 @@
+"""What a node asks a model with: the shipped prompts of the chat agent."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from responsa_server.catalogue.reading import SHIPPED, examine
+from responsa_server.domain.ports.models import ChatModel, Price
+from responsa_server.graph.check import Surroundings
+from responsa_server.graph.config import Traits
+from responsa_server.graph.nodes.asking import Asker
+
+PROMPTS = examine(SHIPPED / "chat", Surroundings()).prompts
+DEAR = Price(Decimal(1), Decimal(1), Decimal(1), Decimal(4))
+
+
+def asker(model: ChatModel, price: Price | None = None) -> Asker:
+    """The chat agent's prompts for this model."""
+    return Asker(model, PROMPTS, Traits("Chat", ("Why?",)), lambda: price)

@@ -1,0 +1,148 @@
+"""An agent's files that are right, for tests to make mistakes in, and a kind of node that only tests have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from responsa_server.graph.check import Surroundings
+from responsa_server.graph.node import Node, NodeModel, Run
+from responsa_server.graph.options import ExamplesName, NodeOptions
+from responsa_server.graph.registry import KINDS, Kind
+
+AGENT = """\
+name = "Test"
+description = "For tests."
+start = "route"
+model = { chain = ["default", "openai:gpt"] }
+limits = { seconds = 30, steps = 20 }
+
+[parameters]
+required = ["level"]
+properties.level = { enum = ["low", "high"] }
+
+[nodes]
+route = { kind = "router", examples = "examples/intents.jsonl", intents = ["qa", "chat"] }
+retrieve = { kind = "retriever", timeout = 20 }
+grade = { kind = "grader" }
+write = { kind = "prompt", prompt = "write" }
+quote = { kind = "extractive_answer" }
+hello = { kind = "template", template = "hello" }
+refuse = { kind = "refuse" }
+
+[graph]
+edges = [
+  { from = "route", to = "hello", when = { field = "intent", is = "chat" } },
+  { from = "route", to = "retrieve" },
+  { from = "retrieve", to = "grade" },
+  { from = "retrieve", to = "hello", on = "unavailable" },
+  { from = "grade", to = "write", when = { all = [{ model = true }, { field = "extraction.supported", is = true }] } },
+  { from = "grade", to = "quote", when = { field = "extraction.supported", is = true } },
+  { from = "grade", to = "refuse" },
+  { from = "write", to = "quote", on = "unavailable" },
+]
+"""
+
+FILES = {
+    "agent.toml": AGENT,
+    "prompts/write.md": """\
++++
+variables = { question = "what is asked" }
++++
+You answer in one sentence.
+{% include "parts/tone.md" %}
+=== user
+{{ question }}
+""",
+    "prompts/hello.md": """\
++++
+variables = { question = "what is asked" }
++++
+Hello. You asked: {{ question }}
+""",
+    "prompts/parts/tone.md": "Be kind.\n",
+    "examples/intents.jsonl": """\
+{"text": "How long is the Nile?", "label": "qa"}
+{"text": "Hello!", "label": "chat"}
+""",
+}
+
+
+class RouterOptions(NodeOptions):
+    examples: ExamplesName
+    intents: tuple[str, ...] | list[str]
+
+
+class RouterInput(NodeModel):
+    question: str
+
+
+class RouterOutput(NodeModel):
+    intent: str
+    confidence: float = 0.0
+
+
+class Router(Node[RouterInput, RouterOutput]):
+    """Small talk is what greets."""
+
+    name = "router"
+    input_model = RouterInput
+    output_model = RouterOutput
+
+    async def process(self, given: RouterInput, run: Run) -> RouterOutput:
+        return RouterOutput(intent="chat" if given.question.startswith("Hello") else "qa", confidence=1.0)
+
+
+class TextOfGrades(NodeModel):
+    extraction: str
+
+
+class Spoiler(Node[RouterInput, TextOfGrades]):
+    """Writes a field of others with a type of its own."""
+
+    name = "spoiler"
+    input_model = RouterInput
+    output_model = TextOfGrades
+
+    async def process(self, given: RouterInput, run: Run) -> TextOfGrades:
+        return TextOfGrades(extraction="")
+
+
+TEST_KINDS = {
+    **KINDS,
+    "router": Kind(
+        lambda _, __, ___: Router(),
+        RouterInput,
+        RouterOutput,
+        RouterOptions,
+        values=lambda options: {"intent": [*options.intents, "out_of_scope"]},
+    ),
+    "spoiler": Kind(lambda _, __, ___: Spoiler(), RouterInput, TextOfGrades),
+}
+
+
+class OneModel:
+    """Knows a single model."""
+
+    def problem(self, name: str) -> str | None:
+        provider, _, model = name.partition(":")
+        if provider != "openai":
+            return f"names no provider of this server (there is no “{provider}”)"
+        return None if model == "gpt" else "is not offered by openai"
+
+
+SURROUNDINGS = Surroundings(
+    kinds=TEST_KINDS, models=OneModel(), suggested_models=("default", "extractive", "openai:gpt")
+)
+
+
+def write(folder: Path, *changes: tuple[str, str, str]) -> Path:
+    """Write the files into a folder `test` with changes (file, what stands there, what is to stand there); "" for what stands there adds or replaces a file."""
+    files = dict(FILES)
+    for file, old, new in changes:
+        assert not old or files[file].count(old) == 1, (file, old)
+        files[file] = files[file].replace(old, new) if old else new
+    for file, text in files.items():
+        path = folder / "test" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder / "test"

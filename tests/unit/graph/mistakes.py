@@ -1,0 +1,462 @@
+"""The table of mistakes: changes to the files of `configured` (file, what stands there, what is to stand there), and all that must be said about them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+Change = tuple[str, str, str]
+
+MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
+    "01 TOML syntax": (
+        [("agent.toml", 'start = "route"', "start = route")],
+        ["agent.toml:3:9: is no TOML: string values must be quoted, expected literal string."],
+    ),
+    "01 TOML syntax, a key twice": (
+        [("agent.toml", 'start = "route"', 'start = "route"\nstart = "grade"')],
+        ["agent.toml:4:1: is no TOML: duplicate key."],
+    ),
+    "02 unknown key": (
+        [("agent.toml", "description =", "descripton =")],
+        ["agent.toml:2:1: descripton: there is no key “descripton” here. Did you mean “description”?"],
+    ),
+    "03 unknown key in a table": (
+        [("agent.toml", "seconds = 30", "secnds = 30")],
+        ["agent.toml:5:12: limits.secnds: there is no key “secnds” here. Did you mean “seconds”?"],
+    ),
+    "03 unknown key of an edge": (
+        [("agent.toml", '{ from = "route", to = "retrieve" }', '{ from = "route", too = "retrieve" }')],
+        [
+            "agent.toml:23:3: graph.edges[1]: “to” is missing.",
+            "agent.toml:23:21: graph.edges[1].too: there is no key “too” here. Did you mean “to”?",
+        ],
+    ),
+    "04 wrong type": (
+        [("agent.toml", "steps = 20", 'steps = "20"')],
+        ["agent.toml:5:26: limits.steps: must be a whole number, not the text “20”."],
+    ),
+    "04 wrong type of a node's own": (
+        [("agent.toml", "timeout = 20", "timeout = true")],
+        ["agent.toml:13:34: nodes.retrieve.timeout: must be a number, not true."],
+    ),
+    "05 out of range": (
+        [("agent.toml", "seconds = 30", "seconds = -1")],
+        ["agent.toml:5:12: limits.seconds: must be more than 0, not the number -1."],
+    ),
+    "05 none of the words": (
+        [("agent.toml", "limits =", 'conversation = { title = "tim" }\nlimits =')],
+        [
+            "agent.toml:5:18: conversation.title: must be “question” or “time”, not the text “tim”. Did you mean “time”?"
+        ],
+    ),
+    "06 unknown kind": (
+        [("agent.toml", 'kind = "grader"', 'kind = "grade"')],
+        ["agent.toml:14:11: nodes.grade.kind: there is no kind of node “grade”. Did you mean “grader”?"],
+    ),
+    "07 unknown option of a kind": (
+        [("agent.toml", 'prompt = "write"', 'promt = "write"')],
+        [
+            "agent.toml:15:28: nodes.write.promt: the kind prompt has no option “promt”. Did you mean “prompt”?"
+        ],
+    ),
+    "07 field that is not read": (
+        [("agent.toml", 'kind = "grader"', 'kind = "grader", reads = { evidnce = "found" }')],
+        [
+            "agent.toml:14:38: nodes.grade.reads.evidnce: the node reads no field “evidnce”. Did you mean “evidence”?"
+        ],
+    ),
+    "08 edge to an unknown node": (
+        [("agent.toml", 'to = "refuse"', 'to = "refusal"')],
+        [
+            "agent.toml:28:21: graph.edges[6].to: there is no node “refusal” for the edge to lead to. Did you mean “refuse”?"
+        ],
+    ),
+    "09 edge from an unknown node": (
+        [("agent.toml", 'from = "grade", to = "refuse"', 'from = "grader", to = "refuse"')],
+        [
+            "agent.toml:28:5: graph.edges[6].from: there is no node “grader” for the edge to come from. Did you mean “grade”?"
+        ],
+    ),
+    "10 unreachable node": (
+        [("agent.toml", "refuse = { kind", 'other = { kind = "refuse" }\nrefuse = { kind')],
+        ["agent.toml:18:1: nodes.other: no way leads to the node “other”."],
+    ),
+    "11 no start": (
+        [("agent.toml", 'start = "route"\n', "")],
+        ["agent.toml: start: “start” is missing."],
+    ),
+    "11 start that is not there": (
+        [("agent.toml", 'start = "route"', 'start = "rout"')],
+        ["agent.toml:3:1: start: there is no node “rout” to start at. Did you mean “route”?"],
+    ),
+    "12 cycle without a limit": (
+        [
+            (
+                "agent.toml",
+                '  { from = "write", to = "quote", on = "unavailable" },\n]',
+                '  { from = "write", to = "quote", on = "unavailable" },\n  { from = "hello", to = "route" },\n]',
+            )
+        ],
+        [
+            "agent.toml:15:1: nodes.write: tells the answer's text, and so has “hello” on the way hello → route → retrieve → grade → write; one of them must not (stream = false).",
+            "agent.toml:16:1: nodes.quote: tells the answer's text, and so has “hello” on the way hello → route → retrieve → grade → quote; one of them must not (stream = false).",
+            "agent.toml:17:1: nodes.hello: tells the answer's text, and so has “hello” on the way hello → route → hello; one of them must not (stream = false).",
+            "agent.toml:30:3: graph.edges[8]: the cycle route → hello → route has no limit; give one of its edges limit = n.",
+        ],
+    ),
+    "13 no way on": (
+        [
+            (
+                "agent.toml",
+                '  { from = "grade", to = "refuse" },\n',
+                '  { from = "grade", to = "refuse", when = { field = "intent", is = "qa" } },\n',
+            )
+        ],
+        [
+            "agent.toml:28:36: graph.edges[6].when: the last edge from “grade” has a condition, so the turn may find no way on; end with an edge that always fits."
+        ],
+    ),
+    "13 a limit and no way on": (
+        [
+            (
+                "agent.toml",
+                '  { from = "write", to = "quote", on = "unavailable" },\n]',
+                '  { from = "write", to = "quote", on = "unavailable" },\n  { from = "hello", to = "route", limit = 2 },\n]',
+            )
+        ],
+        [
+            "agent.toml:15:1: nodes.write: tells the answer's text, and so has “hello” on the way hello → route → retrieve → grade → write; one of them must not (stream = false).",
+            "agent.toml:16:1: nodes.quote: tells the answer's text, and so has “hello” on the way hello → route → retrieve → grade → quote; one of them must not (stream = false).",
+            "agent.toml:17:1: nodes.hello: tells the answer's text, and so has “hello” on the way hello → route → hello; one of them must not (stream = false).",
+            "agent.toml:30:35: graph.edges[8].limit: the last edge from “hello” has a limit, so the turn may find no way on; end with an edge that always fits.",
+        ],
+    ),
+    "13 an edge that is never taken": (
+        [("agent.toml", 'to = "hello", when = { field = "intent", is = "chat" } }', 'to = "hello" }')],
+        [
+            "agent.toml:22:3: graph.edges[0]: this edge from “route” always fits, so those after it are never taken."
+        ],
+    ),
+    "14 condition on an unknown field": (
+        [("agent.toml", 'field = "intent"', 'field = "intnt"')],
+        [
+            "agent.toml:22:44: graph.edges[0].when.field: no node writes a field “intnt”. Did you mean “intent”?"
+        ],
+    ),
+    "14 condition within a field": (
+        [
+            (
+                "agent.toml",
+                '"quote", when = { field = "extraction.supported"',
+                '"quote", when = { field = "extraction.suported"',
+            )
+        ],
+        [
+            "agent.toml:27:44: graph.edges[5].when.field: “extraction” has no field “suported”. Did you mean “supported”?"
+        ],
+    ),
+    "14 condition on an unknown parameter": (
+        [("agent.toml", 'field = "intent", is = "chat"', 'field = "parameters.leval", is = "low"')],
+        [
+            "agent.toml:22:44: graph.edges[0].when.field: the agent has no parameter “leval”. Did you mean “level”?"
+        ],
+    ),
+    "15 value that a field never has": (
+        [("agent.toml", 'field = "intent", is = "chat"', 'field = "intent", is = "chats"')],
+        [
+            "agent.toml:22:62: graph.edges[0].when.is: “intent” is never “chats”; it is one of “qa”, “chat”, “out_of_scope”. Did you mean “chat”?"
+        ],
+    ),
+    "15 value of another type": (
+        [("agent.toml", 'field = "intent", is = "chat"', 'field = "intent", is = 3')],
+        ["agent.toml:22:62: graph.edges[0].when.is: “intent” is text, and so never 3."],
+    ),
+    "15 number asked of a text": (
+        [("agent.toml", 'field = "intent", is = "chat"', 'field = "intent", above = 3')],
+        ["agent.toml:22:62: graph.edges[0].when.above: “intent” is no number but text."],
+    ),
+    "15 two tests": (
+        [("agent.toml", 'field = "intent", is = "chat"', 'field = "intent", is = "chat", above = 3')],
+        [
+            "agent.toml:22:35: graph.edges[0].when: needs exactly one of is, in, above, below, empty for its field."
+        ],
+    ),
+    "15 no test": (
+        [("agent.toml", 'when = { field = "intent", is = "chat" }', 'when = { is = "chat" }')],
+        ["agent.toml:22:35: graph.edges[0].when: needs exactly one of field, model, all, any."],
+    ),
+    "16 input that no way provides": (
+        [("agent.toml", 'to = "retrieve" }', 'to = "grade" }')],
+        [
+            "agent.toml:13:1: nodes.retrieve: no way leads to the node “retrieve”.",
+            "agent.toml:14:1: nodes.grade: needs “evidence”, which the way begin → route → grade does not provide.",
+        ],
+    ),
+    "17 types that do not fit": (
+        [
+            ("agent.toml", "grade = {", 'spoil = { kind = "spoiler" }\ngrade = {'),
+            (
+                "agent.toml",
+                'to = "grade" },',
+                'to = "grade" },\n  { from = "grade", to = "spoil", when = { field = "intent", is = "qa" } },\n  { from = "spoil", to = "quote" },',
+            ),
+        ],
+        ["agent.toml:17:1: nodes.quote: reads “extraction” as Extraction, and “spoil” writes it as text."],
+    ),
+    "18 text told twice": (
+        [
+            (
+                "agent.toml",
+                '  { from = "write", to = "quote", on = "unavailable" },\n]',
+                '  { from = "write", to = "quote", on = "unavailable" },\n  { from = "write", to = "hello" },\n]',
+            )
+        ],
+        [
+            "agent.toml:17:1: nodes.hello: tells the answer's text, and so has “write” on the way write → hello; one of them must not (stream = false)."
+        ],
+    ),
+    "19 prompt that is not there": (
+        [("agent.toml", 'prompt = "write"', 'prompt = "wrote"')],
+        [
+            "agent.toml:15:28: nodes.write.prompt: there is no prompts/wrote.md, neither here nor among the shared ones. Did you mean “write”?"
+        ],
+    ),
+    "19 partial that is not there": (
+        [("prompts/write.md", "parts/tone.md", "parts/tune.md")],
+        ["prompts/write.md:5: the template is broken: there is no partial parts/tune.md."],
+    ),
+    "20 variable that is not declared": (
+        [("prompts/write.md", "{{ question }}", "{{ question }} {{ quesion }}")],
+        [
+            "prompts/write.md:7: uses “quesion”, which the front matter of prompts/write.md does not declare. Did you mean “question”?"
+        ],
+    ),
+    "18 text that is told, and told anew": (
+        [
+            ("agent.toml", "quote = {", 'out = { kind = "output" }\nquote = {'),
+            (
+                "agent.toml",
+                '  { from = "write", to = "quote"',
+                '  { from = "write", to = "out" },\n  { from = "write", to = "quote"',
+            ),
+        ],
+        [
+            "agent.toml:16:1: nodes.out: tells the answer's text, and so has “write” on the way write → out; one of them must not (stream = false)."
+        ],
+    ),
+    "18 text that nobody tells": (
+        [
+            (
+                "agent.toml",
+                'kind = "prompt", prompt = "write"',
+                'kind = "prompt", prompt = "write", stream = false',
+            )
+        ],
+        [
+            "agent.toml:15:1: nodes.write: does not tell its text, and nobody does on the way write; add a node of the kind “output”, or let it tell (stream = true)."
+        ],
+    ),
+    "19 prompts that the wrong thing chooses": (
+        [
+            (
+                "agent.toml",
+                'kind = "prompt", prompt = "write"',
+                'kind = "prompt", prompt = { by = "intend", default = "write" }',
+            )
+        ],
+        ["agent.toml:15:39: nodes.write.prompt.by: no node writes a field “intend”. Did you mean “intent”?"],
+    ),
+    "19 a prompt for a value that there is not": (
+        [
+            (
+                "agent.toml",
+                'kind = "prompt", prompt = "write"',
+                'kind = "prompt", prompt = { by = "intent", default = "write", qaa = "write" }',
+            )
+        ],
+        [
+            "agent.toml:15:73: nodes.write.prompt.qaa: “intent” is never “qaa”; it is one of “chat”, “out_of_scope”, “qa”. Did you mean “qa”?"
+        ],
+    ),
+    "19 prompts without a default": (
+        [
+            (
+                "agent.toml",
+                'kind = "prompt", prompt = "write"',
+                'kind = "prompt", prompt = { by = "intent", qa = "write" }',
+            )
+        ],
+        ["agent.toml:15:28: nodes.write.prompt: “default” is missing: the prompt for all other values."],
+    ),
+    "20 variable that is not offered": (
+        [
+            (
+                "prompts/write.md",
+                'question = "what is asked"',
+                'question = "what is asked", passage = "found"',
+            )
+        ],
+        [
+            "prompts/write.md:2:43: variables.passage: declares “passage”, which the node “write” does not offer; it offers “agent”, “formats”, “history”, “language”, “parameters”, “passages”, “persona”, “question”, “questions”, “summary”, “without_retrieval”. Did you mean “passages”?"
+        ],
+    ),
+    "21 what others wrote among the instructions": (
+        [("prompts/write.md", "one sentence.", "one sentence. {{ question }}")],
+        [
+            "prompts/write.md:4: uses “question”, which others have written, among the instructions; it may stand below the line “=== user” alone."
+        ],
+    ),
+    "21 what others wrote, by a partial": (
+        [("prompts/parts/tone.md", "", "Be kind to {{ question }}.\n")],
+        [
+            "prompts/parts/tone.md:1: uses “question”, which others have written, among the instructions; it may stand below the line “=== user” alone."
+        ],
+    ),
+    "22 broken template": (
+        [("prompts/write.md", "{{ question }}", "{{ question }")],
+        ["prompts/write.md:7: the template is broken: unexpected `}`, expected end of variable block."],
+    ),
+    "22 broken partial": (
+        [("prompts/parts/tone.md", "", "\n{% if %}")],
+        ["prompts/parts/tone.md:2: the template is broken: unexpected end of block."],
+    ),
+    "22 import": (
+        [("prompts/write.md", '{% include "parts/tone.md" %}', '{% import "parts/tone.md" as tone %}')],
+        [
+            "prompts/write.md:5: the template is broken: “import” is not allowed in prompts; include a partial instead."
+        ],
+    ),
+    "22 broken front matter": (
+        [("prompts/write.md", "variables = { question", 'variables = { question "')],
+        ["prompts/write.md:2:24: is no TOML: missing assignment between key-value pairs, expected `=`."],
+    ),
+    "22 unknown key of a front matter": (
+        [("prompts/write.md", "variables = {", "hint = 1\nvariables = {")],
+        ["prompts/write.md:2:1: hint: there is no key “hint” here. Did you mean “hints”?"],
+    ),
+    "23 unknown provider": (
+        [("agent.toml", '"openai:gpt"', '"opnai:gpt"')],
+        [
+            "agent.toml:4:31: model.chain[1]: the model “opnai:gpt” names no provider of this server (there is no “opnai”). Did you mean “openai:gpt”?"
+        ],
+    ),
+    "23 extractive in the middle": (
+        [("agent.toml", '["default", "openai:gpt"]', '["extractive", "openai:gpt"]')],
+        [
+            "agent.toml:4:20: model.chain[0]: “extractive” is never unavailable, so what follows it would never be asked; it can only be the last."
+        ],
+    ),
+    "24 parameter of no type": (
+        [("agent.toml", '{ enum = ["low", "high"] }', '{ type = "strin" }')],
+        [
+            "agent.toml:9:22: parameters.properties.level.type: there is no type “strin” in JSON Schema. Did you mean “string”?"
+        ],
+    ),
+    "24 parameter that is not flat": (
+        [("agent.toml", '{ enum = ["low", "high"] }', '{ type = "object" }')],
+        [
+            "agent.toml:9:22: parameters.properties.level.type: a parameter is a text, a number, or true or false (“boolean”, “integer”, “number”, “string”): parameters are flat."
+        ],
+    ),
+    "24 no JSON Schema": (
+        [("agent.toml", '{ enum = ["low", "high"] }', '{ type = "string", minLength = "x" }')],
+        [
+            'agent.toml:9:39: parameters.properties.level.minLength: is no JSON Schema: "x" is not of type "integer".'
+        ],
+    ),
+    "24 reference to another schema": (
+        [("agent.toml", '{ enum = ["low", "high"] }', '{ "$ref" = "https://example.com/schema" }')],
+        [
+            "agent.toml:9:22: parameters.properties.level.$ref: a parameter's schema stands here, whole; references are not followed."
+        ],
+    ),
+    "24 required and not there": (
+        [("agent.toml", 'required = ["level"]', 'required = ["levels"]')],
+        [
+            "agent.toml:8:13: parameters.required[0]: the required parameter “levels” is not among the properties. Did you mean “level”?"
+        ],
+    ),
+    "25 examples that are not there": (
+        [("agent.toml", "examples/intents.jsonl", "examples/intent.jsonl")],
+        [
+            "agent.toml:12:28: nodes.route.examples: there is no file examples/intent.jsonl. Did you mean “examples/intents.jsonl”?"
+        ],
+    ),
+    "25 example that is none": (
+        [("examples/intents.jsonl", '"label": "chat"', '"lable": "chat"')],
+        ['examples/intents.jsonl:2: is no line of the form {"text": "…", "label": "…"}.'],
+    ),
+    "25 label that is no intent": (
+        [("examples/intents.jsonl", '"label": "chat"', '"label": "chatt"')],
+        ["examples/intents.jsonl:2: the label “chatt” is none of “qa”, “chat”. Did you mean “chat”?"],
+    ),
+    "26 key in the file": (
+        [("agent.toml", '"For tests."', '"sk-abcdefghijklmnopqrstuvwx"')],
+        [
+            "agent.toml:2:1: description: holds a key or token; secrets come from the environment or secret files alone."
+        ],
+    ),
+    "26 key beside the file": (
+        [
+            (
+                "prompts/write.md",
+                "You answer in one sentence.",
+                "You answer.\nUse sk-abcdefghijklmnopqrstuvwx.",
+            ),
+            ("prompts/hello.md", "what is asked", "AIzaabcdefghijklmnopqrstuvwx"),
+            ("prompts/parts/tone.md", "Be kind.", "Be kind, rsp_abcdefghijkl."),
+            ("examples/intents.jsonl", "Hello!", "Hello sk-abcdefghijklmnopqrstuvwx!"),
+        ],
+        [
+            "examples/intents.jsonl:2: holds a key or token; secrets come from the environment or secret files alone.",
+            "prompts/hello.md:2:15: variables.question: holds a key or token; secrets come from the environment or secret files alone.",
+            "prompts/parts/tone.md:1: holds a key or token; secrets come from the environment or secret files alone.",
+            "prompts/write.md:5: holds a key or token; secrets come from the environment or secret files alone.",
+        ],
+    ),
+    "26 name of a secret": (
+        [("agent.toml", 'kind = "grader"', 'kind = "grader", api_key = "x"')],
+        [
+            "agent.toml:14:28: nodes.grade.api_key: looks like a secret by its name; secrets come from the environment or secret files alone.",
+            "agent.toml:14:28: nodes.grade.api_key: the kind grader has no option “api_key”.",
+        ],
+    ),
+    "unknown node on an edge that is never unavailable": (
+        [
+            (
+                "agent.toml",
+                '  { from = "write", to = "quote", on = "unavailable" },\n]',
+                '  { from = "write", to = "quote", on = "unavailable" },\n  { from = "grade", to = "hello", on = "unavailable" },\n]',
+            )
+        ],
+        [
+            "agent.toml:30:35: graph.edges[8].on: “grade” is never unavailable, so this edge would never be taken."
+        ],
+    ),
+    "name that is kept for the graph": (
+        [("agent.toml", "refuse = { kind", 'finish = { kind = "refuse" }\nrefuse = { kind')],
+        [
+            "agent.toml:18:1: nodes.finish: “finish” stands for where the graph itself ends, and is no name for a node."
+        ],
+    ),
+    "turn that ends without an answer": (
+        [
+            ("agent.toml", "quote = {", 'pass = { kind = "condition" }\nquote = {'),
+            ("agent.toml", 'to = "hello", when', 'to = "pass", when'),
+        ],
+        [
+            "agent.toml:16:1: nodes.pass: the turn can end here, and no node on the way has written an answer or a refusal."
+        ],
+    ),
+    "several at once": (
+        [
+            ("agent.toml", "description =", "descripton ="),
+            ("agent.toml", 'kind = "grader"', 'kind = "grade"'),
+            ("agent.toml", 'to = "refuse"', 'to = "refusal"'),
+        ],
+        [
+            "agent.toml:2:1: descripton: there is no key “descripton” here. Did you mean “description”?",
+            "agent.toml:14:11: nodes.grade.kind: there is no kind of node “grade”. Did you mean “grader”?",
+            "agent.toml:28:21: graph.edges[6].to: there is no node “refusal” for the edge to lead to. Did you mean “refuse”?",
+        ],
+    ),
+}

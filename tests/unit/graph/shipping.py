@@ -1,0 +1,126 @@
+"""The shipped agents with parts made by hand: a judge, teachers, classifiers and summaries that do as their test says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+from responsa_server.catalogue.reading import SHIPPED, examine
+from responsa_server.domain.answers import Evidence, Quote
+from responsa_server.domain.errors import NotFound, Reason
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.answers import Claim
+from responsa_server.domain.ports.intents import Classified
+from responsa_server.domain.ports.summaries import Summary
+from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
+from responsa_server.graph.agent import PlannedAgent
+from responsa_server.graph.check import Surroundings
+from responsa_server.graph.planning import options, plan
+from responsa_server.graph.registry import NodeParts
+
+ASHDOWN = UUID("62f746b4-84e6-4ceb-95bd-447e7184d454")
+_THEN = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+@dataclass
+class Judge:
+    """A CitationJudge: bears out every claim by the passage's quote, as far as it has one."""
+
+    quotes: Sequence[Quote] = ()
+    asked: list[Claim] = field(default_factory=list[Claim])
+
+    async def judge(
+        self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int
+    ) -> Sequence[Quote | None]:
+        self.asked += claims
+        return [
+            self.quotes[one.passage - 1] if 0 < one.passage <= len(self.quotes) else None for one in claims
+        ]
+
+
+@dataclass
+class Staff:
+    """Teachers of one tenant, that can only be read."""
+
+    teachers: Mapping[UUID, Teacher] = field(
+        default_factory=lambda: {
+            ASHDOWN: Teacher(
+                ASHDOWN,
+                "Ms Ashdown",
+                "You teach biology.",
+                {"subject": "biology", "hours": [1, 2]},
+                1,
+                _THEN,
+                _THEN,
+            )
+        }
+    )
+
+    async def create(self, who: Principal, teacher: NewTeacher, request_id: UUID | None) -> Teacher:
+        raise NotImplementedError
+
+    async def get(self, who: Principal, identity: UUID) -> Teacher:
+        if identity not in self.teachers:
+            raise NotFound(Reason.TEACHER_NOT_FOUND, "Teacher not found or access denied")
+        return self.teachers[identity]
+
+    async def list(self, who: Principal, query: ListQuery) -> Page[Teacher]:
+        raise NotImplementedError
+
+    async def update(self, who: Principal, identity: UUID, change: TeacherChange, etag: str) -> Teacher:
+        raise NotImplementedError
+
+    async def delete(self, who: Principal, identity: UUID, etag: str) -> None:
+        raise NotImplementedError
+
+
+@dataclass
+class Knows:
+    """An IntentClassifier: a label for each beginning of a text that it knows; all else is the last one, or out of scope where there is none."""
+
+    known: Mapping[str, str]
+    otherwise: str = ""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        return sorted({*self.known.values(), *filter(None, [self.otherwise])})
+
+    async def classify(self, text: str) -> Classified:
+        for beginning, label in self.known.items():
+            if text.startswith(beginning):
+                return Classified(label, 0.9, True)
+        return Classified(self.otherwise or self.labels[0], 0.2, bool(self.otherwise))
+
+
+@dataclass
+class Notes:
+    """Summaries of conversations."""
+
+    kept: dict[UUID, Summary] = field(default_factory=dict[UUID, Summary])
+
+    async def find(self, who: Principal, conversation_id: UUID) -> Summary | None:
+        return self.kept.get(conversation_id)
+
+    async def keep(self, who: Principal, conversation_id: UUID, summary: Summary) -> None:
+        self.kept[conversation_id] = summary
+
+
+CLASSIFIERS = {
+    "examples/need.jsonl": Knows({"Hello": "direct", "Thanks": "direct"}, "retrieve"),
+    "examples/categories.jsonl": Knows({"Give me an exercise": "exercise"}, "fact"),
+    "examples/intents.jsonl": Knows(
+        {"Hello": "chitchat", "How": "qa", "And": "qa", "Write": "post", "What": "qa"}
+    ),
+}
+
+
+def shipped(agent: str, parts: NodeParts) -> PlannedAgent:
+    """An agent that comes with the server, made of these parts."""
+    found = examine(SHIPPED / agent, Surroundings())
+    assert found.problems == []
+    assert found.config is not None
+    version = f"agents/{agent}/versions/1"
+    return PlannedAgent(plan(found.config, parts, found.prompts), options(found.config, version))

@@ -1,0 +1,199 @@
+"""Models that fail in every way there is: the turn always ends, typed, and says what was done instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.events import (
+    MAX_ANSWER_BYTES,
+    Answered,
+    AnswerOutcome,
+    Delta,
+    Fallback,
+    FallbackKind,
+    ProviderSwitched,
+    RefusalReason,
+    Refused,
+)
+from responsa_server.domain.ports.agents import AnswerTask, Told
+from responsa_server.domain.ports.models import ChatModel, Price, Spent
+from responsa_server.graph.registry import NodeParts
+from responsa_server.providers.chain import Barred, Member, ModelChain
+from responsa_server.providers.scripted.broken import Broken, Kind
+from responsa_server.providers.scripted.strong import Strong
+from tests.unit.graph.evidence import Shelf, quote, task
+from tests.unit.graph.shipping import ASHDOWN, CLASSIFIERS, Judge, Staff, shipped
+from tests.unit.graph.speaking import told_by
+
+LONG = "The Nile is 6,650 km long."
+QUOTE = replace(quote(LONG), text=LONG)
+QUESTIONS = {"chat": "How long is the river Nile?", "tutor": "How long is the river Nile?"}
+CAUSES = {
+    Kind.EMPTY: "empty",
+    Kind.UNREACHABLE: "unreachable",
+    Kind.CREDENTIAL: "credential",
+    Kind.RATE_LIMITED: "rate_limited",
+    Kind.OVERLOADED: "overloaded",
+    Kind.STALL: "timeout",
+}
+AGENTS = ["chat", "tutor"]
+
+
+class Free:
+    """A PriceTable in which nothing has a price."""
+
+    def price(self, model: str, at: date) -> Price | None:
+        return None
+
+    def cost_micros(self, spent: Spent, at: date) -> int | None:
+        return None
+
+
+def broken(kind: Kind) -> Broken:
+    return Broken(kind, idle_seconds=0.0)
+
+
+def chain(*models: ChatModel) -> ModelChain:
+    return ModelChain(
+        [Member(f"p{place}:m", f"p{place}", one) for place, one in enumerate(models)], Free(), Barred()
+    )
+
+
+def asked(agent: str, text: str = "") -> AnswerTask:
+    one = task(text or QUESTIONS[agent])
+    parameters = f'{{"teacher_id":"{ASHDOWN}"}}' if agent == "tutor" else ""
+    return replace(one, question=replace(one.question, parameters=parameters))
+
+
+async def ended(
+    agent: str, model: ChatModel, question: AnswerTask | None = None
+) -> tuple[list[Told], AnswerTask]:
+    shelf = Shelf(quotes=[QUOTE])
+    parts = NodeParts(shelf, shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS)
+    one = question or asked(agent)
+    return await told_by(shipped(agent, parts), one), one
+
+
+def text(told: Sequence[Told]) -> str:
+    return "".join(one.text for one in told if isinstance(one, Delta))
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("kind", CAUSES)
+async def test_a_model_that_says_nothing_gives_way_to_quoted_sentences(agent: str, kind: Kind) -> None:
+    told, _ = await ended(agent, broken(kind))
+    end = told[-1]
+    assert isinstance(end, Answered)
+    assert end.text == text(told) == LONG
+    assert (end.model, end.outcome) == ("extractive", AnswerOutcome.COMPLETE)
+    cause = f"model_unavailable:{CAUSES[kind]}"
+    assert Fallback(FallbackKind.EXTRACTIVE, "write", "quote", cause) in end.fallbacks
+    if agent == "chat":
+        assert end.fallbacks[0] == Fallback(FallbackKind.CLASSIFIER, f"broken-{kind}", "intent", cause)
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+async def test_a_model_that_cannot_write_json_still_writes_the_answer(agent: str) -> None:
+    told, _ = await ended(agent, broken(Kind.INVALID_JSON))
+    end = told[-1]
+    assert isinstance(end, Answered)
+    assert (end.model, end.text) == ("broken-invalid-json", text(told))
+    assert {one.cause for one in end.fallbacks} == {"structured_invalid"}
+    kinds = {one.kind for one in end.fallbacks}
+    assert kinds == {FallbackKind.CLASSIFIER if agent == "chat" else FallbackKind.RULE}
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+async def test_endless_text_is_cut_and_says_so(agent: str) -> None:
+    told, one = await ended(agent, broken(Kind.ENDLESS))
+    end = told[-1]
+    assert isinstance(end, Answered)
+    assert end.outcome is AnswerOutcome.OUTPUT_LIMIT
+    assert 0 < len(end.text.encode()) <= MAX_ANSWER_BYTES
+    assert end.text == text(told)
+    # As much as the turn may take, and no more.
+    assert one.meter.usage.input_tokens + one.meter.usage.output_tokens <= 12_001
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize(("kind", "cause"), [(Kind.CUT, "cut"), (Kind.HANG, "timeout")])
+async def test_a_stream_that_breaks_off_fails_the_turn_which_may_be_tried_again(
+    agent: str, kind: Kind, cause: str
+) -> None:
+    one = asked(agent)
+    with pytest.raises(Unavailable) as caught:
+        await ended(agent, broken(kind), one)
+    error = caught.value
+    assert (error.reason, error.metadata) == (
+        Reason.MODEL_UNAVAILABLE,
+        {"model": f"broken-{kind}", "cause": cause},
+    )
+    # What the turn's failure is told with.
+    if agent == "chat":
+        assert one.meter.fallbacks[0].kind is FallbackKind.CLASSIFIER
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+async def test_a_model_that_will_not_answer_refuses_the_turn(agent: str) -> None:
+    told, _ = await ended(agent, broken(Kind.UNSAFE))
+    end = told[-1]
+    assert isinstance(end, Refused)
+    assert end.reason is RefusalReason.UNSAFE
+    assert text(told) == ""
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+async def test_the_next_model_of_a_chain_answers_and_the_turn_says_so(agent: str) -> None:
+    told, _ = await ended(agent, chain(broken(Kind.OVERLOADED), Strong()))
+    end = told[-1]
+    assert isinstance(end, Answered)
+    assert end.model == "p1:m"
+    assert list(end.fallbacks) == [Fallback(FallbackKind.PROVIDER, "p0:m", "p1:m", "overloaded")]
+    assert ProviderSwitched("p0:m", "p1:m", "overloaded") in told
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+async def test_with_all_models_down_the_documents_still_answer(agent: str) -> None:
+    told, _ = await ended(agent, chain(broken(Kind.CREDENTIAL), broken(Kind.RATE_LIMITED)))
+    end = told[-1]
+    assert isinstance(end, Answered)
+    assert (end.text, end.model) == (LONG, "extractive")
+    kinds = [one.kind for one in end.fallbacks]
+    assert FallbackKind.PROVIDER in kinds
+    assert (
+        Fallback(FallbackKind.EXTRACTIVE, "write", "quote", "model_unavailable:rate_limited") in end.fallbacks
+    )
+
+
+async def test_small_talk_with_a_model_that_is_down_is_told_from_a_template() -> None:
+    told, _ = await ended("chat", broken(Kind.UNREACHABLE), asked("chat", "Hello, how are you?"))
+    end = told[-1]
+    assert isinstance(end, Answered)
+    assert end.model == "template"
+    assert "The language model could not be had" in end.text
+    assert end.fallbacks[-1] == Fallback(
+        FallbackKind.TEMPLATE, "write", "small_talk", "model_unavailable:unreachable"
+    )
+
+
+async def test_a_turn_that_may_cost_next_to_nothing_is_refused_before_a_model_is_asked() -> None:
+    one = asked("tutor")
+    one = replace(one, question=replace(one.question, max_cost_micros=1))
+    told, _ = await ended("tutor", Strong(), one)
+    assert isinstance(told[-1], Answered)  # what has no price costs nothing
+    model, shelf = Strong(), Shelf(quotes=[QUOTE])
+    dear = Price(*[Decimal(5)] * 4)
+    parts = NodeParts(
+        shelf, shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS, price=lambda: dear
+    )
+    told = await told_by(shipped("tutor", parts), one)
+    end = told[-1]
+    assert isinstance(end, Refused)
+    assert (end.reason, model.asked.total()) == (RefusalReason.BUDGET, 0)
+    assert "cost_micros" in end.message

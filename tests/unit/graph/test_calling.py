@@ -1,0 +1,263 @@
+"""What a call of a model costs while it runs, and what the prompt node makes of its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.events import Delta, Fallback, FallbackKind, ModelUsed, ProviderSwitched, Usage
+from responsa_server.domain.ports.models import (
+    Ended,
+    ModelError,
+    ModelFault,
+    ModelPiece,
+    ModelPrompt,
+    Place,
+    Price,
+    PromptMessage,
+    Role,
+    Spent,
+    Stop,
+    Switched,
+    TextPiece,
+    ToolRequest,
+)
+from responsa_server.domain.ports.tools import ToolCard
+from responsa_server.graph.calling import Call, may_write
+from responsa_server.graph.config import Traits
+from responsa_server.graph.limits import Limits, OverBudget
+from responsa_server.graph.node import Declined, Run
+from responsa_server.graph.nodes.prompt import Prompt, PromptInput, PromptOptions, PromptOutput
+from responsa_server.graph.state import plain_fallback
+from tests.unit.graph.asking import DEAR, asker
+from tests.unit.graph.evidence import Shelf, evidence, quote
+from tests.unit.graph.speaking import Says, Turn
+
+MESSAGES = [PromptMessage(Role.USER, "x" * 400)]
+PROMPT = ModelPrompt(MESSAGES, "")
+END = Ended(complete=True)
+
+
+async def called(
+    pieces: Sequence[ModelPiece | Exception], turn: Turn, price: Price | None = None, most: int = 100
+) -> None:
+    call = Call(Says(pieces), PROMPT, turn.run, price)
+    async with aclosing(call.pieces()) as stream:
+        for _ in range(most):
+            if await anext(stream, None) is None:
+                return
+
+
+async def test_a_call_that_is_cut_short_is_paid_for_by_what_was_read_and_said() -> None:
+    turn = Turn()
+    cheap = Price(Decimal("0.5"), Decimal(0), Decimal(0), Decimal("1.5"))
+    await called([TextPiece("a"), TextPiece("b"), TextPiece("c"), END], turn, cheap, most=2)
+    # A hundred tokens at half a millionth, two at one and a half.
+    assert turn.meter.usage == Usage(input_tokens=100, output_tokens=2, cost_micros=53)
+    assert turn.events == []
+
+
+async def test_what_the_provider_tells_replaces_what_was_taken_for_it() -> None:
+    turn = Turn()
+    told = Spent(Usage(input_tokens=90, output_tokens=7, cost_micros=1000), "a:x")
+    await called([TextPiece("a"), TextPiece("b"), told, END], turn, DEAR)
+    assert turn.meter.usage == told.usage
+    assert turn.events == [ModelUsed("a:x", told.usage)]
+
+
+async def test_a_call_that_fails_is_told_with_what_it_has_cost() -> None:
+    turn = Turn()
+    with pytest.raises(ModelError) as caught:
+        await called([Spent(Usage(input_tokens=9)), ModelError(ModelFault.CUT, "")], turn)
+    assert caught.value.model == "m"
+    assert turn.events == [ModelUsed("m", Usage(input_tokens=9))]
+
+
+@pytest.mark.parametrize(
+    ("limits", "spent", "expected"),
+    [
+        (Limits(), Usage(), 1000),
+        (Limits(tokens=500), Usage(), 400),
+        (Limits(tokens=500), Usage(input_tokens=100, output_tokens=100), 200),
+        (Limits(cost_micros=500), Usage(), 100),
+        (Limits(tokens=100), Usage(), "tokens"),
+        (Limits(cost_micros=100), Usage(), "cost_micros"),
+        (Limits(tokens=500, cost_micros=100), Usage(), "cost_micros"),
+    ],
+)
+def test_a_call_may_write_what_is_left(limits: Limits, spent: Usage, expected: int | str) -> None:
+    run = replace(Turn().run, limits=limits, spent=lambda: spent)
+    if isinstance(expected, int):
+        assert may_write(run, 1000, MESSAGES, DEAR) == expected
+        return
+    with pytest.raises(OverBudget) as caught:
+        may_write(run, 1000, MESSAGES, DEAR)
+    assert caught.value.limit == expected
+
+
+# The prompt node
+
+
+def run_of(turn: Turn, limits: Limits | None = None) -> Run:
+    return replace(turn.run, limits=limits or Limits(), spent=lambda: turn.meter.usage)
+
+
+async def written(
+    pieces: Sequence[ModelPiece | Exception], given: Mapping[str, object] | None = None, **options: object
+) -> tuple[PromptOutput, Turn, Run, Says]:
+    turn, model = Turn(), Says(pieces)
+    run = run_of(turn)
+    shelf = Shelf(quotes=[quote("The Nile is long."), quote("It ends in the sea.")])
+    node = Prompt(
+        model,
+        "write",
+        options=PromptOptions.model_validate({"prompt": "response_synthesis", "cites": True, **options}),
+        asker=asker(model),
+        source=shelf,
+        traits=Traits("Chat", shown=frozenset({"level"})),
+        tools=[ToolCard("note", "Notes.")],
+    )
+    asked = PromptInput.model_validate({"question": "Why?", **(given or {})})
+    return await node.process(asked, run), turn, run, model
+
+
+async def test_a_prompt_is_made_of_all_that_is_known() -> None:
+    given = {
+        "standalone_question": "Why is the Nile long?",
+        "persona": "You teach.",
+        "summary": "They spoke of rivers.",
+        "parameters": {"level": "beginner", "teacher_id": "secret"},
+        "evidence": evidence(),
+    }
+    output, _, _, model = await written([TextPiece("Rain [2]. Why [1, 2]"), END], given)
+    (prompt,) = model.asked
+    instruction, passages, question = prompt.messages
+    assert "You teach." in instruction.text
+    assert "could not be reached" not in instruction.text
+    assert (passages.place, question.place) == (Place.RETRIEVED, Place.USER)
+    assert passages.text.startswith("[1]\n⟦data passage ")
+    assert "Rivers\n\nThe Nile is long." in passages.text
+    for part in ("They spoke of rivers.", "level: beginner", "Why is the Nile long?", "Their number: 2"):
+        assert part in question.text
+    assert "secret" not in "".join(one.text for one in prompt.messages)
+    assert (prompt.purpose, prompt.max_tokens, prompt.temperature) == ("response_synthesis", 1024, 0.3)
+    assert (output.text, output.marks) == ("Rain. Why", ((4, 2), (9, 1), (9, 2)))
+
+
+async def test_a_prompt_says_nothing_of_what_there_is_not() -> None:
+    _, _, _, model = await written([TextPiece("Rain."), END])
+    (_, question) = model.asked[0].messages
+    assert "What was said before" not in question.text
+    assert "What the reader chose" not in question.text
+    assert "There are no passages" in question.text
+
+
+@pytest.mark.parametrize(
+    ("choice", "name"),
+    [
+        ("post", "post"),
+        ("chitchat", "chitchat"),
+        ("", "response_synthesis"),
+        ("by", "response_synthesis"),
+        ("other", "response_synthesis"),
+    ],
+)
+async def test_a_field_chooses_the_prompt(choice: str, name: str) -> None:
+    table = {"by": "intent", "default": "response_synthesis", "post": "post", "chitchat": "chitchat"}
+    _, _, _, model = await written([TextPiece("Hm."), END], {"choice": choice}, prompt=table)
+    assert model.asked[0].purpose == name
+
+
+def test_the_choice_is_read_from_its_field() -> None:
+    node = Prompt(Says(), options=PromptOptions.model_validate({"prompt": {"by": "kind", "default": "a"}}))
+    assert node.validate_input({"question": "?", "kind": "b"}).choice == "b"
+
+
+async def test_without_documents_the_answer_says_so_first_and_the_prompt_knows() -> None:
+    lost = Fallback(FallbackKind.WITHOUT_RETRIEVAL, "retrieve", "write", "part_unavailable:postgresql")
+    given = {"fallbacks": [plain_fallback(lost)]}
+    output, turn, _, model = await written([TextPiece("Rain"), TextPiece("."), END], given)
+    first, second = (one for one in turn.events if isinstance(one, Delta))
+    assert first.text == "I could not reach the documents, so this answer rests on none of them.\n\nRain"
+    assert (second, output.text) == (Delta(".", len(first.text)), first.text + ".")
+    assert "could not be reached for this question" in model.asked[0].messages[0].text
+
+
+async def test_nothing_is_told_before_the_model_has_said_something() -> None:
+    lost = Fallback(FallbackKind.WITHOUT_RETRIEVAL, "retrieve", "write", "part_unavailable:postgresql")
+    turn = Turn()
+    for pieces in ([END], [TextPiece("[1] "), END], [TextPiece("\n"), ModelError(ModelFault.CUT, "")]):
+        model = Says(pieces)
+        node = Prompt(
+            model, options=PromptOptions(prompt="response_synthesis", cites=True), asker=asker(model)
+        )
+        with pytest.raises(Unavailable):
+            await node.process(PromptInput(question="?", fallbacks=(lost,)), turn.run)
+    assert turn.events == []
+
+
+async def test_what_a_model_will_not_say_is_told_by_when_it_stopped() -> None:
+    unsafe = Ended(complete=False, stop=Stop.UNSAFE)
+    with pytest.raises(Declined):
+        await written([unsafe])
+    output, _, run, _ = await written([TextPiece("So"), unsafe])
+    assert (output.text, output.complete) == ("So", False)
+    assert run.fallen == [Fallback(FallbackKind.PROVIDER, "m", "write", "unsafe")]
+
+
+async def test_who_wrote_is_who_was_asked_last() -> None:
+    switched = Switched("a:x", "b:y", ModelFault.OVERLOADED)
+    output, turn, run, _ = await written([switched, TextPiece("So."), END])
+    assert output.model == "b:y"
+    assert turn.events == [ProviderSwitched("a:x", "b:y", "overloaded"), Delta("So.", 0)]
+    assert run.fallen == [Fallback(FallbackKind.PROVIDER, "a:x", "b:y", "overloaded")]
+    with pytest.raises(Unavailable) as caught:
+        await written([switched, ModelError(ModelFault.EMPTY, "")])
+    assert caught.value.metadata == {"model": "b:y", "cause": "empty"}
+
+
+@pytest.mark.parametrize("limits", [Limits(tokens=120), Limits(cost_micros=140)])
+async def test_a_stream_is_closed_where_the_turn_has_nothing_left(limits: Limits) -> None:
+    # Whose model does not keep to what it was asked for.
+    turn = Turn()
+    forever = asyncio.Event()
+    model = Says([*(TextPiece(f"word{number} ") for number in range(100)), forever])
+    node = Prompt(model, price=lambda: DEAR)
+    output = await node.process(PromptInput(question="x" * 400), run_of(turn, limits))
+    assert (output.complete, model.closed) == (False, True)
+    assert len(output.text.split()) == (20 if limits.tokens else 10)
+    assert model.asked[0].max_tokens == (20 if limits.tokens else 10)
+
+
+async def test_a_turn_that_has_nothing_left_is_not_begun_and_keeps_its_text() -> None:
+    turn, model = Turn(), Says()
+    with pytest.raises(OverBudget) as caught:
+        await Prompt(model).process(
+            PromptInput(question="x" * 400, text="So far."), run_of(turn, Limits(tokens=9))
+        )
+    assert (caught.value.text, model.asked) == ("So far.", [])
+
+
+async def test_what_a_provider_wants_back_with_a_request_goes_back() -> None:
+    wanted = ToolRequest("c1", "note", {"text": "x"}, "signed")
+    output, _, _, _ = await written([TextPiece("Let me see."), wanted, END], tools=True)
+    (call,) = output.calls
+    assert call.signature == "signed"
+    done = {"call": call.model_dump(), "outcome": "ok", "content": "done"}
+    _, _, _, model = await written(
+        [TextPiece(" So."), END], {"text": "Let me see.", "results": [done]}, tools=True
+    )
+    (request,) = model.asked[0].messages[-2].requests
+    assert request == wanted
+    assert [one.id for one in model.asked[0].tools] == ["note"]
+
+
+async def test_a_text_that_others_tell_is_kept() -> None:
+    output, turn, _, _ = await written([TextPiece("So [1]."), END], stream=False)
+    assert (output.text, output.marks, turn.events) == ("So.", ((2, 1),), [])

@@ -1,0 +1,88 @@
+"""What a model has written and the passages bear out is cited, and nothing else; the text stays as it was told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from responsa_server.domain.answers import Evidence, Quote
+from responsa_server.domain.events import MAX_CITATIONS, AnswerOutcome, ByteRange, Cited
+from responsa_server.domain.ports.answers import Claim
+from responsa_server.graph.marks import MarkFilter
+from responsa_server.graph.nodes.citation_checker import CitationChecker, CitationCheckerInput
+from tests.unit.graph.evidence import Shelf, evidence, quote, retrieval
+from tests.unit.graph.speaking import Turn
+
+
+class Believes:
+    """A judge: bears out what it was told, by claim."""
+
+    def __init__(self, quotes: Mapping[str, Quote]) -> None:
+        self.quotes = quotes
+        self.asked: list[tuple[Sequence[Claim], int]] = []
+
+    async def judge(
+        self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int
+    ) -> Sequence[Quote | None]:
+        self.asked.append((claims, most_bytes))
+        return [self.quotes.get(one.text) for one in claims]
+
+
+SHELF = Shelf(quotes=[quote("One."), quote("Two.")])
+"""Shows two passages."""
+
+
+def written(marked: str, *, complete: bool = True, found: Evidence | None = None) -> CitationCheckerInput:
+    marks = MarkFilter()
+    text = marks.feed(marked) + marks.end()
+    given = {"text": text, "complete": complete, "marks": marks.marks}
+    return CitationChecker(SHELF, Believes({})).validate_input(
+        given | ({"evidence": found} if found is not None else {})
+    )
+
+
+async def test_what_is_borne_out_is_cited_and_the_rest_counted() -> None:
+    judge = Believes({"It boils.": quote("Water boils."), "It freezes.": quote("Water freezes.", score=0.5)})
+    node = CitationChecker(SHELF, judge, retrieval(context_bytes=700))
+    turn = Turn()
+    given = written("It boils. [1] It sings. [2] It freezes. [2] So it is.", found=evidence(3))
+    output = await node.process(given, turn.run)
+    assert judge.asked == [([Claim("It boils.", 1), Claim("It sings.", 2), Claim("It freezes.", 2)], 700)]
+    answer = output.answer
+    assert answer.text == "It boils. It sings. It freezes. So it is."
+    assert [(one.quote, one.answer, one.score) for one in answer.citations] == [
+        ("Water boils.", ByteRange(0, 9), 0.8),
+        ("Water freezes.", ByteRange(20, 31), 0.5),
+    ]
+    assert output.unsupported == 1
+    assert (answer.outcome, answer.passages_used) == (AnswerOutcome.COMPLETE, 2)
+    assert [one.citation.quote for one in turn.events if isinstance(one, Cited)] == [
+        "Water boils.",
+        "Water freezes.",
+    ]
+    assert len(turn.events) == 2
+    node.validate_output(output)
+
+
+async def test_a_text_without_marks_or_without_documents_is_an_answer_without_citations() -> None:
+    judge = Believes({})
+    node = CitationChecker(SHELF, judge)
+    for given, used in (
+        (written("Hello.", complete=False), 0),
+        (written("It boils. [1]"), 0),
+        (written("Hello.", found=evidence()), 2),
+    ):
+        turn = Turn()
+        output = await node.process(given, turn.run)
+        assert (output.answer.citations, output.answer.passages_used, turn.events) == ((), used, [])
+        assert output.answer.outcome is (
+            AnswerOutcome.COMPLETE if given.complete else AnswerOutcome.OUTPUT_LIMIT
+        )
+    assert len(judge.asked) == 1
+
+
+async def test_an_answer_has_no_more_citations_than_it_may() -> None:
+    sentences = [f"Sentence {number} stands here." for number in range(MAX_CITATIONS + 3)]
+    node = CitationChecker(SHELF, Believes({one: quote("Yes.") for one in sentences}))
+    output = await node.process(written(" ".join(f"{one} [1]" for one in sentences)), Turn().run)
+    assert len(output.answer.citations) == MAX_CITATIONS
+    assert output.unsupported == 0

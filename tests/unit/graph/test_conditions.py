@@ -1,0 +1,113 @@
+"""Conditions of edges: what they hold for, what they demand, how they read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from responsa_server.graph.conditions import compiled, demanded, fixed, shown
+from responsa_server.graph.config import WhenTable
+
+STATE: dict[str, object] = {
+    "a": {"b": True, "n": 3, "list": [], "text": "x"},
+    "zero": 0,
+    "no": False,
+    "question": "Why?",
+}
+
+
+@pytest.mark.parametrize(
+    ("when", "holds"),
+    [
+        ({"field": "a.b", "is": True}, True),
+        ({"field": "a.b", "is": 1}, False),  # true is no number
+        ({"field": "a.n", "is": 3}, True),
+        ({"field": "a.text", "is": "x"}, True),
+        ({"field": "a.text.deep", "is": "x"}, False),
+        ({"field": "gone", "is": False}, True),
+        ({"field": "gone", "is": True}, False),
+        ({"field": "no", "is": False}, True),
+        ({"field": "zero", "is": False}, False),
+        ({"field": "a.text", "in": ["y", "x"]}, True),
+        ({"field": "a.text", "in": ["y"]}, False),
+        ({"field": "gone", "in": ["y", False]}, True),
+        ({"field": "a.n", "above": 2.5}, True),
+        ({"field": "a.n", "above": 3}, False),
+        ({"field": "a.n", "below": 4}, True),
+        ({"field": "gone", "below": 4}, False),
+        ({"field": "a.b", "above": 0}, False),
+        ({"field": "a.list", "empty": True}, True),
+        ({"field": "gone", "empty": True}, True),
+        ({"field": "a.text", "empty": False}, True),
+        ({"field": "zero", "empty": True}, False),
+        ({"field": "refers_back", "is": False}, True),
+        ({"all": [{"field": "a.b", "is": True}, {"field": "a.n", "is": 3}]}, True),
+        ({"all": [{"field": "a.b", "is": True}, {"field": "a.n", "is": 4}]}, False),
+        ({"any": [{"field": "a.b", "is": False}, {"field": "a.n", "is": 3}]}, True),
+        ({"any": [{"field": "a.b", "is": False}, {"model": False}]}, False),
+        ({"all": [{"field": "a.b", "is": True}, {"model": True}]}, True),
+    ],
+)
+def test_a_condition_holds(when: dict[str, Any], holds: bool) -> None:
+    test = compiled(WhenTable.model_validate(when), model=True)
+    assert test is not None
+    assert test(STATE) is holds
+
+
+@pytest.mark.parametrize(
+    ("when", "with_model", "without"),
+    [
+        ({"model": True}, True, False),
+        ({"model": False}, False, True),
+        ({"all": [{"model": True}, {"field": "a", "is": True}]}, None, False),
+        ({"any": [{"model": True}, {"field": "a", "is": True}]}, True, None),
+        ({"field": "a", "is": True}, None, None),
+    ],
+)
+def test_what_depends_on_the_model_alone_is_known_before(
+    when: dict[str, Any], with_model: bool | None, without: bool | None
+) -> None:
+    table = WhenTable.model_validate(when)
+    assert (fixed(table, model=True), fixed(table, model=False)) == (with_model, without)
+    assert fixed(None, model=True) is True
+    assert compiled(None, model=True) is None
+
+
+@pytest.mark.parametrize(
+    ("when", "fields"),
+    [
+        ({"field": "a.b", "is": True}, {"a"}),
+        ({"field": "a", "is": False}, set[str]()),
+        ({"field": "a", "empty": True}, set[str]()),
+        ({"field": "a", "empty": False}, {"a"}),
+        ({"field": "a", "in": ["x", False]}, set[str]()),
+        ({"all": [{"field": "a", "is": True}, {"field": "b", "is": True}]}, {"a", "b"}),
+        (
+            {
+                "any": [
+                    {"field": "a", "is": True},
+                    {"all": [{"field": "a", "is": 1}, {"field": "b", "is": 1}]},
+                ]
+            },
+            {"a"},
+        ),
+        ({"model": True}, set[str]()),
+    ],
+)
+def test_a_condition_demands_fields(when: dict[str, Any], fields: set[str]) -> None:
+    assert demanded(WhenTable.model_validate(when)) == fields
+
+
+def test_a_condition_reads_as_a_sentence() -> None:
+    table = WhenTable.model_validate(
+        {
+            "any": [
+                {"model": False},
+                {"field": "a", "in": ["x", True]},
+                {"field": "b", "above": 0.5},
+                {"field": "c", "empty": True},
+            ]
+        }
+    )
+    assert shown(table) == "no model or a in x, true or b above 0.5 or c is empty"

@@ -1,0 +1,188 @@
+"""How turns end, what is told of it, and that a worker who takes one over comes to the same end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+
+from responsa_server.domain.answers import Extraction
+from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.events import (
+    MAX_FALLBACKS,
+    Answered,
+    AnswerOutcome,
+    Fallback,
+    FallbackKind,
+    Intent,
+    RefusalReason,
+    Refused,
+    Usage,
+)
+from responsa_server.domain.ports.agents import AnswerTask, Meter, Milestone
+from responsa_server.domain.ports.models import ChatModel
+from responsa_server.graph.agent import PlannedAgent, ending
+from responsa_server.graph.builder import FINISH, Plan, Route
+from responsa_server.graph.config import BEGIN
+from responsa_server.graph.node import Node, NodeModel, Policy, Run
+from responsa_server.graph.nodes.grader import GradeOutput
+from responsa_server.graph.registry import NodeParts
+from responsa_server.providers.scripted.broken import Broken, Kind
+from responsa_server.providers.scripted.strong import Strong
+from tests.unit.graph.evidence import Shelf, quote, task
+from tests.unit.graph.shipping import ASHDOWN, CLASSIFIERS, Judge, Notes, Staff, shipped
+from tests.unit.graph.speaking import told_by
+
+LONG = "The Nile is 6,650 km long."
+QUOTE = replace(quote(LONG), text=LONG)
+USAGE = Usage(1, 2, 3)
+WRITTEN: Mapping[str, object] = {"text": "So.", "complete": True, "model": "a:x"}
+CITED: Mapping[str, object] = {
+    "answer": {"text": "So.", "citations": [], "outcome": "complete", "passages_used": 2}
+}
+REFUSED: Mapping[str, object] = {"refusal": {"reason": "no_support", "message": "Nothing."}}
+GRADED = GradeOutput(extraction=Extraction((), 0.7, True)).model_dump(mode="json")
+
+
+def answered(state: Mapping[str, object]) -> Answered:
+    end = ending(state, USAGE)
+    assert isinstance(end, Answered)
+    return end
+
+
+def test_an_answer_tells_who_wrote_it() -> None:
+    assert answered(WRITTEN).model == "a:x"
+    assert answered({**WRITTEN, **CITED}).model == "a:x"
+    assert answered({**CITED, "model": "template"}).model == "template"
+    assert answered(CITED).model == "extractive"
+    # What was not fit to be told is not what stands there.
+    unfit = {"text": "Buy!", "complete": False, "model": "a:x", **CITED}
+    assert (answered(unfit).model, answered(unfit).outcome) == ("extractive", AnswerOutcome.COMPLETE)
+    assert answered({**unfit, "model": "template"}).model == "template"
+
+
+def test_an_answer_tells_what_the_question_was_taken_for() -> None:
+    state = {**CITED, **GRADED, "intent": "qa", "category": "fact", "standalone_question": "Why?"}
+    end = answered(state)
+    assert (end.intent, end.category, end.support, end.standalone_question) == (
+        Intent.QA,
+        "fact",
+        0.7,
+        "Why?",
+    )
+    assert (end.passages_used, end.usage) == (2, USAGE)
+    assert answered({**WRITTEN, "shown": 3}).passages_used == 3
+    # An agent may have intents of its own, which callers do not know.
+    assert answered({**CITED, "intent": "shopping"}).intent is None
+    assert answered(CITED).intent is None
+
+
+def test_a_refusal_tells_what_the_question_was_taken_for() -> None:
+    end = ending({**REFUSED, **GRADED, "intent": "out_of_scope"}, USAGE)
+    assert end == Refused(RefusalReason.NO_SUPPORT, "Nothing.", USAGE, 0.7, Intent.OUT_OF_SCOPE)
+
+
+def test_a_text_that_was_cut_is_not_whole_however_it_was_cited() -> None:
+    cut = {**WRITTEN, "complete": False}
+    assert answered(cut).outcome is AnswerOutcome.OUTPUT_LIMIT
+    assert answered({**cut, **CITED}).outcome is AnswerOutcome.OUTPUT_LIMIT
+    assert answered({**WRITTEN, **CITED}).outcome is AnswerOutcome.COMPLETE
+
+
+# Going on
+
+
+def agent(name: str, model: ChatModel, counted: list[Fallback] | None = None) -> PlannedAgent:
+    shelf = Shelf(quotes=[QUOTE])
+    parts = NodeParts(shelf, shelf, Judge([QUOTE]), Staff(), Notes(), model, classifiers=CLASSIFIERS)
+    one = shipped(name, parts)
+    counting = counted.append if counted is not None else None
+    return PlannedAgent(one.plan, one._options, counted=counting)  # pyright: ignore[reportPrivateUsage] - the same, and counted
+
+
+def asked(name: str) -> AnswerTask:
+    one = task("How long is the river Nile?")
+    parameters = json.dumps({"teacher_id": str(ASHDOWN)}) if name == "tutor" else ""
+    return replace(one, question=replace(one.question, parameters=parameters), conversation_id=UUID(int=9))
+
+
+@pytest.mark.parametrize("name", ["chat", "tutor"])
+async def test_a_turn_that_is_taken_over_at_any_milestone_ends_as_it_would_have(name: str) -> None:
+    one = agent(name, Strong())
+    question = asked(name)
+    told = await told_by(one, question)
+    end = told[-1]
+    assert isinstance(end, Answered)
+    milestones = [found.state for found in told if isinstance(found, Milestone)]
+    assert milestones
+    for state in milestones:
+        again = (await told_by(one, replace(question, resume=state, meter=Meter())))[-1]
+        assert isinstance(again, Answered)
+        assert replace(again, usage=end.usage) == end
+
+
+async def test_what_was_done_without_is_known_after_a_takeover_however_it_ends() -> None:
+    counted: list[Fallback] = []
+    question = asked("chat")
+    with pytest.raises(Unavailable):
+        await told_by(agent("chat", Broken(Kind.CUT), counted), question)
+    routed = Fallback(FallbackKind.CLASSIFIER, "broken-cut", "intent", "model_unavailable:cut")
+    assert list(question.meter.fallbacks) == counted == [routed]
+    told = await told_by(agent("chat", Broken(Kind.UNREACHABLE)), asked("chat"))
+    first = next(one.state for one in told if isinstance(one, Milestone))
+    later = replace(asked("chat"), resume=first, meter=Meter())
+    with pytest.raises(Unavailable):
+        await told_by(agent("chat", Broken(Kind.CUT)), later)
+    assert [one.cause for one in later.meter.fallbacks] == ["model_unavailable:unreachable"]
+
+
+async def test_what_was_done_without_is_counted_once_also_of_a_turn_that_is_cut_short() -> None:
+    counted: list[Fallback] = []
+    question = asked("chat")
+    told = await told_by(agent("chat", Broken(Kind.UNREACHABLE), counted), question)
+    assert [one.target for one in counted] == ["intent", "quote"]
+    counted.clear()
+    # As far as the first milestone, behind the router; then its time is over, or somebody cancels it.
+    first = next(place for place, one in enumerate(told) if isinstance(one, Milestone))
+    cut = replace(question, meter=Meter())
+    await told_by(agent("chat", Broken(Kind.UNREACHABLE), counted), cut, first + 1)
+    assert [one.target for one in counted] == ["intent"]
+    # Whoever takes it over counts what comes after that.
+    state = told[first]
+    assert isinstance(state, Milestone)
+    later = replace(question, resume=state.state, meter=Meter())
+    end = (await told_by(agent("chat", Broken(Kind.UNREACHABLE), counted), later))[-1]
+    assert isinstance(end, Answered)
+    assert [one.target for one in counted] == [one.target for one in end.fallbacks] == ["intent", "quote"]
+
+
+class Nothing(NodeModel):
+    text: str = ""
+    complete: bool = True
+
+
+class FallsOften(Node[Nothing, Nothing]):
+    """Does without more than can be told."""
+
+    name = "a"
+    input_model = Nothing
+    output_model = Nothing
+    policy = Policy()
+
+    async def process(self, given: Nothing, run: Run) -> Nothing:
+        for number in range(40):
+            run.fell_back(Fallback(FallbackKind.RULE, "a", str(number // 2), "why"))
+        return Nothing(text="So.")
+
+
+async def test_the_first_sixteen_are_told_each_once() -> None:
+    one = PlannedAgent(
+        Plan({"a": FallsOften()}, [Route(BEGIN, ("a",)), Route("a", (FINISH,))]),
+        agent("chat", Strong())._options,  # pyright: ignore[reportPrivateUsage] - any will do
+    )
+    end = (await told_by(one, asked("chat")))[-1]
+    assert isinstance(end, Answered)
+    assert [found.target for found in end.fallbacks] == [str(number) for number in range(MAX_FALLBACKS)]

@@ -1,0 +1,87 @@
+"""What a turn may take, what is left of it, and what of a conversation it reads."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.conversations import Message, Speaker
+from responsa_server.domain.events import Usage
+from responsa_server.graph.history import divided
+from responsa_server.graph.limits import Limits, most_output
+
+
+def test_a_request_can_only_lower_the_cost() -> None:
+    assert Limits(cost_micros=100).lowered(50).cost_micros == 50
+    assert Limits(cost_micros=100).lowered(500).cost_micros == 100
+    assert Limits().lowered(50).cost_micros == 50
+    assert Limits(cost_micros=100).lowered(0).cost_micros == 100
+
+
+def test_the_limit_that_is_reached_is_named() -> None:
+    spent = Usage(input_tokens=60, output_tokens=40, cost_micros=7)
+    assert Limits().reached(spent) == ""
+    assert Limits(tokens=101, cost_micros=8).reached(spent) == ""
+    assert Limits(tokens=100).reached(spent) == "tokens"
+    assert Limits(cost_micros=7).reached(spent) == "cost_micros"
+    assert Limits(tokens=10).tokens_left(spent) == 0
+
+
+@pytest.mark.parametrize(
+    ("tokens_left", "micros_left", "expected"),
+    [
+        (None, None, 1000),
+        (600, None, 500),
+        (100, None, 0),
+        (None, 1100, 250),  # 100 for the prompt, the rest at 4 a token
+        (None, 99, 0),
+        (None, 100, 0),
+        (150, 1100, 50),
+    ],
+)
+def test_a_call_may_write_what_tokens_and_money_allow(
+    tokens_left: int | None, micros_left: int | None, expected: int
+) -> None:
+    found = most_output(
+        1000,
+        prompt_tokens=100,
+        tokens_left=tokens_left,
+        micros_left=micros_left,
+        input_price=Decimal(1),
+        output_price=Decimal(4),
+    )
+    assert found == expected
+
+
+def test_a_model_without_a_price_is_limited_by_what_was_spent_alone() -> None:
+    assert most_output(1000, prompt_tokens=100, micros_left=5) == 1000
+    assert most_output(1000, prompt_tokens=100, micros_left=0) == 0
+
+
+def talk(*sizes: int) -> list[Message]:
+    return [
+        Message(uuid7(), uuid7(), uuid7(), Speaker.USER, "x" * size, (), None, datetime.now(UTC))
+        for size in sizes
+    ]
+
+
+@pytest.mark.parametrize(
+    ("messages", "tokens", "older", "kept", "before"),
+    [
+        (10, 0, 0, [40, 40, 40, 400], []),
+        (2, 0, 5, [40, 400], [40, 40]),
+        (2, 0, 1, [40, 400], [40]),
+        (10, 120, 5, [40, 40, 400], [40]),
+        (10, 100, 5, [400], [40, 40, 40]),
+        (10, 1, 0, [400], []),
+        (0, 0, 2, [], [40, 400]),
+    ],
+)
+def test_the_last_messages_are_read_and_those_before_them_kept_for_a_summary(
+    messages: int, tokens: int, older: int, kept: list[int], before: list[int]
+) -> None:
+    found = divided(talk(40, 40, 40, 400), messages=messages, tokens=tokens, older=older)
+    assert [[len(one.text) for one in part] for part in found] == [kept, before]

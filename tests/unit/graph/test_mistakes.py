@@ -1,0 +1,76 @@
+"""Every kind of mistake in an agent's files, with the whole of what is said about it: file, line, column, key, message, what was meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from responsa_server.catalogue.reading import examine
+from tests.unit.graph.configured import SURROUNDINGS, write
+from tests.unit.graph.mistakes import MISTAKES
+
+
+def test_the_files_without_a_mistake_are_right(tmp_path: Path) -> None:
+    found = examine(write(tmp_path), SURROUNDINGS, tmp_path / "none")
+    assert found.problems == []
+    assert found.config is not None
+    assert found.config.history.messages == 10  # not said: the default
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_with_its_place_and_what_was_meant(mistake: str, tmp_path: Path) -> None:
+    changes, expected = MISTAKES[mistake]
+    found = examine(write(tmp_path, *changes), SURROUNDINGS, tmp_path / "none")
+    assert [str(one) for one in found.problems] == expected
+    assert found.config is None
+
+
+def test_the_table_has_each_of_the_twenty_six_kinds() -> None:
+    assert {name[:2] for name in MISTAKES if name[0].isdigit()} == {f"{number:02}" for number in range(1, 27)}
+
+
+def test_no_secret_is_repeated(tmp_path: Path) -> None:
+    secret = "sk-abcdefghijklmnopqrstuvwx"
+    folder = write(tmp_path, ("agent.toml", "steps = 20", f'steps = "{secret}"'))
+    found = examine(folder, SURROUNDINGS, tmp_path / "none")
+    assert len(found.problems) == 2
+    assert secret not in " ".join(map(str, found.problems))
+
+
+def test_a_prompts_variable_may_be_called_like_a_secret(tmp_path: Path) -> None:
+    change = ("prompts/hello.md", "variables = {", 'variables = { key = "which one is meant",')
+    problems = examine(write(tmp_path, change), SURROUNDINGS, tmp_path / "none").problems
+    assert "secret" not in " ".join(map(str, problems))
+
+
+def test_what_a_condition_asks_for_was_made_of_something(tmp_path: Path) -> None:
+    """Where there is an extraction there was evidence, on whatever way."""
+    edge = '  { from = "route", to = "hello", when = { field = "intent", is = "chat" } },\n'
+    other = '  { from = "route", to = "write", when = { field = "intent", is = "out_of_scope" } },\n'
+    end = '{ from = "write", to = "quote", on = "unavailable" }'
+    asks = '{ from = "write", to = "quote", on = "unavailable", when = { field = "extraction.supported", is = true } }'
+    opened = write(tmp_path / "a", ("agent.toml", edge, edge + other))
+    assert "needs “extraction”" in str(examine(opened, SURROUNDINGS, tmp_path / "none").problems[0])
+    asked = write(tmp_path / "b", ("agent.toml", edge, edge + other), ("agent.toml", end, asks))
+    assert examine(asked, SURROUNDINGS, tmp_path / "none").problems == []
+
+
+def test_a_text_that_stands_elsewhere_is_not_gone_on_with(tmp_path: Path) -> None:
+    two = (
+        'write = { kind = "prompt", prompt = "write", writes = { text = "draft" } }\n'
+        'more = { kind = "prompt", prompt = "write" }'
+    )
+    changes = (
+        ("agent.toml", 'write = { kind = "prompt", prompt = "write" }', two),
+        (
+            "agent.toml",
+            '  { from = "write", to = "quote"',
+            '  { from = "write", to = "more" },\n  { from = "write", to = "quote"',
+        ),
+    )
+    found = examine(write(tmp_path / "a", *changes), SURROUNDINGS, tmp_path / "none")
+    (problem,) = found.problems
+    assert "nodes.more: tells the answer's text, and so has “write” on the way write → more" in str(problem)
+    same = (changes[0][0], changes[0][1], two.replace(', writes = { text = "draft" }', ""))
+    assert examine(write(tmp_path / "b", same, changes[1]), SURROUNDINGS, tmp_path / "none").problems == []

@@ -1,0 +1,115 @@
+"""A turn that has nothing left for a model: what was told stays, what was not is no answer, and what needs no model is still done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+from responsa_server.domain.events import (
+    Answered,
+    AnswerOutcome,
+    Fallback,
+    FallbackKind,
+    RefusalReason,
+    Refused,
+    Usage,
+)
+from responsa_server.domain.ports.agents import Milestone
+from responsa_server.domain.ports.models import Ended, Price, Spent, TextPiece
+from responsa_server.graph.registry import NodeParts
+from tests.unit.graph.evidence import Shelf, quote, task
+from tests.unit.graph.speaking import Says, told_by
+from tests.unit.graph.test_planning import LONG, agent, text, write
+
+WRITE = 'write = { kind = "prompt", prompt = "write" }'
+ENDS = '  { from = "write", to = "quote", on = "unavailable" },\n]'
+USED = Spent(Usage(input_tokens=150, output_tokens=60))
+QUESTION = "How long is the Nile?"
+
+
+def drafting(folder: Path, *, limits: str, quoted: bool = False, stream: bool = False) -> Path:
+    """An agent whose draft is told by a node behind a second one that asks a model."""
+    nodes = (
+        f'write = {{ kind = "prompt", prompt = "write", stream = {str(stream).lower()} }}\n'
+        'check = { kind = "rewriter", prompt = "write" }\n'
+    )
+    nodes += 'out = { kind = "condition" }' if stream else 'out = { kind = "output" }'
+    ways = '  { from = "write", to = "check" },\n  { from = "check", to = "out" },\n'
+    edges = ways + (ENDS if quoted else "]")
+    return write(
+        folder,
+        ("agent.toml", "steps = 20", limits),
+        ("agent.toml", WRITE, nodes),
+        ("agent.toml", ENDS, edges),
+    )
+
+
+def parts(model: Says, price: Price | None = None) -> NodeParts:
+    shelf = Shelf(quotes=[replace(quote(LONG), text=LONG)])
+    return NodeParts(shelf, shelf, model=model, price=lambda: price)
+
+
+async def test_a_draft_that_nobody_has_told_is_no_answer(tmp_path: Path) -> None:
+    model = Says([TextPiece("One two."), USED, Ended(complete=True)])
+    for limits in ("tokens = 200", "steps = 4"):
+        told = await told_by(
+            agent(drafting(tmp_path / limits[:5], limits=limits), parts(model)), task(QUESTION)
+        )
+        end = told[-1]
+        assert isinstance(end, Refused)
+        assert (end.reason, text(told)) == (RefusalReason.BUDGET, "")
+
+
+async def test_a_text_that_was_told_stays_also_after_a_takeover(tmp_path: Path) -> None:
+    model = Says([TextPiece("Größe."), USED, Ended(complete=True)])
+    one = agent(drafting(tmp_path, limits="steps = 4", stream=True), parts(model))
+    question = task(QUESTION)
+    told = await told_by(one, question)
+    end = told[-1]
+    assert isinstance(end, Answered)
+    assert (end.text, end.outcome) == ("Größe.", AnswerOutcome.OUTPUT_LIMIT)
+    last = [found.state for found in told if isinstance(found, Milestone)][-1]
+    again = (await told_by(one, replace(question, resume=last)))[-1]
+    assert isinstance(again, Answered)
+    assert (again.text, again.outcome) == (end.text, end.outcome)
+
+
+async def test_where_the_documents_do_they_are_quoted(tmp_path: Path) -> None:
+    """The prompt alone is more than the turn may take."""
+    model = Says([Ended(complete=True)])
+    folder = write(tmp_path, ("agent.toml", "steps = 20", "tokens = 20"))
+    told = await told_by(agent(folder, parts(model)), task(QUESTION))
+    end = told[-1]
+    assert isinstance(end, Answered)
+    assert (end.text, text(told), end.model, model.asked) == (LONG, LONG, "extractive", [])
+    assert list(end.fallbacks) == [Fallback(FallbackKind.EXTRACTIVE, "write", "quote", "budget:tokens")]
+
+
+async def test_so_they_are_when_it_may_cost_next_to_nothing(tmp_path: Path) -> None:
+    model, question = Says([Ended(complete=True)]), task(QUESTION)
+    question = replace(question, question=replace(question.question, max_cost_micros=1))
+    one = agent(write(tmp_path), parts(model, Price(*[Decimal(5)] * 4)))
+    end = (await told_by(one, question))[-1]
+    assert isinstance(end, Answered)
+    assert (end.text, model.asked) == (LONG, [])
+    assert [found.cause for found in end.fallbacks] == ["budget:cost_micros"]
+
+
+async def test_what_needs_no_model_is_not_done_behind_a_text_that_was_told(tmp_path: Path) -> None:
+    model = Says([TextPiece("One two."), USED, Ended(complete=True)])
+    more = WRITE + '\nmore = { kind = "prompt", prompt = "write" }'
+    folder = write(
+        tmp_path,
+        ("agent.toml", "steps = 20", "tokens = 200"),
+        ("agent.toml", WRITE, more),
+        (
+            "agent.toml",
+            ENDS,
+            '  { from = "write", to = "more" },\n  { from = "more", to = "refuse", on = "unavailable" },\n]',
+        ),
+    )
+    told = await told_by(agent(folder, parts(model)), task(QUESTION))
+    end = told[-1]
+    assert isinstance(end, Answered)
+    assert (end.text, text(told), end.outcome) == ("One two.", "One two.", AnswerOutcome.OUTPUT_LIMIT)

@@ -1,0 +1,298 @@
+"""From a configuration to a plan that runs: the default agent as it was, conditions, fallback edges, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.catalogue.reading import SHIPPED, examine
+from responsa_server.domain.answers import Evidence
+from responsa_server.domain.conversations import Message, Speaker
+from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.events import (
+    Answered,
+    AnswerOutcome,
+    Delta,
+    Fallback,
+    FallbackKind,
+    RefusalReason,
+    Refused,
+    Status,
+    Usage,
+)
+from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.agents import AnswerTask, Told
+from responsa_server.domain.ports.answers import DEFAULT_SEARCH, SearchOptions
+from responsa_server.domain.ports.models import Ended, ModelError, ModelFault, Spent, TextPiece
+from responsa_server.graph.agent import AgentOptions, GraphAgent, PlannedAgent
+from responsa_server.graph.check import Surroundings
+from responsa_server.graph.planning import options, plan
+from responsa_server.graph.registry import NodeParts
+from tests.unit.graph.configured import SURROUNDINGS, TEST_KINDS, write
+from tests.unit.graph.evidence import Shelf, quote, task
+from tests.unit.graph.speaking import Says, told_by
+
+VERSION = "agents/test/versions/1"
+LONG = "The Nile is 6,650 km long."
+HISTORY = [
+    Message(uuid7(), uuid7(), uuid7(), speaker, text, (), None, datetime.now(UTC))
+    for speaker, text in ((Speaker.USER, "How long is the river Nile?"), (Speaker.ASSISTANT, LONG))
+]
+
+
+def agent(folder: Path, parts: NodeParts) -> PlannedAgent:
+    found = examine(folder, SURROUNDINGS, folder / "none")
+    assert found.problems == []
+    assert found.config is not None
+    return PlannedAgent(plan(found.config, parts, found.prompts, TEST_KINDS), options(found.config, VERSION))
+
+
+def steps(told: Sequence[Told]) -> list[str]:
+    return [one.step.value for one in told if isinstance(one, Status)]
+
+
+def text(told: Sequence[Told]) -> str:
+    return "".join(one.text for one in told if isinstance(one, Delta))
+
+
+class Away(Shelf):
+    async def search(
+        self,
+        who: Principal,
+        questions: tuple[str, ...],
+        collections: tuple[str, ...],
+        options: SearchOptions = DEFAULT_SEARCH,
+    ) -> Evidence:
+        raise Unavailable(Reason.PART_UNAVAILABLE, "away", {"part": "postgresql"})
+
+
+# The default agent
+
+
+@pytest.mark.parametrize("question", ["How long is the river Nile in kilometres?", "And where does it end?"])
+@pytest.mark.parametrize("history", [[], HISTORY])
+@pytest.mark.parametrize("supported", [True, False])
+async def test_the_default_agent_says_the_same_from_its_file_as_from_its_code(
+    question: str, history: list[Message], supported: bool
+) -> None:
+    found = examine(SHIPPED / "default", Surroundings())
+    assert found.config is not None
+    shelf = Shelf(quotes=[quote(LONG)], supported=supported)
+    configured = PlannedAgent(
+        plan(found.config, NodeParts(shelf, shelf)), options(found.config, "agents/default/versions/1")
+    )
+    assert options(found.config, "agents/default/versions/1") == AgentOptions(history_tokens=3000)
+    asked = [
+        AnswerTask(one.turn_id, one.who, one.question, one.history) for one in [task(question, history)] * 2
+    ]
+    assert await told_by(configured, asked[0]) == await told_by(GraphAgent(shelf, shelf), asked[1])
+
+
+# Choices
+
+
+async def test_an_edge_is_taken_as_its_condition_says(tmp_path: Path) -> None:
+    shelf = Shelf(quotes=[quote(LONG)])
+    one = agent(write(tmp_path), NodeParts(shelf, shelf))
+    told = await told_by(one, task("Hello, who are you?"))
+    assert text(told) == "Hello. You asked: Hello, who are you?"
+    assert isinstance(told[-1], Answered)
+    told = await told_by(one, task("How long is the Nile?"))
+    assert steps(told) == ["retrieving", "grading", "generating"]
+    assert text(told) == LONG
+
+
+async def test_with_a_model_the_ways_to_it_are_open_and_without_one_its_node_is_not_there(
+    tmp_path: Path,
+) -> None:
+    shelf = Shelf(quotes=[quote(LONG)])
+    with_model = agent(
+        write(tmp_path), NodeParts(shelf, shelf, model=Says([TextPiece("Long."), Ended(complete=True)]))
+    )
+    assert "write" in with_model.plan.nodes
+    assert text(await told_by(with_model, task("How long is the Nile?"))) == "Long."
+    without = agent(write(tmp_path), NodeParts(shelf, shelf))
+    assert "write" not in without.plan.nodes
+
+
+async def test_a_node_is_told_and_run_as_its_table_says(tmp_path: Path) -> None:
+    change = (
+        "agent.toml",
+        'kind = "retriever", timeout = 20',
+        'kind = "retriever", status = "Looking...", retry = { attempts = 2, pause = 0 }, writes = { evidence = "found" }',
+    )
+    other = ("agent.toml", 'kind = "grader"', 'kind = "grader", status = "", reads = { evidence = "found" }')
+    folder = write(
+        tmp_path,
+        change,
+        other,
+        (
+            "agent.toml",
+            'kind = "extractive_answer"',
+            'kind = "extractive_answer", reads = { evidence = "found" }',
+        ),
+        ("agent.toml", 'kind = "refuse"', 'kind = "refuse", reads = { evidence = "found" }'),
+    )
+    left = iter([True, False])
+
+    def away() -> None:
+        if next(left):
+            raise Unavailable(Reason.PART_UNAVAILABLE, "away", {"part": "postgresql"})
+
+    shelf = Shelf(quotes=[quote(LONG)], before=away)
+    told = await told_by(agent(folder, NodeParts(shelf, shelf)), task("How long is the Nile?"))
+    assert [one.message for one in told if isinstance(one, Status)] == [
+        "Looking...",
+        "Generating response...",
+    ]
+    assert text(told) == LONG
+
+
+# Fallback edges
+
+
+async def test_a_part_that_is_away_is_gone_round(tmp_path: Path) -> None:
+    shelf = Away()
+    folder = write(
+        tmp_path, ("agent.toml", "timeout = 20", "timeout = 20, retry = { attempts = 2, pause = 0 }")
+    )
+    told = await told_by(agent(folder, NodeParts(shelf, shelf)), task("How long is the Nile?"))
+    assert steps(told) == ["retrieving", "generating"]
+    assert text(told) == "Hello. You asked: How long is the Nile?"
+
+
+async def test_each_fallback_of_a_turn_is_counted_once(tmp_path: Path) -> None:
+    shelf = Away()
+    folder = write(
+        tmp_path, ("agent.toml", "timeout = 20", "timeout = 20, retry = { attempts = 2, pause = 0 }")
+    )
+    counted: list[Fallback] = []
+    one = agent(folder, NodeParts(shelf, shelf))
+    whole = PlannedAgent(one.plan, AgentOptions(VERSION), counted=counted.append)
+    await told_by(whole, task("How long is the Nile?"))
+    assert counted == [
+        Fallback(FallbackKind.WITHOUT_RETRIEVAL, "retrieve", "hello", "part_unavailable:postgresql")
+    ]
+
+
+async def test_a_model_that_has_said_nothing_is_gone_round_and_one_that_broke_off_is_not(
+    tmp_path: Path,
+) -> None:
+    shelf = Shelf(quotes=[quote(LONG)])
+    silent = Says([ModelError(ModelFault.UNREACHABLE, "")])
+    told = await told_by(
+        agent(write(tmp_path), NodeParts(shelf, shelf, model=silent)), task("How long is the Nile?")
+    )
+    assert text(told) == LONG
+    cut = Says([TextPiece("The Ni"), ModelError(ModelFault.CUT, "")])
+    with pytest.raises(Unavailable, match="broke off"):
+        await told_by(
+            agent(write(tmp_path), NodeParts(shelf, shelf, model=cut)), task("How long is the Nile?")
+        )
+
+
+POST = [
+    ("agent.toml", 'kind = "prompt", prompt = "write"', 'kind = "prompt", prompt = "write", stream = false'),
+    (
+        "agent.toml",
+        "quote = {",
+        'post = { kind = "post_processor", prefixes = ["Post:"], must_not_have = ["buy"] }\nquote = {',
+    ),
+    (
+        "agent.toml",
+        '  { from = "write", to = "quote"',
+        '  { from = "write", to = "post" },\n  { from = "post", to = "quote", on = "unavailable" },\n  { from = "write", to = "quote"',
+    ),
+]
+
+
+async def test_a_text_is_made_fit_before_it_is_told_or_gives_way(tmp_path: Path) -> None:
+    shelf = Shelf(quotes=[quote(LONG)])
+    folder = write(tmp_path, *POST)
+    fit = Says([TextPiece("Post: "), TextPiece("The Nile."), Ended(complete=True)])
+    told = await told_by(agent(folder, NodeParts(shelf, shelf, model=fit)), task("How long is the Nile?"))
+    end = told[-1]
+    assert isinstance(end, Answered)
+    assert (end.text, end.model) == (text(told), "m") == ("The Nile.", "m")
+    unfit = Says([TextPiece("Buy the Nile."), Ended(complete=False)])
+    told = await told_by(agent(folder, NodeParts(shelf, shelf, model=unfit)), task("How long is the Nile?"))
+    end = told[-1]
+    assert isinstance(end, Answered)
+    assert (end.text, end.model, end.outcome) == (LONG, "extractive", AnswerOutcome.COMPLETE)
+    assert end.text == text(told)
+    assert list(end.fallbacks) == [
+        Fallback(FallbackKind.EXTRACTIVE, "post", "quote", "model_unavailable:unfit")
+    ]
+
+
+async def test_without_an_edge_that_fits_the_failure_stands(tmp_path: Path) -> None:
+    change = (
+        "agent.toml",
+        'to = "hello", on = "unavailable" }',
+        'to = "hello", on = "unavailable", when = { field = "intent", is = "chat" } }',
+    )
+    shelf = Away()
+    folder = write(tmp_path, change, ("agent.toml", "timeout = 20", "timeout = 20, retry = { attempts = 1 }"))
+    with pytest.raises(Unavailable, match="away"):
+        await told_by(agent(folder, NodeParts(shelf, shelf)), task("How long is the Nile?"))
+
+
+# Limits
+
+ROUND = (
+    "agent.toml",
+    '  { from = "retrieve", to = "grade" },\n',
+    '  { from = "retrieve", to = "retrieve", limit = 3 },\n  { from = "retrieve", to = "grade" },\n',
+)
+
+
+async def test_a_limited_edge_is_taken_so_often_and_no_more(tmp_path: Path) -> None:
+    shelf = Shelf(quotes=[quote(LONG)])
+    told = await told_by(
+        agent(write(tmp_path, ROUND), NodeParts(shelf, shelf)), task("How long is the Nile?")
+    )
+    assert len(shelf.asked) == 4
+    assert text(told) == LONG
+
+
+async def test_a_turn_that_takes_more_steps_than_it_may_is_refused(tmp_path: Path) -> None:
+    shelf = Shelf(quotes=[quote(LONG)])
+    folder = write(tmp_path, ROUND, ("agent.toml", "steps = 20", "steps = 5"))
+    told = await told_by(agent(folder, NodeParts(shelf, shelf)), task("How long is the Nile?"))
+    end = told[-1]
+    assert isinstance(end, Refused)
+    assert end.reason is RefusalReason.BUDGET
+    assert "steps" in end.message
+    assert len(shelf.asked) == 4
+
+
+async def test_no_model_is_asked_when_the_tokens_are_spent(tmp_path: Path) -> None:
+    shelf = Shelf(quotes=[quote(LONG)])
+    model = Says(
+        [TextPiece("One two."), Spent(Usage(input_tokens=150, output_tokens=60)), Ended(complete=True)]
+    )
+    again = 'write = { kind = "prompt", prompt = "write" }\nmore = { kind = "prompt", prompt = "write" }'
+    folder = write(
+        tmp_path,
+        ("agent.toml", "steps = 20", "tokens = 200"),
+        ("agent.toml", 'write = { kind = "prompt", prompt = "write" }', again),
+        (
+            "agent.toml",
+            '  { from = "write", to = "quote"',
+            '  { from = "write", to = "more" },\n  { from = "write", to = "quote"',
+        ),
+    )
+    told = await told_by(agent(folder, NodeParts(shelf, shelf, model=model)), task("How long is the Nile?"))
+    end = told[-1]
+    assert len(model.asked) == 1
+    assert isinstance(end, Answered)
+    assert (end.text, end.outcome) == ("One two.", AnswerOutcome.OUTPUT_LIMIT)
+
+
+def test_a_graph_is_compiled_when_it_is_first_wanted(tmp_path: Path) -> None:
+    one = agent(write(tmp_path), NodeParts(Shelf(), Shelf()))
+    assert one.compile() is one.compile()

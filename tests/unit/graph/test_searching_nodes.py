@@ -1,0 +1,252 @@
+"""Nodes that make a search of a question and judge what came of it, with a model, without one, and with one that fails."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from responsa_server.domain.answers import Evidence
+from responsa_server.domain.conversations import Speaker
+from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason
+from responsa_server.domain.ports.models import Ended, ModelError, ModelFault, ModelPiece, TextPiece
+from responsa_server.domain.turns import MAX_QUESTION_BYTES
+from responsa_server.graph.config import Traits
+from responsa_server.graph.nodes.asking import Asker
+from responsa_server.graph.nodes.grader import Grade, GradeInput
+from responsa_server.graph.nodes.query_expander import (
+    MAX_QUERY_BYTES,
+    QueryExpander,
+    QueryExpanderInput,
+    QueryExpanderOptions,
+    distinct,
+)
+from responsa_server.graph.nodes.refuse import Refuse, RefuseInput
+from responsa_server.graph.nodes.retriever import Retrieve, RetrieveInput, wordings
+from responsa_server.graph.nodes.rewriter import Rewrite, RewriteInput
+from responsa_server.graph.prompts import FrontMatter, PromptSet, PromptSource
+from responsa_server.graph.state import Said
+from tests.unit.graph.asking import asker
+from tests.unit.graph.evidence import Shelf, evidence, quote, retrieval
+from tests.unit.graph.speaking import Says, Turn
+
+HISTORY = (
+    Said(speaker=Speaker.USER, text="How long is the Nile?"),
+    Said(speaker=Speaker.ASSISTANT, text="6,650 km.", titles=("Rivers",)),
+)
+FOLLOW_UP = RewriteInput(question="Where is it?", history=HISTORY, summary="They spoke of Africa.")
+BY_RULE = "Where is it? (Rivers, Nile)"
+GONE: Sequence[ModelPiece | Exception] = [ModelError(ModelFault.OVERLOADED, "busy")]
+
+
+def says(value: object) -> Says:
+    return Says([TextPiece(value if isinstance(value, str) else json.dumps(value)), Ended(complete=True)])
+
+
+# Rewriting
+
+
+async def test_a_model_rewrites_from_what_was_said_before() -> None:
+    model = says({"query": "Where is  the river\nNile?"})
+    node = Rewrite(asker(model), "kb_search_query")
+    turn = Turn()
+    assert (await node.process(FOLLOW_UP, turn.run)).standalone_question == "Where is the river Nile?"
+    asked = "\n".join(one.text for one in model.asked[0].messages)
+    assert all(part in asked for part in ("Where is it?", "6,650 km.", "They spoke of Africa."))
+    assert model.asked[0].purpose == "kb_search_query"
+    assert node.calls_model
+    assert not Rewrite().calls_model
+
+
+@pytest.mark.parametrize(
+    "answer", [{"query": "where is it?"}, {"query": "x " * MAX_QUESTION_BYTES}], ids=["same", "too long"]
+)
+async def test_what_is_no_rewriting_counts_as_none(answer: object) -> None:
+    run = Turn().run
+    node = Rewrite(asker(says(answer)), "kb_search_query")
+    found = (await node.process(FOLLOW_UP, run)).standalone_question
+    assert found in ("", BY_RULE)  # too long is no answer of the shape, and the rule stands in
+    assert (found == BY_RULE) is bool(run.fallen)
+
+
+@pytest.mark.parametrize(
+    ("model", "cause"),
+    [(Says(GONE), "model_unavailable:overloaded"), (says("I would rather not."), "structured_invalid")],
+)
+async def test_where_the_model_fails_the_rule_rewrites_and_that_is_told(model: Says, cause: str) -> None:
+    run = Turn().run
+    node = Rewrite(asker(model), "kb_search_query")
+    assert (await node.process(FOLLOW_UP, run)).standalone_question == BY_RULE
+    assert run.fallen == [Fallback(FallbackKind.RULE, "rewrite", "rule", cause)]
+
+
+async def test_without_anything_said_before_no_model_is_asked() -> None:
+    model = says({"query": "x"})
+    node = Rewrite(asker(model), "kb_search_query")
+    assert (await node.process(RewriteInput(question="Where is it?"), Turn().run)).standalone_question == ""
+    assert model.asked == []
+
+
+# Other wordings
+
+
+async def test_other_wordings_are_as_many_as_asked_for_and_none_is_the_question() -> None:
+    queries = [
+        "Why does ice  float",
+        "density of ice",
+        "Density of ice?",
+        "",
+        "x" * (MAX_QUERY_BYTES + 1),
+        "b",
+        "c",
+    ]
+    model = says({"queries": queries})
+    node = QueryExpander(asker(model), QueryExpanderOptions(most=2))
+    given = QueryExpanderInput(question="And why?", standalone_question="Why does ice float?")
+    output = await node.process(given, Turn().run)
+    assert output.expansions == ("density of ice", "b")
+    asked = "\n".join(one.text for one in model.asked[0].messages)
+    assert "up to 2" in asked
+    assert "Why does ice float?" in asked
+
+
+async def test_without_other_wordings_the_question_is_searched_for_as_it_is() -> None:
+    given = QueryExpanderInput(question="Why?")
+    run = Turn().run
+    node = QueryExpander(asker(Says(GONE)), QueryExpanderOptions())
+    assert (await node.process(given, run)).expansions == ()
+    assert run.fallen == [Fallback(FallbackKind.RULE, "expand", "question", "model_unavailable:overloaded")]
+    alone = QueryExpander(None, QueryExpanderOptions())
+    assert (await alone.process(given, Turn().run)).expansions == ()
+    assert not alone.calls_model
+
+
+def test_distinct_keeps_the_first_of_each() -> None:
+    assert distinct(["A  b?", "a b", "c", "C.", " "], said=["c?"]) == ["A b?"]
+
+
+# Retrieving
+
+
+@pytest.mark.parametrize(
+    ("question", "standalone", "expansions", "expected"),
+    [
+        ("Where?", "", (), ("Where?",)),
+        ("Where is it?", "Where is it? (Nile)", (), ("Where is it? (Nile)",)),
+        ("Founded when?", "Founded when? (Nile)", (), ("Founded when? (Nile)", "Founded when?")),
+        # What was asked comes last: an answer found by another wording has to stand near it.
+        ("Why?", "", ("a", "why", "b", "A"), ("a", "b", "Why?")),
+        ("Founded when?", "Founded when? (Nile)", ("a",), ("Founded when? (Nile)", "a", "Founded when?")),
+    ],
+)
+def test_what_is_searched_for(
+    question: str, standalone: str, expansions: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    given = RetrieveInput(question=question, standalone_question=standalone, expansions=expansions)
+    assert wordings(given) == expected
+
+
+async def test_the_agent_says_where_and_how_unless_the_request_says_where() -> None:
+    shelf = Shelf()
+    table = retrieval(collections=("own",), top_k=3, threshold=0.2, rerank=False)
+    node = Retrieve(shelf, table)
+    await node.process(RetrieveInput(question="Why?"), Turn().run)
+    await node.process(RetrieveInput(question="Why?", collections=("asked",)), Turn().run)
+    assert [collections for _, collections in shelf.asked] == [("own",), ("asked",)]
+    found = shelf.options[0]
+    assert (found.top_k, found.threshold, found.rerank) == (3, 0.2, False)
+
+
+async def test_a_search_by_words_alone_is_told() -> None:
+    shelf = Shelf(Evidence(1, 0, {}, "text_only"))
+    run = Turn().run
+    await Retrieve(shelf).process(RetrieveInput(question="Why?"), run)
+    assert run.fallen == [
+        Fallback(FallbackKind.TEXT_ONLY, "retrieve", "text_only", "part_unavailable:vectors")
+    ]
+
+
+# Grading
+
+
+GIVEN = GradeInput(question="Why?", evidence=evidence())
+GRADING = PromptSet(
+    {
+        "grading": PromptSource(
+            "prompts/grading.md",
+            FrontMatter.model_validate({"variables": {"question": "…", "formats": "…", "passages": "…"}}),
+            "Does it say? {{ formats }}\n=== user\n{{ question }} {{ passages }}",
+        )
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("least", "supported", "expected"),
+    [(None, True, True), (None, False, False), (0.95, True, False), (0.05, False, True)],
+)
+async def test_the_agent_says_how_much_support_is_enough(
+    least: float | None, supported: bool, expected: bool
+) -> None:
+    shelf = Shelf(quotes=[quote("Yes.")], supported=supported)  # 0.9 or 0.1
+    output = await Grade(shelf, retrieval(support=least)).process(GIVEN, Turn().run)
+    assert output.extraction.supported is expected
+    nothing = Shelf(supported=True)
+    assert not (await Grade(nothing, retrieval(support=0.0)).process(GIVEN, Turn().run)).extraction.supported
+
+
+@pytest.mark.parametrize(
+    ("model", "expected", "causes"),
+    [
+        (says({"answered": True}), True, []),
+        (says({"answered": False}), False, []),
+        (says({"answered": "perhaps"}), False, ["structured_invalid"]),
+        (Says(GONE), False, ["model_unavailable:overloaded"]),
+    ],
+)
+async def test_a_model_may_give_the_verdict(model: Says, expected: bool, causes: list[str]) -> None:
+    shelf = Shelf(quotes=[quote("Because.")], supported=False)
+    run = Turn().run
+    node = Grade(shelf, retrieval(), shelf, Asker(model, GRADING, Traits()), "grading")
+    assert (await node.process(GIVEN, run)).extraction.supported is expected
+    assert [(one.kind, one.cause) for one in run.fallen] == [(FallbackKind.RULE, one) for one in causes]
+    assert "Because." in "\n".join(one.text for one in model.asked[0].messages)
+
+
+async def test_where_nothing_was_found_no_model_is_asked() -> None:
+    model = says({"answered": True})
+    node = Grade(Shelf(), retrieval(), Shelf(), Asker(model, GRADING, Traits()), "grading")
+    await node.process(GIVEN, Turn().run)
+    assert model.asked == []
+
+
+# Refusing
+
+
+@pytest.mark.parametrize(
+    ("intent", "always", "reason"),
+    [
+        ("out_of_scope", False, RefusalReason.OUT_OF_SCOPE),
+        ("qa", False, RefusalReason.NO_SUPPORT),
+        ("", True, RefusalReason.OUT_OF_SCOPE),
+        ("", False, RefusalReason.NO_SUPPORT),
+    ],
+)
+async def test_a_refusal_says_why(intent: str, always: bool, reason: RefusalReason) -> None:
+    traits = Traits("Tutor", ("Why is the sky blue?",))
+    given = RefuseInput(question="Set an alarm.", intent=intent)
+    output = await Refuse(traits, out_of_scope=always).process(given, Turn().run)
+    assert output.refusal.reason is reason
+    out = reason is RefusalReason.OUT_OF_SCOPE
+    assert ("Tutor" in output.refusal.message) is out
+    assert ("Why is the sky blue?" in output.refusal.message) is out
+    assert ("I searched" in output.refusal.message) is not out
+
+
+async def test_a_refusal_names_the_agents_own_collections_where_the_request_names_none() -> None:
+    traits = replace(Traits(), retrieval=retrieval(collections=("own",)))
+    for asked, named in (((), "own"), (("theirs",), "theirs")):
+        given = RefuseInput(question="Why?", collections=asked, evidence=evidence())
+        assert f"the collection {named} " in (await Refuse(traits).process(given, Turn().run)).refusal.message

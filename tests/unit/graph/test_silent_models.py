@@ -1,0 +1,122 @@
+"""A model whose server takes the question and says nothing: the turn is answered without it, well within its time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+
+import pytest
+
+from responsa_server.catalogue.reading import SHIPPED, examine
+from responsa_server.domain.events import Answered, Fallback, FallbackKind
+from responsa_server.domain.ports.models import (
+    ChatModel,
+    Ended,
+    ModelError,
+    ModelFault,
+    ModelPiece,
+    ModelPrompt,
+    TextPiece,
+)
+from responsa_server.graph.agent import PlannedAgent
+from responsa_server.graph.calling import patience
+from responsa_server.graph.check import Surroundings
+from responsa_server.graph.planning import options, plan
+from responsa_server.graph.registry import NodeParts
+from responsa_server.providers.chain import Barred, Member, ModelChain
+from responsa_server.providers.retrying import Retrying
+from tests.unit.graph.evidence import Shelf
+from tests.unit.graph.shipping import CLASSIFIERS, Judge, Staff
+from tests.unit.graph.speaking import Turn, told_by
+from tests.unit.graph.test_bad_models import AGENTS, LONG, QUOTE, Free, asked
+from tests.wire.openai import OpenAi
+from tests.wire.speaking import Staying, speaking
+
+QUOTED = Fallback(FallbackKind.EXTRACTIVE, "write", "quote", "model_unavailable:timeout")
+
+
+def agent(name: str, model: ChatModel, seconds: float) -> PlannedAgent:
+    """A shipped one, with so much time for a turn."""
+    found = examine(SHIPPED / name, Surroundings())
+    assert found.config is not None
+    limits = found.config.limits.model_copy(update={"seconds": seconds})
+    config = found.config.model_copy(update={"limits": limits})
+    shelf = Shelf(quotes=[QUOTE])
+    parts = NodeParts(shelf, shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS)
+    return PlannedAgent(plan(config, parts, found.prompts), options(config, f"agents/{name}/versions/1"))
+
+
+@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("members", [1, 2])
+async def test_a_server_that_accepts_and_says_nothing_ends_in_a_quoted_answer(
+    name: str, members: int
+) -> None:
+    silent = Staying([])
+    async with speaking(OpenAi(), silent.handle, idle_seconds=3600.0) as model:
+        chain = ModelChain(
+            [Member(f"p{place}:m", f"p{place}", Retrying(model)) for place in range(members)],
+            Free(),
+            Barred(),
+            patience_seconds=0.2,
+        )
+        async with asyncio.timeout(30):
+            told = await told_by(agent(name, chain, 60.0), asked(name))
+    assert silent.asked.is_set()
+    end = told[-1]
+    assert isinstance(end, Answered)
+    assert (end.text, end.model) == (LONG, "extractive")
+    assert QUOTED in end.fallbacks
+
+
+class Hears:
+    """Fails with a silence, and notes how much patience each call had."""
+
+    name = "p:m"
+
+    def __init__(self) -> None:
+        self.patience: list[float | None] = []
+
+    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        self.patience.append(prompt.patience_seconds)
+        raise ModelError(ModelFault.TIMEOUT, "as told")
+        yield Ended(complete=True)
+
+
+@pytest.mark.parametrize("name", AGENTS)
+async def test_no_call_may_take_more_than_half_of_what_is_left_of_the_turn(name: str) -> None:
+    model = Hears()
+    one = replace(asked(name), age_seconds=40.0)
+    await told_by(agent(name, model, 60.0), one)
+    assert len(model.patience) == 2
+    small, write = model.patience
+    assert small is not None
+    assert small <= 9.0
+    assert write is not None
+    assert 5.0 < write <= 10.0
+
+
+async def test_without_a_time_limit_there_is_no_share_of_it() -> None:
+    assert patience(Turn().run) is None
+    assert patience(Turn().run, 7.0) == 7.0
+    now = asyncio.get_running_loop().time()
+    assert patience(replace(Turn().run, until=now - 1), 7.0) == 0.0
+
+
+class Blank:
+    """Says only blanks and marks, as one that has lost its thread."""
+
+    name = "p:blank"
+
+    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        for text in (" \n", "[", "1", "]", "[2, ", "3] "):
+            yield TextPiece(text)
+        yield Ended(complete=True)
+
+
+@pytest.mark.parametrize("name", AGENTS)
+async def test_blanks_and_marks_alone_give_way_to_quoted_sentences(name: str) -> None:
+    chain = ModelChain([Member("p:blank", "p", Blank())], Free(), Barred())
+    end = (await told_by(agent(name, chain, 60.0), asked(name)))[-1]
+    assert isinstance(end, Answered)
+    assert (end.text, end.model) == (LONG, "extractive")

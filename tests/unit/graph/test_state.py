@@ -1,0 +1,116 @@
+"""State across versions: what a release before has kept is gone on from, and what this one keeps has the bytes that it had."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from responsa_server.domain.answers import Evidence
+from responsa_server.domain.events import Answered, Delta, Fallback, FallbackKind, Status, Step
+from responsa_server.domain.ports.models import Ended, TextPiece
+from responsa_server.graph.agent import GraphAgent
+from responsa_server.graph.nodes.grader import GradeInput
+from responsa_server.graph.nodes.prompt import PromptInput
+from responsa_server.graph.state import (
+    ENGINE_KEYS,
+    TASK_KEYS,
+    StateError,
+    fallbacks_of,
+    kept,
+    merged,
+    plain_fallback,
+    restored,
+)
+from responsa_server.testing.agent import ScriptedAgent
+from responsa_server.testing.script import Script
+from tests.unit.graph.evidence import Shelf, quote, task
+from tests.unit.graph.speaking import Says, told_by
+
+# Written by the release before agents had files.
+WRITE = bytes.fromhex(
+    "0192a5777269746584a474657874a74772c3b6c39f65a8636f6d706c657465c3a563616c6c7390a7726573756c74739183a463616c6c83a763616c6c5f6964a663616c"
+    "6c2d31a4746f6f6cab7265636f72642d6f6e6365a9617267756d656e747382a46e6f7465a6736565642d31a870617573655f6d7300a76f7574636f6d65a26f6ba7636f"
+    "6e74656e74a27b7d"
+)
+GRADE = bytes.fromhex(
+    "0192a5677261646582b37374616e64616c6f6e655f7175657374696f6ea0a865766964656e636583a8706173736167657301b0656d62656464696e675f746f6b656e73"
+    "07a7636f6e74656e7481a6706c616365739301cb4004000000000000c0"
+)
+
+
+@pytest.mark.parametrize(("milestone", "name"), [(WRITE, "write"), (GRADE, "grade")])
+def test_what_a_release_before_has_kept_is_read_and_kept_as_it_was(milestone: bytes, name: str) -> None:
+    next_node, state = restored(milestone)
+    assert next_node == name
+    assert kept(next_node, cast("Mapping[str, object]", state)) == milestone
+
+
+def test_what_a_release_before_has_kept_fits_the_nodes_of_today() -> None:
+    _, state = restored(WRITE)
+    given = PromptInput.model_validate(
+        {"question": "?", **{key: state.get(key) for key in ("text", "results")}}
+    )
+    assert (given.text, given.results[0].call.signature) == ("Größe", "")
+    _, state = restored(GRADE)
+    graded = GradeInput.model_validate({"question": "?", **cast("dict[str, Any]", state)})
+    assert (graded.evidence.passages, graded.evidence.degraded) == (1, "")
+
+
+async def test_a_turn_of_a_release_before_goes_on() -> None:
+    script = Script(tokens=1, pace_ms=0)
+    agent = ScriptedAgent(Says([TextPiece(" und"), Ended(complete=True)]), [])
+    asked = task(script.question)
+    told = await told_by(agent, replace(asked, resume=WRITE))
+    assert [one for one in told if isinstance(one, Delta)] == [Delta(" und", 7)]
+    end = told[-1]
+    assert isinstance(end, Answered)
+    assert end.text == "Größe und"
+    shelf = Shelf(restored_evidence(), [quote("The Nile is long.")])
+    told = await told_by(GraphAgent(shelf, shelf), replace(task("How long is the Nile?"), resume=GRADE))
+    assert [one.step for one in told if isinstance(one, Status)] == [Step.GRADING, Step.GENERATING]
+    assert isinstance(told[-1], Answered)
+
+
+def restored_evidence() -> Evidence:
+    """The evidence in GRADE."""
+    return GradeInput.model_validate({"question": "?", **cast("dict[str, Any]", restored(GRADE)[1])}).evidence
+
+
+def test_what_the_task_gives_is_not_kept() -> None:
+    task_part: dict[str, object] = {
+        "question": "?",
+        "collections": [],
+        "history": [],
+        "older": [],
+        "parameters": {},
+    }
+    assert set(task_part) == TASK_KEYS
+    assert restored(kept("a", {**task_part, "text": "x"})) == ("a", {"text": "x"})
+
+
+def test_a_key_that_the_graph_does_not_have_is_refused_unless_it_has_it() -> None:
+    milestone = kept("a", {"persona": "You teach."})
+    with pytest.raises(StateError, match="unknown keys: persona"):
+        restored(milestone)
+    assert restored(milestone, {"persona"}) == ("a", {"persona": "You teach."})
+
+
+@pytest.mark.parametrize("value", [(1, 2), {1: 2}, FallbackKind.RULE, object()])
+def test_what_is_not_plain_is_refused(value: object) -> None:
+    with pytest.raises(StateError, match="cannot be kept"):
+        kept("a", {"text": value})
+
+
+def test_fallbacks_are_kept_in_order_each_once() -> None:
+    one = Fallback(FallbackKind.RULE, "a", "b", "why")
+    other = Fallback(FallbackKind.PROVIDER, "a", "b", "why")
+    state: Mapping[str, Sequence[object]] = {
+        "fallbacks": [plain_fallback(fell) for fell in (other, one, other)]
+    }
+    _, back = restored(kept("a", state))
+    assert fallbacks_of(cast("Any", back)) == [other, one]
+    assert "fallbacks" in ENGINE_KEYS
+    assert merged({"a": 1, "b": 1}, {"b": 2}) == {"a": 1, "b": 2}

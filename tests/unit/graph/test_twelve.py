@@ -1,0 +1,158 @@
+"""Twelve nodes, each failing once and each with a way round it: a run goes on at every node as it would have without a break."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import pytest
+
+from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.events import Delta, FallbackKind
+from responsa_server.domain.ports.agents import Milestone
+from responsa_server.graph.builder import BEGIN, FINISH, Detour, Plan, PlanError, Route, build, run, visit
+from responsa_server.graph.node import Node, NodeModel, Policy, Run
+from responsa_server.graph.state import GraphState, StateError, fallbacks_of, kept, restored
+from tests.unit.graph.speaking import Turn
+
+NAMES = [f"n{number:02}" for number in range(12)]
+
+
+class Path(NodeModel):
+    path: tuple[str, ...] = ()
+
+
+class Walks(Node[Path, Path]):
+    """Adds its name to the path; unavailable as often as it is told."""
+
+    input_model = Path
+    output_model = Path
+
+    def __init__(self, name: str, fails: int = 0, *, tells: bool = False) -> None:
+        self.name = name
+        self.fails = fails
+        self.tells = tells
+        # Each is followed by a milestone.
+        self.policy = Policy(keep_after_seconds=-1.0)
+
+    async def process(self, given: Path, run: Run) -> Path:
+        if self.tells:
+            run.emit(Delta("x", 0))
+        if self.fails:
+            self.fails -= 1
+            raise Unavailable(Reason.PART_UNAVAILABLE, "away", {"part": self.name})
+        return Path(path=(*given.path, self.name))
+
+
+def twelve(failing: str = "", *, tells: bool = False) -> Plan:
+    """A chain, in which an unavailable node is gone round by the one after the next, and a limited edge goes back once from the seventh."""
+    nodes = {name: Walks(name, int(name == failing), tells=tells) for name in NAMES}
+    routes = [Route(BEGIN, (NAMES[0],))]
+    detours = dict[str, Detour]()
+    for place, name in enumerate(NAMES):
+        after = NAMES[place + 1] if place < 11 else FINISH
+        round_ = NAMES[place + 2] if place < 10 else FINISH
+        detours[name] = Detour(FallbackKind.WITHOUT_RETRIEVAL, (round_,), _to(round_))
+        if place == 6:
+            routes.append(Route(name, (NAMES[3], after), _back, {NAMES[3]: 1}))
+        else:
+            routes.append(Route(name, (after,)))
+    return Plan(nodes, routes, detours, steps=100)
+
+
+def _to(target: str) -> Callable[[GraphState], str]:
+    return lambda _: target
+
+
+def _back(state: GraphState) -> str:
+    return NAMES[3] if state.get("visits", {}).get(visit(NAMES[6], NAMES[3]), 0) < 1 else NAMES[7]
+
+
+async def walked(
+    plan: Plan, state: GraphState | None = None, begin_at: str = ""
+) -> tuple[Mapping[str, object], list[bytes]]:
+    turn = Turn()
+    given = turn.run
+    context = Run(given.who, given.emit, given.spend, begin_at=begin_at)
+    end = await run(build(plan), state or GraphState(question="?"), context)
+    return end, [one.state for one in turn.events if isinstance(one, Milestone)]
+
+
+async def test_without_a_failure_the_limited_edge_is_taken_once() -> None:
+    end, milestones = await walked(twelve())
+    assert end["path"] == [*NAMES[:7], *NAMES[3:]]
+    assert end["steps"] == 16 == len(milestones)
+    assert fallbacks_of(end) == []
+
+
+@pytest.mark.parametrize("failing", NAMES)
+async def test_a_node_that_fails_is_gone_round_and_the_run_goes_on_from_every_milestone(failing: str) -> None:
+    plan = twelve(failing)
+    end, milestones = await walked(plan)
+    (fallback,) = fallbacks_of(end)
+    place = NAMES.index(failing)
+    assert (fallback.source, fallback.target) == (failing, NAMES[place + 2] if place < 10 else FINISH)
+    assert fallback.cause == f"part_unavailable:{failing}"
+    path = cast("list[str]", end["path"])
+    # A node that is come by twice has failed the first time alone.
+    assert path.count(failing) == (1 if 3 <= place <= 4 else 0)
+    for milestone in milestones:
+        name, state = restored(milestone, plan.keys)
+        state["question"] = "?"
+        # What has failed once before the break does not do so again; what has not, does.
+        left = "" if fallbacks_of(cast("Any", state)) else failing
+        again, _ = await walked(twelve(left), state, name)
+        assert {**again, "question": "?"} == {**end, "question": "?"}
+
+
+@pytest.mark.parametrize("failing", NAMES)
+async def test_the_milestone_behind_a_failure_names_the_way_round(failing: str) -> None:
+    plan = twelve(failing)
+    _, milestones = await walked(plan)
+    found = [restored(one, plan.keys) for one in milestones]
+    (name,) = [
+        name
+        for name, state in found
+        if len(fallbacks_of(cast("Any", state))) == 1 and state.get("diverted") == name
+    ][:1]
+    place = NAMES.index(failing)
+    assert name == (NAMES[place + 2] if place < 10 else FINISH)
+
+
+async def test_text_that_was_told_is_never_gone_round() -> None:
+    with pytest.raises(Unavailable, match="away"):
+        await walked(twelve(NAMES[5], tells=True))
+
+
+def test_a_milestone_of_another_graph_is_refused() -> None:
+    with pytest.raises(StateError, match="unknown keys: path"):
+        restored(kept(NAMES[0], {"path": []}))
+
+
+class Steps(NodeModel):
+    steps: int = 0
+
+
+class Cheats(Node[Path, Steps]):
+    """Writes what only the builder may."""
+
+    name = "a"
+    input_model = Path
+    output_model = Steps
+
+    async def process(self, given: Path, run: Run) -> Steps:
+        return Steps()
+
+
+def test_a_node_that_writes_the_builders_own_keys_is_refused() -> None:
+    with pytest.raises(PlanError, match="only the builder may: steps"):
+        build(Plan({"a": Cheats()}, [Route(BEGIN, ("a",)), Route("a", (FINISH,))]))
+
+
+def test_a_detour_must_lead_somewhere() -> None:
+    routes = [Route(BEGIN, ("a",)), Route("a", (FINISH,))]
+    detour = Detour(FallbackKind.RULE, ("gone",), lambda _: "gone")
+    with pytest.raises(PlanError, match="unknown nodes: gone"):
+        build(Plan({"a": Walks("a")}, routes, {"a": detour}))
+    with pytest.raises(PlanError, match="detours lead from unknown nodes: b"):
+        build(Plan({"a": Walks("a")}, routes, {"b": detour}))

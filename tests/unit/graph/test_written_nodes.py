@@ -1,0 +1,302 @@
+"""Text on its way out: a model's, a template's, and what is done to one before it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from responsa_server.domain.answers import Extraction, Quote
+from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.events import MAX_ANSWER_BYTES, ByteRange, Cited, Delta, Fallback, FallbackKind
+from responsa_server.graph.config import Traits
+from responsa_server.graph.nodes.output import Output, OutputModel
+from responsa_server.graph.nodes.post_processor import (
+    PostInput,
+    PostOptions,
+    PostOutput,
+    PostProcessor,
+    left_out,
+)
+from responsa_server.graph.nodes.template import Template, TemplateInput
+from responsa_server.graph.prompts import FrontMatter, PromptSet, PromptSource
+from responsa_server.graph.telling import Teller
+from tests.unit.graph.evidence import evidence, quote
+from tests.unit.graph.speaking import Turn
+
+
+def deltas(turn: Turn) -> list[Delta]:
+    return [one for one in turn.events if isinstance(one, Delta)]
+
+
+# Telling
+
+
+def whole(turn: Turn, start: int = 0) -> str:
+    """The text of the deltas, which must follow each other."""
+    end = start
+    for one in deltas(turn):
+        assert one.byte_offset == end
+        end += len(one.text.encode())
+    return "".join(one.text for one in deltas(turn))
+
+
+def test_a_text_is_told_as_it_comes() -> None:
+    turn = Turn()
+    teller = Teller(turn.run)
+    assert teller.add("Größe")
+    assert teller.add("\x00 hier")
+    assert whole(turn) == teller.text == "Größe\ufffd hier"
+    assert teller.end == len(teller.text.encode())
+
+
+@pytest.mark.parametrize("pieces", [[" ", "\n"], [""], []])
+def test_space_alone_is_no_answer(pieces: Sequence[str]) -> None:
+    turn = Turn()
+    teller = Teller(turn.run, lead="Without documents.")
+    for one in pieces:
+        assert teller.add(one)
+    teller.finish()
+    assert (teller.end, teller.text, turn.events) == (0, "", [])
+
+
+def test_endless_space_comes_to_an_end() -> None:
+    teller = Teller(Turn().run)
+    assert not all(teller.add(" " * 1024) for _ in range(100))
+
+
+@pytest.mark.parametrize("begun", ["", "So."])
+def test_endless_marks_come_to_an_end(begun: str) -> None:
+    teller = Teller(Turn().run, cites=True)
+    teller.add(begun)
+    pieces = 0
+    while teller.add("[1]"):
+        pieces += 1
+        assert pieces < 100_000
+    teller.finish()
+    assert teller.text == begun
+    assert len(teller.marks) <= 256
+
+
+def test_the_lead_is_told_with_the_first_words() -> None:
+    turn = Turn()
+    teller = Teller(turn.run, lead="Ohne Dokumente – so.", cites=True)
+    teller.add("The Nile [1]")
+    teller.add(".")
+    teller.finish()
+    assert whole(turn) == teller.text == "Ohne Dokumente – so.\n\nThe Nile."
+    ((offset, passage),) = teller.marks
+    assert (teller.text.encode()[offset:].decode(), passage) == (".", 1)
+
+
+def test_where_text_was_told_before_there_is_no_lead_and_space_counts() -> None:
+    turn = Turn()
+    teller = Teller(turn.run, "Größe", lead="Without.", cites=True)
+    teller.add(" a [2] b")
+    teller.finish()
+    assert (whole(turn, 7), teller.text, teller.marks) == (" a b", "Größe a b", ((9, 2),))
+
+
+def test_a_text_that_is_kept_is_not_told() -> None:
+    turn = Turn()
+    teller = Teller(turn.run, tells=False)
+    teller.add("Kept.")
+    assert (teller.text, teller.end, turn.events) == ("Kept.", 5, [])
+
+
+def test_a_text_that_grows_too_large_is_cut_at_a_character() -> None:
+    turn = Turn()
+    teller = Teller(turn.run, cites=True)
+    assert teller.add("x" * (MAX_ANSWER_BYTES - 1))
+    assert not teller.add("ü [1] and on")
+    assert (len(whole(turn).encode()), teller.marks) == (MAX_ANSWER_BYTES - 1, ())
+
+
+# Output
+
+
+async def test_an_output_tells_a_text_that_was_kept() -> None:
+    turn = Turn()
+    given = OutputModel(text="ü" * 1500, complete=False)
+    assert await Output("out").process(given, turn.run) == given
+    assert whole(turn) == given.text
+    assert len(deltas(turn)) == 3
+
+
+# Post-processor
+
+
+async def made(
+    text: str, marks: Sequence[tuple[int, int]] = (), **options: object
+) -> tuple[PostOutput, Turn]:
+    turn = Turn()
+    node = PostProcessor("post", PostOptions.model_validate(options))
+    given = PostInput(text=text, complete=True, model="a:x", marks=tuple(marks))
+    return await node.process(given, turn.run), turn
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "expected"),
+    [
+        ("As it is.", {}, "As it is."),
+        ("```md\nIn a fence.\n```\n", {}, "In a fence."),
+        ("```md\nIn a fence.\n```", {"unfence": False}, "```md\nIn a fence.\n```"),
+        ("See:\n```\ncode\n```", {}, "See:\n```\ncode\n```"),
+        ("  POST: Read this.", {"prefixes": ["Post:", "Draft:"]}, "Read this."),
+        ("A  \n\n\n\nB\t\n", {}, "A\n\nB"),
+        ("One. Two is longer. Three.", {"most_bytes": 20}, "One. Two is longer."),
+        ("x" * 30, {"most_bytes": 20}, "x" * 20),
+    ],
+)
+async def test_only_what_does_not_belong_there_is_left_out(
+    text: str, options: dict[str, object], expected: str
+) -> None:
+    output, turn = await made(text, (), **options)
+    assert output.text == whole(turn) == expected
+    assert output.complete is ("most_bytes" not in options)
+
+
+async def test_marks_stay_with_their_words() -> None:
+    text = "```\n  Größe eins.\n\n\n\nZwei.\n```"
+    data = text.encode()
+    marks = [(data.index(b".\n\n") + 1, 1), (data.index(b"Zwei.") + 5, 2)]
+    output, _ = await made(text, marks)
+    assert output.text == "Größe eins.\n\nZwei."
+    after = output.text.encode()
+    assert [after[:offset].decode()[-5:] for offset, _ in output.marks] == ["eins.", "Zwei."]
+    assert [passage for _, passage in output.marks] == [1, 2]
+
+
+def test_a_mark_within_what_is_left_out_goes_to_its_place() -> None:
+    assert left_out("abcdef", [(1, 1), (3, 2), (6, 3)], [(2, 4)]) == ("abef", ((1, 1), (2, 2), (4, 3)))
+
+
+async def test_space_at_the_ends_of_lines_goes_and_within_them_stays() -> None:
+    output, _ = await made("a  b \t\n\t \n  c\t ", ())
+    assert output.text == "a  b\n\n  c"
+
+
+@given(
+    st.text("aü \n", max_size=40),
+    st.lists(st.integers(0, 80), max_size=8),
+    st.lists(st.integers(0, 90), max_size=6),
+)
+def test_marks_move_by_what_was_left_out_before_them(
+    text: str, places: list[int], offsets: list[int]
+) -> None:
+    ends = sorted({min(one, len(text)) for one in places})
+    cuts = list(zip(ends[::2], ends[1::2], strict=False))
+    marks = [(offset, 1) for offset in sorted(offsets)]
+    found, moved = left_out(text, marks, cuts)
+    gone = [one for start, end in cuts for one in range(len(text[:start].encode()), len(text[:end].encode()))]
+    assert len(found.encode()) == len(text.encode()) - len(gone)
+    assert [one for one, _ in moved] == [offset - sum(one < offset for one in gone) for offset, _ in marks]
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [("Buy now!", {"must_not_have": ["buy NOW"]}), ("Hm.", {"must_have": ["#"]}), ("``` \n\n```", {})],
+)
+async def test_a_text_that_is_not_fit_is_not_to_be_had(text: str, options: dict[str, object]) -> None:
+    with pytest.raises(Unavailable) as caught:
+        await made(text, (), **options)
+    assert caught.value.reason is Reason.MODEL_UNAVAILABLE
+    assert caught.value.metadata == {"model": "a:x", "cause": "unfit"}
+
+
+async def test_who_is_to_tell_it_is_an_option() -> None:
+    output, turn = await made("Text.", stream=False)
+    assert (output.text, turn.events) == ("Text.", [])
+
+
+# Template
+
+
+def prompts(text: str, *variables: str) -> PromptSet:
+    front = FrontMatter.model_validate({"variables": {one: one for one in variables}})
+    return PromptSet({"t": PromptSource("prompts/t.md", front, text)})
+
+
+def quoted(text: str, title: str = "Rivers of Africa, briefly") -> Quote:
+    one = quote(text)
+    return replace(one, text=text, passage=replace(one.passage, title=title))
+
+
+async def filled(
+    text: str, *variables: str, quotes: Sequence[Quote] = (), has_model: bool = False
+) -> tuple[str, Turn, list[Fallback]]:
+    turn = Turn()
+    run = turn.run
+    node = Template(
+        prompts(text, *variables), "t", "draft", traits=Traits("Chat", ("Why?",)), has_model=has_model
+    )
+    given = TemplateInput(
+        question="And?",
+        standalone_question="And why?",
+        teacher="Ms A",
+        extraction=Extraction(quotes, 0.9, True) if quotes else None,
+        evidence=evidence(4),
+    )
+    output = await node.process(given, run)
+    node.validate_output(output)
+    assert output.answer.text == whole(turn)
+    cited = [one.citation.quote for one in turn.events if isinstance(one, Cited)]
+    assert cited == [one.quote for one in output.answer.citations]
+    data = output.answer.text.encode()
+    assert [data[one.answer.start : one.answer.end].decode() for one in output.answer.citations] == cited
+    return output.answer.text, turn, run.fallen
+
+
+async def test_a_template_speaks_of_what_there_is() -> None:
+    text, _, _ = await filled(
+        "{{ agent }} {{ teacher }} {{ question }} {{ questions[0] }}",
+        "agent",
+        "teacher",
+        "question",
+        "questions",
+    )
+    assert text == "Chat Ms A And why? Why?"
+
+
+async def test_a_template_in_the_place_of_a_model_says_so() -> None:
+    text, _, fallen = await filled("{{ without_model }}.", "without_model")
+    assert text == "No language model is configured."
+    assert fallen == [Fallback(FallbackKind.TEMPLATE, "model", "draft", "no_model")]
+    # What led here has told it.
+    text, _, fallen = await filled("{{ without_model }}.", "without_model", has_model=True)
+    assert (text, fallen) == ("The language model could not be had.", [])
+    assert (await filled("Hello."))[2] == []
+
+
+async def test_a_sentence_that_a_template_quotes_is_cited() -> None:
+    quotes = [quoted("Größe: 6,650 km."), quoted("⟦Nil⟧ <b>."), quoted("x" * 3000, "Other: rivers")]
+    text, turn, _ = await filled(
+        "{{ title }}\n{% for one in quotes %}{{ one.number }} {{ one.text }}\n{% endfor %}{{ tags | join(' ') }}",
+        "title",
+        "quotes",
+        "tags",
+        quotes=quotes,
+    )
+    assert text.startswith("Rivers of Africa, briefly\n1 Größe: 6,650 km.\n2 ⟦Nil⟧ <b>.\n3 xxx")
+    assert text.endswith("#RiversOfAfricaBriefly #OtherRivers")
+    citations = [one.citation for one in turn.events if isinstance(one, Cited)]
+    assert [len(one.quote) for one in citations[2:]] == [1024, 1024, 952]
+    assert citations[3].source == ByteRange(citations[2].source.end, citations[2].source.end + 1024)
+
+
+async def test_a_quote_that_does_not_stand_there_is_not_cited() -> None:
+    _, turn, _ = await filled("Nothing.", quotes=[quoted("Something.")])
+    assert [one for one in turn.events if isinstance(one, Cited)] == []
+
+
+async def test_a_sentence_that_is_quoted_twice_is_cited_at_both_places() -> None:
+    _, turn, _ = await filled(
+        "{% for one in quotes %}{{ one.text }}\n{% endfor %}",
+        "quotes",
+        quotes=[quoted("Same."), quoted("Other."), quoted("Same.")],
+    )
+    citations = [one.citation for one in turn.events if isinstance(one, Cited)]
+    assert [one.answer.start for one in citations] == [0, 6, 13]

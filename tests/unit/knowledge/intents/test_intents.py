@@ -1,0 +1,292 @@
+"""A classifier that is trained on a few examples, with the real embedding model."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from responsa_server.domain.ports.intents import Example, ExamplesUnfit
+from responsa_server.knowledge.intents.classifier import Parameters, TrainedClassifier
+from responsa_server.knowledge.intents.features import DIMENSIONS, counted, rarity, weighted
+from responsa_server.knowledge.intents.kept import KeptClassifiers
+from responsa_server.knowledge.intents.measured import Confusion, measured
+from responsa_server.knowledge.intents.softmax import fit, probabilities
+from responsa_server.knowledge.intents.stored import ClassifierBroken, dumped, keep, loaded, place, read
+from responsa_server.knowledge.intents.training import digest, train
+from responsa_server.providers.minilm import MiniLmEmbedder, load
+
+SAID = {
+    "water": [
+        "When should I water the roses?",
+        "how much water do tomatoes need",
+        "Water the beds tonight?",
+        "Is it time to water the lawn",
+        "do my herbs need watering",
+        "How often must I water a cactus?",
+    ],
+    "frost": [
+        "Will there be frost tonight?",
+        "is it going to freeze",
+        "How cold will the night be?",
+        "Do I have to cover the plants against frost",
+        "when is the last frost in spring",
+        "Does frost hurt the figs?",
+    ],
+    "pests": [
+        "What eats my cabbage?",
+        "how do I get rid of snails",
+        "There are aphids on the beans",
+        "Something gnaws at the roots",
+        "which beetle is this",
+        "Slugs are in the salad again",
+    ],
+    "oos": [
+        "Book me a flight to Rome",
+        "what is the capital of Peru",
+        "Play some jazz",
+        "transfer fifty euros to Ann",
+    ],
+}
+EXAMPLES = [Example(text, label) for label, texts in SAID.items() for text in texts]
+
+
+@pytest.fixture(scope="module")
+def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniLmEmbedder]:
+    made = load(tmp_path_factory.mktemp("model"), threads=1)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def parameters(embedder: MiniLmEmbedder) -> Parameters:
+    return train(EXAMPLES, embedder)
+
+
+async def test_it_tells_intents_apart_and_rejects_what_is_none(
+    parameters: Parameters, embedder: MiniLmEmbedder
+) -> None:
+    classifier = TrainedClassifier(parameters, embedder)
+    assert classifier.labels == ("frost", "pests", "water")
+    for text, label in {
+        "should the hydrangeas be watered": "water",
+        "Could it freeze this night?": "frost",
+        "caterpillars are eating the leaves": "pests",
+    }.items():
+        one = await classifier.classify(text)
+        assert (one.label, one.in_scope) == (label, True)
+        assert 1 / 3 < one.confidence <= 1
+    assert not (await classifier.classify("Which film won the prize in 1994?")).in_scope
+
+
+@pytest.mark.parametrize("text", ["", " ", "?!", "\0", "水" * 50, "word " * 50_000, "🌱"])
+async def test_any_message_gets_a_decision(
+    parameters: Parameters, embedder: MiniLmEmbedder, text: str
+) -> None:
+    one = await TrainedClassifier(parameters, embedder).classify(text)
+    assert one.label in parameters.labels
+    assert 0 <= one.confidence <= 1
+
+
+def test_training_again_gives_the_same_bytes(parameters: Parameters, embedder: MiniLmEmbedder) -> None:
+    assert dumped(train(EXAMPLES, embedder)) == dumped(parameters)
+
+
+def test_one_message_and_many_are_scored_alike(parameters: Parameters, embedder: MiniLmEmbedder) -> None:
+    classifier = TrainedClassifier(parameters, embedder)
+    texts = [example.text for example in EXAMPLES]
+    alone = np.vstack([classifier.scores_sync([text]) for text in texts])
+    assert np.abs(classifier.scores_sync(texts) - alone).max() < 1e-3
+
+
+def test_the_threshold_keeps_what_it_should(embedder: MiniLmEmbedder) -> None:
+    held = [example for example in EXAMPLES if example.label != "oos"][::2]
+    rest = [example for example in EXAMPLES if example not in held]
+    made = train(rest, embedder, held_out=held)
+    best = TrainedClassifier(made, embedder).scores_sync([example.text for example in held]).max(axis=1)
+    # The final weights have seen them, the threshold's had not.
+    assert (best >= made.threshold).mean() >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("examples", "says"),
+    [
+        ([], "no examples"),
+        ([Example("Play some jazz", "oos")], "out of scope"),
+        ([Example("Water!", "water"), Example("  ", "water")], "Example 2 has no text"),
+        ([Example("Water!", " ")], "Example 1 has no label"),
+        ([Example("Water!", "water")] * 20_001, "20000 is the most"),
+    ],
+)
+def test_unfit_examples_are_told(examples: list[Example], says: str, embedder: MiniLmEmbedder) -> None:
+    with pytest.raises(ExamplesUnfit, match=says):
+        train(examples, embedder)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_least_that_can_be_learnt_from(count: int, embedder: MiniLmEmbedder) -> None:
+    made = train(EXAMPLES[:count], embedder)
+    assert made.labels == ("water",)
+    assert np.isfinite(made.threshold)
+
+
+def test_a_stored_classifier_is_the_same_again(parameters: Parameters, tmp_path: Path) -> None:
+    path = keep(tmp_path / "new", parameters)
+    assert path == place(tmp_path / "new", parameters.examples)
+    again = read(tmp_path / "new", parameters.examples)
+    assert dumped(again) == path.read_bytes()
+    assert list((tmp_path / "new").iterdir()) == [path]
+    with np.load(path, allow_pickle=False) as archive:
+        assert sorted(archive.files) == ["idf", "meaning", "meta", "words"]
+
+
+def _archive(**arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=True, **arrays)
+    return file.getvalue()
+
+
+def _arrays(data: bytes) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        return dict(archive)
+
+
+def _changed(**changed: Callable[[np.ndarray], np.ndarray]) -> Callable[[bytes], bytes]:
+    def change(data: bytes) -> bytes:
+        arrays = _arrays(data)
+        return _archive(**{name: changed.get(name, np.asarray)(array) for name, array in arrays.items()})
+
+    return change
+
+
+def _meta(old: str, new: str) -> Callable[[bytes], bytes]:
+    def change(array: np.ndarray) -> np.ndarray:
+        text = array.tobytes().decode()
+        assert old in text
+        return np.frombuffer(text.replace(old, new).encode(), np.uint8)
+
+    return _changed(meta=change)
+
+
+def _compressed(data: bytes) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **_arrays(data))
+    return file.getvalue()
+
+
+def _claiming(data: bytes) -> bytes:
+    """The idf's header claims a billion numbers."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive, zipfile.ZipFile(io.BytesIO(data)) as old:
+        for name in old.namelist():
+            member = old.read(name)
+            if name == "idf.npy":
+                member = member.replace(b"(4096,), }      ", b"(4096000000,), }")
+            archive.writestr(name, member)
+    return file.getvalue()
+
+
+BROKEN: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "no_archive": lambda data: b"labels,weights\n",
+    "cut": lambda data: data[: len(data) // 2],
+    "changed_in_the_middle": lambda data: data[:5000] + b"\xff" * 64 + data[5064:],
+    "objects": _changed(idf=lambda array: array.astype(object)),
+    "other_type": _changed(words=lambda array: array.astype(np.float64)),
+    "too_few_features": _changed(words=lambda array: array[:-1]),
+    "too_few_intents": _changed(meaning=lambda array: array[:, :-1]),
+    "no_dimensions": _changed(meaning=lambda array: array[:0]),
+    "flat": _changed(meaning=np.ravel),
+    "not_a_number": _changed(idf=lambda array: array * np.float32(np.nan)),
+    "one_array_more": lambda data: _archive(**_arrays(data), code=np.zeros(1)),
+    "one_array_less": lambda data: _archive(
+        **{name: array for name, array in _arrays(data).items() if name != "words"}
+    ),
+    "compressed": _compressed,
+    "claims_more_than_it_has": _claiming,
+    "other_format": _meta('"format":1', '"format":2'),
+    "unknown_key": _meta('"format":1', '"format":1,"more":1'),
+    "label_twice": _meta('"pests"', '"frost"'),
+    "infinite_threshold": _meta('"threshold":', '"threshold":1e999,"t":'),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_file_is_refused(kind: str, parameters: Parameters) -> None:
+    with pytest.raises(ClassifierBroken):
+        loaded(BROKEN[kind](dumped(parameters)))
+
+
+async def test_classifiers_are_trained_once_and_again_when_broken(
+    embedder: MiniLmEmbedder, tmp_path: Path
+) -> None:
+    key = digest(EXAMPLES)
+    kept = KeptClassifiers(tmp_path, embedder)
+    await kept.trained(EXAMPLES, key=key)
+    file = place(tmp_path, key)
+    good = file.read_bytes()
+    # Only the file can tell these labels.
+    assert (await kept.trained([], key=key)).labels == ("frost", "pests", "water")
+    file.write_bytes(good[:-1000])
+    await kept.trained(EXAMPLES, key=key)
+    assert file.read_bytes() == good
+    keep(tmp_path, replace(loaded(good), embedder="another"))
+    await kept.trained(EXAMPLES, key=key)
+    assert file.read_bytes() == good
+    other = sha256(b"other").digest()
+    file.rename(place(tmp_path, other))
+    with pytest.raises(ClassifierBroken, match="other examples"):
+        read(tmp_path, other)
+
+
+async def test_a_folder_that_cannot_be_written_is_no_hindrance(
+    embedder: MiniLmEmbedder, tmp_path: Path
+) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    made = await KeptClassifiers(in_the_way / "classifiers", embedder).trained(EXAMPLES, key=digest(EXAMPLES))
+    assert made.labels == ("frost", "pests", "water")
+
+
+def test_another_embedder_is_refused(parameters: Parameters, embedder: MiniLmEmbedder) -> None:
+    with pytest.raises(ValueError, match="not all-MiniLM"):
+        TrainedClassifier(replace(parameters, embedder="another"), embedder)
+
+
+def test_wordings_have_length_one_and_know_no_case() -> None:
+    texts = ["Water the roses", "the roses", "frost"]
+    idf = rarity([counted(text) for text in texts])
+    assert idf.shape == (DIMENSIONS,)
+    one, same = (weighted(counted(text), idf) for text in ("Water the ROSES!", "water the roses"))
+    assert np.array_equal(one.places, same.places)
+    assert np.array_equal(one.values, same.values)
+    assert np.linalg.norm(one.values) == pytest.approx(1, abs=1e-5)
+    assert weighted(counted(""), idf).values.size == 0
+
+
+def test_the_fit_is_where_the_slope_is_level() -> None:
+    random = np.random.default_rng(3)
+    inputs = random.normal(size=(90, 5)).astype(np.float32)
+    targets = np.eye(3, dtype=np.float32)[(inputs[:, :3]).argmax(axis=1)]
+    shares = np.full(90, 1 / 90, np.float32)
+    weights = fit(inputs, targets, shares, 0.05)
+    slope = inputs.T @ (shares[:, None] * (probabilities(inputs @ weights) - targets)) + 0.05 * weights
+    assert np.abs(slope).max() < 2e-3
+    assert ((inputs @ weights).argmax(axis=1) == targets.argmax(axis=1)).mean() > 0.9
+
+
+def test_what_is_counted() -> None:
+    scores = np.array([[3, 0], [0, 2], [1, 0], [0.5, 0.4], [4, 0]], np.float32)
+    found = measured(scores, ["a", "b"], ["a", "b", "b", "oos", "oos"], 0.9)
+    assert (found.in_scope, found.out_of_scope) == (3, 2)
+    assert found.accuracy == pytest.approx(2 / 3)
+    assert (found.oos_recall, found.kept) == (0.5, 1.0)
+    assert found.confusions == [Confusion("b", "a", 1), Confusion("oos", "a", 1)]
+    only = measured(scores[:1], ["a", "b"], ["oos"], 9)
+    assert (only.accuracy, only.kept, only.oos_recall) == (None, None, 1.0)

@@ -1,0 +1,186 @@
+"""Whether a passage bears out what an answer claims: by words, numbers and, in doubt, the model's cosine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+
+import pytest
+from pydantic import TypeAdapter
+
+from responsa_server.catalogue.reading import SHIPPED
+from responsa_server.domain.answers import Evidence, Quote
+from responsa_server.domain.events import ByteRange
+from responsa_server.domain.knowledge import Passage
+from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
+from responsa_server.domain.ports.answers import Claim
+from responsa_server.knowledge.answering import LibraryEvidence
+from responsa_server.knowledge.bearing import numbers_in, weigh_claim
+from responsa_server.knowledge.canonical import Block, BlockKind
+from responsa_server.knowledge.embedder import Embedder, Vectors
+from responsa_server.knowledge.languages import language_of
+from responsa_server.knowledge.readings import Readings
+from responsa_server.knowledge.retrieve import PassageReader, Retrieval, Retriever, ScoredPassage
+from responsa_server.knowledge.scoring import Score, Weights
+from responsa_server.knowledge.sentences import PieceKind, pieces
+from responsa_server.knowledge.shown import Shown
+from responsa_server.providers.minilm import MiniLmEmbedder
+
+Result = TypeVar("Result")
+
+CLAIMS = Path(__file__).with_name("claims.jsonl")
+WHOLE = 1_000_000
+BOILING = "Water boils at 100 degrees at sea level. On a mountain of 3,000 metres it boils at 90 degrees. Salt is cheap."
+
+
+class NoIndex:
+    """Nothing is searched here."""
+
+    async def reading(
+        self, tenant_id: str, model: str, work: Callable[[PassageReader], Awaitable[Result]]
+    ) -> Result:
+        raise NotImplementedError
+
+
+class Broken:
+    """A model that fails."""
+
+    name = "broken"
+    dimensions = 384
+    max_tokens = 254
+    languages = frozenset({"en"})
+
+    def embed_sync(self, texts: Sequence[str]) -> Vectors:
+        raise OSError("no model")
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        return self.embed_sync(texts)
+
+    def token_offsets(self, text: str) -> list[tuple[int, int]]:
+        return []
+
+
+def blocks(text: str) -> list[Block]:
+    """Paragraphs and headings, as Markdown has them."""
+    found: list[Block] = []
+    place = 0
+    for part in text.split("\n\n"):
+        size = len(part.encode())
+        kind = BlockKind.HEADING if part.startswith("#") else BlockKind.PARAGRAPH
+        found.append(Block(kind, place, place + size))
+        place += size + 2
+    return found
+
+
+def found(text: str, *, title: str = "", number: int = 1) -> FoundPassage:
+    source = ByteRange(0, len(text.encode()))
+    stored = [
+        PassagePiece(
+            VectorKind.HEADING if one.kind is PieceKind.HEADING else VectorKind.SENTENCE,
+            ByteRange(one.byte_start, one.byte_end),
+            None,
+        )
+        for one in pieces(text, blocks(text))
+    ]
+    id_ = UUID(int=number)
+    return FoundPassage(Passage(id_, "default", id_, 1, title, "", source, text), language_of(text), stored)
+
+
+def evidence(*passages: FoundPassage) -> Evidence:
+    scored = [ScoredPassage(one, Score(0.5, 1, 0.5, None, 0.5), 0) for one in passages]
+    retrieval = Retrieval(("?",), scored, [Weights([], [], [], {}, 1, 1.0)], ["en"])
+    return Evidence(len(passages), 0, TypeAdapter(Retrieval).dump_python(retrieval, mode="json"))
+
+
+def judge(embedder: Embedder) -> LibraryEvidence:
+    return LibraryEvidence(Retriever(NoIndex(), embedder), embedder)
+
+
+async def borne_out(embedder: Embedder, claim: str, *passages: FoundPassage, number: int = 1) -> Quote | None:
+    (quote,) = await judge(embedder).judge([Claim(claim, number)], evidence(*passages), WHOLE)
+    return quote
+
+
+@pytest.mark.parametrize(("vectors", "right", "wrong"), [(True, 35, 5), (False, 33, 5)])
+async def test_most_paraphrases_are_borne_out_and_most_inventions_are_not(
+    embedder: MiniLmEmbedder, vectors: bool, right: int, wrong: int
+) -> None:
+    rows = [json.loads(line) for line in CLAIMS.read_text().splitlines()]
+    judges = judge(embedder if vectors else Broken())
+    accepted = {True: 0, False: 0}
+    for name in sorted({row["doc"] for row in rows}):
+        agent, file = name.split("/")
+        text = (SHIPPED / agent / "samples" / "corpus" / f"{file}.md").read_text()
+        passage = found(text, title=text.splitlines()[0].lstrip("# "))
+        own = [row for row in rows if row["doc"] == name]
+        quotes = await judges.judge([Claim(row["claim"], 1) for row in own], evidence(passage), WHOLE)
+        for row, quote in zip(own, quotes, strict=True):
+            accepted[row["ok"]] += quote is not None
+            if quote is not None:
+                assert text.encode()[quote.source.start : quote.source.end].decode() == quote.text
+                assert 0 <= quote.score <= 1
+    assert len(rows) == 72
+    assert accepted[True] >= right
+    assert accepted[False] <= wrong
+
+
+async def test_the_best_piece_of_the_named_passage_is_quoted(embedder: MiniLmEmbedder) -> None:
+    other = found("The Nile is a river in Africa. It is long.", number=2)
+    claim = "Up on a mountain of 3000 metres, water boils at 90 degrees already."
+    quote = await borne_out(embedder, claim, found(BOILING), other)
+    assert quote is not None
+    assert quote.text == "On a mountain of 3,000 metres it boils at 90 degrees."
+    assert quote.passage.id == UUID(int=1)
+    assert await borne_out(embedder, claim, found(BOILING), other, number=2) is None
+    assert await borne_out(embedder, claim, found(BOILING), other, number=3) is None
+    assert await borne_out(embedder, claim, found(BOILING), other, number=0) is None
+
+
+async def test_what_was_not_shown_bears_nothing_out(embedder: MiniLmEmbedder) -> None:
+    claim = Claim("Salt is cheap.", 1)
+    given = evidence(found(BOILING))
+    (whole,) = await judge(embedder).judge([claim], given, WHOLE)
+    (cut,) = await judge(embedder).judge([claim], given, 60)
+    assert whole is not None
+    assert cut is None
+
+
+async def test_without_evidence_nothing_is_borne_out(embedder: MiniLmEmbedder) -> None:
+    assert await judge(embedder).judge([Claim("It is so.", 1)], Evidence(0, 0, {}), WHOLE) == [None]
+
+
+async def test_a_number_that_stands_nowhere_speaks_against_a_claim(embedder: MiniLmEmbedder) -> None:
+    right = await borne_out(embedder, "At sea level water boils at 100 degrees.", found(BOILING))
+    wrong = await borne_out(embedder, "Water on a high mountain boils at 71.5 degrees.", found(BOILING))
+    assert right is not None
+    assert wrong is None
+
+
+async def test_an_answer_in_another_language_is_borne_out_by_names_and_numbers(
+    embedder: MiniLmEmbedder,
+) -> None:
+    answer = "Auf einem Berg von 3.000 Metern kocht es schon bei 90 Grad."
+    wrong = "Auf einem Berg von 5.000 Metern kocht es schon bei 80 Grad."
+    words = "Das ist auf einem Berg nicht so, und es ist kalt."
+    assert await borne_out(embedder, answer, found(BOILING)) is not None
+    assert await borne_out(embedder, wrong, found(BOILING)) is None
+    assert await borne_out(embedder, words, found(BOILING)) is None
+
+
+def test_headings_and_neighbours_count_as_around() -> None:
+    text = "## Range\n\nIt is about 150 metres. Walls make it less."
+    passage = found(text, title="Wren 2")
+    shown = Shown(passage, passage.passage.source, text)
+    best, *_ = weigh_claim("The range of Wren 2 is 150 metres.", "en", shown, Readings())
+    assert best.said.quote == "It is about 150 metres."
+    assert (best.words, best.around, best.against) == (1.0, 1.0, 0.0)
+
+
+def test_numbers_are_the_same_however_they_are_written() -> None:
+    assert numbers_in("3,000 and 29.5, 1.3 s in 2027.") == {"3000", "295", "13", "2027"}
+    assert numbers_in("3.000 und 29,5; 1,3 s in 2027,") == {"3000", "295", "13", "2027"}
+    assert numbers_in("3 000 m") == {"3000"}
+    assert numbers_in("none") == frozenset()

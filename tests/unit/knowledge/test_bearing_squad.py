@@ -1,0 +1,84 @@
+"""The judge of citations on public paragraphs: their own sentences, and claims made of questions and answers, beside their paragraph and beside another one of the article."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from responsa_server.domain.ports.answers import Claim
+from responsa_server.knowledge.sentences import pieces
+from responsa_server.providers.minilm import MiniLmEmbedder
+from tests.unit.knowledge.test_bearing import WHOLE, blocks, evidence, found, judge
+
+PARAGRAPHS = 24
+LEAST_WORDS = 6
+_ASKED = re.compile(r"\b(?:what|which|who|whom|whose|when|where|why|how many|how much|how)\b", re.IGNORECASE)
+
+
+@dataclass
+class Paragraph:
+    title: str
+    text: str
+    sentences: list[str] = field(default_factory=list[str])
+    claims: list[str] = field(default_factory=list[str])
+
+
+def claimed(question: str, answer: str) -> str:
+    """The question with its answer in the place of what it asks for: a paraphrase, if no pretty one."""
+    asked = question.rstrip("? ")
+    return _ASKED.sub(lambda _: answer, asked, count=1) if _ASKED.search(asked) else f"{asked} {answer}"
+
+
+def read(folder: Path) -> Mapping[str, Paragraph]:
+    found: dict[str, Paragraph] = {}
+    for line in (folder / "docs.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        if not row["id"].startswith("distractor"):
+            raw, paragraph = row["text"].encode(), Paragraph(row["title"], row["text"])
+            for one in pieces(row["text"], blocks(row["text"])):
+                words = raw[one.byte_start : one.byte_end].decode()
+                if len(words.split()) >= LEAST_WORDS:
+                    paragraph.sentences.append(words)
+            found[row["id"]] = paragraph
+    for line in (folder / "questions.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        if row["answerable"]:
+            found[row["doc_ids"][0]].claims.append(claimed(row["question"], row["answers"][0]["text"]))
+    return found
+
+
+async def accepted(embedder: MiniLmEmbedder, texts: Sequence[str], paragraph: Paragraph) -> int:
+    given = evidence(found(paragraph.text, title=paragraph.title))
+    quotes = await judge(embedder).judge([Claim(one, 1) for one in texts], given, WHOLE)
+    return sum(quote is not None for quote in quotes)
+
+
+async def test_on_public_paragraphs_nearly_all_right_claims_are_borne_out_and_few_others(
+    embedder: MiniLmEmbedder, shared_data: Path | None
+) -> None:
+    if shared_data is None:
+        pytest.skip("the public data sets do not lie beside the checkout")
+    paragraphs = read(shared_data / "squad2")
+    chance = random.Random(4)
+    chosen = chance.sample(sorted(paragraphs), PARAGRAPHS)
+    counts = {"sentences": [0, 0, 0], "claims": [0, 0, 0]}
+    for name in chosen:
+        article = name.split("/")[0]
+        other = chance.choice([one for one in paragraphs if one != name and one.split("/")[0] == article])
+        own = paragraphs[name]
+        for kind, texts in (("sentences", own.sentences), ("claims", own.claims)):
+            count = counts[kind]
+            count[0] += len(texts)
+            count[1] += await accepted(embedder, texts, own)
+            count[2] += await accepted(embedder, texts, paragraphs[other])
+    for kind, (all_, right, wrong) in counts.items():
+        print(f"{kind}: {all_}, borne out {right / all_:.3f}, by another paragraph {wrong / all_:.3f}")
+        assert all_ >= 3 * PARAGRAPHS
+        assert right >= 0.94 * all_
+        assert wrong <= 0.07 * all_

@@ -1,0 +1,84 @@
+"""What of the passages found a prompt may show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import pytest
+
+from responsa_server.domain.events import ByteRange
+from responsa_server.domain.knowledge import Passage
+from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
+from responsa_server.knowledge.canonical import Block, BlockKind
+from responsa_server.knowledge.retrieve import ScoredPassage
+from responsa_server.knowledge.scoring import Score
+from responsa_server.knowledge.sentences import pieces
+from responsa_server.knowledge.shown import LEAST_BYTES, shown
+
+SENTENCES = [f"Sentence {word} is here, and it says é as long as it can go on." for word in "abcdef"]
+TEXT = " ".join(SENTENCES)
+
+
+def scored(
+    text: str = TEXT, *, number: int = 1, start: int = 50, title: str = "", best: int | None = None
+) -> ScoredPassage:
+    """A passage that begins at byte `start` of its document; best: the sentence nearest to the question, None without vectors."""
+    size = len(text.encode())
+    found = [
+        PassagePiece(
+            VectorKind.SENTENCE,
+            ByteRange(start + one.byte_start, start + one.byte_end),
+            None if best is None else 0.9 if place == best else 0.1,
+        )
+        for place, one in enumerate(pieces(text, [Block(BlockKind.PARAGRAPH, 0, size)]))
+    ]
+    id_ = UUID(int=number)
+    passage = Passage(id_, "default", id_, 1, title, "", ByteRange(start, start + size), text)
+    return ScoredPassage(FoundPassage(passage, "en", found), Score(0.5, 1, 0.5, 0.5, 0.5), 0)
+
+
+def texts(passages: Sequence[ScoredPassage], most_bytes: int) -> list[str]:
+    found = shown(passages, most_bytes)
+    assert sum(len((one.found.passage.title + one.text).encode()) for one in found) <= most_bytes
+    for one in found:
+        passage = one.found.passage
+        start = one.source.start - passage.source.start
+        assert passage.text.encode()[start : start + len(one.text.encode())] == one.text.encode()
+        assert one.source.end - one.source.start == len(one.text.encode())
+    return [one.text for one in found]
+
+
+def test_whole_passages_are_shown_while_there_is_room() -> None:
+    size = len(TEXT.encode())
+    other = TEXT.replace("Sentence", "Proposition")
+    both = [scored(), scored(other, number=2)]
+    assert texts(both, 10_000) == [TEXT, other]
+    assert texts(both, size) == [TEXT]
+    assert texts([scored(title="x" * 10)], size + 10) == [TEXT]
+    assert texts([scored(title="x" * 10)], size + 9) != [TEXT]
+
+
+@pytest.mark.parametrize(
+    ("best", "expected"),
+    [(None, SENTENCES[:2]), (0, SENTENCES[:2]), (3, SENTENCES[3:5]), (5, SENTENCES[4:])],
+)
+def test_what_does_not_fit_is_cut_along_its_sentences_around_the_best(
+    best: int | None, expected: list[str]
+) -> None:
+    room = len(" ".join(expected).encode()) + 20
+    assert texts([scored(best=best)], room) == [" ".join(expected)]
+
+
+def test_a_short_rest_is_only_shown_where_nothing_else_is() -> None:
+    other = scored(TEXT.replace("Sentence", "Proposition"), number=2)
+    size, one = len(TEXT.encode()), len(SENTENCES[0].encode())
+    assert one < LEAST_BYTES
+    assert texts([scored()], one) == [SENTENCES[0]]
+    assert texts([scored(), other], size + LEAST_BYTES - 1) == [TEXT]
+    assert len(texts([scored(), other], size + 3 * one + 20)) == 2
+    assert texts([scored()], 10) == []
+
+
+def test_what_two_documents_say_alike_is_shown_once() -> None:
+    assert texts([scored(), scored(number=2, start=0)], 10_000) == [TEXT]

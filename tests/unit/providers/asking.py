@@ -1,0 +1,111 @@
+"""The prompts that are shipped, filled in, and the scripted models that they are asked of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+
+import jsonschema_rs
+
+from responsa_server.catalogue.reading import SHIPPED, read
+from responsa_server.domain.conversations import Speaker
+from responsa_server.domain.ports.models import (
+    ChatModel,
+    ModelPiece,
+    ModelPrompt,
+    TextPiece,
+)
+from responsa_server.graph.prompts import PromptSet, Untrusted
+from responsa_server.graph.state import Said
+from responsa_server.providers.scripted import scripted_models
+
+MARK = "0123456789ab"
+MODELS = scripted_models(idle_seconds=0.01)
+STRONG = MODELS["scripted:strong"]
+OBEDIENT = MODELS["scripted:obedient"]
+HEEDLESS = MODELS["scripted:heedless"]
+INTENT = {
+    "type": "object",
+    "properties": {
+        "intent": {"enum": ["chitchat", "qa", "post", "out_of_scope"]},
+        "follow_up": {"type": "boolean"},
+    },
+    "required": ["intent", "follow_up"],
+    "additionalProperties": False,
+}
+QUERY = {
+    "type": "object",
+    "properties": {"query": {"type": "string", "maxLength": 200}},
+    "required": ["query"],
+    "additionalProperties": False,
+}
+QUERIES = {
+    "type": "object",
+    "properties": {"queries": {"type": "array", "items": {"$ref": "#/$defs/Query"}, "maxItems": 3}},
+    "required": ["queries"],
+    "$defs": {"Query": {"type": "string"}},
+}
+CATEGORY = {
+    "type": "object",
+    "properties": {
+        "category": {
+            "anyOf": [{"type": "null"}, {"enum": ["fact", "concept", "comparison", "exercise", "check"]}]
+        }
+    },
+    "required": ["category"],
+}
+TRUSTED = {
+    "agent": "Ann",
+    "persona": "",
+    "language": "",
+    "categories": ["chitchat", "qa", "post"],
+    "examples": [],
+    "formats": "{}",
+    "without_retrieval": "",
+    "questions": ["Why?"],
+    "most": 3,
+}
+TALK = (
+    Said(speaker=Speaker.USER, text="How many devices can the Rook hub serve?"),
+    Said(speaker=Speaker.ASSISTANT, text="One hub serves up to 40 devices. It stands in the hall."),
+)
+
+
+def shipped(agent: str) -> PromptSet:
+    files = read(SHIPPED / agent).files
+    return PromptSet(files.prompts, files.partials)
+
+
+PROMPTS = {agent: shipped(agent) for agent in ("tutor", "chat")}
+
+
+def asked(
+    name: str,
+    question: str,
+    *,
+    agent: str = "chat",
+    history: Sequence[Said] = (),
+    passages: Sequence[str] = (),
+    schema: Mapping[str, object] | None = None,
+    max_tokens: int = 1024,
+) -> ModelPrompt:
+    trusted = {**TRUSTED, "summary": "", "parameters": ""}
+    messages = PROMPTS[agent].render(name, trusted, Untrusted(question, history, passages), MARK)
+    return ModelPrompt(messages, "turns/1", schema=schema, max_tokens=max_tokens, purpose=name)
+
+
+async def pieces_of(model: ChatModel, prompt: ModelPrompt) -> list[ModelPiece]:
+    async with aclosing(model.stream(prompt)) as pieces:
+        return [piece async for piece in pieces]
+
+
+async def said(model: ChatModel, prompt: ModelPrompt) -> str:
+    return "".join(one.text for one in await pieces_of(model, prompt) if isinstance(one, TextPiece))
+
+
+async def chosen(model: ChatModel, prompt: ModelPrompt) -> dict[str, object]:
+    value = json.loads(await said(model, prompt))
+    assert prompt.schema is not None
+    jsonschema_rs.validator_for(dict(prompt.schema)).validate(value)
+    return value

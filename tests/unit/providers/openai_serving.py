@@ -1,0 +1,54 @@
+"""An OpenAI-compatible server on a real socket that answers as its test says, and the client that asks it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+from responsa_server.domain.ports.models import ModelPiece, ModelPrompt
+from responsa_server.providers.openai_chat import OpenAiChat
+from responsa_server.providers.server import ModelServer
+from responsa_server.testing.loopback import Exchange, LoopbackServer
+from tests.unit.providers.told import PROMPT
+
+STOP = '{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
+
+
+def text(content: str) -> str:
+    return json.dumps({"choices": [{"index": 0, "delta": {"content": content}, "finish_reason": None}]})
+
+
+@asynccontextmanager
+async def served(
+    handler: Callable[[Exchange], Awaitable[None]], **options: Any
+) -> AsyncGenerator[OpenAiChat]:
+    server = LoopbackServer(handler)
+    await server.start()
+    model = OpenAiChat(ModelServer(f"{server.url}/v1", "m", **options))
+    try:
+        yield model
+    finally:
+        await model.close()
+        await server.close()
+
+
+def telling(*data: str, done: bool = True, cut: bool = False) -> Callable[[Exchange], Awaitable[None]]:
+    """A server whose answer has these events; `cut` closes the socket after them."""
+
+    async def handle(exchange: Exchange) -> None:
+        await exchange.begin("text/event-stream")
+        for one in [*data, *(["[DONE]"] if done else [])]:
+            await exchange.piece(f"data: {one}\n\n".encode())
+        if cut:
+            exchange.cut()
+        else:
+            await exchange.end()
+
+    return handle
+
+
+async def answer(model: OpenAiChat, prompt: ModelPrompt = PROMPT) -> list[ModelPiece]:
+    async with aclosing(model.stream(prompt)) as pieces:
+        return [piece async for piece in pieces]

@@ -1,0 +1,118 @@
+"""What is Anthropic's alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from responsa_server.domain.events import Usage
+from responsa_server.domain.ports.models import (
+    Ended,
+    ModelError,
+    ModelFault,
+    PromptMessage,
+    Role,
+    Spent,
+    Stop,
+    TextPiece,
+    ToolRequest,
+)
+from responsa_server.providers.anthropic import messages
+from tests.unit.providers.told import gathered
+from tests.wire.anthropic import Anthropic
+from tests.wire.speaking import Complaint, Scene, complaining, speaking, telling
+
+WIRE = Anthropic()
+
+
+async def test_tokens_are_told_at_the_beginning_and_at_the_end() -> None:
+    events = WIRE.events(Scene(["a"], usage=(100, 40, 5, 9)))
+    async with speaking(WIRE, telling(WIRE, events)) as model:
+        pieces, _ = await gathered(model)
+    assert pieces == [
+        Spent(Usage(0, 100, 1), "", 40, 5),
+        TextPiece("a"),
+        Spent(Usage(0, 100, 9), "", 40, 5),
+        Ended(complete=True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "stop"),
+    [
+        ("stop_sequence", Stop.END),
+        ("pause_turn", Stop.LIMIT),
+        ("model_context_window_exceeded", Stop.LIMIT),
+        ("later", Stop.END),
+    ],
+)
+async def test_reasons_to_stop(reason: str, stop: Stop) -> None:
+    events = [one.replace(b"end_turn", reason.encode()) for one in WIRE.events(Scene(["a"]))]
+    async with speaking(WIRE, telling(WIRE, events)) as model:
+        assert (await gathered(model))[0][-1] == Ended(complete=stop is Stop.END, stop=stop)
+
+
+@pytest.mark.parametrize("left_out", [-1, -2])
+async def test_an_answer_needs_its_reason_and_its_stop(left_out: int) -> None:
+    events = list(WIRE.events(Scene(["a"])))
+    del events[left_out]
+    async with speaking(WIRE, telling(WIRE, events)) as model:
+        error = (await gathered(model))[1]
+    assert error is not None
+    assert error.fault is ModelFault.CUT
+
+
+async def test_events_need_no_names() -> None:
+    events = [b"data: " + one.partition(b"data: ")[2] for one in WIRE.events(Scene(["a"]))]
+    async with speaking(WIRE, telling(WIRE, events)) as model:
+        assert (await gathered(model))[1] is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [
+        ("billing_error", ModelFault.CREDENTIAL),
+        ("request_too_large", ModelFault.REFUSED),
+        ("later_error", ModelFault.REFUSED),
+    ],
+)
+async def test_kinds_of_errors(kind: str, fault: ModelFault) -> None:
+    body = {"type": "error", "error": {"type": kind, "message": "no"}}
+    async with speaking(WIRE, complaining(Complaint(413, body))) as model:
+        error = (await gathered(model))[1]
+    assert isinstance(error, ModelError)
+    assert error.fault is fault
+
+
+def test_outcomes_of_tools_come_first_and_together_and_nothing_is_empty() -> None:
+    asked = [ToolRequest("a", "note", {}), ToolRequest("b", "note", {"n": 1})]
+    made = messages(
+        [
+            PromptMessage(Role.SYSTEM, "x"),
+            PromptMessage(Role.USER, "Why?"),
+            PromptMessage(Role.USER, ""),
+            PromptMessage(Role.ASSISTANT, "Let me see.", asked),
+            PromptMessage(Role.USER, "Well?"),
+            PromptMessage(Role.TOOL, "one", answers="a"),
+            PromptMessage(Role.TOOL, "two", answers="b"),
+            PromptMessage(Role.ASSISTANT, " "),
+        ]
+    )
+    assert made == [
+        {"role": "user", "content": [{"type": "text", "text": "Why?"}]},
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "text", "text": "Let me see."},
+                {"type": "tool_use", "id": "a", "name": "note", "input": {}},
+                {"type": "tool_use", "id": "b", "name": "note", "input": {"n": 1}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "a", "content": "one"},
+                {"type": "tool_result", "tool_use_id": "b", "content": "two"},
+                {"type": "text", "text": "Well?"},
+            ],
+        },
+    ]

@@ -1,0 +1,290 @@
+"""Who is asked when somebody fails, and what it cost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from responsa_server.domain.events import Usage
+from responsa_server.domain.ports.models import (
+    ChatModel,
+    Ended,
+    ModelError,
+    ModelFault,
+    ModelPiece,
+    ModelPrompt,
+    Price,
+    Spent,
+    Stop,
+    Switched,
+    TextPiece,
+    ToolRequest,
+)
+from responsa_server.domain.ports.tools import ToolCard
+from responsa_server.providers.chain import Barred, Member, ModelChain
+from tests.unit.providers.told import PROMPT, Told, failing, gathered
+
+WHOLE: Sequence[ModelPiece | ModelError] = [TextPiece("a"), Ended(complete=True)]
+
+
+class Dear:
+    """A micro-dollar a token; `free:…` has no price."""
+
+    def price(self, model: str, at: date) -> Price | None:
+        return None if model.startswith("free") else Price(*[Decimal(1)] * 4)
+
+    def cost_micros(self, spent: Spent, at: date) -> int | None:
+        tokens = spent.usage.input_tokens + spent.usage.output_tokens
+        return None if self.price(spent.model, at) is None else tokens
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def chain(*models: ChatModel, barred: Barred | None = None, patience: float = 300.0) -> ModelChain:
+    members = [Member(model.name, model.name.partition(":")[0], model) for model in models]
+    return ModelChain(members, Dear(), barred or Barred(), patience_seconds=patience)
+
+
+async def given_up(fault: ModelFault, times: int, barred: Barred) -> Told:
+    """A model that always fails so, after so many prompts whose answers came from the next one."""
+    failed = Told([failing(fault)], name="a:m")
+    for _ in range(times):
+        pieces, _ = await gathered(chain(failed, Told(WHOLE, name="b:m"), barred=barred))
+        assert pieces[0] == Switched("a:m", "b:m", fault)
+    return failed
+
+
+async def test_the_first_one_that_answers_is_heard_alone() -> None:
+    first, second = Told(WHOLE, name="a:m"), Told(WHOLE, name="b:m")
+    both = chain(first, second)
+    assert (both.name, await gathered(both)) == ("a:m", (WHOLE, None))
+    assert (first.calls, second.calls) == (1, 0)
+
+
+@pytest.mark.parametrize("fault", list(ModelFault))
+async def test_who_fails_before_the_first_word_gives_way(fault: ModelFault) -> None:
+    first, second = Told([failing(fault)], name="a:m"), Told(WHOLE, name="b:m")
+    pieces, error = await gathered(chain(first, second))
+    assert (pieces, error) == ([Switched("a:m", "b:m", fault), *WHOLE], None)
+
+
+@pytest.mark.parametrize("said", [TextPiece("a"), ToolRequest("c", "note", {})])
+async def test_after_the_first_word_nobody_takes_over(said: ModelPiece) -> None:
+    first, second = Told([said, failing(ModelFault.CUT)], name="a:m"), Told(WHOLE, name="b:m")
+    pieces, error = await gathered(chain(first, second))
+    assert pieces == [said]
+    assert error is not None
+    assert (error.fault, error.model, second.calls) == (ModelFault.CUT, "a:m", 0)
+
+
+async def test_when_all_fail_the_last_error_is_told_with_its_model() -> None:
+    models = [
+        Told([failing(fault)], name=f"{name}:m")
+        for name, fault in (("a", ModelFault.OVERLOADED), ("b", ModelFault.TIMEOUT))
+    ]
+    pieces, error = await gathered(chain(*models))
+    assert pieces == [Switched("a:m", "b:m", ModelFault.OVERLOADED)]
+    assert error is not None
+    assert (error.fault, error.model) == (ModelFault.TIMEOUT, "b:m")
+
+
+async def test_all_that_was_spent_is_priced_with_each_models_price() -> None:
+    first = Told([Spent(Usage(0, 10, 0), "", 3), failing(ModelFault.OVERLOADED)], name="a:m")
+    second = Told([Spent(Usage(0, 10, 0)), TextPiece("x"), Spent(Usage(0, 10, 5)), WHOLE[-1]], name="free:m")
+    pieces, _ = await gathered(chain(first, second))
+    assert [one for one in pieces if isinstance(one, Spent)] == [
+        Spent(Usage(0, 10, 0, 10), "a:m", 3),
+        Spent(Usage(0, 20, 0, 10, 10), "free:m", 3),
+        Spent(Usage(0, 20, 5, 10, 15), "free:m", 3),
+    ]
+
+
+async def test_a_key_that_was_not_taken_is_left_alone_for_half_a_minute() -> None:
+    clock = Clock()
+    barred = Barred(clock)
+    wrong = await given_up(ModelFault.CREDENTIAL, 3, barred)
+    assert wrong.calls == 1
+    other = Told(WHOLE, name="a:other")
+    _, error = await gathered(chain(other, barred=barred))
+    assert error is not None
+    assert (error.fault, error.model, other.calls) == (ModelFault.CREDENTIAL, "a:other", 0)
+    clock.now = 30.0
+    await gathered(chain(wrong, Told(WHOLE, name="b:m"), barred=barred))
+    assert wrong.calls == 2
+
+
+class Hears:
+    """Fails, and notes how much patience each call had."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.patience: list[float | None] = []
+
+    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        self.patience.append(prompt.patience_seconds)
+        raise failing(ModelFault.OVERLOADED)
+        yield TextPiece("")
+
+
+class Silent:
+    """Says nothing for ever, after what it has cost."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.left = False
+
+    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        try:
+            yield Spent(Usage(0, 10, 0))
+            await asyncio.Event().wait()
+        finally:
+            self.left = True
+
+
+async def test_who_is_silent_for_too_long_gives_way_and_is_closed() -> None:
+    silent = Silent("a:m")
+    pieces, error = await gathered(chain(silent, Told(WHOLE, name="b:m"), patience=0.01))
+    assert (error, silent.left) == (None, True)
+    assert pieces[1:] == [Switched("a:m", "b:m", ModelFault.TIMEOUT), *WHOLE]
+
+
+async def test_the_last_one_is_waited_for_no_longer_than_the_others() -> None:
+    silent = Silent("a:m")
+    pieces, error = await gathered(chain(silent, patience=0.01))
+    assert len(pieces) == 1
+    assert error is not None
+    assert (error.fault, error.model, silent.left) == (ModelFault.TIMEOUT, "a:m", True)
+
+
+async def test_a_prompts_patience_is_divided_among_the_members() -> None:
+    first, second = Hears("a:m"), Hears("b:m")
+    for patience, given in ((8.0, (4.0, 8.0)), (None, (5.0, 5.0))):
+        async with aclosing(
+            chain(first, second, patience=5.0 if patience is None else 300.0).stream(
+                replace(PROMPT, patience_seconds=patience)
+            )
+        ) as pieces:
+            assert await anext(pieces) == Switched("a:m", "b:m", ModelFault.OVERLOADED)
+            with pytest.raises(ModelError):
+                await anext(pieces)
+        found = (first.patience.pop(), second.patience.pop())
+        # What the first one has not used is there for the second.
+        assert found == pytest.approx(given, abs=0.5)
+
+
+async def test_whoever_was_silent_twice_is_asked_no_more_for_half_a_minute() -> None:
+    clock = Clock()
+    barred = Barred(clock)
+    silent = await given_up(ModelFault.TIMEOUT, 4, barred)
+    assert silent.calls == 2
+    other = Told(WHOLE, name="a:other")
+    assert await gathered(chain(other, barred=barred)) == (WHOLE, None)
+    # Who had little time before may be given more.
+    await gathered(chain(silent, barred=barred, patience=600.0))
+    assert silent.calls == 3
+    await gathered(chain(silent, barred=barred, patience=600.0))
+    assert silent.calls == 3
+    clock.now = 30.0
+    await gathered(chain(silent, barred=barred))
+    assert silent.calls == 4
+
+
+@pytest.mark.parametrize("fault", [ModelFault.TIMEOUT, ModelFault.UNREACHABLE])
+async def test_a_word_makes_up_for_a_failure(fault: ModelFault) -> None:
+    barred = Barred(Clock())
+    one = Told([failing(fault)], WHOLE, [failing(fault)], WHOLE, name="a:m")
+    for _ in range(4):
+        await gathered(chain(one, barred=barred))
+    assert one.calls == 4
+
+
+async def test_a_server_that_is_not_there_is_left_alone_if_that_takes_long() -> None:
+    gone = failing(ModelFault.UNREACHABLE)
+    member = Member("a:m", "a", Told(WHOLE))
+    for waited, found in ((5.0, ModelFault.UNREACHABLE), (4.9, None)):
+        barred = Barred(Clock())
+        barred.failed(member, gone, 30.0, waited)
+        assert barred.fault(member, 30.0) is None
+        barred.failed(member, gone, 30.0, waited)
+        assert barred.fault(member, 600.0) is found
+        barred.answered(member)
+        assert barred.fault(member, 30.0) is None
+    # One that says no at once is back as soon as it is back.
+    one = Told([gone], [gone], [gone], WHOLE, name="a:m")
+    shared = Barred(Clock())
+    for _ in range(3):
+        await gathered(chain(one, barred=shared))
+    assert await gathered(chain(one, barred=shared)) == (WHOLE, None)
+
+
+async def test_a_model_that_is_forbidden_leaves_the_others_of_its_key() -> None:
+    barred = Barred(Clock())
+    forbidden = Told([ModelError(ModelFault.CREDENTIAL, "not this one", own=True)], name="a:dear")
+    for _ in range(2):
+        await gathered(chain(forbidden, barred=barred))
+    assert forbidden.calls == 1
+    assert await gathered(chain(Told(WHOLE, name="a:cheap"), barred=barred)) == (WHOLE, None)
+
+
+BLANKS = [TextPiece(" "), TextPiece("\n"), Ended(complete=True)]
+MARKS = [TextPiece("[1"), TextPiece("]"), TextPiece(" [2, 3] "), Ended(complete=True)]
+CITES = replace(PROMPT, cites=True)
+
+
+@pytest.mark.parametrize(("take", "prompt"), [(BLANKS, PROMPT), (BLANKS, CITES), (MARKS, CITES)])
+async def test_blanks_and_marks_alone_are_no_answer(take: Sequence[ModelPiece], prompt: ModelPrompt) -> None:
+    both = chain(Told(take, name="a:m"), Told(WHOLE, name="b:m"))
+    async with aclosing(both.stream(prompt)) as pieces:
+        assert [one async for one in pieces] == [Switched("a:m", "b:m", ModelFault.EMPTY), *WHOLE]
+
+
+@pytest.mark.parametrize(
+    ("texts", "prompt", "told"),
+    [
+        (["\n", " a", " b"], PROMPT, ["\n a", " b"]),
+        (["[1", "] a"], CITES, ["[1] a"]),
+        (["[1", "]", "(x)"], CITES, ["[1](x)"]),
+        (["[1, 2]"], PROMPT, ["[1, 2]"]),
+        (["[ ", "x] a"], CITES, ["[ x] a"]),
+    ],
+)
+async def test_what_was_held_back_comes_with_the_first_word(
+    texts: Sequence[str], prompt: ModelPrompt, told: Sequence[str]
+) -> None:
+    take = [*map(TextPiece, texts), Ended(complete=True)]
+    async with aclosing(chain(Told(take, name="a:m")).stream(prompt)) as pieces:
+        assert [one async for one in pieces] == [*map(TextPiece, told), Ended(complete=True)]
+
+
+async def test_blanks_without_end_are_no_answer_either() -> None:
+    _, error = await gathered(chain(Told([TextPiece(" " * 600)] * 5, name="a:m")))
+    assert error is not None
+    assert error.fault is ModelFault.EMPTY
+
+
+@pytest.mark.parametrize("prompt", [replace(PROMPT, tools=[ToolCard("note", "Notes.")]), PROMPT])
+async def test_blanks_may_be_all_where_nothing_may_be_said(prompt: ModelPrompt) -> None:
+    end = Ended(complete=True) if prompt.tools else Ended(complete=False, stop=Stop.UNSAFE)
+    async with aclosing(chain(Told([TextPiece(" "), end], name="a:m")).stream(prompt)) as pieces:
+        assert [one async for one in pieces] == [end]
+
+
+async def test_cancelling_closes_who_is_asked() -> None:
+    silent = Silent("a:m")
+    reading = asyncio.create_task(gathered(chain(silent, Told(WHOLE, name="b:m"))))
+    await asyncio.sleep(0)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert silent.left

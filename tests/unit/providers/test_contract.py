@@ -1,0 +1,393 @@
+"""What every adapter keeps to, against real sockets that speak its vendor's protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import traceback
+from contextlib import aclosing
+
+import pytest
+
+from responsa_server.domain.events import Usage
+from responsa_server.domain.ports.models import (
+    ChatModel,
+    Ended,
+    ModelError,
+    ModelFault,
+    ModelPiece,
+    ModelPrompt,
+    Place,
+    PromptMessage,
+    Role,
+    Spent,
+    Stop,
+    TextPiece,
+    ToolRequest,
+)
+from responsa_server.domain.ports.tools import ToolCard
+from responsa_server.providers import server as server_module
+from responsa_server.testing.loopback import Exchange, LoopbackServer
+from tests.wire.anthropic import Anthropic
+from tests.wire.gemini import Gemini
+from tests.wire.openai import OpenAi
+from tests.wire.speaking import (
+    KEY,
+    Complaint,
+    Handler,
+    Scene,
+    Staying,
+    WireServer,
+    complaining,
+    speaking,
+    telling,
+)
+
+WIRES = {"openai": OpenAi(), "anthropic": Anthropic(), "gemini": Gemini()}
+PROMPT = ModelPrompt([PromptMessage(Role.SYSTEM, "Be brief."), PromptMessage(Role.USER, "Why?")], "turns/1")
+CARD = ToolCard("note", "Notes.", {"type": "object", "properties": {"text": {"type": "string"}}})
+SCHEMA = {
+    "type": "object",
+    "properties": {"intent": {"enum": ["qa", "post"]}},
+    "required": ["intent"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture(params=list(WIRES))
+def wire(request: pytest.FixtureRequest) -> WireServer:
+    return WIRES[request.param]
+
+
+async def answer(model: ChatModel, prompt: ModelPrompt = PROMPT) -> list[ModelPiece]:
+    async with aclosing(model.stream(prompt)) as pieces:
+        return [piece async for piece in pieces]
+
+
+async def failure(wire: WireServer, handler: Handler, prompt: ModelPrompt = PROMPT) -> ModelError:
+    async with speaking(wire, handler) as model:
+        with pytest.raises(ModelError) as caught:
+            await answer(model, prompt)
+    return caught.value
+
+
+def without_spending(pieces: list[ModelPiece]) -> list[ModelPiece]:
+    return [one for one in pieces if not isinstance(one, Spent)]
+
+
+@pytest.mark.parametrize("by", [0, 1, 7, 1 << 20])
+async def test_text_comes_piece_by_piece_however_the_stream_is_cut(wire: WireServer, by: int) -> None:
+    events = wire.events(Scene(texts=["Grö", "ße 東", "\n\ndata: 🌍"]))
+    async with speaking(wire, telling(wire, events, by=by)) as model:
+        assert without_spending(await answer(model)) == [
+            TextPiece("Grö"),
+            TextPiece("ße 東"),
+            TextPiece("\n\ndata: 🌍"),
+            Ended(complete=True),
+        ]
+
+
+async def test_usage_counts_all_that_was_read_and_all_that_was_said(wire: WireServer) -> None:
+    written = 0 if isinstance(wire, Gemini) else 5
+    scene = Scene(texts=["a"], usage=(100, 40, written, 9))
+    async with speaking(wire, telling(wire, wire.events(scene))) as model:
+        spent = [one for one in await answer(model) if isinstance(one, Spent)]
+    assert spent[-1] == Spent(Usage(input_tokens=100, output_tokens=9), "", 40, written)
+
+
+async def test_requests_of_tools_come_whole_after_the_text(wire: WireServer) -> None:
+    signature = "c2ln" if isinstance(wire, Gemini) else ""
+    calls = [
+        ToolRequest("a", "note", {"text": "ü", "deep": {"n": [1, 2.5, None]}}, signature),
+        ToolRequest("b", "note", {}),
+    ]
+    async with speaking(wire, telling(wire, wire.events(Scene(["So: "], calls)))) as model:
+        pieces = without_spending(await answer(model, ModelPrompt(PROMPT.messages, "", [CARD])))
+    assert pieces == [TextPiece("So: "), *calls, Ended(complete=True)]
+
+
+async def test_arguments_that_no_event_can_tell_are_malformed(wire: WireServer) -> None:
+    deep: dict[str, object] = {}
+    for _ in range(20):
+        deep = {"a": deep}
+    for arguments in ({"a": "x" * (17 << 10)}, deep):
+        events = wire.events(Scene(calls=[ToolRequest("a", "note", arguments)]))
+        assert (await failure(wire, telling(wire, events))).fault is ModelFault.MALFORMED
+    many = wire.events(Scene(calls=[ToolRequest(str(place), "note", {}) for place in range(65)]))
+    assert (await failure(wire, telling(wire, many))).fault is ModelFault.MALFORMED
+
+
+@pytest.mark.parametrize("stop", [Stop.LIMIT, Stop.UNSAFE])
+async def test_an_answer_that_was_stopped_says_why(wire: WireServer, stop: Stop) -> None:
+    async with speaking(wire, telling(wire, wire.events(Scene(["a"], stop=stop)))) as model:
+        assert (await answer(model))[-1] == Ended(complete=False, stop=stop)
+
+
+async def test_what_is_unsafe_to_say_may_have_no_text_at_all(wire: WireServer) -> None:
+    async with speaking(wire, telling(wire, wire.events(Scene(stop=Stop.UNSAFE)))) as model:
+        assert without_spending(await answer(model)) == [Ended(complete=False, stop=Stop.UNSAFE)]
+
+
+@pytest.mark.parametrize("stop", [Stop.END, Stop.LIMIT])
+async def test_an_answer_without_text_is_an_error(wire: WireServer, stop: Stop) -> None:
+    error = await failure(wire, telling(wire, wire.events(Scene(stop=stop))))
+    assert (error.fault, error.passing) == (ModelFault.EMPTY, False)
+
+
+async def test_a_model_that_was_offered_tools_may_say_nothing(wire: WireServer) -> None:
+    async with speaking(wire, telling(wire, wire.events(Scene()))) as model:
+        pieces = await answer(model, ModelPrompt(PROMPT.messages, "", [CARD]))
+    assert without_spending(pieces) == [Ended(complete=True)]
+
+
+async def test_events_of_kinds_that_nobody_knows_are_passed_over(wire: WireServer) -> None:
+    first, *others = wire.events(Scene(["a", "b"]))
+    async with speaking(wire, telling(wire, [first, *wire.strange(), *others])) as model:
+        assert without_spending(await answer(model)) == [
+            TextPiece("a"),
+            TextPiece("b"),
+            Ended(complete=True),
+        ]
+
+
+@pytest.mark.parametrize("cut", [True, False])
+async def test_a_stream_that_ends_before_its_finish_is_cut(wire: WireServer, cut: bool) -> None:
+    error = await failure(wire, telling(wire, wire.unfinished("a", "b"), cut=cut))
+    assert (error.fault, error.passing) == (ModelFault.CUT, False)
+
+
+@pytest.mark.parametrize("broken", [b"data: {\n\n", b"data: [1]\n\n", b"data: <html>\n\n"])
+async def test_a_chunk_that_is_broken_is_malformed(wire: WireServer, broken: bytes) -> None:
+    error = await failure(wire, telling(wire, [*wire.unfinished("a"), broken]))
+    assert error.fault is ModelFault.MALFORMED
+
+
+async def test_an_event_without_end_is_not_gathered_for_ever(wire: WireServer) -> None:
+    error = await failure(wire, telling(wire, [b"data: ", *([b"x" * (1 << 20)] * 3)]))
+    assert error.fault is ModelFault.MALFORMED
+
+
+async def test_an_error_in_the_midst_of_a_stream_has_its_kind(wire: WireServer) -> None:
+    error = await failure(wire, telling(wire, [*wire.unfinished("a"), wire.failing()]))
+    assert (error.fault, error.passing) == (ModelFault.OVERLOADED, True)
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json", "text/plain"])
+async def test_an_answer_of_another_type_is_malformed(wire: WireServer, kind: str) -> None:
+    async def handle(exchange: Exchange) -> None:
+        await exchange.reply(200, b"<html>Sign in to the network</html>", {"content-type": kind})
+
+    assert (await failure(wire, handle)).fault is ModelFault.MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("status", "fault", "passing"),
+    [
+        (400, ModelFault.REFUSED, False),
+        (401, ModelFault.CREDENTIAL, False),
+        (403, ModelFault.CREDENTIAL, False),
+        (404, ModelFault.REFUSED, False),
+        (429, ModelFault.RATE_LIMITED, True),
+        (500, ModelFault.OVERLOADED, True),
+        (503, ModelFault.OVERLOADED, True),
+        (529, ModelFault.OVERLOADED, True),
+    ],
+)
+async def test_errors_are_told_apart(wire: WireServer, status: int, fault: ModelFault, passing: bool) -> None:
+    error = await failure(wire, complaining(wire.complaint(status)))
+    assert (error.fault, error.passing, error.retry_after) == (fault, passing, None)
+    assert f"HTTP {status}" in error.detail
+    # What is forbidden to one model may be allowed to another.
+    assert error.own is (status == 403)
+
+
+@pytest.mark.parametrize(
+    "body", ["a proxy's page", None, [], {"error": []}, {"error": {"code": [1]}}, {"error": None}]
+)
+async def test_an_error_with_any_body_has_the_fault_of_its_status(wire: WireServer, body: object) -> None:
+    error = await failure(wire, complaining(Complaint(503, body)))
+    assert (error.fault, error.passing) == (ModelFault.OVERLOADED, True)
+
+
+@pytest.mark.parametrize("endless", [True, False])
+async def test_an_errors_body_may_be_endless_or_broken_off(wire: WireServer, endless: bool) -> None:
+    async def handle(exchange: Exchange) -> None:
+        head = b"HTTP/1.1 503 Busy\r\ncontent-type: text/plain\r\ncontent-length: 999999\r\n\r\nbusy"
+        await exchange.raw(head)
+        while endless:
+            await exchange.raw(b"x" * 1000)
+        exchange.cut()
+
+    error = await failure(wire, handle)
+    assert (error.fault, error.passing) == (ModelFault.OVERLOADED, True)
+    assert error.detail.startswith("HTTP 503: busy")
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after-ms": "1500", "retry-after": "7"}, 1.5),
+        ({"retry-after": "-3"}, 0.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "inf"}, None),
+    ],
+)
+async def test_retry_after_is_heard(wire: WireServer, headers: dict[str, str], seconds: float | None) -> None:
+    told = wire.complaint(429)
+    error = await failure(wire, complaining(Complaint(told.status, told.body, headers)))
+    assert error.retry_after == seconds
+
+
+async def test_a_server_may_say_that_another_try_is_in_vain(wire: WireServer) -> None:
+    told = wire.complaint(503)
+    error = await failure(wire, complaining(Complaint(503, told.body, {"x-should-retry": "false"})))
+    assert (error.fault, error.passing) == (ModelFault.OVERLOADED, False)
+
+
+async def test_a_connection_that_is_closed_before_an_answer_is_worth_another_try(wire: WireServer) -> None:
+    async def handle(exchange: Exchange) -> None:
+        exchange.cut()
+
+    error = await failure(wire, handle)
+    assert (error.fault, error.passing) == (ModelFault.UNREACHABLE, True)
+
+
+async def test_a_server_that_is_not_there_or_silent(wire: WireServer) -> None:
+    async def silent(exchange: Exchange) -> None:
+        await asyncio.Event().wait()
+
+    async with speaking(wire, silent, idle_seconds=0.05) as model:
+        with pytest.raises(ModelError) as caught:
+            await answer(model)
+    assert (caught.value.fault, caught.value.passing) == (ModelFault.TIMEOUT, True)
+    begun = Staying(wire.unfinished("a"))
+    async with speaking(wire, begun.handle, idle_seconds=0.2) as model:
+        with pytest.raises(ModelError) as caught:
+            await answer(model)
+    assert (caught.value.fault, caught.value.passing) == (ModelFault.TIMEOUT, False)
+    gone = LoopbackServer(silent)
+    await gone.start()
+    model = wire.model(server_module.ModelServer(gone.url, "m"))
+    await gone.close()
+    with pytest.raises(ModelError) as caught:
+        await answer(model)
+    await model.close()
+    assert (caught.value.fault, caught.value.passing) == (ModelFault.UNREACHABLE, True)
+
+
+async def test_closing_the_iterator_closes_the_socket(wire: WireServer) -> None:
+    staying = Staying(wire.unfinished("a"))
+    async with speaking(wire, staying.handle) as model:
+        async with aclosing(model.stream(PROMPT)) as pieces:
+            async for piece in pieces:
+                if piece == TextPiece("a"):
+                    break
+        await staying.left.wait()
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_cancelling_the_reader_closes_the_socket(wire: WireServer, begun: bool) -> None:
+    staying = Staying(wire.unfinished("a") if begun else [])
+    heard = asyncio.Event()
+
+    async def read(model: ChatModel) -> None:
+        async with aclosing(model.stream(PROMPT)) as pieces:
+            async for piece in pieces:
+                if piece == TextPiece("a"):
+                    heard.set()
+
+    async with speaking(wire, staying.handle) as model:
+        reading = asyncio.create_task(read(model))
+        await (heard if begun else staying.asked).wait()
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        await staying.left.wait()
+
+
+@pytest.mark.parametrize(("keep_alive", "sockets"), [(True, 1), (False, 3)])
+async def test_a_connection_is_used_again_unless_that_is_forbidden(
+    wire: WireServer, keep_alive: bool, sockets: int
+) -> None:
+    seen: set[object] = set()
+
+    async def handle(exchange: Exchange) -> None:
+        seen.add(exchange.peer)
+        await telling(wire, wire.events(Scene(["a"])))(exchange)
+
+    async with speaking(wire, handle, keep_alive=keep_alive) as model:
+        for _ in range(3):
+            await answer(model)
+    assert len(seen) == sockets
+
+
+async def test_what_a_prompt_asks_for_reaches_the_server(wire: WireServer) -> None:
+    seen: list[Exchange] = []
+
+    async def handle(exchange: Exchange) -> None:
+        seen.append(exchange)
+        await telling(wire, wire.events(Scene(["{}"])))(exchange)
+
+    request = ToolRequest("call-7", "note", {"text": "x"}, "c2ln" if isinstance(wire, Gemini) else "")
+    messages = [
+        PromptMessage(Role.SYSTEM, "Be brief."),
+        PromptMessage(Role.USER, "Before?"),
+        PromptMessage(Role.ASSISTANT, "Yes."),
+        PromptMessage(Role.USER, "[1] Document", place=Place.RETRIEVED),
+        PromptMessage(Role.USER, "Why?"),
+        PromptMessage(Role.ASSISTANT, "", [request]),
+        PromptMessage(Role.TOOL, "done", answers="call-7"),
+    ]
+    prompt = ModelPrompt(messages, "turns/1", [CARD], SCHEMA, 77, 0.5, "intent_classification")
+    async with speaking(wire, handle) as model:
+        await answer(model, prompt)
+    body = wire.check(seen[0])
+    expected = json.loads(EXPECTED[type(wire)])
+    assert {key: body[key] for key in expected} == expected
+
+
+EXPECTED: dict[type[object], str] = {
+    OpenAi: """{"model": "m-1", "max_tokens": 77, "temperature": 0.5,
+    "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "strict": true, "schema": {"type": "object",
+        "properties": {"intent": {"enum": ["qa", "post"]}}, "required": ["intent"], "additionalProperties": false}}},
+    "tools": [{"type": "function", "function": {"name": "note", "description": "Notes.",
+        "parameters": {"type": "object", "properties": {"text": {"type": "string"}}}}}],
+    "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Before?"}, {"role": "assistant", "content": "Yes."},
+        {"role": "user", "content": "[1] Document"}, {"role": "user", "content": "Why?"},
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "call-7", "type": "function",
+            "function": {"name": "note", "arguments": "{\\"text\\": \\"x\\"}"}}]},
+        {"role": "tool", "content": "done", "tool_call_id": "call-7"}]}""",
+    Anthropic: """{"model": "m-1", "max_tokens": 77, "system": [{"type": "text", "text": "Be brief."}],
+    "output_config": {"format": {"type": "json_schema", "schema": {"type": "object",
+        "properties": {"intent": {"enum": ["qa", "post"]}}, "required": ["intent"], "additionalProperties": false}}},
+    "tools": [{"name": "note", "description": "Notes.", "input_schema": {"type": "object", "properties": {"text": {"type": "string"}}}}],
+    "messages": [{"role": "user", "content": [{"type": "text", "text": "Before?"}]}, {"role": "assistant", "content": [{"type": "text", "text": "Yes."}]},
+        {"role": "user", "content": [{"type": "text", "text": "[1] Document"}, {"type": "text", "text": "Why?"}]},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "call-7", "name": "note", "input": {"text": "x"}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "call-7", "content": "done"}]}]}""",
+    Gemini: """{"generationConfig": {"maxOutputTokens": 77, "temperature": 0.5, "responseMimeType": "application/json", "responseJsonSchema": {"type": "object",
+        "properties": {"intent": {"enum": ["qa", "post"]}}, "required": ["intent"], "additionalProperties": false}},
+    "systemInstruction": {"parts": [{"text": "Be brief."}]},
+    "tools": [{"functionDeclarations": [{"name": "note", "description": "Notes.",
+        "parametersJsonSchema": {"type": "object", "properties": {"text": {"type": "string"}}}}]}],
+    "contents": [{"role": "user", "parts": [{"text": "Before?"}]}, {"role": "model", "parts": [{"text": "Yes."}]},
+        {"role": "user", "parts": [{"text": "[1] Document"}, {"text": "Why?"}]},
+        {"role": "model", "parts": [{"functionCall": {"id": "call-7", "name": "note", "args": {"text": "x"}}, "thoughtSignature": "c2ln"}]},
+        {"role": "user", "parts": [{"functionResponse": {"id": "call-7", "name": "note", "response": {"result": "done"}}}]}]}""",
+}
+
+
+@pytest.mark.parametrize("status", [200, 401, 500])
+async def test_keys_reach_neither_errors_nor_logs(
+    wire: WireServer, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    handler = telling(wire, wire.unfinished("a"), cut=True)
+    if status != 200:
+        handler = complaining(wire.complaint(status, KEY))
+    error = await failure(wire, handler)
+    told = "".join(traceback.format_exception(error)) + repr(error) + error.detail + caplog.text
+    assert KEY not in told
+    assert KEY not in repr(server_module.ModelServer("http://x", "m", KEY))

@@ -1,0 +1,95 @@
+"""The places of a key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import pytest
+
+from responsa_server.domain.ports.models import (
+    Ended,
+    ModelError,
+    ModelFault,
+    ModelPiece,
+    ModelPrompt,
+    TextPiece,
+)
+from responsa_server.providers.limits import KeyLimits, Limited, LimitOptions
+from tests.unit.providers.told import PROMPT, Told, gathered
+
+
+class Gated:
+    """Goes on when it may; knows how many are asked at a time."""
+
+    name = "gated"
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.full = asyncio.Event()
+        self.running = 0
+        self.most = 0
+
+    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        if self.running == 3:
+            self.full.set()
+        try:
+            await self.gate.wait()
+            yield TextPiece("a")
+            yield Ended(complete=True)
+        finally:
+            self.running -= 1
+
+
+async def test_no_more_answers_at_a_time_than_there_are_places() -> None:
+    limits, models = KeyLimits(LimitOptions(concurrent=3, wait_seconds=300)), Gated()
+    # Two models behind one key.
+    limited = [Limited(models, limits), Limited(models, limits)]
+    reading = [asyncio.create_task(gathered(limited[place % 2])) for place in range(10)]
+    await models.full.wait()
+    models.gate.set()
+    assert all(error is None for _, error in await asyncio.gather(*reading))
+    assert models.most == 3
+
+
+async def test_who_finds_no_place_in_time_is_told_so() -> None:
+    limits = KeyLimits(LimitOptions(concurrent=1, wait_seconds=0.01))
+    async with limits.place():
+        _, error = await gathered(Limited(Told([Ended(complete=True)]), limits))
+    assert error is not None
+    assert (error.fault, error.passing) == (ModelFault.OVERLOADED, False)
+    assert await gathered(Limited(Told([Ended(complete=True)]), limits)) == ([Ended(complete=True)], None)
+
+
+async def test_no_more_requests_a_minute_than_are_allowed() -> None:
+    limits = KeyLimits(LimitOptions(concurrent=1, a_minute=2, wait_seconds=0.01))
+    model = Told([Ended(complete=True)])
+    results = [(await gathered(Limited(model, limits)))[1] for _ in range(3)]
+    assert results[:2] == [None, None]
+    assert isinstance(results[2], ModelError)
+    assert (results[2].fault, results[2].passing, model.calls) == (ModelFault.RATE_LIMITED, False, 2)
+    # Who was sent away holds no place.
+    assert not limits.full
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_a_place_is_given_back_whoever_leaves(cancelled: bool) -> None:
+    limits, model = KeyLimits(LimitOptions(concurrent=1)), Gated()
+    limited = Limited(model, limits)
+    if cancelled:
+        reading = asyncio.create_task(gathered(limited))
+        waiting = asyncio.create_task(gathered(limited))
+        await asyncio.sleep(0)
+        for one in (waiting, reading):
+            one.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await one
+    else:
+        model.gate.set()
+        async with aclosing(limited.stream(PROMPT)) as pieces:
+            await anext(pieces)
+    assert not limits.full
+    assert model.running == 0

@@ -1,0 +1,274 @@
+"""The client of OpenAI-compatible servers against real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+
+from responsa_server.domain.events import Usage
+from responsa_server.domain.ports.models import (
+    Ended,
+    ModelError,
+    ModelFault,
+    ModelPrompt,
+    PromptMessage,
+    Role,
+    Spent,
+    Stop,
+    TextPiece,
+    ToolRequest,
+)
+from responsa_server.domain.ports.tools import ToolCard
+from responsa_server.providers import server as server_module
+from responsa_server.providers.openai_chat import OpenAiChat
+from responsa_server.providers.server import ModelServer
+from responsa_server.testing.loopback import Exchange, LoopbackServer
+from tests.unit.providers.openai_serving import STOP, answer, served, telling, text
+from tests.unit.providers.told import PROMPT
+
+RETRIED = (ModelFault.RATE_LIMITED, ModelFault.OVERLOADED)
+
+
+async def test_text_comes_piece_by_piece_with_usage_and_an_end() -> None:
+    usage = '{"choices":[],"usage":{"prompt_tokens":4,"completion_tokens":2,"total_tokens":6}}'
+    async with served(telling(text("Grö"), text("ße"), text(""), STOP, usage)) as model:
+        assert await answer(model) == [
+            TextPiece("Grö"),
+            TextPiece("ße"),
+            Spent(Usage(input_tokens=4, output_tokens=2)),
+            Ended(complete=True),
+        ]
+
+
+async def test_a_server_may_leave_out_done_and_may_tell_that_its_limit_was_met() -> None:
+    length = STOP.replace('"stop"', '"length"')
+    async with served(telling(text("So"), length, done=False)) as model:
+        assert (await answer(model))[-1] == Ended(complete=False)
+
+
+async def test_a_tools_call_comes_together_from_its_parts() -> None:
+    def part(**call: Any) -> str:
+        return json.dumps({"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]})
+
+    first = part(index=1, id="b", type="function", function={"name": "note", "arguments": ""})
+    parts = [
+        part(index=0, id="a", type="function", function={"name": "no", "arguments": '{"te'}),
+        part(index=0, function={"name": "te", "arguments": 'xt":"ü"}'}),
+    ]
+    stop = STOP.replace('"stop"', '"tool_calls"')
+    async with served(telling(first, *parts, stop)) as model:
+        assert await answer(model) == [
+            ToolRequest("a", "note", {"text": "ü"}),
+            ToolRequest("b", "note", {}),
+            Ended(complete=True),
+        ]
+
+
+async def test_the_request_is_what_openai_documents() -> None:
+    seen: list[Exchange] = []
+
+    async def handle(exchange: Exchange) -> None:
+        seen.append(exchange)
+        await telling(STOP)(exchange)
+
+    request = ToolRequest("c", "note", {"text": "x"})
+    messages = [
+        PromptMessage(Role.SYSTEM, "Be brief."),
+        PromptMessage(Role.ASSISTANT, "", [request]),
+        PromptMessage(Role.TOOL, "done", answers="c"),
+    ]
+    async with served(handle, api_key="k", continuous_usage=True) as model:
+        await answer(model, ModelPrompt(messages, "turns/1", [ToolCard("note", "Notes.")]))
+    got = seen[0].request
+    assert (got.method, got.path) == ("POST", "/v1/chat/completions")
+    assert (got.headers["authorization"], got.headers["x-client-request-id"]) == ("Bearer k", "turns/1")
+    call = {"id": "c", "type": "function", "function": {"name": "note", "arguments": '{"text": "x"}'}}
+    assert json.loads(got.body) == {
+        "model": "m",
+        "stream": True,
+        "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "assistant", "content": "", "tool_calls": [call]},
+            {"role": "tool", "content": "done", "tool_call_id": "c"},
+        ],
+        "max_tokens": 1024,
+        "tools": [
+            {
+                "type": "function",
+                "function": {"name": "note", "description": "Notes.", "parameters": {"type": "object"}},
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("handler", "fault"),
+    [
+        (telling(text("a"), "{", STOP), ModelFault.MALFORMED),
+        (telling('{"object":"chat.completion.chunk"}'), ModelFault.MALFORMED),
+        (telling('{"error":{"message":"no such adapter"}}'), ModelFault.REFUSED),
+        (telling('{"error":{"message":"busy","type":"server_error"}}'), ModelFault.OVERLOADED),
+        (telling(text("a"), "x" * (3 << 20)), ModelFault.MALFORMED),
+        (telling(text("a"), done=False), ModelFault.CUT),
+        (telling(text("a"), cut=True, done=False), ModelFault.CUT),
+    ],
+)
+async def test_a_stream_that_is_broken_is_a_typed_error(
+    handler: Callable[[Exchange], Awaitable[None]], fault: ModelFault
+) -> None:
+    async with served(handler) as model:
+        with pytest.raises(ModelError) as caught:
+            await answer(model)
+    assert caught.value.fault is fault
+
+
+def calling(arguments: str, calls: int = 1) -> str:
+    made = [
+        {"index": index, "id": "a", "function": {"name": "note", "arguments": arguments}}
+        for index in range(calls)
+    ]
+    return json.dumps({"choices": [{"index": 0, "delta": {"tool_calls": made}}]})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param([calling("[1]")], id="no object"),
+        pytest.param([calling('{"a": NaN}')], id="no number"),
+        pytest.param([calling('{"a": [-1e999]}')], id="no finite number"),
+        pytest.param([calling('{"a": 1' + "0" * 400 + "}")], id="no double"),
+        pytest.param([calling('{"a":' * 17 + "1" + "}" * 17)], id="too deep"),
+        pytest.param([calling('{"a": "' + "x" * (16 * 1024) + '"}')], id="too long"),
+        pytest.param([calling('{"a": "' + "x" * 9000), calling("ü" * 4000 + '"}')], id="too long together"),
+        pytest.param([calling("{}", 65)], id="too many"),
+    ],
+)
+async def test_arguments_that_no_event_can_tell_are_malformed(data: list[str]) -> None:
+    async with served(telling(*data, STOP)) as model:
+        with pytest.raises(ModelError) as caught:
+            await answer(model)
+    assert caught.value.fault is ModelFault.MALFORMED
+
+
+async def test_arguments_may_be_as_long_and_as_deep_as_events_are() -> None:
+    long, deep = '{"a": "' + "x" * (16 * 1024 - 9) + '"}', '{"a":' * 16 + "1" + "}" * 16
+    for arguments in (long, deep):
+        async with served(telling(calling(arguments, 64), STOP)) as model:
+            *requests, _ = await answer(model)
+        assert [one.arguments for one in requests if isinstance(one, ToolRequest)] == [
+            json.loads(arguments)
+        ] * 64
+
+
+@pytest.mark.parametrize("cut", [True, False])
+async def test_an_answer_that_has_ended_is_whole_whatever_becomes_of_the_connection(
+    monkeypatch: pytest.MonkeyPatch, cut: bool
+) -> None:
+    monkeypatch.setattr(server_module, "_REST_SECONDS", 0.05)
+
+    async def handle(exchange: Exchange) -> None:
+        await exchange.begin("text/event-stream")
+        await exchange.piece(f"data: {text('a')}\n\ndata: {STOP}\n\ndata: [DONE]\n\n".encode())
+        if cut:
+            exchange.cut()
+        else:
+            await asyncio.Event().wait()
+
+    async with served(handle, idle_seconds=0.5) as model:
+        assert await answer(model) == [TextPiece("a"), Ended(complete=True)]
+
+
+async def test_a_body_that_cannot_be_decoded_is_malformed() -> None:
+    async def handle(exchange: Exchange) -> None:
+        await exchange.begin("text/event-stream\r\ncontent-encoding: gzip")
+        await exchange.piece(b"not gzip")
+        await exchange.end()
+
+    async with served(handle) as model:
+        with pytest.raises(ModelError) as caught:
+            await answer(model)
+    assert caught.value.fault is ModelFault.MALFORMED
+
+
+async def test_a_refusal_a_silent_server_and_one_that_is_not_there() -> None:
+    async def refuse(exchange: Exchange) -> None:
+        await exchange.reply(HTTPStatus.TOO_MANY_REQUESTS, b'{"error":"slow down"}')
+
+    async with served(refuse) as model:
+        with pytest.raises(ModelError, match="429") as caught:
+            await answer(model)
+    assert caught.value.fault is ModelFault.RATE_LIMITED
+
+    async def hang(exchange: Exchange) -> None:
+        await exchange.begin("text/event-stream")
+        await asyncio.Event().wait()
+
+    async with served(hang, idle_seconds=0.05) as model:
+        with pytest.raises(ModelError) as caught:
+            await answer(model)
+    assert caught.value.fault is ModelFault.TIMEOUT
+
+    gone = LoopbackServer(refuse)
+    await gone.start()
+    again = OpenAiChat(ModelServer(gone.url, "m"))
+    await gone.close()
+    with pytest.raises(ModelError) as caught:
+        await answer(again)
+    await again.close()
+    assert caught.value.fault is ModelFault.UNREACHABLE
+
+
+async def test_what_the_model_will_not_say_is_unsafe_and_no_text() -> None:
+    refusal = json.dumps({"choices": [{"index": 0, "delta": {"refusal": "I cannot."}}]})
+    async with served(telling(refusal, STOP)) as model:
+        assert await answer(model) == [Ended(complete=False, stop=Stop.UNSAFE)]
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "fault"),
+    [
+        (429, {"code": "insufficient_quota", "type": "insufficient_quota"}, ModelFault.CREDENTIAL),
+        (429, {"code": None, "type": "tokens"}, ModelFault.RATE_LIMITED),
+        (429, "slow down", ModelFault.RATE_LIMITED),
+        (402, {"message": "Insufficient Balance"}, ModelFault.CREDENTIAL),
+        (409, {"message": "conflict"}, ModelFault.OVERLOADED),
+        (307, {"message": "elsewhere"}, ModelFault.REFUSED),
+    ],
+)
+async def test_errors_of_compatible_servers(status: int, error: object, fault: ModelFault) -> None:
+    async def refuse(exchange: Exchange) -> None:
+        await exchange.reply(status, json.dumps({"error": error}).encode())
+
+    async with served(refuse) as model:
+        with pytest.raises(ModelError) as caught:
+            await answer(model)
+    assert (caught.value.fault, caught.value.passing) == (fault, fault in RETRIED)
+
+
+LOOSE = {"type": "object", "properties": {"a": {"type": "string"}}}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, {"type": "json_schema", "json_schema": {"name": "answer", "strict": False, "schema": LOOSE}}),
+        ({"structured": False}, None),
+    ],
+)
+async def test_a_schema_is_strict_only_where_it_can_be(options: dict[str, Any], expected: object) -> None:
+    bodies: list[dict[str, Any]] = []
+
+    async def handle(exchange: Exchange) -> None:
+        bodies.append(json.loads(exchange.request.body))
+        await telling(text("{}"), STOP)(exchange)
+
+    async with served(handle, completion_limit=True, **options) as model:
+        await answer(model, ModelPrompt(PROMPT.messages, "", schema=LOOSE, max_tokens=9))
+    assert bodies[0].get("response_format") == expected
+    assert (bodies[0]["max_completion_tokens"], "max_tokens" in bodies[0]) == (9, False)

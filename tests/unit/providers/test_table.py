@@ -1,0 +1,234 @@
+"""Which models may be had, and why others may not."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import date
+from decimal import Decimal
+from itertools import islice, pairwise
+
+import pytest
+from pydantic import ValidationError
+
+from responsa_server.domain.events import Usage
+from responsa_server.domain.ports.models import (
+    Ended,
+    ModelFault,
+    Price,
+    Spent,
+    Switched,
+    TextPiece,
+)
+from responsa_server.model_settings import ModelSettings
+from responsa_server.providers.limits import LimitOptions
+from responsa_server.providers.prices import Prices, shipped
+from responsa_server.providers.retrying import RetryPolicy
+from responsa_server.providers.server import ModelServer
+from responsa_server.providers.table import ModelTable, Provider, TableOptions, Wire
+from responsa_server.testing.loopback import Exchange, LoopbackServer
+from responsa_server.wiring_models import model_table, providers
+from tests.unit.providers.told import Told, gathered
+from tests.wire.anthropic import Anthropic
+from tests.wire.gemini import Gemini
+from tests.wire.openai import OpenAi
+from tests.wire.speaking import KEY, Scene, WireServer, complaining, telling
+
+WIRES: dict[str, WireServer] = {"openai": OpenAi(), "anthropic": Anthropic(), "gemini": Gemini()}
+SETTINGS = ModelSettings.model_validate(
+    {"openai": {"api_key": KEY}, "servers": {"lab": {"url": "http://127.0.0.1:9/v1/"}}}
+)
+
+
+def table(*default: str) -> ModelTable:
+    settings = SETTINGS.model_copy(update={"default": list(default)})
+    made = {"toy:strong": Told([Ended(complete=True)])}
+    return model_table(settings, made=made)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("openai:gpt-4o", None),
+        ("lab:qwen3:8b", None),
+        ("lab:org/model@1", None),
+        ("toy:strong", None),
+        ("extractive", None),
+        ("default", None),
+        ("anthropic:claude-x", "set ANTHROPIC_API_KEY"),
+        ("gemini:g", "set GEMINI_API_KEY"),
+        ("attic:m", "models.servers.attic.url"),
+        ("toy:weak", 'no model "toy:weak", only toy:strong'),
+        ("scripted:strong", "RESPONSA_MODELS__SCRIPTED"),
+        ("embedded:smollm2", "responsa serve"),
+        ("gpt-4o", "provider:model"),
+        ("openai:", "provider:model"),
+        ("openai:a b", "provider:model"),
+    ],
+)
+def test_a_name_can_be_had_or_there_is_a_reason_with_its_remedy(name: str, problem: str | None) -> None:
+    found = table().problem(name)
+    assert found is None if problem is None else problem in (found or "")
+    assert KEY not in (found or "")
+
+
+def test_default_cannot_stand_for_itself() -> None:
+    for names in ("default", "lab:a,default", ["default"]):
+        with pytest.raises(ValidationError, match="cannot name itself"):
+            ModelSettings.model_validate({"default": names})
+    assert ModelSettings.model_validate({"default": "lab:a, extractive"}).default == ["lab:a", "extractive"]
+
+
+def test_a_chain_holds_each_model_once_and_default_in_its_place() -> None:
+    models = table("lab:a", "lab:b")
+    assert models.resolved(["openai:x", "default", "lab:a", "extractive"]) == ("openai:x", "lab:a", "lab:b")
+    assert models.chain(["extractive"]) is None
+    assert models.chain([]) is None
+    assert table().chain(["default"]) is None
+    for names in (["extractive", "openai:x"], ["attic:m"], ["openai:x", "anthropic:claude-x"]):
+        with pytest.raises(KeyError):
+            models.chain(names)
+
+
+def test_prices_are_todays_and_what_is_run_at_home_costs_nothing() -> None:
+    models = table()
+    assert models.price("openai:gpt-4o") is not None
+    assert models.price("openai:nobody-knows") is None
+    assert models.price("lab:anything") == Price(*[Decimal(0)] * 4)
+    assert shipped().as_of <= date.today()  # noqa: DTZ011  the day where the tests run
+
+
+@pytest.mark.parametrize("dead", [0, 1, 2])
+async def test_with_one_server_after_the_other_unplugged_the_next_one_answers(dead: int) -> None:
+    servers = [LoopbackServer(telling(wire, wire.events(Scene([name])))) for name, wire in WIRES.items()]
+    for one in servers:
+        await one.start()
+    declared = {
+        name: Provider(Wire(name), ModelServer(f"{server.url}{WIRES[name].root}", "", KEY))
+        for name, server in zip(WIRES, servers, strict=True)
+    }
+    for one in servers[:dead]:
+        await one.close()
+    models = ModelTable(
+        declared, Prices(shipped()), TableOptions(retry=RetryPolicy(retries=1, first_seconds=0))
+    )
+    chain = models.chain([f"{name}:m-1" for name in WIRES])
+    assert chain is not None
+    pieces, error = await gathered(chain)
+    await models.close()
+    for one in servers[dead:]:
+        await one.close()
+    names = list(WIRES)
+    switched = [
+        Switched(f"{source}:m-1", f"{target}:m-1", ModelFault.UNREACHABLE)
+        for source, target in islice(pairwise(names), dead)
+    ]
+    assert error is None
+    assert [one for one in pieces if not isinstance(one, Spent)] == [
+        *switched,
+        TextPiece(names[dead]),
+        Ended(complete=True),
+    ]
+    # The price of m-1 is not known.
+    assert [one for one in pieces if isinstance(one, Spent)][-1] == Spent(
+        Usage(0, 7, 3, 0, 10), f"{names[dead]}:m-1"
+    )
+
+
+async def test_models_behind_one_key_share_its_places_and_a_busy_server_is_asked_again() -> None:
+    wire, calls, most, running = WIRES["openai"], 0, 0, 0
+
+    async def handle(exchange: Exchange) -> None:
+        nonlocal calls, most, running
+        calls += 1
+        running += 1
+        most = max(most, running)
+        try:
+            whole = telling(wire, wire.events(Scene(["a"])))
+            await (complaining(wire.complaint(503)) if calls <= 2 else whole)(exchange)
+        finally:
+            running -= 1
+
+    server = LoopbackServer(handle)
+    await server.start()
+    lab = Provider(Wire.OPENAI, ModelServer(f"{server.url}/v1", "", KEY), LimitOptions(1, 0, 300))
+    models = ModelTable({"lab": lab}, Prices(shipped()), TableOptions(retry=RetryPolicy(first_seconds=0)))
+    chains = [models.chain([f"lab:m-{place % 2}"]) for place in range(6)]
+    results = await asyncio.gather(*(gathered(one) for one in chains if one is not None))
+    await models.close()
+    await server.close()
+    assert [error for _, error in results] == [None] * 6
+    assert (calls, most) == (8, 1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"openai": {"url": "ftp://x"}},
+        {"openai": {"url": "https://user:secret@x/v1"}},
+        {"openai": {"url": "https://x/v1?key=secret"}},
+        {"servers": {"Lab": {"url": "http://x"}}},
+        {"servers": {"lab": {}}},
+        {"servers": {"lab": {"url": "http://x", "wire": "morse"}}},
+        {"openai": {"key": "secret"}},
+        {"servers": {"openai": {"url": "http://x/v1"}}},
+        {"servers": {"extractive": {"url": "http://x/v1"}}},
+    ],
+)
+def test_settings_that_are_wrong_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        ModelSettings.model_validate(wrong)
+
+
+def test_settings_do_not_show_keys() -> None:
+    assert KEY not in repr(SETTINGS)
+    assert KEY not in SETTINGS.model_dump_json()
+    assert KEY not in repr(providers(SETTINGS))
+
+
+async def test_a_wrong_key_is_tried_once_and_when_all_are_down_that_is_told() -> None:
+    asked: list[str] = []
+    wire = WIRES["anthropic"]
+
+    async def handle(exchange: Exchange) -> None:
+        asked.append(exchange.request.path)
+        await complaining(wire.complaint(401, KEY))(exchange)
+
+    server, gone = LoopbackServer(handle), LoopbackServer(handle)
+    await server.start()
+    await gone.start()
+    declared = {
+        "anthropic": Provider(Wire.ANTHROPIC, ModelServer(f"{server.url}/v1", "", KEY)),
+        "lab": Provider(Wire.OPENAI, ModelServer(f"{gone.url}/v1", "", KEY)),
+    }
+    await gone.close()
+    models = ModelTable(declared, Prices(shipped()), TableOptions(retry=RetryPolicy(first_seconds=0)))
+    chain = models.chain(["anthropic:m", "lab:m"])
+    assert chain is not None
+    for _ in range(2):
+        pieces, error = await gathered(chain)
+        assert pieces == [Switched("anthropic:m", "lab:m", ModelFault.CREDENTIAL)]
+        assert error is not None
+        assert (error.fault, error.model) == (ModelFault.UNREACHABLE, "lab:m")
+        assert KEY not in str(error)
+    await models.close()
+    await server.close()
+    assert len(asked) == 1
+
+
+async def test_an_answer_that_breaks_off_is_not_begun_by_somebody_else() -> None:
+    first = LoopbackServer(telling(WIRES["gemini"], WIRES["gemini"].unfinished("a"), cut=True))
+    second = LoopbackServer(telling(WIRES["openai"], WIRES["openai"].events(Scene(["b"]))))
+    declared: dict[str, Provider] = {}
+    for name, server in (("gemini", first), ("openai", second)):
+        await server.start()
+        declared[name] = Provider(Wire(name), ModelServer(f"{server.url}/v1", "", KEY))
+    models = ModelTable(declared, Prices(shipped()))
+    chain = models.chain(["gemini:m-1", "openai:m-1"])
+    assert chain is not None
+    pieces, error = await gathered(chain)
+    await models.close()
+    await first.close()
+    await second.close()
+    assert pieces == [TextPiece("a")]
+    assert error is not None
+    assert (error.fault, error.model) == (ModelFault.CUT, "gemini:m-1")

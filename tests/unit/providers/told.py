@@ -1,0 +1,55 @@
+"""Models that say what they are told to, and note what they were asked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from responsa_server.domain.ports.models import (
+    ChatModel,
+    ModelError,
+    ModelFault,
+    ModelPiece,
+    ModelPrompt,
+    PromptMessage,
+    Role,
+)
+
+PROMPT = ModelPrompt([PromptMessage(Role.USER, "Why?")], "turns/1")
+
+
+def failing(fault: ModelFault, *, passing: bool = False, retry_after: float | None = None) -> ModelError:
+    return ModelError(fault, "as told", passing=passing, retry_after=retry_after)
+
+
+class Told:
+    """Each call plays the next take, the last one for ever: pieces, and an error where it fails."""
+
+    def __init__(self, *takes: Sequence[ModelPiece | ModelError], name: str = "told") -> None:
+        self.name = name
+        self.calls = 0
+        self.closed = 0
+        self._takes = takes
+
+    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        take = self._takes[min(self.calls, len(self._takes) - 1)]
+        self.calls += 1
+        try:
+            for piece in take:
+                if isinstance(piece, ModelError):
+                    raise piece
+                yield piece
+        finally:
+            self.closed += 1
+
+
+async def gathered(model: ChatModel) -> tuple[list[ModelPiece], ModelError | None]:
+    """All pieces, and the error after them."""
+    pieces: list[ModelPiece] = []
+    try:
+        async with aclosing(model.stream(PROMPT)) as stream:
+            async for piece in stream:
+                pieces.append(piece)
+    except ModelError as error:
+        return pieces, error
+    return pieces, None

@@ -1,0 +1,131 @@
+"""Anthropic's messages, from the server's side (types of anthropic 2.11.0, read 2026-11-20)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from responsa_server.domain.ports.models import Stop
+from responsa_server.providers.anthropic import AnthropicMessages
+from responsa_server.providers.server import ModelServer
+from responsa_server.testing.loopback import Exchange
+from tests.wire.speaking import KEY, Complaint, Scene, sse
+
+_REASONS = {Stop.END: "end_turn", Stop.LIMIT: "max_tokens", Stop.UNSAFE: "refusal"}
+_ERRORS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+    500: "api_error",
+    503: "api_error",
+    529: "overloaded_error",
+}
+
+
+class Anthropic:
+    root = "/v1"
+
+    def model(self, server: ModelServer) -> AnthropicMessages:
+        return AnthropicMessages(server)
+
+    def events(self, scene: Scene) -> Sequence[bytes]:
+        read, cached, written, said = scene.usage
+        events = [self._start(read - cached - written, cached, written)]
+        index = 0
+        if scene.texts:
+            events += self._text(index, *scene.texts)
+            events.append(_event("content_block_stop", index=index))
+            index += 1
+        for place, call in enumerate(scene.calls, index):
+            block: dict[str, object] = {
+                "type": "tool_use",
+                "id": call.call_id,
+                "name": call.tool,
+                "input": {},
+            }
+            events.append(_event("content_block_start", index=place, content_block=block))
+            arguments = json.dumps(dict(call.arguments))
+            half = len(arguments) // 2
+            for part in ("", arguments[:half], arguments[half:]):
+                delta = {"type": "input_json_delta", "partial_json": part}
+                events.append(_event("content_block_delta", index=place, delta=delta))
+            events.append(_event("content_block_stop", index=place))
+        reason = "tool_use" if scene.calls else _REASONS[scene.stop]
+        delta = {"stop_reason": reason, "stop_sequence": None}
+        return [
+            *events,
+            _event("message_delta", delta=delta, usage={"output_tokens": said, "input_tokens": None}),
+            _event("message_stop"),
+        ]
+
+    def unfinished(self, *texts: str) -> Sequence[bytes]:
+        return [self._start(7, 0, 0), *self._text(0, *texts)]
+
+    def strange(self) -> Sequence[bytes]:
+        thinking = {"type": "thinking", "thinking": "", "signature": ""}
+        return [
+            _event("ping"),
+            _event("content_block_start", index=9, content_block=thinking),
+            _event("content_block_delta", index=9, delta={"type": "thinking_delta", "thinking": "hm"}),
+            _event("content_block_delta", index=9, delta={"type": "signature_delta", "signature": "c2ln"}),
+            _event("content_block_stop", index=9),
+            _event("content_block_start", index=10, content_block={"type": "later", "what": [1]}),
+            _event("something_later", what={"a": 1}),
+        ]
+
+    def failing(self) -> bytes:
+        return _event("error", error={"type": "overloaded_error", "message": "Overloaded"})
+
+    def complaint(self, status: int, key: str = "") -> Complaint:
+        message = f"invalid key {key}" if key else "no"
+        error = {"type": _ERRORS[status], "message": message}
+        return Complaint(status, {"type": "error", "error": error, "request_id": "req_1"})
+
+    def check(self, exchange: Exchange) -> Mapping[str, Any]:
+        request = exchange.request
+        assert (request.method, request.path) == ("POST", "/v1/messages")
+        assert request.headers["authorization"] == f"Bearer {KEY}"
+        assert request.headers["anthropic-version"] == "2026-10-21"
+        assert request.headers["content-type"] == "application/json"
+        body = json.loads(request.body)
+        assert body["stream"] is True
+        assert body["max_tokens"] > 0
+        assert "temperature" not in body
+        roles = [one["role"] for one in body["messages"]]
+        assert roles[0] == "user"
+        assert all(one != other for one, other in pairwise(roles))
+        return body
+
+    def _start(self, read: int, cached: int, written: int) -> bytes:
+        usage = {
+            "input_tokens": read,
+            "cache_read_input_tokens": cached,
+            "cache_creation_input_tokens": written,
+            "output_tokens": 1,
+            "service_tier": "standard",
+        }
+        message: dict[str, object] = {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "content": [],
+            "usage": usage,
+        }
+        return _event("message_start", message={**message, "stop_reason": None})
+
+    def _text(self, index: int, *texts: str) -> list[bytes]:
+        return [
+            _event("content_block_start", index=index, content_block={"type": "text", "text": ""}),
+            *(
+                _event("content_block_delta", index=index, delta={"type": "text_delta", "text": text})
+                for text in texts
+            ),
+        ]
+
+
+def _event(kind: str, **fields: object) -> bytes:
+    return sse({"type": kind, **fields}, kind)

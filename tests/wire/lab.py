@@ -1,0 +1,194 @@
+"""Servers of language models for tests of a whole instance, one a wire, each of which can be unplugged and plugged in again while the instance runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from enum import StrEnum
+from functools import cache
+from typing import Any, TypeVar
+
+from responsa_server.catalogue.reading import SHIPPED
+from responsa_server.domain.ports.models import ModelPrompt, Place, PromptMessage, Role
+from responsa_server.providers.scripted.reading import Reading
+from responsa_server.providers.scripted.strong import Strong
+from responsa_server.testing.loopback import Exchange, LoopbackServer, as_json
+from tests.wire.anthropic import Anthropic
+from tests.wire.gemini import Gemini
+from tests.wire.openai import OpenAi
+from tests.wire.speaking import KEY, Scene, WireServer
+
+Result = TypeVar("Result")
+Json = dict[str, Any]
+
+LONG = 3600
+"""Seconds that a busy station asks to be left alone: nobody waits so long for one model while there is another."""
+
+
+class Plug(StrEnum):
+    """How a station is connected. REFUSED: nobody listens. KEY: it does not take the key. BUSY: it asks for an hour's patience. SILENT: it takes the question and
+    says no word. CUT and STALLED: after some text the socket is closed, or nothing follows. STRONG: it plays a strong model, on OpenAI's wire alone."""
+
+    IN = "in"
+    REFUSED = "refused"
+    KEY = "key"
+    BUSY = "busy"
+    SILENT = "silent"
+    CUT = "cut"
+    STALLED = "stalled"
+    STRONG = "strong"
+
+
+class Station:
+    """One server. asked: the bodies of all that was asked of it."""
+
+    def __init__(self, name: str, wire: WireServer, run: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+        self.name = name
+        self.wire = wire
+        self.asked: list[Json] = []
+        self._run = run
+        self._plug = Plug.REFUSED
+        self._server: LoopbackServer | None = None
+        # Bound and not listening: the port stays this station's own, and who calls is refused.
+        self._place = _bound(0)
+        self.port = int(self._place.getsockname()[1])
+        self.plug(Plug.IN)
+
+    @property
+    def url(self) -> str:
+        """As the setting `models.servers.NAME.url` wants it."""
+        return f"http://127.0.0.1:{self.port}{self.wire.root}"
+
+    @property
+    def says(self) -> Sequence[str]:
+        """Its answer, in pieces."""
+        return (f"I am {self.name}. ", "Plus costs 3.90 euros a month [1].")
+
+    def plug(self, plug: Plug) -> None:
+        """From now on."""
+        self._plug = plug
+        if plug is Plug.REFUSED and self._server is not None:
+            self._run(self._server.close())
+            self._server = None
+            self._place = _bound(self.port)
+        elif plug is not Plug.REFUSED and self._server is None:
+            self._place.close()
+            self._server = LoopbackServer(self._handle)
+            self._run(self._server.start(self.port))
+
+    def close(self) -> None:
+        """End it."""
+        self.plug(Plug.REFUSED)
+        self._place.close()
+
+    async def _handle(self, exchange: Exchange) -> None:
+        body = json.loads(exchange.request.body)
+        self.asked.append(body)
+        match self._plug:
+            case Plug.KEY | Plug.BUSY:
+                status = 401 if self._plug is Plug.KEY else 429
+                complaint = self.wire.complaint(status, KEY if self._plug is Plug.KEY else "")
+                headers = {**complaint.headers, **({"retry-after": str(LONG)} if status == 429 else {})}
+                await exchange.reply(complaint.status, as_json(complaint.body), headers)
+            case Plug.SILENT:
+                await asyncio.Event().wait()
+            case Plug.CUT | Plug.STALLED:
+                await exchange.begin("text/event-stream")
+                for one in self.wire.unfinished(self.says[0]):
+                    await exchange.piece(one)
+                if self._plug is Plug.STALLED:
+                    await asyncio.Event().wait()
+                exchange.cut()
+            case _:
+                texts = [played(body)] if self._plug is Plug.STRONG else self.says
+                await exchange.begin("text/event-stream")
+                for one in self.wire.events(Scene(texts)):
+                    await exchange.piece(one)
+                await exchange.end()
+
+
+class Lab:
+    """A station for each wire, in the order of a chain: alpha speaks OpenAI's, beta Anthropic's, gamma Gemini's."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="lab", daemon=True)
+        self._thread.start()
+        wires: Mapping[str, WireServer] = {"alpha": OpenAi(), "beta": Anthropic(), "gamma": Gemini()}
+        self.stations = [Station(name, wire, self._wait) for name, wire in wires.items()]
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Of an instance that knows the stations: `alpha:NAME`, and once more as `alpha-too:NAME`, for whoever takes its key away: that is remembered."""
+        found: dict[str, str] = {}
+        for one, wire in zip(self.stations, ("openai", "anthropic", "gemini"), strict=True):
+            for name in (one.name, f"{one.name}-too"):
+                values = {"URL": one.url, "WIRE": wire, "API_KEY": KEY, "IDLE_SECONDS": "1.5"}
+                found |= {
+                    f"RESPONSA_MODELS__SERVERS__{name.upper()}__{key}": value for key, value in values.items()
+                }
+        return found
+
+    def plug(self, *plugs: Plug) -> None:
+        """How each is connected from now on; those that are not named are as they should be, and what was asked is forgotten."""
+        for place, one in enumerate(self.stations):
+            one.plug(plugs[place] if place < len(plugs) else Plug.IN)
+            one.asked.clear()
+
+    def close(self) -> None:
+        """End all."""
+        for one in self.stations:
+            one.close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _wait(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+
+
+def played(body: Json) -> str:
+    """What the scripted strong model says to a request on OpenAI's wire."""
+    messages = [_message(str(one["role"]), str(one["content"])) for one in body["messages"]]
+    schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
+    return Strong().says(Reading(ModelPrompt(messages, "", schema=schema, purpose=purpose(body))))
+
+
+def purpose(body: Json) -> str:
+    """Which of the prompts that come with the server a request on OpenAI's wire was made from, "" for none: the one all of whose fixed lines it holds."""
+    instructions = str(body["messages"][0]["content"])
+    found = [name for name, lines in _fixed().items() if all(line in instructions for line in lines)]
+    assert len(found) <= 1, found
+    return found[0] if found else ""
+
+
+@cache
+def _fixed() -> Mapping[str, Sequence[str]]:
+    """The lines of each prompt's instructions that are the same whatever it is filled in with."""
+    found: dict[str, Sequence[str]] = {}
+    for file in SHIPPED.glob("*/prompts/*.md"):
+        instructions, mark, _ = file.read_text(encoding="utf-8").partition("=== user")
+        if mark:
+            body = instructions.rpartition("+++")[2]
+            found[file.stem] = [one for one in body.splitlines() if len(one) > 20 and "{" not in one]
+            assert found[file.stem], file
+    return found
+
+
+def _message(role: str, text: str) -> PromptMessage:
+    if role == "user":
+        place = Place.RETRIEVED if "⟦data passage" in text else Place.USER
+        return PromptMessage(Role.USER, text, place=place)
+    if role == "system":
+        return PromptMessage(Role.SYSTEM, text, place=Place.INSTRUCTION)
+    return PromptMessage(Role.ASSISTANT, text, place=Place.MODEL)
+
+
+def _bound(port: int) -> socket.socket:
+    found = socket.socket()
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found.bind(("127.0.0.1", port))
+    return found

@@ -1,0 +1,146 @@
+"""What a model's server says, apart from how a vendor puts it: the same scenes are told on every wire, over real sockets.
+
+The wires were written from the types that the vendors' client libraries publish (openai 3.52.0, anthropic 2.11.0, google-genai 3.4.0; read 2026-11-20), not from
+the live services.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from responsa_server.domain.ports.models import Stop, ToolRequest
+from responsa_server.providers.server import ModelServer
+from responsa_server.providers.table import Adapter
+from responsa_server.testing.loopback import Exchange, LoopbackServer, as_json
+
+KEY = "sk-test-9f8e7d6c5b4a-secret"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A whole answer. usage: read, read from the cache, written to it, said."""
+
+    texts: Sequence[str] = ()
+    calls: Sequence[ToolRequest] = ()
+    stop: Stop = Stop.END
+    usage: tuple[int, int, int, int] = (7, 0, 0, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """An error as a vendor puts it. reply: headers."""
+
+    status: int
+    body: object
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+class WireServer(Protocol):
+    """A vendor's protocol, from the server's side."""
+
+    @property
+    def root(self) -> str:
+        """What stands behind the server's address in a provider's url."""
+        ...
+
+    def model(self, server: ModelServer) -> Adapter:
+        """The adapter under test."""
+        ...
+
+    def events(self, scene: Scene) -> Sequence[bytes]:
+        """The scene as server-sent events, the finish in the last ones."""
+        ...
+
+    def unfinished(self, *texts: str) -> Sequence[bytes]:
+        """Events of an answer that has not come to its finish."""
+        ...
+
+    def strange(self) -> Sequence[bytes]:
+        """Events of kinds that are to come."""
+        ...
+
+    def failing(self) -> bytes:
+        """The event that tells in the midst of a stream that the server has too much to do."""
+        ...
+
+    def complaint(self, status: int, key: str = "") -> Complaint:
+        """An error's body for a status: 400, 401, 403, 404, 429, 500, 503 or 529."""
+        ...
+
+    def check(self, exchange: Exchange) -> Mapping[str, Any]:
+        """The request's body, once its path and headers were what the vendor demands."""
+        ...
+
+
+Handler = Callable[[Exchange], Awaitable[None]]
+
+
+def sse(data: object, event: str = "") -> bytes:
+    """An event with JSON, or with a word as it is."""
+    text = data.encode() if isinstance(data, str) else as_json(data)
+    return (f"event: {event}\n".encode() if event else b"") + b"data: " + text + b"\n\n"
+
+
+@asynccontextmanager
+async def speaking(wire: WireServer, handler: Handler, **options: Any) -> AsyncGenerator[Adapter]:
+    """An adapter, and the server that it asks."""
+    server = LoopbackServer(handler)
+    await server.start()
+    given: dict[str, Any] = {"api_key": KEY, **options}
+    model = wire.model(ModelServer(f"{server.url}{wire.root}", "m-1", **given))
+    try:
+        yield model
+    finally:
+        await model.close()
+        await server.close()
+
+
+def telling(wire: WireServer, events: Sequence[bytes], *, cut: bool = False, by: int = 0) -> Handler:
+    """Answers with these events. cut: the socket is closed after them. by: how many bytes are sent at a time, 0 for an event each."""
+
+    async def handle(exchange: Exchange) -> None:
+        wire.check(exchange)
+        await exchange.begin("text/event-stream")
+        whole = b"".join(events)
+        for piece in [whole[at : at + by] for at in range(0, len(whole), by)] if by else events:
+            await exchange.piece(piece)
+        if cut:
+            exchange.cut()
+        else:
+            await exchange.end()
+
+    return handle
+
+
+def complaining(complaint: Complaint) -> Handler:
+    """Answers with an error."""
+
+    async def handle(exchange: Exchange) -> None:
+        await exchange.reply(complaint.status, as_json(complaint.body), complaint.headers)
+
+    return handle
+
+
+class Staying:
+    """Says something, and then no more; notices when its client leaves."""
+
+    def __init__(self, events: Sequence[bytes]) -> None:
+        self._events = events
+        self.asked = asyncio.Event()
+        self.left = asyncio.Event()
+
+    async def handle(self, exchange: Exchange) -> None:
+        self.asked.set()
+        try:
+            if self._events:
+                await exchange.begin("text/event-stream")
+                for one in self._events:
+                    await exchange.piece(one)
+            await asyncio.Event().wait()
+        finally:
+            if exchange.left_at is not None:
+                self.left.set()
