@@ -11,7 +11,21 @@ from typing import Final
 
 from rich.console import Console
 
-from bench import gateway, holding, ingestion, searching, starting, storing, turns
+from bench import (
+    engine,
+    gateway,
+    holding,
+    ingestion,
+    langgraph_server,
+    models,
+    reloading,
+    routing,
+    searching,
+    sockets,
+    starting,
+    storing,
+    turns,
+)
 from bench.processes import BenchError, caller, leave_in_order, place, running
 from bench.report import Line, Machine, as_json, show
 from bench.run import Run
@@ -20,9 +34,15 @@ from responsa_client.errors import ResponsaError
 START: Final = "start"
 SECTIONS: Final[Mapping[str, Callable[[Run], list[Line]]]] = {
     "turns": turns.measure,
+    "engine": engine.measure,
+    "agent-server": langgraph_server.measure,
     "log": storing.measure_log,
     "disk": storing.measure_disk,
     "envoy": gateway.measure,
+    "sockets": sockets.measure,
+    "models": models.measure,
+    "reloading": reloading.measure,
+    "routing": routing.measure,
     "ingestion": ingestion.measure,
     "search": searching.measure,
     "held": holding.measure_held,

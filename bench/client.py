@@ -17,8 +17,10 @@ from typing import Final, TypeAlias
 
 import grpc.aio
 
+from bench.agent_server_client import AgentServerCaller
 from bench.calls import METHODS, answered, request_of
 from bench.jobs import JOBS, OUTCOMES, Call, Job, Outcome, Transport
+from bench.socket_client import SocketCaller
 from bench.web import WebCaller
 
 # Generic in its stubs alone.
@@ -154,18 +156,30 @@ async def by_holding(job: Job) -> Outcome:
         return Outcome(now - begun, tally.firsts, tally.firsts, tally.messages, 0, gaps)
 
 
+def _web_caller(job: Job) -> WebCaller | SocketCaller | AgentServerCaller:
+    match job.transport:
+        case Transport.WEBSOCKET:
+            return SocketCaller(job)
+        case Transport.AGENT_SERVER:
+            return AgentServerCaller(job)
+        case _:
+            return WebCaller(job, METHODS[job.call])
+
+
 async def by_web(job: Job) -> Outcome:
-    """Do a job over gRPC-Web or REST, a thread and a connection a stream. Raises OSError, http.client.HTTPException, WebProblem."""
+    """Do a job over gRPC-Web, REST or WebSockets, a thread and a connection a stream. Raises OSError, http.client.HTTPException, WebProblem."""
     tally = Tally()
 
-    def stream(caller: WebCaller, following: Callable[[], int | None]) -> None:
+    def stream(
+        caller: WebCaller | SocketCaller | AgentServerCaller, following: Callable[[], int | None]
+    ) -> None:
         while (place := following()) is not None:
             request = request_of(job, place)
             begun = time.perf_counter()
             first, messages, good = caller.call(request)
             tally.add(begun, first, time.perf_counter(), messages, good=good)
 
-    callers = [WebCaller(job, METHODS[job.call]) for _ in range(job.streams)]
+    callers = [_web_caller(job) for _ in range(job.streams)]
     try:
         begun = time.perf_counter()
         following = places(job, begun + job.seconds)

@@ -24,6 +24,10 @@ class Transport(StrEnum):
     GRPC = "grpc"
     GRPC_WEB = "grpc-web"
     REST = "rest"
+    WEBSOCKET = "websocket"
+    """ASK alone, and of all documents."""
+    AGENT_SERVER = "agent-server"
+    """ASK alone, of LangGraph Agent Server."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from responsa_server.domain.turns import Delta, Step
+from responsa_server.domain.events import Delta, Step
 from responsa_server.graph.agent import AgentOptions, PlannedAgent
 from responsa_server.graph.builder import BEGIN, FINISH, Plan, Route
 from responsa_server.graph.node import Announcement, Node, NodeModel, Run

@@ -1,17 +1,22 @@
 """This server's own turns, log, chain and services round another evidence source: what the turn machinery costs where finding evidence costs nothing.
 
-python -m bench.peers.durable --listen unix:PATH [--evidence library|memory]
+python -m bench.peers.durable --listen unix:PATH [--evidence library|memory|deltas|paced|model] [--lags FILE]
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 
 import structlog
 
+from bench.peers.alone import Alone
+from bench.peers.lag import lagging
 from bench.peers.parts import Parts, opened
 from bench.peers.process import PeerArguments, arguments, until_told
 from responsa_server import __version__
+from responsa_server.counters import MemoryCounters
+from responsa_server.domain.agents import AgentCard
 from responsa_server.domain.ports.parts import Installation
 from responsa_server.event_loop import run, settle
 from responsa_server.graph.agents import DEFAULT, AgentTable
@@ -29,6 +34,7 @@ from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.operations import OperationStore
 from responsa_server.stores.postgres.part import PostgresMigrations
+from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay
 from responsa_server.turns.conversations import Conversations
@@ -77,6 +83,9 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
             turns=turns,
             conversations=Conversations(conversations, documents, new_id),
             library=library,
+            catalogue=Alone(AgentCard(DEFAULT, DEFAULT, "", parts.agent.version, is_default=True)),
+            teachers=PostgresTeachers(database, new_id),
+            counters=MemoryCounters(),
             migrations=PostgresMigrations(database),
             installation=Installation(__version__, parts.embedder.name, "extractive"),
         ),
@@ -96,7 +105,12 @@ async def main() -> None:
         await server.start()
         await server.ready()
         settle()
-        await until_told()
+        if given.lags is None:
+            await until_told()
+        else:
+            async with lagging() as lags:
+                await until_told()
+            given.lags.write_text(json.dumps(list(lags)), encoding="utf-8")
         await asyncio.gather(server.drain(1.0), turns.drain(1.0))
         await turns.close()
 

@@ -7,9 +7,10 @@ from typing import Final
 from uuid import UUID
 
 from responsa_server.domain.answers import Evidence, Extraction, Quote
+from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Passage
 from responsa_server.domain.people import Principal
-from responsa_server.domain.turns import ByteRange
+from responsa_server.domain.ports.answers import DEFAULT_SEARCH, Claim, SearchOptions, ShownPassage
 
 _SENTENCES: Final = (
     "The tide gauge at Marness was set up in 1877 because of shipping in the strait.",
@@ -31,17 +32,29 @@ _PASSAGE: Final = Passage(
 
 
 class MemoryEvidence:
-    """An `EvidenceSource` and an `Extractor` with the same three sentences for every question."""
+    """An `EvidenceSource`, an `Extractor` and a `CitationJudge` with the same three sentences for every question."""
 
     async def search(
-        self, who: Principal, questions: tuple[str, ...], collections: tuple[str, ...]
+        self,
+        who: Principal,
+        questions: tuple[str, ...],
+        collections: tuple[str, ...],
+        options: SearchOptions = DEFAULT_SEARCH,
     ) -> Evidence:
         """See `EvidenceSource.search`."""
         return Evidence(passages=1, embedding_tokens=0, content={"questions": list(questions)})
 
+    def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
+        """See `EvidenceSource.passages`."""
+        return [ShownPassage(_PASSAGE.title, _TEXT)]
+
     async def extract(self, question: str, evidence: Evidence) -> Extraction:
         """See `Extractor.extract`."""
         return Extraction(_quotes(), support=0.9, supported=True)
+
+    async def judge(self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int) -> Sequence[Quote]:
+        """See `CitationJudge.judge`."""
+        return [_quotes()[0] for _ in claims]
 
 
 def _quotes() -> Sequence[Quote]:

@@ -21,11 +21,12 @@ from bench.peers.parts import opened
 from bench.peers.process import arguments, until_told
 from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa_server.domain import names
+from responsa_server.domain.events import Answered, Delta, Event, Failed, NumberedEvent, Refused, Started
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.ports.agents import Agent, AnswerTask, Barrier, Milestone
-from responsa_server.domain.turns import Answered, Delta, Event, Failed, NumberedEvent, Refused, Started
 from responsa_server.event_loop import run, settle
 from responsa_server.rpc.convert import chat
+from responsa_server.rpc.convert.events import event as converted
 
 _KEPT_TURNS: Final = 1000
 
@@ -67,7 +68,7 @@ class InMemoryChat:
             ]
             events_so_far.extend(numbered)
             deltas = request.options.include_deltas
-            shown = [chat.event(one) for one in numbered if deltas or not isinstance(one.event, Delta)]
+            shown = [converted(one) for one in numbered if deltas or not isinstance(one.event, Delta)]
             if shown:
                 through = len(events_so_far)
                 yield pb.AskResponse(

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bench.peers import deltas, paced
+from bench.peers import asking, deltas, paced
 from bench.peers.evidence import MemoryEvidence
 from responsa_server.embedded import Layout
 from responsa_server.graph.agent import AgentOptions, GraphAgent, PlannedAgent
@@ -22,18 +22,20 @@ from responsa_server.settings import load as load_settings
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PassageStore
 from responsa_server.stores.redis import RedisCache
+from responsa_server.wiring_models import model_table
 from responsa_server.wiring_places import database_urls, redis_url
 
 
 class EvidenceKind(StrEnum):
-    """Where a peer's graph looks for evidence; DELTAS, PACED: other graphs, which look for none: three statuses and 64 deltas at once,
-    and what the question says, by the clock.
+    """Where a peer's graph looks for evidence; DELTAS, PACED, MODEL: other graphs, which look for none: three statuses and 64 deltas at once,
+    what the question says, by the clock, and what a model says.
     """
 
     LIBRARY = "library"
     MEMORY = "memory"
     DELTAS = "deltas"
     PACED = "paced"
+    MODEL = "model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,10 @@ async def opened(kind: EvidenceKind) -> AsyncGenerator[Parts]:
                 agent = deltas.agent(options)
             case EvidenceKind.PACED:
                 agent = paced.agent()
+            case EvidenceKind.MODEL:
+                models = model_table(settings.models)
+                stack.push_async_callback(models.close)
+                agent = asking.agent(models)
             case EvidenceKind.LIBRARY | EvidenceKind.MEMORY:
                 agent = GraphAgent(evidence, evidence, options)
         yield Parts(settings, layout, database, passages, retriever, embedder, agent)

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.peers.parts import EvidenceKind
 
@@ -17,11 +18,12 @@ READY = "ready"
 
 @dataclass(frozen=True, slots=True)
 class PeerArguments:
-    """address: a gRPC target, `unix:PATH`. alone: every event in a message of its own."""
+    """address: a gRPC target, `unix:PATH`. alone: every event in a message of its own. lags: the file for what the loop came late, None for none."""
 
     address: str
     evidence: EvidenceKind
     alone: bool
+    lags: Path | None = None
 
 
 def arguments(description: str, given: Sequence[str] | None = None) -> PeerArguments:
@@ -32,8 +34,9 @@ def arguments(description: str, given: Sequence[str] | None = None) -> PeerArgum
         "--evidence", type=EvidenceKind, default=EvidenceKind.LIBRARY, choices=list(EvidenceKind)
     )
     parser.add_argument("--one-event-a-message", action="store_true")
+    parser.add_argument("--lags", type=Path, metavar="FILE")
     found = parser.parse_args(given)
-    return PeerArguments(found.listen, found.evidence, found.one_event_a_message)
+    return PeerArguments(found.listen, found.evidence, found.one_event_a_message, found.lags)
 
 
 async def until_told() -> None:

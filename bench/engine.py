@@ -1,0 +1,114 @@
+"""The engine's own work a turn: a cited answer by a model, from a configuration, against the same graph written by hand for LangGraph."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
+from typing import Any, Final, cast
+from uuid import UUID, uuid4
+
+from bench.figures import Comparison
+from bench.peers.evidence import MemoryEvidence
+from bench.peers.handwritten import Handwritten
+from bench.peers.speaking import Speaking
+from bench.processes import BenchError
+from bench.report import Line
+from bench.run import Run
+from responsa_server.catalogue.reading import examine
+from responsa_server.domain.events import Answered
+from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.ports.agents import AnswerTask
+from responsa_server.domain.turns import Question
+from responsa_server.graph.agent import PlannedAgent
+from responsa_server.graph.check import Surroundings
+from responsa_server.graph.planning import options, plan
+from responsa_server.graph.registry import NodeParts
+
+TITLE: Final = "The engine alone, in one process: retrieve, grade, write (64 pieces of a model), cite; against LangGraph by hand"
+_AGENT: Final = """
+name = "Bench"
+description = "A cited answer by a model."
+start = "retrieve"
+model = { chain = ["bench:speaking"] }
+
+[nodes]
+retrieve = { kind = "retriever" }
+grade = { kind = "grader" }
+write = { kind = "prompt", prompt = "answer", cites = true }
+cite = { kind = "citation_checker" }
+refuse = { kind = "refuse" }
+
+[graph]
+edges = [
+  { from = "retrieve", to = "grade" },
+  { from = "grade", to = "write", when = { field = "extraction.supported", is = true } },
+  { from = "grade", to = "refuse" },
+  { from = "write", to = "cite" },
+]
+"""
+_PROMPT: Final = (
+    "Answer from the passages, and mark each sentence with the number of its passage, as in [1].\n"
+)
+_QUESTION: Final = "When was the tide gauge at Marness set up?"
+
+
+def measure(run: Run) -> list[Line]:
+    """CPU time a turn, both sides in this process and in turns."""
+    run.say("the engine alone")
+    return asyncio.run(_measured(run.pick(9, 3), run.pick(200, 20)))
+
+
+async def _measured(rounds: int, turns: int) -> list[Line]:
+    who = Principal("default", UUID(int=1), Role.USER, "")
+    evidence, model = MemoryEvidence(), Speaking()
+    ours = _agent(evidence, model)
+    theirs = Handwritten(evidence, model)
+
+    def engine() -> AsyncGenerator[object]:
+        return ours.answer(AnswerTask(uuid4(), who, Question(_QUESTION), ()))
+
+    def by_hand() -> AsyncGenerator[object]:
+        return theirs.answer(who, _QUESTION)
+
+    await _checked(engine(), by_hand())
+    sides = (engine, by_hand)
+    values: list[list[float]] = [[], []]
+    for number in range(rounds):
+        for step in range(len(sides)):
+            side = (number + step) % len(sides)
+            begun = time.process_time()
+            for _ in range(turns):
+                async for _ in sides[side]():
+                    pass
+            values[side].append((time.process_time() - begun) * 1000 / turns)
+    found = Comparison.of(*values)
+    return [Line.compared(TITLE, "CPU time a turn", "ms", "less", found, 2 * rounds * turns)]
+
+
+def _agent(evidence: MemoryEvidence, model: Speaking) -> PlannedAgent:
+    with tempfile.TemporaryDirectory(prefix="responsa-bench-") as place:
+        folder = Path(place) / "bench"
+        (folder / "prompts").mkdir(parents=True)
+        (folder / "agent.toml").write_text(_AGENT, encoding="utf-8")
+        (folder / "prompts" / "answer.md").write_text(_PROMPT, encoding="utf-8")
+        found = examine(folder, Surroundings())
+    if found.config is None:
+        raise BenchError(f"the bench's agent is wrong: {'; '.join(str(one) for one in found.problems)}")
+    parts = NodeParts(source=evidence, extractor=evidence, judge=evidence, model=model)
+    return PlannedAgent(
+        plan(found.config, parts, found.prompts), options(found.config, "agents/bench/versions/1")
+    )
+
+
+async def _checked(ours: AsyncGenerator[object], theirs: AsyncGenerator[object]) -> None:
+    """Both sides say the same; else there is nothing to compare."""
+    end = [one async for one in ours][-1]
+    found = [one async for one in theirs][-1]
+    if not isinstance(end, Answered) or not isinstance(found, dict):
+        raise BenchError("the engine's turn, or the one by hand, did not end in an answer")
+    state = cast("Mapping[str, Any]", found)
+    if end.text != state.get("text") or not end.citations or len(end.citations) != len(state["citations"]):
+        raise BenchError(f"the engine and the graph by hand say different things: {end.text!r}, {state!r}")

@@ -1,0 +1,1 @@
+"""What LangGraph Agent Server's in-memory development server is given to run."""

@@ -1,0 +1,47 @@
+"""The graph of `bench.peers.deltas`, written for LangGraph alone: three statuses, sixty-four pieces of text, no search. It runs in an environment of its own."""
+
+from typing import TypedDict
+
+from langgraph.config import get_stream_writer
+from langgraph.graph import END, START, StateGraph
+
+PIECES = tuple(f"word{number:02d} and " for number in range(64))
+
+
+class State(TypedDict, total=False):
+    """What travels through the graph."""
+
+    question: str
+    text: str
+
+
+async def retrieve(state: State) -> State:
+    """Announce itself."""
+    get_stream_writer()({"status": "Searching knowledge base..."})
+    return {}
+
+
+async def grade(state: State) -> State:
+    """Announce itself."""
+    get_stream_writer()({"status": "Analyzing results..."})
+    return {}
+
+
+async def answer(state: State) -> State:
+    """Announce itself and tell the pieces."""
+    write = get_stream_writer()
+    write({"status": "Generating response..."})
+    for piece in PIECES:
+        write({"delta": piece})
+    return {"text": "".join(PIECES)}
+
+
+builder = StateGraph(State)
+builder.add_node("retrieve", retrieve)  # pyright: ignore[reportUnknownMemberType] - LangGraph's overloads
+builder.add_node("grade", grade)  # pyright: ignore[reportUnknownMemberType]
+builder.add_node("answer", answer)  # pyright: ignore[reportUnknownMemberType]
+builder.add_edge(START, "retrieve")
+builder.add_edge("retrieve", "grade")
+builder.add_edge("grade", "answer")
+builder.add_edge("answer", END)
+graph = builder.compile()  # pyright: ignore[reportUnknownMemberType]

@@ -1,0 +1,39 @@
+"""The catalogue of a server with one agent, which has no files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from responsa_server.domain import names
+from responsa_server.domain.agents import AgentCard, Reloaded
+from responsa_server.domain.errors import NotFound
+from responsa_server.domain.people import Principal
+
+
+class Alone:
+    """Implements `Catalogue`."""
+
+    def __init__(self, card: AgentCard) -> None:
+        self._card = card
+
+    def cards(self) -> Sequence[AgentCard]:
+        """See `Catalogue.cards`."""
+        return [self._card]
+
+    def card(self, identity: str) -> AgentCard:
+        """See `Catalogue.card`."""
+        if identity not in ("", self._card.id):
+            raise NotFound.of("agent", names.agent(identity))
+        return self._card
+
+    async def schema(self, who: Principal, card: AgentCard) -> Mapping[str, object]:
+        """See `Catalogue.schema`."""
+        return card.schema
+
+    def problems(self) -> Sequence[Reloaded]:
+        """See `Catalogue.problems`."""
+        return []
+
+    async def reload(self) -> Sequence[Reloaded]:
+        """See `Catalogue.reload`."""
+        return [Reloaded(self._card.id, self._card.version, changed=False)]

@@ -1,0 +1,26 @@
+"""An agent that asks a model, and does nothing else: `models.servers.bench`, as any agent would, its marks for citations looked for."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from responsa_server.graph.agent import AgentOptions, PlannedAgent
+from responsa_server.graph.builder import BEGIN, FINISH, Plan, Route
+from responsa_server.graph.nodes.prompt import Prompt, PromptOptions
+from responsa_server.providers.table import ModelTable
+
+MODEL: Final = "bench:stamps"
+
+
+def agent(models: ModelTable) -> PlannedAgent:
+    """The agent; of a version of this process alone, so that no other one takes over the turns that it leaves. Raises KeyError where there is no such server."""
+    chain = models.chain([MODEL])
+    assert chain is not None
+    write = Prompt(chain, "write", options=PromptOptions(cites=True))
+    options = AgentOptions(
+        version=f"agents/default/versions/asking-{os.getpid()}", time_limit_seconds=600.0, history_messages=0
+    )
+    return PlannedAgent(
+        Plan({"write": write}, [Route(BEGIN, ("write",)), Route("write", (FINISH,))]), options
+    )

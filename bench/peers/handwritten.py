@@ -1,0 +1,123 @@
+"""A cited answer by a model as somebody writes it who has LangGraph and no engine: functions on a dictionary, LangGraph's own stream.
+
+The same parts are called in the same order as by the engine. What is left out is what the engine adds: checked input and output, limits, fallbacks, milestones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any, Final, TypedDict, cast
+
+from langgraph.config import get_stream_writer
+from langgraph.graph import END, START, StateGraph
+
+from bench.peers.evidence import MemoryEvidence
+from responsa_server.domain.answers import Evidence, Extraction
+from responsa_server.domain.events import Cited, Delta, Status, Step
+from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.answers import Claim
+from responsa_server.domain.ports.models import ChatModel, ModelPrompt, PromptMessage, Role, TextPiece
+from responsa_server.graph.citing import citation, claims
+from responsa_server.graph.marks import MarkFilter
+
+_MOST_BYTES: Final = 6000
+_SYSTEM: Final = "Answer from the passages, and mark each sentence with the number of its passage, as in [1]."
+
+
+class State(TypedDict):
+    """What travels through the graph."""
+
+    who: Principal
+    question: str
+    evidence: Evidence
+    extraction: Extraction
+    text: str
+    marks: tuple[Any, ...]
+    citations: list[Any]
+
+
+async def _verdict(state: State) -> str:
+    # A plain function LangGraph would run on another thread.
+    return "write" if state["extraction"].supported else END
+
+
+class Handwritten:
+    """The graph, compiled once."""
+
+    def __init__(self, evidence: MemoryEvidence, model: ChatModel) -> None:
+        self._evidence = evidence
+        self._model = model
+        builder = StateGraph(State)
+        builder.add_node("retrieve", self._retrieve)  # pyright: ignore[reportUnknownMemberType] - LangGraph's overloads
+        builder.add_node("grade", self._grade)  # pyright: ignore[reportUnknownMemberType]
+        builder.add_node("write", self._write)  # pyright: ignore[reportUnknownMemberType]
+        builder.add_node("cite", self._cite)  # pyright: ignore[reportUnknownMemberType]
+        builder.add_edge(START, "retrieve")
+        builder.add_edge("retrieve", "grade")
+        builder.add_conditional_edges(
+            "grade",
+            _verdict,
+            {"write": "write", END: END},
+        )
+        builder.add_edge("write", "cite")
+        builder.add_edge("cite", END)
+        self._graph = builder.compile()  # pyright: ignore[reportUnknownMemberType]
+
+    async def answer(self, who: Principal, question: str) -> AsyncGenerator[object]:
+        """What is told while it works, then the state that it ends in."""
+        given = cast("State", {"who": who, "question": question})
+        streamed = self._graph.astream(given, stream_mode=["custom", "values"])  # pyright: ignore[reportUnknownMemberType]
+        last: Mapping[str, object] = {}
+        async for mode, told in cast("AsyncGenerator[tuple[str, Any]]", streamed):
+            if mode == "custom":
+                yield told
+            else:
+                last = told
+        yield last
+
+    async def _retrieve(self, state: State) -> dict[str, object]:
+        get_stream_writer()(Status(Step.RETRIEVING, "Searching knowledge base..."))
+        return {"evidence": await self._evidence.search(state["who"], (state["question"],), ())}
+
+    async def _grade(self, state: State) -> dict[str, object]:
+        get_stream_writer()(Status(Step.GRADING, "Analyzing results..."))
+        return {"extraction": await self._evidence.extract(state["question"], state["evidence"])}
+
+    async def _write(self, state: State) -> dict[str, object]:
+        tell = get_stream_writer()
+        tell(Status(Step.GENERATING, "Generating response..."))
+        passages = self._evidence.passages(state["evidence"], _MOST_BYTES)
+        numbered = "\n\n".join(f"[{number}]\n{one.text}" for number, one in enumerate(passages, 1))
+        prompt = ModelPrompt(
+            [
+                PromptMessage(Role.SYSTEM, _SYSTEM),
+                PromptMessage(Role.USER, numbered),
+                PromptMessage(Role.USER, state["question"]),
+            ],
+            "bench",
+        )
+        marks = MarkFilter(0)
+        parts, end = list[str](), 0
+        async with aclosing(self._model.stream(prompt)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, TextPiece) and (text := marks.feed(piece.text)):
+                    tell(Delta(text, end))
+                    parts.append(text)
+                    end += len(text.encode())
+        if text := marks.end():
+            tell(Delta(text, end))
+            parts.append(text)
+        return {"text": "".join(parts), "marks": tuple(marks.marks)}
+
+    async def _cite(self, state: State) -> dict[str, object]:
+        tell = get_stream_writer()
+        tell(Status(Step.VERIFYING, "Checking the sources..."))
+        found = claims(state["text"], state["marks"])
+        quotes = await self._evidence.judge(
+            [Claim(one.text, one.passage) for one in found], state["evidence"], _MOST_BYTES
+        )
+        cited = [citation(claim, quote) for claim, quote in zip(found, quotes, strict=True)]
+        for one in cited:
+            tell(Cited(one))
+        return {"citations": cited}

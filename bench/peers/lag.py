@@ -1,0 +1,36 @@
+"""How long a loop keeps waiting whoever wants a turn: looked at every five milliseconds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+_EVERY_SECONDS: Final = 0.005
+
+
+@asynccontextmanager
+async def lagging() -> AsyncGenerator[Sequence[float]]:
+    """Within the block: milliseconds that the loop came late, one a look. The list grows.
+
+    Looks that a held loop has missed are counted as well, each as late as it would have been: else a long hold would be one value among many.
+    """
+    found: list[float] = []
+
+    async def look() -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _EVERY_SECONDS
+            await asyncio.sleep(_EVERY_SECONDS)
+            late = max(0.0, loop.time() - due)
+            found.append(late * 1000)
+            while (late := late - _EVERY_SECONDS) > 0:
+                found.append(late * 1000)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield found
+    finally:
+        looking.cancel()
+        await asyncio.wait([looking])

@@ -1,0 +1,79 @@
+"""A model's server whose every word is the moment at which it was sent: whoever reads it knows how long it was on its way.
+
+python -m bench.peers.provider --listen IGNORED --port PORT
+
+The last message of a prompt says how: `WORDS PACE_MS`. Moments are nanoseconds of the monotonic clock, which all processes of a machine share. The first word's
+moment is that of the answer's first byte.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import time
+from itertools import count
+from typing import Final
+
+from bench.peers.process import until_told
+from responsa_server.event_loop import run, settle
+from responsa_server.testing.loopback import Exchange, LoopbackServer
+
+# Streams that begin together must not speak in one breath ever after: each takes a step of the golden ratio further.
+_STEP: Final = 0.618
+_CHUNK: Final = (
+    b'data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1790000000,"model":"bench","service_tier":"default",'
+    b'"choices":[{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}],"usage":null}\n\n'
+)
+_LAST: Final = (
+    b'data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1790000000,"model":"bench","choices":[],'
+    b'"usage":{"prompt_tokens":7,"completion_tokens":%d,"total_tokens":7}}\n\ndata: [DONE]\n\n'
+)
+
+
+class Provider:
+    """Speaks OpenAI's chat completions, to whoever asks."""
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+
+    async def handle(self, exchange: Exchange) -> None:
+        """Answer one request."""
+        asked = json.loads(exchange.request.body)["messages"][-1]["content"]
+        words, pace_ms = (int(part) for part in asked.split()[:2])
+        pace = pace_ms / 1000
+        loop = asyncio.get_running_loop()
+        due = loop.time() + pace * (next(self._numbers) * _STEP % 1)
+        if (pause := due - loop.time()) > 0:
+            await asyncio.sleep(pause)
+        stamp = _stamp()
+        await exchange.begin("text/event-stream")
+        await exchange.piece(_CHUNK % (b'{"role":"assistant","content":""}', b"null"))
+        for _ in range(words):
+            await exchange.piece(_CHUNK % (b'{"content":"%b "}' % stamp, b"null"))
+            due += pace
+            if (pause := due - loop.time()) > 0:
+                await asyncio.sleep(pause)
+            stamp = _stamp()
+        await exchange.piece(_CHUNK % (b"{}", b'"stop"') + _LAST % words)
+        await exchange.end()
+
+
+def _stamp() -> bytes:
+    return b"t%d;" % time.monotonic_ns()
+
+
+async def main() -> None:
+    """Serve until told to stop."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--listen")
+    parser.add_argument("--port", type=int, required=True)
+    server = LoopbackServer(Provider().handle)
+    await server.start(parser.parse_args().port)
+    settle()
+    await until_told()
+    await server.close()
+
+
+if __name__ == "__main__":
+    run(main())

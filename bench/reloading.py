@@ -1,0 +1,100 @@
+"""Taking up changed files of agents: read, checked, numbered in the database and swapped in, with a hundred agents of the tutor's size."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from bench.peers.evidence import MemoryEvidence
+from bench.report import Line
+from bench.run import Run
+from responsa_server.catalogue.folders import Folders
+from responsa_server.catalogue.live import LiveAgents, LiveOptions
+from responsa_server.catalogue.making import Workshop
+from responsa_server.catalogue.reading import SHIPPED
+from responsa_server.counters import MemoryCounters
+from responsa_server.embedded import EmbeddedPostgres, Layout
+from responsa_server.graph.check import Surroundings
+from responsa_server.graph.registry import NodeParts
+from responsa_server.model_settings import ModelSettings
+from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.teachers import PostgresTeachers
+from responsa_server.wiring_models import model_table
+from responsa_server.wiring_places import new_id
+
+TITLE: Final = (
+    "Reloading agents: 100 of the tutor's size (13 nodes, 12 prompts and parts, 841 examples), training aside"
+)
+AGENTS: Final = 100
+
+
+def measure(run: Run) -> list[Line]:
+    """Milliseconds from the call of a reload to its end, for none, one and all of the agents changed."""
+    run.say(f"reloading {AGENTS} agents")
+    postgres = EmbeddedPostgres(Layout.of(run.place.home))
+    return asyncio.run(measured(postgres.dsn("app"), postgres.dsn("log"), run.pick(9, 3)))
+
+
+async def measured(app_url: str, log_url: str, rounds: int) -> list[Line]:
+    """The same, on any database with the migrations."""
+    database = Database(app_url, log_url)
+    await database.open()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return await _measured(database, Path(folder), rounds)
+    finally:
+        await database.close()
+
+
+async def _measured(database: Database, folder: Path, rounds: int) -> list[Line]:
+    names = [f"bench-{number:03}" for number in range(AGENTS)]
+    for name in names:
+        shutil.copytree(SHIPPED / "tutor", folder / name, ignore=shutil.ignore_patterns("samples"))
+    evidence = MemoryEvidence()
+    parts = NodeParts(evidence, evidence, evidence, PostgresTeachers(database, new_id))
+    models = model_table(ModelSettings())
+    agents = LiveAgents(
+        Folders(folder),
+        PostgresAgentVersions(database),
+        Workshop(parts, models, MemoryCounters()),
+        Surroundings(models=models),
+        # As in a process that takes calls: graphs are compiled, and classifiers trained, while nobody waits.
+        LiveOptions(works=False, poll_seconds=3600.0),
+    )
+    await agents.start()
+    found: dict[str, list[float]] = {}
+    try:
+        for number in range(rounds):
+            for what, changed in (("none", ()), ("one", names[:1]), ("all", names)):
+                for name in changed:
+                    path = folder / name / "prompts" / "greeting.md"
+                    path.write_text(
+                        f"{path.read_text(encoding='utf-8')}Edition {number} {what}.\n", encoding="utf-8"
+                    )
+                # What was written this moment would be read once more the next time.
+                await asyncio.sleep(0.2)
+                found.setdefault(what, []).append(await _reload(agents, changed))
+    finally:
+        await agents.close()
+        await models.close()
+    return [
+        Line.alone(TITLE, f"{what} changed", "ms", values, measured=len(values))
+        for what, values in found.items()
+    ]
+
+
+async def _reload(agents: LiveAgents, changed: Sequence[str]) -> float:
+    begun = time.perf_counter()
+    outcome = await agents.reload(follow=False)
+    taken = (time.perf_counter() - begun) * 1000
+    if sum(one.changed for one in outcome) != len(changed) or any(one.problems for one in outcome):
+        raise AssertionError(
+            f"not what was written: {[one for one in outcome if one.problems or one.changed]}"
+        )
+    return taken

@@ -1,0 +1,77 @@
+"""The router's decision without a language model: embedding and classifier, trained from the shipped chat agent's examples."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
+from typing import Final
+
+from bench.figures import Comparison, percentile
+from bench.report import Line
+from bench.run import Run
+from responsa_server.catalogue.learning import learnings
+from responsa_server.catalogue.reading import SHIPPED, read
+from responsa_server.cli.local.dialogues import dialogues
+from responsa_server.cli.local.eval_dialogues import OURS
+from responsa_server.embedded import Layout
+from responsa_server.knowledge.intents.kept import KeptClassifiers
+from responsa_server.providers.minilm import MiniLmEmbedder, load
+
+TITLE: Final = "The router's decision: chat's three intents, questions of evals/dialogues.jsonl, one at a time; against embedding alone"
+_AGENT: Final = "chat"
+_EXAMPLES: Final = "examples/intents.jsonl"
+
+
+def measure(run: Run) -> list[Line]:
+    """Milliseconds from a question to its intent, in this process; training aside."""
+    run.say("the router's decision")
+    data = Layout.of(run.place.home).data
+    texts = [one.question for one in dialogues(OURS) if one.agent == _AGENT]
+    with closing(load(data / "models")) as embedder:
+        trainer = KeptClassifiers(data / "classifiers", embedder)
+        return asyncio.run(_measured(embedder, trainer, texts, run.pick(9, 3)))
+
+
+async def _measured(
+    embedder: MiniLmEmbedder, trainer: KeptClassifiers, texts: Sequence[str], rounds: int
+) -> list[Line]:
+    examples = {path: text.decode() for path, text in read(SHIPPED / _AGENT).files.examples.items()}
+    classifier = await learnings(examples, trainer)[_EXAMPLES].ready()
+
+    async def decide(text: str) -> None:
+        await classifier.classify(text)
+
+    async def embed(text: str) -> None:
+        await embedder.embed([text])
+
+    sides = (decide, embed)
+    for side in sides:
+        await _times(side, texts)
+    found: list[list[Sequence[float]]] = [[], []]
+    for number in range(rounds):
+        for step in range(len(sides)):
+            place = (number + step) % len(sides)
+            found[place].append(await _times(sides[place], texts))
+    return [
+        Line.compared(
+            TITLE,
+            what,
+            "ms",
+            "less",
+            Comparison.of(*([percentile(one, share) for one in side] for side in found)),
+            2 * rounds * len(texts),
+        )
+        for what, share in (("a decision p50 (bar 5)", 0.5), ("a decision p99", 0.99))
+    ]
+
+
+async def _times(work: Callable[[str], Awaitable[None]], texts: Sequence[str]) -> Sequence[float]:
+    """Milliseconds each."""
+    found: list[float] = []
+    for text in texts:
+        begun = time.perf_counter()
+        await work(text)
+        found.append((time.perf_counter() - begun) * 1000)
+    return found

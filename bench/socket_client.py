@@ -1,0 +1,41 @@
+"""Questions over a WebSocket through Envoy, as a page asks them."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
+
+from bench.jobs import Job
+from responsa.chat.v1.chat_service_pb2 import AskRequest
+
+
+class SocketCaller:
+    """One socket, kept open between its questions. For one thread."""
+
+    def __init__(self, job: Job) -> None:
+        protocols = [Subprotocol("responsa.v1"), Subprotocol(f"bearer.{job.key}")]
+        self._opening = connect(f"ws://{job.target}/ws/chat", subprotocols=protocols, proxy=None)
+        self._socket = self._opening.__enter__()
+
+    def call(self, request: bytes) -> tuple[float, int, bool]:
+        """Ask. Returns when the first frame came (time.perf_counter), how many came, and whether there is an answer."""
+        question = AskRequest.FromString(request)
+        message = {"content": question.text, "deltas": question.options.include_deltas}
+        self._socket.send(json.dumps(message))
+        first, frames = 0.0, 0
+        while True:
+            frame = json.loads(self._socket.recv(60))
+            if frame["type"] == "heartbeat":
+                continue
+            frames += 1
+            if frames == 1:
+                first = time.perf_counter()
+            if frame["type"] in ("message", "error"):
+                return first, frames, frame["type"] == "message" and "outcome" not in frame["metadata"]
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._opening.__exit__(None, None, None)

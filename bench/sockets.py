@@ -1,0 +1,59 @@
+"""A WebSocket beside gRPC-Web: the same questions through the same Envoy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
+
+from bench.figures import percentile
+from bench.interleaved import by, calls, interleaved
+from bench.jobs import Call, Job, Outcome, Transport
+from bench.report import Line
+from bench.run import Run
+
+TITLE: Final = "WebSocket (ours) beside gRPC-Web (peer), both through Envoy; all documents are asked"
+_STREAMS: Final = 16
+Sides: TypeAlias = "tuple[Sequence[Outcome], Sequence[Outcome]]"
+
+
+def measure(run: Run) -> list[Line]:
+    """How long one question takes, and how many turns and frames come over many connections."""
+    alone = _sides(run, streams=1, number=run.pick(60, 15))
+    many = _sides(run, streams=_STREAMS, seconds=run.pick(20, 5) / 10)
+
+    def line(what: str, unit: str, better: str, sides: Sides, value: Callable[[Outcome], float]) -> Line:
+        socket, web = sides
+        return Line.compared(TITLE, what, unit, better, by(value, socket, web), calls(socket, web))
+
+    return [
+        line("first frame p50", "ms", "less", alone, lambda one: percentile(one.firsts, 0.5)),
+        line("answer p50", "ms", "less", alone, lambda one: percentile(one.totals, 0.5)),
+        line(f"{_STREAMS} connections: turns", "/s", "more", many, lambda one: one.rate),
+        line(f"{_STREAMS} connections: frames", "/s", "more", many, lambda one: one.messages / one.seconds),
+    ]
+
+
+def _sides(run: Run, *, streams: int, seconds: float = 60.0, number: int = 0) -> Sides:
+    run.say(f"sockets: {streams} at a time")
+
+    def side(transport: Transport) -> Callable[[int], Outcome]:
+        def make(place: int, *, seconds: float = seconds, number: int = number) -> Outcome:
+            return run.caller.do(
+                Job(
+                    Call.ASK,
+                    transport,
+                    run.place.target,
+                    run.place.key,
+                    streams=streams,
+                    seconds=seconds,
+                    calls=number,
+                    texts=run.questions(),
+                    first=place * 7,
+                )
+            )
+
+        make(0, seconds=0.3, number=10)
+        return make
+
+    socket, web = interleaved(run.pick(4, 2), side(Transport.WEBSOCKET), side(Transport.GRPC_WEB))
+    return socket, web
