@@ -22,6 +22,7 @@ generate: .venv/.dev node_modules/.installed
 	$(BIN)/python tools/generate.py
 	$(BIN)/python tools/settings_reference.py
 	$(BIN)/python tools/agents_reference.py
+	$(BIN)/python tools/classifiers.py
 
 baseline: generate
 	$(BIN)/python tools/baseline.py

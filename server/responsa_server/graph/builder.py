@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import Any, Final, Protocol, TypedDict, cast
+from typing import Any, Final, Protocol, cast
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -36,7 +36,8 @@ from responsa_server.graph.state import (
 
 _MOST_STEPS: Final = 10_000
 
-Graph = CompiledStateGraph[GraphState, Run, GraphState, GraphState]
+# What LangGraph is told of the state: that it is one value. Its types know no such state, so that they are given that of the values in it.
+_STATE: Final = cast("type[GraphState]", dict)
 Choice = Callable[[GraphState], str]
 
 
@@ -102,51 +103,121 @@ def visit(source: str, target: str) -> str:
     return f"{source}>{target}"
 
 
+class _Watched:
+    """Passes on what a run tells, and remembers whether there was text of the answer in what its node told, and at which of the answer's bytes that ended."""
+
+    __slots__ = ("_emit", "_last")
+
+    def __init__(self, emit: Callable[[Progress], None]) -> None:
+        self._emit = emit
+        self._last: Delta | None = None
+
+    def begin(self) -> None:
+        """Another node begins."""
+        self._last = None
+
+    @property
+    def text(self) -> bool:
+        """Whether the node has told any."""
+        return self._last is not None
+
+    @property
+    def end(self) -> int:
+        """Where it ended, 0 where there was none."""
+        return 0 if self._last is None else self._last.byte_offset + len(self._last.text.encode())
+
+    def __call__(self, told: Progress) -> None:
+        if isinstance(told, Delta):
+            self._last = told
+        self._emit(told)
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """What LangGraph hands to every node of one run. run: tells through watch, as one node after the other is at work."""
+
+    run: Run
+    watch: _Watched
+
+
+_Compiled = CompiledStateGraph[GraphState, _Walk, GraphState, GraphState]
+
+
+class Graph:
+    """A plan, compiled once for all runs. Raises PlanError.
+
+    The state is one value to LangGraph, which each node gives anew: kept key by key it would be taken apart and put together around every node and every edge.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        verify(plan)
+        self._plan = plan
+        ways_out = {route.source: route for route in plan.routes}
+        self._actions = {name: _wrapped(plan, node, ways_out[name]) for name, node in plan.nodes.items()}
+        self._anywhere: _Compiled | None = None
+        self._whole = self._compiled(anywhere=ways_out[BEGIN].choose is not None)
+
+    async def run(self, state: GraphState, context: Run) -> Mapping[str, object]:
+        """See `run`."""
+        graph = self._whole
+        if context.begin_at:
+            if context.begin_at not in self._plan.nodes:
+                raise StateError(
+                    f"a milestone names the node {context.begin_at}, which this graph does not have"
+                )
+            graph = self._anywhere = self._anywhere or self._compiled(anywhere=True)
+        watch = _Watched(context.emit)
+        walk = _Walk(replace(context, emit=watch), watch)
+        return cast("Mapping[str, object]", await graph.ainvoke(state, context=walk))  # pyright: ignore[reportUnknownMemberType]
+
+    def _compiled(self, *, anywhere: bool) -> _Compiled:
+        """anywhere: whether where to begin is chosen as a run begins, which costs each of them; else it is where the plan's only way in leads."""
+        graph: StateGraph[GraphState, _Walk, GraphState, GraphState] = StateGraph(
+            _STATE, context_schema=_Walk
+        )
+        for name, action in self._actions.items():
+            graph.add_node(name, action, input_schema=_STATE)  # pyright: ignore[reportUnknownMemberType, reportCallIssue, reportArgumentType] - LangGraph's overloads
+        for route in self._plan.routes:
+            detour = self._plan.detours.get(route.source)
+            if route.source == BEGIN and anywhere:
+                graph.add_conditional_edges(START, _entry(route), _ends([*self._plan.nodes, FINISH]))
+            elif route.source == BEGIN:
+                graph.add_edge(START, _target(route.targets[0]))
+            elif detour is None and route.choose is None:
+                graph.add_edge(route.source, _target(route.targets[0]))
+            else:
+                targets = [*route.targets, *(detour.targets if detour is not None else ())]
+                graph.add_conditional_edges(route.source, _way_on(route), _ends(targets))
+        compiled = graph.compile()  # pyright: ignore[reportUnknownMemberType]
+        # The wrapper counts, and knows what to say; this is for the case that it is wrong.
+        most = self._plan.steps + 2 if self._plan.steps else _MOST_STEPS
+        return compiled.with_config({"recursion_limit": most})
+
+
 def build(plan: Plan) -> Graph:
     """Compile a plan, once for all runs. Raises PlanError."""
-    verify(plan)
-    # LangGraph drops a key that its schema does not have, without a word.
-    schema = cast("type[GraphState]", TypedDict("State", dict.fromkeys(plan.keys, Any), total=False))  # pyright: ignore[reportArgumentType]
-    graph: StateGraph[GraphState, Run, GraphState, GraphState] = StateGraph(schema, context_schema=Run)
-    ways_out = {route.source: route for route in plan.routes}
-    for name, node in plan.nodes.items():
-        graph.add_node(name, _wrapped(plan, node, ways_out[name]), input_schema=schema)  # pyright: ignore[reportUnknownMemberType, reportCallIssue, reportArgumentType] - LangGraph's overloads
-    for route in plan.routes:
-        detour = plan.detours.get(route.source)
-        if route.source == BEGIN:
-            graph.add_conditional_edges(START, _entry(route), _ends([*plan.nodes, FINISH]))
-        elif detour is None and route.choose is None:
-            graph.add_edge(route.source, _target(route.targets[0]))
-        else:
-            targets = [*route.targets, *(detour.targets if detour is not None else ())]
-            graph.add_conditional_edges(route.source, _way_on(route), _ends(targets))
-    compiled = graph.compile()  # pyright: ignore[reportUnknownMemberType]
-    # The wrapper counts, and knows what to say; this is for the case that it is wrong.
-    most = plan.steps + 2 if plan.steps else _MOST_STEPS
-    return compiled.with_config({"recursion_limit": most})
+    return Graph(plan)
 
 
 async def run(graph: Graph, state: GraphState, context: Run) -> Mapping[str, object]:
     """Run a graph to its end, from where the context says, and return the state it ends in. Raises what its nodes raise, StateError for an unknown beginning."""
     if context.begin_at == FINISH:
         return cast("Mapping[str, object]", state)
-    if context.begin_at and context.begin_at not in graph.nodes:
-        raise StateError(f"a milestone names the node {context.begin_at}, which this graph does not have")
-    return cast("Mapping[str, object]", await graph.ainvoke(state, context=context))  # pyright: ignore[reportUnknownMemberType]
+    return await graph.run(state, context)
 
 
 class _Entry(Protocol):
     """The choice of the first node as LangGraph calls it."""
 
-    async def __call__(self, state: Any, *, runtime: Runtime[Run]) -> str: ...
+    async def __call__(self, state: Any, *, runtime: Runtime[_Walk]) -> str: ...
 
 
-# LangGraph would keep from these functions what the type of `state` does not have; Any has no such say. A plain function it would run on another thread.
+# A plain function LangGraph would run on another thread.
 
 
 def _entry(route: Route) -> _Entry:
-    async def enter(state: Any, *, runtime: Runtime[Run]) -> str:
-        return runtime.context.begin_at or _next(route, state)
+    async def enter(state: Any, *, runtime: Runtime[_Walk]) -> str:
+        return runtime.context.run.begin_at or _next(route, state)
 
     return enter
 
@@ -202,24 +273,7 @@ def verify(plan: Plan) -> None:
 class _Action(Protocol):
     """A node as LangGraph calls it."""
 
-    def __call__(self, state: GraphState, *, runtime: Runtime[Run]) -> Awaitable[Any]: ...
-
-
-class _Watched:
-    """Passes on what a node tells, and remembers whether there was text of the answer in it, and at which of the answer's bytes it ended."""
-
-    __slots__ = ("_emit", "end", "text")
-
-    def __init__(self, emit: Callable[[Progress], None]) -> None:
-        self._emit = emit
-        self.text = False
-        self.end = 0
-
-    def __call__(self, told: Progress) -> None:
-        if isinstance(told, Delta):
-            self.text = True
-            self.end = told.byte_offset + len(told.text.encode())
-        self._emit(told)
+    def __call__(self, state: Any, *, runtime: Runtime[_Walk]) -> Awaitable[Any]: ...
 
 
 def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
@@ -228,24 +282,22 @@ def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
     always_kept = node.effect is not Effect.NONE or node.calls_model
     most_seconds = node.policy.keep_after_seconds
     writes = frozenset(outputs(node))
-    watched = detour is not None or node.policy.attempts > 1 or "text" in writes
 
-    async def work(state: GraphState, *, runtime: Runtime[Run]) -> Any:
-        context = runtime.context
+    async def work(state: GraphState, *, runtime: Runtime[_Walk]) -> Any:
+        context, watch = runtime.context.run, runtime.context.watch
+        watch.begin()
         steps = _counted(plan, state)
         begun = monotonic()
-        watch = _Watched(context.emit) if watched else None
-        own = context if watch is None else replace(context, emit=watch)
         diverted = ""
         try:
             _affordable(node, context)
             if node.announcement is not None:
                 context.emit(Status(node.announcement.step, node.announcement.message))
             given = node.validate_input(state)
-            output = dict(node.validate_output(await _attempts(node, given, own, watch)))
+            output = dict(node.validate_output(await _attempts(node, given, context, watch)))
         except (Unavailable, OverBudget) as error:
             target = None
-            if detour is not None and watch is not None and not watch.text and _may_go_round(error, state):
+            if detour is not None and not watch.text and _may_go_round(error, state):
                 target = detour.choose(state)
             if detour is None or target is None:
                 if isinstance(error, OverBudget):
@@ -256,7 +308,7 @@ def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
             output, diverted = {}, target
         if not writes.issuperset(output):
             raise PlanError(f"the node {name} has written {', '.join(sorted(set(output) - writes))}")
-        if watch is not None and watch.text and "text" in output:
+        if watch.text and "text" in output:
             output["told"] = watch.end
         if context.fallen:
             output["fallbacks"] = [*state.get("fallbacks", ()), *map(plain_fallback, context.fallen)]
@@ -274,10 +326,10 @@ def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
             output["visits"] = {**visits, edge: visits.get(edge, 0) + 1}
         if diverted or state.get("diverted"):
             output["diverted"] = diverted
+        after = merged(state, output)
         if always_kept or monotonic() - begun > most_seconds:
-            after = merged(state, output)
             context.emit(Milestone(kept(_next(route, cast("GraphState", after)), after)))
-        return output
+        return after
 
     return work
 
@@ -315,14 +367,14 @@ def cause(error: Unavailable | OverBudget) -> str:
     return f"{error.reason.value.lower()}{f':{detail}' if detail else ''}"
 
 
-async def _attempts(node: AnyNode, given: Any, context: Run, watch: _Watched | None) -> Any:
+async def _attempts(node: AnyNode, given: Any, context: Run, watch: _Watched) -> Any:
     pause = node.policy.pause_seconds
     for attempt in range(1, node.policy.attempts + 1):
         try:
             return await _in_time(node, given, context)
         except Unavailable:
             # Text that was told would be told twice.
-            if attempt == node.policy.attempts or (watch is not None and watch.text):
+            if attempt == node.policy.attempts or watch.text:
                 raise
         await asyncio.sleep(pause)
         pause *= 2

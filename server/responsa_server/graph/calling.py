@@ -29,6 +29,7 @@ BYTES_A_TOKEN: Final = 4
 # What is left after it is for whatever is done instead: a share, so that each of several calls leaves time to the next.
 _SHARE: Final = 0.5
 FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
+_PIECE: Final = Usage(output_tokens=1)
 
 
 Pricing = Callable[[], Price | None]
@@ -129,30 +130,40 @@ class _Spending:
     Until the provider tells, each piece is taken for a token and the prompt for its bytes by four; what the provider tells replaces that.
     """
 
-    __slots__ = ("_messages", "_price", "_run", "_told_since_piece", "counted", "told")
+    __slots__ = ("_counted", "_messages", "_pieces", "_price", "_run", "_told_since_piece", "told")
 
     def __init__(self, run: Run, messages: Sequence[PromptMessage], price: Price) -> None:
         self._run = run
         self._messages = messages
         self._price = price
         self._told_since_piece = False
-        self.counted = Usage()
+        self._counted = Usage()
+        self._pieces = 0
         self.told = False
+
+    @property
+    def counted(self) -> Usage:
+        """What the call has cost so far."""
+        return self._counted + Usage(output_tokens=self._pieces) if self._pieces else self._counted
 
     def piece(self) -> None:
         """Text has come."""
         if self._told_since_piece:
             self._told_since_piece = False
             return
-        read = read_tokens(self._messages) if self.counted == Usage() else 0
         price = self._price
+        if price is FREE and self._counted.input_tokens:
+            # By far the most pieces: those of a prompt that is counted, for which nothing is to be worked out.
+            self._pieces += 1
+            self._run.spend(_PIECE)
+            return
+        counted = self.counted
+        read = read_tokens(self._messages) if counted == Usage() else 0
         if price is FREE:
             self._add(Usage(input_tokens=read, output_tokens=1))
             return
-        cost = (self.counted.input_tokens + read) * price.input + (
-            self.counted.output_tokens + 1
-        ) * price.output
-        more = max(0, int(cost.to_integral_value("ROUND_CEILING")) - self.counted.cost_micros)
+        cost = (counted.input_tokens + read) * price.input + (counted.output_tokens + 1) * price.output
+        more = max(0, int(cost.to_integral_value("ROUND_CEILING")) - counted.cost_micros)
         self._add(Usage(input_tokens=read, output_tokens=1, cost_micros=more))
 
     def exactly(self, usage: Usage) -> None:
@@ -161,5 +172,5 @@ class _Spending:
         self._add(usage - self.counted)
 
     def _add(self, usage: Usage) -> None:
-        self.counted += usage
+        self._counted += usage
         self._run.spend(usage)

@@ -52,6 +52,8 @@ class MarkFilter:
 
     def feed(self, text: str) -> str:
         """The next of the text; returns what can be passed on by now, which may be nothing."""
+        if self._plain(text):
+            return self._pass_on(text)
         out: list[str] = []
         place = 0
         while place < len(text):
@@ -65,6 +67,27 @@ class MarkFilter:
             self._take(text[place], out)
             place += 1
         return "".join(out)
+
+    def _plain(self, text: str) -> bool:
+        """Whether there is nothing in a text to be looked at by character, as in nearly all pieces: no mark begins in it or goes on, nor any code, nor a line."""
+        return (
+            (self._state is _Held.NOTHING or self._state is _Held.SPACE)
+            and "[" not in text
+            and "`" not in text
+            and "\n" not in text
+            and not (self._fence or self._inline or self._run)
+        )
+
+    def _pass_on(self, text: str) -> str:
+        """What is held back, a space or nothing, and the text, but for a space at its end: it may be that of a mark."""
+        text = self._held + text
+        self._line_begins = self._line_begins and not text.strip()
+        self._held, self._state = "", _Held.NOTHING
+        if text.endswith(" "):
+            text = text[:-1]
+            self._held, self._state = " ", _Held.SPACE
+        self._end += len(text.encode())
+        return text
 
     def end(self) -> str:
         """The text has ended; returns what was held back of it."""

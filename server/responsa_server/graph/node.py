@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from types import MappingProxyType
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar, cast
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
@@ -133,9 +133,12 @@ class Node(abc.ABC, Generic[Input, Output]):
 
     def validate_input(self, state: Plain) -> Input:
         """Take the input from the state. Raises pydantic.ValidationError."""
-        reads = self.reads
-        wanted = ((name, reads.get(name, name)) for name in self.input_model.model_fields)
-        return self.input_model.model_validate({name: state[key] for name, key in wanted if key in state})
+        reads, model = self.reads, self.input_model
+        wanted = ((name, reads.get(name, name)) for name in model.__pydantic_fields__)
+        # The validator itself: a run passes here twice a node, and `model_validate` has much to ask before it calls it.
+        return model.__pydantic_validator__.validate_python(
+            {name: state[key] for name, key in wanted if key in state}
+        )
 
     @abc.abstractmethod
     async def process(self, given: Input, run: Run) -> Output:
@@ -143,6 +146,6 @@ class Node(abc.ABC, Generic[Input, Output]):
 
     def validate_output(self, output: Output) -> Plain:
         """Turn the output into plain state, checked as if somebody else had sent it. Raises pydantic.ValidationError."""
-        plain = output.model_dump(mode="json")
-        self.output_model.model_validate(plain)
+        plain = cast("Plain", type(output).__pydantic_serializer__.to_python(output, mode="json"))
+        self.output_model.__pydantic_validator__.validate_python(plain)
         return {self.writes.get(name, name): value for name, value in plain.items()} if self.writes else plain

@@ -29,7 +29,7 @@ class GraphState(TypedDict, total=False):
     calls: tools that are to be called; results: what came of those that were. The builder's own: steps, how many nodes were run; visits, how often a limited
     edge was taken; told, how many of the text's bytes were told; fallbacks, what was done without; diverted, the node to go to whatever the routes say, "" for none.
 
-    A graph's own schema has these keys and those of its nodes.
+    A graph's own state has these keys and those of its nodes.
     """
 
     question: str

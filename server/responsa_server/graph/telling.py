@@ -67,6 +67,12 @@ class Teller:
             self._waits = False
             text = self._lead + "".join(self._held)
         left = MAX_ANSWER_BYTES - self.end
+        if (size := len(text.encode())) <= min(left, MAX_DELTA_BYTES):
+            if text and self._tells:
+                self._run.emit(Delta(text, self.end))
+            self.end += size
+            self._parts.append(text)
+            return True
         fitting = _fitting(text, left)
         for part in split(fitting, MAX_DELTA_BYTES):
             if self._tells:

@@ -219,3 +219,21 @@ def test_what_is_not_plain_is_refused_when_it_is_kept(value: object) -> None:
 def test_bytes_that_are_no_state_of_this_format_are_refused(data: bytes, complaint: str) -> None:
     with pytest.raises(StateError, match=complaint):
         restored(data)
+
+
+async def test_a_run_whose_first_node_is_chosen_begins_where_it_says_all_the_same() -> None:
+    plan = Plan(
+        {"a": Adds("a"), "b": Adds("b")},
+        [Route(BEGIN, ("a", "b"), lambda _: "a"), Route("a", ("b",)), Route("b", (FINISH,))],
+    )
+    graph = build(plan)
+    turn = Turn()
+    context = Run(turn.run.who, turn.events.append, turn.meter.add, begin_at="b")
+    assert (await run(graph, GraphState(text="x"), context))["text"] == "xb"
+    assert (await run(graph, GraphState(text="x"), turn.run))["text"] == "xab"
+
+
+async def test_what_a_run_was_given_stays_as_it_was() -> None:
+    given = GraphState(question="?", text="x")
+    end = await run(build(chain(Adds("a"))), given, Turn().run)
+    assert (given, end["text"]) == ({"question": "?", "text": "x"}, "xa")

@@ -19,12 +19,22 @@ class Meter:
     """What a turn has cost so far, and what it had to do without; it is read however the turn ends."""
 
     def __init__(self) -> None:
-        self.usage = Usage()
+        # Bare numbers: something is counted for each word that a model says, and asked for far less often.
+        self._embedding = self._input = self._output = self._micros = self._unpriced = 0
         self.fallbacks: Sequence[Fallback] = ()
+
+    @property
+    def usage(self) -> Usage:
+        """All that was counted so far."""
+        return Usage(self._embedding, self._input, self._output, self._micros, self._unpriced)
 
     def add(self, usage: Usage) -> None:
         """Count something that was spent."""
-        self.usage += usage
+        self._embedding += usage.embedding_tokens
+        self._input += usage.input_tokens
+        self._output += usage.output_tokens
+        self._micros += usage.cost_micros
+        self._unpriced += usage.unpriced_tokens
 
     def fell_back(self, fallback: Fallback) -> None:
         """Note that something else was done than was meant: told with the turn's failure, if it comes to one. Each once, the first MAX_FALLBACKS."""

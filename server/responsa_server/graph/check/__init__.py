@@ -9,8 +9,10 @@ from typing import Final
 from responsa_server.graph.check import edges, flow, keys, prompts
 from responsa_server.graph.check.choices import choices
 from responsa_server.graph.check.files import AgentFiles, AnyModel, ModelNames, Surroundings
+from responsa_server.graph.check.memory import Memory
 from responsa_server.graph.check.problems import AGENT_FILE, Key, Problem, meant, shown
 from responsa_server.graph.config import AgentConfig
+from responsa_server.graph.registry import Kind
 
 __all__ = [
     "AGENT_FILE",
@@ -27,6 +29,8 @@ __all__ = [
 ]
 
 AGENT_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_SOUND: Final = Memory[str, tuple[Mapping[str, Kind], AgentConfig]](512)
+"""Configurations in which, beside models and other files, nothing is wrong: with what kinds of nodes, and their model."""
 
 
 def check(
@@ -41,24 +45,38 @@ def check(
                 f"“{files.identity}”, the folder's name, is no id: small letters, digits and -, at most 63, the first one no -",
             )
         )
-    found += keys.secrets(config)
+    # Of plain values nothing is left out by `repr`; a table whose keys stand in another order is looked at again.
+    mark = repr(config)
+    known = _SOUND.get(mark)
+    if known is not None and known[0] is surroundings.kinds:
+        agent = known[1]
+        found += keys.secrets_beside(files)
+        found += keys.models(agent, surroundings)
+        found += prompts.files(agent, files, surroundings)
+        return (None if found else agent), _once(found)
+    of_config = list(keys.secrets(config))
+    found += of_config
     found += keys.secrets_beside(files)
     agent, wrong = keys.tables(config)
-    found += wrong
     of_nodes = list(keys.nodes(config, surroundings))
-    found += of_nodes
+    found += [*wrong, *of_nodes]
     if agent is None:
         return None, _once(found)
     found += keys.models(agent, surroundings)
-    found += keys.parameters(agent)
+    of_graph = list(keys.parameters(agent))
     # Of a graph that is not what was meant there is nothing to say that would help.
     meant_so = not any(one.key[:1] == ("graph",) for one in wrong)
     if meant_so:
-        found += edges.shape(agent, surroundings)
-    if all(table.kind in surroundings.kinds for table in agent.nodes.values()):
-        found += flow.flow(agent, surroundings) if meant_so else ()
-        found += choices(agent, surroundings)
+        of_graph += edges.shape(agent, surroundings)
+    all_known = all(table.kind in surroundings.kinds for table in agent.nodes.values())
+    if all_known:
+        of_graph += flow.flow(agent, surroundings) if meant_so else ()
+        of_graph += choices(agent, surroundings)
+    found += of_graph
+    if all_known:
         found += prompts.files(agent, files, surroundings)
+    if not (of_config or wrong or of_nodes or of_graph):
+        _SOUND.put(mark, (surroundings.kinds, agent))
     return (None if found else agent), _once(found)
 
 

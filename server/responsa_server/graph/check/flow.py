@@ -303,17 +303,29 @@ def _never_told(nodes: Mapping[str, _Node], edges: Mapping[str, Sequence[EdgeTab
 
 
 def _endless(nodes: Mapping[str, _Node], edges: Mapping[str, Sequence[EdgeTable]]) -> Iterator[Problem]:
+    reached = {name: _reached(edges, name) for name in nodes}
     for name, node in nodes.items():
         ends = not [edge for edge in edges[name] if edge.on is None] or any(
             edge.target == FINISH for edge in edges[name]
         )
-        before = [one for one in nodes.values() if _way(edges, one.name, {name}) is not None]
+        before = [one for one in nodes.values() if name in reached[one.name]]
         if ends and not any(field in one.outputs for one in (node, *before) for field in ENDS):
             yield Problem(
                 AGENT_FILE,
                 "the turn can end here, and no node on the way has written an answer or a refusal",
                 ("nodes", name),
             )
+
+
+def _reached(edges: Mapping[str, Sequence[EdgeTable]], start: str) -> set[str]:
+    """All that some way of at least one edge leads to."""
+    found, left = set[str](), [start]
+    while left:
+        for edge in edges.get(left.pop(), ()):
+            if edge.target not in found:
+                found.add(edge.target)
+                left.append(edge.target)
+    return found
 
 
 def _way(

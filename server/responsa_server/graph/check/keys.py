@@ -11,7 +11,7 @@ import jsonschema_rs
 from pydantic import BaseModel, ValidationError
 
 from responsa_server.graph.check.files import AgentFiles, Surroundings
-from responsa_server.graph.check.problems import AGENT_FILE, SECRET, Key, Problem, listed, meant
+from responsa_server.graph.check.problems import AGENT_FILE, SECRET, Key, Problem, listed, may_hold, meant
 from responsa_server.graph.config import DEFAULT_MODEL, EXTRACTIVE, AgentConfig, NodeTable
 from responsa_server.graph.options import NodeOptions
 
@@ -138,13 +138,14 @@ def secrets_beside(files: AgentFiles) -> Iterator[Problem]:
     texts |= {one.file: (one.text, 1) for one in files.partials.values()}
     texts |= {path: (data.decode(errors="replace"), 1) for path, data in files.examples.items()}
     for file, (text, first) in texts.items():
-        for found in SECRET.finditer(text):
+        for found in SECRET.finditer(text) if may_hold(text) else ():
             line = first + text.count("\n", 0, found.start())
             yield Problem(file, _HELD, line=line)
     for one in files.prompts.values():
         # Variables may be called whatever they are.
-        for held in secrets(one.front.model_dump(exclude_unset=True), by_name=False):
-            yield replace(held, file=one.file)
+        if may_hold(one.front.model_dump_json(exclude_unset=True)):
+            for held in secrets(one.front.model_dump(exclude_unset=True), by_name=False):
+                yield replace(held, file=one.file)
 
 
 def parameters(config: AgentConfig) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ SECRET: Final = re.compile(
     r"\b(?:sk-[A-Za-z0-9_-]{12,}|rsp_[A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{12,}|xox[bp]-[A-Za-z0-9-]{8,})"
 )
 """What has the shape of a key or token."""
+_BEGINNINGS: Final = ("sk-", "rsp_", "AIza", "xox")
 
 Key = tuple[str | int, ...]
 """A place in a file of tables: names, and numbers from 0 in arrays."""
@@ -44,6 +45,11 @@ class Problem:
         place = ":".join(str(one) for one in (self.file, self.line, self.column) if one is not None)
         hint = f" Did you mean “{self.suggestion}”?" if self.suggestion else ""
         return f"{place}: {f'{self.path}: ' if self.key else ''}{self.message}.{hint}"
+
+
+def may_hold(text: str) -> bool:
+    """Whether SECRET need be looked for in a text at all: how each begins is found many times faster than where."""
+    return any(one in text for one in _BEGINNINGS)
 
 
 def shown(key: Key) -> str:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from typing import Final, cast
 
 from responsa_server.domain.ports.intents import OUT_OF_SCOPE
 from responsa_server.graph.check.files import AgentFiles, Surroundings
 from responsa_server.graph.check.keys import options_of
+from responsa_server.graph.check.memory import Memory
 from responsa_server.graph.check.problems import AGENT_FILE, Key, Problem, listed, meant
 from responsa_server.graph.config import AgentConfig
 from responsa_server.graph.options import Names, Offered, named
 from responsa_server.graph.prompts import PromptSet, PromptSource
 
+_SOUND: Final = Memory[tuple[bytes, tuple[str, ...]], bool](1024)
+"""Files of examples without a problem: their SHA-256, and the labels that they may have."""
+
 
 def files(config: AgentConfig, given: AgentFiles, surroundings: Surroundings) -> Iterator[Problem]:
     """Problems of the files that nodes name, each file's own told once."""
-    prompts = PromptSet(given.prompts, given.partials)
+    # The shared ones that no node names are not looked at.
+    prompts = PromptSet(
+        {name: given.prompts[name] for name in _prompts(config, given, surroundings)}, given.partials
+    )
     seen = set[str]()
     for name, table in config.nodes.items():
         kind = surroundings.kinds[table.kind]
@@ -38,6 +46,17 @@ def files(config: AgentConfig, given: AgentFiles, surroundings: Surroundings) ->
                 yield from _prompt(
                     prompts, given.prompts[file], file, offered, name, seen, told=role is Names.TEMPLATE
                 )
+
+
+def _prompts(config: AgentConfig, given: AgentFiles, surroundings: Surroundings) -> Sequence[str]:
+    """The prompts that nodes name and that are there, each once."""
+    each = (
+        name
+        for table in config.nodes.values()
+        for _, role, name in named(surroundings.kinds[table.kind].options, table.options)
+        if role is not Names.EXAMPLES
+    )
+    return [name for name in dict.fromkeys(each) if name in given.prompts]
 
 
 def _prompt(
@@ -93,6 +112,15 @@ def _examples(path: str, key: Key, examples: Mapping[str, bytes], labels: Sequen
     if data is None:
         yield Problem(AGENT_FILE, f"there is no file {path}", key, meant(path, examples))
         return
+    mark = hashlib.sha256(data).digest(), tuple(labels)
+    if _SOUND.get(mark) is None:
+        found = list(_lines(path, data, labels))
+        if not found:
+            _SOUND.put(mark, True)
+        yield from found
+
+
+def _lines(path: str, data: bytes, labels: Sequence[str]) -> Iterator[Problem]:
     try:
         lines = data.decode().split("\n")
     except UnicodeDecodeError as error:

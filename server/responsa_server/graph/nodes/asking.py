@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, Generic, TypeVar, cast
 
 import jsonschema_rs
@@ -68,9 +69,7 @@ class Shape(Generic[Output]):
 
     def __init__(self, output: type[Output]) -> None:
         self.output = output
-        self.schema = cast("Mapping[str, object]", _untitled(output.model_json_schema()))
-        self.text = json.dumps(self.schema, ensure_ascii=False, separators=(",", ":"))
-        self._validator = jsonschema_rs.Draft202012Validator(dict(self.schema))
+        self.schema, self.text, self._validator = _described(output)
 
     def read(self, text: str) -> Output:
         """The answer as its model. Raises StructuredInvalid."""
@@ -83,6 +82,17 @@ class Shape(Generic[Output]):
             raise StructuredInvalid(f"{place or 'the object'}: {error.message}") from error
         except ValidationError as error:
             raise StructuredInvalid(error.errors(include_url=False)[0]["msg"]) from error
+
+
+# A model's schema takes longer to make than all else of a node, and most kinds have one model for all their nodes.
+@lru_cache(maxsize=256)
+def _described(
+    output: type[BaseModel],
+) -> tuple[Mapping[str, object], str, jsonschema_rs.Draft202012Validator]:
+    """A model's JSON schema, the same as text, and what checks a value against it."""
+    schema = cast("dict[str, object]", _untitled(output.model_json_schema()))
+    text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
+    return schema, text, jsonschema_rs.Draft202012Validator(schema)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -17,6 +18,10 @@ from responsa_server.knowledge.intents.training import train
 _log = structlog.stdlib.get_logger()
 
 
+SHIPPED: Final = Path(__file__).with_name("shipped")
+"""What the examples of the shipped agents come to, written by tools/classifiers.py: a fresh instance has it without training."""
+
+
 class KeptClassifiers:
     """A `Trainer` over a folder: `data/classifiers` of the instance. Processes may share it."""
 
@@ -25,7 +30,7 @@ class KeptClassifiers:
         self._embedder = embedder
 
     async def trained(self, examples: Sequence[Example], *, key: bytes) -> IntentClassifier:
-        """The kept classifier, or one trained now, in a thread. A file that is broken is trained anew and replaced; a folder that
+        """The kept classifier, or the shipped one, or one trained now, in a thread. A file that is broken is trained anew and replaced; a folder that
         cannot be written costs the next start its training, no more.
         """
         if len(key) != 32:
@@ -33,14 +38,16 @@ class KeptClassifiers:
         return TrainedClassifier(await asyncio.to_thread(self._trained, examples, key), self._embedder)
 
     def _trained(self, examples: Sequence[Example], key: bytes) -> Parameters:
-        try:
-            parameters = read(self._folder, key)
+        for folder in (self._folder, SHIPPED):
+            try:
+                parameters = read(folder, key)
+            except FileNotFoundError:
+                continue
+            except (ClassifierBroken, OSError) as error:
+                _log.warning("classifier_not_read", examples=key.hex(), error=str(error))
+                continue
             if parameters.embedder == self._embedder.name:
                 return parameters
-        except FileNotFoundError:
-            pass
-        except (ClassifierBroken, OSError) as error:
-            _log.warning("classifier_not_read", examples=key.hex(), error=str(error))
         parameters = train(examples, self._embedder, key=key)
         try:
             keep(self._folder, parameters)

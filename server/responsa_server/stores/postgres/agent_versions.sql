@@ -8,7 +8,7 @@ SELECT pg_advisory_xact_lock(7310033201);
 -- What another one has kept meanwhile keeps the number that it has.
 WITH wanted AS (
     SELECT n.*, row_number() OVER (PARTITION BY n.agent ORDER BY n.place) AS next
-    FROM unnest(%(agents)s::text[], %(engines)s::int[], %(hashes)s::bytea[], %(contents)s::bytea[]) WITH ORDINALITY AS n (agent, engine, sha256, content, place)
+    FROM unnest(%(agents)s::text[], %(engines)s::int[], %(hashes)s::bytea[], %(contents)b::bytea[]) WITH ORDINALITY AS n (agent, engine, sha256, content, place)
     WHERE NOT EXISTS (SELECT FROM responsa.agent_version AS v WHERE v.agent_id = n.agent AND v.sha256 = n.sha256)
 )
 INSERT INTO responsa.agent_version (agent_id, version, engine, sha256, content)

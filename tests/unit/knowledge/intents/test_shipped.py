@@ -1,0 +1,54 @@
+"""The classifiers that are shipped are those of the examples that are shipped."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from responsa_server.catalogue.reading import EXAMPLES, SHIPPED
+from responsa_server.domain.ports.intents import Example
+from responsa_server.knowledge.intents import kept
+from responsa_server.knowledge.intents.stored import place, read
+from responsa_server.knowledge.intents.training import train
+from responsa_server.providers.minilm import load
+
+FILES = sorted(SHIPPED.glob(f"*/{EXAMPLES}/*"))
+
+
+def test_there_is_one_for_each_file_of_examples_and_no_other() -> None:
+    wanted = {place(kept.SHIPPED, sha256(one.read_bytes()).digest()) for one in FILES}
+    assert FILES
+    assert set(kept.SHIPPED.iterdir()) == wanted, "run `make generate`"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda one: f"{one.parts[-3]}-{one.stem}")
+def test_each_is_what_training_comes_to(file: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    key = sha256(file.read_bytes()).digest()
+    shipped = read(kept.SHIPPED, key)
+    embedder = load(tmp_path)
+    try:
+        made = train([Example(row["text"], row["label"]) for row in rows], embedder, key=key)
+    finally:
+        embedder.close()
+    assert (shipped.labels, shipped.embedder) == (made.labels, made.embedder)
+    # Processors may round differently.
+    assert shipped.threshold == pytest.approx(made.threshold, abs=0.02)
+    for one, other in ((shipped.meaning, made.meaning), (shipped.words, made.words), (shipped.idf, made.idf)):
+        assert np.allclose(one.astype(np.float64), other.astype(np.float64), atol=0.02)
+
+
+async def test_they_are_taken_where_nothing_was_kept(tmp_path: Path) -> None:
+    embedder = load(tmp_path)
+    try:
+        # Nothing could be learnt from no example.
+        found = await kept.KeptClassifiers(tmp_path / "none", embedder).trained(
+            [], key=sha256(FILES[0].read_bytes()).digest()
+        )
+    finally:
+        embedder.close()
+    assert found.labels

@@ -1,0 +1,40 @@
+"""Train the classifiers of the shipped agents, so that a fresh instance need not.
+
+Usage: python tools/classifiers.py   (writes knowledge/intents/shipped of the server anew)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+
+from responsa_server.catalogue.learning import learnings
+from responsa_server.catalogue.reading import EXAMPLES, SHIPPED
+from responsa_server.cli.local.embedding import loaded
+from responsa_server.knowledge.intents import kept
+
+
+def examples() -> dict[str, str]:
+    """The files of examples of all shipped agents, by their paths."""
+    return {str(path): path.read_text(encoding="utf-8") for path in sorted(SHIPPED.glob(f"*/{EXAMPLES}/*"))}
+
+
+async def train() -> None:
+    """Train them all; each is kept."""
+    with ExitStack() as stack:
+        trainer = kept.KeptClassifiers(kept.SHIPPED, loaded(stack))
+        for one in learnings(examples(), trainer).values():
+            await one.ready()
+
+
+def main() -> None:
+    """Write the folder anew."""
+    for old in kept.SHIPPED.glob("*.npz"):
+        old.unlink()
+    asyncio.run(train())
+    for made in kept.SHIPPED.glob("*.npz"):
+        made.chmod(0o644)  # what is kept on a user's machine is for nobody else
+
+
+if __name__ == "__main__":
+    main()
