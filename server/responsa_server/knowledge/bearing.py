@@ -1,7 +1,8 @@
 """Whether a piece of a passage bears out what an answer claims: a number from 0 to 1, and the threshold. Pure.
 
 A claim is a paraphrase as a rule, so its words count where they stand in the piece, its headings and its neighbours, and beside them the cosine of both. A number
-of the claim that stands nowhere near speaks against it, however alike the rest is: that is how a wrong claim most often differs from a right one.
+of the claim that stands nowhere near speaks against it, however alike the rest is, and so does a denial of what is denied nowhere near: that is how a wrong claim most
+often differs from a right one.
 """
 
 from __future__ import annotations
@@ -24,16 +25,30 @@ CANDIDATES: Final = 3
 
 _NUMBER_WEIGHT: Final = 1.5
 _NOT_NEAR: Final = 0.2
-_NOT_THERE: Final = 0.1
 _MOST_COUNTED: Final = 2
+_DECISIVE: Final = 0.6
+"""Whatever else a claim shares with a piece: against a number that the passage does not have, and against a denial."""
 # With (words + words around + cosine) / 3 no cosine helps what is below.
 _HOPELESS: Final = 0.175
 _DIGITS: Final = re.compile(r"\d+(?:[.,'\u00a0\u2009\u202f ]\d{3}(?!\d))*(?:[.,]\d+)?")
+_DENIALS: Final[Mapping[str, re.Pattern[str]]] = {
+    code: re.compile(rf"\b(?:{words})\b", re.IGNORECASE)
+    for code, words in {
+        "en": r"no|not|never|none|neither|nor|cannot|without|nobody|nothing|nowhere|\w+n['’]t",
+        "de": r"nicht|nichts|nie|niemals|niemand|ohne|weder|kein(?:e|en|em|er|es)?",
+        "es": "no|nunca|nada|nadie|ni|sin|ning(?:ún|una?|uno)",
+        "fr": r"ne|n['’]\w+|pas|jamais|rien|personne|ni|sans|aucune?",
+        "it": "non|mai|nulla|niente|nessun[oa]?|né|senza",
+        "pt": "não|nunca|nada|ninguém|nem|sem|nenhuma?",
+        "nl": "niet|niets|nooit|niemand|zonder|geen",
+    }.items()
+}
+"""Words that deny, by language; of others nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """A piece beside a claim. words: the share of the claim's content that stands in it and its headings; around: with its neighbours; against: from numbers."""
+    """A piece beside a claim. words: the share of the claim's content that stands in it and its headings; around: with its neighbours; against: from numbers and denials."""
 
     piece: PassagePiece
     said: PieceReading
@@ -65,6 +80,7 @@ def weigh_claim(claim: str, language: str, passage: Shown, readings: Readings) -
     terms = readings.analyzer.query_terms(claim, found.language)
     weights = {term: _NUMBER_WEIGHT if any(map(str.isdigit, term)) else 1.0 for term in terms}
     numbers = numbers_in(claim)
+    denied = denies(claim, language or found.language)
     titles = numbers_in(" ".join((found.passage.title, *found.passage.headings)))
     everything = numbers_in(passage.text) | titles
     reading = readings.of(found)
@@ -81,10 +97,14 @@ def weigh_claim(claim: str, language: str, passage: Shown, readings: Readings) -
             continue
         beside = [other for _, other in pieces[max(place - 1, 0) : place + 2] if other is not said]
         near = above.union(said.distinct, *(other.distinct for other in beside))
-        there = numbers_above | numbers_in(" ".join((said.plain, *(other.plain for other in beside))))
+        plain = " ".join((said.plain, *(other.plain for other in beside)))
+        there = numbers_above | numbers_in(plain)
         missing = [one for one in numbers if one not in there]
         against = _NOT_NEAR * min(len(missing), _MOST_COUNTED)
-        against += _NOT_THERE * any(one not in everything for one in missing)
+        if any(one not in everything for one in missing) or (
+            denied and denies(plain, found.language) is False
+        ):
+            against += _DECISIVE
         words, around = _share(weights, said.distinct | above), _share(weights, near)
         if foreign:
             words = around = float(any(term in near for term in terms))
@@ -96,6 +116,12 @@ def weigh_claim(claim: str, language: str, passage: Shown, readings: Readings) -
 def numbers_in(text: str) -> frozenset[str]:
     """The numbers in a text by their digits, so that it does not matter how thousands and fractions are written."""
     return frozenset("".join(filter(str.isdigit, one)) for one in _DIGITS.findall(text))
+
+
+def denies(text: str, language: str) -> bool | None:
+    """Whether a text has a word that denies; None in a language whose words are not known here. UNKNOWN counts as English."""
+    words = _DENIALS.get(language or "en")
+    return None if words is None else words.search(text) is not None
 
 
 def _share(weights: Mapping[str, float], there: frozenset[str]) -> float:

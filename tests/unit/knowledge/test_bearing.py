@@ -18,7 +18,7 @@ from responsa_server.domain.knowledge import Passage
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.domain.ports.answers import Claim
 from responsa_server.knowledge.answering import LibraryEvidence
-from responsa_server.knowledge.bearing import numbers_in, weigh_claim
+from responsa_server.knowledge.bearing import denies, numbers_in, weigh_claim
 from responsa_server.knowledge.canonical import Block, BlockKind
 from responsa_server.knowledge.embedder import Embedder, Vectors
 from responsa_server.knowledge.languages import language_of
@@ -104,7 +104,7 @@ async def borne_out(embedder: Embedder, claim: str, *passages: FoundPassage, num
     return quote
 
 
-@pytest.mark.parametrize(("vectors", "right", "wrong"), [(True, 35, 5), (False, 33, 5)])
+@pytest.mark.parametrize(("vectors", "right", "wrong"), [(True, 34, 5), (False, 31, 5)])
 async def test_most_paraphrases_are_borne_out_and_most_inventions_are_not(
     embedder: MiniLmEmbedder, vectors: bool, right: int, wrong: int
 ) -> None:
@@ -157,6 +157,33 @@ async def test_a_number_that_stands_nowhere_speaks_against_a_claim(embedder: Min
     wrong = await borne_out(embedder, "Water on a high mountain boils at 71.5 degrees.", found(BOILING))
     assert right is not None
     assert wrong is None
+
+
+@pytest.mark.parametrize(
+    ("claim", "borne"),
+    [
+        ("On a mountain of 3000 metres it boils at 90 degrees.", True),
+        ("On a mountain of 3000 metres it boils at 900 degrees.", False),
+        ("On a mountain of 3000 metres it does not boil at 90 degrees.", False),
+        ("On a mountain of 3000 metres it never boils at 90 degrees.", False),
+        ("On a mountain of 3000 metres it boils at 90 degrees, doesn’t it?", False),
+        ("Snails are not cheap.", False),
+        ("Salt isn't dear, it is cheap.", False),
+    ],
+)
+async def test_one_number_or_one_denial_makes_a_claim_another(
+    embedder: MiniLmEmbedder, claim: str, borne: bool
+) -> None:
+    assert (await borne_out(embedder, claim, found(BOILING)) is not None) is borne
+
+
+async def test_what_a_passage_denies_may_be_denied(embedder: MiniLmEmbedder) -> None:
+    passage = found("The warranty does not cover damage by dogs.")
+    assert await borne_out(embedder, "Damage by dogs isn't covered by the warranty.", passage) is not None
+    german = found("Die Garantie deckt keine Schäden durch Hunde.")
+    assert await borne_out(embedder, "Schäden durch Hunde deckt die Garantie nicht.", german) is not None
+    assert denies("La garantía cubre daños.", "es") is False
+    assert denies("Гарантия не покрывает.", "ru") is None
 
 
 async def test_an_answer_in_another_language_is_borne_out_by_names_and_numbers(

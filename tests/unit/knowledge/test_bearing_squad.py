@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from responsa_server.domain.ports.answers import Claim
+from responsa_server.knowledge.bearing import denies
 from responsa_server.knowledge.sentences import pieces
 from responsa_server.providers.minilm import MiniLmEmbedder
 from tests.unit.knowledge.test_bearing import WHOLE, blocks, evidence, found, judge
 
 PARAGRAPHS = 24
 LEAST_WORDS = 6
+_VERB = re.compile(r"\b(is|are|was|were|has|have|had|can|could|will|would|does|do|did|may|must)\b")
 _ASKED = re.compile(r"\b(?:what|which|who|whom|whose|when|where|why|how many|how much|how)\b", re.IGNORECASE)
 
 
@@ -33,6 +35,21 @@ def claimed(question: str, answer: str) -> str:
     """The question with its answer in the place of what it asks for: a paraphrase, if no pretty one."""
     asked = question.rstrip("? ")
     return _ASKED.sub(lambda _: answer, asked, count=1) if _ASKED.search(asked) else f"{asked} {answer}"
+
+
+def renumbered(texts: Sequence[str]) -> Sequence[str]:
+    """Those with a number, with another one in its place."""
+    return [
+        re.sub(r"\d+", lambda found: str(int(found.group()) + 7), one, count=1)
+        for one in texts
+        if re.search(r"\d", one)
+    ]
+
+
+def denied(texts: Sequence[str]) -> Sequence[str]:
+    """Those that deny nothing and can be denied by one word, with it."""
+    turned = [_VERB.sub(r"\1 not", one, count=1) for one in texts if denies(one, "en") is False]
+    return [one for one in turned if denies(one, "en")]
 
 
 def read(folder: Path) -> Mapping[str, Paragraph]:
@@ -68,6 +85,7 @@ async def test_on_public_paragraphs_nearly_all_right_claims_are_borne_out_and_fe
     chance = random.Random(4)
     chosen = chance.sample(sorted(paragraphs), PARAGRAPHS)
     counts = {"sentences": [0, 0, 0], "claims": [0, 0, 0]}
+    turned = {"another number": [0, 0], "a denial": [0, 0]}
     for name in chosen:
         article = name.split("/")[0]
         other = chance.choice([one for one in paragraphs if one != name and one.split("/")[0] == article])
@@ -77,8 +95,16 @@ async def test_on_public_paragraphs_nearly_all_right_claims_are_borne_out_and_fe
             count[0] += len(texts)
             count[1] += await accepted(embedder, texts, own)
             count[2] += await accepted(embedder, texts, paragraphs[other])
+        said = [*own.sentences, *own.claims]
+        for kind, texts in (("another number", renumbered(said)), ("a denial", denied(said))):
+            turned[kind][0] += len(texts)
+            turned[kind][1] += await accepted(embedder, texts, own)
     for kind, (all_, right, wrong) in counts.items():
         print(f"{kind}: {all_}, borne out {right / all_:.3f}, by another paragraph {wrong / all_:.3f}")
         assert all_ >= 3 * PARAGRAPHS
         assert right >= 0.94 * all_
         assert wrong <= 0.07 * all_
+    for (kind, (all_, wrong)), most in zip(turned.items(), (0.1, 0.4), strict=True):
+        print(f"{kind}: {all_}, borne out {wrong / all_:.3f}")
+        assert all_ >= 2 * PARAGRAPHS
+        assert wrong <= most * all_
