@@ -9,6 +9,8 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import duration_pb2
+from google.rpc import error_details_pb2
 
 from responsa.auth.v1 import auth_service_pb2
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
@@ -130,6 +132,34 @@ async def test_a_failed_turn_exits_with_1(server: Scripted, responsa: CommandLin
     assert done.code == 1
     last = done.lines[-1]["failed"]
     assert last["status"]["details"][0]["reason"] == "WORKER_LOST"
+
+
+@pytest.mark.parametrize(
+    ("message", "seconds", "told"),
+    [
+        ("The model broke off; ask again.", 1, "The model broke off; ask again in 1 second."),
+        ("The model broke off; ask again.", 30, "The model broke off; ask again in 30 seconds."),
+        ("The model broke off; ask again.", None, "The model broke off; ask again."),
+        ("The server is full.", 2, "The server is full. Try again in 2 seconds."),
+        (
+            "It took too long; ask again or ask for less.",
+            None,
+            "It took too long; ask again or ask for less.",
+        ),
+        ("The worker was lost.", None, "The worker was lost. Ask again."),
+    ],
+)
+async def test_a_failure_has_one_remedy(
+    server: Scripted, responsa: CommandLine, message: str, seconds: int | None, told: str
+) -> None:
+    ending = failed(3)
+    ending.failed.status.message = message
+    if seconds is not None:
+        ending.failed.status.details.add().Pack(
+            error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=seconds))
+        )
+    replies(server, [started(), step(2), ending])
+    assert (await responsa("ask", "Who?")).err == f"responsa: {told}\n"
 
 
 async def test_an_answer_cannot_drive_the_terminal(server: Scripted, responsa: CommandLine) -> None:

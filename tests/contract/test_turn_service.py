@@ -23,7 +23,7 @@ from responsa_server.domain.errors import (
     Reason,
     Unavailable,
 )
-from responsa_server.domain.events import ByteRange, Cited, Delta, RefusalReason, Refused, Usage
+from responsa_server.domain.events import ByteRange, Cited, Delta, ModelUsed, RefusalReason, Refused, Usage
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal
@@ -265,6 +265,30 @@ async def test_a_turn_that_takes_too_long_is_stopped(house: House, people: Peopl
         end = await failure(turns, people.ann)
         assert (end["reason"], end["retriable"]) == ("TURN_TIME_LIMIT", True)
         assert script.closed.is_set()
+
+
+class Costly(Script):
+    """Is in the midst of a model's call when it is stopped."""
+
+    used = ModelUsed("a:m", Usage(input_tokens=7, output_tokens=2))
+
+    async def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
+        task.meter.add(self.used.usage)
+        try:
+            async for told in super().answer(task):
+                yield told
+        finally:
+            task.meter.untold = [self.used]
+
+
+async def test_what_a_call_has_cost_that_the_time_limit_stopped_is_told_before_the_end(
+    house: House, people: People
+) -> None:
+    async with house.turns(Costly([SEARCHING, asyncio.Event()], time_limit_seconds=0.05)) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        await turns.wait(people.ann, accepted.turn_id)
+        told = events_of(await followed(turns, people.ann, accepted.turn_id))
+    assert [one["kind"] for one in told] == ["started", "status", "used", "failed"]
 
 
 async def test_a_refusal_is_a_reply(house: House, people: People) -> None:

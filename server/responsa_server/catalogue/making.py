@@ -157,7 +157,7 @@ def _prepared(content: Content, workshop: Workshop) -> Prepared | NotMade:
         parts = replace(
             workshop.parts,
             model=model,
-            price=lambda: dearest(models, content.chain),
+            price=lambda model="": models.price(model) if model else dearest(models, content.chain),
             classifiers=learning,
             examples={path: one.examples for path, one in learning.items()},
         )

@@ -62,8 +62,11 @@ def exit_code_of(error: ResponsaError) -> int:
 
 def sentence_of(error: ResponsaError) -> str:
     """The error for people: its message, the fields at fault, and what helps. One paragraph."""
-    parts = [error.message if error.message.endswith((".", "?", "!")) else f"{error.message}."]
     told = error.message
+    soon = "" if error.retry_after is None else f"again in {_seconds(error.retry_after)}."
+    # A message that ends with the remedy is told when, instead of the remedy once more.
+    said = told.removesuffix("again.") + soon if soon and told.endswith("; ask again.") else told
+    parts = [said if said.endswith((".", "?", "!")) else f"{said}."]
     parts += [
         f"{violation.field}: {violation.description.rstrip('.')}."
         for violation in error.violations
@@ -78,11 +81,15 @@ def sentence_of(error: ResponsaError) -> str:
         isinstance(error, Unavailable) and not error.from_server and not error.turn
     ):
         parts.append("Start a server with `responsa up`, or name another with RESPONSA_URL.")
-    elif error.retry_after is not None:
-        parts.append(f"Try again in {error.retry_after:g} seconds.")
+    elif soon and said == told:
+        parts.append(f"Try {soon}")
     if error.turn and not isinstance(error, BrokenAnswer | CannotConnect | InvalidRequest | NotFound):
         parts.append(f"{going_on(error.turn, error.after_seq)} goes on.")
     return " ".join(parts)
+
+
+def _seconds(number: float) -> str:
+    return f"{number:g} second{'' if number == 1 else 's'}"
 
 
 def going_on(turn: str, after_seq: int) -> str:

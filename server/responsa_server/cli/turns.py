@@ -71,7 +71,9 @@ class Shown:
         error = turn_error(stream.terminal)
         if error is not None:
             retriable = stream.terminal.failed.retriable
-            tell(sentence_of(error) + (" Ask again." if retriable else ""))
+            sentence = sentence_of(error)
+            said = any(one in sentence.casefold() for one in ("ask again", "try again"))
+            tell(sentence + (" Ask again." if retriable and not said else ""))
             raise typer.Exit(
                 EXIT_CANCELLED if stream.terminal.WhichOneof("event") == "cancelled" else EXIT_FAILED
             )

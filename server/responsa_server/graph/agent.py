@@ -17,6 +17,7 @@ from responsa_server.domain.events import (
     Citation,
     Fallback,
     Intent,
+    ModelUsed,
     RefusalReason,
     Refused,
     Usage,
@@ -61,6 +62,10 @@ class AgentOptions:
 
 _UNSAFE: Final = (
     "The language model will not answer this question. Ask for something else, or in other words."
+)
+_UNSAFE_MIDWAY: Final = (
+    "The language model stopped in the midst of its answer and will not go on; what it had said is no answer. "
+    "Ask for something else, or in other words."
 )
 
 Admission = Callable[[Principal, Question], Awaitable[None]]
@@ -238,26 +243,30 @@ class PlannedAgent:
                 if running.done():
                     break
                 await progress.more()
-            yield await self._end(running, task.meter)
+            yield await self._end(running, task.meter, context.limits)
         finally:
             if not running.done():
                 running.cancel()
                 await asyncio.wait({running})
+                task.meter.untold = [one for one in progress.told if isinstance(one, ModelUsed)]
             # Here, and not at the turn's end: one that is cut short by its time limit or a cancellation never comes to that.
             if self._counted is not None:
                 for fallback in task.meter.fallbacks:
                     if fallback not in earlier:
                         self._counted(fallback)
 
-    async def _end(self, running: asyncio.Task[Mapping[str, object]], meter: Meter) -> Answered | Refused:
+    async def _end(
+        self, running: asyncio.Task[Mapping[str, object]], meter: Meter, limits: Limits
+    ) -> Answered | Refused:
         """The turn's end out of its run, which is done. Raises what its nodes raise."""
         try:
             found = await running
             end = ending(found, meter.usage)
         except OverBudget as over:
-            end = _over(over, meter.usage)
-        except Declined:
-            end = Refused(RefusalReason.UNSAFE, _UNSAFE, meter.usage)
+            end = _over(over, limits, meter.usage)
+        except Declined as declined:
+            message = _UNSAFE_MIDWAY if declined.begun else _UNSAFE
+            end = Refused(RefusalReason.UNSAFE, message, meter.usage)
         return replace(end, fallbacks=meter.fallbacks)
 
 
@@ -275,13 +284,10 @@ class GraphAgent(PlannedAgent):
         super().__init__(plan(NodeParts(source, extractor)), options or AgentOptions(), faults=faults)
 
 
-def _over(over: OverBudget, usage: Usage) -> Answered | Refused:
+def _over(over: OverBudget, limits: Limits, usage: Usage) -> Answered | Refused:
     """The end of a turn that has taken all it may: with the text that was told, or without any."""
     if not over.text:
-        message = (
-            f"This question takes more than the agent's limit of {over.limit} allows. Ask for less at a time."
-        )
-        return Refused(RefusalReason.BUDGET, message, usage)
+        return Refused(RefusalReason.BUDGET, limits.sentence(over.limit), usage)
     return _written(over.text, complete=False, state={}, usage=usage)
 
 

@@ -344,8 +344,8 @@ def _counted(plan: Plan, state: GraphState) -> int:
 
 
 def _affordable(node: AnyNode, context: Run) -> None:
-    """Raises OverBudget for a node that asks a model when nothing is left for it."""
-    if node.calls_model and (limit := context.limits.reached(context.spent())):
+    """Raises OverBudget for a node that can do nothing but ask a model when nothing is left for it."""
+    if node.calls_model and not node.has_rule and (limit := context.limits.reached(context.spent())):
         raise OverBudget(limit)
 
 
@@ -362,7 +362,7 @@ def _may_go_round(error: Unavailable | OverBudget, state: GraphState) -> bool:
 def cause(error: Unavailable | OverBudget) -> str:
     """Why something was not to be had, short and typed: the reason, and the part, the model's fault or the limit."""
     if isinstance(error, OverBudget):
-        return f"budget:{error.limit}"
+        return error.cause
     detail = error.metadata.get("cause") or error.metadata.get("part") or ""
     return f"{error.reason.value.lower()}{f':{detail}' if detail else ''}"
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from decimal import Decimal
 from math import inf
-from typing import Final
+from typing import Final, Protocol
 
 from responsa_server.domain.events import Fallback, FallbackKind, ModelUsed, ProviderSwitched, Usage
 from responsa_server.domain.ports.models import (
@@ -30,14 +30,19 @@ BYTES_A_TOKEN: Final = 4
 _SHARE: Final = 0.5
 FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
 _PIECE: Final = Usage(output_tokens=1)
+_UNPRICED_PIECE: Final = Usage(output_tokens=1, unpriced_tokens=1)
 
 
-Pricing = Callable[[], Price | None]
-"""What a model costs now, the dearest of several; None where nobody knows. Prices change from one day to the next."""
+class Pricing(Protocol):
+    """What models cost now. Prices change from one day to the next."""
+
+    def __call__(self, model: str = "") -> Price | None:
+        """Of `provider:model`; "": the most that one of those that may be asked costs. None where nobody knows."""
+        ...
 
 
-def no_price() -> Price | None:
-    """Of a model of which nobody knows it."""
+def no_price(model: str = "") -> Price | None:
+    """Of models of which nobody knows it."""
     return None
 
 
@@ -83,19 +88,20 @@ class Call:
         model: ChatModel,
         prompt: ModelPrompt,
         run: Run,
-        price: Price | None = None,
+        price: Pricing = no_price,
         *,
         tells: bool = True,
     ) -> None:
         self._asked = model
         self._prompt = prompt
         self._run = run
-        self._spending = _Spending(run, prompt.messages, price or FREE)
+        self._price = price
+        self._spending = _Spending(run, prompt.messages, price(model.name))
         self._tells = tells
         self.model = model.name
 
     async def pieces(self) -> AsyncGenerator[TextPiece | ToolRequest | Ended, None]:
-        """What comes of it; what it costs is counted, and told at its end. Raises ModelError."""
+        """What comes of it; what it costs is counted, and told at its end, whatever that is. Raises ModelError."""
         try:
             async with aclosing(self._asked.stream(self._prompt)) as stream:
                 async for piece in stream:
@@ -115,62 +121,95 @@ class Call:
             raise
         finally:
             # Also of a call that failed or was cut short: it is paid for.
-            if self._tells and self._spending.told:
+            if self._tells and self._spending.any:
                 self._run.emit(ModelUsed(self.model, self._spending.counted))
 
     def _switched(self, piece: Switched) -> None:
         self.model = piece.target
+        self._spending.switched(self._price(piece.target))
         self._run.emit(ProviderSwitched(piece.source, piece.target, piece.fault.value))
         self._run.fell_back(Fallback(FallbackKind.PROVIDER, piece.source, piece.target, piece.fault.value))
 
 
 class _Spending:
-    """Counts what a call costs while it runs, so that a call that is cut short is paid for, too.
+    """Counts what a call costs while it runs, so that a call that is cut short is paid for, too, at the price of the model that writes.
 
     Until the provider tells, each piece is taken for a token and the prompt for its bytes by four; what the provider tells replaces that.
     """
 
-    __slots__ = ("_counted", "_messages", "_pieces", "_price", "_run", "_told_since_piece", "told")
+    __slots__ = (
+        "_begun",
+        "_covered",
+        "_known",
+        "_messages",
+        "_pieces",
+        "_price",
+        "_read",
+        "_run",
+        "_told",
+        "_told_output",
+    )
 
-    def __init__(self, run: Run, messages: Sequence[PromptMessage], price: Price) -> None:
+    def __init__(self, run: Run, messages: Sequence[PromptMessage], price: Price | None) -> None:
+        """price: of the model that is asked first, None where nobody knows it."""
         self._run = run
         self._messages = messages
         self._price = price
-        self._told_since_piece = False
-        self._counted = Usage()
-        self._pieces = 0
-        self.told = False
+        self._told = False
+        # What providers have told, and what was read and said since by a guess.
+        self._known = Usage()
+        self._read = self._pieces = 0
+        # Whether the model's prompt is counted; whether the next piece is; how much was said when the provider told last.
+        self._begun = self._covered = False
+        self._told_output = 0
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to tell."""
+        return self._told or self.counted != Usage()
 
     @property
     def counted(self) -> Usage:
         """What the call has cost so far."""
-        return self._counted + Usage(output_tokens=self._pieces) if self._pieces else self._counted
+        return self._known + self._guess() if self._read or self._pieces else self._known
 
     def piece(self) -> None:
         """Text has come."""
-        if self._told_since_piece:
-            self._told_since_piece = False
+        if self._covered:
+            self._covered = False
             return
         price = self._price
-        if price is FREE and self._counted.input_tokens:
-            # By far the most pieces: those of a prompt that is counted, for which nothing is to be worked out.
+        # By far the most pieces: for what costs nothing, nothing is to be worked out.
+        if self._begun and (price is None or not price.output):
             self._pieces += 1
-            self._run.spend(_PIECE)
+            self._run.spend(_UNPRICED_PIECE if price is None else _PIECE)
             return
-        counted = self.counted
-        read = read_tokens(self._messages) if counted == Usage() else 0
-        if price is FREE:
-            self._add(Usage(input_tokens=read, output_tokens=1))
-            return
-        cost = (counted.input_tokens + read) * price.input + (counted.output_tokens + 1) * price.output
-        more = max(0, int(cost.to_integral_value("ROUND_CEILING")) - counted.cost_micros)
-        self._add(Usage(input_tokens=read, output_tokens=1, cost_micros=more))
+        before = self._guess()
+        if not self._begun:
+            self._begun = True
+            self._read = read_tokens(self._messages)
+        self._pieces += 1
+        self._run.spend(self._guess() - before)
 
     def exactly(self, usage: Usage) -> None:
         """The provider tells what the call has cost so far."""
-        self._told_since_piece = self.told = True
-        self._add(usage - self.counted)
+        self._run.spend(usage - self.counted)
+        self._begun = self._told = True
+        # Some tell it together with text, and have counted that; others before there is any.
+        self._covered = usage.output_tokens > self._told_output
+        self._told_output = usage.output_tokens
+        self._known, self._read, self._pieces = usage, 0, 0
 
-    def _add(self, usage: Usage) -> None:
-        self._counted += usage
-        self._run.spend(usage)
+    def switched(self, price: Price | None) -> None:
+        """Another model is asked. price: its own."""
+        self._known, self._read, self._pieces = self.counted, 0, 0
+        self._begun = self._covered = False
+        self._told_output = self._known.output_tokens
+        self._price = price
+
+    def _guess(self) -> Usage:
+        read, said, price = self._read, self._pieces, self._price
+        if price is None:
+            return Usage(input_tokens=read, output_tokens=said, unpriced_tokens=read + said)
+        cost = (read * price.input + said * price.output).to_integral_value("ROUND_CEILING")
+        return Usage(input_tokens=read, output_tokens=said, cost_micros=int(cost))

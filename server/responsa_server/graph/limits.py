@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Final
 
 from responsa_server.domain.events import Usage
+
+_MORE: Final = {
+    "steps": "take more steps than the agent may take for",
+    "tokens": "take more tokens of language models than the agent may use for",
+    "cost_micros": "cost more than the agent may spend on",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that a turn may take: nodes, tokens of language models, millionths of a US dollar. 0: no limit."""
+    """The most that a turn may take: nodes, tokens of language models, millionths of a US dollar. 0: no limit. asked: whether the cost is the request's own limit."""
 
     steps: int = 0
     tokens: int = 0
     cost_micros: int = 0
+    asked: bool = False
 
     def lowered(self, cost_micros: int) -> Limits:
         """With a cost that a request allows (0: it does not say), which can only lower the limit."""
-        if not cost_micros:
+        if not cost_micros or 0 < self.cost_micros <= cost_micros:
             return self
-        most = min(self.cost_micros, cost_micros) if self.cost_micros else cost_micros
-        return Limits(self.steps, self.tokens, most)
+        return replace(self, cost_micros=cost_micros, asked=True)
 
     def tokens_left(self, spent: Usage) -> int | None:
         """How many tokens may still be read and written together, at least 0; None: any number."""
@@ -41,6 +48,12 @@ class Limits:
             return "tokens"
         return "cost_micros" if self.micros_left(spent) == 0 else ""
 
+    def sentence(self, limit: str) -> str:
+        """What to tell people whose question would take more than this limit, a key under `limits`, allows; with what helps."""
+        if limit == "cost_micros" and self.asked:
+            return "An answer would cost more than you allow for it. Allow more, or ask for less at a time."
+        return f"An answer would {_MORE[limit]} one question. Ask for less at a time."
+
 
 class OverBudget(Exception):
     """A turn has taken all that it may. limit: the key under `limits` that ended it; text: of the answer, as far as it was told."""
@@ -49,6 +62,11 @@ class OverBudget(Exception):
         super().__init__(f"the turn has reached its limit of {limit}")
         self.limit = limit
         self.text = text
+
+    @property
+    def cause(self) -> str:
+        """As a fallback is told of it."""
+        return f"budget:{self.limit}"
 
 
 def most_output(

@@ -104,7 +104,11 @@ class Run:
 
 
 class Declined(Exception):
-    """A model, or its provider, will not answer, and has said nothing: the turn is refused as unsafe."""
+    """A model, or its provider, will not answer, or not to the end: the turn is refused as unsafe. begun: whether some of an answer was told."""
+
+    def __init__(self, *, begun: bool = False) -> None:
+        super().__init__("the model will not say it")
+        self.begun = begun
 
 
 _SAME: Final[Mapping[str, str]] = MappingProxyType({})
@@ -126,6 +130,8 @@ class Node(abc.ABC, Generic[Input, Output]):
     """What it does to the world. One that does anything is followed by a milestone, however fast it was."""
     calls_model: bool = False
     """Whether it pays for a model's answer; then a milestone follows it, too."""
+    has_rule: bool = False
+    """Whether it does its work without a model where the turn has nothing left for one."""
     reads: Mapping[str, str] = _SAME
     """Keys of the state for inputs that are not taken by their own names."""
     writes: Mapping[str, str] = _SAME

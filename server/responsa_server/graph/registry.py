@@ -73,7 +73,7 @@ class PartMissing(Exception):
 class NodeParts:
     """What nodes may be made of; None where there is none.
 
-    classifiers: trained, and examples: what they were trained with, both by the path of the examples in the agent's folder. price: of the model, at the time
+    classifiers: trained, and examples: what they were trained with, both by the path of the examples in the agent's folder. price: of the models, at the time
     of a call. traits: what the agent's tables say; `plan` puts them here.
     """
 

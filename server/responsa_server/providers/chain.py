@@ -25,6 +25,7 @@ from responsa_server.domain.ports.models import (
     Switched,
     TextPiece,
 )
+from responsa_server.providers.failed_calls import log_failed
 from responsa_server.providers.spending import together
 
 _BARRED_SECONDS: Final = 30.0
@@ -107,7 +108,7 @@ class ModelChain:
     """A `ChatModel` out of several, asked in their order.
 
     `Switched` comes before the pieces of each next one. Once text or a request was told, an error is passed on: another model would begin anew. When all fail, the
-    last one's error is raised. patience_seconds: how long a model may take to its first word, its tries together, the last one, too: the agent has something to
+    last one's error is raised. Each failure is logged. patience_seconds: how long a model may take to its first word, its tries together, the last one, too: the agent has something to
     do without a model. A prompt's own patience is divided among the members.
     """
 
@@ -189,6 +190,8 @@ class ModelChain:
             except ModelError as caught:
                 error = caught
             error.model = member.name
+            if barred is None:
+                log_failed(member.name, prompt, error)
             if barred is None and (not said or error.fault is ModelFault.CREDENTIAL):
                 self._barred.failed(member, error, own, clock() - begun)
             if said or after is None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from math import inf
 
 from responsa_server.domain.ports.models import ChatModel, ModelError, ModelPiece, ModelPrompt, Spent
+from responsa_server.providers.failed_calls import log_failed
 from responsa_server.providers.spending import together
 
 
@@ -38,17 +39,20 @@ class RetryPolicy:
 
 
 class Retrying:
-    """A `ChatModel` that asks another one up to 1 + retries times. Once text or a request was told, an error is passed on."""
+    """A `ChatModel` that asks another one up to 1 + retries times. Once text or a request was told, an error is passed on; each that is not is logged here."""
 
     def __init__(
         self,
         model: ChatModel,
         policy: RetryPolicy | None = None,
         *,
+        called: str = "",
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        """called: `provider:model`, for the log."""
         self._model = model
+        self._called = called or model.name
         self._policy = policy or RetryPolicy()
         self._sleep = sleep
         self._chance = chance
@@ -77,8 +81,10 @@ class Retrying:
                         yield piece
                 return
             except ModelError as error:
+                error.tried = tried
                 pause = self._policy.pause(error, tried, self._chance())
                 if said or pause is None or clock() + pause >= until:
                     raise
+                log_failed(self._called, prompt, error)
             before = latest
             await self._sleep(pause)

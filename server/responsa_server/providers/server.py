@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -31,6 +31,7 @@ _KEYS: Final = re.compile(
     re.I,
 )
 _PASSING: Final = {ModelFault.RATE_LIMITED, ModelFault.OVERLOADED}
+_WORD: Final = re.compile(r"[A-Za-z][\w.-]{0,63}", re.ASCII)
 # The vendors' words for a key that is good, but not for this.
 _FORBIDDEN: Final = {"permission_error", "PERMISSION_DENIED"}
 
@@ -143,16 +144,22 @@ class Client:
     def failed(self, body: Mapping[str, Any], status: int = HTTPStatus.OK) -> ModelError:
         """What an error's body means, also in the midst of a stream (status OK)."""
         complaint = self._complaint(body)
-        fault = self._faults.get(complaint.kind) or fault_of(status)
+        named, own_word = self._faults.get(complaint.kind), complaint.kind in _FORBIDDEN
+        within = status == HTTPStatus.OK
+        fault = fault_of(status)
+        if named is not None and (within or named in _refinements(status)):
+            fault = named
         said = self._shown(f"{complaint.kind}: {complaint.message}")
-        where = "in its stream" if status == HTTPStatus.OK else f"HTTP {status}"
-        named = complaint.kind in self._faults
+        where = "in its stream" if within else f"HTTP {status}"
+        forbidden = status == HTTPStatus.FORBIDDEN and named is not ModelFault.CREDENTIAL
         return ModelError(
             fault,
             f"{where}: {said}",
             retry_after=complaint.retry_after,
             passing=fault in _PASSING,
-            own=complaint.kind in _FORBIDDEN or (status == HTTPStatus.FORBIDDEN and not named),
+            own=own_word or forbidden,
+            status=0 if within else status,
+            kind=self._word(complaint.kind),
         )
 
     async def _refused(self, response: httpx2.Response) -> ModelError:
@@ -174,7 +181,9 @@ class Client:
             fault = fault_of(status)
             shown = self._shown(told.decode(errors="replace"))
             own = status == HTTPStatus.FORBIDDEN
-            error = ModelError(fault, f"HTTP {status}: {shown}", passing=fault in _PASSING, own=own)
+            error = ModelError(
+                fault, f"HTTP {status}: {shown}", passing=fault in _PASSING, own=own, status=status
+            )
         asked = retry_after(headers, datetime.now(UTC))
         error.retry_after = error.retry_after if asked is None else asked
         error.passing &= headers.get("x-should-retry", "").lower() != "false"
@@ -182,6 +191,10 @@ class Client:
 
     def _shown(self, text: str) -> str:
         return shown(text, self._server.api_key)
+
+    def _word(self, kind: str) -> str:
+        # It goes into logs, and a server may put there whatever it was asked.
+        return kind if _WORD.fullmatch(self._shown(kind)) else ""
 
 
 async def rest(events: AsyncIterator[httpx2.ServerSentEvent]) -> None:
@@ -197,6 +210,19 @@ def ending(prompt: ModelPrompt, stop: Stop, *, said: bool) -> Ended:
     if not said and stop is not Stop.UNSAFE and not prompt.tools:
         raise ModelError(ModelFault.EMPTY, f"an answer without text ({stop})")
     return Ended(complete=stop is Stop.END, stop=stop)
+
+
+def _refinements(status: int) -> Container[ModelFault]:
+    """What the vendor's own word for an error may make of its status: the status decides whether the same request can be answered later."""
+    match status:
+        case 429:  # also of a quota that is used up
+            return {ModelFault.RATE_LIMITED, ModelFault.OVERLOADED, ModelFault.CREDENTIAL}
+        case 408 | 409:
+            return _PASSING
+        case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return _PASSING
+        case _:  # Gemini's of a key that is not valid is 400
+            return {ModelFault.CREDENTIAL} if status >= HTTPStatus.BAD_REQUEST else ()
 
 
 def fault_of(status: int) -> ModelFault:

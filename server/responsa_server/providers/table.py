@@ -160,4 +160,4 @@ class ModelTable:
         if name not in self._adapters:
             self._adapters[name] = WIRES[found.wire](replace(found.server, model=model))
         limits = self._limits.setdefault(provider, KeyLimits(found.limits))
-        return Retrying(Limited(self._adapters[name], limits), self._options.retry)
+        return Retrying(Limited(self._adapters[name], limits), self._options.retry, called=name)

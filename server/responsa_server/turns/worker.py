@@ -209,14 +209,18 @@ class Run:
         return replace(failed, usage=self._meter.usage, fallbacks=fallbacks)
 
     def _settle_calls(self) -> None:
-        """Say of tools' calls that were cut off that nobody knows what became of them. Raises TurnLost, Unavailable."""
-        for call_id in sorted(self._open_calls):
+        """Say of models' calls that were cut off what they cost, and of tools' that nobody knows what became of them. Raises TurnLost, Unavailable."""
+        tools = [
+            ToolReturned(call_id, ToolOutcome.UNKNOWN, _CUT_OFF_CONTENT)
+            for call_id in sorted(self._open_calls)
+        ]
+        for told in (*self._meter.untold, *tools):
             try:
-                self._writer.put(ToolReturned(call_id, ToolOutcome.UNKNOWN, _CUT_OFF_CONTENT))
+                self._writer.put(told)
             except (TurnLost, Unavailable):
                 raise
             except Exception as error:  # an event could not be stored: only the end can be written any more
-                self._log.warning("tool_calls_unsettled", error=type(error).__name__)
+                self._log.warning("calls_unsettled", error=type(error).__name__)
                 return
 
     async def _answer(self) -> Terminal:

@@ -83,6 +83,8 @@ def test_an_agent_is_told_todays_price_and_not_that_of_the_day_it_was_made(tmp_p
     assert parts.price() is None
     models.prices = {"openai:gpt": price(9, 1), "lab:small": price(1, 5)}
     assert parts.price() == price(9, 5)
+    assert parts.price("lab:small") == price(1, 5)
+    assert parts.price("attic:m") is None
 
 
 def test_a_limit_that_a_model_without_a_price_does_not_meet_is_told(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from responsa_server.catalogue.reading import SHIPPED, examine
 from responsa_server.domain.ports.models import ChatModel, Price
+from responsa_server.graph.calling import FREE, Pricing
 from responsa_server.graph.check import Surroundings
 from responsa_server.graph.config import Traits
 from responsa_server.graph.nodes.asking import Asker
@@ -14,6 +15,18 @@ PROMPTS = examine(SHIPPED / "chat", Surroundings()).prompts
 DEAR = Price(Decimal(1), Decimal(1), Decimal(1), Decimal(4))
 
 
+def costing(price: Price | None) -> Pricing:
+    """All models cost this; None: nobody knows what they cost."""
+
+    def pricing(model: str = "") -> Price | None:
+        return price
+
+    return pricing
+
+
+FREELY = costing(FREE)
+
+
 def asker(model: ChatModel, price: Price | None = None) -> Asker:
     """The chat agent's prompts for this model."""
-    return Asker(model, PROMPTS, Traits("Chat", ("Why?",)), lambda: price)
+    return Asker(model, PROMPTS, Traits("Chat", ("Why?",)), costing(price))

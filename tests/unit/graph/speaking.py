@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from responsa_server.domain.events import ToolCalled, ToolOutcome, ToolReturned
+from responsa_server.domain.events import Delta, ToolCalled, ToolOutcome, ToolReturned
 from responsa_server.domain.ports.agents import Agent, AnswerTask, Barrier, Meter, Told
 from responsa_server.domain.ports.faults import Fault
 from responsa_server.domain.ports.models import Ended, ModelPiece, ModelPrompt
@@ -113,6 +113,11 @@ async def told_by(agent: Agent, task: AnswerTask, most: int = 10_000) -> list[To
             if len(told) == most:
                 break
     return told
+
+
+def deltas(told: Sequence[Told]) -> list[Delta]:
+    """Those of what was told."""
+    return [one for one in told if isinstance(one, Delta)]
 
 
 def ledger(told: Sequence[Told]) -> dict[str, ToolRecord]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -17,19 +19,22 @@ from responsa_server.domain.events import (
     Delta,
     Fallback,
     FallbackKind,
+    ModelUsed,
     ProviderSwitched,
     RefusalReason,
     Refused,
+    Usage,
 )
 from responsa_server.domain.ports.agents import AnswerTask, Told
-from responsa_server.domain.ports.models import ChatModel, Price, Spent
+from responsa_server.domain.ports.models import ChatModel, Ended, Price, Spent, Stop, TextPiece
 from responsa_server.graph.registry import NodeParts
 from responsa_server.providers.chain import Barred, Member, ModelChain
 from responsa_server.providers.scripted.broken import Broken, Kind
 from responsa_server.providers.scripted.strong import Strong
+from tests.unit.graph.asking import costing
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.shipping import ASHDOWN, CLASSIFIERS, Judge, Staff, shipped
-from tests.unit.graph.speaking import told_by
+from tests.unit.graph.speaking import Says, told_by
 
 LONG = "The Nile is 6,650 km long."
 QUOTE = replace(quote(LONG), text=LONG)
@@ -140,6 +145,44 @@ async def test_a_stream_that_breaks_off_fails_the_turn_which_may_be_tried_again(
 
 
 @pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("kind", [Kind.CUT, Kind.HANG, Kind.ENDLESS])
+async def test_a_call_that_ends_early_has_its_usage_told(agent: str, kind: Kind) -> None:
+    one, told = asked(agent), list[Told]()
+    shelf = Shelf(quotes=[QUOTE])
+    parts = NodeParts(shelf, shelf, Judge([QUOTE]), Staff(), model=broken(kind), classifiers=CLASSIFIERS)
+    with suppress(Unavailable):
+        async with aclosing(shipped(agent, parts).answer(one)) as events:
+            async for event in events:
+                told.append(event)
+    used = [found.usage for found in told if isinstance(found, ModelUsed)]
+    assert sum(used, Usage()) == replace(one.meter.usage, embedding_tokens=0)
+    assert used[-1].output_tokens
+
+
+async def test_a_call_that_is_stopped_with_its_turn_leaves_its_usage_to_be_told() -> None:
+    one = asked("tutor")
+    shelf = Shelf(quotes=[QUOTE])
+    model = Broken(Kind.HANG, idle_seconds=3600.0)
+    parts = NodeParts(shelf, shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS)
+    begun = asyncio.Event()
+
+    async def turn() -> None:
+        async with aclosing(shipped("tutor", parts).answer(one)) as events:
+            async for event in events:
+                if isinstance(event, Delta):
+                    begun.set()
+
+    running = asyncio.create_task(turn())
+    await begun.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    (left,) = one.meter.untold
+    assert left.model == "broken-hang"
+    assert 0 < left.usage.output_tokens <= one.meter.usage.output_tokens
+
+
+@pytest.mark.parametrize("agent", AGENTS)
 async def test_a_model_that_will_not_answer_refuses_the_turn(agent: str) -> None:
     told, _ = await ended(agent, broken(Kind.UNSAFE))
     end = told[-1]
@@ -182,18 +225,38 @@ async def test_small_talk_with_a_model_that_is_down_is_told_from_a_template() ->
     )
 
 
-async def test_a_turn_that_may_cost_next_to_nothing_is_refused_before_a_model_is_asked() -> None:
-    one = asked("tutor")
+@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("stop", list(Stop))
+async def test_a_model_that_is_stopped_in_mid_answer_leaves_nothing_half_written(
+    agent: str, stop: Stop
+) -> None:
+    pieces = [TextPiece("The Nile"), TextPiece(" is"), Ended(complete=stop is Stop.END, stop=stop)]
+    told, one = await ended(agent, Says(pieces), replace(asked(agent), history=()))
+    end = told[-1]
+    if stop is not Stop.UNSAFE:
+        assert isinstance(end, Answered)
+        return
+    assert isinstance(end, Refused)
+    assert (end.reason, text(told)) == (RefusalReason.UNSAFE, "The Nile is")
+    assert "midst" in end.message
+    assert FallbackKind.PROVIDER not in {found.kind for found in end.fallbacks}
+    assert end.usage == one.meter.usage
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+async def test_a_turn_that_may_cost_next_to_nothing_is_answered_without_a_model(agent: str) -> None:
+    one = asked(agent)
     one = replace(one, question=replace(one.question, max_cost_micros=1))
-    told, _ = await ended("tutor", Strong(), one)
+    told, _ = await ended(agent, Strong(), one)
     assert isinstance(told[-1], Answered)  # what has no price costs nothing
     model, shelf = Strong(), Shelf(quotes=[QUOTE])
     dear = Price(*[Decimal(5)] * 4)
     parts = NodeParts(
-        shelf, shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS, price=lambda: dear
+        shelf, shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS, price=costing(dear)
     )
-    told = await told_by(shipped("tutor", parts), one)
+    told = await told_by(shipped(agent, parts), one)
     end = told[-1]
-    assert isinstance(end, Refused)
-    assert (end.reason, model.asked.total()) == (RefusalReason.BUDGET, 0)
-    assert "cost_micros" in end.message
+    assert isinstance(end, Answered)
+    assert (end.text, end.model, model.asked.total()) == (LONG, "extractive", 0)
+    assert {found.cause for found in end.fallbacks} == {"budget:cost_micros"}
+    assert end.fallbacks[-1].kind is FallbackKind.EXTRACTIVE

@@ -29,15 +29,15 @@ from responsa_server.domain.ports.models import (
     ToolRequest,
 )
 from responsa_server.domain.ports.tools import ToolCard
-from responsa_server.graph.calling import Call, may_write
+from responsa_server.graph.calling import FREE, Call, may_write
 from responsa_server.graph.config import Traits
 from responsa_server.graph.limits import Limits, OverBudget
 from responsa_server.graph.node import Declined, Run
 from responsa_server.graph.nodes.prompt import Prompt, PromptInput, PromptOptions, PromptOutput
 from responsa_server.graph.state import plain_fallback
-from tests.unit.graph.asking import DEAR, asker
+from tests.unit.graph.asking import DEAR, asker, costing
 from tests.unit.graph.evidence import Shelf, evidence, quote
-from tests.unit.graph.speaking import Says, Turn
+from tests.unit.graph.speaking import Says, Turn, deltas
 
 MESSAGES = [PromptMessage(Role.USER, "x" * 400)]
 PROMPT = ModelPrompt(MESSAGES, "")
@@ -47,7 +47,7 @@ END = Ended(complete=True)
 async def called(
     pieces: Sequence[ModelPiece | Exception], turn: Turn, price: Price | None = None, most: int = 100
 ) -> None:
-    call = Call(Says(pieces), PROMPT, turn.run, price)
+    call = Call(Says(pieces), PROMPT, turn.run, costing(price))
     async with aclosing(call.pieces()) as stream:
         for _ in range(most):
             if await anext(stream, None) is None:
@@ -59,8 +59,9 @@ async def test_a_call_that_is_cut_short_is_paid_for_by_what_was_read_and_said() 
     cheap = Price(Decimal("0.5"), Decimal(0), Decimal(0), Decimal("1.5"))
     await called([TextPiece("a"), TextPiece("b"), TextPiece("c"), END], turn, cheap, most=2)
     # A hundred tokens at half a millionth, two at one and a half.
-    assert turn.meter.usage == Usage(input_tokens=100, output_tokens=2, cost_micros=53)
-    assert turn.events == []
+    used = Usage(input_tokens=100, output_tokens=2, cost_micros=53)
+    assert turn.meter.usage == used
+    assert turn.events == [ModelUsed("m", used)]
 
 
 async def test_what_the_provider_tells_replaces_what_was_taken_for_it() -> None:
@@ -69,6 +70,64 @@ async def test_what_the_provider_tells_replaces_what_was_taken_for_it() -> None:
     await called([TextPiece("a"), TextPiece("b"), told, END], turn, DEAR)
     assert turn.meter.usage == told.usage
     assert turn.events == [ModelUsed("a:x", told.usage)]
+
+
+PRICES = {
+    "dear:m": DEAR,
+    "cheap:m": Price(Decimal("0.5"), Decimal(0), Decimal(0), Decimal("1.5")),
+    "own:m": FREE,
+}
+
+
+def priced(model: str = "") -> Price | None:
+    """By name; "unknown:m" has none. Of the chain: the dearest."""
+    return PRICES.get(model) if model else DEAR
+
+
+async def heard(model: Says, turn: Turn) -> None:
+    """Call it, and listen to the end."""
+    async with aclosing(Call(model, PROMPT, turn.run, priced).pieces()) as stream:
+        async for _ in stream:
+            pass
+
+
+@pytest.mark.parametrize(
+    ("model", "cost", "unpriced"),
+    [("dear:m", 108, 0), ("cheap:m", 53, 0), ("own:m", 0, 0), ("unknown:m", 0, 102)],
+)
+@pytest.mark.parametrize("switched", [False, True])
+async def test_a_call_that_is_cut_is_charged_at_the_price_of_the_model_that_wrote(
+    model: str, cost: int, unpriced: int, switched: bool
+) -> None:
+    before = [Switched("dear:m", model, ModelFault.UNREACHABLE)] if switched else []
+    says = Says([*before, TextPiece("a"), TextPiece("b"), ModelError(ModelFault.CUT, "")])
+    says.name = "dear:m" if switched else model
+    turn = Turn()
+    with pytest.raises(ModelError):
+        await heard(says, turn)
+    used = Usage(input_tokens=100, output_tokens=2, cost_micros=cost, unpriced_tokens=unpriced)
+    assert (turn.meter.usage, turn.events[-1]) == (used, ModelUsed(model, used))
+
+
+async def test_what_failed_models_have_cost_stays_beside_the_guess_at_the_next_ones() -> None:
+    turn = Turn()
+    told = Spent(Usage(input_tokens=90, output_tokens=1, cost_micros=94), "dear:m")
+    says = Says(
+        [told, Switched("dear:m", "cheap:m", ModelFault.OVERLOADED), TextPiece("a"), TextPiece("b"), END],
+        name="dear:m",
+    )
+    await heard(says, turn)
+    assert turn.meter.usage == Usage(input_tokens=190, output_tokens=3, cost_micros=94 + 53)
+
+
+async def test_text_that_a_provider_has_not_counted_yet_is_counted() -> None:
+    """Gemini's first usage may be of the prompt alone, and what was read from a cache is not charged again."""
+    turn = Turn()
+    told = Spent(Usage(input_tokens=90, cost_micros=9), "cheap:m")
+    says = Says([told, TextPiece("a"), TextPiece("b"), ModelError(ModelFault.CUT, "")], name="cheap:m")
+    with pytest.raises(ModelError):
+        await heard(says, turn)
+    assert turn.meter.usage == Usage(input_tokens=90, output_tokens=2, cost_micros=12)
 
 
 async def test_a_call_that_fails_is_told_with_what_it_has_cost() -> None:
@@ -199,23 +258,26 @@ async def test_nothing_is_told_before_the_model_has_said_something() -> None:
         )
         with pytest.raises(Unavailable):
             await node.process(PromptInput(question="?", fallbacks=(lost,)), turn.run)
-    assert turn.events == []
+    assert deltas(turn.events) == []
 
 
 async def test_what_a_model_will_not_say_is_told_by_when_it_stopped() -> None:
     unsafe = Ended(complete=False, stop=Stop.UNSAFE)
-    with pytest.raises(Declined):
-        await written([unsafe])
-    output, _, run, _ = await written([TextPiece("So"), unsafe])
-    assert (output.text, output.complete) == ("So", False)
-    assert run.fallen == [Fallback(FallbackKind.PROVIDER, "m", "write", "unsafe")]
+    for pieces, stream, begun in (
+        ([unsafe], True, False),
+        ([TextPiece("So"), unsafe], True, True),
+        ([TextPiece("So"), unsafe], False, False),
+    ):
+        with pytest.raises(Declined) as caught:
+            await written(pieces, stream=stream)
+        assert caught.value.begun is begun
 
 
 async def test_who_wrote_is_who_was_asked_last() -> None:
     switched = Switched("a:x", "b:y", ModelFault.OVERLOADED)
     output, turn, run, _ = await written([switched, TextPiece("So."), END])
     assert output.model == "b:y"
-    assert turn.events == [ProviderSwitched("a:x", "b:y", "overloaded"), Delta("So.", 0)]
+    assert turn.events[:-1] == [ProviderSwitched("a:x", "b:y", "overloaded"), Delta("So.", 0)]
     assert run.fallen == [Fallback(FallbackKind.PROVIDER, "a:x", "b:y", "overloaded")]
     with pytest.raises(Unavailable) as caught:
         await written([switched, ModelError(ModelFault.EMPTY, "")])
@@ -228,7 +290,7 @@ async def test_a_stream_is_closed_where_the_turn_has_nothing_left(limits: Limits
     turn = Turn()
     forever = asyncio.Event()
     model = Says([*(TextPiece(f"word{number} ") for number in range(100)), forever])
-    node = Prompt(model, price=lambda: DEAR)
+    node = Prompt(model, price=costing(DEAR))
     output = await node.process(PromptInput(question="x" * 400), run_of(turn, limits))
     assert (output.complete, model.closed) == (False, True)
     assert len(output.text.split()) == (20 if limits.tokens else 10)
@@ -260,4 +322,4 @@ async def test_what_a_provider_wants_back_with_a_request_goes_back() -> None:
 
 async def test_a_text_that_others_tell_is_kept() -> None:
     output, turn, _, _ = await written([TextPiece("So [1]."), END], stream=False)
-    assert (output.text, output.marks, turn.events) == ("So.", ((2, 1),), [])
+    assert (output.text, output.marks, deltas(turn.events)) == ("So.", ((2, 1),), [])

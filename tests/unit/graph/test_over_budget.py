@@ -18,6 +18,7 @@ from responsa_server.domain.events import (
 from responsa_server.domain.ports.agents import Milestone
 from responsa_server.domain.ports.models import Ended, Price, Spent, TextPiece
 from responsa_server.graph.registry import NodeParts
+from tests.unit.graph.asking import costing
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.speaking import Says, told_by
 from tests.unit.graph.test_planning import LONG, agent, text, write
@@ -32,7 +33,7 @@ def drafting(folder: Path, *, limits: str, quoted: bool = False, stream: bool = 
     """An agent whose draft is told by a node behind a second one that asks a model."""
     nodes = (
         f'write = {{ kind = "prompt", prompt = "write", stream = {str(stream).lower()} }}\n'
-        'check = { kind = "rewriter", prompt = "write" }\n'
+        f'check = {{ kind = "{"rewriter" if stream else "prompt"}", prompt = "write"{"" if stream else ", stream = false"} }}\n'
     )
     nodes += 'out = { kind = "condition" }' if stream else 'out = { kind = "output" }'
     ways = '  { from = "write", to = "check" },\n  { from = "check", to = "out" },\n'
@@ -47,7 +48,7 @@ def drafting(folder: Path, *, limits: str, quoted: bool = False, stream: bool = 
 
 def parts(model: Says, price: Price | None = None) -> NodeParts:
     shelf = Shelf(quotes=[replace(quote(LONG), text=LONG)])
-    return NodeParts(shelf, shelf, model=model, price=lambda: price)
+    return NodeParts(shelf, shelf, model=model, price=costing(price))
 
 
 async def test_a_draft_that_nobody_has_told_is_no_answer(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ from responsa_server.graph.nodes.prompt import (
     ResultModel,
     prompt_messages,
 )
-from tests.unit.graph.speaking import TURN, Says, Turn
+from tests.unit.graph.asking import FREELY
+from tests.unit.graph.speaking import TURN, Says, Turn, deltas
 
 END = Ended(complete=True)
 NOTE = ToolCard("note", "Notes.")
@@ -48,7 +49,7 @@ async def asked(model: Says, turn: Turn, given: PromptInput | None = None, **opt
 async def test_text_is_told_as_it_comes_at_its_bytes() -> None:
     turn = Turn()
     output = await asked(Says(pieces("Größe", " – ", "東京")), turn)
-    assert turn.events == [Delta("Größe", 0), Delta(" – ", 7), Delta("東京", 12)]
+    assert deltas(turn.events) == [Delta("Größe", 0), Delta(" – ", 7), Delta("東京", 12)]
     assert output == PromptOutput(text="Größe – 東京", complete=True, calls=(), model="m")
     assert turn.places.passed == [(Fault.BETWEEN_CHUNKS, TURN)] * 3
 
@@ -56,14 +57,14 @@ async def test_text_is_told_as_it_comes_at_its_bytes() -> None:
 async def test_text_goes_on_where_a_milestone_kept_it() -> None:
     turn = Turn()
     output = await asked(Says(pieces(" mehr")), turn, PromptInput(question="Why?", text="Größe"))
-    assert turn.events == [Delta(" mehr", 7)]
+    assert deltas(turn.events) == [Delta(" mehr", 7)]
     assert output.text == "Größe mehr"
 
 
 async def test_a_character_that_cannot_be_stored_is_told_as_a_sign_for_it() -> None:
     turn = Turn()
     output = await asked(Says(pieces("a\x00b", "c")), turn)
-    assert turn.events == [Delta("a\ufffdb", 0), Delta("c", 5)]
+    assert deltas(turn.events) == [Delta("a\ufffdb", 0), Delta("c", 5)]
     assert output == PromptOutput(text="a\ufffdbc", complete=True, calls=(), model="m")
 
 
@@ -71,10 +72,10 @@ async def test_a_large_piece_is_told_in_deltas_of_at_most_a_kibibyte() -> None:
     turn = Turn()
     text = "ü" * 1500
     await asked(Says(pieces(text)), turn)
-    deltas = [one for one in turn.events if isinstance(one, Delta)]
-    assert "".join(one.text for one in deltas) == text
-    assert max(len(one.text.encode()) for one in deltas) <= 1024
-    assert [one.byte_offset for one in deltas] == [0, 1024, 2048]
+    told = deltas(turn.events)
+    assert "".join(one.text for one in told) == text
+    assert max(len(one.text.encode()) for one in told) <= 1024
+    assert [one.byte_offset for one in told] == [0, 1024, 2048]
 
 
 async def test_an_answer_that_grows_too_large_is_cut_at_a_character_and_its_stream_closed() -> None:
@@ -100,7 +101,7 @@ async def test_a_model_that_fails_before_or_after_some_text_is_unavailable(
     assert caught.value.reason is Reason.MODEL_UNAVAILABLE
     assert caught.value.metadata == {"model": "m", "cause": fault.value}
     assert "secret" not in caught.value.message
-    assert len(turn.events) == before
+    assert len(deltas(turn.events)) == before
 
 
 async def test_an_answer_must_have_text_and_a_decision_need_not() -> None:
@@ -121,7 +122,7 @@ async def test_spending_is_known_while_it_grows_and_exact_once_the_provider_tell
     gate = asyncio.Event()
     told = Spent(Usage(input_tokens=3, output_tokens=9))
     turn, model = Turn(), Says([TextPiece("a"), TextPiece("b"), gate, told, END])
-    node = asyncio.create_task(asked(model, turn, PromptInput(question="Why, then?")))
+    node = asyncio.create_task(asked(model, turn, PromptInput(question="Why, then?"), price=FREELY))
     await turn.has_told(2)
     assert turn.meter.usage == Usage(input_tokens=3, output_tokens=2)  # ten bytes, two pieces
     gate.set()

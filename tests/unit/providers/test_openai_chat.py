@@ -239,6 +239,15 @@ async def test_what_the_model_will_not_say_is_unsafe_and_no_text() -> None:
         (402, {"message": "Insufficient Balance"}, ModelFault.CREDENTIAL),
         (409, {"message": "conflict"}, ModelFault.OVERLOADED),
         (307, {"message": "elsewhere"}, ModelFault.REFUSED),
+        # The status decides, and the body refines within it.
+        (302, {"type": "server_error"}, ModelFault.REFUSED),
+        (404, {"type": "server_error"}, ModelFault.REFUSED),
+        (400, {"type": "rate_limit_exceeded"}, ModelFault.REFUSED),
+        (400, {"code": "invalid_api_key"}, ModelFault.CREDENTIAL),
+        (401, {"type": "server_error"}, ModelFault.CREDENTIAL),
+        (403, {"type": "server_error"}, ModelFault.CREDENTIAL),
+        (500, {"code": "rate_limit_exceeded"}, ModelFault.RATE_LIMITED),
+        (503, {"code": "invalid_api_key"}, ModelFault.OVERLOADED),
     ],
 )
 async def test_errors_of_compatible_servers(status: int, error: object, fault: ModelFault) -> None:
@@ -249,6 +258,8 @@ async def test_errors_of_compatible_servers(status: int, error: object, fault: M
         with pytest.raises(ModelError) as caught:
             await answer(model)
     assert (caught.value.fault, caught.value.passing) == (fault, fault in RETRIED)
+    # What is forbidden is the model alone, unless the body speaks of the key.
+    assert caught.value.own is (status == 403)
 
 
 LOOSE = {"type": "object", "properties": {"a": {"type": "string"}}}

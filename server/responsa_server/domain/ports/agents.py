@@ -9,19 +9,23 @@ from typing import Protocol
 from uuid import UUID
 
 from responsa_server.domain.conversations import Message
-from responsa_server.domain.events import MAX_FALLBACKS, Event, Fallback, Usage
+from responsa_server.domain.events import MAX_FALLBACKS, Event, Fallback, ModelUsed, Usage
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.turns import ToolRecord
 from responsa_server.domain.turns import Question
 
 
 class Meter:
-    """What a turn has cost so far, and what it had to do without; it is read however the turn ends."""
+    """What a turn has cost so far, and what it had to do without; it is read however the turn ends.
+
+    untold: calls of models that ended as their agent was stopped, and nobody heard of any more.
+    """
 
     def __init__(self) -> None:
         # Bare numbers: something is counted for each word that a model says, and asked for far less often.
         self._embedding = self._input = self._output = self._micros = self._unpriced = 0
         self.fallbacks: Sequence[Fallback] = ()
+        self.untold: Sequence[ModelUsed] = ()
 
     @property
     def usage(self) -> Usage:

@@ -151,7 +151,8 @@ class ModelError(Exception):
 
     detail: for the log alone, without keys. retry_after: seconds that the provider wants to be left alone, None where it did not say. model: `provider:name`, ""
     from an adapter. passing: whether the same server may well answer the same request later, when nothing of an answer has come. own: of a CREDENTIAL, whether
-    the key is good for other models.
+    the key is good for other models. status: HTTP's, 0 where there was none, or where the error came within an answer. kind: the provider's own word for it,
+    "" where it has none that may be shown. tried: the how manieth try it was.
     """
 
     def __init__(
@@ -163,6 +164,8 @@ class ModelError(Exception):
         model: str = "",
         passing: bool = False,
         own: bool = False,
+        status: int = 0,
+        kind: str = "",
     ) -> None:
         super().__init__(f"{fault}: {detail}")
         self.fault = fault
@@ -171,6 +174,9 @@ class ModelError(Exception):
         self.model = model
         self.passing = passing
         self.own = own
+        self.status = status
+        self.kind = kind
+        self.tried = 1
 
 
 @dataclass(frozen=True, slots=True)

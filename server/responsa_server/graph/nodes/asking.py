@@ -31,6 +31,7 @@ from responsa_server.domain.ports.models import (
 from responsa_server.domain.ports.tools import ToolCard
 from responsa_server.graph.calling import Call, Pricing, may_write, no_price, patience
 from responsa_server.graph.config import Traits
+from responsa_server.graph.limits import OverBudget
 from responsa_server.graph.node import Run
 from responsa_server.graph.options import Offered
 from responsa_server.graph.prompts import PromptSet, Untrusted, fenced, neutral
@@ -55,13 +56,19 @@ class StructuredInvalid(Exception):
     """A model has not kept to the shape, and not when it was told so either; the message says why, for the log."""
 
 
-FAILURES: Final = (ModelError, StructuredInvalid)
-"""What a node that asks with `ask_typed` has a rule of its own for."""
+FAILURES: Final = (ModelError, StructuredInvalid, OverBudget)
+"""What a node that asks with `ask_typed` has a rule of its own for: a turn that may take no more for a model can still do without one."""
 
 
 def cause(error: Exception) -> str:
     """Of one of FAILURES, as a fallback is told of it."""
-    return f"model_unavailable:{error.fault.value}" if isinstance(error, ModelError) else "structured_invalid"
+    match error:
+        case ModelError():
+            return f"model_unavailable:{error.fault.value}"
+        case OverBudget():
+            return error.cause
+        case _:
+            return "structured_invalid"
 
 
 class Shape(Generic[Output]):
@@ -144,7 +151,7 @@ class Asker:
         try:
             async with (
                 asyncio.timeout(seconds),
-                aclosing(Call(self.model, prompt, run, self.price()).pieces()) as pieces,
+                aclosing(Call(self.model, prompt, run, self.price).pieces()) as pieces,
             ):
                 async for piece in pieces:
                     if isinstance(piece, TextPiece):
@@ -176,7 +183,7 @@ async def ask_typed(
 ) -> Output:
     """Ask with the prompt `name` for an answer of this shape, and once more, with what was wrong, where it has not.
 
-    Raises StructuredInvalid and ModelError, for which the node has a rule of its own; OverBudget, PromptError.
+    Raises StructuredInvalid, ModelError and OverBudget, for which the node has a rule of its own; PromptError.
     """
     prompt = asker.prompt(run, name, {**trusted, "formats": shape.text}, untrusted, shape.schema)
     text = await asker.text(prompt, run)

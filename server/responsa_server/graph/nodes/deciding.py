@@ -38,6 +38,7 @@ class Deciding(Node[Input, Output]):
     """Base of these nodes. asker: None asks no model. classifier: None leaves a rule. examples: as the classifier was trained with."""
 
     announcement = Announcement(Step.ROUTING, "Classifying your query...")
+    has_rule = True
     # The two calls have limits of their own, and what came of them without a model is had again in no time.
     policy = Policy(timeout_seconds=60.0, keep_after_seconds=1.0)
 
@@ -64,7 +65,7 @@ class Deciding(Node[Input, Output]):
         question: str,
         history: Sequence[Said],
     ) -> Answer | None:
-        """What a model answers; None where none is asked, and where it fails, which is noted in the run. Raises OverBudget, PromptError."""
+        """What a model answers; None where none is asked, and where it fails, or the turn has nothing left for it, which is noted in the run. Raises PromptError."""
         if self._asker is None:
             return None
         trusted = {"categories": categories, "examples": self._examples}

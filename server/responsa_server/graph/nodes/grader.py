@@ -50,6 +50,7 @@ class Grade(Node[GradeInput, GradeOutput]):
     name = "grade"
     input_model = GradeInput
     output_model = GradeOutput
+    has_rule = True
     announcement = Announcement(Step.GRADING, "Analyzing results...")
     # As with what it reads (see Retrieve): done again sooner than kept.
     policy = Policy(keep_after_seconds=1.0)

@@ -180,7 +180,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
             over.text = given.text
             raise
         prompt = replace(prompt, cites=self._options.cites, patience_seconds=patience(run))
-        call = Call(self._model, prompt, run, self._price(), tells=self._tells_usage)
+        call = Call(self._model, prompt, run, self._price, tells=self._tells_usage)
         text = Teller(
             run, given.text, lead=self._lead(given), cites=self._options.cites, tells=self._options.stream
         )
@@ -203,14 +203,13 @@ class Prompt(Node[PromptInput, PromptOutput]):
                         case Ended():
                             complete, unsafe = piece.complete, piece.stop is Stop.UNSAFE
             text.finish()
-            if unsafe and not text.end:
-                raise Declined
+            if unsafe:
+                # What was told of it is no answer: whoever stopped it did not want it said.
+                raise Declined(begun=bool(text.end) and self._options.stream)
             if self._answers and not text.end:
                 raise ModelError(ModelFault.EMPTY, "an answer without text", model=call.model)
         except ModelError as error:
             raise self._unavailable(error) from error
-        if unsafe:
-            run.fell_back(Fallback(FallbackKind.PROVIDER, call.model, self.name, "unsafe"))
         return PromptOutput(
             text=text.text,
             complete=complete,

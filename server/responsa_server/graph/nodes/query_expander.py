@@ -52,6 +52,7 @@ class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
     name = "expand"
     input_model = QueryExpanderInput
     output_model = QueryExpanderOutput
+    has_rule = True
 
     def __init__(self, asker: Asker | None, options: QueryExpanderOptions) -> None:
         self._asker = asker

@@ -49,6 +49,7 @@ class Rewrite(Node[RewriteInput, RewriteOutput]):
     name = "rewrite"
     input_model = RewriteInput
     output_model = RewriteOutput
+    has_rule = True
     announcement = Announcement(Step.REWRITING, "Rephrasing your question...")
 
     def __init__(self, asker: Asker | None = None, prompt: str = "") -> None:

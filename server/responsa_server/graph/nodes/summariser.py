@@ -11,7 +11,6 @@ from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import Fallback, FallbackKind
 from responsa_server.domain.ports.summaries import MAX_SUMMARY_BYTES, Summaries, Summary
 from responsa_server.graph.compose import split
-from responsa_server.graph.limits import OverBudget
 from responsa_server.graph.node import Node, NodeModel, Policy, Run
 from responsa_server.graph.nodes.asking import FAILURES, Asker, cause, offered
 from responsa_server.graph.options import NodeOptions, PromptName
@@ -52,6 +51,7 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
 
     input_model = SummaryInput
     output_model = SummaryOutput
+    has_rule = True
     policy = Policy(timeout_seconds=60.0, keep_after_seconds=1.0)
 
     def __init__(
@@ -84,9 +84,9 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
         untrusted = Untrusted("", read, others={"summary": notes})
         try:
             text = await self._asker.text(self._asker.prompt(run, self._prompt, {}, untrusted), run)
-        except (*FAILURES, OverBudget) as error:
-            why = f"budget:{error.limit}" if isinstance(error, OverBudget) else cause(error)
-            run.fell_back(Fallback(FallbackKind.WITHOUT_SUMMARY, self._asker.model.name, self.name, why))
+        except FAILURES as error:
+            lost = Fallback(FallbackKind.WITHOUT_SUMMARY, self._asker.model.name, self.name, cause(error))
+            run.fell_back(lost)
             return SummaryOutput(summary=before)
         text = _cut(text, MAX_SUMMARY_BYTES)
         await self._keep(run, text, given.older[-1])

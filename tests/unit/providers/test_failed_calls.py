@@ -1,0 +1,77 @@
+"""What the log says of calls that fail: enough to tell the causes apart, and nothing that was asked, said or secret."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from responsa_server.domain.ports.models import ModelError
+from responsa_server.model_settings import ModelSettings
+from responsa_server.testing.loopback import LoopbackServer
+from responsa_server.wiring_models import model_table
+from tests.unit.providers.told import PROMPT, gathered
+from tests.wire.anthropic import Anthropic
+from tests.wire.gemini import Gemini
+from tests.wire.openai import OpenAi
+from tests.wire.speaking import KEY, Complaint, Handler, WireServer, complaining, telling
+
+WIRES: dict[str, WireServer] = {"openai": OpenAi(), "anthropic": Anthropic(), "gemini": Gemini()}
+
+
+async def lines(handler: Handler, wire: str = "openai", calls: int = 1) -> Sequence[dict[str, Any]]:
+    """Those of a server that answers so."""
+    server = LoopbackServer(handler)
+    await server.start()
+    lab = {"url": f"{server.url}{WIRES[wire].root}", "api_key": KEY, "wire": wire}
+    models = model_table(ModelSettings.model_validate({"servers": {"lab": lab}, "retries": 1}))
+    chain = models.chain(["lab:m-1"])
+    assert chain is not None
+    with capture_logs() as logs:
+        for _ in range(calls):
+            assert isinstance((await gathered(chain))[1], ModelError)
+    await models.close()
+    await server.close()
+    return [dict(one) for one in logs if one["event"] == "model_call_failed"]
+
+
+@pytest.mark.parametrize("wire", list(WIRES))
+@pytest.mark.parametrize(
+    ("status", "cause", "attempts"),
+    [(401, "credential", 1), (403, "credential", 1), (400, "refused", 1), (503, "overloaded", 2)],
+)
+async def test_each_try_that_fails_is_a_line(wire: str, status: int, cause: str, attempts: int) -> None:
+    told = WIRES[wire].complaint(status, KEY)
+    found = await lines(complaining(told), wire)
+    assert [one["attempt"] for one in found] == list(range(1, attempts + 1))
+    for one in found:
+        assert (one["log_level"], one["model"], one["turn"]) == ("warning", "lab:m-1", PROMPT.label)
+        assert (one["cause"], one["http_status"]) == (cause, status)
+        assert one["provider_error"] in json.dumps(told.body)
+    assert KEY not in repr(found)
+
+
+async def test_a_quota_is_told_from_a_wrong_key_and_a_key_left_alone_is_no_call() -> None:
+    body = {"error": {"code": "insufficient_quota", "message": "You have spent all."}}
+    (one,) = await lines(complaining(Complaint(429, body)), calls=2)
+    assert (one["cause"], one["http_status"], one["provider_error"]) == (
+        "credential",
+        429,
+        "insufficient_quota",
+    )
+    assert "spent" not in repr(one)
+
+
+async def test_an_answer_that_breaks_off_has_no_status() -> None:
+    (one,) = await lines(telling(WIRES["openai"], WIRES["openai"].unfinished("secret words")))
+    assert (one["cause"], one["http_status"], one["provider_error"]) == ("cut", None, None)
+    assert "secret" not in repr(one)
+
+
+@pytest.mark.parametrize("kind", [KEY, f"x-{KEY}", "you asked: Why?", "x" * 65, {"Why?": 1}, 7])
+async def test_a_word_that_is_no_word_for_an_error_is_left_out(kind: object) -> None:
+    (one,) = await lines(complaining(Complaint(400, {"error": {"type": kind, "message": "no"}})))
+    assert one["provider_error"] is None
