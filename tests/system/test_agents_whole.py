@@ -7,6 +7,7 @@ and that what no document holds is refused.
 from __future__ import annotations
 
 import shutil
+import tomllib
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -60,6 +61,30 @@ def test_three_are_answered_out_of_the_samples(bench: Bench, mode: str, agent: s
         if mode != "embedded":
             quotes = [citation.quote for citation in end.answer.citations]
             assert any(one["quote"] in quote for quote in quotes), (one["id"], quotes, end.answer.text)
+
+
+def test_what_the_tutor_proposes_to_ask_is_answered_out_of_the_samples(bench: Bench, mode: str) -> None:
+    """A model's other words for a question must not make it look less supported than it is without one."""
+    config = tomllib.loads((SHIPPED / "tutor" / "agent.toml").read_text(encoding="utf-8"))
+    assert "Explain photosynthesis to me." in config["questions"]
+    for question in config["questions"]:
+        end = bench.ask(question, f"tutor-{mode}", **golden("tutor")["parameters"])
+        if mode == "embedded":
+            assert end.WhichOneof("event") in ("answer", "refused"), (question, end)
+            continue
+        assert end.WhichOneof("event") == "answer", (question, end)
+        assert end.answer.citations, (question, end.answer.text)
+
+
+@pytest.mark.parametrize("question", ["Explain the French Revolution to me.", "Tell me about Napoleon."])
+def test_a_subject_that_the_tutor_has_nothing_on_is_looked_for(
+    bench: Bench, mode: str, question: str
+) -> None:
+    if mode == "embedded":
+        pytest.skip("which of the two it takes the message for is the small model's own affair")
+    end = bench.ask(question, f"tutor-{mode}", **golden("tutor")["parameters"])
+    assert end.WhichOneof("event") == "refused", end
+    assert end.refused.reason == turn_pb2.REFUSAL_REASON_NO_SUPPORT
 
 
 @pytest.mark.parametrize("agent", AGENTS)

@@ -67,9 +67,10 @@ class LibraryEvidence:
             threshold=options.threshold,
             rerank=options.rerank,
             text_will_do=True,
+            expansions=options.expansions,
         )
         content = self._plain.dump_python(retrieval, mode="json")
-        tokens = 0 if retrieval.text_only else self._tokens(questions, retrieval.languages)
+        tokens = 0 if retrieval.text_only else self._tokens(retrieval.terms, retrieval.languages)
         degraded = TEXT_ONLY if retrieval.text_only else ""
         return Evidence(len(retrieval.passages), tokens, content, degraded)
 

@@ -65,6 +65,7 @@ class Extractor:
 
         retrieval: of the question as one of the searched strings (or of rewritings of it): each passage is judged by the string that found it.
         The last string is the question as it was asked: where an answer rests on a rewriting, what was asked must stand near it too.
+        Where there were expansions, the answer is what the question finds without them, unless what they find supports it more.
         """
         questions = [
             read_question(text, weights, language, self._analyzer)
@@ -72,15 +73,27 @@ class Extractor:
                 retrieval.terms, retrieval.weights, retrieval.languages, strict=True
             )
         ]
+        judged = self._judged(questions, retrieval.passages)
+        if not retrieval.expansions:
+            return self._answer(questions, judged, most)
+        alone = self._answer(questions, self._judged(questions, retrieval.alone), most)
+        if not judged or judged[0].passage.term >= retrieval.expansions:
+            return alone
+        return max(alone, self._answer(questions, judged, most), key=lambda one: one.support)
+
+    def _judged(self, questions: Sequence[Question], passages: Sequence[ScoredPassage]) -> Sequence[_Judged]:
+        """The pieces of the first passages, best first."""
         judged = [
             _Judged(evidence, place, passage, pieces)
-            for passage in retrieval.passages[:PASSAGES_READ]
+            for passage in passages[:PASSAGES_READ]
             for pieces in [judge(questions[passage.term], passage.found, passage.score.first, self._readings)]
             for place, evidence in enumerate(pieces)
         ]
+        return sorted(judged, key=lambda one: -one.evidence.score)
+
+    def _answer(self, questions: Sequence[Question], judged: Sequence[_Judged], most: int) -> ExtractedAnswer:
         if not judged:
             return ExtractedAnswer((), 0.0)
-        judged.sort(key=lambda one: -one.evidence.score)
         best, asked = judged[0], questions[-1]
         found = self._support(questions[best.passage.term], judged)
         if best.passage.term != len(questions) - 1 and asked.weights:

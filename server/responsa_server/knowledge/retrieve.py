@@ -78,13 +78,19 @@ class ScoredPassage:
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """What a search found, best first, and what its strings (`terms`) were taken for. text_only: vectors should have had a vote, and could not be had."""
+    """What a search found, best first, and what its strings (`terms`, those of the question last) were taken for.
+
+    text_only: vectors should have had a vote, and could not be had. expansions: so many of the terms are none of the question's own; alone: what is
+    found without them, nothing where there are none.
+    """
 
     terms: Sequence[str]
     passages: Sequence[ScoredPassage]
     weights: Sequence[Weights]
     languages: Sequence[str]
     text_only: bool = False
+    expansions: int = 0
+    alone: Sequence[ScoredPassage] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,7 @@ class Retriever:
         threshold: float = 0.0,
         rerank: bool = True,
         text_will_do: bool = False,
+        expansions: Sequence[str] = (),
     ) -> Retrieval:
         """The best passages for one or more strings, each passage once, by the string that it fits best.
 
@@ -130,7 +137,10 @@ class Retriever:
         Vectors have no vote where the question or the passage is in a language that the model does not know, unless
         the mode asks for vectors alone. rerank: whether the pieces of the first passages are read to rank them once more.
         text_will_do: where vectors cannot be had, words alone decide, and the outcome says so; else that is an error.
+        expansions: further strings, whose passages may take the places of the worse half of those that the others find.
         """
+        own = len(expansions)
+        terms = (*expansions, *terms)
         languages = [language_of(term) for term in terms]
         try:
             vectors = await self._vectors(terms, languages, mode)
@@ -143,7 +153,16 @@ class Retriever:
         if vectors is not None:
             try:
                 return await self._search(
-                    tenant_id, terms, collections, languages, vectors, mode, top_k, threshold, rerank=rerank
+                    tenant_id,
+                    terms,
+                    collections,
+                    languages,
+                    vectors,
+                    mode,
+                    top_k,
+                    threshold,
+                    rerank=rerank,
+                    own=own,
                 )
             except Unavailable as error:
                 if not text_will_do or error.metadata.get("part") != VECTORS_PART:
@@ -159,6 +178,7 @@ class Retriever:
             top_k,
             threshold,
             rerank=rerank,
+            own=own,
         )
         return replace(found, text_only=True)
 
@@ -174,30 +194,44 @@ class Retriever:
         threshold: float,
         *,
         rerank: bool,
+        own: int,
     ) -> Retrieval:
-        """languages: those that cannot be told are filled in."""
+        """languages: those that cannot be told are filled in. own: the terms from there on are not expansions."""
+        most = max(top_k, RERANKED)
 
-        async def found(reader: PassageReader) -> tuple[list[Weights], Sequence[ScoredPassage]]:
-            best: dict[UUID, _Ranked] = {}
+        async def found(
+            reader: PassageReader,
+        ) -> tuple[list[Weights], Sequence[ScoredPassage], Sequence[ScoredPassage]]:
+            ranked: list[_Ranked] = []
             weights: list[Weights] = []
             for place, (term, vector) in enumerate(zip(terms, vectors, strict=True)):
                 weighed, languages[place] = await self._weighed(reader, collections, term, languages[place])
                 weights.append(weighed)
-                for one in await self._ranked(reader, collections, place, weighed, vector, mode):
-                    known = best.get(one.candidate.id)
-                    if known is None or one.score.total > known.score.total:
-                        best[one.candidate.id] = one
-            ranked = sorted(best.values(), key=lambda one: (-one.score.total, one.candidate.id.bytes))
-            return weights, await self._read(reader, ranked[: max(top_k, RERANKED)])
+                ranked += await self._ranked(reader, collections, place, weighed, vector, mode)
+            passages = await self._read(reader, _best(ranked)[:most])
+            if not own:
+                return weights, passages, ()
+            asked = [one for one in ranked if one.term >= own]
+            return weights, passages, await self._read(reader, _best(asked)[:most])
 
-        weights, passages = await self._index.reading(tenant_id, self._embedder.name, found)
+        weights, passages, alone = await self._index.reading(tenant_id, self._embedder.name, found)
         if passages and rerank and mode is not SearchMode.VECTOR:
-            first = passages
-            passages = await self.judging(
-                lambda readings: _reranked(terms, weights, languages, first, readings)
+            passages, alone = await self.judging(
+                lambda readings: (
+                    _reranked(terms, weights, languages, passages, readings),
+                    _reranked(terms, weights, languages, alone, readings),
+                )
             )
-        kept = [one for one in passages[:top_k] if one.score.total >= threshold]
-        return Retrieval(tuple(terms), kept, weights, languages)
+        alone = alone[:top_k]
+        kept = _joined(alone, passages, top_k) if own else passages[:top_k]
+        return Retrieval(
+            tuple(terms),
+            [one for one in kept if one.score.total >= threshold],
+            weights,
+            languages,
+            expansions=own,
+            alone=[one for one in alone if one.score.total >= threshold],
+        )
 
     async def _weighed(
         self, reader: PassageReader, collections: Sequence[str] | None, term: str, language: str
@@ -285,6 +319,29 @@ class Retriever:
     def _knows(self, language: str) -> bool:
         known = self._embedder.languages
         return known is None or language == UNKNOWN or language in known
+
+
+def _best(ranked: Sequence[_Ranked]) -> Sequence[_Ranked]:
+    """Each passage once, by the string that it fits best; best first."""
+    best: dict[UUID, _Ranked] = {}
+    for one in ranked:
+        known = best.get(one.candidate.id)
+        if known is None or one.score.total > known.score.total:
+            best[one.candidate.id] = one
+    return sorted(best.values(), key=lambda one: (-one.score.total, one.candidate.id.bytes))
+
+
+def _joined(
+    alone: Sequence[ScoredPassage], passages: Sequence[ScoredPassage], top_k: int
+) -> Sequence[ScoredPassage]:
+    """The best `top_k`, the better half of those that the question finds alone among them; best first.
+
+    passages: found by all strings, best first.
+    """
+    # What a model makes of a question may fit other passages better than any fits the question.
+    better = alone[: (top_k + 1) // 2]
+    kept = {one.found.passage.id: one for one in (*better, *passages)}
+    return sorted(list(kept.values())[:top_k], key=lambda one: (-one.score.total, one.found.passage.id.bytes))
 
 
 def _reranked(

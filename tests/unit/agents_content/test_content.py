@@ -34,7 +34,7 @@ SHARED_PROMPTS: Final = {
     "unreachable",
 }
 PROMPTS: Final = {
-    "tutor": {"exercise", "greeting"},
+    "tutor": {"exercise", "greeting", "question_category", "retrieval_need"},
     "chat": {"chitchat", "chitchat_reply", "post", "post_draft"},
 }
 TEMPLATES: Final = {"greeting", "chitchat_reply", "post_draft", "unreachable"}

@@ -88,10 +88,10 @@ async def test_no_call_may_take_more_than_half_of_what_is_left_of_the_turn(name:
     model = Hears()
     one = replace(asked(name), age_seconds=40.0)
     await told_by(agent(name, model, 60.0), one)
-    assert len(model.patience) == 2
-    small, write = model.patience
-    assert small is not None
-    assert small <= 9.0
+    *small, write = model.patience
+    # The tutor asks for the need of documents, the kind of question and other words for it.
+    assert len(small) == {"chat": 1, "tutor": 3}[name]
+    assert all(one is not None and one <= 9.0 for one in small)
     assert write is not None
     assert 5.0 < write <= 10.0
 

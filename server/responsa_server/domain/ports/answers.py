@@ -13,11 +13,12 @@ from responsa_server.domain.people import Principal
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
     """How to search. top_k: 1 to 50 passages, None for as many as the source reads by itself; threshold: 0 to 1, the least score; rerank: whether candidates
-    are read again beside the question."""
+    are read again beside the question. expansions: other words to search for besides, which add passages, and leave the question no less supported than alone."""
 
     top_k: int | None = None
     threshold: float = 0.0
     rerank: bool = True
+    expansions: tuple[str, ...] = ()
 
 
 DEFAULT_SEARCH: Final = SearchOptions()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.events import Fallback, FallbackKind, Step, Usage
@@ -49,7 +49,9 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
     async def process(self, given: RetrieveInput, run: Run) -> RetrieveOutput:
         """Search for the question, in the collections that the request names, else in the agent's own."""
         collections = given.collections or self._collections
-        evidence = await self._source.search(run.who, wordings(given), collections, self._options)
+        questions = wordings(given)
+        options = replace(self._options, expansions=tuple(distinct(given.expansions, said=questions)))
+        evidence = await self._source.search(run.who, questions, collections, options)
         run.spend(Usage(evidence.embedding_tokens))
         if evidence.degraded:
             run.fell_back(Fallback(FallbackKind.TEXT_ONLY, self.name, evidence.degraded, _VECTORS_GONE))
@@ -57,11 +59,10 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
 
 
 def wordings(given: RetrieveInput) -> tuple[str, ...]:
-    """What is searched for, each wording once; the last one is what was asked, which an answer found by another one has to stand near.
+    """What is searched for besides expansions; the last one is what was asked, which an answer found by other words has to stand near.
 
     A question that was made to stand alone though it had no pronoun may have been a new one, only short: then it is searched for as it was asked, too.
     """
-    asked: Sequence[str] = (given.standalone_question or given.question,)
     if given.standalone_question and not points_back(given.question):
-        asked = (given.standalone_question, given.question)
-    return (*asked[:-1], *distinct(given.expansions, said=asked), asked[-1])
+        return (given.standalone_question, given.question)
+    return (given.standalone_question or given.question,)

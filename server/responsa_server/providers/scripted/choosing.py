@@ -17,6 +17,14 @@ _GREETING: Final = re.compile(
     r"^\W*(?:hi|hello|hey|good (?:morning|afternoon|evening|night|day)|thanks?|thank you|bye|goodbye|see you|how are you|who are you|nice|great|well done|cheers)\b",
     re.IGNORECASE,
 )
+# Of the talk itself; who greets and asks for knowledge at once wants the knowledge.
+_TALK: Final = re.compile(
+    rf"(?:{_GREETING.pattern})(?!.*\b(?:what (?:is|are)|what's|whats|why|explain|tell me|how (?:do|does|is|many|much|long)|help with|help me with)\b)"
+    r"|\b(?:your|the) last (?:answer|sentence|message)\b|\b(?:again|once more)\W*(?:please\W*)?$|\b(?:simpler|other|fewer) words\b"
+    r"|^\W*(?:what (?:can|do) you (?:do|teach|help)|about yourself|tell me about you(?:rself)?\b)|\bwhat (?:we|you|i)(?:'ve| have)? (?:talked|said|asked)\b"
+    r"|^\W*(?:ok|okay|yes|no|sure|got it|i see|i understand|sorry|never mind|i'm (?:ready|tired|bored))\b[^?]{0,20}$",
+    re.IGNORECASE,
+)
 _POST: Final = re.compile(
     r"\b(?:post|linkedin|tweet|caption|announcement|newsletter)\b|\bwrite (?:me )?(?:a|an|some) (?:text|update)\b",
     re.IGNORECASE,
@@ -35,7 +43,7 @@ _RULES: Final[Sequence[tuple[str, re.Pattern[str]]]] = (
     ("out_of_scope", _ERRAND),
     ("post", _POST),
     ("chitchat", _GREETING),
-    ("direct", _GREETING),
+    ("direct", _TALK),
     (
         "exercise",
         re.compile(

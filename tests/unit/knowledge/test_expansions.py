@@ -1,0 +1,156 @@
+"""Other words for a question: they add passages, and never leave it less supported than it is alone."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from responsa_server.domain.passages import Candidate, CandidateQuery, FoundPassage, TermStatistics
+from responsa_server.knowledge.embedder import Vectors
+from responsa_server.knowledge.extract import Extractor
+from responsa_server.knowledge.lexical import Analyzer
+from responsa_server.knowledge.retrieve import Result, Retrieval, Retriever
+from tests.unit.knowledge.test_extract import found
+
+ASKED: Final = "How do plants make sugar?"
+OTHER: Final = "photosynthesis definition"
+LEAVES: Final = found("Plants make sugar in their leaves.", title="Leaves", number=1, cosine=None)
+ROOTS: Final = found("Plants take up water by their roots.", title="Roots", number=2, cosine=None)
+TERM: Final = found(
+    "Photosynthesis, a definition: light is put to work.", title="Words", number=3, cosine=None
+)
+NEAR: Final[Mapping[str, Mapping[int, float]]] = {
+    ASKED: {1: 0.7, 2: 0.6, 3: 0.3},
+    OTHER: {1: 0.4, 2: 0.1, 3: 0.95},
+    "light is put to work": {1: 0.2, 2: 0.1, 3: 0.9},
+    "roots take up water": {1: 0.2, 2: 0.95, 3: 0.1},
+}
+"""The cosine of each passage to each string."""
+
+
+class Numbered:
+    """An embedder whose vector of a string of NEAR is its place there."""
+
+    name = "numbered"
+    dimensions = 1
+    max_tokens = 254
+    languages: frozenset[str] | None = None
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        return self.embed_sync(texts)
+
+    def embed_sync(self, texts: Sequence[str]) -> Vectors:
+        return np.array([[list(NEAR).index(text)] for text in texts], np.float32)
+
+    def token_offsets(self, text: str) -> list[tuple[int, int]]:
+        return []
+
+
+class Three:
+    """A `PassageReader` and the index that it is of: LEAVES, ROOTS and TERM are all that there is."""
+
+    def __init__(self) -> None:
+        self._passages = {one.passage.id.int: one for one in (LEAVES, ROOTS, TERM)}
+        self._terms = {
+            number: Analyzer().terms(f"{one.passage.title} {one.passage.text}", "en")
+            for number, one in self._passages.items()
+        }
+
+    async def reading(self, tenant_id: str, model: str, work: Callable[[Three], Awaitable[Result]]) -> Result:
+        return await work(self)
+
+    async def statistics(self, collections: Sequence[str] | None, terms: Sequence[str]) -> TermStatistics:
+        counts = {term: sum(term in one for one in self._terms.values()) for term in terms}
+        return TermStatistics(3, sum(map(len, self._terms.values())), counts)
+
+    async def candidates(
+        self, collections: Sequence[str] | None, query: CandidateQuery
+    ) -> Sequence[Candidate]:
+        near = self._near(query.vector)
+        return [
+            Candidate(
+                UUID(int=number),
+                UUID(int=number),
+                "en",
+                len(terms),
+                [place * 65_536 for place, term in enumerate(query.terms) if term in terms],
+                near.get(number),
+                near.get(number),
+            )
+            for number, terms in self._terms.items()
+        ]
+
+    async def read(self, ids: Sequence[UUID], vector: bytes | None) -> Sequence[FoundPassage]:
+        near = self._near(vector)
+        return [
+            replace(one, pieces=[replace(piece, cosine=near.get(one.passage.id.int)) for piece in one.pieces])
+            for one in (self._passages[id_.int] for id_ in ids)
+        ]
+
+    @staticmethod
+    def _near(vector: bytes | None) -> Mapping[int, float]:
+        return {} if vector is None else NEAR[list(NEAR)[int(np.frombuffer(vector, "<f4")[0])]]
+
+
+async def searched(expansions: Sequence[str] = (), *, top_k: int = 2, rerank: bool = True) -> Retrieval:
+    retriever = Retriever(Three(), Numbered())
+    return await retriever.search("acme", [ASKED], top_k=top_k, rerank=rerank, expansions=expansions)
+
+
+def numbers(retrieval: Retrieval) -> list[int]:
+    return [one.found.passage.id.int for one in retrieval.passages]
+
+
+async def test_without_expansions_there_is_one_list() -> None:
+    alone = await searched()
+    assert (numbers(alone), alone.expansions, alone.alone) == ([1, 2], 0, [])
+
+
+@pytest.mark.parametrize("rerank", [True, False])
+async def test_expansions_take_no_more_than_half_of_the_places(rerank: bool) -> None:
+    one = await searched([OTHER], rerank=rerank)
+    assert sorted(numbers(one)) == [1, 3]
+    assert numbers(replace(one, passages=one.alone)) == [1, 2]
+    assert (one.expansions, one.terms, len(one.weights), len(one.languages)) == (1, (OTHER, ASKED), 2, 2)
+    # Even where every other passage fits some expansion better than the best one fits the question.
+    several = await searched([OTHER, "roots take up water"], rerank=rerank)
+    assert 1 in numbers(several)
+    assert numbers(await searched([OTHER], top_k=1, rerank=rerank)) == [1]
+
+
+async def test_each_passage_is_found_once_and_the_best_comes_first() -> None:
+    every = await searched([OTHER, "light is put to work"], top_k=3)
+    assert sorted(numbers(every)) == [1, 2, 3]
+    scores = [one.score.total for one in every.passages]
+    assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize(
+    "expansions", [[OTHER], ["light is put to work"], ["roots take up water", OTHER, "light is put to work"]]
+)
+async def test_expansions_leave_the_support_and_the_answer_of_the_question(expansions: list[str]) -> None:
+    alone = Extractor().answer(ASKED, await searched())
+    assert alone.supported()
+    more = await searched(expansions)
+    # What the expansions find fits them better than anything fits the question.
+    assert more.passages[0].term < more.expansions
+    answer = Extractor().answer(ASKED, more)
+    assert answer.support >= alone.support
+    assert answer.sentences[0].text == LEAVES.passage.text
+
+
+async def test_what_only_an_expansion_finds_answers_where_it_is_near_the_question() -> None:
+    retriever = Retriever(Three(), Numbered())
+    asked, expansion = "light is put to work", OTHER
+    alone = Extractor().answer(asked, await retriever.search("acme", [asked], top_k=2))
+    both = await retriever.search("acme", [asked], top_k=2, expansions=[expansion])
+    # The expansion fits the passage better still, and the words of the question stand in it.
+    assert both.passages[0].term == 0
+    answer = Extractor().answer(asked, both)
+    assert answer.support > alone.support
+    assert answer.sentences[0].text == TERM.passage.text
