@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from responsa_server.domain.ports.models import Models
 from responsa_server.domain.ports.teachers import Teachers
 from responsa_server.embedded import EmbeddedError, Layout
 from responsa_server.graph.check import Surroundings
+from responsa_server.graph.check.models import within
 from responsa_server.graph.config import DEFAULT_MODEL, EXTRACTIVE
 from responsa_server.graph.registry import NodeParts
 from responsa_server.knowledge.intents.kept import KeptClassifiers
@@ -32,7 +33,7 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.summaries import PostgresSummaries
 from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.wiring_knowledge import Knowledge
-from responsa_server.wiring_models import model_table
+from responsa_server.wiring_models import by_name, known_models, model_table
 from responsa_server.wiring_places import new_id
 
 
@@ -60,6 +61,7 @@ async def agents_of(
     """
     models = model_table(settings.language_models, layout)
     stack.push_async_callback(models.close)
+    see_to_default(models, settings.models.default)
     teachers, counters = PostgresTeachers(database, new_id), MemoryCounters()
     evidence = known.evidence
     parts = NodeParts(
@@ -113,7 +115,27 @@ async def agents_of(
 
 def surroundings(models: Models, settings: Settings) -> Surroundings:
     """What agents' files are checked against on this server."""
-    return Surroundings(models=models, suggested_models=(EXTRACTIVE, DEFAULT_MODEL, *settings.models.default))
+    known = known_models(settings.language_models)
+    return Surroundings(
+        models=models,
+        suggested_models=(EXTRACTIVE, DEFAULT_MODEL, *settings.models.default, *by_name(known)),
+        providers=tuple(known),
+    )
+
+
+def see_to_default(models: Models, default: Sequence[str]) -> None:
+    """Raises EmbeddedError for a model of the setting that cannot be had: no agent's file is to blame for it."""
+    for place, name in enumerate(default):
+        if name == EXTRACTIVE and place < len(default) - 1:
+            why = f"“{EXTRACTIVE}” before others, and it can only be the last"
+        elif (problem := models.problem(name)) is not None:
+            why = f"“{name}”, which cannot be had: {within(problem)}"
+        else:
+            continue
+        raise EmbeddedError(
+            f"The setting models.default (RESPONSA_MODELS__DEFAULT) names {why}",
+            "see to that, or name another model in this setting, and start again",
+        )
 
 
 def _users(settings: Settings, layout: Layout) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -76,6 +76,18 @@ def providers(settings: ModelSettings) -> dict[str, Provider]:
     return made | {
         name: Provider(Wire(one.wire), _server(one), _limits(one)) for name, one in settings.servers.items()
     }
+
+
+def known_models(settings: ModelSettings) -> Mapping[str, frozenset[str]]:
+    """All providers that there can be with these settings, whether they answer or not, and the models of each; none where any may be named."""
+    played = frozenset(name.partition(":")[2] for name in scripted.scripted_models())
+    found = dict.fromkeys(providers(settings), frozenset[str]())
+    return {**found, EMBEDDED: frozenset({EMBEDDED_MODEL}), scripted.PROVIDER: played}
+
+
+def by_name(known: Mapping[str, Collection[str]]) -> Sequence[str]:
+    """The models of providers that have no others, as chains name them."""
+    return [f"{provider}:{model}" for provider, models in known.items() for model in sorted(models)]
 
 
 def llama_part(

@@ -15,11 +15,9 @@ from responsa_server.domain.ports.teachers import Teachers
 from responsa_server.domain.turns import Question
 from responsa_server.graph.check import meant
 from responsa_server.graph.check.problems import listed
-from responsa_server.graph.config import ParametersTable
+from responsa_server.graph.config import RESOURCE, TEACHERS, ParametersTable
 from responsa_server.graph.nodes.teacher import teacher_id
 
-TEACHERS: Final = "teachers"
-RESOURCE: Final = "x-resource"
 _PATH: Final = "options.parameters"
 _MOST: Final = 16
 _MOST_SHOWN: Final = 64

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-from responsa_server.catalogue.admission import RESOURCE, TEACHERS, schema_of
+from responsa_server.catalogue.admission import schema_of
 from responsa_server.domain.agents import AgentCard, AgentProblem
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.teachers import Teachers
 from responsa_server.domain.teachers import Teacher
 from responsa_server.graph.check import Problem
-from responsa_server.graph.config import AgentConfig
+from responsa_server.graph.config import RESOURCE, TEACHERS, AgentConfig
 
 MOST_CHOICES: Final = 200
 """Records that a schema lists; whoever has more names one by its id."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -23,7 +23,8 @@ from responsa_server.domain.turns import Question
 from responsa_server.graph.agent import PlannedAgent
 from responsa_server.graph.builder import Plan, PlanError
 from responsa_server.graph.check import AGENT_FILE, Problem
-from responsa_server.graph.config import AgentConfig
+from responsa_server.graph.check.models import within
+from responsa_server.graph.config import DEFAULT_MODEL, AgentConfig
 from responsa_server.graph.planning import options, plan
 from responsa_server.graph.prompts import PromptSet
 from responsa_server.graph.registry import KINDS, Kind, NodeParts, PartMissing
@@ -166,11 +167,31 @@ def _prepared(content: Content, workshop: Workshop) -> Prepared | NotMade:
         made = plan(config, parts, prompts, workshop.kinds)
         return Prepared(content, config, made, learning, unpriced if config.limits.cost_micros else ())
     except KeyError as error:  # a model, or a kind that another build has
-        return NotMade([Problem(AGENT_FILE, f"cannot be run here: {str(error.args[0]).rstrip('.')}")])
+        return NotMade(
+            list(_unfit(content, models))
+            or [Problem(AGENT_FILE, f"cannot be run here: {str(error.args[0]).rstrip('.')}")]
+        )
     except ValidationError as error:
         return NotMade([Problem(AGENT_FILE, str(error).splitlines()[0])])
     except (PartMissing, PlanError, ExamplesUnfit) as error:
         return NotMade([Problem(AGENT_FILE, str(error))])
+
+
+def _unfit(content: Content, models: Models) -> Iterator[Problem]:
+    """Models of the chain that cannot be had, and who has named them: the agent, or the setting that `default` stands for."""
+    own = AgentConfig.model_validate(content.config).model.chain
+    for name in content.chain:
+        if (why := models.problem(name)) is None:
+            continue
+        if name in own:
+            yield Problem(AGENT_FILE, f"the model “{name}” cannot be had: {within(why)}", ("model", "chain"))
+        else:
+            yield Problem(
+                AGENT_FILE,
+                f"“{DEFAULT_MODEL}” stands for what the setting models.default (RESPONSA_MODELS__DEFAULT) names, and there “{name}” cannot be had: "
+                f"{within(why)}; correct the setting",
+                ("model", "chain"),
+            )
 
 
 def dearest(models: Models, chain: Sequence[str]) -> Price | None:

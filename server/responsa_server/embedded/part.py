@@ -16,6 +16,7 @@ from responsa_server.embedded.layout import Layout
 
 POLL = 0.01
 LOG_TAIL = 4096
+LAST_WORDS = 600
 NO_ROOM = 16 << 20
 """Bytes. A part that died with less than this free died of a full disk."""
 
@@ -137,14 +138,15 @@ class Part(abc.ABC):
         )
 
     def last_words(self) -> str:
-        """The last line of the log, at most 200 characters."""
+        """The last line of the log, at most LAST_WORDS characters: of our own parts it is a sentence that ends with the remedy."""
         try:
             with self.log.open("rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL))
                 lines = file.read().decode(errors="replace").splitlines()
         except OSError:
             return ""
-        return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
+        line = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return line if len(line) <= LAST_WORDS else f"{line[: LAST_WORDS - 1]}…"
 
     def stop(self, urgent: Callable[[], bool] = never) -> None:
         """Ends the process, step by step, and waits for its end. While `urgent()` is true no step but the last is

@@ -78,11 +78,21 @@ def shown(when: WhenTable) -> str:
         return "a model" if when.model else "no model"
     if when.every is not None or when.some is not None:
         word = " and " if when.every is not None else " or "
-        return word.join(shown(one) for one in when.every or when.some or ())
+        parts = when.every or when.some or ()
+        # Both words in one line would leave open what belongs together.
+        return word.join(
+            f"({shown(one)})" if _joined(one) and len(parts) > 1 else shown(one) for one in parts
+        )
     ((name, value),) = when.tests.items()
     if name == "empty":
         return f"{when.field} is {'' if value else 'not '}empty"
     return f"{when.field} {name} {_value(value)}"
+
+
+def _joined(when: WhenTable) -> bool:
+    """Whether a condition has words between its parts."""
+    parts = when.every or when.some or ()
+    return len(parts) > 1 or any(_joined(one) for one in parts)
 
 
 def _value(value: Any) -> str:

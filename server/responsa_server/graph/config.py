@@ -19,11 +19,14 @@ NODE_NAME: Final = "^[a-z][a-z0-9_]{0,62}$"
 DEFAULT_MODEL: Final = "default"
 """In a chain: what the setting `models.default` names."""
 EXTRACTIVE: Final = "extractive"
-"""The end of every chain, said or not: no model at all."""
+"""No model at all: what is taken then is the edge `on = "unavailable"` behind the node that asked."""
 
 WITHOUT_RETRIEVAL: Final = "I could not reach the documents, so this answer rests on none of them."
 RESOURCE: Final = "x-resource"
 """In a parameter's schema: whose records its values name."""
+TEACHERS: Final = "teachers"
+RESOURCES: Final = (TEACHERS,)
+"""What may be named so."""
 
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 Scalar = bool | int | float | str
@@ -32,7 +35,9 @@ Scalar = bool | int | float | str
 class Table(BaseModel):
     """Base of all tables."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, populate_by_name=True, allow_inf_nan=False
+    )
 
 
 class ModelTable(Table):
@@ -41,7 +46,7 @@ class ModelTable(Table):
     chain: Texts = Field(
         (DEFAULT_MODEL,),
         min_length=1,
-        description="Models to ask, each when the ones before it cannot be had; “extractive” ends every chain, said or not.",
+        description='Models to ask, each when the ones before it cannot be had. Behind the last one the node\'s edge `on = "unavailable"` is taken, and without such an edge the turn fails; “extractive” as the last one says that there is one, and the check sees to it.',
     )
     temperature: float | None = Field(
         None, ge=0, le=2, description="How freely the model chooses its words; unset: as its provider does."
@@ -124,7 +129,7 @@ class RetryTable(Table):
 class NodeTable(BaseModel):
     """A node: its kind, what every node may be told, and the options of its kind (`options`)."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
     kind: str = Field(description="One of the kinds in docs/agents.md.")
     status: str | None = Field(

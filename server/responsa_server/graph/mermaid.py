@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from responsa_server.graph.conditions import shown
 from responsa_server.graph.config import BEGIN, FINISH, AgentConfig, EdgeTable
-from responsa_server.graph.planning import ways_out
+from responsa_server.graph.ways import ways_out
 
 
 def mermaid(config: AgentConfig) -> str:

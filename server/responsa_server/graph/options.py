@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class NodeOptions(BaseModel):
     """Base of the options of a kind: nothing unknown, nothing converted."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Names(Enum):

@@ -9,13 +9,14 @@ from typing import cast
 from responsa_server.domain.events import FallbackKind
 from responsa_server.graph.agent import AgentOptions
 from responsa_server.graph.builder import BEGIN, FINISH, Detour, Plan, Route, visit
-from responsa_server.graph.conditions import Test, compiled, fixed
+from responsa_server.graph.conditions import Test, compiled
 from responsa_server.graph.config import AgentConfig, EdgeTable, NodeTable, traits
 from responsa_server.graph.limits import Limits
 from responsa_server.graph.node import Announcement
 from responsa_server.graph.prompts import PromptSet
 from responsa_server.graph.registry import KINDS, AnyNode, Kind, NodeParts
 from responsa_server.graph.state import GraphState
+from responsa_server.graph.ways import possible, reached
 
 _UNANNOUNCED = ""
 
@@ -29,11 +30,9 @@ def plan(
     """
     parts = replace(parts, prompts=prompts or parts.prompts, traits=traits(config))
     model = parts.model is not None
-    edges = {name: _possible(config, name, model=model) for name in (BEGIN, *config.nodes)}
-    reached = _reached(edges)
-    nodes = {
-        name: _made(name, table, parts, kinds) for name, table in config.nodes.items() if name in reached
-    }
+    edges = possible(config, model=model)
+    within = reached(edges)
+    nodes = {name: _made(name, table, parts, kinds) for name, table in config.nodes.items() if name in within}
     detours = dict[str, Detour]()
     for name in nodes:
         kind = kinds[config.nodes[name].kind].fallback
@@ -67,37 +66,6 @@ def options(config: AgentConfig, version: str) -> AgentOptions:
             if "default" in schema
         },
     )
-
-
-def ways_out(config: AgentConfig, name: str) -> Sequence[EdgeTable]:
-    """The edges from a node, in order; from BEGIN, `start` last."""
-    given = [edge for edge in config.graph.edges if edge.source == name]
-    if name == BEGIN:
-        given.append(EdgeTable.model_validate({"from": BEGIN, "to": config.start}))
-    return given
-
-
-def _possible(config: AgentConfig, name: str, *, model: bool) -> Sequence[EdgeTable]:
-    """Those edges that can be taken, as the agent has a model or not; none after one that always is."""
-    found, ended = list[EdgeTable](), set[str | None]()
-    for edge in ways_out(config, name):
-        settled = fixed(edge.when, model=model)
-        if settled is False or edge.on in ended:
-            continue
-        found.append(edge)
-        if settled and edge.limit is None:
-            ended.add(edge.on)
-    return found
-
-
-def _reached(edges: Mapping[str, Sequence[EdgeTable]]) -> set[str]:
-    found, left = {BEGIN}, [BEGIN]
-    while left:
-        for edge in edges.get(left.pop(), ()):
-            if edge.target not in found:
-                found.add(edge.target)
-                left.append(edge.target)
-    return found
 
 
 def _made(name: str, table: NodeTable, parts: NodeParts, kinds: Mapping[str, Kind]) -> AnyNode:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, cast
@@ -25,6 +25,8 @@ from responsa_server.graph.node import Plain
 from responsa_server.graph.state import Said
 
 USER_LINE: Final = "=== user"
+SCHEMAS: Final = ("intent", "category", "need", "query", "queries", "verdict")
+"""What a prompt may say that its answer is, for whoever reads the file; the schema itself is its node's (`formats`)."""
 HISTORY: Final = "history"
 PASSAGES: Final = "passages"
 _FUEL: Final = 500_000
@@ -56,7 +58,7 @@ class Hints(Table):
 
 
 class FrontMatter(Table):
-    """What stands between the `+++` lines. variables: each with what it is; structured: the name of what the answer must look like, "" for free text."""
+    """What stands between the `+++` lines. variables: each with what it is; structured: one of SCHEMAS, "" for free text."""
 
     variables: Mapping[str, str] = Field(default_factory=dict[str, str])
     hints: Hints = Hints.model_validate({})
@@ -162,6 +164,8 @@ class PromptSet:
         self._texts = dict[str, str]()
         for name, one in self._partials.items():
             self._add(_Part(name, one.file, 1), one.text)
+        for error in _circles(self._partials):
+            self._broken_parts.setdefault(error[0], error[1])
         for name, source in self._prompts.items():
             self._take(name, source)
 
@@ -177,6 +181,42 @@ class PromptSet:
     def file(self, name: str) -> str:
         """Where a prompt stands. Raises KeyError."""
         return self._prompts[name].file
+
+    def texts(self, name: str) -> Sequence[tuple[str, int, str]]:
+        """A prompt's parts and all partials that they include: file, number of the first line, text. Raises KeyError, PromptError."""
+        parts = {one.template: one for one in self._sound(name) if one is not None}
+        return [
+            (found.file, found.first_line, self._texts[template])
+            for template in self._reached(list(parts))
+            for found in (parts.get(template) or _Part(template, self._partials[template].file, 1),)
+        ]
+
+    def knows(self, word: str, *, test: bool) -> bool:
+        """Whether the engine has a filter, or a test, of this name."""
+        try:
+            self._environment.eval_expr(f"'' is {word}" if test else f"'' | {word}")
+        except minijinja.TemplateError as error:
+            # With arguments that it lacks, or of another type, it is there all the same.
+            return error.kind not in ("UnknownFilter", "UnknownTest", "SyntaxError")
+        return True
+
+    def fill(self, name: str, values: Plain) -> str:
+        """All parts of a prompt with values as they are: to see whether that can be done. Raises KeyError, PromptError, of a partial where it is in one."""
+        parts = [one for one in self._sound(name) if one is not None]
+        try:
+            return "".join(self._filled(one, values) for one in parts)
+        except PromptError:
+            # The engine says no more than which include it was.
+            for template in reversed(self._reached([one.template for one in parts])):
+                if template in self._partials:
+                    self._filled(_Part(template, self._partials[template].file, 1), values)
+            raise
+
+    def members(self, name: str) -> Sequence[str]:
+        """What a prompt's parts take out of variables, as `variable.member`. Raises KeyError, PromptError."""
+        reached = self._reached([one.template for one in self._sound(name) if one is not None])
+        find = self._environment.undeclared_variables_in_template
+        return sorted({one for each in reached for one in find(each, nested=True) if "." in one})
 
     def variables(self, name: str) -> Uses:
         """What a prompt's parts use. Raises KeyError, PromptError."""
@@ -310,6 +350,34 @@ def _unfit(part: _Part, text: str, partials: Mapping[str, Partial]) -> PromptErr
         if match["name"] not in partials:
             return PromptError(part.file, at(match.start()), f"there is no partial {match['name']}")
     return None
+
+
+def _circles(partials: Mapping[str, Partial]) -> Iterator[tuple[str, PromptError]]:
+    """Each partial whose include closes a circle, and where."""
+    done = set[str]()
+
+    def closing(name: str, path: list[str]) -> Iterator[tuple[str, PromptError]]:
+        if name in done:
+            return
+        for match in _INCLUDE.finditer(partials[name].text):
+            inner = match["name"]
+            if inner in (*path, name):
+                circle = [*[*path, name][[*path, name].index(inner) :], inner]
+                part = _Part(name, partials[name].file, 1)
+                yield (
+                    name,
+                    PromptError(
+                        part.file,
+                        _line(part, partials[name].text, match.start()),
+                        f"the partials include each other in a circle, {' → '.join(circle)}; take one of the includes out",
+                    ),
+                )
+            elif inner in partials:
+                yield from closing(inner, [*path, name])
+        done.add(name)
+
+    for name in partials:
+        yield from closing(name, [])
 
 
 def _line(part: _Part, text: str, place: int) -> int:

@@ -51,7 +51,14 @@ from responsa_server.graph.nodes.question_categoriser import (
     QuestionCategoriser,
 )
 from responsa_server.graph.nodes.refuse import Refuse, RefuseInput, RefuseOptions, RefuseOutput
-from responsa_server.graph.nodes.retrieval_need import NeedInput, NeedOptions, NeedOutput, RetrievalNeed
+from responsa_server.graph.nodes.retrieval_need import (
+    DIRECT,
+    RETRIEVE,
+    NeedInput,
+    NeedOptions,
+    NeedOutput,
+    RetrievalNeed,
+)
 from responsa_server.graph.nodes.retriever import Retrieve, RetrieveInput, RetrieveOutput
 from responsa_server.graph.nodes.rewriter import Rewrite, RewriteInput, RewriteOutput
 from responsa_server.graph.nodes.summariser import Summarise, SummaryInput, SummaryOptions, SummaryOutput
@@ -104,7 +111,8 @@ class Kind:
     tells: whether it tells the answer's text, unless its option `stream` is false. fallback: what an edge `on = "unavailable"` from it is told as; None: it is
     never unavailable, and has no such edge. offers: variables for the prompts and templates that its options name. values: the values that a field of its
     output can have, by options, where its type does not say. needs_model: it cannot be made without one. stands_in: what going round a model to it is told
-    as. tells_anew: it tells the text that nodes before it have written, and must not have told.
+    as. tells_anew: it tells the text that nodes before it have written, and must not have told. filled: fields of its output that always have something in
+    them. labels: those that the lines of its examples may have, by options, and each of which must have one; None: any. asked: an input that may have nothing in it to answer with, so that an edge on the way must have asked of it.
     """
 
     make: Callable[[NodeParts, Any, str], AnyNode]
@@ -118,6 +126,9 @@ class Kind:
     needs_model: bool = False
     stands_in: FallbackKind | None = None
     tells_anew: bool = False
+    filled: frozenset[str] = frozenset()
+    labels: Callable[[Any], Sequence[str]] | None = None
+    asked: str = ""
 
 
 def _there(part: Part | None, name: str) -> Part:
@@ -145,6 +156,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         IntentOptions,
         offers=deciding.OFFERED,
         values=intent_router.values,
+        labels=lambda options: options.intents,
     ),
     "question_categoriser": Kind(
         _by_examples(QuestionCategoriser),
@@ -154,7 +166,12 @@ KINDS: Final[Mapping[str, Kind]] = {
         offers=deciding.OFFERED,
     ),
     "retrieval_need": Kind(
-        _by_examples(RetrievalNeed), NeedInput, NeedOutput, NeedOptions, offers=deciding.OFFERED
+        _by_examples(RetrievalNeed),
+        NeedInput,
+        NeedOutput,
+        NeedOptions,
+        offers=deciding.OFFERED,
+        labels=lambda _: (RETRIEVE, DIRECT),
     ),
     "teacher": Kind(
         lambda parts, options, name: ChooseTeacher(_there(parts.teachers, "teachers"), name, options),
@@ -203,7 +220,9 @@ KINDS: Final[Mapping[str, Kind]] = {
         grader.GraderOptions,
         offers=grader.OFFERED,
     ),
-    "extractive_answer": Kind(lambda _, __, ___: Answer(), AnswerInput, AnswerOutput, tells=True),
+    "extractive_answer": Kind(
+        lambda _, __, ___: Answer(), AnswerInput, AnswerOutput, tells=True, asked="extraction"
+    ),
     "prompt": Kind(
         lambda parts, options, name: Prompt(
             _there(parts.model, "model"),
@@ -223,6 +242,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         fallback=FallbackKind.EXTRACTIVE,
         offers=prompt.OFFERED,
         needs_model=True,
+        filled=frozenset({"text"}),
     ),
     "template": Kind(
         lambda parts, options, name: Template(
@@ -247,8 +267,16 @@ KINDS: Final[Mapping[str, Kind]] = {
         tells=True,
         fallback=FallbackKind.EXTRACTIVE,
         tells_anew=True,
+        filled=frozenset({"text"}),
     ),
-    "output": Kind(lambda _, __, name: Output(name), OutputModel, OutputModel, tells=True, tells_anew=True),
+    "output": Kind(
+        lambda _, __, name: Output(name),
+        OutputModel,
+        OutputModel,
+        tells=True,
+        tells_anew=True,
+        filled=frozenset({"text"}),
+    ),
     "citation_checker": Kind(
         lambda parts, _, __: CitationChecker(
             _there(parts.source, "source of evidence"),

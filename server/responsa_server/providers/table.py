@@ -129,7 +129,7 @@ class ModelTable:
                 return f'There is no model "{name}", only {", ".join(made)}.'
             known = sorted({*self._providers, *(one.partition(":")[0] for one in self._options.made)})
             return (
-                f'There is no provider "{provider}" here, only {", ".join(known)}. A server of your own is declared by the '
+                f'There is no provider "{provider}" here, only {", ".join(known)}; a server of your own is declared by the '
                 f"setting models.servers.{provider}.url."
             )
         if found.models and model not in found.models:

@@ -52,3 +52,36 @@ def test_a_folder_without_agents_is_a_usage_error(tmp_path: Path, capsys: pytest
     code, out, err = ran(capsys, "check", str(tmp_path))
     assert (code, out) == (2, "")
     assert "There is no agent.toml" in err
+
+
+def test_names_of_models_are_held_against_those_that_there_can_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESPONSA_MODELS__SERVERS__LAB__URL", "http://127.0.0.1:9/v1")
+    agent = (SHIPPED / "default" / "agent.toml").read_text()
+    names = [
+        "opnai:gpt-5",
+        "scripted:strog",
+        "embedded:smollm",
+        "gpt-5",
+        "openai:gpt-5",
+        "lab:qwen3",
+        "default",
+    ]
+    chain = ", ".join(f'"{one}"' for one in names)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "agent.toml").write_text(agent.replace('"extractive"', chain))
+    code, out, _ = ran(capsys, "check", "--json", str(tmp_path / "mine"))
+    found = [json.loads(line) for line in out.splitlines()]
+    assert code == 2
+    assert [(one["key"], one["suggestion"]) for one in found] == [
+        ("model.chain[0]", "openai:gpt-5"),
+        ("model.chain[1]", "scripted:strong"),
+        ("model.chain[2]", "embedded:smollm2"),
+        ("model.chain[3]", ""),
+    ]
+    assert found[0]["message"].startswith(
+        "the model “opnai:gpt-5” cannot be had: there is no provider “opnai”, only “anthropic”, "
+    )
+    assert "models.servers.opnai.url" in found[0]["message"]
+    assert found[3]["message"] == "the model “gpt-5” cannot be had: it is not of the form provider:model"

@@ -7,14 +7,17 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from structlog.testing import capture_logs
 
 from responsa_server.catalogue.content import Content, content_of
-from responsa_server.catalogue.making import MadeAgent, Prepared, Workshop, dearest, prepared
+from responsa_server.catalogue.making import MadeAgent, NotMade, Prepared, Workshop, dearest, prepared
 from responsa_server.catalogue.reading import judged, read
 from responsa_server.counters import MemoryCounters
 from responsa_server.domain.ports.models import Ended, Price
+from responsa_server.embedded import EmbeddedError
 from responsa_server.graph.registry import NodeParts
+from responsa_server.wiring_agents import see_to_default
 from tests.unit.catalogue.test_content import DEFAULTS
 from tests.unit.graph.configured import SURROUNDINGS, TEST_KINDS, write
 from tests.unit.graph.evidence import Shelf
@@ -100,3 +103,35 @@ def test_a_limit_that_a_model_without_a_price_does_not_meet_is_told(tmp_path: Pa
     assert said(half, 100) == [["lab:small"]]
     assert said(half, 0) == []
     assert said(Known({"openai:gpt": price(1, 1), "lab:small": price(1, 1)}), 200) == []
+
+
+class Lacking(Known):
+    """Has none of the models."""
+
+    def chain(self, names: Sequence[str]) -> Says:
+        raise KeyError(self.problem(names[0]))
+
+    def problem(self, name: str) -> str | None:
+        return f'There is no model "{name}" here.'
+
+
+def test_who_has_named_a_model_that_cannot_be_had_is_told(tmp_path: Path) -> None:
+    found = prepared({"test": content(tmp_path, 0)}, workshop(Lacking()))["test"]
+    assert isinstance(found, NotMade)
+    own, default = found.problems
+    assert default.message == (
+        "“default” stands for what the setting models.default (RESPONSA_MODELS__DEFAULT) names, and there "
+        '“lab:small” cannot be had: there is no model "lab:small" here; correct the setting'
+    )
+    assert own.message == 'the model “openai:gpt” cannot be had: there is no model "openai:gpt" here'
+
+
+def test_a_setting_that_names_a_model_in_vain_is_named_itself() -> None:
+    see_to_default(Known(), ["a:b", "extractive"])
+    with pytest.raises(EmbeddedError, match=r"models\.default \(RESPONSA_MODELS__DEFAULT\)") as caught:
+        see_to_default(Lacking(), ["opnai:gpt-5"])
+    assert str(caught.value).endswith(
+        'names “opnai:gpt-5”, which cannot be had: there is no model "opnai:gpt-5" here; see to that, or name another model in this setting, and start again.'
+    )
+    with pytest.raises(EmbeddedError, match="can only be the last"):
+        see_to_default(Known(), ["extractive", "a:b"])

@@ -9,6 +9,9 @@ from responsa_server.graph.node import Node, NodeModel, Run
 from responsa_server.graph.options import ExamplesName, NodeOptions
 from responsa_server.graph.registry import KINDS, Kind
 
+Change = tuple[str, str, str]
+"""A file, what stands there, what is to stand there; "" for what stands there adds or replaces the file."""
+
 AGENT = """\
 name = "Test"
 description = "For tests."
@@ -115,6 +118,7 @@ TEST_KINDS = {
         RouterOutput,
         RouterOptions,
         values=lambda options: {"intent": [*options.intents, "out_of_scope"]},
+        labels=lambda options: options.intents,
     ),
     "spoiler": Kind(lambda _, __, ___: Spoiler(), RouterInput, TextOfGrades),
 }
@@ -126,17 +130,20 @@ class OneModel:
     def problem(self, name: str) -> str | None:
         provider, _, model = name.partition(":")
         if provider != "openai":
-            return f"names no provider of this server (there is no “{provider}”)"
-        return None if model == "gpt" else "is not offered by openai"
+            return f"There is no provider “{provider}” here."
+        return None if model == "gpt" else "It is not offered by openai."
 
 
 SURROUNDINGS = Surroundings(
-    kinds=TEST_KINDS, models=OneModel(), suggested_models=("default", "extractive", "openai:gpt")
+    kinds=TEST_KINDS,
+    models=OneModel(),
+    suggested_models=("default", "extractive", "openai:gpt"),
+    providers=("openai",),
 )
 
 
-def write(folder: Path, *changes: tuple[str, str, str]) -> Path:
-    """Write the files into a folder `test` with changes (file, what stands there, what is to stand there); "" for what stands there adds or replaces a file."""
+def write(folder: Path, *changes: Change) -> Path:
+    """Write the files into a folder `test`, with changes."""
     files = dict(FILES)
     for file, old, new in changes:
         assert not old or files[file].count(old) == 1, (file, old)

@@ -1,12 +1,18 @@
-"""The table of mistakes: changes to the files of `configured` (file, what stands there, what is to stand there), and all that must be said about them."""
+"""The table of mistakes: changes to the files of `configured`, and all that must be said about them."""
 
 from __future__ import annotations
 
 from typing import Final
 
-Change = tuple[str, str, str]
+from tests.unit.graph.configured import Change
+from tests.unit.graph.mistakes_in_files import IN_FILES
+from tests.unit.graph.mistakes_in_flow import IN_FLOW
+from tests.unit.graph.mistakes_in_tables import IN_TABLES
 
 MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
+    **IN_TABLES,
+    **IN_FLOW,
+    **IN_FILES,
     "01 TOML syntax": (
         [("agent.toml", 'start = "route"', "start = route")],
         ["agent.toml:3:9: is no TOML: string values must be quoted, expected literal string."],
@@ -100,6 +106,7 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             "agent.toml:15:1: nodes.write: tells the answer's text, and so has “hello” on the way hello → route → retrieve → grade → write; one of them must not (stream = false).",
             "agent.toml:16:1: nodes.quote: tells the answer's text, and so has “hello” on the way hello → route → retrieve → grade → quote; one of them must not (stream = false).",
             "agent.toml:17:1: nodes.hello: tells the answer's text, and so has “hello” on the way hello → route → hello; one of them must not (stream = false).",
+            "agent.toml:18:1: nodes.refuse: refuses a turn whose answer “hello” has told by then, on the way hello → route → retrieve → grade → refuse; refuse before it, or let it not tell (stream = false) and a node of the kind “output” do it where there is an answer.",
             "agent.toml:30:3: graph.edges[8]: the cycle route → hello → route has no limit; give one of its edges limit = n.",
         ],
     ),
@@ -127,6 +134,7 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             "agent.toml:15:1: nodes.write: tells the answer's text, and so has “hello” on the way hello → route → retrieve → grade → write; one of them must not (stream = false).",
             "agent.toml:16:1: nodes.quote: tells the answer's text, and so has “hello” on the way hello → route → retrieve → grade → quote; one of them must not (stream = false).",
             "agent.toml:17:1: nodes.hello: tells the answer's text, and so has “hello” on the way hello → route → hello; one of them must not (stream = false).",
+            "agent.toml:18:1: nodes.refuse: refuses a turn whose answer “hello” has told by then, on the way hello → route → retrieve → grade → refuse; refuse before it, or let it not tell (stream = false) and a node of the kind “output” do it where there is an answer.",
             "agent.toml:30:35: graph.edges[8].limit: the last edge from “hello” has a limit, so the turn may find no way on; end with an edge that always fits.",
         ],
     ),
@@ -336,7 +344,7 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
     "23 unknown provider": (
         [("agent.toml", '"openai:gpt"', '"opnai:gpt"')],
         [
-            "agent.toml:4:31: model.chain[1]: the model “opnai:gpt” names no provider of this server (there is no “opnai”). Did you mean “openai:gpt”?"
+            "agent.toml:4:31: model.chain[1]: the model “opnai:gpt” cannot be had: there is no provider “opnai” here. Did you mean “openai:gpt”?"
         ],
     ),
     "23 extractive in the middle": (

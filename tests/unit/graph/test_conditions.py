@@ -111,3 +111,17 @@ def test_a_condition_reads_as_a_sentence() -> None:
         }
     )
     assert shown(table) == "no model or a in x, true or b above 0.5 or c is empty"
+
+
+def test_what_belongs_together_stands_in_parentheses() -> None:
+    supported = {"field": "extraction.supported", "is": True}
+    post = {"field": "intent", "is": "post"}
+    either = {"any": [{"all": [{"model": True}, supported]}, post]}
+    assert shown(WhenTable.model_validate(either)) == (
+        "(a model and extraction.supported is true) or intent is post"
+    )
+    both = {"all": [{"model": True}, {"any": [supported, post]}]}
+    assert shown(WhenTable.model_validate(both)) == (
+        "a model and (extraction.supported is true or intent is post)"
+    )
+    assert shown(WhenTable.model_validate({"all": [{"any": [post]}]})) == "intent is post"

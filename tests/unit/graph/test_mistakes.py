@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from responsa_server.catalogue.reading import examine
+from tests.instance import ROOT
 from tests.unit.graph.configured import SURROUNDINGS, write
 from tests.unit.graph.mistakes import MISTAKES
 
@@ -74,3 +76,32 @@ def test_a_text_that_stands_elsewhere_is_not_gone_on_with(tmp_path: Path) -> Non
     assert "nodes.more: tells the answer's text, and so has “write” on the way write → more" in str(problem)
     same = (changes[0][0], changes[0][1], two.replace(', writes = { text = "draft" }', ""))
     assert examine(write(tmp_path / "b", same, changes[1]), SURROUNDINGS, tmp_path / "none").problems == []
+
+
+def test_what_is_kept_until_it_is_known_may_be_refused_or_told(tmp_path: Path) -> None:
+    """The remedy for a refusal of what was told: nothing is told before it."""
+    kept = (
+        'write = { kind = "prompt", prompt = "write", stream = false }\n'
+        'check = { kind = "citation_checker" }\nout = { kind = "output" }'
+    )
+    ways = (
+        '  { from = "write", to = "check" },\n'
+        '  { from = "check", to = "refuse", when = { field = "unsupported", above = 2 } },\n'
+        '  { from = "check", to = "out" },\n'
+    )
+    end = '  { from = "write", to = "quote", on = "unavailable" }'
+    folder = write(
+        tmp_path,
+        ("agent.toml", 'write = { kind = "prompt", prompt = "write" }', kept),
+        ("agent.toml", end, ways + end),
+    )
+    assert examine(folder, SURROUNDINGS, tmp_path / "none").problems == []
+
+
+def test_a_classifier_is_made_as_the_page_says(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8")
+    ours = page.partition("### Classifiers")[2]
+    _, lines, _, _, table, *_ = re.split(r"```\w*\n", ours)
+    folder = write(tmp_path, ("examples/intents.jsonl", "", lines), ("agent.toml", "", table))
+    found = examine(folder, SURROUNDINGS, tmp_path / "none").problems
+    assert not [one for one in found if one.file != "agent.toml" or "nodes.route" in one.path]

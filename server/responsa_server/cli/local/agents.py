@@ -9,11 +9,13 @@ from pathlib import Path
 import typer
 
 from responsa_server.catalogue.folders import Folders
-from responsa_server.catalogue.reading import AGENT_FILE, Examined, agents_in, examine
+from responsa_server.catalogue.reading import AGENT_FILE, agents_in, examine
 from responsa_server.cli.local.settings import USAGE, told
-from responsa_server.graph.check import Problem, Surroundings
+from responsa_server.graph.check import NamedModels, Problem, Surroundings
+from responsa_server.graph.config import DEFAULT_MODEL, EXTRACTIVE
 from responsa_server.graph.mermaid import mermaid
 from responsa_server.settings import load
+from responsa_server.wiring_models import by_name, known_models
 
 
 def check(named: str | None, *, json: bool) -> None:
@@ -28,8 +30,9 @@ def check(named: str | None, *, json: bool) -> None:
     """
     wrong = False
     with told():
+        surroundings = _surroundings()
         for folder in _all() if named is None else _folders(named):
-            found = _examined(folder)
+            found = examine(folder, surroundings)
             wrong = wrong or bool(found.problems)
             for one in found.problems:
                 typer.echo(dumps(_plain(folder, one), ensure_ascii=False) if json else _line(folder, one))
@@ -49,7 +52,7 @@ def graph(named: str) -> None:
         if others:
             typer.echo("Name one agent.", err=True)
             raise typer.Exit(USAGE)
-        found = _examined(folder)
+        found = examine(folder, _surroundings())
         if found.config is None:
             for one in found.problems:
                 typer.echo(_line(folder, one), err=True)
@@ -57,8 +60,14 @@ def graph(named: str) -> None:
         typer.echo(mermaid(found.config), nl=False)
 
 
-def _examined(folder: Path) -> Examined:
-    return examine(folder, Surroundings())
+def _surroundings() -> Surroundings:
+    """What is known without a server: the names of models, whether they can be had or not."""
+    known = known_models(load().language_models)
+    return Surroundings(
+        models=NamedModels(known),
+        suggested_models=(EXTRACTIVE, DEFAULT_MODEL, *by_name(known)),
+        providers=tuple(known),
+    )
 
 
 def _all() -> Sequence[Path]:

@@ -8,8 +8,10 @@ from typing import Final
 
 from responsa_server.graph.check import edges, flow, keys, prompts
 from responsa_server.graph.check.choices import choices
-from responsa_server.graph.check.files import AgentFiles, AnyModel, ModelNames, Surroundings
+from responsa_server.graph.check.files import AgentFiles, AnyModel, ModelNames, NamedModels, Surroundings
 from responsa_server.graph.check.memory import Memory
+from responsa_server.graph.check.models import extractive, models
+from responsa_server.graph.check.parameters import parameters
 from responsa_server.graph.check.problems import AGENT_FILE, Key, Problem, meant, shown
 from responsa_server.graph.config import AgentConfig
 from responsa_server.graph.registry import Kind
@@ -21,6 +23,7 @@ __all__ = [
     "AnyModel",
     "Key",
     "ModelNames",
+    "NamedModels",
     "Problem",
     "Surroundings",
     "check",
@@ -51,7 +54,7 @@ def check(
     if known is not None and known[0] is surroundings.kinds:
         agent = known[1]
         found += keys.secrets_beside(files)
-        found += keys.models(agent, surroundings)
+        found += models(agent, surroundings)
         found += prompts.files(agent, files, surroundings)
         return (None if found else agent), _once(found)
     of_config = list(keys.secrets(config))
@@ -62,16 +65,20 @@ def check(
     found += [*wrong, *of_nodes]
     if agent is None:
         return None, _once(found)
-    found += keys.models(agent, surroundings)
-    of_graph = list(keys.parameters(agent))
+    found += models(agent, surroundings)
+    of_graph = [*parameters(agent), *keys.collections(agent)]
     # Of a graph that is not what was meant there is nothing to say that would help.
-    meant_so = not any(one.key[:1] == ("graph",) for one in wrong)
+    whole = not keys.gone(wrong)
+    meant_so = whole and not any(one.key[:1] == ("graph",) for one in wrong)
     if meant_so:
         of_graph += edges.shape(agent, surroundings)
     all_known = all(table.kind in surroundings.kinds for table in agent.nodes.values())
     if all_known:
-        of_graph += flow.flow(agent, surroundings) if meant_so else ()
-        of_graph += choices(agent, surroundings)
+        if meant_so:
+            of_graph += flow.flow(agent, surroundings)
+            of_graph += extractive(agent, surroundings)
+        if whole:
+            of_graph += choices(agent, surroundings)
     found += of_graph
     if all_known:
         found += prompts.files(agent, files, surroundings)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from pydantic import BaseModel
+
+from responsa_server.graph.check import types
 from responsa_server.graph.check.files import Surroundings
 from responsa_server.graph.check.keys import options_of
 from responsa_server.graph.check.problems import AGENT_FILE, Key, Problem, listed, meant
@@ -27,10 +30,13 @@ def choices(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem
         for field, info in surroundings.kinds[table.kind].options.model_fields.items():
             given = table.options.get(field)
             if Names.PROMPT in info.metadata and isinstance(given, dict):
-                yield from _table(("nodes", name, field), cast("Mapping[str, Any]", given), written)
+                prompts = cast("Mapping[str, Any]", given)
+                yield from _table(("nodes", name, field), prompts, written, surroundings)
 
 
-def _table(key: Key, given: Mapping[str, Any], written: Mapping[str, set[str]]) -> Iterator[Problem]:
+def _table(
+    key: Key, given: Mapping[str, Any], written: Mapping[str, set[str]], surroundings: Surroundings
+) -> Iterator[Problem]:
     for needed, what in ((BY, "the field that chooses"), (DEFAULT, "the prompt for all other values")):
         if needed not in given:
             yield Problem(AGENT_FILE, f"“{needed}” is missing: {what}", key)
@@ -38,7 +44,7 @@ def _table(key: Key, given: Mapping[str, Any], written: Mapping[str, set[str]]) 
     if not isinstance(by, str):
         return
     if by not in written:
-        yield Problem(AGENT_FILE, f"no node writes a field “{by}”", (*key, BY), meant(by, written))
+        yield from _unwritten(by, (*key, BY), written, surroundings)
         return
     values = written[by]
     for value in given:
@@ -49,3 +55,20 @@ def _table(key: Key, given: Mapping[str, Any], written: Mapping[str, set[str]]) 
                 (*key, value),
                 meant(value, values),
             )
+
+
+def _unwritten(
+    by: str, key: Key, written: Mapping[str, set[str]], surroundings: Surroundings
+) -> Iterator[Problem]:
+    """A field that nobody writes; it may be one that a node of another kind would."""
+    if close := meant(by, written):
+        yield Problem(AGENT_FILE, f"no node writes a field “{by}”", key, close)
+        return
+    fields = {field: name for name, one in surroundings.kinds.items() for field in _texts(one.output_model)}
+    close = by if by in fields else meant(by, fields)
+    hint = f"; a node of the kind “{fields[close]}” writes “{close}”" if close else ""
+    yield Problem(AGENT_FILE, f"no node writes a field “{by}”{hint}", key, close if close != by else "")
+
+
+def _texts(model: type[BaseModel]) -> Sequence[str]:
+    return [name for name, info in model.model_fields.items() if types.scalar(info.annotation) is str]

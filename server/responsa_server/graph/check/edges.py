@@ -9,6 +9,7 @@ from responsa_server.graph.check.files import Surroundings
 from responsa_server.graph.check.problems import AGENT_FILE, Key, Problem, meant
 from responsa_server.graph.conditions import fixed
 from responsa_server.graph.config import BEGIN, FINISH, AgentConfig, EdgeTable
+from responsa_server.graph.ways import possible, reached
 
 _WORDS: Final = {BEGIN: "begins", FINISH: "ends"}
 Numbered = tuple[int, EdgeTable]
@@ -20,8 +21,10 @@ def shape(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]:
     yield from wrong
     yield from _detours(config, surroundings)
     if not wrong:
-        yield from _defaults(config)
-        yield from _unreachable(config)
+        untaken = [*_starting(config), *_defaults(config)]
+        yield from untaken
+        # Where edges are never taken, all behind them would be told of for the same reason.
+        yield from _unreachable(config, strict=not untaken)
     yield from _cycles(config)
 
 
@@ -72,16 +75,29 @@ def _start(config: AgentConfig) -> Iterator[Problem]:
         )
 
 
+def _starting(config: AgentConfig) -> Iterator[Problem]:
+    """Edges from BEGIN that leave nothing for `start`."""
+    for number, edge in _numbered(config, BEGIN):
+        if _always(edge):
+            yield Problem(
+                AGENT_FILE,
+                f"this edge from “{BEGIN}” always fits, so “start” (“{config.start}”) is never reached; give it a condition (when), "
+                + (f"or say start = “{edge.target}” instead" if edge.target != FINISH else "or leave it out"),
+                _key(number),
+            )
+            return
+
+
+def _always(edge: EdgeTable) -> bool:
+    return edge.limit is None and all(fixed(edge.when, model=model) is True for model in (True, False))
+
+
 def _defaults(config: AgentConfig) -> Iterator[Problem]:
     for name in config.nodes:
         edges = _numbered(config, name)
         for place, (number, edge) in enumerate(edges):
             last = place == len(edges) - 1
-            always = (
-                fixed(edge.when, model=True) is True
-                and fixed(edge.when, model=False) is True
-                and edge.limit is None
-            )
+            always = _always(edge)
             if last and not always:
                 why = "a limit" if edge.limit is not None and edge.when is None else "a condition"
                 yield Problem(
@@ -113,16 +129,14 @@ def _detours(config: AgentConfig, surroundings: Surroundings) -> Iterator[Proble
             )
 
 
-def _unreachable(config: AgentConfig) -> Iterator[Problem]:
-    edges = ways(config)
-    reached, left = {BEGIN}, [BEGIN]
-    while left:
-        for edge in edges.get(left.pop(), ()):
-            if edge.target not in reached:
-                reached.add(edge.target)
-                left.append(edge.target)
+def _unreachable(config: AgentConfig, *, strict: bool) -> Iterator[Problem]:
+    """Nodes that no way leads to. strict: edges that are never taken, with a model or without, are no ways."""
+    if strict:
+        found = reached(possible(config, model=True)) | reached(possible(config, model=False))
+    else:
+        found = reached(ways(config))
     for name in config.nodes:
-        if name not in reached:
+        if name not in found:
             yield Problem(AGENT_FILE, f"no way leads to the node “{name}”", ("nodes", name))
 
 

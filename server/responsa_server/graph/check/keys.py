@@ -1,4 +1,4 @@
-"""Tables and values: what the models of the configuration refuse, in words for people; names of kinds, options, models; keys that are secrets."""
+"""Tables and values: what the models of the configuration refuse, in words for people; names of kinds and options; keys that are secrets."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, cast, get_args, get_origin
 
-import jsonschema_rs
 from pydantic import BaseModel, ValidationError
 
 from responsa_server.graph.check.files import AgentFiles, Surroundings
-from responsa_server.graph.check.problems import AGENT_FILE, SECRET, Key, Problem, listed, may_hold, meant
-from responsa_server.graph.config import DEFAULT_MODEL, EXTRACTIVE, AgentConfig, NodeTable
+from responsa_server.graph.check.problems import AGENT_FILE, SECRET, Key, Problem, may_hold, meant
+from responsa_server.graph.config import AgentConfig, NodeTable
 from responsa_server.graph.options import NodeOptions
 
+COLLECTION: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+"""The id of a collection, as questions name them, too."""
 _SECRET_KEY: Final = re.compile(r"(?:^|[_-])(?:key|token|secret|password)$")
 _HELD: Final = "holds a key or token; secrets come from the environment or secret files alone"
-_FLAT: Final = frozenset({"string", "integer", "number", "boolean"})
 _TYPES: Final[Mapping[str, str]] = {
     "string_type": "a text",
     "int_type": "a whole number",
@@ -45,6 +45,11 @@ def tables(config: Mapping[str, object]) -> tuple[AgentConfig | None, Sequence[P
         return AgentConfig.model_validate(rest), found
     except ValidationError:
         return None, found
+
+
+def gone(found: Sequence[Problem]) -> bool:
+    """Whether a whole node was left out for what is wrong with it: all that names it would be told of for the same reason."""
+    return any(one.key[:1] == ("nodes",) and len(one.key) < 3 for one in found)
 
 
 def _without(value: object, keys: set[Key], at: Key = ()) -> object:
@@ -95,22 +100,26 @@ def _renamed(name: str, table: Mapping[str, object], model: type[BaseModel], key
             )
 
 
-def models(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]:
-    """Models of the chain that cannot be had."""
-    chain = config.model.chain
-    for place, name in enumerate(chain):
-        key: Key = ("model", "chain", place)
-        if name == EXTRACTIVE:
-            if place < len(chain) - 1:
-                yield Problem(
-                    AGENT_FILE,
-                    "“extractive” is never unavailable, so what follows it would never be asked; it can only be the last",
-                    key,
-                )
-        elif name != DEFAULT_MODEL and (why := surroundings.models.problem(name)) is not None:
+def collections(config: AgentConfig) -> Iterator[Problem]:
+    """Names of collections that no collection can have, or that stand twice."""
+    given = config.retrieval.collections
+    for place, name in enumerate(given):
+        key: Key = ("retrieval", "collections", place)
+        if not COLLECTION.fullmatch(name):
             yield Problem(
-                AGENT_FILE, f"the model “{name}” {why}", key, meant(name, surroundings.suggested_models)
+                AGENT_FILE,
+                f"“{name}” is no id of a collection: small letters, digits and -, at most 63, the first one no -",
+                key,
+                _id(name.removeprefix("collections/")),
             )
+        elif name in given[:place]:
+            yield Problem(AGENT_FILE, f"the collection “{name}” stands here twice", key)
+
+
+def _id(name: str) -> str:
+    """What somebody may have meant by a name that is no id, "" for no idea."""
+    found = re.sub(r"[\s_.]+", "-", name.strip().lower())
+    return found if COLLECTION.fullmatch(found) else ""
 
 
 def secrets(value: object, key: Key = (), *, by_name: bool = True) -> Iterator[Problem]:
@@ -146,57 +155,6 @@ def secrets_beside(files: AgentFiles) -> Iterator[Problem]:
         if may_hold(one.front.model_dump_json(exclude_unset=True)):
             for held in secrets(one.front.model_dump(exclude_unset=True), by_name=False):
                 yield replace(held, file=one.file)
-
-
-def parameters(config: AgentConfig) -> Iterator[Problem]:
-    """A schema of parameters that is none, or not flat."""
-    properties = config.parameters.properties
-    for name, schema in properties.items():
-        key: Key = ("parameters", "properties", name)
-        if "$ref" in schema or "$dynamicRef" in schema:
-            yield Problem(
-                AGENT_FILE,
-                "a parameter's schema stands here, whole; references are not followed",
-                (*key, "$ref"),
-            )
-            continue
-        kind = schema.get("type")
-        if kind is None and not ({"enum", "const"} & set(schema)):
-            yield Problem(AGENT_FILE, "a parameter needs a type, or the values that it can have (enum)", key)
-            continue
-        if kind is not None and not (isinstance(kind, str) and kind in _FLAT):
-            if kind in ("object", "array", "null") or isinstance(kind, list):
-                yield Problem(
-                    AGENT_FILE,
-                    f"a parameter is a text, a number, or true or false ({listed(sorted(_FLAT))}): parameters are flat",
-                    (*key, "type"),
-                )
-            else:
-                yield Problem(
-                    AGENT_FILE,
-                    f"there is no type “{kind}” in JSON Schema",
-                    (*key, "type"),
-                    meant(kind, _FLAT),
-                )
-            continue
-        try:
-            jsonschema_rs.Draft202012Validator(dict(schema), validate_formats=True, retriever=_refused)
-        except (jsonschema_rs.ValidationError, ValueError) as error:
-            at = getattr(error, "instance_path", None) or ()
-            why = str(getattr(error, "message", error)).splitlines()[0]
-            yield Problem(AGENT_FILE, f"is no JSON Schema: {why}", (*key, *at))
-    for place, name in enumerate(config.parameters.required):
-        if name not in properties:
-            yield Problem(
-                AGENT_FILE,
-                f"the required parameter “{name}” is not among the properties",
-                ("parameters", "required", place),
-                meant(name, properties),
-            )
-
-
-def _refused(address: str) -> Any:
-    raise ValueError(f"{address} is not fetched")
 
 
 def told(
@@ -241,6 +199,8 @@ def told(
                 message = f"must be at most {_number(context['le'])}, not {_shown(given)}"
             case "less_than":
                 message = f"must be less than {_number(context['lt'])}, not {_shown(given)}"
+            case "finite_number":
+                message = f"must be a number that can be counted with, not {given}"
             case "string_pattern_mismatch":
                 message = f"“{given}” is no name: small letters, digits and _, the first one a letter"
             case "value_error":
@@ -290,9 +250,12 @@ def _keys(model: type[BaseModel], place: Sequence[object]) -> Sequence[str]:
 
 
 def _length(kind: str, context: Mapping[str, Any]) -> str:
-    if kind.endswith("short"):
-        return f"must have at least {context['min_length']}"
-    return f"must have at most {context['max_length']}"
+    short, of_text = kind.endswith("short"), kind.startswith("string")
+    bound = context["min_length" if short else "max_length"]
+    if short and bound == 1:
+        return f"must not be empty; give it at least one {'character' if of_text else 'entry'}"
+    one, many = ("character", "characters") if of_text else ("entry", "entries")
+    return f"must have at {'least' if short else 'most'} {bound} {one if bound == 1 else many}"
 
 
 def _either(allowed: Sequence[str]) -> str:

@@ -75,10 +75,13 @@ def sized(kind: Any) -> bool:
     return scalar(kind) is str or any(_origin(kind, one) for one in (Sequence, Mapping, set, frozenset))
 
 
+@cache
 def fits(given: Any, wanted: Any) -> bool:
     """Whether what has one type can be read as the other."""
     if not known(given) or not known(wanted):
         return True
+    if _absent(given) and not _absent(wanted):
+        return False
     one, other = plain(given), plain(wanted)
     if isinstance(one, type) and isinstance(other, type) and issubclass(one, other):
         return True
@@ -91,6 +94,13 @@ def fits(given: Any, wanted: Any) -> bool:
     )
 
 
+def _absent(kind: Any) -> bool:
+    """Whether None is one of the type's values."""
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    return get_origin(kind) in (Union, types.UnionType) and type(None) in get_args(kind)
+
+
 def name(kind: Any) -> str:
     """A type in a message."""
     kind = plain(kind)
@@ -100,6 +110,8 @@ def name(kind: Any) -> str:
     inner = [one for one in get_args(kind) if one is not Ellipsis]
     if any(_origin(kind, one) for one in (tuple, list, Sequence)) and inner:
         return f"list of {name(inner[0])}"
+    if _origin(kind, Mapping):
+        return "table"
     return str(kind).replace("typing.", "")
 
 

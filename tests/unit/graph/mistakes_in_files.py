@@ -1,0 +1,143 @@
+"""Mistakes in prompts and examples. A part of the table of mistakes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.unit.graph.configured import Change
+
+IN_FILES: Final[dict[str, tuple[list[Change], list[str]]]] = {
+    "19 partials in a circle": (
+        [
+            ("prompts/parts/tone.md", "Be kind.", 'Be kind.\n{% include "parts/more.md" %}'),
+            ("prompts/parts/more.md", "", '{% include "parts/tone.md" %}\n'),
+        ],
+        [
+            "prompts/parts/tone.md:2: the template is broken: the partials include each other in a circle, parts/more.md → parts/tone.md → parts/more.md; take one of the includes out."
+        ],
+    ),
+    "19 no prompt": (
+        [("agent.toml", 'kind = "prompt", prompt = "write"', 'kind = "prompt"')],
+        [
+            "agent.toml:15:1: nodes.write: “prompt” is missing: the file prompts/NAME.md with the model's instructions; it would get the bare question."
+        ],
+    ),
+    "19 an empty name": (
+        [("agent.toml", 'template = "hello"', 'template = ""')],
+        [
+            "agent.toml:17:30: nodes.hello.template: is empty; name a file of the folder prompts, without its .md."
+        ],
+    ),
+    "19 an empty prompt": (
+        [("prompts/write.md", "", "\n")],
+        ["prompts/write.md:1: is empty; write what is to be said."],
+    ),
+    "19 prompts by a misspelt field": (
+        [
+            (
+                "agent.toml",
+                'kind = "prompt", prompt = "write"',
+                'kind = "prompt", prompt = { by = "categry", default = "write" }',
+            )
+        ],
+        [
+            "agent.toml:15:39: nodes.write.prompt.by: no node writes a field “categry”; a node of the kind “question_categoriser” writes “category”. Did you mean “category”?"
+        ],
+    ),
+    "20 what a variable does not have": (
+        [("prompts/write.md", "{{ question }}", "{{ question.__class__ }}")],
+        [
+            "prompts/write.md:7: the template is broken: “question” is a text and has no “__class__”; write {{ question }} alone."
+        ],
+    ),
+    "20 an item that is not there": (
+        [
+            ("prompts/write.md", "variables = { question", 'variables = { questions = "examples", question'),
+            ("prompts/write.md", "{{ question }}", "{{ question }} {{ questions[0] }}"),
+        ],
+        ["prompts/write.md:7: the template is broken: it cannot be filled in: “questions[0]” is undefined."],
+    ),
+    "20 what cannot be done without something": (
+        [
+            ("prompts/write.md", "variables = { question", 'variables = { passages = "how many", question'),
+            ("prompts/write.md", "{{ question }}", "{{ question }} {{ 6 / passages }}"),
+        ],
+        [
+            "prompts/write.md:7: the template is broken: it cannot be filled in where “passages” is empty: unable to calculate 6 / 0."
+        ],
+    ),
+    "20 nothing to say": (
+        [
+            (
+                "prompts/hello.md",
+                "Hello. You asked: {{ question }}",
+                '{% if question == "" %}Hello.{% endif %}',
+            )
+        ],
+        ["prompts/hello.md: the template says nothing; there must be some text."],
+    ),
+    "22 unknown filter": (
+        [("prompts/write.md", "{{ question }}", "{{ question | uper }}")],
+        ["prompts/write.md:7: the template is broken: there is no filter “uper”. Did you mean “upper”?"],
+    ),
+    "22 unknown filter where no turn comes": (
+        [
+            (
+                "prompts/write.md",
+                "{{ question }}",
+                '{% if question == "a|b" %}{{ question | uper }}{% endif %}',
+            )
+        ],
+        ["prompts/write.md:7: the template is broken: there is no filter “uper”. Did you mean “upper”?"],
+    ),
+    "22 unknown test": (
+        [("prompts/write.md", "{{ question }}", "{% if question is defind %}{{ question }}{% endif %}")],
+        ["prompts/write.md:7: the template is broken: there is no test “defind”. Did you mean “defined”?"],
+    ),
+    "22 unknown filter in a partial": (
+        [("prompts/parts/tone.md", "Be kind.", 'Be kind.\n{{ "x" | uper }}')],
+        ["prompts/parts/tone.md:2: the template is broken: there is no filter “uper”. Did you mean “upper”?"],
+    ),
+    "22 unknown schema": (
+        [("prompts/write.md", "variables = { question", 'schema = "intnt"\nvariables = { question')],
+        [
+            "prompts/write.md:2:1: schema: there is no schema “intnt”; there are “intent”, “category”, “need”, “query”, “queries”, “verdict”. Did you mean “intent”?"
+        ],
+    ),
+    "22 two user parts": (
+        [("prompts/write.md", "{{ question }}", "{{ question }}\n=== user\nAgain.")],
+        [
+            "prompts/write.md:8: a second line “=== user”; the first one, in line 6, ends the instructions, so take one of them out."
+        ],
+    ),
+    "25 intent without an example": (
+        [("agent.toml", '["qa", "chat"]', '["qa", "chat", "post"]')],
+        [
+            "agent.toml:12:28: nodes.route.examples: no line of examples/intents.jsonl has the label “post”, so nothing would be taken for it; write some, or take it out."
+        ],
+    ),
+    "25 a text under two labels": (
+        [
+            (
+                "examples/intents.jsonl",
+                '"label": "chat"}',
+                '"label": "chat"}\n{"text": "hello!", "label": "qa"}',
+            )
+        ],
+        [
+            "examples/intents.jsonl:3: the text “hello!” has the label “qa” here and another one in line 2; one of them is wrong."
+        ],
+    ),
+    "25 unknown key of an example": (
+        [("examples/intents.jsonl", '"label": "chat"}', '"label": "chat", "txt": "Hi!"}')],
+        [
+            "examples/intents.jsonl:2: there is no key “txt” here; a line has “text”, “label”. Did you mean “text”?"
+        ],
+    ),
+    "25 examples by their name alone": (
+        [("agent.toml", "examples/intents.jsonl", "intents")],
+        [
+            "agent.toml:12:28: nodes.route.examples: there is no file intents. Did you mean “examples/intents.jsonl”?"
+        ],
+    ),
+}

@@ -1,0 +1,70 @@
+"""What a check knows of templates beside what stands in the file: the engine's words, and what turns bring."""
+
+from __future__ import annotations
+
+from responsa_server.graph.check import filling
+from responsa_server.graph.check.filling import EMPTY, FULL
+from responsa_server.graph.prompts import FrontMatter, Partial, PromptSet, PromptSource
+from responsa_server.graph.registry import KINDS
+
+TEXTS = {
+    *("agent", "question", "persona", "language", "formats", "without_retrieval", "without_model"),
+    *("teacher", "title", "history", "summary", "parameters"),
+}
+
+
+def prompts(body: str, **partials: str) -> PromptSet:
+    parts = {f"parts/{name}.md": Partial(f"prompts/parts/{name}.md", text) for name, text in partials.items()}
+    source = PromptSource("prompts/write.md", FrontMatter.model_validate({}), body)
+    return PromptSet({"write": source}, parts)
+
+
+def told(body: str, *variables: str, **partials: str) -> list[str]:
+    found = filling.filling(prompts(body, **partials), "write", frozenset(variables), ("Which?",), told=False)
+    return [str(one) for one in found]
+
+
+def test_what_is_suggested_is_there() -> None:
+    engine = prompts("")
+    for test, words in ((False, filling._FILTERS), (True, filling._TESTS)):  # pyright: ignore[reportPrivateUsage] - to hold them against the engine
+        assert [one for one in words if not engine.knows(one, test=test)] == []
+    assert not engine.knows("uper", test=False)
+    assert not engine.knows("defind", test=True)
+
+
+def test_every_variable_that_a_kind_offers_has_a_value_to_try() -> None:
+    offered = frozenset[str]().union(*(one.offers.all for one in KINDS.values()))
+    assert offered == TEXTS | set(FULL)
+    assert set(EMPTY) <= offered
+
+
+def test_words_are_looked_for_in_tags_alone() -> None:
+    body = 'It is | fine, a|b. {# {{ question | gone }} #}{% raw %}{{ question | gone }}{% endraw %}{{ "a | gone" }}'
+    assert told(f"{body}{{{{ question | upper }}}}", "question") == []
+    assert told("{% filter uper %}x{% endfilter %}") == [
+        "prompts/write.md:1: the template is broken: there is no filter “uper”. Did you mean “upper”?"
+    ]
+
+
+def test_lists_are_gone_through_and_their_items_have_what_they_have() -> None:
+    loop = "{% for one in examples %}{{ one.text }}: {{ one.label }}{% endfor %}"
+    assert told(loop, "examples") == []
+    (wrong,) = told(loop.replace("label", "lable"), "examples")
+    assert (
+        wrong
+        == "prompts/write.md:1: the template is broken: it cannot be filled in: “one.lable” is undefined."
+    )
+
+
+def test_what_breaks_in_a_partial_is_told_there() -> None:
+    (wrong,) = told("Hello.\n{% include 'parts/tone.md' %}", "question", tone="\n{{ question[3].x }}")
+    assert wrong.startswith("prompts/parts/tone.md:2: the template is broken: it cannot be filled in")
+
+
+def test_partials_that_include_each_other_twice_over_are_no_circle() -> None:
+    both = "{% include 'parts/a.md' %}{% include 'parts/b.md' %}"
+    found = prompts(both, a="{% include 'parts/b.md' %}", b="b")
+    assert found.broken == {}
+    assert found.fill("write", {}) == "bb"
+    alone = prompts("{% include 'parts/a.md' %}", a="{% include 'parts/a.md' %}")
+    assert "parts/a.md → parts/a.md" in alone.broken["write"][0].message
