@@ -112,7 +112,9 @@ def _embedded(settings: ModelSettings, layout: Layout) -> Provider:
         keep_alive=False,
     )
     limits = LimitOptions(one.concurrent, 0, one.idle_seconds)
-    return Provider(Wire.OPENAI, server, limits, models=frozenset({EMBEDDED_MODEL}), window=one.window)
+    return Provider(
+        Wire.OPENAI, server, limits, models=frozenset({EMBEDDED_MODEL}), window=one.window, small=True
+    )
 
 
 def _prices(settings: ModelSettings) -> PriceList:

@@ -132,6 +132,10 @@ async def test_what_is_longer_than_its_window_is_refused(part: EmbeddedLlama) ->
     assert model_table(PATIENT, part.layout).window([NAME]) == 4096
 
 
+def test_it_counts_as_small(part: EmbeddedLlama) -> None:
+    assert model_table(PATIENT, part.layout).small([NAME]) == {NAME}
+
+
 def test_nobody_else_can_reach_it_and_it_is_told_no_keys(part: EmbeddedLlama) -> None:
     assert part.pid is not None
     process = psutil.Process(part.pid)

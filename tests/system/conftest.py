@@ -17,6 +17,7 @@ import pytest
 
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_server.catalogue.reading import SHIPPED
+from responsa_server.embedded.llama import llama_missing
 from tests.callers import Registry, Tenant
 from tests.instance import START_PATIENCE, Instance, instance_in
 from tests.system.echo import Echo
@@ -159,7 +160,7 @@ class Bench:
 
 @pytest.fixture(scope="session")
 def bench() -> Iterator[Bench]:
-    """An instance of its own, with the samples of the agents that come with the server, scripted models, and a model server under the test's thumb."""
+    """An instance of its own, with the samples of the agents that come with the server, scripted models, the embedded one where it is installed, and a model server under the test's thumb."""
     folder = Path(tempfile.mkdtemp(prefix="rsa-"))
     echo, lab = Echo(), Lab()
     settings = {
@@ -168,6 +169,8 @@ def bench() -> Iterator[Bench]:
         "RESPONSA_MODELS__RETRIES": "1",
         "RESPONSA_DOCS": "none",
         "RESPONSA_MODELS__SCRIPTED": "true",
+        # Where it is installed: no default names it.
+        "RESPONSA_MODELS__EMBEDDED__START": str(llama_missing() is None).lower(),
         "RESPONSA_MODELS__SERVERS__LAB__URL": echo.url,
         "RESPONSA_TURNS__LEASE_SECONDS": "2",
     }

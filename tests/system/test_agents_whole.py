@@ -1,7 +1,7 @@
 """The agents that come with the server, each with no model, with one that plays a strong model and with the embedded one, over their samples.
 
-With the embedded model nothing is said of its wording: it is small. What counts is that an answer is whole, cites what the samples hold or says that it cannot,
-and that what no document holds is refused.
+With the embedded model nothing is said of its wording: it is small. What counts is that an answer about documents cites the right one, be it written or quoted,
+that messages are understood as without a model, that no mark of a prompt is left in a text, and that what no document holds is refused.
 """
 
 from __future__ import annotations
@@ -51,16 +51,33 @@ def test_three_are_answered_out_of_the_samples(bench: Bench, mode: str, agent: s
     assert len(said["answered"]) == 3
     for one in said["answered"]:
         end = bench.ask(one["question"], f"{agent}-{mode}", **said["parameters"])
-        if mode == "embedded" and end.WhichOneof("event") == "refused":
-            continue  # a small model may well say that it does not know
         assert end.WhichOneof("event") == "answer", (one["id"], end)
         assert end.answer.text, one["id"]
+        assert "⟦" not in end.answer.text, one["id"]
         assert end.answer.outcome in (turn_pb2.ANSWER_OUTCOME_COMPLETE, turn_pb2.ANSWER_OUTCOME_OUTPUT_LIMIT)
         if "intent" in one:
             assert turn_pb2.Intent.Name(end.answer.intent) == f"INTENT_{one['intent']}", one["id"]
-        if mode != "embedded":
+        assert any(citation.uri.endswith(one["source"]) for citation in end.answer.citations), (
+            one["id"],
+            end,
+        )
+        if mode != "embedded" or end.answer.model == "extractive":
             quotes = [citation.quote for citation in end.answer.citations]
             assert any(one["quote"] in quote for quote in quotes), (one["id"], quotes, end.answer.text)
+        if mode == "embedded":
+            _small(end.answer)
+
+
+def _small(answer: Any) -> None:
+    """A small model's answer was told since a document bears it out, or the documents are quoted, and it is said why. It was not asked for any decision."""
+    instead = [(one.kind, one.cause) for one in answer.fallbacks]
+    if answer.model == MODES["embedded"]:
+        assert not instead
+    else:
+        assert [kind for kind, _ in instead] == [turn_pb2.FALLBACK_KIND_EXTRACTIVE], instead
+        # On a loaded machine it may not come to its first word, and it may write nothing but marks.
+        causes = [f"model_unavailable:{one}" for one in ("uncited", "timeout", "empty")]
+        assert instead[0][1] in causes, instead
 
 
 def test_what_the_tutor_proposes_to_ask_is_answered_out_of_the_samples(bench: Bench, mode: str) -> None:
@@ -113,9 +130,6 @@ def test_a_follow_up_is_understood(bench: Bench, mode: str, agent: str) -> None:
         for turn in dialogue["turns"]:
             started, end = bench.told(turn["question"], f"{agent}-{mode}", conversation, **said["parameters"])
             conversation = started.conversation
-            if mode == "embedded":
-                assert end.WhichOneof("event") in ("answer", "refused"), end
-                continue
             assert end.WhichOneof("event") == "answer", (dialogue["id"], end)
             citations = end.answer.citations
             # Which sentence of a document is the best one is the scripted model's own affair.
@@ -129,10 +143,9 @@ def test_a_follow_up_is_understood(bench: Bench, mode: str, agent: str) -> None:
 def test_a_post_is_drafted_from_the_samples(bench: Bench, mode: str) -> None:
     for one in golden("chat")["posts"]:
         end = bench.ask(one["question"], f"chat-{mode}")
-        if mode == "embedded" and end.WhichOneof("event") == "refused":
-            continue
         assert end.WhichOneof("event") == "answer", (one["id"], end)
         assert end.answer.intent == turn_pb2.INTENT_POST
+        assert end.answer.citations
         if mode == "none":
             assert end.answer.model == "template"
             assert "No language model is configured" in end.answer.text

@@ -155,9 +155,12 @@ def _prepared(content: Content, workshop: Workshop) -> Prepared | NotMade:
         learning = learnings(content.examples, workshop.trainer)
         model = models.chain(content.chain)
         config = _fitted(AgentConfig.model_validate(content.config), models.window(content.chain))
+        small = models.small(content.chain)
         parts = replace(
             workshop.parts,
             model=model,
+            small=small,
+            larger=models.chain([one for one in content.chain if one not in small]) if small else model,
             price=lambda model="": models.price(model) if model else dearest(models, content.chain),
             classifiers=learning,
             examples={path: one.examples for path, one in learning.items()},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from responsa_server.domain.events import FallbackKind
@@ -81,7 +81,8 @@ class NodeParts:
     """What nodes may be made of; None where there is none.
 
     classifiers: trained, and examples: what they were trained with, both by the path of the examples in the agent's folder. price: of the models, at the time
-    of a call. traits: what the agent's tables say; `plan` puts them here.
+    of a call. traits: what the agent's tables say; `plan` puts them here. small: those of the model's chain that are (`Models.small`); larger: the chain without
+    them, None where nothing is left; of no account where there are none.
     """
 
     source: EvidenceSource | None = None
@@ -90,6 +91,8 @@ class NodeParts:
     teachers: Teachers | None = None
     summaries: Summaries | None = None
     model: ChatModel | None = None
+    small: frozenset[str] = frozenset()
+    larger: ChatModel | None = None
     tools: Sequence[Tool] = ()
     prompts: PromptSet | None = None
     classifiers: Mapping[str, IntentClassifier] = field(default_factory=dict[str, IntentClassifier])
@@ -102,6 +105,13 @@ class NodeParts:
         if self.model is None or self.prompts is None or not prompt:
             return None
         return Asker(self.model, self.prompts, self.traits, self.price)
+
+    def decider(self, prompt: object) -> Asker | None:
+        """As `asker`, for a node that decides or makes data, which a small model is not asked for: the node then does what it does without one."""
+        asker = self.asker(prompt)
+        if asker is None or not self.small:
+            return asker
+        return None if self.larger is None else replace(asker, model=self.larger)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +152,7 @@ def _by_examples(kind: Callable[..., AnyNode]) -> Callable[[NodeParts, Any, str]
     return lambda parts, options, name: kind(
         name,
         options,
-        parts.asker(options.prompt),
+        parts.decider(options.prompt),
         parts.classifiers.get(options.examples),
         parts.examples.get(options.examples, ()),
     )
@@ -188,14 +198,14 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "condition": Kind(lambda _, __, ___: Condition(), ConditionModel, ConditionModel),
     "rewriter": Kind(
-        lambda parts, options, _: Rewrite(parts.asker(options.prompt), options.prompt),
+        lambda parts, options, _: Rewrite(parts.decider(options.prompt), options.prompt),
         RewriteInput,
         RewriteOutput,
         rewriter.RewriterOptions,
         offers=rewriter.OFFERED,
     ),
     "query_expander": Kind(
-        lambda parts, options, _: QueryExpander(parts.asker(options.prompt), options),
+        lambda parts, options, _: QueryExpander(parts.decider(options.prompt), options),
         QueryExpanderInput,
         QueryExpanderOutput,
         query_expander.QueryExpanderOptions,
@@ -212,7 +222,7 @@ KINDS: Final[Mapping[str, Kind]] = {
             _there(parts.extractor, "extractor"),
             parts.traits.retrieval,
             parts.source,
-            parts.asker(options.prompt),
+            parts.decider(options.prompt),
             options.prompt,
         ),
         GradeInput,
@@ -234,6 +244,8 @@ KINDS: Final[Mapping[str, Kind]] = {
             source=parts.source,
             traits=parts.traits,
             price=parts.price,
+            small=parts.small,
+            judge=parts.judge,
         ),
         PromptInput,
         PromptOutput,

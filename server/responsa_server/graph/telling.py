@@ -1,4 +1,4 @@
-"""A model's text on its way to who asked: in deltas, without marks, within an answer's size."""
+"""A model's text on its way to who asked: in deltas, without marks of any kind, within an answer's size."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Final
 
 from responsa_server.domain.events import MAX_ANSWER_BYTES, Delta
 from responsa_server.graph.compose import split
+from responsa_server.graph.fences import FenceFilter
 from responsa_server.graph.marks import MarkFilter
 from responsa_server.graph.node import Run
 
@@ -18,7 +19,8 @@ class Teller:
     """Takes pieces as they come, and tells them at once.
 
     told: text of the answer that was told before. lead: what goes before the model's first words, where nothing was told yet. cites: whether marks are taken out
-    and noted. tells: False keeps the text for others to tell. end: bytes of the answer so far, 0 as long as there is nothing but space.
+    and noted; those that fence data always are taken out. tells: False keeps the text for others to tell. end: bytes of the answer so far, 0 as long as there is
+    nothing but space.
     """
 
     def __init__(
@@ -26,13 +28,15 @@ class Teller:
     ) -> None:
         self._run = run
         self._parts = [told]
-        self._tells = tells
+        self.tells = tells
         self.end = len(told.encode())
         # Until something is said there is no answer, and so no beginning of one.
         self._waits = not told
         self._held = list[str]()
         self._read = 0
         self._lead = f"{lead}\n\n" if lead and not told else ""
+        # Before the other one: what that notes are places in the text without either.
+        self._fences = FenceFilter(run.nonce, told) if run.nonce else None
         self._filter = MarkFilter(self.end + len(self._lead.encode())) if cites else None
 
     @property
@@ -50,14 +54,18 @@ class Teller:
         # U+0000 cannot be stored.
         text = text.replace("\x00", "\ufffd")
         self._read += len(text)
+        if self._fences is not None:
+            text = self._fences.feed(text)
         return (
             self._tell(text if self._filter is None else self._filter.feed(text)) and self._read < _MOST_READ
         )
 
     def finish(self) -> None:
         """Nothing follows."""
+        left = self._fences.end() if self._fences is not None else ""
         if self._filter is not None:
-            self._tell(self._filter.end())
+            left = self._filter.feed(left) + self._filter.end()
+        self._tell(left)
 
     def _tell(self, text: str) -> bool:
         if self._waits:
@@ -68,14 +76,14 @@ class Teller:
             text = self._lead + "".join(self._held)
         left = MAX_ANSWER_BYTES - self.end
         if (size := len(text.encode())) <= min(left, MAX_DELTA_BYTES):
-            if text and self._tells:
+            if text and self.tells:
                 self._run.emit(Delta(text, self.end))
             self.end += size
             self._parts.append(text)
             return True
         fitting = _fitting(text, left)
         for part in split(fitting, MAX_DELTA_BYTES):
-            if self._tells:
+            if self.tells:
                 self._run.emit(Delta(part, self.end))
             self.end += len(part.encode())
         self._parts.append(fitting)

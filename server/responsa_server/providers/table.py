@@ -52,6 +52,7 @@ class Provider:
     """A server, and how it is treated. server.model: any, each model has its own. needs_key: the name of the setting that must hold one, "" where none is needed.
 
     models: all that it has, empty where that is not known here. window: how many tokens a prompt and its answer may have together, None where that is not known.
+    small: whether its models are, see `Models.small`.
     """
 
     wire: Wire
@@ -60,6 +61,7 @@ class Provider:
     needs_key: str = ""
     models: frozenset[str] = frozenset()
     window: int | None = None
+    small: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,11 @@ class ModelTable:
         """See `Models.window`."""
         found = [self._providers.get(one.partition(":")[0]) for one in self.resolved(names)]
         return min((one.window for one in found if one is not None and one.window), default=None)
+
+    def small(self, names: Sequence[str]) -> frozenset[str]:
+        """See `Models.small`."""
+        declared = {one: self._providers.get(one.partition(":")[0]) for one in self.resolved(names)}
+        return frozenset(name for name, one in declared.items() if one is not None and one.small)
 
     def _key(self, name: str) -> str:
         """What a model shares its fate with: all models of a server have one key, and those without a server none."""

@@ -43,6 +43,9 @@ class Known:
     def price(self, model: str) -> Price | None:
         return self.prices.get(model)
 
+    def small(self, names: Sequence[str]) -> frozenset[str]:
+        return frozenset()
+
     def window(self, names: Sequence[str]) -> int | None:
         return None
 
@@ -88,6 +91,31 @@ def test_an_agent_is_told_todays_price_and_not_that_of_the_day_it_was_made(tmp_p
     assert parts.price() == price(9, 5)
     assert parts.price("lab:small") == price(1, 5)
     assert parts.price("attic:m") is None
+
+
+def test_an_agent_is_told_which_of_its_models_are_small(tmp_path: Path) -> None:
+    class Little(Known):
+        def chain(self, names: Sequence[str]) -> Says:
+            return Says(name=",".join(names))
+
+        def small(self, names: Sequence[str]) -> frozenset[str]:
+            return frozenset(names[1:])
+
+    seen = list[NodeParts]()
+    kind = TEST_KINDS["prompt"]
+
+    def make(parts: NodeParts, options: object, name: str) -> object:
+        seen.append(parts)
+        return kind.make(parts, options, name)
+
+    shop = replace(workshop(Little()), kinds={**TEST_KINDS, "prompt": replace(kind, make=make)})
+    found = prepared({"test": content(tmp_path, 0)}, shop)["test"]
+    assert isinstance(found, Prepared), found
+    (parts,) = seen
+    assert parts.small == {"lab:small"}
+    assert parts.model is not None
+    assert parts.larger is not None
+    assert (parts.model.name, parts.larger.name) == ("openai:gpt,lab:small", "openai:gpt")
 
 
 def test_a_limit_that_a_model_without_a_price_does_not_meet_is_told(tmp_path: Path) -> None:

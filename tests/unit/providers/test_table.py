@@ -97,6 +97,18 @@ def test_prices_are_todays_and_what_is_run_at_home_costs_nothing() -> None:
     assert shipped().as_of <= date.today()  # noqa: DTZ011  the day where the tests run
 
 
+def test_the_models_of_a_small_provider_are_small_also_behind_default() -> None:
+    declared = {
+        "tiny": Provider(Wire.OPENAI, ModelServer("http://127.0.0.1:9/v1", ""), small=True),
+        "lab": Provider(Wire.OPENAI, ModelServer("http://127.0.0.1:9/v1", "")),
+    }
+    models = ModelTable(declared, Prices(shipped()), TableOptions(default=["tiny:m", "lab:m"]))
+    assert models.small(["default", "tiny:n", "extractive"]) == {"tiny:m", "tiny:n"}
+    assert models.small(["lab:m"]) == frozenset()
+    with pytest.raises(KeyError):
+        models.small(["attic:m"])
+
+
 @pytest.mark.parametrize("dead", [0, 1, 2])
 async def test_with_one_server_after_the_other_unplugged_the_next_one_answers(dead: int) -> None:
     servers = [LoopbackServer(telling(wire, wire.events(Scene([name])))) for name, wire in WIRES.items()]

@@ -243,6 +243,13 @@ class Models(Protocol):
         """Today's, None where none is known."""
         ...
 
+    def small(self, names: Sequence[str]) -> frozenset[str]:
+        """Those of this chain that write sentences, and not truths: they are asked for no decision, and no answer of theirs is told unchecked.
+
+        As `provider:model`. Raises KeyError as `chain` does.
+        """
+        ...
+
     def window(self, names: Sequence[str]) -> int | None:
         """How many tokens a prompt and its answer may have together, with any model of this chain; None: nobody said. Raises KeyError as `chain` does."""
         ...

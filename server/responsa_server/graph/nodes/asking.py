@@ -31,6 +31,7 @@ from responsa_server.domain.ports.models import (
 from responsa_server.domain.ports.tools import ToolCard
 from responsa_server.graph.calling import Call, Pricing, may_write, no_price, patience
 from responsa_server.graph.config import Traits
+from responsa_server.graph.fences import unfenced
 from responsa_server.graph.limits import OverBudget
 from responsa_server.graph.node import Run
 from responsa_server.graph.options import Offered
@@ -78,9 +79,9 @@ class Shape(Generic[Output]):
         self.output = output
         self.schema, self.text, self._validator = _described(output)
 
-    def read(self, text: str) -> Output:
-        """The answer as its model. Raises StructuredInvalid."""
-        value = _object(text)
+    def read(self, text: str, mark: str = "") -> Output:
+        """The answer as its model, its texts without marks for data. mark: the turn's number in those. Raises StructuredInvalid."""
+        value = _unfenced(_object(text), mark)
         try:
             self._validator.validate(value)
             return self.output.model_validate(value)
@@ -143,7 +144,14 @@ class Asker:
         )
 
     async def text(self, prompt: ModelPrompt, run: Run) -> str:
-        """The whole answer, for a machine or for the next prompt, at most 16 KiB. Raises ModelError."""
+        """The whole answer, for the next prompt or to be kept, at most 16 KiB, without marks for data. Raises ModelError."""
+        text = unfenced(await self.raw(prompt, run), run.nonce).strip()
+        if not text:
+            raise ModelError(ModelFault.EMPTY, "no text", model=self.model.name)
+        return text
+
+    async def raw(self, prompt: ModelPrompt, run: Run) -> str:
+        """The whole answer as the model wrote it, for a machine. Raises ModelError."""
         told, size = list[str](), 0
         seconds = patience(run, PATIENCE_SECONDS) or 0.0
         # Whoever is silent gives way a little earlier, so that a chain sees it, and the next one has a part of the time.
@@ -186,9 +194,9 @@ async def ask_typed(
     Raises StructuredInvalid, ModelError and OverBudget, for which the node has a rule of its own; PromptError.
     """
     prompt = asker.prompt(run, name, {**trusted, "formats": shape.text}, untrusted, shape.schema)
-    text = await asker.text(prompt, run)
+    text = await asker.raw(prompt, run)
     try:
-        return shape.read(text)
+        return shape.read(text, run.nonce)
     except StructuredInvalid as error:
         complaint = fenced("complaint", str(error)[:_MAX_COMPLAINT], run.nonce)
     # Its own words go back as a model's, and the complaint, which quotes them, as data.
@@ -201,7 +209,7 @@ async def ask_typed(
         ),
     ]
     most = may_write(run, prompt.max_tokens, messages, asker.price())
-    return shape.read(await asker.text(replace(prompt, messages=messages, max_tokens=most), run))
+    return shape.read(await asker.raw(replace(prompt, messages=messages, max_tokens=most), run), run.nonce)
 
 
 def label_of(run: Run) -> str:
@@ -218,6 +226,17 @@ def _object(text: str) -> Any:
         return json.loads(text[start : end + 1])
     except (ValueError, RecursionError) as error:
         raise StructuredInvalid(f"it is no JSON: {error}") from error
+
+
+def _unfenced(value: object, mark: str) -> object:
+    """A JSON value whose texts are without marks: read as JSON they may hold some that were escaped there."""
+    if isinstance(value, str):
+        return unfenced(value, mark)
+    if isinstance(value, dict):
+        return {key: _unfenced(one, mark) for key, one in cast("dict[str, object]", value).items()}
+    if isinstance(value, list):
+        return [_unfenced(one, mark) for one in cast("list[object]", value)]
+    return value
 
 
 def _untitled(value: object) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -13,7 +14,7 @@ from responsa_server.domain.answers import Evidence
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Fallback, FallbackKind, Step, ToolOutcome
-from responsa_server.domain.ports.answers import EvidenceSource
+from responsa_server.domain.ports.answers import CitationJudge, Claim, EvidenceSource
 from responsa_server.domain.ports.faults import Fault
 from responsa_server.domain.ports.models import (
     ChatModel,
@@ -30,10 +31,12 @@ from responsa_server.domain.ports.models import (
 )
 from responsa_server.domain.ports.tools import ToolCard
 from responsa_server.graph.calling import Call, Pricing, may_write, no_price, patience
+from responsa_server.graph.citing import claims
 from responsa_server.graph.config import Traits
 from responsa_server.graph.limits import OverBudget
 from responsa_server.graph.node import Announcement, Declined, Node, NodeModel, Policy, Run
 from responsa_server.graph.nodes.asking import Asker, label_of, offered
+from responsa_server.graph.nodes.output import tell
 from responsa_server.graph.options import BY, DEFAULT, NodeOptions, PromptChoice
 from responsa_server.graph.prompts import Untrusted
 from responsa_server.graph.state import Said
@@ -59,6 +62,10 @@ _FAULTS: Final[Mapping[ModelFault, str]] = {
     ModelFault.OVERLOADED: "has too much to do",
     ModelFault.EMPTY: "answered without text",
 }
+HELD_SECONDS: Final = 15.0
+"""How long a small model may write on what nobody can read yet, at most."""
+UNCITED: Final = "uncited"
+"""The cause where a small model's answer is not told, since no document bears out any of it."""
 
 
 class PromptOptions(NodeOptions):
@@ -130,6 +137,9 @@ class Prompt(Node[PromptInput, PromptOutput]):
 
     A stream that breaks off is not begun again here, since its text was told. Where the documents could not be searched, the answer begins with the agent's
     sentence on that, which is told together with the model's first words.
+
+    What a small model writes about passages is told when it is whole, and only if a passage bears out a sentence that names it; else the model counts as one
+    that could not be had.
     """
 
     input_model = PromptInput
@@ -152,9 +162,11 @@ class Prompt(Node[PromptInput, PromptOutput]):
         traits: Traits | None = None,
         price: Pricing = no_price,
         tells_usage: bool = True,
+        small: frozenset[str] = frozenset(),
+        judge: CitationJudge | None = None,
     ) -> None:
         """system: instructions where there is no prompt. tools: what the model may ask for. answers: whether there must be text at its end. tells_usage: see
-        `Call`.
+        `Call`. small: see `Models.small`; judge: of what those write, None for nobody.
         """
         self.name = name
         self.announcement = announcement
@@ -168,6 +180,8 @@ class Prompt(Node[PromptInput, PromptOutput]):
         self._traits = traits or Traits()
         self._price = price
         self._tells_usage = tells_usage
+        self._small = small
+        self._judge = judge
         if isinstance(prompt := self._options.prompt, dict):
             self.reads = {"choice": prompt[BY]}
 
@@ -184,40 +198,78 @@ class Prompt(Node[PromptInput, PromptOutput]):
         text = Teller(
             run, given.text, lead=self._lead(given), cites=self._options.cites, tells=self._options.stream
         )
-        limited = bool(run.limits.tokens or run.limits.cost_micros)
-        calls, complete, unsafe = list[CallModel](), True, False
+        holding = self._small if self._checks(passages, given) else frozenset[str]()
+        calls = list[CallModel]()
         try:
-            async with aclosing(call.pieces()) as pieces:
-                async for piece in pieces:
-                    match piece:
-                        case TextPiece():
-                            complete = text.add(piece.text)
-                            await run.faults.at(Fault.BETWEEN_CHUNKS, run.turn_id)
-                            if not complete:
-                                break
-                            if limited and run.limits.reached(run.spent()):
-                                complete = False
-                                break
-                        case ToolRequest():
-                            calls.append(self._wanted(piece))
-                        case Ended():
-                            complete, unsafe = piece.complete, piece.stop is Stop.UNSAFE
+            end = await self._written(call, run, text, calls, holding)
             text.finish()
-            if unsafe:
+            if end.stop is Stop.UNSAFE:
                 # What was told of it is no answer: whoever stopped it did not want it said.
-                raise Declined(begun=bool(text.end) and self._options.stream)
+                raise Declined(begun=bool(text.end) and text.tells)
             if self._answers and not text.end:
                 raise ModelError(ModelFault.EMPTY, "an answer without text", model=call.model)
         except ModelError as error:
             raise self._unavailable(error) from error
+        if text.end and call.model in holding:
+            await self._tell_checked(text, call.model, given, run)
         return PromptOutput(
             text=text.text,
-            complete=complete,
+            complete=end.complete,
             calls=tuple(calls),
             model=call.model,
             marks=text.marks,
             shown=len(passages),
         )
+
+    def _checks(self, passages: Sequence[str], given: PromptInput) -> bool:
+        """Whether a small model's text is checked before it is told: as far as it is to cite, all of it is new, and there is no tool that it may want."""
+        return self._options.cites and bool(passages) and not given.text and not self._tools
+
+    async def _written(
+        self, call: Call, run: Run, text: Teller, calls: list[CallModel], holding: frozenset[str]
+    ) -> Ended:
+        """Take what comes, and return how it ended. holding: models whose text is kept back, from its first word on for 15 seconds or half of what the turn has
+        left, whichever is less. Raises ModelError.
+        """
+        limited = bool(run.limits.tokens or run.limits.cost_micros)
+        end = Ended(complete=True)
+        limit = asyncio.timeout(None)
+        try:
+            async with limit, aclosing(call.pieces()) as pieces:
+                async for piece in pieces:
+                    match piece:
+                        case TextPiece():
+                            # Who writes is known by now: a chain has switched before its first word.
+                            if holding and limit.when() is None and call.model in holding:
+                                text.tells = False
+                                seconds = patience(run, HELD_SECONDS) or 0.0
+                                limit.reschedule(asyncio.get_running_loop().time() + seconds)
+                            fits = text.add(piece.text)
+                            await run.faults.at(Fault.BETWEEN_CHUNKS, run.turn_id)
+                            if not fits or (limited and run.limits.reached(run.spent())):
+                                return Ended(complete=False)
+                        case ToolRequest():
+                            calls.append(self._wanted(piece))
+                        case Ended():
+                            end = piece
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return Ended(complete=False)
+        return end
+
+    async def _tell_checked(self, text: Teller, model: str, given: PromptInput, run: Run) -> None:
+        """Tell a text that was held back. Raises Unavailable where no passage bears out any of it."""
+        asked = [Claim(one.text, one.passage) for one in claims(text.text, text.marks)]
+        found: Sequence[object] = ()
+        if asked and self._judge is not None and given.evidence is not None:
+            found = await self._judge.judge(asked, given.evidence, self._traits.retrieval.context_bytes)
+        if all(one is None for one in found):
+            message = f"The model {model} has written nothing that the documents bear out; ask again."
+            metadata = {"model": model, "cause": UNCITED}
+            raise Unavailable(Reason.MODEL_UNAVAILABLE, message, metadata, retry_after=1.0)
+        if self._options.stream:
+            tell(text.text, run)
 
     def _passages(self, given: PromptInput) -> Sequence[str]:
         if given.evidence is None or self._source is None or self._asker is None:

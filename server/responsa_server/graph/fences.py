@@ -1,0 +1,117 @@
+"""Takes the marks that fence data in a prompt (`prompts.fenced`) out of what a model writes: small ones copy them. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+MOST_FENCE: Final = 64
+"""Characters of a mark at most, its brackets not among them; so much is kept back while it is not known whether it is one."""
+
+_OPEN: Final = "⟦"
+_BODY: Final = re.compile(rf"[^⟦⟧\n]{{0,{MOST_FENCE}}}")
+# As marks look, whatever their number: a model makes mistakes when it copies one.
+_LIKE: Final = re.compile(r"(?:data \w+|end) [0-9a-f]+")
+
+
+class FenceFilter:
+    """Takes out of a text that comes in pieces: marks, the turn's number where it stands alone, and what of a mark came before it. However the text is cut, the
+    outcome is the same.
+
+    A mark with nothing but white space before it takes one character of white space with it that follows.
+    """
+
+    def __init__(self, mark: str, before: str = "") -> None:
+        """mark: the turn's number, not empty. before: the last of the text that stands before the first piece."""
+        self._mark = mark
+        self._first = mark[0]
+        self._second = mark[:2]
+        self._held = ""
+        self._last = before[-1:]
+        # Behind a mark, whose white space may follow.
+        self._behind = False
+
+    def feed(self, text: str) -> str:
+        """The next of the text; returns what can be passed on by now, which may be nothing."""
+        if not text:
+            return ""
+        if self._held or self._behind or not self._plain(text):
+            return self._cleaned(self._held + text, ended=False)
+        self._last = text[-1]
+        return text
+
+    def end(self) -> str:
+        """The text has ended; returns what was held back of it."""
+        return self._cleaned(self._held, ended=True)
+
+    def _plain(self, text: str) -> bool:
+        """Whether no mark and no number begins in it, as in nearly all pieces."""
+        return _OPEN not in text and self._second not in text and text[-1] != self._first
+
+    def _cleaned(self, text: str, *, ended: bool) -> str:
+        out, place = list[str](), 0
+        self._held = ""
+        while place < len(text):
+            if self._behind:
+                self._behind = False
+                if text[place].isspace():
+                    place += 1
+                    continue
+            start, number = self._next(text, place)
+            self._say(text[place:start], out)
+            if start == len(text):
+                break
+            end = start + len(self._mark) if number else self._end(text, start, ended=ended)
+            if end < 0 or end > len(text):
+                if not ended:
+                    self._held = text[start:]
+                    break
+                end = start
+            if end > start:
+                place = end
+                continue
+            self._say(text[start], out)
+            place = start + 1
+        return "".join(out)
+
+    def _next(self, text: str, place: int) -> tuple[int, bool]:
+        """Where the next thing begins that may have to go, the text's end where there is none, and whether it is a number, perhaps but its beginning."""
+        opened = text.find(_OPEN, place)
+        opened = len(text) if opened < 0 else opened
+        number = text.find(self._mark, place, opened)
+        if number < 0 and opened == len(text):
+            size = len(self._mark) - 1
+            begun = text.find(self._first, max(place, len(text) - size))
+            while begun >= 0 and not self._mark.startswith(text[begun:]):
+                begun = text.find(self._first, begun + 1)
+            number = begun
+        return (number, True) if number >= 0 else (opened, False)
+
+    def _end(self, text: str, start: int, *, ended: bool) -> int:
+        """Where the mark ends that a bracket opens: the bracket's place where it opens none, -1 while that is not known."""
+        body = _BODY.match(text, start + 1)
+        end = start + 1 if body is None else body.end()
+        inside = text[start + 1 : end]
+        if end == len(text) and len(inside) < MOST_FENCE and not ended:
+            return -1
+        closed = text.startswith("⟧", end)
+        if end == len(text) and not closed and not ended:
+            return -1
+        if closed and (self._mark in inside or _LIKE.fullmatch(inside)):
+            self._behind = not self._last or self._last.isspace()
+            return end + 1
+        number = inside.find(self._mark)
+        return start if number < 0 else start + 1 + number + len(self._mark)
+
+    def _say(self, text: str, out: list[str]) -> None:
+        if text:
+            out.append(text)
+            self._last = text[-1]
+
+
+def unfenced(text: str, mark: str) -> str:
+    """A whole text without marks. mark: the turn's number, "" for none."""
+    if not mark:
+        return text
+    fences = FenceFilter(mark)
+    return fences.feed(text) + fences.end()

@@ -1,0 +1,130 @@
+"""A small model decides nothing, and what it writes about documents is told only if they bear it out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from responsa_server.domain.events import (
+    Answered,
+    AnswerOutcome,
+    Delta,
+    Fallback,
+    FallbackKind,
+    Intent,
+    RefusalReason,
+    Refused,
+)
+from responsa_server.domain.ports.agents import AnswerTask, Told
+from responsa_server.domain.ports.models import ChatModel, Ended, ModelError, ModelFault, TextPiece
+from responsa_server.graph.nodes import prompt
+from responsa_server.graph.registry import NodeParts
+from tests.unit.graph.evidence import Shelf
+from tests.unit.graph.shipping import CLASSIFIERS, Judge, Notes, Staff, shipped
+from tests.unit.graph.speaking import Says, told_by
+from tests.unit.graph.test_bad_models import AGENTS, LONG, QUOTE, asked, chain, text
+from tests.unit.graph.test_shipped import talk
+
+SMALL = "m"
+END = Ended(complete=True)
+UNCITED = Fallback(FallbackKind.EXTRACTIVE, "write", "quote", "model_unavailable:uncited")
+
+
+def says(*texts: str) -> Says:
+    return Says([*map(TextPiece, texts), END])
+
+
+async def told(
+    agent: str,
+    model: ChatModel,
+    question: AnswerTask,
+    *,
+    small: str = SMALL,
+    larger: ChatModel | None = None,
+    supported: bool = True,
+) -> Sequence[Told]:
+    shelf = Shelf(quotes=[QUOTE], supported=supported)
+    parts = NodeParts(shelf, shelf, Judge([QUOTE]), Staff(), Notes(), model, classifiers=CLASSIFIERS)
+    parts = replace(parts, small=frozenset({small}), larger=larger)
+    return await told_by(shipped(agent, parts), question)
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+async def test_it_writes_and_is_asked_for_nothing_else(agent: str) -> None:
+    model = says("The Nile is ", "very long. [1] ", "I know.")
+    question = replace(asked(agent), history=talk("How long is the Nile?", LONG))
+    events = await told(agent, model, question)
+    end = events[-1]
+    assert isinstance(end, Answered)
+    assert [one.purpose for one in model.asked] == ["response_synthesis"]
+    assert (end.text, end.model) == ("The Nile is very long. I know.", SMALL)
+    assert [one.quote for one in end.citations] == [LONG]
+    assert end.fallbacks == ()
+    # When it is whole.
+    assert [one for one in events if isinstance(one, Delta)] == [Delta(end.text, 0)]
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("written", ["120000", "It is short. [7]", "[1]"])
+async def test_the_documents_are_quoted_where_they_bear_nothing_out(agent: str, written: str) -> None:
+    events = await told(agent, says(written), asked(agent))
+    end = events[-1]
+    assert isinstance(end, Answered)
+    assert end.text == text(list(events)) == LONG
+    assert (end.model, end.outcome, len(end.citations)) == ("extractive", AnswerOutcome.COMPLETE, 1)
+    cause = "model_unavailable:empty" if written == "[1]" else UNCITED.cause
+    assert list(end.fallbacks) == [replace(UNCITED, cause=cause)]
+
+
+async def test_who_is_asked_in_the_end_decides() -> None:
+    away = Says([ModelError(ModelFault.UNREACHABLE, "away")])
+    # The small one stands in for another: it writes, is checked, and classifies nothing.
+    small = says("120000")
+    end = (await told("chat", chain(away, small), asked("chat"), small="p1:m", larger=chain(away)))[-1]
+    assert isinstance(end, Answered)
+    assert [one.purpose for one in small.asked] == ["response_synthesis"]
+    assert [(one.kind, one.cause) for one in end.fallbacks] == [
+        (FallbackKind.CLASSIFIER, "model_unavailable:unreachable"),
+        (FallbackKind.PROVIDER, "unreachable"),
+        (FallbackKind.EXTRACTIVE, "model_unavailable:uncited"),
+    ]
+    # Another one stands in for it: what that writes is told as it comes.
+    larger = says("12", "0000")
+    events = await told("chat", chain(away, larger), asked("chat"), small="p0:m", larger=larger)
+    end = events[-1]
+    assert isinstance(end, Answered)
+    assert (end.text, end.model) == ("120000", "p1:m")
+    assert len([one for one in events if isinstance(one, Delta)]) == 2
+    assert larger.asked[0].purpose == "intent_classification"
+
+
+@pytest.mark.parametrize(("written", "ending"), [("It is long. [1] And", ""), ("And so", "extractive")])
+async def test_what_takes_too_long_is_checked_as_far_as_it_came(
+    monkeypatch: pytest.MonkeyPatch, written: str, ending: str
+) -> None:
+    monkeypatch.setattr(prompt, "HELD_SECONDS", 0.01)
+    model = Says([TextPiece(written), asyncio.Event()])
+    end = (await told("tutor", model, asked("tutor")))[-1]
+    assert isinstance(end, Answered)
+    assert model.closed
+    assert end.model == (ending or SMALL)
+    assert end.outcome is (AnswerOutcome.COMPLETE if ending else AnswerOutcome.OUTPUT_LIMIT)
+    assert len(end.citations) == 1
+
+
+async def test_a_post_that_no_document_supports_is_refused() -> None:
+    question = asked("chat", "Write a post about the Nile.")
+    end = (await told("chat", says("Rivers!"), question, supported=False))[-1]
+    assert isinstance(end, Refused)
+    assert (end.reason, end.intent) == (RefusalReason.NO_SUPPORT, Intent.POST)
+
+
+async def test_where_there_is_nothing_to_cite_it_is_told_as_it_comes() -> None:
+    events = await told("chat", says("Hel", "lo."), asked("chat", "Hello, how are you?"))
+    end = events[-1]
+    assert isinstance(end, Answered)
+    assert (end.text, end.intent, end.model) == ("Hello.", Intent.CHITCHAT, SMALL)
+    assert len([one for one in events if isinstance(one, Delta)]) == 2
