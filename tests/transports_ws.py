@@ -32,7 +32,7 @@ class Ws:
         last = frames[-1]
         if last["type"] == "error" and "seq" not in last:
             assert last["message"] == last["status"]["message"]
-            return Outcome([], last["status"])
+            return Outcome([], in_contract_words(call.method.name, last["status"]))
         assert len({frame["turn"] for frame in frames}) == 1
         seqs = [int(frame["seq"]) for frame in frames]
         assert seqs == sorted(set(seqs))
@@ -41,6 +41,28 @@ class Ws:
             {key: value for key, value in frame.items() if key not in ("turn", "seq")} for frame in frames
         ]
         return Outcome(_joined(plain), None)
+
+
+def in_contract_words(method: str, status: Json) -> Json:
+    """A problem as the other ways tell it: on a socket it names the socket's own fields, and none of the contract's."""
+    names = {"content": "text", "conversation_id": "conversation"}
+    if method == "CancelTurn":
+        names["turn"] = "name"
+    message, details = status["message"], list[Json]()
+    for detail in status.get("details", ()):
+        violations: list[Json] = []
+        for one in detail.get("fieldViolations", ()):
+            field: str = one["field"]
+            assert field not in (set(names.values()) - {"turn"}), field
+            assert not field.startswith("options."), field
+            if field == "teacher_id" or field.partition(".")[0] == "parameters":
+                whole = f"options.parameters.{field}" if field == "teacher_id" else f"options.{field}"
+            else:
+                whole = names.get(field, field)
+            message = message.replace(f"{field}: ", f"{whole}: ", 1)
+            violations.append({**one, "field": whole})
+        details.append({**detail, "fieldViolations": violations} if violations else detail)
+    return {**status, "message": message, "details": details}
 
 
 def message_of(method: str, request: Message) -> Json:

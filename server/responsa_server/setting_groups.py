@@ -124,6 +124,12 @@ class RetrievalSettings(SettingsGroup):
         le=1,
         description="Least support that an answer needs, else it is refused; empty takes the calibrated one. 0 never refuses what has any passage.",
     )
+    search_seconds: float = Field(
+        default=4.0,
+        ge=0.1,
+        le=30,
+        description="How long one statement of a search may take in the database, waiting for locks included; then words alone are searched, which may take as long, and then the search counts as failed.",
+    )
     embedding_threads: int = Field(
         default=0, ge=0, le=64, description="Threads of the embedding model; 0 takes one a core."
     )

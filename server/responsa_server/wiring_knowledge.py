@@ -52,7 +52,7 @@ async def knowledge(
     threads = settings.retrieval.embedding_threads
     embedder = await asyncio.to_thread(load_minilm, layout.data / "models", threads=threads)
     stack.callback(embedder.close)
-    passages = PassageStore(database)
+    passages = PassageStore(database, search_seconds=settings.retrieval.search_seconds)
     retriever = Retriever(
         passages, CachedEmbedder(embedder, cache), breadth=settings.retrieval.hnsw_ef_search
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import LiteralString, TypeVar
 
 import psycopg
 import pytest
+from psycopg import sql
 from pydantic import TypeAdapter
 
-from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.errors import TooSlow, Unavailable
 from responsa_server.domain.knowledge import SearchMode, SearchQuery
 from responsa_server.domain.ports.answers import SearchOptions
 from responsa_server.knowledge.answering import LibraryEvidence
@@ -36,6 +38,14 @@ NO_INDEX = """CREATE OR REPLACE FUNCTION
 NO_WORDS = """CREATE OR REPLACE FUNCTION responsa.search_lexical(
     tenant text, collections text[], wanted tsquery, queries tsquery[], weights real[], mean_length real, most int)
     RETURNS TABLE (passage_id uuid) LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the index is damaged' USING ERRCODE = 'XX002'; END $$"""
+
+
+NO_VECTORS_FUNCTION: LiteralString = "ALTER FUNCTION responsa.search_nearest RENAME TO search_gone"
+NO_VECTORS_TABLE: LiteralString = (
+    "REVOKE SELECT ON responsa.passage_vector FROM responsa_app, responsa_search"
+)
+NO_PASSAGES: LiteralString = "REVOKE SELECT ON responsa.passage FROM responsa_search"
+NO_STATISTICS: LiteralString = "REVOKE SELECT ON responsa.term_stat FROM responsa_app"
 
 
 class Failing:
@@ -146,6 +156,94 @@ async def test_a_damaged_index_of_words_is_a_part_that_is_away(
     with pytest.raises(Unavailable) as caught:
         await evidence(store, embedder).search(people.ann, (QUESTION,), ())
     assert caught.value.metadata == {"part": "text index"}
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("statement", [NO_VECTORS_FUNCTION, NO_VECTORS_TABLE])
+async def test_words_need_nothing_of_what_holds_vectors(
+    store: PassageStore,
+    embedder: MiniLmEmbedder,
+    people: People,
+    database_urls: DatabaseUrls,
+    statement: LiteralString,
+) -> None:
+    damage_index(database_urls, statement)
+    knowledge = evidence(store, embedder)
+    found = await knowledge.search(people.ann, (QUESTION,), ())
+    assert found.degraded == "text_only"
+    extraction = await knowledge.extract(QUESTION, found)
+    assert extraction.quotes[0].text == "Ships enter the harbour two hours before high water."
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("statement", [NO_PASSAGES, NO_STATISTICS])
+async def test_what_the_database_refuses_a_search_is_a_part_that_is_away(
+    store: PassageStore,
+    embedder: MiniLmEmbedder,
+    people: People,
+    database_urls: DatabaseUrls,
+    caplog: pytest.LogCaptureFixture,
+    statement: LiteralString,
+) -> None:
+    damage_index(database_urls, statement)
+    with pytest.raises(Unavailable) as caught:
+        await evidence(store, embedder).search(people.ann, (QUESTION,), ())
+    assert caught.value.metadata == {"part": "text index"}
+    logged = [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
+    assert logged[-1] == "the text index cannot be searched: InsufficientPrivilege"
+
+
+@asynccontextmanager
+async def held(urls: DatabaseUrls, *tables: str) -> AsyncGenerator[None]:
+    """Nobody else can read these tables during the block."""
+    async with await psycopg.AsyncConnection.connect(urls.superuser) as connection:
+        names = sql.SQL(", ").join(sql.Identifier("responsa", one) for one in tables)
+        await connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(names))
+        yield
+
+
+@pytest.fixture
+def hasty(database: Database) -> PassageStore:
+    """A store whose searches wait for nothing long."""
+    return PassageStore(database, search_seconds=0.2)
+
+
+@pytest.mark.usefixtures("filled")
+async def test_vectors_that_are_held_up_are_not_waited_for(
+    hasty: PassageStore, embedder: MiniLmEmbedder, people: People, database_urls: DatabaseUrls
+) -> None:
+    knowledge = evidence(hasty, embedder)
+    async with held(database_urls, "passage_vector"):
+        found = await knowledge.search(people.ann, (QUESTION,), ())
+        assert found.degraded == "text_only"
+        extraction = await knowledge.extract(QUESTION, found)
+        assert extraction.supported
+        assert extraction.quotes[0].text == "Ships enter the harbour two hours before high water."
+        with pytest.raises(TooSlow) as caught:
+            await KnowledgeSearch(Retriever(hasty, embedder)).search("acme", SearchQuery((QUESTION,)))
+        assert caught.value.metadata == {"part": "vectors"}
+    assert (await knowledge.search(people.ann, (QUESTION,), ())).degraded == ""
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("tables", [("passage_vector", "passage"), ("term_stat",)])
+async def test_documents_that_are_held_up_are_not_waited_for(
+    hasty: PassageStore,
+    embedder: MiniLmEmbedder,
+    people: People,
+    database_urls: DatabaseUrls,
+    tables: tuple[str, ...],
+) -> None:
+    async with held(database_urls, *tables):
+        with pytest.raises(TooSlow) as caught:
+            await evidence(hasty, embedder).search(people.ann, (QUESTION,), ())
+    assert caught.value.metadata == {"part": "text index"}
+
+
+@pytest.mark.usefixtures("filled")
+async def test_a_request_that_is_wrong_is_no_part_that_is_away(store: PassageStore) -> None:
+    with pytest.raises(psycopg.DataError):
+        await store.reading("acme", "", lambda reader: reader.statistics(None, ["half\0"]))
 
 
 async def test_a_database_that_is_gone_is_no_matter_of_vectors(

@@ -27,7 +27,7 @@ from grpc_status import rpc_status
 from responsa.auth.v1 import auth_service_pb2, auth_service_pb2_grpc, user_pb2
 from responsa.chat.v1 import chat_service_pb2, chat_service_pb2_grpc, turn_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2, knowledge_service_pb2_grpc
-from responsa_server.domain.errors import NotFound, Reason, Unauthenticated
+from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, Reason, Unauthenticated
 from responsa_server.gateway.addresses import UnixAddress
 from responsa_server.gateway.app import GatewaySettings, build_app
 from responsa_server.gateway.channel import ServerChannel
@@ -55,6 +55,16 @@ def busy() -> Status:
         ErrorInfo(reason="CONVERSATION_BUSY", domain="responsa", metadata={"active_turn": TURN})
     )
     return status
+
+
+def wrong() -> Status:
+    """Of a question that says nothing, to somebody unknown."""
+    violations = (
+        FieldViolation("text", "string.min_bytes", "must not be empty"),
+        FieldViolation("options.parameters.teacher_id", "string.uuid", "must be a UUID"),
+    )
+    message = "; ".join(f"{one.field}: {one.description}" for one in violations)
+    return status_of(InvalidRequest(Reason.INVALID_FIELD, message, {"violations": "2"}, violations))
 
 
 class Chat(chat_service_pb2_grpc.ChatServiceServicer):
@@ -103,6 +113,8 @@ class Chat(chat_service_pb2_grpc.ChatServiceServicer):
     async def Ask(
         self, request: chat_service_pb2.AskRequest, context: Context
     ) -> AsyncIterator[chat_service_pb2.AskResponse]:
+        if not request.text:
+            await refuse(context, wrong())
         if request.text == "busy":
             await refuse(context, busy())
         if request.text.startswith("script "):

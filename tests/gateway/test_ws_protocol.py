@@ -135,3 +135,17 @@ async def test_one_in_more_pieces_ends_the_socket(opened: Opened) -> None:
     opened.writer.write(frame(1, fin=False) + frame(0, fin=False) * MOST_FRAGMENTS)
     opcode, payload = await opened.next()
     assert (opcode, int.from_bytes(payload[:2], "big")) == (8, 1009)
+
+
+async def test_what_is_too_long_is_read_to_its_end_so_that_the_reason_is_not_lost(
+    opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    size = 2 * serve.MAX_SOCKET_MESSAGE_BYTES
+    opened.writer.write(b"\x81\xff" + size.to_bytes(8, "big") + bytes(4))
+    opcode, payload = await opened.next()
+    assert (opcode, int.from_bytes(payload[:2], "big")) == (8, 1009)
+    # A connection that were closed by now would be reset by the rest.
+    opened.writer.write(b"x" * size)
+    await opened.writer.drain()
+    assert await opened.reader.read() == b""
+    assert caplog.messages == []

@@ -123,6 +123,23 @@ def older(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterato
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
+async def test_a_database_without_pgvector_is_told_who_has_to_do_what(postgres: EmbeddedPostgres) -> None:
+    name = "without_vectors"
+    with psycopg.connect(postgres.dsn("superuser", database="postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} OWNER responsa_owner TEMPLATE template0".encode())
+        try:
+            urls = urls_of(postgres, name)
+            with pytest.raises(
+                MigrationError, match=r"a superuser must run CREATE EXTENSION vector in it once"
+            ):
+                await migrate(urls.owner)
+            with psycopg.connect(urls.superuser, autocommit=True) as superuser:
+                superuser.execute("CREATE EXTENSION vector")
+            assert (await migrate(urls.owner))[-1] == load()[-1].name
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
 @pytest.mark.parametrize("older", [5, 6], indirect=True)
 async def test_turns_of_an_older_version_are_taken_over_after_the_migration(older: Older) -> None:
     """One that ran while the server was exchanged; the one that had ended stays as it is."""

@@ -62,13 +62,13 @@ const CAUSES: Readonly<Record<string, string>> = {
   structured_invalid: "its reply had not the form asked for",
 };
 
-/** A cause for programs, for people. */
+/** A cause for programs, for people; "" where there is nothing to add. */
 export function because(cause: string): string {
   if (!cause) return "";
   const known = CAUSES[cause];
   if (known) return known;
-  const [kind = "", what = ""] = cause.split(":", 2);
-  if (kind === "part_unavailable" && what) return `${what} does not answer`;
+  // Which part of the server it was says nothing to who asks; what could not be done is in the sentence.
+  if (cause.startsWith("part_unavailable")) return "";
   return cause.replace(/[_:]+/g, " ");
 }
 

@@ -61,7 +61,8 @@ describe("answeredBy", () => {
 
 describe("fallbacks", () => {
   it.each([
-    [fallback(FallbackKind.WITHOUT_RETRIEVAL, "retrieve", "write", "part_unavailable:postgresql"), /searched.* rests on none of them \(postgresql does not answer\)\.$/],
+    [fallback(FallbackKind.WITHOUT_RETRIEVAL, "retrieve", "write", "part_unavailable:postgresql"), /^The documents could not be searched, .* rests on none of them\.$/],
+    [fallback(FallbackKind.TEXT_ONLY, "retrieve", "text_only", "part_unavailable:vectors"), /^The documents were searched by their words alone, not by meaning\.$/],
     [fallback(FallbackKind.TEXT_ONLY), /by their words alone, not by meaning\.$/],
     [fallback(FallbackKind.PROVIDER, "openai:a", "gemini:b", "rate_limited"), /^openai:a could not be had; gemini:b was asked in its place \(it takes no more for the moment\)\.$/],
     [fallback(FallbackKind.PROVIDER), /^The first model could not be had; another model was asked/],

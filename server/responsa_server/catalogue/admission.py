@@ -130,7 +130,7 @@ def _wanted(schema: Mapping[str, Any]) -> str:
     if "const" in schema:
         return json.dumps(schema["const"], ensure_ascii=False)
     if schema.get(RESOURCE) == TEACHERS:
-        return "a teacher's id (ListTeachers tells them)"
+        return "a teacher's id (GetAgent lists those that may be chosen)"
     bounds = [text.format(schema[name]) for name, text in _BOUNDS.items() if name in schema]
     return " ".join([_KINDS.get(schema.get("type"), "a value"), ", ".join(bounds)]).strip()
 

@@ -11,6 +11,7 @@
     ├── Precondition          the resource must be changed first
     ├── Exhausted             more than the server takes on
     ├── Unavailable           a part cannot be reached, the server drains
+    │   └── TooSlow           a part took all the time that it may take
     ├── DeadlinePassed        time is up
     └── Cancelled             ended by a call
 
@@ -164,6 +165,10 @@ class Exhausted(ResponsaError):
 
 class Unavailable(ResponsaError):
     """A part that the call needs cannot be reached, or the server is going away."""
+
+
+class TooSlow(Unavailable):
+    """A part took all the time that it may take: what is done in its place is better done now than after another attempt."""
 
 
 class DeadlinePassed(ResponsaError):

@@ -16,7 +16,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
-from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.errors import Reason, TooSlow, Unavailable
 from responsa_server.domain.events import Delta, Fallback, FallbackKind, Status
 from responsa_server.domain.ports.agents import Milestone
 from responsa_server.domain.ports.tools import Effect
@@ -372,9 +372,9 @@ async def _attempts(node: AnyNode, given: Any, context: Run, watch: _Watched) ->
     for attempt in range(1, node.policy.attempts + 1):
         try:
             return await _in_time(node, given, context)
-        except Unavailable:
+        except Unavailable as error:
             # Text that was told would be told twice.
-            if attempt == node.policy.attempts or watch.text:
+            if attempt == node.policy.attempts or watch.text or isinstance(error, TooSlow):
                 raise
         await asyncio.sleep(pause)
         pause *= 2

@@ -52,7 +52,8 @@ Progress = (
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How a node is run. timeout_seconds counts for each attempt; another one is made after an Unavailable, after pause_seconds, doubled each time.
+    """How a node is run. timeout_seconds counts for each attempt; another one is made after an Unavailable (not after a TooSlow), after pause_seconds,
+    doubled each time.
 
     keep_after_seconds: what took longer is kept by a milestone, so that no later attempt at the turn does it again.
     """
@@ -148,7 +149,7 @@ class Node(abc.ABC, Generic[Input, Output]):
 
     @abc.abstractmethod
     async def process(self, given: Input, run: Run) -> Output:
-        """Do the work. Raises a ResponsaError for what a user should know; Unavailable is worth another attempt."""
+        """Do the work. Raises a ResponsaError for what a user should know; Unavailable is worth another attempt, TooSlow is not."""
 
     def validate_output(self, output: Output) -> Plain:
         """Turn the output into plain state, checked as if somebody else had sent it. Raises pydantic.ValidationError."""

@@ -12,21 +12,26 @@ from uuid import UUID
 
 import numpy as np
 
-from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.errors import TooSlow, Unavailable
+from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import SearchMode
 from responsa_server.domain.passages import (
     VECTORS_PART,
     Candidate,
     CandidateQuery,
     FoundPassage,
+    PassagePiece,
     TermStatistics,
+    VectorKind,
 )
+from responsa_server.knowledge.canonical import Block, BlockKind
 from responsa_server.knowledge.embedder import Embedder
 from responsa_server.knowledge.evidence import judge, read_question
 from responsa_server.knowledge.languages import UNKNOWN, language_of
 from responsa_server.knowledge.lexical import STEMMED, Analyzer
 from responsa_server.knowledge.readings import Readings
 from responsa_server.knowledge.scoring import Score, Weights, gate, score, weigh
+from responsa_server.knowledge.sentences import pieces
 
 Result = TypeVar("Result")
 
@@ -50,7 +55,11 @@ class PassageReader(Protocol):
         ...
 
     async def read(self, ids: Sequence[UUID], vector: bytes | None) -> Sequence[FoundPassage]:
-        """Passages with their pieces, in the order of the ids."""
+        """Passages with their pieces, in the order of the ids. Raises Unavailable; without a vector `read_texts` may do then."""
+        ...
+
+    async def read_texts(self, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
+        """Passages without their pieces, in the order of the ids."""
         ...
 
 
@@ -165,7 +174,9 @@ class Retriever:
                     own=own,
                 )
             except Unavailable as error:
-                if not text_will_do or error.metadata.get("part") != VECTORS_PART:
+                # A search that took too long may have waited for nothing but the vectors.
+                slow = isinstance(error, TooSlow)
+                if not text_will_do or not (slow or error.metadata.get("part") == VECTORS_PART):
                     raise
                 _LOG.warning("vectors could not be searched; words alone decide", exc_info=True)
         found = await self._search(
@@ -307,7 +318,7 @@ class Retriever:
         read: Mapping[UUID, FoundPassage] = {
             found.passage.id: found
             for vector, ids in by_vector.items()
-            for found in await reader.read(ids, vector)
+            for found in await self._found(reader, ids, vector)
         }
         # A passage deleted in the meantime is left out.
         return [
@@ -315,6 +326,18 @@ class Retriever:
             for one in ranked
             if one.candidate.id in read
         ]
+
+    async def _found(
+        self, reader: PassageReader, ids: Sequence[UUID], vector: bytes | None
+    ) -> Sequence[FoundPassage]:
+        """Passages with their pieces; without a vector also where what is stored of the pieces cannot be had."""
+        try:
+            return await reader.read(ids, vector)
+        except Unavailable:
+            if vector is not None:
+                raise
+            _LOG.warning("pieces of passages could not be read; they are cut anew", exc_info=True)
+        return [_cut_anew(one) for one in await reader.read_texts(ids)]
 
     def _knows(self, language: str) -> bool:
         known = self._embedder.languages
@@ -344,6 +367,27 @@ def _joined(
     return sorted(list(kept.values())[:top_k], key=lambda one: (-one.score.total, one.found.passage.id.bytes))
 
 
+def _cut_anew(found: FoundPassage) -> FoundPassage:
+    """A passage with the pieces that its text alone tells of: its paragraphs' sentences."""
+    source, text = found.passage.source, found.passage.text
+    paragraphs: list[Block] = []
+    start = 0
+    for part in text.encode().split(b"\n\n"):
+        paragraphs.append(Block(BlockKind.PARAGRAPH, start, start + len(part)))
+        start += len(part) + 2
+    return replace(
+        found,
+        pieces=[
+            PassagePiece(
+                VectorKind(one.kind.value),
+                ByteRange(source.start + one.byte_start, source.start + one.byte_end),
+                None,
+            )
+            for one in pieces(text, paragraphs, found.language)
+        ],
+    )
+
+
 def _reranked(
     terms: Sequence[str],
     weights: Sequence[Weights],
@@ -358,8 +402,8 @@ def _reranked(
     ]
     judged: list[ScoredPassage] = []
     for one in passages[:RERANKED]:
-        pieces = judge(questions[one.term], one.found, one.score.first, readings)
-        evidence = max((piece.score for piece in pieces), default=one.score.first)
+        weighed = judge(questions[one.term], one.found, one.score.first, readings)
+        evidence = max((piece.score for piece in weighed), default=one.score.first)
         judged.append(replace(one, score=replace(one.score, total=evidence, evidence=evidence)))
     judged.sort(key=lambda one: (-one.score.total, one.found.passage.id.bytes))
     least = judged[-1].score.total if judged else 1.0

@@ -225,7 +225,7 @@ class Following:
 
 
 def _beyond_end(turn_id: UUID, after_seq: int, last_seq: int) -> InvalidRequest:
-    advice = f"the log has come to {last_seq}, not to {after_seq}; send the through_seq of a frame that this turn has sent"
+    advice = f"the log has come to {last_seq}, not to {after_seq}; send the through_seq of a frame that this turn has sent, or over a WebSocket its seq"
     metadata = {"turn": names.turn(turn_id), "last_seq": str(last_seq)}
     violation = FieldViolation("after_seq", "after_seq.beyond_end", advice)
     return InvalidRequest(Reason.AFTER_SEQ_BEYOND_END, f"after_seq: {advice}", metadata, (violation,))

@@ -77,8 +77,11 @@ async def test_what_fits_is_taken(name: str, level: Mapping[str, object]) -> Non
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (None, {"teacher_id": "is missing; give a teacher's id (ListTeachers tells them)"}),
-        ({"teacher_id": 3}, {"teacher_id": "does not fit; give a teacher's id (ListTeachers tells them)"}),
+        (None, {"teacher_id": "is missing; give a teacher's id (GetAgent lists those that may be chosen)"}),
+        (
+            {"teacher_id": 3},
+            {"teacher_id": "does not fit; give a teacher's id (GetAgent lists those that may be chosen)"},
+        ),
         ({"level": "middle"}, {"level": 'does not fit; give one of "low", "high"'}),
         ({"age": 5}, {"age": "does not fit; give a whole number at least 6, at most 99"}),
         ({"age": 6.5}, {"age": "does not fit; give a whole number at least 6, at most 99"}),

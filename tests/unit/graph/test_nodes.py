@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from responsa_server.domain.answers import Extraction
-from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.errors import Reason, TooSlow, Unavailable
 from responsa_server.domain.events import AnswerOutcome, Cited, Delta, RefusalReason, Status, Step, Usage
 from responsa_server.domain.ports.agents import Meter
 from responsa_server.graph import nodes
@@ -267,6 +267,24 @@ async def test_a_step_that_hangs_is_stopped_and_what_it_broke_is_not_passed_on()
     graph = build(Plan({"a": broken}, [Route(BEGIN, ("a",)), Route("a", (FINISH,))]))
     with pytest.raises((ValidationError, UserWarning)):
         await run(graph, {"question": "x"}, quiet())
+
+
+async def test_what_took_too_long_is_not_tried_again() -> None:
+    tried: list[int] = []
+
+    def slow() -> None:
+        tried.append(len(tried))
+        raise TooSlow(Reason.PART_UNAVAILABLE, "It took too long.", {"part": "x"})
+
+    graph = build(
+        Plan(
+            {"a": Echo("a", slow, Policy(attempts=3, pause_seconds=0))},
+            [Route(BEGIN, ("a",)), Route("a", (FINISH,))],
+        )
+    )
+    with pytest.raises(TooSlow):
+        await run(graph, {"question": "x"}, quiet())
+    assert tried == [0]
 
 
 async def test_a_status_is_told_once_before_the_work() -> None:

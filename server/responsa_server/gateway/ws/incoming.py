@@ -196,12 +196,22 @@ def _object(text: str | None, most: int) -> dict[str, object]:
     if len(text) > most or len(text.encode(errors="replace")) > most:
         raise _malformed(f"it is larger than {most >> 10} KiB")
     try:
-        content = cast("object", json.loads(text))
+        content = cast("object", json.loads(text, object_pairs_hook=_once_each))
     except (ValueError, RecursionError) as error:
         raise _malformed("it is no JSON") from error
     if not isinstance(content, dict):
         raise _malformed("it is JSON, but no object")
     return {key: value for key, value in cast("dict[str, object]", content).items() if value is not None}
+
+
+def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object, at whatever depth. Of a key that stands there twice JSON's own reader would pass the first value over."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        seen = set[str]()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise InvalidRequest.of_field(_whole(twice[:64]), "field.twice", "is given twice; give it once")
+    return content
 
 
 def _check(kind: str, content: Mapping[str, object]) -> None:

@@ -43,6 +43,7 @@ from responsa_server.gateway.ws.incoming import (
     parse,
     teacher_in,
 )
+from responsa_server.gateway.ws.naming import in_socket_words
 from responsa_server.gateway.ws.outbox import Lane, Outbox
 from responsa_server.gateway.ws.registry import Registry
 from responsa_server.rpc import status
@@ -364,4 +365,4 @@ class Session:
 
 
 def _told(failed: RpcFailed) -> Status:
-    return failed.status or status.of(SERVER_GONE)
+    return in_socket_words(failed.status) if failed.status else status.of(SERVER_GONE)

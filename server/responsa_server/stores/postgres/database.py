@@ -52,6 +52,7 @@ _TCP: Final[Mapping[str, str]] = {
 
 # In one message: the beginning of a transaction costs one way to the server and back, not two.
 _BEGIN_AS: Final = sql.SQL("BEGIN; SELECT set_config('responsa.tenant_id', {tenant}, true)")
+_NO_LONGER: Final = sql.SQL(", set_config('statement_timeout', {bound}, true)")
 _SET_TOGETHER: Final = """SELECT set_config('responsa.tenant_id', %(tenant)s, true), set_config('plan_cache_mode', 'force_generic_plan', true),
     set_config('enable_seqscan', 'off', true), set_config('transaction_timeout', '5s', true)"""
 
@@ -150,9 +151,14 @@ class Database:
             self._knocking[pool.name] = asyncio.create_task(_knock(pool), name=f"knocking for {pool.name}")
 
     @asynccontextmanager
-    async def tenant(self, tenant_id: str) -> AsyncGenerator[Connection]:
-        """A transaction of the app role that sees this tenant's rows alone."""
+    async def tenant(
+        self, tenant_id: str, *, statement_seconds: float | None = None
+    ) -> AsyncGenerator[Connection]:
+        """A transaction of the app role that sees this tenant's rows alone. statement_seconds: for each statement, waiting for locks included; None: half a minute."""
         begin = _BEGIN_AS.format(tenant=sql.Literal(tenant_id))
+        if statement_seconds is not None:
+            milliseconds = sql.Literal(f"{max(1, round(statement_seconds * 1000))}ms")
+            begin += _NO_LONGER.format(bound=milliseconds)
         async with self._checked_out(self._app) as connection, _transaction(connection, begin):
             yield connection
 

@@ -101,8 +101,19 @@ async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Se
                         (migration.number, migration.name, migration.sha256),
                     )
             except psycopg.Error as error:
+                if isinstance(error, psycopg.errors.UndefinedObject) and not await _has_vectors(connection):
+                    raise MigrationError(
+                        f"migration {migration.name} failed: the database has no extension vector; "
+                        "a superuser must run CREATE EXTENSION vector in it once (pgvector 0.8 or newer)"
+                    ) from error
                 raise MigrationError(
                     f"migration {migration.name} failed: {error.diag.message_primary or error}"
                 ) from error
             done.append(migration.name)
     return done
+
+
+async def _has_vectors(connection: psycopg.AsyncConnection) -> bool:
+    """Whether pgvector was made known to this database."""
+    cursor = await connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'")
+    return await cursor.fetchone() is not None

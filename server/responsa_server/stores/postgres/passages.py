@@ -6,17 +6,20 @@ with whatever else the caller commits. Those that touch all of a document let th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import numpy as np
 import psycopg
+from psycopg import errors
 from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.errors import Reason, TooSlow, Unavailable
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Passage
 from responsa_server.domain.passages import (
@@ -41,6 +44,12 @@ _HASHES_A_QUERY: Final = 1000
 _FORGOTTEN_AT_ONCE: Final = 256
 # A large document's passages are published or deleted in one statement, which may take longer than any call's.
 _BULK_TIMEOUT: Final = "10min"
+SEARCH_SECONDS: Final = 4.0
+"""How long one statement of a search may take unless somebody says otherwise."""
+# What the server says of a statement that took too long, by itself or waiting for a lock.
+_TOO_SLOW: Final = (errors.QueryCanceled, errors.LockNotAvailable)
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 class _HalfVector(bytes):
@@ -62,10 +71,11 @@ class _HalfVectorDumper(Dumper):
 
 
 class PassageStore:
-    """The passages of all tenants, one tenant a call."""
+    """The passages of all tenants, one tenant a call. search_seconds: how long one statement of a search may take, waiting for locks included."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, search_seconds: float = SEARCH_SECONDS) -> None:
         self._database = database
+        self._search_seconds = search_seconds
         self._queries = Queries("passages.sql")
 
     async def write(self, connection: Connection, tenant_id: str, passages: Sequence[NewPassage]) -> None:
@@ -172,10 +182,12 @@ class PassageStore:
         """What `work` makes of one view of a tenant: all that it reads is from one transaction.
 
         It runs to its end even when the caller is cancelled. model: whose vectors may be compared.
+        Raises Unavailable: the database cannot be reached (part "postgresql"), or cannot search (as `PassageReader` says).
         """
 
         async def read() -> Result:
-            async with self._database.tenant(tenant_id) as connection:
+            bound = self._search_seconds
+            async with self._database.tenant(tenant_id, statement_seconds=bound) as connection:
                 return await work(PassageReader(connection, tenant_id, model, self._queries))
 
         return await uncancelled(read())
@@ -236,7 +248,11 @@ class PassageStore:
 
 
 class PassageReader:
-    """What a search reads of one tenant, within one transaction. model: whose vectors may be compared."""
+    """What a search reads of one tenant, within one transaction. model: whose vectors may be compared.
+
+    All methods raise Unavailable where the database fails at it, TooSlow where it takes too long: part "vectors" where another search without vectors
+    may do better, else "text index". The transaction is at its end then, unless a method says otherwise.
+    """
 
     def __init__(self, connection: Connection, tenant_id: str, model: str, queries: Queries) -> None:
         self._connection = connection
@@ -247,10 +263,11 @@ class PassageReader:
     async def statistics(self, collections: Sequence[str] | None, terms: Sequence[str]) -> TermStatistics:
         """What BM25 counts, over these collections (None: all of the tenant's)."""
         values = {"tenant": self._tenant_id, "collections": _listed(collections), "terms": list(terms)}
-        cursor = await self._connection.execute(self._queries["collection_statistics"], values)
-        row = await cursor.fetchone()
-        cursor = await self._connection.execute(self._queries["term_frequencies"], values)
-        frequencies: dict[str, int] = dict(await cursor.fetchall())
+        async with _searching(self._connection, TEXT_PART):
+            cursor = await self._connection.execute(self._queries["collection_statistics"], values)
+            row = await cursor.fetchone()
+            cursor = await self._connection.execute(self._queries["term_frequencies"], values)
+            frequencies: dict[str, int] = dict(await cursor.fetchall())
         passages, total = row or (0, 0)
         return TermStatistics(passages, total, frequencies)
 
@@ -259,7 +276,7 @@ class PassageReader:
     ) -> Sequence[Candidate]:
         """The passages that full text or vectors find, each with what ranking needs of both; in no order.
 
-        Raises Unavailable (part "vectors") where vectors were asked for and the server failed at it.
+        Without a vector nothing is asked of what holds vectors, nor of the function that searches them.
         """
         quoted = [_quoted(term) for term in query.terms]
         values = {
@@ -276,30 +293,57 @@ class PassageReader:
             "nearest_most": query.nearest_most,
             "breadth": query.breadth,
         }
-        try:
-            async with _cursor(self._connection) as cursor:
-                await cursor.execute(self._queries["candidates"], values)
-                rows = await cursor.fetchall()
-        except psycopg.Error as error:
-            # A damaged index, or one that takes too long. The transaction is at its end; another one may do without vectors.
-            damaged = isinstance(error, psycopg.InternalError)
-            if self._connection.broken or (query.vector is None and not damaged):
-                raise
-            part = TEXT_PART if query.vector is None else VECTORS_PART
-            raise Unavailable(
-                Reason.PART_UNAVAILABLE,
-                f"The {part} cannot be searched at the moment; try again.",
-                {"part": part},
-                retry_after=1.0,
-            ) from error
+        name, part = ("word_candidates", TEXT_PART) if query.vector is None else ("candidates", VECTORS_PART)
+        async with _searching(self._connection, part), _cursor(self._connection) as cursor:
+            await cursor.execute(self._queries[name], values)
+            rows = await cursor.fetchall()
         return [
             Candidate(id_, document_id, language, length, places or (), window, piece)
             for id_, document_id, language, length, places, window, piece in rows
         ]
 
     async def read(self, ids: Sequence[UUID], vector: bytes | None) -> Sequence[FoundPassage]:
-        """Passages with their quotable pieces and, given a question's vector, the pieces' cosines; in the order of the ids."""
-        return await _found(self._connection, self._queries, self._tenant_id, self._model, ids, vector)
+        """Passages with their quotable pieces and, given a question's vector, the pieces' cosines; in the order of the ids.
+
+        Without a vector the transaction goes on where it fails: `read_texts` may do then.
+        """
+        async with _searching(self._connection, VECTORS_PART):
+            if vector is not None:
+                return await _found(
+                    self._connection, self._queries, self._tenant_id, self._model, ids, vector
+                )
+            async with self._connection.transaction():
+                return await _found(self._connection, self._queries, self._tenant_id, self._model, ids, None)
+
+    async def read_texts(self, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
+        """Passages without their pieces, which stand beside the vectors; in the order of the ids."""
+        async with _searching(self._connection, TEXT_PART):
+            return await _texts(self._connection, self._queries, self._tenant_id, ids, {})
+
+
+@asynccontextmanager
+async def _searching(connection: Connection, part: str) -> AsyncGenerator[None]:
+    """Turn what the database fails at into Unavailable of this part. What is the request's own fault, or the connection's, passes."""
+    try:
+        yield
+    except psycopg.Error as error:
+        slow = isinstance(error, _TOO_SLOW)
+        if connection.broken or (part != VECTORS_PART and not slow and _not_the_searchs(error)):
+            raise
+        _LOG.error("the %s cannot be searched: %s", part, type(error).__name__)
+        raise (TooSlow if slow else Unavailable)(
+            Reason.PART_UNAVAILABLE,
+            "The documents cannot be searched at the moment; try again.",
+            {"part": part},
+            retry_after=1.0,
+        ) from error
+
+
+def _not_the_searchs(error: psycopg.Error) -> bool:
+    """Whether it lies in what was asked (values that are none, statements that are none), or is told of the database as a whole."""
+    ours = isinstance(error, (psycopg.DataError, psycopg.InterfaceError, errors.SyntaxError))
+    # What the library itself finds wrong has no SQLSTATE.
+    return ours or isinstance(error, psycopg.OperationalError) or error.sqlstate is None
 
 
 async def _found(
@@ -317,8 +361,19 @@ async def _found(
         await cursor.execute(queries["pieces"], values)
         for id_, kind, start, end, cosine in await cursor.fetchall():
             pieces.setdefault(id_, []).append(PassagePiece(VectorKind(kind), ByteRange(start, end), cosine))
-        await cursor.execute(queries["passages"], values)
-        rows = await cursor.fetchall()
+    return await _texts(connection, queries, tenant_id, ids, pieces)
+
+
+async def _texts(
+    connection: Connection,
+    queries: Queries,
+    tenant_id: str,
+    ids: Sequence[UUID],
+    pieces: Mapping[UUID, Sequence[PassagePiece]],
+) -> Sequence[FoundPassage]:
+    """The passages of these ids, with these pieces."""
+    cursor = await connection.execute(queries["passages"], {"tenant": tenant_id, "ids": list(ids)})
+    rows = await cursor.fetchall()
     found = {
         id_: FoundPassage(
             Passage(

@@ -121,6 +121,22 @@ WHERE p.tenant_id = %(tenant)s AND p.id = ANY (ARRAY(
     WHERE %(vector)b::halfvec IS NOT NULL
 ));
 
+-- name: word_candidates
+-- As above by words alone. It names neither vectors nor the function that searches them, so that it does where those are gone or held up.
+SELECT p.id, p.document_id, p.language, p.length, matched.places, NULL::float8 AS window_cosine, NULL::float8 AS piece_cosine
+FROM responsa.passage AS p
+CROSS JOIN LATERAL (
+    SELECT array_agg((array_position(%(terms)s::text[], u.lexeme) - 1) * 65536 + CASE place.label WHEN 'A' THEN 32768 ELSE 0 END + place.position) AS places
+    FROM unnest(p.terms) AS u, unnest(u.positions, u.weights) AS place (position, label)
+    WHERE u.lexeme = ANY (%(terms)s::text[])
+) AS matched
+WHERE p.tenant_id = %(tenant)s AND p.id = ANY (ARRAY(
+    SELECT passage_id FROM responsa.search_lexical(
+        %(tenant)s::text, %(collections)s::text[], %(wanted)s::tsquery, %(queries)s::tsquery[], %(weights)s::real[], %(mean_length)s::real,
+        %(lexical_most)s::int)
+    WHERE %(wanted)s::tsquery IS NOT NULL
+));
+
 -- name: passages
 SELECT id, collection_id, document_id, version, title, uri, byte_start, byte_end, text, headings, language
 FROM responsa.passage
