@@ -96,8 +96,10 @@ async def test_what_somebody_else_changed_meanwhile_is_shown_before_it_is_replac
     now = person.client.teacher(made.name)
     assert (now.display_name, now.persona) == ("Ms Ash", "You teach calmly.")
 
+    delete = tab.page.get_by_role("button", name="Delete Ms Ash", exact=True)
+    await expect(delete).to_be_visible()
     person.client.update_teacher(made.name, display_name="Ms Oak")
-    await tab.page.get_by_role("button", name="Delete Ms Ash").click()
+    await delete.click()
     await dialog.get_by_role("button", name="Delete").click()
     await expect(tab.alert).to_contain_text("it is not deleted")
     await expect(tab.page.get_by_role("button", name="Delete Ms Oak")).to_be_visible()
