@@ -34,8 +34,12 @@ def mode(bench: Bench, request: pytest.FixtureRequest) -> Iterator[str]:
     mode = str(request.param)
     if mode == "embedded" and (why := llama_missing()) is not None:
         pytest.skip(why)
+    changes = {'chain = ["default"]': f'chain = ["{MODES[mode]}"]'}
+    if mode == "embedded":
+        # It writes as long as it may, and nearly always for nothing; half of this is what it is given here.
+        changes |= {"limits = { seconds = 60,": "limits = { seconds = 16,"}
     for agent in AGENTS:
-        bench.copied(agent, f"{agent}-{mode}", {'chain = ["default"]': f'chain = ["{MODES[mode]}"]'})
+        bench.copied(agent, f"{agent}-{mode}", changes)
     eventually(
         lambda: all(bench.version(f"{agent}-{mode}") for agent in AGENTS),
         lambda: bench.instance.log("server")[-2000:],
@@ -86,9 +90,6 @@ def test_what_the_tutor_proposes_to_ask_is_answered_out_of_the_samples(bench: Be
     assert "Explain photosynthesis to me." in config["questions"]
     for question in config["questions"]:
         end = bench.ask(question, f"tutor-{mode}", **golden("tutor")["parameters"])
-        if mode == "embedded":
-            assert end.WhichOneof("event") in ("answer", "refused"), (question, end)
-            continue
         assert end.WhichOneof("event") == "answer", (question, end)
         assert end.answer.citations, (question, end.answer.text)
 
@@ -97,8 +98,6 @@ def test_what_the_tutor_proposes_to_ask_is_answered_out_of_the_samples(bench: Be
 def test_a_subject_that_the_tutor_has_nothing_on_is_looked_for(
     bench: Bench, mode: str, question: str
 ) -> None:
-    if mode == "embedded":
-        pytest.skip("which of the two it takes the message for is the small model's own affair")
     end = bench.ask(question, f"tutor-{mode}", **golden("tutor")["parameters"])
     assert end.WhichOneof("event") == "refused", end
     assert end.refused.reason == turn_pb2.REFUSAL_REASON_NO_SUPPORT
