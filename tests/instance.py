@@ -236,7 +236,10 @@ def instance() -> Iterator[Instance]:
     # Not pytest's folder: the paths of sockets must stay short, also on a machine with a long TMPDIR.
     folder = Path(tempfile.mkdtemp(prefix="rsp-"))
     try:
-        with instance_in(folder, RESPONSA_MODELS__SCRIPTED="true") as one:
+        # Tests hold tables that searches wait for.
+        with instance_in(
+            folder, RESPONSA_MODELS__SCRIPTED="true", RESPONSA_RETRIEVAL__SEARCH_SECONDS="30"
+        ) as one:
             yield one
     finally:
         shutil.rmtree(folder)

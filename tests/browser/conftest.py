@@ -66,6 +66,7 @@ def scripted() -> Iterator[Instance]:
             RESPONSA_TESTING__AGENT="true",
             RESPONSA_MODELS__SCRIPTED="true",
             RESPONSA_AGENTS__FOLDER=str(agents),
+            RESPONSA_RETRIEVAL__SEARCH_SECONDS="30",  # tests hold tables that searches wait for
         ) as one:
             yield one
     finally:

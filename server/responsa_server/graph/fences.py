@@ -11,7 +11,7 @@ MOST_FENCE: Final = 64
 _OPEN: Final = "⟦"
 _BODY: Final = re.compile(rf"[^⟦⟧\n]{{0,{MOST_FENCE}}}")
 # As marks look, whatever their number: a model makes mistakes when it copies one.
-_LIKE: Final = re.compile(r"(?:data \w+|end) [0-9a-f]+")
+_LIKE: Final = re.compile(r"(?:data \w+|end) q?[0-9a-f]+")
 
 
 class FenceFilter:

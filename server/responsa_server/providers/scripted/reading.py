@@ -13,7 +13,7 @@ from typing import Final
 
 from responsa_server.domain.ports.models import ModelPrompt, Place, PromptMessage, Role
 
-_NONCE: Final = re.compile(r"⟦data … ([0-9a-f]{12})⟧ and ⟦end \1⟧")
+_NONCE: Final = re.compile(r"⟦data … (q?[0-9a-f]{11,12})⟧ and ⟦end \1⟧")
 _NUMBER: Final = re.compile(r"\[(\d+)\]\s*\Z")
 _SPEAKER: Final = re.compile(r"^(user|assistant): ", re.MULTILINE)
 _EXAMPLE: Final = re.compile(r"^- (.+) => (\S+)$", re.MULTILINE)
