@@ -30,6 +30,7 @@ from responsa_server.domain.turns import Question
 from responsa_server.graph.builder import BEGIN, FINISH, Graph, Plan, Route, build, run, verify
 from responsa_server.graph.citing import AnswerModel, CitationModel
 from responsa_server.graph.config import EXTRACTIVE
+from responsa_server.graph.fences import nonce
 from responsa_server.graph.history import divided
 from responsa_server.graph.limits import Limits, OverBudget
 from responsa_server.graph.node import Declined, Progress, Run
@@ -37,7 +38,6 @@ from responsa_server.graph.nodes.grader import GradeOutput
 from responsa_server.graph.nodes.refuse import RefusalModel
 from responsa_server.graph.nodes.rewriter import RewriteInput
 from responsa_server.graph.nodes.template import TEMPLATE
-from responsa_server.graph.prompts import nonce
 from responsa_server.graph.registry import KINDS, NodeParts
 from responsa_server.graph.rewriting import standalone
 from responsa_server.graph.state import GraphState, fallbacks_of, restored, said

@@ -14,10 +14,10 @@ from pydantic import BaseModel
 
 from responsa_server.domain.events import Delta
 from responsa_server.domain.ports.models import Ended, ModelError, ModelPrompt, TextPiece
-from responsa_server.graph.fences import MOST_FENCE, FenceFilter, unfenced
+from responsa_server.graph.fences import MOST_FENCE, FenceFilter, fenced, unfenced
 from responsa_server.graph.node import Run
 from responsa_server.graph.nodes.asking import Shape, ask_typed
-from responsa_server.graph.prompts import Untrusted, fenced
+from responsa_server.graph.prompts import Untrusted
 from responsa_server.graph.telling import Teller
 from tests.unit.graph.asking import asker
 from tests.unit.graph.speaking import Says, Turn

@@ -8,6 +8,7 @@ import pytest
 
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.ports.models import Place, Role
+from responsa_server.graph.fences import fenced, meaning, neutral, nonce
 from responsa_server.graph.prompts import (
     FrontMatter,
     Partial,
@@ -15,10 +16,6 @@ from responsa_server.graph.prompts import (
     PromptSet,
     PromptSource,
     Untrusted,
-    fenced,
-    meaning,
-    neutral,
-    nonce,
 )
 from responsa_server.graph.state import Said
 

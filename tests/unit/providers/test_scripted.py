@@ -17,12 +17,12 @@ from responsa_server.domain.ports.models import (
     Stop,
     TextPiece,
 )
+from responsa_server.graph.fences import fenced
 from responsa_server.graph.nodes.asking import Shape
 from responsa_server.graph.nodes.grader import Graded
 from responsa_server.graph.nodes.query_expander import Expanded
 from responsa_server.graph.nodes.retrieval_need import NeedShape
 from responsa_server.graph.nodes.rewriter import Rewritten
-from responsa_server.graph.prompts import fenced
 from responsa_server.model_settings import ModelSettings
 from responsa_server.providers.scripted import scripted_models
 from responsa_server.providers.scripted.reading import Reading

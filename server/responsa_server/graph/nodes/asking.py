@@ -31,11 +31,11 @@ from responsa_server.domain.ports.models import (
 from responsa_server.domain.ports.tools import ToolCard
 from responsa_server.graph.calling import Call, Pricing, may_write, no_price, patience
 from responsa_server.graph.config import Traits
-from responsa_server.graph.fences import unfenced
+from responsa_server.graph.fences import fenced, neutral, unfenced
 from responsa_server.graph.limits import OverBudget
 from responsa_server.graph.node import Run
 from responsa_server.graph.options import Offered
-from responsa_server.graph.prompts import PromptSet, Untrusted, fenced, neutral
+from responsa_server.graph.prompts import PromptSet, Untrusted
 
 PATIENCE_SECONDS: Final = 10.0
 """What one call for something small may take; then the node goes by its own rule."""
