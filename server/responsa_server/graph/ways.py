@@ -33,12 +33,17 @@ def _possible(config: AgentConfig, name: str, *, model: bool) -> Sequence[EdgeTa
     return found
 
 
-def reached(edges: Mapping[str, Sequence[EdgeTable]], start: str = BEGIN) -> set[str]:
-    """Where one comes to from a node by edges, and the node itself."""
-    found, left = {start}, [start]
+def beyond(edges: Mapping[str, Sequence[EdgeTable]], start: str) -> set[str]:
+    """All that some way of at least one edge leads to from a node."""
+    found, left = set[str](), [start]
     while left:
         for edge in edges.get(left.pop(), ()):
             if edge.target not in found:
                 found.add(edge.target)
                 left.append(edge.target)
     return found
+
+
+def reached(edges: Mapping[str, Sequence[EdgeTable]], start: str = BEGIN) -> set[str]:
+    """Where one comes to from a node by edges, and the node itself."""
+    return {start, *beyond(edges, start)}

@@ -7,31 +7,28 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
 import numpy as np
 
 from responsa_server.domain.errors import TooSlow, Unavailable
-from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import SearchMode
 from responsa_server.domain.passages import (
     VECTORS_PART,
     Candidate,
     CandidateQuery,
     FoundPassage,
-    PassagePiece,
     TermStatistics,
-    VectorKind,
 )
-from responsa_server.knowledge.canonical import Block, BlockKind
+from responsa_server.knowledge.cutting import cut_anew
 from responsa_server.knowledge.embedder import Embedder
 from responsa_server.knowledge.evidence import judge, read_question
 from responsa_server.knowledge.languages import UNKNOWN, language_of
 from responsa_server.knowledge.lexical import STEMMED, Analyzer
 from responsa_server.knowledge.readings import Readings
 from responsa_server.knowledge.scoring import Score, Weights, gate, score, weigh
-from responsa_server.knowledge.sentences import pieces
 
 Result = TypeVar("Result")
 
@@ -219,11 +216,9 @@ class Retriever:
                 weighed, languages[place] = await self._weighed(reader, collections, term, languages[place])
                 weights.append(weighed)
                 ranked += await self._ranked(reader, collections, place, weighed, vector, mode)
-            passages = await self._read(reader, _best(ranked)[:most])
-            if not own:
-                return weights, passages, ()
-            asked = [one for one in ranked if one.term >= own]
-            return weights, passages, await self._read(reader, _best(asked)[:most])
+            asked = [one for one in ranked if one.term >= own] if own else []
+            passages, alone = await self._read(reader, _best(ranked)[:most], _best(asked)[:most])
+            return weights, passages, alone
 
         weights, passages, alone = await self._index.reading(tenant_id, self._embedder.name, found)
         if passages and rerank and mode is not SearchMode.VECTOR:
@@ -310,21 +305,26 @@ class Retriever:
             for one in found
         ]
 
-    async def _read(self, reader: PassageReader, ranked: Sequence[_Ranked]) -> Sequence[ScoredPassage]:
-        """Passages with their pieces' cosines to the string that found them."""
-        by_vector: dict[bytes | None, list[UUID]] = {}
-        for one in ranked:
-            by_vector.setdefault(one.vector, []).append(one.candidate.id)
-        read: Mapping[UUID, FoundPassage] = {
-            found.passage.id: found
+    async def _read(
+        self, reader: PassageReader, *lists: Sequence[_Ranked]
+    ) -> Sequence[Sequence[ScoredPassage]]:
+        """Passages with their pieces' cosines to the string that found them, a list for each; what stands in several is read once."""
+        by_vector: dict[bytes | None, dict[UUID, None]] = {}
+        for one in chain(*lists):
+            by_vector.setdefault(one.vector, {})[one.candidate.id] = None
+        read: Mapping[tuple[bytes | None, UUID], FoundPassage] = {
+            (vector, found.passage.id): found
             for vector, ids in by_vector.items()
-            for found in await self._found(reader, ids, vector)
+            for found in await self._found(reader, list(ids), vector)
         }
         # A passage deleted in the meantime is left out.
         return [
-            ScoredPassage(read[one.candidate.id], one.score, one.term)
-            for one in ranked
-            if one.candidate.id in read
+            [
+                ScoredPassage(read[key], one.score, one.term)
+                for one in ranked
+                if (key := (one.vector, one.candidate.id)) in read
+            ]
+            for ranked in lists
         ]
 
     async def _found(
@@ -337,7 +337,7 @@ class Retriever:
             if vector is not None:
                 raise
             _LOG.warning("pieces of passages could not be read; they are cut anew", exc_info=True)
-        return [_cut_anew(one) for one in await reader.read_texts(ids)]
+        return [cut_anew(one) for one in await reader.read_texts(ids)]
 
     def _knows(self, language: str) -> bool:
         known = self._embedder.languages
@@ -365,27 +365,6 @@ def _joined(
     better = alone[: (top_k + 1) // 2]
     kept = {one.found.passage.id: one for one in (*better, *passages)}
     return sorted(list(kept.values())[:top_k], key=lambda one: (-one.score.total, one.found.passage.id.bytes))
-
-
-def _cut_anew(found: FoundPassage) -> FoundPassage:
-    """A passage with the pieces that its text alone tells of: its paragraphs' sentences."""
-    source, text = found.passage.source, found.passage.text
-    paragraphs: list[Block] = []
-    start = 0
-    for part in text.encode().split(b"\n\n"):
-        paragraphs.append(Block(BlockKind.PARAGRAPH, start, start + len(part)))
-        start += len(part) + 2
-    return replace(
-        found,
-        pieces=[
-            PassagePiece(
-                VectorKind(one.kind.value),
-                ByteRange(source.start + one.byte_start, source.start + one.byte_end),
-                None,
-            )
-            for one in pieces(text, paragraphs, found.language)
-        ],
-    )
 
 
 def _reranked(

@@ -55,6 +55,7 @@ class Three:
     """A `PassageReader` and the index that it is of: LEAVES, ROOTS and TERM are all that there is."""
 
     def __init__(self) -> None:
+        self.reads: list[tuple[UUID, bytes | None]] = []
         self._passages = {one.passage.id.int: one for one in (LEAVES, ROOTS, TERM)}
         self._terms = {
             number: Analyzer().terms(f"{one.passage.title} {one.passage.text}", "en")
@@ -86,6 +87,7 @@ class Three:
         ]
 
     async def read(self, ids: Sequence[UUID], vector: bytes | None) -> Sequence[FoundPassage]:
+        self.reads += [(id_, vector) for id_ in ids]
         near = self._near(vector)
         return [
             replace(one, pieces=[replace(piece, cosine=near.get(one.passage.id.int)) for piece in one.pieces])
@@ -124,6 +126,13 @@ async def test_expansions_take_no_more_than_half_of_the_places(rerank: bool) -> 
     several = await searched([OTHER, "roots take up water"], rerank=rerank)
     assert 1 in numbers(several)
     assert numbers(await searched([OTHER], top_k=1, rerank=rerank)) == [1]
+
+
+async def test_what_stands_in_both_lists_is_read_once() -> None:
+    index = Three()
+    found = await Retriever(index, Numbered()).search("acme", [ASKED], top_k=2, expansions=[OTHER])
+    assert {one.found.passage.id for one in found.passages} & {one.found.passage.id for one in found.alone}
+    assert len(index.reads) == len(set(index.reads))
 
 
 async def test_each_passage_is_found_once_and_the_best_comes_first() -> None:

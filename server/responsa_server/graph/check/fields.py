@@ -137,17 +137,6 @@ def implied(field: str, nodes: Mapping[str, Node], seen: frozenset[str] = frozen
     return frozenset({field}) | (each[0].intersection(*each[1:]) if each else frozenset[str]())
 
 
-def reached_from(edges: Mapping[str, Sequence[EdgeTable]], start: str) -> set[str]:
-    """All that some way of at least one edge leads to."""
-    found, left = set[str](), [start]
-    while left:
-        for edge in edges.get(left.pop(), ()):
-            if edge.target not in found:
-                found.add(edge.target)
-                left.append(edge.target)
-    return found
-
-
 def way(
     edges: Mapping[str, Sequence[EdgeTable]],
     start: str,

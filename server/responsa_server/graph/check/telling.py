@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 
-from responsa_server.graph.check.fields import Node, implied, reached_from, way
+from responsa_server.graph.check.fields import Node, implied, way
 from responsa_server.graph.check.problems import AGENT_FILE, Problem
 from responsa_server.graph.conditions import demanded
 from responsa_server.graph.config import BEGIN, FINISH, AgentConfig, EdgeTable
+from responsa_server.graph.ways import beyond
 
 
 def telling(
@@ -120,7 +121,7 @@ def _endless(
             continue
         if (path := way(edges, BEGIN, {name}, provides)) is None:
             continue
-        before = [one for one in nodes.values() if name in reached_from(edges, one.name)]
+        before = [one for one in nodes.values() if name in beyond(edges, one.name)]
         which = (
             "no node on the way has written an answer or a refusal"
             if not any(_ended(one.outputs) for one in before)
