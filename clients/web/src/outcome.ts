@@ -74,7 +74,6 @@ export function because(cause: string): string {
 
 /** A sentence on what was done in place of what was meant. */
 export function fellBack({ kind, source, target, cause }: Fallback): string {
-  if (kind === FallbackKind.PROVIDER && cause === "unsafe") return `${source || "The model"} would not say more.`;
   const why = because(cause);
   return `${meant(kind, source, target)}${why && ` (${why})`}.`;
 }

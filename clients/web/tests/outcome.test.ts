@@ -66,7 +66,6 @@ describe("fallbacks", () => {
     [fallback(FallbackKind.TEXT_ONLY), /by their words alone, not by meaning\.$/],
     [fallback(FallbackKind.PROVIDER, "openai:a", "gemini:b", "rate_limited"), /^openai:a could not be had; gemini:b was asked in its place \(it takes no more for the moment\)\.$/],
     [fallback(FallbackKind.PROVIDER), /^The first model could not be had; another model was asked/],
-    [fallback(FallbackKind.PROVIDER, "openai:a", "write", "unsafe"), /^openai:a would not say more\.$/],
     [fallback(FallbackKind.EXTRACTIVE, "write", "quote", "unreachable"), /^No model could be had, so sentences of the documents are quoted \(it could not be reached\)\.$/],
     [fallback(FallbackKind.TEMPLATE), /template\.$/],
     [fallback(FallbackKind.CLASSIFIER), /^A trained classifier/],
