@@ -17,15 +17,15 @@ from bench.peers.speaking import Speaking
 from bench.processes import BenchError
 from bench.report import Line
 from bench.run import Run
-from responsa_server.catalogue.reading import examine
+from responsa_server.agents.config.check import Surroundings
+from responsa_server.agents.config.reading import examine
+from responsa_server.agents.engine.agent import PlannedAgent
+from responsa_server.agents.engine.planning import options, plan
+from responsa_server.agents.engine.registry import NodeParts
 from responsa_server.domain.events import Answered
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.ports.agents import AnswerTask
 from responsa_server.domain.turns import Question
-from responsa_server.graph.agent import PlannedAgent
-from responsa_server.graph.check import Surroundings
-from responsa_server.graph.planning import options, plan
-from responsa_server.graph.registry import NodeParts
 
 TITLE: Final = "The engine alone, in one process: retrieve, grade, write (64 pieces of a model), cite; against LangGraph by hand"
 _AGENT: Final = """

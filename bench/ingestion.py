@@ -16,14 +16,14 @@ from bench.figures import Comparison
 from bench.interleaved import interleaved
 from bench.report import Line
 from bench.run import MANY, PARAGRAPHS, Run
+from responsa_server.app.places import new_id
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.embedded import Layout
-from responsa_server.knowledge.canonical import DecodedDocument, DocumentType
-from responsa_server.knowledge.embedder import Embedder, Vectors
-from responsa_server.knowledge.indexing import DocumentIdentity, Indexer
-from responsa_server.knowledge.parsers import markdown
+from responsa_server.ingest.formats import markdown
+from responsa_server.ingest.indexing import DocumentIdentity, Indexer
 from responsa_server.providers.minilm import load as load_model
-from responsa_server.wiring_places import new_id
+from responsa_server.search.embedder import Embedder, Vectors
+from responsa_server.text.canonical import DecodedDocument, DocumentType
 
 TITLE: Final = "Ingestion: documents made searchable, against the bare embedding of the same texts"
 

@@ -13,20 +13,20 @@ from typing import Final
 from bench.peers.evidence import MemoryEvidence
 from bench.report import Line
 from bench.run import Run
-from responsa_server.catalogue.folders import Folders
-from responsa_server.catalogue.live import LiveAgents, LiveOptions
-from responsa_server.catalogue.making import Workshop
-from responsa_server.catalogue.reading import SHIPPED
-from responsa_server.counters import MemoryCounters
+from responsa_server.agents.config.check import Surroundings
+from responsa_server.agents.config.folders import Folders
+from responsa_server.agents.config.live import LiveAgents, LiveOptions
+from responsa_server.agents.config.making import Workshop
+from responsa_server.agents.config.reading import SHIPPED
+from responsa_server.agents.engine.registry import NodeParts
+from responsa_server.app.counters import MemoryCounters
+from responsa_server.app.model_settings import ModelSettings
+from responsa_server.app.models import model_table
+from responsa_server.app.places import new_id
 from responsa_server.embedded import EmbeddedPostgres, Layout
-from responsa_server.graph.check import Surroundings
-from responsa_server.graph.registry import NodeParts
-from responsa_server.model_settings import ModelSettings
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.teachers import PostgresTeachers
-from responsa_server.wiring_models import model_table
-from responsa_server.wiring_places import new_id
 
 TITLE: Final = (
     "Reloading agents: 100 of the tutor's size (13 nodes, 12 prompts and parts, 841 examples), training aside"

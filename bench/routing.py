@@ -11,13 +11,13 @@ from typing import Final
 from bench.figures import Comparison, percentile
 from bench.report import Line
 from bench.run import Run
-from responsa_server.catalogue.learning import learnings
-from responsa_server.catalogue.reading import SHIPPED, read
+from responsa_server.agents.config.learning import learnings
+from responsa_server.agents.config.reading import SHIPPED, read
 from responsa_server.cli.local.dialogues import dialogues
 from responsa_server.cli.local.eval_dialogues import OURS
 from responsa_server.embedded import Layout
-from responsa_server.knowledge.intents.kept import KeptClassifiers
 from responsa_server.providers.minilm import MiniLmEmbedder, load
+from responsa_server.routing.kept import KeptClassifiers
 
 TITLE: Final = "The router's decision: chat's three intents, questions of evals/dialogues.jsonl, one at a time; against embedding alone"
 _AGENT: Final = "chat"

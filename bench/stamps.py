@@ -23,10 +23,10 @@ from bench.calls import METHODS, request_of
 from bench.jobs import Call, Job, Transport
 from bench.peers.asking import MODEL
 from bench.peers.lag import lagging
+from responsa_server.app.event_loop import run, settle
+from responsa_server.app.model_settings import ModelSettings
+from responsa_server.app.models import model_table
 from responsa_server.domain.ports.models import ModelPrompt, PromptMessage, Role, TextPiece
-from responsa_server.event_loop import run, settle
-from responsa_server.model_settings import ModelSettings
-from responsa_server.wiring_models import model_table
 
 # Generic in its stubs alone.
 Streaming: TypeAlias = "grpc.aio.UnaryStreamMultiCallable[bytes, bytes]"

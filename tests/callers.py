@@ -16,12 +16,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from responsa_server.app.running import identity_of
+from responsa_server.app.settings import load
 from responsa_server.domain.people import Role
 from responsa_server.embedded import EmbeddedPostgres, Layout
 from responsa_server.identity.service import Credential as Given
 from responsa_server.identity.service import Identity
-from responsa_server.settings import load
-from responsa_server.wiring import identity_of
 from tests.instance import Instance
 
 Result = TypeVar("Result")

@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 
 from responsa_server.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, purge
-from responsa_server.knowledge.sandbox.pool import ParserPool
+from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.providers.minilm import MiniLmEmbedder, load
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.migrate import migrate

@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from responsa_server.gateway.ws.html import of_markdown
+from responsa_server.transports.ws.html import of_markdown
 from tests.gateway.sockets import Client, Json
 from tests.transports import Call, Outcome
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from responsa_server.catalogue.reference import page
+from responsa_server.agents.config.reference import page
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "agents.md"
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 from contextlib import ExitStack
 
-from responsa_server.catalogue.learning import learnings
-from responsa_server.catalogue.reading import EXAMPLES, SHIPPED
+from responsa_server.agents.config.learning import learnings
+from responsa_server.agents.config.reading import EXAMPLES, SHIPPED
 from responsa_server.cli.local.embedding import loaded
-from responsa_server.knowledge.intents import kept
+from responsa_server.routing import kept
 
 
 def examples() -> dict[str, str]:

@@ -13,13 +13,13 @@ from typing import get_args, get_origin, get_type_hints
 from pydantic import AliasChoices, BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
-from responsa_server.settings import CHECKOUT, Settings
+from responsa_server.app.settings import CHECKOUT, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "settings.md"
 HEAD = """# Settings
 
-This page is generated from `server/responsa_server/settings.py` by `make generate`.
+This page is generated from `server/responsa_server/app/settings.py` by `make generate`.
 
 Settings come, the strongest first, from environment variables, from secret files (a folder named by `RESPONSA_SECRETS_DIR`, one file a setting),
 from a TOML file (`RESPONSA_CONFIG`, or `responsa.toml` in the data folder), and from the defaults below. A wrong setting stops the start with a sentence

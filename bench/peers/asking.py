@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from responsa_server.graph.agent import AgentOptions, PlannedAgent
-from responsa_server.graph.builder import BEGIN, FINISH, Plan, Route
-from responsa_server.graph.nodes.prompt import Prompt, PromptOptions
+from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
+from responsa_server.agents.engine.builder import BEGIN, FINISH, Plan, Route
+from responsa_server.agents.nodes.prompt import Prompt, PromptOptions
 from responsa_server.providers.table import ModelTable
 
 MODEL: Final = "bench:stamps"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
+from responsa_server.agents.engine.builder import BEGIN, FINISH, Plan, Route
+from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Run
 from responsa_server.domain.events import Delta, Step
-from responsa_server.graph.agent import AgentOptions, PlannedAgent
-from responsa_server.graph.builder import BEGIN, FINISH, Plan, Route
-from responsa_server.graph.node import Announcement, Node, NodeModel, Run
 
 EVENTS: Final = 69
 """Of a turn: its start, three statuses, sixty-four deltas, its answer."""

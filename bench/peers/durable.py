@@ -15,18 +15,18 @@ from bench.peers.lag import lagging
 from bench.peers.parts import Parts, opened
 from bench.peers.process import PeerArguments, arguments, until_told
 from responsa_server import __version__
-from responsa_server.counters import MemoryCounters
+from responsa_server.agents.engine.agents import DEFAULT, AgentTable
+from responsa_server.app.counters import MemoryCounters
+from responsa_server.app.event_loop import run, settle
+from responsa_server.app.logs import configure
+from responsa_server.app.places import database_urls, new_id, redis_url
+from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.agents import AgentCard
 from responsa_server.domain.ports.parts import Installation
-from responsa_server.event_loop import run, settle
-from responsa_server.graph.agents import DEFAULT, AgentTable
 from responsa_server.identity.service import Identity
-from responsa_server.knowledge.library import Library
-from responsa_server.knowledge.search import KnowledgeSearch
-from responsa_server.knowledge.waiting import Waiting
-from responsa_server.logs import configure
-from responsa_server.rpc.frames import AskFrames
-from responsa_server.rpc.server import RpcServer, ServerOptions, Services
+from responsa_server.ingest.waiting import Waiting
+from responsa_server.library.library import Library
+from responsa_server.search.search import KnowledgeSearch
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.documents import DocumentStore
@@ -37,13 +37,13 @@ from responsa_server.stores.postgres.part import PostgresMigrations
 from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay
+from responsa_server.transports.grpc.server import RpcServer, ServerOptions, Services
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import TurnOptions, Turns
-from responsa_server.wiring_places import database_urls, new_id, redis_url
 
 
 def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
-    """The server's turns and its gRPC side, as `responsa_server.wiring` puts them together; no worker takes in documents here."""
+    """The server's turns and its gRPC side, as `responsa_server.app.running` puts them together; no worker takes in documents here."""
     database, options = parts.database, parts.settings.turns
     codec = AskFrames()
     conversations = PostgresConversationStore(database)

@@ -20,13 +20,13 @@ import uuid_utils.compat
 from bench.peers.parts import opened
 from bench.peers.process import arguments, until_told
 from responsa.chat.v1 import chat_service_pb2 as pb
+from responsa_server.app.event_loop import run, settle
+from responsa_server.calls.convert import chat
+from responsa_server.calls.convert.events import event as converted
 from responsa_server.domain import names
 from responsa_server.domain.events import Answered, Delta, Event, Failed, NumberedEvent, Refused, Started
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.ports.agents import Agent, AnswerTask, Barrier, Milestone
-from responsa_server.event_loop import run, settle
-from responsa_server.rpc.convert import chat
-from responsa_server.rpc.convert.events import event as converted
 
 _KEPT_TURNS: Final = 1000
 

@@ -6,10 +6,10 @@ import asyncio
 import os
 from typing import Final
 
+from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
+from responsa_server.agents.engine.builder import BEGIN, FINISH, Plan, Route
+from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Policy, Run
 from responsa_server.domain.events import Delta, Step
-from responsa_server.graph.agent import AgentOptions, PlannedAgent
-from responsa_server.graph.builder import BEGIN, FINISH, Plan, Route
-from responsa_server.graph.node import Announcement, Node, NodeModel, Policy, Run
 
 LIMIT_SECONDS: Final = 3600.0
 _PIECE: Final = "token "

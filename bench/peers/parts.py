@@ -10,20 +10,20 @@ from enum import StrEnum
 
 from bench.peers import asking, deltas, paced
 from bench.peers.evidence import MemoryEvidence
+from responsa_server.agents.engine.agent import AgentOptions, GraphAgent, PlannedAgent
+from responsa_server.app.models import model_table
+from responsa_server.app.places import database_urls, redis_url
+from responsa_server.app.settings import Settings
+from responsa_server.app.settings import load as load_settings
 from responsa_server.embedded import Layout
-from responsa_server.graph.agent import AgentOptions, GraphAgent, PlannedAgent
-from responsa_server.knowledge.answering import LibraryEvidence
-from responsa_server.knowledge.cached_embedder import CachedEmbedder
-from responsa_server.knowledge.embedder import Embedder
-from responsa_server.knowledge.retrieve import Retriever
 from responsa_server.providers.minilm import load as load_model
-from responsa_server.settings import Settings
-from responsa_server.settings import load as load_settings
+from responsa_server.search.answering import LibraryEvidence
+from responsa_server.search.cached_embedder import CachedEmbedder
+from responsa_server.search.embedder import Embedder
+from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PassageStore
 from responsa_server.stores.redis import RedisCache
-from responsa_server.wiring_models import model_table
-from responsa_server.wiring_places import database_urls, redis_url
 
 
 class EvidenceKind(StrEnum):
@@ -53,7 +53,7 @@ class Parts:
 
 @asynccontextmanager
 async def opened(kind: EvidenceKind) -> AsyncGenerator[Parts]:
-    """The parts, made as the server makes them (`responsa_server.wiring`), from the instance that RESPONSA_HOME names."""
+    """The parts, made as the server makes them (`responsa_server.app.running`), from the instance that RESPONSA_HOME names."""
     settings = load_settings()
     layout = Layout.of(settings.home)
     urls = database_urls(settings, layout)

@@ -16,8 +16,8 @@ from itertools import count
 from typing import Final
 
 from bench.peers.process import until_told
-from responsa_server.event_loop import run, settle
-from responsa_server.testing.loopback import Exchange, LoopbackServer
+from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_server.app.event_loop import run, settle
 
 # Streams that begin together must not speak in one breath ever after: each takes a step of the golden ratio further.
 _STEP: Final = 0.618

@@ -20,14 +20,14 @@ LONGER: Mapping[str, str] = {}
 """Files that may be longer, and why."""
 
 READS_THE_ENVIRONMENT: Mapping[str, str] = {
-    "settings.py": "the server's settings, and `environment()` for those who hand it on",
+    "app/settings.py": "the server's settings, and `environment()` for those who hand it on",
     "providers/minilm.py": "sets the one variable that keeps onnxruntime silent, before importing it",
     "cli/main.py": "sets the one variable that keeps gRPC's own messages off the terminal, before it is imported",
 }
 """Modules of the server that touch os.environ, and why. The command line's client settings read it through pydantic-settings."""
 
 NOT_RAISED: Mapping[Reason, str] = {
-    Reason.INTERNAL: "`rpc/status.py` itself makes it, of what nobody foresaw",
+    Reason.INTERNAL: "`calls/status.py` itself makes it, of what nobody foresaw",
     Reason.RESOURCE_NOT_FOUND: "`NotFound.of` makes it",
 }
 """Reasons that nothing else in the server names, and why."""
@@ -68,7 +68,7 @@ def test_every_reason_is_given_by_something() -> None:
     text = "\n".join(
         path.read_text(encoding="utf-8")
         for path in sources(SERVER)
-        if path.relative_to(SERVER).as_posix() not in ("domain/errors.py", "rpc/status.py")
+        if path.relative_to(SERVER).as_posix() not in ("domain/errors.py", "calls/status.py")
     )
     # A parser's refusal becomes the Reason of the same name.
     named = set(re.findall(r"\b(?:Reason|RejectReason)\.([A-Z_]+)\b", text))

@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import expect
 
 from responsa.chat.v1 import turn_pb2
-from responsa_server.testing.script import Script, golden_text
+from responsa_lab.testing.script import Script, golden_text
 from tests.browser.person import ASK, CHAT, Person, Tab, until
 from tests.instance import Instance, eventually
 

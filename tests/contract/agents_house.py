@@ -9,22 +9,22 @@ from pathlib import Path
 
 from uuid_utils.compat import uuid7
 
-from responsa_server.catalogue.content import Defaults
-from responsa_server.catalogue.folders import Folders
-from responsa_server.catalogue.live import LiveAgents, LiveOptions
-from responsa_server.catalogue.making import Workshop
-from responsa_server.counters import MemoryCounters
+from responsa_server.agents.config.check import Surroundings
+from responsa_server.agents.config.content import Defaults
+from responsa_server.agents.config.folders import Folders
+from responsa_server.agents.config.live import LiveAgents, LiveOptions
+from responsa_server.agents.config.making import Workshop
+from responsa_server.agents.engine.registry import NodeParts
+from responsa_server.app.counters import MemoryCounters
+from responsa_server.app.model_settings import ModelSettings
+from responsa_server.app.models import model_table
 from responsa_server.domain.events import Answered
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.ports.agents import Agent, AnswerTask
 from responsa_server.domain.turns import Question
-from responsa_server.graph.check import Surroundings
-from responsa_server.graph.registry import NodeParts
-from responsa_server.model_settings import ModelSettings
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.teachers import PostgresTeachers
-from responsa_server.wiring_models import model_table
 from tests.unit.graph.evidence import Shelf
 
 GREETER = """\

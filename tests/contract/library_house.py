@@ -14,15 +14,14 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.knowledge import DocumentMetadata, Operation
 from responsa_server.domain.people import Principal
-from responsa_server.knowledge.canonical import ParsedDocument
-from responsa_server.knowledge.embedder import Embedder, Vectors
-from responsa_server.knowledge.indexing import Indexer
-from responsa_server.knowledge.ingest import Ingest, Parser
-from responsa_server.knowledge.jobs import KnowledgeJobs
-from responsa_server.knowledge.library import Library
-from responsa_server.knowledge.retrieve import Retriever
-from responsa_server.knowledge.search import KnowledgeSearch
-from responsa_server.knowledge.waiting import Waiting
+from responsa_server.ingest.indexing import Indexer
+from responsa_server.ingest.ingest import Ingest, Parser
+from responsa_server.ingest.jobs import KnowledgeJobs
+from responsa_server.ingest.waiting import Waiting
+from responsa_server.library.library import Library
+from responsa_server.search.embedder import Embedder, Vectors
+from responsa_server.search.retrieve import Retriever
+from responsa_server.search.search import KnowledgeSearch
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.documents import DocumentStore
@@ -30,6 +29,7 @@ from responsa_server.stores.postgres.ingestions import IngestionStore
 from responsa_server.stores.postgres.jobs import JobQueue, QueuePace
 from responsa_server.stores.postgres.operations import OperationStore
 from responsa_server.stores.postgres.passages import PassageStore
+from responsa_server.text.canonical import ParsedDocument
 from tests.conftest import DatabaseUrls
 
 PACE = QueuePace(poll=0.1, heartbeat=0.2, stalled=1.0, restart=0.1, grace=0.0)

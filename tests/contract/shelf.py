@@ -9,14 +9,14 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Passage
 from responsa_server.domain.passages import NewPassage, PassageVector
-from responsa_server.knowledge.canonical import Block, BlockKind
-from responsa_server.knowledge.languages import language_of
-from responsa_server.knowledge.lexical import Analyzer
-from responsa_server.knowledge.passage_vectors import lexical_form, plan_vectors
-from responsa_server.knowledge.sentences import pieces
+from responsa_server.ingest.passage_vectors import lexical_form, plan_vectors
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PassageStore
+from responsa_server.text.canonical import Block, BlockKind
+from responsa_server.text.languages import language_of
+from responsa_server.text.lexical import Analyzer
+from responsa_server.text.sentences import pieces
 
 
 def made(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from responsa_server.knowledge.extract import Extractor
-from responsa_server.knowledge.retrieve import Retriever
 from responsa_server.providers.minilm import MiniLmEmbedder
+from responsa_server.search.extract import Extractor
+from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PassageStore
 from tests.contract.shelf import Shelf

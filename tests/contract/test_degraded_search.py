@@ -15,11 +15,11 @@ from pydantic import TypeAdapter
 from responsa_server.domain.errors import TooSlow, Unavailable
 from responsa_server.domain.knowledge import SearchMode, SearchQuery
 from responsa_server.domain.ports.answers import SearchOptions
-from responsa_server.knowledge.answering import LibraryEvidence
-from responsa_server.knowledge.embedder import Embedder, Vectors
-from responsa_server.knowledge.retrieve import PassageReader, Retrieval, Retriever
-from responsa_server.knowledge.search import KnowledgeSearch
 from responsa_server.providers.minilm import MiniLmEmbedder
+from responsa_server.search.answering import LibraryEvidence
+from responsa_server.search.embedder import Embedder, Vectors
+from responsa_server.search.retrieve import PassageReader, Retrieval, Retriever
+from responsa_server.search.search import KnowledgeSearch
 from responsa_server.stores.postgres.database import Database, unavailable
 from responsa_server.stores.postgres.passages import PassageStore
 from tests.conftest import DatabaseUrls

@@ -11,8 +11,8 @@ from responsa_server.domain.errors import Precondition, Reason, Unavailable
 from responsa_server.domain.knowledge import Chunking, DocumentState, IngestStage, Operation, SearchQuery
 from responsa_server.domain.passages import NewPassage
 from responsa_server.domain.ports.knowledge import Claim, OwnershipLost
-from responsa_server.knowledge.ingest import Ingest
-from responsa_server.knowledge.parse_errors import ParserUnavailable
+from responsa_server.ingest.ingest import Ingest
+from responsa_server.ingest.parse_errors import ParserUnavailable
 from responsa_server.stores.postgres.ingestions import IngestionStore
 from responsa_server.stores.postgres.jobs import PRESENCE
 from tests.contract.conftest import People

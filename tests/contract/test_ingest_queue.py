@@ -12,7 +12,7 @@ from procrastinate.schema import SchemaManager
 
 from responsa_server.domain.ports.knowledge import JobKind, Work
 from responsa_server.domain.ports.parts import Health, PartReport
-from responsa_server.knowledge.jobs import KnowledgeJobs
+from responsa_server.ingest.jobs import KnowledgeJobs
 from responsa_server.stores.postgres import migrate
 from responsa_server.stores.postgres.jobs import JobQueue
 from tests.contract.conftest import People

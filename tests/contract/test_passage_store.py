@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
-from responsa_server.knowledge.retrieve import Retriever
 from responsa_server.providers.minilm import MiniLmEmbedder
+from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.database import Connection, Database
 from responsa_server.stores.postgres.passages import PassageStore
 from tests.conftest import DatabaseUrls

@@ -15,8 +15,8 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Passage, SearchMode
 from responsa_server.domain.passages import CandidateQuery, NewPassage, PassageVector, VectorKind
-from responsa_server.knowledge.retrieve import Retrieval, Retriever
 from responsa_server.providers.minilm import MiniLmEmbedder
+from responsa_server.search.retrieve import Retrieval, Retriever
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PassageStore
 from tests.conftest import DatabaseUrls

@@ -9,12 +9,12 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_server.agents.engine.agent import GraphAgent
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import Question, Turn, TurnState, Verdict
-from responsa_server.graph.agent import GraphAgent
-from responsa_server.knowledge.answering import LibraryEvidence
-from responsa_server.knowledge.retrieve import Retriever
+from responsa_server.search.answering import LibraryEvidence
+from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay

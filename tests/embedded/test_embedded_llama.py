@@ -20,6 +20,8 @@ import psutil
 import pytest
 from embedded_running import Start, eventually
 
+from responsa_server.app.model_settings import ModelSettings
+from responsa_server.app.models import llama_part, model_table
 from responsa_server.domain.ports.models import (
     ChatModel,
     Ended,
@@ -34,8 +36,6 @@ from responsa_server.domain.ports.models import (
 )
 from responsa_server.embedded import EmbeddedError, Layout, throwaway_layout
 from responsa_server.embedded.llama import EmbeddedLlama, LlamaOptions, answers, llama_missing, llama_socket
-from responsa_server.model_settings import ModelSettings
-from responsa_server.wiring_models import llama_part, model_table
 
 NAME = "embedded:smollm2"
 PATIENT = ModelSettings.model_validate({"embedded": {"idle_seconds": 30}})

@@ -27,14 +27,14 @@ import httpx2
 import redis
 from psycopg.conninfo import make_conninfo
 
+from responsa_server.app.running import bring_up_to_date, identity_of
+from responsa_server.app.settings import CHECKOUT, load
+from responsa_server.domain.addresses import UnixAddress, parse
 from responsa_server.domain.people import Role
 from responsa_server.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, purge
-from responsa_server.gateway.addresses import UnixAddress, parse
-from responsa_server.gateway.envoy_config import EnvoyConfig, render
-from responsa_server.gateway.replicas import Replica as Endpoint
-from responsa_server.gateway.replicas import Replicas
-from responsa_server.settings import CHECKOUT, load
-from responsa_server.wiring import bring_up_to_date, identity_of
+from responsa_server.envoy.envoy_config import EnvoyConfig, render
+from responsa_server.envoy.replicas import Replica as Endpoint
+from responsa_server.envoy.replicas import Replicas
 from tests.faults.forms import ROOT
 from tests.faults.guards import Guard
 from tests.faults.invariants import Ledger, witness
@@ -265,7 +265,7 @@ class Cluster:
         """The scripted model and the sink that counts, in a process of their own."""
         # It ends with this process, whatever becomes of it: its stdin does.
         self._testing = subprocess.Popen(
-            [sys.executable, "-m", "responsa_server.testing", "--until-eof"],
+            [sys.executable, "-m", "responsa_lab.testing", "--until-eof"],
             cwd=ROOT,
             env=self._environment(),
             stdin=subprocess.PIPE,

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from responsa_server.testing.script import golden_text, parse
+from responsa_lab.testing.script import golden_text, parse
 from tests.faults.cluster import Caller
 from tests.faults.forms import Report
 from tests.faults.golden import Differs, kind, read, same

@@ -11,17 +11,17 @@ from enum import StrEnum
 from typing import Any, Final, cast
 from uuid import UUID
 
+from responsa_server.app.replaced import Replaced
+from responsa_server.calls import frames
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Failed
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.turns import Append
 from responsa_server.domain.turns import Followed, LogRow
-from responsa_server.rpc import frames
 from responsa_server.stores.postgres import database
 from responsa_server.turns.following import Following
 from responsa_server.turns.worker import Outcome, Run
 from responsa_server.turns.writer import TurnWriter
-from responsa_server.wiring_replaced import Replaced
 from tests.edited import Edited
 
 

@@ -20,6 +20,11 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa_lab.testing.agent import ScriptedAgent, tool_cards
+from responsa_lab.testing.script import TOOLS, answer_tokens, opening_tokens, parse, tool_arguments
+from responsa_server.agents.engine.agents import AgentTable
+from responsa_server.calls import frames
+from responsa_server.calls.convert.chat import question as question_of
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.events import ToolOutcome
 from responsa_server.domain.people import Principal
@@ -28,15 +33,10 @@ from responsa_server.domain.ports.models import Ended, ModelPiece, ModelPrompt, 
 from responsa_server.domain.ports.tools import Effect, Sent, ToolCard, ToolResult
 from responsa_server.domain.ports.turns import TurnStore
 from responsa_server.domain.turns import Question
-from responsa_server.graph.agents import AgentTable
-from responsa_server.rpc import frames
-from responsa_server.rpc.convert.chat import question as question_of
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turn_rows import NamedQueries
 from responsa_server.stores.postgres.turns import PostgresTurnStore
-from responsa_server.testing.agent import ScriptedAgent, tool_cards
-from responsa_server.testing.script import TOOLS, answer_tokens, opening_tokens, parse, tool_arguments
 from responsa_server.turns.service import TurnOptions, Turns
 from tests.faults.placed import Placed, PlacedFaults, Struck
 from tests.faults.readers import Cut, Frame, Refusal

@@ -22,10 +22,10 @@ from tests.faults.replica import Order, main
 
 # What `wiring.running` imports when it runs, less the model's runtime, whose import starts a thread; a name that is gone makes a start slower, so it is an error.
 HEAVY: Final[Sequence[str]] = (
-    "responsa_server.wiring_front",
-    "responsa_server.wiring_knowledge",
-    "responsa_server.wiring_turns",
-    "responsa_server.knowledge.sandbox.pool",
+    "responsa_server.app.front",
+    "responsa_server.app.documents",
+    "responsa_server.app.turns",
+    "responsa_server.ingest.sandbox.pool",
     "responsa_server.stores.postgres.jobs",
     "responsa_server.stores.redis",
 )

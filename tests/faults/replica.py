@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from responsa_server.settings import environment, load
-from responsa_server.wiring import serve
+from responsa_server.app.running import serve
+from responsa_server.app.settings import environment, load
 from tests.faults.guards import Guard, without
 from tests.faults.placed import Placed, PlacedFaults
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from responsa_server.domain.addresses import UnixAddress
 from responsa_server.embedded.envoy import envoy_binary
-from responsa_server.gateway.addresses import UnixAddress
-from responsa_server.gateway.envoy_config import EnvoyConfig, render
-from responsa_server.gateway.replicas import Replica, Replicas
+from responsa_server.envoy.envoy_config import EnvoyConfig, render
+from responsa_server.envoy.replicas import Replica, Replicas
 
 ROOT = Path(__file__).resolve().parents[2]
 DESCRIPTOR = ROOT / "generated" / "descriptor.binpb"

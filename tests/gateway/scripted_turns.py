@@ -21,8 +21,8 @@ from grpc_status import rpc_status
 from responsa.chat.v1.chat_service_pb2 import AskRequest, AskResponse, ResumeTurnRequest
 from responsa.chat.v1.citation_pb2 import Citation
 from responsa.chat.v1.turn_pb2 import Turn, TurnEvent
+from responsa_server.calls import status
 from responsa_server.domain.errors import Exhausted, NotFound, Reason, ResponsaError, Unavailable
-from responsa_server.rpc import status
 
 CONVERSATION = "0192f3c8-0000-7000-8000-00000000c0de"
 MARKDOWN = "A **lease** <script>alert(1)</script> ends."

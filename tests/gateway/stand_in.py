@@ -27,14 +27,14 @@ from grpc_status import rpc_status
 from responsa.auth.v1 import auth_service_pb2, auth_service_pb2_grpc, user_pb2
 from responsa.chat.v1 import chat_service_pb2, chat_service_pb2_grpc, turn_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2, knowledge_service_pb2_grpc
+from responsa_server.calls.status import of as status_of
+from responsa_server.domain.addresses import UnixAddress
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, Reason, Unauthenticated
-from responsa_server.gateway.addresses import UnixAddress
-from responsa_server.gateway.app import GatewaySettings, build_app
-from responsa_server.gateway.channel import ServerChannel
-from responsa_server.gateway.serve import GatewayServer
-from responsa_server.gateway.ws.bridge import Bridge
-from responsa_server.gateway.ws.session import Limits
-from responsa_server.rpc.status import of as status_of
+from responsa_server.transports.http.app import GatewaySettings, build_app
+from responsa_server.transports.http.channel import ServerChannel
+from responsa_server.transports.http.serve import GatewayServer
+from responsa_server.transports.ws.bridge import Bridge
+from responsa_server.transports.ws.session import Limits
 from tests.gateway.scripted_turns import ScriptedTurns
 
 TURN = "turns/0192f3c8-0000-7000-8000-000000000001"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from responsa_server.gateway.security_headers import CONTENT_SECURITY_POLICY
+from responsa_server.transports.http.security_headers import CONTENT_SECURITY_POLICY
 from tests.gateway.conftest import Place, start_place
 from tests.gateway.wire import of_rest
 

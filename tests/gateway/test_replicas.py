@@ -21,10 +21,10 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
+from responsa_server.domain.addresses import UnixAddress, parse
 from responsa_server.embedded import HostState, host_states
-from responsa_server.gateway.addresses import UnixAddress, parse
-from responsa_server.gateway.envoy_config import EnvoyConfig
-from responsa_server.gateway.replicas import Replica, ReplicaError, Replicas
+from responsa_server.envoy.envoy_config import EnvoyConfig
+from responsa_server.envoy.replicas import Replica, ReplicaError, Replicas
 from tests.gateway.conftest import DESCRIPTOR, free_port, start_envoy
 
 SERVICE = "responsa.chat.v1.ChatService"

@@ -12,10 +12,10 @@ import httpx2
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from responsa_server.gateway.addresses import UnixAddress
-from responsa_server.gateway.app import GatewaySettings, build_app
-from responsa_server.gateway.channel import ServerChannel
-from responsa_server.gateway.serve import GatewayServer
+from responsa_server.domain.addresses import UnixAddress
+from responsa_server.transports.http.app import GatewaySettings, build_app
+from responsa_server.transports.http.channel import ServerChannel
+from responsa_server.transports.http.serve import GatewayServer
 
 
 @pytest.fixture

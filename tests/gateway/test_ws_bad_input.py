@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from responsa_server.domain.errors import InvalidRequest
-from responsa_server.gateway.ws.incoming import parse
+from responsa_server.transports.ws.incoming import parse
 from tests.gateway.conftest import Place
 from tests.gateway.sockets import LIBRARIES, Client, Json, reason_of
 

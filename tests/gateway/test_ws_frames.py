@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from responsa_server.gateway.ws.session import Limits
+from responsa_server.transports.ws.session import Limits
 from tests.gateway.conftest import Place
 from tests.gateway.scripted_turns import CONVERSATION, log_of
 from tests.gateway.sockets import LIBRARIES, Client, Json, reason_of

@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from responsa_server.gateway.ws import html
-from responsa_server.gateway.ws.html import ATTRIBUTES, TAGS, Rendering, of_markdown, of_plain
+from responsa_server.transports.ws import html
+from responsa_server.transports.ws.html import ATTRIBUTES, TAGS, Rendering, of_markdown, of_plain
 
 HOSTILE = [
     "<script>alert(1)</script>",

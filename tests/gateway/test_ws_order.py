@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from responsa_server.gateway.ws.frames import PONG, Frame, delta
-from responsa_server.gateway.ws.outbox import CONTROL_BYTES, DELTA_BYTES, TURN_BYTES, Lane, Outbox
+from responsa_server.transports.ws.frames import PONG, Frame, delta
+from responsa_server.transports.ws.outbox import CONTROL_BYTES, DELTA_BYTES, TURN_BYTES, Lane, Outbox
 
 
 def status(turn: str, seq: int, size: int = 0) -> Frame:

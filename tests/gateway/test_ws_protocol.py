@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from responsa_server.gateway import serve
-from responsa_server.gateway.addresses import UnixAddress
-from responsa_server.gateway.serve import GatewayServer
-from responsa_server.gateway.ws.protocol import MOST_FRAGMENTS, BoundedProtocol
+from responsa_server.domain.addresses import UnixAddress
+from responsa_server.transports.http import serve
+from responsa_server.transports.http.serve import GatewayServer
+from responsa_server.transports.ws.protocol import MOST_FRAGMENTS, BoundedProtocol
 
 PINGS = 60_000
 PAYLOAD = b"x" * 125

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from responsa_server.domain.errors import Exhausted, Reason
-from responsa_server.gateway.ws.auth import Owner
-from responsa_server.gateway.ws.registry import Registry
+from responsa_server.transports.ws.auth import Owner
+from responsa_server.transports.ws.registry import Registry
 
 ANNE, BERT, NAMESAKE = (
     Owner("tenants/a", "users/1"),

@@ -15,10 +15,10 @@ from starlette.websockets import WebSocket
 
 from responsa.auth.v1 import auth_service_pb2_grpc
 from responsa.chat.v1 import chat_service_pb2_grpc
-from responsa_server.gateway.ws.auth import Owner
-from responsa_server.gateway.ws.html import Rendering
-from responsa_server.gateway.ws.registry import Registry
-from responsa_server.gateway.ws.session import Limits, Session
+from responsa_server.transports.ws.auth import Owner
+from responsa_server.transports.ws.html import Rendering
+from responsa_server.transports.ws.registry import Registry
+from responsa_server.transports.ws.session import Limits, Session
 from tests.gateway.scripted_turns import name_of
 from tests.gateway.stand_in import Auth, Chat
 

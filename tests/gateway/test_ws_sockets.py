@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from starlette.websockets import WebSocket
 
-from responsa_server.gateway.ws.auth import handshake_of
+from responsa_server.transports.ws.auth import handshake_of
 from tests.gateway.conftest import OTHER_ORIGIN, Place, start_place
 from tests.gateway.scripted_turns import log_of, name_of
 from tests.gateway.sockets import KEY, LIBRARIES, Client, Closed, Json, reason_of

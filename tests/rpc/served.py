@@ -24,7 +24,8 @@ from responsa.admin.v1.admin_service_pb2_grpc import AdminServiceStub
 from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
-from responsa_server.counters import MemoryCounters
+from responsa_server.app.counters import MemoryCounters
+from responsa_server.calls.frames import AskFrames
 from responsa_server.domain import names
 from responsa_server.domain.agents import AgentCard, AgentProblem, Reloaded
 from responsa_server.domain.errors import NotFound
@@ -46,8 +47,6 @@ from responsa_server.domain.ports.agents import AnswerTask, Told
 from responsa_server.domain.ports.parts import Health, Installation, Part, PartReport
 from responsa_server.domain.turns import Question
 from responsa_server.identity.service import Identity
-from responsa_server.rpc.frames import AskFrames
-from responsa_server.rpc.server import RpcServer, ServerOptions, Services
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
@@ -55,6 +54,7 @@ from responsa_server.stores.postgres.part import PostgresMigrations, PostgresPar
 from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay
+from responsa_server.transports.grpc.server import RpcServer, ServerOptions, Services
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import TurnOptions, Turns
 from tests.contract.library_house import House

@@ -15,9 +15,9 @@ from google.protobuf.duration_pb2 import Duration
 
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa_server.calls.authorisation import RULES, Rule
+from responsa_server.calls.methods import input_type
 from responsa_server.domain.listing import ListQuery, Order
-from responsa_server.rpc.authorisation import RULES, Rule
-from responsa_server.rpc.methods import input_type
 from tests.rpc.served import Failure, Served, failed
 
 UNKNOWN = "0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10"

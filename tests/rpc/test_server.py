@@ -23,11 +23,11 @@ from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.ports.parts import Installation
 from responsa_server.domain.turns import TurnState
-from responsa_server.rpc.health import Health
-from responsa_server.rpc.server import RpcServer, ServerOptions, Services
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.part import PostgresMigrations
 from responsa_server.stores.postgres.teachers import PostgresTeachers
+from responsa_server.transports.grpc.health import Health
+from responsa_server.transports.grpc.server import RpcServer, ServerOptions, Services
 from responsa_server.turns.service import TurnOptions
 from tests.contract.library_house import House
 from tests.rpc.served import Served, failed, serving

@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from responsa_server.knowledge.canonical import DecodedDocument, DocumentType, ParsedDocument
-from responsa_server.knowledge.parsers.plain_text import parse as parse_plain_text
+from responsa_server.ingest.formats.plain_text import parse as parse_plain_text
+from responsa_server.text.canonical import DecodedDocument, DocumentType, ParsedDocument
 
 GIB = 1024 * 1024 * 1024
 

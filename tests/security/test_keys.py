@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from responsa_lab.testing.loopback import Exchange, LoopbackServer, as_json
+from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
+from responsa_server.agents.engine.builder import BEGIN, FINISH, Plan, Route
+from responsa_server.agents.nodes.prompt import Prompt
+from responsa_server.app.model_settings import ModelSettings
+from responsa_server.app.models import model_table
+from responsa_server.app.settings import SettingsError, load
 from responsa_server.cli.main import main
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.ports.models import ModelError
-from responsa_server.graph.agent import AgentOptions, PlannedAgent
-from responsa_server.graph.builder import BEGIN, FINISH, Plan, Route
-from responsa_server.graph.nodes.prompt import Prompt
-from responsa_server.model_settings import ModelSettings
-from responsa_server.settings import SettingsError, load
-from responsa_server.testing.loopback import Exchange, LoopbackServer, as_json
-from responsa_server.wiring_models import model_table
 from tests.unit.graph.evidence import task
 from tests.wire.speaking import KEY
 
@@ -41,9 +41,9 @@ import structlog
 from uuid import uuid4
 from responsa_server import logs
 from responsa_server.domain.ports.models import ModelError, ModelPrompt, PromptMessage, Role
-from responsa_server.settings import load
-from responsa_server.testing.loopback import LoopbackServer, as_json
-from responsa_server.wiring_models import model_table, providers
+from responsa_server.app.settings import load
+from responsa_lab.testing.loopback import LoopbackServer, as_json
+from responsa_server.app.models import model_table, providers
 
 async def handle(exchange):
     headers = exchange.request.headers

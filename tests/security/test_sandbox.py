@@ -16,8 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from responsa_server.knowledge.canonical import ParsedDocument
-from responsa_server.knowledge.parse_errors import (
+from responsa_server.ingest.parse_errors import (
     DocumentEmpty,
     DocumentMalformed,
     DocumentParserLimit,
@@ -26,9 +25,10 @@ from responsa_server.knowledge.parse_errors import (
     DocumentTypeMismatch,
     ParserUnavailable,
 )
-from responsa_server.knowledge.sandbox.capabilities import SandboxCapabilities, capabilities
-from responsa_server.knowledge.sandbox.limits import MIB, ParseLimits
-from responsa_server.knowledge.sandbox.pool import ParserPool
+from responsa_server.ingest.sandbox.capabilities import SandboxCapabilities, capabilities
+from responsa_server.ingest.sandbox.limits import MIB, ParseLimits
+from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_server.text.canonical import ParsedDocument
 
 HERE = Path(__file__).resolve().parent
 NOBODY = 65534
@@ -337,7 +337,7 @@ async def test_a_killed_server_leaves_no_process() -> None:
 
 _SLEEPING_SERVER = """
 import asyncio, pathlib, psutil, sys
-from responsa_server.knowledge.sandbox.pool import ParserPool
+from responsa_server.ingest.sandbox.pool import ParserPool
 async def main():
     pool = ParserPool(parser_table="hostile_parsers:PARSERS", import_paths=[pathlib.Path(sys.argv[1])])
     parsing = asyncio.create_task(pool.parse(b"sleep", "a.txt"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.tracers import drop_foreign_tracers
+from responsa_server.app.tracers import drop_foreign_tracers
 
 _RUN = """
 import asyncio, os, socket, sys, threading, time
@@ -28,11 +28,11 @@ def guard(event, arguments):
 
 sys.addaudithook(guard)
 if DROP:
-    from responsa_server.tracers import drop_foreign_tracers
+    from responsa_server.app.tracers import drop_foreign_tracers
     drop_foreign_tracers(os.environ)
 
 from tests.unit.graph.evidence import Shelf, quote, task
-from responsa_server.graph.agent import GraphAgent
+from responsa_server.agents.engine.agent import GraphAgent
 
 async def main():
     shelf = Shelf(quotes=[quote("The Nile is long.")])

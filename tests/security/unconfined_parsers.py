@@ -7,8 +7,8 @@ from typing import Any
 
 from hostile_parsers import PARSERS
 
-from responsa_server.knowledge.canonical import DocumentType
-from responsa_server.knowledge.sandbox import capabilities, landlock
+from responsa_server.ingest.sandbox import capabilities, landlock
+from responsa_server.text.canonical import DocumentType
 
 
 def __getattr__(name: str) -> dict[DocumentType, str]:

@@ -20,7 +20,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from responsa_server.embedded import HostState, Layout, host_states
-from responsa_server.gateway.replicas import Replicas
+from responsa_server.envoy.replicas import Replicas
 from tests.instance import Instance, eventually
 
 SLOW = "tokens=120 pace_ms=40"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from responsa_server.counters import MOST, MemoryCounters
+from responsa_server.app.counters import MOST, MemoryCounters
 from responsa_server.domain.ports.counters import Count
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from responsa_server.app.running import Addresses, addresses
+from responsa_server.app.settings import ServeRole, load
+from responsa_server.domain.addresses import TcpAddress, UnixAddress, parse
 from responsa_server.embedded import EmbeddedError, Layout
-from responsa_server.gateway.addresses import TcpAddress, UnixAddress, parse
-from responsa_server.settings import ServeRole, load
-from responsa_server.wiring import Addresses, addresses
 
 
 def listens(home: Path, **settings: Any) -> Addresses:

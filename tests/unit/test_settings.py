@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.settings import CHECKOUT, Environment, SettingsError, load
+from responsa_server.app.settings import CHECKOUT, Environment, SettingsError, load
 
 
 @pytest.fixture(autouse=True)

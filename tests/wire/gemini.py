@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from responsa_lab.testing.loopback import Exchange
 from responsa_server.domain.ports.models import Stop
 from responsa_server.providers.gemini import Gemini as Adapter
 from responsa_server.providers.server import ModelServer
-from responsa_server.testing.loopback import Exchange
 from tests.wire.speaking import KEY, Complaint, Scene, sse
 
 _FINISH = {Stop.END: "STOP", Stop.LIMIT: "MAX_TOKENS", Stop.UNSAFE: "SAFETY"}

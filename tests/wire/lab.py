@@ -11,11 +11,11 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, TypeVar
 
-from responsa_server.catalogue.reading import SHIPPED
+from responsa_lab.scripted.reading import Reading
+from responsa_lab.scripted.strong import Strong
+from responsa_lab.testing.loopback import Exchange, LoopbackServer, as_json
+from responsa_server.agents.config.reading import SHIPPED
 from responsa_server.domain.ports.models import ModelPrompt, Place, PromptMessage, Role
-from responsa_server.providers.scripted.reading import Reading
-from responsa_server.providers.scripted.strong import Strong
-from responsa_server.testing.loopback import Exchange, LoopbackServer, as_json
 from tests.wire.anthropic import Anthropic
 from tests.wire.gemini import Gemini
 from tests.wire.openai import OpenAi

@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from responsa_lab.testing.loopback import Exchange
 from responsa_server.domain.ports.models import Stop
 from responsa_server.providers.openai_chat import OpenAiChat
 from responsa_server.providers.server import ModelServer
-from responsa_server.testing.loopback import Exchange
 from tests.wire.speaking import KEY, Complaint, Scene, sse
 
 _FINISH = {Stop.END: "stop", Stop.LIMIT: "length", Stop.UNSAFE: "content_filter"}

@@ -27,7 +27,7 @@ from responsa_server.cli.session import open_async_client
 from responsa_server.cli.settings import agents_folder
 from responsa_server.cli.sources import SUFFIXES, Target, entries
 
-SHIPPED = Path(__file__).parent.parent / "agents"
+SHIPPED = Path(__file__).parent.parent / "agents" / "shipped"
 """The agents that come with Responsa, each in a folder named by its id."""
 
 

@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from responsa_server.app.settings import CHECKOUT
 from responsa_server.cli.failures import EXIT_CONNECT, EXIT_USAGE, CommandFailed
-from responsa_server.settings import CHECKOUT
 
 KEY_NAME = "api-key"
 _MAX_KEY_BYTES = 4096

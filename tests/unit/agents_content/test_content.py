@@ -14,13 +14,13 @@ from uuid import RFC_4122, UUID
 import pytest
 import yaml
 
+from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptSet, PromptSource, Untrusted
+from responsa_server.agents.engine.state import Said
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.ports.models import Place
-from responsa_server.graph.prompts import FrontMatter, Partial, PromptSet, PromptSource, Untrusted
-from responsa_server.graph.state import Said
 from tests.instance import ROOT
 
-AGENTS: Final = ROOT / "server" / "responsa_server" / "agents"
+AGENTS: Final = ROOT / "server" / "responsa_server" / "agents" / "shipped"
 INJECTION: Final = ROOT / "evals" / "injection_samples"
 OURS: Final = ("tutor", "chat")
 FOLDERS: Final = (*(AGENTS / name for name in (*OURS, "shared")), INJECTION)

@@ -4,7 +4,7 @@ import pytest
 
 from bench import corpus
 from bench.ingestion import texts_embedded
-from responsa_server.knowledge.embedder import Vectors
+from responsa_server.search.embedder import Vectors
 
 
 class Words:

@@ -16,7 +16,7 @@ from bench.peers.parts import EvidenceKind
 from bench.peers.process import arguments
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
-from responsa_server.graph.agent import GraphAgent
+from responsa_server.agents.engine.agent import GraphAgent
 
 
 @asynccontextmanager

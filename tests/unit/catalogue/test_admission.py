@@ -10,14 +10,14 @@ from uuid import UUID
 
 import pytest
 
-from responsa_server.catalogue.admission import Admission, schema_of
-from responsa_server.catalogue.cards import with_choices
+from responsa_server.agents.config.admission import Admission, schema_of
+from responsa_server.agents.config.cards import with_choices
+from responsa_server.agents.engine.config import ParametersTable
 from responsa_server.domain.errors import InvalidRequest, NotFound, Reason
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import Principal
 from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
 from responsa_server.domain.turns import Question
-from responsa_server.graph.config import ParametersTable
 from tests.unit.graph.evidence import WHO
 
 THERE = UUID("62f746b4-84e6-4ceb-95bd-447e7184d454")

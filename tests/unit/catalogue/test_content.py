@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from responsa_server.catalogue import content as content_module
-from responsa_server.catalogue.content import (
+from responsa_server.agents.config import content as content_module
+from responsa_server.agents.config.content import (
     ENGINE,
     MOST_BYTES,
     Content,
@@ -21,7 +21,7 @@ from responsa_server.catalogue.content import (
     resolved,
     unpacked,
 )
-from responsa_server.catalogue.reading import judged, read
+from responsa_server.agents.config.reading import judged, read
 from tests.unit.graph.configured import SURROUNDINGS, TEST_KINDS, write
 
 DEFAULTS = Defaults(models=("openai:gpt", "lab:small"))

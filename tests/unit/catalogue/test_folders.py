@@ -9,9 +9,9 @@ from typing import Final
 
 import pytest
 
-from responsa_server.catalogue.content import Defaults
-from responsa_server.catalogue.folders import Folders, fingerprint
-from responsa_server.catalogue.looking import Looking, Seen
+from responsa_server.agents.config.content import Defaults
+from responsa_server.agents.config.folders import Folders, fingerprint
+from responsa_server.agents.config.looking import Looking, Seen
 from tests.unit.graph.configured import SURROUNDINGS, write
 
 LONG_AGO = 1_700_000_000_000_000_000

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from responsa_server.catalogue.learning import Learning, learnings
+from responsa_server.agents.config.learning import Learning, learnings
 from responsa_server.domain.ports.intents import Classified, Example, ExamplesUnfit, IntentClassifier
 
 TEXT = '{"text": "Hello!", "label": "chat"}\n\n{"text": "How long?", "label": "qa"}\n{"text": "x", "label": "oos"}\n'

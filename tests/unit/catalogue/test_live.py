@@ -7,17 +7,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from responsa_server.catalogue.content import Defaults
-from responsa_server.catalogue.folders import Folders
-from responsa_server.catalogue.live import LiveAgents, LiveOptions
-from responsa_server.catalogue.making import Workshop
-from responsa_server.counters import MemoryCounters
+from responsa_server.agents.config.check import Surroundings
+from responsa_server.agents.config.content import Defaults
+from responsa_server.agents.config.folders import Folders
+from responsa_server.agents.config.live import LiveAgents, LiveOptions
+from responsa_server.agents.config.making import Workshop
+from responsa_server.agents.engine.registry import NodeParts
+from responsa_server.app.counters import MemoryCounters
+from responsa_server.app.model_settings import ModelSettings
+from responsa_server.app.models import model_table
 from responsa_server.domain.ports.agent_versions import NewVersion, StoredVersion
 from responsa_server.domain.ports.intents import Example, IntentClassifier
-from responsa_server.graph.check import Surroundings
-from responsa_server.graph.registry import NodeParts
-from responsa_server.model_settings import ModelSettings
-from responsa_server.wiring_models import model_table
 from tests.unit.graph.evidence import Shelf
 from tests.unit.graph.shipping import Knows
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from responsa_server.catalogue.content import Content, content_of
-from responsa_server.catalogue.making import MadeAgent, NotMade, Prepared, Workshop, dearest, prepared
-from responsa_server.catalogue.reading import judged, read
-from responsa_server.counters import MemoryCounters
+from responsa_server.agents.config.content import Content, content_of
+from responsa_server.agents.config.making import MadeAgent, NotMade, Prepared, Workshop, dearest, prepared
+from responsa_server.agents.config.reading import judged, read
+from responsa_server.agents.engine.registry import NodeParts
+from responsa_server.app.agents import see_to_default
+from responsa_server.app.counters import MemoryCounters
 from responsa_server.domain.ports.models import Ended, Price
 from responsa_server.embedded import EmbeddedError
-from responsa_server.graph.registry import NodeParts
-from responsa_server.wiring_agents import see_to_default
 from tests.unit.catalogue.test_content import DEFAULTS
 from tests.unit.graph.configured import SURROUNDINGS, TEST_KINDS, write
 from tests.unit.graph.evidence import Shelf

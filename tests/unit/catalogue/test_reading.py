@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.catalogue.content import Defaults
-from responsa_server.catalogue.folders import Folders
-from responsa_server.catalogue.looking import Looking
-from responsa_server.catalogue.reading import MAX_FILE_BYTES, SHIPPED, agents_in, examine, read
-from responsa_server.graph.check import Surroundings
+from responsa_server.agents.config.check import Surroundings
+from responsa_server.agents.config.content import Defaults
+from responsa_server.agents.config.folders import Folders
+from responsa_server.agents.config.looking import Looking
+from responsa_server.agents.config.reading import MAX_FILE_BYTES, SHIPPED, agents_in, examine, read
 from tests.unit.graph.configured import FILES, SURROUNDINGS, write
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from responsa_server.catalogue.reference import BEGIN, page, reference
-from responsa_server.graph.config import AgentConfig
-from responsa_server.graph.registry import KINDS
+from responsa_server.agents.config.reference import BEGIN, page, reference
+from responsa_server.agents.engine.config import AgentConfig
+from responsa_server.agents.engine.registry import KINDS
 from tests.instance import ROOT
 
 

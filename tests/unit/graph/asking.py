@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from responsa_server.catalogue.reading import SHIPPED, examine
+from responsa_server.agents.config.check import Surroundings
+from responsa_server.agents.config.reading import SHIPPED, examine
+from responsa_server.agents.engine.calling import FREE, Pricing
+from responsa_server.agents.engine.config import Traits
+from responsa_server.agents.nodes.asking import Asker
 from responsa_server.domain.ports.models import ChatModel, Price
-from responsa_server.graph.calling import FREE, Pricing
-from responsa_server.graph.check import Surroundings
-from responsa_server.graph.config import Traits
-from responsa_server.graph.nodes.asking import Asker
 
 PROMPTS = examine(SHIPPED / "chat", Surroundings()).prompts
 DEAR = Price(Decimal(1), Decimal(1), Decimal(1), Decimal(4))

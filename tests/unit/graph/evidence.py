@@ -7,6 +7,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from responsa_server.agents.engine.config import RetrievalTable
 from responsa_server.domain.answers import Evidence, Extraction, Quote
 from responsa_server.domain.conversations import Message
 from responsa_server.domain.events import ByteRange
@@ -15,7 +16,6 @@ from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.ports.agents import AnswerTask
 from responsa_server.domain.ports.answers import DEFAULT_SEARCH, SearchOptions, ShownPassage
 from responsa_server.domain.turns import Question
-from responsa_server.graph.config import RetrievalTable
 
 WHO = Principal("acme", UUID(int=1), Role.USER, "api_key")
 

@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
-from responsa_server.catalogue.reading import SHIPPED, examine
+from responsa_server.agents.config.check import Surroundings
+from responsa_server.agents.config.reading import SHIPPED, examine
+from responsa_server.agents.engine.agent import PlannedAgent
+from responsa_server.agents.engine.planning import options, plan
+from responsa_server.agents.engine.registry import NodeParts
 from responsa_server.domain.answers import Evidence, Quote
 from responsa_server.domain.errors import NotFound, Reason
 from responsa_server.domain.listing import ListQuery, Page
@@ -16,10 +20,6 @@ from responsa_server.domain.ports.answers import Claim
 from responsa_server.domain.ports.intents import Classified
 from responsa_server.domain.ports.summaries import Summary
 from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
-from responsa_server.graph.agent import PlannedAgent
-from responsa_server.graph.check import Surroundings
-from responsa_server.graph.planning import options, plan
-from responsa_server.graph.registry import NodeParts
 
 ASHDOWN = UUID("62f746b4-84e6-4ceb-95bd-447e7184d454")
 _THEN = datetime(2026, 11, 20, tzinfo=UTC)

@@ -8,13 +8,13 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from responsa_server.agents.engine.node import Progress, Run
 from responsa_server.domain.events import Delta, ToolCalled, ToolOutcome, ToolReturned
 from responsa_server.domain.ports.agents import Agent, AnswerTask, Barrier, Meter, Told
 from responsa_server.domain.ports.faults import Fault
 from responsa_server.domain.ports.models import Ended, ModelPiece, ModelPrompt
 from responsa_server.domain.ports.tools import Effect, Sent, ToolCard, ToolResult
 from responsa_server.domain.ports.turns import ToolRecord
-from responsa_server.graph.node import Progress, Run
 from tests.unit.graph.evidence import WHO
 
 TURN = UUID(int=7)

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_server.agents.engine.agent import GraphAgent
+from responsa_server.agents.engine.compose import compose
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.errors import Reason, Unavailable
@@ -25,8 +27,6 @@ from responsa_server.domain.events import (
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.agents import AnswerTask, Told
 from responsa_server.domain.ports.answers import DEFAULT_SEARCH, SearchOptions
-from responsa_server.graph.agent import GraphAgent
-from responsa_server.graph.compose import compose
 from tests.unit.graph.evidence import Shelf, quote, task
 
 LENGTH = "The Nile is 6,650 km long."

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from responsa_server.agents.engine.agent import AgentOptions, GraphAgent
+from responsa_server.agents.engine.agents import AgentTable
 from responsa_server.domain.errors import NotFound, Reason
 from responsa_server.domain.ports.agents import Agents
-from responsa_server.graph.agent import AgentOptions, GraphAgent
-from responsa_server.graph.agents import AgentTable
 from tests.unit.graph.evidence import Shelf
 
 

@@ -9,6 +9,10 @@ from dataclasses import replace
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
+from responsa_server.agents.engine.limits import Limits, OverBudget
+from responsa_server.agents.engine.prompts import Untrusted
+from responsa_server.agents.nodes import asking as nodes_asking
+from responsa_server.agents.nodes.asking import Shape, StructuredInvalid, ask_typed, cause
 from responsa_server.domain.events import Fallback, FallbackKind, ModelUsed, ProviderSwitched, Usage
 from responsa_server.domain.ports.models import (
     Ended,
@@ -23,10 +27,6 @@ from responsa_server.domain.ports.models import (
     Switched,
     TextPiece,
 )
-from responsa_server.graph.limits import Limits, OverBudget
-from responsa_server.graph.nodes import asking as nodes_asking
-from responsa_server.graph.nodes.asking import Shape, StructuredInvalid, ask_typed, cause
-from responsa_server.graph.prompts import Untrusted
 from tests.unit.graph.asking import DEAR, asker
 from tests.unit.graph.speaking import TURN, Says, Turn
 

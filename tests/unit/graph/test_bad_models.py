@@ -11,6 +11,9 @@ from decimal import Decimal
 
 import pytest
 
+from responsa_lab.scripted.broken import Broken, Kind
+from responsa_lab.scripted.strong import Strong
+from responsa_server.agents.engine.registry import NodeParts
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
     MAX_ANSWER_BYTES,
@@ -27,10 +30,7 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.ports.agents import AnswerTask, Told
 from responsa_server.domain.ports.models import ChatModel, Ended, Price, Spent, Stop, TextPiece
-from responsa_server.graph.registry import NodeParts
 from responsa_server.providers.chain import Barred, Member, ModelChain
-from responsa_server.providers.scripted.broken import Broken, Kind
-from responsa_server.providers.scripted.strong import Strong
 from tests.unit.graph.asking import costing
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.shipping import ASHDOWN, CLASSIFIERS, Judge, Staff, shipped

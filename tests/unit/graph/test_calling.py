@@ -10,6 +10,12 @@ from decimal import Decimal
 
 import pytest
 
+from responsa_server.agents.engine.calling import FREE, Call, may_write
+from responsa_server.agents.engine.config import Traits
+from responsa_server.agents.engine.limits import Limits, OverBudget
+from responsa_server.agents.engine.node import Declined, Run
+from responsa_server.agents.engine.state import plain_fallback
+from responsa_server.agents.nodes.prompt import Prompt, PromptInput, PromptOptions, PromptOutput
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import Delta, Fallback, FallbackKind, ModelUsed, ProviderSwitched, Usage
 from responsa_server.domain.ports.models import (
@@ -29,12 +35,6 @@ from responsa_server.domain.ports.models import (
     ToolRequest,
 )
 from responsa_server.domain.ports.tools import ToolCard
-from responsa_server.graph.calling import FREE, Call, may_write
-from responsa_server.graph.config import Traits
-from responsa_server.graph.limits import Limits, OverBudget
-from responsa_server.graph.node import Declined, Run
-from responsa_server.graph.nodes.prompt import Prompt, PromptInput, PromptOptions, PromptOutput
-from responsa_server.graph.state import plain_fallback
 from tests.unit.graph.asking import DEAR, asker, costing
 from tests.unit.graph.evidence import Shelf, evidence, quote
 from tests.unit.graph.speaking import Says, Turn, deltas

@@ -6,9 +6,9 @@ import hashlib
 
 import pytest
 
+from responsa_server.agents.engine.citing import Claimed, citation, claims
+from responsa_server.agents.engine.marks import MarkFilter
 from responsa_server.domain.events import MAX_QUOTE_BYTES, ByteRange
-from responsa_server.graph.citing import Claimed, citation, claims
-from responsa_server.graph.marks import MarkFilter
 from tests.unit.graph.evidence import quote
 
 

@@ -5,6 +5,7 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
+from responsa_server.agents.engine.compose import Composition, compose, split
 from responsa_server.domain.events import (
     MAX_ANSWER_BYTES,
     MAX_CITATIONS,
@@ -13,7 +14,6 @@ from responsa_server.domain.events import (
     Cited,
     Delta,
 )
-from responsa_server.graph.compose import Composition, compose, split
 from tests.unit.graph.evidence import quote
 
 SENTENCES = st.lists(

@@ -9,6 +9,14 @@ from uuid import UUID
 
 import pytest
 
+from responsa_lab.scripted.broken import Broken, Kind
+from responsa_lab.scripted.strong import Strong
+from responsa_server.agents.engine.agent import PlannedAgent, ending
+from responsa_server.agents.engine.builder import FINISH, Plan, Route
+from responsa_server.agents.engine.config import BEGIN
+from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
+from responsa_server.agents.engine.registry import NodeParts
+from responsa_server.agents.nodes.grader import GradeOutput
 from responsa_server.domain.answers import Extraction
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import (
@@ -24,14 +32,6 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.ports.agents import AnswerTask, Meter, Milestone
 from responsa_server.domain.ports.models import ChatModel
-from responsa_server.graph.agent import PlannedAgent, ending
-from responsa_server.graph.builder import FINISH, Plan, Route
-from responsa_server.graph.config import BEGIN
-from responsa_server.graph.node import Node, NodeModel, Policy, Run
-from responsa_server.graph.nodes.grader import GradeOutput
-from responsa_server.graph.registry import NodeParts
-from responsa_server.providers.scripted.broken import Broken, Kind
-from responsa_server.providers.scripted.strong import Strong
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.shipping import ASHDOWN, CLASSIFIERS, Judge, Notes, Staff, shipped
 from tests.unit.graph.speaking import told_by

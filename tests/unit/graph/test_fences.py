@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from responsa_server.agents.engine.fences import MOST_FENCE, FenceFilter, fenced, unfenced
+from responsa_server.agents.engine.node import Run
+from responsa_server.agents.engine.prompts import Untrusted
+from responsa_server.agents.engine.telling import Teller
+from responsa_server.agents.nodes.asking import Shape, ask_typed
 from responsa_server.domain.events import Delta
 from responsa_server.domain.ports.models import Ended, ModelError, ModelPrompt, TextPiece
-from responsa_server.graph.fences import MOST_FENCE, FenceFilter, fenced, unfenced
-from responsa_server.graph.node import Run
-from responsa_server.graph.nodes.asking import Shape, ask_typed
-from responsa_server.graph.prompts import Untrusted
-from responsa_server.graph.telling import Teller
 from tests.unit.graph.asking import asker
 from tests.unit.graph.speaking import Says, Turn
 

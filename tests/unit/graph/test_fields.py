@@ -8,9 +8,9 @@ from typing import Any, cast
 import pytest
 from pydantic import TypeAdapter
 
-from responsa_server.graph.check import types
-from responsa_server.graph.check.fields import GIVEN
-from responsa_server.graph.registry import KINDS
+from responsa_server.agents.config.check import types
+from responsa_server.agents.config.check.fields import GIVEN
+from responsa_server.agents.engine.registry import KINDS
 
 WRITTEN: dict[str, Any] = {
     **{f"every turn's {name}": kind for name, kind in GIVEN.items()},

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from responsa_server.graph.check import filling
-from responsa_server.graph.check.filling import EMPTY, FULL
-from responsa_server.graph.prompts import FrontMatter, Partial, PromptSet, PromptSource
-from responsa_server.graph.registry import KINDS
+from responsa_server.agents.config.check import filling
+from responsa_server.agents.config.check.filling import EMPTY, FULL
+from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptSet, PromptSource
+from responsa_server.agents.engine.registry import KINDS
 
 TEXTS = {
     *("agent", "question", "persona", "language", "formats", "without_retrieval", "without_model"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from responsa_server.catalogue.reading import examine
-from responsa_server.graph.check.memory import Memory
+from responsa_server.agents.config.check.memory import Memory
+from responsa_server.agents.config.reading import examine
 from tests.unit.graph.configured import SURROUNDINGS, write
 from tests.unit.graph.mistakes import MISTAKES
 

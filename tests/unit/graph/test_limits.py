@@ -8,10 +8,10 @@ from decimal import Decimal
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_server.agents.engine.history import divided
+from responsa_server.agents.engine.limits import Limits, most_output
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.events import Usage
-from responsa_server.graph.history import divided
-from responsa_server.graph.limits import Limits, most_output
 
 
 def test_a_request_can_only_lower_the_cost() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from responsa_server.catalogue.reading import examine
-from responsa_server.graph.mermaid import mermaid
+from responsa_server.agents.config.reading import examine
+from responsa_server.agents.engine.mermaid import mermaid
 from tests.unit.graph.configured import SURROUNDINGS, write
 
 

@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from responsa_server.agents import nodes
+from responsa_server.agents.engine.builder import BEGIN, FINISH, Plan, PlanError, Route, build, run
+from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Policy, Progress, Run
+from responsa_server.agents.engine.prompts import FrontMatter, PromptSet, PromptSource
+from responsa_server.agents.engine.registry import KINDS, NodeParts, PartMissing
+from responsa_server.agents.nodes.extractive_answer import Answer, AnswerInput, AnswerOutput
+from responsa_server.agents.nodes.grader import Grade, GradeInput
+from responsa_server.agents.nodes.refuse import Refuse, RefuseInput
+from responsa_server.agents.nodes.retriever import Retrieve, RetrieveInput
+from responsa_server.agents.nodes.rewriter import Rewrite, RewriteInput
 from responsa_server.domain.answers import Extraction
 from responsa_server.domain.errors import Reason, TooSlow, Unavailable
 from responsa_server.domain.events import AnswerOutcome, Cited, Delta, RefusalReason, Status, Step, Usage
 from responsa_server.domain.ports.agents import Meter
-from responsa_server.graph import nodes
-from responsa_server.graph.builder import BEGIN, FINISH, Plan, PlanError, Route, build, run
-from responsa_server.graph.node import Announcement, Node, NodeModel, Policy, Progress, Run
-from responsa_server.graph.nodes.extractive_answer import Answer, AnswerInput, AnswerOutput
-from responsa_server.graph.nodes.grader import Grade, GradeInput
-from responsa_server.graph.nodes.refuse import Refuse, RefuseInput
-from responsa_server.graph.nodes.retriever import Retrieve, RetrieveInput
-from responsa_server.graph.nodes.rewriter import Rewrite, RewriteInput
-from responsa_server.graph.prompts import FrontMatter, PromptSet, PromptSource
-from responsa_server.graph.registry import KINDS, NodeParts, PartMissing
 from tests.unit.graph.evidence import WHO, Shelf, evidence, quote
 from tests.unit.graph.shipping import Judge, Staff
 from tests.unit.graph.speaking import Says

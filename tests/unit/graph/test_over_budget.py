@@ -6,6 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+from responsa_server.agents.engine.registry import NodeParts
 from responsa_server.domain.events import (
     Answered,
     AnswerOutcome,
@@ -17,7 +18,6 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.ports.agents import Milestone
 from responsa_server.domain.ports.models import Ended, Price, Spent, TextPiece
-from responsa_server.graph.registry import NodeParts
 from tests.unit.graph.asking import costing
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.speaking import Says, told_by

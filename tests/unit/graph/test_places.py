@@ -6,10 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from responsa_server.domain.conversations import Speaker
-from responsa_server.domain.ports.models import Place, Role
-from responsa_server.graph.fences import fenced, meaning, neutral, nonce
-from responsa_server.graph.prompts import (
+from responsa_server.agents.engine.fences import fenced, meaning, neutral, nonce
+from responsa_server.agents.engine.prompts import (
     FrontMatter,
     Partial,
     PromptError,
@@ -17,7 +15,9 @@ from responsa_server.graph.prompts import (
     PromptSource,
     Untrusted,
 )
-from responsa_server.graph.state import Said
+from responsa_server.agents.engine.state import Said
+from responsa_server.domain.conversations import Speaker
+from responsa_server.domain.ports.models import Place, Role
 
 MARK = "0123456789ab"
 HISTORY = (Said(speaker=Speaker.USER, text="Hi"), Said(speaker=Speaker.ASSISTANT, text="Hello"))

@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 from uuid_utils.compat import uuid7
 
-from responsa_server.catalogue.reading import SHIPPED, examine
+from responsa_server.agents.config.check import Surroundings
+from responsa_server.agents.config.reading import SHIPPED, examine
+from responsa_server.agents.engine.agent import AgentOptions, GraphAgent, PlannedAgent
+from responsa_server.agents.engine.planning import options, plan
+from responsa_server.agents.engine.registry import NodeParts
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.errors import Reason, Unavailable
@@ -28,10 +32,6 @@ from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.agents import AnswerTask, Told
 from responsa_server.domain.ports.answers import DEFAULT_SEARCH, SearchOptions
 from responsa_server.domain.ports.models import Ended, ModelError, ModelFault, Spent, TextPiece
-from responsa_server.graph.agent import AgentOptions, GraphAgent, PlannedAgent
-from responsa_server.graph.check import Surroundings
-from responsa_server.graph.planning import options, plan
-from responsa_server.graph.registry import NodeParts
 from tests.unit.graph.configured import SURROUNDINGS, TEST_KINDS, write
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.speaking import Says, told_by

@@ -7,6 +7,14 @@ from collections.abc import Sequence
 
 import pytest
 
+from responsa_server.agents.nodes.prompt import (
+    CallModel,
+    Prompt,
+    PromptInput,
+    PromptOutput,
+    ResultModel,
+    prompt_messages,
+)
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import MAX_ANSWER_BYTES, Delta, ToolOutcome, Usage
 from responsa_server.domain.ports.faults import Fault
@@ -22,14 +30,6 @@ from responsa_server.domain.ports.models import (
     ToolRequest,
 )
 from responsa_server.domain.ports.tools import ToolCard
-from responsa_server.graph.nodes.prompt import (
-    CallModel,
-    Prompt,
-    PromptInput,
-    PromptOutput,
-    ResultModel,
-    prompt_messages,
-)
 from tests.unit.graph.asking import FREELY
 from tests.unit.graph.speaking import TURN, Says, Turn, deltas
 

@@ -8,13 +8,13 @@ from uuid import UUID
 
 import pytest
 
+from responsa_server.agents.engine.agent import AgentOptions, GraphAgent, PlannedAgent
+from responsa_server.agents.engine.builder import BEGIN, FINISH, Graph, Plan, Route, build, run
+from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
+from responsa_server.agents.engine.state import GraphState, StateError, kept, restored
 from responsa_server.domain.events import Answered
 from responsa_server.domain.ports.agents import AnswerTask, Milestone
 from responsa_server.domain.ports.tools import Effect
-from responsa_server.graph.agent import AgentOptions, GraphAgent, PlannedAgent
-from responsa_server.graph.builder import BEGIN, FINISH, Graph, Plan, Route, build, run
-from responsa_server.graph.node import Node, NodeModel, Policy, Run
-from responsa_server.graph.state import GraphState, StateError, kept, restored
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.speaking import Turn, told_by
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from responsa_server.agents.engine.rewriting import content_words, entities, points_back, standalone
+from responsa_server.agents.engine.state import Said
 from responsa_server.domain.conversations import Speaker
-from responsa_server.graph.rewriting import content_words, entities, points_back, standalone
-from responsa_server.graph.state import Said
 
 
 def history(

@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from responsa_server.domain.events import Fallback, FallbackKind
-from responsa_server.domain.ports.intents import Example
-from responsa_server.domain.ports.models import Ended, ModelError, ModelFault, TextPiece
-from responsa_server.graph.nodes.intent_router import IntentInput, IntentOptions, IntentOutput, IntentRouter
-from responsa_server.graph.nodes.question_categoriser import (
+from responsa_server.agents.engine.state import Said
+from responsa_server.agents.nodes.intent_router import IntentInput, IntentOptions, IntentOutput, IntentRouter
+from responsa_server.agents.nodes.question_categoriser import (
     CategoryInput,
     CategoryOptions,
     QuestionCategoriser,
 )
-from responsa_server.graph.nodes.retrieval_need import NeedInput, NeedOptions, NeedOutput, RetrievalNeed
-from responsa_server.graph.state import Said
+from responsa_server.agents.nodes.retrieval_need import NeedInput, NeedOptions, NeedOutput, RetrievalNeed
+from responsa_server.domain.events import Fallback, FallbackKind
+from responsa_server.domain.ports.intents import Example
+from responsa_server.domain.ports.models import Ended, ModelError, ModelFault, TextPiece
 from tests.unit.graph.asking import asker
 from tests.unit.graph.shipping import Knows
 from tests.unit.graph.speaking import Says, Turn

@@ -8,26 +8,26 @@ from dataclasses import replace
 
 import pytest
 
-from responsa_server.domain.answers import Evidence
-from responsa_server.domain.conversations import Speaker
-from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason
-from responsa_server.domain.ports.models import Ended, ModelError, ModelFault, ModelPiece, TextPiece
-from responsa_server.domain.turns import MAX_QUESTION_BYTES
-from responsa_server.graph.config import Traits
-from responsa_server.graph.nodes.asking import Asker
-from responsa_server.graph.nodes.grader import Grade, GradeInput
-from responsa_server.graph.nodes.query_expander import (
+from responsa_server.agents.engine.config import Traits
+from responsa_server.agents.engine.prompts import FrontMatter, PromptSet, PromptSource
+from responsa_server.agents.engine.state import Said
+from responsa_server.agents.nodes.asking import Asker
+from responsa_server.agents.nodes.grader import Grade, GradeInput
+from responsa_server.agents.nodes.query_expander import (
     MAX_QUERY_BYTES,
     QueryExpander,
     QueryExpanderInput,
     QueryExpanderOptions,
     distinct,
 )
-from responsa_server.graph.nodes.refuse import Refuse, RefuseInput
-from responsa_server.graph.nodes.retriever import Retrieve, RetrieveInput, wordings
-from responsa_server.graph.nodes.rewriter import Rewrite, RewriteInput
-from responsa_server.graph.prompts import FrontMatter, PromptSet, PromptSource
-from responsa_server.graph.state import Said
+from responsa_server.agents.nodes.refuse import Refuse, RefuseInput
+from responsa_server.agents.nodes.retriever import Retrieve, RetrieveInput, wordings
+from responsa_server.agents.nodes.rewriter import Rewrite, RewriteInput
+from responsa_server.domain.answers import Evidence
+from responsa_server.domain.conversations import Speaker
+from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason
+from responsa_server.domain.ports.models import Ended, ModelError, ModelFault, ModelPiece, TextPiece
+from responsa_server.domain.turns import MAX_QUESTION_BYTES
 from tests.unit.graph.asking import asker
 from tests.unit.graph.evidence import Shelf, evidence, quote, retrieval
 from tests.unit.graph.speaking import Says, Turn

@@ -11,6 +11,8 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_lab.scripted.strong import Strong
+from responsa_server.agents.engine.registry import NodeParts
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.errors import NotFound, Reason, Unavailable
 from responsa_server.domain.events import (
@@ -27,8 +29,6 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.ports.agents import AnswerTask, Told
 from responsa_server.domain.ports.models import ModelPiece, ModelPrompt
-from responsa_server.graph.registry import NodeParts
-from responsa_server.providers.scripted.strong import Strong
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.shipping import ASHDOWN, CLASSIFIERS, Judge, Notes, Staff, shipped
 from tests.unit.graph.speaking import told_by

@@ -8,7 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from responsa_server.catalogue.reading import SHIPPED, examine
+from responsa_server.agents.config.check import Surroundings
+from responsa_server.agents.config.reading import SHIPPED, examine
+from responsa_server.agents.engine.agent import PlannedAgent
+from responsa_server.agents.engine.calling import patience
+from responsa_server.agents.engine.planning import options, plan
+from responsa_server.agents.engine.registry import NodeParts
 from responsa_server.domain.events import Answered, Fallback, FallbackKind
 from responsa_server.domain.ports.models import (
     ChatModel,
@@ -19,11 +24,6 @@ from responsa_server.domain.ports.models import (
     ModelPrompt,
     TextPiece,
 )
-from responsa_server.graph.agent import PlannedAgent
-from responsa_server.graph.calling import patience
-from responsa_server.graph.check import Surroundings
-from responsa_server.graph.planning import options, plan
-from responsa_server.graph.registry import NodeParts
 from responsa_server.providers.chain import Barred, Member, ModelChain
 from responsa_server.providers.retrying import Retrying
 from tests.unit.graph.evidence import Shelf

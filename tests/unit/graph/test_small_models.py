@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from responsa_server.agents.engine.registry import NodeParts
+from responsa_server.agents.nodes import prompt
 from responsa_server.domain.events import (
     Answered,
     AnswerOutcome,
@@ -20,8 +22,6 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.ports.agents import AnswerTask, Told
 from responsa_server.domain.ports.models import ChatModel, Ended, ModelError, ModelFault, TextPiece
-from responsa_server.graph.nodes import prompt
-from responsa_server.graph.registry import NodeParts
 from tests.unit.graph.evidence import Shelf
 from tests.unit.graph.shipping import CLASSIFIERS, Judge, Notes, Staff, shipped
 from tests.unit.graph.speaking import Says, told_by

@@ -8,13 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from responsa_server.domain.answers import Evidence
-from responsa_server.domain.events import Answered, Delta, Fallback, FallbackKind, Status, Step
-from responsa_server.domain.ports.models import Ended, TextPiece
-from responsa_server.graph.agent import GraphAgent
-from responsa_server.graph.nodes.grader import GradeInput
-from responsa_server.graph.nodes.prompt import PromptInput
-from responsa_server.graph.state import (
+from responsa_lab.testing.agent import ScriptedAgent
+from responsa_lab.testing.script import Script
+from responsa_server.agents.engine.agent import GraphAgent
+from responsa_server.agents.engine.state import (
     ENGINE_KEYS,
     TASK_KEYS,
     StateError,
@@ -24,8 +21,11 @@ from responsa_server.graph.state import (
     plain_fallback,
     restored,
 )
-from responsa_server.testing.agent import ScriptedAgent
-from responsa_server.testing.script import Script
+from responsa_server.agents.nodes.grader import GradeInput
+from responsa_server.agents.nodes.prompt import PromptInput
+from responsa_server.domain.answers import Evidence
+from responsa_server.domain.events import Answered, Delta, Fallback, FallbackKind, Status, Step
+from responsa_server.domain.ports.models import Ended, TextPiece
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.speaking import Says, told_by
 

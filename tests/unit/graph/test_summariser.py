@@ -7,21 +7,21 @@ from uuid import UUID
 
 import pytest
 
-from responsa_server.domain.errors import Reason, Unavailable
-from responsa_server.domain.events import Fallback, FallbackKind
-from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.models import Ended, ModelError, ModelFault, Place, TextPiece
-from responsa_server.domain.ports.summaries import MAX_SUMMARY_BYTES, Summary
-from responsa_server.graph.limits import Limits
-from responsa_server.graph.node import Run
-from responsa_server.graph.nodes.summariser import (
+from responsa_server.agents.engine.limits import Limits
+from responsa_server.agents.engine.node import Run
+from responsa_server.agents.engine.state import Said
+from responsa_server.agents.nodes.summariser import (
     MOST_READ_BYTES,
     Summarise,
     SummaryInput,
     SummaryOptions,
     first_sentences,
 )
-from responsa_server.graph.state import Said
+from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.events import Fallback, FallbackKind
+from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.models import Ended, ModelError, ModelFault, Place, TextPiece
+from responsa_server.domain.ports.summaries import MAX_SUMMARY_BYTES, Summary
 from tests.unit.graph.asking import asker
 from tests.unit.graph.shipping import Notes
 from tests.unit.graph.speaking import Says, Turn

@@ -6,14 +6,14 @@ from uuid import UUID
 
 import pytest
 
-from responsa_server.domain.errors import InvalidRequest, NotFound, Reason
-from responsa_server.graph.nodes.teacher import (
+from responsa_server.agents.nodes.teacher import (
     ChooseTeacher,
     TeacherInput,
     TeacherOptions,
     TeacherOutput,
     teacher_id,
 )
+from responsa_server.domain.errors import InvalidRequest, NotFound, Reason
 from tests.unit.graph.shipping import ASHDOWN, Staff
 from tests.unit.graph.speaking import Turn
 

@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
+from responsa_server.agents.nodes.prompt import CallModel, ResultModel
+from responsa_server.agents.nodes.tool import UNKNOWN_CONTENT, CallTool, CallToolInput, CallToolOutput
 from responsa_server.domain.events import Status, Step, ToolCalled, ToolOutcome, ToolReturned
 from responsa_server.domain.ports.faults import Fault
 from responsa_server.domain.ports.tools import MAX_RESULT_BYTES, Effect, ToolResult
 from responsa_server.domain.ports.turns import ToolRecord
-from responsa_server.graph.nodes.prompt import CallModel, ResultModel
-from responsa_server.graph.nodes.tool import UNKNOWN_CONTENT, CallTool, CallToolInput, CallToolOutput
 from tests.unit.graph.speaking import TURN, Does, Turn
 
 CALL = CallModel(call_id="call-9", tool="note", arguments={"text": "x"})

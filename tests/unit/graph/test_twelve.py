@@ -7,12 +7,22 @@ from typing import Any, cast
 
 import pytest
 
+from responsa_server.agents.engine.builder import (
+    BEGIN,
+    FINISH,
+    Detour,
+    Plan,
+    PlanError,
+    Route,
+    build,
+    run,
+    visit,
+)
+from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
+from responsa_server.agents.engine.state import GraphState, StateError, fallbacks_of, kept, restored
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Delta, FallbackKind
 from responsa_server.domain.ports.agents import Milestone
-from responsa_server.graph.builder import BEGIN, FINISH, Detour, Plan, PlanError, Route, build, run, visit
-from responsa_server.graph.node import Node, NodeModel, Policy, Run
-from responsa_server.graph.state import GraphState, StateError, fallbacks_of, kept, restored
 from tests.unit.graph.speaking import Turn
 
 NAMES = [f"n{number:02}" for number in range(12)]

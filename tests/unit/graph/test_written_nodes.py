@@ -9,21 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from responsa_server.domain.answers import Extraction, Quote
-from responsa_server.domain.errors import Reason, Unavailable
-from responsa_server.domain.events import MAX_ANSWER_BYTES, ByteRange, Cited, Delta, Fallback, FallbackKind
-from responsa_server.graph.config import Traits
-from responsa_server.graph.nodes.output import Output, OutputModel
-from responsa_server.graph.nodes.post_processor import (
+from responsa_server.agents.engine.config import Traits
+from responsa_server.agents.engine.prompts import FrontMatter, PromptSet, PromptSource
+from responsa_server.agents.engine.telling import Teller
+from responsa_server.agents.nodes.output import Output, OutputModel
+from responsa_server.agents.nodes.post_processor import (
     PostInput,
     PostOptions,
     PostOutput,
     PostProcessor,
     left_out,
 )
-from responsa_server.graph.nodes.template import Template, TemplateInput
-from responsa_server.graph.prompts import FrontMatter, PromptSet, PromptSource
-from responsa_server.graph.telling import Teller
+from responsa_server.agents.nodes.template import Template, TemplateInput
+from responsa_server.domain.answers import Extraction, Quote
+from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.events import MAX_ANSWER_BYTES, ByteRange, Cited, Delta, Fallback, FallbackKind
 from tests.unit.graph.evidence import evidence, quote
 from tests.unit.graph.speaking import Turn
 

@@ -11,23 +11,23 @@ from uuid import UUID
 import pytest
 from pydantic import TypeAdapter
 
-from responsa_server.catalogue.reading import SHIPPED
+from responsa_server.agents.config.reading import SHIPPED
 from responsa_server.domain.answers import Evidence, Quote
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Passage
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.domain.ports.answers import Claim
-from responsa_server.knowledge.answering import LibraryEvidence
-from responsa_server.knowledge.bearing import denies, numbers_in, weigh_claim
-from responsa_server.knowledge.canonical import Block, BlockKind
-from responsa_server.knowledge.embedder import Embedder, Vectors
-from responsa_server.knowledge.languages import language_of
-from responsa_server.knowledge.readings import Readings
-from responsa_server.knowledge.retrieve import PassageReader, Retrieval, Retriever, ScoredPassage
-from responsa_server.knowledge.scoring import Score, Weights
-from responsa_server.knowledge.sentences import PieceKind, pieces
-from responsa_server.knowledge.shown import Shown
 from responsa_server.providers.minilm import MiniLmEmbedder
+from responsa_server.search.answering import LibraryEvidence
+from responsa_server.search.bearing import denies, numbers_in, weigh_claim
+from responsa_server.search.embedder import Embedder, Vectors
+from responsa_server.search.readings import Readings
+from responsa_server.search.retrieve import PassageReader, Retrieval, Retriever, ScoredPassage
+from responsa_server.search.scoring import Score, Weights
+from responsa_server.search.shown import Shown
+from responsa_server.text.canonical import Block, BlockKind
+from responsa_server.text.languages import language_of
+from responsa_server.text.sentences import PieceKind, pieces
 
 Result = TypeVar("Result")
 

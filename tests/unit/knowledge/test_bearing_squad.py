@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from responsa_server.domain.ports.answers import Claim
-from responsa_server.knowledge.bearing import denies
-from responsa_server.knowledge.sentences import pieces
 from responsa_server.providers.minilm import MiniLmEmbedder
+from responsa_server.search.bearing import denies
+from responsa_server.text.sentences import pieces
 from tests.unit.knowledge.test_bearing import WHOLE, blocks, evidence, found, judge
 
 PARAGRAPHS = 24

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from responsa_server.knowledge.canonical import DecodedDocument, DocumentType, ParsedDocument
-from responsa_server.knowledge.chunk import PIECE_CHARS, Chunk, ChunkSettings, TokenOffsets, chunk_document
-from responsa_server.knowledge.parsers.table import load_table
+from responsa_server.ingest.chunk import PIECE_CHARS, Chunk, ChunkSettings, TokenOffsets, chunk_document
+from responsa_server.ingest.formats.table import load_table
+from responsa_server.text.canonical import DecodedDocument, DocumentType, ParsedDocument
 
-TABLE = load_table("responsa_server.knowledge.parsers.table:PARSERS")
+TABLE = load_table("responsa_server.ingest.formats.table:PARSERS")
 TEXTS = st.text(
     st.one_of(
         st.sampled_from("#>- \n\r\t.!?|`a漢字\u0301\u200d😀🇩🇪👨👩🏽\u1100\u1161\u11a8\x01"),

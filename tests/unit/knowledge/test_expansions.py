@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from responsa_server.domain.passages import Candidate, CandidateQuery, FoundPassage, TermStatistics
-from responsa_server.knowledge.embedder import Vectors
-from responsa_server.knowledge.extract import Extractor
-from responsa_server.knowledge.lexical import Analyzer
-from responsa_server.knowledge.retrieve import Result, Retrieval, Retriever
+from responsa_server.search.embedder import Vectors
+from responsa_server.search.extract import Extractor
+from responsa_server.search.retrieve import Result, Retrieval, Retriever
+from responsa_server.text.lexical import Analyzer
 from tests.unit.knowledge.test_extract import found
 
 ASKED: Final = "How do plants make sugar?"

@@ -9,16 +9,16 @@ import pytest
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Passage
 from responsa_server.domain.passages import FoundPassage, PassagePiece, TermStatistics, VectorKind
-from responsa_server.knowledge.canonical import Block, BlockKind
-from responsa_server.knowledge.evidence import Asked, Evidence, judge, read_question
-from responsa_server.knowledge.extract import ExtractedAnswer, Extractor
-from responsa_server.knowledge.languages import language_of
-from responsa_server.knowledge.lexical import Analyzer
-from responsa_server.knowledge.readings import Readings
-from responsa_server.knowledge.retrieve import Retrieval, ScoredPassage
-from responsa_server.knowledge.scoring import Score, Weights, weigh
-from responsa_server.knowledge.sentences import pieces
-from responsa_server.knowledge.support import DEFAULT_SUPPORT, Signals, support
+from responsa_server.search.evidence import Asked, Evidence, judge, read_question
+from responsa_server.search.extract import ExtractedAnswer, Extractor
+from responsa_server.search.readings import Readings
+from responsa_server.search.retrieve import Retrieval, ScoredPassage
+from responsa_server.search.scoring import Score, Weights, weigh
+from responsa_server.search.support import DEFAULT_SUPPORT, Signals, support
+from responsa_server.text.canonical import Block, BlockKind
+from responsa_server.text.languages import language_of
+from responsa_server.text.lexical import Analyzer
+from responsa_server.text.sentences import pieces
 
 LEASES = (
     "Every running turn has a lease. The sweep was added by Ada Lovelace in 1843. A worker renews its lease every 5 seconds,"

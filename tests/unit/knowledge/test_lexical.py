@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from responsa_server.knowledge.languages import UNKNOWN, language_of
-from responsa_server.knowledge.lexical import MAX_TERM_CHARS, Analyzer, tsvector_literal
+from responsa_server.text.languages import UNKNOWN, language_of
+from responsa_server.text.lexical import MAX_TERM_CHARS, Analyzer, tsvector_literal
 
 
 @pytest.mark.parametrize(

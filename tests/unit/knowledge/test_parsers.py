@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from responsa_server.knowledge import canonical
-from responsa_server.knowledge.canonical import BlockKind, DecodedDocument, DocumentType, ParsedDocument
-from responsa_server.knowledge.parse_errors import DocumentEmpty, DocumentMalformed, DocumentParserLimit
-from responsa_server.knowledge.parsers import bounds
-from responsa_server.knowledge.parsers.table import PARSERS, load_table
-from responsa_server.knowledge.sandbox.protocol import pack_rejection, pack_result, unpack_result
-from responsa_server.knowledge.sniff import sniff
+from responsa_server.ingest.formats import bounds
+from responsa_server.ingest.formats.table import PARSERS, load_table
+from responsa_server.ingest.parse_errors import DocumentEmpty, DocumentMalformed, DocumentParserLimit
+from responsa_server.ingest.sandbox.protocol import pack_rejection, pack_result, unpack_result
+from responsa_server.ingest.sniff import sniff
+from responsa_server.text import canonical
+from responsa_server.text.canonical import BlockKind, DecodedDocument, DocumentType, ParsedDocument
 
 DOCUMENTS = Path(__file__).resolve().parents[2] / "fixtures" / "documents"
-TABLE = load_table("responsa_server.knowledge.parsers.table:PARSERS")
+TABLE = load_table("responsa_server.ingest.formats.table:PARSERS")
 
 TEXTS = st.text(
     st.one_of(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from responsa_server.knowledge.evidence import judge, read_question
-from responsa_server.knowledge.readings import Readings
+from responsa_server.search.evidence import judge, read_question
+from responsa_server.search.readings import Readings
 from tests.unit.knowledge.test_extract import LEASES, found, weights_of
 
 QUESTION = "How often does a worker renew its lease?"

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from responsa_server.domain.passages import Candidate, TermStatistics
-from responsa_server.knowledge.scoring import bm25, gate, score, weigh
+from responsa_server.search.scoring import bm25, gate, score, weigh
 
 STATISTICS = TermStatistics(100, 10_000, {"turn": 40, "lease": 2})
 

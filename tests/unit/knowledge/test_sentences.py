@@ -4,15 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from responsa_server.knowledge.canonical import (
-    Block,
-    BlockKind,
-    DecodedDocument,
-    DocumentType,
-    ParsedDocument,
-)
-from responsa_server.knowledge.parsers import markdown
-from responsa_server.knowledge.sentences import MAX_PIECE_BYTES, Piece, PieceKind, pieces, plain
+from responsa_server.ingest.formats import markdown
+from responsa_server.text.canonical import Block, BlockKind, DecodedDocument, DocumentType, ParsedDocument
+from responsa_server.text.sentences import MAX_PIECE_BYTES, Piece, PieceKind, pieces, plain
 
 GUIDE = """\
 # Going on after a cut

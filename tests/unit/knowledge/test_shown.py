@@ -10,11 +10,11 @@ import pytest
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Passage
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
-from responsa_server.knowledge.canonical import Block, BlockKind
-from responsa_server.knowledge.retrieve import ScoredPassage
-from responsa_server.knowledge.scoring import Score
-from responsa_server.knowledge.sentences import pieces
-from responsa_server.knowledge.shown import LEAST_BYTES, shown
+from responsa_server.search.retrieve import ScoredPassage
+from responsa_server.search.scoring import Score
+from responsa_server.search.shown import LEAST_BYTES, shown
+from responsa_server.text.canonical import Block, BlockKind
+from responsa_server.text.sentences import pieces
 
 SENTENCES = [f"Sentence {word} is here, and it says é as long as it can go on." for word in "abcdef"]
 TEXT = " ".join(SENTENCES)

@@ -4,8 +4,7 @@ import codecs
 
 import pytest
 
-from responsa_server.knowledge.canonical import DocumentType
-from responsa_server.knowledge.parse_errors import (
+from responsa_server.ingest.parse_errors import (
     DocumentEmpty,
     DocumentMalformed,
     DocumentRejected,
@@ -14,7 +13,8 @@ from responsa_server.knowledge.parse_errors import (
     RejectReason,
     rejection,
 )
-from responsa_server.knowledge.sniff import sniff
+from responsa_server.ingest.sniff import sniff
+from responsa_server.text.canonical import DocumentType
 
 ELF = b"\x7fELF\x02\x01\x01\x00" + bytes(300)
 WINDOWS = b"MZ\x90\x00\x03\x00\x00\x00\x04\x00" + bytes(300)

@@ -8,7 +8,10 @@ from contextlib import aclosing
 
 import jsonschema_rs
 
-from responsa_server.catalogue.reading import SHIPPED, read
+from responsa_lab.scripted import scripted_models
+from responsa_server.agents.config.reading import SHIPPED, read
+from responsa_server.agents.engine.prompts import PromptSet, Untrusted
+from responsa_server.agents.engine.state import Said
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.ports.models import (
     ChatModel,
@@ -16,9 +19,6 @@ from responsa_server.domain.ports.models import (
     ModelPrompt,
     TextPiece,
 )
-from responsa_server.graph.prompts import PromptSet, Untrusted
-from responsa_server.graph.state import Said
-from responsa_server.providers.scripted import scripted_models
 
 MARK = "0123456789ab"
 MODELS = scripted_models(idle_seconds=0.01)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.domain.ports.models import (
     Ended,
     TextPiece,
 )
 from responsa_server.providers.openai_chat import OpenAiChat
 from responsa_server.providers.server import ModelServer
-from responsa_server.testing.loopback import Exchange, LoopbackServer
 from tests.unit.providers.openai_serving import STOP, answer, served, telling, text
 from tests.unit.providers.told import PROMPT
 

@@ -10,6 +10,7 @@ from contextlib import aclosing
 
 import pytest
 
+from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.domain.events import Usage
 from responsa_server.domain.ports.models import (
     ChatModel,
@@ -28,7 +29,6 @@ from responsa_server.domain.ports.models import (
 )
 from responsa_server.domain.ports.tools import ToolCard
 from responsa_server.providers import server as server_module
-from responsa_server.testing.loopback import Exchange, LoopbackServer
 from tests.wire.anthropic import Anthropic
 from tests.wire.gemini import Gemini
 from tests.wire.openai import OpenAi

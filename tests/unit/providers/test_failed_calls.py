@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from responsa_lab.testing.loopback import LoopbackServer
+from responsa_server.app.model_settings import ModelSettings
+from responsa_server.app.models import model_table
 from responsa_server.domain.ports.models import ModelError
-from responsa_server.model_settings import ModelSettings
-from responsa_server.testing.loopback import LoopbackServer
-from responsa_server.wiring_models import model_table
 from tests.unit.providers.told import PROMPT, gathered
 from tests.wire.anthropic import Anthropic
 from tests.wire.gemini import Gemini

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.domain.events import Usage
 from responsa_server.domain.ports.models import (
     Ended,
@@ -27,7 +28,6 @@ from responsa_server.domain.ports.tools import ToolCard
 from responsa_server.providers import server as server_module
 from responsa_server.providers.openai_chat import OpenAiChat
 from responsa_server.providers.server import ModelServer
-from responsa_server.testing.loopback import Exchange, LoopbackServer
 from tests.unit.providers.openai_serving import STOP, answer, served, telling, text
 from tests.unit.providers.told import PROMPT
 

@@ -6,7 +6,17 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from responsa_server.catalogue.reading import SHIPPED
+from responsa_lab.scripted import scripted_models
+from responsa_lab.scripted.reading import Reading
+from responsa_server.agents.config.reading import SHIPPED
+from responsa_server.agents.engine.fences import fenced
+from responsa_server.agents.nodes.asking import Shape
+from responsa_server.agents.nodes.grader import Graded
+from responsa_server.agents.nodes.query_expander import Expanded
+from responsa_server.agents.nodes.retrieval_need import NeedShape
+from responsa_server.agents.nodes.rewriter import Rewritten
+from responsa_server.app.model_settings import ModelSettings
+from responsa_server.app.models import model_table
 from responsa_server.domain.events import Usage
 from responsa_server.domain.ports.models import (
     Ended,
@@ -17,16 +27,6 @@ from responsa_server.domain.ports.models import (
     Stop,
     TextPiece,
 )
-from responsa_server.graph.fences import fenced
-from responsa_server.graph.nodes.asking import Shape
-from responsa_server.graph.nodes.grader import Graded
-from responsa_server.graph.nodes.query_expander import Expanded
-from responsa_server.graph.nodes.retrieval_need import NeedShape
-from responsa_server.graph.nodes.rewriter import Rewritten
-from responsa_server.model_settings import ModelSettings
-from responsa_server.providers.scripted import scripted_models
-from responsa_server.providers.scripted.reading import Reading
-from responsa_server.wiring_models import model_table
 from tests.unit.providers.asking import (
     CATEGORY,
     INTENT,

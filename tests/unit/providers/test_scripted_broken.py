@@ -9,6 +9,9 @@ from itertools import islice
 
 import pytest
 
+from responsa_lab.scripted.broken import Kind
+from responsa_server.app.model_settings import ModelSettings
+from responsa_server.app.models import model_table
 from responsa_server.domain.ports.models import (
     Ended,
     ModelFault,
@@ -17,9 +20,6 @@ from responsa_server.domain.ports.models import (
     Switched,
     TextPiece,
 )
-from responsa_server.model_settings import ModelSettings
-from responsa_server.providers.scripted.broken import Kind
-from responsa_server.wiring_models import model_table
 from tests.unit.providers.asking import (
     INTENT,
     MODELS,

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from responsa_lab.scripted.obedient import OBEYED
+from responsa_lab.scripted.reading import Reading
+from responsa_server.agents.engine.state import Said
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.ports.models import (
     ChatModel,
@@ -15,9 +18,6 @@ from responsa_server.domain.ports.models import (
     PromptMessage,
     Role,
 )
-from responsa_server.graph.state import Said
-from responsa_server.providers.scripted.obedient import OBEYED
-from responsa_server.providers.scripted.reading import Reading
 from tests.unit.providers.asking import (
     HEEDLESS,
     INTENT,

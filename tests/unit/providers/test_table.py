@@ -10,6 +10,9 @@ from itertools import islice, pairwise
 import pytest
 from pydantic import ValidationError
 
+from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_server.app.model_settings import ModelSettings
+from responsa_server.app.models import model_table, providers
 from responsa_server.domain.events import Usage
 from responsa_server.domain.ports.models import (
     Ended,
@@ -19,14 +22,11 @@ from responsa_server.domain.ports.models import (
     Switched,
     TextPiece,
 )
-from responsa_server.model_settings import ModelSettings
 from responsa_server.providers.limits import LimitOptions
 from responsa_server.providers.prices import Prices, shipped
 from responsa_server.providers.retrying import RetryPolicy
 from responsa_server.providers.server import ModelServer
 from responsa_server.providers.table import ModelTable, Provider, TableOptions, Wire
-from responsa_server.testing.loopback import Exchange, LoopbackServer
-from responsa_server.wiring_models import model_table, providers
 from tests.unit.providers.told import Told, gathered
 from tests.wire.anthropic import Anthropic
 from tests.wire.gemini import Gemini

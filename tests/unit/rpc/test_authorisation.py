@@ -9,8 +9,8 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from responsa_server.rpc.authorisation import RULES, Rule
-from responsa_server.rpc.server import HEALTH, SERVICES
+from responsa_server.calls.authorisation import RULES, Rule
+from responsa_server.transports.grpc.server import HEALTH, SERVICES
 
 STANDARD = (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR)
 

@@ -19,6 +19,8 @@ from responsa.admin.v1 import admin_service_pb2, system_status_pb2, teacher_pb2
 from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, message_pb2, turn_pb2
 from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
+from responsa_server.calls import status
+from responsa_server.calls.convert import agents, basics, chat, events, knowledge, people, structs
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason
 from responsa_server.domain.events import (
@@ -53,8 +55,6 @@ from responsa_server.domain.people import Role
 from responsa_server.domain.ports.parts import Health
 from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
 from responsa_server.domain.turns import OnBusy, Question, Turn, TurnState, Verdict
-from responsa_server.rpc import status
-from responsa_server.rpc.convert import agents, basics, chat, events, knowledge, people, structs
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 OPERATION = Operation(

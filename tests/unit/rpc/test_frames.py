@@ -15,6 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
+from responsa_server.calls import frames, status
+from responsa_server.calls.convert import chat
+from responsa_server.calls.convert.events import event as converted
+from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
     Answered,
@@ -42,10 +46,6 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.turns import Followed, Heartbeat, LogRow, OnBusy, Question, Reconnect, Snapshot
-from responsa_server.rpc import frames, status
-from responsa_server.rpc.convert import chat
-from responsa_server.rpc.convert.events import event as converted
-from responsa_server.rpc.frames import AskFrames
 
 TURN = UUID("0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10")
 _PLAIN = st.recursive(

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from responsa_server.calls import listing
+from responsa_server.calls.listing import Listing, ListRules
 from responsa_server.domain.errors import InvalidRequest, Reason
 from responsa_server.domain.listing import Comparison, Operator, Order, Page
 from responsa_server.domain.people import Principal, Role
-from responsa_server.rpc import listing
-from responsa_server.rpc.listing import Listing, ListRules
 
 ANN = Principal("acme", UUID(int=1), Role.USER, "api_key")
 BOB = Principal("acme", UUID(int=2), Role.USER, "api_key")

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from responsa.errors.v1 import reason_pb2
+from responsa_server.calls import status
 from responsa_server.domain.errors import (
     FieldViolation,
     InvalidRequest,
@@ -21,7 +22,6 @@ from responsa_server.domain.errors import (
     Reason,
     ResponsaError,
 )
-from responsa_server.rpc import status
 
 PROTO = Path(__file__).resolve().parents[3] / "protos" / "responsa" / "errors" / "v1" / "reason.proto"
 

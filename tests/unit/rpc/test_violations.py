@@ -14,12 +14,12 @@ from buf.validate import validate_pb2
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1 import conversation_pb2, turn_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
+from responsa_server.calls import violations, wire
+from responsa_server.calls.authorisation import RULES
+from responsa_server.calls.call import Call
+from responsa_server.calls.interceptors.shape import Received
+from responsa_server.calls.interceptors.validation import Validation, request_types
 from responsa_server.domain.errors import InvalidRequest, Reason
-from responsa_server.rpc import violations, wire
-from responsa_server.rpc.authorisation import RULES
-from responsa_server.rpc.call import Call
-from responsa_server.rpc.interceptors.shape import Received
-from responsa_server.rpc.interceptors.validation import Validation, request_types
 
 ASK = "/responsa.chat.v1.ChatService/Ask"
 UPLOAD = "/responsa.knowledge.v1.KnowledgeService/UploadDocument"

@@ -11,6 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from responsa_lab.testing.script import (
+    Script,
+    ToolFailure,
+    answer_tokens,
+    collapsed,
+    golden_events,
+    golden_text,
+    golden_usage,
+    parse,
+    token,
+)
+from responsa_lab.testing.words import WORDS
 from responsa_server.domain.errors import InvalidRequest, Reason
 from responsa_server.domain.events import (
     MAX_ANSWER_BYTES,
@@ -23,18 +35,6 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.ports.tools import Effect
-from responsa_server.testing.script import (
-    Script,
-    ToolFailure,
-    answer_tokens,
-    collapsed,
-    golden_events,
-    golden_text,
-    golden_usage,
-    parse,
-    token,
-)
-from responsa_server.testing.words import WORDS
 from tests.instance import ROOT
 
 scripts = st.builds(

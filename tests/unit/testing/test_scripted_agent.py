@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_lab.testing.agent import NO_SOCKET, ScriptedAgent, scripted_agent
+from responsa_lab.testing.model_server import ModelServer
+from responsa_lab.testing.script import Script, ToolFailure, golden_events, golden_text, golden_usage
+from responsa_lab.testing.sink import ToolSink
 from responsa_server.domain.errors import InvalidRequest, Reason, Unavailable
 from responsa_server.domain.events import Answered, Delta, Event, ToolCalled, ToolOutcome, ToolReturned, Usage
 from responsa_server.domain.ports.agents import AnswerTask, Barrier, Meter, Milestone, Told
 from responsa_server.domain.ports.faults import Fault
 from responsa_server.domain.ports.tools import Effect
 from responsa_server.domain.turns import Question
-from responsa_server.testing.agent import NO_SOCKET, ScriptedAgent, scripted_agent
-from responsa_server.testing.model_server import ModelServer
-from responsa_server.testing.script import Script, ToolFailure, golden_events, golden_text, golden_usage
-from responsa_server.testing.sink import ToolSink
 from tests.unit.graph.evidence import WHO
 from tests.unit.graph.speaking import Places, ledger, told_by
 

@@ -13,6 +13,9 @@ from typing import Any, cast
 import httpx2
 import pytest
 
+from responsa_lab.testing.model_server import ModelServer
+from responsa_lab.testing.script import Script, answer_tokens, opening_tokens, tool_arguments, tool_body
+from responsa_lab.testing.sink import ToolSink
 from responsa_server.domain.events import Usage
 from responsa_server.domain.ports.models import (
     Ended,
@@ -29,9 +32,6 @@ from responsa_server.domain.ports.models import (
 from responsa_server.domain.ports.tools import Effect, ToolCard
 from responsa_server.providers.openai_chat import OpenAiChat
 from responsa_server.providers.server import ModelServer as ServerAddress
-from responsa_server.testing.model_server import ModelServer
-from responsa_server.testing.script import Script, answer_tokens, opening_tokens, tool_arguments, tool_body
-from responsa_server.testing.sink import ToolSink
 from tests.instance import ROOT, plain_environment
 
 
@@ -187,7 +187,7 @@ async def test_both_are_served_by_a_process_that_prints_where(http: httpx2.Async
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "responsa_server.testing",
+        "responsa_lab.testing",
         *(["--until-eof"] if ending == "eof" else []),
         cwd=ROOT,
         env=plain_environment(),

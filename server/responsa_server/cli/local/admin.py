@@ -9,6 +9,8 @@ from uuid import UUID
 
 import typer
 
+from responsa_server.app.running import identity_of
+from responsa_server.app.settings import load
 from responsa_server.cli.failures import CommandFailed
 from responsa_server.cli.local.migrate import database
 from responsa_server.cli.local.settings import FAILED, told
@@ -17,8 +19,6 @@ from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.people import Role
 from responsa_server.embedded import Layout
 from responsa_server.identity.service import Identity
-from responsa_server.settings import load
-from responsa_server.wiring import identity_of
 
 Result = TypeVar("Result")
 

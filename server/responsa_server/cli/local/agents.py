@@ -8,14 +8,14 @@ from pathlib import Path
 
 import typer
 
-from responsa_server.catalogue.folders import Folders
-from responsa_server.catalogue.reading import AGENT_FILE, agents_in, examine
+from responsa_server.agents.config.check import NamedModels, Problem, Surroundings
+from responsa_server.agents.config.folders import Folders
+from responsa_server.agents.config.reading import AGENT_FILE, agents_in, examine
+from responsa_server.agents.engine.config import DEFAULT_MODEL, EXTRACTIVE
+from responsa_server.agents.engine.mermaid import mermaid
+from responsa_server.app.models import by_name, known_models
+from responsa_server.app.settings import load
 from responsa_server.cli.local.settings import USAGE, told
-from responsa_server.graph.check import NamedModels, Problem, Surroundings
-from responsa_server.graph.config import DEFAULT_MODEL, EXTRACTIVE
-from responsa_server.graph.mermaid import mermaid
-from responsa_server.settings import load
-from responsa_server.wiring_models import by_name, known_models
 
 
 def check(named: str | None, *, json: bool) -> None:

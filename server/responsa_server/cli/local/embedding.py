@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from responsa_server.cli.failures import CommandFailed
 
 if TYPE_CHECKING:
-    from responsa_server.knowledge.embedder import Embedder
+    from responsa_server.search.embedder import Embedder
 
 
 def loaded(stack: ExitStack) -> Embedder:
@@ -21,9 +21,9 @@ def loaded(stack: ExitStack) -> Embedder:
         SettingsError: a setting cannot be right.
     """
     # These load numpy and the runtime: nothing that the other measurements need.
+    from responsa_server.app.settings import load as settings
     from responsa_server.embedded import Layout
     from responsa_server.providers.minilm import EmbeddingModelUnavailable, load
-    from responsa_server.settings import load as settings
 
     models = Layout.of(settings().home).data / "models"
     if not models.is_dir():

@@ -12,6 +12,7 @@ import typer
 
 from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import NotFound
+from responsa_server.app.settings import CHECKOUT
 from responsa_server.cli.evaluation import several, source_keys
 from responsa_server.cli.failures import EXIT_USAGE, CommandFailed
 from responsa_server.cli.local.dialogues import Dialogue, dialogues
@@ -19,7 +20,6 @@ from responsa_server.cli.metrics import Agreement, agreement, mean
 from responsa_server.cli.output import Json, one_line, print_json, print_text
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
-from responsa_server.settings import CHECKOUT
 
 if TYPE_CHECKING:
     from responsa_server.cli.local.routing import Decided, Deciders

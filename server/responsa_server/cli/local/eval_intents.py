@@ -47,9 +47,9 @@ def eval_intents(train: Train, test: Test, pairs: Pairs = 20, json: AsJson = Fal
     from responsa_server.cli.local.settings import told
 
     with told(json=json), ExitStack() as stack:
-        from responsa_server.knowledge.intents.classifier import TrainedClassifier
-        from responsa_server.knowledge.intents.measured import measured
-        from responsa_server.knowledge.intents.training import train as trained
+        from responsa_server.routing.classifier import TrainedClassifier
+        from responsa_server.routing.measured import measured
+        from responsa_server.routing.training import train as trained
 
         learn, hold, ask = (
             utterances(train, "train"),

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 import psycopg
 import typer
 
+from responsa_server.app.running import bring_up_to_date, reachable
+from responsa_server.app.settings import Settings, load
 from responsa_server.cli.failures import CommandFailed
 from responsa_server.cli.local.settings import FAILED, told
 from responsa_server.embedded import EmbeddedPostgres, Layout
-from responsa_server.settings import Settings, load
 from responsa_server.stores.postgres.migrate import MigrationError
-from responsa_server.wiring import bring_up_to_date, reachable
 
 
 def register(app: typer.Typer, name: str) -> None:

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
+from responsa_server.app.settings import load
 from responsa_server.cli.local.settings import told
 from responsa_server.embedded import Layout, purge
 from responsa_server.embedded.purge import places
-from responsa_server.settings import load
 
 
 def register(app: typer.Typer, name: str) -> None:

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
+from responsa_server.app.settings import load
 from responsa_server.cli.failures import CommandFailed
 from responsa_server.cli.local.settings import FAILED, USAGE, told
+from responsa_server.domain.addresses import AddressError, parse
 from responsa_server.embedded import EmbeddedError, HostState, Layout, host_states
-from responsa_server.gateway.addresses import AddressError, parse
-from responsa_server.gateway.replicas import OWN, SERVER, Replica, ReplicaError, Replicas
-from responsa_server.settings import load
+from responsa_server.envoy.replicas import OWN, SERVER, Replica, ReplicaError, Replicas
 
 _STATES: Mapping[HostState | None, str] = {
     HostState.SERVING: "serving",

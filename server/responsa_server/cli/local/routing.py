@@ -10,24 +10,24 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from responsa_server.catalogue.folders import Folders
-from responsa_server.catalogue.learning import learnings
-from responsa_server.catalogue.reading import examine, read
+from responsa_server.agents.config.check import Surroundings
+from responsa_server.agents.config.folders import Folders
+from responsa_server.agents.config.learning import learnings
+from responsa_server.agents.config.reading import examine, read
+from responsa_server.agents.engine.node import Run
+from responsa_server.agents.engine.registry import KINDS, AnyNode, NodeParts
+from responsa_server.agents.engine.state import Said
+from responsa_server.agents.nodes.intent_router import IntentOutput
+from responsa_server.agents.nodes.retrieval_need import NeedOutput
+from responsa_server.agents.nodes.rewriter import Rewrite, RewriteInput
+from responsa_server.app.settings import load
 from responsa_server.cli.failures import EXIT_USAGE, CommandFailed
 from responsa_server.cli.local.dialogues import Spoken
 from responsa_server.cli.local.embedding import loaded
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.events import Intent
 from responsa_server.domain.people import Principal, Role
-from responsa_server.graph.check import Surroundings
-from responsa_server.graph.node import Run
-from responsa_server.graph.nodes.intent_router import IntentOutput
-from responsa_server.graph.nodes.retrieval_need import NeedOutput
-from responsa_server.graph.nodes.rewriter import Rewrite, RewriteInput
-from responsa_server.graph.registry import KINDS, AnyNode, NodeParts
-from responsa_server.graph.state import Said
-from responsa_server.knowledge.intents.kept import KeptClassifiers
-from responsa_server.settings import load
+from responsa_server.routing.kept import KeptClassifiers
 
 DECIDERS = ("retrieval_need", "intent_router")
 """Kinds of nodes that tell whether documents are searched."""

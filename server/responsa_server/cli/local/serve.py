@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
+from responsa_server.app.event_loop import run as run_loop
+from responsa_server.app.running import serve
+from responsa_server.app.settings import ServeRole, load
 from responsa_server.cli.local.settings import told
-from responsa_server.event_loop import run as run_loop
-from responsa_server.settings import ServeRole, load
-from responsa_server.wiring import serve
 
 
 def register(app: typer.Typer, name: str) -> None:

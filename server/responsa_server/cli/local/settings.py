@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from responsa_server.app.settings import SettingsError
 from responsa_server.cli.failures import CommandFailed, reporting
 from responsa_server.embedded.errors import EmbeddedError
-from responsa_server.settings import SettingsError
 
 FAILED = 1
 USAGE = 2

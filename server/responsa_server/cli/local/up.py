@@ -13,8 +13,11 @@ from pathlib import Path
 import psycopg
 import typer
 
-from responsa_server.bootstrap import ensure_administrator
+from responsa_server.app.bootstrap import ensure_administrator
+from responsa_server.app.running import bring_up_to_date, identity_of
+from responsa_server.app.settings import CHECKOUT, Settings, environment, load
 from responsa_server.cli.local.settings import told
+from responsa_server.domain.addresses import UnixAddress
 from responsa_server.domain.errors import Unavailable
 from responsa_server.embedded import (
     Child,
@@ -26,12 +29,9 @@ from responsa_server.embedded import (
     ServerProcess,
     Supervisor,
 )
-from responsa_server.gateway.addresses import UnixAddress
-from responsa_server.gateway.envoy_config import EnvoyConfig, EnvoyConfigError, render
-from responsa_server.gateway.replicas import OWN, Replica, ReplicaError, Replicas
-from responsa_server.settings import CHECKOUT, Settings, environment, load
+from responsa_server.envoy.envoy_config import EnvoyConfig, EnvoyConfigError, render
+from responsa_server.envoy.replicas import OWN, Replica, ReplicaError, Replicas
 from responsa_server.stores.postgres.migrate import MigrationError
-from responsa_server.wiring import bring_up_to_date, identity_of
 
 DOCS_COLLECTION = "responsa-docs"
 DOCS_SECONDS = 300.0
@@ -83,7 +83,7 @@ def run(settings: Settings) -> int:
         children.append(Child(EmbeddedRedis(layout)))
     if settings.models.wants_embedded:
         # Imported here: it brings what speaks to models, which this process does without otherwise.
-        from responsa_server.wiring_models import llama_part
+        from responsa_server.app.models import llama_part
 
         if (llama := llama_part(settings.models, layout, environment())) is not None:
             children.append(Child(llama))

@@ -12,7 +12,7 @@ from responsa_server.cli.local.dialogues import dialogues
 from tests.instance import ROOT
 
 FILE = ROOT / "evals" / "dialogues.jsonl"
-SAMPLES = ROOT / "server" / "responsa_server" / "agents"
+SAMPLES = ROOT / "server" / "responsa_server" / "agents" / "shipped"
 GOOD = '{"id": "a", "agent": "chat", "turns": [], "question": "Why?", "needs_retrieval": true, "follow_up": false}'
 
 

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from responsa_server.domain.ports.intents import Example, ExamplesUnfit
-from responsa_server.knowledge.intents.classifier import Parameters, TrainedClassifier
-from responsa_server.knowledge.intents.features import DIMENSIONS, counted, rarity, weighted
-from responsa_server.knowledge.intents.kept import KeptClassifiers
-from responsa_server.knowledge.intents.measured import Confusion, measured
-from responsa_server.knowledge.intents.softmax import fit, probabilities
-from responsa_server.knowledge.intents.stored import ClassifierBroken, dumped, keep, loaded, place, read
-from responsa_server.knowledge.intents.training import digest, train
 from responsa_server.providers.minilm import MiniLmEmbedder, load
+from responsa_server.routing.classifier import Parameters, TrainedClassifier
+from responsa_server.routing.features import DIMENSIONS, counted, rarity, weighted
+from responsa_server.routing.kept import KeptClassifiers
+from responsa_server.routing.measured import Confusion, measured
+from responsa_server.routing.softmax import fit, probabilities
+from responsa_server.routing.stored import ClassifierBroken, dumped, keep, loaded, place, read
+from responsa_server.routing.training import digest, train
 
 SAID = {
     "water": [

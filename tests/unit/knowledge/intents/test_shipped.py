@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from responsa_server.catalogue.reading import EXAMPLES, SHIPPED
+from responsa_server.agents.config.reading import EXAMPLES, SHIPPED
 from responsa_server.domain.ports.intents import Example
-from responsa_server.knowledge.intents import kept
-from responsa_server.knowledge.intents.stored import place, read
-from responsa_server.knowledge.intents.training import train
 from responsa_server.providers.minilm import load
+from responsa_server.routing import kept
+from responsa_server.routing.stored import place, read
+from responsa_server.routing.training import train
 
 FILES = sorted(SHIPPED.glob(f"*/{EXAMPLES}/*"))
 

@@ -1,0 +1,28 @@
+"""Models that play models: deterministic, in this process, without a server. For tests, demonstrations and measurements; never in production."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from responsa_lab.scripted.broken import Broken, Kind
+from responsa_lab.scripted.obedient import Obedient
+from responsa_lab.scripted.strong import Strong
+from responsa_server.domain.ports.models import ChatModel
+
+PROVIDER = "scripted"
+PRICED = "priced"
+"""`scripted:priced` is `scripted:strong` at the prices below: there is something to count and to limit without a key. All others cost nothing."""
+PRICES = {"input": "2", "cached_input": "0.2", "cache_write": "2.5", "output": "10"}
+"""US dollars for a million tokens; about what a vendor's middle one costs in 2026."""
+
+
+def scripted_models(idle_seconds: float = 60.0) -> Mapping[str, ChatModel]:
+    """All there are, by `scripted:name`. idle_seconds: for how long a silent one is waited for, as an adapter would."""
+    found: list[ChatModel] = [
+        Strong(),
+        Strong(PRICED),
+        Obedient(),
+        Obedient("heedless", inside=True),
+        *(Broken(kind, idle_seconds) for kind in Kind),
+    ]
+    return {f"{PROVIDER}:{one.name}": one for one in found}

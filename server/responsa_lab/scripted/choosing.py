@@ -1,0 +1,210 @@
+"""What a scripted model puts where a JSON schema is to be filled in: labels by rules, questions that stand alone, other ways to ask."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+from responsa_lab.scripted.reading import Reading
+from responsa_lab.scripted.words import content, points_back, sentences, stems, words
+
+# Of a text's words, those that an example of a label must share to settle it.
+_ALIKE: Final = 0.6
+# Of a question's meaning words, those that a sentence must share to be taken for an answer.
+_COVERED: Final = 0.5
+_GREETING: Final = re.compile(
+    r"^\W*(?:hi|hello|hey|good (?:morning|afternoon|evening|night|day)|thanks?|thank you|bye|goodbye|see you|how are you|who are you|nice|great|well done|cheers)\b",
+    re.IGNORECASE,
+)
+# Of the talk itself; who greets and asks for knowledge at once wants the knowledge.
+_TALK: Final = re.compile(
+    rf"(?:{_GREETING.pattern})(?!.*\b(?:what (?:is|are)|what's|whats|why|explain|tell me|how (?:do|does|is|many|much|long)|help with|help me with)\b)"
+    r"|\b(?:your|the) last (?:answer|sentence|message)\b|\b(?:again|once more)\W*(?:please\W*)?$|\b(?:simpler|other|fewer) words\b"
+    r"|^\W*(?:what (?:can|do) you (?:do|teach|help)|about yourself|tell me about you(?:rself)?\b)|\bwhat (?:we|you|i)(?:'ve| have)? (?:talked|said|asked)\b"
+    r"|^\W*(?:ok|okay|yes|no|sure|got it|i see|i understand|sorry|never mind|i'm (?:ready|tired|bored))\b[^?]{0,20}$",
+    re.IGNORECASE,
+)
+_POST: Final = re.compile(
+    r"\b(?:post|linkedin|tweet|caption|announcement|newsletter)\b|\bwrite (?:me )?(?:a|an|some) (?:text|update)\b",
+    re.IGNORECASE,
+)
+_REVISION: Final = re.compile(
+    r"^\W*(?:please )?(?:make|write|turn|rewrite|shorten) (?:it|that|this)\b|\b(?:shorter|longer|punchier)\b",
+    re.IGNORECASE,
+)
+_ERRAND: Final = re.compile(
+    r"^\W*(?:please |can you |could you |would you )*(?:book|buy|order|play|set|remind|call|turn|schedule|reserve|pay|transfer|send|open|start)\b"
+    r"|\bweather (?:now|today|tomorrow|right now)\b|\b(?:diagnose|stock tip)\b",
+    re.IGNORECASE,
+)
+# By label, the first that fits; labels that are not here are chosen by their examples.
+_RULES: Final[Sequence[tuple[str, re.Pattern[str]]]] = (
+    ("out_of_scope", _ERRAND),
+    ("post", _POST),
+    ("chitchat", _GREETING),
+    ("direct", _TALK),
+    (
+        "exercise",
+        re.compile(
+            r"\b(?:exercises?|practi[cs]e|problems?|quiz|homework|solve|calculate|work out)\b", re.IGNORECASE
+        ),
+    ),
+    (
+        "check",
+        re.compile(
+            r"\b(?:is (?:it|that|this|my) .*(?:right|correct|true)|did i|check my|correct me|am i right)\b",
+            re.IGNORECASE,
+        ),
+    ),
+    (
+        "comparison",
+        re.compile(
+            r"\b(?:differences?|differs?|compare[ds]?|comparison|versus|vs|better than|rather than)\b",
+            re.IGNORECASE,
+        ),
+    ),
+    ("concept", re.compile(r"^\W*(?:why|how (?:do|does|is|are|can)|explain|what is)\b", re.IGNORECASE)),
+)
+_USUAL: Final = ("qa", "retrieve", "fact")
+_POINTER: Final = re.compile(
+    r"\b(?:it|they|them|this|that|these|those|he|him|she|her|there)\b", re.IGNORECASE
+)
+_OPENING: Final = re.compile(r"^\W*(?:and|but|so|or|then|what about|how about)\b\s*", re.IGNORECASE)
+_NAME: Final = re.compile(r"(?<!^)(?<![.!?] )\b[A-Z][\w-]*(?: (?:[A-Z][\w-]*|\d+))*")
+_FEW: Final = 4
+
+
+def filled(schema: Mapping[str, object], reading: Reading, *, orders: Sequence[str] = ()) -> object:
+    """A value that fits the schema. orders: what is carried out in place of the rules, as far as there is room for it."""
+    return _value("", cast("Mapping[str, Any]", schema), _Asked(reading, schema, orders))
+
+
+def label_of(text: str, labels: Sequence[str], examples: Sequence[tuple[str, str]] = ()) -> str:
+    """One of the labels: by an example that is nearly the same, else by rule, else by the nearest example, else the usual one."""
+    asked = stems(text) or frozenset(words(text))
+    scored = [
+        (_alike(asked, stems(one) or frozenset(words(one))), label)
+        for one, label in examples
+        if label in labels
+    ]
+    nearest = max(scored, key=lambda one: one[0], default=(0.0, ""))
+    if nearest[0] >= _ALIKE:
+        return nearest[1]
+    for label, rule in _RULES:
+        if label in labels and rule.search(text):
+            return label
+    if nearest[0] > 0 and not set(_USUAL) & set(labels):
+        return nearest[1]
+    return next((one for one in _USUAL if one in labels), labels[0])
+
+
+def standalone(reading: Reading) -> str:
+    """The question, understood without the talk before it."""
+    question = reading.question
+    earlier = [one.text for one in reading.history if one.user and one.text.strip() != question]
+    if not earlier or not (points_back(question) or len(content(question)) < _FEW):
+        return question
+    subject = _subject(earlier[-1])
+    if _OPENING.search(question) and not _POINTER.search(question):
+        rest = _OPENING.sub("", question).rstrip("?. ")
+        return f"{earlier[-1].rstrip('?. ')}, {rest}?"
+    if subject and _POINTER.search(question):
+        return _POINTER.sub(subject, question, count=1)
+    return f"{question.rstrip('?. ')} ({subject})?" if subject else question
+
+
+def other_ways(question: str, most: int = 3) -> list[str]:
+    """Up to so many search queries for the same answer."""
+    meant = " ".join(content(question))
+    first = words(question)[:1]
+    turned = {"why": f"cause of {meant}", "how": f"{meant} step by step", "when": f"date of {meant}"}
+    found = [meant, turned.get(first[0] if first else "", f"definition of {meant}"), f"{meant} example"]
+    return [one for one in dict.fromkeys(found) if meant and one.lower() != question.lower()][:most]
+
+
+class _Asked:
+    def __init__(self, reading: Reading, schema: Mapping[str, object], orders: Sequence[str]) -> None:
+        self.reading = reading
+        self.definitions = cast("Mapping[str, Any]", schema.get("$defs", {}))
+        self.orders = orders
+
+    def label(self, labels: Sequence[str]) -> str:
+        told = " ".join(self.orders).lower()
+        for label in labels:
+            if re.search(rf"\b{re.escape(label.lower())}\b", told):
+                return label
+        question = self.reading.question
+        if "post" in labels and self.reading.history and _REVISION.search(question):
+            return "post"
+        return label_of(question, labels, self.reading.examples)
+
+    def says(self) -> str:
+        return " ".join(self.orders) or standalone(self.reading)
+
+
+def _value(name: str, schema: Mapping[str, Any], asked: _Asked) -> object:
+    schema = _resolved(schema, asked.definitions)
+    if "const" in schema:
+        return schema["const"]
+    if labels := [one for one in schema.get("enum", ()) if isinstance(one, str)]:
+        return asked.label(labels)
+    match schema.get("type"):
+        case "object":
+            return {
+                key: _value(key, one, asked)
+                for key, one in cast("Mapping[str, Any]", schema.get("properties", {})).items()
+            }
+        case "array":
+            return _several(name, schema, asked)
+        case "boolean":
+            return _whether(name, asked)
+        case "number" | "integer":
+            return schema.get("minimum", 1 if name == "passage" else 0) if name != "confidence" else 1
+        case _:
+            most = schema.get("maxLength")
+            return asked.says()[:most]
+
+
+def _several(name: str, schema: Mapping[str, Any], asked: _Asked) -> list[object]:
+    inner = _resolved(schema.get("items", {}), asked.definitions)
+    if inner.get("type") == "string" and "enum" not in inner and ("quer" in name or "question" in name):
+        most = int(schema.get("maxItems", 3))
+        return [*asked.orders[:most]] or [*other_ways(asked.reading.question, most)]
+    return [_value(name, inner, asked) for _ in range(int(schema.get("minItems", 0)))]
+
+
+def _whether(name: str, asked: _Asked) -> bool:
+    question = asked.reading.question
+    if "follow" in name:
+        return bool(asked.reading.history) and points_back(question)
+    if "retriev" in name or "need" in name:
+        return label_of(question, ("retrieve", "direct"), asked.reading.examples) == "retrieve"
+    if "answer" in name or "support" in name:
+        meant = stems(question)
+        texts = [stems(sentence) for one in asked.reading.passages for sentence in sentences(one.text)]
+        return any(len(meant & one) >= len(meant) * _COVERED for one in texts)
+    # "relevant", "in_scope": it believes the best.
+    return True
+
+
+def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without a reference, or several kinds to choose from: the first that is not null."""
+    if isinstance(reference := schema.get("$ref"), str):
+        return _resolved(definitions[reference.rpartition("/")[2]], definitions)
+    for key in ("anyOf", "oneOf", "allOf"):
+        kinds = cast("Sequence[Mapping[str, Any]]", schema.get(key, ()))
+        if (first := next((one for one in kinds if one.get("type") != "null"), None)) is not None:
+            return _resolved(first, definitions)
+    return schema
+
+
+def _subject(question: str) -> str:
+    """What a question is about: a name in it, else its meaning words."""
+    if names := _NAME.findall(question):
+        return names[-1]
+    return " ".join(content(question)[-3:])
+
+
+def _alike(one: frozenset[str], other: frozenset[str]) -> float:
+    return len(one & other) / len(one | other) if one | other else 0.0

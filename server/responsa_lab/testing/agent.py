@@ -1,0 +1,155 @@
+"""The agent `agents/testing`: a model decides, a tool is called where the script says so, a model writes the answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+from responsa_lab.testing.model import ScriptedModel
+from responsa_lab.testing.model_server import ModelServer
+from responsa_lab.testing.script import MODEL, TOOLS, parse
+from responsa_lab.testing.sink import ToolSink, endpoint
+from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
+from responsa_server.agents.engine.builder import BEGIN, FINISH, Plan, Route
+from responsa_server.agents.engine.state import GraphState
+from responsa_server.agents.nodes.prompt import Prompt
+from responsa_server.agents.nodes.tool import CallTool
+from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.agents import AnswerTask, Told
+from responsa_server.domain.ports.faults import Faults
+from responsa_server.domain.ports.models import ChatModel
+from responsa_server.domain.ports.tools import Effect, Tool, ToolCard
+from responsa_server.domain.turns import Question
+from responsa_server.providers.openai_chat import OpenAiChat
+from responsa_server.providers.server import ModelServer as ServerAddress
+from responsa_server.tools.http import HttpEndpoint, HttpTool
+
+TESTING: Final = "testing"
+"""The agent's id."""
+VERSION: Final = "agents/testing/versions/1"
+NO_SOCKET: Final = "in-process"
+"""In place of a model's URL: the scripted model without a server."""
+
+
+def plan(model: ChatModel, tools: Sequence[Tool]) -> Plan:
+    """decide → tool, when the model asks for one → write."""
+    # What calls have cost stands in the turn's end: events of it would come between the deltas that campaigns compare.
+    decide = Prompt(
+        model,
+        "decide",
+        announcement=None,
+        tools=[tool.card for tool in tools],
+        answers=False,
+        tells_usage=False,
+    )
+    return Plan(
+        {"decide": decide, "tool": CallTool(tools), "write": Prompt(model, "write", tells_usage=False)},
+        [
+            Route(BEGIN, ("decide",)),
+            Route("decide", ("tool", "write"), _decided),
+            Route("tool", ("write",)),
+            Route("write", (FINISH,)),
+        ],
+    )
+
+
+def _decided(state: GraphState) -> str:
+    return "tool" if state.get("calls") else "write"
+
+
+class ScriptedAgent:
+    """An `Agent` that does what the question's script says. A question that is no script fails with InvalidRequest before anything is done."""
+
+    history_messages = 0
+    older_messages = 0
+    titles = True
+
+    def __init__(
+        self,
+        model: ChatModel,
+        tools: Sequence[Tool],
+        *,
+        time_limit_seconds: float = 600.0,
+        faults: Faults | None = None,
+    ) -> None:
+        options = AgentOptions(VERSION, time_limit_seconds, history_messages=0)
+        self._agent = PlannedAgent(plan(model, tools), options, faults=faults)
+
+    @property
+    def version(self) -> str:
+        """See `Agent.version`."""
+        return self._agent.version
+
+    @property
+    def time_limit_seconds(self) -> float:
+        """See `Agent.time_limit_seconds`."""
+        return self._agent.time_limit_seconds
+
+    async def admit(self, who: Principal, question: Question) -> None:
+        """See `Agent.admit`. It takes any parameters."""
+
+    def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
+        """See `Agent.answer`. Raises InvalidRequest at once for a question that is no script."""
+        parse(task.question.text)
+        return self._agent.answer(task)
+
+
+def tool_cards() -> dict[Effect, ToolCard]:
+    """The testing agent's two tools, which differ in what calling one twice comes to."""
+    parameters = {
+        "type": "object",
+        "properties": {
+            "note": {"type": "string"},
+            "pause_ms": {"type": "integer"},
+            "fail": {"type": "string", "enum": ["none", "error", "cut"]},
+        },
+        "required": ["note"],
+    }
+    return {
+        effect: ToolCard(name, "Writes a note down and counts that it did.", parameters)
+        for effect, name in TOOLS.items()
+    }
+
+
+@asynccontextmanager
+async def scripted_agent(
+    model_url: str = "",
+    tool_url: str = "",
+    *,
+    time_limit_seconds: float = 600.0,
+    faults: Faults | None = None,
+) -> AsyncGenerator[ScriptedAgent]:
+    """The agent with all that it stands on.
+
+    model_url: of a scripted server, with `/v1`; tool_url: of a sink. "" starts one in this process, on the loopback interface; NO_SOCKET for model_url asks no
+    server at all.
+    """
+    async with AsyncExitStack() as stack:
+        if not tool_url:
+            sink = ToolSink()
+            await sink.start()
+            stack.push_async_callback(sink.close)
+            tool_url = sink.url
+        model = await _model(model_url, stack)
+        tools: list[HttpTool] = []
+        for effect, card in tool_cards().items():
+            tool = HttpTool(
+                card, HttpEndpoint(endpoint(tool_url, effect), effect, answer_seconds=time_limit_seconds)
+            )
+            stack.push_async_callback(tool.close)
+            tools.append(tool)
+        yield ScriptedAgent(model, tools, time_limit_seconds=time_limit_seconds, faults=faults)
+
+
+async def _model(url: str, stack: AsyncExitStack) -> ChatModel:
+    if url == NO_SOCKET:
+        return ScriptedModel()
+    if not url:
+        server = ModelServer()
+        await server.start()
+        stack.push_async_callback(server.close)
+        url = server.url
+    model = OpenAiChat(ServerAddress(url, MODEL, continuous_usage=True))
+    stack.push_async_callback(model.close)
+    return model

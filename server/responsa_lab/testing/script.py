@@ -1,0 +1,258 @@
+"""What the testing agent is told to do, and what must come of it: everything here is a pure function of the question's text.
+
+A question is words `key=value`, e.g. `tokens=64 pace_ms=20 tool=once tool_ms=200 seed=1`; all keys have defaults (see `Script`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Final
+
+from responsa_lab.testing.words import WORDS
+from responsa_server.agents.nodes.prompt import CallModel, PromptInput, ResultModel, prompt_messages
+from responsa_server.domain.errors import InvalidRequest
+from responsa_server.domain.events import (
+    Answered,
+    AnswerOutcome,
+    Delta,
+    Event,
+    Status,
+    Step,
+    ToolCalled,
+    ToolOutcome,
+    ToolReturned,
+    Usage,
+)
+from responsa_server.domain.ports.models import PromptMessage
+from responsa_server.domain.ports.tools import Effect, ToolResult
+from responsa_server.tools.http import LOST_CONTENT
+
+TOOLS: Final[Mapping[Effect, str]] = {Effect.ONCE: "record-once", Effect.IDEMPOTENT: "record-idempotent"}
+"""The testing agent's tools by what calling one twice comes to."""
+TOOL_CALL_TOKENS: Final = 8
+"""What the model is said to write when it asks for a tool."""
+MODEL: Final = "scripted"
+"""As the model is called, with a server and without one."""
+CALL_ID: Final = "tool-1"
+"""The only call's id in a turn's events and ledger."""
+_WORDS_A_SENTENCE: Final = 12
+
+
+class ToolFailure(StrEnum):
+    """How a tool's call goes wrong, after it had its effect: ERROR answers 500, CUT closes the connection without an answer."""
+
+    NONE = "none"
+    ERROR = "error"
+    CUT = "cut"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What is to happen. Times are milliseconds; -1 among the last two means never.
+
+    tokens: words of the answer (1 to 2000), one a chunk, one every pace_ms, the first after first_ms. opening: words told before the tool is called. tool: which of
+    two is called, for tool_ms, and tool_fail how that goes wrong. seed: chooses the words. fail_after, stall_after: words of the answer after which the model's server
+    cuts the connection, or falls silent. note: anything without a blank, to tell questions apart.
+    """
+
+    tokens: int = 64
+    pace_ms: int = 20
+    first_ms: int = 0
+    opening: int = 0
+    tool: Effect = Effect.NONE
+    tool_ms: int = 0
+    tool_fail: ToolFailure = ToolFailure.NONE
+    seed: int = 1
+    fail_after: int = -1
+    stall_after: int = -1
+    note: str = ""
+
+    @property
+    def question(self) -> str:
+        """The shortest text that means this script."""
+        plain = Script()
+        words = [
+            f"{one.name}={getattr(self, one.name)}"
+            for one in fields(self)
+            if getattr(self, one.name) != getattr(plain, one.name)
+        ]
+        return " ".join(words) or f"tokens={self.tokens}"
+
+
+_MOST: Final[Mapping[str, tuple[int, int]]] = {
+    "tokens": (1, 2000),
+    "pace_ms": (0, 60_000),
+    "first_ms": (0, 600_000),
+    "opening": (0, 200),
+    "tool_ms": (0, 600_000),
+    "seed": (0, 2**31 - 1),
+    "fail_after": (-1, 2000),
+    "stall_after": (-1, 2000),
+}
+_CHOICES: Final[Mapping[str, type[StrEnum]]] = {"tool": Effect, "tool_fail": ToolFailure}
+
+
+def parse(question: str) -> Script:
+    """What a question's text says. Raises InvalidRequest for anything else than known keys with values in range, each once."""
+    found: dict[str, object] = {}
+    for word in question.split():
+        key, equals, value = word.partition("=")
+        if not equals or key in found:
+            raise _nonsense(f"“{word[:80]}” is no key=value, or one given twice")
+        if key in _MOST:
+            least, most = _MOST[key]
+            number = int(value) if value.removeprefix("-").isdecimal() and len(value) <= 11 else None
+            if number is None or not least <= number <= most:
+                raise _nonsense(f"{key} is a whole number from {least} to {most}")
+            found[key] = number
+        elif key in _CHOICES:
+            known = [one.value for one in _CHOICES[key]]
+            if value not in known:
+                raise _nonsense(f"{key} is one of {', '.join(known)}")
+            found[key] = _CHOICES[key](value)
+        elif key == "note":
+            found[key] = value
+        else:
+            raise _nonsense(f"there is no key “{key[:80]}”; there are {', '.join(_KEYS)}")
+    if not found:
+        raise _nonsense("there is nothing to do")
+    return Script(**found)  # pyright: ignore[reportArgumentType] - each value has its field's type by the tables above
+
+
+_KEYS: Final = tuple(one.name for one in fields(Script))
+
+
+def _nonsense(what: str) -> InvalidRequest:
+    return InvalidRequest.of_field(
+        "text", "testing.script", f"{what}. The testing agent takes a script, e.g. tokens=64 pace_ms=20"
+    )
+
+
+def token(seed: int, place: int) -> str:
+    """The word at this place (from 0) of a seed's endless text, with what stands before it: a blank or, at a new paragraph, a line."""
+    digest = hashlib.blake2b(f"{seed}/{place}".encode(), digest_size=4).digest()
+    word = WORDS[int.from_bytes(digest, "big") % len(WORDS)]
+    within = place % _WORDS_A_SENTENCE
+    if within == 0:
+        word = word[0].upper() + word[1:]
+        lead = "" if place == 0 else "\n\n" if place % (4 * _WORDS_A_SENTENCE) == 0 else " "
+        return lead + word
+    return f" {word}." if within == _WORDS_A_SENTENCE - 1 else f" {word}"
+
+
+def opening_tokens(script: Script) -> Sequence[str]:
+    """What the model says before the tool is called, chunk by chunk."""
+    return [token(script.seed, place) for place in range(script.opening)]
+
+
+def answer_tokens(script: Script) -> Sequence[str]:
+    """What the model says in the end, chunk by chunk."""
+    return [token(script.seed, place) for place in range(script.opening, script.opening + script.tokens)]
+
+
+def golden_text(script: Script) -> str:
+    """The answer's whole text."""
+    return "".join([*opening_tokens(script), *answer_tokens(script)])
+
+
+def tool_arguments(script: Script) -> Mapping[str, object]:
+    """What the model wants the tool called with."""
+    return {"note": f"seed-{script.seed}", "pause_ms": script.tool_ms, "fail": script.tool_fail.value}
+
+
+def tool_body(arguments: Mapping[str, object]) -> bytes:
+    """What the sink answers to a call with these arguments, 500s included."""
+    return json.dumps({"recorded": arguments.get("note")}, separators=(",", ":")).encode()
+
+
+def golden_result(script: Script) -> ToolResult:
+    """What becomes of the tool's call when nobody is killed."""
+    body = tool_body(tool_arguments(script)).decode()
+    match script.tool_fail:
+        case ToolFailure.NONE:
+            return ToolResult(ToolOutcome.OK, body)
+        case ToolFailure.ERROR:
+            return ToolResult(ToolOutcome.ERROR, f"HTTP 500: {body}")
+        case ToolFailure.CUT:
+            return ToolResult(ToolOutcome.UNKNOWN, LOST_CONTENT)
+
+
+def read_tokens(messages: Sequence[PromptMessage]) -> int:
+    """What the model is said to read: words."""
+    return sum(len(one.text.split()) for one in messages)
+
+
+def golden_usage(script: Script, question: str = "") -> Usage:
+    """What a turn costs whose script is followed to its end in one attempt. question: its text where that is not `script.question`."""
+    asked = question or script.question
+    opening = "".join(opening_tokens(script))
+    results: tuple[ResultModel, ...] = ()
+    if script.tool is not Effect.NONE:
+        result = golden_result(script)
+        call = CallModel.model_validate(
+            {"call_id": "call-1", "tool": TOOLS[script.tool], "arguments": dict(tool_arguments(script))}
+        )
+        results = (ResultModel(call=call, outcome=result.outcome, content=result.content),)
+    first = prompt_messages("", PromptInput(question=asked))
+    second = prompt_messages("", PromptInput(question=asked, text=opening, results=results))
+    return Usage(
+        input_tokens=read_tokens(first) + read_tokens(second),
+        output_tokens=script.opening + script.tokens + (TOOL_CALL_TOKENS if results else 0),
+    )
+
+
+def golden_events(script: Script, question: str = "") -> Sequence[Event]:
+    """What the agent tells in a first attempt that nothing interrupts, a delta a chunk; a log may hold several as one (see `collapsed`).
+
+    A script whose model fails or stalls has no terminal event here: the turn's failure is the worker's to tell.
+    """
+    events: list[Event] = []
+    end = 0
+
+    def deltas(tokens: Sequence[str]) -> None:
+        nonlocal end
+        for text in tokens:
+            events.append(Delta(text, end))
+            end += len(text.encode())
+
+    deltas(opening_tokens(script))
+    if script.tool is not Effect.NONE:
+        result = golden_result(script)
+        events += [
+            Status(Step.CALLING_TOOL, "Calling a tool..."),
+            ToolCalled(CALL_ID, TOOLS[script.tool], tool_arguments(script)),
+            ToolReturned(CALL_ID, result.outcome, result.content),
+        ]
+    events.append(Status(Step.GENERATING, "Generating response..."))
+    stops = [after for after in (script.fail_after, script.stall_after) if 0 <= after < script.tokens]
+    deltas(answer_tokens(script)[: min(stops, default=script.tokens)])
+    if not stops:
+        text = golden_text(script)
+        events.append(
+            Answered(
+                text=text,
+                sha256=hashlib.sha256(text.encode()).digest(),
+                citations=(),
+                outcome=AnswerOutcome.COMPLETE,
+                passages_used=0,
+                usage=golden_usage(script, question),
+                model=MODEL,
+            )
+        )
+    return events
+
+
+def collapsed(events: Sequence[Event]) -> Sequence[Event]:
+    """The same events with deltas that follow each other as one, however long: what two logs of one turn have in common."""
+    result: list[Event] = []
+    for event in events:
+        before = result[-1] if result else None
+        if isinstance(event, Delta) and isinstance(before, Delta):
+            result[-1] = Delta(before.text + event.text, before.byte_offset)
+        else:
+            result.append(event)
+    return result

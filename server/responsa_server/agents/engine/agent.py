@@ -1,0 +1,356 @@
+"""Agents that run a graph, and the default one: rewrite → retrieve → grade → answer or refuse."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, cast
+from uuid import UUID
+
+from responsa_server.agents.engine.builder import BEGIN, FINISH, Graph, Plan, Route, build, run, verify
+from responsa_server.agents.engine.citing import AnswerModel, CitationModel
+from responsa_server.agents.engine.config import EXTRACTIVE
+from responsa_server.agents.engine.fences import nonce
+from responsa_server.agents.engine.history import divided
+from responsa_server.agents.engine.limits import Limits, OverBudget
+from responsa_server.agents.engine.node import Declined, Progress, Run
+from responsa_server.agents.engine.registry import KINDS, NodeParts
+from responsa_server.agents.engine.rewriting import standalone
+from responsa_server.agents.engine.state import GraphState, fallbacks_of, restored, said
+from responsa_server.agents.nodes.grader import GradeOutput
+from responsa_server.agents.nodes.refuse import RefusalModel
+from responsa_server.agents.nodes.rewriter import RewriteInput
+from responsa_server.agents.nodes.template import TEMPLATE
+from responsa_server.domain.events import (
+    Answered,
+    AnswerOutcome,
+    Citation,
+    Fallback,
+    Intent,
+    ModelUsed,
+    RefusalReason,
+    Refused,
+    Usage,
+)
+from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.agents import AnswerTask, Meter, Told
+from responsa_server.domain.ports.answers import EvidenceSource, Extractor
+from responsa_server.domain.ports.faults import Faults, NoFaults
+from responsa_server.domain.turns import Question
+
+
+@dataclass(frozen=True, slots=True)
+class AgentOptions:
+    """An agent's parameters.
+
+    defaults: of the parameters that a question does not give.
+    """
+
+    version: str = "agents/default/versions/1"
+    time_limit_seconds: float = 60.0
+    history_messages: int = 10
+    older_messages: int = 0
+    history_tokens: int = 0
+    titles: bool = True
+    limits: Limits = field(default_factory=Limits)
+    defaults: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+_UNSAFE: Final = (
+    "The language model will not answer this question. Ask for something else, or in other words."
+)
+_UNSAFE_MIDWAY: Final = (
+    "The language model stopped in the midst of its answer and will not go on; what it had said is no answer. "
+    "Ask for something else, or in other words."
+)
+
+Admission = Callable[[Principal, Question], Awaitable[None]]
+
+_KINDS: Final = {
+    "rewrite": "rewriter",
+    "retrieve": "retriever",
+    "grade": "grader",
+    "answer": "extractive_answer",
+    "refuse": "refuse",
+}
+
+
+def plan(parts: NodeParts) -> Plan:
+    """The default agent's graph. A step that is not needed is passed by, and so not announced."""
+    return Plan(
+        {name: KINDS[kind].make(parts, KINDS[kind].options(), name) for name, kind in _KINDS.items()},
+        [
+            Route(BEGIN, ("rewrite", "retrieve"), _first),
+            Route("rewrite", ("retrieve",)),
+            Route("retrieve", ("grade",)),
+            Route("grade", ("answer", "refuse"), _verdict),
+            Route("answer", (FINISH,)),
+            Route("refuse", (FINISH,)),
+        ],
+    )
+
+
+def _first(state: GraphState) -> str:
+    given = RewriteInput.model_validate(
+        {"question": state.get("question"), "history": state.get("history", ())}
+    )
+    return "retrieve" if standalone(given.question, given.history) is None else "rewrite"
+
+
+def _verdict(state: GraphState) -> str:
+    extraction = GradeOutput.model_validate({"extraction": state.get("extraction")}).extraction
+    return "answer" if extraction.supported and extraction.quotes else "refuse"
+
+
+class _Progress:
+    """What was told and not yet passed on. An `asyncio.Queue` does the same at several times the cost, which counts at thousands of pieces a second."""
+
+    __slots__ = ("_waiter", "told")
+
+    def __init__(self) -> None:
+        self.told: deque[Progress] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+
+    def tell(self, event: Progress) -> None:
+        self.told.append(event)
+        self.wake()
+
+    def wake(self, _: object = None) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def more(self) -> None:
+        """Wait for the next `tell` or `wake`."""
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+
+class PlannedAgent:
+    """An `Agent` that runs a plan's graph. counted: told each fallback of an attempt once, at the attempt's end, however it ends. admission: see `Agent.admit`; None: every question is taken.
+
+    Raises PlanError.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        options: AgentOptions,
+        *,
+        faults: Faults | None = None,
+        counted: Callable[[Fallback], None] | None = None,
+        admission: Admission | None = None,
+    ) -> None:
+        self._counted = counted
+        self._admission = admission
+        verify(plan)
+        self._plan = plan
+        self._keys = plan.keys
+        self._options = options
+        self._faults = faults or NoFaults()
+        self._graph: Graph | None = None
+
+    def compile(self) -> Graph:
+        """The graph, compiled when it is first wanted: here, in idle time, or by the first turn."""
+        if self._graph is None:
+            self._graph = build(self._plan)
+        return self._graph
+
+    @property
+    def plan(self) -> Plan:
+        """What it runs."""
+        return self._plan
+
+    @property
+    def version(self) -> str:
+        """See `Agent.version`."""
+        return self._options.version
+
+    @property
+    def time_limit_seconds(self) -> float:
+        """See `Agent.time_limit_seconds`."""
+        return self._options.time_limit_seconds
+
+    @property
+    def history_messages(self) -> int:
+        """See `Agent.history_messages`."""
+        return self._options.history_messages
+
+    @property
+    def older_messages(self) -> int:
+        """How many messages beyond `history_messages` it reads, for a summary; 0: none."""
+        return self._options.older_messages
+
+    @property
+    def titles(self) -> bool:
+        """Whether the first question names the conversation."""
+        return self._options.titles
+
+    async def admit(self, who: Principal, question: Question) -> None:
+        """See `Agent.admit`."""
+        if self._admission is not None:
+            await self._admission(who, question)
+
+    async def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
+        """See `Agent.answer`. Raises StateError for a milestone that it cannot go on from."""
+        progress = _Progress()
+        begin_at, state = ("", GraphState()) if task.resume is None else restored(task.resume, self._keys)
+        earlier = fallbacks_of(state)  # which earlier attempts have counted
+        for fallback in earlier:
+            task.meter.fell_back(fallback)
+        options = self._options
+        state["question"] = task.question.text
+        state["collections"] = list(task.question.collections)
+        state["parameters"] = {**options.defaults, **json.loads(task.question.parameters or "{}")}
+        history, older = task.history, ()
+        if options.older_messages or options.history_tokens:
+            history, older = divided(
+                task.history,
+                messages=options.history_messages,
+                tokens=options.history_tokens,
+                older=options.older_messages,
+            )
+        state["history"] = [said(message) for message in history]
+        if older:
+            state["older"] = [said(message) for message in older]
+        context = Run(
+            task.who,
+            progress.tell,
+            task.meter.add,
+            turn_id=task.turn_id,
+            begin_at=begin_at,
+            tools=task.tools,
+            faults=self._faults,
+            limits=options.limits.lowered(task.question.max_cost_micros),
+            spent=lambda: task.meter.usage,
+            conversation_id=task.conversation_id,
+            nonce=nonce(options.version, task.turn_id),
+            noted=task.meter.fell_back,
+            until=asyncio.get_running_loop().time() + options.time_limit_seconds - task.age_seconds,
+        )
+        running = asyncio.create_task(run(self.compile(), state, context))
+        running.add_done_callback(progress.wake)
+        try:
+            while True:
+                while progress.told:
+                    yield progress.told.popleft()
+                if running.done():
+                    break
+                await progress.more()
+            yield await self._end(running, task.meter, context.limits)
+        finally:
+            if not running.done():
+                running.cancel()
+                await asyncio.wait({running})
+                task.meter.untold = [one for one in progress.told if isinstance(one, ModelUsed)]
+            # Here, and not at the turn's end: one that is cut short by its time limit or a cancellation never comes to that.
+            if self._counted is not None:
+                for fallback in task.meter.fallbacks:
+                    if fallback not in earlier:
+                        self._counted(fallback)
+
+    async def _end(
+        self, running: asyncio.Task[Mapping[str, object]], meter: Meter, limits: Limits
+    ) -> Answered | Refused:
+        """The turn's end out of its run, which is done. Raises what its nodes raise."""
+        try:
+            found = await running
+            end = ending(found, meter.usage)
+        except OverBudget as over:
+            end = _over(over, limits, meter.usage)
+        except Declined as declined:
+            message = _UNSAFE_MIDWAY if declined.begun else _UNSAFE
+            end = Refused(RefusalReason.UNSAFE, message, meter.usage)
+        return replace(end, fallbacks=meter.fallbacks)
+
+
+class GraphAgent(PlannedAgent):
+    """The default agent."""
+
+    def __init__(
+        self,
+        source: EvidenceSource,
+        extractor: Extractor,
+        options: AgentOptions | None = None,
+        *,
+        faults: Faults | None = None,
+    ) -> None:
+        super().__init__(plan(NodeParts(source, extractor)), options or AgentOptions(), faults=faults)
+
+
+def _over(over: OverBudget, limits: Limits, usage: Usage) -> Answered | Refused:
+    """The end of a turn that has taken all it may: with the text that was told, or without any."""
+    if not over.text:
+        return Refused(RefusalReason.BUDGET, limits.sentence(over.limit), usage)
+    return _written(over.text, complete=False, state={}, usage=usage)
+
+
+def ending(state: Mapping[str, object], usage: Usage) -> Answered | Refused:
+    """The event that a finished state stands for: a cited answer, a refusal, or a model's text without citations. usage: all that the turn has cost."""
+    if "answer" in state:
+        answer = AnswerModel.model_validate(state["answer"])
+        # Of a model's text or in its place: a text that was not fit to be told stays in the state, too.
+        checked = state.get("text", answer.text) == answer.text
+        whole = answer.outcome is AnswerOutcome.COMPLETE and (
+            not checked or bool(state.get("complete", True))
+        )
+        end = _written(answer.text, complete=whole, state=state, usage=usage)
+        quoted = not end.model or (not checked and end.model != TEMPLATE)
+        return replace(
+            end,
+            citations=[_citation(one) for one in answer.citations],
+            passages_used=answer.passages_used,
+            model=EXTRACTIVE if quoted else end.model,
+        )
+    if "refusal" in state:
+        refusal = RefusalModel.model_validate(state["refusal"])
+        return Refused(refusal.reason, refusal.message, usage, _support(state), _intent(state))
+    return _written(cast("str", state["text"]), complete=bool(state["complete"]), state=state, usage=usage)
+
+
+def _written(text: str, *, complete: bool, state: Mapping[str, object], usage: Usage) -> Answered:
+    return Answered(
+        text=text,
+        sha256=hashlib.sha256(text.encode()).digest(),
+        citations=(),
+        outcome=AnswerOutcome.COMPLETE if complete else AnswerOutcome.OUTPUT_LIMIT,
+        passages_used=cast("int", state.get("shown", 0)),
+        usage=usage,
+        standalone_question=str(state.get("standalone_question", "")),
+        support=_support(state),
+        intent=_intent(state),
+        category=str(state.get("category", "")),
+        model=str(state.get("model", "")),
+    )
+
+
+def _support(state: Mapping[str, object]) -> float:
+    extraction = state.get("extraction")
+    return GradeOutput.model_validate({"extraction": extraction}).extraction.support if extraction else 0.0
+
+
+def _intent(state: Mapping[str, object]) -> Intent | None:
+    """The intent, where it is one that callers know; an agent may have others of its own."""
+    found = state.get("intent")
+    return Intent(str(found)) if found in set(Intent) else None
+
+
+def _citation(model: CitationModel) -> Citation:
+    return Citation(
+        passage_id=UUID(model.passage_id),
+        document_id=UUID(model.document_id),
+        version=model.version,
+        title=model.title,
+        uri=model.uri,
+        source=model.source,
+        quote=model.quote,
+        sha256=bytes.fromhex(model.sha256),
+        answer=model.answer,
+        score=model.score,
+    )

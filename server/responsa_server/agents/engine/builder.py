@@ -1,0 +1,395 @@
+"""From a plan of nodes and routes to a LangGraph graph, each node wrapped in what every node gets: announcement, validation, time limit, attempts, milestone.
+
+A run can begin at any node, with the state that a milestone kept. So no LangGraph saver is needed: what it would write at every step goes, where it is worth
+anything, with the events into the turn's own commits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from time import monotonic
+from typing import Any, Final, Protocol, cast
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import Runtime
+
+from responsa_server.agents.engine.config import BEGIN, FINISH
+from responsa_server.agents.engine.limits import OverBudget
+from responsa_server.agents.engine.node import Progress, Run
+from responsa_server.agents.engine.registry import AnyNode
+from responsa_server.agents.engine.state import (
+    ENGINE_KEYS,
+    KNOWN_KEYS,
+    GraphState,
+    StateError,
+    kept,
+    merged,
+    plain_fallback,
+)
+from responsa_server.domain.errors import Reason, TooSlow, Unavailable
+from responsa_server.domain.events import Delta, Fallback, FallbackKind, Status
+from responsa_server.domain.ports.agents import Milestone
+from responsa_server.domain.ports.tools import Effect
+
+_MOST_STEPS: Final = 10_000
+
+# What LangGraph is told of the state: that it is one value. Its types know no such state, so that they are given that of the values in it.
+_STATE: Final = cast("type[GraphState]", dict)
+Choice = Callable[[GraphState], str]
+
+
+class PlanError(Exception):
+    """A plan names a node that is not there, or leaves one without a way in or out; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where to go from a node (or BEGIN): to one of `targets` (FINISH ends), as `choose` says; with one target there is no choice.
+
+    limits: how often a turn may go to a target from here; `choose` looks at the state's `visits` and keeps to it.
+    """
+
+    source: str
+    targets: Sequence[str]
+    choose: Choice | None = None
+    limits: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(frozen=True, slots=True)
+class Detour:
+    """Where to go when a node could not do its work (Unavailable, after all attempts) and has told nothing.
+
+    kind: what that is told as, unless `kinds` has something for the target. choose: one of `targets`, None where no edge fits the state; then the failure
+    stands.
+    """
+
+    kind: FallbackKind
+    targets: Sequence[str]
+    choose: Callable[[GraphState], str | None]
+    limits: Mapping[str, int] = field(default_factory=dict[str, int])
+    kinds: Mapping[str, FallbackKind] = field(default_factory=dict[str, FallbackKind])
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A graph's nodes, by name, and its routes, one a node and one for BEGIN. detours: by node. steps: the most nodes that a turn may run, 0 for any number."""
+
+    nodes: Mapping[str, AnyNode]
+    routes: Sequence[Route]
+    detours: Mapping[str, Detour] = field(default_factory=dict[str, Detour])
+    steps: int = 0
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Of the state: those that every graph has, and what the nodes read and write."""
+        return KNOWN_KEYS | {key for node in self.nodes.values() for key in (*inputs(node), *outputs(node))}
+
+
+def inputs(node: AnyNode) -> Sequence[str]:
+    """The keys of the state that a node reads."""
+    return [node.reads.get(name, name) for name in node.input_model.model_fields]
+
+
+def outputs(node: AnyNode) -> Sequence[str]:
+    """The keys of the state that a node writes."""
+    return [node.writes.get(name, name) for name in node.output_model.model_fields]
+
+
+def visit(source: str, target: str) -> str:
+    """What the state's `visits` calls an edge."""
+    return f"{source}>{target}"
+
+
+class _Watched:
+    """Passes on what a run tells, and remembers whether there was text of the answer in what its node told, and at which of the answer's bytes that ended."""
+
+    __slots__ = ("_emit", "_last")
+
+    def __init__(self, emit: Callable[[Progress], None]) -> None:
+        self._emit = emit
+        self._last: Delta | None = None
+
+    def begin(self) -> None:
+        """Another node begins."""
+        self._last = None
+
+    @property
+    def text(self) -> bool:
+        """Whether the node has told any."""
+        return self._last is not None
+
+    @property
+    def end(self) -> int:
+        """Where it ended, 0 where there was none."""
+        return 0 if self._last is None else self._last.byte_offset + len(self._last.text.encode())
+
+    def __call__(self, told: Progress) -> None:
+        if isinstance(told, Delta):
+            self._last = told
+        self._emit(told)
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """What LangGraph hands to every node of one run. run: tells through watch, as one node after the other is at work."""
+
+    run: Run
+    watch: _Watched
+
+
+_Compiled = CompiledStateGraph[GraphState, _Walk, GraphState, GraphState]
+
+
+class Graph:
+    """A plan, compiled once for all runs. Raises PlanError.
+
+    The state is one value to LangGraph, which each node gives anew: kept key by key it would be taken apart and put together around every node and every edge.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        verify(plan)
+        self._plan = plan
+        ways_out = {route.source: route for route in plan.routes}
+        self._actions = {name: _wrapped(plan, node, ways_out[name]) for name, node in plan.nodes.items()}
+        self._anywhere: _Compiled | None = None
+        self._whole = self._compiled(anywhere=ways_out[BEGIN].choose is not None)
+
+    async def run(self, state: GraphState, context: Run) -> Mapping[str, object]:
+        """See `run`."""
+        graph = self._whole
+        if context.begin_at:
+            if context.begin_at not in self._plan.nodes:
+                raise StateError(
+                    f"a milestone names the node {context.begin_at}, which this graph does not have"
+                )
+            graph = self._anywhere = self._anywhere or self._compiled(anywhere=True)
+        watch = _Watched(context.emit)
+        walk = _Walk(replace(context, emit=watch), watch)
+        return cast("Mapping[str, object]", await graph.ainvoke(state, context=walk))  # pyright: ignore[reportUnknownMemberType]
+
+    def _compiled(self, *, anywhere: bool) -> _Compiled:
+        """anywhere: whether where to begin is chosen as a run begins, which costs each of them; else it is where the plan's only way in leads."""
+        graph: StateGraph[GraphState, _Walk, GraphState, GraphState] = StateGraph(
+            _STATE, context_schema=_Walk
+        )
+        for name, action in self._actions.items():
+            graph.add_node(name, action, input_schema=_STATE)  # pyright: ignore[reportUnknownMemberType, reportCallIssue, reportArgumentType] - LangGraph's overloads
+        for route in self._plan.routes:
+            detour = self._plan.detours.get(route.source)
+            if route.source == BEGIN and anywhere:
+                graph.add_conditional_edges(START, _entry(route), _ends([*self._plan.nodes, FINISH]))
+            elif route.source == BEGIN:
+                graph.add_edge(START, _target(route.targets[0]))
+            elif detour is None and route.choose is None:
+                graph.add_edge(route.source, _target(route.targets[0]))
+            else:
+                targets = [*route.targets, *(detour.targets if detour is not None else ())]
+                graph.add_conditional_edges(route.source, _way_on(route), _ends(targets))
+        compiled = graph.compile()  # pyright: ignore[reportUnknownMemberType]
+        # The wrapper counts, and knows what to say; this is for the case that it is wrong.
+        most = self._plan.steps + 2 if self._plan.steps else _MOST_STEPS
+        return compiled.with_config({"recursion_limit": most})
+
+
+def build(plan: Plan) -> Graph:
+    """Compile a plan, once for all runs. Raises PlanError."""
+    return Graph(plan)
+
+
+async def run(graph: Graph, state: GraphState, context: Run) -> Mapping[str, object]:
+    """Run a graph to its end, from where the context says, and return the state it ends in. Raises what its nodes raise, StateError for an unknown beginning."""
+    if context.begin_at == FINISH:
+        return cast("Mapping[str, object]", state)
+    return await graph.run(state, context)
+
+
+class _Entry(Protocol):
+    """The choice of the first node as LangGraph calls it."""
+
+    async def __call__(self, state: Any, *, runtime: Runtime[_Walk]) -> str: ...
+
+
+# A plain function LangGraph would run on another thread.
+
+
+def _entry(route: Route) -> _Entry:
+    async def enter(state: Any, *, runtime: Runtime[_Walk]) -> str:
+        return runtime.context.run.begin_at or _next(route, state)
+
+    return enter
+
+
+def _way_on(route: Route) -> Callable[[Any], Awaitable[str]]:
+    async def choose(state: Any) -> str:
+        return _next(route, state)
+
+    return choose
+
+
+def _next(route: Route, state: GraphState) -> str:
+    if diverted := state.get("diverted"):
+        return diverted
+    return route.targets[0] if route.choose is None else route.choose(state)
+
+
+def _ends(names: Sequence[str]) -> dict[Any, str]:
+    return {name: _target(name) for name in names}
+
+
+def _target(name: str) -> str:
+    return END if name == FINISH else name
+
+
+def verify(plan: Plan) -> None:
+    """Raises PlanError for a plan that cannot be built."""
+    sources = [route.source for route in plan.routes]
+    if sorted(sources) != sorted([BEGIN, *plan.nodes]):
+        raise PlanError(
+            f"every node and {BEGIN} need one route each; routes lead from {', '.join(sorted(sources))}"
+        )
+    if strange := set(plan.detours) - set(plan.nodes):
+        raise PlanError(f"detours lead from unknown nodes: {', '.join(sorted(strange))}")
+    ways: list[Route | Detour] = [*plan.routes, *plan.detours.values()]
+    reached = {target for way in ways for target in way.targets}
+    if unknown := reached - {FINISH, *plan.nodes}:
+        raise PlanError(f"routes lead to unknown nodes: {', '.join(sorted(unknown))}")
+    if lonely := set(plan.nodes) - reached:
+        raise PlanError(f"no route leads to: {', '.join(sorted(lonely))}")
+    for name, node in plan.nodes.items():
+        if node.name != name:
+            raise PlanError(f"the node {node.name} stands in the plan as {name}")
+        if taken := ENGINE_KEYS.intersection(outputs(node)):
+            raise PlanError(f"the node {name} writes what only the builder may: {', '.join(sorted(taken))}")
+    for route in plan.routes:
+        if not route.targets or (route.choose is None and len(route.targets) > 1):
+            raise PlanError(
+                f"the route from {route.source} has no targets, or several and no choice among them"
+            )
+
+
+class _Action(Protocol):
+    """A node as LangGraph calls it."""
+
+    def __call__(self, state: Any, *, runtime: Runtime[_Walk]) -> Awaitable[Any]: ...
+
+
+def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
+    name = node.name
+    detour = plan.detours.get(name)
+    always_kept = node.effect is not Effect.NONE or node.calls_model
+    most_seconds = node.policy.keep_after_seconds
+    writes = frozenset(outputs(node))
+
+    async def work(state: GraphState, *, runtime: Runtime[_Walk]) -> Any:
+        context, watch = runtime.context.run, runtime.context.watch
+        watch.begin()
+        steps = _counted(plan, state)
+        begun = monotonic()
+        diverted = ""
+        try:
+            _affordable(node, context)
+            if node.announcement is not None:
+                context.emit(Status(node.announcement.step, node.announcement.message))
+            given = node.validate_input(state)
+            output = dict(node.validate_output(await _attempts(node, given, context, watch)))
+        except (Unavailable, OverBudget) as error:
+            target = None
+            if detour is not None and not watch.text and _may_go_round(error, state):
+                target = detour.choose(state)
+            if detour is None or target is None:
+                if isinstance(error, OverBudget):
+                    error.text = _told(state)
+                raise
+            kind = detour.kinds.get(target, detour.kind)
+            context.fell_back(Fallback(kind, name, target, cause(error)))
+            output, diverted = {}, target
+        if not writes.issuperset(output):
+            raise PlanError(f"the node {name} has written {', '.join(sorted(set(output) - writes))}")
+        if watch.text and "text" in output:
+            output["told"] = watch.end
+        if context.fallen:
+            output["fallbacks"] = [*state.get("fallbacks", ()), *map(plain_fallback, context.fallen)]
+            context.fallen.clear()
+        if steps:
+            output["steps"] = steps
+        limits = route.limits
+        if diverted:
+            limits = detour.limits if detour is not None else dict[str, int]()
+        elif limits:
+            # The edge is chosen here, before it counts as taken.
+            diverted = _next(route, cast("GraphState", {**state, **output, "diverted": ""}))
+        if diverted in limits:
+            visits, edge = state.get("visits", {}), visit(name, diverted)
+            output["visits"] = {**visits, edge: visits.get(edge, 0) + 1}
+        if diverted or state.get("diverted"):
+            output["diverted"] = diverted
+        after = merged(state, output)
+        if always_kept or monotonic() - begun > most_seconds:
+            context.emit(Milestone(kept(_next(route, cast("GraphState", after)), after)))
+        return after
+
+    return work
+
+
+def _counted(plan: Plan, state: GraphState) -> int:
+    """The number of this step, 0 where steps are not counted. Raises OverBudget."""
+    if not plan.steps:
+        return 0
+    if (steps := state.get("steps", 0) + 1) > plan.steps:
+        raise OverBudget("steps", _told(state))
+    return steps
+
+
+def _affordable(node: AnyNode, context: Run) -> None:
+    """Raises OverBudget for a node that can do nothing but ask a model when nothing is left for it."""
+    if node.calls_model and not node.has_rule and (limit := context.limits.reached(context.spent())):
+        raise OverBudget(limit)
+
+
+def _told(state: GraphState) -> str:
+    """The text as far as it was told: a draft that was not must not become the answer."""
+    return state.get("text", "").encode()[: state.get("told", 0)].decode(errors="ignore")
+
+
+def _may_go_round(error: Unavailable | OverBudget, state: GraphState) -> bool:
+    """A turn that has nothing left for a model may still do without one, unless the answer has begun."""
+    return isinstance(error, Unavailable) or not _told(state)
+
+
+def cause(error: Unavailable | OverBudget) -> str:
+    """Why something was not to be had, short and typed: the reason, and the part, the model's fault or the limit."""
+    if isinstance(error, OverBudget):
+        return error.cause
+    detail = error.metadata.get("cause") or error.metadata.get("part") or ""
+    return f"{error.reason.value.lower()}{f':{detail}' if detail else ''}"
+
+
+async def _attempts(node: AnyNode, given: Any, context: Run, watch: _Watched) -> Any:
+    pause = node.policy.pause_seconds
+    for attempt in range(1, node.policy.attempts + 1):
+        try:
+            return await _in_time(node, given, context)
+        except Unavailable as error:
+            # Text that was told would be told twice.
+            if attempt == node.policy.attempts or watch.text or isinstance(error, TooSlow):
+                raise
+        await asyncio.sleep(pause)
+        pause *= 2
+    raise PlanError(f"the node {node.name} allows no attempt")
+
+
+async def _in_time(node: AnyNode, given: Any, context: Run) -> Any:
+    limit = asyncio.timeout(node.policy.timeout_seconds)
+    try:
+        async with limit:
+            return await node.process(given, context)
+    except TimeoutError as error:
+        if not limit.expired():  # the node's own matter
+            raise
+        message = (
+            f"The step “{node.name}” took longer than {node.policy.timeout_seconds:g} seconds; ask again."
+        )
+        raise Unavailable(Reason.PART_UNAVAILABLE, message, {"part": node.name}, retry_after=1.0) from error

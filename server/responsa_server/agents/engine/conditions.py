@@ -1,0 +1,167 @@
+"""Conditions on edges: what they need, and whether a state meets them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, cast
+
+from responsa_server.agents.engine.config import WhenTable
+from responsa_server.agents.engine.node import Plain
+from responsa_server.agents.engine.rewriting import standalone
+from responsa_server.agents.engine.state import Said
+
+Test = Callable[[Plain], bool]
+
+REFERS_BACK: Final = "refers_back"
+"""A field that no node writes: whether, by rule, the question needs what was said before it."""
+
+
+def compiled(when: WhenTable | None, *, model: bool) -> Test | None:
+    """The condition as a function of the state; None where it holds whatever the state. model: whether the agent has one."""
+    settled = fixed(when, model=model)
+    if settled is not None:
+        return None if settled else _never
+    assert when is not None
+    if when.field is not None:
+        return _of_field(when)
+    parts = [one for one in when.every or when.some or () if fixed(one, model=model) is None]
+    tests = [cast("Test", compiled(one, model=model)) for one in parts]
+    if when.every is not None:
+        return lambda state: all(test(state) for test in tests)
+    return lambda state: any(test(state) for test in tests)
+
+
+def fixed(when: WhenTable | None, *, model: bool) -> bool | None:
+    """Whether the condition holds whatever the state (True), never (False), or as the state is (None)."""
+    if when is None:
+        return True
+    if when.model is not None:
+        return when.model is model
+    if when.every is not None:
+        found = [fixed(one, model=model) for one in when.every]
+        return False if False in found else None if None in found else True
+    if when.some is not None:
+        found = [fixed(one, model=model) for one in when.some]
+        return True if True in found else None if None in found else False
+    return None
+
+
+def demanded(when: WhenTable | None) -> frozenset[str]:
+    """Fields that are there, to the first dot, wherever the condition holds."""
+    if when is None or when.model is not None:
+        return frozenset()
+    if when.field is not None:
+        absent_fits = (
+            when.equals is False or when.empty is True or (when.within is not None and False in when.within)
+        )
+        return frozenset() if absent_fits else frozenset({when.field.split(".")[0]})
+    if when.every is not None:
+        return frozenset[str]().union(*(demanded(one) for one in when.every))
+    some = [demanded(one) for one in when.some or ()]
+    return some[0].intersection(*some[1:]) if some else frozenset()
+
+
+def leaves(
+    when: WhenTable, key: tuple[str | int, ...] = ()
+) -> Iterator[tuple[tuple[str | int, ...], WhenTable]]:
+    """Each test of a field within the condition, and where it stands."""
+    if when.field is not None:
+        yield key, when
+    for name, parts in (("all", when.every), ("any", when.some)):
+        for place, one in enumerate(parts or ()):
+            yield from leaves(one, (*key, name, place))
+
+
+def shown(when: WhenTable) -> str:
+    """The condition in words, for a picture."""
+    if when.model is not None:
+        return "a model" if when.model else "no model"
+    if when.every is not None or when.some is not None:
+        word = " and " if when.every is not None else " or "
+        parts = when.every or when.some or ()
+        # Both words in one line would leave open what belongs together.
+        return word.join(
+            f"({shown(one)})" if _joined(one) and len(parts) > 1 else shown(one) for one in parts
+        )
+    ((name, value),) = when.tests.items()
+    if name == "empty":
+        return f"{when.field} is {'' if value else 'not '}empty"
+    return f"{when.field} {name} {_value(value)}"
+
+
+def _joined(when: WhenTable) -> bool:
+    """Whether a condition has words between its parts."""
+    parts = when.every or when.some or ()
+    return len(parts) > 1 or any(_joined(one) for one in parts)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(_value(one) for one in cast("tuple[Any, ...]", value))
+    return (
+        str(value).lower()
+        if isinstance(value, bool)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
+
+
+def _never(_: Plain) -> bool:
+    return False
+
+
+def _of_field(when: WhenTable) -> Test:
+    read = _reader(cast("str", when.field))
+    ((name, wanted),) = when.tests.items()
+    match name:
+        case "is":
+            return lambda state: _same(read(state), wanted)
+        case "in":
+            return lambda state: any(_same(read(state), one) for one in wanted)
+        case "above":
+            return lambda state: (value := _number(read(state))) is not None and value > wanted
+        case "below":
+            return lambda state: (value := _number(read(state))) is not None and value < wanted
+        case _:
+            return lambda state: _empty(read(state)) is wanted
+
+
+def _reader(field: str) -> Callable[[Plain], object]:
+    if field == REFERS_BACK:
+        return _refers_back
+    first, *rest = field.split(".")
+
+    def read(state: Plain) -> object:
+        value = state.get(first)
+        for part in rest:
+            if not isinstance(value, Mapping):
+                return None
+            value = cast("Mapping[str, object]", value).get(part)
+        return value
+
+    return read
+
+
+def _refers_back(state: Plain) -> bool:
+    history = [Said.model_validate(one) for one in cast("Sequence[object]", state.get("history", ()))]
+    return standalone(str(state.get("question", "")), history) is not None
+
+
+def _same(value: object, wanted: object) -> bool:
+    if value is None:
+        return wanted is False
+    # In Python True equals 1; in a configuration it does not.
+    return isinstance(value, bool) is isinstance(wanted, bool) and value == wanted
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _empty(value: object) -> bool:
+    return (
+        value is None
+        or value is False
+        or (isinstance(value, str | Sequence | Mapping) and len(cast("Sequence[object]", value)) == 0)
+    )

@@ -1,0 +1,386 @@
+"""Prompts: templates by a strict engine, with instructions, questions and retrieved text in places of their own.
+
+A file is a front matter, a system part and, below the line `=== user`, a user part. What users, documents and models have written never stands in the system
+part. It is neutralised and, in a prompt, fenced by marks with a nonce that nobody who wrote it can have known; the system part ends with what the marks mean.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, cast
+
+import minijinja
+from pydantic import Field
+
+from responsa_server.agents.engine.config import Table
+from responsa_server.agents.engine.fences import fenced, meaning, neutral
+from responsa_server.agents.engine.node import Plain
+from responsa_server.agents.engine.state import Said
+from responsa_server.domain.conversations import Speaker
+from responsa_server.domain.ports.models import Place, PromptMessage, Role
+
+USER_LINE: Final = "=== user"
+SCHEMAS: Final = ("intent", "category", "need", "query", "queries", "verdict")
+"""What a prompt may say that its answer is, for whoever reads the file; the schema itself is its node's (`formats`)."""
+HISTORY: Final = "history"
+PASSAGES: Final = "passages"
+_FUEL: Final = 500_000
+_GLOBALS: Final = ("debug", "range", "cycler", "joiner", "namespace", "dict")
+_INCLUDE: Final = re.compile(
+    r"\{%[-+]?\s*include\s+(?:(['\"])(?P<name>[^'\"]*)\1\s*[-+]?%\}|(?P<other>[^%]*))"
+)
+_FOREIGN: Final = re.compile(r"\{%[-+]?\s*(?P<tag>import|from|extends)\b")
+_QUOTED: Final = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
+
+
+class PromptError(Exception):
+    """A prompt is broken, or cannot be filled in. file: where, line: in it, from 1, None where there is none."""
+
+    def __init__(self, file: str, line: int | None, message: str) -> None:
+        super().__init__(f"{file}{f':{line}' if line else ''}: {message}")
+        self.file = file
+        self.line = line
+        self.message = message
+
+
+class Hints(Table):
+    """What a prompt asks of the model that reads it; it goes before what the agent says, but an answer is never longer than the agent allows."""
+
+    temperature: float | None = Field(None, ge=0, le=2)
+    max_output_tokens: int | None = Field(None, ge=1, le=65536)
+
+
+class FrontMatter(Table):
+    """What stands between the `+++` lines. variables: each with what it is; structured: one of SCHEMAS, "" for free text."""
+
+    variables: Mapping[str, str] = Field(default_factory=dict[str, str])
+    hints: Hints = Hints.model_validate({})
+    structured: str = Field("", alias="schema")
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSource:
+    """A prompt's file, its front matter read. file: as people are told of it; body_line: where the text begins, from 1; sound: whether the front matter is."""
+
+    file: str
+    front: FrontMatter
+    body: str
+    body_line: int = 1
+    sound: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """A file that others include."""
+
+    file: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Untrusted:
+    """What users, documents and models have written. history: the oldest first; passages: the best first, numbered from 1; others: by variable."""
+
+    question: str
+    history: Sequence[Said] = ()
+    passages: Sequence[str] = ()
+    others: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """The variables that a prompt's parts use, partials included."""
+
+    system: frozenset[str]
+    user: frozenset[str]
+
+
+def included(text: str) -> Sequence[str]:
+    """The partials that a template names."""
+    return [found["name"] for found in _INCLUDE.finditer(text) if found["name"] is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    template: str
+    file: str
+    first_line: int
+
+
+class PromptSet:
+    """All prompts of one version of an agent. Immutable; what is broken in them is in `broken`, by prompt, and raised when such a one is used."""
+
+    def __init__(
+        self, prompts: Mapping[str, PromptSource], partials: Mapping[str, Partial] | None = None
+    ) -> None:
+        self._prompts = dict(prompts)
+        self._partials = dict(partials or {})
+        self._parts: dict[str, tuple[_Part, _Part | None]] = {}
+        self.broken: dict[str, list[PromptError]] = {}
+        self._environment = minijinja.Environment(
+            undefined_behavior="strict",
+            fuel=_FUEL,
+            pycompat=False,
+            auto_escape_callback=lambda _: False,
+            trim_blocks=True,
+        )
+        for name in _GLOBALS:
+            self._environment.remove_global(name)
+        self._broken_parts = dict[str, PromptError]()
+        self._texts = dict[str, str]()
+        for name, one in self._partials.items():
+            self._add(_Part(name, one.file, 1), one.text)
+        for error in _circles(self._partials):
+            self._broken_parts.setdefault(error[0], error[1])
+        for name, source in self._prompts.items():
+            self._take(name, source)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of all prompts."""
+        return list(self._prompts)
+
+    def front(self, name: str) -> FrontMatter:
+        """What a prompt's front matter says. Raises KeyError."""
+        return self._prompts[name].front
+
+    def file(self, name: str) -> str:
+        """Where a prompt stands. Raises KeyError."""
+        return self._prompts[name].file
+
+    def texts(self, name: str) -> Sequence[tuple[str, int, str]]:
+        """A prompt's parts and all partials that they include: file, number of the first line, text. Raises KeyError, PromptError."""
+        parts = {one.template: one for one in self._sound(name) if one is not None}
+        return [
+            (found.file, found.first_line, self._texts[template])
+            for template in self._reached(list(parts))
+            for found in (parts.get(template) or _Part(template, self._partials[template].file, 1),)
+        ]
+
+    def knows(self, word: str, *, test: bool) -> bool:
+        """Whether the engine has a filter, or a test, of this name."""
+        try:
+            self._environment.eval_expr(f"'' is {word}" if test else f"'' | {word}")
+        except minijinja.TemplateError as error:
+            # With arguments that it lacks, or of another type, it is there all the same.
+            return error.kind not in ("UnknownFilter", "UnknownTest", "SyntaxError")
+        return True
+
+    def fill(self, name: str, values: Plain) -> str:
+        """All parts of a prompt with values as they are: to see whether that can be done. Raises KeyError, PromptError, of a partial where it is in one."""
+        parts = [one for one in self._sound(name) if one is not None]
+        try:
+            return "".join(self._filled(one, values) for one in parts)
+        except PromptError:
+            # The engine says no more than which include it was.
+            for template in reversed(self._reached([one.template for one in parts])):
+                if template in self._partials:
+                    self._filled(_Part(template, self._partials[template].file, 1), values)
+            raise
+
+    def members(self, name: str) -> Sequence[str]:
+        """What a prompt's parts take out of variables, as `variable.member`. Raises KeyError, PromptError."""
+        reached = self._reached([one.template for one in self._sound(name) if one is not None])
+        find = self._environment.undeclared_variables_in_template
+        return sorted({one for each in reached for one in find(each, nested=True) if "." in one})
+
+    def variables(self, name: str) -> Uses:
+        """What a prompt's parts use. Raises KeyError, PromptError."""
+        system, user = self._sound(name)
+        return Uses(self._used(system.template), self._used(user.template) if user else frozenset())
+
+    def where(self, name: str, variable: str, *, system: bool) -> tuple[str, int | None]:
+        """The file and the line where a part of a prompt, or what it includes, first uses a variable. Raises KeyError, PromptError."""
+        parts = self._sound(name)
+        part = parts[0] if system else parts[1] or parts[0]
+        tag = re.compile(r"\{[{%][^}]*\b" + re.escape(variable) + r"\b")
+        for template in self._reached([part.template]):
+            text = _QUOTED.sub(lambda one: " " * len(one.group()), self._texts[template])
+            if found := tag.search(text):
+                within = (
+                    part if template == part.template else _Part(template, self._partials[template].file, 1)
+                )
+                return within.file, _line(within, self._texts[template], found.start())
+        return part.file, None
+
+    def render(
+        self, name: str, trusted: Mapping[str, object], untrusted: Untrusted, mark: str
+    ) -> Sequence[PromptMessage]:
+        """The messages for a model: instructions, the talk so far, passages, and the prompt's user part (without one, the question).
+
+        A user part that uses `history` gets the talk as fenced text, and it is no messages of its own then; `passages` is their number there. Raises KeyError,
+        PromptError.
+        """
+        system, user = self._sound(name)
+        values = {key: _plain(self.file(name), key, value) for key, value in trusted.items()}
+        instruction = self._filled(system, values).strip()
+        messages = [PromptMessage(Role.SYSTEM, f"{instruction}\n\n{meaning(mark)}", place=Place.INSTRUCTION)]
+        in_user = self._used(user.template) if user else frozenset[str]()
+        if HISTORY not in in_user:
+            messages += [_spoken(one, mark) for one in untrusted.history]
+        if untrusted.passages:
+            numbered = (
+                f"[{number}]\n{fenced('passage', one, mark)}"
+                for number, one in enumerate(untrusted.passages, 1)
+            )
+            messages.append(PromptMessage(Role.USER, "\n\n".join(numbered), place=Place.RETRIEVED))
+        question = fenced("question", untrusted.question, mark)
+        if user is None:
+            messages.append(PromptMessage(Role.USER, question, place=Place.USER))
+            return messages
+        talk = "\n\n".join(f"{one.speaker.value}: {one.text}" for one in untrusted.history)
+        # What is empty stays so, for a prompt to ask whether it is.
+        values |= {key: fenced(key, one, mark) if one else "" for key, one in untrusted.others.items()}
+        values |= {
+            "question": question,
+            HISTORY: fenced(HISTORY, talk, mark) if talk else "",
+            PASSAGES: len(untrusted.passages),
+        }
+        messages.append(PromptMessage(Role.USER, self._filled(user, values).strip(), place=Place.USER))
+        return messages
+
+    def text(self, name: str, values: Plain) -> str:
+        """A template for people, filled in: texts are neutralised and not fenced. Raises KeyError, PromptError."""
+        part, _ = self._sound(name)
+        plain = {
+            key: neutral(one) if isinstance(one, str) else _plain(self.file(name), key, one)
+            for key, one in values.items()
+        }
+        return self._filled(part, plain).strip()
+
+    def _take(self, name: str, source: PromptSource) -> None:
+        lines = source.body.split("\n")
+        place = next((place for place, line in enumerate(lines) if line.rstrip() == USER_LINE), None)
+        system = _Part(f"{name}#system", source.file, source.body_line)
+        self._add(system, source.body if place is None else "\n".join(lines[:place]))
+        user = None
+        if place is not None:
+            user = _Part(f"{name}#user", source.file, source.body_line + place + 1)
+            self._add(user, "\n".join(lines[place + 1 :]))
+        self._parts[name] = (system, user)
+        reached = self._reached([part.template for part in (system, user) if part is not None])
+        if found := [self._broken_parts[one] for one in reached if one in self._broken_parts]:
+            self.broken[name] = found
+
+    def _add(self, part: _Part, text: str) -> None:
+        self._texts[part.template] = text
+        error = _unfit(part, text, self._partials)
+        if error is None:
+            try:
+                self._environment.add_template(part.template, text)
+            except minijinja.TemplateError as failure:
+                error = _told(part, failure)
+        if error is not None:
+            self._broken_parts[part.template] = error
+
+    def _reached(self, templates: Sequence[str]) -> Sequence[str]:
+        """The templates and all that they include, each once."""
+        found, left = list[str](), list(templates)
+        while left:
+            one = left.pop(0)
+            if one not in found and one in self._texts:
+                found.append(one)
+                left += included(self._texts[one])
+        return found
+
+    def _used(self, template: str) -> frozenset[str]:
+        each = (self._environment.undeclared_variables_in_template(one) for one in self._reached([template]))
+        return frozenset(cast("set[str]", set()).union(*each))
+
+    def _sound(self, name: str) -> tuple[_Part, _Part | None]:
+        if broken := self.broken.get(name):
+            raise broken[0]
+        return self._parts[name]
+
+    def _filled(self, part: _Part, values: Mapping[str, Any]) -> str:
+        try:
+            return self._environment.render_template(part.template, **values)
+        except minijinja.TemplateError as error:
+            raise _told(part, error) from error
+
+
+def _unfit(part: _Part, text: str, partials: Mapping[str, Partial]) -> PromptError | None:
+    """What the engine would only find out when the template is used."""
+    at = partial(_line, part, text)
+    if foreign := _FOREIGN.search(text):
+        return PromptError(
+            part.file,
+            at(foreign.start()),
+            f"“{foreign['tag']}” is not allowed in prompts; include a partial instead",
+        )
+    for match in _INCLUDE.finditer(text):
+        if match["name"] is None:
+            return PromptError(
+                part.file, at(match.start()), "an include needs a file's name between quotation marks"
+            )
+        if match["name"] not in partials:
+            return PromptError(part.file, at(match.start()), f"there is no partial {match['name']}")
+    return None
+
+
+def _circles(partials: Mapping[str, Partial]) -> Iterator[tuple[str, PromptError]]:
+    """Each partial whose include closes a circle, and where."""
+    done = set[str]()
+
+    def closing(name: str, path: list[str]) -> Iterator[tuple[str, PromptError]]:
+        if name in done:
+            return
+        for match in _INCLUDE.finditer(partials[name].text):
+            inner = match["name"]
+            if inner in (*path, name):
+                circle = [*[*path, name][[*path, name].index(inner) :], inner]
+                part = _Part(name, partials[name].file, 1)
+                yield (
+                    name,
+                    PromptError(
+                        part.file,
+                        _line(part, partials[name].text, match.start()),
+                        f"the partials include each other in a circle, {' → '.join(circle)}; take one of the includes out",
+                    ),
+                )
+            elif inner in partials:
+                yield from closing(inner, [*path, name])
+        done.add(name)
+
+    for name in partials:
+        yield from closing(name, [])
+
+
+def _line(part: _Part, text: str, place: int) -> int:
+    return part.first_line + text.count("\n", 0, place)
+
+
+def _told(part: _Part, error: minijinja.TemplateError) -> PromptError:
+    line = error.line
+    ours = error.name in (None, part.template)
+    return PromptError(
+        part.file if ours else str(error.name),
+        line + part.first_line - 1 if line is not None and ours else line,
+        "it does more than a template may" if error.kind == "OutOfFuel" else str(error.detail or error.kind),
+    )
+
+
+def _spoken(one: Said, mark: str) -> PromptMessage:
+    if one.speaker is Speaker.USER:
+        # Yesterday's orders are no better than today's.
+        return PromptMessage(Role.USER, fenced("message", one.text, mark), place=Place.USER)
+    # Answers quote what was found in documents, so an order may stand in them.
+    return PromptMessage(Role.ASSISTANT, fenced("answer", one.text, mark), place=Place.MODEL)
+
+
+def _plain(file: str, key: str, value: object) -> object:
+    """A copy that has no methods worth calling: the engine would call those of any other object."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {
+            str(name): _plain(file, key, one) for name, one in cast("Mapping[object, object]", value).items()
+        }
+    if isinstance(value, Sequence):
+        return tuple(_plain(file, key, one) for one in cast("Sequence[object]", value))
+    raise PromptError(file, None, f"the variable {key} is no plain value")

@@ -1,0 +1,185 @@
+"""Making a follow-up question stand alone, by rule: no model, no guess beyond what was said. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from responsa_server.agents.engine.state import Said
+from responsa_server.domain.conversations import Speaker
+from responsa_server.domain.turns import MAX_QUESTION_BYTES
+
+MIN_CONTENT_WORDS: Final = 4
+MAX_ENTITIES: Final = 3
+_MAX_TITLE: Final = 120
+
+_WORD: Final = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+# Written without spaces: about two characters a word.
+_UNSPACED: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+@dataclass(frozen=True, slots=True)
+class _Language:
+    """Pronouns that point back to what was said, and the small words that carry no meaning of their own."""
+
+    pronouns: frozenset[str]
+    small: frozenset[str]
+
+
+# English first: it is taken when nothing tells. In other languages the count of words decides.
+_LANGUAGES: Final = (
+    _Language(
+        _words(
+            "it its itself he him his himself she her hers herself they them their theirs themselves this that these those"
+        ),
+        _words(
+            """a an the and or but if so of in on at by to for from with without about into over under between as than then
+            is are was were be been being am do does did has have had having will would can could shall should may might must
+            i you we me my your our us not no yes what which who whom whose when where why how much many more most some any there
+            also too very just please tell explain give show say mean means"""
+        ),
+    ),
+    _Language(
+        _words(
+            "er sie es ihn ihm ihnen seine seiner seinen ihre ihrer ihren dieser diese dieses diesen dessen deren dort davon dafür"
+        ),
+        _words(
+            """der die das den dem des ein eine einer eines einem einen und oder aber in im am an auf aus bei mit nach von vom zu zum
+            zur für über ist sind war waren wird werden hat haben kann können ich du wir was wer wen wem wessen wann wo warum wieso wie
+            viel viele welche welcher welches nicht auch sein"""
+        ),
+    ),
+    _Language(
+        _words(
+            "él ella ellos ellas su sus este esta esto estos estas ese esa eso esos esas aquel aquella allí"
+        ),
+        _words(
+            """el la los las un una unos unas y o pero de del en por para con sin sobre es son fue era eran ha han hay se lo que qué
+            quién cuál cuándo dónde cómo cuánto cuánta cuántos cuántas porqué no también"""
+        ),
+    ),
+    _Language(
+        _words("il elle ils elles lui leur leurs celui celle ceux celles cela ça cette ces"),
+        _words(
+            """le la les un une des et ou mais du de en dans sur sous par pour avec sans est sont était ont que quoi qui quel quelle
+            quels quelles quand où comment pourquoi combien ne pas aussi ce se"""
+        ),
+    ),
+)
+_SMALL: Final = frozenset[str]().union(*(one.small | one.pronouns for one in _LANGUAGES))
+# After these "that" is a pronoun ("What does that mean?"); after others it begins a clause ("the river that flows …").
+_BEFORE_THAT: Final = _words(
+    "is was are does did do about of to in with like and for from on at by than after before"
+)
+_OPENERS: Final = frozenset(
+    {
+        "What",
+        "Which",
+        "Who",
+        "When",
+        "Where",
+        "Why",
+        "How",
+        "The",
+        "A",
+        "An",
+        "In",
+        "On",
+        "At",
+        "It",
+        "This",
+        "That",
+    }
+)
+
+
+def standalone(question: str, history: Sequence[Said]) -> str | None:
+    """The question with what the last answer was about, None when it stands alone already or there is nothing to add."""
+    if not (points_back(question) or content_words(question) < MIN_CONTENT_WORDS):
+        return None
+    carried = _subjects(question, history)
+    if not carried:
+        return None
+    rewritten = f"{question.strip()} ({', '.join(carried)})"
+    return rewritten if len(rewritten.encode()) <= MAX_QUESTION_BYTES else None
+
+
+def points_back(question: str) -> bool:
+    """Whether the question has a pronoun."""
+    words = [part for word in _WORD.findall(question) for part in re.split("['’]", word)]
+    # Within a question a capital makes it a name or an address ("IT", German "Sie").
+    folded = [word.casefold() if place == 0 else word for place, word in enumerate(words)]
+    language = max(_LANGUAGES, key=lambda one: sum(word in one.small for word in folded))
+    for place, word in enumerate(folded):
+        if word == "that" and 0 < place < len(folded) - 1 and folded[place - 1] not in _BEFORE_THAT:
+            continue
+        if word in language.pronouns:
+            return True
+    return False
+
+
+def content_words(question: str) -> int:
+    """How many words carry meaning: all but the small words that join them."""
+    unspaced = len(_UNSPACED.findall(question))
+    words = (word.casefold() for word in _WORD.findall(_UNSPACED.sub(" ", question)))
+    return unspaced // 2 + sum(word not in _SMALL for word in words)
+
+
+def entities(text: str) -> Sequence[str]:
+    """Names in a text: runs of words with capitals, those within a sentence; most frequent first, then in the order they stand."""
+    found: Counter[str] = Counter()
+    for sentence in re.split(r"(?<=[.!?:])\s+|\n+", text):
+        run: list[str] = []
+        for place, match in enumerate([*_WORD.finditer(sentence), None]):
+            word = match.group() if match else ""
+            begins = word[:1].isupper() and word.casefold() not in _LANGUAGES[0].pronouns
+            # A capital at the beginning of a sentence says nothing, unless the name goes on.
+            if begins and not (place == 0 and word in _OPENERS) and not _broken(sentence, run, match):
+                run.append(word)
+                continue
+            _close(run, found, sentence)
+            run = [word] if begins and not (place == 0 and word in _OPENERS) else []
+        _close(run, found, sentence)
+    return [name for name, _ in found.most_common()]
+
+
+def _broken(sentence: str, run: Sequence[str], match: re.Match[str] | None) -> bool:
+    """Whether something other than a space stands between the run's last word and this one."""
+    return bool(run) and match is not None and sentence[: match.start()][-1:] not in (" ", "\u00a0")
+
+
+def _close(run: Sequence[str], found: Counter[str], sentence: str) -> None:
+    if not run or (len(run) == 1 and sentence.startswith(run[0])):
+        return
+    found[" ".join(run)] += 1
+
+
+def _subjects(question: str, history: Sequence[Said]) -> Sequence[str]:
+    """What the last answer was about and the question does not name: its document's title, then names in it and in its question."""
+    for place in range(len(history) - 1, -1, -1):
+        answer = history[place]
+        if answer.speaker is not Speaker.ASSISTANT or answer.refused:
+            continue
+        asked = history[place - 1].text if place > 0 and history[place - 1].speaker is Speaker.USER else ""
+        titles = [title[:_MAX_TITLE].strip() for title in answer.titles[:1]]
+        names = _unlike([*entities(asked), *entities(answer.text)], titles)[:MAX_ENTITIES]
+        present = question.casefold()
+        return [one for one in [*titles, *names] if one and one.casefold() not in present]
+    return []
+
+
+def _unlike(names: Iterable[str], taken: Sequence[str]) -> list[str]:
+    """Each name once, without those that are part of what is there already."""
+    kept: list[str] = []
+    for name in names:
+        folded = name.casefold()
+        if not any(folded in one.casefold() for one in [*taken, *kept]):
+            kept.append(name)
+    return kept

@@ -1,0 +1,135 @@
+"""The state that travels through the graph: plain values that msgpack can carry, with the models that give them types."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, TypedDict, cast
+
+import ormsgpack
+
+from responsa_server.agents.engine.node import NodeModel, Plain
+from responsa_server.domain.conversations import Message, Speaker
+from responsa_server.domain.events import Fallback, FallbackKind
+
+
+class Said(NodeModel):
+    """A message of the conversation as the graph reads it. titles: of the documents that it cites, each once. id: the message's, where a node asks for it."""
+
+    speaker: Speaker
+    text: str
+    titles: tuple[str, ...] = ()
+    refused: bool = False
+    id: str = ""
+
+
+class GraphState(TypedDict, total=False):
+    """Every key that a node reads or writes. The types behind the plain values are in the nodes' models.
+
+    text: of the answer, as far as deltas of it were told by nodes that have finished; complete: whether the model said all that it wanted to.
+    calls: tools that are to be called; results: what came of those that were. The builder's own: steps, how many nodes were run; visits, how often a limited
+    edge was taken; told, how many of the text's bytes were told; fallbacks, what was done without; diverted, the node to go to whatever the routes say, "" for none.
+
+    A graph's own state has these keys and those of its nodes.
+    """
+
+    question: str
+    collections: Sequence[str]
+    history: Sequence[Plain]
+    standalone_question: str
+    evidence: Plain
+    extraction: Plain
+    answer: Plain
+    refusal: Plain
+    text: str
+    complete: bool
+    calls: Sequence[Plain]
+    results: Sequence[Plain]
+    older: Sequence[Plain]
+    parameters: Plain
+    steps: int
+    visits: Mapping[str, int]
+    told: int
+    fallbacks: Sequence[Plain]
+    diverted: str
+
+
+TASK_KEYS: Final = frozenset({"question", "collections", "history", "older", "parameters"})
+"""What the task gives to every attempt, so that no milestone need keep it."""
+
+ENGINE_KEYS: Final = frozenset({"steps", "visits", "told", "fallbacks", "diverted"})
+"""What the builder writes, and no node may."""
+
+KNOWN_KEYS: Final = frozenset(GraphState.__annotations__)
+
+_FORMAT: Final = b"\x01"
+# No type is guessed at: what is not a plain value is refused here, and not found out by the worker that takes over.
+_STRICT: Final = (
+    ormsgpack.OPT_PASSTHROUGH_DATACLASS
+    | ormsgpack.OPT_PASSTHROUGH_DATETIME
+    | ormsgpack.OPT_PASSTHROUGH_ENUM
+    | ormsgpack.OPT_PASSTHROUGH_SUBCLASS
+    | ormsgpack.OPT_PASSTHROUGH_TUPLE
+    | ormsgpack.OPT_PASSTHROUGH_UUID
+)
+
+
+class StateError(Exception):
+    """A state holds what cannot be kept, or kept bytes are no state that this version can go on from; the message says which."""
+
+
+def kept(next_node: str, state: Plain) -> bytes:
+    """A milestone's bytes: the format's number, then msgpack of the node to go on at and the state without what the task gives. Raises StateError."""
+    plain = {key: value for key, value in state.items() if key not in TASK_KEYS}
+    try:
+        return _FORMAT + ormsgpack.packb([next_node, plain], option=_STRICT)
+    except ormsgpack.MsgpackEncodeError as error:
+        raise StateError(f"the state before the node {next_node} cannot be kept: {error}") from error
+
+
+def restored(milestone: bytes, keys: Collection[str] = KNOWN_KEYS) -> tuple[str, GraphState]:
+    """The node to go on at and the state, as `kept` was given them. keys: of the graph's state. Raises StateError."""
+    if milestone[:1] != _FORMAT:
+        raise StateError(
+            f"the milestone has the format {milestone[:1].hex() or 'of nothing'}, not {_FORMAT.hex()}"
+        )
+    try:
+        found: object = ormsgpack.unpackb(milestone[1:])
+    except ormsgpack.MsgpackDecodeError as error:
+        raise StateError(f"the milestone is no msgpack: {error}") from error
+    parts = cast("list[object]", found) if isinstance(found, list) else []
+    if len(parts) != 2 or not isinstance(parts[0], str) or not isinstance(parts[1], dict):
+        raise StateError("the milestone is not a node and a state")
+    next_node, plain = parts[0], cast("dict[str, object]", parts[1])
+    if unknown := set(plain) - (set(keys) - TASK_KEYS):
+        raise StateError(f"the milestone's state has unknown keys: {', '.join(sorted(unknown))}")
+    return next_node, cast("GraphState", cast("object", plain))
+
+
+def merged(state: Plain, output: Plain) -> Mapping[str, object]:
+    """The state after a node."""
+    return {**state, **output}
+
+
+def said(message: Message) -> Plain:
+    """A message as plain state."""
+    titles = tuple(dict.fromkeys(one.title for one in message.citations if one.title))
+    model = Said(
+        speaker=message.speaker,
+        text=message.text,
+        titles=titles,
+        refused=message.refusal is not None,
+        id=str(message.id),
+    )
+    return model.model_dump(mode="json")
+
+
+def plain_fallback(one: Fallback) -> Plain:
+    """A fallback as plain state."""
+    return {"kind": one.kind.value, "source": one.source, "target": one.target, "cause": one.cause}
+
+
+def fallbacks_of(state: Plain) -> Sequence[Fallback]:
+    """What a run had to do without, in the order it happened, each once."""
+    found = cast("Sequence[Mapping[str, str]]", state.get("fallbacks", ()))
+    each = (Fallback(FallbackKind(one["kind"]), one["source"], one["target"], one["cause"]) for one in found)
+    return list(dict.fromkeys(each))

@@ -1,0 +1,249 @@
+"""How a node asks the agent's model for something that has a shape, and what it gets when the model does not keep to it.
+
+What a model answers is checked and used as a value: it is never run, and never a path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Final, Generic, TypeVar, cast
+
+import jsonschema_rs
+from pydantic import BaseModel, ValidationError
+
+from responsa_server.agents.engine.calling import Call, Pricing, may_write, no_price, patience
+from responsa_server.agents.engine.config import Traits
+from responsa_server.agents.engine.fences import fenced, neutral, unfenced
+from responsa_server.agents.engine.limits import OverBudget
+from responsa_server.agents.engine.node import Run
+from responsa_server.agents.engine.options import Offered
+from responsa_server.agents.engine.prompts import PromptSet, Untrusted
+from responsa_server.domain import names
+from responsa_server.domain.ports.models import (
+    ChatModel,
+    Ended,
+    ModelError,
+    ModelFault,
+    ModelPrompt,
+    PromptMessage,
+    Role,
+    Stop,
+    TextPiece,
+)
+from responsa_server.domain.ports.tools import ToolCard
+
+PATIENCE_SECONDS: Final = 10.0
+"""What one call for something small may take; then the node goes by its own rule."""
+_FIRST_WORD: Final = 0.9
+COMMON: Final = frozenset({"agent", "language", "questions", "formats"})
+"""Trusted variables that every prompt for a model is offered."""
+_MAX_BYTES: Final = 16 * 1024
+_MAX_COMPLAINT: Final = 300
+
+Output = TypeVar("Output", bound=BaseModel)
+
+
+def offered(*trusted: str, untrusted: Sequence[str] = ("question", "history")) -> Offered:
+    """What a kind offers to prompts, beside what all do."""
+    return Offered(COMMON | frozenset(trusted), frozenset(untrusted))
+
+
+class StructuredInvalid(Exception):
+    """A model has not kept to the shape, and not when it was told so either; the message says why, for the log."""
+
+
+FAILURES: Final = (ModelError, StructuredInvalid, OverBudget)
+"""What a node that asks with `ask_typed` has a rule of its own for: a turn that may take no more for a model can still do without one."""
+
+
+def cause(error: Exception) -> str:
+    """Of one of FAILURES, as a fallback is told of it."""
+    match error:
+        case ModelError():
+            return f"model_unavailable:{error.fault.value}"
+        case OverBudget():
+            return error.cause
+        case _:
+            return "structured_invalid"
+
+
+class Shape(Generic[Output]):
+    """What an answer must look like: a Pydantic model that forbids what it does not name. text: its JSON schema, for a prompt."""
+
+    def __init__(self, output: type[Output]) -> None:
+        self.output = output
+        self.schema, self.text, self._validator = _described(output)
+
+    def read(self, text: str, mark: str = "") -> Output:
+        """The answer as its model, its texts without marks for data. mark: the turn's number in those. Raises StructuredInvalid."""
+        value = _unfenced(_object(text), mark)
+        try:
+            self._validator.validate(value)
+            return self.output.model_validate(value)
+        except jsonschema_rs.ValidationError as error:
+            place = "/".join(map(str, error.instance_path))
+            raise StructuredInvalid(f"{place or 'the object'}: {error.message}") from error
+        except ValidationError as error:
+            raise StructuredInvalid(error.errors(include_url=False)[0]["msg"]) from error
+
+
+# A model's schema takes longer to make than all else of a node, and most kinds have one model for all their nodes.
+@lru_cache(maxsize=256)
+def _described(
+    output: type[BaseModel],
+) -> tuple[Mapping[str, object], str, jsonschema_rs.Draft202012Validator]:
+    """A model's JSON schema, the same as text, and what checks a value against it."""
+    schema = cast("dict[str, object]", _untitled(output.model_json_schema()))
+    text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
+    return schema, text, jsonschema_rs.Draft202012Validator(schema)
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """The agent's model, the prompts to ask it with, and what its tables say of both. price: of its chain, at the time of a call."""
+
+    model: ChatModel
+    prompts: PromptSet
+    traits: Traits
+    price: Pricing = no_price
+
+    def prompt(
+        self,
+        run: Run,
+        name: str,
+        trusted: Mapping[str, object],
+        untrusted: Untrusted,
+        schema: Mapping[str, object] | None = None,
+        *,
+        after: Sequence[PromptMessage] = (),
+        tools: Sequence[ToolCard] = (),
+    ) -> ModelPrompt:
+        """The prompt of this name, filled in; its own hints go before what the agent says, but for longer answers. after: messages that follow. Raises OverBudget, PromptError."""
+        common = {
+            "agent": self.traits.name,
+            "language": "",
+            "questions": tuple(self.traits.questions),
+            "formats": "",
+        }
+        messages = [*self.prompts.render(name, {**common, **trusted}, untrusted, run.nonce), *after]
+        hints, table = self.prompts.front(name).hints, self.traits.model
+        configured = min(hints.max_output_tokens or table.max_output_tokens, table.max_output_tokens)
+        return ModelPrompt(
+            messages,
+            label_of(run),
+            tools,
+            schema=schema,
+            max_tokens=may_write(run, configured, messages, self.price()),
+            temperature=hints.temperature if hints.temperature is not None else table.temperature,
+            purpose=name,
+        )
+
+    async def text(self, prompt: ModelPrompt, run: Run) -> str:
+        """The whole answer, for the next prompt or to be kept, at most 16 KiB, without marks for data. Raises ModelError."""
+        text = unfenced(await self.raw(prompt, run), run.nonce).strip()
+        if not text:
+            raise ModelError(ModelFault.EMPTY, "no text", model=self.model.name)
+        return text
+
+    async def raw(self, prompt: ModelPrompt, run: Run) -> str:
+        """The whole answer as the model wrote it, for a machine. Raises ModelError."""
+        told, size = list[str](), 0
+        seconds = patience(run, PATIENCE_SECONDS) or 0.0
+        # Whoever is silent gives way a little earlier, so that a chain sees it, and the next one has a part of the time.
+        prompt = replace(prompt, patience_seconds=_FIRST_WORD * seconds)
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                aclosing(Call(self.model, prompt, run, self.price).pieces()) as pieces,
+            ):
+                async for piece in pieces:
+                    if isinstance(piece, TextPiece):
+                        told.append(piece.text)
+                        size += len(piece.text.encode())
+                        if size > _MAX_BYTES:
+                            raise ModelError(
+                                ModelFault.MALFORMED, "more than was asked for", model=self.model.name
+                            )
+                    elif isinstance(piece, Ended) and piece.stop is Stop.UNSAFE:
+                        raise ModelError(ModelFault.REFUSED, "it will not say it", model=self.model.name)
+        except TimeoutError as error:
+            raise ModelError(
+                ModelFault.TIMEOUT, f"no end within {seconds:g} s", model=self.model.name
+            ) from error
+        text = "".join(told).replace("\x00", "\ufffd").strip()
+        if not text:
+            raise ModelError(ModelFault.EMPTY, "no text", model=self.model.name)
+        return text
+
+
+async def ask_typed(
+    asker: Asker,
+    run: Run,
+    name: str,
+    shape: Shape[Output],
+    trusted: Mapping[str, object],
+    untrusted: Untrusted,
+) -> Output:
+    """Ask with the prompt `name` for an answer of this shape, and once more, with what was wrong, where it has not.
+
+    Raises StructuredInvalid, ModelError and OverBudget, for which the node has a rule of its own; PromptError.
+    """
+    prompt = asker.prompt(run, name, {**trusted, "formats": shape.text}, untrusted, shape.schema)
+    text = await asker.raw(prompt, run)
+    try:
+        return shape.read(text, run.nonce)
+    except StructuredInvalid as error:
+        complaint = fenced("complaint", str(error)[:_MAX_COMPLAINT], run.nonce)
+    # Its own words go back as a model's, and the complaint, which quotes them, as data.
+    messages = [
+        *prompt.messages,
+        PromptMessage(Role.ASSISTANT, neutral(text)),
+        PromptMessage(
+            Role.USER,
+            f"That is not what was asked for:\n{complaint}\nAnswer again with one JSON object that fits the schema, and nothing else.",
+        ),
+    ]
+    most = may_write(run, prompt.max_tokens, messages, asker.price())
+    return shape.read(await asker.raw(replace(prompt, messages=messages, max_tokens=most), run), run.nonce)
+
+
+def label_of(run: Run) -> str:
+    """What a request is called in the provider's logs."""
+    return names.turn(run.turn_id) if run.turn_id is not None else ""
+
+
+def _object(text: str) -> Any:
+    """The JSON object in a text; what stands around it, such as a code fence, is passed over. Raises StructuredInvalid."""
+    start, end = text.find("{"), text.rfind("}")
+    if start < 0 or end < start:
+        raise StructuredInvalid("there is no JSON object")
+    try:
+        return json.loads(text[start : end + 1])
+    except (ValueError, RecursionError) as error:
+        raise StructuredInvalid(f"it is no JSON: {error}") from error
+
+
+def _unfenced(value: object, mark: str) -> object:
+    """A JSON value whose texts are without marks: read as JSON they may hold some that were escaped there."""
+    if isinstance(value, str):
+        return unfenced(value, mark)
+    if isinstance(value, dict):
+        return {key: _unfenced(one, mark) for key, one in cast("dict[str, object]", value).items()}
+    if isinstance(value, list):
+        return [_unfenced(one, mark) for one in cast("list[object]", value)]
+    return value
+
+
+def _untitled(value: object) -> object:
+    """A schema without the titles that Pydantic makes up."""
+    if isinstance(value, dict):
+        pairs = cast("dict[str, object]", value).items()
+        return {key: _untitled(one) for key, one in pairs if not (key == "title" and isinstance(one, str))}
+    if isinstance(value, list):
+        return [_untitled(one) for one in cast("list[object]", value)]
+    return value

@@ -1,0 +1,77 @@
+"""Checks what a model has written against the passages that it names, and cites those that bear it out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from pydantic import Field
+
+from responsa_server.agents.engine.citing import AnswerModel, citation, claims, plain
+from responsa_server.agents.engine.config import RetrievalTable
+from responsa_server.agents.engine.marks import Mark
+from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Run
+from responsa_server.agents.nodes.retriever import DEFAULT_RETRIEVAL
+from responsa_server.domain.answers import Evidence, Quote
+from responsa_server.domain.events import MAX_CITATIONS, AnswerOutcome, Cited, Step
+from responsa_server.domain.ports.answers import CitationJudge, Claim, EvidenceSource
+
+_NOTHING: Final = Evidence(0, 0, {})
+
+
+class CitationCheckerInput(NodeModel):
+    """The text as it was told, the marks that were taken out of it, and what the model was shown."""
+
+    text: str = Field(min_length=1)
+    complete: bool = True
+    marks: tuple[Mark, ...] = ()
+    evidence: Evidence = _NOTHING
+
+
+class CitationCheckerOutput(NodeModel):
+    """What the turn ends with. unsupported: sentences whose passage does not bear them out, or is none; they stand in the answer without a citation."""
+
+    answer: AnswerModel
+    unsupported: int = Field(ge=0)
+
+
+class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
+    """Never changes the text: it has been told."""
+
+    name = "cite"
+    input_model = CitationCheckerInput
+    output_model = CitationCheckerOutput
+    announcement = Announcement(Step.VERIFYING, "Checking the sources...")
+
+    def __init__(
+        self, source: EvidenceSource, judge: CitationJudge, table: RetrievalTable = DEFAULT_RETRIEVAL
+    ) -> None:
+        self._source = source
+        self._judge = judge
+        self._most_bytes = table.context_bytes
+
+    async def process(self, given: CitationCheckerInput, run: Run) -> CitationCheckerOutput:
+        """Tell the citations in the order of the text."""
+        found = claims(given.text, given.marks)
+        quotes: Sequence[Quote | None] = ()
+        if found:
+            asked = [Claim(one.text, one.passage) for one in found]
+            quotes = await self._judge.judge(asked, given.evidence, self._most_bytes)
+        borne_out = [
+            citation(claimed, quote)
+            for claimed, quote in zip(found, quotes, strict=True)
+            if quote is not None
+        ]
+        kept = borne_out[:MAX_CITATIONS]
+        for one in kept:
+            run.emit(Cited(one))
+        shown = len(self._source.passages(given.evidence, self._most_bytes)) if given.evidence.passages else 0
+        return CitationCheckerOutput(
+            answer=AnswerModel(
+                text=given.text,
+                citations=tuple(plain(one) for one in kept),
+                outcome=AnswerOutcome.COMPLETE if given.complete else AnswerOutcome.OUTPUT_LIMIT,
+                passages_used=shown,
+            ),
+            unsupported=len(found) - len(borne_out),
+        )

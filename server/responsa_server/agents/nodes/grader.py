@@ -1,0 +1,91 @@
+"""Judges whether what was found answers the question."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from responsa_server.agents.engine.config import RetrievalTable
+from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Policy, Run
+from responsa_server.agents.engine.options import NodeOptions, PromptName
+from responsa_server.agents.engine.prompts import Untrusted
+from responsa_server.agents.nodes.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
+from responsa_server.agents.nodes.retriever import DEFAULT_RETRIEVAL
+from responsa_server.domain.answers import Evidence, Extraction
+from responsa_server.domain.events import Fallback, FallbackKind, Step
+from responsa_server.domain.ports.answers import EvidenceSource, Extractor
+
+OFFERED = offered(untrusted=("question", "passages"))
+"""What a prompt of this node may speak of."""
+
+
+class GraderOptions(NodeOptions):
+    """prompt: the file `prompts/NAME.md`, by which a model says whether the passages answer; "" for their support alone."""
+
+    prompt: PromptName = ""
+
+
+class GradeInput(NodeModel):
+    """The question and what was found for it."""
+
+    question: str
+    standalone_question: str = ""
+    evidence: Evidence
+
+
+class GradeOutput(NodeModel):
+    """The sentences that answer best, and whether they do."""
+
+    extraction: Extraction
+
+
+class Graded(NodeModel):
+    """What a model answers: whether the passages hold what the question asks for."""
+
+    answered: bool
+
+
+class Grade(Node[GradeInput, GradeOutput]):
+    """Chooses sentences and weighs their support. Where a model is asked, its word counts for the verdict, and the support when it fails."""
+
+    name = "grade"
+    input_model = GradeInput
+    output_model = GradeOutput
+    has_rule = True
+    announcement = Announcement(Step.GRADING, "Analyzing results...")
+    # As with what it reads (see Retrieve): done again sooner than kept.
+    policy = Policy(keep_after_seconds=1.0)
+
+    def __init__(
+        self,
+        extractor: Extractor,
+        table: RetrievalTable = DEFAULT_RETRIEVAL,
+        source: EvidenceSource | None = None,
+        asker: Asker | None = None,
+        prompt: str = "",
+    ) -> None:
+        """source: whose passages the model is shown; without it no model is asked."""
+        self._extractor = extractor
+        self._table = table
+        self._source = source
+        self._asker = asker if source is not None else None
+        self._prompt = prompt
+        self._shape = Shape(Graded)
+        self.calls_model = self._asker is not None
+
+    async def process(self, given: GradeInput, run: Run) -> GradeOutput:
+        """Extract the best-supported sentences."""
+        question = given.standalone_question or given.question
+        extraction = await self._extractor.extract(question, given.evidence)
+        least = self._table.support
+        if least is not None:
+            supported = bool(extraction.quotes) and extraction.support >= least
+            extraction = replace(extraction, supported=supported)
+        if self._asker is not None and self._source is not None and extraction.quotes:
+            shown = self._source.passages(given.evidence, self._table.context_bytes)
+            untrusted = Untrusted(question, passages=[f"{one.title}\n{one.text}" for one in shown])
+            try:
+                verdict = await ask_typed(self._asker, run, self._prompt, self._shape, {}, untrusted)
+                extraction = replace(extraction, supported=verdict.answered)
+            except FAILURES as error:
+                run.fell_back(Fallback(FallbackKind.RULE, self.name, "support", cause(error)))
+        return GradeOutput(extraction=extraction)

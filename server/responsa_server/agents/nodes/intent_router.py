@@ -1,0 +1,95 @@
+"""Tells what somebody wants with a message, so that edges can lead there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from responsa_server.agents.engine.config import Texts
+from responsa_server.agents.engine.node import NodeModel, Run
+from responsa_server.agents.engine.state import Said
+from responsa_server.agents.nodes.asking import Asker
+from responsa_server.agents.nodes.deciding import OUT_OF_SCOPE, Deciding, DecidingOptions, choice, refers_back
+from responsa_server.domain.events import Intent
+from responsa_server.domain.ports.intents import Example, IntentClassifier
+
+LINKEDIN: Final = "linkedin"
+"""As a parameter another word for a post."""
+
+
+class IntentOptions(DecidingOptions):
+    """intents: those to choose from."""
+
+    intents: Annotated[Texts, Field(min_length=1, max_length=32)] = (
+        Intent.CHITCHAT.value,
+        Intent.QA.value,
+        Intent.POST.value,
+    )
+
+
+class IntentInput(NodeModel):
+    """The message, what was said before it, and what its sender has chosen."""
+
+    question: str
+    history: tuple[Said, ...] = ()
+    parameters: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+
+
+class IntentOutput(NodeModel):
+    """intent: one of those to choose from, or out_of_scope. follow_up: whether the message needs what was said before it."""
+
+    intent: str
+    follow_up: bool
+
+
+class RouteShape(BaseModel):
+    """What a model answers; `intent` has its values from the options."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    intent: str
+    follow_up: bool
+
+
+class IntentRouter(Deciding[IntentInput, IntentOutput]):
+    """By the parameter `intent`, else by a model, else by the classifier."""
+
+    input_model = IntentInput
+    output_model = IntentOutput
+
+    def __init__(
+        self,
+        name: str,
+        options: IntentOptions,
+        asker: Asker | None = None,
+        classifier: IntentClassifier | None = None,
+        examples: Sequence[Example] = (),
+    ) -> None:
+        super().__init__(name, options, asker, classifier, examples)
+        self._intents = tuple(options.intents)
+        self._shape = choice(RouteShape, "intent", (*self._intents, OUT_OF_SCOPE))
+
+    async def process(self, given: IntentInput, run: Run) -> IntentOutput:
+        """Choose. Never fails for what a model does."""
+        follow_up = refers_back(given.question, given.history)
+        chosen = given.parameters.get("intent")
+        wanted = Intent.POST.value if chosen == LINKEDIN else chosen
+        if isinstance(wanted, str) and wanted in self._intents:
+            return IntentOutput(intent=wanted, follow_up=follow_up)
+        found = await self._asked(run, self._shape, self._intents, given.question, given.history)
+        if found is not None:
+            return IntentOutput(intent=found.intent, follow_up=found.follow_up and bool(given.history))
+        return IntentOutput(intent=await self._classified(given.question), follow_up=follow_up)
+
+    async def _classified(self, text: str) -> str:
+        if self._classifier is None:
+            return Intent.QA.value if Intent.QA.value in self._intents else self._intents[0]
+        found = await self._classifier.classify(text)
+        return found.label if found.in_scope and found.label in self._intents else OUT_OF_SCOPE
+
+
+def values(options: IntentOptions) -> Mapping[str, Sequence[str]]:
+    """The values that the node's fields can have."""
+    return {"intent": [*options.intents, OUT_OF_SCOPE]}

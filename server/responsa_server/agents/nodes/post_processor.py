@@ -1,0 +1,156 @@
+"""Makes a model's text fit to be published, and says when it does not."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from responsa_server.agents.engine.config import Texts
+from responsa_server.agents.engine.node import Node, NodeModel, Run
+from responsa_server.agents.engine.options import NodeOptions
+from responsa_server.agents.nodes.output import tell
+from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.events import MAX_ANSWER_BYTES
+
+Mark = tuple[int, int]
+Cut = tuple[int, int]
+"""A range of characters to leave out."""
+
+_FENCED: Final = re.compile(r"\s*```[^\n]*\n(?P<text>.*?)\n?```\s*\Z", re.DOTALL)
+_GAPS: Final = re.compile(r"\n{2}(\n+)")
+_ENDS: Final = re.compile(r"[.!?…](?=\s|\Z)")
+
+
+class PostOptions(NodeOptions):
+    """What is done, in this order.
+
+    unfence: takes away a code fence that stands round all of it. prefixes: what the text may not begin with (“Post:”). most_bytes: longer ones are cut behind a
+    sentence. must_have, must_not_have: texts, whatever their case; one that lacks or has them counts as not to be had. stream: whether it is told here.
+    """
+
+    unfence: bool = True
+    prefixes: Texts = ()
+    most_bytes: Annotated[int, Field(ge=1, le=MAX_ANSWER_BYTES)] = MAX_ANSWER_BYTES
+    must_have: Texts = ()
+    must_not_have: Texts = ()
+    stream: bool = True
+
+
+class PostInput(NodeModel):
+    """A text that was not told yet, who wrote it, and what stood where in it."""
+
+    text: str
+    complete: bool
+    model: str = ""
+    marks: tuple[Mark, ...] = ()
+
+
+class PostOutput(NodeModel):
+    """The text as it is to be told; marks are where they belong now."""
+
+    text: str
+    complete: bool
+    marks: tuple[Mark, ...]
+
+
+class PostProcessor(Node[PostInput, PostOutput]):
+    """Only leaves out, so that nothing stands in an answer that nobody has written."""
+
+    input_model = PostInput
+    output_model = PostOutput
+
+    def __init__(self, name: str, options: PostOptions) -> None:
+        self.name = name
+        self._options = options
+
+    async def process(self, given: PostInput, run: Run) -> PostOutput:
+        """Raises Unavailable (MODEL_UNAVAILABLE) for a text that may not be told: another node may do better."""
+        text, marks, complete = given.text, given.marks, given.complete
+        for cuts in (self._around, self._beginning, _gaps, _edges):
+            text, marks = left_out(text, marks, list(cuts(text)))
+        if len(text.encode()) > self._options.most_bytes:
+            text, marks = left_out(text, marks, list(self._too_long(text)))
+            complete = False
+        self._validate(text, given.model)
+        if self._options.stream:
+            tell(text, run)
+        return PostOutput(text=text, complete=complete, marks=marks)
+
+    def _around(self, text: str) -> Iterator[Cut]:
+        if self._options.unfence and (found := _FENCED.match(text)) is not None:
+            yield 0, found.start("text")
+            yield found.end("text"), len(text)
+
+    def _beginning(self, text: str) -> Iterator[Cut]:
+        start = len(text) - len(text.lstrip())
+        for prefix in self._options.prefixes:
+            if text[start:].casefold().startswith(prefix.casefold()):
+                yield start, start + len(prefix)
+                return
+
+    def _too_long(self, text: str) -> Iterator[Cut]:
+        most = len(text.encode()[: self._options.most_bytes].decode(errors="ignore"))
+        ends = [found.end() for found in _ENDS.finditer(text, 0, most)]
+        yield (ends[-1] if ends else most), len(text)
+
+    def _validate(self, text: str, model: str) -> None:
+        folded = text.casefold()
+        lacks = [one for one in self._options.must_have if one.casefold() not in folded]
+        has = [one for one in self._options.must_not_have if one.casefold() in folded]
+        if lacks or has or not text:
+            raise Unavailable(
+                Reason.MODEL_UNAVAILABLE,
+                "The model has not written what it was asked for; ask again.",
+                {"model": model, "cause": "unfit"},
+                retry_after=1.0,
+            )
+
+
+def left_out(text: str, marks: Sequence[Mark], cuts: Sequence[Cut]) -> tuple[str, tuple[Mark, ...]]:
+    """The text without ranges of characters (apart, in order), and the marks where they stand then."""
+    if not cuts:
+        return text, tuple(marks)
+    kept, place = list[str](), 0
+    # In bytes: where each range begins, where it ends, and what was left out before it.
+    begins, ends, before = list[int](), list[int](), [0]
+    at = 0
+    for start, end in cuts:
+        kept.append(text[place:start])
+        begins.append(at + len(kept[-1].encode()))
+        at = begins[-1] + len(text[start:end].encode())
+        ends.append(at)
+        before.append(before[-1] + at - begins[-1])
+        place = end
+    kept.append(text[place:])
+
+    def moved(offset: int) -> int:
+        number = bisect_left(begins, offset)
+        inside = max(0, ends[number - 1] - offset) if number else 0
+        return offset - before[number] + inside
+
+    return "".join(kept), tuple((moved(offset), passage) for offset, passage in marks)
+
+
+def _gaps(text: str) -> Iterator[Cut]:
+    found, start = list[Cut](), 0
+    # By lines: an expression would try each space of a long run anew.
+    for line in text.split("\n"):
+        end = start + len(line)
+        if (words := len(line.rstrip(" \t"))) < len(line):
+            found.append((start + words, end))
+        start = end + 1
+    found += [(one.start(1), one.end(1)) for one in _GAPS.finditer(text)]
+    yield from sorted(found)
+
+
+def _edges(text: str) -> Iterator[Cut]:
+    inner = text.strip()
+    start = len(text) - len(text.lstrip())
+    if start:
+        yield 0, start
+    if start + len(inner) < len(text):
+        yield start + len(inner), len(text)

@@ -1,0 +1,350 @@
+"""Asks a language model, and passes its answer on as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Annotated, Final
+
+from pydantic import Field, JsonValue
+
+from responsa_server.agents.engine.calling import Call, Pricing, may_write, no_price, patience
+from responsa_server.agents.engine.citing import claims
+from responsa_server.agents.engine.config import Traits
+from responsa_server.agents.engine.limits import OverBudget
+from responsa_server.agents.engine.node import Announcement, Declined, Node, NodeModel, Policy, Run
+from responsa_server.agents.engine.options import BY, DEFAULT, NodeOptions, PromptChoice
+from responsa_server.agents.engine.prompts import Untrusted
+from responsa_server.agents.engine.state import Said
+from responsa_server.agents.engine.telling import Teller
+from responsa_server.agents.nodes.asking import Asker, label_of, offered
+from responsa_server.agents.nodes.output import tell
+from responsa_server.domain.answers import Evidence
+from responsa_server.domain.conversations import Speaker
+from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.events import Fallback, FallbackKind, Step, ToolOutcome
+from responsa_server.domain.ports.answers import CitationJudge, Claim, EvidenceSource
+from responsa_server.domain.ports.faults import Fault
+from responsa_server.domain.ports.models import (
+    ChatModel,
+    Ended,
+    ModelError,
+    ModelFault,
+    ModelPrompt,
+    Place,
+    PromptMessage,
+    Role,
+    Stop,
+    TextPiece,
+    ToolRequest,
+)
+from responsa_server.domain.ports.tools import ToolCard
+
+GENERATING: Final = Announcement(Step.GENERATING, "Generating response...")
+OFFERED: Final = offered(
+    "persona",
+    "without_retrieval",
+    untrusted=("question", "history", "summary", "passages", "parameters"),
+)
+"""What a prompt of this node may speak of."""
+# The turn has its limit, and the model's client one for silence: the node itself needs none that a long answer could meet.
+_LONGEST_SECONDS: Final = 3600.0
+_FAULTS: Final[Mapping[ModelFault, str]] = {
+    ModelFault.UNREACHABLE: "could not be reached",
+    ModelFault.TIMEOUT: "fell silent",
+    ModelFault.REFUSED: "did not take the request",
+    ModelFault.MALFORMED: "answered in a way that cannot be understood",
+    ModelFault.CUT: "broke off",
+    ModelFault.CREDENTIAL: "did not take the key",
+    ModelFault.RATE_LIMITED: "has too much to do",
+    ModelFault.OVERLOADED: "has too much to do",
+    ModelFault.EMPTY: "answered without text",
+}
+HELD_SECONDS: Final = 15.0
+"""How long a small model may write on what nobody can read yet, at most."""
+UNCITED: Final = "uncited"
+"""The cause where a small model's answer is not told, since no document bears out any of it."""
+
+
+class PromptOptions(NodeOptions):
+    """prompt: the file `prompts/NAME.md`, or one for each value of a field; "" for none: the talk alone.
+
+    cites: whether the model marks what rests on which passage; the marks are taken out of the text. tools: whether it may ask for tools; then it need not
+    write. stream: whether the text is told as it comes; else a node behind this one has to.
+    """
+
+    prompt: PromptChoice = ""
+    cites: bool = False
+    tools: bool = False
+    stream: bool = True
+
+
+class CallModel(NodeModel):
+    """A tool that the model wants to be called. call_id is the model's own; signature: what its provider wants back with it."""
+
+    call_id: str
+    tool: str
+    arguments: dict[str, JsonValue]
+    signature: str = ""
+
+
+class ResultModel(NodeModel):
+    """What became of a call."""
+
+    call: CallModel
+    outcome: ToolOutcome
+    content: str
+
+
+class PromptInput(NodeModel):
+    """The question, what was said before it, and what has come of it so far: text that was told, tools that were called.
+
+    choice: the value of the field that chooses among prompts. evidence: to show, None for none. fallbacks: the turn's so far.
+    """
+
+    question: str
+    standalone_question: str = ""
+    history: tuple[Said, ...] = ()
+    text: str = ""
+    results: tuple[ResultModel, ...] = ()
+    choice: str = ""
+    summary: str = ""
+    persona: str = ""
+    parameters: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+    evidence: Evidence | None = None
+    fallbacks: tuple[Fallback, ...] = ()
+
+
+class PromptOutput(NodeModel):
+    """The answer's text from its beginning, whether the model said all of it, and the tools that it wants called.
+
+    model: who wrote it, `provider:model`. marks: where it rests on which passage: a byte of the text, and the passage's number. shown: how many passages there
+    were to rest on.
+    """
+
+    text: str
+    complete: bool
+    calls: tuple[CallModel, ...]
+    model: str = ""
+    marks: tuple[tuple[int, int], ...] = ()
+    shown: Annotated[int, Field(ge=0)] = 0
+
+
+class Prompt(Node[PromptInput, PromptOutput]):
+    """One call of a model, whose text becomes the next of the answer's.
+
+    A stream that breaks off is not begun again here, since its text was told. Where the documents could not be searched, the answer begins with the agent's
+    sentence on that, which is told together with the model's first words.
+
+    What a small model writes about passages is told when it is whole, and only if a passage bears out a sentence that names it; else the model counts as one
+    that could not be had.
+    """
+
+    input_model = PromptInput
+    output_model = PromptOutput
+    policy = Policy(timeout_seconds=_LONGEST_SECONDS)
+    calls_model = True
+
+    def __init__(
+        self,
+        model: ChatModel,
+        name: str = "prompt",
+        *,
+        announcement: Announcement | None = GENERATING,
+        system: str = "",
+        tools: Sequence[ToolCard] = (),
+        answers: bool = True,
+        options: PromptOptions | None = None,
+        asker: Asker | None = None,
+        source: EvidenceSource | None = None,
+        traits: Traits | None = None,
+        price: Pricing = no_price,
+        tells_usage: bool = True,
+        small: frozenset[str] = frozenset(),
+        judge: CitationJudge | None = None,
+    ) -> None:
+        """system: instructions where there is no prompt. tools: what the model may ask for. answers: whether there must be text at its end. tells_usage: see
+        `Call`. small: see `Models.small`; judge: of what those write, None for nobody.
+        """
+        self.name = name
+        self.announcement = announcement
+        self._model = model
+        self._system = system
+        self._tools = tools
+        self._answers = answers
+        self._options = options or PromptOptions()
+        self._asker = asker
+        self._source = source
+        self._traits = traits or Traits()
+        self._price = price
+        self._tells_usage = tells_usage
+        self._small = small
+        self._judge = judge
+        if isinstance(prompt := self._options.prompt, dict):
+            self.reads = {"choice": prompt[BY]}
+
+    async def process(self, given: PromptInput, run: Run) -> PromptOutput:
+        """Stream the model's text as deltas. Raises Unavailable (MODEL_UNAVAILABLE), before or after some of it; OverBudget; Declined."""
+        passages = self._passages(given)
+        try:
+            prompt = self._made(given, passages, run)
+        except OverBudget as over:
+            over.text = given.text
+            raise
+        prompt = replace(prompt, cites=self._options.cites, patience_seconds=patience(run))
+        call = Call(self._model, prompt, run, self._price, tells=self._tells_usage)
+        text = Teller(
+            run, given.text, lead=self._lead(given), cites=self._options.cites, tells=self._options.stream
+        )
+        holding = self._small if self._checks(passages, given) else frozenset[str]()
+        calls = list[CallModel]()
+        try:
+            end = await self._written(call, run, text, calls, holding)
+            text.finish()
+            if end.stop is Stop.UNSAFE:
+                # What was told of it is no answer: whoever stopped it did not want it said.
+                raise Declined(begun=bool(text.end) and text.tells)
+            if self._answers and not text.end:
+                raise ModelError(ModelFault.EMPTY, "an answer without text", model=call.model)
+        except ModelError as error:
+            raise self._unavailable(error) from error
+        if text.end and call.model in holding:
+            await self._tell_checked(text, call.model, given, run)
+        return PromptOutput(
+            text=text.text,
+            complete=end.complete,
+            calls=tuple(calls),
+            model=call.model,
+            marks=text.marks,
+            shown=len(passages),
+        )
+
+    def _checks(self, passages: Sequence[str], given: PromptInput) -> bool:
+        """Whether a small model's text is checked before it is told: as far as it is to cite, all of it is new, and there is no tool that it may want."""
+        return self._options.cites and bool(passages) and not given.text and not self._tools
+
+    async def _written(
+        self, call: Call, run: Run, text: Teller, calls: list[CallModel], holding: frozenset[str]
+    ) -> Ended:
+        """Take what comes, and return how it ended. holding: models whose text is kept back, from its first word on for 15 seconds or half of what the turn has
+        left, whichever is less. Raises ModelError.
+        """
+        limited = bool(run.limits.tokens or run.limits.cost_micros)
+        end = Ended(complete=True)
+        limit = asyncio.timeout(None)
+        try:
+            async with limit, aclosing(call.pieces()) as pieces:
+                async for piece in pieces:
+                    match piece:
+                        case TextPiece():
+                            # Who writes is known by now: a chain has switched before its first word.
+                            if holding and limit.when() is None and call.model in holding:
+                                text.tells = False
+                                seconds = patience(run, HELD_SECONDS) or 0.0
+                                limit.reschedule(asyncio.get_running_loop().time() + seconds)
+                            fits = text.add(piece.text)
+                            await run.faults.at(Fault.BETWEEN_CHUNKS, run.turn_id)
+                            if not fits or (limited and run.limits.reached(run.spent())):
+                                return Ended(complete=False)
+                        case ToolRequest():
+                            calls.append(self._wanted(piece))
+                        case Ended():
+                            end = piece
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return Ended(complete=False)
+        return end
+
+    async def _tell_checked(self, text: Teller, model: str, given: PromptInput, run: Run) -> None:
+        """Tell a text that was held back. Raises Unavailable where no passage bears out any of it."""
+        asked = [Claim(one.text, one.passage) for one in claims(text.text, text.marks)]
+        found: Sequence[object] = ()
+        if asked and self._judge is not None and given.evidence is not None:
+            found = await self._judge.judge(asked, given.evidence, self._traits.retrieval.context_bytes)
+        if all(one is None for one in found):
+            message = f"The model {model} has written nothing that the documents bear out; ask again."
+            metadata = {"model": model, "cause": UNCITED}
+            raise Unavailable(Reason.MODEL_UNAVAILABLE, message, metadata, retry_after=1.0)
+        if self._options.stream:
+            tell(text.text, run)
+
+    def _passages(self, given: PromptInput) -> Sequence[str]:
+        if given.evidence is None or self._source is None or self._asker is None:
+            return ()
+        shown = self._source.passages(given.evidence, self._traits.retrieval.context_bytes)
+        return [f"{one.title}\n\n{one.text}" if one.title else one.text for one in shown]
+
+    def _made(self, given: PromptInput, passages: Sequence[str], run: Run) -> ModelPrompt:
+        name = self._chosen(given.choice)
+        if self._asker is None or not name:
+            messages = prompt_messages(self._system, given)
+            most = may_write(run, self._traits.model.max_output_tokens, messages, self._price())
+            temperature = self._traits.model.temperature
+            return ModelPrompt(messages, label_of(run), self._tools, max_tokens=most, temperature=temperature)
+        others = {"summary": given.summary, "parameters": self._chosen_parameters(given)}
+        untrusted = Untrusted(
+            given.standalone_question or given.question, given.history, passages, others=others
+        )
+        trusted = {"persona": given.persona, "without_retrieval": self._lead(given)}
+        return self._asker.prompt(run, name, trusted, untrusted, after=_done(given), tools=self._tools)
+
+    def _chosen(self, choice: str) -> str:
+        prompt = self._options.prompt
+        if isinstance(prompt, str):
+            return prompt
+        return prompt[choice] if choice in prompt and choice not in (BY, DEFAULT) else prompt[DEFAULT]
+
+    def _lead(self, given: PromptInput) -> str:
+        """The sentence that the answer begins with."""
+        without = any(one.kind is FallbackKind.WITHOUT_RETRIEVAL for one in given.fallbacks)
+        return self._traits.without_retrieval if without and self._asker is not None else ""
+
+    def _chosen_parameters(self, given: PromptInput) -> str:
+        shown = self._traits.shown
+        return "\n".join(f"{name}: {value}" for name, value in given.parameters.items() if name in shown)
+
+    def _wanted(self, request: ToolRequest) -> CallModel:
+        if request.tool not in {card.id for card in self._tools}:
+            raise ModelError(ModelFault.MALFORMED, f"a request for {request.tool!r}, which was not offered")
+        return CallModel.model_validate(
+            {
+                "call_id": request.call_id,
+                "tool": request.tool,
+                "arguments": request.arguments,
+                "signature": request.signature,
+            }
+        )
+
+    def _unavailable(self, error: ModelError) -> Unavailable:
+        model = error.model or self._model.name
+        message = f"The server of the model {model} {_FAULTS[error.fault]}; ask again."
+        metadata = {"model": model, "cause": error.fault.value}
+        return Unavailable(Reason.MODEL_UNAVAILABLE, message, metadata, retry_after=error.retry_after or 1.0)
+
+
+def prompt_messages(system: str, given: PromptInput) -> Sequence[PromptMessage]:
+    """What the model reads: instructions, the talk so far, the question, and what this turn has said and done already."""
+    messages = [PromptMessage(Role.SYSTEM, system, place=Place.INSTRUCTION)] if system else []
+    for one in given.history:
+        asked = one.speaker is Speaker.USER
+        role, place = (Role.USER, Place.USER) if asked else (Role.ASSISTANT, Place.MODEL)
+        messages.append(PromptMessage(role, one.text, place=place))
+    messages.append(PromptMessage(Role.USER, given.standalone_question or given.question))
+    return [*messages, *_done(given)]
+
+
+def _done(given: PromptInput) -> Sequence[PromptMessage]:
+    messages: list[PromptMessage] = []
+    if given.text or given.results:
+        asked = [
+            ToolRequest(one.call.call_id, one.call.tool, one.call.arguments, one.call.signature)
+            for one in given.results
+        ]
+        messages.append(PromptMessage(Role.ASSISTANT, given.text, asked, place=Place.MODEL))
+    for one in given.results:
+        content = one.content if one.outcome is ToolOutcome.OK else f"{one.outcome}: {one.content}"
+        messages.append(PromptMessage(Role.TOOL, content, answers=one.call.call_id, place=Place.TOOL))
+    return messages

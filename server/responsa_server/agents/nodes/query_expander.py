@@ -1,0 +1,98 @@
+"""Finds other words for a question, since documents often say a thing in other ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from responsa_server.agents.engine.node import Node, NodeModel, Run
+from responsa_server.agents.engine.options import NodeOptions, PromptName
+from responsa_server.agents.engine.prompts import Untrusted
+from responsa_server.agents.nodes.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
+from responsa_server.domain.events import Fallback, FallbackKind
+
+MOST_EXPANSIONS: Final = 6
+"""A search has eight strings at most, two of them the question's own."""
+MAX_QUERY_BYTES: Final = 400
+OFFERED = offered("most", untrusted=("question",))
+"""What a prompt of this node may speak of."""
+
+
+class QueryExpanderOptions(NodeOptions):
+    """prompt: the file `prompts/NAME.md`. most: how many other wordings are searched for."""
+
+    prompt: PromptName = "query_expansion"
+    most: Annotated[int, Field(ge=1, le=MOST_EXPANSIONS)] = 3
+
+
+class QueryExpanderInput(NodeModel):
+    """The question."""
+
+    question: str
+    standalone_question: str = ""
+
+
+class QueryExpanderOutput(NodeModel):
+    """Other wordings, none of them the question's own; none where no model could be asked."""
+
+    expansions: tuple[str, ...] = Field(max_length=MOST_EXPANSIONS)
+
+
+class Expanded(NodeModel):
+    """What a model answers."""
+
+    queries: tuple[str, ...]
+
+
+class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
+    """Asks a model for them. Without one, or when it fails, the question is searched for as it is."""
+
+    name = "expand"
+    input_model = QueryExpanderInput
+    output_model = QueryExpanderOutput
+    has_rule = True
+
+    def __init__(self, asker: Asker | None, options: QueryExpanderOptions) -> None:
+        self._asker = asker
+        self._options = options
+        self._shape = Shape(Expanded)
+        self.calls_model = asker is not None
+
+    async def process(self, given: QueryExpanderInput, run: Run) -> QueryExpanderOutput:
+        """Expand. What a model gives beyond what was asked for, or too long, is left out."""
+        if self._asker is None:
+            return QueryExpanderOutput(expansions=())
+        question = given.standalone_question or given.question
+        try:
+            answer = await ask_typed(
+                self._asker,
+                run,
+                self._options.prompt,
+                self._shape,
+                {"most": self._options.most},
+                Untrusted(question),
+            )
+        except FAILURES as error:
+            run.fell_back(Fallback(FallbackKind.RULE, self.name, "question", cause(error)))
+            return QueryExpanderOutput(expansions=())
+        found = [one for one in answer.queries if len(one.encode()) <= MAX_QUERY_BYTES]
+        return QueryExpanderOutput(
+            expansions=tuple(distinct(found, said=[question, given.question])[: self._options.most])
+        )
+
+
+def distinct(texts: Iterable[str], said: Iterable[str] = ()) -> Sequence[str]:
+    """Each text once, as it first came, white space aside; without those that were said already."""
+    seen = {_folded(one) for one in said} | {""}
+    kept: list[str] = []
+    for text in texts:
+        if (folded := _folded(text)) not in seen:
+            seen.add(folded)
+            kept.append(" ".join(text.split()))
+    return kept
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split()).rstrip("?.! ")

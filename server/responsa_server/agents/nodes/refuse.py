@@ -1,0 +1,94 @@
+"""Says why there is no answer, and what would help."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from responsa_server.agents.engine.config import Traits
+from responsa_server.agents.engine.node import Node, NodeModel, Run
+from responsa_server.agents.engine.options import NodeOptions
+from responsa_server.domain.answers import Evidence
+from responsa_server.domain.events import Intent, RefusalReason
+
+_SHOWN_CHARACTERS: Final = 160
+_NOTHING: Final = Evidence(0, 0, {})
+_DEFAULT_TRAITS: Final = Traits()
+
+
+class RefuseOptions(NodeOptions):
+    """out_of_scope: whether what comes here is always something that the agent is not for; else the intent tells."""
+
+    out_of_scope: bool = False
+
+
+class RefuseInput(NodeModel):
+    """What was asked, what with, where it was looked for, and what was found."""
+
+    question: str
+    standalone_question: str = ""
+    intent: str = ""
+    collections: tuple[str, ...] = ()
+    evidence: Evidence = _NOTHING
+
+
+class RefusalModel(NodeModel):
+    """The typed refusal."""
+
+    reason: RefusalReason
+    message: str
+
+
+class RefuseOutput(NodeModel):
+    """What the turn ends with."""
+
+    refusal: RefusalModel
+
+
+class Refuse(Node[RefuseInput, RefuseOutput]):
+    """Ends without an answer. Nothing is announced: no answer is being written."""
+
+    name = "refuse"
+    input_model = RefuseInput
+    output_model = RefuseOutput
+
+    def __init__(self, traits: Traits = _DEFAULT_TRAITS, *, out_of_scope: bool = False) -> None:
+        self._traits = traits
+        self._out_of_scope = out_of_scope
+
+    async def process(self, given: RefuseInput, run: Run) -> RefuseOutput:
+        """Tell what was searched and what helps, or what the agent is for."""
+        asked = _shown(given.standalone_question or given.question)
+        if self._out_of_scope or given.intent == Intent.OUT_OF_SCOPE:
+            reason, message = RefusalReason.OUT_OF_SCOPE, self._not_mine(_shown(given.question))
+        else:
+            reason, message = RefusalReason.NO_SUPPORT, self._not_found(asked, given)
+        return RefuseOutput(refusal=RefusalModel(reason=reason, message=message))
+
+    def _not_mine(self, asked: str) -> str:
+        said = f"“{asked}” is nothing that {self._traits.name} can help with."
+        if self._traits.questions:
+            return f"{said} Ask, for example: “{self._traits.questions[0]}”"
+        return f"{said} Ask about something that your documents may hold."
+
+    def _not_found(self, asked: str, given: RefuseInput) -> str:
+        match given.collections or tuple(self._traits.retrieval.collections):
+            case ():
+                place = "all documents that you may read"
+            case (one,):
+                place = f"the collection {one}"
+            case many:
+                place = f"the collections {', '.join(many[:8])}{' and others' if len(many) > 8 else ''}"
+        if given.evidence.passages:
+            found = f"I searched {place} for “{asked}”, and no passage says enough to answer it."
+            remedy = (
+                "Name the subject in full, ask about one thing at a time, or add a document that covers it."
+            )
+        else:
+            found = f"I searched {place} for “{asked}” and found nothing on it."
+            remedy = "Use the words that your documents use, search other collections, or add a document that covers it."
+        return f"{found} {remedy}"
+
+
+def _shown(question: str) -> str:
+    text = " ".join(question.split())
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1].rstrip() + "…"

@@ -1,0 +1,75 @@
+"""Decides whether documents are needed for a message, and whether it needs what was said before it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict
+
+from responsa_server.agents.engine.node import NodeModel, Run
+from responsa_server.agents.engine.rewriting import content_words
+from responsa_server.agents.engine.state import Said
+from responsa_server.agents.nodes.asking import Shape
+from responsa_server.agents.nodes.deciding import Deciding, DecidingOptions, refers_back
+from responsa_server.domain.ports.intents import IntentClassifier
+
+RETRIEVE: Final = "retrieve"
+DIRECT: Final = "direct"
+
+
+class NeedOptions(DecidingOptions):
+    """examples: with the labels `retrieve` and `direct`."""
+
+
+class NeedInput(NodeModel):
+    """The message and what was said before it."""
+
+    question: str
+    history: tuple[Said, ...] = ()
+
+
+class NeedOutput(NodeModel):
+    """Whether documents are to be searched, and whether the message needs what was said before it."""
+
+    needs_retrieval: bool
+    follow_up: bool
+
+
+class NeedShape(BaseModel):
+    """What a model answers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    needs_retrieval: bool
+    follow_up: bool
+
+
+_SHAPE: Final = Shape(NeedShape)
+
+
+class RetrievalNeed(Deciding[NeedInput, NeedOutput]):
+    """By a model, else by the classifier; in doubt documents are searched."""
+
+    input_model = NeedInput
+    output_model = NeedOutput
+
+    async def process(self, given: NeedInput, run: Run) -> NeedOutput:
+        """Decide. Never fails for what a model does."""
+        found = await self._asked(run, _SHAPE, (RETRIEVE, DIRECT), given.question, given.history)
+        if found is not None:
+            return NeedOutput(
+                needs_retrieval=found.needs_retrieval, follow_up=found.follow_up and bool(given.history)
+            )
+        return await need(given.question, given.history, self._classifier)
+
+
+async def need(
+    question: str, history: Sequence[Said], classifier: IntentClassifier | None = None
+) -> NeedOutput:
+    """The decision without a model. What is unlike all examples is looked for: somebody may have written a document on it."""
+    follow_up = refers_back(question, history)
+    if classifier is None:
+        return NeedOutput(needs_retrieval=follow_up or content_words(question) > 0, follow_up=follow_up)
+    decided = await classifier.classify(question)
+    return NeedOutput(needs_retrieval=not (decided.in_scope and decided.label == DIRECT), follow_up=follow_up)

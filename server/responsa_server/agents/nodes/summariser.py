@@ -1,0 +1,148 @@
+"""Sums up what was said before the messages that are read word for word."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from responsa_server.agents.engine.compose import split
+from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
+from responsa_server.agents.engine.options import NodeOptions, PromptName
+from responsa_server.agents.engine.prompts import Untrusted
+from responsa_server.agents.engine.state import Said
+from responsa_server.agents.nodes.asking import FAILURES, Asker, cause, offered
+from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.events import Fallback, FallbackKind
+from responsa_server.domain.ports.summaries import MAX_SUMMARY_BYTES, Summaries, Summary
+
+OFFERED: Final = offered(untrusted=("history", "summary"))
+NEWS: Final = 10
+"""So many messages that a kept summary does not cover make a new one."""
+_RULED_BYTES: Final = 1024
+MOST_READ_BYTES: Final = 12 * 1024
+"""Of messages that one summary is made of: with its instructions they fit a small model's window."""
+_MESSAGE_BYTES: Final = 2048
+_SENTENCE: Final = re.compile(r"(?<=[.!?])\s+|\n+")
+_SENTENCE_BYTES: Final = 200
+
+
+class SummaryOptions(NodeOptions):
+    """prompt: to ask a model; "" goes by rule."""
+
+    prompt: PromptName = ""
+
+
+class SummaryInput(NodeModel):
+    """The messages before the history, the oldest first."""
+
+    older: tuple[Said, ...] = ()
+
+
+class SummaryOutput(NodeModel):
+    """summary: at most 4 KiB; "" when there is nothing to sum up, or it could not be had."""
+
+    summary: str
+
+
+class Summarise(Node[SummaryInput, SummaryOutput]):
+    """The kept summary while it covers nearly all; else a model's; without a model the messages' first sentences."""
+
+    input_model = SummaryInput
+    output_model = SummaryOutput
+    has_rule = True
+    policy = Policy(timeout_seconds=60.0, keep_after_seconds=1.0)
+
+    def __init__(
+        self,
+        name: str,
+        options: SummaryOptions,
+        asker: Asker | None = None,
+        summaries: Summaries | None = None,
+    ) -> None:
+        self.name = name
+        self.calls_model = asker is not None
+        self._asker = asker
+        self._prompt = options.prompt
+        self._summaries = summaries
+
+    async def process(self, given: SummaryInput, run: Run) -> SummaryOutput:
+        """Never fails: a turn goes on without a summary, and says so."""
+        if not given.older:
+            return SummaryOutput(summary="")
+        if self._asker is None:
+            return SummaryOutput(summary=first_sentences(given.older))
+        kept = await self._kept(run)
+        uncovered = given.older[_covered(kept, given.older) :]
+        if kept is not None and len(uncovered) < NEWS:
+            return SummaryOutput(summary="\n".join(filter(None, [kept.text, first_sentences(uncovered)])))
+        before = kept.text if kept is not None else ""
+        read = newest(uncovered)
+        # What is too much to read stands in the notes so far by its first sentences.
+        notes = "\n".join(filter(None, [before, first_sentences(uncovered[: len(uncovered) - len(read)])]))
+        untrusted = Untrusted("", read, others={"summary": notes})
+        try:
+            text = await self._asker.text(self._asker.prompt(run, self._prompt, {}, untrusted), run)
+        except FAILURES as error:
+            lost = Fallback(FallbackKind.WITHOUT_SUMMARY, self._asker.model.name, self.name, cause(error))
+            run.fell_back(lost)
+            return SummaryOutput(summary=before)
+        text = _cut(text, MAX_SUMMARY_BYTES)
+        await self._keep(run, text, given.older[-1])
+        return SummaryOutput(summary=text)
+
+    async def _kept(self, run: Run) -> Summary | None:
+        if self._summaries is None or run.conversation_id is None:
+            return None
+        try:
+            return await self._summaries.find(run.who, run.conversation_id)
+        except Unavailable:  # it is made anew then
+            return None
+
+    async def _keep(self, run: Run, text: str, last: Said) -> None:
+        if self._summaries is None or run.conversation_id is None or not last.id:
+            return
+        try:
+            await self._summaries.keep(run.who, run.conversation_id, Summary(text, UUID(last.id)))
+        except Unavailable:  # the next turn makes it anew
+            return
+
+
+def newest(messages: Sequence[Said]) -> Sequence[Said]:
+    """The newest messages that fit into 12 KiB together, the oldest first, each cut to its first 2 KiB."""
+    found: list[Said] = []
+    left = MOST_READ_BYTES
+    for one in reversed(messages):
+        cut = one.model_copy(update={"text": _cut(one.text, _MESSAGE_BYTES)})
+        left -= len(cut.text.encode())
+        if left < 0:
+            break
+        found.append(cut)
+    return found[::-1]
+
+
+def first_sentences(messages: Sequence[Said]) -> str:
+    """What was said, by each message's first sentence; the newest ones that fit into 1 KiB."""
+    found: list[str] = []
+    left = _RULED_BYTES
+    for one in reversed(messages):
+        sentence = _cut(_SENTENCE.split(one.text.strip(), maxsplit=1)[0], _SENTENCE_BYTES)
+        line = f"{one.speaker.value}: {sentence}"
+        left -= len(line.encode()) + 1
+        if left < 0:
+            break
+        found.append(line)
+    return "\n".join(reversed(found))
+
+
+def _covered(kept: Summary | None, older: Sequence[Said]) -> int:
+    """How many of the messages, from the first on, a summary covers."""
+    if kept is None:
+        return 0
+    through = str(kept.through)
+    return next((place + 1 for place, one in enumerate(older) if one.id == through), 0)
+
+
+def _cut(text: str, most_bytes: int) -> str:
+    return next(iter(split(text, most_bytes)), "").rstrip()

@@ -1,0 +1,86 @@
+"""Lets the teacher that somebody has chosen speak."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final
+from uuid import UUID
+
+from pydantic import Field, JsonValue
+
+from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
+from responsa_server.agents.engine.options import NodeOptions
+from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
+from responsa_server.domain.ports.teachers import Teachers
+from responsa_server.domain.teachers import Teacher
+
+TEACHER_ID: Final = "teacher_id"
+_MOST_SHOWN: Final = 64
+_NAMED: Final = re.compile(r"(?:teachers/)?([0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})")
+
+
+class TeacherOptions(NodeOptions):
+    """parameter: which one names the teacher."""
+
+    parameter: Annotated[str, Field(min_length=1, max_length=100)] = TEACHER_ID
+
+
+class TeacherInput(NodeModel):
+    """What was chosen."""
+
+    parameters: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+
+
+class TeacherOutput(NodeModel):
+    """teacher: the name; persona: how the teacher speaks. Both "" when none was chosen."""
+
+    teacher: str
+    persona: str
+
+
+class ChooseTeacher(Node[TeacherInput, TeacherOutput]):
+    """Reads the teacher as it is now; who was deleted since the question was accepted ends the turn."""
+
+    input_model = TeacherInput
+    output_model = TeacherOutput
+    policy = Policy(timeout_seconds=10.0, attempts=3, pause_seconds=0.1, keep_after_seconds=1.0)
+
+    def __init__(self, teachers: Teachers, name: str, options: TeacherOptions) -> None:
+        self.name = name
+        self._teachers = teachers
+        self._parameter = options.parameter
+
+    async def process(self, given: TeacherInput, run: Run) -> TeacherOutput:
+        """Raises NotFound (TEACHER_NOT_FOUND), InvalidRequest (TEACHER_ID_MALFORMED), Unavailable."""
+        chosen = given.parameters.get(self._parameter, "")
+        if chosen in ("", None):
+            return TeacherOutput(teacher="", persona="")
+        teacher = await self._teachers.get(run.who, teacher_id(chosen, self._parameter))
+        return TeacherOutput(teacher=teacher.display_name, persona=persona(teacher))
+
+
+def teacher_id(value: object, parameter: str = TEACHER_ID) -> UUID:
+    """A teacher's id out of a parameter: a UUID, bare or as `teachers/{uuid}`. Raises InvalidRequest (TEACHER_ID_MALFORMED)."""
+    found = _NAMED.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        path, remedy = (
+            f"options.parameters.{parameter}",
+            "must be a teacher's UUID, bare or as teachers/{uuid}",
+        )
+        raise InvalidRequest(
+            Reason.TEACHER_ID_MALFORMED,
+            f"{path}: {remedy}",
+            {"teacher_id": str(value)[:_MOST_SHOWN]},
+            (FieldViolation(path, "teacher_id", remedy),),
+        )
+    return UUID(found[1])
+
+
+def persona(teacher: Teacher) -> str:
+    """What a prompt is told of a teacher: the persona, and the parameters that administrators have given."""
+    told = [
+        f"{name}: {value}"
+        for name, value in sorted(teacher.parameters.items())
+        if isinstance(value, str | int | float)
+    ]
+    return "\n".join([teacher.persona.strip(), *told])

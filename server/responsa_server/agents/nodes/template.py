@@ -1,0 +1,154 @@
+"""Writes an answer from a file of the agent, without a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from responsa_server.agents.engine.citing import AnswerModel, plain
+from responsa_server.agents.engine.compose import citation_of, split
+from responsa_server.agents.engine.config import Traits
+from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Run
+from responsa_server.agents.engine.options import NodeOptions, Offered, TemplateName
+from responsa_server.agents.engine.prompts import PromptSet
+from responsa_server.agents.nodes.output import MAX_DELTA_BYTES
+from responsa_server.domain.answers import Evidence, Extraction, Quote
+from responsa_server.domain.events import (
+    MAX_ANSWER_BYTES,
+    MAX_CITATIONS,
+    MAX_QUOTE_BYTES,
+    AnswerOutcome,
+    ByteRange,
+    Citation,
+    Cited,
+    Delta,
+    Fallback,
+    FallbackKind,
+    Step,
+)
+
+TEMPLATE: Final = "template"
+"""Who has written the answer."""
+WITHOUT_MODEL: Final = "without_model"
+NO_MODEL: Final = "No language model is configured"
+MODEL_AWAY: Final = "The language model could not be had"
+OFFERED: Final = Offered(
+    trusted=frozenset({"agent", "teacher", WITHOUT_MODEL, "questions", "tags"}),
+    untrusted=frozenset({"question", "title", "quotes"}),
+)
+_WORD: Final = re.compile(r"[^\W_]+")
+_MOST_TAGS: Final = 3
+
+
+class TemplateOptions(NodeOptions):
+    """template: the file `prompts/NAME.md`."""
+
+    template: TemplateName
+
+
+class TemplateInput(NodeModel):
+    """What the text may speak of, and quote."""
+
+    question: str
+    standalone_question: str = ""
+    teacher: str = ""
+    extraction: Extraction | None = None
+    evidence: Evidence | None = None
+
+
+class TemplateOutput(NodeModel):
+    """The text, whole, with a citation for each sentence that stands in it as it stands in a document. model: `template`."""
+
+    answer: AnswerModel
+    model: str
+
+
+class Template(Node[TemplateInput, TemplateOutput]):
+    """Fills in the template and tells it. One that speaks of `without_model` stands in for a model, and the turn says so."""
+
+    input_model = TemplateInput
+    output_model = TemplateOutput
+    announcement = Announcement(Step.GENERATING, "Generating response...")
+
+    def __init__(
+        self,
+        prompts: PromptSet,
+        template: str,
+        name: str = "template",
+        *,
+        traits: Traits | None = None,
+        has_model: bool = False,
+    ) -> None:
+        """has_model: whether the agent has one, which then could not be had."""
+        self.name = name
+        self._prompts = prompts
+        self._template = template
+        self._traits = traits or Traits()
+        self._has_model = has_model
+
+    async def process(self, given: TemplateInput, run: Run) -> TemplateOutput:
+        """Raises PromptError for a template that cannot be filled in."""
+        quotes = given.extraction.quotes[:MAX_CITATIONS] if given.extraction is not None else ()
+        if not self._has_model and WITHOUT_MODEL in self._prompts.front(self._template).variables:
+            run.fell_back(Fallback(FallbackKind.TEMPLATE, "model", self.name, "no_model"))
+        whole = self._prompts.text(self._template, self._values(given, quotes)).replace("\x00", "\ufffd")
+        text = whole.encode()[:MAX_ANSWER_BYTES].decode(errors="ignore")
+        citations = found_in(text, quotes)
+        told(text, citations, run)
+        outcome = AnswerOutcome.COMPLETE if text == whole else AnswerOutcome.OUTPUT_LIMIT
+        answer = AnswerModel(
+            text=text,
+            citations=tuple(plain(one) for one in citations),
+            outcome=outcome,
+            passages_used=given.evidence.passages if given.evidence is not None and quotes else 0,
+        )
+        return TemplateOutput(answer=answer, model=TEMPLATE)
+
+    def _values(self, given: TemplateInput, quotes: Sequence[Quote]) -> Mapping[str, object]:
+        titles: list[str] = list(dict.fromkeys(one.passage.title for one in quotes if one.passage.title))
+        return {
+            "agent": self._traits.name,
+            "questions": tuple(self._traits.questions),
+            "teacher": given.teacher,
+            WITHOUT_MODEL: MODEL_AWAY if self._has_model else NO_MODEL,
+            "question": given.standalone_question or given.question,
+            "title": titles[0] if titles else "",
+            # As they stand in their documents, byte for byte: what is cited is not mended.
+            "quotes": tuple({"text": one.text, "number": number} for number, one in enumerate(quotes, 1)),
+            "tags": tuple(tag for one in titles[:_MOST_TAGS] if (tag := _tag(one))),
+        }
+
+
+def found_in(text: str, quotes: Sequence[Quote]) -> Sequence[Citation]:
+    """A citation for each quote that stands in the text, each behind the one before; one longer than a quote may be is cited in pieces."""
+    found: list[Citation] = []
+    data, place = text.encode(), 0
+    for quote in quotes:
+        at = data.find(quote.text.encode(), place)
+        if at < 0:
+            continue
+        source = quote.source.start
+        for piece in split(quote.text, MAX_QUOTE_BYTES):
+            size = len(piece.encode())
+            found.append(
+                citation_of(quote, piece, ByteRange(source, source + size), ByteRange(at, at + size))
+            )
+            source, at = source + size, at + size
+        place = at
+    return found[:MAX_CITATIONS]
+
+
+def told(text: str, citations: Sequence[Citation], run: Run) -> None:
+    """Tell a text in deltas, each citation as soon as what it cites is told."""
+    left, end = list(citations), 0
+    for part in split(text, MAX_DELTA_BYTES):
+        run.emit(Delta(part, end))
+        end += len(part.encode())
+        while left and left[0].answer.end <= end:
+            run.emit(Cited(left.pop(0)))
+
+
+def _tag(title: str) -> str:
+    words = _WORD.findall(title)
+    return "#" + "".join(word[:1].upper() + word[1:] for word in words) if words else ""

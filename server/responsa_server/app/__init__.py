@@ -1,0 +1,1 @@
+"""Everything put together: the only place that knows the concrete adapters and reads the environment."""

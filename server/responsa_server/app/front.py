@@ -1,0 +1,183 @@
+"""What of a process is seen from outside: its RPCs and the gateway's HTTP, or health alone."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from responsa_server import __version__
+from responsa_server.agents.engine.config import EXTRACTIVE
+from responsa_server.app.documents import Knowledge
+from responsa_server.app.places import Addresses, identity_on, new_id, redis_url
+from responsa_server.app.settings import Settings
+from responsa_server.calls.interceptors.credential import SESSION_COOKIE
+from responsa_server.domain.addresses import Address
+from responsa_server.domain.ports.catalogue import Catalogue
+from responsa_server.domain.ports.counters import Counters
+from responsa_server.domain.ports.parts import Installation, Part
+from responsa_server.domain.ports.teachers import Teachers
+from responsa_server.embedded import Layout
+from responsa_server.search.embedder import EmbeddingPart
+from responsa_server.stores.postgres.conversations import PostgresConversationStore
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.part import PostgresMigrations, PostgresPart
+from responsa_server.stores.redis import RedisPart
+from responsa_server.transports.grpc.health_server import HealthServer
+from responsa_server.transports.grpc.server import RpcServer, ServerOptions, Services
+from responsa_server.transports.http.app import GatewaySettings, build_app
+from responsa_server.transports.http.channel import ServerChannel
+from responsa_server.transports.http.listening import AddressTaken
+from responsa_server.transports.http.serve import GatewayServer
+from responsa_server.transports.ws.bridge import Bridge
+from responsa_server.transports.ws.session import Limits
+from responsa_server.turns.conversations import Conversations
+from responsa_server.turns.service import Turns
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What callers see of agents: which there are, who they speak as, what happened with them. parts: more that the system's status tells of."""
+
+    catalogue: Catalogue
+    teachers: Teachers
+    counters: Counters
+    parts: Sequence[Part] = ()
+
+
+class Callers:
+    """The RPCs and, where it has a place, the gateway's HTTP. A `Front`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        layout: Layout,
+        listens: Addresses,
+        database: Database,
+        known: Knowledge,
+        turns: Turns,
+        seen: Seen,
+    ) -> None:
+        assert listens.grpc is not None, "who takes calls listens"
+        self._serving = False
+        self._grpc = listens.grpc
+        identity = identity_on(settings, database)
+        parts: Sequence[Part] = [
+            PostgresPart(database),
+            RedisPart(redis_url(settings, layout)),
+            EmbeddingPart(known.embedder),
+            *([] if known.jobs is None else [known.jobs]),
+            *seen.parts,
+        ]
+        # Browsers send a host's cookies to all its ports: instances side by side must not share a name.
+        cookie_name = f"{SESSION_COOKIE}_{settings.port}"
+        self._server = RpcServer(
+            Services(
+                identity=identity,
+                turns=turns,
+                conversations=Conversations(PostgresConversationStore(database), known.documents, new_id),
+                library=known.library,
+                catalogue=seen.catalogue,
+                teachers=seen.teachers,
+                counters=seen.counters,
+                parts=parts,
+                migrations=PostgresMigrations(database),
+                installation=Installation(__version__, known.embedder.name, _answers(settings)),
+            ),
+            ServerOptions(
+                address=str(self._grpc),
+                reflection=settings.serves_reflection,
+                max_calls=settings.max_calls,
+                session_cookie=cookie_name,
+            ),
+            logger=structlog.get_logger("calls"),
+        )
+        self._gateway: GatewayServer | None = None
+        sockets = settings.sockets
+        channel = ServerChannel(str(self._grpc))
+        self._bridge = Bridge(
+            channel,
+            limits=Limits(turns=sockets.turns, message_bytes=sockets.message_bytes),
+            sockets_per_user=sockets.per_user,
+        )
+        if listens.http is not None:
+            gateway_settings = GatewaySettings(
+                web_root=settings.page,
+                cookie_name=cookie_name,
+                secure_cookie=settings.sessions.secure_cookie,
+            )
+            app = build_app(
+                gateway_settings,
+                channel,
+                identity,
+                serving=lambda: self._serving,
+                bridge=self._bridge,
+            )
+            self._gateway = GatewayServer(app, listens.http)
+
+    async def start(self) -> None:
+        """See `Front.start`."""
+        await _bound(self._grpc, self._server.start)
+        await self._server.ready()
+        self._serving = True
+        if self._gateway is not None:
+            await self._gateway.start()
+
+    async def retire(self) -> None:
+        """See `Front.retire`."""
+        self._serving = False
+        await self._server.retire()
+
+    async def drain(self, grace_seconds: float) -> None:
+        """See `Front.drain`."""
+        self._serving = False
+        self._bridge.leave()
+        await self._server.drain(grace_seconds)
+
+    async def close(self) -> None:
+        """See `Front.close`."""
+        if self._gateway is not None:
+            await self._gateway.stop()
+        await self._server.drain(0.0)
+
+
+class Silent:
+    """Health alone, where it has a place. A `Front`."""
+
+    def __init__(self, listens: Addresses) -> None:
+        self._grpc = listens.grpc
+        self._server = None if listens.grpc is None else HealthServer(str(listens.grpc))
+
+    async def start(self) -> None:
+        """See `Front.start`."""
+        if self._server is not None and self._grpc is not None:
+            await _bound(self._grpc, self._server.start)
+
+    async def retire(self) -> None:
+        """See `Front.retire`."""
+        if self._server is not None:
+            await self._server.drain()
+
+    async def drain(self, grace_seconds: float) -> None:
+        """See `Front.drain`."""
+        del grace_seconds
+        await self.retire()
+
+    async def close(self) -> None:
+        """See `Front.close`."""
+        if self._server is not None:
+            await self._server.stop()
+
+
+def _answers(settings: Settings) -> str:
+    """What answers where an agent does not say otherwise."""
+    return ", ".join((*settings.models.default, EXTRACTIVE))
+
+
+async def _bound(address: Address, start: Callable[[], Awaitable[object]]) -> None:
+    """Start what binds this address. gRPC tells no reason; an address that cannot be bound is nearly always one that is taken."""
+    try:
+        await start()
+    except OSError as error:
+        raise AddressTaken(address) from error

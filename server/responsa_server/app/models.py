@@ -1,0 +1,158 @@
+"""Wires the language models: what is declared in the settings, as the table that agents choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from typing import Final
+
+from responsa_lab import scripted
+from responsa_server.app.model_settings import (
+    CompatibleSettings,
+    ModelServerSettings,
+    ModelSettings,
+    OpenAiSettings,
+)
+from responsa_server.domain.ports.models import ChatModel
+from responsa_server.embedded.layout import Layout
+from responsa_server.embedded.llama import EmbeddedLlama, LlamaOptions, llama_missing, llama_socket
+from responsa_server.providers.limits import LimitOptions
+from responsa_server.providers.prices import PriceList, PriceRow, Prices, shipped
+from responsa_server.providers.retrying import RetryPolicy
+from responsa_server.providers.server import ModelServer
+from responsa_server.providers.table import ModelTable, Provider, TableOptions, Wire
+
+EMBEDDED: Final = "embedded"
+EMBEDDED_MODEL: Final = "smollm2"
+# What runs on this machine, or only plays a model, costs nothing.
+_FREE: Final = (EMBEDDED, scripted.PROVIDER)
+_NOT_SCRIPTED: Final = (
+    "The scripted models are not there: set RESPONSA_MODELS__SCRIPTED=true, but not in production."
+)
+
+
+def model_table(
+    settings: ModelSettings, layout: Layout | None = None, made: Mapping[str, ChatModel] | None = None
+) -> ModelTable:
+    """The models that may be had. `close` it at the end.
+
+    layout: of the instance whose embedded model is asked; without one there is none. made: further models, by `provider:name`.
+    """
+    missing = llama_missing()
+    declared, absent = providers(settings), dict[str, str]()
+    if layout is not None and missing is None:
+        declared[EMBEDDED] = _embedded(settings, layout)
+    else:
+        absent[EMBEDDED] = (
+            missing or "The embedded model belongs to an instance: it is asked by `responsa serve`."
+        )
+    if settings.scripted:
+        made = {**scripted.scripted_models(), **(made or {})}
+    else:
+        absent[scripted.PROVIDER] = _NOT_SCRIPTED
+    options = TableOptions(
+        default=settings.default,
+        patience_seconds=settings.patience_seconds,
+        retry=RetryPolicy(retries=settings.retries),
+        made=made or {},
+        absent=absent,
+    )
+    return ModelTable(declared, Prices(_prices(settings), free={*_FREE, *settings.servers}), options)
+
+
+def providers(settings: ModelSettings) -> dict[str, Provider]:
+    """All that are declared, by the name that stands before the colon."""
+    vendors = {
+        Wire.OPENAI: settings.openai,
+        Wire.ANTHROPIC: settings.anthropic,
+        Wire.GEMINI: settings.gemini,
+    }
+    made = {
+        wire.value: Provider(wire, _server(one), _limits(one), needs_key=f"{wire.value.upper()}_API_KEY")
+        for wire, one in vendors.items()
+    }
+    return made | {
+        name: Provider(Wire(one.wire), _server(one), _limits(one)) for name, one in settings.servers.items()
+    }
+
+
+def known_models(settings: ModelSettings) -> Mapping[str, frozenset[str]]:
+    """All providers that there can be with these settings, whether they answer or not, and the models of each; none where any may be named."""
+    played = frozenset(name.partition(":")[2] for name in scripted.scripted_models())
+    found = dict.fromkeys(providers(settings), frozenset[str]())
+    return {**found, EMBEDDED: frozenset({EMBEDDED_MODEL}), scripted.PROVIDER: played}
+
+
+def by_name(known: Mapping[str, Collection[str]]) -> Sequence[str]:
+    """The models of providers that have no others, as chains name them."""
+    return [f"{provider}:{model}" for provider, models in known.items() for model in sorted(models)]
+
+
+def llama_part(
+    settings: ModelSettings, layout: Layout, environment: Mapping[str, str]
+) -> EmbeddedLlama | None:
+    """The embedded model as a part of `responsa up`, None where nobody wants it. Its preflight tells when it is not installed."""
+    if not settings.wants_embedded:
+        return None
+    one = settings.embedded
+    options = LlamaOptions(threads=one.threads, window=one.window, concurrent=one.concurrent)
+    return EmbeddedLlama(layout, environment, options)
+
+
+def _embedded(settings: ModelSettings, layout: Layout) -> Provider:
+    one = settings.embedded
+    server = ModelServer(
+        "http://embedded/v1",
+        EMBEDDED_MODEL,
+        idle_seconds=one.idle_seconds,
+        uds=str(llama_socket(layout)),
+        # It closes a connection in the moment in which the next request comes on it, now and then.
+        keep_alive=False,
+    )
+    limits = LimitOptions(one.concurrent, 0, one.idle_seconds)
+    return Provider(
+        Wire.OPENAI, server, limits, models=frozenset({EMBEDDED_MODEL}), window=one.window, small=True
+    )
+
+
+def _prices(settings: ModelSettings) -> PriceList:
+    known = shipped()
+    if not settings.scripted:
+        return known
+    row = PriceRow.model_validate(
+        {
+            "provider": scripted.PROVIDER,
+            "match": "exact",
+            "model": scripted.PRICED,
+            "from": date.min,
+            **{key: Decimal(price) for key, price in scripted.PRICES.items()},
+        }
+    )
+    return known.model_copy(update={"models": [*known.models, row]})
+
+
+def _server(one: ModelServerSettings) -> ModelServer:
+    """The model is filled in for each. OpenAI alone calls the limit `max_completion_tokens`."""
+    server = ModelServer(
+        one.url,
+        "",
+        api_key=one.api_key.get_secret_value(),
+        connect_seconds=one.connect_seconds,
+        idle_seconds=one.idle_seconds,
+        completion_limit=isinstance(one, OpenAiSettings),
+    )
+    if isinstance(one, CompatibleSettings):
+        return replace(
+            server,
+            uds=one.uds,
+            keep_alive=one.keep_alive,
+            continuous_usage=one.continuous_usage,
+            structured=one.structured,
+        )
+    return server
+
+
+def _limits(one: ModelServerSettings) -> LimitOptions:
+    return LimitOptions(one.concurrent, one.requests_a_minute, one.wait_seconds)

@@ -1,0 +1,301 @@
+"""All settings of the server, and the only place that reads the environment.
+
+Precedence, the strongest first: arguments of the command line, environment variables, secret files (`RESPONSA_SECRETS_DIR`, one file a
+setting), the TOML file (`RESPONSA_CONFIG`, else `responsa.toml` in the data folder), the default. `docs/settings.md` is generated from this file
+and `setting_groups.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final, Self
+
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    NestedSecretsSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from responsa_server.app.model_settings import ModelServerSettings, ModelSettings
+from responsa_server.app.setting_groups import (
+    AgentSettings,
+    IngestionSettings,
+    RetrievalSettings,
+    SessionSettings,
+    SocketSettings,
+    TestingSettings,
+    TurnSettings,
+)
+
+# Shorter than any key: somebody may have pasted one where it does not belong.
+_MOST_SHOWN: Final = 20
+CHECKOUT = Path(__file__).resolve().parents[3]
+
+
+def _listed(value: object) -> object:
+    return (
+        tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    )
+
+
+def _or_none(value: object) -> object:
+    return None if value in ("", "none") else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+"""In the environment: separated by commas. In TOML: an array."""
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message names each one, what is wrong with it and where it may be set."""
+
+
+class Environment(StrEnum):
+    """Where this server runs. Production turns reflection off."""
+
+    DEVELOPMENT = "development"
+    STAGING = "staging"
+    PRODUCTION = "production"
+
+
+class ServeRole(StrEnum):
+    """What a server process does."""
+
+    ALL = "all"
+    RPC = "rpc"
+    WORKER = "worker"
+
+
+class LogLevel(StrEnum):
+    """How much is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Settings(BaseSettings):
+    """The server's settings."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RESPONSA_",
+        env_nested_delimiter="__",
+        extra="ignore",
+        validate_default=True,
+        frozen=True,
+        env_ignore_empty=True,
+    )
+
+    home: Annotated[Path, Field(description="Data folder of the embedded parts.")] = CHECKOUT / ".responsa"
+    port: int = Field(
+        default=8080, ge=1, le=65_535, description="The one port: gRPC, gRPC-Web, REST and the page."
+    )
+    listen: str = Field(
+        default="127.0.0.1",
+        description="Address of the one port. Anything but loopback opens it to the network.",
+    )
+    environment: Environment = Field(
+        default=Environment.DEVELOPMENT, description="development, staging or production."
+    )
+    allowed_hosts: Names = Field(
+        default=(),
+        description="Host names, beside loopback's, by which the one port may be called (several: separated by commas), with `:port` where it is not the port's own.",
+    )
+    allowed_origins: Names = Field(
+        default=(),
+        description="Origins, beside the port's own, whose pages may call (CORS), e.g. `https://app.example.org`.",
+    )
+    reflection: bool | None = Field(
+        default=None, description="Whether gRPC reflection is served; empty means: not in production."
+    )
+    log_level: LogLevel = Field(default=LogLevel.INFO, description="How much is logged.")
+    drain_seconds: float = Field(
+        default=5.0, ge=0, le=600, description="How long running calls may take when the server stops."
+    )
+    notice_seconds: float = Field(
+        default=1.5,
+        ge=0,
+        le=600,
+        description="How long a server that gets SIGTERM still takes calls after it told health checks that it goes, so that Envoy sends none into its drain. SIGINT skips it.",
+    )
+    max_calls: int = Field(
+        default=2000,
+        ge=1,
+        le=1_000_000,
+        description="Calls served at a time; more are refused with OVERLOADED.",
+    )
+    role: ServeRole = Field(
+        default=ServeRole.ALL,
+        description="What `serve` does: `rpc` takes calls, `worker` runs turns and takes in documents, `all` does both. `--role` beats it.",
+    )
+    grpc_listen: str = Field(
+        default="",
+        description="Where `serve` listens for gRPC: `unix:PATH` or `HOST:PORT`; empty means a socket in the data folder. `--listen` beats it.",
+    )
+    http_listen: str = Field(
+        default="",
+        description="Where `serve` listens for the gateway's HTTP: `unix:PATH` or `HOST:PORT`; empty means a socket in the data folder, or nowhere when another place was named for gRPC. `--http-listen` beats it.",
+    )
+    page: Path = Field(default=CHECKOUT / "clients" / "web" / "dist", description="Folder of the built page.")
+    docs: Annotated[Path | None, BeforeValidator(_or_none)] = Field(
+        default=CHECKOUT,
+        description="Folder whose docs/*.md become the first collection; `none` for none.",
+    )
+
+    database_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DATABASE_URL", "database_url"),
+        description="PostgreSQL 18 with pgvector to use instead of the embedded one, as its owner (it must be able to create roles).",
+    )
+    database_app_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DATABASE_APP_URL", "database_app_url"),
+        description="The same database as the role responsa_app; empty takes DATABASE_URL with `SET ROLE`.",
+    )
+    database_log_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DATABASE_LOG_URL", "database_log_url"),
+        description="The same database as the role responsa_log; empty takes DATABASE_URL with `SET ROLE`.",
+    )
+    database_pool: int = Field(
+        default=10, ge=2, le=200, description="Connections of each of the two pools, at most."
+    )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("REDIS_URL", "redis_url"),
+        description="Redis 6.2 or newer to use instead of the embedded one. It is a cache: nothing is lost with it.",
+    )
+
+    openai_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("OPENAI_API_KEY", "openai_api_key"),
+        description="Key for `openai:…`, where models.openai.api_key is empty.",
+    )
+    anthropic_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("ANTHROPIC_API_KEY", "anthropic_api_key"),
+        description="Key for `anthropic:…`, where models.anthropic.api_key is empty.",
+    )
+    gemini_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("GEMINI_API_KEY", "gemini_api_key"),
+        description="Key for `gemini:…`, where models.gemini.api_key is empty.",
+    )
+
+    turns: TurnSettings = TurnSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    ingestion: IngestionSettings = IngestionSettings()
+    sessions: SessionSettings = SessionSettings()
+    agents: AgentSettings = AgentSettings()
+    models: ModelSettings = ModelSettings()
+    sockets: SocketSettings = SocketSettings()
+    testing: TestingSettings = TestingSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources as the module says."""
+        del dotenv_settings, file_secret_settings
+        sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
+        if folder := os.environ.get("RESPONSA_SECRETS_DIR"):
+            # The plain source knows no groups, and keys of models stand in groups.
+            sources.append(NestedSecretsSettingsSource(settings_cls, secrets_dir=folder))  # pyright: ignore[reportArgumentType]  # it takes the class, its types do not say so
+        given, file = os.environ.get("RESPONSA_CONFIG"), settings_file()
+        if given and not file.is_file():
+            raise SettingsError(f"RESPONSA_CONFIG names {file}, which is not a file; name one, or unset it")
+        written = TomlConfigSettingsSource(settings_cls, toml_file=file)
+        unknown = sorted(set(written.toml_data) - set(settings_cls.model_fields))
+        if unknown:
+            raise SettingsError(
+                f"{file} sets {', '.join(unknown)}, which there is not; docs/settings.md lists all settings"
+            )
+        sources.append(written)
+        return tuple(sources)
+
+    @model_validator(mode="after")
+    def _no_scripts_in_production(self) -> Self:
+        if self.testing.agent and self.environment is Environment.PRODUCTION:
+            raise ValueError("testing.agent is not for production")
+        if self.models.scripted and self.environment is Environment.PRODUCTION:
+            raise ValueError("models.scripted is not for production")
+        return self
+
+    @property
+    def language_models(self) -> ModelSettings:
+        """The group `models`, with the vendors' keys that are given by their own names."""
+        keys = {
+            "openai": self.openai_api_key,
+            "anthropic": self.anthropic_api_key,
+            "gemini": self.gemini_api_key,
+        }
+        vendors: dict[str, ModelServerSettings] = {
+            "openai": self.models.openai,
+            "anthropic": self.models.anthropic,
+            "gemini": self.models.gemini,
+        }
+        filled = {
+            name: one.model_copy(update={"api_key": keys[name]})
+            for name, one in vendors.items()
+            if keys[name] is not None and not one.api_key.get_secret_value()
+        }
+        return self.models.model_copy(update=filled)
+
+    @property
+    def serves_reflection(self) -> bool:
+        """Whether gRPC reflection is on."""
+        return self.environment is not Environment.PRODUCTION if self.reflection is None else self.reflection
+
+
+def settings_file() -> Path:
+    """Where the TOML file is looked for: RESPONSA_CONFIG, else `responsa.toml` in the data folder."""
+    if given := os.environ.get("RESPONSA_CONFIG"):
+        return Path(given)
+    home = os.environ.get("RESPONSA_HOME")
+    return (Path(home) if home else CHECKOUT / ".responsa") / "responsa.toml"
+
+
+def load(**overrides: object) -> Settings:
+    """Read and check all settings. Raises SettingsError that names every wrong one."""
+    try:
+        return Settings(**overrides)  # pyright: ignore[reportArgumentType]  # values are checked by the model itself
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(map(str, one['loc']))}: {one['msg'].lower()}{_got(one['loc'], one['input'])}"
+            for one in error.errors(include_url=False)
+        ]
+        raise SettingsError("settings are wrong: " + "; ".join(lines) + ". See docs/settings.md") from error
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"the settings file ({settings_file()}) cannot be read: {error}") from error
+
+
+def _got(place: Sequence[int | str], value: object) -> str:
+    """What a wrong setting was, where that can hold no password and no key: never of an address, of a model's server, nor of a whole group, nor a long text."""
+    holds = "url" in str(place).lower() or "key" in str(place).lower() or place[:1] == ("models",)
+    shown = isinstance(value, str | int | float) and len(str(value)) <= _MOST_SHOWN
+    return f" (got {value!r})" if shown and not holds else ""
+
+
+def environment() -> MutableMapping[str, str]:
+    """This process's own environment, for handing on to a process that it starts, or for taking out what must not be there."""
+    return os.environ

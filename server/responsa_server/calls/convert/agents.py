@@ -1,0 +1,87 @@
+"""Agents, and what became of reading them anew; teachers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from responsa.admin.v1 import admin_service_pb2, teacher_pb2
+from responsa.chat.v1 import agent_pb2
+from responsa_server.calls.convert import structs
+from responsa_server.calls.convert.basics import timestamp
+from responsa_server.domain import names
+from responsa_server.domain.agents import AgentCard, Reloaded
+from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
+
+
+def agent(card: AgentCard, schema: Mapping[str, object]) -> agent_pb2.Agent:
+    """An agent, with the schema of its parameters as this caller is to see it."""
+    return agent_pb2.Agent(
+        name=names.agent(card.id),
+        display_name=card.display_name,
+        description=card.description,
+        version=card.version,
+        parameters_schema=structs.of(schema),
+        examples=card.examples,
+        collections=[names.collection(one) for one in card.collections],
+        models=card.models,
+        history_messages=card.history_messages,
+        is_default=card.is_default,
+    )
+
+
+def reloads(found: Sequence[Reloaded]) -> admin_service_pb2.ReloadAgentsResponse:
+    """What became of each agent."""
+    return admin_service_pb2.ReloadAgentsResponse(
+        agents=[
+            admin_service_pb2.AgentReload(
+                agent=names.agent(one.agent),
+                version=one.version,
+                changed=one.changed,
+                problems=[
+                    admin_service_pb2.AgentProblem(
+                        file=problem.file,
+                        line=problem.line,
+                        key=problem.key,
+                        message=problem.message,
+                        suggestion=problem.suggestion,
+                    )
+                    for problem in one.problems
+                ],
+            )
+            for one in found
+        ]
+    )
+
+
+def teacher(value: Teacher) -> teacher_pb2.Teacher:
+    """A teacher."""
+    return teacher_pb2.Teacher(
+        name=names.teacher(value.id),
+        display_name=value.display_name,
+        persona=value.persona,
+        parameters=structs.of(value.parameters) if value.parameters else None,
+        create_time=timestamp(value.create_time),
+        update_time=timestamp(value.update_time),
+        etag=value.etag,
+    )
+
+
+def new_teacher(request: admin_service_pb2.CreateTeacherRequest) -> NewTeacher:
+    """A teacher that is to be. Raises InvalidRequest for parameters that cannot be kept."""
+    given = request.teacher
+    return NewTeacher(
+        display_name=given.display_name,
+        persona=given.persona,
+        parameters=structs.plain("teacher.parameters", given.parameters),
+        id=UUID(request.teacher_id) if request.teacher_id else None,
+    )
+
+
+def teacher_change(given: teacher_pb2.Teacher, wanted: frozenset[str]) -> TeacherChange:
+    """What to change, of the fields that are wanted. Raises InvalidRequest for values that cannot be kept."""
+    return TeacherChange(
+        display_name=given.display_name if "display_name" in wanted else None,
+        persona=given.persona if "persona" in wanted else None,
+        parameters=structs.plain("teacher.parameters", given.parameters) if "parameters" in wanted else None,
+    )

@@ -1,0 +1,211 @@
+"""Collections, documents, passages, searches and operations."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import assert_never
+
+from google.longrunning import operations_proto_pb2 as operations_pb2
+
+from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
+from responsa_server.calls import status
+from responsa_server.calls.convert.basics import named_slug, timestamp
+from responsa_server.calls.convert.events import byte_range
+from responsa_server.domain import names
+from responsa_server.domain.errors import InvalidRequest
+from responsa_server.domain.knowledge import (
+    DEFAULT_COLLECTION,
+    Chunking,
+    Collection,
+    Document,
+    DocumentMetadata,
+    DocumentState,
+    Hit,
+    IngestStage,
+    Operation,
+    Passage,
+    SearchMode,
+    SearchQuery,
+)
+
+DEFAULT_TOP_K = 10
+
+
+def chunking(value: collection_pb2.Chunking) -> Chunking:
+    """How documents are to be cut, the unset parts at their defaults. Raises InvalidRequest when the overlap is half a passage or more."""
+    default = Chunking()
+    max_tokens = value.max_tokens or default.max_tokens
+    if value.HasField("overlap_tokens"):
+        overlap = value.overlap_tokens
+        if overlap * 2 >= max_tokens:
+            raise InvalidRequest.of_field(
+                "collection.chunking.overlap_tokens",
+                "chunking.overlap",
+                f"must be less than half of max_tokens, so at most {(max_tokens - 1) // 2}",
+            )
+    else:
+        overlap = min(default.overlap_tokens, (max_tokens - 1) // 2)
+    return Chunking(max_tokens, overlap)
+
+
+def collection(value: Collection) -> collection_pb2.Collection:
+    """A collection."""
+    return collection_pb2.Collection(
+        name=names.collection(value.id),
+        display_name=value.display_name,
+        owner=names.user(value.owner_id),
+        chunking=collection_pb2.Chunking(
+            max_tokens=value.chunking.max_tokens, overlap_tokens=value.chunking.overlap_tokens
+        ),
+        embedding=value.embedding,
+        document_count=value.document_count,
+        create_time=timestamp(value.create_time),
+        update_time=timestamp(value.update_time),
+        etag=value.etag,
+    )
+
+
+def metadata(field: str, value: document_pb2.DocumentMetadata) -> DocumentMetadata:
+    """What is said of a document's bytes. field: where it stands in the request. Raises InvalidRequest."""
+    return DocumentMetadata(
+        collection_id=named_slug(f"{field}.collection", "collections", value.collection)
+        if value.collection
+        else DEFAULT_COLLECTION,
+        source_key=value.source_key,
+        title=value.title,
+        uri=value.uri,
+        media_type=value.media_type,
+    )
+
+
+def inline(value: DocumentMetadata) -> DocumentMetadata:
+    """What is said of a text that comes in the request: Markdown, unless its media type or its source_key's ending says otherwise."""
+    told = value.media_type or PurePosixPath(value.source_key).suffix
+    return value if told else replace(value, media_type="text/markdown")
+
+
+def document_state(value: DocumentState) -> document_pb2.DocumentState.ValueType:
+    """Where a document stands."""
+    match value:
+        case DocumentState.INDEXING:
+            return document_pb2.DOCUMENT_STATE_INDEXING
+        case DocumentState.READY:
+            return document_pb2.DOCUMENT_STATE_READY
+        case DocumentState.FAILED:
+            return document_pb2.DOCUMENT_STATE_FAILED
+        case _:
+            assert_never(value)
+
+
+def document(value: Document) -> document_pb2.Document:
+    """A document."""
+    return document_pb2.Document(
+        name=names.document(value.id),
+        collection=names.collection(value.collection_id),
+        source_key=value.source_key,
+        title=value.title,
+        uri=value.uri,
+        media_type=value.media_type,
+        version=value.version,
+        state=document_state(value.state),
+        error=None if value.error is None else status.of(value.error),
+        size_bytes=value.size_bytes,
+        sha256=value.sha256,
+        passage_count=value.passage_count,
+        create_time=timestamp(value.create_time),
+        update_time=timestamp(value.update_time),
+        etag=value.etag,
+    )
+
+
+def passage(value: Passage) -> document_pb2.Passage:
+    """A passage."""
+    return document_pb2.Passage(
+        name=names.passage(value.id),
+        document=names.document(value.document_id),
+        document_version=names.document_version(value.document_id, value.version),
+        collection=names.collection(value.collection_id),
+        title=value.title,
+        source_range=byte_range(value.source),
+        text=value.text,
+        headings=value.headings,
+        sha256=hashlib.sha256(value.text.encode()).digest(),
+    )
+
+
+def search_mode(value: knowledge_service_pb2.SearchMode.ValueType) -> SearchMode:
+    """Which indexes to ask; unset means both. Values that the contract does not know were refused before."""
+    match value:
+        case knowledge_service_pb2.SEARCH_MODE_VECTOR:
+            return SearchMode.VECTOR
+        case knowledge_service_pb2.SEARCH_MODE_TEXT:
+            return SearchMode.TEXT
+        case _:
+            return SearchMode.HYBRID
+
+
+def search_query(request: knowledge_service_pb2.SearchRequest) -> SearchQuery:
+    """What to look for."""
+    return SearchQuery(
+        terms=tuple(request.terms),
+        collections=tuple(
+            sorted(named_slug("collections", "collections", name) for name in request.collections)
+        ),
+        top_k=request.top_k or DEFAULT_TOP_K,
+        threshold=request.threshold,
+        mode=search_mode(request.mode),
+    )
+
+
+def hit(value: Hit) -> knowledge_service_pb2.SearchHit:
+    """A passage found."""
+    return knowledge_service_pb2.SearchHit(
+        passage=passage(value.passage),
+        score=value.score,
+        parts=knowledge_service_pb2.ScoreParts(
+            text=value.text_score, vector=value.vector_score, term=value.term
+        ),
+    )
+
+
+def stage(value: IngestStage) -> document_pb2.IngestStage.ValueType:
+    """What is being done to a document."""
+    match value:
+        case IngestStage.QUEUED:
+            return document_pb2.INGEST_STAGE_QUEUED
+        case IngestStage.PARSING:
+            return document_pb2.INGEST_STAGE_PARSING
+        case IngestStage.EMBEDDING:
+            return document_pb2.INGEST_STAGE_EMBEDDING
+        case IngestStage.DONE:
+            return document_pb2.INGEST_STAGE_DONE
+        case _:
+            assert_never(value)
+
+
+def operation(value: Operation, result: Document | None) -> operations_pb2.Operation:
+    """An operation. result: its document, None when it was deleted since; then the response names it and says no more."""
+    encoded = operations_pb2.Operation(name=names.operation(value.id), done=value.done)
+    encoded.metadata.Pack(
+        document_pb2.IngestMetadata(
+            document=names.document(value.document_id),
+            version=value.version,
+            stage=stage(value.stage),
+            passages_done=value.passages_done,
+            passages_total=value.passages_total,
+            create_time=timestamp(value.create_time),
+            update_time=timestamp(value.update_time),
+        )
+    )
+    if value.error is not None:
+        encoded.error.CopyFrom(status.of(value.error))
+    elif value.done:
+        shown = (
+            document_pb2.Document(name=names.document(value.document_id))
+            if result is None
+            else document(result)
+        )
+        encoded.response.Pack(document_pb2.IngestResult(document=shown, unchanged=value.unchanged))
+    return encoded

@@ -1,0 +1,90 @@
+"""Users, API keys and the state of the system."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from responsa.admin.v1 import system_status_pb2
+from responsa.auth.v1 import api_key_pb2, user_pb2
+from responsa_server.calls.convert.basics import timestamp
+from responsa_server.domain import names
+from responsa_server.domain.people import ApiKey, Role, User
+from responsa_server.domain.ports.counters import Count
+from responsa_server.domain.ports.parts import Health, Installation, MigrationState, PartReport
+
+
+def role(value: Role) -> user_pb2.UserRole.ValueType:
+    """What a user may do."""
+    match value:
+        case Role.USER:
+            return user_pb2.USER_ROLE_USER
+        case Role.ADMIN:
+            return user_pb2.USER_ROLE_ADMIN
+        case Role.SERVICE:
+            return user_pb2.USER_ROLE_SERVICE
+        case _:
+            assert_never(value)
+
+
+def user(value: User) -> user_pb2.User:
+    """A user."""
+    return user_pb2.User(
+        name=names.user(value.id),
+        tenant=names.tenant(value.tenant_id),
+        display_name=value.display_name,
+        email=value.email,
+        role=role(value.role),
+        create_time=timestamp(value.create_time),
+    )
+
+
+def api_key(value: ApiKey) -> api_key_pb2.ApiKey:
+    """An API key, without its secret."""
+    return api_key_pb2.ApiKey(
+        name=names.api_key(value.id),
+        display_name=value.display_name,
+        user=names.user(value.user_id),
+        prefix=value.prefix,
+        create_time=timestamp(value.create_time),
+        expire_time=None if value.expire_time is None else timestamp(value.expire_time),
+        revoke_time=None if value.revoke_time is None else timestamp(value.revoke_time),
+    )
+
+
+def health(value: Health) -> system_status_pb2.Health.ValueType:
+    """How a part is."""
+    match value:
+        case Health.OK:
+            return system_status_pb2.HEALTH_OK
+        case Health.DEGRADED:
+            return system_status_pb2.HEALTH_DEGRADED
+        case Health.DOWN:
+            return system_status_pb2.HEALTH_DOWN
+        case _:
+            assert_never(value)
+
+
+def system_status(
+    installation: Installation,
+    migration: MigrationState,
+    parts: Sequence[tuple[str, PartReport]],
+    counts: Sequence[Count],
+) -> system_status_pb2.SystemStatus:
+    """The state of the whole; parts by name, in the order given."""
+    return system_status_pb2.SystemStatus(
+        version=installation.version,
+        migration=migration.last,
+        migrations_pending=migration.pending,
+        parts=[
+            system_status_pb2.PartStatus(
+                part=name, health=health(report.health), version=report.version, detail=report.detail
+            )
+            for name, report in parts
+        ],
+        embedding_model=installation.embedding_model,
+        answer_model=installation.answer_model,
+        counters=[
+            system_status_pb2.Counter(name=one.name, labels=one.labels, value=one.value) for one in counts
+        ],
+    )

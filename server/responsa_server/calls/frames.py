@@ -1,0 +1,207 @@
+"""The bytes of a turn's log, which are the frames of its streams: what was encoded once is copied ever after.
+
+A row's frame is a whole `AskResponse` that covers the row; a `ResumeTurnResponse` has the same bytes. Turns see these bytes through the port `FrameCodec`
+and know nothing of protobuf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import assert_never
+from uuid import UUID
+
+from responsa.chat.v1 import chat_service_pb2, turn_pb2
+from responsa_server.calls.convert import chat, structs
+from responsa_server.calls.convert.events import event as convert_event
+from responsa_server.domain import names
+from responsa_server.domain.events import Delta, NumberedEvent
+from responsa_server.domain.turns import Followed, Heartbeat, LogRow, Question, Reconnect, Snapshot
+
+# Tags of AskResponse: turn = 1, after_seq = 2, events = 4. They come in this order in what `encode` makes; a zero is left out.
+_TURN, _AFTER, _EVENTS = 0x0A, 0x10, 0x22
+# TurnEvent: seq = 1, attempt = 2, delta = 6; TurnDelta: text = 1, byte_offset = 2.
+_SEQ, _ATTEMPT, _DELTA, _DELTA_TEXT, _DELTA_OFFSET = b"\x08", b"\x10", 0x32, 0x0A, b"\x10"
+_ONE_BYTE = tuple(bytes([value]) for value in range(0x80))
+# TurnEvent.snapshot = 15; TurnSnapshot.through_seq = 1, terminal_event = 2.
+_SNAPSHOT, _SNAPSHOT_THROUGH, _SNAPSHOT_TERMINAL = 0x7A, 0x08, 0x12
+
+
+class AskFrames:
+    """Implements `FrameCodec`."""
+
+    def encode(
+        self, turn_id: UUID, after_seq: int, through_seq: int, events: Sequence[NumberedEvent]
+    ) -> bytes:
+        """A frame over (after_seq, through_seq], which holds these events."""
+        if events and all(isinstance(one.event, Delta) and one.time is None for one in events):
+            return empty(turn_id, after_seq, through_seq) + b"".join(map(_delta, events))
+        return chat_service_pb2.AskResponse(
+            turn=names.turn(turn_id),
+            after_seq=after_seq,
+            through_seq=through_seq,
+            events=[convert_event(one) for one in events],
+        ).SerializeToString(deterministic=True)
+
+    def encode_terminal(self, event: NumberedEvent) -> bytes:
+        """The terminal event alone, as a turn's row keeps it: a `TurnEvent`."""
+        return convert_event(event).SerializeToString(deterministic=True)
+
+    def encode_question(self, question: Question) -> bytes:
+        """The question as meant, as a `StartTurnRequest`; equal questions give equal bytes, and what is left at its default gives none."""
+        return chat_service_pb2.StartTurnRequest(
+            conversation=""
+            if question.conversation_id is None
+            else names.conversation(question.conversation_id),
+            text=question.text,
+            options=chat_service_pb2.AskOptions(
+                scope=turn_pb2.Scope(
+                    collections=[names.collection(one) for one in sorted(question.collections)]
+                ),
+                on_busy=chat.busy_policy(question.on_busy),
+                parameters=structs.of_text(question.parameters) if question.parameters else None,
+                max_cost_micros=question.max_cost_micros,
+            ),
+            agent=names.agent(question.agent) if question.agent else "",
+        ).SerializeToString(deterministic=True)
+
+    def decode_question(self, data: bytes) -> Question:
+        """The question that `encode_question` was given."""
+        return chat.question(chat_service_pb2.StartTurnRequest.FromString(data))
+
+
+def after(frame: bytes, after_seq: int) -> bytes:
+    """The same frame, beginning after another seq: it covers what was left out before it as well. Its events are not looked at."""
+    end_of_turn = _field_end(frame, 0, _TURN, length=True)
+    end_of_after = _field_end(frame, end_of_turn, _AFTER)
+    changed = bytes([_AFTER]) + _varint(after_seq) if after_seq else b""
+    return frame[:end_of_turn] + changed + frame[end_of_after:]
+
+
+def rest(frame: bytes, after_seq: int) -> bytes:
+    """What a frame holds after a seq in its midst: that one and what comes before it are left out. This is the only place where a frame is read."""
+    message = chat_service_pb2.AskResponse.FromString(frame)
+    message.after_seq = after_seq
+    kept = next(
+        (place for place, event in enumerate(message.events) if event.seq > after_seq), len(message.events)
+    )
+    del message.events[:kept]
+    return message.SerializeToString(deterministic=True)
+
+
+def empty(turn_id: UUID, after_seq: int, through_seq: int) -> bytes:
+    """A frame without events."""
+    return chat_service_pb2.AskResponse(
+        turn=names.turn(turn_id), after_seq=after_seq, through_seq=through_seq
+    ).SerializeToString(deterministic=True)
+
+
+def heartbeat(turn_id: UUID, at_seq: int, queue_place: int) -> bytes:
+    """A frame that does not advance, and tells how many turns come before this one in its conversation."""
+    event = turn_pb2.TurnEvent(heartbeat=turn_pb2.TurnHeartbeat(queue_place=queue_place))
+    return _beside_the_log(turn_id, at_seq, event)
+
+
+def reconnect(turn_id: UUID, at_seq: int, after_seconds: float) -> bytes:
+    """A frame that does not advance and is the last of its stream."""
+    event = turn_pb2.TurnEvent(reconnect=turn_pb2.TurnReconnect())
+    event.reconnect.after.FromNanoseconds(int(after_seconds * 1e9))
+    return _beside_the_log(turn_id, at_seq, event)
+
+
+def _beside_the_log(turn_id: UUID, at_seq: int, event: turn_pb2.TurnEvent) -> bytes:
+    return chat_service_pb2.AskResponse(
+        turn=names.turn(turn_id), after_seq=at_seq, through_seq=at_seq, events=[event]
+    ).SerializeToString(deterministic=True)
+
+
+def snapshot(turn_id: UUID, after_seq: int, through_seq: int, terminal: bytes) -> bytes:
+    """A frame over all that is left of a log that was pruned. terminal: the terminal event's bytes, which are not read but put in as they are."""
+    end = bytes([_SNAPSHOT_THROUGH]) + _varint(through_seq) + _embedded(_SNAPSHOT_TERMINAL, terminal)
+    return empty(turn_id, after_seq, through_seq) + _embedded(_EVENTS, _embedded(_SNAPSHOT, end))
+
+
+async def stream(
+    turn_id: UUID, rows: AsyncIterator[Followed], *, include_deltas: bool, after_seq: int = 0
+) -> AsyncIterator[bytes]:
+    """The frames of a stream: the first begins at after_seq, each other where the one before ended, whether or not deltas were left out.
+
+    A row of deltas that was not asked for is covered by the frame after it, so leaving out costs no frame. What is no part of the log does not advance
+    beyond what was sent: who goes on from there and wants deltas then misses none. Raises RuntimeError when the rows have a hole.
+    """
+    sent = read = after_seq
+    async for row in rows:
+        match row:
+            case LogRow():
+                if row.last_seq <= read:
+                    continue
+                if row.first_seq > read + 1:
+                    # A frame that reached over the hole would hide it: the reader shall find the chain broken off and ask again.
+                    raise RuntimeError(f"{names.turn(turn_id)} goes on at {row.first_seq} after {read}")
+                if row.deltas and not include_deltas:
+                    read = row.last_seq
+                    continue
+                if row.first_seq <= read:
+                    frame = rest(row.frame, read)
+                    yield frame if sent == read else after(frame, sent)
+                elif row.first_seq == sent + 1:
+                    yield row.frame
+                else:
+                    yield after(row.frame, sent)
+                sent = read = row.last_seq
+            case Heartbeat():
+                yield heartbeat(turn_id, sent, row.queue_place)
+            case Reconnect():
+                yield reconnect(turn_id, sent, row.after_seconds)
+                return
+            case Snapshot():
+                yield snapshot(turn_id, sent, row.through_seq, row.terminal)
+                return
+            case _:
+                assert_never(row)
+    if sent < read:
+        yield empty(turn_id, sent, read)
+
+
+def _field_end(frame: bytes, position: int, tag: int, *, length: bool = False) -> int:
+    """Where the field that may begin at the position ends; the position itself when it is another field."""
+    if position >= len(frame) or frame[position] != tag:
+        return position
+    value, position = _read_varint(frame, position + 1)
+    return position + value if length else position
+
+
+def _read_varint(frame: bytes, position: int) -> tuple[int, int]:
+    result = shift = 0
+    while True:
+        byte = frame[position]
+        position += 1
+        result |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return result, position
+        shift += 7
+
+
+def _delta(numbered: NumberedEvent) -> bytes:
+    """A delta as an event of a frame. Most events are deltas: put together by hand they cost a third of what their messages do."""
+    delta = numbered.event
+    assert isinstance(delta, Delta)
+    content = _embedded(_DELTA_TEXT, delta.text.encode()) if delta.text else b""
+    if delta.byte_offset:
+        content += _DELTA_OFFSET + _varint(delta.byte_offset)
+    place = _SEQ + _varint(numbered.seq) + _ATTEMPT + _varint(numbered.attempt)
+    return _embedded(_EVENTS, place + _embedded(_DELTA, content))
+
+
+def _varint(value: int) -> bytes:
+    if value < 0x80:
+        return _ONE_BYTE[value]
+    result = bytearray()
+    while value >= 0x80:
+        result.append(value & 0x7F | 0x80)
+        value >>= 7
+    result.append(value)
+    return bytes(result)
+
+
+def _embedded(tag: int, content: bytes) -> bytes:
+    return _ONE_BYTE[tag] + _varint(len(content)) + content

@@ -1,0 +1,187 @@
+"""ChatService."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from functools import partial
+from typing import cast
+
+from google.protobuf.empty_pb2 import Empty
+
+from responsa.chat.v1 import chat_service_pb2 as pb
+from responsa.chat.v1 import conversation_pb2, message_pb2, turn_pb2
+from responsa_server.calls import frames, listing
+from responsa_server.calls.call import Context, caller, current
+from responsa_server.calls.convert import chat
+from responsa_server.calls.convert.basics import named_uuid, request_id, updated
+from responsa_server.calls.listing import Listing
+from responsa_server.calls.services.agents import AgentCalls
+from responsa_server.calls.work import Work
+from responsa_server.domain import names
+from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.catalogue import Catalogue
+from responsa_server.domain.ports.turns import Accepted
+from responsa_server.turns.conversations import Conversations
+from responsa_server.turns.service import Turns
+
+
+class ChatService(AgentCalls):
+    """Questions, turns, conversations and messages of the caller, and whom to ask."""
+
+    def __init__(self, turns: Turns, conversations: Conversations, catalogue: Catalogue, work: Work) -> None:
+        super().__init__(catalogue)
+        self._turns = turns
+        self._conversations = conversations
+        self._work = work
+
+    async def Ask(self, request: pb.AskRequest, context: Context) -> AsyncIterator[pb.AskResponse]:
+        """Start a turn or attach to one, and follow it."""
+        who, call = caller(), current()
+        include_deltas = request.options.include_deltas
+        accepting = self._turns.accept(
+            who,
+            chat.question(request),
+            request_id(request.request_id),
+            cancel_on_disconnect=request.options.cancel_on_disconnect,
+        )
+        if request.options.cancel_on_disconnect:
+            # Also a caller that leaves before it hears of its turn has left that turn.
+            accepting = asyncio.ensure_future(accepting)
+            call.when_left(partial(accepting.add_done_callback, partial(self._leave, who)))
+            accepted = await self._work.uncut(accepting)
+        else:
+            accepted = await accepting
+            call.when_left(partial(self._turns.left, who, accepted.turn_id))
+        # A stream may last for minutes, and a question has up to 16 KiB.
+        del request, accepting
+        async with aclosing(self._turns.follow(who, accepted.turn_id)) as rows:
+            async for frame in frames.stream(accepted.turn_id, rows, include_deltas=include_deltas):
+                # The chain's serialiser sends bytes as they are.
+                yield cast("pb.AskResponse", frame)
+
+    async def ResumeTurn(
+        self, request: pb.ResumeTurnRequest, context: Context
+    ) -> AsyncIterator[pb.ResumeTurnResponse]:
+        """Follow a turn from after a seq on."""
+        who = caller()
+        turn_id = named_uuid("turn", "turns", request.turn)
+        after_seq, include_deltas = request.after_seq, request.include_deltas
+        current().when_left(partial(self._turns.left, who, turn_id))
+        async with aclosing(self._turns.follow(who, turn_id, after_seq)) as rows:
+            async for frame in frames.stream(
+                turn_id, rows, include_deltas=include_deltas, after_seq=after_seq
+            ):
+                yield cast("pb.ResumeTurnResponse", frame)
+
+    def _leave(self, who: Principal, accepting: asyncio.Future[Accepted]) -> None:
+        if not accepting.cancelled() and accepting.exception() is None:
+            self._turns.left(who, accepting.result().turn_id)
+
+    async def CancelTurn(self, request: pb.CancelTurnRequest, context: Context) -> turn_pb2.Turn:
+        """End a turn."""
+        return chat.turn(await self._turns.cancel(caller(), named_uuid("name", "turns", request.name)))
+
+    async def StartTurn(self, request: pb.StartTurnRequest, context: Context) -> turn_pb2.Turn:
+        """Start a turn or attach to one."""
+        accepted = await self._accept(request)
+        return chat.turn(await self._turns.get(caller(), accepted.turn_id))
+
+    async def Answer(self, request: pb.AnswerRequest, context: Context) -> turn_pb2.Turn:
+        """Start a turn or attach to one, and wait for its end."""
+        accepted = await self._accept(request)
+        return chat.turn(await self._turns.wait(caller(), accepted.turn_id))
+
+    async def _accept(self, request: pb.StartTurnRequest | pb.AnswerRequest) -> Accepted:
+        return await self._turns.accept(caller(), chat.question(request), request_id(request.request_id))
+
+    async def GetTurn(self, request: pb.GetTurnRequest, context: Context) -> turn_pb2.Turn:
+        """Return one turn."""
+        return chat.turn(await self._turns.get(caller(), named_uuid("name", "turns", request.name)))
+
+    async def ListTurns(self, request: pb.ListTurnsRequest, context: Context) -> pb.ListTurnsResponse:
+        """List the caller's turns."""
+        asked = Listing(listing.TURNS, caller(), request)
+        page = await self._turns.list(caller(), asked.query)
+        return pb.ListTurnsResponse(
+            turns=[chat.turn(one) for one in page.items], next_page_token=asked.token(page)
+        )
+
+    async def CreateConversation(
+        self, request: pb.CreateConversationRequest, context: Context
+    ) -> conversation_pb2.Conversation:
+        """Make an empty conversation."""
+        given = request.conversation
+        made = await self._conversations.create(
+            caller(), given.title, dict(given.labels), request_id(request.request_id)
+        )
+        return chat.conversation(made)
+
+    async def GetConversation(
+        self, request: pb.GetConversationRequest, context: Context
+    ) -> conversation_pb2.Conversation:
+        """Return one conversation."""
+        return chat.conversation(
+            await self._conversations.get(caller(), named_uuid("name", "conversations", request.name))
+        )
+
+    async def ListConversations(
+        self, request: pb.ListConversationsRequest, context: Context
+    ) -> pb.ListConversationsResponse:
+        """List the caller's conversations."""
+        asked = Listing(listing.CONVERSATIONS, caller(), request)
+        page = await self._conversations.list(caller(), asked.query)
+        return pb.ListConversationsResponse(
+            conversations=[chat.conversation(one) for one in page.items], next_page_token=asked.token(page)
+        )
+
+    async def UpdateConversation(
+        self, request: pb.UpdateConversationRequest, context: Context
+    ) -> conversation_pb2.Conversation:
+        """Change title or labels."""
+        given = request.conversation
+        wanted = updated(request.update_mask, ("title", "labels"))
+        changed = await self._conversations.update(
+            caller(),
+            named_uuid("conversation.name", "conversations", given.name),
+            title=given.title if "title" in wanted else None,
+            labels=dict(given.labels) if "labels" in wanted else None,
+            etag=given.etag,
+        )
+        return chat.conversation(changed)
+
+    async def DeleteConversation(self, request: pb.DeleteConversationRequest, context: Context) -> Empty:
+        """Delete a conversation with all that is in it."""
+        await self._conversations.delete(
+            caller(), named_uuid("name", "conversations", request.name), request.etag
+        )
+        return Empty()
+
+    async def ListMessages(
+        self, request: pb.ListMessagesRequest, context: Context
+    ) -> pb.ListMessagesResponse:
+        """List a conversation's messages."""
+        asked = Listing(listing.MESSAGES, caller(), request, request.parent)
+        page = await self._conversations.messages(
+            caller(), named_uuid("parent", "conversations", request.parent), asked.query
+        )
+        return pb.ListMessagesResponse(
+            messages=[chat.message(one) for one in page.items], next_page_token=asked.token(page)
+        )
+
+    async def GetMessage(self, request: pb.GetMessageRequest, context: Context) -> message_pb2.Message:
+        """Return one message."""
+        return chat.message(
+            await self._conversations.message(caller(), named_uuid("name", "messages", request.name))
+        )
+
+    async def VerifyCitations(
+        self, request: pb.VerifyCitationsRequest, context: Context
+    ) -> pb.VerifyCitationsResponse:
+        """Check the citations of an answer."""
+        if request.name.startswith("turns/"):
+            turn_id = names.parse_uuid("turns", request.name)
+            return chat.checks(await self._conversations.verify(caller(), turn_id=turn_id))
+        message_id = named_uuid("name", "messages", request.name)
+        return chat.checks(await self._conversations.verify(caller(), message_id=message_id))

@@ -1,0 +1,201 @@
+"""KnowledgeService."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Generator
+from contextlib import aclosing, contextmanager
+from dataclasses import replace
+
+from google.longrunning import operations_proto_pb2 as operations_pb2
+from google.protobuf.empty_pb2 import Empty
+
+from responsa.knowledge.v1 import collection_pb2, document_pb2
+from responsa.knowledge.v1 import knowledge_service_pb2 as pb
+from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceServicer
+from responsa_server.calls import listing
+from responsa_server.calls.call import Context, caller, current
+from responsa_server.calls.convert import knowledge
+from responsa_server.calls.convert.basics import named_slug, named_uuid, request_id, updated
+from responsa_server.calls.listing import Listing
+from responsa_server.calls.services.operations import encoded
+from responsa_server.domain import names
+from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
+from responsa_server.library.library import Library
+
+_PIECE_BYTES = 256 * 1024
+
+
+class KnowledgeService(KnowledgeServiceServicer):
+    """Collections, documents and searches of the caller's tenant."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    async def CreateCollection(
+        self, request: pb.CreateCollectionRequest, context: Context
+    ) -> collection_pb2.Collection:
+        """Make an empty collection."""
+        given = request.collection
+        made = await self._library.create_collection(
+            caller(),
+            request.collection_id,
+            given.display_name,
+            knowledge.chunking(given.chunking),
+            request_id(request.request_id),
+        )
+        return knowledge.collection(made)
+
+    async def GetCollection(
+        self, request: pb.GetCollectionRequest, context: Context
+    ) -> collection_pb2.Collection:
+        """Return one collection."""
+        return knowledge.collection(
+            await self._library.get_collection(caller(), named_slug("name", "collections", request.name))
+        )
+
+    async def ListCollections(
+        self, request: pb.ListCollectionsRequest, context: Context
+    ) -> pb.ListCollectionsResponse:
+        """List the collections that the caller may read."""
+        asked = Listing(listing.COLLECTIONS, caller(), request)
+        page = await self._library.list_collections(caller(), asked.query)
+        return pb.ListCollectionsResponse(
+            collections=[knowledge.collection(one) for one in page.items], next_page_token=asked.token(page)
+        )
+
+    async def UpdateCollection(
+        self, request: pb.UpdateCollectionRequest, context: Context
+    ) -> collection_pb2.Collection:
+        """Change the display name."""
+        given = request.collection
+        updated(request.update_mask, ("display_name",))
+        changed = await self._library.update_collection(
+            caller(),
+            named_slug("collection.name", "collections", given.name),
+            display_name=given.display_name,
+            etag=given.etag,
+        )
+        return knowledge.collection(changed)
+
+    async def DeleteCollection(self, request: pb.DeleteCollectionRequest, context: Context) -> Empty:
+        """Delete a collection, with its documents when forced."""
+        await self._library.delete_collection(
+            caller(), named_slug("name", "collections", request.name), request.etag, request.force
+        )
+        return Empty()
+
+    async def UploadDocument(
+        self, request_iterator: AsyncIterator[pb.UploadDocumentRequest], context: Context
+    ) -> operations_pb2.Operation:
+        """Take in a document that is sent in chunks."""
+        first = await anext(aiter(request_iterator), None)
+        if first is None or not first.HasField("start"):
+            raise _metadata_missing(
+                "The first message of an upload must carry `start` with the document's metadata; the bytes follow in `chunk`."
+            )
+        start = first.start
+        current().length_known = start.size_bytes > 0
+        with _blaming("chunk"):
+            operation = await self._library.upload(
+                caller(),
+                knowledge.metadata("start.metadata", start.metadata),
+                _chunks(request_iterator),
+                start.size_bytes or None,
+                request_id(start.request_id),
+            )
+        return await encoded(self._library, caller(), operation)
+
+    async def CreateDocument(
+        self, request: pb.CreateDocumentRequest, context: Context
+    ) -> operations_pb2.Operation:
+        """Take in a text that comes in the request."""
+        data = request.text.encode()
+        metadata = knowledge.metadata("metadata", request.metadata)
+        with _blaming("text"):
+            operation = await self._library.upload(
+                caller(), knowledge.inline(metadata), _pieces(data), len(data), request_id(request.request_id)
+            )
+        return await encoded(self._library, caller(), operation)
+
+    async def GetDocument(self, request: pb.GetDocumentRequest, context: Context) -> document_pb2.Document:
+        """Return one document."""
+        return knowledge.document(
+            await self._library.get_document(caller(), named_uuid("name", "documents", request.name))
+        )
+
+    async def ListDocuments(
+        self, request: pb.ListDocumentsRequest, context: Context
+    ) -> pb.ListDocumentsResponse:
+        """List a collection's documents."""
+        asked = Listing(listing.DOCUMENTS, caller(), request, request.parent)
+        page = await self._library.list_documents(
+            caller(), named_slug("parent", "collections", request.parent), asked.query
+        )
+        return pb.ListDocumentsResponse(
+            documents=[knowledge.document(one) for one in page.items], next_page_token=asked.token(page)
+        )
+
+    async def DeleteDocument(self, request: pb.DeleteDocumentRequest, context: Context) -> Empty:
+        """Delete a document."""
+        await self._library.delete_document(
+            caller(), named_uuid("name", "documents", request.name), request.etag
+        )
+        return Empty()
+
+    async def GetDocumentContent(
+        self, request: pb.GetDocumentContentRequest, context: Context
+    ) -> AsyncIterator[pb.GetDocumentContentResponse]:
+        """Stream a document's canonical text."""
+        try:
+            document_id, version = names.parse_document_version(request.name)
+        except ValueError as error:
+            raise InvalidRequest.of_field(
+                "name", "name", "must be the name of a document or of one of its versions"
+            ) from error
+        content = self._library.content(caller(), document_id, version)
+        async with aclosing(content) as pieces:
+            async for byte_offset, text in pieces:
+                yield pb.GetDocumentContentResponse(byte_offset=byte_offset, text=text)
+
+    async def GetPassage(self, request: pb.GetPassageRequest, context: Context) -> document_pb2.Passage:
+        """Return one passage."""
+        return knowledge.passage(
+            await self._library.passage(caller(), named_uuid("name", "passages", request.name))
+        )
+
+    async def Search(self, request: pb.SearchRequest, context: Context) -> pb.SearchResponse:
+        """Find the passages that match best."""
+        hits = await self._library.search(caller(), knowledge.search_query(request))
+        return pb.SearchResponse(hits=[knowledge.hit(one) for one in hits])
+
+
+@contextmanager
+def _blaming(field: str) -> Generator[None]:
+    """Name the field that brought the bytes in a refusal of them."""
+    try:
+        yield
+    except InvalidRequest as error:
+        if error.violations:
+            raise
+        violation = FieldViolation(field, error.reason.value.lower(), error.message)
+        raise replace(error, violations=(violation,)) from error
+
+
+async def _chunks(requests: AsyncIterator[pb.UploadDocumentRequest]) -> AsyncIterator[bytes]:
+    async for one in requests:
+        if one.HasField("start"):
+            raise _metadata_missing(
+                "Only the first message of an upload may carry `start`; the others carry `chunk`."
+            )
+        yield one.chunk
+
+
+async def _pieces(data: bytes) -> AsyncIterator[bytes]:
+    for position in range(0, len(data), _PIECE_BYTES):
+        yield data[position : position + _PIECE_BYTES]
+
+
+def _metadata_missing(what: str) -> InvalidRequest:
+    return InvalidRequest(
+        Reason.UPLOAD_METADATA_MISSING, what, {}, (FieldViolation("start", "upload.start", what),)
+    )

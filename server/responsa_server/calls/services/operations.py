@@ -1,0 +1,124 @@
+"""google.longrunning.Operations, for the operations that take in documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from google.longrunning import operations_pb2_grpc
+from google.longrunning import operations_proto_pb2 as pb
+from google.protobuf.empty_pb2 import Empty
+
+from responsa_server.calls import listing
+from responsa_server.calls.call import Context, caller, current
+from responsa_server.calls.convert import knowledge
+from responsa_server.calls.convert.basics import named_uuid
+from responsa_server.calls.listing import Listing
+from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
+from responsa_server.domain.knowledge import Document, Operation
+from responsa_server.domain.people import Principal
+from responsa_server.library.library import Library
+
+MAX_WAIT_SECONDS = 3600.0
+# The answer has to be on its way before the caller's deadline.
+_HEAD_START_SECONDS = 0.1
+
+
+async def encoded(library: Library, who: Principal, operation: Operation) -> pb.Operation:
+    """An operation with its document, which may have been deleted since."""
+    return (await _encoded(library, who, [operation]))[0]
+
+
+async def _encoded(
+    library: Library, who: Principal, operations: Sequence[Operation]
+) -> Sequence[pb.Operation]:
+    """Operations with their documents, read all at once."""
+    wanted = [one.document_id for one in operations if one.done and one.error is None]
+    documents: Mapping[UUID, Document] = await library.find_documents(who, wanted) if wanted else {}
+    return [knowledge.operation(one, documents.get(one.document_id)) for one in operations]
+
+
+class _ListRequest:
+    """A list request of the standard service, in the form of ours."""
+
+    def __init__(self, request: pb.ListOperationsRequest) -> None:
+        self.page_size = request.page_size
+        self.page_token = request.page_token
+        self.filter = request.filter
+        self.order_by = ""
+
+
+class OperationsService(operations_pb2_grpc.OperationsServicer):
+    """Operations that take in documents. Its messages are Google's and carry no rules of ours, so what they hold is checked here.
+
+    The tenant's members get any of its operations and wait for it; a list holds the caller's own, for an administrator all; whoever
+    started one, uploaded its document or owns the collection, or an administrator, cancels and deletes it (others: ROLE_REQUIRED).
+    Another tenant's are RESOURCE_NOT_FOUND.
+    """
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    async def ListOperations(
+        self, request: pb.ListOperationsRequest, context: Context
+    ) -> pb.ListOperationsResponse:
+        """List the caller's operations, for an administrator the tenant's, newest first."""
+        if request.name not in ("", "operations"):
+            raise _invalid("name", "must be `operations` or empty")
+        if not 0 <= request.page_size <= listing.MAX_PAGE_SIZE:
+            raise _invalid(
+                "page_size", f"must be from 0 to {listing.MAX_PAGE_SIZE}; 0 means {listing.DEFAULT_PAGE_SIZE}"
+            )
+        asked = Listing(listing.OPERATIONS, caller(), _ListRequest(request))
+        page = await self._library.list_operations(caller(), asked.query.limit, asked.query.after)
+        return pb.ListOperationsResponse(
+            operations=await _encoded(self._library, caller(), page.items),
+            next_page_token=asked.token(page),
+        )
+
+    async def GetOperation(self, request: pb.GetOperationRequest, context: Context) -> pb.Operation:
+        """Return one operation."""
+        who = caller()
+        return await encoded(
+            self._library,
+            who,
+            await self._library.get_operation(who, named_uuid("name", "operations", request.name)),
+        )
+
+    async def DeleteOperation(self, request: pb.DeleteOperationRequest, context: Context) -> Empty:
+        """Forget an operation that has ended; its document stays."""
+        await self._library.delete_operation(caller(), named_uuid("name", "operations", request.name))
+        return Empty()
+
+    async def CancelOperation(self, request: pb.CancelOperationRequest, context: Context) -> Empty:
+        """End an operation; nothing when it has ended."""
+        await self._library.cancel_operation(caller(), named_uuid("name", "operations", request.name))
+        return Empty()
+
+    async def WaitOperation(self, request: pb.WaitOperationRequest, context: Context) -> pb.Operation:
+        """Wait until an operation has ended or time is up, whichever comes first, and return it as it is then.
+
+        The time is the request's, one hour at most and without it, and never more than the caller's deadline leaves.
+        """
+        seconds = MAX_WAIT_SECONDS
+        if request.HasField("timeout"):
+            seconds = request.timeout.seconds + request.timeout.nanos / 1e9
+            if seconds < 0:
+                raise _invalid("timeout", "must not be negative; 0 returns at once")
+        remaining = current().time_remaining
+        if remaining is not None:
+            seconds = min(seconds, max(remaining - _HEAD_START_SECONDS, 0.0))
+        who = caller()
+        operation = await self._library.wait_operation(
+            who, named_uuid("name", "operations", request.name), min(seconds, MAX_WAIT_SECONDS)
+        )
+        return await encoded(self._library, who, operation)
+
+
+def _invalid(field: str, what: str) -> InvalidRequest:
+    return InvalidRequest(
+        Reason.INVALID_FIELD,
+        f"{field}: {what}",
+        {"violations": "1"},
+        (FieldViolation(field, "standard", what),),
+    )

@@ -1,0 +1,82 @@
+"""Where a replica listens: a unix socket, or an IP address with a port."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+Tree: TypeAlias = "bool | int | float | str | list[Tree] | dict[str, Tree] | None"
+"""A value of a YAML or JSON file."""
+MAX_SOCKET_PATH = 107
+"""Bytes that the kernel takes as the path of a unix socket."""
+_HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:]+)):([0-9]{1,5})")
+
+
+class AddressError(ValueError):
+    """A text is no address; the message is for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """A unix socket by its absolute path, of at most 107 bytes."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+    @property
+    def envoy(self) -> Tree:
+        """As Envoy's configuration has it."""
+        return {"pipe": {"path": str(self.path)}}
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """An IP address and a port, 1 to 65,535."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def envoy(self) -> Tree:
+        """As Envoy's configuration has it."""
+        return {"socket_address": {"address": self.host, "port_value": self.port}}
+
+
+Address = UnixAddress | TcpAddress
+
+
+def parse(text: str) -> Address:
+    """Read `unix:PATH` or `HOST:PORT`. HOST is an IP address, an IPv6 one in brackets, or `localhost`: Envoy asks no name server for replicas.
+
+    Raises:
+        AddressError: it is neither.
+    """
+    if text.startswith("unix:"):
+        path = Path(text.removeprefix("unix:"))
+        if not path.is_absolute():
+            raise AddressError(f"{text} has no absolute path; write unix:/run/replica.sock")
+        if len(bytes(path)) > MAX_SOCKET_PATH or "\0" in text:
+            raise AddressError(
+                f"the path of {text} has more than {MAX_SOCKET_PATH} bytes; choose a shorter one"
+            )
+        return UnixAddress(path)
+    found = _HOST_PORT.fullmatch(text)
+    if found is None:
+        raise AddressError(f"{text!r} is no address; write unix:/run/replica.sock or 10.0.0.5:9001")
+    host, port = found[1] or found[2], int(found[3])
+    if not 1 <= port <= 65_535:
+        raise AddressError(f"the port of {text} is not between 1 and 65535")
+    try:
+        return TcpAddress(str(ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)), port)
+    except ValueError as error:
+        raise AddressError(
+            f"{host!r} is no IP address; names are not looked up, write 10.0.0.5:{port}"
+        ) from error

@@ -1,0 +1,1 @@
+"""Envoy's configuration, its local replies, and the replicas behind it."""

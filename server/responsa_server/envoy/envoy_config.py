@@ -1,0 +1,173 @@
+"""Envoy's bootstrap file, made from the templates in `envoy/` and a typed description of one instance."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.message import DecodeError
+
+from responsa_server.domain.addresses import MAX_SOCKET_PATH
+from responsa_server.envoy.local_replies import local_reply_config
+from responsa_server.envoy.replicas import GATEWAY, SERVER
+from responsa_server.envoy.templates import TemplateError, Templates, Tree
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?")
+_ORIGIN = re.compile(r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?")
+
+CORS_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
+CORS_REQUEST_HEADERS = "authorization, content-type, grpc-timeout, x-grpc-web, x-user-agent, connect-protocol-version, connect-timeout-ms"
+CORS_RESPONSE_HEADERS = "grpc-status, grpc-message, grpc-status-details-bin, x-request-id"
+
+
+class EnvoyConfigError(Exception):
+    """The configuration cannot be made; the message is for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvoyConfig:
+    """What differs between one instance and another.
+
+    port: the one port, 1 to 65,535. endpoints: the folder with the endpoint files of both clusters (`Replicas`), which Envoy watches.
+    descriptor: `generated/descriptor.binpb`, whose services are served over REST. admin_socket: for Envoy's admin interface; None switches
+    it off. listen_address: an IP address. allowed_hosts: what a Host header may say, without port (then the one port is meant) or with
+    one; clients leave out :80 and :443, so that those stand for no port too ("chat.example.org:443" behind a proxy that ends TLS). allowed_origins: pages of other origins, "https://chat.example.org", that may call
+    (CORS); pages of the allowed hosts always may.
+    """
+
+    port: int
+    endpoints: Path
+    descriptor: Path
+    admin_socket: Path | None = None
+    listen_address: str = "127.0.0.1"
+    allowed_hosts: Sequence[str] = ("127.0.0.1", "localhost", "[::1]")
+    allowed_origins: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.port <= 65_535:
+            raise EnvoyConfigError(f"the port {self.port} is not between 1 and 65535")
+        try:
+            ipaddress.ip_address(self.listen_address)
+        except ValueError as error:
+            raise EnvoyConfigError(f"{self.listen_address!r} is no IP address to listen on") from error
+        if not self.allowed_hosts:
+            raise EnvoyConfigError("at least one host must be allowed, else nobody can call")
+        for host in self.allowed_hosts:
+            if not _HOST.fullmatch(host.lower()):
+                raise EnvoyConfigError(f"{host!r} is no host name, such as chat.example.org or 10.0.0.5:8080")
+        for origin in self.allowed_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise EnvoyConfigError(f"{origin!r} is no origin, such as https://chat.example.org")
+        if not self.endpoints.is_absolute():
+            raise EnvoyConfigError(f"{self.endpoints} is not an absolute path")
+        path = self.admin_socket
+        if path is not None and not (path.is_absolute() and len(bytes(path)) <= MAX_SOCKET_PATH):
+            raise EnvoyConfigError(f"{path} is not an absolute path of at most {MAX_SOCKET_PATH} bytes")
+
+    @property
+    def domains(self) -> Sequence[str]:
+        """What a Host header may say, in full."""
+        found: dict[str, None] = {}
+        for host in self.allowed_hosts:
+            full = host.lower() if _has_port(host) else f"{host.lower()}:{self.port}"
+            found[full] = None
+            name, _, port = full.rpartition(":")
+            if port in ("80", "443"):
+                found[name] = None
+        return tuple(found)
+
+    @property
+    def origins(self) -> Sequence[str]:
+        """What an Origin header may say: the pages of this server, then those of others that may call."""
+        own = [f"http://{domain}" for domain in self.domains]
+        secure = [f"https://{domain}" for domain in self.domains]
+        return tuple(dict.fromkeys([*own, *secure, *self.allowed_origins]))
+
+
+def templates_folder() -> Path:
+    """Where the templates are: in the checkout, or in the installed package."""
+    checkout = Path(__file__).resolve().parents[3] / "envoy"
+    return checkout if checkout.is_dir() else Path(str(files("responsa_server.envoy"))) / "templates"
+
+
+def render(config: EnvoyConfig, templates: Path | None = None) -> str:
+    """The bootstrap file as JSON (Envoy takes it under the ending .json or .yaml).
+
+    Raises:
+        EnvoyConfigError: the descriptor set is missing or broken, or the templates and this module do not fit together.
+    """
+    values: dict[str, Tree] = {
+        "admin": _admin(config.admin_socket),
+        "port": config.port,
+        "listen_address": config.listen_address,
+        "server_endpoints": _endpoints(config.endpoints, SERVER),
+        "gateway_endpoints": _endpoints(config.endpoints, GATEWAY),
+        "descriptor": str(config.descriptor),
+        "services": [*rest_services(config.descriptor)],
+        "domains": [*config.domains],
+        "origin_ids": [
+            {"header": {"name": "origin", "string_match": {"exact": one}}} for one in config.origins
+        ],
+        "cors": _cors(config.allowed_origins),
+        "local_replies": local_reply_config(),
+    }
+    try:
+        tree = Templates(templates or templates_folder(), values).render("bootstrap.yaml")
+    except TemplateError as error:
+        raise EnvoyConfigError(f"Envoy's configuration cannot be made: {error}") from error
+    return json.dumps(tree, indent=1) + "\n"
+
+
+def rest_services(descriptor: Path) -> Sequence[str]:
+    """Full names of the services in a descriptor set.
+
+    Raises:
+        EnvoyConfigError: it is missing, broken, or has none.
+    """
+    try:
+        files_found = FileDescriptorSet.FromString(descriptor.read_bytes()).file
+    except (OSError, DecodeError) as error:
+        raise EnvoyConfigError(f"{descriptor.name} cannot be read; make it with: make generate") from error
+    names = [f"{file.package}.{service.name}" for file in files_found for service in file.service]
+    if not names:
+        raise EnvoyConfigError(f"{descriptor.name} holds no services; make it with: make generate")
+    return sorted(names)
+
+
+def _endpoints(folder: Path, cluster: str) -> Tree:
+    """Where a cluster's endpoints are read from. Envoy reads the file again when something is renamed into the folder."""
+    return {
+        "resource_api_version": "V3",
+        "path_config_source": {
+            "path": str(folder / f"{cluster}.json"),
+            "watched_directory": {"path": str(folder)},
+        },
+    }
+
+
+def _admin(socket: Path | None) -> Tree:
+    if socket is None:
+        return None
+    return {"address": {"pipe": {"path": str(socket), "mode": 0o600}}}
+
+
+def _cors(origins: Sequence[str]) -> Tree:
+    """Envoy's CORS policy. Cookies never go to another site (SameSite), so that credentials are not allowed either."""
+    return {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy",
+        "allow_origin_string_match": [{"exact": origin} for origin in origins],
+        "allow_methods": CORS_METHODS,
+        "allow_headers": CORS_REQUEST_HEADERS,
+        "expose_headers": CORS_RESPONSE_HEADERS,
+        "max_age": "7200",
+    }
+
+
+def _has_port(host: str) -> bool:
+    return re.search(r":[0-9]+$", host) is not None and not host.endswith("]")

@@ -1,0 +1,188 @@
+"""What Envoy answers itself (no such route, server gone, too large…), said as the server would say it.
+
+REST callers get the google.rpc.Status as JSON with the HTTP status that belongs to its code; gRPC and gRPC-Web callers get the code, the
+message and the same Status in `grpc-status-details-bin`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from google.rpc.code_pb2 import Code
+from google.rpc.status_pb2 import Status
+
+from responsa_server.calls import status
+from responsa_server.domain.errors import (
+    DeadlinePassed,
+    DocumentRejected,
+    Exhausted,
+    InvalidRequest,
+    NotPermitted,
+    Reason,
+    ResponsaError,
+)
+from responsa_server.envoy.templates import Tree
+from responsa_server.transports.http.page import no_route
+from responsa_server.transports.http.problems import SERVER_GONE
+
+
+@dataclass(frozen=True, slots=True)
+class LocalReply:
+    """One kind of answer that Envoy gives without asking the server.
+
+    first, last: Envoy's HTTP statuses that it covers. error: what callers are told. flags: Envoy's response flags; when given, one must be
+    set. path: when given, the request's path begins so. grpc_code: where gRPC has a code of its own for the case.
+    """
+
+    first: int
+    last: int
+    error: ResponsaError
+    flags: Sequence[str] = ()
+    path: str = ""
+    grpc_code: int | None = None
+
+
+def _malformed(message: str) -> InvalidRequest:
+    return InvalidRequest(Reason.MALFORMED_MESSAGE, message, {"message_type": "application/json"})
+
+
+LOCAL_REPLIES: tuple[LocalReply, ...] = (
+    LocalReply(
+        400,
+        599,
+        Exhausted(
+            Reason.OVERLOADED,
+            "The gateway takes no more calls at the moment; try again in a second.",
+            retry_after=1,
+        ),
+        flags=("UO", "OM"),
+    ),
+    LocalReply(
+        403,
+        403,
+        NotPermitted(
+            Reason.ORIGIN_NOT_ALLOWED,
+            "This server does not serve the Host or the Origin of the call; use the address that it prints, or allow "
+            "the host or the origin in its settings.",
+        ),
+    ),
+    LocalReply(404, 405, no_route(), grpc_code=Code.UNIMPLEMENTED),
+    LocalReply(
+        413,
+        413,
+        DocumentRejected(
+            Reason.DOCUMENT_TOO_LARGE,
+            "The body is larger than 4 MiB; send documents with PUT /v1/uploads.",
+            {"limit_bytes": "4194304"},
+        ),
+        path="/v1/documents",
+    ),
+    LocalReply(413, 413, _malformed("The body is larger than 4 MiB.")),
+    LocalReply(431, 431, _malformed("The request has more than 16 KiB or more than 64 fields of headers.")),
+    LocalReply(408, 408, DeadlinePassed(Reason.DEADLINE_EXCEEDED, "The request did not arrive in time.")),
+    LocalReply(
+        504,
+        504,
+        DeadlinePassed(Reason.DEADLINE_EXCEEDED, "The deadline of the call passed before it was answered."),
+    ),
+    LocalReply(500, 599, SERVER_GONE),
+    LocalReply(
+        400,
+        499,
+        _malformed(
+            "The request is not one that this server can read: over REST the body is JSON in UTF-8 and the query has the "
+            "names of the request's fields."
+        ),
+    ),
+)
+"""The first that fits counts."""
+
+
+def local_reply_config(replies: Sequence[LocalReply] = LOCAL_REPLIES) -> Tree:
+    """Envoy's `local_reply_config` for a table of replies."""
+    mappers: list[Tree] = []
+    for reply in replies:
+        # A transcoded call bears gRPC's content type by the time something goes wrong, but its caller reads JSON.
+        mappers.append(
+            _json_mapper(reply, [_header_filter("x-envoy-original-path", {"present_match": True})])
+        )
+        mappers.append(_grpc_mapper(reply, "application/grpc-web", "application/grpc-web+proto"))
+        mappers.append(_grpc_mapper(reply, "application/grpc", "application/grpc"))
+        mappers.append(_json_mapper(reply, []))
+    return {"mappers": mappers}
+
+
+def _json_mapper(reply: LocalReply, filters: Sequence[Tree]) -> Tree:
+    found = status.of(reply.error)
+    text = json.dumps(json.loads(status.as_json(found)), separators=(",", ":"), ensure_ascii=False)
+    return {
+        "filter": {"and_filter": {"filters": [*_filters(reply), *filters]}},
+        "status_code": status.http_status(found),
+        "body_format_override": _body(text, "application/json"),
+    }
+
+
+def _grpc_mapper(reply: LocalReply, asked: str, answered: str) -> Tree:
+    """All that gRPC would put into trailers, in the headers of an empty answer."""
+    found = Status()
+    found.CopyFrom(status.of(reply.error))
+    if reply.grpc_code is not None:
+        found.code = reply.grpc_code
+    details = base64.b64encode(found.SerializeToString()).decode().rstrip("=")
+    return {
+        "filter": {
+            "and_filter": {
+                "filters": [
+                    *_filters(reply),
+                    _header_filter("content-type", {"string_match": {"prefix": asked}}),
+                ]
+            }
+        },
+        "status_code": 200,
+        "headers_to_add": [
+            _header("content-type", answered),
+            _header("grpc-status", str(found.code)),
+            _header("grpc-message", quote(found.message, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")),
+            _header("grpc-status-details-bin", details),
+        ],
+        "body_format_override": _body("", answered),
+    }
+
+
+def _body(text: str, content_type: str) -> Tree:
+    return {"text_format_source": {"inline_string": _escaped(text)}, "content_type": content_type}
+
+
+def _header(key: str, value: str) -> Tree:
+    return {"header": {"key": key, "value": _escaped(value)}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def _filters(reply: LocalReply) -> Sequence[Tree]:
+    filters: list[Tree] = [_status("GE", reply.first), _status("LE", reply.last)]
+    if reply.flags:
+        filters.append({"response_flag_filter": {"flags": list(reply.flags)}})
+    if reply.path:
+        starts: dict[str, Tree] = {"string_match": {"prefix": reply.path}}
+        # The transcoder may have put the method's path in the place of the one that was asked for.
+        asked: list[Tree] = [_header_filter(name, starts) for name in (":path", "x-envoy-original-path")]
+        filters.append({"or_filter": {"filters": asked}})
+    return filters
+
+
+def _header_filter(name: str, match: dict[str, Tree]) -> Tree:
+    return {"header_filter": {"header": {"name": name, **match}}}
+
+
+def _status(comparison: str, value: int) -> Tree:
+    # Envoy wants a runtime key beside each number; nothing sets it.
+    number: Tree = {"default_value": value, "runtime_key": "responsa.none"}
+    return {"status_code_filter": {"comparison": {"op": comparison, "value": number}}}
+
+
+def _escaped(text: str) -> str:
+    """In Envoy's formats % begins something to be filled in."""
+    return text.replace("%", "%%")

@@ -1,0 +1,172 @@
+"""Which replicas stand behind Envoy: a list that people edit, and the endpoint files that Envoy watches.
+
+`replicas.json` is the list. From it two files are made, each an Envoy DiscoveryResponse for one cluster: `server.json` (gRPC) and `gateway.json`
+(the gateway's HTTP). Each file is put in place by a rename, which is what Envoy watches the folder for, so that it never reads half of one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from responsa_server.domain.addresses import Address, AddressError, parse
+from responsa_server.envoy.templates import Tree
+
+SERVER = "server"
+GATEWAY = "gateway"
+OWN = "up"
+"""The name of the server that `responsa up` itself runs."""
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_LIST = "replicas.json"
+
+
+class ReplicaError(Exception):
+    """A replica cannot be added, removed or read; the message is for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A process that serves. name: 1 to 63 of a-z, 0-9 and hyphen. grpc: where its RPCs are served; http: its gateway side, None when it has none."""
+
+    name: str
+    grpc: Address
+    http: Address | None = None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ReplicaError(
+                f"{self.name!r} is no name for a replica; use 1 to 63 of a-z, 0-9 and hyphen, such as rpc-2"
+            )
+        if self.grpc == self.http:
+            raise ReplicaError(f"{self.grpc} cannot be both the gRPC and the HTTP address")
+
+
+class Replicas:
+    """The replicas in `folder`, which is made when the first is added. Several processes may edit it at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def all(self) -> Sequence[Replica]:
+        """All of them, in the order in which they were added, the one of `responsa up` first.
+
+        Raises:
+            ReplicaError: the list cannot be read.
+        """
+        try:
+            text = (self.folder / _LIST).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise self._unreadable() from error
+        try:
+            return tuple(_of_json(cast("dict[str, Any]", one)) for one in json.loads(text)["replicas"])
+        except (ValueError, KeyError, TypeError, ReplicaError) as error:
+            raise self._unreadable() from error
+
+    def add(self, replica: Replica) -> None:
+        """Add one.
+
+        Raises:
+            ReplicaError: its name or one of its addresses is taken.
+        """
+        with self._edited() as replicas:
+            for other in replicas:
+                if other.name == replica.name:
+                    raise ReplicaError(f"there is a replica {replica.name} already; remove it first")
+                if taken := _addresses(other) & _addresses(replica):
+                    raise ReplicaError(
+                        f"{min(map(str, taken))} is an address of the replica {other.name} already"
+                    )
+            replicas.append(replica)
+
+    def put(self, replica: Replica) -> None:
+        """Set the first of them: in the place of one of the same name, before all others."""
+        with self._edited() as replicas:
+            replicas[:] = [replica, *(other for other in replicas if other.name != replica.name)]
+
+    def remove(self, name: str) -> None:
+        """Take one out of the rotation; what runs through it goes on.
+
+        Raises:
+            ReplicaError: there is none of this name.
+        """
+        with self._edited() as replicas:
+            kept = [other for other in replicas if other.name != name]
+            if len(kept) == len(replicas):
+                raise ReplicaError(f"there is no replica {name}; `responsa replicas list` shows all")
+            replicas[:] = kept
+
+    @contextmanager
+    def _edited(self) -> Generator[list[Replica]]:
+        """The list, to be changed within the block by one process at a time; written, when it changed nothing raised."""
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ReplicaError(f"{self.folder} cannot be written ({error.strerror})") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            replicas = [*self.all()]
+            yield replicas
+            try:
+                self._write(replicas)
+            except OSError as error:
+                raise ReplicaError(f"{self.folder} cannot be written ({error.strerror})") from error
+        finally:
+            os.close(lock)
+
+    def _write(self, replicas: Sequence[Replica]) -> None:
+        grpc = [one.grpc for one in replicas]
+        http = [one.http for one in replicas if one.http is not None]
+        self._put_in_place(_LIST, json.dumps({"replicas": [_to_json(one) for one in replicas]}, indent=1))
+        self._put_in_place(f"{SERVER}.json", json.dumps(_endpoints(SERVER, grpc), indent=1))
+        self._put_in_place(f"{GATEWAY}.json", json.dumps(_endpoints(GATEWAY, http), indent=1))
+
+    def _put_in_place(self, name: str, text: str) -> None:
+        fresh = self.folder / f".{name}.new"
+        with fresh.open("w", encoding="utf-8") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self.folder / name)
+
+    def _unreadable(self) -> ReplicaError:
+        return ReplicaError(
+            f"{self.folder / _LIST} cannot be read; remove it, and add the replicas again after the next start"
+        )
+
+
+def _endpoints(cluster: str, addresses: Sequence[Address]) -> Tree:
+    """What Envoy reads: a DiscoveryResponse that holds the cluster's ClusterLoadAssignment."""
+    assignment: Tree = {
+        "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+        "cluster_name": cluster,
+        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address.envoy}} for address in addresses]}],
+    }
+    version = hashlib.sha256(json.dumps(assignment).encode()).hexdigest()[:16]
+    return {"version_info": version, "resources": [assignment]}
+
+
+def _addresses(replica: Replica) -> set[Address]:
+    return {replica.grpc} if replica.http is None else {replica.grpc, replica.http}
+
+
+def _to_json(replica: Replica) -> Tree:
+    http = None if replica.http is None else str(replica.http)
+    return {"name": replica.name, "grpc": str(replica.grpc), "http": http}
+
+
+def _of_json(one: dict[str, Any]) -> Replica:
+    try:
+        return Replica(one["name"], parse(one["grpc"]), None if one["http"] is None else parse(one["http"]))
+    except AddressError as error:
+        raise ReplicaError(str(error)) from error

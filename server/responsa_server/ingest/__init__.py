@@ -1,0 +1,1 @@
+"""Taking in documents: formats, the sandbox, passages, embeddings, jobs."""

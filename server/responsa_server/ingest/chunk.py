@@ -1,0 +1,343 @@
+"""Cut canonical text into passages: at most so many tokens, sharing a few with the one before, along structure.
+
+Text becomes atoms, the smallest pieces that are never cut: what one token covers, together with what belongs to the
+same user-perceived character, or a stretch that the tokenizer passed over. A passage is a run of atoms; it ends at the
+best border in its last part: before a heading, between blocks, after a line or sentence, between words, in that order.
+Time and memory are linear in the text.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import accumulate
+
+from responsa_server.text.canonical import Block, BlockKind, ParsedDocument, byte_positions, char_positions
+
+TokenOffsets = Callable[[str], Sequence[tuple[int, int]]]
+"""(start, end) character offsets of each token of a text, in order: no special tokens, nothing truncated."""
+
+# Tokenizers are asked about pieces of at most this many characters.
+PIECE_CHARS = 8192
+# A token over more characters than this (a WordPiece tokenizer gives one for any "word" it does not know, however long)
+# counts as several: a passage must stay small enough to read and to store.
+MAX_ATOM_CHARS = 32
+# An atom may grow to this by combining marks.
+_MAX_CLUSTER_CHARS = 64
+# A passage is not drawn over more blank space than this between two atoms.
+_MAX_GAP_CHARS = 200
+
+_SENTENCE_END = re.compile(r"[.!?…。！？।؟]['\"”’»)\]]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSettings:
+    """max_tokens from 1 up; overlap_tokens from 0 to less than max_tokens."""
+
+    max_tokens: int = 500
+    overlap_tokens: int = 50
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1 or not 0 <= self.overlap_tokens < self.max_tokens:
+            raise ValueError("passages need max_tokens >= 1 and 0 <= overlap_tokens < max_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Bytes [byte_start, byte_end) of the canonical text, which decode to `text` exactly.
+
+    `ordinal` counts from 0. `tokens` is what the tokenizer counts in the text, or more where it has one token for a very
+    long stretch. `heading_path` has the titles of the headings in force, outermost first, where the passage's own (not
+    shared) text begins.
+    """
+
+    ordinal: int
+    byte_start: int
+    byte_end: int
+    text: str
+    tokens: int
+    heading_path: tuple[str, ...]
+
+
+class _Border(IntEnum):
+    """How good a place is to cut before an atom."""
+
+    INSIDE_WORD = 0
+    WORD = 1
+    SENTENCE = 2
+    BLOCK = 3
+    HEADING = 4
+
+
+# A passage may end at a border of this kind once it is filled to this share.
+_FILLED: tuple[tuple[_Border, float], ...] = (
+    (_Border.HEADING, 0.5),
+    (_Border.BLOCK, 0.6),
+    (_Border.SENTENCE, 0.6),
+    (_Border.WORD, 0.75),
+)
+
+
+@dataclass(slots=True)
+class _Atoms:
+    """Columns: character offsets of each atom, the tokens it counts for, and the border before it."""
+
+    starts: array[int]
+    ends: array[int]
+    weights: array[int]
+    borders: bytearray
+
+
+def chunk_document(
+    document: ParsedDocument, token_offsets: TokenOffsets, settings: ChunkSettings | None = None
+) -> list[Chunk]:
+    """Passages in order. Together they hold every visible character; each begins after the one before began."""
+    bounds = settings or ChunkSettings()
+    text = document.canonical_text
+    data = text.encode()
+    edges = char_positions(
+        data, [edge for block in document.blocks for edge in (block.byte_start, block.byte_end)]
+    )
+    spans = [(edges[2 * i], edges[2 * i + 1]) for i in range(len(document.blocks))]
+    atoms = _atoms(text, token_offsets)
+    _mark_blocks(text, atoms, document.blocks, spans)
+    paths = _HeadingPaths(document.blocks, spans)
+    ranges = list(_ranges(atoms, bounds))
+    corners = sorted({c for first, last, _ in ranges for c in (atoms.starts[first], atoms.ends[last - 1])})
+    place = dict(zip(corners, byte_positions(text, corners), strict=True))
+    chunks: list[Chunk] = []
+    for ordinal, (first, last, own) in enumerate(ranges):
+        start, end = atoms.starts[first], atoms.ends[last - 1]
+        chunks.append(
+            Chunk(
+                ordinal=ordinal,
+                byte_start=place[start],
+                byte_end=place[end],
+                text=text[start:end],
+                tokens=sum(atoms.weights[first:last]),
+                heading_path=paths.at(atoms.starts[own]),
+            )
+        )
+    return chunks
+
+
+def _pieces(text: str) -> Iterator[tuple[int, int]]:
+    """Cut [0, len(text)) into pieces a tokenizer is asked about: after white space where there is any."""
+    start = 0
+    while start < len(text):
+        end = min(start + PIECE_CHARS, len(text))
+        if end < len(text):
+            cut = end
+            lowest = start + PIECE_CHARS // 2
+            while cut > lowest and not text[cut - 1].isspace():
+                cut -= 1
+            if cut > lowest:
+                end = cut
+            else:
+                while end > lowest and not _may_cut(text, end):
+                    end -= 1
+                end = end if end > lowest else start + PIECE_CHARS
+        yield start, end
+        start = end
+
+
+def _atoms(text: str, token_offsets: TokenOffsets) -> _Atoms:
+    atoms = _Atoms(array("q"), array("q"), array("q"), bytearray())
+    for piece_start, piece_end in _pieces(text):
+        at = piece_start
+        for token_start, token_end in token_offsets(text[piece_start:piece_end]):
+            start, end = piece_start + token_start, min(piece_start + token_end, piece_end)
+            if end <= at:
+                # Byte-level tokens of one character repeat its offsets: the character weighs more.
+                if token_end > token_start and atoms.weights:
+                    atoms.weights[-1] += 1
+                continue
+            start = max(start, at)
+            _append_gap(atoms, text, at, start)
+            _append(atoms, text, start, end)
+            at = end
+        _append_gap(atoms, text, at, piece_end)
+    return atoms
+
+
+def _append_gap(atoms: _Atoms, text: str, start: int, end: int) -> None:
+    """Visible characters that no token covers become atoms too, or they would be in no passage."""
+    if start >= end:
+        return
+    gap = text[start:end]
+    if gap.isspace():
+        return
+    for match in re.finditer(r"\S+", gap):
+        _append(atoms, text, start + match.start(), start + match.end())
+
+
+def _append(atoms: _Atoms, text: str, start: int, end: int) -> None:
+    # Some tokenizers count the space before a word in; a passage neither begins nor ends with space.
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    if start == end:
+        if atoms.weights:
+            atoms.weights[-1] += 1
+        return
+    while start < end:
+        stop = min(start + MAX_ATOM_CHARS, end)
+        while stop < end and stop > start + 1 and not _may_cut(text, stop):
+            stop -= 1
+        joined = atoms.ends and atoms.ends[-1] == start and not _may_cut(text, start)
+        if joined and stop - atoms.starts[-1] <= _MAX_CLUSTER_CHARS:
+            atoms.ends[-1] = stop
+            atoms.weights[-1] += 1
+            start = stop
+            continue
+        atoms.borders.append(_border(text, atoms.ends[-1] if atoms.ends else 0, start))
+        atoms.starts.append(start)
+        atoms.ends.append(stop)
+        atoms.weights.append(1)
+        start = stop
+
+
+def _border(text: str, previous_end: int, start: int) -> _Border:
+    if start == previous_end:
+        # Scripts without spaces have their sentence ends all the same.
+        return _Border.SENTENCE if start and text[start - 1] in "。！？" else _Border.INSIDE_WORD
+    gap = text[previous_end : min(start, previous_end + _MAX_GAP_CHARS)]
+    if "\n" in gap or "\r" in gap:
+        return _Border.SENTENCE
+    return (
+        _Border.SENTENCE
+        if _SENTENCE_END.search(text[max(0, previous_end - 4) : previous_end])
+        else _Border.WORD
+    )
+
+
+def _may_cut(text: str, place: int) -> bool:
+    """Whether a user-perceived character may end at `place`; the common cases of UAX #29, not all."""
+    if not 0 < place < len(text):
+        return True
+    after, before = text[place], text[place - 1]
+    if after < "\u0300":
+        return not (before == "\r" and after == "\n")
+    if unicodedata.category(after) in ("Mn", "Me", "Mc") or after == "\u200d" or before == "\u200d":
+        return False
+    if "\U0001f3fb" <= after <= "\U0001f3ff":
+        return False
+    if "\U0001f1e6" <= after <= "\U0001f1ff":
+        # Flags are pairs of regional indicators: count back, a bounded way.
+        run = 0
+        while (
+            run < _MAX_CLUSTER_CHARS and place > run and "\U0001f1e6" <= text[place - 1 - run] <= "\U0001f1ff"
+        ):
+            run += 1
+        return run % 2 == 0
+    # Conjoining Jamo: leading, vowel and trailing forms make one syllable.
+    return not ("\u1160" <= after <= "\u11ff" and "\u1100" <= before <= "\u11ff")
+
+
+def _mark_blocks(text: str, atoms: _Atoms, blocks: Sequence[Block], spans: Sequence[tuple[int, int]]) -> None:
+    """Raise the borders at block starts; the border after a heading is none, for a heading goes with what follows."""
+    after_heading = False
+    previous_end = 0
+    for block, (start, end) in zip(blocks, spans, strict=True):
+        if block.kind is BlockKind.LIST_ITEM:
+            # The marker before an item belongs to it.
+            start = max(previous_end, text.rfind("\n", previous_end, start) + 1)
+        previous_end = end
+        first = bisect_right(atoms.ends, start)
+        if first >= len(atoms.starts) or atoms.starts[first] >= end:
+            continue
+        is_heading = block.kind is BlockKind.HEADING
+        if after_heading:
+            atoms.borders[first] = _Border.INSIDE_WORD
+        else:
+            atoms.borders[first] = _Border.HEADING if is_heading else _Border.BLOCK
+        after_heading = is_heading
+
+
+def _ranges(atoms: _Atoms, settings: ChunkSettings) -> Iterator[tuple[int, int, int]]:
+    """(first, last, own) atom indexes of each passage: it has atoms [first, last), those before `own` shared."""
+    count = len(atoms.starts)
+    totals = array("q", accumulate(atoms.weights, initial=0))
+    gaps = array("q", (k for k in range(1, count) if atoms.starts[k] - atoms.ends[k - 1] > _MAX_GAP_CHARS))
+    first = own = 0
+    while own < count:
+        limit = max(bisect_right(totals, totals[first] + settings.max_tokens) - 1, own + 1)
+        gap = bisect_right(gaps, own)
+        if gap < len(gaps):
+            limit = min(limit, gaps[gap])
+        last = (
+            limit
+            if limit >= count or (gap < len(gaps) and limit == gaps[gap])
+            else _cut(atoms, totals, first, own, limit, settings)
+        )
+        yield first, last, own
+        if last >= count:
+            return
+        shared = _shared_from(atoms, totals, last, settings)
+        # Room for at least one atom that is not shared, and progress.
+        shared = max(shared, first + 1, bisect_left(totals, totals[last + 1] - settings.max_tokens))
+        if gap < len(gaps) and gaps[gap] == last:
+            shared = last
+        first, own = min(shared, last), last
+
+
+def _cut(atoms: _Atoms, totals: array[int], first: int, own: int, limit: int, settings: ChunkSettings) -> int:
+    """The atom before which a passage that starts at `first` ends: the latest border of the best kind in reach."""
+    for kind, share in _FILLED:
+        lowest = max(own + 1, bisect_left(totals, totals[first] + int(share * settings.max_tokens)))
+        found = _latest(atoms.borders, kind, lowest, limit)
+        if found is not None:
+            return found
+    found = _latest(atoms.borders, _Border.WORD, own + 1, limit)
+    return limit if found is None else found
+
+
+def _latest(borders: bytearray, kind: _Border, lowest: int, highest: int) -> int | None:
+    """The last place in [lowest, highest] with a border of at least `kind`."""
+    found = max(borders.rfind(level, lowest, highest + 1) for level in range(kind, _Border.HEADING + 1))
+    return found if found >= 0 else None
+
+
+def _earliest(borders: bytearray, kind: _Border, lowest: int, highest: int) -> int | None:
+    """The first place in [lowest, highest) with a border of at least `kind`."""
+    places = [borders.find(level, lowest, highest) for level in range(kind, _Border.HEADING + 1)]
+    return min((place for place in places if place >= 0), default=None)
+
+
+def _shared_from(atoms: _Atoms, totals: array[int], last: int, settings: ChunkSettings) -> int:
+    """Where the overlap with the passage after begins: at a sentence if that keeps half of it, else at a word."""
+    lowest = bisect_left(totals, totals[last] - settings.overlap_tokens)
+    half = bisect_left(totals, totals[last] - settings.overlap_tokens // 2)
+    for kind, highest in ((_Border.SENTENCE, half), (_Border.WORD, last)):
+        found = _earliest(atoms.borders, kind, lowest, highest)
+        if found is not None:
+            return found
+    return lowest
+
+
+class _HeadingPaths:
+    """The headings in force at each place."""
+
+    def __init__(self, blocks: Sequence[Block], spans: Sequence[tuple[int, int]]) -> None:
+        self._starts: list[int] = []
+        self._paths: list[tuple[str, ...]] = []
+        open_headings: list[tuple[int, str]] = []
+        for block, (start, _) in zip(blocks, spans, strict=True):
+            if block.kind is not BlockKind.HEADING:
+                continue
+            while open_headings and open_headings[-1][0] >= block.level:
+                open_headings.pop()
+            open_headings.append((block.level, block.title))
+            self._starts.append(start)
+            self._paths.append(tuple(title for _, title in open_headings if title))
+
+    def at(self, place: int) -> tuple[str, ...]:
+        """The path at a character offset; a heading counts from its own first character."""
+        index = bisect_right(self._starts, place) - 1
+        return self._paths[index] if index >= 0 else ()

@@ -1,0 +1,328 @@
+"""HTML: the visible text is the canonical text; selectolax (Lexbor, an HTML5 parser) builds the tree.
+
+Blocks stand apart by a blank line; list items and table rows by a line break. List items begin with "- " or "1. "
+(outside their block), cells of a row are joined by " | ", `pre` keeps its white space, elsewhere runs of white space are
+one space. Scripts, styles, templates, comments, fallback content and what the page hides are left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
+
+from responsa_server.ingest.formats.html_writer import LINE_BREAK, OpenList, OpenTable, TextWriter
+from responsa_server.ingest.parse_errors import DocumentEmpty, DocumentParserLimit
+from responsa_server.text.canonical import (
+    DecodedDocument,
+    ParsedDocument,
+    first_line,
+    one_line,
+    title_from_name,
+)
+
+# Browsers stop nesting near 512. Lexbor takes time that is quadratic in the depth, so depth is bounded before it.
+MAX_DEPTH = 1000
+
+_SKIPPED = frozenset(
+    [
+        "head",
+        "script",
+        "style",
+        "template",
+        "noscript",
+        "iframe",
+        "object",
+        "embed",
+        "applet",
+        "audio",
+        "video",
+        "canvas",
+        "svg",
+        "select",
+        "option",
+        "datalist",
+        "textarea",
+        "input",
+        "noframes",
+        "noembed",
+        "frameset",
+        "map",
+        "meta",
+        "link",
+        "title",
+        "base",
+    ]
+)
+_BLOCKS = frozenset(
+    [
+        "html",
+        "body",
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "center",
+        "dd",
+        "details",
+        "dialog",
+        "dir",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "figcaption",
+        "figure",
+        "footer",
+        "form",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "header",
+        "hgroup",
+        "hr",
+        "legend",
+        "li",
+        "main",
+        "menu",
+        "nav",
+        "ol",
+        "p",
+        "pre",
+        "listing",
+        "xmp",
+        "search",
+        "section",
+        "summary",
+        "table",
+        "caption",
+        "tbody",
+        "thead",
+        "tfoot",
+        "tr",
+        "td",
+        "th",
+        "colgroup",
+        "ul",
+        "optgroup",
+    ]
+)
+_HEADINGS = {f"h{n}": n for n in range(1, 7)}
+_LISTS = frozenset({"ul", "ol", "menu", "dir"})
+_CODE = frozenset({"pre", "listing", "xmp", "plaintext"})
+_CELLS = frozenset({"td", "th"})
+# A table with one of these inside lays out a page; it has no rows worth keeping on one line.
+_LAYOUT_MARKS = frozenset({"table", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "article", "section", "main"})
+
+_NESTING_TAG = re.compile(
+    r"<(?:!--.*?(?:-->|\Z)|(script|style|textarea|title|xmp|iframe|noembed|noframes)\b.*?(?:</\1|\Z)"
+    r"|(/?)(?:div|blockquote|ul|ol|menu|dir|dl|section|article|main|aside|nav|header|footer|figure|figcaption|details"
+    r"|fieldset|center|table|address|form|button|object|svg|math|template|summary|dialog|search|hgroup|pre|listing)\b)",
+    re.IGNORECASE | re.DOTALL,
+)
+_HIDING = re.compile(
+    r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|opacity\s*:\s*0(?:\.0+)?\s*(?:;|!|\Z)"
+    r"|font-size\s*:\s*0(?:\.0+)?(?:px|pt|em|rem|%)?\s*(?:;|!|\Z)",
+    re.IGNORECASE,
+)
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}\Z")
+_SOFT_HYPHEN = "\u00ad"
+
+
+def parse(document: DecodedDocument) -> ParsedDocument:
+    """Extract the visible text.
+
+    Raises DocumentEmpty when nothing is visible, DocumentParserLimit for nesting beyond MAX_DEPTH or too many blocks.
+    """
+    _bound_depth(document.text)
+    # Without mutation events: they serve live pages, and cost quadratic time in the number of an element's options.
+    tree = LexborHTMLParser(document.text, options=LexborDocumentOptions.WO_EVENTS)
+    root = tree.root
+    body = tree.body
+    writer = TextWriter()
+    if root is not None:
+        _walk(root, body if body is not None else root, writer)
+    text = "".join(writer.parts)
+    if not text.strip():
+        raise DocumentEmpty("The HTML document shows no text.", "Upload a page with visible text in it.")
+    title_node = tree.css_first("head > title")
+    title = writer.collector.first_heading() or one_line(
+        _clean(title_node.text()) if title_node is not None else ""
+    )
+    return ParsedDocument(
+        title=title or first_line(text) or title_from_name(document.name),
+        canonical_text=text,
+        blocks=writer.collector.blocks(text),
+        language=_language(root),
+        document_type=document.document_type,
+    )
+
+
+def _bound_depth(source: str) -> None:
+    depth = 0
+    for match in _NESTING_TAG.finditer(source):
+        closing = match.group(2)
+        if closing is None:
+            continue
+        if closing:
+            depth = max(0, depth - 1)
+            continue
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise DocumentParserLimit(
+                f"The HTML elements are nested more than {MAX_DEPTH:,} deep.",
+                "Flatten the page, or upload its text as Markdown or plain text.",
+            )
+
+
+def _clean(text: str) -> str:
+    return text.replace("\x00", "").replace(_SOFT_HYPHEN, "")
+
+
+def _language(root: LexborNode | None) -> str | None:
+    html = root
+    while html is not None and html.tag != "html":
+        html = html.first_child if html.tag == "-document" else html.next
+    language = (html.attributes.get("lang") or "").strip() if html is not None else ""
+    return language if _LANGUAGE.match(language) else None
+
+
+def _hidden(node: LexborNode) -> bool:
+    attributes = node.attributes
+    if not attributes:
+        return False
+    if "hidden" in attributes and attributes["hidden"] != "until-found":
+        return True
+    if (attributes.get("aria-hidden") or "").lower() == "true":
+        return True
+    return bool(_HIDING.search(attributes.get("style") or ""))
+
+
+def _layout_tables(top: LexborNode) -> set[int]:
+    """The tables that hold page structure rather than data, by node id."""
+    found: set[int] = set()
+    open_tables: list[int] = []
+    for node, entering in _steps(top, lambda _: True):
+        tag = node.tag
+        if not entering:
+            if tag == "table":
+                open_tables.pop()
+            continue
+        if tag in _LAYOUT_MARKS:
+            # Above a marked table all are marked already: each is marked once.
+            for table in reversed(open_tables):
+                if table in found:
+                    break
+                found.add(table)
+        if tag == "table":
+            open_tables.append(node.mem_id)
+    return found
+
+
+def _steps(top: LexborNode, descend: Callable[[LexborNode], bool]) -> Iterator[tuple[LexborNode, bool]]:
+    """Depth first, without recursion: (node, True) on the way in, (node, False) on the way out."""
+    above: list[LexborNode] = []
+    node = top
+    while True:
+        yield node, True
+        child = node.first_child if descend(node) else None
+        if child is not None:
+            above.append(node)
+            node = child
+            continue
+        yield node, False
+        following: LexborNode | None = None
+        while above:
+            following = node.next
+            if following is not None:
+                break
+            node = above.pop()
+            yield node, False
+        if following is None:
+            return
+        node = following
+
+
+def _walk(root: LexborNode, top: LexborNode, writer: TextWriter) -> None:
+    layout = _layout_tables(root)
+    shown: list[bool] = []
+
+    def descend(node: LexborNode) -> bool:
+        return shown[-1]
+
+    for node, entering in _steps(top, descend):
+        tag = node.tag or ""
+        if entering:
+            if tag == "-text":
+                writer.inline.append(_clean(node.text()))
+            visible = not tag.startswith("-") and tag not in _SKIPPED and not _hidden(node)
+            if tag == "dialog" and visible:
+                visible = "open" in node.attributes
+            shown.append(visible or tag == "-document")
+            if visible:
+                _enter(tag, node, writer, layout)
+        elif shown.pop() and not tag.startswith("-"):
+            _leave(tag, writer)
+    writer.flush()
+
+
+def _enter(tag: str, node: LexborNode, writer: TextWriter, layout: set[int]) -> None:
+    if tag == "br":
+        writer.inline.append(LINE_BREAK)
+        return
+    if tag not in _BLOCKS and tag not in _CODE:
+        return
+    writer.flush()
+    if tag in _HEADINGS:
+        writer.heading = _HEADINGS[tag]
+    elif tag in _CODE:
+        writer.code += 1
+    elif tag in _LISTS:
+        writer.lists.append(OpenList(_first_number(node) if tag == "ol" else None))
+    elif tag == "li" and writer.lists:
+        open_list = writer.lists[-1]
+        if open_list.number is None:
+            writer.marker = "- "
+        else:
+            writer.marker = f"{open_list.number}. "
+            open_list.number += 1
+    elif tag == "blockquote":
+        writer.quotes += 1
+    elif tag == "table":
+        writer.tables.append(OpenTable(layout=node.mem_id in layout))
+    elif tag in _CELLS and writer.tables and not writer.tables[-1].layout:
+        writer.tables[-1].in_cell = True
+
+
+def _leave(tag: str, writer: TextWriter) -> None:
+    if tag not in _BLOCKS and tag not in _CODE:
+        return
+    table = writer.tables[-1] if writer.tables else None
+    if table is not None and table.in_cell and tag in _CELLS:
+        writer.end_cell(table)
+        return
+    writer.flush()
+    if tag in _HEADINGS:
+        writer.heading = 0
+    elif tag in _CODE:
+        writer.code -= 1
+    elif tag in _LISTS:
+        writer.lists.pop()
+    elif tag == "li":
+        writer.marker = None
+    elif tag == "blockquote":
+        writer.quotes -= 1
+    elif tag == "tr" and table is not None:
+        writer.end_row(table)
+    elif tag == "table" and table is not None:
+        writer.end_row(table)
+        writer.tables.pop()
+
+
+def _first_number(node: LexborNode) -> int:
+    start = node.attributes.get("start") or "1"
+    return int(start) if re.fullmatch(r"-?[0-9]{1,9}", start) else 1

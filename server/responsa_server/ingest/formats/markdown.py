@@ -1,0 +1,149 @@
+"""Markdown (CommonMark with tables): the decoded file is the canonical text; markdown-it-py finds its structure.
+
+Only block structure is parsed: inline markup stays as it is written, and link definitions count as paragraphs.
+"""
+
+from __future__ import annotations
+
+import re
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from responsa_server.ingest.formats.bounds import BlockCollector
+from responsa_server.text.canonical import (
+    BlockKind,
+    DecodedDocument,
+    ParsedDocument,
+    first_line,
+    one_line,
+    title_from_name,
+)
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+# YAML between two rules, on condition that it begins like YAML: a document may also open with a thematic break.
+_FRONT_MATTER = re.compile(
+    r"---[ \t]*(?:\r\n|\r|\n)(?=[A-Za-z_][A-Za-z0-9_\- ]{0,63}:)(.{0,16384}?)(?:\r\n|\r|\n)(?:---|\.\.\.)(?=[ \t\r\n]|\Z)",
+    re.DOTALL,
+)
+_FIELD = re.compile(r"^(title|lang|language)[ \t]*:[ \t]*(\S[^\r\n]*)", re.IGNORECASE | re.MULTILINE)
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}\Z")
+_HEADING_CHARS = 1000
+# Deeper nesting than any writer uses; what lies deeper has no blocks but stays in the text.
+_MAX_NESTING = 40
+
+
+def parse(document: DecodedDocument) -> ParsedDocument:
+    """Parse Markdown. Raises DocumentParserLimit for more blocks than are stored."""
+    text = document.text
+    fields: dict[str, str] = {}
+    body_start = 0
+    front = _FRONT_MATTER.match(text)
+    if front is not None:
+        fields = {key.lower(): _unquote(value) for key, value in _FIELD.findall(front.group(1))}
+        body_start = front.end()
+    collector = BlockCollector()
+    _collect(text, body_start, collector)
+    language = fields.get("lang") or fields.get("language") or ""
+    title = one_line(fields.get("title", "")) or collector.first_heading()
+    return ParsedDocument(
+        title=title or first_line(text[body_start : body_start + 100_000]) or title_from_name(document.name),
+        canonical_text=text,
+        blocks=collector.blocks(text),
+        language=language if _LANGUAGE.match(language) else None,
+        document_type=document.document_type,
+    )
+
+
+def _unquote(value: str) -> str:
+    value = value.strip()
+    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
+        return value[1:-1]
+    return value
+
+
+def _collect(text: str, body_start: int, collector: BlockCollector) -> None:
+    body = text[body_start:]
+    line_starts = [body_start]
+    line_ends: list[int] = []
+    # The same line ends that markdown-it normalises; str.splitlines() knows more of them.
+    for match in _LINE_END.finditer(text, body_start):
+        line_ends.append(match.start())
+        line_starts.append(match.end())
+    line_ends.append(len(text))
+
+    def span(token: Token, first_line_number: int | None = None) -> tuple[int, int] | None:
+        if token.map is None:
+            return None
+        first, last = token.map
+        last = min(last, len(line_ends))
+        while last > first and not text[line_starts[last - 1] : line_ends[last - 1]].strip():
+            last -= 1
+        if last <= first:
+            return None
+        start_line = first if first_line_number is None else first_line_number
+        return line_starts[start_line], line_ends[last - 1]
+
+    markdown = MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable("table").disable("reference")
+    inline = MarkdownIt("commonmark")
+    markdown.core.ruler.enableOnly(["normalize", "block"])
+    lists = quotes = 0
+    item_line: int | None = None
+    tokens = markdown.parse(body)
+    for index, token in enumerate(tokens):
+        match token.type:
+            case "bullet_list_open" | "ordered_list_open":
+                lists += 1
+            case "bullet_list_close" | "ordered_list_close":
+                lists -= 1
+            case "blockquote_open":
+                quotes += 1
+            case "blockquote_close":
+                quotes -= 1
+            case "list_item_open":
+                # An item's first paragraph begins at the item's marker.
+                item_line = token.map[0] if token.map else None
+            case "list_item_close":
+                item_line = None
+            case "heading_open":
+                place = span(token)
+                if place is not None:
+                    title = _plain(inline, tokens[index + 1].content)
+                    collector.add(BlockKind.HEADING, *place, level=int(token.tag[1:]), title=title)
+                item_line = None
+            case "fence" | "code_block":
+                _add(collector, BlockKind.CODE, span(token), 0)
+                item_line = None
+            case "table_open":
+                _add(collector, BlockKind.TABLE, span(token), 0)
+                item_line = None
+            case "paragraph_open" | "html_block":
+                if lists:
+                    _add(collector, BlockKind.LIST_ITEM, span(token, item_line), lists)
+                elif quotes:
+                    _add(collector, BlockKind.QUOTE, span(token), quotes)
+                else:
+                    _add(collector, BlockKind.PARAGRAPH, span(token), 0)
+                item_line = None
+            case _:
+                pass
+
+
+def _add(collector: BlockCollector, kind: BlockKind, place: tuple[int, int] | None, level: int) -> None:
+    if place is not None:
+        collector.add(kind, *place, level=level)
+
+
+def _plain(inline: MarkdownIt, source: str) -> str:
+    """A heading's text without its inline markup; long headings are cut before they are parsed."""
+    parsed = inline.parseInline(source[:_HEADING_CHARS])
+    parts: list[str] = []
+    for token in parsed:
+        for child in token.children or []:
+            if child.type in ("text", "code_inline", "text_special"):
+                parts.append(child.content)
+            elif child.type in ("softbreak", "hardbreak"):
+                parts.append(" ")
+            elif child.type == "image":
+                parts.append(child.content)
+    return one_line("".join(parts))

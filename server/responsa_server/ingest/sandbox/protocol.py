@@ -1,0 +1,225 @@
+"""What travels between server, zygote and parsing process.
+
+Control messages are one JSON object in one packet of a SOCK_SEQPACKET pair; a job's two descriptors ride along with it.
+A result is a binary frame on the job's own pipe, written by a process that may have been taken over by its document:
+the reader trusts nothing in it and allocates in proportion to its size alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from dataclasses import asdict, dataclass
+from typing import Literal, cast
+
+from responsa_server.ingest.formats.bounds import MAX_BLOCKS
+from responsa_server.ingest.parse_errors import DocumentMalformed, DocumentRejected, RejectReason, rejection
+from responsa_server.text.canonical import MAX_TITLE_CHARS, Block, BlockKind, DocumentType, ParsedDocument
+
+MAX_PACKET = 16 * 1024
+# Exit status of a process that could not lock itself up and therefore never looked at its document.
+EXIT_UNCONFINED = 70
+# Exit status when not even the rejection found room.
+EXIT_OUT_OF_MEMORY = 71
+
+_MAGIC = b"RSP1"
+_DOCUMENT, _REJECTED = 0, 1
+_SECTION = struct.Struct("<Q")
+_BLOCK = struct.Struct("<BBQQI")
+_KINDS = tuple(BlockKind)
+_MAX_SENTENCE = 500
+_MAX_LEVEL = 255
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class ParseJob:
+    """One document for one process. Limits as in ParseLimits."""
+
+    job: int
+    name: str
+    content_type: str
+    memory_bytes: int
+    cpu_seconds: int
+    result_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class KillJob:
+    """Stop the process of a job, if it still runs."""
+
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The zygote has loaded its parsers."""
+
+    landlock_abi: int
+    seccomp: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The zygote cannot work and ends."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """The process of a job is gone and reaped; `status` as waitpid(2) tells it."""
+
+    job: int
+    status: int
+
+
+ControlMessage = ParseJob | KillJob | Ready | Failed | JobEnded
+_MESSAGES: dict[str, type[ControlMessage]] = {
+    "parse": ParseJob,
+    "kill": KillJob,
+    "ready": Ready,
+    "failed": Failed,
+    "ended": JobEnded,
+}
+
+
+def pack_message(message: ControlMessage) -> bytes:
+    """One packet."""
+    tag = next(tag for tag, kind in _MESSAGES.items() if type(message) is kind)
+    return json.dumps({"is": tag, **asdict(message)}).encode()
+
+
+def unpack_message(packet: bytes) -> ControlMessage:
+    """The message in a packet of `pack_message`; both ends are ours."""
+    fields = cast("dict[str, object]", json.loads(packet))
+    kind = _MESSAGES[cast("str", fields.pop("is"))]
+    return kind(**fields)  # type: ignore[arg-type]  # written by pack_message from the same dataclass
+
+
+def _sections(kind: Literal[0, 1], *sections: bytes) -> bytes:
+    lengths = b"".join(_SECTION.pack(len(section)) for section in sections)
+    return b"".join((_MAGIC, bytes((kind, len(sections))), lengths, *sections))
+
+
+def pack_result(document: ParsedDocument) -> bytes:
+    """A parsed document as a frame."""
+    titles = [block.title.encode() for block in document.blocks]
+    blocks = b"".join(
+        _BLOCK.pack(
+            _KINDS.index(block.kind),
+            min(block.level, _MAX_LEVEL),
+            block.byte_start,
+            block.byte_end,
+            len(title),
+        )
+        for block, title in zip(document.blocks, titles, strict=True)
+    )
+    return _sections(
+        _DOCUMENT,
+        document.title.encode(),
+        (document.language or "").encode(),
+        document.document_type.value.encode(),
+        document.canonical_text.encode(),
+        blocks,
+        b"".join(titles),
+    )
+
+
+def pack_rejection(rejected: DocumentRejected) -> bytes:
+    """A rejection as a frame."""
+    sentences = (rejected.message, rejected.remedy)
+    return _sections(
+        _REJECTED,
+        rejected.reason.value.encode(),
+        *(s[:_MAX_SENTENCE].encode("utf-8", "replace") for s in sentences),
+    )
+
+
+def unpack_result(frame: bytes) -> ParsedDocument:
+    """Read a frame that nobody vouches for.
+
+    Raises the DocumentRejected inside it, or DocumentMalformed when the frame is not what `pack_result` makes.
+    """
+    try:
+        kind, sections = _split(memoryview(frame))
+        if kind == _DOCUMENT and len(sections) == 6:
+            return _document(sections)
+        if kind == _REJECTED and len(sections) == 3:
+            reason, message, remedy = (bytes(section).decode() for section in sections)
+            rejected = rejection(RejectReason(reason), _sentence(message), _sentence(remedy))
+        else:
+            raise ValueError("unknown frame")
+    except (ValueError, IndexError, struct.error):
+        # UnicodeDecodeError is a ValueError. The cause would quote bytes chosen by the document: it is dropped.
+        raise DocumentMalformed(
+            "The parser gave no usable result for this document.",
+            "Check the file, or save it anew and upload it again.",
+        ) from None
+    raise rejected
+
+
+def _split(frame: memoryview) -> tuple[int, list[memoryview]]:
+    if bytes(frame[:4]) != _MAGIC:
+        raise ValueError("no frame")
+    kind, count = frame[4], frame[5]
+    place = 6 + count * _SECTION.size
+    lengths = [_SECTION.unpack_from(frame, 6 + i * _SECTION.size)[0] for i in range(count)]
+    if place + sum(lengths) != len(frame):
+        raise ValueError("lengths do not add up")
+    sections: list[memoryview] = []
+    for length in lengths:
+        sections.append(frame[place : place + length])
+        place += length
+    return kind, sections
+
+
+def _sentence(text: str) -> str:
+    if len(text) > _MAX_SENTENCE or not text.isprintable():
+        raise ValueError("not a sentence")
+    return text
+
+
+def _title(text: str) -> str:
+    if len(text) > MAX_TITLE_CHARS or "\x00" in text or "\n" in text or "\r" in text:
+        raise ValueError("not a title")
+    return text
+
+
+def _document(sections: list[memoryview]) -> ParsedDocument:
+    title, language, type_name = (bytes(section).decode() for section in sections[:3])
+    data = bytes(sections[3])
+    text = data.decode()
+    if not title or not text.strip() or 0 in data:
+        raise ValueError("no text")
+    if language and not _LANGUAGE.match(language):
+        raise ValueError("not a language tag")
+    return ParsedDocument(
+        title=_title(title),
+        canonical_text=text,
+        blocks=_blocks(sections[4], bytes(sections[5]), data),
+        language=language or None,
+        document_type=DocumentType(type_name),
+    )
+
+
+def _blocks(packed: memoryview, titles: bytes, data: bytes) -> tuple[Block, ...]:
+    if len(packed) > MAX_BLOCKS * _BLOCK.size:
+        raise ValueError("too many blocks")
+    blocks: list[Block] = []
+    end = title_place = 0
+    for row in _BLOCK.iter_unpack(packed):
+        kind, level, byte_start, byte_end, title_length = cast("tuple[int, int, int, int, int]", row)
+        if not end <= byte_start < byte_end <= len(data):
+            raise ValueError("block out of order")
+        # A code point's later bytes are 10xxxxxx.
+        if data[byte_start] & 0xC0 == 0x80 or (byte_end < len(data) and data[byte_end] & 0xC0 == 0x80):
+            raise ValueError("block inside a code point")
+        title = titles[title_place : title_place + title_length].decode()
+        title_place += title_length
+        blocks.append(Block(_KINDS[kind], byte_start, byte_end, level, _title(title)))
+        end = byte_end
+    if title_place != len(titles):
+        raise ValueError("titles do not add up")
+    return tuple(blocks)

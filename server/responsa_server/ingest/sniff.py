@@ -1,0 +1,293 @@
+"""What a document is, decided from its bytes first and from what its sender says second.
+
+Content that is not text is refused and named (magic numbers by the `filetype` library). Content that is text takes the
+type that its name, then its content type, declares; nothing is guessed against a declaration but HTML for unnamed text.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import filetype
+from charset_normalizer import from_bytes
+
+from responsa_server.ingest.parse_errors import (
+    DocumentEmpty,
+    DocumentMalformed,
+    DocumentTypeMismatch,
+    DocumentTypeUnsupported,
+)
+from responsa_server.text.canonical import DecodedDocument, DocumentType
+
+ACCEPTED = "Markdown (.md), plain text (.txt) and HTML (.html) are accepted."
+
+_SUFFIXES: dict[str, DocumentType] = {
+    "md": DocumentType.MARKDOWN,
+    "markdown": DocumentType.MARKDOWN,
+    "mdown": DocumentType.MARKDOWN,
+    "mkd": DocumentType.MARKDOWN,
+    "txt": DocumentType.TEXT,
+    "text": DocumentType.TEXT,
+    "html": DocumentType.HTML,
+    "htm": DocumentType.HTML,
+    "xhtml": DocumentType.HTML,
+}
+_CONTENT_TYPES: dict[str, DocumentType] = {
+    "text/markdown": DocumentType.MARKDOWN,
+    "text/x-markdown": DocumentType.MARKDOWN,
+    "text/plain": DocumentType.TEXT,
+    "text/html": DocumentType.HTML,
+    "application/xhtml+xml": DocumentType.HTML,
+}
+_UNDECLARED_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream"})
+_TYPE_NAMES: dict[DocumentType, str] = {
+    DocumentType.MARKDOWN: "Markdown",
+    DocumentType.TEXT: "plain text",
+    DocumentType.HTML: "HTML",
+}
+_BINARY_NAMES: dict[str, str] = {
+    "application/pdf": "a PDF document",
+    "application/rtf": "an RTF document",
+    "application/postscript": "a PostScript document",
+    "application/x-msdownload": "a Windows program",
+    "application/x-executable": "an ELF program",
+    "application/zip": "a ZIP archive",
+    "application/gzip": "a gzip archive",
+    "application/msword": "a Word document",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "a Word document",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "an Excel workbook",
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation": "a PowerPoint presentation",
+    "application/vnd.oasis.opendocument.text": "an OpenDocument text",
+}
+# Formats whose files are often plain ASCII: these alone are believed when the bytes also read as text, because
+# two-letter magic numbers ("BM", "MZ", "GIF") begin honest sentences too.
+_TEXTUAL_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"%PDF-", "application/pdf"),
+    (b"{\\rtf", "application/rtf"),
+    (b"%!PS", "application/postscript"),
+)
+_OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_MAGIC_BYTES = 8192
+
+# WHATWG Encoding Standard labels, as far as met in documents, to Python codecs. An allow-list: Python also knows
+# codecs (unicode_escape, utf_7, idna) that turn harmless bytes into something else.
+_CHARSETS: dict[str, str] = {
+    "utf-8": "utf-8",
+    "utf8": "utf-8",
+    "us-ascii": "windows-1252",
+    "ascii": "windows-1252",
+    "iso-8859-1": "windows-1252",
+    "latin1": "windows-1252",
+    "iso-8859-9": "windows-1254",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "gb18030": "gb18030",
+    "big5": "big5hkscs",
+    "euc-jp": "euc_jp",
+    "shift_jis": "cp932",
+    "iso-2022-jp": "iso2022_jp",
+    "euc-kr": "cp949",
+    "koi8-r": "koi8_r",
+    "koi8-u": "koi8_u",
+    "macintosh": "mac_roman",
+    "utf-16": "utf-16-le",
+    "utf-16le": "utf-16-le",
+    "utf-16be": "utf-16-be",
+    **{f"iso-8859-{n}": f"iso8859_{n}" for n in (2, 3, 4, 5, 6, 7, 8, 10, 13, 14, 15, 16)},
+    **{f"windows-{n}": f"cp{n}" for n in range(1250, 1259)},
+}
+_BOMS: tuple[tuple[bytes, str], ...] = (
+    # UTF-32's little-endian mark begins with UTF-16's: the longer ones first.
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+# C0 controls that do not belong in text; tab, LF, FF, CR, ESC (ISO-2022-JP, terminal colours) do.
+_CONTROLS = bytes(b for b in range(32) if b not in b"\t\n\f\r\x1b") + b"\x7f"
+_CONTROL_SHARE = 200
+_DETECT_BYTES = 64 * 1024
+
+_META_CHARSET = re.compile(
+    rb"<meta[^>]{0,512}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.\-]{1,40})", re.IGNORECASE
+)
+_TYPE_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([A-Za-z0-9_:.\-]{1,40})", re.IGNORECASE)
+_SUFFIX = re.compile(r"\.([A-Za-z0-9]{1,8})$")
+_HTML_START = re.compile(
+    r"\s{0,512}(?:<!--.{0,2048}?-->\s{0,64}|<\?xml[^>]{0,256}>\s{0,64}){0,4}<(?:!doctype\s+html|html|head|body)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+# Characters that str.strip() leaves but that show nothing.
+_INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060\u00ad"
+
+
+@dataclass(frozen=True, slots=True)
+class _Declaration:
+    """What the sender says: the type, how it was said, and the character set if one was named."""
+
+    document_type: DocumentType | None
+    wording: str
+    charset: str | None
+
+
+def sniff(data: bytes, declared_name: str = "", declared_type: str = "") -> DecodedDocument:
+    """Decide the type and decode.
+
+    `declared_name` is a file name or path, `declared_type` a content type with or without parameters; both may be ''.
+    Raises DocumentEmpty, DocumentTypeUnsupported, DocumentTypeMismatch or DocumentMalformed.
+    """
+    declaration = _declaration(declared_name, declared_type)
+    if not data.strip():
+        raise _empty()
+    marked = next(((bom, codec) for bom, codec in _BOMS if data.startswith(bom)), None)
+    if marked is not None:
+        bom, codec = marked
+        text = _decode_marked(data[len(bom) :], codec)
+    else:
+        _refuse_binary(data, declaration)
+        text, codec = _decode_unmarked(data, declaration)
+    if "\x00" in text:
+        raise DocumentTypeMismatch(
+            "The content decodes to text with NUL characters, so it is not a text document.", ACCEPTED
+        )
+    if not text.strip().strip(_INVISIBLE).strip():
+        raise _empty()
+    document_type = declaration.document_type
+    if document_type is None:
+        if declaration.wording:
+            raise DocumentTypeUnsupported(
+                f"{declaration.wording} is not a supported document type.", ACCEPTED
+            )
+        document_type = DocumentType.HTML if _HTML_START.match(text) else DocumentType.TEXT
+    return DecodedDocument(document_type, text, codec, declared_name)
+
+
+def _empty() -> DocumentEmpty:
+    return DocumentEmpty("The document holds no text.", "Upload a file with visible text in it.")
+
+
+def _declaration(name: str, content_type: str) -> _Declaration:
+    media = content_type.partition(";")[0].strip().lower()
+    named = _TYPE_CHARSET.search(content_type)
+    charset = named.group(1).lower() if named else None
+    suffix_match = _SUFFIX.search(name)
+    suffix = suffix_match.group(1).lower() if suffix_match else ""
+    if suffix in _SUFFIXES:
+        return _Declaration(_SUFFIXES[suffix], f'The name ends in ".{suffix}"', charset)
+    if media in _CONTENT_TYPES:
+        return _Declaration(_CONTENT_TYPES[media], f'The content type is "{media}"', charset)
+    if suffix:
+        return _Declaration(None, f'".{suffix}"', charset)
+    if media not in _UNDECLARED_TYPES:
+        return _Declaration(None, f'"{media[:100]}"', charset)
+    return _Declaration(None, "", charset)
+
+
+def _refuse_binary(data: bytes, declaration: _Declaration) -> None:
+    head = data[:_MAGIC_BYTES]
+    textual = next((media for magic, media in _TEXTUAL_MAGIC if head.lstrip().startswith(magic)), None)
+    if textual is not None:
+        raise _binary(_BINARY_NAMES[textual], declaration)
+    controls = len(data) - len(data.translate(None, _CONTROLS))
+    nul = 0 in data
+    if not nul and controls * _CONTROL_SHARE <= len(data):
+        return
+    if head.startswith(_OLE_MAGIC):
+        raise _binary("an old or encrypted Office document", declaration)
+    media = _magic(head)
+    if media is not None:
+        raise _binary(_BINARY_NAMES.get(media, f'content of type "{media}"'), declaration)
+    if nul and _looks_like_utf16(head):
+        raise DocumentMalformed(
+            "The content looks like UTF-16 without a byte order mark.",
+            "Save the file as UTF-8 and upload it again.",
+        )
+    raise _binary("binary data", declaration)
+
+
+def _magic(head: bytes) -> str | None:
+    """The media type that the magic numbers tell; the library has no types of its own."""
+    guess = cast("Callable[[bytes], str | None]", filetype.guess_mime)  # pyright: ignore[reportUnknownMemberType]
+    return guess(head)
+
+
+def _binary(what: str, declaration: _Declaration) -> DocumentTypeMismatch | DocumentTypeUnsupported:
+    if declaration.document_type is not None:
+        declared = _TYPE_NAMES[declaration.document_type]
+        return DocumentTypeMismatch(
+            f"{declaration.wording} ({declared}), but the content is {what}.", ACCEPTED
+        )
+    return DocumentTypeUnsupported(
+        f"The content is {what}, which is not a supported document type.", ACCEPTED
+    )
+
+
+def _looks_like_utf16(head: bytes) -> bool:
+    """Whether NULs sit in every other byte, as they do in UTF-16 of Latin script."""
+    even, odd = head[0::2].count(0), head[1::2].count(0)
+    most, least = max(even, odd), min(even, odd)
+    return most * 2 > len(head) // 2 and least * 20 < most
+
+
+def _decode_marked(data: bytes, codec: str) -> str:
+    try:
+        return data.decode(codec)
+    except UnicodeDecodeError as error:
+        raise _undecodable(codec, error) from None
+
+
+def _decode_unmarked(data: bytes, declaration: _Declaration) -> tuple[str, str]:
+    label = declaration.charset
+    if label is None and declaration.document_type in (DocumentType.HTML, None):
+        meta = _META_CHARSET.search(data, 0, 4096)
+        if meta is not None:
+            label = meta.group(1).decode("ascii").lower()
+            # HTML, "determining the character encoding": a meta element that could be read is not UTF-16.
+            label = "utf-8" if label.startswith("utf-16") else label
+    codec = _CHARSETS.get(label) if label is not None else None
+    if label is not None and codec is None:
+        raise DocumentMalformed(
+            f'The declared character set "{label}" is not known.',
+            "Save the file as UTF-8 and upload it again.",
+        )
+    # Valid UTF-8 with anything beyond ASCII is UTF-8, whatever a web server's default header claims. ISO-2022-JP
+    # and UTF-16 may use ASCII bytes alone, so there the declaration is all there is.
+    order = [codec, "utf-8"] if codec in ("iso2022_jp", "utf-16-le", "utf-16-be") else ["utf-8", codec]
+    failure: UnicodeDecodeError | None = None
+    for candidate in order:
+        if candidate is None:
+            continue
+        try:
+            return data.decode(candidate), candidate
+        except UnicodeDecodeError as error:
+            failure = error
+    assert failure is not None
+    if label is not None:
+        raise _undecodable(label, failure)
+    return _detect(data, failure)
+
+
+def _detect(data: bytes, error: UnicodeDecodeError) -> tuple[str, str]:
+    """An undeclared legacy encoding, found from the neighbourhood of the first byte that is not UTF-8."""
+    start = max(0, error.start - _DETECT_BYTES // 16)
+    best = from_bytes(data[start : start + _DETECT_BYTES]).best()
+    # A sample cut inside a multi-byte character may fail where the whole would not: try the whole too.
+    if best is None and len(data) <= _DETECT_BYTES * 8:
+        best = from_bytes(data).best()
+    if best is None:
+        raise _undecodable("utf-8", error) from None
+    try:
+        return data.decode(best.encoding), best.encoding
+    except UnicodeDecodeError as failed:
+        raise _undecodable(best.encoding, failed) from None
+
+
+def _undecodable(charset: str, error: UnicodeDecodeError) -> DocumentMalformed:
+    return DocumentMalformed(
+        f"Byte {error.start} is not valid {charset.upper()}.", "Save the file as UTF-8 and upload it again."
+    )

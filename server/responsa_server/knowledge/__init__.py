@@ -1,1 +1,0 @@
-"""From uploaded bytes to cited passages."""

@@ -1,0 +1,1 @@
+"""Collections, documents, versions and operations, as callers use them."""

@@ -1,0 +1,177 @@
+"""A classifier as a file: an archive of plain arrays (`.npz`) that is checked whole before anything is believed.
+
+Nothing in it is code or a pickle: only arrays of four named number types are read, and every array's type, shape and size, and every number's
+finiteness, is compared with what the others demand.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from responsa_server.routing.classifier import Parameters
+from responsa_server.routing.features import DIMENSIONS
+
+FORMAT: Final = 1
+"""Part of a file's name: raise it whenever the file, the features or the training change."""
+
+MOST_BYTES: Final = 64 << 20
+"""Of a file, and of what it unpacks to."""
+
+_MOST_LABELS: Final = 1000
+_MOST_DIMENSIONS: Final = 8192
+_MOST_META: Final = 1 << 20
+_NAMES: Final = ("meaning", "words", "idf", "meta")
+_TYPES: Final = {"meaning": "<f2", "words": "<f2", "idf": "<f4", "meta": "|u1"}
+
+_Label = Annotated[str, Field(min_length=1, max_length=200)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class ClassifierBroken(ValueError):
+    """A file is no classifier that this version can read; the message says why."""
+
+
+class _Meta(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    format: Literal[1] = 1
+    labels: Annotated[list[_Label], Field(min_length=1, max_length=_MOST_LABELS)]
+    threshold: _Finite
+    embedder: Annotated[str, Field(min_length=1, max_length=200)]
+    examples: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+def dumped(parameters: Parameters) -> bytes:
+    """The file's bytes: the same for the same parameters."""
+    meta = _Meta(
+        labels=list(parameters.labels),
+        threshold=parameters.threshold,
+        embedder=parameters.embedder,
+        examples=parameters.examples.hex(),
+    )
+    arrays: dict[str, npt.NDArray[np.generic]] = {
+        "meaning": parameters.meaning,
+        "words": parameters.words,
+        "idf": parameters.idf,
+        "meta": np.frombuffer(meta.model_dump_json().encode(), np.uint8),
+    }
+    # `numpy.savez` would write the time of day into it.
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in _NAMES:
+            array = io.BytesIO()
+            np.lib.format.write_array(
+                array, np.ascontiguousarray(arrays[name], _TYPES[name]), (1, 0), allow_pickle=False
+            )
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), array.getvalue())
+    return file.getvalue()
+
+
+def loaded(data: bytes) -> Parameters:
+    """The parameters in a file's bytes. Raises ClassifierBroken."""
+    try:
+        arrays = _arrays(data)
+        meta = _Meta.model_validate_json(arrays["meta"].tobytes())
+        examples = bytes.fromhex(meta.examples)
+    except ClassifierBroken:
+        raise
+    except ValidationError as error:
+        raise ClassifierBroken(f"Its description is wrong: {error.errors()[0]['msg']}.") from None
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise ClassifierBroken(f"It cannot be read: {error}") from None
+    if sorted(set(meta.labels)) != meta.labels:
+        raise ClassifierBroken("Its labels are not sorted, or one stands twice.")
+    dimensions = arrays["meaning"].shape[0]
+    if not 1 <= dimensions <= _MOST_DIMENSIONS:
+        raise ClassifierBroken(f"meaning has {dimensions} rows.")
+    intents = len(meta.labels)
+    shapes = {"meaning": (dimensions, intents), "words": (DIMENSIONS, intents), "idf": (DIMENSIONS,)}
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape:
+            raise ClassifierBroken(f"{name} is {arrays[name].shape}, not {shape}.")
+    for name in ("meaning", "words", "idf"):
+        if not np.isfinite(arrays[name]).all():
+            raise ClassifierBroken(f"{name} holds what is no number.")
+    return Parameters(
+        labels=tuple(meta.labels),
+        meaning=arrays["meaning"].astype(np.float16),
+        words=arrays["words"].astype(np.float16),
+        idf=arrays["idf"].astype(np.float32),
+        threshold=meta.threshold,
+        embedder=meta.embedder,
+        examples=examples,
+    )
+
+
+def keep(folder: Path, parameters: Parameters) -> Path:
+    """Write the file, named after its examples, by rename: a reader finds all of it or nothing. Makes the folder."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = place(folder, parameters.examples)
+    handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(dumped(parameters))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def read(folder: Path, examples: bytes) -> Parameters:
+    """The kept classifier of these examples (32 bytes of SHA-256). Raises FileNotFoundError, ClassifierBroken."""
+    path = place(folder, examples)
+    with path.open("rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    parameters = loaded(data)
+    if parameters.examples != examples:
+        raise ClassifierBroken("It was trained from other examples than its name says.")
+    return parameters
+
+
+def place(folder: Path, examples: bytes) -> Path:
+    """Where the classifier of these examples is kept."""
+    return folder / f"{examples.hex()}.{FORMAT}.npz"
+
+
+def _arrays(data: bytes) -> dict[str, npt.NDArray[np.generic]]:
+    if len(data) > MOST_BYTES:
+        raise ClassifierBroken(f"It has more than {MOST_BYTES} bytes.")
+    found: dict[str, npt.NDArray[np.generic]] = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        infos = archive.infolist()
+        if sorted(info.filename for info in infos) != sorted(f"{name}.npy" for name in _NAMES):
+            raise ClassifierBroken("Its arrays are others than a classifier's.")
+        # Written uncompressed: so what it unpacks to is no larger than the file.
+        if any(info.compress_type != zipfile.ZIP_STORED or info.file_size > len(data) for info in infos):
+            raise ClassifierBroken("It is compressed, or claims to be larger than it is.")
+        for name in _NAMES:
+            found[name] = _array(name, archive.read(f"{name}.npy"))
+    if found["meta"].nbytes > _MOST_META:
+        raise ClassifierBroken("Its description is too long.")
+    return found
+
+
+def _array(name: str, member: bytes) -> npt.NDArray[np.generic]:
+    file = io.BytesIO(member)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ClassifierBroken(f"{name} is written in another version of the array format.")
+    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.str != _TYPES[name] or by_columns or len(shape) != (1 if name in ("idf", "meta") else 2):
+        raise ClassifierBroken(f"{name} is {dtype.str} in {len(shape)} dimensions.")
+    # Before anything of that size is made.
+    if math.prod(shape) * dtype.itemsize != len(member) - file.tell() or min(shape) < 0:
+        raise ClassifierBroken(f"{name} is not as large as it claims to be.")
+    return np.frombuffer(member, dtype, offset=file.tell()).reshape(shape)

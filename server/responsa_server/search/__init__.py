@@ -1,0 +1,1 @@
+"""Search: candidates, ranking, evidence, and the sentences that answer."""

@@ -1,0 +1,180 @@
+"""Retrieval and extraction as the graph asks for them: evidence that travels as plain values."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from responsa_server.domain.answers import Evidence, Extraction, Quote
+from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.answers import DEFAULT_SEARCH, Claim, SearchOptions, ShownPassage
+from responsa_server.search.bearing import THRESHOLD, Weighed, weigh_claim
+from responsa_server.search.embedder import Embedder
+from responsa_server.search.extract import MAX_SENTENCES, PASSAGES_READ, Extractor
+from responsa_server.search.readings import Readings
+from responsa_server.search.retrieve import Retrieval, Retriever
+from responsa_server.search.shown import Shown, shown
+from responsa_server.search.support import DEFAULT_SUPPORT
+from responsa_server.text.languages import UNKNOWN, language_of
+
+TEXT_ONLY: Final = "text_only"
+"""What `Evidence.degraded` says where vectors could not be had."""
+
+_LOG: Final = logging.getLogger(__name__)
+_SPECIAL_TOKENS: Final = 2
+"""Begin and end, which the model reads around every text."""
+
+
+class LibraryEvidence:
+    """An `EvidenceSource`, an `Extractor` and a `CitationJudge` over the library's passages.
+
+    support: below it (0 to 1) a question is refused. top_k: passages kept; most: sentences of an answer.
+    """
+
+    def __init__(
+        self,
+        retriever: Retriever,
+        embedder: Embedder,
+        *,
+        support: float = DEFAULT_SUPPORT,
+        top_k: int = PASSAGES_READ,
+        most: int = MAX_SENTENCES,
+    ) -> None:
+        self._retriever = retriever
+        self._embedder = embedder
+        self._plain = TypeAdapter(Retrieval)
+        self._support = support
+        self._top_k = top_k
+        self._most = most
+
+    async def search(
+        self,
+        who: Principal,
+        questions: tuple[str, ...],
+        collections: tuple[str, ...],
+        options: SearchOptions = DEFAULT_SEARCH,
+    ) -> Evidence:
+        """See `EvidenceSource.search`."""
+        retrieval = await self._retriever.search(
+            who.tenant_id,
+            questions,
+            collections or None,
+            top_k=self._top_k if options.top_k is None else options.top_k,
+            threshold=options.threshold,
+            rerank=options.rerank,
+            text_will_do=True,
+            expansions=options.expansions,
+        )
+        content = self._plain.dump_python(retrieval, mode="json")
+        tokens = 0 if retrieval.text_only else self._tokens(retrieval.terms, retrieval.languages)
+        degraded = TEXT_ONLY if retrieval.text_only else ""
+        return Evidence(len(retrieval.passages), tokens, content, degraded)
+
+    def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
+        """See `EvidenceSource.passages`."""
+        retrieval = self._plain.validate_python(evidence.content)
+        return [
+            ShownPassage(one.found.passage.title, one.text) for one in shown(retrieval.passages, most_bytes)
+        ]
+
+    async def extract(self, question: str, evidence: Evidence) -> Extraction:
+        """See `Extractor.extract`."""
+        # On the thread that read these passages for the search.
+        return await self._retriever.judging(lambda readings: self._extract(question, evidence, readings))
+
+    async def judge(
+        self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int
+    ) -> Sequence[Quote | None]:
+        """See `CitationJudge.judge`."""
+        if not claims or not evidence.passages:
+            return [None] * len(claims)
+        weighed = await self._retriever.judging(
+            lambda readings: self._weighed(claims, evidence, most_bytes, readings)
+        )
+        doubtful = [
+            (claim.text, piece.said.plain)
+            for claim, (_, pieces) in zip(claims, weighed, strict=True)
+            for piece in pieces
+            # Embedding costs most of the time; where words suffice it would change little.
+            if pieces[0].score(None) < THRESHOLD and piece.doubtful
+        ]
+        cosines = await self._cosines(doubtful, self._language(claims))
+        return [
+            _quote(claim, passage, pieces, cosines)
+            for claim, (passage, pieces) in zip(claims, weighed, strict=True)
+        ]
+
+    def _weighed(
+        self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int, readings: Readings
+    ) -> Sequence[tuple[Shown | None, Sequence[Weighed]]]:
+        """Each claim's passage, None where there is none of that number, and its best pieces."""
+        retrieval = self._plain.validate_python(evidence.content)
+        passages = shown(retrieval.passages, most_bytes)
+        language = self._language(claims)
+        found: list[tuple[Shown | None, Sequence[Weighed]]] = []
+        for claim in claims:
+            if not 1 <= claim.passage <= len(passages):
+                found.append((None, ()))
+                continue
+            passage = passages[claim.passage - 1]
+            found.append((passage, weigh_claim(claim.text, language, passage, readings)))
+        return found
+
+    @staticmethod
+    def _language(claims: Sequence[Claim]) -> str:
+        # All together: a sentence alone often does not tell.
+        return language_of(" ".join(claim.text for claim in claims))
+
+    async def _cosines(
+        self, pairs: Sequence[tuple[str, str]], language: str
+    ) -> Mapping[tuple[str, str], float]:
+        """Of both texts of each pair; none where the model does not know the language, or fails."""
+        known = self._embedder.languages
+        if not pairs or not (known is None or language == UNKNOWN or language in known):
+            return {}
+        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
+        try:
+            vectors = dict(zip(texts, np.asarray(await self._embedder.embed(texts)), strict=True))
+        except Exception:
+            # Whatever model it is and however it fails: words tell nearly as well.
+            _LOG.warning("claims could not be embedded; words alone decide", exc_info=True)
+            return {}
+        return {(one, other): float(vectors[one] @ vectors[other]) for one, other in pairs}
+
+    def _extract(self, question: str, evidence: Evidence, readings: Readings) -> Extraction:
+        retrieval = self._plain.validate_python(evidence.content)
+        found = Extractor(readings).answer(question, retrieval, most=self._most)
+        quotes = [Quote(one.passage, one.source, one.text, one.score) for one in found.sentences]
+        return Extraction(quotes, found.support, found.supported(self._support))
+
+    def _tokens(self, questions: Sequence[str], languages: Sequence[str]) -> int:
+        """What the model read: only questions in its languages are embedded."""
+        known = self._embedder.languages
+        return sum(
+            min(
+                len(self._embedder.token_offsets(question)) + _SPECIAL_TOKENS,
+                self._embedder.max_tokens + _SPECIAL_TOKENS,
+            )
+            for question, language in zip(questions, languages, strict=True)
+            if known is None or not language or language in known
+        )
+
+
+def _quote(
+    claim: Claim,
+    passage: Shown | None,
+    pieces: Sequence[Weighed],
+    cosines: Mapping[tuple[str, str], float],
+) -> Quote | None:
+    """The piece that bears the claim out best, None where none does."""
+    if passage is None or not pieces:
+        return None
+    scores = [one.score(cosines.get((claim.text, one.said.plain))) for one in pieces]
+    best = max(range(len(pieces)), key=lambda place: scores[place])
+    if scores[best] < THRESHOLD:
+        return None
+    return Quote(passage.found.passage, pieces[best].piece.source, pieces[best].said.quote, scores[best])

@@ -1,0 +1,1 @@
+"""Text as every part sees it: canonical text, languages, sentences, terms."""

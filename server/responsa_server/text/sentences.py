@@ -1,0 +1,182 @@
+"""Quotable pieces of a document: sentences, list items, rows, with their byte ranges.
+
+A piece is what an answer may quote, and it is always exact bytes of the canonical text. Prose is cut by `sentencex`
+(Wikimedia's rule-based segmenter, some 250 languages); what is not prose is cut along the document's blocks, so that no
+code is ever cut and no heading is taken for a sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import sentencex
+
+from responsa_server.text.canonical import Block, BlockKind
+
+MAX_PIECE_BYTES: Final = 900
+"""A longer piece is cut at a clause or a word: a citation's quote has 1 KiB."""
+
+MAX_LEAD_BYTES: Final = 600
+"""An introduction ending in a colon takes the list or code after it along when both fit in this."""
+
+# Markup that says nothing to a reader: where a link leads, tags of layout.
+_NO_TEXT: Final = re.compile(
+    rb"\[[^\]\n]{1,200}\]:\s|</?(?:div|span|img|p|br|a|table|t[rdh]|center|figure|details|summary|picture|source)\b|<!"
+)
+_PARAGRAPH: Final = re.compile(r"\n[ \t\r]*\n")
+_CLAUSE: Final = re.compile(r"[;:,.!?)\u3001\u3002\uff0c\uff1b][\s\"'”’)]*")
+
+
+class PieceKind(StrEnum):
+    """What a piece is. Headings give context and are never quoted."""
+
+    SENTENCE = "sentence"
+    ITEM = "item"
+    CODE = "code"
+    ROW = "row"
+    HEADING = "heading"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes [byte_start, byte_end) of the canonical text, without surrounding white space."""
+
+    byte_start: int
+    byte_end: int
+    kind: PieceKind
+
+
+def pieces(text: str, blocks: Sequence[Block], language: str = "") -> list[Piece]:
+    """All pieces of a document in order, disjoint; text outside all blocks and mere markup are not quotable.
+
+    `blocks` are disjoint, in order, in bytes of the text's UTF-8.
+    """
+    source = text.encode()
+    found: list[Piece] = []
+    for block in blocks:
+        found.extend(_of_block(source, block, language or "en"))
+    return list(_with_leads(source, found))
+
+
+def _of_block(source: bytes, block: Block, language: str) -> Iterator[Piece]:
+    start, end = _trim(source, block.byte_start, block.byte_end)
+    if start == end:
+        return
+    match block.kind:
+        case BlockKind.HEADING:
+            yield Piece(start, end, PieceKind.HEADING)
+        case BlockKind.CODE:
+            yield Piece(start, end, PieceKind.CODE)
+        case BlockKind.TABLE:
+            yield from _lines(source, start, end)
+        case BlockKind.LIST_ITEM:
+            # An item is short as a rule and makes sense whole; a long one is prose.
+            if end - start <= MAX_LEAD_BYTES:
+                yield Piece(start, end, PieceKind.ITEM)
+            else:
+                yield from _prose(source, start, end, language, PieceKind.ITEM)
+        case BlockKind.PARAGRAPH | BlockKind.QUOTE:
+            yield from _prose(source, start, end, language, PieceKind.SENTENCE)
+
+
+def _prose(source: bytes, start: int, end: int, language: str, kind: PieceKind) -> Iterator[Piece]:
+    text = source[start:end].decode()
+    place = start
+    for sentence in _sentences(text, language):
+        size = len(sentence.encode())
+        low, high = _trim(source, place, place + size)
+        if not _NO_TEXT.match(source, low, high):
+            yield from (Piece(cut_start, cut_end, kind) for cut_start, cut_end in _bounded(source, low, high))
+        place += size
+
+
+def _sentences(text: str, language: str) -> Iterator[str]:
+    """Consecutive substrings that together are the text."""
+    # Wrapped lines are one sentence; the segmenter would take each line break of a list or verse for nothing anyway.
+    start = 0
+    for gap in [*(match.end() for match in _PARAGRAPH.finditer(text)), len(text)]:
+        for boundary in sentencex.get_sentence_boundaries(language, text[start:gap]):
+            yield boundary["text"]
+        start = gap
+
+
+def _lines(source: bytes, start: int, end: int) -> Iterator[Piece]:
+    """The rows of a table; a ruler between them is none."""
+    place = start
+    for line in source[start:end].splitlines(keepends=True):
+        low, high = _trim(source, place, place + len(line))
+        place += len(line)
+        if source[low:high].strip(b"|:- \t+="):
+            for cut_start, cut_end in _bounded(source, low, high):
+                yield Piece(cut_start, cut_end, PieceKind.ROW)
+
+
+def _bounded(source: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The range, cut where it is too long: behind a clause if one ends in the second half, else at a space."""
+    while end - start > MAX_PIECE_BYTES:
+        window = source[start : start + MAX_PIECE_BYTES].decode(errors="ignore")
+        half = len(window) // 2
+        cut = (
+            max((match.end() for match in _CLAUSE.finditer(window, half)), default=0)
+            or window.rfind(" ", half) + 1
+        )
+        low, high = _trim(source, start, start + len(window[: cut or len(window)].encode()))
+        yield low, high
+        start, _ = _trim(source, start + len(window[: cut or len(window)].encode()), end)
+    if end > start:
+        yield start, end
+
+
+def _trim(source: bytes, start: int, end: int) -> tuple[int, int]:
+    """The range without white space at its ends (ASCII's; no other byte can be part of a character)."""
+    part = source[start:end]
+    left = len(part) - len(part.lstrip())
+    return start + left, max(start + left, end - (len(part) - len(part.rstrip())))
+
+
+def _with_leads(source: bytes, found: Sequence[Piece]) -> Iterator[Piece]:
+    """Joins "To start it, run:" with the code or list that it announces, which alone would both say little."""
+    index = 0
+    while index < len(found):
+        piece = found[index]
+        index += 1
+        if piece.kind is PieceKind.SENTENCE and source[piece.byte_end - 1 : piece.byte_end] == b":":
+            end, follower = index, found[index] if index < len(found) else None
+            if follower is not None and follower.kind is PieceKind.CODE:
+                end = index + 1
+            elif follower is not None and follower.kind is PieceKind.ITEM:
+                while end < len(found) and found[end].kind is PieceKind.ITEM:
+                    end += 1
+            if end > index and found[end - 1].byte_end - piece.byte_start <= MAX_LEAD_BYTES:
+                piece = Piece(piece.byte_start, found[end - 1].byte_end, PieceKind.SENTENCE)
+                index = end
+        yield piece
+
+
+_MARKUP: Final = (
+    (re.compile(r"<!--.*?-->", re.DOTALL), " "),
+    (re.compile(r"!?\[([^\]\n]{0,500})\]\([^()\s]{0,1000}(?:\s+\"[^\"\n]{0,200}\")?\)"), r"\1"),
+    (re.compile(r"!?\[([^\]\n]{1,500})\]\[[^\]\n]{0,200}\]"), r"\1"),
+    (re.compile(r"^[ \t]*(?:#{1,6}|>|[-*+]|\d{1,9}[.)])[ \t]+", re.MULTILINE), ""),
+    (re.compile(r"^[ \t]*(?:```|~~~)[^\n]*$", re.MULTILINE), ""),
+    (re.compile(r"</?[a-zA-Z][^<>]{0,300}>"), " "),
+    (re.compile(r"(?<!\w)(\*\*\*|\*\*|\*|___|__|_)(?=\S)([^\n*]{1,500}?)(?<=\S)\1(?!\w)"), r"\2"),
+    (re.compile(r"`+"), ""),
+    (re.compile(r"\s+"), " "),
+)
+
+
+_MARK: Final = re.compile(r"[`*_<\[]|^[ \t]*(?:[#>+~-]|\d+[.)])", re.MULTILINE)
+
+
+def plain(text: str) -> str:
+    """Markdown marks removed and lines joined: what is embedded and matched, never what is quoted."""
+    if not _MARK.search(text):
+        return " ".join(text.split())
+    for pattern, replacement in _MARKUP:
+        text = pattern.sub(replacement, text)
+    return text.strip()

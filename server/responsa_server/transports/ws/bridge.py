@@ -1,0 +1,48 @@
+"""`/ws/chat`, as a route of the gateway."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.websockets import WebSocket
+
+from responsa_server.transports.http.channel import ServerChannel
+from responsa_server.transports.ws.auth import handshake_of
+from responsa_server.transports.ws.html import Rendering
+from responsa_server.transports.ws.registry import Registry
+from responsa_server.transports.ws.session import SERVICE_RESTART, Limits, Session
+
+PATH: Final = "/ws/chat"
+SOCKETS_PER_USER: Final = 16
+
+
+class Bridge:
+    """All sockets of this process.
+
+    channel: open while it serves. sockets_per_user: how many a user may have open at a time, in this process.
+    """
+
+    def __init__(
+        self,
+        channel: ServerChannel,
+        *,
+        limits: Limits | None = None,
+        sockets_per_user: int = SOCKETS_PER_USER,
+    ) -> None:
+        self._channel = channel
+        self._limits = limits or Limits()
+        self._registry = Registry(sockets_per_user)
+        self._rendering = Rendering()
+
+    async def serve(self, socket: WebSocket) -> None:
+        """Serve one socket to its end."""
+        channel = self._channel.opened
+        if self._registry.leaving:
+            await socket.accept(subprotocol=handshake_of(socket).subprotocol)
+            await socket.close(SERVICE_RESTART)
+            return
+        await Session(socket, channel, self._registry, self._rendering, self._limits).run()
+
+    def leave(self) -> None:
+        """Tell the clients of all sockets, and those that still come, to come back elsewhere."""
+        self._registry.leave()

@@ -1,0 +1,129 @@
+"""What waits to be sent over one socket, bounded, in the order in which it goes out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from responsa_server.transports.ws.frames import Frame, joined
+
+CONTROL_BYTES: Final = 65_536
+"""Of pongs and errors. While more wait the socket is not read."""
+DELTA_BYTES: Final = 262_144
+"""Of the turns' frames. While more wait no delta is taken, and so the turns' streams are not read."""
+TURN_BYTES: Final = 524_288
+"""Of the turns' frames. While more wait none is taken."""
+_JOINED_CHARACTERS: Final = 32_768
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A frame and about how many bytes it has; text: as it is sent, of what will not be joined with anything."""
+
+    frame: Frame
+    text: str | None
+    size: int
+
+    @classmethod
+    def of(cls, frame: Frame) -> _Waiting:
+        if frame.text is not None:
+            return cls(frame, None, 2 * len(frame.text) + 128)
+        text = frame.encode()
+        return cls(frame, text, len(text))
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """What waits of one follower, in its own order. urgent: how many of its frames are no deltas."""
+
+    frames: deque[_Waiting] = field(default_factory=deque[_Waiting])
+    urgent: int = 0
+
+
+class Outbox:
+    """Filled by a socket's reader and its followers, emptied by its writer.
+
+    Frames of one lane keep their order. Beyond that what is no delta goes first: pongs and errors before all turns, then the lanes that have a
+    status or an end waiting, then those that have deltas alone, each in its turn. Deltas that wait together in a lane are joined.
+    """
+
+    def __init__(self) -> None:
+        self._control: deque[_Waiting] = deque()
+        self._control_bytes = 0
+        self._lanes: list[Lane] = []
+        """Those in which something waits; the one that was served last stands last."""
+        self._bytes = 0
+        self._closed = False
+        self._filled = asyncio.Event()
+        self._emptied = asyncio.Event()
+
+    @property
+    def size(self) -> int:
+        """Bytes that wait, about."""
+        return self._bytes + self._control_bytes
+
+    async def tell(self, frame: Frame) -> None:
+        """Put a frame that belongs to no turn; waits while too many do."""
+        while self._control_bytes >= CONTROL_BYTES and not self._closed:
+            self._emptied.clear()
+            await self._emptied.wait()
+        self._control.append(waiting := _Waiting.of(frame))
+        self._control_bytes += waiting.size
+        self._filled.set()
+
+    async def put(self, lane: Lane, frame: Frame) -> None:
+        """Put the next frame of a turn; waits while too much waits."""
+        most = TURN_BYTES if frame.text is None else DELTA_BYTES
+        while self._bytes >= most and not self._closed:
+            self._emptied.clear()
+            await self._emptied.wait()
+        if not lane.frames:
+            self._lanes.append(lane)
+        self._add(lane, frame)
+        self._filled.set()
+
+    def close(self) -> None:
+        """What waits is the last. Nobody waits for room any more."""
+        self._closed = True
+        self._filled.set()
+        self._emptied.set()
+
+    async def next(self) -> str | None:
+        """The next frame as it is sent; None when the outbox is closed and empty. One that is cancelled takes nothing away."""
+        while not self._control and not self._lanes:
+            if self._closed:
+                return None
+            self._filled.clear()
+            await self._filled.wait()
+        self._emptied.set()
+        return self._take()
+
+    def _add(self, lane: Lane, frame: Frame) -> None:
+        last = lane.frames[-1].frame if lane.frames else None
+        if frame.text is None:
+            lane.urgent += 1
+        elif (
+            last is not None
+            and last.text is not None
+            and len(last.text) + len(frame.text) <= _JOINED_CHARACTERS
+        ):
+            self._bytes -= lane.frames.pop().size
+            frame = joined(last, frame)
+        lane.frames.append(waiting := _Waiting.of(frame))
+        self._bytes += waiting.size
+
+    def _take(self) -> str:
+        if self._control:
+            found = self._control.popleft()
+            self._control_bytes -= found.size
+        else:
+            lane = next((one for one in self._lanes if one.urgent), self._lanes[0])
+            self._lanes.remove(lane)
+            found = lane.frames.popleft()
+            self._bytes -= found.size
+            lane.urgent -= found.text is not None
+            if lane.frames:
+                self._lanes.append(lane)
+        return found.frame.encode() if found.text is None else found.text
