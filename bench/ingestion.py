@@ -16,7 +16,7 @@ from bench.figures import Comparison
 from bench.interleaved import interleaved
 from bench.report import Line
 from bench.run import MANY, PARAGRAPHS, Run
-from responsa_server.app.places import new_id
+from responsa_server.app.resources import new_id
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.embedded import Layout
 from responsa_server.ingest.formats import markdown

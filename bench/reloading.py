@@ -22,7 +22,7 @@ from responsa_server.agents.engine.registry import NodeParts
 from responsa_server.app.counters import MemoryCounters
 from responsa_server.app.model_settings import ModelSettings
 from responsa_server.app.models import model_table
-from responsa_server.app.places import new_id
+from responsa_server.app.resources import new_id
 from responsa_server.embedded import EmbeddedPostgres, Layout
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.database import Database

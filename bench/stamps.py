@@ -23,7 +23,7 @@ from bench.calls import METHODS, request_of
 from bench.jobs import Call, Job, Transport
 from bench.peers.asking import MODEL
 from bench.peers.lag import lagging
-from responsa_server.app.event_loop import run, settle
+from responsa_server.app.event_loop import freeze, run
 from responsa_server.app.model_settings import ModelSettings
 from responsa_server.app.models import model_table
 from responsa_server.domain.ports.models import ModelPrompt, PromptMessage, Role, TextPiece
@@ -145,7 +145,7 @@ async def main() -> None:
     """Do one reading."""
     reading = READINGS.validate_json(sys.stdin.readline())
     tally = Tally(reading.warm_up)
-    settle()
+    freeze()
     async with lagging() as lags:
         begun, cpu = time.perf_counter(), time.process_time()
         try:

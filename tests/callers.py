@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from responsa_server.app.running import identity_of
+from responsa_server.app.resources import identity_of
 from responsa_server.app.settings import load
 from responsa_server.domain.people import Role
 from responsa_server.embedded import EmbeddedPostgres, Layout

@@ -17,9 +17,9 @@ from bench.peers.process import PeerArguments, arguments, until_told
 from responsa_server import __version__
 from responsa_server.agents.engine.agents import DEFAULT, AgentTable
 from responsa_server.app.counters import MemoryCounters
-from responsa_server.app.event_loop import run, settle
+from responsa_server.app.event_loop import freeze, run
 from responsa_server.app.logs import configure
-from responsa_server.app.places import database_urls, new_id, redis_url
+from responsa_server.app.resources import database_urls, new_id, redis_url
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.agents import AgentCard
 from responsa_server.domain.ports.parts import Installation
@@ -43,7 +43,7 @@ from responsa_server.turns.service import TurnOptions, Turns
 
 
 def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
-    """The server's turns and its gRPC side, as `responsa_server.app.running` puts them together; no worker takes in documents here."""
+    """The server's turns and its gRPC side, as `responsa_server.app.serve` puts them together; no worker takes in documents here."""
     database, options = parts.database, parts.settings.turns
     codec = AskFrames()
     conversations = PostgresConversationStore(database)
@@ -104,7 +104,7 @@ async def main() -> None:
         await turns.start()
         await server.start()
         await server.ready()
-        settle()
+        freeze()
         if given.lags is None:
             await until_told()
         else:

@@ -20,7 +20,7 @@ import uuid_utils.compat
 from bench.peers.parts import opened
 from bench.peers.process import arguments, until_told
 from responsa.chat.v1 import chat_service_pb2 as pb
-from responsa_server.app.event_loop import run, settle
+from responsa_server.app.event_loop import freeze, run
 from responsa_server.calls.convert import chat
 from responsa_server.calls.convert.events import event as converted
 from responsa_server.domain import names
@@ -112,7 +112,7 @@ async def main() -> None:
         InMemoryChat(parts.agent, alone=given.alone).added_to(server)
         server.add_insecure_port(given.address)
         await server.start()
-        settle()  # the loop and the collector as in our own server: they are no part of what is compared
+        freeze()  # the loop and the collector as in our own server: they are no part of what is compared
         await until_told()
         await server.stop(0.5)
 

@@ -12,7 +12,7 @@ from bench.peers import asking, deltas, paced
 from bench.peers.evidence import MemoryEvidence
 from responsa_server.agents.engine.agent import AgentOptions, GraphAgent, PlannedAgent
 from responsa_server.app.models import model_table
-from responsa_server.app.places import database_urls, redis_url
+from responsa_server.app.resources import database_urls, redis_url
 from responsa_server.app.settings import Settings
 from responsa_server.app.settings import load as load_settings
 from responsa_server.embedded import Layout
@@ -53,7 +53,7 @@ class Parts:
 
 @asynccontextmanager
 async def opened(kind: EvidenceKind) -> AsyncGenerator[Parts]:
-    """The parts, made as the server makes them (`responsa_server.app.running`), from the instance that RESPONSA_HOME names."""
+    """The parts, made as the server makes them (`responsa_server.app.serve`), from the instance that RESPONSA_HOME names."""
     settings = load_settings()
     layout = Layout.of(settings.home)
     urls = database_urls(settings, layout)

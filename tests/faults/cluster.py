@@ -27,7 +27,7 @@ import httpx2
 import redis
 from psycopg.conninfo import make_conninfo
 
-from responsa_server.app.running import bring_up_to_date, identity_of
+from responsa_server.app.resources import bring_up_to_date, identity_of
 from responsa_server.app.settings import CHECKOUT, load
 from responsa_server.domain.addresses import UnixAddress, parse
 from responsa_server.domain.people import Role

@@ -11,7 +11,6 @@ from enum import StrEnum
 from typing import Any, Final, cast
 from uuid import UUID
 
-from responsa_server.app.replaced import Replaced
 from responsa_server.calls import frames
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Failed
@@ -19,6 +18,7 @@ from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.turns import Append
 from responsa_server.domain.turns import Followed, LogRow
 from responsa_server.stores.postgres import database
+from responsa_server.stores.postgres.turn_rows import NamedQueries
 from responsa_server.turns.following import Following
 from responsa_server.turns.worker import Outcome, Run
 from responsa_server.turns.writer import TurnWriter
@@ -98,15 +98,15 @@ _EDITS: Final[Mapping[Guard, Sequence[tuple[str, str, str]]]] = {
 }
 
 
-def without(guards: Sequence[Guard]) -> Replaced:
-    """A replica's parts without these guards. Parts that are no SQL are changed in this process."""
+def without(guards: Sequence[Guard]) -> NamedQueries | None:
+    """The turn store's SQL without these guards, None for its own. Guards that are not SQL are taken out of this process."""
     for guard in guards:
         change = _CHANGES.get(guard)
         assert change is not None or guard in _EDITS, f"nobody knows how to take {guard} out"
         if change is not None:
             change()
     edits = [edit for guard in guards for edit in _EDITS.get(guard, ())]
-    return Replaced(turn_queries=Edited(*edits)) if edits else Replaced()
+    return Edited(*edits) if edits else None
 
 
 # Parts without their guards.

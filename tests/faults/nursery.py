@@ -20,11 +20,10 @@ from typing import Final
 from responsa_server.embedded.spawn import tell_me_when_parent_dies
 from tests.faults.replica import Order, main
 
-# What `wiring.running` imports when it runs, less the model's runtime, whose import starts a thread; a name that is gone makes a start slower, so it is an error.
+# What `responsa_server.app.serve.running` imports when it runs, less the model's runtime, whose import starts a thread; a name that is gone makes a start slower, so it is an error.
 HEAVY: Final[Sequence[str]] = (
     "responsa_server.app.front",
-    "responsa_server.app.documents",
-    "responsa_server.app.turns",
+    "responsa_server.app.assemble",
     "responsa_server.ingest.sandbox.pool",
     "responsa_server.stores.postgres.jobs",
     "responsa_server.stores.redis",

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from responsa_server.app.running import serve
+from responsa_server.app.serve import serve
 from responsa_server.app.settings import environment, load
 from tests.faults.guards import Guard, without
 from tests.faults.placed import Placed, PlacedFaults
@@ -55,7 +55,7 @@ def main(order: Order) -> None:
     """Run it in this process, whose environment becomes the order's."""
     environment().update(order.environment)
     faults = PlacedFaults(order.faults, order.seed)
-    asyncio.run(serve(load(), faults=faults, replaced=without(order.guards_out)))
+    asyncio.run(serve(load(), faults=faults, turn_queries=without(order.guards_out)))
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class HouseStage:
             )
             for name in names
         ]
-        self._queries = without(guards_out).turn_queries
+        self._queries = without(guards_out)
         for database in self._databases:
             self.loop.run_until_complete(database.open())
 

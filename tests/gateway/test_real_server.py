@@ -29,8 +29,7 @@ from responsa.auth.v1.user_pb2 import User
 from responsa.chat.v1.chat_service_pb2 import AnswerRequest, AskRequest, AskResponse, GetTurnRequest
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 from responsa.chat.v1.turn_pb2 import Turn
-from responsa_server.app.bootstrap import ensure_administrator
-from responsa_server.app.running import identity_of
+from responsa_server.app.resources import ensure_administrator, identity_of
 from responsa_server.app.settings import load
 from responsa_server.embedded import EmbeddedPostgres, Layout, purge
 from responsa_server.envoy.envoy_config import EnvoyConfig

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.app.tracers import drop_foreign_tracers
+from responsa_server.app.settings import drop_foreign_tracers
 
 _RUN = """
 import asyncio, os, socket, sys, threading, time
@@ -28,7 +28,7 @@ def guard(event, arguments):
 
 sys.addaudithook(guard)
 if DROP:
-    from responsa_server.app.tracers import drop_foreign_tracers
+    from responsa_server.app.settings import drop_foreign_tracers
     drop_foreign_tracers(os.environ)
 
 from tests.unit.graph.evidence import Shelf, quote, task

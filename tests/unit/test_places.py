@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from responsa_server.app.running import Addresses, addresses
+from responsa_server.app.resources import Addresses, addresses
 from responsa_server.app.settings import ServeRole, load
 from responsa_server.domain.addresses import TcpAddress, UnixAddress, parse
 from responsa_server.embedded import EmbeddedError, Layout

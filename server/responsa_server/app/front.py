@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 import structlog
 
 from responsa_server import __version__
 from responsa_server.agents.engine.config import EXTRACTIVE
-from responsa_server.app.documents import Knowledge
-from responsa_server.app.places import Addresses, identity_on, new_id, redis_url
+from responsa_server.app.assemble import AgentParts, Knowledge
+from responsa_server.app.resources import Addresses, identity_on, new_id, redis_url
 from responsa_server.app.settings import Settings
 from responsa_server.calls.interceptors.credential import SESSION_COOKIE
 from responsa_server.domain.addresses import Address
-from responsa_server.domain.ports.catalogue import Catalogue
-from responsa_server.domain.ports.counters import Counters
 from responsa_server.domain.ports.parts import Installation, Part
-from responsa_server.domain.ports.teachers import Teachers
 from responsa_server.embedded import Layout
 from responsa_server.search.embedder import EmbeddingPart
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
@@ -36,16 +32,6 @@ from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What callers see of agents: which there are, who they speak as, what happened with them. parts: more that the system's status tells of."""
-
-    catalogue: Catalogue
-    teachers: Teachers
-    counters: Counters
-    parts: Sequence[Part] = ()
-
-
 class Callers:
     """The RPCs and, where it has a place, the gateway's HTTP. A `Front`."""
 
@@ -55,20 +41,20 @@ class Callers:
         layout: Layout,
         listens: Addresses,
         database: Database,
-        known: Knowledge,
+        knowledge: Knowledge,
         turns: Turns,
-        seen: Seen,
+        agents: AgentParts,
     ) -> None:
-        assert listens.grpc is not None, "who takes calls listens"
+        assert listens.grpc is not None, "a process that takes calls has an address"
         self._serving = False
         self._grpc = listens.grpc
         identity = identity_on(settings, database)
         parts: Sequence[Part] = [
             PostgresPart(database),
             RedisPart(redis_url(settings, layout)),
-            EmbeddingPart(known.embedder),
-            *([] if known.jobs is None else [known.jobs]),
-            *seen.parts,
+            EmbeddingPart(knowledge.embedder),
+            *([] if knowledge.jobs is None else [knowledge.jobs]),
+            agents.agents,
         ]
         # Browsers send a host's cookies to all its ports: instances side by side must not share a name.
         cookie_name = f"{SESSION_COOKIE}_{settings.port}"
@@ -76,14 +62,14 @@ class Callers:
             Services(
                 identity=identity,
                 turns=turns,
-                conversations=Conversations(PostgresConversationStore(database), known.documents, new_id),
-                library=known.library,
-                catalogue=seen.catalogue,
-                teachers=seen.teachers,
-                counters=seen.counters,
+                conversations=Conversations(PostgresConversationStore(database), knowledge.documents, new_id),
+                library=knowledge.library,
+                catalogue=agents.agents,
+                teachers=agents.teachers,
+                counters=agents.counters,
                 parts=parts,
                 migrations=PostgresMigrations(database),
-                installation=Installation(__version__, known.embedder.name, _answers(settings)),
+                installation=Installation(__version__, knowledge.embedder.name, _answers(settings)),
             ),
             ServerOptions(
                 address=str(self._grpc),

@@ -296,6 +296,18 @@ def _got(place: Sequence[int | str], value: object) -> str:
     return f" (got {value!r})" if shown and not holds else ""
 
 
+# LangChain's and LangSmith's client reads these at any time, and any one of them may switch sending on.
+_TRACER_PREFIXES: Final = ("LANGCHAIN_", "LANGSMITH_")
+
+
+def drop_foreign_tracers(environ: MutableMapping[str, str]) -> Sequence[str]:
+    """Remove the variables that make other libraries send users' questions elsewhere. Returns their names. Call it before a graph is built."""
+    dropped = sorted(name for name in environ if name.upper().startswith(_TRACER_PREFIXES))
+    for name in dropped:
+        del environ[name]
+    return dropped
+
+
 def environment() -> MutableMapping[str, str]:
     """This process's own environment, for handing on to a process that it starts, or for taking out what must not be there."""
     return os.environ

@@ -14,7 +14,7 @@ from responsa_server.agents.config.content import Content, content_of
 from responsa_server.agents.config.making import MadeAgent, NotMade, Prepared, Workshop, dearest, prepared
 from responsa_server.agents.config.reading import judged, read
 from responsa_server.agents.engine.registry import NodeParts
-from responsa_server.app.agents import see_to_default
+from responsa_server.app.assemble import require_default_models
 from responsa_server.app.counters import MemoryCounters
 from responsa_server.domain.ports.models import Ended, Price
 from responsa_server.embedded import EmbeddedError
@@ -155,11 +155,11 @@ def test_who_has_named_a_model_that_cannot_be_had_is_told(tmp_path: Path) -> Non
 
 
 def test_a_setting_that_names_a_model_in_vain_is_named_itself() -> None:
-    see_to_default(Known(), ["a:b", "extractive"])
+    require_default_models(Known(), ["a:b", "extractive"])
     with pytest.raises(EmbeddedError, match=r"models\.default \(RESPONSA_MODELS__DEFAULT\)") as caught:
-        see_to_default(Lacking(), ["opnai:gpt-5"])
+        require_default_models(Lacking(), ["opnai:gpt-5"])
     assert str(caught.value).endswith(
         'names “opnai:gpt-5”, which cannot be had: there is no model "opnai:gpt-5" here; see to that, or name another model in this setting, and start again.'
     )
     with pytest.raises(EmbeddedError, match="can only be the last"):
-        see_to_default(Known(), ["extractive", "a:b"])
+        require_default_models(Known(), ["extractive", "a:b"])

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import typer
 
-from responsa_server.app.running import identity_of
+from responsa_server.app.resources import identity_of
 from responsa_server.app.settings import load
 from responsa_server.cli.failures import CommandFailed
 from responsa_server.cli.local.migrate import database

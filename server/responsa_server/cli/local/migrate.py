@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import psycopg
 import typer
 
-from responsa_server.app.running import bring_up_to_date, reachable
+from responsa_server.app.resources import bring_up_to_date, reachable
 from responsa_server.app.settings import Settings, load
 from responsa_server.cli.failures import CommandFailed
 from responsa_server.cli.local.settings import FAILED, told

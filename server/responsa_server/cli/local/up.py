@@ -13,8 +13,7 @@ from pathlib import Path
 import psycopg
 import typer
 
-from responsa_server.app.bootstrap import ensure_administrator
-from responsa_server.app.running import bring_up_to_date, identity_of
+from responsa_server.app.resources import bring_up_to_date, ensure_administrator, identity_of
 from responsa_server.app.settings import CHECKOUT, Settings, environment, load
 from responsa_server.cli.local.settings import told
 from responsa_server.domain.addresses import UnixAddress

@@ -1,10 +1,16 @@
-"""Where a process finds its database and Redis, where it listens, and what needs no more than that."""
+"""The database, Redis and addresses that the settings name, and what commands on this machine do with them alone.
+
+This module imports neither grpc nor LangGraph: `up`, `migrate` and `admin` start fast.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import UUID
 
 import psycopg
@@ -13,12 +19,18 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from responsa_server.app.settings import ServeRole, Settings
 from responsa_server.domain.addresses import Address, AddressError, UnixAddress, parse
+from responsa_server.domain.errors import AlreadyExists, Unauthenticated
+from responsa_server.domain.people import Principal, Role
 from responsa_server.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedRedis, Layout
-from responsa_server.identity.service import Identity
+from responsa_server.embedded.passwords import write_private
+from responsa_server.identity.service import Credential, Identity
 from responsa_server.stores.postgres import vector_index
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from responsa_server.stores.postgres.migrate import migrate
+
+TENANT = "default"
+"""The id of the tenant that `up` creates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +43,7 @@ class DatabaseUrls:
 
 
 def database_urls(settings: Settings, layout: Layout) -> DatabaseUrls:
-    """Where the database is: DATABASE_URL and friends, else the embedded one."""
+    """The database of DATABASE_URL and its siblings, else the embedded one."""
     if settings.database_url is None:
         postgres = EmbeddedPostgres(layout)
         return DatabaseUrls(postgres.dsn("owner"), postgres.dsn("app"), postgres.dsn("log"))
@@ -50,7 +62,7 @@ def _as_role(url: str, role: str) -> str:
 
 
 async def bring_up_to_date(settings: Settings, layout: Layout) -> Sequence[str]:
-    """Apply missing migrations and hold the vector index to its settings; return what was done. Raises MigrationError."""
+    """Apply missing migrations and rebuild the vector index if its settings changed. Returns one line for each change. Raises MigrationError."""
     owner = database_urls(settings, layout).owner
     done = [f"applied {name}" for name in await migrate(owner)]
     options = settings.retrieval
@@ -60,7 +72,7 @@ async def bring_up_to_date(settings: Settings, layout: Layout) -> Sequence[str]:
 
 
 def reachable(url: str) -> bool:
-    """Whether a database answers at this URL, within a few seconds."""
+    """Whether a database answers at this URL within five seconds."""
     try:
         with psycopg.connect(url, connect_timeout=5):
             return True
@@ -69,18 +81,18 @@ def reachable(url: str) -> bool:
 
 
 def redis_url(settings: Settings, layout: Layout) -> str:
-    """Where Redis is: REDIS_URL, else the embedded one."""
+    """The URL of REDIS_URL, else of the embedded Redis."""
     return settings.redis_url.get_secret_value() if settings.redis_url else EmbeddedRedis(layout).url
 
 
 def new_id() -> UUID:
-    """A UUIDv7 (RFC 9562): ids of one process sort in the order they were made."""
+    """A UUIDv7 (RFC 9562): ids made by one process sort in the order of their creation."""
     return uuid_utils.compat.uuid7()
 
 
 @asynccontextmanager
 async def identity_of(settings: Settings, layout: Layout) -> AsyncGenerator[Identity]:
-    """Identity on a small pool of its own, for commands that need no server."""
+    """Identity on a small connection pool of its own, for commands that work without a server."""
     urls = database_urls(settings, layout)
     database = Database(urls.app, urls.log, size=2)
     await database.open()
@@ -91,7 +103,7 @@ async def identity_of(settings: Settings, layout: Layout) -> AsyncGenerator[Iden
 
 
 def identity_on(settings: Settings, database: Database) -> Identity:
-    """Identity on a database."""
+    """Identity on an open database."""
     return Identity(
         PostgresIdentityStore(database),
         new_id,
@@ -102,21 +114,21 @@ def identity_on(settings: Settings, database: Database) -> Identity:
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where a server listens: for gRPC, and for the gateway's HTTP. None: nowhere."""
+    """The addresses a server listens on, for gRPC and for the gateway's HTTP. None: it does not listen."""
 
     grpc: Address | None
     http: Address | None
 
 
 def addresses(settings: Settings, layout: Layout) -> Addresses:
-    """Where this process is to listen. Raises EmbeddedError for a setting that is no address."""
+    """The addresses this process listens on. Raises EmbeddedError for a setting that is not an address."""
     grpc = _address("grpc_listen", settings.grpc_listen)
     if settings.role is ServeRole.WORKER:
         return Addresses(grpc, None)
     http = _address("http_listen", settings.http_listen)
     if grpc is None:
         return Addresses(UnixAddress(layout.server_socket), http or UnixAddress(layout.gateway_socket))
-    # Who names a place for gRPC runs one of several: the socket in the data folder is the first one's.
+    # An address for gRPC means that this process is one of several: the sockets in the data folder belong to the first.
     return Addresses(grpc, http)
 
 
@@ -127,3 +139,24 @@ def _address(setting: str, text: str) -> Address | None:
         raise EmbeddedError(
             f"{setting}: {error}", "docs/operations.md tells how to name addresses"
         ) from error
+
+
+async def ensure_administrator(identity: Identity, key_file: Path) -> Principal:
+    """Return the administrator whose key is in key_file. Creates tenant, administrator and key if the key is missing or no longer valid.
+
+    The file is written atomically with mode 0600 and holds nothing but the secret.
+    """
+    secret = await asyncio.to_thread(_read_key, key_file)
+    # The key does not work for another database, or once it was revoked: the administrator of the machine gets a new one.
+    with contextlib.suppress(Unauthenticated):
+        return await identity.authenticate(Credential("api_key", secret))
+    with contextlib.suppress(AlreadyExists):
+        await identity.create_tenant(TENANT, "Default")
+    user = await identity.create_user(TENANT, "Administrator", "", Role.ADMIN)
+    _, secret = await identity.create_key(TENANT, user.id, "made by responsa up")
+    await asyncio.to_thread(write_private, key_file, secret + "\n")
+    return await identity.authenticate(Credential("api_key", secret))
+
+
+def _read_key(path: Path) -> str:
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""

@@ -1,4 +1,4 @@
-"""Everything put together: with its neighbours `wiring_*`, the only place that knows the concrete adapters."""
+"""One server process: built, started, drained and closed, in this order from top to bottom."""
 
 from __future__ import annotations
 
@@ -12,51 +12,24 @@ from typing import Final, Protocol
 
 import structlog
 
-from responsa_server.app.event_loop import settle
+from responsa_server.app.event_loop import freeze
 from responsa_server.app.logs import configure as configure_logs
-from responsa_server.app.places import (
-    Addresses,
-    DatabaseUrls,
-    addresses,
-    bring_up_to_date,
-    database_urls,
-    identity_of,
-    new_id,
-    reachable,
-    redis_url,
-)
-from responsa_server.app.replaced import Replaced
-from responsa_server.app.settings import ServeRole, Settings, environment
-from responsa_server.app.tracers import drop_foreign_tracers
+from responsa_server.app.resources import Addresses, addresses, database_urls, reachable, redis_url
+from responsa_server.app.settings import ServeRole, Settings, drop_foreign_tracers, environment
 from responsa_server.domain.addresses import Address
 from responsa_server.domain.ports.faults import Faults, NoFaults
 from responsa_server.embedded import EmbeddedError, Layout
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.turn_rows import NamedQueries
 from responsa_server.transports.http.listening import AddressTaken, claimed
 
-__all__ = [
-    "Addresses",
-    "DatabaseUrls",
-    "Replaced",
-    "Running",
-    "addresses",
-    "bring_up_to_date",
-    "database_urls",
-    "identity_of",
-    "new_id",
-    "reachable",
-    "redis_url",
-    "running",
-    "serve",
-]
-
-# What it takes, once the turns' time is up, to commit their ends and to tell those who follow.
+# Time to commit the last events of turns and to send them to their followers once the drain time is over.
 _LAST_WORDS_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that runs. listens: where. front: what is seen of it; retired some time before the end, it gives Envoy time to notice."""
+    """A server that runs. listens: its addresses. front: what callers reach; retiring it early gives Envoy time to notice."""
 
     listens: Addresses
     front: Front
@@ -68,27 +41,25 @@ async def running(
     layout: Layout,
     *,
     faults: Faults | None = None,
-    replaced: Replaced | None = None,
+    turn_queries: NamedQueries | None = None,
 ) -> AsyncGenerator[Running]:
-    """A whole server in this process, in the role of the settings: ready within the block and drained at its end.
+    """Run a whole server in this process, in the role of the settings. It is ready within the block and drained at its end.
 
-    faults, replaced: what tests put in. Raises EmbeddedError (an address is taken, the database lacks migrations), Unavailable.
+    faults, turn_queries: put in by tests. Raises EmbeddedError (an address is taken, the database lacks migrations), Unavailable.
     """
     drop_foreign_tracers(environment())
-    # Imported here: they bring grpc, LangGraph and the model's runtime, which the commands that only look need not load.
-    from responsa_server.app.documents import knowledge
-    from responsa_server.app.front import Callers, Seen, Silent
-    from responsa_server.app.turns import turns_of
+    # Imported here: they load grpc, LangGraph and the model's runtime, which other commands do without.
+    from responsa_server.app.assemble import build_knowledge, build_turns
+    from responsa_server.app.front import Callers, Silent
     from responsa_server.stores.postgres.part import PostgresMigrations
     from responsa_server.stores.redis import RedisCache
 
-    replaced = replaced or Replaced()
     listens = addresses(settings, layout)
     urls = database_urls(settings, layout)
     async with AsyncExitStack() as stack:
         for address in (listens.grpc, listens.http):
             if address is not None:
-                stack.enter_context(_taken_told(address))
+                stack.enter_context(_claimed_or_error(address))
         database = Database(urls.app, urls.log, size=settings.database_pool)
         await database.open()
         stack.push_async_callback(database.close)
@@ -98,30 +69,29 @@ async def running(
             )
         cache = RedisCache(redis_url(settings, layout))
         stack.push_async_callback(cache.close)
-        known = await knowledge(settings, layout, database, cache, stack)
-        turns, agents = await turns_of(
-            settings, layout, database, known, faults or NoFaults(), replaced, stack
+        knowledge = await build_knowledge(settings, layout, database, cache, stack)
+        turns, agents = await build_turns(
+            settings, layout, database, knowledge, faults or NoFaults(), stack, turn_queries=turn_queries
         )
         await turns.start()
         stack.push_async_callback(turns.close)
-        if known.jobs is not None:
-            await known.jobs.start()
-            stack.push_async_callback(known.jobs.close)
+        if knowledge.jobs is not None:
+            await knowledge.jobs.start()
+            stack.push_async_callback(knowledge.jobs.close)
         front: Front
         if settings.role is ServeRole.WORKER:
             front = Silent(listens)
         else:
-            seen = Seen(agents.agents, agents.teachers, agents.counters, [agents.agents])
-            front = Callers(settings, layout, listens, database, known, turns, seen)
+            front = Callers(settings, layout, listens, database, knowledge, turns, agents)
         stack.push_async_callback(front.close)
         try:
             await front.start()
         except AddressTaken as error:
-            raise _taken(error) from error
+            raise _address_taken(error) from error
         try:
             yield Running(listens, front)
         finally:
-            # Nothing new begins, and who follows a turn is sent elsewhere; running turns get their time, and are given up to other workers.
+            # Nothing new begins and followers are sent to other replicas. Running turns get the drain time, then other workers take them over.
             await asyncio.gather(
                 front.drain(settings.drain_seconds + _LAST_WORDS_SECONDS),
                 turns.drain(settings.drain_seconds),
@@ -129,32 +99,32 @@ async def running(
 
 
 class Front(Protocol):
-    """What of a process is seen from outside. `start` once, then `retire` or not, then `drain`, then `close`."""
+    """What callers reach of a process. Call `start` once, then optionally `retire`, then `drain`, then `close`."""
 
     async def start(self) -> None:
         """Serve. Raises AddressTaken, OSError."""
         ...
 
     async def retire(self) -> None:
-        """Tell by health checks that the process goes away."""
+        """Report by health checks that the process is going away."""
         ...
 
     async def drain(self, grace_seconds: float) -> None:
-        """Take no new calls and let running ones end for so long."""
+        """Refuse new calls and give running ones this long to end."""
         ...
 
     async def close(self) -> None:
-        """Serve nothing any more. Repeatable."""
+        """Stop serving. Repeatable."""
         ...
 
 
 @contextmanager
-def _taken_told(address: Address) -> Generator[None]:
+def _claimed_or_error(address: Address) -> Generator[None]:
     with ExitStack() as stack:
         try:
             stack.enter_context(claimed(address))
         except AddressTaken as error:
-            raise _taken(error) from error
+            raise _address_taken(error) from error
         except OSError as error:
             raise EmbeddedError(
                 f"{address} cannot be listened on ({error.strerror})", "name another place with --listen"
@@ -162,7 +132,7 @@ def _taken_told(address: Address) -> Generator[None]:
         yield
 
 
-def _taken(error: AddressTaken) -> EmbeddedError:
+def _address_taken(error: AddressTaken) -> EmbeddedError:
     return EmbeddedError(
         str(error),
         "give this one a place of its own, such as --listen unix:/tmp/responsa-2.sock or --listen 127.0.0.1:9002",
@@ -170,13 +140,13 @@ def _taken(error: AddressTaken) -> EmbeddedError:
 
 
 async def serve(
-    settings: Settings, *, faults: Faults | None = None, replaced: Replaced | None = None
+    settings: Settings, *, faults: Faults | None = None, turn_queries: NamedQueries | None = None
 ) -> None:
-    """Run a server until SIGTERM, which gives Envoy time to notice, or SIGINT. Raises EmbeddedError when what it stands on is not there."""
+    """Run a server until SIGTERM, which gives Envoy time to notice, or SIGINT. Raises EmbeddedError if its database cannot be reached."""
     configure_logs(settings.log_level.value)
     log = structlog.get_logger("server")
     layout = Layout.of(settings.home)
-    # A folder that is no home has no passwords to ask with.
+    # A folder that is not a data folder holds no passwords to connect with.
     absent = settings.database_url is None and not layout.is_home()
     if absent or not reachable(database_urls(settings, layout).app):
         raise EmbeddedError(
@@ -188,9 +158,9 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.put_nowait, number)
-    async with running(settings, layout, faults=faults, replaced=replaced) as server:
+    async with running(settings, layout, faults=faults, turn_queries=turn_queries) as server:
         where = {"grpc": str(server.listens.grpc), "http": str(server.listens.http)}
-        settle()
+        freeze()
         log.info("ready", role=settings.role.value, **where)
         if await stop.get() is signal.SIGTERM and server.listens.grpc is not None:
             log.info("leaving")

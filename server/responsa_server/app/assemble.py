@@ -1,0 +1,309 @@
+"""The parts of a server: documents and search, agents, turns. Each function builds one group on those before it.
+
+This module and `front` are the only ones that choose adapters. Whatever must be closed is closed by the exit stack that is passed in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from responsa_server.agents.config.check import Surroundings
+from responsa_server.agents.config.check.models import within
+from responsa_server.agents.config.content import Defaults
+from responsa_server.agents.config.folders import Folders
+from responsa_server.agents.config.live import LiveAgents, LiveOptions
+from responsa_server.agents.config.making import Workshop
+from responsa_server.agents.config.snapshot import AgentsBroken
+from responsa_server.agents.config.watch import Watch
+from responsa_server.agents.engine.config import DEFAULT_MODEL, EXTRACTIVE
+from responsa_server.agents.engine.registry import NodeParts
+from responsa_server.app.counters import MemoryCounters
+from responsa_server.app.models import by_name, known_models, model_table
+from responsa_server.app.resources import database_urls, new_id, redis_url
+from responsa_server.app.settings import ServeRole, Settings
+from responsa_server.calls.frames import AskFrames
+from responsa_server.domain.ports.agents import Agent
+from responsa_server.domain.ports.counters import Counters
+from responsa_server.domain.ports.faults import Faults
+from responsa_server.domain.ports.models import Models
+from responsa_server.domain.ports.relay import Reload
+from responsa_server.domain.ports.teachers import Teachers
+from responsa_server.embedded import EmbeddedError, Layout
+from responsa_server.ingest.indexing import Indexer
+from responsa_server.ingest.ingest import Ingest
+from responsa_server.ingest.jobs import KnowledgeJobs
+from responsa_server.ingest.sandbox.limits import ParseLimits
+from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_server.ingest.waiting import Waiting
+from responsa_server.library.library import Library
+from responsa_server.providers.minilm import MiniLmEmbedder
+from responsa_server.providers.minilm import load as load_minilm
+from responsa_server.routing.kept import KeptClassifiers
+from responsa_server.search.answering import LibraryEvidence
+from responsa_server.search.cached_embedder import CachedEmbedder
+from responsa_server.search.retrieve import Retriever
+from responsa_server.search.search import KnowledgeSearch
+from responsa_server.search.support import DEFAULT_SUPPORT
+from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
+from responsa_server.stores.postgres.collections import CollectionStore
+from responsa_server.stores.postgres.conversations import PostgresConversationStore
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.documents import DocumentStore
+from responsa_server.stores.postgres.ingestions import IngestionStore
+from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.operations import OperationStore
+from responsa_server.stores.postgres.passages import PassageStore
+from responsa_server.stores.postgres.summaries import PostgresSummaries
+from responsa_server.stores.postgres.teachers import PostgresTeachers
+from responsa_server.stores.postgres.turn_rows import NamedQueries
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+from responsa_server.stores.redis import RedisCache
+from responsa_server.stores.redis_relay import RedisRelay
+from responsa_server.turns.service import TurnOptions, Turns
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """Documents and search. jobs: None if this process does not take in documents."""
+
+    embedder: MiniLmEmbedder
+    collections: CollectionStore
+    documents: DocumentStore
+    library: Library
+    evidence: LibraryEvidence
+    jobs: KnowledgeJobs | None
+
+
+async def build_knowledge(
+    settings: Settings, layout: Layout, database: Database, cache: RedisCache, stack: AsyncExitStack
+) -> Knowledge:
+    """Build documents and search. The embedding model is loaded in every role, because a search embeds its question."""
+    threads = settings.retrieval.embedding_threads
+    embedder = await asyncio.to_thread(load_minilm, layout.data / "models", threads=threads)
+    stack.callback(embedder.close)
+    passages = PassageStore(database, search_seconds=settings.retrieval.search_seconds)
+    retriever = Retriever(
+        passages, CachedEmbedder(embedder, cache), breadth=settings.retrieval.hnsw_ef_search
+    )
+    queue = JobQueue(database_urls(settings, layout).log, concurrency=settings.ingestion.concurrency)
+    documents = DocumentStore(database, passages, queue, new_id)
+    operations = OperationStore(database, passages)
+    collections = CollectionStore(database, passages)
+    waiting = Waiting()
+    library = Library(
+        collections,
+        documents,
+        operations,
+        KnowledgeSearch(retriever),
+        waiting,
+        embedding=embedder.name,
+        spool_dir=layout.data,
+    )
+    threshold = settings.retrieval.support_threshold
+    evidence = LibraryEvidence(
+        retriever, embedder, support=DEFAULT_SUPPORT if threshold is None else threshold
+    )
+    jobs: KnowledgeJobs | None = None
+    if settings.role is not ServeRole.RPC:
+        parser = await _parser(settings, stack)
+        ingestions = IngestionStore(database, passages, queue)
+        ingest = Ingest(ingestions, parser, Indexer(embedder, ingestions, new_id), waiting)
+        jobs = KnowledgeJobs(queue, ingest, documents, operations)
+    return Knowledge(embedder, collections, documents, library, evidence, jobs)
+
+
+async def _parser(settings: Settings, stack: AsyncExitStack) -> ParserPool:
+    parser = ParserPool(
+        concurrency=settings.ingestion.concurrency,
+        limits=ParseLimits(
+            memory_bytes=settings.ingestion.parser_memory_mib << 20,
+            cpu_seconds=max(1, int(settings.ingestion.parser_seconds)),
+            wall_seconds=settings.ingestion.parser_seconds * 1.5,
+        ),
+    )
+    await parser.start()
+    stack.push_async_callback(parser.close)
+    return parser
+
+
+@dataclass(frozen=True, slots=True)
+class AgentParts:
+    """The agents, the teachers they may speak as, and the counters they report to."""
+
+    agents: LiveAgents
+    teachers: Teachers
+    counters: Counters
+
+
+async def build_agents(
+    settings: Settings,
+    layout: Layout,
+    database: Database,
+    knowledge: Knowledge,
+    faults: Faults,
+    announce_reload: Callable[[], None],
+    stack: AsyncExitStack,
+) -> AgentParts:
+    """Build the agents and read their files. announce_reload: asks the other processes to read theirs again.
+
+    Raises EmbeddedError if a required agent is broken, Unavailable if the database cannot be reached.
+    """
+    models = model_table(settings.language_models, layout)
+    stack.push_async_callback(models.close)
+    require_default_models(models, settings.models.default)
+    teachers, counters = PostgresTeachers(database, new_id), MemoryCounters()
+    evidence = knowledge.evidence
+    parts = NodeParts(
+        source=evidence,
+        extractor=evidence,
+        judge=evidence,
+        teachers=teachers,
+        summaries=PostgresSummaries(database),
+    )
+    defaults = Defaults(
+        tuple(settings.models.default), settings.turns.history_messages, settings.turns.time_limit_seconds
+    )
+    workshop = Workshop(
+        parts,
+        models,
+        counters,
+        defaults,
+        KeptClassifiers(layout.data / "classifiers", knowledge.embedder),
+        faults,
+    )
+    folders = Folders(_agents_folder(settings, layout))
+    agents = LiveAgents(
+        folders,
+        PostgresAgentVersions(database),
+        workshop,
+        surroundings(models, settings),
+        LiveOptions(
+            default=settings.agents.default,
+            beside=await _testing_agent(settings, faults, stack),
+            tell=announce_reload,
+            works=settings.role is not ServeRole.RPC,
+        ),
+    )
+    try:
+        await agents.start()
+    except AgentsBroken as error:
+        raise EmbeddedError(
+            str(error), "correct the files named; `responsa agents check FOLDER` shows all that is wrong"
+        ) from error
+    except OSError as error:
+        raise EmbeddedError(
+            f"The agents' folders cannot be read ({error})", "see that this user may read them"
+        ) from error
+    stack.push_async_callback(agents.close)
+    if settings.agents.watch:
+        watch = Watch(folders.roots, lambda: agents.want_reload(follow=True))
+        watch.start()
+        stack.push_async_callback(watch.close)
+    return AgentParts(agents, teachers, counters)
+
+
+def surroundings(models: Models, settings: Settings) -> Surroundings:
+    """What the files of agents are checked against on this server."""
+    known = known_models(settings.language_models)
+    return Surroundings(
+        models=models,
+        suggested_models=(EXTRACTIVE, DEFAULT_MODEL, *settings.models.default, *by_name(known)),
+        providers=tuple(known),
+    )
+
+
+def require_default_models(models: Models, default: Sequence[str]) -> None:
+    """Check the setting `models.default`. Raises EmbeddedError that names the setting for a model that is not available."""
+    for place, name in enumerate(default):
+        if name == EXTRACTIVE and place < len(default) - 1:
+            why = f"“{EXTRACTIVE}” before others, and it can only be the last"
+        elif (problem := models.problem(name)) is not None:
+            why = f"“{name}”, which cannot be had: {within(problem)}"
+        else:
+            continue
+        raise EmbeddedError(
+            f"The setting models.default (RESPONSA_MODELS__DEFAULT) names {why}",
+            "see to that, or name another model in this setting, and start again",
+        )
+
+
+def _agents_folder(settings: Settings, layout: Layout) -> Path:
+    """The folder of the user's agents, created if it is missing so that it can be watched."""
+    folder = settings.agents.folder or layout.home / "agents"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        structlog.get_logger("agents").warning("agents_folder_missing", folder=str(folder), error=str(error))
+    return folder
+
+
+async def _testing_agent(settings: Settings, faults: Faults, stack: AsyncExitStack) -> dict[str, Agent]:
+    if not settings.testing.agent:
+        return {}
+    # Imported only on request: production runs no scripted server.
+    from responsa_lab.testing.agent import TESTING, scripted_agent
+
+    agent = await stack.enter_async_context(
+        scripted_agent(settings.testing.model_url, settings.testing.tool_url, faults=faults)
+    )
+    return {TESTING: agent}
+
+
+async def build_turns(
+    settings: Settings,
+    layout: Layout,
+    database: Database,
+    knowledge: Knowledge,
+    faults: Faults,
+    stack: AsyncExitStack,
+    *,
+    turn_queries: NamedQueries | None = None,
+) -> tuple[Turns, AgentParts]:
+    """Build the turns and the agents that answer them. The caller closes the turns. turn_queries: replaces the turn store's SQL in tests.
+
+    Raises as `build_agents` does.
+    """
+    codec = AskFrames()
+    relay = RedisRelay(redis_url(settings, layout))
+    agents = await build_agents(
+        settings, layout, database, knowledge, faults, lambda: relay.tell_all(Reload()), stack
+    )
+    turns = Turns(
+        PostgresTurnStore(database, codec, queries=turn_queries),
+        PostgresConversationStore(database),
+        agents.agents,
+        codec,
+        relay,
+        new_id,
+        options(settings),
+        faults=faults,
+        logger=structlog.get_logger("turns"),
+        reload=agents.agents.want_reload,
+    )
+    return turns, agents
+
+
+def options(settings: Settings) -> TurnOptions:
+    """The options of turns for a process in the role that the settings name."""
+    given = settings.turns
+    return TurnOptions(
+        works=settings.role is not ServeRole.RPC,
+        lease_seconds=given.lease_seconds,
+        sweep_seconds=given.sweep_seconds,
+        heartbeat_seconds=given.heartbeat_seconds,
+        max_running=given.max_running,
+        max_pending=given.max_pending,
+        max_queued=given.max_queued,
+        max_losses=given.max_losses,
+        disconnect_seconds=given.disconnect_seconds,
+        partition_days_ahead=given.partition_days_ahead,
+        retention_days=given.retention_days,
+        checkpoint_hours=given.checkpoint_hours,
+        prune_seconds=given.prune_seconds,
+    )
