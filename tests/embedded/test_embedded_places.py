@@ -25,6 +25,7 @@ from responsa_server.embedded import (
 )
 from responsa_server.embedded.errors import file_errors
 from responsa_server.embedded.lock import PlaceLock
+from responsa_server.embedded.passwords import write_private
 from responsa_server.embedded.purge import places
 from responsa_server.embedded.spawn import Command, spawn
 
@@ -123,6 +124,64 @@ def test_root_keeps_the_database_outside_for_an_unprivileged_user(layout: Layout
     assert layout.root_place.stat().st_uid == layout.account.uid != 0
     assert mode(layout.root_place) == 0o700
     assert [finding.detail for finding in diagnose(layout) if finding.name == "outside the data folder"]
+
+
+def test_links_that_the_databases_account_planted_lead_root_nowhere(
+    layout: Layout, tmp_path: Path, as_root: None
+) -> None:
+    """The account owns the folders outside the data folder: whatever it puts there, root writes through none of it and gives nothing away."""
+    assert layout.root_place is not None
+    assert layout.account is not None
+    owned = tmp_path / "roots"
+    owned.mkdir()
+    victims = [owned / name for name in ("shadow", "passwd", "group", "sudoers")]
+    for victim in victims:
+        victim.write_text("root's own")
+        victim.chmod(0o600)
+    run = layout.postgres_run
+    names = [
+        run / "initdb.password",
+        run / f"initdb.password.{os.getpid()}.new",
+        layout.root_place / ".pgserver-0",
+    ]
+    for name, victim in zip(names, victims, strict=False):
+        name.symlink_to(victim)
+    (layout.root_place / "pgserver-0").symlink_to(owned)
+    postgres = EmbeddedPostgres(layout)
+    postgres.start()
+    postgres.stop()
+    assert [path.name for path in sorted(owned.iterdir())] == sorted(path.name for path in victims)
+    for victim in victims:
+        found = victim.stat()
+        assert (victim.read_text(), found.st_uid, mode(victim)) == ("root's own", 0, 0o600)
+    assert not list(layout.root_place.parent.glob(f".{layout.root_place.name}-*"))
+
+
+def test_a_link_in_the_place_of_the_databases_socket_folder_is_refused(
+    layout: Layout, tmp_path: Path, as_root: None
+) -> None:
+    owned = tmp_path / "roots"
+    owned.mkdir(mode=0o755)
+    layout.postgres_run.rmdir()
+    layout.postgres_run.symlink_to(owned)
+    with pytest.raises(EmbeddedError, match="is not a folder") as raised:
+        layout.prepare()
+    check_sentence(raised.value)
+    assert (owned.stat().st_uid, mode(owned)) == (0, 0o755)
+    layout.postgres_run.unlink()
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_a_private_file_is_never_written_through_a_link(tmp_path: Path, exclusive: bool) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    path = tmp_path / "secret"
+    path.symlink_to(victim)
+    (tmp_path / f"secret.{os.getpid()}.new").symlink_to(victim)
+    write_private(path, "new", keep_existing=exclusive)
+    assert victim.read_text() == "kept"
+    assert path.is_symlink() == exclusive
+    assert exclusive or (path.read_text(), mode(path)) == ("new", 0o600)
 
 
 @pytest.mark.parametrize("emptied", [False, True])

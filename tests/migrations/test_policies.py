@@ -3,6 +3,7 @@ when nothing but the policies keeps it from the others."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.conftest import DatabaseUrls
+from responsa_server.embedded import EmbeddedPostgres
+from responsa_server.stores.postgres.migrate import migrate
+from tests.conftest import DatabaseUrls, urls_of
 
 OWN = "(tenant_id = responsa.current_tenant())"
 ALL = "SELECT INSERT UPDATE DELETE"
@@ -204,8 +207,66 @@ def test_every_function_with_its_owners_rights_is_listed_and_not_everybodys(
         WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema')"""
     ).fetchall()
     assert {name: (owner_, ",".join(callers)) for name, owner_, _, callers in rows} == FUNCTIONS
-    # A caller's search_path must not decide what such a function calls.
-    assert all(any(one.startswith("search_path=") for one in config or []) for _, _, config, _ in rows)
+    # The caller decides nothing of what such a function calls: its path names pg_temp, last, and only schemas in which callers create nothing.
+    for name, _, config, _ in rows:
+        (path,) = [one.removeprefix("search_path=") for one in config or [] if one.startswith("search_path=")]
+        first, *between, last = [one.strip() for one in path.split(",")]
+        assert (first, last) == ("pg_catalog", "pg_temp"), name
+        for schema in between:
+            creators = owner.execute(
+                "SELECT rolname FROM pg_roles WHERE rolname IN ('responsa_app', 'responsa_log') AND has_schema_privilege(rolname, %s, 'CREATE')",
+                (schema,),
+            ).fetchall()
+            assert creators == [], (name, schema)
+
+
+_SHADOW = """CREATE FUNCTION pg_temp.as_owner(given text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_user <> session_user AND current_user <> 'responsa_log' THEN
+        RAISE EXCEPTION 'ran as %', current_user;
+    END IF;
+    RETURN true;
+END $$;
+CREATE DOMAIN pg_temp.text AS pg_catalog.text CHECK (pg_temp.as_owner(VALUE::pg_catalog.text));
+CREATE DOMAIN pg_temp.timestamptz AS pg_catalog.timestamptz CHECK (pg_temp.as_owner(VALUE::pg_catalog.text));"""
+
+
+def test_a_type_in_the_temporary_schema_runs_nothing_as_the_owner(
+    owner: psycopg.Connection, database_urls: DatabaseUrls
+) -> None:
+    (name,) = owner.execute("SELECT current_database()").fetchone() or ("",)
+    with psycopg.connect(database_urls.superuser, autocommit=True) as superuser:
+        superuser.execute(sql.SQL("GRANT TEMPORARY ON DATABASE {} TO PUBLIC").format(sql.Identifier(name)))
+    for call in (
+        "make_turn_event_partitions('21 days')",
+        "detach_turn_events('30 days')",
+        "drop_turn_events()",
+    ):
+        with psycopg.connect(database_urls.log, autocommit=True) as log:
+            for statement in _SHADOW.split(";\nCREATE"):
+                log.execute((statement if statement.startswith("CREATE") else f"CREATE{statement}").encode())
+            log.execute(f"SELECT responsa.{call}".encode())
+
+
+def test_nobody_but_the_owner_makes_temporary_tables_in_a_migrated_database(
+    postgres: EmbeddedPostgres,
+) -> None:
+    name = "migrated_here"
+    with psycopg.connect(postgres.dsn("superuser", database="postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} OWNER responsa_owner TEMPLATE template0".encode())
+        try:
+            urls = urls_of(postgres, name)
+            with psycopg.connect(urls.superuser, autocommit=True) as superuser:
+                superuser.execute("CREATE EXTENSION vector")
+            asyncio.run(migrate(urls.owner))
+            for url in (urls.app, urls.log):
+                with (
+                    psycopg.connect(url, autocommit=True) as caller,
+                    pytest.raises(psycopg.errors.InsufficientPrivilege, match="temporary tables"),
+                ):
+                    caller.execute("CREATE TEMPORARY TABLE mine ()")
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 def test_no_role_of_the_server_is_above_the_policies(owner: psycopg.Connection) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -351,9 +353,17 @@ def _root_folder(place: Path, run: Path, account: Account) -> None:
         place.parent.mkdir(mode=0o755, exist_ok=True)
         place.parent.chmod(0o755)
     for folder in (place, run):
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode):
-            raise EmbeddedError(f"{folder} is not a folder", "remove it and start again")
-        os.chown(folder, account.uid, account.gid, follow_symlinks=False)
-        folder.chmod(0o700)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        try:
+            # By descriptor: the account owns the folder above `run` and could put a link in its place.
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
+            raise EmbeddedError(f"{folder} is not a folder", "remove it and start again") from None
+        try:
+            os.fchown(descriptor, account.uid, account.gid)
+            os.fchmod(descriptor, 0o700)
+        finally:
+            os.close(descriptor)

@@ -63,15 +63,17 @@ def load_passwords(path: Path) -> Passwords:
 
 
 def write_private(path: Path, text: str, *, keep_existing: bool = False) -> None:
-    """Writes `text` to `path`, mode 0600, whole or not at all; `keep_existing`: whoever was first wins.
+    """Writes `text` to `path` with mode 0600, atomically. `keep_existing`: a file that is already there stays.
+
+    The draft has a random name and is created exclusively, so that nothing that was planted in the folder is written through.
 
     Raises:
-        OSError: as the operating system has it; what was there before stays.
+        OSError: the file cannot be written; a previous one stays as it was.
     """
-    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

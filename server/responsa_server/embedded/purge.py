@@ -83,6 +83,8 @@ def _remove_outside(layout: Layout, outside: Sequence[Path]) -> None:
     for place in outside:
         shutil.rmtree(place)
     if layout.root_place is not None and layout.root_place.parent.is_dir():
+        for draft in layout.root_place.parent.glob(f".{layout.root_place.name}-*"):
+            shutil.rmtree(draft)
         _remove_if_empty(layout.root_place.parent)
 
 

@@ -71,17 +71,29 @@ def spawn(command: Command) -> subprocess.Popen[bytes]:
 
 
 def run_to_end(
-    argv: Sequence[str], env: Mapping[str, str], *, account: Account | None = None, timeout: float = 60.0
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    account: Account | None = None,
+    stdin: bytes = b"",
+    timeout: float = 60.0,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a short tool and returns its exit code and output (both streams in stdout).
+    """Runs a short tool and returns its exit code and output (both streams in stdout). `stdin` is at most a pipe's 64 KiB.
+
+    The tool may also open its input by name, as /dev/stdin: the pipe belongs to the account that it runs under.
 
     Raises:
         EmbeddedError: missing, or not done after `timeout` seconds.
     """
+    read, write = os.pipe()
     try:
+        if account is not None:
+            os.fchown(read, account.uid, account.gid)
+        os.write(write, stdin)
+        os.close(write)
         return subprocess.run(
             list(argv),
-            stdin=subprocess.DEVNULL,
+            stdin=read,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd="/",
@@ -102,6 +114,8 @@ def run_to_end(
         ) from error
     except OSError as error:
         raise cannot_run(argv[0], error) from error
+    finally:
+        os.close(read)
 
 
 def cannot_run(program: str, error: OSError) -> EmbeddedError:
