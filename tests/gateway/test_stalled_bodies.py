@@ -1,0 +1,120 @@
+"""Requests whose bodies never end: they hold little, not for long, and keep nobody else out."""
+
+from __future__ import annotations
+
+import json
+import re
+import selectors
+import socket
+import time
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from responsa_server.envoy.envoy_config import EnvoyConfig, render
+from tests.gateway.conftest import DESCRIPTOR, Place, start_place
+from tests.gateway.wire import of_rest
+
+STALLED = 240
+PATIENCE = 60.0
+
+
+@pytest.fixture
+def own(web: Path) -> Generator[Place]:
+    """An Envoy of its own: its memory is what is looked at."""
+    place = start_place((), web)
+    try:
+        yield place
+    finally:
+        place.stop()
+
+
+@contextmanager
+def stalled(place: Place, path: str, size: int) -> Generator[None]:
+    """POSTs of `size` bytes that lack their last byte, sent as far as Envoy takes them."""
+    body = json.dumps({"text": "x" * (size - 12)}).encode()[:-1]
+    assert len(body) == size - 1
+    head = f"POST {path} HTTP/1.1\r\nHost: {place.target}\r\nContent-Type: application/json\r\nContent-Length: {len(body) + 1}\r\n\r\n"
+    request = memoryview(head.encode() + body)
+    with ExitStack() as stack, selectors.DefaultSelector() as selector:
+        sent: dict[socket.socket, int] = {}
+        for _ in range(STALLED):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", place.port)))
+            connection.setblocking(False)
+            selector.register(connection, selectors.EVENT_WRITE)
+            sent[connection] = 0
+
+        read, since = -1, time.monotonic()
+        deadline = since + PATIENCE
+        # Until Envoy has read nothing more for a second: whatever it did not take is held by the kernel.
+        while time.monotonic() - since < 1.0:
+            assert time.monotonic() < deadline
+            for key, _ in selector.select(0.1) if selector.get_map() else ():
+                connection = key.fileobj
+                assert isinstance(connection, socket.socket)
+                with suppress(ConnectionResetError, BrokenPipeError):
+                    sent[connection] += connection.send(request[sent[connection] :])
+                    if sent[connection] < len(request):
+                        continue
+                selector.unregister(connection)
+            if (now := bytes_read(place)) != read:
+                read, since = now, time.monotonic()
+        yield
+
+
+def bytes_read(place: Place) -> int:
+    """What Envoy has taken from all callers so far."""
+    with socket.socket(socket.AF_UNIX) as admin:
+        admin.connect(str(place.folder / "a.sock"))
+        admin.sendall(
+            b"GET /stats?filter=one_port.downstream_cx_rx_bytes_total HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n"
+        )
+        answer = b"".join(iter(lambda: admin.recv(65_536), b""))
+    found = re.search(rb"downstream_cx_rx_bytes_total: (\d+)", answer)
+    assert found is not None, answer
+    return int(found[1])
+
+
+@pytest.mark.parametrize(("path", "size"), [("/v1/documents", 4_194_304), ("/v1/turns:answer", 65_536)])
+def test_bodies_that_never_end_keep_nobody_out(own: Place, path: str, size: int) -> None:
+    with stalled(own, path, size), httpx2.Client(base_url=own.url, timeout=20) as http:
+        until = time.monotonic() + 1.0  # the overload manager looks every 0.25 s
+        while time.monotonic() < until:
+            assert http.get("/v1/turns").status_code == 200
+            assert http.post("/v1/turns:answer", json={"text": "why"}).status_code == 200
+
+
+def test_documents_over_rest_are_refused_as_overload_while_too_many_never_end(own: Place) -> None:
+    with stalled(own, "/v1/documents", 100_000), httpx2.Client(base_url=own.url, timeout=20) as http:
+        answer = http.post("/v1/documents", json={"text": "x"})
+        assert (answer.status_code, of_rest(answer).reason) == (429, "OVERLOADED")
+        assert http.post("/v1/turns:answer", json={"text": "why"}).status_code == 200
+    with httpx2.Client(base_url=own.url, timeout=20) as http:
+        deadline = time.monotonic() + PATIENCE
+        while http.post("/v1/documents", json={"text": "x"}).status_code != 200:
+            assert time.monotonic() < deadline, "what was given up still counts"
+
+
+def test_what_is_gathered_is_bounded_in_size_and_time() -> None:
+    config = json.loads(
+        render(EnvoyConfig(port=8080, endpoints=Path("/run/replicas"), descriptor=DESCRIPTOR))
+    )
+    (listener,) = config["static_resources"]["listeners"]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    routes = manager["route_config"]["virtual_hosts"][0]["routes"]
+    gathering = {
+        one["match"].get("path") or one["match"]["prefix"]: one
+        for one in routes
+        if "envoy.filters.http.grpc_json_transcoder" in one.get("typed_per_filter_config", {})
+    }
+    assert set(gathering) == {"/v1/documents", "/v1/"}
+    document = gathering["/v1/documents"]["route"]
+    assert (document["priority"], document["max_stream_duration"]) == ("HIGH", {"max_stream_duration": "30s"})
+    rest = gathering["/v1/"]["typed_per_filter_config"]["envoy.filters.http.buffer"]
+    assert rest["buffer"] == {"max_request_bytes": 65_536}
+    actions = {one["name"].rpartition(".")[2] for one in config["overload_manager"]["actions"]}
+    assert "reset_high_memory_stream" in actions
+    assert config["overload_manager"]["buffer_factory_config"]
