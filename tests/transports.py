@@ -223,9 +223,20 @@ class Grpc:
             make = cast("Any", self._channel).unary_unary(call.path)
         one = call.messages[0] if call.raw is None else call.raw
         answer = make(
-            iter(call.messages) if method.client_streaming else one, metadata=metadata, timeout=SECONDS
+            iter(finished(call.messages)) if method.client_streaming else one,
+            metadata=metadata,
+            timeout=SECONDS,
         )
         return answer if method.server_streaming else (answer,)
+
+
+def finished(messages: Sequence[Message]) -> Sequence[Message]:
+    """The messages of a request as they are sent: an upload ends with its `finish`, which cases leave out."""
+    parts = [one for one in messages if isinstance(one, knowledge_service_pb2.UploadDocumentRequest)]
+    if not parts or any(one.HasField("finish") for one in parts):
+        return messages
+    end = knowledge_service_pb2.UploadFinish(size_bytes=sum(len(one.chunk) for one in parts))
+    return [*messages, knowledge_service_pb2.UploadDocumentRequest(finish=end)]
 
 
 class Web:
@@ -236,7 +247,11 @@ class Web:
         self._text = text
 
     def call(self, call: Call) -> Outcome:
-        pieces = [call.raw] if call.raw is not None else [one.SerializeToString() for one in call.messages]
+        pieces = (
+            [call.raw]
+            if call.raw is not None
+            else [one.SerializeToString() for one in finished(call.messages)]
+        )
         body = b"".join(struct.pack(">BI", 0, len(piece)) + piece for piece in pieces)
         kind = "application/grpc-web-text+proto" if self._text else "application/grpc-web+proto"
         self._http.cookies.clear()

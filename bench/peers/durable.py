@@ -20,6 +20,7 @@ from responsa_server.app.counters import MemoryCounters
 from responsa_server.app.event_loop import freeze, run
 from responsa_server.app.logs import configure
 from responsa_server.app.resources import database_urls, new_id, redis_url
+from responsa_server.calls.contract import SERVICES, Services, calls_of
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.agents import AgentCard
 from responsa_server.domain.ports.parts import Installation
@@ -37,7 +38,7 @@ from responsa_server.stores.postgres.part import PostgresMigrations
 from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay
-from responsa_server.transports.grpc.server import RpcServer, ServerOptions, Services
+from responsa_server.transports.grpc.server import RpcServer
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import TurnOptions, Turns
 
@@ -77,7 +78,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
         embedding=parts.embedder.name,
         spool_dir=parts.layout.data,
     )
-    server = RpcServer(
+    calls = calls_of(
         Services(
             identity=Identity(PostgresIdentityStore(database), new_id),
             turns=turns,
@@ -89,10 +90,10 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
             migrations=PostgresMigrations(database),
             installation=Installation(__version__, parts.embedder.name, "extractive"),
         ),
-        ServerOptions(address=given.address, reflection=False, max_calls=parts.settings.max_calls),
+        max_calls=parts.settings.max_calls,
         logger=structlog.get_logger("calls"),
     )
-    return turns, server
+    return turns, RpcServer(calls, SERVICES, given.address, reflects=False)
 
 
 async def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
@@ -257,12 +258,14 @@ async def test_bytes_and_files_go_up_in_chunks(server: Scripted, driver: Driver,
     )
     await driver.call("upload", file)
     for messages, key in zip(server.requests[f"{KNOWLEDGE}/UploadDocument"], ("k", "notes.md"), strict=True):
-        start, *chunks = messages
+        start, *chunks, finish = messages
         assert start.start.size_bytes == len(data)
         assert start.start.metadata.source_key == key
         assert start.start.request_id
         assert [len(one.chunk) for one in chunks] == [262144, 262144, 640000 - 2 * 262144]
         assert b"".join(one.chunk for one in chunks) == data
+        assert finish.finish.size_bytes == len(data)
+        assert finish.finish.sha256 == hashlib.sha256(data).digest()
     metadata = server.requests[f"{KNOWLEDGE}/UploadDocument"][0][0].start.metadata
     assert (metadata.collection, metadata.title, metadata.uri, metadata.media_type) == (
         "collections/c",

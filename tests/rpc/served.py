@@ -25,6 +25,8 @@ from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
 from responsa_server.app.counters import MemoryCounters
+from responsa_server.calls.chain import Calls
+from responsa_server.calls.contract import SERVICES, Services, calls_of
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain import names
 from responsa_server.domain.agents import AgentCard, AgentProblem, Reloaded
@@ -54,7 +56,7 @@ from responsa_server.stores.postgres.part import PostgresMigrations, PostgresPar
 from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay
-from responsa_server.transports.grpc.server import RpcServer, ServerOptions, Services
+from responsa_server.transports.grpc.server import RpcServer
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import TurnOptions, Turns
 from tests.contract.library_house import House
@@ -223,6 +225,7 @@ class Served:
     """The server, those who call it, and what it is made of."""
 
     address: str
+    calls: Calls
     server: RpcServer
     channel: grpc.aio.Channel
     identity: Identity
@@ -300,7 +303,7 @@ async def serving(
     part = SwitchedPart("switched")
     # Socket paths are short, a test's own folder may not be.
     address = f"unix:{folder}/{replica}"
-    server = RpcServer(
+    calls = calls_of(
         Services(
             identity=identity,
             turns=turns,
@@ -313,9 +316,10 @@ async def serving(
             migrations=PostgresMigrations(database),
             parts=(PostgresPart(database), part, *more_parts),
         ),
-        ServerOptions(address=address, max_calls=max_calls),
-        lines,
+        max_calls=max_calls,
+        logger=lines,
     )
+    server = RpcServer(calls, SERVICES, address)
     await turns.start()
     await server.start()
     await server.ready()
@@ -328,7 +332,7 @@ async def serving(
             bob = await caller(identity, channel, "acme", Role.USER)
             eve = await caller(identity, channel, "rival", Role.ADMIN)
             yield Served(
-                address, server, channel, identity, house, turns, agent, cards, counters, lines, part, ann, bob, eve
+                address, calls, server, channel, identity, house, turns, agent, cards, counters, lines, part, ann, bob, eve
             )  # fmt: skip
     finally:
         agent.gate.set()

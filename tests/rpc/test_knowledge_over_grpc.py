@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from uuid import uuid4
@@ -39,9 +40,16 @@ def chunk(data: bytes) -> pb.UploadDocumentRequest:
     return pb.UploadDocumentRequest(chunk=data)
 
 
+def finish(size: int, sha256: bytes = b"") -> pb.UploadDocumentRequest:
+    return pb.UploadDocumentRequest(finish=pb.UploadFinish(size_bytes=size, sha256=sha256))
+
+
 async def each(messages: Sequence[pb.UploadDocumentRequest]) -> AsyncIterator[pb.UploadDocumentRequest]:
+    """The messages of an upload; one that has no finish gets the right one."""
     for one in messages:
         yield one
+    if not any(one.HasField("finish") for one in messages):
+        yield finish(sum(len(one.chunk) for one in messages))
 
 
 async def finished(served: Served, operation: operations.Operation) -> operations.Operation:
@@ -167,6 +175,36 @@ async def test_uploads_that_are_refused_leave_nothing(served: Served) -> None:
         assert error.code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND), what
     assert documents(served) == 0
     assert list(served.house.spool.iterdir()) == []
+
+
+async def test_an_upload_is_whole_by_its_finish_alone(served: Served) -> None:
+    who, data = served.bob.metadata, TEXT.encode()
+    digest = hashlib.sha256(data).digest()
+
+    async def cut(*messages: pb.UploadDocumentRequest) -> AsyncIterator[pb.UploadDocumentRequest]:
+        for one in messages:
+            yield one
+
+    wrong = {
+        "finish": cut(start(), chunk(data)),
+        "finish.size_bytes": cut(start(), chunk(data), finish(len(data) + 1)),
+        "finish.sha256": cut(start(), chunk(data), finish(len(data), digest[::-1])),
+    }
+    for field, messages in wrong.items():
+        error = await failed(served.knowledge.UploadDocument(messages, metadata=who))
+        assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "UPLOAD_INCOMPLETE")
+        assert list(error.violations) == [field]
+        assert "Send the document again" in error.message
+        assert error.metadata["received_bytes"] == str(len(data))
+    # Announced at the start, and cut off all the same.
+    error = await failed(
+        served.knowledge.UploadDocument(cut(start(size=len(data)), chunk(data)), metadata=who)
+    )
+    assert (error.reason, list(error.violations)) == ("UPLOAD_INCOMPLETE", ["finish"])
+    assert documents(served) == 0
+    assert list(served.house.spool.iterdir()) == []
+    whole = cut(start(), chunk(data), finish(len(data), digest))
+    assert (await served.knowledge.UploadDocument(whole, metadata=who)).name
 
 
 async def test_an_upload_whose_sender_leaves_keeps_nothing(

@@ -19,6 +19,8 @@ from uuid_utils.compat import uuid7
 
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa_server.calls.contract import Services, calls_of, health_calls
+from responsa_server.calls.interceptors.limits import MAX_PUBLIC_CALLS
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.ports.parts import Installation
@@ -27,10 +29,10 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.part import PostgresMigrations
 from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.transports.grpc.health import Health
-from responsa_server.transports.grpc.server import RpcServer, ServerOptions, Services
+from responsa_server.transports.grpc.server import RpcServer
 from responsa_server.turns.service import TurnOptions
 from tests.contract.library_house import House
-from tests.rpc.served import Served, failed, serving
+from tests.rpc.served import Failure, Served, failed, serving
 
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -95,12 +97,14 @@ async def test_a_drain_lets_calls_end_and_takes_no_new_ones(served: Served) -> N
 
 
 async def test_a_drain_does_not_wait_for_ever(served: Served) -> None:
-    calls = [
+    ending: list[asyncio.Task[Failure]] = []
+    for call in (
         served.chat.Ask(chat.AskRequest(text="wait"), metadata=served.bob.metadata),
         served.chat.Answer(chat.AnswerRequest(text="wait"), metadata=served.ann.metadata),
-    ]
-    ending = [asyncio.create_task(failed(call)) for call in calls]
-    await served.agent.begun.wait()
+    ):
+        served.agent.begun.clear()
+        ending.append(asyncio.create_task(failed(call)))
+        await served.agent.begun.wait()
     await served.server.drain(0.1)
     for error in await asyncio.gather(*ending):
         assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
@@ -137,12 +141,12 @@ async def test_an_address_that_is_taken_and_reflection_that_is_off(
         Installation("", "", ""),
         PostgresMigrations(database),
     )
-    first = RpcServer(services, ServerOptions("127.0.0.1:0", reflection=False), served.lines)
+    first = RpcServer(calls_of(services, logger=served.lines), (), "127.0.0.1:0", reflects=False)
     taken = await first.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{taken}") as channel:
         error = await failed(channel.unary_stream(REFLECTION)(b""))
         assert error.code is grpc.StatusCode.UNIMPLEMENTED
-    second = RpcServer(services, ServerOptions(f"127.0.0.1:{taken}"), served.lines)
+    second = RpcServer(calls_of(services, logger=served.lines), (), f"127.0.0.1:{taken}")
     with pytest.raises(OSError, match="cannot listen"):
         await second.start()
     await first.drain(0)
@@ -150,12 +154,51 @@ async def test_an_address_that_is_taken_and_reflection_that_is_off(
 
 async def test_health_before_it_is_ready() -> None:
     health = Health(("a.b.C",))
-    await health.not_serving()
-    response = await health.Check(health_pb2.HealthCheckRequest(service="a.b.C"), None)
+    response = await health.Check(health_pb2.HealthCheckRequest(service="a.b.C"))
     assert response.status == NOT_SERVING
-    await health.drain()
-    await health.serving()
-    assert (await health.Check(health_pb2.HealthCheckRequest(), None)).status == NOT_SERVING
+    health.drain()
+    health.serving()
+    assert (await health.Check(health_pb2.HealthCheckRequest())).status == NOT_SERVING
+
+
+async def test_health_of_an_unknown_service_is_refused_and_not_kept(served: Served) -> None:
+    stub = health_pb2_grpc.HealthStub(served.channel)
+    for name in ("nothing", "x" * 3_000_000):
+        request = health_pb2.HealthCheckRequest(service=name)
+        for call in (stub.Check(request), stub.Watch(request)):
+            error = await failed(call)
+            assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
+            assert len(error.message) < 500
+            assert error.metadata["resource_name"] == name[:64]
+
+
+async def test_calls_without_a_credential_have_a_cap_of_their_own(served: Served) -> None:
+    stub = health_pb2_grpc.HealthStub(served.channel)
+    watches = [stub.Watch(health_pb2.HealthCheckRequest()) for _ in range(MAX_PUBLIC_CALLS)]
+    for watch in watches:
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+    error = await failed(stub.Check(health_pb2.HealthCheckRequest()))
+    assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+    assert error.metadata == {"limit": str(MAX_PUBLIC_CALLS)}
+    # Those with a credential are not held up by them, and a place that is left is free again.
+    assert (await served.auth.GetMe(auth.GetMeRequest(), metadata=served.bob.metadata)).name
+    served.lines.kept.clear()
+    watches[0].cancel()
+    await served.lines.call("CANCELLED")
+    answer = await stub.Check(health_pb2.HealthCheckRequest())
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_a_process_that_takes_no_calls_tells_of_its_health_alone(folder: Path) -> None:
+    server = RpcServer(health_calls(), (), f"unix:{folder}/h", reflects=False)
+    await server.start()
+    await server.ready()
+    async with grpc.aio.insecure_channel(f"unix:{folder}/h") as channel:
+        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        error = await failed(channel.unary_unary("/responsa.auth.v1.AuthService/GetMe")(b""))
+        assert (error.code, error.reason) == (grpc.StatusCode.UNIMPLEMENTED, "ROUTE_NOT_FOUND")
+    await server.drain(0)
 
 
 async def test_pings_of_clients_are_borne(served: Served) -> None:

@@ -33,8 +33,11 @@ def uploading(key: str, pieces: Iterator[bytes], size: int = 0) -> Iterator[pb.U
     start = pb.UploadStart(size_bytes=size)
     start.metadata.source_key = key
     yield pb.UploadDocumentRequest(start=start)
+    sent = 0
     for piece in pieces:
+        sent += len(piece)
         yield pb.UploadDocumentRequest(chunk=piece)
+    yield pb.UploadDocumentRequest(finish=pb.UploadFinish(size_bytes=sent))
 
 
 def pieces_of(size: int) -> Iterator[bytes]:

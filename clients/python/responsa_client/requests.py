@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import uuid
@@ -272,18 +273,19 @@ class Upload:
         return cls(kept, start)
 
     def messages(self) -> Iterator[knowledge_service_pb2.UploadDocumentRequest]:
-        """The start, then the bytes in chunks."""
+        """The start, then the bytes in chunks, then the finish."""
         self.failure = None
+        end = _End()
         try:
             yield knowledge_service_pb2.UploadDocumentRequest(start=self.start)
             if isinstance(self.source, bytes):
                 for offset in range(0, len(self.source), CHUNK_BYTES):
-                    chunk = self.source[offset : offset + CHUNK_BYTES]
-                    yield knowledge_service_pb2.UploadDocumentRequest(chunk=chunk)
-                return
-            with self.source.open("rb") as file:
-                while chunk := file.read(CHUNK_BYTES):
-                    yield knowledge_service_pb2.UploadDocumentRequest(chunk=chunk)
+                    yield end.chunk(self.source[offset : offset + CHUNK_BYTES])
+            else:
+                with self.source.open("rb") as file:
+                    while chunk := file.read(CHUNK_BYTES):
+                        yield end.chunk(chunk)
+            yield end.finish()
         except OSError as error:
             self.failure = error
             raise
@@ -298,11 +300,32 @@ class Upload:
                 return
             yield knowledge_service_pb2.UploadDocumentRequest(start=self.start)
             async with _OffLoopFile(self.source) as file:
+                end = _End()
                 while chunk := await file.read(CHUNK_BYTES):
-                    yield knowledge_service_pb2.UploadDocumentRequest(chunk=chunk)
+                    yield end.chunk(chunk)
+                yield end.finish()
         except OSError as error:
             self.failure = error
             raise
+
+
+class _End:
+    """What the last message of an upload tells of the bytes before it."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._digest = hashlib.sha256()
+
+    def chunk(self, data: bytes) -> knowledge_service_pb2.UploadDocumentRequest:
+        """The message of a chunk, which is counted."""
+        self._size += len(data)
+        self._digest.update(data)
+        return knowledge_service_pb2.UploadDocumentRequest(chunk=data)
+
+    def finish(self) -> knowledge_service_pb2.UploadDocumentRequest:
+        """The last message."""
+        finish = knowledge_service_pb2.UploadFinish(size_bytes=self._size, sha256=self._digest.digest())
+        return knowledge_service_pb2.UploadDocumentRequest(finish=finish)
 
 
 class _OffLoopFile:

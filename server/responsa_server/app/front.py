@@ -11,7 +11,8 @@ from responsa_server.agents.engine.config import EXTRACTIVE
 from responsa_server.app.assemble import AgentParts, Knowledge
 from responsa_server.app.resources import Addresses, identity_on, new_id, redis_url
 from responsa_server.app.settings import Settings
-from responsa_server.calls.interceptors.credential import SESSION_COOKIE
+from responsa_server.calls.contract import SERVICES, Services, calls_of, health_calls
+from responsa_server.calls.interceptors.access import SESSION_COOKIE
 from responsa_server.domain.addresses import Address
 from responsa_server.domain.ports.parts import Installation, Part
 from responsa_server.embedded import Layout
@@ -20,8 +21,7 @@ from responsa_server.stores.postgres.conversations import PostgresConversationSt
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.part import PostgresMigrations, PostgresPart
 from responsa_server.stores.redis import RedisPart
-from responsa_server.transports.grpc.health_server import HealthServer
-from responsa_server.transports.grpc.server import RpcServer, ServerOptions, Services
+from responsa_server.transports.grpc.server import RpcServer
 from responsa_server.transports.http.app import GatewaySettings, build_app
 from responsa_server.transports.http.channel import ServerChannel
 from responsa_server.transports.http.listening import AddressTaken
@@ -58,7 +58,7 @@ class Callers:
         ]
         # Browsers send a host's cookies to all its ports: instances side by side must not share a name.
         cookie_name = f"{SESSION_COOKIE}_{settings.port}"
-        self._server = RpcServer(
+        calls = calls_of(
             Services(
                 identity=identity,
                 turns=turns,
@@ -71,14 +71,11 @@ class Callers:
                 migrations=PostgresMigrations(database),
                 installation=Installation(__version__, knowledge.embedder.name, _answers(settings)),
             ),
-            ServerOptions(
-                address=str(self._grpc),
-                reflection=settings.serves_reflection,
-                max_calls=settings.max_calls,
-                session_cookie=cookie_name,
-            ),
+            max_calls=settings.max_calls,
+            session_cookie=cookie_name,
             logger=structlog.get_logger("calls"),
         )
+        self._server = RpcServer(calls, SERVICES, str(self._grpc), reflects=settings.serves_reflection)
         self._gateway: GatewayServer | None = None
         sockets = settings.sockets
         channel = ServerChannel(str(self._grpc))
@@ -133,17 +130,21 @@ class Silent:
 
     def __init__(self, listens: Addresses) -> None:
         self._grpc = listens.grpc
-        self._server = None if listens.grpc is None else HealthServer(str(listens.grpc))
+        self._server: RpcServer | None = None
+        if listens.grpc is not None:
+            calls = health_calls(structlog.get_logger("calls"))
+            self._server = RpcServer(calls, (), str(listens.grpc), reflects=False)
 
     async def start(self) -> None:
         """See `Front.start`."""
         if self._server is not None and self._grpc is not None:
             await _bound(self._grpc, self._server.start)
+            await self._server.ready()
 
     async def retire(self) -> None:
         """See `Front.retire`."""
         if self._server is not None:
-            await self._server.drain()
+            await self._server.retire()
 
     async def drain(self, grace_seconds: float) -> None:
         """See `Front.drain`."""
@@ -153,7 +154,7 @@ class Silent:
     async def close(self) -> None:
         """See `Front.close`."""
         if self._server is not None:
-            await self._server.stop()
+            await self._server.drain(0.0)
 
 
 def _answers(settings: Settings) -> str:

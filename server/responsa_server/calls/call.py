@@ -1,19 +1,25 @@
-"""The call being served, for interceptors and handlers."""
+"""One call, whatever carried it, as interceptors and services see it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import NoReturn, TypeAlias
 
-import grpc.aio
+from google.protobuf.message import Message
 
 from responsa_server.domain.people import Principal
 
-Context = grpc.aio.ServicerContext[Any, Any]
 CALL_ID = "x-request-id"
-"""What carries a call's id: a header of the request, a trailer of the answer. The gateway tells it in the answer's headers too."""
+"""The name under which a call's id travels: a header of the request, a trailer or a header of the answer."""
+
+Read: TypeAlias = Callable[[], Awaitable["bytes | None"]]
+"""Gives the next message of a request as its bytes; None once there are no more."""
+Send: TypeAlias = Callable[["Message | bytes"], Awaitable[None]]
+"""Takes one message of the response, or its bytes. It returns once there is room for another one: this is how a slow reader slows the call."""
 
 # How long a request may have been on its way.
 _DEADLINE_LAG_SECONDS = 0.5
@@ -23,46 +29,51 @@ _current: ContextVar[Call] = ContextVar("responsa_call")
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One call.
+    """One call. The transport that carries it cancels the task that serves it when the client goes away.
 
-    method: `/package.Service/Method`. metadata: values by lower-case name, as the caller sent them. served: whether there is such a method.
-    id: the call id, once its interceptor ran.
-    principal: who calls, None on calls that need no credential. length_known: set by the handler of a client stream that tells by itself whether all
-    of it came. leaving: what happens when the client goes away before the call has ended.
+    method: `/package.Service/Method`. metadata: values by lower-case name, as the caller sent them. peer: the transport and the address that the call
+    came from, such as `grpc ipv4:127.0.0.1:51312`. deadline: when the caller stops waiting, by `time.monotonic()`; None when it waits for ever.
+    served: whether this server has such a method. id: the call id, once its interceptor ran. principal: who calls, None on calls that need no
+    credential. leaving: what happens when the client goes away before the call has ended.
     """
 
     method: str
-    context: Context
     metadata: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    peer: str = ""
+    deadline: float | None = None
     served: bool = True
     id: str = ""
     principal: Principal | None = None
-    length_known: bool = False
     leaving: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
 
     @property
     def time_remaining(self) -> float | None:
-        """Seconds until the caller's deadline; None when it set none."""
-        return cast("float | None", self.context.time_remaining())
+        """Seconds until the caller's deadline, negative after it; None when the caller set none."""
+        return None if self.deadline is None else self.deadline - time.monotonic()
 
     def when_left(self, act: Callable[[], None]) -> None:
-        """Have this done when the client goes away before the call has ended: not when its deadline passed, nor when this server ends the call."""
+        """Run `act` if the client goes away before the call has ended. It does not run when the deadline passes or when this server ends the call."""
         self.leaving.append(act)
 
     def left(self) -> None:
-        """The call was cancelled, and not by this server.
+        """Run what `when_left` registered: the call was cancelled, and not by this server.
 
-        On the wire a client whose deadline passed and one that goes away are the same (RST_STREAM, CANCEL), and the client's clock began to run a network's delay
-        before ours: what ends so close to the deadline counts as ended by it.
+        On gRPC's wire a client whose deadline passed and one that goes away look the same (RST_STREAM, CANCEL), and the client's clock began to run a
+        network's delay before ours. A call that ends this close to its deadline therefore counts as ended by it.
         """
         remaining = self.time_remaining
         if remaining is None or remaining > _DEADLINE_LAG_SECONDS:
             for act in self.leaving:
                 act()
 
-    def enter(self) -> None:
-        """Make this the current call of the running task and of all that it starts."""
-        _current.set(self)
+    def enter(self) -> Token[Call]:
+        """Make this the current call of the running task and of all tasks that it starts. `leave` undoes it."""
+        return _current.set(self)
+
+    @staticmethod
+    def leave(token: Token[Call]) -> None:
+        """Make the call current again that was current before `enter`."""
+        _current.reset(token)
 
 
 def current() -> Call:
@@ -71,17 +82,41 @@ def current() -> Call:
 
 
 def caller() -> Principal:
-    """Who makes the current call. Only calls of services that need a credential may ask."""
+    """The principal of the current call. Raises LookupError in a call that was admitted without a credential."""
     principal = _current.get().principal
     if principal is None:
         raise LookupError("this call was let in without a credential")
     return principal
 
 
-def metadata_of(context: Context) -> Mapping[str, Sequence[str]]:
-    """The textual metadata of a call; a name may come more than once. Binary entries are left out."""
+def metadata_of(pairs: Iterable[tuple[str, object]]) -> Mapping[str, Sequence[str]]:
+    """Textual metadata by lower-case name; a name may come more than once. Binary values are left out."""
     result: dict[str, list[str]] = {}
-    for key, value in context.invocation_metadata() or ():
+    for key, value in pairs:
         if isinstance(value, str):
-            result.setdefault(key, []).append(value)
+            result.setdefault(key.lower(), []).append(value)
     return result
+
+
+def deadline_in(seconds: float | None) -> float | None:
+    """The deadline of a call whose caller waits so many seconds more."""
+    return None if seconds is None else time.monotonic() + seconds
+
+
+async def abandon() -> NoReturn:
+    """End the running call because its client is gone: cancels the current task. For `Read` and `Send` of a transport that finds out."""
+    task = asyncio.current_task()
+    assert task is not None, "calls run in tasks"
+    task.cancel()
+    await asyncio.sleep(0)
+    raise AssertionError("a cancelled task does not go on")
+
+
+def only(message: Message) -> Read:
+    """A request of one message."""
+    waiting: list[bytes] = [message.SerializeToString()]
+
+    async def read() -> bytes | None:
+        return waiting.pop() if waiting else None
+
+    return read

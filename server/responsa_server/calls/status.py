@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from enum import IntEnum
 
-import grpc
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
@@ -23,92 +23,101 @@ MAX_DETAILS_BYTES = 4096
 _MAX_MESSAGE_BYTES = 800
 _MAX_VALUE_BYTES = 256
 
-_INVALID = grpc.StatusCode.INVALID_ARGUMENT
-_UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
-_NOT_PERMITTED = grpc.StatusCode.PERMISSION_DENIED
-_NOT_FOUND = grpc.StatusCode.NOT_FOUND
-_ALREADY_EXISTS = grpc.StatusCode.ALREADY_EXISTS
-_CONFLICT = grpc.StatusCode.ABORTED
-_PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
-_EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
-_UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
-_DEADLINE = grpc.StatusCode.DEADLINE_EXCEEDED
-_CANCELLED = grpc.StatusCode.CANCELLED
-_OUT_OF_RANGE = grpc.StatusCode.OUT_OF_RANGE
 
-TABLE: Mapping[Reason, grpc.StatusCode] = {
-    Reason.INTERNAL: grpc.StatusCode.INTERNAL,
-    Reason.INVALID_FIELD: _INVALID,
-    Reason.MALFORMED_MESSAGE: _INVALID,
-    Reason.CREDENTIAL_MISSING: _UNAUTHENTICATED,
-    Reason.CREDENTIAL_MALFORMED: _UNAUTHENTICATED,
-    Reason.CREDENTIAL_UNKNOWN: _UNAUTHENTICATED,
-    Reason.CREDENTIAL_REVOKED: _UNAUTHENTICATED,
-    Reason.CREDENTIAL_EXPIRED: _UNAUTHENTICATED,
-    Reason.ROLE_REQUIRED: _NOT_PERMITTED,
-    Reason.RESOURCE_NOT_FOUND: _NOT_FOUND,
-    Reason.RESOURCE_ALREADY_EXISTS: _ALREADY_EXISTS,
-    Reason.REQUEST_ID_REUSED: _ALREADY_EXISTS,
-    Reason.CONVERSATION_BUSY: _CONFLICT,
-    Reason.ETAG_MISMATCH: _CONFLICT,
-    Reason.PAGE_TOKEN_INVALID: _INVALID,
-    Reason.FILTER_INVALID: _INVALID,
-    Reason.ORDER_BY_INVALID: _INVALID,
-    Reason.UPDATE_MASK_INVALID: _INVALID,
-    Reason.DOCUMENT_EMPTY: _INVALID,
-    Reason.DOCUMENT_TYPE_UNSUPPORTED: _INVALID,
-    Reason.DOCUMENT_TYPE_MISMATCH: _INVALID,
-    Reason.DOCUMENT_TOO_LARGE: _INVALID,
-    Reason.DOCUMENT_MALFORMED: _INVALID,
-    Reason.DOCUMENT_PARSER_LIMIT: _INVALID,
-    Reason.UPLOAD_METADATA_MISSING: _INVALID,
-    Reason.UPLOAD_INCOMPLETE: _INVALID,
-    Reason.SESSION_CODE_INVALID: _UNAUTHENTICATED,
-    Reason.ORIGIN_NOT_ALLOWED: _NOT_PERMITTED,
-    Reason.ROUTE_NOT_FOUND: _NOT_FOUND,
-    Reason.OVERLOADED: _EXHAUSTED,
-    Reason.DEADLINE_EXCEEDED: _DEADLINE,
-    Reason.PART_UNAVAILABLE: _UNAVAILABLE,
-    Reason.DRAINING: _UNAVAILABLE,
-    Reason.WORKER_LOST: _UNAVAILABLE,
-    Reason.TURN_TIME_LIMIT: _DEADLINE,
-    Reason.OPERATION_CANCELLED: _CANCELLED,
-    Reason.COLLECTION_NOT_EMPTY: _PRECONDITION,
-    Reason.OPERATION_RUNNING: _PRECONDITION,
-    Reason.CANCELLED: _CANCELLED,
-    Reason.COLLECTION_EMBEDDING_DIFFERS: _PRECONDITION,
-    Reason.AFTER_SEQ_BEYOND_END: _OUT_OF_RANGE,
-    Reason.QUEUE_FULL: _EXHAUSTED,
-    Reason.MODEL_UNAVAILABLE: _UNAVAILABLE,
-    Reason.TEACHER_ID_MALFORMED: _INVALID,
-    Reason.TEACHER_NOT_FOUND: _NOT_FOUND,
-    Reason.PARAMETERS_INVALID: _INVALID,
+class Code(IntEnum):
+    """The codes of google.rpc.Code; gRPC has the same numbers."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+TABLE: Mapping[Reason, Code] = {
+    Reason.INTERNAL: Code.INTERNAL,
+    Reason.INVALID_FIELD: Code.INVALID_ARGUMENT,
+    Reason.MALFORMED_MESSAGE: Code.INVALID_ARGUMENT,
+    Reason.CREDENTIAL_MISSING: Code.UNAUTHENTICATED,
+    Reason.CREDENTIAL_MALFORMED: Code.UNAUTHENTICATED,
+    Reason.CREDENTIAL_UNKNOWN: Code.UNAUTHENTICATED,
+    Reason.CREDENTIAL_REVOKED: Code.UNAUTHENTICATED,
+    Reason.CREDENTIAL_EXPIRED: Code.UNAUTHENTICATED,
+    Reason.ROLE_REQUIRED: Code.PERMISSION_DENIED,
+    Reason.RESOURCE_NOT_FOUND: Code.NOT_FOUND,
+    Reason.RESOURCE_ALREADY_EXISTS: Code.ALREADY_EXISTS,
+    Reason.REQUEST_ID_REUSED: Code.ALREADY_EXISTS,
+    Reason.CONVERSATION_BUSY: Code.ABORTED,
+    Reason.ETAG_MISMATCH: Code.ABORTED,
+    Reason.PAGE_TOKEN_INVALID: Code.INVALID_ARGUMENT,
+    Reason.FILTER_INVALID: Code.INVALID_ARGUMENT,
+    Reason.ORDER_BY_INVALID: Code.INVALID_ARGUMENT,
+    Reason.UPDATE_MASK_INVALID: Code.INVALID_ARGUMENT,
+    Reason.DOCUMENT_EMPTY: Code.INVALID_ARGUMENT,
+    Reason.DOCUMENT_TYPE_UNSUPPORTED: Code.INVALID_ARGUMENT,
+    Reason.DOCUMENT_TYPE_MISMATCH: Code.INVALID_ARGUMENT,
+    Reason.DOCUMENT_TOO_LARGE: Code.INVALID_ARGUMENT,
+    Reason.DOCUMENT_MALFORMED: Code.INVALID_ARGUMENT,
+    Reason.DOCUMENT_PARSER_LIMIT: Code.INVALID_ARGUMENT,
+    Reason.UPLOAD_METADATA_MISSING: Code.INVALID_ARGUMENT,
+    Reason.UPLOAD_INCOMPLETE: Code.INVALID_ARGUMENT,
+    Reason.SESSION_CODE_INVALID: Code.UNAUTHENTICATED,
+    Reason.ORIGIN_NOT_ALLOWED: Code.PERMISSION_DENIED,
+    Reason.ROUTE_NOT_FOUND: Code.NOT_FOUND,
+    Reason.OVERLOADED: Code.RESOURCE_EXHAUSTED,
+    Reason.DEADLINE_EXCEEDED: Code.DEADLINE_EXCEEDED,
+    Reason.PART_UNAVAILABLE: Code.UNAVAILABLE,
+    Reason.DRAINING: Code.UNAVAILABLE,
+    Reason.WORKER_LOST: Code.UNAVAILABLE,
+    Reason.TURN_TIME_LIMIT: Code.DEADLINE_EXCEEDED,
+    Reason.OPERATION_CANCELLED: Code.CANCELLED,
+    Reason.COLLECTION_NOT_EMPTY: Code.FAILED_PRECONDITION,
+    Reason.OPERATION_RUNNING: Code.FAILED_PRECONDITION,
+    Reason.CANCELLED: Code.CANCELLED,
+    Reason.COLLECTION_EMBEDDING_DIFFERS: Code.FAILED_PRECONDITION,
+    Reason.AFTER_SEQ_BEYOND_END: Code.OUT_OF_RANGE,
+    Reason.QUEUE_FULL: Code.RESOURCE_EXHAUSTED,
+    Reason.MODEL_UNAVAILABLE: Code.UNAVAILABLE,
+    Reason.TEACHER_ID_MALFORMED: Code.INVALID_ARGUMENT,
+    Reason.TEACHER_NOT_FOUND: Code.NOT_FOUND,
+    Reason.PARAMETERS_INVALID: Code.INVALID_ARGUMENT,
 }
 
 # As google/rpc/code.proto maps them, and Envoy's transcoder.
-_HTTP: Mapping[grpc.StatusCode, int] = {
-    grpc.StatusCode.OK: 200,
-    grpc.StatusCode.CANCELLED: 499,
-    grpc.StatusCode.UNKNOWN: 500,
-    grpc.StatusCode.INVALID_ARGUMENT: 400,
-    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
-    grpc.StatusCode.NOT_FOUND: 404,
-    grpc.StatusCode.ALREADY_EXISTS: 409,
-    grpc.StatusCode.PERMISSION_DENIED: 403,
-    grpc.StatusCode.UNAUTHENTICATED: 401,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
-    grpc.StatusCode.FAILED_PRECONDITION: 400,
-    grpc.StatusCode.ABORTED: 409,
-    grpc.StatusCode.OUT_OF_RANGE: 400,
-    grpc.StatusCode.UNIMPLEMENTED: 501,
-    grpc.StatusCode.INTERNAL: 500,
-    grpc.StatusCode.UNAVAILABLE: 503,
-    grpc.StatusCode.DATA_LOSS: 500,
+_HTTP: Mapping[int, int] = {
+    Code.OK: 200,
+    Code.CANCELLED: 499,
+    Code.UNKNOWN: 500,
+    Code.INVALID_ARGUMENT: 400,
+    Code.DEADLINE_EXCEEDED: 504,
+    Code.NOT_FOUND: 404,
+    Code.ALREADY_EXISTS: 409,
+    Code.PERMISSION_DENIED: 403,
+    Code.UNAUTHENTICATED: 401,
+    Code.RESOURCE_EXHAUSTED: 429,
+    Code.FAILED_PRECONDITION: 400,
+    Code.ABORTED: 409,
+    Code.OUT_OF_RANGE: 400,
+    Code.UNIMPLEMENTED: 501,
+    Code.INTERNAL: 500,
+    Code.UNAVAILABLE: 503,
+    Code.DATA_LOSS: 500,
 }
-_BY_NUMBER: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
-def code(error: ResponsaError) -> grpc.StatusCode:
+def code(error: ResponsaError) -> Code:
     """The code that an error ends a call with."""
     return TABLE[error.reason]
 
@@ -163,7 +172,7 @@ def _status(error: ResponsaError) -> status_pb2.Status:
             type=error.reason.value, subject=subject, description=_cut(error.message, _MAX_VALUE_BYTES)
         )
         details.append(failure)
-    result = status_pb2.Status(code=code(error).value[0], message=_cut(error.message, _MAX_MESSAGE_BYTES))
+    result = status_pb2.Status(code=code(error), message=_cut(error.message, _MAX_MESSAGE_BYTES))
     for detail in details:
         result.details.add().Pack(detail)
     return result
@@ -171,7 +180,7 @@ def _status(error: ResponsaError) -> status_pb2.Status:
 
 def http_status(status: status_pb2.Status) -> int:
     """The HTTP status of an error, the same as transcoding gives it."""
-    return _HTTP[_BY_NUMBER.get(status.code, grpc.StatusCode.UNKNOWN)]
+    return _HTTP.get(status.code, 500)
 
 
 def as_json(status: status_pb2.Status) -> bytes:

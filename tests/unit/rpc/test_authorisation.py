@@ -10,7 +10,8 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from responsa_server.calls.authorisation import RULES, Rule
-from responsa_server.transports.grpc.server import HEALTH, SERVICES
+from responsa_server.calls.contract import SERVICES
+from responsa_server.transports.grpc.health import HEALTH
 
 STANDARD = (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR)
 

@@ -67,7 +67,7 @@ def test_all_of_an_error_is_told(reason: Reason) -> None:
     metadata = {"resource_type": "turn", "resource_name": "turns/x"}
     violation = FieldViolation("text", "string.max_bytes", "too long")
     encoded = status.of(ResponsaError(reason, "Something is the matter.", metadata, (violation,), 2.5))
-    assert (encoded.code, encoded.message) == (status.TABLE[reason].value[0], "Something is the matter.")
+    assert (encoded.code, encoded.message) == (status.TABLE[reason].value, "Something is the matter.")
     (info,) = detail(encoded, error_details_pb2.ErrorInfo)
     assert (info.domain, info.reason, dict(info.metadata)) == ("responsa", reason.value, metadata)
     (bad,) = detail(encoded, error_details_pb2.BadRequest)

@@ -27,7 +27,7 @@ UPLOAD = "/responsa.knowledge.v1.KnowledgeService/UploadDocument"
 
 def refused(method: str, data: bytes | Message, parse: Any) -> InvalidRequest:
     raw = data if isinstance(data, bytes) else data.SerializeToString()
-    call = Call(method, None)  # type: ignore[arg-type]  # parsing asks the context nothing
+    call = Call(method)
     with pytest.raises(InvalidRequest) as caught:
         Validation().on_request(call, Received(raw, parse))
     return caught.value
@@ -106,7 +106,7 @@ def test_nul_characters_are_found_wherever_they_are() -> None:
 
 def test_zero_bytes_in_chunks_are_no_text() -> None:
     request = knowledge.UploadDocumentRequest(chunk=b"\x00" * 10)
-    call = Call(UPLOAD, None)  # type: ignore[arg-type]
+    call = Call(UPLOAD)
     received = Received(request.SerializeToString(), knowledge.UploadDocumentRequest.FromString)
     assert Validation().on_request(call, received) == request
 

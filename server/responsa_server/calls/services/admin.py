@@ -6,13 +6,17 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
+from google.protobuf.empty_pb2 import Empty
+
 from responsa.admin.v1 import admin_service_pb2 as pb
-from responsa.admin.v1 import system_status_pb2
-from responsa_server.calls.call import Context
-from responsa_server.calls.convert import people
-from responsa_server.calls.services.teachers import TeacherCalls
+from responsa.admin.v1 import system_status_pb2, teacher_pb2
+from responsa_server.calls import listing, violations
+from responsa_server.calls.call import caller
+from responsa_server.calls.convert import agents, people
+from responsa_server.calls.convert.basics import named_uuid, request_id, updated
+from responsa_server.calls.listing import Listing
 from responsa_server.calls.work import Work
-from responsa_server.domain.errors import ResponsaError
+from responsa_server.domain.errors import FieldViolation, ResponsaError
 from responsa_server.domain.ports.catalogue import Catalogue
 from responsa_server.domain.ports.counters import Counters
 from responsa_server.domain.ports.parts import (
@@ -24,13 +28,14 @@ from responsa_server.domain.ports.parts import (
     PartReport,
 )
 from responsa_server.domain.ports.teachers import Teachers
+from responsa_server.domain.teachers import TeacherChange
 
 Result = TypeVar("Result")
 
 CHECK_SECONDS = 2.0
 
 
-class AdminService(TeacherCalls):
+class AdminService:
     """What those who run Responsa want to know and to set."""
 
     def __init__(
@@ -43,21 +48,63 @@ class AdminService(TeacherCalls):
         catalogue: Catalogue,
         work: Work,
     ) -> None:
-        super().__init__(teachers, catalogue, work)
+        self._teachers = teachers
+        self._catalogue = catalogue
+        self._work = work
         self._installation = installation
         self._migrations = migrations
         self._parts = tuple(parts)
         self._counters = counters
 
-    async def GetSystemStatus(
-        self, request: pb.GetSystemStatusRequest, context: Context
-    ) -> system_status_pb2.SystemStatus:
+    async def GetSystemStatus(self, request: pb.GetSystemStatusRequest) -> system_status_pb2.SystemStatus:
         """Ask each part how it is, all at once."""
         migration, reports = await asyncio.gather(
             self._migration(), asyncio.gather(*(self._report(part) for part in self._parts))
         )
         named = [(part.name, report) for part, report in zip(self._parts, reports, strict=True)]
         return people.system_status(self._installation, migration, named, self._counters.read())
+
+    async def CreateTeacher(self, request: pb.CreateTeacherRequest) -> teacher_pb2.Teacher:
+        """Make a teacher."""
+        made = await self._teachers.create(
+            caller(), agents.new_teacher(request), request_id(request.request_id)
+        )
+        return agents.teacher(made)
+
+    async def GetTeacher(self, request: pb.GetTeacherRequest) -> teacher_pb2.Teacher:
+        """Return one teacher."""
+        return agents.teacher(
+            await self._teachers.get(caller(), named_uuid("name", "teachers", request.name))
+        )
+
+    async def ListTeachers(self, request: pb.ListTeachersRequest) -> pb.ListTeachersResponse:
+        """List the tenant's teachers."""
+        asked = Listing(listing.TEACHERS, caller(), request)
+        page = await self._teachers.list(caller(), asked.query)
+        return pb.ListTeachersResponse(
+            teachers=[agents.teacher(one) for one in page.items], next_page_token=asked.token(page)
+        )
+
+    async def UpdateTeacher(self, request: pb.UpdateTeacherRequest) -> teacher_pb2.Teacher:
+        """Change what the mask names."""
+        given = request.teacher
+        wanted = updated(request.update_mask, ("display_name", "persona", "parameters"))
+        change = agents.teacher_change(given, wanted)
+        _check(change)
+        changed = await self._teachers.update(
+            caller(), named_uuid("teacher.name", "teachers", given.name), change, given.etag
+        )
+        return agents.teacher(changed)
+
+    async def DeleteTeacher(self, request: pb.DeleteTeacherRequest) -> Empty:
+        """Delete a teacher."""
+        await self._teachers.delete(caller(), named_uuid("name", "teachers", request.name), request.etag)
+        return Empty()
+
+    async def ReloadAgents(self, request: pb.ReloadAgentsRequest) -> pb.ReloadAgentsResponse:
+        """Read all agents' files anew."""
+        # What is read is swapped in as a whole, also when who asked for it does not wait.
+        return agents.reloads(await self._work.uncut(self._catalogue.reload()))
 
     async def _migration(self) -> MigrationState:
         try:
@@ -86,3 +133,19 @@ class AdminService(TeacherCalls):
             self._work.keep(task)
             raise TimeoutError
         return task.result()
+
+
+def _check(change: TeacherChange) -> None:
+    """Texts that a change names must say something: the contract's own rules cannot see which are named. Raises InvalidRequest."""
+    texts = {"display_name": change.display_name, "persona": change.persona}
+    found = [
+        FieldViolation(
+            f"teacher.{name}",
+            f"teacher.{name}",
+            "must have at least one character that is not white space; leave it out of update_mask to keep it",
+        )
+        for name, value in texts.items()
+        if value is not None and not value.strip()
+    ]
+    if found:
+        raise violations.invalid(found)

@@ -4,35 +4,30 @@ from __future__ import annotations
 
 from responsa.auth.v1 import api_key_pb2, user_pb2
 from responsa.auth.v1 import auth_service_pb2 as pb
-from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceServicer
 from responsa_server.calls import listing
-from responsa_server.calls.call import Context, caller
+from responsa_server.calls.call import caller
 from responsa_server.calls.convert import people
 from responsa_server.calls.convert.basics import named_uuid, request_id, timestamp, to_datetime
 from responsa_server.calls.listing import Listing
 from responsa_server.identity.service import Identity
 
 
-class AuthService(AuthServiceServicer):
+class AuthService:
     """The caller and the caller's credentials."""
 
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
 
-    async def GetMe(self, request: pb.GetMeRequest, context: Context) -> user_pb2.User:
+    async def GetMe(self, request: pb.GetMeRequest) -> user_pb2.User:
         """Return the caller."""
         return people.user(await self._identity.me(caller()))
 
-    async def CreateSessionCode(
-        self, request: pb.CreateSessionCodeRequest, context: Context
-    ) -> pb.CreateSessionCodeResponse:
+    async def CreateSessionCode(self, request: pb.CreateSessionCodeRequest) -> pb.CreateSessionCodeResponse:
         """Make a code that a browser exchanges for a session."""
         code, expire_time = await self._identity.create_session_code(caller())
         return pb.CreateSessionCodeResponse(code=code, expire_time=timestamp(expire_time))
 
-    async def CreateApiKey(
-        self, request: pb.CreateApiKeyRequest, context: Context
-    ) -> pb.CreateApiKeyResponse:
+    async def CreateApiKey(self, request: pb.CreateApiKeyRequest) -> pb.CreateApiKeyResponse:
         """Make a key for the caller; its secret is told once, so a repetition has none."""
         wanted = request.api_key
         expire_time = (
@@ -43,7 +38,7 @@ class AuthService(AuthServiceServicer):
         )
         return pb.CreateApiKeyResponse(api_key=people.api_key(key), secret=secret)
 
-    async def ListApiKeys(self, request: pb.ListApiKeysRequest, context: Context) -> pb.ListApiKeysResponse:
+    async def ListApiKeys(self, request: pb.ListApiKeysRequest) -> pb.ListApiKeysResponse:
         """List the caller's keys."""
         asked = Listing(listing.API_KEYS, caller(), request)
         page = await self._identity.list_api_keys(caller(), asked.query)
@@ -51,7 +46,7 @@ class AuthService(AuthServiceServicer):
             api_keys=[people.api_key(one) for one in page.items], next_page_token=asked.token(page)
         )
 
-    async def RevokeApiKey(self, request: pb.RevokeApiKeyRequest, context: Context) -> api_key_pb2.ApiKey:
+    async def RevokeApiKey(self, request: pb.RevokeApiKeyRequest) -> api_key_pb2.ApiKey:
         """End a key."""
         return people.api_key(
             await self._identity.revoke_api_key(caller(), named_uuid("name", "apiKeys", request.name))

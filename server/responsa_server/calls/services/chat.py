@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import cast
 
 from google.protobuf.empty_pb2 import Empty
 
+from responsa.chat.v1 import agent_pb2, conversation_pb2, message_pb2, turn_pb2
 from responsa.chat.v1 import chat_service_pb2 as pb
-from responsa.chat.v1 import conversation_pb2, message_pb2, turn_pb2
 from responsa_server.calls import frames, listing
-from responsa_server.calls.call import Context, caller, current
-from responsa_server.calls.convert import chat
-from responsa_server.calls.convert.basics import named_uuid, request_id, updated
+from responsa_server.calls.call import caller, current
+from responsa_server.calls.convert import agents, chat
+from responsa_server.calls.convert.basics import named_slug, named_uuid, request_id, updated
 from responsa_server.calls.listing import Listing
-from responsa_server.calls.services.agents import AgentCalls
 from responsa_server.calls.work import Work
 from responsa_server.domain import names
+from responsa_server.domain.agents import AgentCard
+from responsa_server.domain.listing import Comparison, ListQuery, Operator, Page
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.catalogue import Catalogue
 from responsa_server.domain.ports.turns import Accepted
@@ -27,17 +27,17 @@ from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
 
 
-class ChatService(AgentCalls):
+class ChatService:
     """Questions, turns, conversations and messages of the caller, and whom to ask."""
 
     def __init__(self, turns: Turns, conversations: Conversations, catalogue: Catalogue, work: Work) -> None:
-        super().__init__(catalogue)
+        self._catalogue = catalogue
         self._turns = turns
         self._conversations = conversations
         self._work = work
 
-    async def Ask(self, request: pb.AskRequest, context: Context) -> AsyncIterator[pb.AskResponse]:
-        """Start a turn or attach to one, and follow it."""
+    async def Ask(self, request: pb.AskRequest) -> AsyncIterator[bytes]:
+        """Start a turn or attach to one, and follow it: the bytes of an `AskResponse` each."""
         who, call = caller(), current()
         include_deltas = request.options.include_deltas
         accepting = self._turns.accept(
@@ -58,13 +58,10 @@ class ChatService(AgentCalls):
         del request, accepting
         async with aclosing(self._turns.follow(who, accepted.turn_id)) as rows:
             async for frame in frames.stream(accepted.turn_id, rows, include_deltas=include_deltas):
-                # The chain's serialiser sends bytes as they are.
-                yield cast("pb.AskResponse", frame)
+                yield frame
 
-    async def ResumeTurn(
-        self, request: pb.ResumeTurnRequest, context: Context
-    ) -> AsyncIterator[pb.ResumeTurnResponse]:
-        """Follow a turn from after a seq on."""
+    async def ResumeTurn(self, request: pb.ResumeTurnRequest) -> AsyncIterator[bytes]:
+        """Follow a turn from after a seq on: the bytes of a `ResumeTurnResponse` each."""
         who = caller()
         turn_id = named_uuid("turn", "turns", request.turn)
         after_seq, include_deltas = request.after_seq, request.include_deltas
@@ -73,22 +70,22 @@ class ChatService(AgentCalls):
             async for frame in frames.stream(
                 turn_id, rows, include_deltas=include_deltas, after_seq=after_seq
             ):
-                yield cast("pb.ResumeTurnResponse", frame)
+                yield frame
 
     def _leave(self, who: Principal, accepting: asyncio.Future[Accepted]) -> None:
         if not accepting.cancelled() and accepting.exception() is None:
             self._turns.left(who, accepting.result().turn_id)
 
-    async def CancelTurn(self, request: pb.CancelTurnRequest, context: Context) -> turn_pb2.Turn:
+    async def CancelTurn(self, request: pb.CancelTurnRequest) -> turn_pb2.Turn:
         """End a turn."""
         return chat.turn(await self._turns.cancel(caller(), named_uuid("name", "turns", request.name)))
 
-    async def StartTurn(self, request: pb.StartTurnRequest, context: Context) -> turn_pb2.Turn:
+    async def StartTurn(self, request: pb.StartTurnRequest) -> turn_pb2.Turn:
         """Start a turn or attach to one."""
         accepted = await self._accept(request)
         return chat.turn(await self._turns.get(caller(), accepted.turn_id))
 
-    async def Answer(self, request: pb.AnswerRequest, context: Context) -> turn_pb2.Turn:
+    async def Answer(self, request: pb.AnswerRequest) -> turn_pb2.Turn:
         """Start a turn or attach to one, and wait for its end."""
         accepted = await self._accept(request)
         return chat.turn(await self._turns.wait(caller(), accepted.turn_id))
@@ -96,11 +93,11 @@ class ChatService(AgentCalls):
     async def _accept(self, request: pb.StartTurnRequest | pb.AnswerRequest) -> Accepted:
         return await self._turns.accept(caller(), chat.question(request), request_id(request.request_id))
 
-    async def GetTurn(self, request: pb.GetTurnRequest, context: Context) -> turn_pb2.Turn:
+    async def GetTurn(self, request: pb.GetTurnRequest) -> turn_pb2.Turn:
         """Return one turn."""
         return chat.turn(await self._turns.get(caller(), named_uuid("name", "turns", request.name)))
 
-    async def ListTurns(self, request: pb.ListTurnsRequest, context: Context) -> pb.ListTurnsResponse:
+    async def ListTurns(self, request: pb.ListTurnsRequest) -> pb.ListTurnsResponse:
         """List the caller's turns."""
         asked = Listing(listing.TURNS, caller(), request)
         page = await self._turns.list(caller(), asked.query)
@@ -109,7 +106,7 @@ class ChatService(AgentCalls):
         )
 
     async def CreateConversation(
-        self, request: pb.CreateConversationRequest, context: Context
+        self, request: pb.CreateConversationRequest
     ) -> conversation_pb2.Conversation:
         """Make an empty conversation."""
         given = request.conversation
@@ -118,17 +115,13 @@ class ChatService(AgentCalls):
         )
         return chat.conversation(made)
 
-    async def GetConversation(
-        self, request: pb.GetConversationRequest, context: Context
-    ) -> conversation_pb2.Conversation:
+    async def GetConversation(self, request: pb.GetConversationRequest) -> conversation_pb2.Conversation:
         """Return one conversation."""
         return chat.conversation(
             await self._conversations.get(caller(), named_uuid("name", "conversations", request.name))
         )
 
-    async def ListConversations(
-        self, request: pb.ListConversationsRequest, context: Context
-    ) -> pb.ListConversationsResponse:
+    async def ListConversations(self, request: pb.ListConversationsRequest) -> pb.ListConversationsResponse:
         """List the caller's conversations."""
         asked = Listing(listing.CONVERSATIONS, caller(), request)
         page = await self._conversations.list(caller(), asked.query)
@@ -137,7 +130,7 @@ class ChatService(AgentCalls):
         )
 
     async def UpdateConversation(
-        self, request: pb.UpdateConversationRequest, context: Context
+        self, request: pb.UpdateConversationRequest
     ) -> conversation_pb2.Conversation:
         """Change title or labels."""
         given = request.conversation
@@ -151,16 +144,14 @@ class ChatService(AgentCalls):
         )
         return chat.conversation(changed)
 
-    async def DeleteConversation(self, request: pb.DeleteConversationRequest, context: Context) -> Empty:
+    async def DeleteConversation(self, request: pb.DeleteConversationRequest) -> Empty:
         """Delete a conversation with all that is in it."""
         await self._conversations.delete(
             caller(), named_uuid("name", "conversations", request.name), request.etag
         )
         return Empty()
 
-    async def ListMessages(
-        self, request: pb.ListMessagesRequest, context: Context
-    ) -> pb.ListMessagesResponse:
+    async def ListMessages(self, request: pb.ListMessagesRequest) -> pb.ListMessagesResponse:
         """List a conversation's messages."""
         asked = Listing(listing.MESSAGES, caller(), request, request.parent)
         page = await self._conversations.messages(
@@ -170,18 +161,63 @@ class ChatService(AgentCalls):
             messages=[chat.message(one) for one in page.items], next_page_token=asked.token(page)
         )
 
-    async def GetMessage(self, request: pb.GetMessageRequest, context: Context) -> message_pb2.Message:
+    async def GetMessage(self, request: pb.GetMessageRequest) -> message_pb2.Message:
         """Return one message."""
         return chat.message(
             await self._conversations.message(caller(), named_uuid("name", "messages", request.name))
         )
 
-    async def VerifyCitations(
-        self, request: pb.VerifyCitationsRequest, context: Context
-    ) -> pb.VerifyCitationsResponse:
+    async def VerifyCitations(self, request: pb.VerifyCitationsRequest) -> pb.VerifyCitationsResponse:
         """Check the citations of an answer."""
         if request.name.startswith("turns/"):
             turn_id = names.parse_uuid("turns", request.name)
             return chat.checks(await self._conversations.verify(caller(), turn_id=turn_id))
         message_id = named_uuid("name", "messages", request.name)
         return chat.checks(await self._conversations.verify(caller(), message_id=message_id))
+
+    async def ListAgents(self, request: pb.ListAgentsRequest) -> pb.ListAgentsResponse:
+        """List the agents."""
+        asked = Listing(listing.AGENTS, caller(), request)
+        page = page_of(self._catalogue.cards(), asked.query)
+        return pb.ListAgentsResponse(
+            agents=[agents.agent(one, one.schema) for one in page.items], next_page_token=asked.token(page)
+        )
+
+    async def GetAgent(self, request: pb.GetAgentRequest) -> agent_pb2.Agent:
+        """Return one agent, with what the caller may choose from."""
+        card = self._catalogue.card(named_slug("name", "agents", request.name))
+        return agents.agent(card, await self._catalogue.schema(caller(), card))
+
+
+def page_of(cards: Sequence[AgentCard], query: ListQuery) -> Page[AgentCard]:
+    """A page of what is in memory, by name, as the lists of the database are cut."""
+    descending = query.order.descending
+    found = sorted(
+        (one for one in cards if all(_fits(one.display_name, asked) for asked in query.filters)),
+        key=lambda one: one.id,
+        reverse=descending,
+    )
+    if query.after is not None:
+        last = query.after[1]
+        found = [one for one in found if (one.id < last if descending else one.id > last)]
+    shown = found[: query.limit]
+    return Page(shown, (shown[-1].id, shown[-1].id) if len(found) > query.limit else None)
+
+
+def _fits(text: str, asked: Comparison) -> bool:
+    value = asked.value
+    match asked.operator:
+        case Operator.EQ:
+            return text == value
+        case Operator.NE:
+            return text != value
+        case Operator.LT:
+            return text < value
+        case Operator.LE:
+            return text <= value
+        case Operator.GT:
+            return text > value
+        case Operator.GE:
+            return text >= value
+        case Operator.HAS:
+            return text != "" if value == "*" else value.lower() in text.lower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Generator
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
@@ -11,9 +12,8 @@ from google.protobuf.empty_pb2 import Empty
 
 from responsa.knowledge.v1 import collection_pb2, document_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as pb
-from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceServicer
 from responsa_server.calls import listing
-from responsa_server.calls.call import Context, caller, current
+from responsa_server.calls.call import caller
 from responsa_server.calls.convert import knowledge
 from responsa_server.calls.convert.basics import named_slug, named_uuid, request_id, updated
 from responsa_server.calls.listing import Listing
@@ -25,15 +25,13 @@ from responsa_server.library.library import Library
 _PIECE_BYTES = 256 * 1024
 
 
-class KnowledgeService(KnowledgeServiceServicer):
+class KnowledgeService:
     """Collections, documents and searches of the caller's tenant."""
 
     def __init__(self, library: Library) -> None:
         self._library = library
 
-    async def CreateCollection(
-        self, request: pb.CreateCollectionRequest, context: Context
-    ) -> collection_pb2.Collection:
+    async def CreateCollection(self, request: pb.CreateCollectionRequest) -> collection_pb2.Collection:
         """Make an empty collection."""
         given = request.collection
         made = await self._library.create_collection(
@@ -45,17 +43,13 @@ class KnowledgeService(KnowledgeServiceServicer):
         )
         return knowledge.collection(made)
 
-    async def GetCollection(
-        self, request: pb.GetCollectionRequest, context: Context
-    ) -> collection_pb2.Collection:
+    async def GetCollection(self, request: pb.GetCollectionRequest) -> collection_pb2.Collection:
         """Return one collection."""
         return knowledge.collection(
             await self._library.get_collection(caller(), named_slug("name", "collections", request.name))
         )
 
-    async def ListCollections(
-        self, request: pb.ListCollectionsRequest, context: Context
-    ) -> pb.ListCollectionsResponse:
+    async def ListCollections(self, request: pb.ListCollectionsRequest) -> pb.ListCollectionsResponse:
         """List the collections that the caller may read."""
         asked = Listing(listing.COLLECTIONS, caller(), request)
         page = await self._library.list_collections(caller(), asked.query)
@@ -63,9 +57,7 @@ class KnowledgeService(KnowledgeServiceServicer):
             collections=[knowledge.collection(one) for one in page.items], next_page_token=asked.token(page)
         )
 
-    async def UpdateCollection(
-        self, request: pb.UpdateCollectionRequest, context: Context
-    ) -> collection_pb2.Collection:
+    async def UpdateCollection(self, request: pb.UpdateCollectionRequest) -> collection_pb2.Collection:
         """Change the display name."""
         given = request.collection
         updated(request.update_mask, ("display_name",))
@@ -77,7 +69,7 @@ class KnowledgeService(KnowledgeServiceServicer):
         )
         return knowledge.collection(changed)
 
-    async def DeleteCollection(self, request: pb.DeleteCollectionRequest, context: Context) -> Empty:
+    async def DeleteCollection(self, request: pb.DeleteCollectionRequest) -> Empty:
         """Delete a collection, with its documents when forced."""
         await self._library.delete_collection(
             caller(), named_slug("name", "collections", request.name), request.etag, request.force
@@ -85,29 +77,26 @@ class KnowledgeService(KnowledgeServiceServicer):
         return Empty()
 
     async def UploadDocument(
-        self, request_iterator: AsyncIterator[pb.UploadDocumentRequest], context: Context
+        self, requests: AsyncIterator[pb.UploadDocumentRequest]
     ) -> operations_pb2.Operation:
         """Take in a document that is sent in chunks."""
-        first = await anext(aiter(request_iterator), None)
+        first = await anext(aiter(requests), None)
         if first is None or not first.HasField("start"):
             raise _metadata_missing(
                 "The first message of an upload must carry `start` with the document's metadata; the bytes follow in `chunk`."
             )
         start = first.start
-        current().length_known = start.size_bytes > 0
         with _blaming("chunk"):
             operation = await self._library.upload(
                 caller(),
                 knowledge.metadata("start.metadata", start.metadata),
-                _chunks(request_iterator),
+                _chunks(requests, start.size_bytes),
                 start.size_bytes or None,
                 request_id(start.request_id),
             )
         return await encoded(self._library, caller(), operation)
 
-    async def CreateDocument(
-        self, request: pb.CreateDocumentRequest, context: Context
-    ) -> operations_pb2.Operation:
+    async def CreateDocument(self, request: pb.CreateDocumentRequest) -> operations_pb2.Operation:
         """Take in a text that comes in the request."""
         data = request.text.encode()
         metadata = knowledge.metadata("metadata", request.metadata)
@@ -117,15 +106,13 @@ class KnowledgeService(KnowledgeServiceServicer):
             )
         return await encoded(self._library, caller(), operation)
 
-    async def GetDocument(self, request: pb.GetDocumentRequest, context: Context) -> document_pb2.Document:
+    async def GetDocument(self, request: pb.GetDocumentRequest) -> document_pb2.Document:
         """Return one document."""
         return knowledge.document(
             await self._library.get_document(caller(), named_uuid("name", "documents", request.name))
         )
 
-    async def ListDocuments(
-        self, request: pb.ListDocumentsRequest, context: Context
-    ) -> pb.ListDocumentsResponse:
+    async def ListDocuments(self, request: pb.ListDocumentsRequest) -> pb.ListDocumentsResponse:
         """List a collection's documents."""
         asked = Listing(listing.DOCUMENTS, caller(), request, request.parent)
         page = await self._library.list_documents(
@@ -135,7 +122,7 @@ class KnowledgeService(KnowledgeServiceServicer):
             documents=[knowledge.document(one) for one in page.items], next_page_token=asked.token(page)
         )
 
-    async def DeleteDocument(self, request: pb.DeleteDocumentRequest, context: Context) -> Empty:
+    async def DeleteDocument(self, request: pb.DeleteDocumentRequest) -> Empty:
         """Delete a document."""
         await self._library.delete_document(
             caller(), named_uuid("name", "documents", request.name), request.etag
@@ -143,7 +130,7 @@ class KnowledgeService(KnowledgeServiceServicer):
         return Empty()
 
     async def GetDocumentContent(
-        self, request: pb.GetDocumentContentRequest, context: Context
+        self, request: pb.GetDocumentContentRequest
     ) -> AsyncIterator[pb.GetDocumentContentResponse]:
         """Stream a document's canonical text."""
         try:
@@ -157,13 +144,13 @@ class KnowledgeService(KnowledgeServiceServicer):
             async for byte_offset, text in pieces:
                 yield pb.GetDocumentContentResponse(byte_offset=byte_offset, text=text)
 
-    async def GetPassage(self, request: pb.GetPassageRequest, context: Context) -> document_pb2.Passage:
+    async def GetPassage(self, request: pb.GetPassageRequest) -> document_pb2.Passage:
         """Return one passage."""
         return knowledge.passage(
             await self._library.passage(caller(), named_uuid("name", "passages", request.name))
         )
 
-    async def Search(self, request: pb.SearchRequest, context: Context) -> pb.SearchResponse:
+    async def Search(self, request: pb.SearchRequest) -> pb.SearchResponse:
         """Find the passages that match best."""
         hits = await self._library.search(caller(), knowledge.search_query(request))
         return pb.SearchResponse(hits=[knowledge.hit(one) for one in hits])
@@ -181,13 +168,36 @@ def _blaming(field: str) -> Generator[None]:
         raise replace(error, violations=(violation,)) from error
 
 
-async def _chunks(requests: AsyncIterator[pb.UploadDocumentRequest]) -> AsyncIterator[bytes]:
+async def _chunks(requests: AsyncIterator[pb.UploadDocumentRequest], announced: int) -> AsyncIterator[bytes]:
+    """The bytes of an upload, which end at its `finish`. announced: how many the start named, 0 for none. Raises InvalidRequest: UPLOAD_INCOMPLETE and others."""
+    received, digest = 0, hashlib.sha256()
     async for one in requests:
-        if one.HasField("start"):
-            raise _metadata_missing(
-                "Only the first message of an upload may carry `start`; the others carry `chunk`."
-            )
-        yield one.chunk
+        match one.WhichOneof("part"):
+            case "chunk":
+                received += len(one.chunk)
+                digest.update(one.chunk)
+                yield one.chunk
+            case "finish":
+                size, sha256 = one.finish.size_bytes, one.finish.sha256
+                if size != received:
+                    what = f"{size} bytes were announced and {received} came; nothing was kept. Send the document again."
+                    raise _incomplete("finish.size_bytes", what, size, received)
+                if sha256 and sha256 != digest.digest():
+                    what = "The bytes that came have another SHA-256 than `finish` names; nothing was kept. Send the document again."
+                    raise _incomplete("finish.sha256", what, size, received)
+                return
+            case _:
+                raise _metadata_missing(
+                    "Only the first message of an upload may carry `start`; the others carry `chunk`."
+                )
+    what = "The upload ended without `finish`, so that bytes may be missing; nothing was kept. Send the document again, and `finish` after its last chunk."
+    raise _incomplete("finish", what, announced, received)
+
+
+def _incomplete(field: str, what: str, size: int, received: int) -> InvalidRequest:
+    metadata = {"size_bytes": str(size), "received_bytes": str(received)}
+    violation = FieldViolation(field, Reason.UPLOAD_INCOMPLETE.lower(), what)
+    return InvalidRequest(Reason.UPLOAD_INCOMPLETE, what, metadata, (violation,))
 
 
 async def _pieces(data: bytes) -> AsyncIterator[bytes]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from google.longrunning import operations_pb2_grpc
 from google.longrunning import operations_proto_pb2 as pb
 from google.protobuf.empty_pb2 import Empty
 
 from responsa_server.calls import listing
-from responsa_server.calls.call import Context, caller, current
+from responsa_server.calls.call import caller, current
 from responsa_server.calls.convert import knowledge
 from responsa_server.calls.convert.basics import named_uuid
 from responsa_server.calls.listing import Listing
@@ -48,7 +47,7 @@ class _ListRequest:
         self.order_by = ""
 
 
-class OperationsService(operations_pb2_grpc.OperationsServicer):
+class OperationsService:
     """Operations that take in documents. Its messages are Google's and carry no rules of ours, so what they hold is checked here.
 
     The tenant's members get any of its operations and wait for it; a list holds the caller's own, for an administrator all; whoever
@@ -59,9 +58,7 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
     def __init__(self, library: Library) -> None:
         self._library = library
 
-    async def ListOperations(
-        self, request: pb.ListOperationsRequest, context: Context
-    ) -> pb.ListOperationsResponse:
+    async def ListOperations(self, request: pb.ListOperationsRequest) -> pb.ListOperationsResponse:
         """List the caller's operations, for an administrator the tenant's, newest first."""
         if request.name not in ("", "operations"):
             raise _invalid("name", "must be `operations` or empty")
@@ -76,7 +73,7 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
             next_page_token=asked.token(page),
         )
 
-    async def GetOperation(self, request: pb.GetOperationRequest, context: Context) -> pb.Operation:
+    async def GetOperation(self, request: pb.GetOperationRequest) -> pb.Operation:
         """Return one operation."""
         who = caller()
         return await encoded(
@@ -85,17 +82,17 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
             await self._library.get_operation(who, named_uuid("name", "operations", request.name)),
         )
 
-    async def DeleteOperation(self, request: pb.DeleteOperationRequest, context: Context) -> Empty:
+    async def DeleteOperation(self, request: pb.DeleteOperationRequest) -> Empty:
         """Forget an operation that has ended; its document stays."""
         await self._library.delete_operation(caller(), named_uuid("name", "operations", request.name))
         return Empty()
 
-    async def CancelOperation(self, request: pb.CancelOperationRequest, context: Context) -> Empty:
+    async def CancelOperation(self, request: pb.CancelOperationRequest) -> Empty:
         """End an operation; nothing when it has ended."""
         await self._library.cancel_operation(caller(), named_uuid("name", "operations", request.name))
         return Empty()
 
-    async def WaitOperation(self, request: pb.WaitOperationRequest, context: Context) -> pb.Operation:
+    async def WaitOperation(self, request: pb.WaitOperationRequest) -> pb.Operation:
         """Wait until an operation has ended or time is up, whichever comes first, and return it as it is then.
 
         The time is the request's, one hour at most and without it, and never more than the caller's deadline leaves.

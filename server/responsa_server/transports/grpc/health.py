@@ -1,49 +1,92 @@
-"""grpc.health.v1, one state a service."""
+"""grpc.health.v1: whether each service of this process is served."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Final, TypeAlias
 
 from grpc_health.v1 import health_pb2
-from grpc_health.v1._async import HealthServicer
 
-from responsa_server.calls.call import Context
+from responsa_server.calls.chain import Method, methods_of
+from responsa_server.domain.errors import NotFound
 
+HEALTH: Final = "grpc.health.v1.Health"
+_MAX_NAME_SHOWN: Final = 64
 # A value of HealthCheckResponse.ServingStatus, as the stubs have it.
 Status: TypeAlias = int
 
+NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 
-class Health(HealthServicer):
-    """Tells for each service, and by the empty name for all, whether it serves: not before the server is ready, and not once it drains."""
+
+class Health:
+    """The status of each service, and under the empty name of all together. Not serving before the server is ready, nor once it drains.
+
+    Unknown services are refused, also by Watch, where the standard would have the server keep every name that anybody makes up.
+    """
 
     def __init__(self, services: Sequence[str]) -> None:
-        super().__init__()
         self._names = ("", *services)
-        self._told: dict[str, Status] = {}
+        self._status: Status = NOT_SERVING
+        self._drained = False
+        self._changed = asyncio.Event()
 
-    async def not_serving(self) -> None:
-        """Tell that the server is not ready."""
-        await self._tell(health_pb2.HealthCheckResponse.NOT_SERVING)
+    def methods(self) -> Sequence[Method]:
+        """The methods of the service."""
+        descriptor: Any = health_pb2.DESCRIPTOR.services_by_name[
+            "Health"
+        ]  # the stubs of two packages disagree about its class
+        return [*methods_of(descriptor, self)]
 
-    async def serving(self) -> None:
-        """Tell that the server is ready."""
-        await self._tell(health_pb2.HealthCheckResponse.SERVING)
+    def serving(self) -> None:
+        """The server is ready. Without effect after `drain`."""
+        if not self._drained:
+            self._set(SERVING)
 
-    async def drain(self) -> None:
-        """Tell that the server goes away; nothing changes that any more."""
-        await self.not_serving()
-        await self.enter_graceful_shutdown()
+    def not_serving(self) -> None:
+        """The server is not ready, or about to go away."""
+        self._set(NOT_SERVING)
 
-    async def List(self, request: object, context: Context) -> object:
-        """Tell of all services at once. The library's own servicer lacks this method, and its stubs the messages."""
-        del request, context
+    def drain(self) -> None:
+        """The server goes away; nothing changes that any more."""
+        self._drained = True
+        self._set(NOT_SERVING)
+
+    async def Check(self, request: health_pb2.HealthCheckRequest) -> health_pb2.HealthCheckResponse:
+        """The status of one service. Raises NotFound."""
+        self._find(request.service)
+        return self._response()
+
+    async def Watch(
+        self, request: health_pb2.HealthCheckRequest
+    ) -> AsyncGenerator[health_pb2.HealthCheckResponse, None]:
+        """The status of one service, now and whenever it changes. Raises NotFound."""
+        self._find(request.service)
+        while True:
+            changed, status = self._changed, self._status
+            yield self._response()
+            # Statuses between two that a slow reader took are left out.
+            while self._status == status:
+                await changed.wait()
+                changed = self._changed
+
+    async def List(self, request: object) -> object:
+        """The status of all services. The library's stubs lack its messages."""
+        del request
         response: Any = getattr(health_pb2, "HealthListResponse")()  # noqa: B009
-        for name, status in self._told.items():
-            response.statuses[name].status = status
+        for name in self._names:
+            response.statuses[name].status = self._status
         return response
 
-    async def _tell(self, status: Status) -> None:
-        for name in self._names:
-            self._told[name] = status
-            await self.set(name, status)
+    def _find(self, service: str) -> None:
+        if service not in self._names:
+            raise NotFound.of("service", service[:_MAX_NAME_SHOWN])
+
+    def _response(self) -> health_pb2.HealthCheckResponse:
+        return health_pb2.HealthCheckResponse(status=self._status)  # pyright: ignore[reportArgumentType]  a number is what the wire has
+
+    def _set(self, status: Status) -> None:
+        self._status = status
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from responsa.knowledge.v1.document_pb2 import DocumentMetadata
-from responsa.knowledge.v1.knowledge_service_pb2 import UploadDocumentRequest, UploadStart
+from responsa.knowledge.v1.knowledge_service_pb2 import UploadDocumentRequest, UploadFinish, UploadStart
 from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
 from responsa_server.domain.errors import DocumentRejected, FieldViolation, InvalidRequest, Reason
 from responsa_server.transports.http.channel import ServerChannel
@@ -82,8 +82,11 @@ async def _send(
         try:
             await call.wait_for_connection()
             await _write(call, UploadDocumentRequest(start=start))
+            sent = 0
             async for chunk in _chunks(body):
+                sent += len(chunk)
                 await _write(call, UploadDocumentRequest(chunk=chunk))
+            await _write(call, UploadDocumentRequest(finish=UploadFinish(size_bytes=sent)))
             await call.done_writing()
         except (grpc.aio.InternalError, grpc.aio.AioRpcError, asyncio.InvalidStateError):
             pass  # the server has answered before the end; the call's own result says what

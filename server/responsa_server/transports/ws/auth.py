@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket
 from responsa.auth.v1.auth_service_pb2 import GetMeRequest
 from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa_server.calls.call import CALL_ID
-from responsa_server.calls.interceptors.credential import SESSION_COOKIE
+from responsa_server.calls.interceptors.access import SESSION_COOKIE
 from responsa_server.domain.errors import Reason, Unauthenticated
 from responsa_server.transports.http.problems import RpcFailed, status_of
 

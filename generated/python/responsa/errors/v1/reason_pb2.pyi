@@ -85,7 +85,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_UPLOAD_METADATA_MISSING: _Reason.ValueType  # 25
     """INVALID_ARGUMENT. The first message of an upload did not carry its metadata, or a later one did. Metadata: none."""
     REASON_UPLOAD_INCOMPLETE: _Reason.ValueType  # 26
-    """INVALID_ARGUMENT. The upload ended before all announced bytes came, or brought more. Metadata: size_bytes; received_bytes."""
+    """INVALID_ARGUMENT. The upload ended without `finish` or before all announced bytes came, or brought others. Metadata: size_bytes; received_bytes."""
     REASON_SESSION_CODE_INVALID: _Reason.ValueType  # 27
     """UNAUTHENTICATED. The session code was used, has expired or was never given. Metadata: none."""
     REASON_ORIGIN_NOT_ALLOWED: _Reason.ValueType  # 28
@@ -205,7 +205,7 @@ REASON_DOCUMENT_PARSER_LIMIT: Reason.ValueType  # 24
 REASON_UPLOAD_METADATA_MISSING: Reason.ValueType  # 25
 """INVALID_ARGUMENT. The first message of an upload did not carry its metadata, or a later one did. Metadata: none."""
 REASON_UPLOAD_INCOMPLETE: Reason.ValueType  # 26
-"""INVALID_ARGUMENT. The upload ended before all announced bytes came, or brought more. Metadata: size_bytes; received_bytes."""
+"""INVALID_ARGUMENT. The upload ended without `finish` or before all announced bytes came, or brought others. Metadata: size_bytes; received_bytes."""
 REASON_SESSION_CODE_INVALID: Reason.ValueType  # 27
 """UNAUTHENTICATED. The session code was used, has expired or was never given. Metadata: none."""
 REASON_ORIGIN_NOT_ALLOWED: Reason.ValueType  # 28

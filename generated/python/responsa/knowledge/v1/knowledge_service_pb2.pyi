@@ -234,27 +234,59 @@ class UploadDocumentRequest(_message.Message):
 
     START_FIELD_NUMBER: _builtins.int
     CHUNK_FIELD_NUMBER: _builtins.int
+    FINISH_FIELD_NUMBER: _builtins.int
     chunk: _builtins.bytes
     """The next bytes; 1 to 262,144."""
     @_builtins.property
     def start(self) -> Global___UploadStart:
         """What is coming."""
 
+    @_builtins.property
+    def finish(self) -> Global___UploadFinish:
+        """All bytes were sent."""
+
     def __init__(
         self,
         *,
         start: Global___UploadStart | None = ...,
         chunk: _builtins.bytes = ...,
+        finish: Global___UploadFinish | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "part", b"part", "start", b"start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "finish", b"finish", "part", b"part", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "part", b"part", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "finish", b"finish", "part", b"part", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["start", "chunk"]  # noqa: Y015
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["start", "chunk", "finish"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
 Global___UploadDocumentRequest: _TypeAlias = UploadDocumentRequest  # noqa: Y015
+
+@_typing.final
+class UploadFinish(_message.Message):
+    """UploadFinish ends an upload. A stream that ends without it was cut off: UPLOAD_INCOMPLETE, and nothing is kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    size_bytes: _builtins.int
+    """How many bytes were sent in all; another number than came is UPLOAD_INCOMPLETE."""
+    sha256: _builtins.bytes
+    """SHA-256 of all the bytes, 32 bytes; empty means that it is not compared. Another hash than that of what came is UPLOAD_INCOMPLETE."""
+    def __init__(
+        self,
+        *,
+        size_bytes: _builtins.int = ...,
+        sha256: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadFinish: _TypeAlias = UploadFinish  # noqa: Y015
 
 @_typing.final
 class UploadStart(_message.Message):
@@ -266,7 +298,7 @@ class UploadStart(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     size_bytes: _builtins.int
-    """How many bytes are coming, when known: more or fewer are then UPLOAD_INCOMPLETE. 0 means: not known, the end of the stream is the end."""
+    """How many bytes are coming, when known: more or fewer are then UPLOAD_INCOMPLETE. 0 means: not known before `finish`."""
     request_id: _builtins.str
     """Any UUID; the same one again gives back what the first call made. Scoped to tenant and user. Another body: REQUEST_ID_REUSED."""
     @_builtins.property

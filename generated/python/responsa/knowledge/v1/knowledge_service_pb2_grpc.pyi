@@ -37,8 +37,8 @@ class KnowledgeServiceStub:
     COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED (owner or administrator).
     """
     UploadDocument: _aio.StreamUnaryMultiCallable[_knowledge_service_pb2.UploadDocumentRequest, _operations_pb2.Operation]
-    """UploadDocument takes in a document: first one message with metadata, then its bytes in chunks of at most 256 KiB, 64 MiB in all. Nothing is kept
-    unless all of it came. The operation (response: IngestResult, metadata: IngestMetadata) is done once the document is searchable or refused;
+    """UploadDocument takes in a document: first one message with metadata, then its bytes in chunks of at most 256 KiB, 64 MiB in all, then
+    `finish`. Nothing is kept unless all of it came. The operation (response: IngestResult, metadata: IngestMetadata) is done once the document is searchable or refused;
     a document that cannot be read fails its operation with a DOCUMENT_… reason. Errors of the call: UPLOAD_METADATA_MISSING, UPLOAD_INCOMPLETE,
     DOCUMENT_TOO_LARGE, ROLE_REQUIRED (other bytes for the source_key of a document that somebody else uploaded, unless the
     caller owns the collection or is an administrator), DOCUMENT_EMPTY, DOCUMENT_TYPE_UNSUPPORTED, DOCUMENT_TYPE_MISMATCH, RESOURCE_NOT_FOUND (collection), REQUEST_ID_REUSED. Browsers, and curl, send
@@ -120,8 +120,8 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _abc.AsyncIterator[_knowledge_service_pb2.UploadDocumentRequest],
         context: _aio.ServicerContext[_abc.AsyncIterator[_knowledge_service_pb2.UploadDocumentRequest], _abc.Awaitable[_operations_pb2.Operation]],
     ) -> _abc.Awaitable[_operations_pb2.Operation]:
-        """UploadDocument takes in a document: first one message with metadata, then its bytes in chunks of at most 256 KiB, 64 MiB in all. Nothing is kept
-        unless all of it came. The operation (response: IngestResult, metadata: IngestMetadata) is done once the document is searchable or refused;
+        """UploadDocument takes in a document: first one message with metadata, then its bytes in chunks of at most 256 KiB, 64 MiB in all, then
+        `finish`. Nothing is kept unless all of it came. The operation (response: IngestResult, metadata: IngestMetadata) is done once the document is searchable or refused;
         a document that cannot be read fails its operation with a DOCUMENT_… reason. Errors of the call: UPLOAD_METADATA_MISSING, UPLOAD_INCOMPLETE,
         DOCUMENT_TOO_LARGE, ROLE_REQUIRED (other bytes for the source_key of a document that somebody else uploaded, unless the
         caller owns the collection or is an administrator), DOCUMENT_EMPTY, DOCUMENT_TYPE_UNSUPPORTED, DOCUMENT_TYPE_MISMATCH, RESOURCE_NOT_FOUND (collection), REQUEST_ID_REUSED. Browsers, and curl, send

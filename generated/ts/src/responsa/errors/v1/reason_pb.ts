@@ -206,7 +206,7 @@ export enum Reason {
   UPLOAD_METADATA_MISSING = 25,
 
   /**
-   * INVALID_ARGUMENT. The upload ended before all announced bytes came, or brought more. Metadata: size_bytes; received_bytes.
+   * INVALID_ARGUMENT. The upload ended without `finish` or before all announced bytes came, or brought others. Metadata: size_bytes; received_bytes.
    *
    * @generated from enum value: REASON_UPLOAD_INCOMPLETE = 26;
    */

@@ -20,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/knowledge/v1/knowledge_service.proto.
  */
 export const file_responsa_knowledge_v1_knowledge_service: GenFile = /*@__PURE__*/
-  fileDesc("Ci1yZXNwb25zYS9rbm93bGVkZ2UvdjEva25vd2xlZGdlX3NlcnZpY2UucHJvdG8SFXJlc3BvbnNhLmtub3dsZWRnZS52MSKqAQoXQ3JlYXRlQ29sbGVjdGlvblJlcXVlc3QSNwoNY29sbGVjdGlvbl9pZBgBIAEoCUIgukgdchsyGV5bYS16MC05XVthLXowLTktXXswLDYyfSQSNQoKY29sbGVjdGlvbhgCIAEoCzIhLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Db2xsZWN0aW9uEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICHIDsAEB2AEBIlIKFEdldENvbGxlY3Rpb25SZXF1ZXN0EjoKBG5hbWUYASABKAlCLLpIKXInMiVeY29sbGVjdGlvbnMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kIosBChZMaXN0Q29sbGVjdGlvbnNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUYyAEoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAyiAEBIYCgZmaWx0ZXIYAyABKAlCCLpIBXIDKIAIEhoKCG9yZGVyX2J5GAQgASgJQgi6SAVyAyiAASJqChdMaXN0Q29sbGVjdGlvbnNSZXNwb25zZRI2Cgtjb2xsZWN0aW9ucxgBIAMoCzIhLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Db2xsZWN0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKRAgoXVXBkYXRlQ29sbGVjdGlvblJlcXVlc3QSxAEKCmNvbGxlY3Rpb24YASABKAsyIS5yZXNwb25zYS5rbm93bGVkZ2UudjEuQ29sbGVjdGlvbkKMAbpIiAG6AYEBCg9jb2xsZWN0aW9uLm5hbWUSMm11c3QgYmUgdGhlIG5hbWUgb2YgYSBjb2xsZWN0aW9uLCBjb2xsZWN0aW9ucy97aWR9Gjp0aGlzLm5hbWUubWF0Y2hlcygnXmNvbGxlY3Rpb25zL1thLXowLTldW2EtejAtOS1dezAsNjJ9JCcpyAEBEi8KC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayJ7ChdEZWxldGVDb2xsZWN0aW9uUmVxdWVzdBI6CgRuYW1lGAEgASgJQiy6SClyJzIlXmNvbGxlY3Rpb25zL1thLXowLTldW2EtejAtOS1dezAsNjJ9JBIVCgRldGFnGAIgASgJQge6SARyAihAEg0KBWZvcmNlGAMgASgIInkKFVVwbG9hZERvY3VtZW50UmVxdWVzdBIzCgVzdGFydBgBIAEoCzIiLnJlc3BvbnNhLmtub3dsZWRnZS52MS5VcGxvYWRTdGFydEgAEhwKBWNodW5rGAIgASgMQgu6SAh6BhABGICAEEgAQg0KBHBhcnQSBbpIAggBIo4BCgtVcGxvYWRTdGFydBJBCghtZXRhZGF0YRgBIAEoCzInLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudE1ldGFkYXRhQga6SAPIAQESGwoKc2l6ZV9ieXRlcxgCIAEoA0IHukgEIgIoABIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAhyA7ABAdgBASKWAQoVQ3JlYXRlRG9jdW1lbnRSZXF1ZXN0EkEKCG1ldGFkYXRhGAEgASgLMicucmVzcG9uc2Eua25vd2xlZGdlLnYxLkRvY3VtZW50TWV0YWRhdGFCBrpIA8gBARIZCgR0ZXh0GAIgASgJQgu6SAhyBiABKICAQBIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAhyA7ABAdgBASJzChJHZXREb2N1bWVudFJlcXVlc3QSXQoEbmFtZRgBIAEoCUJPukhMckoySF5kb2N1bWVudHMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCLHAQoUTGlzdERvY3VtZW50c1JlcXVlc3QSPAoGcGFyZW50GAEgASgJQiy6SClyJzIlXmNvbGxlY3Rpb25zL1thLXowLTldW2EtejAtOS1dezAsNjJ9JBIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGMgBKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMogBASGAoGZmlsdGVyGAQgASgJQgi6SAVyAyiACBIaCghvcmRlcl9ieRgFIAEoCUIIukgFcgMogAEiZAoVTGlzdERvY3VtZW50c1Jlc3BvbnNlEjIKCWRvY3VtZW50cxgBIAMoCzIfLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkijQEKFURlbGV0ZURvY3VtZW50UmVxdWVzdBJdCgRuYW1lGAEgASgJQk+6SExySjJIXmRvY3VtZW50cy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kEhUKBGV0YWcYAiABKAlCB7pIBHICKEAilgEKGUdldERvY3VtZW50Q29udGVudFJlcXVlc3QSeQoEbmFtZRgBIAEoCUJrukhocmYyZF5kb2N1bWVudHMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9KC92ZXJzaW9ucy9bMS05XVswLTldezAsOH0pPyQiPwoaR2V0RG9jdW1lbnRDb250ZW50UmVzcG9uc2USEwoLYnl0ZV9vZmZzZXQYASABKAMSDAoEdGV4dBgCIAEoCSJxChFHZXRQYXNzYWdlUmVxdWVzdBJcCgRuYW1lGAEgASgJQk66SEtySTJHXnBhc3NhZ2VzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQiiAIKDVNlYXJjaFJlcXVlc3QSKgoFdGVybXMYASADKAlCG7pIGJIBFQgBEAgiD3INIAEogIABMgVbXlxzXRJKCgtjb2xsZWN0aW9ucxgCIAMoCUI1ukgykgEvEEAYASIpcicyJV5jb2xsZWN0aW9ucy9bYS16MC05XVthLXowLTktXXswLDYyfSQSGAoFdG9wX2sYAyABKAVCCbpIBhoEGGQoABIqCgl0aHJlc2hvbGQYBCABKAFCF7pIFBISGQAAAAAAAPA/KQAAAAAAAAAAEjkKBG1vZGUYBSABKA4yIS5yZXNwb25zYS5rbm93bGVkZ2UudjEuU2VhcmNoTW9kZUIIukgFggECEAEiQAoOU2VhcmNoUmVzcG9uc2USLgoEaGl0cxgBIAMoCzIgLnJlc3BvbnNhLmtub3dsZWRnZS52MS5TZWFyY2hIaXQifQoJU2VhcmNoSGl0Ei8KB3Bhc3NhZ2UYASABKAsyHi5yZXNwb25zYS5rbm93bGVkZ2UudjEuUGFzc2FnZRINCgVzY29yZRgCIAEoARIwCgVwYXJ0cxgDIAEoCzIhLnJlc3BvbnNhLmtub3dsZWRnZS52MS5TY29yZVBhcnRzIjgKClNjb3JlUGFydHMSDAoEdGV4dBgBIAEoARIOCgZ2ZWN0b3IYAiABKAESDAoEdGVybRgDIAEoBSpvCgpTZWFyY2hNb2RlEhsKF1NFQVJDSF9NT0RFX1VOU1BFQ0lGSUVEEAASFgoSU0VBUkNIX01PREVfSFlCUklEEAESFgoSU0VBUkNIX01PREVfVkVDVE9SEAISFAoQU0VBUkNIX01PREVfVEVYVBADMu4NChBLbm93bGVkZ2VTZXJ2aWNlEoEBChBDcmVhdGVDb2xsZWN0aW9uEi4ucmVzcG9uc2Eua25vd2xlZGdlLnYxLkNyZWF0ZUNvbGxlY3Rpb25SZXF1ZXN0GiEucmVzcG9uc2Eua25vd2xlZGdlLnYxLkNvbGxlY3Rpb24iGoLT5JMCFCIPL3YxL2NvbGxlY3Rpb25zOgEqEoEBCg1HZXRDb2xsZWN0aW9uEisucmVzcG9uc2Eua25vd2xlZGdlLnYxLkdldENvbGxlY3Rpb25SZXF1ZXN0GiEucmVzcG9uc2Eua25vd2xlZGdlLnYxLkNvbGxlY3Rpb24iIILT5JMCGhIYL3YxL3tuYW1lPWNvbGxlY3Rpb25zLyp9EokBCg9MaXN0Q29sbGVjdGlvbnMSLS5yZXNwb25zYS5rbm93bGVkZ2UudjEuTGlzdENvbGxlY3Rpb25zUmVxdWVzdBouLnJlc3BvbnNhLmtub3dsZWRnZS52MS5MaXN0Q29sbGVjdGlvbnNSZXNwb25zZSIXgtPkkwIREg8vdjEvY29sbGVjdGlvbnMSngEKEFVwZGF0ZUNvbGxlY3Rpb24SLi5yZXNwb25zYS5rbm93bGVkZ2UudjEuVXBkYXRlQ29sbGVjdGlvblJlcXVlc3QaIS5yZXNwb25zYS5rbm93bGVkZ2UudjEuQ29sbGVjdGlvbiI3gtPkkwIxMiMvdjEve2NvbGxlY3Rpb24ubmFtZT1jb2xsZWN0aW9ucy8qfToKY29sbGVjdGlvbhJ8ChBEZWxldGVDb2xsZWN0aW9uEi4ucmVzcG9uc2Eua25vd2xlZGdlLnYxLkRlbGV0ZUNvbGxlY3Rpb25SZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5IiCC0+STAhoqGC92MS97bmFtZT1jb2xsZWN0aW9ucy8qfRJfCg5VcGxvYWREb2N1bWVudBIsLnJlc3BvbnNhLmtub3dsZWRnZS52MS5VcGxvYWREb2N1bWVudFJlcXVlc3QaHS5nb29nbGUubG9uZ3J1bm5pbmcuT3BlcmF0aW9uKAESdwoOQ3JlYXRlRG9jdW1lbnQSLC5yZXNwb25zYS5rbm93bGVkZ2UudjEuQ3JlYXRlRG9jdW1lbnRSZXF1ZXN0Gh0uZ29vZ2xlLmxvbmdydW5uaW5nLk9wZXJhdGlvbiIYgtPkkwISIg0vdjEvZG9jdW1lbnRzOgEqEnkKC0dldERvY3VtZW50EikucmVzcG9uc2Eua25vd2xlZGdlLnYxLkdldERvY3VtZW50UmVxdWVzdBofLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudCIegtPkkwIYEhYvdjEve25hbWU9ZG9jdW1lbnRzLyp9EpgBCg1MaXN0RG9jdW1lbnRzEisucmVzcG9uc2Eua25vd2xlZGdlLnYxLkxpc3REb2N1bWVudHNSZXF1ZXN0GiwucmVzcG9uc2Eua25vd2xlZGdlLnYxLkxpc3REb2N1bWVudHNSZXNwb25zZSIsgtPkkwImEiQvdjEve3BhcmVudD1jb2xsZWN0aW9ucy8qfS9kb2N1bWVudHMSdgoORGVsZXRlRG9jdW1lbnQSLC5yZXNwb25zYS5rbm93bGVkZ2UudjEuRGVsZXRlRG9jdW1lbnRSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5Ih6C0+STAhgqFi92MS97bmFtZT1kb2N1bWVudHMvKn0S0AEKEkdldERvY3VtZW50Q29udGVudBIwLnJlc3BvbnNhLmtub3dsZWRnZS52MS5HZXREb2N1bWVudENvbnRlbnRSZXF1ZXN0GjEucmVzcG9uc2Eua25vd2xlZGdlLnYxLkdldERvY3VtZW50Q29udGVudFJlc3BvbnNlIlOC0+STAk0SHi92MS97bmFtZT1kb2N1bWVudHMvKn06Y29udGVudForEikvdjEve25hbWU9ZG9jdW1lbnRzLyovdmVyc2lvbnMvKn06Y29udGVudDABEnUKCkdldFBhc3NhZ2USKC5yZXNwb25zYS5rbm93bGVkZ2UudjEuR2V0UGFzc2FnZVJlcXVlc3QaHi5yZXNwb25zYS5rbm93bGVkZ2UudjEuUGFzc2FnZSIdgtPkkwIXEhUvdjEve25hbWU9cGFzc2FnZXMvKn0SdQoGU2VhcmNoEiQucmVzcG9uc2Eua25vd2xlZGdlLnYxLlNlYXJjaFJlcXVlc3QaJS5yZXNwb25zYS5rbm93bGVkZ2UudjEuU2VhcmNoUmVzcG9uc2UiHoLT5JMCGCITL3YxL3Bhc3NhZ2VzOnNlYXJjaDoBKmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_longrunning_operations, file_google_protobuf_empty, file_google_protobuf_field_mask, file_responsa_knowledge_v1_collection, file_responsa_knowledge_v1_document]);
+  fileDesc("Ci1yZXNwb25zYS9rbm93bGVkZ2UvdjEva25vd2xlZGdlX3NlcnZpY2UucHJvdG8SFXJlc3BvbnNhLmtub3dsZWRnZS52MSKqAQoXQ3JlYXRlQ29sbGVjdGlvblJlcXVlc3QSNwoNY29sbGVjdGlvbl9pZBgBIAEoCUIgukgdchsyGV5bYS16MC05XVthLXowLTktXXswLDYyfSQSNQoKY29sbGVjdGlvbhgCIAEoCzIhLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Db2xsZWN0aW9uEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICHIDsAEB2AEBIlIKFEdldENvbGxlY3Rpb25SZXF1ZXN0EjoKBG5hbWUYASABKAlCLLpIKXInMiVeY29sbGVjdGlvbnMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kIosBChZMaXN0Q29sbGVjdGlvbnNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUYyAEoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAyiAEBIYCgZmaWx0ZXIYAyABKAlCCLpIBXIDKIAIEhoKCG9yZGVyX2J5GAQgASgJQgi6SAVyAyiAASJqChdMaXN0Q29sbGVjdGlvbnNSZXNwb25zZRI2Cgtjb2xsZWN0aW9ucxgBIAMoCzIhLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Db2xsZWN0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKRAgoXVXBkYXRlQ29sbGVjdGlvblJlcXVlc3QSxAEKCmNvbGxlY3Rpb24YASABKAsyIS5yZXNwb25zYS5rbm93bGVkZ2UudjEuQ29sbGVjdGlvbkKMAbpIiAG6AYEBCg9jb2xsZWN0aW9uLm5hbWUSMm11c3QgYmUgdGhlIG5hbWUgb2YgYSBjb2xsZWN0aW9uLCBjb2xsZWN0aW9ucy97aWR9Gjp0aGlzLm5hbWUubWF0Y2hlcygnXmNvbGxlY3Rpb25zL1thLXowLTldW2EtejAtOS1dezAsNjJ9JCcpyAEBEi8KC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayJ7ChdEZWxldGVDb2xsZWN0aW9uUmVxdWVzdBI6CgRuYW1lGAEgASgJQiy6SClyJzIlXmNvbGxlY3Rpb25zL1thLXowLTldW2EtejAtOS1dezAsNjJ9JBIVCgRldGFnGAIgASgJQge6SARyAihAEg0KBWZvcmNlGAMgASgIIrABChVVcGxvYWREb2N1bWVudFJlcXVlc3QSMwoFc3RhcnQYASABKAsyIi5yZXNwb25zYS5rbm93bGVkZ2UudjEuVXBsb2FkU3RhcnRIABIcCgVjaHVuaxgCIAEoDEILukgIegYQARiAgBBIABI1CgZmaW5pc2gYAyABKAsyIy5yZXNwb25zYS5rbm93bGVkZ2UudjEuVXBsb2FkRmluaXNoSABCDQoEcGFydBIFukgCCAEiRwoMVXBsb2FkRmluaXNoEhsKCnNpemVfYnl0ZXMYASABKANCB7pIBCICKAASGgoGc2hhMjU2GAIgASgMQgq6SAd6Amgg2AEBIo4BCgtVcGxvYWRTdGFydBJBCghtZXRhZGF0YRgBIAEoCzInLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudE1ldGFkYXRhQga6SAPIAQESGwoKc2l6ZV9ieXRlcxgCIAEoA0IHukgEIgIoABIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAhyA7ABAdgBASKWAQoVQ3JlYXRlRG9jdW1lbnRSZXF1ZXN0EkEKCG1ldGFkYXRhGAEgASgLMicucmVzcG9uc2Eua25vd2xlZGdlLnYxLkRvY3VtZW50TWV0YWRhdGFCBrpIA8gBARIZCgR0ZXh0GAIgASgJQgu6SAhyBiABKICAQBIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAhyA7ABAdgBASJzChJHZXREb2N1bWVudFJlcXVlc3QSXQoEbmFtZRgBIAEoCUJPukhMckoySF5kb2N1bWVudHMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCLHAQoUTGlzdERvY3VtZW50c1JlcXVlc3QSPAoGcGFyZW50GAEgASgJQiy6SClyJzIlXmNvbGxlY3Rpb25zL1thLXowLTldW2EtejAtOS1dezAsNjJ9JBIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGMgBKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMogBASGAoGZmlsdGVyGAQgASgJQgi6SAVyAyiACBIaCghvcmRlcl9ieRgFIAEoCUIIukgFcgMogAEiZAoVTGlzdERvY3VtZW50c1Jlc3BvbnNlEjIKCWRvY3VtZW50cxgBIAMoCzIfLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkijQEKFURlbGV0ZURvY3VtZW50UmVxdWVzdBJdCgRuYW1lGAEgASgJQk+6SExySjJIXmRvY3VtZW50cy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kEhUKBGV0YWcYAiABKAlCB7pIBHICKEAilgEKGUdldERvY3VtZW50Q29udGVudFJlcXVlc3QSeQoEbmFtZRgBIAEoCUJrukhocmYyZF5kb2N1bWVudHMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9KC92ZXJzaW9ucy9bMS05XVswLTldezAsOH0pPyQiPwoaR2V0RG9jdW1lbnRDb250ZW50UmVzcG9uc2USEwoLYnl0ZV9vZmZzZXQYASABKAMSDAoEdGV4dBgCIAEoCSJxChFHZXRQYXNzYWdlUmVxdWVzdBJcCgRuYW1lGAEgASgJQk66SEtySTJHXnBhc3NhZ2VzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQiiAIKDVNlYXJjaFJlcXVlc3QSKgoFdGVybXMYASADKAlCG7pIGJIBFQgBEAgiD3INIAEogIABMgVbXlxzXRJKCgtjb2xsZWN0aW9ucxgCIAMoCUI1ukgykgEvEEAYASIpcicyJV5jb2xsZWN0aW9ucy9bYS16MC05XVthLXowLTktXXswLDYyfSQSGAoFdG9wX2sYAyABKAVCCbpIBhoEGGQoABIqCgl0aHJlc2hvbGQYBCABKAFCF7pIFBISGQAAAAAAAPA/KQAAAAAAAAAAEjkKBG1vZGUYBSABKA4yIS5yZXNwb25zYS5rbm93bGVkZ2UudjEuU2VhcmNoTW9kZUIIukgFggECEAEiQAoOU2VhcmNoUmVzcG9uc2USLgoEaGl0cxgBIAMoCzIgLnJlc3BvbnNhLmtub3dsZWRnZS52MS5TZWFyY2hIaXQifQoJU2VhcmNoSGl0Ei8KB3Bhc3NhZ2UYASABKAsyHi5yZXNwb25zYS5rbm93bGVkZ2UudjEuUGFzc2FnZRINCgVzY29yZRgCIAEoARIwCgVwYXJ0cxgDIAEoCzIhLnJlc3BvbnNhLmtub3dsZWRnZS52MS5TY29yZVBhcnRzIjgKClNjb3JlUGFydHMSDAoEdGV4dBgBIAEoARIOCgZ2ZWN0b3IYAiABKAESDAoEdGVybRgDIAEoBSpvCgpTZWFyY2hNb2RlEhsKF1NFQVJDSF9NT0RFX1VOU1BFQ0lGSUVEEAASFgoSU0VBUkNIX01PREVfSFlCUklEEAESFgoSU0VBUkNIX01PREVfVkVDVE9SEAISFAoQU0VBUkNIX01PREVfVEVYVBADMu4NChBLbm93bGVkZ2VTZXJ2aWNlEoEBChBDcmVhdGVDb2xsZWN0aW9uEi4ucmVzcG9uc2Eua25vd2xlZGdlLnYxLkNyZWF0ZUNvbGxlY3Rpb25SZXF1ZXN0GiEucmVzcG9uc2Eua25vd2xlZGdlLnYxLkNvbGxlY3Rpb24iGoLT5JMCFCIPL3YxL2NvbGxlY3Rpb25zOgEqEoEBCg1HZXRDb2xsZWN0aW9uEisucmVzcG9uc2Eua25vd2xlZGdlLnYxLkdldENvbGxlY3Rpb25SZXF1ZXN0GiEucmVzcG9uc2Eua25vd2xlZGdlLnYxLkNvbGxlY3Rpb24iIILT5JMCGhIYL3YxL3tuYW1lPWNvbGxlY3Rpb25zLyp9EokBCg9MaXN0Q29sbGVjdGlvbnMSLS5yZXNwb25zYS5rbm93bGVkZ2UudjEuTGlzdENvbGxlY3Rpb25zUmVxdWVzdBouLnJlc3BvbnNhLmtub3dsZWRnZS52MS5MaXN0Q29sbGVjdGlvbnNSZXNwb25zZSIXgtPkkwIREg8vdjEvY29sbGVjdGlvbnMSngEKEFVwZGF0ZUNvbGxlY3Rpb24SLi5yZXNwb25zYS5rbm93bGVkZ2UudjEuVXBkYXRlQ29sbGVjdGlvblJlcXVlc3QaIS5yZXNwb25zYS5rbm93bGVkZ2UudjEuQ29sbGVjdGlvbiI3gtPkkwIxMiMvdjEve2NvbGxlY3Rpb24ubmFtZT1jb2xsZWN0aW9ucy8qfToKY29sbGVjdGlvbhJ8ChBEZWxldGVDb2xsZWN0aW9uEi4ucmVzcG9uc2Eua25vd2xlZGdlLnYxLkRlbGV0ZUNvbGxlY3Rpb25SZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5IiCC0+STAhoqGC92MS97bmFtZT1jb2xsZWN0aW9ucy8qfRJfCg5VcGxvYWREb2N1bWVudBIsLnJlc3BvbnNhLmtub3dsZWRnZS52MS5VcGxvYWREb2N1bWVudFJlcXVlc3QaHS5nb29nbGUubG9uZ3J1bm5pbmcuT3BlcmF0aW9uKAESdwoOQ3JlYXRlRG9jdW1lbnQSLC5yZXNwb25zYS5rbm93bGVkZ2UudjEuQ3JlYXRlRG9jdW1lbnRSZXF1ZXN0Gh0uZ29vZ2xlLmxvbmdydW5uaW5nLk9wZXJhdGlvbiIYgtPkkwISIg0vdjEvZG9jdW1lbnRzOgEqEnkKC0dldERvY3VtZW50EikucmVzcG9uc2Eua25vd2xlZGdlLnYxLkdldERvY3VtZW50UmVxdWVzdBofLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudCIegtPkkwIYEhYvdjEve25hbWU9ZG9jdW1lbnRzLyp9EpgBCg1MaXN0RG9jdW1lbnRzEisucmVzcG9uc2Eua25vd2xlZGdlLnYxLkxpc3REb2N1bWVudHNSZXF1ZXN0GiwucmVzcG9uc2Eua25vd2xlZGdlLnYxLkxpc3REb2N1bWVudHNSZXNwb25zZSIsgtPkkwImEiQvdjEve3BhcmVudD1jb2xsZWN0aW9ucy8qfS9kb2N1bWVudHMSdgoORGVsZXRlRG9jdW1lbnQSLC5yZXNwb25zYS5rbm93bGVkZ2UudjEuRGVsZXRlRG9jdW1lbnRSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5Ih6C0+STAhgqFi92MS97bmFtZT1kb2N1bWVudHMvKn0S0AEKEkdldERvY3VtZW50Q29udGVudBIwLnJlc3BvbnNhLmtub3dsZWRnZS52MS5HZXREb2N1bWVudENvbnRlbnRSZXF1ZXN0GjEucmVzcG9uc2Eua25vd2xlZGdlLnYxLkdldERvY3VtZW50Q29udGVudFJlc3BvbnNlIlOC0+STAk0SHi92MS97bmFtZT1kb2N1bWVudHMvKn06Y29udGVudForEikvdjEve25hbWU9ZG9jdW1lbnRzLyovdmVyc2lvbnMvKn06Y29udGVudDABEnUKCkdldFBhc3NhZ2USKC5yZXNwb25zYS5rbm93bGVkZ2UudjEuR2V0UGFzc2FnZVJlcXVlc3QaHi5yZXNwb25zYS5rbm93bGVkZ2UudjEuUGFzc2FnZSIdgtPkkwIXEhUvdjEve25hbWU9cGFzc2FnZXMvKn0SdQoGU2VhcmNoEiQucmVzcG9uc2Eua25vd2xlZGdlLnYxLlNlYXJjaFJlcXVlc3QaJS5yZXNwb25zYS5rbm93bGVkZ2UudjEuU2VhcmNoUmVzcG9uc2UiHoLT5JMCGCITL3YxL3Bhc3NhZ2VzOnNlYXJjaDoBKmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_longrunning_operations, file_google_protobuf_empty, file_google_protobuf_field_mask, file_responsa_knowledge_v1_collection, file_responsa_knowledge_v1_document]);
 
 /**
  * CreateCollectionRequest describes a new collection.
@@ -218,7 +218,7 @@ export const DeleteCollectionRequestSchema: GenMessage<DeleteCollectionRequest> 
  */
 export type UploadDocumentRequest = Message<"responsa.knowledge.v1.UploadDocumentRequest"> & {
   /**
-   * The first message carries `start`, all others `chunk`.
+   * The first message carries `start`, the last one `finish`, all others `chunk`.
    *
    * @generated from oneof responsa.knowledge.v1.UploadDocumentRequest.part
    */
@@ -238,6 +238,14 @@ export type UploadDocumentRequest = Message<"responsa.knowledge.v1.UploadDocumen
      */
     value: Uint8Array;
     case: "chunk";
+  } | {
+    /**
+     * All bytes were sent.
+     *
+     * @generated from field: responsa.knowledge.v1.UploadFinish finish = 3;
+     */
+    value: UploadFinish;
+    case: "finish";
   } | { case: undefined; value?: undefined };
 };
 
@@ -247,6 +255,34 @@ export type UploadDocumentRequest = Message<"responsa.knowledge.v1.UploadDocumen
  */
 export const UploadDocumentRequestSchema: GenMessage<UploadDocumentRequest> = /*@__PURE__*/
   messageDesc(file_responsa_knowledge_v1_knowledge_service, 6);
+
+/**
+ * UploadFinish ends an upload. A stream that ends without it was cut off: UPLOAD_INCOMPLETE, and nothing is kept.
+ *
+ * @generated from message responsa.knowledge.v1.UploadFinish
+ */
+export type UploadFinish = Message<"responsa.knowledge.v1.UploadFinish"> & {
+  /**
+   * How many bytes were sent in all; another number than came is UPLOAD_INCOMPLETE.
+   *
+   * @generated from field: int64 size_bytes = 1;
+   */
+  sizeBytes: bigint;
+
+  /**
+   * SHA-256 of all the bytes, 32 bytes; empty means that it is not compared. Another hash than that of what came is UPLOAD_INCOMPLETE.
+   *
+   * @generated from field: bytes sha256 = 2;
+   */
+  sha256: Uint8Array;
+};
+
+/**
+ * Describes the message responsa.knowledge.v1.UploadFinish.
+ * Use `create(UploadFinishSchema)` to create a new message.
+ */
+export const UploadFinishSchema: GenMessage<UploadFinish> = /*@__PURE__*/
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 7);
 
 /**
  * UploadStart announces an upload.
@@ -262,7 +298,7 @@ export type UploadStart = Message<"responsa.knowledge.v1.UploadStart"> & {
   metadata?: DocumentMetadata | undefined;
 
   /**
-   * How many bytes are coming, when known: more or fewer are then UPLOAD_INCOMPLETE. 0 means: not known, the end of the stream is the end.
+   * How many bytes are coming, when known: more or fewer are then UPLOAD_INCOMPLETE. 0 means: not known before `finish`.
    *
    * @generated from field: int64 size_bytes = 2;
    */
@@ -281,7 +317,7 @@ export type UploadStart = Message<"responsa.knowledge.v1.UploadStart"> & {
  * Use `create(UploadStartSchema)` to create a new message.
  */
 export const UploadStartSchema: GenMessage<UploadStart> = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_knowledge_service, 7);
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 8);
 
 /**
  * CreateDocumentRequest brings a text.
@@ -316,7 +352,7 @@ export type CreateDocumentRequest = Message<"responsa.knowledge.v1.CreateDocumen
  * Use `create(CreateDocumentRequestSchema)` to create a new message.
  */
 export const CreateDocumentRequestSchema: GenMessage<CreateDocumentRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_knowledge_service, 8);
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 9);
 
 /**
  * GetDocumentRequest names a document.
@@ -337,7 +373,7 @@ export type GetDocumentRequest = Message<"responsa.knowledge.v1.GetDocumentReque
  * Use `create(GetDocumentRequestSchema)` to create a new message.
  */
 export const GetDocumentRequestSchema: GenMessage<GetDocumentRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_knowledge_service, 9);
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 10);
 
 /**
  * ListDocumentsRequest asks for a page of a collection's documents.
@@ -386,7 +422,7 @@ export type ListDocumentsRequest = Message<"responsa.knowledge.v1.ListDocumentsR
  * Use `create(ListDocumentsRequestSchema)` to create a new message.
  */
 export const ListDocumentsRequestSchema: GenMessage<ListDocumentsRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_knowledge_service, 10);
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 11);
 
 /**
  * ListDocumentsResponse is a page of documents.
@@ -414,7 +450,7 @@ export type ListDocumentsResponse = Message<"responsa.knowledge.v1.ListDocuments
  * Use `create(ListDocumentsResponseSchema)` to create a new message.
  */
 export const ListDocumentsResponseSchema: GenMessage<ListDocumentsResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_knowledge_service, 11);
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 12);
 
 /**
  * DeleteDocumentRequest names a document to delete.
@@ -442,7 +478,7 @@ export type DeleteDocumentRequest = Message<"responsa.knowledge.v1.DeleteDocumen
  * Use `create(DeleteDocumentRequestSchema)` to create a new message.
  */
 export const DeleteDocumentRequestSchema: GenMessage<DeleteDocumentRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_knowledge_service, 12);
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 13);
 
 /**
  * GetDocumentContentRequest names a document or one of its versions.
@@ -463,7 +499,7 @@ export type GetDocumentContentRequest = Message<"responsa.knowledge.v1.GetDocume
  * Use `create(GetDocumentContentRequestSchema)` to create a new message.
  */
 export const GetDocumentContentRequestSchema: GenMessage<GetDocumentContentRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_knowledge_service, 13);
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 14);
 
 /**
  * GetDocumentContentResponse is the next piece of the canonical text.
@@ -491,7 +527,7 @@ export type GetDocumentContentResponse = Message<"responsa.knowledge.v1.GetDocum
  * Use `create(GetDocumentContentResponseSchema)` to create a new message.
  */
 export const GetDocumentContentResponseSchema: GenMessage<GetDocumentContentResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_knowledge_service, 14);
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 15);
 
 /**
  * GetPassageRequest names a passage.
@@ -512,7 +548,7 @@ export type GetPassageRequest = Message<"responsa.knowledge.v1.GetPassageRequest
  * Use `create(GetPassageRequestSchema)` to create a new message.
  */
 export const GetPassageRequestSchema: GenMessage<GetPassageRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_knowledge_service, 15);
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 16);
 
 /**
  * SearchRequest says what to look for.
@@ -561,7 +597,7 @@ export type SearchRequest = Message<"responsa.knowledge.v1.SearchRequest"> & {
  * Use `create(SearchRequestSchema)` to create a new message.
  */
 export const SearchRequestSchema: GenMessage<SearchRequest> = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_knowledge_service, 16);
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 17);
 
 /**
  * SearchResponse holds what was found.
@@ -582,7 +618,7 @@ export type SearchResponse = Message<"responsa.knowledge.v1.SearchResponse"> & {
  * Use `create(SearchResponseSchema)` to create a new message.
  */
 export const SearchResponseSchema: GenMessage<SearchResponse> = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_knowledge_service, 17);
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 18);
 
 /**
  * SearchHit is a passage and why it is here.
@@ -617,7 +653,7 @@ export type SearchHit = Message<"responsa.knowledge.v1.SearchHit"> & {
  * Use `create(SearchHitSchema)` to create a new message.
  */
 export const SearchHitSchema: GenMessage<SearchHit> = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_knowledge_service, 18);
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 19);
 
 /**
  * ScoreParts explains a score.
@@ -652,7 +688,7 @@ export type ScoreParts = Message<"responsa.knowledge.v1.ScoreParts"> & {
  * Use `create(ScorePartsSchema)` to create a new message.
  */
 export const ScorePartsSchema: GenMessage<ScoreParts> = /*@__PURE__*/
-  messageDesc(file_responsa_knowledge_v1_knowledge_service, 19);
+  messageDesc(file_responsa_knowledge_v1_knowledge_service, 20);
 
 /**
  * SearchMode says which indexes are asked.
@@ -755,8 +791,8 @@ export const KnowledgeService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * UploadDocument takes in a document: first one message with metadata, then its bytes in chunks of at most 256 KiB, 64 MiB in all. Nothing is kept
-   * unless all of it came. The operation (response: IngestResult, metadata: IngestMetadata) is done once the document is searchable or refused;
+   * UploadDocument takes in a document: first one message with metadata, then its bytes in chunks of at most 256 KiB, 64 MiB in all, then
+   * `finish`. Nothing is kept unless all of it came. The operation (response: IngestResult, metadata: IngestMetadata) is done once the document is searchable or refused;
    * a document that cannot be read fails its operation with a DOCUMENT_… reason. Errors of the call: UPLOAD_METADATA_MISSING, UPLOAD_INCOMPLETE,
    * DOCUMENT_TOO_LARGE, ROLE_REQUIRED (other bytes for the source_key of a document that somebody else uploaded, unless the
    * caller owns the collection or is an administrator), DOCUMENT_EMPTY, DOCUMENT_TYPE_UNSUPPORTED, DOCUMENT_TYPE_MISMATCH, RESOURCE_NOT_FOUND (collection), REQUEST_ID_REUSED. Browsers, and curl, send

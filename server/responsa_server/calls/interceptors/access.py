@@ -1,19 +1,31 @@
-"""Finds out who calls."""
+"""Who may make a call: whether there is such a method, who the caller is, and whether the method is open to them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol, assert_never
 
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.call import Call
 from responsa_server.calls.interceptors.shape import Interceptor
-from responsa_server.domain.errors import Reason, Unauthenticated
-from responsa_server.domain.people import Principal
+from responsa_server.domain.errors import NotFound, NotPermitted, Reason, Unauthenticated
+from responsa_server.domain.people import Principal, Role
 from responsa_server.identity.service import Credential
 
 SESSION_COOKIE = "responsa_session"
 MAX_SESSIONS = 4
+
+
+class Routed(Interceptor[None]):
+    """Refuses methods that are not served; a method without a row in the authorisation table counts as one."""
+
+    async def on_start(self, call: Call) -> None:
+        """Check the method. Raises NotFound (ROUTE_NOT_FOUND)."""
+        if not call.served or call.method not in RULES:
+            raise NotFound(
+                Reason.ROUTE_NOT_FOUND,
+                "This server has no such method; see its reflection or the published protos.",
+            )
 
 
 class Authenticator(Protocol):
@@ -28,7 +40,7 @@ class CredentialCheck(Interceptor[None]):
     """Reads `authorization: Bearer KEY`, else the session's cookie, and sets the call's principal."""
 
     def __init__(self, identity: Authenticator, cookie_name: str = SESSION_COOKIE) -> None:
-        """Build it. cookie_name: of the sessions that this server begins."""
+        """cookie_name: of the sessions that this server begins."""
         self._identity = identity
         self._cookie_name = cookie_name
 
@@ -37,7 +49,7 @@ class CredentialCheck(Interceptor[None]):
         if RULES.get(call.method) is Rule.PUBLIC:
             return
         first: Unauthenticated | None = None
-        for credential in credentials_of(call, self._cookie_name):
+        for credential in credentials_of(call.metadata, self._cookie_name):
             try:
                 call.principal = await self._identity.authenticate(credential)
             except Unauthenticated as error:
@@ -50,13 +62,13 @@ class CredentialCheck(Interceptor[None]):
         )
 
 
-def credentials_of(call: Call, cookie_name: str = SESSION_COOKIE) -> Sequence[Credential]:
+def credentials_of(metadata: Mapping[str, Sequence[str]], cookie_name: str) -> Sequence[Credential]:
     """The credentials that a call carries: its header's alone, or else its session cookies, four at most, those called `cookie_name` first.
 
     Browsers send a host's cookies to all its ports, so the sessions of several instances on one machine come together: `responsa_session`, and
     `responsa_session_` with anything behind it. Raises Unauthenticated (CREDENTIAL_MALFORMED).
     """
-    headers = call.metadata.get("authorization", ())
+    headers = metadata.get("authorization", ())
     if headers:
         scheme, _, secret = headers[0].partition(" ")
         if len(headers) > 1 or scheme.lower() != "bearer" or not secret.strip():
@@ -66,15 +78,40 @@ def credentials_of(call: Call, cookie_name: str = SESSION_COOKIE) -> Sequence[Cr
             )
         return (Credential("api_key", secret.strip()),)
     pairs = (
-        pair.strip().partition("=")
-        for cookies in call.metadata.get("cookie", ())
-        for pair in cookies.split(";")
+        pair.strip().partition("=") for cookies in metadata.get("cookie", ()) for pair in cookies.split(";")
     )
-    found = [
-        (name, value.strip('"'))
-        for name, _, value in pairs
-        if name == SESSION_COOKIE or name.startswith(f"{SESSION_COOKIE}_")
-    ]
+    found = [(name, value.strip('"')) for name, _, value in pairs if is_session_cookie(name)]
     # However many other instances left a cookie on this host, this server's own is among those tried.
     found.sort(key=lambda one: one[0] != cookie_name)
     return [Credential("session", token) for _, token in found[:MAX_SESSIONS]]
+
+
+def is_session_cookie(name: str) -> bool:
+    """Whether a cookie holds a session of this server or of another instance on the same host."""
+    return name == SESSION_COOKIE or name.startswith(f"{SESSION_COOKIE}_")
+
+
+class Authorised(Interceptor[None]):
+    """Lets a call pass whose rule its principal meets; a method that has no rule is open to nobody."""
+
+    async def on_start(self, call: Call) -> None:
+        """Check the rule. Raises NotPermitted (ROLE_REQUIRED)."""
+        rule = RULES.get(call.method)
+        match rule:
+            case Rule.PUBLIC:
+                return
+            case Rule.MEMBER:
+                if call.principal is not None:
+                    return
+            case Rule.ADMIN:
+                if call.principal is not None and call.principal.role is Role.ADMIN:
+                    return
+            case None:
+                pass
+            case _:
+                assert_never(rule)
+        raise NotPermitted(
+            Reason.ROLE_REQUIRED,
+            "This call is for administrators; use the key of one.",
+            {"required_role": Role.ADMIN.name},
+        )

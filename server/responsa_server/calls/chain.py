@@ -1,0 +1,231 @@
+"""The one ordered chain that every call passes through, whatever carries it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar, cast
+
+from google.protobuf import message_factory
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
+
+from responsa_server.calls.call import Call, Read, Send, only
+from responsa_server.calls.feed import Feed
+from responsa_server.calls.interceptors.limits import Admission
+from responsa_server.calls.interceptors.reporting import Logger, report
+from responsa_server.calls.interceptors.shape import Interceptor, Received
+from responsa_server.calls.work import Work
+from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason, ResponsaError
+
+Response = TypeVar("Response", bound=Message)
+
+FAREWELL_SECONDS: Final = 0.5
+"""How long the last words of calls may take to reach their callers when the server goes away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One method that is served.
+
+    name: `/package.Service/Method`. request: the type of its requests. handler: takes the parsed request, or an async iterator of them where the client
+    streams; gives a coroutine of the response, or an async generator of responses (messages, or their bytes) where the server streams.
+    waits: it answers with one message and only waits for it. Its waiting ends when its caller leaves; other work with one answer goes on to its end.
+    """
+
+    name: str
+    request: type[Message]
+    handler: Callable[[Any], Any]
+    client_streaming: bool = False
+    server_streaming: bool = False
+    waits: bool = False
+
+
+def methods_of(
+    service: ServiceDescriptor, handlers: object, *, waiting: Sequence[str] = ()
+) -> Iterator[Method]:
+    """All methods of a service. handlers: has one attribute for each, under the method's name. waiting: those that only wait."""
+    for one in service.methods:
+        yield Method(
+            f"/{service.full_name}/{one.name}",
+            message_factory.GetMessageClass(one.input_type),
+            getattr(handlers, one.name),
+            one.client_streaming,
+            one.server_streaming,
+            one.name in waiting,
+        )
+
+
+class Calls:
+    """Serves calls: runs the method of a call inside the interceptors.
+
+    All that happens in a call happens in the task that serves it, responses included, which it gives to a function in place of yielding them. So a
+    cancellation or a deadline is noticed wherever it strikes, where a generator would not hear of it while it is suspended at a `yield`. Work that answers
+    with one message runs in a task of its own: when its caller goes away it is not cut off in the middle of a database call but comes to its end unheard.
+    """
+
+    def __init__(
+        self, interceptors: Sequence[Interceptor[Any]], admission: Admission, logger: Logger
+    ) -> None:
+        """interceptors: in their order; the first one begins first and ends last. admission: the one among them that counts calls."""
+        self._interceptors = interceptors
+        self._admission = admission
+        self.work = Work()
+        self._logger = logger
+        self._methods: dict[str, Method] = {}
+
+    def add(self, found: Iterable[Method]) -> None:
+        """Serve these methods as well."""
+        for one in found:
+            self._methods[one.name] = one
+
+    def methods(self) -> Collection[Method]:
+        """All methods that are served."""
+        return self._methods.values()
+
+    async def serve(self, call: Call, read: Read, send: Send) -> None:
+        """Serve a call to its end.
+
+        Raises:
+            ResponsaError: the call failed; any error that was not foreseen has been logged and is INTERNAL here.
+            CancelledError: the task was cancelled because the client went away; whatever the call registered by `when_left` has run.
+        """
+        method = self._methods.get(call.method)
+        call.served = method is not None
+        token = call.enter()
+        begun: list[tuple[Interceptor[Any], Any]] = []
+        error: BaseException | None = None
+        try:
+            try:
+                for interceptor in self._interceptors:
+                    begun.append((interceptor, await interceptor.on_start(call)))
+                # A stream may last for minutes: what the interceptors read is not kept that long.
+                call.metadata = {}
+                assert method is not None, "an interceptor refuses what is not served"
+                await self._run(call, method, read, send)
+            except BaseException as caught:
+                error = caught
+            for interceptor, value in reversed(begun):
+                error = await interceptor.on_end(call, value, error)
+            if isinstance(error, asyncio.CancelledError):
+                call.left()
+            if error is not None:
+                raise error
+        finally:
+            call.leave(token)
+
+    async def answer(self, call: Call, request: Message, kind: type[Response]) -> Response:
+        """Make a call with one request and one response within this process. Raises as `serve` does."""
+        found: list[Message | bytes] = []
+
+        async def send(message: Message | bytes) -> None:
+            found.append(message)
+
+        await self.serve(call, only(request), send)
+        (response,) = found
+        assert isinstance(response, kind), f"{call.method} does not answer with {kind.__name__}"
+        return response
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Take no new calls (DRAINING), let running ones end, and the work whose caller is gone; then cut off what is left, which is told why.
+
+        It takes so many seconds at most, or half a second where that is more. Streams of turns end when `Turns.drain`, which runs beside this, sends their
+        readers to another server. A turn goes on: its readers find it on another server, or here after the start.
+        """
+        self._admission.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(grace_seconds - FAREWELL_SECONDS, 0.0)):
+                await self._admission.idle()
+                await self.work.finished()
+        self._admission.cut()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await self._admission.idle()
+
+    async def _run(self, call: Call, method: Method, read: Read, send: Send) -> None:
+        if method.client_streaming and method.server_streaming:
+            await _send_all(method.handler(self._messages(call, method, read)), send)
+        elif method.client_streaming:
+            await send(await self._client_stream(call, method, read))
+        elif method.server_streaming:
+            # No name here holds the request: a stream may outlive its use by minutes.
+            await _send_all(method.handler(self._received(call, method, await _only(method, read))), send)
+        else:
+            message = self._received(call, method, await _only(method, read))
+            work = method.handler(message)
+            await send(await (work if method.waits else self._uncut(call, work)))
+
+    async def _messages(self, call: Call, method: Method, read: Read) -> AsyncGenerator[object, None]:
+        while (data := await read()) is not None:
+            yield self._received(call, method, data)
+
+    async def _client_stream(self, call: Call, method: Method, read: Read) -> Any:
+        feed: Feed[object] = Feed()
+        task = asyncio.ensure_future(method.handler(feed))
+        task.add_done_callback(feed.abandon)
+        try:
+            while (data := await read()) is not None:
+                if not await feed.put(self._received(call, method, data)):
+                    break
+            feed.end()
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            feed.end(Cancelled(Reason.CANCELLED, "The caller ended the call."))
+            self._leave(call, task)
+            raise
+        except ResponsaError as error:
+            # A bad message in mid-stream: the work ends by the same error, and has cleaned up when the caller hears of it.
+            feed.end(error)
+            await asyncio.wait((task,))
+            _retrieve(task)
+            raise
+
+    def _received(self, call: Call, method: Method, data: bytes) -> object:
+        message: object = Received(data, method.request.FromString)
+        for interceptor in self._interceptors:
+            message = interceptor.on_request(call, message)
+        return message
+
+    async def _uncut(self, call: Call, coroutine: Any) -> Any:
+        task = asyncio.ensure_future(coroutine)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._leave(call, task)
+            raise
+
+    def _leave(self, call: Call, task: asyncio.Future[Any]) -> None:
+        """Let work go on whose caller is gone."""
+        if not task.done():
+            self.work.keep(task)
+        task.add_done_callback(lambda done: self._unheard(call, done))
+
+    def _unheard(self, call: Call, task: asyncio.Future[Any]) -> None:
+        error = _retrieve(task)
+        if isinstance(error, Exception) and not isinstance(error, ResponsaError):
+            report(self._logger, call, error)
+
+
+def _retrieve(task: asyncio.Future[Any]) -> BaseException | None:
+    return None if task.cancelled() else task.exception()
+
+
+async def _only(method: Method, read: Read) -> bytes:
+    """The one message of a request. Raises InvalidRequest (MALFORMED_MESSAGE)."""
+    data = await read()
+    if data is None:
+        raise InvalidRequest(
+            Reason.MALFORMED_MESSAGE,
+            "The request ended before its message had come; frame it as gRPC does: a zero byte, its length in four bytes, its bytes.",
+            {"message_type": method.request.DESCRIPTOR.full_name},
+        )
+    return data
+
+
+async def _send_all(responses: Any, send: Send) -> None:
+    async with aclosing(cast("AsyncGenerator[Message | bytes, None]", responses)) as stream:
+        async for response in stream:
+            await send(response)

@@ -1,0 +1,135 @@
+"""All services of the contract behind the one chain: what every transport calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from google.longrunning import operations_proto_pb2
+from google.protobuf.descriptor import ServiceDescriptor
+
+from responsa.admin.v1 import admin_service_pb2
+from responsa.auth.v1 import auth_service_pb2
+from responsa.chat.v1 import chat_service_pb2
+from responsa.knowledge.v1 import knowledge_service_pb2
+from responsa_server.calls.chain import Calls, Method, methods_of
+from responsa_server.calls.interceptors.access import (
+    SESSION_COOKIE,
+    Authorised,
+    CredentialCheck,
+    Routed,
+)
+from responsa_server.calls.interceptors.limits import Admission, Deadline
+from responsa_server.calls.interceptors.reporting import CallId, Errors, Log, Logger
+from responsa_server.calls.interceptors.validation import Validation
+from responsa_server.calls.services.admin import AdminService
+from responsa_server.calls.services.auth import AuthService
+from responsa_server.calls.services.chat import ChatService
+from responsa_server.calls.services.knowledge import KnowledgeService
+from responsa_server.calls.services.operations import OperationsService
+from responsa_server.calls.work import Work
+from responsa_server.domain.ports.catalogue import Catalogue
+from responsa_server.domain.ports.counters import Counters
+from responsa_server.domain.ports.parts import Installation, Migrations, Part
+from responsa_server.domain.ports.teachers import Teachers
+from responsa_server.identity.service import Identity
+from responsa_server.library.library import Library
+from responsa_server.turns.conversations import Conversations
+from responsa_server.turns.service import Turns
+
+_DESCRIPTORS: Final[Mapping[str, ServiceDescriptor]] = {
+    one.full_name: one
+    for one in (
+        chat_service_pb2.DESCRIPTOR.services_by_name["ChatService"],
+        knowledge_service_pb2.DESCRIPTOR.services_by_name["KnowledgeService"],
+        auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"],
+        admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],
+        operations_proto_pb2.DESCRIPTOR.services_by_name["Operations"],
+    )
+}
+SERVICES: Final = tuple(_DESCRIPTORS)
+"""The full names of the services of the contract."""
+# These methods wait for others and write nothing while they do. What they do before that they protect themselves.
+_WAITING: Final = ("Answer", "WaitOperation")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the services of the contract stand on."""
+
+    identity: Identity
+    turns: Turns
+    conversations: Conversations
+    library: Library
+    catalogue: Catalogue
+    teachers: Teachers
+    counters: Counters
+    installation: Installation
+    migrations: Migrations
+    parts: Sequence[Part] = ()
+
+
+def calls_of(
+    services: Services,
+    *,
+    max_calls: int = 2000,
+    session_cookie: str = SESSION_COOKIE,
+    logger: Logger | None = None,
+) -> Calls:
+    """All calls of one server, whichever transport carries them.
+
+    max_calls: how many calls with a credential at a time; more are OVERLOADED. session_cookie: the name of this server's own session cookie. logger: where
+    the line of each call goes, structlog's own by default.
+    """
+    log: Logger = structlog.get_logger("responsa.rpc") if logger is None else logger
+    validation = Validation()
+    admission = Admission(max_calls)
+    calls = Calls(
+        (
+            CallId(),
+            Log(log),
+            Errors(log),
+            Routed(),
+            Deadline(),
+            admission,
+            CredentialCheck(services.identity, session_cookie),
+            Authorised(),
+            validation,
+        ),
+        admission,
+        log,
+    )
+    calls.add(_methods(services, calls.work))
+    validation.warm([one.request for one in calls.methods()])
+    return calls
+
+
+def health_calls(logger: Logger | None = None) -> Calls:
+    """The calls of a process that serves health alone; its transport adds the methods. Nothing that needs a credential is served."""
+    log: Logger = structlog.get_logger("responsa.rpc") if logger is None else logger
+    admission = Admission(0)
+    return Calls(
+        (CallId(), Log(log), Errors(log), Routed(), Deadline(), admission, Validation()), admission, log
+    )
+
+
+def _methods(services: Services, work: Work) -> Iterator[Method]:
+    handlers: Sequence[object] = (
+        ChatService(services.turns, services.conversations, services.catalogue, work),
+        KnowledgeService(services.library),
+        AuthService(services.identity),
+        AdminService(
+            services.installation,
+            services.migrations,
+            services.parts,
+            services.counters,
+            services.teachers,
+            services.catalogue,
+            work,
+        ),
+        OperationsService(services.library),
+    )
+    for descriptor, handler in zip(_DESCRIPTORS.values(), handlers, strict=True):
+        yield from methods_of(descriptor, handler, waiting=_WAITING)

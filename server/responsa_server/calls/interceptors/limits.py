@@ -1,0 +1,144 @@
+"""How many calls are served at a time, how long one may take, and how all of them end when the server drains."""
+
+from __future__ import annotations
+
+import asyncio
+
+from responsa_server.calls.authorisation import RULES, Rule
+from responsa_server.calls.call import Call
+from responsa_server.calls.interceptors.shape import Interceptor
+from responsa_server.domain.errors import DeadlinePassed, Exhausted, Reason, Unavailable
+
+RETRY_SECONDS = 1.0
+MAX_PUBLIC_CALLS = 64
+"""Calls without a credential at a time: health checks and watches, reflection. Anybody may make them, so they have a cap of their own."""
+
+# The status has to be on its way before the caller's own clock strikes, or its reason is lost.
+_HEAD_START_SECONDS = 0.05
+_HEAD_START_SHARE = 0.1
+
+
+class Place:
+    """A call that is being served. cut: whether the drain has cut it off."""
+
+    __slots__ = ("cut", "task")
+
+    def __init__(self, task: asyncio.Task[object]) -> None:
+        self.task = task
+        self.cut = False
+
+
+class Admission(Interceptor["Place | None"]):
+    """Counts calls. gRPC's own limit is unreliable (grpc#41531), carries no reason and does not see the other transports."""
+
+    def __init__(self, most: int, most_public: int = MAX_PUBLIC_CALLS) -> None:
+        """most: how many calls with a credential at a time. most_public: how many without one."""
+        self._most = most
+        self._most_public = most_public
+        self._public = 0
+        self._active: set[Place] = set()
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def on_start(self, call: Call) -> Place | None:
+        """Take a place. Raises Exhausted (OVERLOADED), Unavailable (DRAINING)."""
+        if RULES.get(call.method) is Rule.PUBLIC:
+            # Not refused by a drain, which they are there to tell of, and not waited for.
+            if self._public >= self._most_public:
+                raise _overloaded(self._most_public)
+            self._public += 1
+            return None
+        if self._draining:
+            raise _draining()
+        if len(self._active) >= self._most:
+            raise _overloaded(self._most)
+        task = asyncio.current_task()
+        assert task is not None, "calls run in tasks"
+        place = Place(task)
+        self._active.add(place)
+        self._idle.clear()
+        return place
+
+    async def on_end(
+        self, call: Call, token: Place | None, error: BaseException | None
+    ) -> BaseException | None:
+        """Give the place back. The error of a call that the drain cut off becomes DRAINING."""
+        del call
+        if token is None:
+            self._public -= 1
+            return error
+        self._active.discard(token)
+        if not self._active:
+            self._idle.set()
+        if token.cut and isinstance(error, asyncio.CancelledError):
+            token.task.uncancel()
+            return _draining()
+        return error
+
+    def drain(self) -> None:
+        """Take no new calls from now on."""
+        self._draining = True
+
+    async def idle(self) -> None:
+        """Return once no call is being served."""
+        await self._idle.wait()
+
+    def cut(self) -> None:
+        """End the calls that are still being served, as UNAVAILABLE (DRAINING): callers ask another server, or this one after its start."""
+        for place in self._active:
+            if not place.cut:
+                place.cut = True
+                place.task.cancel()
+
+
+def _overloaded(limit: int) -> Exhausted:
+    return Exhausted(
+        Reason.OVERLOADED,
+        "The server has as many calls as it can serve; try again in a moment.",
+        {"limit": str(limit)},
+        retry_after=RETRY_SECONDS,
+    )
+
+
+def _draining() -> Unavailable:
+    return Unavailable(
+        Reason.DRAINING, "The server is shutting down; try again in a moment.", retry_after=RETRY_SECONDS
+    )
+
+
+class Deadline(Interceptor[asyncio.Timeout | None]):
+    """Ends a call when its caller's deadline passes, with a status that says so. A call without one takes as long as it takes."""
+
+    async def on_start(self, call: Call) -> asyncio.Timeout | None:
+        """Begin to count. Raises DeadlinePassed."""
+        remaining = call.time_remaining
+        if remaining is None:
+            return None
+        if remaining <= 0:
+            raise _passed()
+        timeout = asyncio.timeout(remaining - min(_HEAD_START_SECONDS, remaining * _HEAD_START_SHARE))
+        await timeout.__aenter__()
+        return timeout
+
+    async def on_end(
+        self, call: Call, token: asyncio.Timeout | None, error: BaseException | None
+    ) -> BaseException | None:
+        """Stop counting; a cancellation that came from the deadline becomes DEADLINE_EXCEEDED."""
+        del call
+        if token is None:
+            return error
+        try:
+            await token.__aexit__(
+                type(error) if error else None, error, error.__traceback__ if error else None
+            )
+        except TimeoutError:
+            return _passed()
+        return error
+
+
+def _passed() -> DeadlinePassed:
+    return DeadlinePassed(
+        Reason.DEADLINE_EXCEEDED,
+        "The call's deadline passed. A turn that was accepted goes on: resume it, or ask again with the same request_id.",
+    )

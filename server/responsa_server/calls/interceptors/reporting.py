@@ -1,0 +1,145 @@
+"""What the log says of a call: its id, its line, and what went wrong in it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import traceback
+from typing import Protocol
+from uuid import uuid4
+
+from responsa_server.calls import status
+from responsa_server.calls.authorisation import RULES, Rule
+from responsa_server.calls.call import CALL_ID, Call
+from responsa_server.calls.interceptors.shape import Interceptor
+from responsa_server.calls.status import Code
+from responsa_server.domain.errors import Cancelled, Reason, ResponsaError, Unavailable
+
+# An id goes into logs: what could be mistaken for anything else there is replaced.
+_ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_MAX_FRAMES = 40
+
+
+class Logger(Protocol):
+    """As much of structlog's loggers as is used here."""
+
+    def debug(self, event: str, **fields: object) -> object:
+        """Log what is only of interest when looking for a fault."""
+        ...
+
+    def info(self, event: str, **fields: object) -> object:
+        """Log what is as it should be."""
+        ...
+
+    def error(self, event: str, **fields: object) -> object:
+        """Log what somebody should look at."""
+        ...
+
+
+class CallId(Interceptor[None]):
+    """Gives each call an id, by which the caller and the log refer to it: the caller's `x-request-id`, or a new one. Transports return it with the answer."""
+
+    async def on_start(self, call: Call) -> None:
+        """Choose the id."""
+        given = call.metadata.get(CALL_ID, ())
+        call.id = call_id(given[0] if len(given) == 1 else "")
+
+
+def call_id(given: str) -> str:
+    """The id that a caller gave, or a new one where it gave none or one that could break the log's format."""
+    return given if _ACCEPTABLE.fullmatch(given) else str(uuid4())
+
+
+class Log(Interceptor[float]):
+    """Writes one line a call at its end: method, code, reason, duration, call id, tenant, user; never a text, a key or a cookie.
+
+    Health checks and reflection are logged at the level debug.
+    """
+
+    def __init__(self, logger: Logger) -> None:
+        self._logger = logger
+
+    async def on_start(self, call: Call) -> float:
+        """Note the time."""
+        del call
+        return time.perf_counter()
+
+    async def on_end(self, call: Call, token: float, error: BaseException | None) -> BaseException | None:
+        """Write the line."""
+        write = self._logger.debug if RULES.get(call.method) is Rule.PUBLIC else self._logger.info
+        who = call.principal
+        write(
+            "call",
+            method=call.method,
+            code=_code(error).name,
+            reason=error.reason.value if isinstance(error, ResponsaError) else "",
+            duration_ms=round((time.perf_counter() - token) * 1000, 2),
+            call_id=call.id,
+            tenant="" if who is None else who.tenant_id,
+            user="" if who is None else str(who.user_id),
+        )
+        return error
+
+
+def _code(error: BaseException | None) -> Code:
+    match error:
+        case None:
+            return Code.OK
+        case ResponsaError():
+            return status.code(error)
+        case asyncio.CancelledError():
+            return Code.CANCELLED
+        case _:
+            return Code.UNKNOWN
+
+
+class Errors(Interceptor[None]):
+    """Makes every error one of the domain, or leaves what ends a call without one. An unforeseen error is logged with the call id and tells the caller nothing."""
+
+    def __init__(self, logger: Logger) -> None:
+        self._logger = logger
+
+    async def on_start(self, call: Call) -> None:
+        """Do nothing."""
+
+    async def on_end(self, call: Call, token: None, error: BaseException | None) -> BaseException | None:
+        """Map the error."""
+        match error:
+            case None:
+                return None
+            case ResponsaError() if error.reason is not Reason.INTERNAL:
+                if isinstance(error, Unavailable) and error.__cause__ is not None:
+                    # Callers learn that a part is away; the operator wants to know why.
+                    report(self._logger, call, error, "a part failed")
+                return error
+            case asyncio.CancelledError():
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    # The client left or the server stops: the transport must see it, or the call leaks.
+                    return error
+                # Something inside was cancelled, not this call: unmapped, the caller would wait for ever.
+                return Cancelled(Reason.CANCELLED, "The work on this call was cancelled; try again.")
+            case Exception():
+                report(self._logger, call, error)
+                return status.unexpected(call.id)
+            case _:
+                return error
+
+
+def report(logger: Logger, call: Call, error: BaseException, event: str = "unexpected error") -> None:
+    """Log an error: its types, places and SQLSTATEs, down to its causes. Its texts may quote a question and stay out."""
+    causes: list[str] = []
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        frames = traceback.extract_tb(one.__traceback__)[-_MAX_FRAMES:]
+        places = " < ".join(
+            f"{frame.name} {frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames)
+        )
+        kind = f"{type(one).__module__}.{type(one).__qualname__}"
+        sqlstate = getattr(one, "sqlstate", None)
+        causes.append(f"{kind}{f' ({sqlstate})' if sqlstate else ''} in {places or 'no frame'}")
+        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+    logger.error(event, method=call.method, call_id=call.id, peer=call.peer, causes=causes)

@@ -1,0 +1,143 @@
+"""Carries gRPC's calls to the chain, and their responses and errors back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias, cast
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+
+from responsa_server.calls import status
+from responsa_server.calls.call import CALL_ID, Call, abandon, deadline_in, metadata_of
+from responsa_server.calls.chain import Calls
+from responsa_server.calls.status import Code
+from responsa_server.domain.errors import Reason, ResponsaError
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+# Generic in its stubs alone.
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+DETAILS: Final = "grpc-status-details-bin"
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+_FIRST_WRITE_SECONDS: Final = 0.2
+
+
+class Handlers(grpc.GenericRpcHandler):
+    """Gives gRPC the handler of each method that `calls` serves, and one that refuses for any other."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._handlers: dict[str, Handler] = {}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
+        """The handler of a method. It gets and gives bytes."""
+        method = handler_call_details.method
+        found = self._handlers.get(method)
+        if found is not None:
+            return found
+        known = next((one for one in self._calls.methods() if one.name == method), None)
+        # One message or many is the same on the wire. grpc.aio never answers a call for one message that ends without it, nor looks at a call before it
+        # has come; so requests are always read as streams here, and the absence of a message is an error as any other.
+        if known is None or known.server_streaming:
+            handler: Handler = grpc.stream_stream_rpc_method_handler(cast("Any", self._serve_stream(method)))
+        else:
+            handler = grpc.stream_unary_rpc_method_handler(cast("Any", self._serve_one(method)))
+        if known is not None:
+            self._handlers[method] = handler
+        return handler
+
+    def _serve_one(self, method: str) -> Callable[[object, Context], Awaitable[bytes]]:
+        async def serve(_: object, context: Context) -> bytes:
+            response: list[bytes] = []
+
+            async def send(message: Message | bytes) -> None:
+                response.append(_bytes(message))
+
+            await self._serve(method, context, send)
+            return response[0]
+
+        return serve
+
+    def _serve_stream(self, method: str) -> Callable[[object, Context], Awaitable[None]]:
+        async def serve(_: object, context: Context) -> None:
+            await self._serve(method, context, _Writing(context).send)
+
+        return serve
+
+    async def _serve(
+        self, method: str, context: Context, send: Callable[[Message | bytes], Awaitable[None]]
+    ) -> None:
+        call = Call(
+            method,
+            metadata_of(context.invocation_metadata() or ()),
+            f"grpc {context.peer()}",
+            deadline_in(cast("float | None", context.time_remaining())),
+        )
+
+        async def read() -> bytes | None:
+            data = cast("object", await context.read())
+            return data if isinstance(data, bytes) else None
+
+        try:
+            await self._calls.serve(call, read, send)
+        except ResponsaError as error:
+            await _abort(call, context, error)
+        context.set_trailing_metadata(((CALL_ID, call.id),))
+
+
+class _Writing:
+    """Writes the responses of a stream."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._begun = False
+
+    async def send(self, message: Message | bytes) -> None:
+        """Write one message; returns once the client's window has room for it."""
+        try:
+            if self._begun:
+                await self._context.write(_bytes(message))
+            else:
+                await _write_first(self._context.write(_bytes(message)))
+                self._begun = True
+        except grpc.aio.InternalError:
+            # The message could not be written: the client is gone, or its time is up. gRPC cancels the call for it later, or too late.
+            await abandon()
+
+
+def _bytes(message: Message | bytes) -> bytes:
+    return message if isinstance(message, bytes) else message.SerializeToString()
+
+
+async def _write_first(writing: Awaitable[None]) -> None:
+    """Write the first message, which takes the initial metadata along: until they are out gRPC cannot end the call with a status."""
+    task = asyncio.ensure_future(writing)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(_retrieve)
+        await asyncio.wait((task,), timeout=_FIRST_WRITE_SECONDS)
+        raise
+
+
+def _retrieve(task: asyncio.Future[Any]) -> None:
+    if not task.cancelled():
+        task.exception()
+
+
+async def _abort(call: Call, context: Context, error: ResponsaError) -> None:
+    encoded = status.of(error)
+    if error.reason is Reason.ROUTE_NOT_FOUND:
+        # gRPC's own word for a method that is not there: reflection clients fall back from v1 to v1alpha on it.
+        encoded.code = Code.UNIMPLEMENTED
+    trailers: list[tuple[str, str | bytes]] = [(DETAILS, encoded.SerializeToString())]
+    if call.id:
+        trailers.append((CALL_ID, call.id))
+    try:
+        await context.abort(_CODES[encoded.code], encoded.message, tuple(trailers))
+    except grpc.aio.InternalError as failed:
+        # A client that does not read has not taken the first message yet (`_write_first`), and cannot be told; gRPC drops the call with this.
+        raise asyncio.CancelledError from failed
