@@ -20,10 +20,10 @@ from responsa_server.agents.config.making import Workshop
 from responsa_server.agents.config.reading import SHIPPED
 from responsa_server.agents.engine.registry import NodeParts
 from responsa_server.app.counters import MemoryCounters
-from responsa_server.app.model_settings import ModelSettings
 from responsa_server.app.models import model_table
 from responsa_server.app.resources import new_id
 from responsa_server.embedded import EmbeddedPostgres, Layout
+from responsa_server.providers.settings import ModelSettings
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.teachers import PostgresTeachers

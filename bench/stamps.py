@@ -24,9 +24,9 @@ from bench.jobs import Call, Job, Transport
 from bench.peers.asking import MODEL
 from bench.peers.lag import lagging
 from responsa_server.app.event_loop import freeze, run
-from responsa_server.app.model_settings import ModelSettings
 from responsa_server.app.models import model_table
 from responsa_server.domain.ports.models import ModelPrompt, PromptMessage, Role, TextPiece
+from responsa_server.providers.settings import ModelSettings
 
 # Generic in its stubs alone.
 Streaming: TypeAlias = "grpc.aio.UnaryStreamMultiCallable[bytes, bytes]"

@@ -6,11 +6,13 @@ Usage: python tools/settings_reference.py [--check]   (--check writes nothing an
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import get_args, get_origin, get_type_hints
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from pydantic import AliasChoices, BaseModel, SecretStr
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from responsa_server.app.settings import CHECKOUT, Settings
@@ -19,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "settings.md"
 HEAD = """# Settings
 
-This page is generated from `server/responsa_server/app/settings.py` by `make generate`.
+This page is generated from `server/responsa_server/app/settings.py`, and the `settings.py` of each package that has a group, by `make generate`.
 
 Settings come, the strongest first, from environment variables, from secret files (a folder named by `RESPONSA_SECRETS_DIR`, one file a setting),
 from a TOML file (`RESPONSA_CONFIG`, or `responsa.toml` in the data folder), and from the defaults below. A wrong setting stops the start with a sentence
@@ -30,13 +32,14 @@ In TOML a setting is written under its name, and a group as a table: `[turns]`, 
 """
 
 
-def rows(model: type[BaseModel], prefix: str, environment: str) -> Iterator[tuple[str, str, str, str]]:
+def rows(model: type[Any], prefix: str, environment: str) -> Iterator[tuple[str, str, str, str]]:
     """(TOML name, variable, default, description) of every setting, groups last."""
-    groups: list[tuple[str, type[BaseModel]]] = []
+    groups: list[tuple[str, type[Any]]] = []
     hints = get_type_hints(model)
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            groups.append((name, field.annotation))
+    for name, field in fields_of(model).items():
+        kind = cast("type[Any] | None", field.annotation)
+        if isinstance(kind, type) and (issubclass(kind, BaseModel) or is_dataclass(kind)):
+            groups.append((name, kind))
             continue
         if get_origin(hints[name]) is dict:
             # As many groups as one likes, each under a name of one's own.
@@ -50,6 +53,17 @@ def rows(model: type[BaseModel], prefix: str, environment: str) -> Iterator[tupl
         yield prefix + name, variable, shown(default), field.description or ""
     for name, group in groups:
         yield from rows(group, f"{prefix}{name}.", f"{environment}{name.upper().replace('.', '__')}__")
+
+
+def fields_of(group: type[Any]) -> Mapping[str, FieldInfo]:
+    """The settings of a group, which is a model or a dataclass."""
+    if issubclass(group, BaseModel):
+        return group.model_fields
+    assert is_dataclass(group)
+    hints = get_type_hints(group, include_extras=True)
+    return {
+        one.name: FieldInfo.from_annotated_attribute(hints[one.name], one.default) for one in fields(group)
+    }
 
 
 def shown(value: object) -> str:

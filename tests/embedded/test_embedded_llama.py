@@ -20,7 +20,6 @@ import psutil
 import pytest
 from embedded_running import Start, eventually
 
-from responsa_server.app.model_settings import ModelSettings
 from responsa_server.app.models import llama_part, model_table
 from responsa_server.domain.ports.models import (
     ChatModel,
@@ -36,6 +35,7 @@ from responsa_server.domain.ports.models import (
 )
 from responsa_server.embedded import EmbeddedError, Layout, throwaway_layout
 from responsa_server.embedded.llama import EmbeddedLlama, LlamaOptions, answers, llama_missing, llama_socket
+from responsa_server.providers.settings import ModelSettings
 
 NAME = "embedded:smollm2"
 PATIENT = ModelSettings.model_validate({"embedded": {"idle_seconds": 30}})

@@ -15,12 +15,12 @@ from responsa_lab.testing.loopback import Exchange, LoopbackServer, as_json
 from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
 from responsa_server.agents.engine.builder import BEGIN, FINISH, Plan, Route
 from responsa_server.agents.nodes.prompt import Prompt
-from responsa_server.app.model_settings import ModelSettings
 from responsa_server.app.models import model_table
 from responsa_server.app.settings import SettingsError, load
 from responsa_server.cli.main import main
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.ports.models import ModelError
+from responsa_server.providers.settings import ModelSettings
 from tests.unit.graph.evidence import task
 from tests.wire.speaking import KEY
 
@@ -39,11 +39,12 @@ PROGRAM = """
 import asyncio, json, logging, os, sys, traceback
 import structlog
 from uuid import uuid4
-from responsa_server import logs
+from responsa_server.app import logs
 from responsa_server.domain.ports.models import ModelError, ModelPrompt, PromptMessage, Role
 from responsa_server.app.settings import load
 from responsa_lab.testing.loopback import LoopbackServer, as_json
-from responsa_server.app.models import model_table, providers
+from responsa_server.app.models import model_table
+from responsa_server.providers.table import providers
 
 async def handle(exchange):
     headers = exchange.request.headers

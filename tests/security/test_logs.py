@@ -8,7 +8,7 @@ import sys
 # As grpc._cython.cygrpc does when a call's metadata are no text; Envoy lets such bytes through. In a process of its own: logging is global.
 PROGRAM = """
 import logging
-from responsa_server import logs
+from responsa_server.app import logs
 
 logs.configure("debug")
 log = logging.getLogger("grpc._cython.cygrpc")

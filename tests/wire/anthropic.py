@@ -10,7 +10,7 @@ from typing import Any
 from responsa_lab.testing.loopback import Exchange
 from responsa_server.domain.ports.models import Stop
 from responsa_server.providers.anthropic import AnthropicMessages
-from responsa_server.providers.server import ModelServer
+from responsa_server.providers.http_model import ModelServer
 from tests.wire.speaking import KEY, Complaint, Scene, sse
 
 _REASONS = {Stop.END: "end_turn", Stop.LIMIT: "max_tokens", Stop.UNSAFE: "refusal"}

@@ -9,7 +9,7 @@ from typing import Any
 from responsa_lab.testing.loopback import Exchange
 from responsa_server.domain.ports.models import Stop
 from responsa_server.providers.gemini import Gemini as Adapter
-from responsa_server.providers.server import ModelServer
+from responsa_server.providers.http_model import ModelServer
 from tests.wire.speaking import KEY, Complaint, Scene, sse
 
 _FINISH = {Stop.END: "STOP", Stop.LIMIT: "MAX_TOKENS", Stop.UNSAFE: "SAFETY"}

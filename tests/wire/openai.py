@@ -8,8 +8,8 @@ from typing import Any
 
 from responsa_lab.testing.loopback import Exchange
 from responsa_server.domain.ports.models import Stop
+from responsa_server.providers.http_model import ModelServer
 from responsa_server.providers.openai_chat import OpenAiChat
-from responsa_server.providers.server import ModelServer
 from tests.wire.speaking import KEY, Complaint, Scene, sse
 
 _FINISH = {Stop.END: "stop", Stop.LIMIT: "length", Stop.UNSAFE: "content_filter"}

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer, as_json
 from responsa_server.domain.ports.models import Stop, ToolRequest
-from responsa_server.providers.server import ModelServer
-from responsa_server.providers.table import Adapter
+from responsa_server.providers.http_model import HttpModel as Adapter
+from responsa_server.providers.http_model import ModelServer
 
 KEY = "sk-test-9f8e7d6c5b4a-secret"
 

@@ -21,8 +21,8 @@ from responsa_server.domain.ports.faults import Faults
 from responsa_server.domain.ports.models import ChatModel
 from responsa_server.domain.ports.tools import Effect, Tool, ToolCard
 from responsa_server.domain.turns import Question
+from responsa_server.providers.http_model import ModelServer as ServerAddress
 from responsa_server.providers.openai_chat import OpenAiChat
-from responsa_server.providers.server import ModelServer as ServerAddress
 from responsa_server.tools.http import HttpEndpoint, HttpTool
 
 TESTING: Final = "testing"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import structlog
@@ -291,19 +291,4 @@ async def build_turns(
 
 def options(settings: Settings) -> TurnOptions:
     """The options of turns for a process in the role that the settings name."""
-    given = settings.turns
-    return TurnOptions(
-        works=settings.role is not ServeRole.RPC,
-        lease_seconds=given.lease_seconds,
-        sweep_seconds=given.sweep_seconds,
-        heartbeat_seconds=given.heartbeat_seconds,
-        max_running=given.max_running,
-        max_pending=given.max_pending,
-        max_queued=given.max_queued,
-        max_losses=given.max_losses,
-        disconnect_seconds=given.disconnect_seconds,
-        partition_days_ahead=given.partition_days_ahead,
-        retention_days=given.retention_days,
-        checkpoint_hours=given.checkpoint_hours,
-        prune_seconds=given.prune_seconds,
-    )
+    return TurnOptions(**asdict(settings.turns), works=settings.role is not ServeRole.RPC)

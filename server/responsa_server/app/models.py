@@ -1,28 +1,22 @@
-"""Wires the language models: what is declared in the settings, as the table that agents choose from."""
+"""The language models of this server: those that the settings declare, the embedded one, and the scripted ones of tests."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Final
 
 from responsa_lab import scripted
-from responsa_server.app.model_settings import (
-    CompatibleSettings,
-    ModelServerSettings,
-    ModelSettings,
-    OpenAiSettings,
-)
 from responsa_server.domain.ports.models import ChatModel
 from responsa_server.embedded.layout import Layout
 from responsa_server.embedded.llama import EmbeddedLlama, LlamaOptions, llama_missing, llama_socket
+from responsa_server.providers.http_model import ModelServer
 from responsa_server.providers.limits import LimitOptions
 from responsa_server.providers.prices import PriceList, PriceRow, Prices, shipped
 from responsa_server.providers.retrying import RetryPolicy
-from responsa_server.providers.server import ModelServer
-from responsa_server.providers.table import ModelTable, Provider, TableOptions, Wire
+from responsa_server.providers.settings import ModelSettings
+from responsa_server.providers.table import ModelTable, Provider, TableOptions, providers
 
 EMBEDDED: Final = "embedded"
 EMBEDDED_MODEL: Final = "smollm2"
@@ -62,22 +56,6 @@ def model_table(
     return ModelTable(declared, Prices(_prices(settings), free={*_FREE, *settings.servers}), options)
 
 
-def providers(settings: ModelSettings) -> dict[str, Provider]:
-    """All that are declared, by the name that stands before the colon."""
-    vendors = {
-        Wire.OPENAI: settings.openai,
-        Wire.ANTHROPIC: settings.anthropic,
-        Wire.GEMINI: settings.gemini,
-    }
-    made = {
-        wire.value: Provider(wire, _server(one), _limits(one), needs_key=f"{wire.value.upper()}_API_KEY")
-        for wire, one in vendors.items()
-    }
-    return made | {
-        name: Provider(Wire(one.wire), _server(one), _limits(one)) for name, one in settings.servers.items()
-    }
-
-
 def known_models(settings: ModelSettings) -> Mapping[str, frozenset[str]]:
     """All providers that there can be with these settings, whether they answer or not, and the models of each; none where any may be named."""
     played = frozenset(name.partition(":")[2] for name in scripted.scripted_models())
@@ -113,7 +91,7 @@ def _embedded(settings: ModelSettings, layout: Layout) -> Provider:
     )
     limits = LimitOptions(one.concurrent, 0, one.idle_seconds)
     return Provider(
-        Wire.OPENAI, server, limits, models=frozenset({EMBEDDED_MODEL}), window=one.window, small=True
+        "openai", server, limits, models=frozenset({EMBEDDED_MODEL}), window=one.window, small=True
     )
 
 
@@ -131,28 +109,3 @@ def _prices(settings: ModelSettings) -> PriceList:
         }
     )
     return known.model_copy(update={"models": [*known.models, row]})
-
-
-def _server(one: ModelServerSettings) -> ModelServer:
-    """The model is filled in for each. OpenAI alone calls the limit `max_completion_tokens`."""
-    server = ModelServer(
-        one.url,
-        "",
-        api_key=one.api_key.get_secret_value(),
-        connect_seconds=one.connect_seconds,
-        idle_seconds=one.idle_seconds,
-        completion_limit=isinstance(one, OpenAiSettings),
-    )
-    if isinstance(one, CompatibleSettings):
-        return replace(
-            server,
-            uds=one.uds,
-            keep_alive=one.keep_alive,
-            continuous_usage=one.continuous_usage,
-            structured=one.structured,
-        )
-    return server
-
-
-def _limits(one: ModelServerSettings) -> LimitOptions:
-    return LimitOptions(one.concurrent, one.requests_a_minute, one.wait_seconds)

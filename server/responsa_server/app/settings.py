@@ -1,8 +1,8 @@
 """All settings of the server, and the only place that reads the environment.
 
 Precedence, the strongest first: arguments of the command line, environment variables, secret files (`RESPONSA_SECRETS_DIR`, one file a
-setting), the TOML file (`RESPONSA_CONFIG`, else `responsa.toml` in the data folder), the default. `docs/settings.md` is generated from this file
-and `setting_groups.py`.
+setting), the TOML file (`RESPONSA_CONFIG`, else `responsa.toml` in the data folder), the default. Each group of settings is a class of the package that
+reads it, in its `settings.py`; `docs/settings.md` is generated from all of them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import (
     AliasChoices,
+    BaseModel,
     BeforeValidator,
     Field,
     SecretStr,
@@ -30,16 +31,13 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from responsa_server.app.model_settings import ModelServerSettings, ModelSettings
-from responsa_server.app.setting_groups import (
-    AgentSettings,
-    IngestionSettings,
-    RetrievalSettings,
-    SessionSettings,
-    SocketSettings,
-    TestingSettings,
-    TurnSettings,
-)
+from responsa_server.agents.config.settings import AgentSettings
+from responsa_server.identity.settings import SessionSettings
+from responsa_server.ingest.settings import IngestionSettings
+from responsa_server.providers.settings import ModelServerSettings, ModelSettings
+from responsa_server.search.settings import RetrievalSettings
+from responsa_server.transports.ws.settings import SocketSettings
+from responsa_server.turns.settings import TurnSettings
 
 # Shorter than any key: somebody may have pasted one where it does not belong.
 _MOST_SHOWN: Final = 20
@@ -87,6 +85,23 @@ class LogLevel(StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
+
+
+class TestingSettings(BaseModel, extra="forbid"):
+    """An agent to interrupt, for trials and campaigns."""
+
+    agent: bool = Field(
+        default=False,
+        description="Whether the agent `testing` is there, which answers by a script in the question and costs nothing. Not for production.",
+    )
+    model_url: str = Field(
+        default="",
+        description="OpenAI-compatible server that the testing agent asks; empty starts a scripted one in the server's own process.",
+    )
+    tool_url: str = Field(
+        default="",
+        description="What the testing agent's tool calls by HTTP; empty starts a counting one in the server's own process.",
+    )
 
 
 class Settings(BaseSettings):
@@ -244,21 +259,11 @@ class Settings(BaseSettings):
     @property
     def language_models(self) -> ModelSettings:
         """The group `models`, with the vendors' keys that are given by their own names."""
-        keys = {
-            "openai": self.openai_api_key,
-            "anthropic": self.anthropic_api_key,
-            "gemini": self.gemini_api_key,
-        }
-        vendors: dict[str, ModelServerSettings] = {
-            "openai": self.models.openai,
-            "anthropic": self.models.anthropic,
-            "gemini": self.models.gemini,
-        }
-        filled = {
-            name: one.model_copy(update={"api_key": keys[name]})
-            for name, one in vendors.items()
-            if keys[name] is not None and not one.api_key.get_secret_value()
-        }
+        filled: dict[str, ModelServerSettings] = {}
+        for name, vendor in self.models.vendors.items():
+            key: SecretStr | None = getattr(self, f"{name}_api_key", None)
+            if key is not None and not vendor.api_key.get_secret_value():
+                filled[name] = vendor.model_copy(update={"api_key": key})
         return self.models.model_copy(update=filled)
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from responsa_server.domain.events import Usage
 from responsa_server.domain.ports.models import (
@@ -20,9 +20,16 @@ from responsa_server.domain.ports.models import (
     Stop,
     TextPiece,
 )
-from responsa_server.providers.http_model import Events, HttpModel
-from responsa_server.providers.server import Client, Complaint, ModelServer, ending, rest
-from responsa_server.providers.tool_requests import Gathering
+from responsa_server.providers.http_model import (
+    Complaint,
+    Events,
+    Gathering,
+    HttpModel,
+    ModelServer,
+    ModelServerSettings,
+    Web,
+    ending,
+)
 
 # What the vendor's own library of November 2026 names, and how it sends the key.
 _VERSION: Final = "2026-10-21"
@@ -89,6 +96,12 @@ class _Event(BaseModel):
     error: Any = None
 
 
+class AnthropicSettings(ModelServerSettings):
+    """Anthropic."""
+
+    url: Web = Field(default="https://api.anthropic.com/v1", description="Where it is.")
+
+
 class AnthropicMessages(HttpModel):
     """Anthropic's messages as a `ChatModel`."""
 
@@ -96,7 +109,7 @@ class AnthropicMessages(HttpModel):
         headers = {"anthropic-version": _VERSION}
         if server.api_key:
             headers["authorization"] = f"Bearer {server.api_key}"
-        super().__init__(server, Client(server, headers, complaint, _FAULTS))
+        super().__init__(server, headers, complaint, _FAULTS)
 
     def _ask(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
         return self._client.events("/messages", self._body(prompt))
@@ -133,7 +146,7 @@ class AnthropicMessages(HttpModel):
                     raise self._client.failed({"error": told.error})
                 case "message_stop":
                     stopped = True
-                    await rest(events)
+                    await self._client.rest(events)
                     break
                 case _:
                     pass

@@ -25,8 +25,7 @@ from responsa_server.domain.ports.models import (
     Switched,
     TextPiece,
 )
-from responsa_server.providers.failed_calls import log_failed
-from responsa_server.providers.spending import together
+from responsa_server.providers.retrying import log_failed, together
 
 _BARRED_SECONDS: Final = 30.0
 _LONG_SECONDS: Final = 5.0

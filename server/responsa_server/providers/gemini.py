@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any, Final, cast
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
 from responsa_server.domain.events import Usage
@@ -25,9 +25,16 @@ from responsa_server.domain.ports.models import (
     Stop,
     TextPiece,
 )
-from responsa_server.providers.http_model import Events, HttpModel
-from responsa_server.providers.server import Client, Complaint, ModelServer, ending
-from responsa_server.providers.tool_requests import Gathering
+from responsa_server.providers.http_model import (
+    Complaint,
+    Events,
+    Gathering,
+    HttpModel,
+    ModelServer,
+    ModelServerSettings,
+    Web,
+    ending,
+)
 
 _UNSAFE: Final = {
     "SAFETY",
@@ -105,12 +112,18 @@ class _Chunk(_Model):
     error: Any = None
 
 
+class GeminiSettings(ModelServerSettings):
+    """Google's Gemini."""
+
+    url: Web = Field(default="https://generativelanguage.googleapis.com/v1", description="Where it is.")
+
+
 class Gemini(HttpModel):
     """Gemini's streamed contents as a `ChatModel`."""
 
     def __init__(self, server: ModelServer) -> None:
         self._path = f"/models/{quote(server.model, safe='')}:streamGenerateContent?alt=sse"
-        super().__init__(server, Client(server, {"x-goog-api-key": server.api_key}, complaint, _FAULTS))
+        super().__init__(server, {"x-goog-api-key": server.api_key}, complaint, _FAULTS)
 
     def _ask(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
         return self._client.events(self._path, body_of(prompt))

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from responsa_server.domain.events import Usage
 from responsa_server.domain.ports.models import (
@@ -20,9 +20,16 @@ from responsa_server.domain.ports.models import (
     Stop,
     TextPiece,
 )
-from responsa_server.providers.http_model import Events, HttpModel
-from responsa_server.providers.server import Client, Complaint, ModelServer, ending, rest
-from responsa_server.providers.tool_requests import Gathering
+from responsa_server.providers.http_model import (
+    Complaint,
+    Events,
+    Gathering,
+    HttpModel,
+    ModelServer,
+    ModelServerSettings,
+    Web,
+    ending,
+)
 
 _DONE: Final = "[DONE]"
 _STOPS: Final = {"length": Stop.LIMIT, "content_filter": Stop.UNSAFE}
@@ -75,12 +82,18 @@ class _Chunk(BaseModel):
     error: Any = None
 
 
+class OpenAiSettings(ModelServerSettings):
+    """OpenAI itself."""
+
+    url: Web = Field(default="https://api.openai.com/v1", description="Where it is.")
+
+
 class OpenAiChat(HttpModel):
     """OpenAI's chat completions as a `ChatModel`."""
 
     def __init__(self, server: ModelServer) -> None:
         headers = {"authorization": f"Bearer {server.api_key}"} if server.api_key else {}
-        super().__init__(server, Client(server, headers, complaint, _FAULTS))
+        super().__init__(server, headers, complaint, _FAULTS)
 
     def _ask(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
         label = {"x-client-request-id": prompt.label} if prompt.label else None
@@ -93,7 +106,7 @@ class OpenAiChat(HttpModel):
             if not event.data:
                 continue
             if event.data == _DONE:
-                await rest(events)
+                await self._client.rest(events)
                 break
             chunk = _Chunk.model_validate_json(event.data)
             if chunk.error is not None:

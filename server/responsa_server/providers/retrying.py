@@ -12,9 +12,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from math import inf
 
+import structlog
+
 from responsa_server.domain.ports.models import ChatModel, ModelError, ModelPiece, ModelPrompt, Spent
-from responsa_server.providers.failed_calls import log_failed
-from responsa_server.providers.spending import together
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +88,28 @@ class Retrying:
                 log_failed(self._called, prompt, error)
             before = latest
             await self._sleep(pause)
+
+
+def log_failed(model: str, prompt: ModelPrompt, error: ModelError) -> None:
+    """Log a try that has failed: what tells the causes apart, and nothing of what was asked or answered. model: `provider:model`."""
+    structlog.get_logger("models").warning(
+        "model_call_failed",
+        model=model,
+        cause=error.fault.value,
+        http_status=error.status or None,
+        provider_error=error.kind or None,
+        attempt=error.tried,
+        turn=prompt.label or None,
+    )
+
+
+def together(before: Spent | None, now: Spent) -> Spent:
+    """`now`, with what was spent before it; the model is the one that is asked now."""
+    if before is None:
+        return now
+    return Spent(
+        before.usage + now.usage,
+        now.model,
+        before.cached_input_tokens + now.cached_input_tokens,
+        before.cache_write_tokens + now.cache_write_tokens,
+    )

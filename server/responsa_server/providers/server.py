@@ -1,4 +1,4 @@
-"""A server of language models over HTTP: asks it, and reads the events of its answer. What goes wrong comes out as `ModelError`, without keys."""
+"""A server of language models over HTTP: connections, requests, and the events of an answer. What goes wrong comes out as `ModelError`, without keys."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Mapping
-from dataclasses import dataclass, field
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Container, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -16,8 +16,8 @@ from typing import Any, Final, cast
 import httpx2
 from pydantic import ValidationError
 
-from responsa_server.domain.ports.models import Ended, ModelError, ModelFault, ModelPrompt, Stop
-from responsa_server.providers.connections import Connections
+from responsa_server.domain.ports.models import ModelError, ModelFault
+from responsa_server.providers.http_model import ModelServer, ReadComplaint
 
 _SHOWN_BYTES: Final = 500
 _MOST_ERROR_BYTES: Final = 16 * 1024
@@ -26,6 +26,9 @@ _REST_SECONDS: Final = 1.0
 _EVENT_STREAM: Final = "text/event-stream"
 # All that a model may ask of tools at once fits into one event.
 _MOST_EVENT_BYTES: Final = 2 << 20
+_IDLE_SECONDS: Final = 30.0
+# Beginning a connection costs the loop a while: of hundreds that are asked for at once only so many begin before everything else gets its turn.
+_BEGUN_A_TICK: Final = 8
 _KEYS: Final = re.compile(
     r"\b(?:sk-|rsp_|AIza)[\w-]{6,}|(?:bearer|x-api-key|x-goog-api-key|api_key|key=)[\s:=\"']*[\w.+/-]{6,}",
     re.I,
@@ -34,42 +37,6 @@ _PASSING: Final = {ModelFault.RATE_LIMITED, ModelFault.OVERLOADED}
 _WORD: Final = re.compile(r"[A-Za-z][\w.-]{0,63}", re.ASCII)
 # The vendors' words for a key that is good, but not for this.
 _FORBIDDEN: Final = {"permission_error", "PERMISSION_DENIED"}
-
-
-@dataclass(frozen=True, slots=True)
-class ModelServer:
-    """Where a model is served and how long to wait for it.
-
-    url: up to and with the version (`/v1`, `/v1beta`). api_key: "" for none. connect_seconds: to reach it; idle_seconds: the longest silence within an answer.
-    uds: a Unix socket to reach it by, "" for TCP. keep_alive: whether a connection is used again.
-    continuous_usage: ask for the tokens with every chunk (vLLM's `continuous_usage_stats`; others refuse to be asked), so that a call that is cut short is
-    counted exactly. completion_limit: the limit is called `max_completion_tokens`, as OpenAI has it, instead of `max_tokens`. structured: whether the server
-    takes a JSON schema for its answer. The last three are OpenAI's wire alone.
-    """
-
-    url: str
-    model: str
-    api_key: str = field(default="", repr=False)
-    connect_seconds: float = 5.0
-    idle_seconds: float = 60.0
-    uds: str = ""
-    keep_alive: bool = True
-    continuous_usage: bool = False
-    completion_limit: bool = False
-    structured: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """What an error's body says. kind: the vendor's own word for it; retry_after: seconds."""
-
-    kind: str = ""
-    message: str = ""
-    retry_after: float | None = None
-
-
-ReadComplaint = Callable[[Mapping[str, Any]], Complaint]
-"""Takes the JSON object of an error's body apart, whatever it holds."""
 
 
 class Client:
@@ -82,7 +49,7 @@ class Client:
         complaint: ReadComplaint,
         faults: Mapping[str, ModelFault],
     ) -> None:
-        """headers: those that hold the key. faults: by the vendor's own word for an error, where that says more than the status."""
+        """See `HttpModel`."""
         self._server = server
         self._complaint = complaint
         self._faults = faults
@@ -141,6 +108,14 @@ class Client:
             fault = ModelFault.CUT if begun else ModelFault.UNREACHABLE
             raise ModelError(fault, self._shown(repr(error)), passing=not begun) from None
 
+    @staticmethod
+    async def rest(events: AsyncIterator[httpx2.ServerSentEvent]) -> None:
+        """Read what follows the end of an answer, if that ends soon. The answer is whole, whatever it is."""
+        with contextlib.suppress(TimeoutError, httpx2.RequestError):
+            async with asyncio.timeout(_REST_SECONDS):
+                async for _ in events:
+                    pass
+
     def failed(self, body: Mapping[str, Any], status: int = HTTPStatus.OK) -> ModelError:
         """What an error's body means, also in the midst of a stream (status OK)."""
         complaint = self._complaint(body)
@@ -197,21 +172,6 @@ class Client:
         return kind if _WORD.fullmatch(self._shown(kind)) else ""
 
 
-async def rest(events: AsyncIterator[httpx2.ServerSentEvent]) -> None:
-    """Read what follows an answer's end, if that ends soon. Whatever it is: the answer is whole."""
-    with contextlib.suppress(TimeoutError, httpx2.RequestError):
-        async with asyncio.timeout(_REST_SECONDS):
-            async for _ in events:
-                pass
-
-
-def ending(prompt: ModelPrompt, stop: Stop, *, said: bool) -> Ended:
-    """How an answer ended. said: whether it held text or a request. Raises ModelError (EMPTY), except where there was a reason to say nothing."""
-    if not said and stop is not Stop.UNSAFE and not prompt.tools:
-        raise ModelError(ModelFault.EMPTY, f"an answer without text ({stop})")
-    return Ended(complete=stop is Stop.END, stop=stop)
-
-
 def _refinements(status: int) -> Container[ModelFault]:
     """What the vendor's own word for an error may make of its status: the status decides whether the same request can be answered later."""
     match status:
@@ -259,3 +219,96 @@ def shown(text: str, key: str = "") -> str:
     if key:
         text = text.replace(key, "[key]")
     return _KEYS.sub("[key]", text).encode()[:_SHOWN_BYTES].decode(errors="ignore")
+
+
+class Connections(httpx2.AsyncBaseTransport):
+    """HTTP connections for many long answers at a time.
+
+    httpx2's own pool looks at all its connections, with a system call for each idle one, whenever a request begins or ends: with hundreds of streams that is most
+    of what they cost. Here every connection is a pool of one, and the idle ones lie on a stack. The transport opens as many connections as there are requests, and keeps at most `most_idle` for the next ones, HTTP/1.1 each."""
+
+    def __init__(self, *, tls: bool, most_idle: int = 64, uds: str = "") -> None:
+        """tls: whether https is spoken; reading the certificates that it needs takes a while. uds: the path of a Unix socket to connect to, "" for TCP."""
+        self._most_idle = most_idle
+        self._uds = uds or None
+        self._begun = 0
+        self._tick = asyncio.Event()
+        self._idle: list[httpx2.AsyncHTTPTransport] = []
+        self._closing: set[asyncio.Task[None]] = set()
+        self._trust: ssl.SSLContext = httpx2.create_ssl_context(verify=tls, trust_env=False)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """See httpx2.AsyncBaseTransport."""
+        single = self._idle.pop() if self._idle else await self._made()
+        try:
+            response = await single.handle_async_request(request)
+        except BaseException:
+            await self.give_back(single, usable=False)
+            raise
+        if not isinstance(response.stream, httpx2.AsyncByteStream):
+            raise TypeError("an asynchronous transport gave a synchronous body")
+        return httpx2.Response(
+            status_code=response.status_code,
+            headers=response.headers,
+            stream=_Borrowed(self, single, response.stream),
+            extensions=response.extensions,
+        )
+
+    async def give_back(self, single: httpx2.AsyncHTTPTransport, *, usable: bool) -> None:
+        """Take a connection that is not needed any more."""
+        if usable and len(self._idle) < self._most_idle:
+            self._idle.append(single)
+            return
+        # In a task of its own: whoever is cancelled may be cancelled again, and the socket must be closed all the same.
+        closing = asyncio.create_task(single.aclose())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        await asyncio.shield(closing)
+
+    async def aclose(self) -> None:
+        """Close the idle connections; those in use close when their answers do."""
+        self._most_idle = 0
+        while self._idle:
+            await self._idle.pop().aclose()
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    async def _made(self) -> httpx2.AsyncHTTPTransport:
+        while self._begun >= _BEGUN_A_TICK:
+            await self._tick.wait()
+        if not self._begun:
+            asyncio.get_running_loop().call_soon(self._next_tick)
+        self._begun += 1
+        limits = httpx2.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_IDLE_SECONDS)
+        return httpx2.AsyncHTTPTransport(verify=self._trust, limits=limits, trust_env=False, uds=self._uds)
+
+    def _next_tick(self) -> None:
+        self._begun = 0
+        self._tick.set()
+        self._tick = asyncio.Event()
+
+
+class _Borrowed(httpx2.AsyncByteStream):
+    """An answer's body, whose connection goes back once it was read to its end."""
+
+    def __init__(
+        self, connections: Connections, single: httpx2.AsyncHTTPTransport, body: httpx2.AsyncByteStream
+    ) -> None:
+        self._connections = connections
+        self._single = single
+        self._body = body
+        self._whole = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for part in self._body:
+            yield part
+        self._whole = True
+
+    async def aclose(self) -> None:
+        usable = False
+        try:
+            await self._body.aclose()
+            # A second cancellation may end that before its time: then nobody knows how the connection stands.
+            usable = self._whole
+        finally:
+            await self._connections.give_back(self._single, usable=usable)

@@ -1,50 +1,25 @@
-"""Which language models may be had here, by name: implements `Models`. The adapters of all providers stand in one table."""
+"""The language models that are available here, by name: implements `Models`."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
 from responsa_server.domain.ports.models import ChatModel, Price, PriceTable
-from responsa_server.providers.anthropic import AnthropicMessages
 from responsa_server.providers.chain import Barred, Member, ModelChain
-from responsa_server.providers.gemini import Gemini
+from responsa_server.providers.http_model import HttpModel, ModelServer, ModelServerSettings
 from responsa_server.providers.limits import KeyLimits, Limited, LimitOptions
-from responsa_server.providers.openai_chat import OpenAiChat
+from responsa_server.providers.openai_chat import OpenAiSettings
 from responsa_server.providers.retrying import Retrying, RetryPolicy
-from responsa_server.providers.server import ModelServer
+from responsa_server.providers.settings import VENDORS, CompatibleSettings, ModelSettings
 
 EXTRACTIVE: Final = "extractive"
 DEFAULT: Final = "default"
 _NAME: Final = re.compile(r"[\w./@:+-]{1,200}")
-
-
-class Wire(StrEnum):
-    """What a server speaks."""
-
-    OPENAI = "openai"
-    ANTHROPIC = "anthropic"
-    GEMINI = "gemini"
-
-
-class Adapter(ChatModel, Protocol):
-    """A model that holds connections."""
-
-    async def close(self) -> None:
-        """Close them."""
-        ...
-
-
-WIRES: Final[Mapping[Wire, Callable[[ModelServer], Adapter]]] = {
-    Wire.OPENAI: OpenAiChat,
-    Wire.ANTHROPIC: AnthropicMessages,
-    Wire.GEMINI: Gemini,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +30,7 @@ class Provider:
     small: whether its models are, see `Models.small`.
     """
 
-    wire: Wire
+    wire: str
     server: ModelServer
     limits: LimitOptions = field(default_factory=LimitOptions)
     needs_key: str = ""
@@ -86,7 +61,7 @@ class ModelTable:
         self._options = options or TableOptions()
         self._barred = Barred()
         self._limits: dict[str, KeyLimits] = {}
-        self._adapters: dict[str, Adapter] = {}
+        self._adapters: dict[str, HttpModel] = {}
         self._chains: dict[Sequence[str], ModelChain] = {}
 
     async def close(self) -> None:
@@ -165,6 +140,42 @@ class ModelTable:
         provider, _, model = name.partition(":")
         found = self._providers[provider]
         if name not in self._adapters:
-            self._adapters[name] = WIRES[found.wire](replace(found.server, model=model))
+            self._adapters[name] = VENDORS[found.wire](replace(found.server, model=model))
         limits = self._limits.setdefault(provider, KeyLimits(found.limits))
         return Retrying(Limited(self._adapters[name], limits), self._options.retry, called=name)
+
+
+def providers(settings: ModelSettings) -> dict[str, Provider]:
+    """All providers that the settings declare, by the name that stands before the colon."""
+    made = {
+        name: Provider(name, _server(one), _limits(one), needs_key=f"{name.upper()}_API_KEY")
+        for name, one in settings.vendors.items()
+    }
+    return made | {
+        name: Provider(one.wire, _server(one), _limits(one)) for name, one in settings.servers.items()
+    }
+
+
+def _server(one: ModelServerSettings) -> ModelServer:
+    """The model is filled in for each. OpenAI alone calls the limit `max_completion_tokens`."""
+    server = ModelServer(
+        one.url,
+        "",
+        api_key=one.api_key.get_secret_value(),
+        connect_seconds=one.connect_seconds,
+        idle_seconds=one.idle_seconds,
+        completion_limit=isinstance(one, OpenAiSettings),
+    )
+    if isinstance(one, CompatibleSettings):
+        return replace(
+            server,
+            uds=one.uds,
+            keep_alive=one.keep_alive,
+            continuous_usage=one.continuous_usage,
+            structured=one.structured,
+        )
+    return server
+
+
+def _limits(one: ModelServerSettings) -> LimitOptions:
+    return LimitOptions(one.concurrent, one.requests_a_minute, one.wait_seconds)

@@ -27,9 +27,9 @@ from responsa_server.domain.ports.turns import (
 )
 from responsa_server.domain.turns import MAX_QUESTION_BYTES, Question, TurnState
 from responsa_server.turns.claiming import Claiming
-from responsa_server.turns.options import TurnOptions
 from responsa_server.turns.pack import Happened, ending, number, pack
 from responsa_server.turns.repeat import repeated
+from responsa_server.turns.settings import TurnOptions
 from responsa_server.turns.unattended import Unattended
 
 _PATIENCE_SECONDS: Final = 5.0

@@ -15,8 +15,8 @@ from responsa_server.domain.ports.faults import Fault
 from responsa_server.domain.ports.relay import Relay, Taken, Work
 from responsa_server.domain.ports.turns import ClaimedTurn
 from responsa_server.domain.turns import LogRow
-from responsa_server.turns.options import TurnOptions
 from responsa_server.turns.repeat import repeated
+from responsa_server.turns.settings import TurnOptions
 from responsa_server.turns.worker import Outcome, Run, WorkerParts
 
 _MOST_AT_ONCE: Final = 32

@@ -17,8 +17,8 @@ from responsa_server.domain.ports.turns import TurnStore
 from responsa_server.domain.turns import Followed, Heartbeat, Reconnect, Snapshot, Turn
 from responsa_server.turns.accepting import draining
 from responsa_server.turns.hub import Hub
-from responsa_server.turns.options import TurnOptions
 from responsa_server.turns.repeat import repeated
+from responsa_server.turns.settings import TurnOptions
 from responsa_server.turns.upkeep import keep_going
 
 _BACKLOG_ROWS: Final = 32

@@ -32,7 +32,7 @@ from responsa_server.turns.claiming import Claiming
 from responsa_server.turns.following import Following
 from responsa_server.turns.hub import Hub
 from responsa_server.turns.log_writer import LogWriter
-from responsa_server.turns.options import TurnOptions as TurnOptions  # part of this API
+from responsa_server.turns.settings import TurnOptions as TurnOptions  # part of this API
 from responsa_server.turns.upkeep import keep_going
 from responsa_server.turns.worker import WorkerParts
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.domain.ports.models import ModelPiece, ModelPrompt
+from responsa_server.providers.http_model import ModelServer
 from responsa_server.providers.openai_chat import OpenAiChat
-from responsa_server.providers.server import ModelServer
 from tests.unit.providers.told import PROMPT
 
 STOP = '{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'

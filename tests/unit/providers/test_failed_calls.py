@@ -10,9 +10,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from responsa_lab.testing.loopback import LoopbackServer
-from responsa_server.app.model_settings import ModelSettings
 from responsa_server.app.models import model_table
 from responsa_server.domain.ports.models import ModelError
+from responsa_server.providers.settings import ModelSettings
 from tests.unit.providers.told import PROMPT, gathered
 from tests.wire.anthropic import Anthropic
 from tests.wire.gemini import Gemini

@@ -26,8 +26,8 @@ from responsa_server.domain.ports.models import (
 )
 from responsa_server.domain.ports.tools import ToolCard
 from responsa_server.providers import server as server_module
+from responsa_server.providers.http_model import ModelServer
 from responsa_server.providers.openai_chat import OpenAiChat
-from responsa_server.providers.server import ModelServer
 from tests.unit.providers.openai_serving import STOP, answer, served, telling, text
 from tests.unit.providers.told import PROMPT
 

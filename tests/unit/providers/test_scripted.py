@@ -15,7 +15,6 @@ from responsa_server.agents.nodes.grader import Graded
 from responsa_server.agents.nodes.query_expander import Expanded
 from responsa_server.agents.nodes.retrieval_need import NeedShape
 from responsa_server.agents.nodes.rewriter import Rewritten
-from responsa_server.app.model_settings import ModelSettings
 from responsa_server.app.models import model_table
 from responsa_server.domain.events import Usage
 from responsa_server.domain.ports.models import (
@@ -27,6 +26,7 @@ from responsa_server.domain.ports.models import (
     Stop,
     TextPiece,
 )
+from responsa_server.providers.settings import ModelSettings
 from tests.unit.providers.asking import (
     CATEGORY,
     INTENT,

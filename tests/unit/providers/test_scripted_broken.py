@@ -10,7 +10,6 @@ from itertools import islice
 import pytest
 
 from responsa_lab.scripted.broken import Kind
-from responsa_server.app.model_settings import ModelSettings
 from responsa_server.app.models import model_table
 from responsa_server.domain.ports.models import (
     Ended,
@@ -20,6 +19,7 @@ from responsa_server.domain.ports.models import (
     Switched,
     TextPiece,
 )
+from responsa_server.providers.settings import ModelSettings
 from tests.unit.providers.asking import (
     INTENT,
     MODELS,

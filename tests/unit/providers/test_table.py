@@ -11,8 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
-from responsa_server.app.model_settings import ModelSettings
-from responsa_server.app.models import model_table, providers
+from responsa_server.app.models import model_table
 from responsa_server.domain.events import Usage
 from responsa_server.domain.ports.models import (
     Ended,
@@ -22,11 +21,12 @@ from responsa_server.domain.ports.models import (
     Switched,
     TextPiece,
 )
+from responsa_server.providers.http_model import ModelServer
 from responsa_server.providers.limits import LimitOptions
 from responsa_server.providers.prices import Prices, shipped
 from responsa_server.providers.retrying import RetryPolicy
-from responsa_server.providers.server import ModelServer
-from responsa_server.providers.table import ModelTable, Provider, TableOptions, Wire
+from responsa_server.providers.settings import ModelSettings
+from responsa_server.providers.table import ModelTable, Provider, TableOptions, providers
 from tests.unit.providers.told import Told, gathered
 from tests.wire.anthropic import Anthropic
 from tests.wire.gemini import Gemini
@@ -99,8 +99,8 @@ def test_prices_are_todays_and_what_is_run_at_home_costs_nothing() -> None:
 
 def test_the_models_of_a_small_provider_are_small_also_behind_default() -> None:
     declared = {
-        "tiny": Provider(Wire.OPENAI, ModelServer("http://127.0.0.1:9/v1", ""), small=True),
-        "lab": Provider(Wire.OPENAI, ModelServer("http://127.0.0.1:9/v1", "")),
+        "tiny": Provider("openai", ModelServer("http://127.0.0.1:9/v1", ""), small=True),
+        "lab": Provider("openai", ModelServer("http://127.0.0.1:9/v1", "")),
     }
     models = ModelTable(declared, Prices(shipped()), TableOptions(default=["tiny:m", "lab:m"]))
     assert models.small(["default", "tiny:n", "extractive"]) == {"tiny:m", "tiny:n"}
@@ -115,7 +115,7 @@ async def test_with_one_server_after_the_other_unplugged_the_next_one_answers(de
     for one in servers:
         await one.start()
     declared = {
-        name: Provider(Wire(name), ModelServer(f"{server.url}{WIRES[name].root}", "", KEY))
+        name: Provider(name, ModelServer(f"{server.url}{WIRES[name].root}", "", KEY))
         for name, server in zip(WIRES, servers, strict=True)
     }
     for one in servers[:dead]:
@@ -162,7 +162,7 @@ async def test_models_behind_one_key_share_its_places_and_a_busy_server_is_asked
 
     server = LoopbackServer(handle)
     await server.start()
-    lab = Provider(Wire.OPENAI, ModelServer(f"{server.url}/v1", "", KEY), LimitOptions(1, 0, 300))
+    lab = Provider("openai", ModelServer(f"{server.url}/v1", "", KEY), LimitOptions(1, 0, 300))
     models = ModelTable({"lab": lab}, Prices(shipped()), TableOptions(retry=RetryPolicy(first_seconds=0)))
     chains = [models.chain([f"lab:m-{place % 2}"]) for place in range(6)]
     results = await asyncio.gather(*(gathered(one) for one in chains if one is not None))
@@ -209,8 +209,8 @@ async def test_a_wrong_key_is_tried_once_and_when_all_are_down_that_is_told() ->
     await server.start()
     await gone.start()
     declared = {
-        "anthropic": Provider(Wire.ANTHROPIC, ModelServer(f"{server.url}/v1", "", KEY)),
-        "lab": Provider(Wire.OPENAI, ModelServer(f"{gone.url}/v1", "", KEY)),
+        "anthropic": Provider("anthropic", ModelServer(f"{server.url}/v1", "", KEY)),
+        "lab": Provider("openai", ModelServer(f"{gone.url}/v1", "", KEY)),
     }
     await gone.close()
     models = ModelTable(declared, Prices(shipped()), TableOptions(retry=RetryPolicy(first_seconds=0)))
@@ -233,7 +233,7 @@ async def test_an_answer_that_breaks_off_is_not_begun_by_somebody_else() -> None
     declared: dict[str, Provider] = {}
     for name, server in (("gemini", first), ("openai", second)):
         await server.start()
-        declared[name] = Provider(Wire(name), ModelServer(f"{server.url}/v1", "", KEY))
+        declared[name] = Provider(name, ModelServer(f"{server.url}/v1", "", KEY))
     models = ModelTable(declared, Prices(shipped()))
     chain = models.chain(["gemini:m-1", "openai:m-1"])
     assert chain is not None

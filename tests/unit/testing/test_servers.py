@@ -30,8 +30,8 @@ from responsa_server.domain.ports.models import (
     ToolRequest,
 )
 from responsa_server.domain.ports.tools import Effect, ToolCard
+from responsa_server.providers.http_model import ModelServer as ServerAddress
 from responsa_server.providers.openai_chat import OpenAiChat
-from responsa_server.providers.server import ModelServer as ServerAddress
 from tests.instance import ROOT, plain_environment
 
 

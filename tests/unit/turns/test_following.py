@@ -14,7 +14,7 @@ from responsa_server.domain.ports.relay import Hint
 from responsa_server.domain.ports.turns import TurnStore
 from responsa_server.turns.following import Following
 from responsa_server.turns.hub import Hub
-from responsa_server.turns.options import TurnOptions
+from responsa_server.turns.settings import TurnOptions
 
 ANN = Principal("acme", UUID(int=1), Role.USER, "api_key")
 

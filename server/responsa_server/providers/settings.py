@@ -1,35 +1,28 @@
-"""The group of settings for language models, `models`: where they are served, with which key, how much may be asked of them."""
+"""The settings of language models, `models`: where they are served, with which key, how much may be asked of them; and the table of all vendors."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Annotated, Final, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
-from responsa_server.app.setting_groups import SettingsGroup
+from responsa_server.providers.anthropic import AnthropicMessages, AnthropicSettings
+from responsa_server.providers.gemini import Gemini, GeminiSettings
+from responsa_server.providers.http_model import HttpModel, ModelServer, ModelServerSettings
+from responsa_server.providers.openai_chat import OpenAiChat, OpenAiSettings
 
-OPENAI_URL: Final = "https://api.openai.com/v1"
-ANTHROPIC_URL: Final = "https://api.anthropic.com/v1"
-GEMINI_URL: Final = "https://generativelanguage.googleapis.com/v1"
+VENDORS: Final[Mapping[str, Callable[[ModelServer], HttpModel]]] = {
+    "openai": OpenAiChat,
+    "anthropic": AnthropicMessages,
+    "gemini": Gemini,
+}
+"""What speaks to a vendor's servers, by the name that stands before the colon. Each has a field of its name in `ModelSettings`, and is a wire of servers of one's own."""
+Wire = Literal["openai", "anthropic", "gemini"]
 _DEFAULT: Final = "default"
-_TAKEN: Final = ("openai", "anthropic", "gemini", "embedded", "scripted", "extractive", _DEFAULT)
-
-
-def _web(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("is no http or https address")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError(
-            "may hold neither a user, a password, a query nor a fragment: a key has a setting of its own"
-        )
-    return url.rstrip("/")
-
-
-Web = Annotated[str, AfterValidator(_web)]
+_TAKEN: Final = (*VENDORS, "embedded", "scripted", "extractive", _DEFAULT)
 
 
 def _own(name: str) -> str:
@@ -54,62 +47,10 @@ def _of_models(names: list[str]) -> list[str]:
 ServerName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$"), AfterValidator(_own)]
 
 
-class ModelServerSettings(SettingsGroup):
-    """A server of language models, and how it is treated."""
-
-    url: Web = Field(
-        description="Where it is, up to and with the version, as in `http://127.0.0.1:11434/v1`."
-    )
-    api_key: SecretStr = Field(
-        default=SecretStr(""),
-        description="The key that it wants, from the environment or a secret file; empty for none.",
-    )
-    connect_seconds: float = Field(default=5.0, ge=0.1, le=60, description="How long connecting may take.")
-    idle_seconds: float = Field(
-        default=60.0,
-        ge=1,
-        le=600,
-        description="The longest silence within an answer, its first word included.",
-    )
-    concurrent: int = Field(
-        default=64, ge=1, le=10_000, description="Answers that one worker asks of it at a time; more wait."
-    )
-    requests_a_minute: int = Field(
-        default=0,
-        ge=0,
-        le=1_000_000,
-        description="Requests that one worker sends it in a minute; 0 for any number.",
-    )
-    wait_seconds: float = Field(
-        default=10.0,
-        ge=0,
-        le=300,
-        description="The longest that a request waits for its place before the next model is asked.",
-    )
-
-
-class OpenAiSettings(ModelServerSettings):
-    """OpenAI itself."""
-
-    url: Web = Field(default=OPENAI_URL, description="Where it is.")
-
-
-class AnthropicSettings(ModelServerSettings):
-    """Anthropic."""
-
-    url: Web = Field(default=ANTHROPIC_URL, description="Where it is.")
-
-
-class GeminiSettings(ModelServerSettings):
-    """Google's Gemini."""
-
-    url: Web = Field(default=GEMINI_URL, description="Where it is.")
-
-
 class CompatibleSettings(ModelServerSettings):
     """A server that speaks OpenAI's chat completions, or one of the other wires: vLLM, Ollama, llama.cpp, a gateway."""
 
-    wire: Literal["openai", "anthropic", "gemini"] = Field(default="openai", description="What it speaks.")
+    wire: Wire = Field(default="openai", description="What it speaks.")
     continuous_usage: bool = Field(
         default=False,
         description="Whether it tells tokens with every chunk (vLLM's `continuous_usage_stats`).",
@@ -119,7 +60,7 @@ class CompatibleSettings(ModelServerSettings):
     keep_alive: bool = Field(default=True, description="Whether connections to it are used again.")
 
 
-class EmbeddedModelSettings(SettingsGroup):
+class EmbeddedModelSettings(BaseModel, extra="forbid"):
     """The model that runs on this machine, `embedded:smollm2`, once `make embedded-model` has fetched it."""
 
     start: bool = Field(
@@ -144,7 +85,7 @@ class EmbeddedModelSettings(SettingsGroup):
     )
 
 
-class ModelSettings(SettingsGroup):
+class ModelSettings(BaseModel, extra="forbid"):
     """Language models: which there are, and which one agents use that name `default`."""
 
     default: Annotated[list[str], NoDecode, BeforeValidator(_listed), AfterValidator(_of_models)] = Field(
@@ -182,3 +123,9 @@ class ModelSettings(SettingsGroup):
     def wants_embedded(self) -> bool:
         """Whether the model on this machine is to run."""
         return self.embedded.start or any(one.startswith("embedded:") for one in self.default)
+
+    @property
+    def vendors(self) -> Mapping[str, ModelServerSettings]:
+        """The sections of all vendors, by name."""
+        found = {name: getattr(self, name) for name in VENDORS}
+        return {name: one for name, one in found.items() if isinstance(one, ModelServerSettings)}

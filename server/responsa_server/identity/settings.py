@@ -1,0 +1,20 @@
+"""The settings of browser sessions, `sessions`."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+
+class SessionSettings(BaseModel, extra="forbid"):
+    """Browser sessions."""
+
+    code_seconds: int = Field(
+        default=600, ge=30, le=3600, description="How long a single-use session code is good."
+    )
+    session_seconds: int = Field(
+        default=43_200, ge=300, le=2_592_000, description="How long a browser's session is good."
+    )
+    secure_cookie: bool = Field(
+        default=False,
+        description="Whether the session's cookie is sent over TLS alone; set it where TLS is in front.",
+    )

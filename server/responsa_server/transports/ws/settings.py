@@ -1,0 +1,17 @@
+"""The settings of `/ws/chat`, `sockets`."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+
+class SocketSettings(BaseModel, extra="forbid"):
+    """WebSocket, `/ws/chat`."""
+
+    per_user: int = Field(
+        default=16, ge=1, le=10_000, description="Connections that one user may have open, of one process."
+    )
+    turns: int = Field(default=4, ge=1, le=1000, description="Turns that one connection may run at a time.")
+    message_bytes: int = Field(
+        default=262_144, ge=1024, le=1_048_576, description="The longest message that is taken."
+    )
