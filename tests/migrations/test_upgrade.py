@@ -1,0 +1,234 @@
+"""A whole database of 8e1076a, left by a server that was killed, under the code of today. `tools/record_dump.py` made it; nothing in it is ever written anew."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psycopg
+import pytest
+from google.longrunning.operations_pb2 import GetOperationRequest
+from google.longrunning.operations_pb2_grpc import OperationsStub
+
+from responsa.auth.v1.auth_service_pb2 import GetMeRequest
+from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
+from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
+from responsa.chat.v1.turn_pb2 import ToolOutcome, Turn, TurnEvent
+from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
+from responsa.knowledge.v1.document_pb2 import DocumentState
+from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
+from responsa_lab.testing.script import golden_text, parse
+from responsa_server.embedded import EmbeddedPostgres
+from responsa_server.stores.postgres.migrate import load, migrate
+from tests.conftest import urls_of
+from tests.instance import eventually, plain_environment
+
+HERE = Path(__file__).parent / "at_8e1076a"
+MANIFEST: dict[str, Any] = json.loads((HERE / "manifest.json").read_text(encoding="utf-8"))
+TURNS: dict[str, Any] = MANIFEST["turns"]
+ENDED = ("answered", "refused", "failed", "cancelled")
+OPEN = ("unknown_tool", "running", "pending", "queued")
+# The server was away for a moment only: times that would have run out since the recording are as they were then.
+AGED = """
+    UPDATE responsa.turn SET lease_until = now() - interval '1 s', begin_time = now() WHERE state = 'running';
+    UPDATE responsa.session SET expire_time = now() + interval '1 h';
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Upgraded:
+    """A server of today on the restored database. applied: the migrations that it needed; log: what the server says."""
+
+    applied: Sequence[str]
+    url: str
+    channel: Any  # blocking calls: the stubs' types are those of the asynchronous ones
+    log: Path
+
+    @property
+    def metadata(self) -> list[tuple[str, str]]:
+        return [("authorization", f"Bearer {MANIFEST['key']}")]
+
+    @property
+    def chat(self) -> Any:
+        return ChatServiceStub(self.channel)
+
+    def events(self, turn: str) -> Sequence[TurnEvent]:
+        """All of a turn's events, to its end."""
+        request = chat.ResumeTurnRequest(turn=turn, include_deltas=True)
+        frames = self.chat.ResumeTurn(request, metadata=self.metadata, timeout=120)
+        return [event for frame in frames for event in frame.events]
+
+
+@pytest.fixture(scope="module")
+def upgraded(
+    postgres: EmbeddedPostgres, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Upgraded]:
+    name = "of_8e1076a"
+    with psycopg.connect(postgres.dsn("superuser", database="postgres"), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} OWNER responsa_owner TEMPLATE template0".encode())
+        try:
+            urls = urls_of(postgres, name)
+            with psycopg.connect(urls.superuser, autocommit=True) as superuser:
+                superuser.execute(gzip.decompress((HERE / "dump.sql.gz").read_bytes()))
+            applied = asyncio.run(migrate(urls.owner))
+            with psycopg.connect(urls.superuser, autocommit=True) as superuser:
+                superuser.execute(AGED.encode())
+            folder = tmp_path_factory.mktemp("up")
+            environment = plain_environment(
+                RESPONSA_HOME=str(folder / "home"),
+                RESPONSA_DOCS="none",
+                RESPONSA_TESTING__AGENT="true",
+                RESPONSA_TURNS__SWEEP_SECONDS="0.2",
+                RESPONSA_TURNS__RETENTION_DAYS="3650",
+                RESPONSA_RETRIEVAL__EMBEDDING_THREADS="1",
+                DATABASE_URL=urls.owner,
+                DATABASE_APP_URL=urls.app,
+                DATABASE_LOG_URL=urls.log,
+                REDIS_URL=redis_url,
+            )
+            with served(folder, environment) as (channel, log):
+                yield Upgraded(applied, urls.superuser, channel, log)
+        finally:
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@contextmanager
+def served(folder: Path, environment: dict[str, str]) -> Generator[tuple[Any, Path]]:
+    path, log = folder / "g.sock", folder / "serve.log"
+    command = [sys.executable, "-m", "responsa_server", "serve", "--listen", f"unix:{path}"]
+    with log.open("wb") as output:
+        server = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+    try:
+
+        def serves() -> bool:
+            assert server.poll() is None, log.read_text()
+            with socket.socket(socket.AF_UNIX) as probe:
+                return probe.connect_ex(str(path)) == 0
+
+        eventually(serves, lambda: f"a server; {log.read_text()}")
+        with grpc.insecure_channel(f"unix:{path}") as channel:
+            yield channel, log
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def request_of(name: str) -> chat.AskRequest:
+    return chat.AskRequest.FromString(base64.b64decode(TURNS[name]["request"]))
+
+
+def test_the_recording_holds_a_turn_in_every_state() -> None:
+    assert MANIFEST["states"] == [
+        "answered",
+        "cancelled",
+        "failed",
+        "pending",
+        "queued",
+        "refused",
+        "running",
+    ]
+    assert set(TURNS) == {*ENDED, *OPEN}
+
+
+def test_what_was_missing_is_applied(upgraded: Upgraded) -> None:
+    assert list(upgraded.applied) == [one.name for one in load()[8:]]
+
+
+@pytest.mark.parametrize("state", ENDED)
+def test_a_turn_that_had_ended_is_read_with_the_same_bytes(upgraded: Upgraded, state: str) -> None:
+    recorded = TURNS[state]
+    found = [event.SerializeToString(deterministic=True) for event in upgraded.events(recorded["turn"])]
+    assert found == [base64.b64decode(event) for event in recorded["events"]]
+    got = upgraded.chat.GetTurn(chat.GetTurnRequest(name=recorded["turn"]), metadata=upgraded.metadata)
+    assert got == Turn.FromString(base64.b64decode(recorded["got"]))
+
+
+@pytest.mark.parametrize("name", [*ENDED, *OPEN])
+def test_the_same_request_sent_again_attaches(upgraded: Upgraded, name: str) -> None:
+    recorded = TURNS[name]
+    stream = upgraded.chat.Ask(request_of(name), metadata=upgraded.metadata, timeout=120)
+    frames = [frame for frame in stream if frame.turn]
+    assert {frame.turn for frame in frames} == {recorded["turn"]}
+    terminal = [event for frame in frames for event in frame.events][-1]
+    if name in ENDED:
+        assert terminal == TurnEvent.FromString(base64.b64decode(recorded["events"][-1]))
+    else:
+        assert terminal.HasField("answer")
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_a_turn_that_was_open_ends_as_its_script_says(upgraded: Upgraded, name: str) -> None:
+    """Those that ran are taken over, since their leases ran out; those that waited are begun."""
+    recorded = TURNS[name]
+    events = upgraded.events(recorded["turn"])
+    assert events[-1].answer.text == golden_text(parse(recorded["script"])), upgraded.log.read_text()[-2000:]
+    restarted = [event for event in events if event.HasField("attempt_restarted")]
+    assert len(restarted) == (1 if name in ("unknown_tool", "running") else 0)
+    calls = [event for event in events if event.HasField("tool_call")]
+    results = [event.tool_result.outcome for event in events if event.HasField("tool_result")]
+    expected = {
+        "unknown_tool": [ToolOutcome.TOOL_OUTCOME_UNKNOWN],
+        "running": [ToolOutcome.TOOL_OUTCOME_OK],
+    }.get(name, [])
+    assert (len(calls), results) == (len(expected), expected)
+
+
+def test_a_turn_with_a_checkpoint_goes_on_behind_its_tool(upgraded: Upgraded) -> None:
+    """What came before the takeover is what the server of 8e1076a wrote: the tool was called by it, and its answer is told once."""
+    events = upgraded.events(TURNS["running"]["turn"])
+    (place,) = [at for at, event in enumerate(events) if event.HasField("attempt_restarted")]
+    assert any(event.HasField("tool_result") for event in events[:place])
+    assert events[place].attempt_restarted.discard_from_seq > 1
+
+
+def test_documents_are_there_in_both_versions_and_the_queued_one_is_taken_in(upgraded: Upgraded) -> None:
+    stub: Any = KnowledgeServiceStub(upgraded.channel)
+    operations: Any = OperationsStub(upgraded.channel)
+    wanted = GetOperationRequest(name=MANIFEST["operation"])
+    eventually(
+        lambda: operations.GetOperation(wanted, metadata=upgraded.metadata).done,
+        lambda: f"a document that was taken in; {upgraded.log.read_text()[-2000:]}",
+    )
+    request = knowledge.ListDocumentsRequest(parent="collections/isles")
+    listed = {
+        one.source_key: one for one in stub.ListDocuments(request, metadata=upgraded.metadata).documents
+    }
+    assert set(listed) == {"ferry.md", "lighthouse.md"}
+    ready = DocumentState.DOCUMENT_STATE_READY
+    assert [(one.version, one.state) for one in listed.values()] == [(2, ready), (1, ready)]
+    texts: list[str] = []
+    for name in (f"{listed['ferry.md'].name}/versions/1", listed["ferry.md"].name):
+        asked = knowledge.GetDocumentContentRequest(name=name)
+        texts.append("".join(one.text for one in stub.GetDocumentContent(asked, metadata=upgraded.metadata)))
+    assert texts == [
+        "The ferry to Skye leaves from Mallaig at six in the morning.",
+        "The ferry to Skye leaves from Mallaig at seven in the morning since May.",
+    ]
+
+
+def test_a_session_and_a_key_are_good(upgraded: Upgraded) -> None:
+    stub: Any = AuthServiceStub(upgraded.channel)
+    me = stub.GetMe(GetMeRequest(), metadata=upgraded.metadata)
+    assert me.display_name == "Morag"
+    assert stub.GetMe(GetMeRequest(), metadata=[("cookie", MANIFEST["cookie"])]) == me
+
+
+def test_versions_of_agents_stay_and_their_turns_name_them(upgraded: Upgraded) -> None:
+    with psycopg.connect(upgraded.url) as connection:
+        rows = connection.execute(
+            "SELECT agent_id || '/' || version FROM responsa.agent_version ORDER BY 1"
+        ).fetchall()
+    assert set(MANIFEST["agent_versions"]) <= {row[0] for row in rows}
+    assert {"helper/1", "helper/2"} <= set(MANIFEST["agent_versions"])
