@@ -22,6 +22,7 @@ SHARING: Mapping[str, Sequence[str]] = {
         "tests/system/test_journey.py",
         "tests/system/test_wire.py",
     ),
+    "manual": ("tests/docs/",),
     "bench": (
         "tests/system/test_agents_whole.py",
         "tests/system/test_fallbacks.py",
@@ -42,6 +43,7 @@ FIRST = (
     "instance",
     "second",
     "bench",
+    "manual",
     "tests/embedded/",
     "tests/faults/",
     "tests/system/",

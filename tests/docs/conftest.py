@@ -1,0 +1,47 @@
+"""The instance that a reader of the docs has started with `make up`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.reader import Reader
+from tests.instance import Instance, instance_in
+
+
+@pytest.fixture(scope="session")
+def manual() -> Iterator[Instance]:
+    """One as shipped, with its own docs, and with what the pages say to start it with."""
+    folder = Path(tempfile.mkdtemp(prefix="rsd-"))  # not pytest's: the paths of sockets must stay short
+    try:
+        with instance_in(folder, RESPONSA_TESTING__AGENT="true", RESPONSA_MODELS__SCRIPTED="true") as one:
+            yield one
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def reader(manual: Instance) -> Iterator[Reader]:
+    """A reader in a folder that looks like the checkout after `make up`."""
+    folder = Path(tempfile.mkdtemp(prefix="rsr-"))
+    programs = Path(sys.executable).parent
+    (folder / ".venv").mkdir()
+    (folder / ".venv" / "bin").symlink_to(programs)
+    (folder / ".responsa").symlink_to(manual.home)
+    environment = {
+        **manual.environment,
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": "200",
+    }
+    found = Reader(folder, manual, environment)
+    try:
+        yield found
+    finally:
+        found.close()
+        shutil.rmtree(folder)

@@ -1,0 +1,307 @@
+"""A reader who follows a page of the docs to the letter: writes its files, runs its commands and samples, and compares what is printed.
+
+A fenced block says in its info string what it is:
+
+| info string | what the reader does with it |
+|---|---|
+| `sh` | runs it; `exit=N` expects that exit code, `terminal=N` types it into another terminal, `skip="reason"` leaves it out |
+| `sh start` | starts the instances that its `responsa up` lines name, with the settings before them |
+| `console` | runs each line that begins with `$ ` and compares the lines below it with what it printed; `until` runs it again until they agree |
+| `text` | compares it with what the block before it printed |
+| `python`, `js` | runs it, Python in one namespace a page |
+| `json`, `toml`, `yaml`, `md` and a path | writes that file |
+| `json`, `jsonl`, `toml` | checks that it parses, JSON line by line if not as a whole |
+| `mermaid`, `tree` | leaves it alone: a drawing |
+
+`…` in expected output stands for anything in its line, and alone on a line for any number of lines. Ports of loopback and files below `/srv` are
+replaced by free ports and by files of the reader's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import shlex
+import subprocess
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from tests.instance import PATIENCE, Instance, eventually, free_port, instance_in
+
+_FENCED: Final = re.compile(
+    r"^```(?P<kind>[\w-]*)(?: (?P<rest>[^\n]+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+_UP: Final = re.compile(r"(?:\.venv/bin/)?responsa up|make up")
+_PORT: Final = re.compile(r"127\.0\.0\.1:\d+")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block. words: its marks; path: where a file goes; line: where it begins on the page."""
+
+    kind: str
+    words: Mapping[str, str]
+    path: str
+    text: str
+    line: int
+
+    @property
+    def skipped(self) -> str:
+        """Why it is not run; empty when it is."""
+        return self.words.get("skip", "")
+
+
+def blocks(page: str) -> Iterator[Block]:
+    """The fenced blocks of a page, in order."""
+    for found in _FENCED.finditer(page):
+        words: dict[str, str] = {}
+        path = ""
+        for word in shlex.split(found["rest"] or ""):
+            name, equals, value = word.partition("=")
+            if equals or found["kind"] in ("sh", "console"):
+                words[name] = value
+            else:
+                path = word
+        line = page.count("\n", 0, found.start()) + 1
+        yield Block(found["kind"], words, path, found["text"], line)
+
+
+def fits(expected: str, printed: str) -> bool:
+    """Whether printed text is what the page shows."""
+    lines = (
+        r"(?:.*\n)*" if line.strip() == "…" else re.escape(line).replace("…", ".*") + r"\n"
+        for line in expected.rstrip().split("\n")
+    )
+    return re.fullmatch("".join(lines), printed.rstrip() + "\n") is not None
+
+
+class Terminal:
+    """A shell that stays open from block to block, as a reader's does. Background jobs end with it."""
+
+    def __init__(self, folder: Path, number: str, environment: Mapping[str, str]) -> None:
+        self._files = folder / f"terminal-{number}"
+        self._files.mkdir()
+        self._count = 0
+        self._shell = subprocess.Popen(
+            ["/bin/bash", "--noprofile", "--norc"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=folder,
+            env=dict(environment),
+            start_new_session=True,
+        )
+
+    def run(self, text: str, patience: float = 2 * PATIENCE) -> tuple[int, str]:
+        """Type it in; returns the exit code (of the first command that failed, if one did) and what was printed."""
+        self._count += 1
+        typed, printed, ended = (self._files / f"{self._count}.{name}" for name in ("sh", "out", "code"))
+        typed.write_text(text, encoding="utf-8")
+        run = f"__failed=0; trap '__failed=$?' ERR; source {typed} >{printed} 2>&1 </dev/null; trap - ERR"
+        assert self._shell.stdin is not None
+        self._shell.stdin.write(f"{run}\necho $__failed >{ended}.tmp; mv {ended}.tmp {ended}\n".encode())
+        self._shell.stdin.flush()
+        eventually(ended.exists, lambda: f"the end of {text!r}: {printed.read_text()}", patience)
+        return int(ended.read_text()), printed.read_text(encoding="utf-8")
+
+    def close(self) -> None:
+        """End the shell and what it started."""
+        shell = psutil.Process(self._shell.pid)
+        jobs = shell.children(recursive=True)
+        for one in (*jobs, shell):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.terminate()
+        _, alive = psutil.wait_procs((*jobs, shell), PATIENCE)
+        assert self._shell.stdin is not None
+        self._shell.stdin.close()
+        self._shell.wait(PATIENCE)
+        assert not alive, alive
+
+
+@dataclass
+class Reader:
+    """Follows pages in a folder that stands for the checkout.
+
+    instance: what `make up` has started; the default place of the docs means it. places: texts of the page, such as ports and folders, and what stands for them here.
+    """
+
+    folder: Path
+    instance: Instance
+    environment: Mapping[str, str]
+    places: dict[str, str] = field(default_factory=dict[str, str])
+    ran: int = 0
+    _terminals: dict[str, Terminal] = field(default_factory=dict[str, Terminal])
+    _names: dict[str, Any] = field(default_factory=dict[str, Any])
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    def __post_init__(self) -> None:
+        self.places["127.0.0.1:8080"] = f"127.0.0.1:{self.instance.port}"
+
+    def close(self) -> None:
+        """End what was started."""
+        for one in self._terminals.values():
+            one.close()
+        self._stack.close()
+
+    def follow(self, page: Path) -> None:
+        """Do what the page says. Raises AssertionError at the first block that does not hold."""
+        printed = ""
+        for block in blocks(page.read_text(encoding="utf-8")):
+            where = f"{page.name}:{block.line}"
+            if block.skipped:
+                continue
+            text = self._here(block.text)
+            match block.kind:
+                case "sh" if "start" in block.words:
+                    self._start(block.text, where)
+                case "sh":
+                    printed = self._sh(text, block.words, where)
+                case "console":
+                    self._console(text, block.words, where)
+                case "text":
+                    assert fits(text, printed), f"{where}: it printed {printed!r}"
+                case "python":
+                    printed = self._python(text, where)
+                case "js":
+                    printed = self._js(text, where)
+                case "json" | "toml" | "yaml" | "md" | "markdown" | "jsonl" if block.path:
+                    path = self.folder / block.path
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(text, encoding="utf-8")
+                case "json" | "jsonl":
+                    _parses(text, where)
+                case "toml":
+                    tomllib.loads(text)
+                case "mermaid" | "tree":
+                    pass
+                case _:
+                    raise AssertionError(f"{where}: say what the block is, as tests/docs/reader.py lists it")
+
+    def _here(self, text: str) -> str:
+        for address in _PORT.findall(text):
+            self.places.setdefault(address, f"127.0.0.1:{free_port()}")
+        # The longest first: one place may begin with another.
+        for shown in sorted(self.places, key=len, reverse=True):
+            text = text.replace(shown, self.places[shown])
+        return text.replace("/srv/", f"{self.folder}/")
+
+    def _terminal(self, number: str) -> Terminal:
+        if number not in self._terminals:
+            self._terminals[number] = Terminal(self.folder, number, self.environment)
+        return self._terminals[number]
+
+    def _sh(self, text: str, words: Mapping[str, str], where: str) -> str:
+        code, printed = self._terminal(words.get("terminal", "1")).run(text)
+        assert code == int(words.get("exit", "0")), f"{where}: exit code {code}: {printed}"
+        self.ran += 1
+        return printed
+
+    def _console(self, text: str, words: Mapping[str, str], where: str) -> None:
+        for command, expected in _typed(text):
+            if "until" in words:
+                printed = self._until(command, expected, words, where)
+            else:
+                printed = self._sh(command, words, where)
+            assert fits(expected, printed), f"{where}: {command.strip()} printed {printed!r}"
+
+    def _until(self, command: str, expected: str, words: Mapping[str, str], where: str) -> str:
+        printed = ""
+
+        def agrees() -> bool:
+            nonlocal printed
+            printed = self._sh(command, words, where)
+            return fits(expected, printed)
+
+        eventually(agrees, lambda: f"{where}: {command.strip()} printed {printed!r}")
+        return printed
+
+    def _python(self, text: str, where: str) -> str:
+        out = io.StringIO()
+        with contextlib.chdir(self.folder), contextlib.redirect_stdout(out):
+            exec(compile(text, where, "exec"), self._names)
+        self.ran += 1
+        return out.getvalue()
+
+    def _js(self, text: str, where: str) -> str:
+        # Node 20 has the browsers' WebSocket behind a flag; later versions know the flag no more, or have it on.
+        done = subprocess.run(
+            ["node", "--no-warnings", "--experimental-websocket", "--input-type=module", "-"],
+            input=text,
+            cwd=self.folder,
+            env=dict(self.environment),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == 0, f"{where}: {done.stderr}"
+        self.ran += 1
+        return done.stdout
+
+    def _start(self, text: str, where: str) -> None:
+        """Start each instance that the text names by a RESPONSA_HOME; without one the reader's own is meant, which runs already."""
+        exported: dict[str, str] = {}
+        started = 0
+        for line in text.splitlines():
+            words = shlex.split(line)
+            given = dict(word.split("=", 1) for word in words if "=" in word)
+            if words[:1] == ["export"]:
+                exported |= given
+                continue
+            assert _UP.search(line), f"{where}: not a start: {line}"
+            values = {**exported, **given}
+            home = values.pop("RESPONSA_HOME", None)
+            port = values.pop("RESPONSA_PORT", None)
+            if home is None:
+                lacking = {name for name in values if self.instance.settings.get(name) != values[name]}
+                assert not lacking, f"{where}: the instance was started without {lacking}"
+            else:
+                self._place(home, port, values)
+            started += 1
+        assert started, f"{where}: nothing is started"
+
+    def _place(self, home: str, port: str | None, settings: Mapping[str, str]) -> None:
+        folder = self.folder / home.strip("/").replace("/", "-")
+        folder.mkdir()
+        # Reading all of the docs takes longer than all else, and these instances are not asked about them.
+        one = self._stack.enter_context(instance_in(folder, None, RESPONSA_DOCS="none", **settings))
+        self.places[home] = str(one.home)
+        if port is not None:
+            self.places[f"RESPONSA_PORT={port}"] = f"RESPONSA_PORT={one.port}"
+        own = {name: value for name, value in one.environment.items() if name.startswith("RESPONSA_")}
+        self.environment = {**self.environment, **own}
+
+
+def _typed(text: str) -> Iterator[tuple[str, str]]:
+    """The commands of a console block, each with what it is said to print. A command goes on in lines that begin with `> `."""
+    command, expected = "", ""
+    for line in text.splitlines(keepends=True):
+        if line.startswith("$ "):
+            if command:
+                yield command, expected
+            command, expected = line.removeprefix("$ "), ""
+        elif line.startswith("> ") and not expected:
+            command += line.removeprefix("> ")
+        else:
+            expected += line
+    if command:
+        yield command, expected
+
+
+def _parses(text: str, where: str) -> None:
+    try:
+        json.loads(text)
+    except ValueError:
+        for line in filter(str.strip, text.splitlines()):
+            try:
+                json.loads(line)
+            except ValueError as error:
+                raise AssertionError(f"{where}: not JSON: {line}") from error

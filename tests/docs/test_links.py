@@ -1,0 +1,74 @@
+"""Links in Markdown files lead somewhere: to a file of the checkout, and to a heading in it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.instance import ROOT
+
+_LINK = re.compile(r"!?\[(?:[^\]\[]|\[[^\]]*\])*\]\(<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\)")
+_CODE = re.compile(r"```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+
+
+def pages() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.md"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    # What agents ship with are samples and prompts, not docs.
+    names = [
+        name for name in listed.split("\0") if name and not name.startswith(("server/", "tests/", "evals/"))
+    ]
+    return [ROOT / name for name in names]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that a page's headings get, by the rules of the common Markdown hosts."""
+    found: set[str] = set()
+    counts: dict[str, int] = {}
+    for line in re.sub(r"```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S).splitlines():
+        if heading := re.match(r"#{1,6}\s+(.*)", line):
+            text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading[1]).replace("`", "")
+            slug = re.sub(r"[^\w\- ]", "", text.strip().lower()).replace(" ", "-")
+            number = counts.get(slug, 0)
+            counts[slug] = number + 1
+            found.add(slug if number == 0 else f"{slug}-{number}")
+    return found
+
+
+def dead(page: Path) -> Iterator[str]:
+    """The links of a page that lead nowhere."""
+    text = _CODE.sub("", page.read_text(encoding="utf-8"))
+    for link in _LINK.findall(text):
+        if re.match(r"[a-z][a-z0-9+.-]*:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists():
+            yield f"{page.relative_to(ROOT)}: {link}"
+        elif anchor and target.suffix == ".md" and anchor not in anchors(target):
+            yield f"{page.relative_to(ROOT)}: {link}: no such heading"
+
+
+def test_no_link_is_dead() -> None:
+    found = pages()
+    assert len(found) > 20
+    assert [link for page in found for link in dead(page)] == []
+
+
+def test_a_dead_link_is_caught(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "api.md"
+    assert "no-such-heading" not in anchors(page)
+    broken = tmp_path / "page.md"
+    broken.write_text(
+        "[a](nowhere.md) [b](#gone) [c](https://example.org) `[d](code.md)`\n\n# Here\n\n[e](#here)\n"
+    )
+    text = _CODE.sub("", broken.read_text())
+    assert _LINK.findall(text) == ["nowhere.md", "#gone", "https://example.org", "#here"]
+    assert anchors(broken) == {"here"}

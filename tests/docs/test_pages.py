@@ -1,0 +1,64 @@
+"""Every command, sample and transcript of the docs, as a reader would try them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.docs.reader import Reader, blocks, fits
+from tests.instance import ROOT
+
+PAGES: Final = sorted(
+    path
+    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+    if any(block.kind != "mermaid" for block in blocks(path.read_text(encoding="utf-8")))
+    # Its reader starts with other settings: tests/system/test_tutorial.py.
+    and path.name != "tutorial-agent.md"
+)
+MOST_SKIPPED: Final = 5
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_does_what_it_says(page: Path, reader: Reader) -> None:
+    reader.follow(page)
+
+
+def test_few_blocks_are_left_out_and_each_says_why() -> None:
+    left = [
+        (page.name, block.line, block.skipped)
+        for page in PAGES
+        for block in blocks(page.read_text(encoding="utf-8"))
+        if "skip" in block.words
+    ]
+    assert all(len(reason) > 10 for _, _, reason in left), left
+    assert len(left) <= MOST_SKIPPED, left
+
+
+def test_what_fits() -> None:
+    assert fits("a\n…\nc", "a\nb\nb\nc\n")
+    assert fits("…\na\n…", "a")
+    assert fits("a…", "abc")
+    assert not fits("a…", "a\nb")
+    assert not fits("a\nc", "a\nb\nc")
+    assert not fits("b", "abc")
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("```sh\necho one\n```\n```text\ntwo\n```\n", "it printed"),
+        ("```sh\nfalse\ntrue\n```\n", "exit code 1"),
+        ("```console\n$ echo one\ntwo\n```\n", "it printed|printed"),
+        ("```\nwhat is this\n```\n", "say what the block is"),
+        ("```json\n{\n```\n", "not JSON"),
+        ("```sh start\nRESPONSA_NO_SUCH=1 responsa up\n```\n", "was started without"),
+        ('```js\nthrow new Error("no")\n```\n', "no"),
+    ],
+)
+def test_a_page_that_is_wrong_is_caught(text: str, wrong: str, reader: Reader, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    with pytest.raises(AssertionError, match=wrong):
+        reader.follow(page)
