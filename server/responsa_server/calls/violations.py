@@ -1,9 +1,9 @@
-"""Broken rules of the contract, told so that a person knows what to send instead."""
+"""Broken rules of the contract, described so that a person knows what to send instead."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -16,8 +16,10 @@ _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _EXAMPLE = "0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10"
 _SLUG_FORM = "1 to 63 of a-z, 0-9 and hyphen, not beginning with a hyphen"
 _MAX_KEY_CHARS = 64
+MAX_DESCRIBED: Final = 16
+"""An error describes at most this many violations and counts the others: describing one costs far more than finding it."""
 
-# A regular expression is for machines: each one of the contract stands here with what it asks for. A test holds the two together.
+# What each regular expression of the contract asks for, in words. A test keeps the two together.
 PATTERNS: Mapping[str, str] = {
     r"[^\s]": "must hold at least one character that is not white space",
     r"^[a-z0-9][a-z0-9-]{0,62}$": f"must be {_SLUG_FORM}, e.g. handbook",
@@ -36,64 +38,97 @@ PATTERNS: Mapping[str, str] = {
 }
 
 
-def invalid(violations: Sequence[FieldViolation]) -> InvalidRequest:
-    """The error for broken rules; all are counted, the first one is in the message."""
+def invalid(violations: Sequence[FieldViolation], count: int | None = None) -> InvalidRequest:
+    """The error for broken rules; its message describes the first. count: how many there are, when not all are described."""
+    total = len(violations) if count is None else count
     first = violations[0]
-    more = f" ({len(violations) - 1} more)" if len(violations) > 1 else ""
+    more = f" ({total - 1} more)" if total > 1 else ""
     subject = first.field or "the request"
     return InvalidRequest(
         Reason.INVALID_FIELD,
         f"{subject}: {first.description}{more}",
-        {"violations": str(len(violations))},
+        {"violations": str(total)},
         tuple(violations),
     )
 
 
-def told(found: Sequence[Violation]) -> Sequence[FieldViolation]:
-    """Tell each broken rule, at most one a field: the first."""
-    result: dict[str, FieldViolation] = {}
+def broken_rules(found: Sequence[Violation]) -> InvalidRequest:
+    """The error for what the validator found; of each field the first broken rule counts."""
+    by_path: dict[str, Violation] = {}
     for one in found:
-        path = _path(one)
-        result.setdefault(path, FieldViolation(path, one.proto.rule_id or "", _remedy(one)))
-    return tuple(result.values())
+        by_path.setdefault(_path(one), one)
+    described = [
+        FieldViolation(path, one.proto.rule_id or "", _remedy(one))
+        for path, one in list(by_path.items())[:MAX_DESCRIBED]
+    ]
+    return invalid(described, len(by_path))
 
 
-def nul_characters(message: Message, path: str = "") -> Iterator[FieldViolation]:
-    """Find texts with U+0000, which valid UTF-8 may hold and the database cannot."""
-    for field, value in message.ListFields():
-        where = f"{path}.{field.name}" if path else field.name
-        if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            for key, item in value.items():
-                yield from _nul(item, f'{where}["{_cut(str(key))}"]')
-                if isinstance(key, str) and "\x00" in key:
-                    yield _nul_violation(where)
-        elif field.is_repeated:
-            for index, item in enumerate(value):
-                yield from _nul(item, f"{where}[{index}]")
-        elif field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE):
-            yield from _nul(value, where)
+def too_large(size: int, limit: int) -> InvalidRequest:
+    """The error for a message of more bytes than its method takes."""
+    remedy = f"must be at most {limit} bytes and has {size}; send less at once"
+    return invalid([FieldViolation("", "message.max_bytes", remedy)])
 
 
-def _nul(value: Any, path: str) -> Iterator[FieldViolation]:
-    # Plain JSON values are told by their own keys, not by those of the messages that carry them.
-    if isinstance(value, Struct):
-        for key, item in value.fields.items():
-            yield from _nul(key, path)
-            yield from _nul(item, f"{path}.{_cut(key)}")
-    elif isinstance(value, ListValue):
-        for index, item in enumerate(value.values):
-            yield from _nul(item, f"{path}[{index}]")
-    elif isinstance(value, Value):
-        kind = value.WhichOneof("kind")
-        yield from _nul(None if kind is None else getattr(value, kind), path)
-    elif isinstance(value, Message):
-        yield from nul_characters(value, path)
-    elif isinstance(value, str) and "\x00" in value:
-        yield _nul_violation(path)
+def too_many(path: str, rule: str, limit: int) -> FieldViolation:
+    """The violation of a list or map with too many entries. rule: `repeated.max_items` or `map.max_pairs`."""
+    return FieldViolation(path, rule, f"must hold at most {limit} entries; leave some out")
 
 
-def _nul_violation(path: str) -> FieldViolation:
-    return FieldViolation(path, "string.no_nul", "must not hold the character U+0000; leave it out")
+def nul_characters(message: Message) -> InvalidRequest | None:
+    """The error for texts with U+0000, which valid UTF-8 may hold and the database cannot; None where there are none."""
+    search = _NulSearch()
+    search.message(message)
+    return invalid(search.described, search.count) if search.count else None
+
+
+class _NulSearch:
+    """Walks through a message. Keeps the way to where it is in pieces, and joins them only to describe a violation."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.described: list[FieldViolation] = []
+        self._pieces: list[str] = []
+
+    def message(self, message: Message) -> None:
+        for field, value in message.ListFields():
+            self._pieces.append(f".{field.name}")
+            if field.message_type is not None and field.message_type.GetOptions().map_entry:
+                for key, item in value.items():
+                    self._inside(f'["{_cut(str(key))}"]', item)
+                    self._value(key)
+            elif field.is_repeated:
+                for index, item in enumerate(value):
+                    self._inside(f"[{index}]", item)
+            elif field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE):
+                self._value(value)
+            self._pieces.pop()
+
+    def _inside(self, piece: str, value: Any) -> None:
+        self._pieces.append(piece)
+        self._value(value)
+        self._pieces.pop()
+
+    def _value(self, value: Any) -> None:
+        # The path through plain JSON is made of its own keys, not of the fields of the messages that carry it.
+        if isinstance(value, Struct):
+            for key, item in value.fields.items():
+                self._value(key)
+                self._inside(f".{_cut(key)}", item)
+        elif isinstance(value, ListValue):
+            for index, item in enumerate(value.values):
+                self._inside(f"[{index}]", item)
+        elif isinstance(value, Value):
+            kind = value.WhichOneof("kind")
+            self._value(None if kind is None else getattr(value, kind))
+        elif isinstance(value, Message):
+            self.message(value)
+        elif isinstance(value, str) and "\x00" in value:
+            self.count += 1
+            if self.count <= MAX_DESCRIBED:
+                path = "".join(self._pieces).removeprefix(".")
+                remedy = "must not hold the character U+0000; leave it out"
+                self.described.append(FieldViolation(path, "string.no_nul", remedy))
 
 
 def _path(violation: Violation) -> str:
@@ -123,8 +158,6 @@ def _remedy(violation: Violation) -> str:
             return f"must be at most {limit} bytes and has {len(value)}; send it in smaller pieces"
         case "repeated.min_items" if limit == 1:
             return "must hold at least one"
-        case "repeated.max_items" | "map.max_pairs":
-            return f"must hold at most {limit} entries; leave some out"
         case "int64.gte":
             return f"must be {limit} or more"
         case "repeated.unique":

@@ -1,4 +1,4 @@
-"""Finds out why bytes are no message: which text is not UTF-8. Only asked after parsing failed, so clarity goes before speed."""
+"""Finds out why bytes are not a valid message: which text is not UTF-8. It runs only after parsing failed, so it favours clarity over speed."""
 
 from __future__ import annotations
 
@@ -6,39 +6,50 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 _VARINT, _FIXED64, _LENGTH, _GROUP, _GROUP_END, _FIXED32 = range(6)
 _MAX_DEPTH = 16
+MAX_PARTS = 10_000
+"""How many values the search looks at before it gives up; a request within the contract's limits has fewer."""
 
 
-def invalid_text(descriptor: Descriptor, data: bytes, depth: int = 0) -> str | None:
-    """The path of the first text field whose bytes are not UTF-8, e.g. `options.scope.collections[1]`; None when that is not what is wrong."""
-    seen: dict[int, int] = {}
-    position = 0
-    while position < len(data) and depth < _MAX_DEPTH:
-        tag, position = _varint(data, position)
-        number, kind = tag >> 3, tag & 7
-        if kind == _LENGTH:
-            length, position = _varint(data, position)
-            value = data[position : position + length]
-            position += length
-            field = descriptor.fields_by_number.get(number)
-            if field is None:
-                continue
-            name = field.name
-            if field.is_repeated:
-                name = f"{name}[{seen.get(number, 0)}]"
-                seen[number] = seen.get(number, 0) + 1
-            if field.type == FieldDescriptor.TYPE_STRING and not _is_text(value):
-                return name
-            if field.type == FieldDescriptor.TYPE_MESSAGE and field.message_type is not None:
-                inner = invalid_text(field.message_type, value, depth + 1)
-                if inner is not None:
-                    return f"{name}.{inner}"
-        elif kind == _VARINT:
-            _, position = _varint(data, position)
-        elif kind in (_FIXED32, _FIXED64):
-            position += 4 if kind == _FIXED32 else 8
-        else:
-            return None
-    return None
+def invalid_text(descriptor: Descriptor, data: bytes) -> str | None:
+    """The path of the first text field whose bytes are not UTF-8, e.g. `options.scope.collections[1]`; None when it finds none."""
+    return _Search().within(descriptor, data, 0)
+
+
+class _Search:
+    def __init__(self) -> None:
+        self._parts = 0
+
+    def within(self, descriptor: Descriptor, data: bytes, depth: int) -> str | None:
+        seen: dict[int, int] = {}
+        position = 0
+        while position < len(data) and depth < _MAX_DEPTH and self._parts < MAX_PARTS:
+            self._parts += 1
+            tag, position = _varint(data, position)
+            number, kind = tag >> 3, tag & 7
+            if kind == _LENGTH:
+                length, position = _varint(data, position)
+                value = data[position : position + length]
+                position += length
+                field = descriptor.fields_by_number.get(number)
+                if field is None:
+                    continue
+                name = field.name
+                if field.is_repeated:
+                    name = f"{name}[{seen.get(number, 0)}]"
+                    seen[number] = seen.get(number, 0) + 1
+                if field.type == FieldDescriptor.TYPE_STRING and not _is_text(value):
+                    return name
+                if field.type == FieldDescriptor.TYPE_MESSAGE and field.message_type is not None:
+                    inner = self.within(field.message_type, value, depth + 1)
+                    if inner is not None:
+                        return f"{name}.{inner}"
+            elif kind == _VARINT:
+                _, position = _varint(data, position)
+            elif kind in (_FIXED32, _FIXED64):
+                position += 4 if kind == _FIXED32 else 8
+            else:
+                return None
+        return None
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:

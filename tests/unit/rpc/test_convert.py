@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -265,6 +266,37 @@ def test_parameters_that_cannot_be_kept(given: Struct, field: str, rule: str) ->
         chat.question(request)
     (violation,) = caught.value.violations
     assert (caught.value.reason, violation.field, violation.rule) == (Reason.INVALID_FIELD, field, rule)
+
+
+class Field(str):
+    """A path that counts how often something is put behind it."""
+
+    extended = 0
+
+    def __add__(self, other: str) -> str:
+        Field.extended += 1
+        return str.__add__(self, other)
+
+    def __format__(self, form: str) -> str:
+        Field.extended += 1
+        return str.__format__(self, form)
+
+
+def test_paths_in_parameters_are_made_for_errors_alone() -> None:
+    field = Field("options.parameters")
+    structs.plain(field, struct(**{f"k{number}": [None, 1, {"a": "b"}] for number in range(100)}))
+    assert Field.extended == 0
+    with pytest.raises(InvalidRequest) as caught:
+        structs.plain(field, struct(a={"b": [[1, math.inf]]}))
+    assert (caught.value.violations[0].field, Field.extended) == ("options.parameters.a.b[0][1]", 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" + "1," * 2040 + "1]", "[" + "[]," * 1300 + "1]", "[" + '"",' * 1300 + "1]"]
+)
+def test_what_fits_as_json_is_never_refused_by_its_size_as_protobuf(text: str) -> None:
+    given = structs.of({"": json.loads(text)})
+    assert structs.of_text(structs.text("options.parameters", given)) == given
 
 
 def test_parameters_at_their_limit() -> None:

@@ -1,12 +1,15 @@
-"""Broken rules, told to people; and malformed bytes."""
+"""Broken rules, described for people; malformed bytes; and what a hostile request may cost."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from google.protobuf import descriptor_pool
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +17,7 @@ from buf.validate import validate_pb2
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1 import conversation_pb2, turn_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
-from responsa_server.calls import violations, wire
+from responsa_server.calls import sizes, violations, wire
 from responsa_server.calls.authorisation import RULES
 from responsa_server.calls.call import Call
 from responsa_server.calls.interceptors.shape import Received
@@ -39,7 +42,7 @@ def ask(**fields: Any) -> InvalidRequest:
     )
 
 
-def told(error: InvalidRequest) -> dict[str, str]:
+def described(error: InvalidRequest) -> dict[str, str]:
     return {one.field: one.description for one in error.violations}
 
 
@@ -50,7 +53,7 @@ def test_each_field_says_what_is_wanted() -> None:
     )
     assert error.reason is Reason.INVALID_FIELD
     assert error.metadata == {"violations": "4"}
-    found = told(error)
+    found = described(error)
     assert found["text"] == "must be at most 16384 bytes of UTF-8 and has 17408; shorten it"
     assert found["conversation"].startswith("must be the name of a conversation")
     assert found["request_id"].startswith("must be a UUID, e.g. ")
@@ -73,20 +76,22 @@ def test_labels_are_named_by_their_key() -> None:
     error = refused(
         "/responsa.chat.v1.ChatService/CreateConversation", request, chat.CreateConversationRequest.FromString
     )
-    found = told(error)
+    found = described(error)
     assert 'conversation.labels["topic"]' in found
     assert f'conversation.labels["{"k" * 64}…"]' in found
 
 
 def test_an_upload_without_a_part() -> None:
     error = refused(UPLOAD, b"", knowledge.UploadDocumentRequest.FromString)
-    assert told(error) == {"part": "exactly one of its fields must be given"}
+    assert described(error) == {"part": "exactly one of its fields must be given"}
 
 
 def test_a_chunk_that_is_too_large() -> None:
     request = knowledge.UploadDocumentRequest(chunk=b"x" * 262_145)
     error = refused(UPLOAD, request, knowledge.UploadDocumentRequest.FromString)
-    assert told(error) == {"chunk": "must be at most 262144 bytes and has 262145; send it in smaller pieces"}
+    assert described(error) == {
+        "chunk": "must be at most 262144 bytes and has 262145; send it in smaller pieces"
+    }
 
 
 def test_nul_characters_are_found_wherever_they_are() -> None:
@@ -94,7 +99,7 @@ def test_nul_characters_are_found_wherever_they_are() -> None:
     error = ask(text="Why\x00?", options=chat.AskOptions(scope=scope))
     assert [(one.field, one.rule) for one in error.violations] == [("text", "string.no_nul")]
     labels = conversation_pb2.Conversation(title="a\x00", labels={"b": "c\x00", "d\x00": "e"})
-    found = told(
+    found = described(
         refused(
             "/responsa.chat.v1.ChatService/CreateConversation",
             chat.CreateConversationRequest(conversation=labels),
@@ -138,6 +143,125 @@ def test_bytes_that_are_no_message(data: bytes) -> None:
 @given(st.binary(max_size=300))
 def test_no_bytes_break_the_search_for_the_field(data: bytes) -> None:
     wire.invalid_text(chat.AskRequest.DESCRIPTOR, data)
+
+
+def calls_of(act: Callable[[], object]) -> int:
+    """How many functions a piece of work calls, Python's and C's."""
+    count = 0
+
+    def on_event(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(on_event)
+    try:
+        act()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_a_list_that_is_too_long_is_one_violation_whatever_its_entries() -> None:
+    """200,000 broken entries once froze the event loop for seconds: each was validated and described."""
+    error = ask(options=chat.AskOptions(scope=turn_pb2.Scope(collections=[""] * 100_000)))
+    assert error.metadata == {"violations": "1"}
+    assert [(one.field, one.rule, one.description) for one in error.violations] == [
+        ("options.scope.collections", "repeated.max_items", "must hold at most 64 entries; leave some out")
+    ]
+    labels = conversation_pb2.Conversation(labels={str(number): "\x00" * 300 for number in range(33)})
+    error = refused(
+        "/responsa.chat.v1.ChatService/CreateConversation",
+        chat.CreateConversationRequest(conversation=labels),
+        chat.CreateConversationRequest.FromString,
+    )
+    assert described(error) == {"conversation.labels": "must hold at most 32 entries; leave some out"}
+
+
+def test_the_cost_of_refusing_does_not_grow_with_the_list() -> None:
+    def refuse(entries: int) -> None:
+        ask(options=chat.AskOptions(scope=turn_pb2.Scope(collections=[""] * entries)))
+
+    refuse(65)
+    assert calls_of(lambda: refuse(100_000)) == calls_of(lambda: refuse(65))
+
+
+def test_at_most_sixteen_violations_are_described_and_all_are_counted() -> None:
+    bad = [f"collections/{number} " for number in range(64)]
+    error = ask(text="", options=chat.AskOptions(scope=turn_pb2.Scope(collections=bad)))
+    assert error.metadata == {"violations": "65"}
+    assert len(error.violations) == violations.MAX_DESCRIBED
+    assert error.message.endswith("(64 more)")
+    search = knowledge.SearchRequest(terms=["why"], collections=[f"{one}\x00" for one in bad])
+    found = violations.nul_characters(search)
+    assert found is not None
+    assert found.metadata == {"violations": "64"}
+    assert [one.field for one in found.violations] == [f"collections[{number}]" for number in range(16)]
+
+
+def test_a_message_over_its_methods_size_is_not_even_parsed() -> None:
+    def parse(data: bytes) -> Message:
+        raise AssertionError("parsed")
+
+    error = refused(ASK, b"\x12" * (256 * 1024 + 1), parse)
+    assert error.reason is Reason.INVALID_FIELD
+    assert error.message == "the request: must be at most 262144 bytes and has 262145; send less at once"
+    with pytest.raises(AssertionError, match="parsed"):
+        refused(UPLOAD, b"\x12" * (256 * 1024 + 1), parse)
+
+
+def test_the_largest_requests_that_the_rules_allow_fit() -> None:
+    search = knowledge.SearchRequest(
+        terms=["x" * 16_384] * 8, collections=[f"collections/{number:063d}" for number in range(64)]
+    )
+    received = Received(search.SerializeToString(), knowledge.SearchRequest.FromString)
+    call = Call("/responsa.knowledge.v1.KnowledgeService/Search", None)  # type: ignore[arg-type]
+    assert Validation().on_request(call, received) == search
+    document = knowledge.CreateDocumentRequest(text="x" * 1_048_576)
+    document.metadata.collection = "collections/default"
+    document.metadata.source_key = "k" * 1024
+    received = Received(document.SerializeToString(), knowledge.CreateDocumentRequest.FromString)
+    call = Call("/responsa.knowledge.v1.KnowledgeService/CreateDocument", None)  # type: ignore[arg-type]
+    assert Validation().on_request(call, received) == document
+
+
+def test_parameters_are_refused_by_their_size_before_anything_reads_them() -> None:
+    """A key of 2 MB over 500,000 nulls once cost 22 s: each entry built a path with the key in it."""
+
+    def refuse(entries: int) -> None:
+        parameters = Struct(fields={"k" * 9_000: Value(list_value=ListValue(values=[Value()] * entries))})
+        error = ask(options=chat.AskOptions(parameters=parameters))
+        assert described(error) == {
+            "options.parameters": "must be at most 4096 bytes of JSON and has many more; shorten it"
+        }
+
+    refuse(10_000)
+    # Python's own list of values costs nothing by entry: the one difference would be work of ours.
+    assert calls_of(lambda: refuse(100_000)) == calls_of(lambda: refuse(10_000))
+
+
+def test_every_list_with_rules_for_its_entries_has_a_limit() -> None:
+    for one in request_types(tuple(RULES)):
+        assert sizes.check(one()) is None
+    with pytest.raises(ValueError, match=r"turns of a request"):
+        sizes.check(_unbounded()())
+
+
+def _unbounded() -> type[Message]:
+    """A message whose list has a rule for each entry and none for how many."""
+    file = descriptor_pb2.FileDescriptorProto(
+        name="unbounded.proto", package="responsa.unbounded", dependency=["buf/validate/validate.proto"]
+    )
+    field = file.message_type.add(name="Unbounded").field.add(name="turns", number=1, type=9, label=3)
+    field.options.Extensions[validate_pb2.field].repeated.items.string.min_len = 1
+    pool = descriptor_pool.Default()
+    pool.Add(file) if hasattr(pool, "Add") else pool.AddSerializedFile(file.SerializeToString())
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("responsa.unbounded.Unbounded"))
+
+
+def test_the_search_for_a_text_that_is_not_utf8_gives_up() -> None:
+    harmless, broken = b"\x08\x00", b"\x12\x01\xff"
+    assert wire.invalid_text(chat.AskRequest.DESCRIPTOR, harmless * 100 + broken) == "text"
+    assert wire.invalid_text(chat.AskRequest.DESCRIPTOR, harmless * wire.MAX_PARTS + broken) is None
 
 
 def patterns(descriptor: Any, seen: set[str]) -> set[str]:

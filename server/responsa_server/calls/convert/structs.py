@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias, cast
 
 from google.protobuf import json_format
-from google.protobuf.struct_pb2 import ListValue, Struct, Value
+from google.protobuf.struct_pb2 import Struct, Value
 
-from responsa_server.domain.errors import InvalidRequest
+from responsa_server.domain.errors import FieldViolation, InvalidRequest
 
 MAX_BYTES: Final = 4096
 """Of an object that somebody sends, as JSON."""
 # A Value's number is a double: whole ones beyond this are not exact, and stay what they are.
 _WHOLE: Final = 2.0**53
 _MAX_DEPTH: Final = 16
+# A number of one digit takes 2 bytes of JSON and 11 of protobuf; nothing takes more for a byte of JSON.
+_MAX_ENCODED_BYTES: Final = 6 * MAX_BYTES
+_SIZE_RULE: Final = "struct.max_bytes"
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -35,15 +38,28 @@ def of_text(value: str) -> Struct:
 def plain(field: str, value: Struct) -> dict[str, Json]:
     """A Struct as plain values. field: its path in the request.
 
-    Raises InvalidRequest: it has more than 4 KiB as JSON, is nested more than 16 deep, or holds a number that is none.
+    Raises InvalidRequest: it has more than 4 KiB as JSON, is nested more than 16 deep, or holds a number that is not finite.
     """
-    result = _object(field, value, 1)
+    for violation in too_large(field, value):
+        raise InvalidRequest.of_field(violation.field, violation.rule, violation.description)
+    result = _Reader(field).object(value)
     size = len(_encoded(result).encode())
     if size > MAX_BYTES:
         raise InvalidRequest.of_field(
-            field, "struct.max_bytes", f"must be at most {MAX_BYTES} bytes of JSON and has {size}; shorten it"
+            field, _SIZE_RULE, f"must be at most {MAX_BYTES} bytes of JSON and has {size}; shorten it"
         )
     return result
+
+
+def too_large(field: str, value: Struct) -> Sequence[FieldViolation]:
+    """The violation of a Struct so large that its size as JSON need not be counted; empty for any other."""
+    if value.ByteSize() <= _MAX_ENCODED_BYTES:
+        return ()
+    return (
+        FieldViolation(
+            field, _SIZE_RULE, f"must be at most {MAX_BYTES} bytes of JSON and has many more; shorten it"
+        ),
+    )
 
 
 def of(value: Mapping[str, object]) -> Struct:
@@ -55,35 +71,42 @@ def _encoded(value: Mapping[str, Json]) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def _object(field: str, value: Struct, depth: int) -> dict[str, Json]:
-    return {key: _value(f"{field}.{key}", item, depth) for key, item in value.fields.items()}
+class _Reader:
+    """Turns a Struct into plain values. Keeps the way to the current value as keys and indexes; only an error joins them to a path."""
 
+    def __init__(self, field: str) -> None:
+        self._field = field
+        self._way: list[str | int] = []
 
-def _value(field: str, value: Value, depth: int) -> Json:
-    if depth > _MAX_DEPTH:
-        raise InvalidRequest.of_field(
-            field, "struct.depth", f"is nested more than {_MAX_DEPTH} deep; make it flatter"
-        )
-    match value.WhichOneof("kind"):
-        case "bool_value":
-            return value.bool_value
-        case "number_value":
-            return _number(field, value.number_value)
-        case "string_value":
-            return value.string_value
-        case "list_value":
-            return _list(field, value.list_value, depth + 1)
-        case "struct_value":
-            return _object(field, value.struct_value, depth + 1)
-        case _:
-            return None
+    def object(self, value: Struct) -> dict[str, Json]:
+        return {key: self._value(key, item) for key, item in value.fields.items()}
 
+    def _value(self, step: str | int, value: Value) -> Json:
+        self._way.append(step)
+        if len(self._way) > _MAX_DEPTH:
+            raise self._refused("depth", f"is nested more than {_MAX_DEPTH} deep; make it flatter")
+        result: Json
+        match value.WhichOneof("kind"):
+            case "bool_value":
+                result = value.bool_value
+            case "number_value":
+                result = self._number(value.number_value)
+            case "string_value":
+                result = value.string_value
+            case "list_value":
+                result = [self._value(index, item) for index, item in enumerate(value.list_value.values)]
+            case "struct_value":
+                result = self.object(value.struct_value)
+            case _:
+                result = None
+        self._way.pop()
+        return result
 
-def _list(field: str, value: ListValue, depth: int) -> list[Json]:
-    return [_value(f"{field}[{index}]", item, depth) for index, item in enumerate(value.values)]
+    def _number(self, number: float) -> int | float:
+        if not math.isfinite(number):
+            raise self._refused("number", "must be a finite number; JSON has no others")
+        return int(number) if number.is_integer() and abs(number) <= _WHOLE else number
 
-
-def _number(field: str, number: float) -> int | float:
-    if not math.isfinite(number):
-        raise InvalidRequest.of_field(field, "struct.number", "must be a finite number; JSON has no others")
-    return int(number) if number.is_integer() and abs(number) <= _WHOLE else number
+    def _refused(self, rule: str, remedy: str) -> InvalidRequest:
+        steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in self._way)
+        return InvalidRequest.of_field(self._field + "".join(steps), f"struct.{rule}", remedy)

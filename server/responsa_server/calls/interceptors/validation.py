@@ -1,21 +1,33 @@
-"""Parses each message of a request and holds it against the rules of the contract."""
+"""Parses each message of a request and checks it against the rules of the contract."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from google.protobuf import message_factory
 from google.protobuf.message import DecodeError, Message
 from protovalidate import Validator
 
-from responsa_server.calls import methods, violations, wire
+from responsa_server.calls import methods, sizes, violations, wire
 from responsa_server.calls.call import Call
 from responsa_server.calls.interceptors.shape import Interceptor, Received
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 
+_MAX_BYTES: Final = 256 * 1024
+"""What a message of a request may have. All that the rules of the contract allow fits well within it: the largest is a Search with eight terms of 16 KiB."""
+_LARGER: Final[Mapping[str, int]] = {
+    "/responsa.knowledge.v1.KnowledgeService/CreateDocument": 4 * 1024 * 1024,
+    "/responsa.knowledge.v1.KnowledgeService/UploadDocument": 4 * 1024 * 1024,
+}
+"""The methods that take more: as much as gRPC lets through, so that the rule of the text or the chunk names the field."""
+
 
 class Validation(Interceptor[None]):
-    """Parses in the chain, not in gRPC's deserialiser, where what is malformed would end as UNKNOWN without a reason."""
+    """Parses in the chain, not in gRPC's deserialiser, where malformed bytes would end the call as UNKNOWN without a reason.
+
+    What a message costs is bounded before its parts are looked at: first its size, then the sizes of its lists, maps and objects, then all rules.
+    """
 
     def __init__(self) -> None:
         self._validator = Validator()
@@ -23,7 +35,7 @@ class Validation(Interceptor[None]):
     def warm(self, types: Sequence[type[Message]]) -> None:
         """Compile the rules of these types ahead: the first message of a type takes milliseconds otherwise."""
         for one in types:
-            self._validator.collect_violations(one(), fail_fast=True)
+            self._check(one(), b"")
 
     async def on_start(self, call: Call) -> None:
         """Do nothing: there is no message yet."""
@@ -32,17 +44,24 @@ class Validation(Interceptor[None]):
         """Parse and validate. Raises InvalidRequest: MALFORMED_MESSAGE, INVALID_FIELD."""
         assert isinstance(message, Received)
         data = message.data
+        limit = _LARGER.get(call.method, _MAX_BYTES)
+        if len(data) > limit:
+            raise violations.too_large(len(data), limit)
         try:
             parsed = message.parse(data)
         except (DecodeError, UnicodeDecodeError) as error:
             raise _malformed(call.method, data) from error
-        found = self._validator.collect_violations(parsed)
-        if found:
-            raise violations.invalid(violations.told(found))
-        # Zero bytes stand in numbers and in chunks too, so only their presence makes looking worthwhile.
-        if b"\x00" in data and (nul := tuple(violations.nul_characters(parsed))):
-            raise violations.invalid(nul)
+        if error := self._check(parsed, data):
+            raise error
         return parsed
+
+    def _check(self, message: Message, data: bytes) -> InvalidRequest | None:
+        if error := sizes.check(message):
+            return error
+        if found := self._validator.collect_violations(message):
+            return violations.broken_rules(found)
+        # Numbers and chunks hold zero bytes too; without any there is nothing to look for.
+        return violations.nul_characters(message) if b"\x00" in data else None
 
 
 def _malformed(method: str, data: bytes) -> InvalidRequest:
