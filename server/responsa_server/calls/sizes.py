@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -31,7 +32,7 @@ def check(message: Message) -> InvalidRequest | None:
     """The error for lists, maps and objects of a request that are too large; None where there are none."""
     found: list[FieldViolation] = []
     for sized in _sized_fields(type(message)):
-        value = message
+        value: Any = message
         for name in sized.path:
             value = getattr(value, name)
         if isinstance(value, Struct):
@@ -43,7 +44,7 @@ def check(message: Message) -> InvalidRequest | None:
 
 @cache
 def _sized_fields(message_type: type[Message]) -> tuple[_Sized, ...]:
-    return tuple(_within(message_type.DESCRIPTOR, ()))
+    return tuple(_within(cast("Descriptor", message_type.DESCRIPTOR), ()))
 
 
 def _within(descriptor: Descriptor, path: tuple[str, ...]) -> Iterator[_Sized]:
