@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_server.calls.listing import parse_filter
 from responsa_server.domain import names
 from responsa_server.domain.errors import (
     AlreadyExists,
@@ -18,7 +19,12 @@ from responsa_server.domain.errors import (
     Reason,
     Unavailable,
 )
-from responsa_server.domain.listing import Comparison, ListQuery, Operator, Order
+from responsa_server.domain.listing import (
+    TEACHERS,
+    ListQuery,
+    Operator,
+    Order,
+)
 from responsa_server.domain.teachers import (
     MAX_DISPLAY_NAME_BYTES,
     MAX_PERSONA_BYTES,
@@ -235,7 +241,7 @@ async def test_a_list_is_narrowed_by_name_and_time_and_by_nothing_else(
     grace = await teachers.create(people.ann, replace(ADA, display_name="Grace"), None)
 
     async def found(field: str, operator: Operator, given: str) -> list[UUID]:
-        query = ListQuery(10, BY_TIME, filters=[Comparison(field, operator, given)])
+        query = ListQuery(10, BY_TIME, filters=parse_filter(TEACHERS, f'{field} {operator} "{given}"'))
         return [one.id for one in (await teachers.list(people.ann, query)).items]
 
     assert await found("display_name", Operator.HAS, "GRA") == [grace.id]

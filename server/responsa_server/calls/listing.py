@@ -8,11 +8,24 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol, TypeVar, cast
+from uuid import UUID
 
+from responsa_server.domain import names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
-from responsa_server.domain.listing import Comparison, ListQuery, Operator, Order, Page
+from responsa_server.domain.listing import (
+    Comparison,
+    Field,
+    Kind,
+    ListQuery,
+    ListRules,
+    Operator,
+    Order,
+    Page,
+    Position,
+    Value,
+)
 from responsa_server.domain.people import Principal
 
 Item = TypeVar("Item")
@@ -30,72 +43,6 @@ _BARE = re.compile(r"[^\s()\"'=<>!,]+")
 _AND = re.compile(r"AND(?![^\s])")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ORDER = re.compile(r"\s*([a-z_]+)(?:\s+(asc|desc))?\s*")
-
-
-@dataclass(frozen=True, slots=True)
-class ListRules:
-    """What one list allows. filterable: as the contract writes them, `labels.KEY` for any key; orders: the first one is the default."""
-
-    name: str
-    filterable: tuple[str, ...]
-    orders: tuple[Order, ...]
-
-
-TURNS = ListRules(
-    "turns",
-    ("conversation", "state", "create_time"),
-    (Order("create_time", descending=True), Order("create_time")),
-)
-CONVERSATIONS = ListRules(
-    "conversations",
-    ("title", "create_time", "update_time", "labels.KEY"),
-    (
-        Order("update_time", descending=True),
-        Order("update_time"),
-        Order("create_time"),
-        Order("create_time", descending=True),
-    ),
-)
-MESSAGES = ListRules(
-    "messages", ("role", "create_time"), (Order("create_time"), Order("create_time", descending=True))
-)
-COLLECTIONS = ListRules(
-    "collections",
-    ("display_name", "create_time", "update_time"),
-    (
-        Order("name"),
-        Order("name", descending=True),
-        Order("create_time"),
-        Order("create_time", descending=True),
-    ),
-)
-DOCUMENTS = ListRules(
-    "documents",
-    ("source_key", "title", "state", "media_type", "create_time", "update_time"),
-    (
-        Order("source_key"),
-        Order("source_key", descending=True),
-        Order("create_time"),
-        Order("create_time", descending=True),
-        Order("update_time"),
-        Order("update_time", descending=True),
-    ),
-)
-API_KEYS = ListRules(
-    "api_keys", ("display_name", "create_time"), (Order("create_time", descending=True), Order("create_time"))
-)
-AGENTS = ListRules("agents", ("display_name",), (Order("name"), Order("name", descending=True)))
-TEACHERS = ListRules(
-    "teachers",
-    ("display_name", "create_time"),
-    (
-        Order("create_time"),
-        Order("create_time", descending=True),
-        Order("display_name"),
-        Order("display_name", descending=True),
-    ),
-)
-OPERATIONS = ListRules("operations", (), (Order("create_time", descending=True),))
 
 
 class ListRequest(Protocol):
@@ -135,7 +82,7 @@ class Listing:
         self.query = ListQuery(
             limit=min(request.page_size, MAX_PAGE_SIZE) if request.page_size > 0 else DEFAULT_PAGE_SIZE,
             order=order,
-            after=self._after(request.page_token),
+            after=self._after(rules, order, request.page_token),
             filters=parse_filter(rules, request.filter),
         )
 
@@ -143,33 +90,43 @@ class Listing:
         """The token of the page after this one, "" when it is the last."""
         if page.next_after is None:
             return ""
-        cursor = json.dumps(page.next_after, ensure_ascii=False).encode()
+        cursor = json.dumps([_written(one) for one in page.next_after], ensure_ascii=False).encode()
         return base64.urlsafe_b64encode(self._digest(cursor) + cursor).decode().rstrip("=")
 
-    def _after(self, token: str) -> tuple[str, str] | None:
+    def _after(self, rules: ListRules, order: Order, token: str) -> Position | None:
         if not token:
             return None
         try:
             data = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise _bad_token() from error
-        cursor = data[_DIGEST_BYTES:]
-        if data[:_DIGEST_BYTES] != self._digest(cursor):
-            raise _bad_token()
-        # The digest has no key: it tells a token of another list, not one that somebody made.
-        try:
-            content = cast("object", json.loads(cursor))
-            json.dumps(content, ensure_ascii=False).encode()
-        except (ValueError, RecursionError) as error:
-            raise _bad_token() from error
-        match content:
-            case [str(value), str(identity)] if "\x00" not in value + identity:
-                return value, identity
-            case _:
+            cursor = data[_DIGEST_BYTES:]
+            if data[:_DIGEST_BYTES] != self._digest(cursor):
                 raise _bad_token()
+            # The digest has no key: it tells a token of another list, not one that somebody made.
+            match cast("object", json.loads(cursor)):
+                case [str(value), str(identity)] if _is_storable(value + identity):
+                    return _position(rules, order, value, identity)
+                case _:
+                    raise _bad_token()
+        except (binascii.Error, ValueError, RecursionError) as error:
+            raise _bad_token() from error
 
     def _digest(self, cursor: bytes) -> bytes:
         return hashlib.sha256(self._same.encode() + b"\x00" + cursor).digest()[:_DIGEST_BYTES]
+
+
+def _position(rules: ListRules, order: Order, value: str, identity: str) -> Position:
+    """Read a position as `_written` wrote it. Raises ValueError."""
+    kind = rules.field(order.field).kind
+    return _time(value) if kind is Kind.TIME else value, identity if rules.slug_ids else _uuid(identity)
+
+
+def _written(value: Value) -> str:
+    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _is_storable(text: str) -> bool:
+    """Whether the database can compare with a text that came inside a token: not with U+0000, nor with half a surrogate pair."""
+    return "\x00" not in text and text.encode(errors="ignore").decode() == text
 
 
 def parse_order(rules: ListRules, text: str) -> Order:
@@ -188,10 +145,7 @@ def parse_order(rules: ListRules, text: str) -> Order:
 
 
 def parse_filter(rules: ListRules, text: str) -> Sequence[Comparison]:
-    """Read a filter: comparisons `field operator value` joined by AND; a value with spaces in quotes. Raises InvalidRequest (FILTER_INVALID).
-
-    Values stay text as written; what a field's values look like is its store's knowledge.
-    """
+    """Read a filter: comparisons `field operator value` joined by AND; a value with spaces in quotes. Raises InvalidRequest (FILTER_INVALID)."""
     result: list[Comparison] = []
     position = _skip(text, 0)
     while position < len(text):
@@ -210,8 +164,7 @@ def parse_filter(rules: ListRules, text: str) -> Sequence[Comparison]:
                 f'expected a field at character {position + 1}, as in `create_time > "2026-01-31T00:00:00Z"`',
             )
         name = _field_name(field[0])
-        if not _allowed(rules, name):
-            raise _bad_filter(rules, f"this list has no field `{_cut(name)}`")
+        kind = _filtered(rules, name)
         position = _skip(text, field.end())
         operator = _OPERATOR.match(text, position)
         if operator is None:
@@ -222,7 +175,7 @@ def parse_filter(rules: ListRules, text: str) -> Sequence[Comparison]:
             raise _bad_filter(
                 rules, f"expected a value at character {position + 1}; put one with spaces or signs in quotes"
             )
-        result.append(Comparison(name, Operator(operator[0]), _unquoted(value[0])))
+        result.append(_comparison(rules, kind, name, Operator(operator[0]), _unquoted(value[0])))
         position = _skip(text, value.end())
     if len(result) > MAX_COMPARISONS:
         raise _bad_filter(rules, f"at most {MAX_COMPARISONS} comparisons")
@@ -243,15 +196,62 @@ def _unquoted(text: str) -> str:
     return _ESCAPE.sub(r"\1", text[1:-1]) if text[:1] in ("'", '"') else text
 
 
-def _allowed(rules: ListRules, name: str) -> bool:
-    head, dot, tail = name.partition(".")
-    return (f"{head}.KEY" in rules.filterable and tail != "") if dot else name in rules.filterable
+def _filtered(rules: ListRules, name: str) -> Field:
+    """The field that a filter names, `labels.KEY` for any key. Raises InvalidRequest (FILTER_INVALID)."""
+    head, dot, key = name.partition(".")
+    for one in rules.fields:
+        if one.filterable and one.name == head and (one.kind is Kind.LABELS) == bool(dot) == bool(key):
+            return one
+    raise _bad_filter(rules, f"this list has no field `{_cut(name)}`")
+
+
+def _comparison(rules: ListRules, field: Field, name: str, operator: Operator, value: str) -> Comparison:
+    """A comparison with its value as the field's kind wants it. Raises InvalidRequest (FILTER_INVALID)."""
+    equality = operator in (Operator.EQ, Operator.NE, Operator.HAS)
+    try:
+        match field.kind:
+            case Kind.TEXT:
+                return Comparison(name, operator, value)
+            case Kind.LABELS if equality:
+                return Comparison(name, operator, value)
+            case Kind.TIME if operator is not Operator.HAS:
+                return Comparison(name, operator, _time(value))
+            case Kind.ENUM if equality:
+                if value not in field.values:
+                    raise _bad_filter(rules, f"{name} is one of {', '.join(field.values)}")
+                return Comparison(name, operator, field.values[value])
+            case Kind.NAME if equality:
+                return Comparison(name, operator, names.parse_uuid(field.prefix, value))
+            case _:
+                raise _bad_filter(rules, f"{name} cannot be compared by {operator.value!r}")
+    except ValueError as error:
+        raise _bad_filter(rules, f"{value!r} is no value of {name}") from error
+
+
+def _time(text: str) -> datetime:
+    parsed = datetime.fromisoformat(text)
+    if parsed.tzinfo is None:
+        raise ValueError("a time needs an offset")
+    return parsed
+
+
+def _uuid(text: str) -> UUID:
+    if str(found := UUID(text)) != text:
+        raise ValueError("not the form in which the server writes a UUID")
+    return found
+
+
+def filterable(rules: ListRules) -> tuple[str, ...]:
+    """The fields that a filter may name, as the contract writes them: `labels.KEY` for any key."""
+    return tuple(
+        f"{one.name}.KEY" if one.kind is Kind.LABELS else one.name for one in rules.fields if one.filterable
+    )
 
 
 def _bad_filter(rules: ListRules, what: str) -> InvalidRequest:
-    filterable = ",".join(rules.filterable)
-    fields = f"fields: {filterable}" if filterable else "leave it empty: this list has no filter"
-    return _bad("filter", Reason.FILTER_INVALID, f"{what}; {fields}", {"filterable": filterable})
+    allowed = ",".join(filterable(rules))
+    fields = f"fields: {allowed}" if allowed else "leave it empty: this list has no filter"
+    return _bad("filter", Reason.FILTER_INVALID, f"{what}; {fields}", {"filterable": allowed})
 
 
 def _bad_token() -> InvalidRequest:

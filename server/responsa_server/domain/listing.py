@@ -1,13 +1,22 @@
-"""What a list call asks for, and what it gives back (AIP-132, 158, 160), free of any transport or database."""
+"""What each list may be filtered and ordered by; what a list call asks for, and the page that it gets (AIP-132, 158, 160)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
+from uuid import UUID
+
+from responsa_server.domain.conversations import Speaker
+from responsa_server.domain.knowledge import DocumentState
+from responsa_server.domain.turns import TurnState
 
 Item = TypeVar("Item")
+Value: TypeAlias = str | datetime | UUID
+Position: TypeAlias = tuple[Value, str | UUID]
+"""Of an item in a list: the value of the field that the list is ordered by, and the id."""
 
 
 class Operator(StrEnum):
@@ -22,13 +31,32 @@ class Operator(StrEnum):
     HAS = ":"
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """`field operator value`; the field is one that the list allows, `labels.KEY` included; the value is text as written."""
+class Kind(StrEnum):
+    """What a field holds, which decides how its values are read and which operators it has.
 
-    field: str
-    operator: Operator
-    value: str
+    TEXT: all operators; `:` means "contains" without regard to case, `:*` "is not empty".
+    TIME: all but `:`; RFC 3339 with an offset.
+    ENUM: `=`, `!=`, `:`; the names in `Field.values`.
+    NAME: `=`, `!=`, `:`; a resource name, `{Field.prefix}/{uuid}`.
+    LABELS: texts by key, asked for as `labels.KEY`; `=`, `!=`, `:` (contains), `:*` (has the key).
+    """
+
+    TEXT = "text"
+    TIME = "time"
+    ENUM = "enum"
+    NAME = "name"
+    LABELS = "labels"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a list. values: of an ENUM, what is stored by the name on the wire; prefix: of a NAME."""
+
+    name: str
+    kind: Kind = Kind.TEXT
+    filterable: bool = True
+    values: Mapping[str, str] = field(default_factory=dict[str, str])
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +68,116 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class ListRules:
+    """What one list allows. orders: the first one is the default. slug_ids: whether its items have ids of their maker's choice, not UUIDs."""
+
+    name: str
+    fields: tuple[Field, ...]
+    orders: tuple[Order, ...]
+    slug_ids: bool = False
+
+    def field(self, name: str) -> Field:
+        """The field of a name. Raises KeyError."""
+        return {one.name: one for one in self.fields}[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`field operator value`; the field is one that the list allows, `labels.KEY` included. value: of the field's kind; an ENUM's as stored."""
+
+    field: str
+    operator: Operator
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
 class ListQuery:
     """A page to fetch.
 
-    limit: 1 to 200. after: (value of the order field as ISO text or text, id) of the last item of the page before, or None for the first page.
-    filters: joined by AND.
+    limit: 1 to 200. after: the position of the last item of the page before, None for the first page. filters: joined by AND.
     """
 
     limit: int
     order: Order
-    after: tuple[str, str] | None = None
+    after: Position | None = None
     filters: Sequence[Comparison] = ()
 
 
 @dataclass(frozen=True)
 class Page(Generic[Item]):
-    """Items and, when there are more, the cursor of the last one.
+    """Items and, when there are more, the position of the last one.
 
     Without slots: a frozen, slotted, generic dataclass cannot be made as `Page[X](…)` before Python 3.12.
     """
 
     items: Sequence[Item]
-    next_after: tuple[str, str] | None = None
+    next_after: Position | None = None
+
+
+def _enum(name: str, values: type[StrEnum], prefix: str) -> Field:
+    """A field whose values may be written with the prefix of the contract and without."""
+    return Field(
+        name,
+        Kind.ENUM,
+        values={written: one.value for one in values for written in (one.name, f"{prefix}_{one.name}")},
+    )
+
+
+_CREATED: Final = Field("create_time", Kind.TIME)
+_UPDATED: Final = Field("update_time", Kind.TIME)
+_OLDEST: Final = Order("create_time")
+_NEWEST: Final = Order("create_time", descending=True)
+
+TURNS: Final = ListRules(
+    "turns",
+    (
+        Field("conversation", Kind.NAME, prefix="conversations"),
+        _enum("state", TurnState, "TURN_STATE"),
+        _CREATED,
+    ),
+    (_NEWEST, _OLDEST),
+)
+CONVERSATIONS: Final = ListRules(
+    "conversations",
+    (Field("title"), _CREATED, _UPDATED, Field("labels", Kind.LABELS)),
+    (Order("update_time", descending=True), Order("update_time"), _OLDEST, _NEWEST),
+)
+MESSAGES: Final = ListRules("messages", (_enum("role", Speaker, "ROLE"), _CREATED), (_OLDEST, _NEWEST))
+COLLECTIONS: Final = ListRules(
+    "collections",
+    (Field("name", filterable=False), Field("display_name"), _CREATED, _UPDATED),
+    (Order("name"), Order("name", descending=True), _OLDEST, _NEWEST),
+    slug_ids=True,
+)
+DOCUMENTS: Final = ListRules(
+    "documents",
+    (
+        Field("source_key"),
+        Field("title"),
+        _enum("state", DocumentState, "DOCUMENT_STATE"),
+        Field("media_type"),
+        _CREATED,
+        _UPDATED,
+    ),
+    (
+        Order("source_key"),
+        Order("source_key", descending=True),
+        _OLDEST,
+        _NEWEST,
+        Order("update_time"),
+        Order("update_time", descending=True),
+    ),
+)
+API_KEYS: Final = ListRules("api_keys", (Field("display_name"), _CREATED), (_NEWEST, _OLDEST))
+AGENTS: Final = ListRules(
+    "agents",
+    (Field("name", filterable=False), Field("display_name")),
+    (Order("name"), Order("name", descending=True)),
+    slug_ids=True,
+)
+TEACHERS: Final = ListRules(
+    "teachers",
+    (Field("display_name"), _CREATED),
+    (_OLDEST, _NEWEST, Order("display_name"), Order("display_name", descending=True)),
+)
+OPERATIONS: Final = ListRules("operations", (Field("create_time", Kind.TIME, filterable=False),), (_NEWEST,))

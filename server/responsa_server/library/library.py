@@ -20,7 +20,7 @@ from responsa_server.domain.knowledge import (
     Passage,
     SearchQuery,
 )
-from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.listing import ListQuery, Page, Position
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.ports.knowledge import Collections, Documents, NewDocument, Operations, Searcher
 from responsa_server.ingest import uploads
@@ -210,7 +210,7 @@ class Library:
         return await self._operations.get(who.tenant_id, operation_id)
 
     async def list_operations(
-        self, who: Principal, limit: int, after: tuple[str, str] | None = None
+        self, who: Principal, limit: int, after: Position | None = None
     ) -> Page[Operation]:
         """A page of the caller's operations, of all of the tenant for an administrator; newest first. Raises InvalidRequest."""
         user_id = None if who.role is Role.ADMIN else who.user_id

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from uuid import UUID
 
@@ -14,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from responsa_server.calls import listing
-from responsa_server.calls.listing import Listing, ListRules
+from responsa_server.calls.listing import Listing, filterable, parse_filter, parse_order
+from responsa_server.domain import listing
 from responsa_server.domain.errors import InvalidRequest, Reason
-from responsa_server.domain.listing import Comparison, Operator, Order, Page
+from responsa_server.domain.listing import Comparison, Field, Kind, ListRules, Operator, Order, Page, Position
 from responsa_server.domain.people import Principal, Role
 
 ANN = Principal("acme", UUID(int=1), Role.USER, "api_key")
@@ -26,7 +27,7 @@ EVE = Principal("rival", UUID(int=1), Role.USER, "api_key")
 PROTOS = Path(__file__).resolve().parents[3] / "protos"
 
 
-def page(after: tuple[str, str] | None) -> Page[str]:
+def page(after: Position | None) -> Page[str]:
     return Page((), after)
 
 
@@ -39,7 +40,7 @@ class Request:
 
 
 def parsed(text: str, rules: ListRules = listing.CONVERSATIONS) -> list[tuple[str, str, str]]:
-    return [(one.field, one.operator.value, one.value) for one in listing.parse_filter(rules, text)]
+    return [(one.field, one.operator.value, str(one.value)) for one in parse_filter(rules, text)]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def parsed(text: str, rules: ListRules = listing.CONVERSATIONS) -> list[tuple[st
         ("title:'it\\'s'", [("title", ":", "it's")]),
         (r'title = "a \"b\" \\ c"', [("title", "=", 'a "b" \\ c')]),
         ('title = "x AND y"', [("title", "=", "x AND y")]),
-        ("create_time>=2026-01-31T00:00:00Z", [("create_time", ">=", "2026-01-31T00:00:00Z")]),
+        ("create_time>=2026-01-31T00:00:00Z", [("create_time", ">=", "2026-01-31 00:00:00+00:00")]),
         ("labels.topic = rivers", [("labels.topic", "=", "rivers")]),
         ('labels."my topic" : x', [("labels.my topic", ":", "x")]),
         ('title != a AND title!="b"', [("title", "!=", "a"), ("title", "!=", "b")]),
@@ -94,6 +95,96 @@ def test_filters_that_are_refused(text: str) -> None:
     assert caught.value.violations[0].field == "filter"
 
 
+KINDS = ListRules(
+    "kinds",
+    (
+        Field("title"),
+        Field("labels", Kind.LABELS),
+        Field("state", Kind.ENUM, values={"READY": "ready", "STATE_READY": "ready"}),
+        Field("conversation", Kind.NAME, prefix="conversations"),
+        Field("create_time", Kind.TIME),
+        Field("hidden", filterable=False),
+    ),
+    (Order("title"), Order("create_time"), Order("hidden")),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("title = READY", "READY"),
+        ("state = READY", "ready"),
+        ("state != STATE_READY", "ready"),
+        (f"conversation = conversations/{UUID(int=2)}", UUID(int=2)),
+        ('create_time < "2026-11-20T14:00:03+02:00"', datetime(2026, 11, 20, 12, 0, 3, tzinfo=UTC)),
+        ("labels.team : x", "x"),
+    ],
+)
+def test_values_are_read_as_their_kind(text: str, value: object) -> None:
+    (found,) = parse_filter(KINDS, text)
+    assert found.value == value
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("nothing = 1", "this list has no field `nothing`"),
+        ("hidden = 1", "this list has no field `hidden`"),
+        ("labels = 1", "this list has no field `labels`"),
+        ("title.part = 1", "this list has no field `title.part`"),
+        ("labels.team < 1", "labels.team cannot be compared by '<'"),
+        ("state = ready", "state is one of READY, STATE_READY"),
+        ("state < READY", "state cannot be compared by '<'"),
+        ('create_time = "2026-11-20T12:00:00"', "'2026-11-20T12:00:00' is no value of create_time"),
+        ("create_time = soon", "'soon' is no value of create_time"),
+        ("create_time : *", "create_time cannot be compared by ':'"),
+        (f"conversation = turns/{UUID(int=1)}", "is no value of conversation"),
+        ("conversation : *", "'*' is no value of conversation"),
+    ],
+)
+def test_a_value_that_its_field_cannot_have_is_refused(text: str, says: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse_filter(KINDS, text)
+    assert caught.value.reason is Reason.FILTER_INVALID
+    assert caught.value.metadata == {"filterable": "title,labels.KEY,state,conversation,create_time"}
+    assert says in caught.value.message
+    assert caught.value.message.endswith("; fields: title,labels.KEY,state,conversation,create_time")
+
+
+@pytest.mark.parametrize(
+    ("order", "cursor"),
+    [
+        ("create_time", ["2026", str(UUID(int=1))]),
+        ("create_time", ["2026-11-20T12:00:00", str(UUID(int=1))]),
+        ("title", ["a\x00b", str(UUID(int=1))]),
+        ("title", ["a", "n1"]),
+        ("title", ["a", UUID(int=0xABCDEF).hex.upper()]),
+    ],
+)
+def test_a_cursor_that_the_order_cannot_have_given_is_refused(order: str, cursor: list[str]) -> None:
+    request = Request(order_by=order, page_token=token_of(KINDS, order, json.dumps(cursor).encode()))
+    with pytest.raises(InvalidRequest) as caught:
+        Listing(KINDS, ANN, request)
+    assert caught.value.reason is Reason.PAGE_TOKEN_INVALID
+
+
+def token_of(rules: ListRules, order: str, cursor: bytes) -> str:
+    """A token as the server of 8e1076a made it."""
+    same = json.dumps([rules.name, ANN.tenant_id, str(ANN.user_id), "", "", order, False]).encode()
+    digest = hashlib.sha256(same + b"\x00" + cursor).digest()[:16]
+    return base64.urlsafe_b64encode(digest + cursor).decode().rstrip("=")
+
+
+def test_tokens_of_the_releases_before_stay_good() -> None:
+    cursor = json.dumps(["2026-01-31T00:00:00+00:00", str(UUID(int=7))]).encode()
+    request = Request(order_by="create_time", page_token=token_of(listing.TEACHERS, "create_time", cursor))
+    found = Listing(listing.TEACHERS, ANN, request).query
+    assert found.after == (datetime(2026, 1, 31, tzinfo=UTC), UUID(int=7))
+    assert Listing(listing.TEACHERS, ANN, Request(order_by="create_time")).token(page(found.after)) == (
+        request.page_token
+    )
+
+
 @given(st.text(max_size=200))
 def test_no_filter_breaks_the_parser(text: str) -> None:
     try:
@@ -105,7 +196,7 @@ def test_no_filter_breaks_the_parser(text: str) -> None:
 @given(st.text(max_size=100))
 def test_a_quoted_value_is_read_as_it_was_meant(value: str) -> None:
     quoted = value.replace("\\", "\\\\").replace('"', '\\"')
-    assert listing.parse_filter(listing.CONVERSATIONS, f'title = "{quoted}"') == (
+    assert parse_filter(listing.CONVERSATIONS, f'title = "{quoted}"') == (
         Comparison("title", Operator.EQ, value),
     )
 
@@ -121,7 +212,7 @@ def test_a_quoted_value_is_read_as_it_was_meant(value: str) -> None:
     ],
 )
 def test_orders_that_are_read(text: str, expected: Order) -> None:
-    assert listing.parse_order(listing.CONVERSATIONS, text) == expected
+    assert parse_order(listing.CONVERSATIONS, text) == expected
 
 
 @pytest.mark.parametrize(
@@ -129,16 +220,17 @@ def test_orders_that_are_read(text: str, expected: Order) -> None:
 )
 def test_orders_that_are_refused(text: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        listing.parse_order(listing.CONVERSATIONS, text)
+        parse_order(listing.CONVERSATIONS, text)
     assert caught.value.reason is Reason.ORDER_BY_INVALID
     assert caught.value.metadata == {"orderable": "update_time,create_time"}
 
 
 def test_a_token_leads_to_the_page_after() -> None:
     first = Listing(listing.CONVERSATIONS, ANN, Request(filter="title:x"))
-    token = first.token(page(("2026-01-31T00:00:00+00:00", str(UUID(int=7)))))
+    position = (datetime(2026, 1, 31, 2, tzinfo=timezone(timedelta(hours=2))), UUID(int=7))
+    token = first.token(page(position))
     second = Listing(listing.CONVERSATIONS, ANN, Request(page_size=3, page_token=token, filter="title:x"))
-    assert second.query.after == ("2026-01-31T00:00:00+00:00", str(UUID(int=7)))
+    assert second.query.after == position
     assert second.query.limit == 3
     assert first.token(page(None)) == ""
 
@@ -198,7 +290,7 @@ def test_the_tables_are_what_the_contract_documents(message: str, rules: ListRul
     orders = re.search(r"AIP-132: (.*); the first is the default", body[1])
     assert fields is not None
     assert orders is not None
-    assert tuple(fields[1].split(", ")) == rules.filterable
+    assert tuple(fields[1].split(", ")) == filterable(rules)
     assert {f"{one.field} desc" if one.descending else one.field for one in rules.orders} == set(
         orders[1].split(", ")
     )

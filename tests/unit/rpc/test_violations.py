@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buf.validate import validate_pb2
+from responsa.admin.v1 import admin_service_pb2
+from responsa.auth.v1 import auth_service_pb2
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1 import conversation_pb2, turn_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
@@ -24,6 +26,8 @@ from responsa_server.calls.interceptors.shape import Received
 from responsa_server.calls.interceptors.validation import Validation, request_types
 from responsa_server.domain.errors import InvalidRequest, Reason
 
+LOADED = (admin_service_pb2, auth_service_pb2)
+"""Only the methods of imported files have request types."""
 ASK = "/responsa.chat.v1.ChatService/Ask"
 UPLOAD = "/responsa.knowledge.v1.KnowledgeService/UploadDocument"
 

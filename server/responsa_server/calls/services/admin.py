@@ -10,12 +10,13 @@ from google.protobuf.empty_pb2 import Empty
 
 from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import system_status_pb2, teacher_pb2
-from responsa_server.calls import listing, violations
+from responsa_server.calls import violations
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import agents, people
 from responsa_server.calls.convert.basics import named_uuid, request_id, updated
 from responsa_server.calls.listing import Listing
 from responsa_server.calls.work import Work
+from responsa_server.domain import listing
 from responsa_server.domain.errors import FieldViolation, ResponsaError
 from responsa_server.domain.ports.catalogue import Catalogue
 from responsa_server.domain.ports.counters import Counters

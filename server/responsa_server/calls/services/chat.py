@@ -11,13 +11,13 @@ from google.protobuf.empty_pb2 import Empty
 
 from responsa.chat.v1 import agent_pb2, conversation_pb2, message_pb2, turn_pb2
 from responsa.chat.v1 import chat_service_pb2 as pb
-from responsa_server.calls import frames, listing
+from responsa_server.calls import frames
 from responsa_server.calls.call import caller, current
 from responsa_server.calls.convert import agents, chat
 from responsa_server.calls.convert.basics import named_slug, named_uuid, request_id, updated
 from responsa_server.calls.listing import Listing
 from responsa_server.calls.work import Work
-from responsa_server.domain import names
+from responsa_server.domain import listing, names
 from responsa_server.domain.agents import AgentCard
 from responsa_server.domain.listing import Comparison, ListQuery, Operator, Page
 from responsa_server.domain.people import Principal
@@ -198,14 +198,14 @@ def page_of(cards: Sequence[AgentCard], query: ListQuery) -> Page[AgentCard]:
         reverse=descending,
     )
     if query.after is not None:
-        last = query.after[1]
+        last = str(query.after[1])
         found = [one for one in found if (one.id < last if descending else one.id > last)]
     shown = found[: query.limit]
     return Page(shown, (shown[-1].id, shown[-1].id) if len(found) > query.limit else None)
 
 
 def _fits(text: str, asked: Comparison) -> bool:
-    value = asked.value
+    value = str(asked.value)
     match asked.operator:
         case Operator.EQ:
             return text == value

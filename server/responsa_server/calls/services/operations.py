@@ -8,11 +8,11 @@ from uuid import UUID
 from google.longrunning import operations_proto_pb2 as pb
 from google.protobuf.empty_pb2 import Empty
 
-from responsa_server.calls import listing
 from responsa_server.calls.call import caller, current
 from responsa_server.calls.convert import knowledge
 from responsa_server.calls.convert.basics import named_uuid
-from responsa_server.calls.listing import Listing
+from responsa_server.calls.listing import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Listing
+from responsa_server.domain import listing
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.domain.knowledge import Document, Operation
 from responsa_server.domain.people import Principal
@@ -62,10 +62,8 @@ class OperationsService:
         """List the caller's operations, for an administrator the tenant's, newest first."""
         if request.name not in ("", "operations"):
             raise _invalid("name", "must be `operations` or empty")
-        if not 0 <= request.page_size <= listing.MAX_PAGE_SIZE:
-            raise _invalid(
-                "page_size", f"must be from 0 to {listing.MAX_PAGE_SIZE}; 0 means {listing.DEFAULT_PAGE_SIZE}"
-            )
+        if not 0 <= request.page_size <= MAX_PAGE_SIZE:
+            raise _invalid("page_size", f"must be from 0 to {MAX_PAGE_SIZE}; 0 means {DEFAULT_PAGE_SIZE}")
         asked = Listing(listing.OPERATIONS, caller(), _ListRequest(request))
         page = await self._library.list_operations(caller(), asked.query.limit, asked.query.after)
         return pb.ListOperationsResponse(

@@ -20,7 +20,7 @@ from responsa_server.domain.knowledge import (
     Passage,
     SearchQuery,
 )
-from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.listing import ListQuery, Page, Position
 from responsa_server.domain.passages import NewPassage
 from responsa_server.domain.people import Principal
 
@@ -214,7 +214,7 @@ class Operations(Protocol):
         ...
 
     async def list(
-        self, tenant_id: str, user_id: UUID | None, limit: int, after: tuple[str, str] | None
+        self, tenant_id: str, user_id: UUID | None, limit: int, after: Position | None
     ) -> Page[Operation]:
         """A page, newest first; of one user, or of all (None)."""
         ...

@@ -7,26 +7,29 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from psycopg import sql
 from psycopg.rows import dict_row
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound, Precondition, Reason
 from responsa_server.domain.knowledge import Chunking, Collection
-from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.listing import COLLECTIONS, ListQuery, Page
 from responsa_server.domain.people import Principal
-from responsa_server.stores.postgres import listing
 from responsa_server.stores.postgres.database import Connection, Database, uncancelled
-from responsa_server.stores.postgres.listing import Column, IdKind, Kind
+from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.queries import Queries
 from responsa_server.stores.postgres.requests import CreationRequests
 
-COLUMNS: Final[Mapping[str, Column]] = {
-    "name": Column("c.id", filterable=False, orderable=True),
-    "display_name": Column("c.display_name"),
-    "create_time": Column("c.create_time", Kind.TIME, orderable=True),
-    "update_time": Column("c.update_time", Kind.TIME),
-}
+_LIST: Final[SqlList[Collection]] = SqlList(
+    COLLECTIONS,
+    {
+        "name": "c.id",
+        "display_name": "c.display_name",
+        "create_time": "c.create_time",
+        "update_time": "c.update_time",
+    },
+    identity="c.id",
+    position=lambda one, field: (one.create_time if field == "create_time" else one.id, one.id),
+)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -86,16 +89,11 @@ class CollectionStore:
 
     async def list(self, tenant_id: str, query: ListQuery) -> Page[Collection]:
         """A page of them."""
-        compiled = listing.compile(query, COLUMNS, identity="c.id", identity_kind=IdKind.TEXT)
-        statement = sql.SQL(self._queries["list"]).format(where=compiled.where, order=compiled.order)
 
         async def work() -> Page[Collection]:
             async with self._database.tenant(tenant_id) as connection:
-                cursor = connection.cursor(row_factory=dict_row)
-                await cursor.execute(statement, {**compiled.params, "tenant": tenant_id})
-                items = [_collection(row) for row in await cursor.fetchall()]
-            by_time = query.order.field == "create_time"
-            return listing.to_page(items, query, lambda one: (one.create_time if by_time else one.id, one.id))
+                rows = await _LIST.rows(connection, self._queries["list"], query, {"tenant": tenant_id})
+            return _LIST.page([_collection(row) for row in rows], query)
 
         return await uncancelled(work())
 

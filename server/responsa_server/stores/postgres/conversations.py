@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
@@ -15,28 +14,24 @@ from responsa_server.domain import names
 from responsa_server.domain.conversations import Conversation, Message, Speaker
 from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound, Reason
 from responsa_server.domain.events import ByteRange, Citation, RefusalReason
-from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.listing import CONVERSATIONS, MESSAGES, ListQuery, Page
 from responsa_server.domain.people import Principal
-from responsa_server.stores.postgres import listing
 from responsa_server.stores.postgres.database import Connection, Database, unavailable, uncancelled
-from responsa_server.stores.postgres.listing import Column, Kind
+from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.queries import Queries
 from responsa_server.stores.postgres.turn_rows import NamedQueries
 
-CONVERSATION_COLUMNS: Final[Mapping[str, Column]] = {
-    "title": Column("c.title"),
-    "create_time": Column("c.create_time", Kind.TIME, orderable=True),
-    "update_time": Column("c.update_time", Kind.TIME, orderable=True),
-    "labels": Column("c.labels", Kind.LABELS),
-}
-MESSAGE_COLUMNS: Final[Mapping[str, Column]] = {
-    "role": Column(
-        "speaker",
-        Kind.ENUM,
-        values={name: one.value for one in Speaker for name in (one.name, f"ROLE_{one.name}")},
-    ),
-    "create_time": Column("create_time", Kind.TIME, orderable=True),
-}
+_CONVERSATIONS: Final[SqlList[Conversation]] = SqlList(
+    CONVERSATIONS,
+    {
+        "title": "c.title",
+        "create_time": "c.create_time",
+        "update_time": "c.update_time",
+        "labels": "c.labels",
+    },
+    identity="c.id",
+)
+_MESSAGES: Final[SqlList[Message]] = SqlList(MESSAGES, {"role": "speaker", "create_time": "create_time"})
 
 # A long conversation's log takes a while to delete; whoever asks in it meanwhile waits for so long at most.
 _DELETE_SECONDS: Final = 15
@@ -95,20 +90,13 @@ class PostgresConversationStore:
 
     async def list(self, who: Principal, query: ListQuery) -> Page[Conversation]:
         """See `ConversationStore.list`."""
-        compiled = listing.compile(query, CONVERSATION_COLUMNS, identity="c.id")
-        statement = sql.SQL(self._queries["list_conversations"]).format(
-            where=compiled.where, order=compiled.order
-        )
-        by_creation = query.order.field == "create_time"
 
         async def work() -> Page[Conversation]:
             async with self._database.tenant(who.tenant_id) as connection:
-                cursor = connection.cursor(row_factory=dict_row)
-                await cursor.execute(statement, {**compiled.params, **_caller(who)})
-                found = [_conversation(row) for row in await cursor.fetchall()]
-            return listing.to_page(
-                found, query, lambda one: (one.create_time if by_creation else one.update_time, one.id)
-            )
+                found = await _CONVERSATIONS.rows(
+                    connection, self._queries["list_conversations"], query, _caller(who)
+                )
+            return _CONVERSATIONS.page([_conversation(row) for row in found], query)
 
         return await uncancelled(work())
 
@@ -169,17 +157,14 @@ class PostgresConversationStore:
 
     async def messages(self, who: Principal, identity: UUID, query: ListQuery) -> Page[Message]:
         """See `ConversationStore.messages`."""
-        compiled = listing.compile(query, MESSAGE_COLUMNS)
-        statement = sql.SQL(self._queries["list_messages"]).format(where=compiled.where, order=compiled.order)
 
         async def work() -> Page[Message]:
             async with self._database.tenant(who.tenant_id) as connection:
                 await self._get(connection, who, identity)
-                cursor = connection.cursor(row_factory=dict_row)
-                parameters = {**compiled.params, **_caller(who), "conversation": identity}
-                await cursor.execute(statement, parameters)
-                found = await self._with_citations(connection, who, await cursor.fetchall())
-            return listing.to_page(found, query, lambda one: (one.create_time, one.id))
+                values = {**_caller(who), "conversation": identity}
+                rows = await _MESSAGES.rows(connection, self._queries["list_messages"], query, values)
+                found = await self._with_citations(connection, who, rows)
+            return _MESSAGES.page(found, query)
 
         return await uncancelled(work())
 

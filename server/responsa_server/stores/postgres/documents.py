@@ -8,7 +8,6 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 from uuid import UUID
 
-from psycopg import sql
 from psycopg.rows import dict_row
 
 from responsa_server.domain import names
@@ -22,7 +21,7 @@ from responsa_server.domain.knowledge import (
     Operation,
     Passage,
 )
-from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.listing import DOCUMENTS, ListQuery, Page
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.ports.knowledge import (
     CanonicalPiece,
@@ -32,30 +31,26 @@ from responsa_server.domain.ports.knowledge import (
     SourceSlice,
 )
 from responsa_server.domain.ports.turns import NewId
-from responsa_server.stores.postgres import listing, operations, stored_errors
+from responsa_server.stores.postgres import operations, stored_errors
 from responsa_server.stores.postgres.database import Connection, Database, uncancelled
 from responsa_server.stores.postgres.jobs import JobQueue
-from responsa_server.stores.postgres.listing import Column, Kind
+from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageStore
 from responsa_server.stores.postgres.queries import Queries
 from responsa_server.stores.postgres.requests import CreationRequests
 
-COLUMNS: Final[Mapping[str, Column]] = {
-    "source_key": Column("d.source_key", orderable=True),
-    "title": Column("d.title"),
-    "state": Column(
-        "d.state",
-        Kind.ENUM,
-        values={
-            name: state.value
-            for state in DocumentState
-            for name in (state.name, f"DOCUMENT_STATE_{state.name}")
-        },
-    ),
-    "media_type": Column("d.media_type"),
-    "create_time": Column("d.create_time", Kind.TIME, orderable=True),
-    "update_time": Column("d.update_time", Kind.TIME, orderable=True),
-}
+_LIST: Final[SqlList[Document]] = SqlList(
+    DOCUMENTS,
+    {
+        "source_key": "d.source_key",
+        "title": "d.title",
+        "state": "d.state",
+        "media_type": "d.media_type",
+        "create_time": "d.create_time",
+        "update_time": "d.update_time",
+    },
+    identity="d.id",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +120,13 @@ class DocumentStore:
 
     async def list(self, tenant_id: str, collection_id: str, query: ListQuery) -> Page[Document]:
         """A page of a collection's. Raises NotFound for the collection."""
-        compiled = listing.compile(query, COLUMNS, identity="d.id")
-        statement = sql.SQL(self._queries["list"]).format(where=compiled.where, order=compiled.order)
         values: dict[str, object] = {"tenant": tenant_id, "collection": collection_id}
 
         async def work() -> Page[Document]:
             async with self._database.tenant(tenant_id) as connection:
                 await self._require_collection(connection, values, "find_collection")
-                cursor = connection.cursor(row_factory=dict_row)
-                await cursor.execute(statement, {**compiled.params, **values})
-                items = [_document(row) for row in await cursor.fetchall()]
-            return listing.to_page(items, query, lambda one: (getattr(one, query.order.field), one.id))
+                rows = await _LIST.rows(connection, self._queries["list"], query, values)
+            return _LIST.page([_document(row) for row in rows], query)
 
         return await uncancelled(work())
 

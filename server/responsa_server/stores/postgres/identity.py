@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
-
-from psycopg import sql
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound
-from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.listing import API_KEYS, ListQuery, Page
 from responsa_server.domain.people import ApiKey, Principal, Role, User
 from responsa_server.domain.ports.identity import AuditEvent, FoundKey, FoundSession
-from responsa_server.stores.postgres import listing
 from responsa_server.stores.postgres.database import Connection, Database, uncancelled
-from responsa_server.stores.postgres.listing import Column, Kind
+from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.queries import Queries
 from responsa_server.stores.postgres.requests import CreationRequests
 
-_KEY_COLUMNS: Mapping[str, Column] = {
-    "create_time": Column("k.create_time", Kind.TIME, orderable=True),
-    "display_name": Column("k.display_name"),
-}
+_KEYS: Final[SqlList[ApiKey]] = SqlList(
+    API_KEYS, {"display_name": "k.display_name", "create_time": "k.create_time"}, identity="k.id"
+)
 
 Row = tuple[Any, ...]
 
@@ -155,16 +151,14 @@ class PostgresIdentityStore:
         return _key(row)
 
     async def list_keys(self, who: Principal, query: ListQuery) -> Page[ApiKey]:
-        """List the user's keys. Raises InvalidRequest for a filter, order or cursor that cannot be read."""
+        """List the user's keys."""
         return await uncancelled(self._list_keys(who, query))
 
     async def _list_keys(self, who: Principal, query: ListQuery) -> Page[ApiKey]:
-        compiled = listing.compile(query, _KEY_COLUMNS, identity="k.id")
-        statement = sql.SQL(self._queries["list_keys"]).format(where=compiled.where, order=compiled.order)
-        values = {**compiled.params, "tenant_id": who.tenant_id, "user_id": who.user_id}
+        values = {"tenant_id": who.tenant_id, "user_id": who.user_id}
         async with self._database.tenant(who.tenant_id) as connection:
-            rows = await (await connection.execute(statement, values)).fetchall()
-        return listing.to_page([_key(row) for row in rows], query, lambda key: (key.create_time, key.id))
+            rows = await _KEYS.rows(connection, self._queries["list_keys"], query, values)
+        return _KEYS.page([_key(tuple(row.values())) for row in rows], query)
 
     async def revoke_key(self, who: Principal, key_id: UUID, audit: AuditEvent) -> ApiKey | None:
         """Revoke a key of the user, once. None when the user has no such key."""

@@ -6,20 +6,19 @@ from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from psycopg import sql
 from psycopg.rows import dict_row
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import Cancelled, NotFound, Precondition, Reason, ResponsaError
 from responsa_server.domain.knowledge import IngestStage, Operation
-from responsa_server.domain.listing import ListQuery, Order, Page
-from responsa_server.stores.postgres import listing, stored_errors
+from responsa_server.domain.listing import OPERATIONS, ListQuery, Page, Position
+from responsa_server.stores.postgres import stored_errors
 from responsa_server.stores.postgres.database import Connection, Database, uncancelled
-from responsa_server.stores.postgres.listing import Column, Kind
+from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageStore
 from responsa_server.stores.postgres.queries import Queries
 
-COLUMNS: Final[Mapping[str, Column]] = {"create_time": Column("create_time", Kind.TIME, orderable=True)}
+_LIST: Final[SqlList[Operation]] = SqlList(OPERATIONS, {"create_time": "create_time"})
 
 
 class OperationStore:
@@ -40,19 +39,16 @@ class OperationStore:
         return await uncancelled(work())
 
     async def list(
-        self, tenant_id: str, user_id: UUID | None, limit: int, after: tuple[str, str] | None
+        self, tenant_id: str, user_id: UUID | None, limit: int, after: Position | None
     ) -> Page[Operation]:
         """A page, newest first; of one user, or of all (None)."""
-        query = ListQuery(limit, Order("create_time", descending=True), after)
-        compiled = listing.compile(query, COLUMNS)
-        statement = sql.SQL(self._queries["list"]).format(where=compiled.where, order=compiled.order)
+        query = ListQuery(limit, OPERATIONS.orders[0], after)
+        values = {"tenant": tenant_id, "user": user_id}
 
         async def work() -> Page[Operation]:
             async with self._database.tenant(tenant_id) as connection:
-                cursor = connection.cursor(row_factory=dict_row)
-                await cursor.execute(statement, {**compiled.params, "tenant": tenant_id, "user": user_id})
-                items = [from_row(row) for row in await cursor.fetchall()]
-            return listing.to_page(items, query, lambda one: (one.create_time, one.id))
+                rows = await _LIST.rows(connection, self._queries["list"], query, values)
+            return _LIST.page([from_row(row) for row in rows], query)
 
         return await uncancelled(work())
 

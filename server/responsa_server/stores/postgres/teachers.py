@@ -8,25 +8,21 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from psycopg import sql
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound, Reason
-from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.listing import TEACHERS, ListQuery, Page
 from responsa_server.domain.people import Principal
 from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
-from responsa_server.stores.postgres import listing
 from responsa_server.stores.postgres.database import Connection, Database, one_row, unavailable, uncancelled
-from responsa_server.stores.postgres.listing import Column, Kind
+from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.queries import Queries
 from responsa_server.stores.postgres.requests import CreationRequests
 
-COLUMNS: Final[Mapping[str, Column]] = {
-    "display_name": Column("display_name", orderable=True),
-    "create_time": Column("create_time", Kind.TIME, orderable=True),
-}
+_LIST: Final[SqlList[Teacher]] = SqlList(
+    TEACHERS, {"display_name": "display_name", "create_time": "create_time"}
+)
 
 
 class PostgresTeachers:
@@ -83,19 +79,12 @@ class PostgresTeachers:
         return await uncancelled(work())
 
     async def list(self, who: Principal, query: ListQuery) -> Page[Teacher]:
-        """See `Teachers.list`. Raises InvalidRequest for a field or a value that cannot be asked for."""
-        compiled = listing.compile(query, COLUMNS)
-        statement = sql.SQL(self._queries["list"]).format(where=compiled.where, order=compiled.order)
-        by_time = query.order.field == "create_time"
+        """See `Teachers.list`."""
 
         async def work() -> Page[Teacher]:
             async with self._database.tenant(who.tenant_id) as connection:
-                cursor = connection.cursor(row_factory=dict_row)
-                await cursor.execute(statement, {**compiled.params, "tenant": who.tenant_id})
-                items = [_teacher(row) for row in await cursor.fetchall()]
-            return listing.to_page(
-                items, query, lambda one: (one.create_time if by_time else one.display_name, one.id)
-            )
+                rows = await _LIST.rows(connection, self._queries["list"], query, {"tenant": who.tenant_id})
+            return _LIST.page([_teacher(row) for row in rows], query)
 
         return await uncancelled(work())
 

@@ -6,31 +6,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
-from psycopg import errors, sql
+from psycopg import errors
 from psycopg.rows import dict_row
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound
-from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.listing import TURNS, ListQuery, Page
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.turns import Backlog, Cursor, News
-from responsa_server.domain.turns import LogRow, Turn, TurnState
-from responsa_server.stores.postgres import listing
+from responsa_server.domain.turns import LogRow, Turn
 from responsa_server.stores.postgres.database import unavailable, uncancelled
-from responsa_server.stores.postgres.listing import Column, Kind
+from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.turn_rows import TurnPart, caller, turn_of
 
-COLUMNS: Final[Mapping[str, Column]] = {
-    "conversation": Column("conversation_id", Kind.NAME, prefix="conversations"),
-    "state": Column(
-        "state",
-        Kind.ENUM,
-        values={
-            name: state.value for state in TurnState for name in (state.name, f"TURN_STATE_{state.name}")
-        },
-    ),
-    "create_time": Column("create_time", Kind.TIME, orderable=True),
-}
+_LIST: Final[SqlList[Turn]] = SqlList(
+    TURNS, {"conversation": "conversation_id", "state": "state", "create_time": "create_time"}
+)
 
 # Calls of tools, or checkpoints, that are deleted in one statement, which has its bounds.
 _MOST_PRUNED: Final = 5000
@@ -100,15 +91,11 @@ class TurnReads(TurnPart):
 
     async def list(self, who: Principal, query: ListQuery) -> Page[Turn]:
         """See `TurnStore.list`."""
-        compiled = listing.compile(query, COLUMNS)
-        statement = sql.SQL(self._queries["list_turns"]).format(where=compiled.where, order=compiled.order)
 
         async def work() -> Page[Turn]:
             async with self._database.tenant(who.tenant_id) as connection:
-                cursor = connection.cursor(row_factory=dict_row)
-                await cursor.execute(statement, {**compiled.params, **caller(who)})
-                turns = [turn_of(row, self._codec) for row in await cursor.fetchall()]
-            return listing.to_page(turns, query, lambda turn: (turn.create_time, turn.id))
+                rows = await _LIST.rows(connection, self._queries["list_turns"], query, caller(who))
+            return _LIST.page([turn_of(row, self._codec) for row in rows], query)
 
         return await uncancelled(work())
 
