@@ -11,11 +11,11 @@ from typing import assert_never
 from uuid import UUID
 
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
-from responsa_server.calls.convert import chat, structs
+from responsa_server.calls.convert import chat, enums, structs
 from responsa_server.calls.convert.events import event as convert_event
 from responsa_server.domain import names
 from responsa_server.domain.events import Delta, NumberedEvent
-from responsa_server.domain.turns import Followed, Heartbeat, LogRow, Question, Reconnect, Snapshot
+from responsa_server.domain.turns import Followed, Heartbeat, LogRow, OnBusy, Question, Reconnect, Snapshot
 
 # Tags of AskResponse: turn = 1, after_seq = 2, events = 4. They come in this order in what `encode` makes; a zero is left out.
 _TURN, _AFTER, _EVENTS = 0x0A, 0x10, 0x22
@@ -57,7 +57,8 @@ class AskFrames:
                 scope=turn_pb2.Scope(
                     collections=[names.collection(one) for one in sorted(question.collections)]
                 ),
-                on_busy=chat.busy_policy(question.on_busy),
+                # REJECT is left out: questions had this form before there was a choice, and their bytes are compared.
+                on_busy=enums.ON_BUSY.number(None if question.on_busy is OnBusy.REJECT else question.on_busy),
                 parameters=structs.of_text(question.parameters) if question.parameters else None,
                 max_cost_micros=question.max_cost_micros,
             ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -21,7 +20,8 @@ from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, message_pb2, turn_pb2
 from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
 from responsa_server.calls import status
-from responsa_server.calls.convert import agents, basics, chat, events, knowledge, people, structs
+from responsa_server.calls.convert import agents, basics, chat, enums, events, knowledge, structs
+from responsa_server.calls.convert.enums import EnumMap
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason
 from responsa_server.domain.events import (
@@ -83,43 +83,64 @@ DOCUMENT = Document(
 
 
 @pytest.mark.parametrize(
-    ("enum", "domain", "convert", "prefix"),
+    ("proto", "domain", "mapped", "prefix"),
     [
-        (turn_pb2.Step, Step, events.step, "STEP_"),
-        (turn_pb2.TurnState, TurnState, chat.state, "TURN_STATE_"),
-        (turn_pb2.RefusalReason, RefusalReason, events.refusal_reason, "REFUSAL_REASON_"),
-        (turn_pb2.AnswerOutcome, AnswerOutcome, events.outcome, "ANSWER_OUTCOME_"),
-        (turn_pb2.ToolOutcome, ToolOutcome, events.tool_outcome, "TOOL_OUTCOME_"),
-        (turn_pb2.CancelCause, CancelCause, events.cancel_cause, "CANCEL_CAUSE_"),
-        (turn_pb2.Intent, Intent, events.intent, "INTENT_"),
-        (turn_pb2.FallbackKind, FallbackKind, events.fallback_kind, "FALLBACK_KIND_"),
-        (citation_pb2.CitationVerdict, Verdict, chat.verdict, "CITATION_VERDICT_"),
-        (message_pb2.Role, Speaker, chat.role, "ROLE_"),
-        (document_pb2.DocumentState, DocumentState, knowledge.document_state, "DOCUMENT_STATE_"),
-        (document_pb2.IngestStage, IngestStage, knowledge.stage, "INGEST_STAGE_"),
-        (user_pb2.UserRole, Role, people.role, "USER_ROLE_"),
-        (system_status_pb2.Health, Health, people.health, "HEALTH_"),
+        (turn_pb2.Step, Step, enums.STEP, "STEP_"),
+        (turn_pb2.TurnState, TurnState, enums.TURN_STATE, "TURN_STATE_"),
+        (turn_pb2.RefusalReason, RefusalReason, enums.REFUSAL_REASON, "REFUSAL_REASON_"),
+        (turn_pb2.AnswerOutcome, AnswerOutcome, enums.ANSWER_OUTCOME, "ANSWER_OUTCOME_"),
+        (turn_pb2.ToolOutcome, ToolOutcome, enums.TOOL_OUTCOME, "TOOL_OUTCOME_"),
+        (turn_pb2.CancelCause, CancelCause, enums.CANCEL_CAUSE, "CANCEL_CAUSE_"),
+        (turn_pb2.Intent, Intent, enums.INTENT, "INTENT_"),
+        (turn_pb2.FallbackKind, FallbackKind, enums.FALLBACK_KIND, "FALLBACK_KIND_"),
+        (citation_pb2.CitationVerdict, Verdict, enums.VERDICT, "CITATION_VERDICT_"),
+        (message_pb2.Role, Speaker, enums.SPEAKER, "ROLE_"),
+        (chat_service_pb2.OnBusy, OnBusy, enums.ON_BUSY, "ON_BUSY_"),
+        (document_pb2.DocumentState, DocumentState, enums.DOCUMENT_STATE, "DOCUMENT_STATE_"),
+        (document_pb2.IngestStage, IngestStage, enums.INGEST_STAGE, "INGEST_STAGE_"),
+        (knowledge_service_pb2.SearchMode, SearchMode, enums.SEARCH_MODE, "SEARCH_MODE_"),
+        (user_pb2.UserRole, Role, enums.ROLE, "USER_ROLE_"),
+        (system_status_pb2.Health, Health, enums.HEALTH, "HEALTH_"),
     ],
 )
 def test_enums_are_the_same_inside_and_outside(
-    enum: EnumTypeWrapper, domain: type[StrEnum], convert: Callable[[StrEnum], int], prefix: str
+    proto: EnumTypeWrapper, domain: type[StrEnum], mapped: EnumMap[int, StrEnum], prefix: str
 ) -> None:
-    assert {enum.Name(convert(one)) for one in domain} == set(enum.keys()) - {f"{prefix}UNSPECIFIED"}
+    assert {proto.Name(mapped.number(one)) for one in domain} == set(proto.keys()) - {f"{prefix}UNSPECIFIED"}
     for one in domain:
-        assert enum.Name(convert(one)) == prefix + one.name
+        assert proto.Name(mapped.number(one)) == prefix + one.name
+        assert mapped.value(proto.Value(prefix + one.name)) is one
+    assert (mapped.number(None), mapped.value(0), mapped.value(99)) == (0, None, None)
 
 
-def test_search_modes() -> None:
-    assert knowledge.search_mode(knowledge_service_pb2.SEARCH_MODE_UNSPECIFIED) is SearchMode.HYBRID
-    for one in SearchMode:
-        assert knowledge.search_mode(knowledge_service_pb2.SearchMode.Value(f"SEARCH_MODE_{one.name}")) is one
+def test_the_mapped_enums_are_all_that_there_are() -> None:
+    """Every enum of the services' messages has a row in the test above: a new one cannot be forgotten."""
+    modules = (
+        turn_pb2,
+        citation_pb2,
+        message_pb2,
+        chat_service_pb2,
+        document_pb2,
+        knowledge_service_pb2,
+        user_pb2,
+        system_status_pb2,
+    )
+    found = {name for one in modules for name in one.DESCRIPTOR.enum_types_by_name}
+    mapped = [one for one in vars(enums).values() if isinstance(one, EnumMap)]
+    assert len(found) == len(mapped) == 16
 
 
-def test_policies_for_a_busy_conversation() -> None:
-    assert chat.on_busy(chat_service_pb2.ON_BUSY_UNSPECIFIED) is OnBusy.REJECT
-    for one in OnBusy:
-        assert chat.on_busy(chat_service_pb2.OnBusy.Value(f"ON_BUSY_{one.name}")) is one
-        assert chat.on_busy(chat.busy_policy(one)) is one
+def test_enums_with_other_names_are_no_pair() -> None:
+    with pytest.raises(ValueError, match="Role and the contract's HEALTH_"):
+        EnumMap(system_status_pb2.Health, Role)
+
+
+def test_what_is_not_chosen_has_a_default() -> None:
+    assert knowledge.search_query(knowledge_service_pb2.SearchRequest(terms=["a"])).mode is SearchMode.HYBRID
+    asked = chat.question(chat_service_pb2.AskRequest(text="Why?"))
+    assert asked.on_busy is OnBusy.REJECT
+    rejecting = chat_service_pb2.AskOptions(on_busy=chat_service_pb2.ON_BUSY_REJECT)
+    assert chat.question(chat_service_pb2.AskRequest(text="Why?", options=rejecting)) == asked
 
 
 def test_three_ways_to_ask_mean_the_same_question() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import assert_never
 
 from google.longrunning import operations_proto_pb2 as operations_pb2
 
 from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
 from responsa_server.calls import status
+from responsa_server.calls.convert import enums
 from responsa_server.calls.convert.basics import named_slug, timestamp
 from responsa_server.calls.convert.events import byte_range
 from responsa_server.domain import names
@@ -21,9 +21,7 @@ from responsa_server.domain.knowledge import (
     Collection,
     Document,
     DocumentMetadata,
-    DocumentState,
     Hit,
-    IngestStage,
     Operation,
     Passage,
     SearchMode,
@@ -86,19 +84,6 @@ def inline(value: DocumentMetadata) -> DocumentMetadata:
     return value if told else replace(value, media_type="text/markdown")
 
 
-def document_state(value: DocumentState) -> document_pb2.DocumentState.ValueType:
-    """Where a document stands."""
-    match value:
-        case DocumentState.INDEXING:
-            return document_pb2.DOCUMENT_STATE_INDEXING
-        case DocumentState.READY:
-            return document_pb2.DOCUMENT_STATE_READY
-        case DocumentState.FAILED:
-            return document_pb2.DOCUMENT_STATE_FAILED
-        case _:
-            assert_never(value)
-
-
 def document(value: Document) -> document_pb2.Document:
     """A document."""
     return document_pb2.Document(
@@ -109,7 +94,7 @@ def document(value: Document) -> document_pb2.Document:
         uri=value.uri,
         media_type=value.media_type,
         version=value.version,
-        state=document_state(value.state),
+        state=enums.DOCUMENT_STATE.number(value.state),
         error=None if value.error is None else status.of(value.error),
         size_bytes=value.size_bytes,
         sha256=value.sha256,
@@ -135,17 +120,6 @@ def passage(value: Passage) -> document_pb2.Passage:
     )
 
 
-def search_mode(value: knowledge_service_pb2.SearchMode.ValueType) -> SearchMode:
-    """Which indexes to ask; unset means both. Values that the contract does not know were refused before."""
-    match value:
-        case knowledge_service_pb2.SEARCH_MODE_VECTOR:
-            return SearchMode.VECTOR
-        case knowledge_service_pb2.SEARCH_MODE_TEXT:
-            return SearchMode.TEXT
-        case _:
-            return SearchMode.HYBRID
-
-
 def search_query(request: knowledge_service_pb2.SearchRequest) -> SearchQuery:
     """What to look for."""
     return SearchQuery(
@@ -155,7 +129,7 @@ def search_query(request: knowledge_service_pb2.SearchRequest) -> SearchQuery:
         ),
         top_k=request.top_k or DEFAULT_TOP_K,
         threshold=request.threshold,
-        mode=search_mode(request.mode),
+        mode=enums.SEARCH_MODE.value(request.mode) or SearchMode.HYBRID,
     )
 
 
@@ -170,21 +144,6 @@ def hit(value: Hit) -> knowledge_service_pb2.SearchHit:
     )
 
 
-def stage(value: IngestStage) -> document_pb2.IngestStage.ValueType:
-    """What is being done to a document."""
-    match value:
-        case IngestStage.QUEUED:
-            return document_pb2.INGEST_STAGE_QUEUED
-        case IngestStage.PARSING:
-            return document_pb2.INGEST_STAGE_PARSING
-        case IngestStage.EMBEDDING:
-            return document_pb2.INGEST_STAGE_EMBEDDING
-        case IngestStage.DONE:
-            return document_pb2.INGEST_STAGE_DONE
-        case _:
-            assert_never(value)
-
-
 def operation(value: Operation, result: Document | None) -> operations_pb2.Operation:
     """An operation. result: its document, None when it was deleted since; then the response names it and says no more."""
     encoded = operations_pb2.Operation(name=names.operation(value.id), done=value.done)
@@ -192,7 +151,7 @@ def operation(value: Operation, result: Document | None) -> operations_pb2.Opera
         document_pb2.IngestMetadata(
             document=names.document(value.document_id),
             version=value.version,
-            stage=stage(value.stage),
+            stage=enums.INGEST_STAGE.number(value.stage),
             passages_done=value.passages_done,
             passages_total=value.passages_total,
             create_time=timestamp(value.create_time),

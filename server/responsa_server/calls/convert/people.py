@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import assert_never
 
 from responsa.admin.v1 import system_status_pb2
 from responsa.auth.v1 import api_key_pb2, user_pb2
+from responsa_server.calls.convert import enums
 from responsa_server.calls.convert.basics import timestamp
 from responsa_server.domain import names
-from responsa_server.domain.people import ApiKey, Role, User
+from responsa_server.domain.people import ApiKey, User
 from responsa_server.domain.ports.counters import Count
-from responsa_server.domain.ports.parts import Health, Installation, MigrationState, PartReport
-
-
-def role(value: Role) -> user_pb2.UserRole.ValueType:
-    """What a user may do."""
-    match value:
-        case Role.USER:
-            return user_pb2.USER_ROLE_USER
-        case Role.ADMIN:
-            return user_pb2.USER_ROLE_ADMIN
-        case Role.SERVICE:
-            return user_pb2.USER_ROLE_SERVICE
-        case _:
-            assert_never(value)
+from responsa_server.domain.ports.parts import Installation, MigrationState, PartReport
 
 
 def user(value: User) -> user_pb2.User:
@@ -34,7 +21,7 @@ def user(value: User) -> user_pb2.User:
         tenant=names.tenant(value.tenant_id),
         display_name=value.display_name,
         email=value.email,
-        role=role(value.role),
+        role=enums.ROLE.number(value.role),
         create_time=timestamp(value.create_time),
     )
 
@@ -52,19 +39,6 @@ def api_key(value: ApiKey) -> api_key_pb2.ApiKey:
     )
 
 
-def health(value: Health) -> system_status_pb2.Health.ValueType:
-    """How a part is."""
-    match value:
-        case Health.OK:
-            return system_status_pb2.HEALTH_OK
-        case Health.DEGRADED:
-            return system_status_pb2.HEALTH_DEGRADED
-        case Health.DOWN:
-            return system_status_pb2.HEALTH_DOWN
-        case _:
-            assert_never(value)
-
-
 def system_status(
     installation: Installation,
     migration: MigrationState,
@@ -78,7 +52,10 @@ def system_status(
         migrations_pending=migration.pending,
         parts=[
             system_status_pb2.PartStatus(
-                part=name, health=health(report.health), version=report.version, detail=report.detail
+                part=name,
+                health=enums.HEALTH.number(report.health),
+                version=report.version,
+                detail=report.detail,
             )
             for name, report in parts
         ],
