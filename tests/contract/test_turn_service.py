@@ -363,7 +363,7 @@ async def test_questions_that_cannot_be_asked_are_refused_with_the_field(
     house: House, people: People
 ) -> None:
     async with house.turns() as turns:
-        for text in ("", " \n\t", "x" * 16_385, "a\x00b"):
+        for text in ("", " \n\t", "x" * 16_385):
             with pytest.raises(InvalidRequest) as caught:
                 await turns.accept(people.ann, Question(text), None)
             assert caught.value.violations[0].field == "text"

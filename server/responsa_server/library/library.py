@@ -73,7 +73,6 @@ class Library:
         request_id: UUID | None = None,
     ) -> Collection:
         """Make a collection. Raises AlreadyExists, InvalidRequest."""
-        _storable("collection.display_name", display_name)
         if chunking.overlap_tokens * 2 >= chunking.max_tokens:
             raise InvalidRequest.of_field(
                 "collection.chunking.overlap_tokens",
@@ -101,8 +100,6 @@ class Library:
         etag: str = "",
     ) -> Collection:
         """Change what is not None. Raises NotFound, NotPermitted, Conflict."""
-        if display_name is not None:
-            _storable("collection.display_name", display_name)
         collection = await self._collections.get(who.tenant_id, collection_id)
         _require(who, collection.owner_id)
         return await self._collections.update(
@@ -134,13 +131,6 @@ class Library:
         metadata.collection_id "" means the default collection. size: the bytes announced; None or 0: not told.
         Raises InvalidRequest (UPLOAD_INCOMPLETE, INVALID_FIELD), DocumentRejected, NotFound (collection), AlreadyExists (REQUEST_ID_REUSED).
         """
-        for field, value in (
-            ("metadata.source_key", metadata.source_key),
-            ("metadata.title", metadata.title),
-            ("metadata.uri", metadata.uri),
-            ("metadata.media_type", metadata.media_type),
-        ):
-            _storable(field, value)
         told = DocumentMetadata(
             metadata.collection_id or DEFAULT_COLLECTION,
             metadata.source_key,
@@ -271,11 +261,6 @@ def _require(who: Principal, owner_id: UUID) -> None:
             "Only its owner or an administrator may do this; ask one of them.",
             {"required_role": Role.ADMIN.name},
         )
-
-
-def _storable(field: str, value: str) -> None:
-    if "\x00" in value:
-        raise InvalidRequest.of_field(field, "string.no_nul", "must not hold U+0000")
 
 
 def _character_end(data: bytes, end: int) -> int:

@@ -199,7 +199,3 @@ def _check(question: Question) -> None:
     if not question.text.strip() or size > MAX_QUESTION_BYTES:
         wanted = f"1 to {MAX_QUESTION_BYTES} bytes with more than white space"
         raise InvalidRequest.of_field("text", "string.length", f"send {wanted}; this has {size} bytes")
-    if "\x00" in question.text:
-        raise InvalidRequest.of_field(
-            "text", "string.no_nul", "remove the characters U+0000, which cannot be stored"
-        )

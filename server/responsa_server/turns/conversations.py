@@ -33,7 +33,7 @@ class Conversations:
         self, who: Principal, title: str, labels: Mapping[str, str], request_id: UUID | None
     ) -> Conversation:
         """Make a conversation; with title "" it is called after its time. Raises InvalidRequest, AlreadyExists (REQUEST_ID_REUSED)."""
-        _check(title, labels)
+        _check(title)
         identity = self._new_id()
         return await repeated(
             lambda: self._store.create(who, identity, title, labels, request_id), _PATIENCE_SECONDS
@@ -57,7 +57,7 @@ class Conversations:
         etag: str,
     ) -> Conversation:
         """Change what is not None, all or nothing; title "" takes the title back. Raises InvalidRequest, NotFound, Conflict (ETAG_MISMATCH)."""
-        _check(title or "", labels or {})
+        _check(title or "")
         return await self._store.update(who, identity, title=title, labels=labels, etag=etag)
 
     async def delete(self, who: Principal, identity: UUID, etag: str) -> None:
@@ -115,17 +115,8 @@ def _verdict(citation: Citation, found: SourceSlice) -> Verdict:
     return Verdict.VALID
 
 
-def _check(title: str, labels: Mapping[str, str]) -> None:
+def _check(title: str) -> None:
     if len(title.encode()) > MAX_TITLE_BYTES:
         raise InvalidRequest.of_field(
             "conversation.title", "string.max_bytes", f"at most {MAX_TITLE_BYTES} bytes"
         )
-    texts = {
-        "conversation.title": title,
-        **{f'conversation.labels["{key}"]': key + value for key, value in labels.items()},
-    }
-    for field, text in texts.items():
-        if "\x00" in text:
-            raise InvalidRequest.of_field(
-                field, "string.no_nul", "remove the characters U+0000, which cannot be stored"
-            )

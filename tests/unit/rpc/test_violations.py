@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -113,6 +114,18 @@ def test_nul_characters_are_found_wherever_they_are() -> None:
     assert set(found) == {"conversation.title", 'conversation.labels["b"]', "conversation.labels"}
 
 
+def test_nul_characters_in_what_is_said_of_an_upload() -> None:
+    metadata = {"collection": "collections/a", "source_key": "a\x00.md", "title": "\x00", "uri": "u\x00"}
+    request = knowledge.UploadDocumentRequest(start={"metadata": metadata})
+    error = refused(UPLOAD, request, knowledge.UploadDocumentRequest.FromString)
+    assert {one.rule for one in error.violations} == {"string.no_nul"}
+    assert set(described(error)) == {
+        "start.metadata.source_key",
+        "start.metadata.title",
+        "start.metadata.uri",
+    }
+
+
 def test_zero_bytes_in_chunks_are_no_text() -> None:
     request = knowledge.UploadDocumentRequest(chunk=b"\x00" * 10)
     call = Call(UPLOAD)
@@ -150,12 +163,13 @@ def test_no_bytes_break_the_search_for_the_field(data: bytes) -> None:
 
 
 def calls_of(act: Callable[[], object]) -> int:
-    """How many functions a piece of work calls, Python's and C's."""
+    """How many functions the server calls for a piece of work, its own and C's."""
     count = 0
 
-    def on_event(frame: object, event: str, argument: object) -> None:
+    def on_event(frame: FrameType, event: str, argument: object) -> None:
         nonlocal count
-        count += event in ("call", "c_call")
+        if event in ("call", "c_call"):
+            count += frame.f_globals["__name__"].startswith("responsa_server.")
 
     sys.setprofile(on_event)
     try:
