@@ -106,6 +106,8 @@ async def test_pages_join_to_the_whole_list(database: Database, field: str, expe
 
 
 def test_a_list_has_a_column_for_each_of_its_fields() -> None:
-    for columns in ({"title": "t.title"}, {**COLUMNS, "secret": "t.secret"}):
+    fewer: Mapping[str, LiteralString] = {"title": "t.title"}
+    more: Mapping[str, LiteralString] = {**COLUMNS, "secret": "t.secret"}
+    for columns in (fewer, more):
         with pytest.raises(ValueError, match="the columns of rows are not its fields"):
             SqlList(RULES, columns)

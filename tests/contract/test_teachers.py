@@ -24,6 +24,7 @@ from responsa_server.domain.listing import (
     ListQuery,
     Operator,
     Order,
+    Position,
 )
 from responsa_server.domain.teachers import (
     MAX_DISPLAY_NAME_BYTES,
@@ -221,7 +222,7 @@ async def test_pages_hold_every_teacher_once_in_order(
     whole = (await teachers.list(people.ann, ListQuery(50, order))).items
     assert len({one.id for one in whole}) == 6
     seen: list[Teacher] = []
-    after: tuple[str, str] | None = None
+    after: Position | None = None
     while True:
         page = await teachers.list(people.ann, ListQuery(2, order, after))
         seen.extend(page.items)

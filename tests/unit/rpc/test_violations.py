@@ -19,6 +19,7 @@ from responsa.admin.v1 import admin_service_pb2
 from responsa.auth.v1 import auth_service_pb2
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1 import conversation_pb2, turn_pb2
+from responsa.knowledge.v1 import document_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.calls import sizes, violations, wire
 from responsa_server.calls.authorisation import RULES
@@ -115,8 +116,10 @@ def test_nul_characters_are_found_wherever_they_are() -> None:
 
 
 def test_nul_characters_in_what_is_said_of_an_upload() -> None:
-    metadata = {"collection": "collections/a", "source_key": "a\x00.md", "title": "\x00", "uri": "u\x00"}
-    request = knowledge.UploadDocumentRequest(start={"metadata": metadata})
+    metadata = document_pb2.DocumentMetadata(
+        collection="collections/a", source_key="a\x00.md", title="\x00", uri="u\x00"
+    )
+    request = knowledge.UploadDocumentRequest(start=knowledge.UploadStart(metadata=metadata))
     error = refused(UPLOAD, request, knowledge.UploadDocumentRequest.FromString)
     assert {one.rule for one in error.violations} == {"string.no_nul"}
     assert set(described(error)) == {

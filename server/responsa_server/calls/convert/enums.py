@@ -27,12 +27,13 @@ from responsa_server.domain.turns import OnBusy, TurnState, Verdict
 
 _Domain = TypeVar("_Domain", bound=StrEnum)
 _Number = TypeVar("_Number", bound=int)
+_Number_co = TypeVar("_Number_co", bound=int, covariant=True)
 _UNSPECIFIED: Final = "UNSPECIFIED"
 
 
-class _ProtoEnum(Protocol[_Number]):
+class _ProtoEnum(Protocol[_Number_co]):
     def keys(self) -> Sequence[str]: ...
-    def values(self) -> Sequence[_Number]: ...
+    def values(self) -> Sequence[_Number_co]: ...
 
 
 class EnumMap(Generic[_Number, _Domain]):

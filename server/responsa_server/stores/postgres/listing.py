@@ -64,11 +64,11 @@ class SqlList(Generic[Item]):
         identity: LiteralString = "id",
         position: Callable[[Item, str], Position] | None = None,
     ) -> None:
-        if columns.keys() != {one.name for one in rules.fields}:
+        if set(columns) != {one.name for one in rules.fields}:
             raise ValueError(f"the columns of {rules.name} are not its fields")
         self._rules = rules
         self._columns = columns
-        self._identity = identity
+        self._identity: LiteralString = identity
         self._position = position or _attributes
 
     async def rows(
@@ -102,7 +102,7 @@ class SqlList(Generic[Item]):
                     unique,
                     sql.SQL("<" if query.order.descending else ">"),
                     sql.SQL(_TYPES[field.kind]),
-                    sql.SQL("text" if self._rules.slug_ids else "uuid"),
+                    sql.SQL(_TYPES[Kind.TEXT if self._rules.slug_ids else Kind.NAME]),
                 )
             )
         direction = sql.SQL(" DESC" if query.order.descending else "")
