@@ -1,4 +1,4 @@
-"""List calls: page sizes, page tokens, filters (AIP-160) and orders (AIP-132), read once for all lists."""
+"""List calls: page sizes, page tokens (AIP-158), filters (AIP-160) and orders (AIP-132) of all lists."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class ListRequest(Protocol):
 class Listing:
     """One list call: its query, and the token of the page after.
 
-    A token holds the cursor and a digest of it and of all that must stay the same between pages: list, caller, parent, filter and order. A token of
-    another list is thereby told from one of this list; it opens nothing, as what a caller may see is decided anew for each page.
+    A token holds the position of the last item, and a digest of this position and of all that must stay the same between pages: list, caller, parent, filter
+    and order. The digest refuses the token of another list. A token gives no access: each page checks anew what the caller may see.
     """
 
     def __init__(self, rules: ListRules, who: Principal, request: ListRequest, parent: str = "") -> None:
@@ -101,7 +101,7 @@ class Listing:
             cursor = data[_DIGEST_BYTES:]
             if data[:_DIGEST_BYTES] != self._digest(cursor):
                 raise _bad_token()
-            # The digest has no key: it tells a token of another list, not one that somebody made.
+            # The digest has no key, so anybody can make a token: its content is checked like any input.
             match cast("object", json.loads(cursor)):
                 case [str(value), str(identity)] if _is_storable(value + identity):
                     return _position(rules, order, value, identity)

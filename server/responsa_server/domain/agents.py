@@ -1,4 +1,4 @@
-"""Agents as users see them, and what became of reading them anew."""
+"""Agents as users see them, and the result of reloading them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class AgentCard:
-    """An agent that may be asked. version: `agents/{id}/versions/{n}`; schema: of its parameters, a JSON Schema of one flat object; examples: questions to try.
+    """An agent that users can ask.
 
-    collections: where it searches when a question does not say (empty: all that the caller may read); models: `provider:model` in the order they are asked,
-    empty for none.
+    version: `agents/{id}/versions/{n}`. schema: the JSON Schema of its parameters, one flat object. examples: questions to try. collections: where it
+    searches when a question names none (empty: all that the caller may read). models: `provider:model` in the order of use, empty when it needs none.
     """
 
     id: str
@@ -28,7 +28,7 @@ class AgentCard:
 
 @dataclass(frozen=True, slots=True)
 class AgentProblem:
-    """Something wrong in an agent's files. file: relative to its folder; line: from 1, 0 where there is none; suggestion: what was meant, "" for no idea."""
+    """A mistake in an agent's files. file: relative to the agent's folder; line: from 1, or 0 when unknown; suggestion: a correction, "" for none."""
 
     file: str
     line: int
@@ -39,7 +39,7 @@ class AgentProblem:
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """What became of one agent when all were read anew. version: that serves now, "" where none does; problems: why what was read does not."""
+    """The result of reloading one agent. version: the one that serves now, "" for none; problems: why the files could not be used."""
 
     agent: str
     version: str

@@ -15,7 +15,7 @@ MAX_TITLE_BYTES = 200
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """An exchange between one user and Responsa. title is at most 200 bytes; etag changes with every change."""
+    """An exchange between one user and Responsa. title: at most 200 bytes; active_turn: the turn at work, if any; etag: changes with every update."""
 
     id: UUID
     tenant_id: str
@@ -29,7 +29,7 @@ class Conversation:
 
 
 class Speaker(StrEnum):
-    """Who speaks in a message."""
+    """The author of a message."""
 
     USER = "user"
     ASSISTANT = "assistant"

@@ -1,22 +1,22 @@
-"""Every error that a caller can meet, as plain exceptions.
+"""Every error that a caller can receive, as plain exceptions.
 
     ResponsaError
     ├── InvalidRequest        fields of the request are wrong
-    │   └── DocumentRejected  the bytes of a document cannot be taken in
-    ├── Unauthenticated       no good credential
-    ├── NotPermitted          a good credential that does not suffice
+    │   └── DocumentRejected  the bytes of a document cannot be ingested
+    ├── Unauthenticated       no valid credential
+    ├── NotPermitted          a valid credential without the right to do this
     ├── NotFound              no such resource, or none that the caller may see
     ├── AlreadyExists         the name or the request_id is taken
     ├── Conflict              the resource's state or version forbids it now
     ├── Precondition          the resource must be changed first
-    ├── Exhausted             more than the server takes on
+    ├── Exhausted             more than the server can take at the moment
     ├── Unavailable           a part cannot be reached, the server drains
-    │   └── TooSlow           a part took all the time that it may take
-    ├── DeadlinePassed        time is up
-    └── Cancelled             ended by a call
+    │   └── TooSlow           a part reached its time limit
+    ├── DeadlinePassed        the deadline has passed
+    └── Cancelled             a call ended the work
 
-`rpc/status.py` is the one table that turns them into google.rpc.Status. Messages are for people: they name the field or resource and
-say what helps. They never carry driver text, paths of the server or secrets.
+`calls/status.py` maps them to google.rpc.Status. Messages are for people: they name the field or resource and say what helps. They never
+contain text from drivers, paths on the server or secrets.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """The reasons of `responsa.errors.v1.Reason`, without its prefix. A test holds the two together."""
+    """The reasons of `responsa.errors.v1.Reason`, without its prefix. A test keeps the two equal."""
 
     INTERNAL = "INTERNAL"
     INVALID_FIELD = "INVALID_FIELD"
@@ -79,7 +79,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """One field that broke a rule: its path in the request, the rule's id, and what to send instead."""
+    """A field that breaks a rule: its path in the request, the id of the rule, and what to send instead."""
 
     field: str
     rule: str
@@ -91,7 +91,7 @@ class ResponsaError(Exception):
     """Base of all errors that callers see.
 
     reason: for programs. message: one sentence or two for people. metadata: keys as the contract documents them for the reason.
-    violations: fields at fault. retry_after: seconds after which trying again makes sense, when it does.
+    violations: the fields at fault. retry_after: seconds after which another attempt makes sense, or None.
     """
 
     reason: Reason
@@ -108,7 +108,7 @@ class ResponsaError(Exception):
 
 
 class InvalidRequest(ResponsaError):
-    """The request itself is wrong and stays wrong however often it is sent."""
+    """The request is invalid; sending it again does not help."""
 
     @classmethod
     def of_field(
@@ -120,19 +120,19 @@ class InvalidRequest(ResponsaError):
 
 
 class DocumentRejected(InvalidRequest):
-    """The bytes of a document cannot be taken in; `reason` is one of DOCUMENT_…"""
+    """The bytes of a document cannot be ingested; `reason` is one of DOCUMENT_…"""
 
 
 class Unauthenticated(ResponsaError):
-    """No credential, or one that is not good (any more)."""
+    """The credential is missing, invalid, revoked or expired."""
 
 
 class NotPermitted(ResponsaError):
-    """The credential is good and does not suffice."""
+    """The credential is valid, but does not allow the call."""
 
 
 class NotFound(ResponsaError):
-    """There is no such resource, or none that the caller may see."""
+    """The resource does not exist, or the caller may not see it."""
 
     @classmethod
     def of(cls, resource_type: str, name: str) -> NotFound:
@@ -148,11 +148,11 @@ def _spoken(resource_type: str) -> str:
 
 
 class AlreadyExists(ResponsaError):
-    """The name or the request_id is taken."""
+    """The name or the request_id is already in use."""
 
 
 class Conflict(ResponsaError):
-    """The resource's present state or version forbids the call; reading it anew or waiting helps."""
+    """The current state or version of the resource forbids the call; reading the resource again, or waiting, helps."""
 
 
 class Precondition(ResponsaError):
@@ -160,15 +160,15 @@ class Precondition(ResponsaError):
 
 
 class Exhausted(ResponsaError):
-    """More is asked than the server takes on at the moment."""
+    """The server cannot take more work at the moment."""
 
 
 class Unavailable(ResponsaError):
-    """A part that the call needs cannot be reached, or the server is going away."""
+    """A part that the call needs cannot be reached, or the server is shutting down."""
 
 
 class TooSlow(Unavailable):
-    """A part took all the time that it may take: what is done in its place is better done now than after another attempt."""
+    """A part reached its time limit. Its caller should use the fallback now rather than try again."""
 
 
 class DeadlinePassed(ResponsaError):
@@ -176,4 +176,4 @@ class DeadlinePassed(ResponsaError):
 
 
 class Cancelled(ResponsaError):
-    """Ended by a call, not by a fault."""
+    """A call ended the work; nothing failed."""

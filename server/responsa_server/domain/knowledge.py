@@ -1,4 +1,4 @@
-"""Collections, documents, passages and what a search finds."""
+"""Collections, documents, passages, searches and ingestion."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Chunking:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Documents that are searched together. embedding names the model of its vectors."""
+    """Documents that are searched together. embedding: the model that made its vectors."""
 
     id: str
     tenant_id: str
@@ -40,7 +40,7 @@ class Collection:
 
 
 class DocumentState(StrEnum):
-    """Where a document's newest version stands; an older one is searched meanwhile."""
+    """The state of a document's newest version. Until it is READY, searches use the version before."""
 
     INDEXING = "indexing"
     READY = "ready"
@@ -49,7 +49,7 @@ class DocumentState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DocumentMetadata:
-    """What a caller says of the bytes it sends; empty text means "not told"."""
+    """What a caller states about the document it sends; an empty text means that it states nothing."""
 
     collection_id: str
     source_key: str
@@ -60,7 +60,7 @@ class DocumentMetadata:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document in its current version (0: none searchable yet)."""
+    """A document. version: the searchable one, 0 before the first."""
 
     id: UUID
     tenant_id: str
@@ -83,7 +83,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A piece of a document version; text is the canonical text's bytes in `source`."""
+    """A piece of a document version. source: its bytes in the canonical text; text: those bytes, decoded."""
 
     id: UUID
     collection_id: str
@@ -97,7 +97,7 @@ class Passage:
 
 
 class SearchMode(StrEnum):
-    """Which indexes are asked."""
+    """The indexes that a search uses."""
 
     HYBRID = "hybrid"
     VECTOR = "vector"
@@ -106,7 +106,7 @@ class SearchMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """terms: 1 to 8; collections: empty means all; top_k: 1 to 100; threshold: 0 to 1."""
+    """A search. terms: 1 to 8; collections: empty means all; top_k: 1 to 100; threshold: the lowest score to return, 0 to 1."""
 
     terms: tuple[str, ...]
     collections: tuple[str, ...] = ()
@@ -117,7 +117,7 @@ class SearchQuery:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A passage with its score (0 to 1), its parts (BM25 as it is, cosine -1 to 1) and the term that matched best."""
+    """A found passage. score: 0 to 1; text_score: BM25, unbounded; vector_score: cosine, -1 to 1; term: index of the term that matched best."""
 
     passage: Passage
     score: float
@@ -127,7 +127,7 @@ class Hit:
 
 
 class IngestStage(StrEnum):
-    """What is being done to a document."""
+    """The stage of ingesting a document version."""
 
     QUEUED = "queued"
     PARSING = "parsing"
@@ -137,9 +137,9 @@ class IngestStage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A long-running piece of work: taking in one version of one document.
+    """A long-running operation: the ingestion of one document version.
 
-    epoch fences writers: who holds an older one writes nothing. error and unchanged count once stage is DONE.
+    epoch: fences writers; a worker that holds an older epoch writes nothing. error, unchanged: valid once stage is DONE.
     """
 
     id: UUID
@@ -158,5 +158,5 @@ class Operation:
 
     @property
     def done(self) -> bool:
-        """Whether it has ended."""
+        """Whether the operation has ended."""
         return self.stage is IngestStage.DONE

@@ -1,4 +1,4 @@
-"""Resource names (AIP-122): `conversations/{uuid}` and their kin, made and taken apart."""
+"""Resource names (AIP-122) such as `conversations/{uuid}`: formatting and parsing."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def api_key(identity: UUID) -> str:
 
 
 def parse_uuid(prefix: str, name: str) -> UUID:
-    """Take the uuid from `{prefix}/{uuid}`. Raises ValueError for any other form (upper case included: names are compared as text)."""
+    """Return the UUID of `{prefix}/{uuid}`. Raises ValueError for any other form; upper case is refused, since names are compared as text."""
     head, _, tail = name.partition("/")
     if head != prefix or _UUID.fullmatch(tail) is None:
         raise ValueError(f"not a name of the form {prefix}/{{uuid}}: {name!r}")
@@ -88,7 +88,7 @@ def parse_uuid(prefix: str, name: str) -> UUID:
 
 
 def parse_slug(prefix: str, name: str) -> str:
-    """Take the id from `{prefix}/{id}`. Raises ValueError for any other form."""
+    """Return the id of `{prefix}/{id}`. Raises ValueError for any other form."""
     head, _, tail = name.partition("/")
     if head != prefix or _SLUG.fullmatch(tail) is None:
         raise ValueError(f"not a name of the form {prefix}/{{id}}: {name!r}")
@@ -96,7 +96,7 @@ def parse_slug(prefix: str, name: str) -> str:
 
 
 def parse_document_version(name: str) -> tuple[UUID, int | None]:
-    """Take apart `documents/{uuid}` (version None) or `documents/{uuid}/versions/{n}`. Raises ValueError for any other form."""
+    """Parse `documents/{uuid}` (version None) or `documents/{uuid}/versions/{n}`. Raises ValueError for any other form."""
     head, _, tail = name.partition("/versions/")
     identity = parse_uuid("documents", head)
     if not tail:

@@ -18,7 +18,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who makes a call, as its credential says. credential is "api_key" or "session"."""
+    """The caller, identified by its credential. credential: "api_key" or "session"."""
 
     tenant_id: str
     user_id: UUID
@@ -40,7 +40,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A credential for programs, as it is kept (its secret is not)."""
+    """A credential for programs, without its secret, which is never stored."""
 
     id: UUID
     tenant_id: str

@@ -1,4 +1,4 @@
-"""Teachers: who the tutor speaks as."""
+"""Teachers: the personas that the tutor speaks as."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class NewTeacher:
-    """A teacher that is to be. id: as the caller chose it, None for one of ours. parameters: plain JSON values, for prompts."""
+    """A teacher to create. id: chosen by the caller, or None for a generated one. parameters: plain JSON values for prompts."""
 
     display_name: str
     persona: str
@@ -25,7 +25,7 @@ class NewTeacher:
 
 @dataclass(frozen=True, slots=True)
 class TeacherChange:
-    """What to change; None leaves it as it is."""
+    """An update; None leaves a field unchanged."""
 
     display_name: str | None = None
     persona: str | None = None
@@ -34,7 +34,7 @@ class TeacherChange:
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """A teacher as kept. revision: counts changes from 1."""
+    """A stored teacher. revision: starts at 1 and grows with every update."""
 
     id: UUID
     display_name: str
@@ -46,5 +46,5 @@ class Teacher:
 
     @property
     def etag(self) -> str:
-        """Changes with every change. The time tells a teacher from an earlier one of the same id, which callers may choose."""
+        """Changes with every update. It holds the creation time too, since a deleted teacher's id may be used again."""
         return f"{(self.create_time - _EPOCH) // timedelta(microseconds=1):x}-{self.revision}"

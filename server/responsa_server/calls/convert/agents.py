@@ -1,4 +1,4 @@
-"""Agents, and what became of reading them anew; teachers."""
+"""Agents, results of reloading them, and teachers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
 
 
 def agent(card: AgentCard, schema: Mapping[str, object]) -> agent_pb2.Agent:
-    """An agent, with the schema of its parameters as this caller is to see it."""
+    """Convert an agent. schema: of its parameters, with the choices of this caller."""
     return agent_pb2.Agent(
         name=names.agent(card.id),
         display_name=card.display_name,
@@ -31,7 +31,7 @@ def agent(card: AgentCard, schema: Mapping[str, object]) -> agent_pb2.Agent:
 
 
 def reloads(found: Sequence[Reloaded]) -> admin_service_pb2.ReloadAgentsResponse:
-    """What became of each agent."""
+    """Convert the results of a reload."""
     return admin_service_pb2.ReloadAgentsResponse(
         agents=[
             admin_service_pb2.AgentReload(
@@ -55,7 +55,7 @@ def reloads(found: Sequence[Reloaded]) -> admin_service_pb2.ReloadAgentsResponse
 
 
 def teacher(value: Teacher) -> teacher_pb2.Teacher:
-    """A teacher."""
+    """Convert a teacher."""
     return teacher_pb2.Teacher(
         name=names.teacher(value.id),
         display_name=value.display_name,
@@ -68,7 +68,7 @@ def teacher(value: Teacher) -> teacher_pb2.Teacher:
 
 
 def new_teacher(request: admin_service_pb2.CreateTeacherRequest) -> NewTeacher:
-    """A teacher that is to be. Raises InvalidRequest for parameters that cannot be kept."""
+    """Convert a teacher to create. Raises InvalidRequest for parameters that cannot be stored."""
     given = request.teacher
     return NewTeacher(
         display_name=given.display_name,
@@ -79,7 +79,7 @@ def new_teacher(request: admin_service_pb2.CreateTeacherRequest) -> NewTeacher:
 
 
 def teacher_change(given: teacher_pb2.Teacher, wanted: frozenset[str]) -> TeacherChange:
-    """What to change, of the fields that are wanted. Raises InvalidRequest for values that cannot be kept."""
+    """Convert an update of the wanted fields. Raises InvalidRequest for parameters that cannot be stored."""
     return TeacherChange(
         display_name=given.display_name if "display_name" in wanted else None,
         persona=given.persona if "persona" in wanted else None,

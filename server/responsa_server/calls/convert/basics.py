@@ -1,4 +1,4 @@
-"""What all services convert: times, names, masks, request ids."""
+"""Conversions that all services use: times, names, masks, request ids."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _DAY_SECONDS: Final = 86_400
 
 
 def timestamp(time: datetime) -> Timestamp:
-    """A time with its zone, in whole microseconds."""
+    """Convert a time with a zone, in whole microseconds."""
     since = time - _EPOCH
     return Timestamp(seconds=since.days * _DAY_SECONDS + since.seconds, nanos=since.microseconds * 1000)
 
 
 def to_datetime(field: str, time: Timestamp) -> datetime:
-    """A time in UTC. Raises InvalidRequest when it lies beyond the years 1 to 9999."""
+    """Convert to a time in UTC. Raises InvalidRequest for a time outside the years 1 to 9999."""
     try:
         return time.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
@@ -34,12 +34,12 @@ def to_datetime(field: str, time: Timestamp) -> datetime:
 
 
 def request_id(text: str) -> UUID | None:
-    """The request_id, None when none was given; its form was validated."""
+    """Return the request_id, or None when the request has none. Validation has checked its form."""
     return UUID(text) if text else None
 
 
 def named_uuid(field: str, prefix: str, name: str) -> UUID:
-    """The uuid of a name. Raises InvalidRequest for any other form."""
+    """Return the UUID of a resource name. Raises InvalidRequest for any other form."""
     try:
         return names.parse_uuid(prefix, name)
     except ValueError as error:
@@ -51,7 +51,7 @@ def named_uuid(field: str, prefix: str, name: str) -> UUID:
 
 
 def named_slug(field: str, prefix: str, name: str) -> str:
-    """The id of a name. Raises InvalidRequest for any other form."""
+    """Return the id of a resource name. Raises InvalidRequest for any other form."""
     try:
         return names.parse_slug(prefix, name)
     except ValueError as error:
@@ -61,7 +61,7 @@ def named_slug(field: str, prefix: str, name: str) -> str:
 
 
 def updated(mask: FieldMask, updatable: Sequence[str]) -> frozenset[str]:
-    """The fields to change. Raises InvalidRequest (UPDATE_MASK_INVALID) when there is none or one that cannot be changed."""
+    """Return the fields to update. Raises InvalidRequest (UPDATE_MASK_INVALID) for an empty mask or a field that cannot be updated."""
     wanted = frozenset(mask.paths)
     if not wanted or not wanted.issubset(updatable):
         what = f"must name one or more of {', '.join(updatable)}, and nothing else"

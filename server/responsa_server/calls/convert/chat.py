@@ -17,7 +17,7 @@ Asking = chat_service_pb2.AskRequest | chat_service_pb2.StartTurnRequest | chat_
 
 
 def question(request: Asking) -> Question:
-    """The question as meant: what two calls with one request_id are compared by."""
+    """Return the question without the options of its delivery. Two calls with the same request_id are compared by it."""
     return Question(
         text=request.text,
         conversation_id=named_uuid("conversation", "conversations", request.conversation)
@@ -39,7 +39,7 @@ def question(request: Asking) -> Question:
 
 
 def turn(value: Turn) -> turn_pb2.Turn:
-    """A turn, its terminal event as its log holds it."""
+    """Convert a turn; its terminal event keeps the bytes of the log."""
     result = turn_pb2.Turn(
         name=names.turn(value.id),
         conversation=names.conversation(value.conversation_id),
@@ -74,7 +74,7 @@ def _fallbacks(terminal: turn_pb2.TurnEvent) -> Sequence[turn_pb2.Fallback]:
 
 
 def conversation(value: Conversation) -> conversation_pb2.Conversation:
-    """A conversation."""
+    """Convert a conversation."""
     return conversation_pb2.Conversation(
         name=names.conversation(value.id),
         title=value.title,
@@ -87,7 +87,7 @@ def conversation(value: Conversation) -> conversation_pb2.Conversation:
 
 
 def message(value: Message) -> message_pb2.Message:
-    """A message."""
+    """Convert a message."""
     return message_pb2.Message(
         name=names.message(value.id),
         conversation=names.conversation(value.conversation_id),
@@ -101,7 +101,7 @@ def message(value: Message) -> message_pb2.Message:
 
 
 def checks(found: Sequence[tuple[Citation, Verdict]]) -> chat_service_pb2.VerifyCitationsResponse:
-    """Citations and what became of their sources."""
+    """Convert citations and the verdicts on their sources."""
     return chat_service_pb2.VerifyCitationsResponse(
         checks=[
             chat_service_pb2.CitationCheck(citation=citation(one), verdict=enums.VERDICT.number(what))

@@ -1,4 +1,4 @@
-"""The events of a turn's log, and what stands in them: citations, usage, fallbacks."""
+"""The events of a turn's log and their parts: citations, usage, fallbacks."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ from responsa_server.domain.events import (
 
 
 def byte_range(value: ByteRange) -> byte_range_pb2.ByteRange:
-    """A range of bytes."""
+    """Convert a range of bytes."""
     return byte_range_pb2.ByteRange(start=value.start, end=value.end)
 
 
 def citation(value: Citation) -> citation_pb2.Citation:
-    """A citation."""
+    """Convert a citation."""
     return citation_pb2.Citation(
         passage=names.passage(value.passage_id),
         document_version=names.document_version(value.document_id, value.version),
@@ -57,7 +57,7 @@ def citation(value: Citation) -> citation_pb2.Citation:
 
 
 def fallbacks(values: Iterable[Fallback]) -> list[turn_pb2.Fallback]:
-    """What was done in place of what was meant: the first 16."""
+    """Convert the first 16 fallbacks."""
     return [
         turn_pb2.Fallback(
             kind=enums.FALLBACK_KIND.number(one.kind), source=one.source, target=one.target, cause=one.cause
@@ -67,7 +67,7 @@ def fallbacks(values: Iterable[Fallback]) -> list[turn_pb2.Fallback]:
 
 
 def usage(value: Usage) -> turn_pb2.Usage:
-    """What a turn has cost."""
+    """Convert the usage of a turn."""
     return turn_pb2.Usage(
         embedding_tokens=value.embedding_tokens,
         input_tokens=value.input_tokens,
@@ -78,7 +78,7 @@ def usage(value: Usage) -> turn_pb2.Usage:
 
 
 def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
-    """One entry of a turn's log."""
+    """Convert one event of a turn's log."""
     result = turn_pb2.TurnEvent(seq=value.seq, attempt=value.attempt)
     if value.time is not None:
         result.create_time.CopyFrom(timestamp(value.time))

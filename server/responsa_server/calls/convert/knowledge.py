@@ -32,7 +32,7 @@ DEFAULT_TOP_K = 10
 
 
 def chunking(value: collection_pb2.Chunking) -> Chunking:
-    """How documents are to be cut, the unset parts at their defaults. Raises InvalidRequest when the overlap is half a passage or more."""
+    """Convert a chunking, with defaults for unset fields. Raises InvalidRequest when the overlap is half of max_tokens or more."""
     default = Chunking()
     max_tokens = value.max_tokens or default.max_tokens
     if value.HasField("overlap_tokens"):
@@ -49,7 +49,7 @@ def chunking(value: collection_pb2.Chunking) -> Chunking:
 
 
 def collection(value: Collection) -> collection_pb2.Collection:
-    """A collection."""
+    """Convert a collection."""
     return collection_pb2.Collection(
         name=names.collection(value.id),
         display_name=value.display_name,
@@ -66,7 +66,7 @@ def collection(value: Collection) -> collection_pb2.Collection:
 
 
 def metadata(field: str, value: document_pb2.DocumentMetadata) -> DocumentMetadata:
-    """What is said of a document's bytes. field: where it stands in the request. Raises InvalidRequest."""
+    """Convert the metadata of a document. field: its path in the request. Raises InvalidRequest."""
     return DocumentMetadata(
         collection_id=named_slug(f"{field}.collection", "collections", value.collection)
         if value.collection
@@ -79,13 +79,13 @@ def metadata(field: str, value: document_pb2.DocumentMetadata) -> DocumentMetada
 
 
 def inline(value: DocumentMetadata) -> DocumentMetadata:
-    """What is said of a text that comes in the request: Markdown, unless its media type or its source_key's ending says otherwise."""
-    told = value.media_type or PurePosixPath(value.source_key).suffix
-    return value if told else replace(value, media_type="text/markdown")
+    """Return the metadata of a text within the request: Markdown, unless the media type or the suffix of the source_key says otherwise."""
+    declared = value.media_type or PurePosixPath(value.source_key).suffix
+    return value if declared else replace(value, media_type="text/markdown")
 
 
 def document(value: Document) -> document_pb2.Document:
-    """A document."""
+    """Convert a document."""
     return document_pb2.Document(
         name=names.document(value.id),
         collection=names.collection(value.collection_id),
@@ -106,7 +106,7 @@ def document(value: Document) -> document_pb2.Document:
 
 
 def passage(value: Passage) -> document_pb2.Passage:
-    """A passage."""
+    """Convert a passage."""
     return document_pb2.Passage(
         name=names.passage(value.id),
         document=names.document(value.document_id),
@@ -121,7 +121,7 @@ def passage(value: Passage) -> document_pb2.Passage:
 
 
 def search_query(request: knowledge_service_pb2.SearchRequest) -> SearchQuery:
-    """What to look for."""
+    """Convert a search."""
     return SearchQuery(
         terms=tuple(request.terms),
         collections=tuple(
@@ -134,7 +134,7 @@ def search_query(request: knowledge_service_pb2.SearchRequest) -> SearchQuery:
 
 
 def hit(value: Hit) -> knowledge_service_pb2.SearchHit:
-    """A passage found."""
+    """Convert a found passage."""
     return knowledge_service_pb2.SearchHit(
         passage=passage(value.passage),
         score=value.score,
@@ -145,7 +145,7 @@ def hit(value: Hit) -> knowledge_service_pb2.SearchHit:
 
 
 def operation(value: Operation, result: Document | None) -> operations_pb2.Operation:
-    """An operation. result: its document, None when it was deleted since; then the response names it and says no more."""
+    """Convert an operation. result: its document; None when it has been deleted: the response then holds only its name."""
     encoded = operations_pb2.Operation(name=names.operation(value.id), done=value.done)
     encoded.metadata.Pack(
         document_pb2.IngestMetadata(

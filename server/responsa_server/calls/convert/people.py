@@ -1,4 +1,4 @@
-"""Users, API keys and the state of the system."""
+"""Users, API keys and the status of the system."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from responsa_server.domain.ports.parts import Installation, MigrationState, Par
 
 
 def user(value: User) -> user_pb2.User:
-    """A user."""
+    """Convert a user."""
     return user_pb2.User(
         name=names.user(value.id),
         tenant=names.tenant(value.tenant_id),
@@ -27,7 +27,7 @@ def user(value: User) -> user_pb2.User:
 
 
 def api_key(value: ApiKey) -> api_key_pb2.ApiKey:
-    """An API key, without its secret."""
+    """Convert an API key, without its secret."""
     return api_key_pb2.ApiKey(
         name=names.api_key(value.id),
         display_name=value.display_name,
@@ -45,7 +45,7 @@ def system_status(
     parts: Sequence[tuple[str, PartReport]],
     counts: Sequence[Count],
 ) -> system_status_pb2.SystemStatus:
-    """The state of the whole; parts by name, in the order given."""
+    """Convert the status of the system. parts: names and reports, in the order to show."""
     return system_status_pb2.SystemStatus(
         version=installation.version,
         migration=migration.last,

@@ -1,4 +1,4 @@
-"""google.protobuf.Struct and plain JSON values: one form for equal values, whole numbers as such."""
+"""google.protobuf.Struct as plain JSON values: equal objects have one form, and whole numbers are integers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from google.protobuf.struct_pb2 import Struct, Value
 from responsa_server.domain.errors import FieldViolation, InvalidRequest
 
 MAX_BYTES: Final = 4096
-"""Of an object that somebody sends, as JSON."""
-# A Value's number is a double: whole ones beyond this are not exact, and stay what they are.
+"""The largest object in a request, in bytes of JSON."""
+# A Value's number is a double: beyond this whole numbers are not exact, so they stay doubles.
 _WHOLE: Final = 2.0**53
 _MAX_DEPTH: Final = 16
 # A number of one digit takes 2 bytes of JSON and 11 of protobuf; nothing takes more for a byte of JSON.
@@ -25,18 +25,18 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 
 
 def text(field: str, value: Struct) -> str:
-    """A Struct as JSON with sorted keys, "" for an empty one: equal objects give equal texts. Raises as `plain` does."""
+    """Return a Struct as JSON with sorted keys, "" for an empty one: equal objects give equal texts. Raises as `plain` does."""
     content = plain(field, value)
     return _encoded(content) if content else ""
 
 
 def of_text(value: str) -> Struct:
-    """The Struct that `text` was given."""
+    """Return the Struct that `text` encoded."""
     return of(cast("Mapping[str, object]", json.loads(value)))
 
 
 def plain(field: str, value: Struct) -> dict[str, Json]:
-    """A Struct as plain values. field: its path in the request.
+    """Return a Struct as plain values. field: its path in the request.
 
     Raises InvalidRequest: it has more than 4 KiB as JSON, is nested more than 16 deep, or holds a number that is not finite.
     """
@@ -63,7 +63,7 @@ def too_large(field: str, value: Struct) -> Sequence[FieldViolation]:
 
 
 def of(value: Mapping[str, object]) -> Struct:
-    """Plain JSON values as a Struct."""
+    """Return plain JSON values as a Struct."""
     return json_format.ParseDict(dict(value), Struct())
 
 

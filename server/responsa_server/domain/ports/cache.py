@@ -1,4 +1,4 @@
-"""A cache: whatever is in it may be gone at any moment."""
+"""A cache, which may lose any entry at any moment."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Protocol
 
 
 class Cache(Protocol):
-    """Bytes by key, for a while. No method raises for a cache that is slow or away: that is a miss."""
+    """Bytes by key, for a limited time. No method raises when the cache is slow or unreachable; a read then misses."""
 
     async def get(self, keys: Sequence[str]) -> Mapping[str, bytes]:
-        """What is there of these keys."""
+        """Return the entries that exist among these keys."""
         ...
 
     async def put(self, entries: Mapping[str, bytes], seconds: int) -> None:
-        """Keep these for at most so many seconds, if possible."""
+        """Store entries for at most this many seconds, if possible."""
         ...

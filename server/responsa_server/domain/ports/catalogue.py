@@ -1,4 +1,4 @@
-"""The agents that there are, for those who ask what there is."""
+"""The catalogue of agents."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from responsa_server.domain.people import Principal
 
 
 class Catalogue(Protocol):
-    """The agents of this installation as their files say, the last sound reading of each."""
+    """The agents of this installation, each in its last valid version."""
 
     def cards(self) -> Sequence[AgentCard]:
-        """All, by id."""
+        """Return all agents, ordered by id."""
         ...
 
     def card(self, identity: str) -> AgentCard:
-        """The one of this id, "" for the default. Raises NotFound, which lists the known."""
+        """Return the agent with this id, "" for the default. Raises NotFound, whose message lists the agents."""
         ...
 
     async def schema(self, who: Principal, card: AgentCard) -> Mapping[str, object]:
-        """Of the card's parameters, with the records that this caller may choose from where a parameter names one (`x-resource`). Raises Unavailable."""
+        """Return the schema of an agent's parameters. A parameter that names a resource (`x-resource`) lists those that the caller may choose. Raises Unavailable."""
         ...
 
     def problems(self) -> Sequence[Reloaded]:
-        """Agents whose files are broken now, whether or not an older version serves."""
+        """Return the agents whose files have mistakes now, whether or not an older version still serves."""
         ...
 
     async def reload(self) -> Sequence[Reloaded]:
-        """Read all files anew and swap in what is sound, all at once; by agent's id. Raises Unavailable when versions cannot be kept: then nothing has changed."""
+        """Reload all files and replace the valid agents in one step; results are ordered by agent id. Raises Unavailable when versions cannot be stored: then nothing has changed."""
         ...

@@ -1,4 +1,4 @@
-"""What conversations need from a store."""
+"""The store of conversations and messages."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from responsa_server.domain.people import Principal
 
 
 class ConversationStore(Protocol):
-    """Conversations and messages. All methods raise Unavailable when the store cannot be reached or an outcome is unknown."""
+    """Conversations and messages. All methods raise Unavailable when the store cannot be reached or the outcome of a change is unknown."""
 
     async def create(
         self, who: Principal, identity: UUID, title: str, labels: Mapping[str, str], request_id: UUID | None
     ) -> Conversation:
-        """Make a conversation, or give back the one this request_id made. Raises AlreadyExists (REQUEST_ID_REUSED)."""
+        """Create a conversation, or return the one that this request_id created. Raises AlreadyExists (REQUEST_ID_REUSED)."""
         ...
 
     async def get(self, who: Principal, identity: UUID) -> Conversation:
-        """One conversation of the caller's. Raises NotFound."""
+        """Return one of the caller's conversations. Raises NotFound."""
         ...
 
     async def list(self, who: Principal, query: ListQuery) -> Page[Conversation]:
-        """The caller's conversations. Raises InvalidRequest."""
+        """Return a page of the caller's conversations."""
         ...
 
     async def update(
@@ -37,25 +37,25 @@ class ConversationStore(Protocol):
         labels: Mapping[str, str] | None,
         etag: str,
     ) -> Conversation:
-        """Change what is not None; title "" takes the title back. Raises NotFound, Conflict (ETAG_MISMATCH)."""
+        """Update the fields that are not None; title "" removes the title. Raises NotFound, Conflict (ETAG_MISMATCH)."""
         ...
 
     async def delete(self, who: Principal, identity: UUID, etag: str) -> None:
-        """Delete it with messages, turns and logs. Raises NotFound, Conflict (ETAG_MISMATCH, CONVERSATION_BUSY)."""
+        """Delete a conversation with its messages, turns and logs. Raises NotFound, Conflict (ETAG_MISMATCH, CONVERSATION_BUSY)."""
         ...
 
     async def messages(self, who: Principal, identity: UUID, query: ListQuery) -> Page[Message]:
-        """The messages of a conversation. Raises NotFound, InvalidRequest."""
+        """Return a page of a conversation's messages. Raises NotFound."""
         ...
 
     async def message(self, who: Principal, identity: UUID) -> Message:
-        """One message. Raises NotFound."""
+        """Return one message. Raises NotFound."""
         ...
 
     async def answer_of(self, who: Principal, turn_id: UUID) -> Message | None:
-        """The assistant's message of a turn; None when there is none (yet). Raises NotFound for an unknown turn."""
+        """Return the assistant's message of a turn, or None when the turn has none yet. Raises NotFound for an unknown turn."""
         ...
 
     async def history(self, who: Principal, identity: UUID, most: int) -> Sequence[Message]:
-        """The last messages of a conversation, the oldest of them first; none for an unknown conversation."""
+        """Return the last messages of a conversation, oldest first; an empty list for an unknown conversation."""
         ...

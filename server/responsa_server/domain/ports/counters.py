@@ -1,4 +1,4 @@
-"""Counts of what happened in this process since its start."""
+"""Counters of this process, from its start."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How often something happened. labels: a few values each, never a user's text."""
+    """The value of a counter. labels: each has few possible values, never text from a user."""
 
     name: str
     labels: Mapping[str, str]
@@ -17,12 +17,12 @@ class Count:
 
 
 class Counters(Protocol):
-    """Where counts are kept. Safe to use from any thread."""
+    """Counters, safe to use from any thread."""
 
     def add(self, name: str, labels: Mapping[str, str], value: int = 1) -> None:
-        """Count."""
+        """Add to a counter."""
         ...
 
     def read(self) -> Sequence[Count]:
-        """All of them, by name and labels."""
+        """Return all counters, ordered by name and labels."""
         ...

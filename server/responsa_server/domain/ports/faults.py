@@ -1,4 +1,4 @@
-"""Where faults may strike: a port that is empty outside tests."""
+"""The places where tests inject faults; the product uses `NoFaults`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID
 
 
 class Fault(StrEnum):
-    """The named places, in the order in which a turn comes by them."""
+    """The named places, in the order in which a turn passes them."""
 
     BEFORE_ACCEPT = "before_accept"
     AFTER_ACCEPT = "after_accept"
@@ -26,15 +26,15 @@ class Fault(StrEnum):
 
 
 class Faults(Protocol):
-    """May kill, stop or delay the process at a place. turn_id: of which turn, None where many are written together."""
+    """Kills, stops or delays the process at a place. turn_id: None where several turns are written together."""
 
     async def at(self, place: Fault, turn_id: UUID | None = None) -> None:
-        """A turn comes by this place. Before: nothing of what comes next is committed; after: all of it is, and nobody was told."""
+        """A turn passes this place. BEFORE_*: nothing of the next step is committed. AFTER_*: all of it is, and nobody has been notified."""
         ...
 
 
 class NoFaults:
-    """Nothing ever happens."""
+    """Injects no fault."""
 
     async def at(self, place: Fault, turn_id: UUID | None = None) -> None:
         """Do nothing."""

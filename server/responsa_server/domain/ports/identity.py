@@ -1,4 +1,4 @@
-"""Where tenants, users and their credentials are kept. Secrets come here as SHA-256 digests of 32 bytes, never themselves."""
+"""The store of tenants, users and credentials. It receives secrets only as SHA-256 digests of 32 bytes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class FoundSession:
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """An administrative act. actor: `users/{uuid}` or "local", who runs the machine; action: e.g. "api_key.create"; never a secret."""
+    """An administrative act. actor: `users/{uuid}`, or "local" for the operator of the machine; action: e.g. "api_key.create". It never holds a secret."""
 
     id: UUID
     tenant_id: str
@@ -41,7 +41,7 @@ class AuditEvent:
 
 
 class IdentityStore(Protocol):
-    """Each call is one transaction; an audit event is written in the transaction of its act. All raise Unavailable when the store is away."""
+    """Each method is one transaction; an audit event is written in the transaction of its act. All raise Unavailable when the store cannot be reached."""
 
     async def find_key(self, digest: bytes) -> FoundKey | None:
         """Find the API key of a digest, over all tenants."""
@@ -56,42 +56,42 @@ class IdentityStore(Protocol):
         ...
 
     async def add_code(self, who: Principal, digest: bytes, seconds: float) -> datetime:
-        """Keep a session code for so long and drop the tenant's expired codes and sessions. Returns its end."""
+        """Store a session code for this many seconds and delete the tenant's expired codes and sessions. Return the time of its expiry."""
         ...
 
     async def exchange_code(self, code: bytes, token: bytes, seconds: float) -> datetime | None:
-        """Use up a code and begin a session with the token's digest, in one transaction.
+        """Exchange a code for a session with the token's digest, in one transaction.
 
-        Returns the session's end, or None (nothing is begun) when the code is not known, was used or has expired.
+        Returns the time of the session's expiry, or None (and begins no session) when the code is unknown, used or expired.
         """
         ...
 
     async def end_session(self, digest: bytes) -> None:
-        """Drop a session, if it is there."""
+        """End a session, if it exists."""
         ...
 
     async def add_key(
         self, key: ApiKey, digest: bytes, audit: AuditEvent, request_id: UUID | None
     ) -> ApiKey | None:
-        """Keep a key; create_time is the database's. Returns it, or None when expire_time does not lie ahead.
+        """Store a key; the database sets create_time. Return it, or None when expire_time is not in the future.
 
-        A request_id that the key's user used before for the same display_name and expire_time: returns, as it is now, the key that
-        was made then (another id), and keeps and audits nothing. Raises AlreadyExists REQUEST_ID_REUSED for anything else.
+        When the key's user used the request_id before for the same display_name and expire_time: return that earlier key as it is
+        now, and store and audit nothing. Raises AlreadyExists (REQUEST_ID_REUSED) when they differ.
         """
         ...
 
     async def list_keys(self, who: Principal, query: ListQuery) -> Page[ApiKey]:
-        """List the user's keys. Raises InvalidRequest for a filter, order or cursor that cannot be read."""
+        """Return a page of the user's keys."""
         ...
 
     async def revoke_key(self, who: Principal, key_id: UUID, audit: AuditEvent) -> ApiKey | None:
-        """Revoke a key of the user, once: an earlier revoke_time stays, and is not audited again. None when the user has no such key."""
+        """Revoke a key of the user. A second call changes and audits nothing. Return None when the user has no such key."""
         ...
 
     async def add_tenant(self, tenant_id: str, display_name: str, audit: AuditEvent) -> bool:
-        """Keep a tenant. Returns False when the id is taken."""
+        """Store a tenant. Return False when the id is taken."""
         ...
 
     async def add_user(self, user: User, audit: AuditEvent) -> User | None:
-        """Keep a user; create_time is the database's. None when the e-mail address is taken in the tenant. Raises NotFound for an unknown tenant."""
+        """Store a user; the database sets create_time. Return None when the e-mail address is taken in the tenant. Raises NotFound for an unknown tenant."""
         ...

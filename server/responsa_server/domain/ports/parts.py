@@ -1,4 +1,4 @@
-"""The parts that a running server stands on, and how each tells that it is well."""
+"""The parts that a running server depends on, and their health."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Health(StrEnum):
-    """How a part is. DEGRADED: it answers late, or the server works without it, slower."""
+    """The health of a part. DEGRADED: it answers late, or the server works without it, but slower."""
 
     OK = "ok"
     DEGRADED = "degraded"
@@ -17,7 +17,7 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PartReport:
-    """What a part tells of itself. detail: what is wrong and what helps, "" when nothing is; both texts are shown to administrators."""
+    """The report of one part. detail: what is wrong and what helps, "" when nothing is wrong. Administrators see both texts."""
 
     health: Health
     version: str = ""
@@ -25,7 +25,7 @@ class PartReport:
 
 
 class Part(Protocol):
-    """Something that can be well or not, e.g. the database."""
+    """A part whose health can be checked, e.g. the database."""
 
     @property
     def name(self) -> str:
@@ -33,7 +33,7 @@ class Part(Protocol):
         ...
 
     async def check(self) -> PartReport:
-        """Ask the part. May raise or hang: who calls bounds it in time and takes an error for DOWN."""
+        """Check the part. May raise or hang: the caller sets a time limit and treats an error as DOWN."""
         ...
 
 
@@ -46,16 +46,16 @@ class MigrationState:
 
 
 class Migrations(Protocol):
-    """How far the database's tables are."""
+    """The migration level of the database."""
 
     async def state(self) -> MigrationState:
-        """Read it. Raises Unavailable."""
+        """Read the migration level. Raises Unavailable."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What is fixed while a server runs: its version and the models in force."""
+    """Facts that stay the same while a server runs: its version and its models."""
 
     version: str
     embedding_model: str

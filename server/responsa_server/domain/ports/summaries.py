@@ -1,4 +1,4 @@
-"""What became of a conversation's older messages: their summary, so that it is made once."""
+"""The store of summaries, which stand for the older messages of a conversation."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ MAX_SUMMARY_BYTES: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The talk up to and with the message `through`. text: at most MAX_SUMMARY_BYTES of UTF-8."""
+    """A summary of a conversation up to and including the message `through`. text: at most MAX_SUMMARY_BYTES of UTF-8."""
 
     text: str
     through: UUID
 
 
 class Summaries(Protocol):
-    """Summaries of conversations, one each; derived, so that losing one costs a model's call and nothing else."""
+    """One summary for each conversation. Summaries are derived: losing one costs a model call and nothing else."""
 
     async def find(self, who: Principal, conversation_id: UUID) -> Summary | None:
-        """The kept one, None where there is none. Raises Unavailable."""
+        """Return the stored summary, or None. Raises Unavailable."""
         ...
 
     async def keep(self, who: Principal, conversation_id: UUID, summary: Summary) -> None:
-        """Keep it in place of any other. A conversation that is gone by now keeps none, without an error. Raises Unavailable."""
+        """Store a summary in place of the one before. Does nothing when the conversation has been deleted. Raises Unavailable."""
         ...

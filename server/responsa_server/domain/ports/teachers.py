@@ -1,4 +1,4 @@
-"""Teachers: personas that administrators manage and the tutor speaks as."""
+"""The store of teachers: personas that administrators manage and the tutor speaks as."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ class Teachers(Protocol):
     """The teachers of the caller's tenant."""
 
     async def create(self, who: Principal, teacher: NewTeacher, request_id: UUID | None) -> Teacher:
-        """Keep a new one; a request_id that has made one gives that one again. Raises AlreadyExists for an id that is taken."""
+        """Create a teacher, or return the one that this request_id created. Raises AlreadyExists for an id that is taken."""
         ...
 
     async def get(self, who: Principal, identity: UUID) -> Teacher:
-        """Raises NotFound (TEACHER_NOT_FOUND)."""
+        """Return one teacher. Raises NotFound (TEACHER_NOT_FOUND)."""
         ...
 
     async def list(self, who: Principal, query: ListQuery) -> Page[Teacher]:
-        """A page of them."""
+        """Return a page of teachers."""
         ...
 
     async def update(self, who: Principal, identity: UUID, change: TeacherChange, etag: str) -> Teacher:
-        """Change what `change` names. etag: "" for any revision. Raises NotFound, Aborted for another revision."""
+        """Update a teacher. etag: "" for any revision. Raises NotFound, Conflict (ETAG_MISMATCH)."""
         ...
 
     async def delete(self, who: Principal, identity: UUID, etag: str) -> None:
-        """Delete one. etag: "" for any revision. Raises NotFound, Aborted for another revision."""
+        """Delete a teacher. etag: "" for any revision. Raises NotFound, Conflict (ETAG_MISMATCH)."""
         ...
