@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from responsa_server.calls.listing import parse_filter
-from responsa_server.domain.listing import Field, Kind, ListQuery, ListRules, Operator, Order
+from responsa_server.domain.listing import Field, FieldKind, ListQuery, ListRules, Operator, Order
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.listing import SqlList
 
@@ -16,11 +16,11 @@ RULES = ListRules(
     "rows",
     (
         Field("title"),
-        Field("labels", Kind.LABELS),
-        Field("state", Kind.ENUM, values={"READY": "ready", "FAILED": "failed"}),
-        Field("conversation", Kind.NAME, prefix="conversations"),
+        Field("labels", FieldKind.LABELS),
+        Field("state", FieldKind.ENUM, values={"READY": "ready", "FAILED": "failed"}),
+        Field("conversation", FieldKind.NAME, prefix="conversations"),
         Field("name"),
-        Field("create_time", Kind.TIME),
+        Field("create_time", FieldKind.TIME),
     ),
     (Order("name"),),
     slug_ids=True,

@@ -17,7 +17,7 @@ from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.domain.listing import (
     Comparison,
     Field,
-    Kind,
+    FieldKind,
     ListQuery,
     ListRules,
     Operator,
@@ -117,7 +117,7 @@ class Listing:
 def _position(rules: ListRules, order: Order, value: str, identity: str) -> Position:
     """Read a position as `_written` wrote it. Raises ValueError."""
     kind = rules.field(order.field).kind
-    return _time(value) if kind is Kind.TIME else value, identity if rules.slug_ids else _uuid(identity)
+    return _time(value) if kind is FieldKind.TIME else value, identity if rules.slug_ids else _uuid(identity)
 
 
 def _written(value: Value) -> str:
@@ -200,7 +200,7 @@ def _filtered(rules: ListRules, name: str) -> Field:
     """The field that a filter names, `labels.KEY` for any key. Raises InvalidRequest (FILTER_INVALID)."""
     head, dot, key = name.partition(".")
     for one in rules.fields:
-        if one.filterable and one.name == head and (one.kind is Kind.LABELS) == bool(dot) == bool(key):
+        if one.filterable and one.name == head and (one.kind is FieldKind.LABELS) == bool(dot) == bool(key):
             return one
     raise _bad_filter(rules, f"this list has no field `{_cut(name)}`")
 
@@ -210,17 +210,17 @@ def _comparison(rules: ListRules, field: Field, name: str, operator: Operator, v
     equality = operator in (Operator.EQ, Operator.NE, Operator.HAS)
     try:
         match field.kind:
-            case Kind.TEXT:
+            case FieldKind.TEXT:
                 return Comparison(name, operator, value)
-            case Kind.LABELS if equality:
+            case FieldKind.LABELS if equality:
                 return Comparison(name, operator, value)
-            case Kind.TIME if operator is not Operator.HAS:
+            case FieldKind.TIME if operator is not Operator.HAS:
                 return Comparison(name, operator, _time(value))
-            case Kind.ENUM if equality:
+            case FieldKind.ENUM if equality:
                 if value not in field.values:
                     raise _bad_filter(rules, f"{name} is one of {', '.join(field.values)}")
                 return Comparison(name, operator, field.values[value])
-            case Kind.NAME if equality:
+            case FieldKind.NAME if equality:
                 return Comparison(name, operator, names.parse_uuid(field.prefix, value))
             case _:
                 raise _bad_filter(rules, f"{name} cannot be compared by {operator.value!r}")
@@ -244,7 +244,9 @@ def _uuid(text: str) -> UUID:
 def filterable(rules: ListRules) -> tuple[str, ...]:
     """The fields that a filter may name, as the contract writes them: `labels.KEY` for any key."""
     return tuple(
-        f"{one.name}.KEY" if one.kind is Kind.LABELS else one.name for one in rules.fields if one.filterable
+        f"{one.name}.KEY" if one.kind is FieldKind.LABELS else one.name
+        for one in rules.fields
+        if one.filterable
     )
 
 

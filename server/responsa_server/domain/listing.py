@@ -31,7 +31,7 @@ class Operator(StrEnum):
     HAS = ":"
 
 
-class Kind(StrEnum):
+class FieldKind(StrEnum):
     """What a field holds, which decides how its values are read and which operators it has.
 
     TEXT: all operators; `:` means "contains" without regard to case, `:*` "is not empty".
@@ -53,7 +53,7 @@ class Field:
     """A field of a list. values: of an ENUM, what is stored by the name on the wire; prefix: of a NAME."""
 
     name: str
-    kind: Kind = Kind.TEXT
+    kind: FieldKind = FieldKind.TEXT
     filterable: bool = True
     values: Mapping[str, str] = field(default_factory=dict[str, str])
     prefix: str = ""
@@ -118,20 +118,20 @@ def _enum(name: str, values: type[StrEnum], prefix: str) -> Field:
     """A field whose values may be written with the prefix of the contract and without."""
     return Field(
         name,
-        Kind.ENUM,
+        FieldKind.ENUM,
         values={written: one.value for one in values for written in (one.name, f"{prefix}_{one.name}")},
     )
 
 
-_CREATED: Final = Field("create_time", Kind.TIME)
-_UPDATED: Final = Field("update_time", Kind.TIME)
+_CREATED: Final = Field("create_time", FieldKind.TIME)
+_UPDATED: Final = Field("update_time", FieldKind.TIME)
 _OLDEST: Final = Order("create_time")
 _NEWEST: Final = Order("create_time", descending=True)
 
 TURNS: Final = ListRules(
     "turns",
     (
-        Field("conversation", Kind.NAME, prefix="conversations"),
+        Field("conversation", FieldKind.NAME, prefix="conversations"),
         _enum("state", TurnState, "TURN_STATE"),
         _CREATED,
     ),
@@ -139,7 +139,7 @@ TURNS: Final = ListRules(
 )
 CONVERSATIONS: Final = ListRules(
     "conversations",
-    (Field("title"), _CREATED, _UPDATED, Field("labels", Kind.LABELS)),
+    (Field("title"), _CREATED, _UPDATED, Field("labels", FieldKind.LABELS)),
     (Order("update_time", descending=True), Order("update_time"), _OLDEST, _NEWEST),
 )
 MESSAGES: Final = ListRules("messages", (_enum("role", Speaker, "ROLE"), _CREATED), (_OLDEST, _NEWEST))
@@ -180,4 +180,6 @@ TEACHERS: Final = ListRules(
     (Field("display_name"), _CREATED),
     (_OLDEST, _NEWEST, Order("display_name"), Order("display_name", descending=True)),
 )
-OPERATIONS: Final = ListRules("operations", (Field("create_time", Kind.TIME, filterable=False),), (_NEWEST,))
+OPERATIONS: Final = ListRules(
+    "operations", (Field("create_time", FieldKind.TIME, filterable=False),), (_NEWEST,)
+)

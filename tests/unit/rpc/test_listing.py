@@ -18,7 +18,16 @@ from hypothesis import strategies as st
 from responsa_server.calls.listing import Listing, filterable, parse_filter, parse_order
 from responsa_server.domain import listing
 from responsa_server.domain.errors import InvalidRequest, Reason
-from responsa_server.domain.listing import Comparison, Field, Kind, ListRules, Operator, Order, Page, Position
+from responsa_server.domain.listing import (
+    Comparison,
+    Field,
+    FieldKind,
+    ListRules,
+    Operator,
+    Order,
+    Page,
+    Position,
+)
 from responsa_server.domain.people import Principal, Role
 
 ANN = Principal("acme", UUID(int=1), Role.USER, "api_key")
@@ -99,10 +108,10 @@ KINDS = ListRules(
     "kinds",
     (
         Field("title"),
-        Field("labels", Kind.LABELS),
-        Field("state", Kind.ENUM, values={"READY": "ready", "STATE_READY": "ready"}),
-        Field("conversation", Kind.NAME, prefix="conversations"),
-        Field("create_time", Kind.TIME),
+        Field("labels", FieldKind.LABELS),
+        Field("state", FieldKind.ENUM, values={"READY": "ready", "STATE_READY": "ready"}),
+        Field("conversation", FieldKind.NAME, prefix="conversations"),
+        Field("create_time", FieldKind.TIME),
         Field("hidden", filterable=False),
     ),
     (Order("title"), Order("create_time"), Order("hidden")),

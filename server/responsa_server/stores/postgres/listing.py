@@ -18,7 +18,15 @@ from typing import Any, Generic, LiteralString, NamedTuple, TypeVar
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from responsa_server.domain.listing import Comparison, Kind, ListQuery, ListRules, Operator, Page, Position
+from responsa_server.domain.listing import (
+    Comparison,
+    FieldKind,
+    ListQuery,
+    ListRules,
+    Operator,
+    Page,
+    Position,
+)
 from responsa_server.stores.postgres.database import Connection
 
 Item = TypeVar("Item")
@@ -32,12 +40,12 @@ _OPERATORS: Mapping[Operator, LiteralString] = {
     Operator.GE: ">=",
     Operator.HAS: "=",
 }
-_TYPES: Mapping[Kind, LiteralString] = {
-    Kind.TEXT: "text",
-    Kind.TIME: "timestamptz",
-    Kind.ENUM: "text",
-    Kind.NAME: "uuid",
-    Kind.LABELS: "text",
+_TYPES: Mapping[FieldKind, LiteralString] = {
+    FieldKind.TEXT: "text",
+    FieldKind.TIME: "timestamptz",
+    FieldKind.ENUM: "text",
+    FieldKind.NAME: "uuid",
+    FieldKind.LABELS: "text",
 }
 
 
@@ -102,7 +110,7 @@ class SqlList(Generic[Item]):
                     unique,
                     sql.SQL("<" if query.order.descending else ">"),
                     sql.SQL(_TYPES[field.kind]),
-                    sql.SQL(_TYPES[Kind.TEXT if self._rules.slug_ids else Kind.NAME]),
+                    sql.SQL(_TYPES[FieldKind.TEXT if self._rules.slug_ids else FieldKind.NAME]),
                 )
             )
         direction = sql.SQL(" DESC" if query.order.descending else "")
@@ -116,8 +124,8 @@ class SqlList(Generic[Item]):
         name, _, key = one.field.partition(".")
         kind, expression = self._rules.field(name).kind, sql.SQL(self._columns[name])
         placeholder = sql.Placeholder(parameter)
-        is_text = kind in (Kind.TEXT, Kind.LABELS)
-        if kind is Kind.LABELS:
+        is_text = kind in (FieldKind.TEXT, FieldKind.LABELS)
+        if kind is FieldKind.LABELS:
             params[f"{parameter}_key"] = key
             labels = expression
             expression = sql.SQL("coalesce({} ->> {}, '')").format(
