@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from protovalidate import Violation
 
+from responsa_server.calls.status import MAX_VIOLATIONS
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _EXAMPLE = "0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10"
 _SLUG_FORM = "1 to 63 of a-z, 0-9 and hyphen, not beginning with a hyphen"
 _MAX_KEY_CHARS = 64
-MAX_DESCRIBED: Final = 16
-"""An error describes at most this many violations and counts the others: describing one costs far more than finding it."""
 
 # What each regular expression of the contract asks for, in words. A test keeps the two together.
 PATTERNS: Mapping[str, str] = {
@@ -53,13 +52,16 @@ def invalid(violations: Sequence[FieldViolation], count: int | None = None) -> I
 
 
 def broken_rules(found: Sequence[Violation]) -> InvalidRequest:
-    """The error for what the validator found; of each field the first broken rule counts."""
+    """The error for what the validator found; of each field the first broken rule counts.
+
+    It describes no more violations than a status carries, and counts the others: describing one costs far more than finding it.
+    """
     by_path: dict[str, Violation] = {}
     for one in found:
         by_path.setdefault(_path(one), one)
     described = [
         FieldViolation(path, one.proto.rule_id or "", _remedy(one))
-        for path, one in list(by_path.items())[:MAX_DESCRIBED]
+        for path, one in list(by_path.items())[:MAX_VIOLATIONS]
     ]
     return invalid(described, len(by_path))
 
@@ -125,7 +127,7 @@ class _NulSearch:
             self.message(value)
         elif isinstance(value, str) and "\x00" in value:
             self.count += 1
-            if self.count <= MAX_DESCRIBED:
+            if self.count <= MAX_VIOLATIONS:
                 path = "".join(self._pieces).removeprefix(".")
                 remedy = "must not hold the character U+0000; leave it out"
                 self.described.append(FieldViolation(path, "string.no_nul", remedy))

@@ -21,7 +21,7 @@ from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1 import conversation_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
-from responsa_server.calls import sizes, violations, wire
+from responsa_server.calls import sizes, status, violations, wire
 from responsa_server.calls.authorisation import RULES
 from responsa_server.calls.call import Call
 from responsa_server.calls.interceptors.shape import Received
@@ -210,7 +210,7 @@ def test_at_most_sixteen_violations_are_described_and_all_are_counted() -> None:
     bad = [f"collections/{number} " for number in range(64)]
     error = ask(text="", options=chat.AskOptions(scope=turn_pb2.Scope(collections=bad)))
     assert error.metadata == {"violations": "65"}
-    assert len(error.violations) == violations.MAX_DESCRIBED
+    assert len(error.violations) == status.MAX_VIOLATIONS
     assert error.message.endswith("(64 more)")
     search = knowledge.SearchRequest(terms=["why"], collections=[f"{one}\x00" for one in bad])
     found = violations.nul_characters(search)
