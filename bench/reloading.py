@@ -13,10 +13,10 @@ from typing import Final
 from bench.peers.evidence import MemoryEvidence
 from bench.report import Line
 from bench.run import Run
+from responsa_server.agents.config.build import BuildContext
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.folders import Folders
 from responsa_server.agents.config.live import LiveAgents, LiveOptions
-from responsa_server.agents.config.making import Workshop
 from responsa_server.agents.config.reading import SHIPPED
 from responsa_server.agents.engine.registry import NodeParts
 from responsa_server.app.counters import MemoryCounters
@@ -62,10 +62,10 @@ async def _measured(database: Database, folder: Path, rounds: int) -> list[Line]
     agents = LiveAgents(
         Folders(folder),
         PostgresAgentVersions(database),
-        Workshop(parts, models, MemoryCounters()),
+        BuildContext(parts, models, MemoryCounters()),
         Surroundings(models=models),
         # As in a process that takes calls: graphs are compiled, and classifiers trained, while nobody waits.
-        LiveOptions(works=False, poll_seconds=3600.0),
+        LiveOptions(runs_turns=False, poll_seconds=3600.0),
     )
     await agents.start()
     found: dict[str, list[float]] = {}
@@ -91,7 +91,7 @@ async def _measured(database: Database, folder: Path, rounds: int) -> list[Line]
 
 async def _reload(agents: LiveAgents, changed: Sequence[str]) -> float:
     begun = time.perf_counter()
-    outcome = await agents.reload(follow=False)
+    outcome = await agents.reload(notify=False)
     taken = (time.perf_counter() - begun) * 1000
     if sum(one.changed for one in outcome) != len(changed) or any(one.problems for one in outcome):
         raise AssertionError(

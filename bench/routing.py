@@ -11,7 +11,7 @@ from typing import Final
 from bench.figures import Comparison, percentile
 from bench.report import Line
 from bench.run import Run
-from responsa_server.agents.config.learning import learnings
+from responsa_server.agents.config.build import classifiers
 from responsa_server.agents.config.reading import SHIPPED, read
 from responsa_server.cli.local.dialogues import dialogues
 from responsa_server.cli.local.eval_dialogues import OURS
@@ -38,7 +38,7 @@ async def _measured(
     embedder: MiniLmEmbedder, trainer: KeptClassifiers, texts: Sequence[str], rounds: int
 ) -> list[Line]:
     examples = {path: text.decode() for path, text in read(SHIPPED / _AGENT).files.examples.items()}
-    classifier = await learnings(examples, trainer)[_EXAMPLES].ready()
+    classifier = await classifiers(examples, trainer)[_EXAMPLES].ready()
 
     async def decide(text: str) -> None:
         await classifier.classify(text)

@@ -6,11 +6,28 @@ Usage: python tools/agents_reference.py [--check]   (--check writes nothing and 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, Final, get_args
 
-from responsa_server.agents.config.reference import page
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "agents.md"
+from responsa_server.agents.engine.config import AgentConfig, EdgeTable, NodeTable, RetryTable, WhenTable
+from responsa_server.agents.engine.registry import KINDS, Kind
+
+PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "agents.md"
+BEGIN: Final = "<!-- written by `make generate` from here -->"
+END: Final = "<!-- to here -->"
+
+_HEAD: Final = "| key | default | what it says |\n|---|---|---|"
+_TABLES: Final[Mapping[str, type[BaseModel]]] = {
+    "a node (`nodes.NAME`)": NodeTable,
+    "`retry` of a node": RetryTable,
+    "an edge (`graph.edges`)": EdgeTable,
+    "`when` of an edge": WhenTable,
+}
 
 
 def main() -> None:
@@ -22,6 +39,69 @@ def main() -> None:
             sys.exit("docs/agents.md is out of date; run `make generate`")
         return
     PAGE.write_text(after, encoding="utf-8")
+
+
+def reference(kinds: Mapping[str, Kind] = KINDS) -> str:
+    """The tables in Markdown: each key of `agent.toml` with its default, then each kind of node."""
+    parts = [_HEAD, *_rows(AgentConfig, "")]
+    for title, model in _TABLES.items():
+        parts += ["", f"Keys of {title}:", "", _HEAD, *_rows(model, "")]
+    parts += ["", "Fields that each kind reads and writes; what it cannot do without stands in `code`:", ""]
+    parts += ["| kind | reads | writes | its own options |", "|---|---|---|---|"]
+    parts += [
+        f"| `{name}` | {_names(kind.input_model)} | {_names(kind.output_model)} | {_names(kind.options)} |"
+        for name, kind in sorted(kinds.items())
+    ]
+    parts += ["", "What the prompts and templates of a kind may use:", ""]
+    parts += ["| kind | anywhere | below `=== user` alone |", "|---|---|---|"]
+    parts += [
+        f"| `{name}` | {_listed(kind.offers.trusted)} | {_listed(kind.offers.untrusted)} |"
+        for name, kind in sorted(kinds.items())
+        if kind.offers.all
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def page(text: str) -> str:
+    """The page with new tables between its marks. Raises ValueError for a page without the marks."""
+    before, _, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError("the page has no marks to write between")
+    return f"{before}{BEGIN}\n\n{reference()}\n{END}{after}"
+
+
+def _rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    tables: list[tuple[str, type[BaseModel]]] = []
+    for field, info in model.model_fields.items():
+        name = prefix + (info.alias or field)
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            tables.append((f"{name}.", inner))
+        else:
+            yield f"| `{name}` | {_default(info)} | {info.description or ''} |"
+    for name, table in tables:
+        yield from _rows(table, name)
+
+
+def _default(info: FieldInfo) -> str:
+    if info.is_required():
+        return "must be said"
+    value: Any = info.get_default(call_default_factory=True, validated_data={})
+    if value in (None, PydanticUndefined, (), {}, ""):
+        return "unset" if value is None or type(None) in get_args(info.annotation) else "empty"
+    if isinstance(value, tuple):
+        return ", ".join(f"`{one}`" for one in value)  # pyright: ignore[reportUnknownVariableType] - texts
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names)) or "–"
+
+
+def _names(model: type[BaseModel]) -> str:
+    each = (f"`{name}`" if info.is_required() else f"{name}" for name, info in model.model_fields.items())
+    return ", ".join(each) or "–"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import ExitStack
 
-from responsa_server.agents.config.learning import learnings
+from responsa_server.agents.config.build import classifiers
 from responsa_server.agents.config.reading import EXAMPLES, SHIPPED
 from responsa_server.cli.local.embedding import loaded
 from responsa_server.routing import kept
@@ -23,7 +23,7 @@ async def train() -> None:
     """Train them all; each is kept."""
     with ExitStack() as stack:
         trainer = kept.KeptClassifiers(kept.SHIPPED, loaded(stack))
-        for one in learnings(examples(), trainer).values():
+        for one in classifiers(examples(), trainer).values():
             await one.ready()
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from uuid_utils.compat import uuid7
 
+from responsa_server.agents.config.build import BuildContext
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.content import Defaults
 from responsa_server.agents.config.folders import Folders
 from responsa_server.agents.config.live import LiveAgents, LiveOptions
-from responsa_server.agents.config.making import Workshop
 from responsa_server.agents.engine.registry import NodeParts
 from responsa_server.app.counters import MemoryCounters
 from responsa_server.app.models import model_table
@@ -78,7 +78,7 @@ class Town:
         folders: Folders | None = None,
         *,
         tell: Callable[[], None] = lambda: None,
-        beside: Mapping[str, Agent] | None = None,
+        coded: Mapping[str, Agent] | None = None,
         options: LiveOptions | None = None,
         models: ModelSettings | None = None,
     ) -> AsyncGenerator[LiveAgents]:
@@ -86,8 +86,10 @@ class Town:
         shelf = Shelf()
         table = model_table(models or ModelSettings())
         parts = NodeParts(shelf, shelf, teachers=self.teachers)
-        workshop = Workshop(parts, table, self.counters, Defaults(models=models.default if models else ()))
-        options = replace(options or LiveOptions(), tell=tell, beside=beside or {}, poll_seconds=3600.0)
+        workshop = BuildContext(
+            parts, table, self.counters, Defaults(models=models.default if models else ())
+        )
+        options = replace(options or LiveOptions(), notify=tell, coded=coded or {}, poll_seconds=3600.0)
         agents = LiveAgents(
             folders or self.folder.folders, self.versions, workshop, Surroundings(models=table), options
         )

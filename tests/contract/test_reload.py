@@ -12,9 +12,8 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.agents.config.content import ENGINE
 from responsa_server.agents.config.folders import Folders
-from responsa_server.agents.config.live import LiveAgents, LiveOptions
+from responsa_server.agents.config.live import AgentsBroken, LiveAgents, LiveOptions
 from responsa_server.agents.config.reading import SHIPPED
-from responsa_server.agents.config.snapshot import AgentsBroken
 from responsa_server.agents.config.watch import Watch
 from responsa_server.domain.errors import NotFound, Unavailable
 from responsa_server.domain.ports.parts import Health
@@ -330,7 +329,7 @@ async def test_what_cannot_be_run_here_is_left_out_and_asked_for_once(
 async def test_agents_that_are_code_stand_beside_those_of_files(town: Town, folder: Folder) -> None:
     async with town.process() as other:
         code = other.named("")
-    async with town.process(beside={"code": code}) as agents:
+    async with town.process(coded={"code": code}) as agents:
         assert agents.named("code") is code
         assert agents.at(code.version).version == code.version
         assert [one.id for one in agents.cards()] == ["code", "default"]
@@ -341,7 +340,7 @@ async def test_agents_that_are_code_stand_beside_those_of_files(town: Town, fold
 async def test_a_change_of_files_is_seen_without_being_told(town: Town, folder: Folder) -> None:
     told = asyncio.Event()
     async with town.process(tell=told.set) as agents:
-        watch = Watch(folder.folders.roots, lambda: agents.want_reload(follow=True))
+        watch = Watch(folder.folders.roots, lambda: agents.want_reload(notify=True))
         watch.start()
         try:
             await _until(lambda: folder.write("own", "One."), told, agents, "One.")

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import structlog
 
+from responsa_server.agents.config.build import BuildContext
 from responsa_server.agents.config.check import Surroundings
-from responsa_server.agents.config.check.models import within
 from responsa_server.agents.config.content import Defaults
 from responsa_server.agents.config.folders import Folders
-from responsa_server.agents.config.live import LiveAgents, LiveOptions
-from responsa_server.agents.config.making import Workshop
-from responsa_server.agents.config.snapshot import AgentsBroken
+from responsa_server.agents.config.live import AgentsBroken, LiveAgents, LiveOptions
+from responsa_server.agents.config.problems import clause
 from responsa_server.agents.config.watch import Watch
 from responsa_server.agents.engine.config import DEFAULT_MODEL, EXTRACTIVE
 from responsa_server.agents.engine.registry import NodeParts
@@ -169,7 +168,7 @@ async def build_agents(
     defaults = Defaults(
         tuple(settings.models.default), settings.turns.history_messages, settings.turns.time_limit_seconds
     )
-    workshop = Workshop(
+    context = BuildContext(
         parts,
         models,
         counters,
@@ -181,13 +180,13 @@ async def build_agents(
     agents = LiveAgents(
         folders,
         PostgresAgentVersions(database),
-        workshop,
+        context,
         surroundings(models, settings),
         LiveOptions(
             default=settings.agents.default,
-            beside=await _testing_agent(settings, faults, stack),
-            tell=announce_reload,
-            works=settings.role is not ServeRole.RPC,
+            coded=await _testing_agent(settings, faults, stack),
+            notify=announce_reload,
+            runs_turns=settings.role is not ServeRole.RPC,
         ),
     )
     try:
@@ -202,7 +201,7 @@ async def build_agents(
         ) from error
     stack.push_async_callback(agents.close)
     if settings.agents.watch:
-        watch = Watch(folders.roots, lambda: agents.want_reload(follow=True))
+        watch = Watch(folders.roots, lambda: agents.want_reload(notify=True))
         watch.start()
         stack.push_async_callback(watch.close)
     return AgentParts(agents, teachers, counters)
@@ -224,7 +223,7 @@ def require_default_models(models: Models, default: Sequence[str]) -> None:
         if name == EXTRACTIVE and place < len(default) - 1:
             why = f"“{EXTRACTIVE}” before others, and it can only be the last"
         elif (problem := models.problem(name)) is not None:
-            why = f"“{name}”, which cannot be had: {within(problem)}"
+            why = f"“{name}”, which cannot be had: {clause(problem)}"
         else:
             continue
         raise EmbeddedError(

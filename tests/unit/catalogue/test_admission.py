@@ -10,8 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from responsa_server.agents.config.admission import Admission, schema_of
-from responsa_server.agents.config.cards import with_choices
+from responsa_server.agents.config.parameters import Admission, schema_of, with_choices
 from responsa_server.agents.engine.config import ParametersTable
 from responsa_server.domain.errors import InvalidRequest, NotFound, Reason
 from responsa_server.domain.listing import ListQuery, Page

@@ -21,7 +21,7 @@ from responsa_server.agents.config.content import (
     resolved,
     unpacked,
 )
-from responsa_server.agents.config.reading import judged, read
+from responsa_server.agents.config.reading import checked, read
 from tests.unit.graph.configured import SURROUNDINGS, TEST_KINDS, write
 
 DEFAULTS = Defaults(models=("openai:gpt", "lab:small"))
@@ -29,7 +29,7 @@ DEFAULTS = Defaults(models=("openai:gpt", "lab:small"))
 
 def content(folder: Path, defaults: Defaults = DEFAULTS) -> Content:
     files = read(folder, folder / "none")
-    config, problems = judged(files, SURROUNDINGS)
+    config, problems = checked(files, SURROUNDINGS)
     assert config is not None, problems
     assert files.config is not None
     return content_of(files.config, config, files.files, defaults, TEST_KINDS)

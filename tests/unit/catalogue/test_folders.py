@@ -10,8 +10,7 @@ from typing import Final
 import pytest
 
 from responsa_server.agents.config.content import Defaults
-from responsa_server.agents.config.folders import Folders, fingerprint
-from responsa_server.agents.config.looking import Looking, Seen
+from responsa_server.agents.config.folders import AgentScanner, Folders, ScannedAgent, fingerprint
 from tests.unit.graph.configured import SURROUNDINGS, write
 
 LONG_AGO = 1_700_000_000_000_000_000
@@ -37,8 +36,8 @@ def settled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_agents_are_folders_by_their_names(places: Folders) -> None:
-    assert {name: place.shipped for name, place in places.places().items()} == {"own": False, "test": True}
-    assert Folders(None, places.shipped).places().keys() == {"test"}
+    assert {name: place.shipped for name, place in places.locations().items()} == {"own": False, "test": True}
+    assert Folders(None, places.shipped).locations().keys() == {"test"}
     assert Folders(places.shipped / "nowhere", places.shipped).roots == [places.shipped]
 
 
@@ -56,7 +55,7 @@ CHANGES: Final[Mapping[str, Callable[[Path], object]]] = {
 def test_a_change_is_noticed(
     change: Callable[[Path], object], places: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = places.places()["own"].folder
+    own = places.locations()["own"].folder
     settled(own, monkeypatch)
     before = fingerprint(own)
     assert before is not None
@@ -67,7 +66,7 @@ def test_a_change_is_noticed(
 
 
 def test_what_does_not_count_is_not_noticed(places: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = places.places()["own"].folder
+    own = places.locations()["own"].folder
     settled(own, monkeypatch)
     before = fingerprint(own)
     for name in ("golden.yaml", "prompts/.write.md.swp", "agent.toml~"):
@@ -77,21 +76,21 @@ def test_what_does_not_count_is_not_noticed(places: Folders, monkeypatch: pytest
 
 
 def test_a_file_that_was_written_this_moment_is_read_the_next_time_too(places: Folders) -> None:
-    own = places.places()["own"].folder
+    own = places.locations()["own"].folder
     (own / "agent.toml").write_text((own / "agent.toml").read_text())
     assert fingerprint(own) is None
 
 
 def test_only_what_has_changed_is_read(places: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
-    looking = Looking(places, SURROUNDINGS, Defaults())
+    scanner = AgentScanner(places, SURROUNDINGS, Defaults())
     settled(places.shipped.parent, monkeypatch)
-    own, test = looking.look()
-    again = looking.look()
+    own, test = scanner.scan()
+    again = scanner.scan()
     assert again[0] is own
     assert again[1] is test
     (places.shipped / "test/prompts/parts/tone.md").write_text("Be brief.")
     settled(places.shipped.parent, monkeypatch)
-    own_again, other = looking.look()
+    own_again, other = scanner.scan()
     assert own_again is own
     assert other.version is not None
     assert test.version is not None
@@ -99,29 +98,29 @@ def test_only_what_has_changed_is_read(places: Folders, monkeypatch: pytest.Monk
 
 
 def test_shared_prompts_are_all_agents_own(places: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = places.places()["own"].folder
+    own = places.locations()["own"].folder
     shared = places.shared / "prompts"
     shared.mkdir(parents=True)
     (own / "prompts/hello.md").rename(shared / "hello.md")
-    looking = Looking(places, SURROUNDINGS, Defaults())
+    scanner = AgentScanner(places, SURROUNDINGS, Defaults())
     settled(places.shipped.parent, monkeypatch)
-    before, _ = looking.look()
+    before, _ = scanner.scan()
     assert _text(before) == "Hello. You asked: {{ question }}\n"
     (shared / "hello.md").write_text((shared / "hello.md").read_text().replace("Hello", "Good day"))
     settled(places.shipped.parent, monkeypatch)
-    after, _ = looking.look()
+    after, _ = scanner.scan()
     assert _text(after) == "Good day. You asked: {{ question }}\n"
 
 
 def test_a_folder_that_cannot_be_read_is_told(places: Folders) -> None:
-    own = places.places()["own"].folder
+    own = places.locations()["own"].folder
     (own / "agent.toml").unlink()
     (own / "agent.toml").symlink_to(own / "agent.toml")
-    found, _ = Looking(places, SURROUNDINGS, Defaults()).look()
+    found, _ = AgentScanner(places, SURROUNDINGS, Defaults()).scan()
     assert found.content is None
     assert [one.file for one in found.problems] == ["agent.toml"]
 
 
-def _text(seen: Seen) -> str:
+def _text(seen: ScannedAgent) -> str:
     assert seen.content is not None, seen.problems
     return seen.content.prompts["hello"].body

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from responsa_server.agents.config.learning import Learning, learnings
+from responsa_server.agents.config.build import LazyClassifier, classifiers
 from responsa_server.domain.ports.intents import Classified, Example, ExamplesUnfit, IntentClassifier
 
 TEXT = '{"text": "Hello!", "label": "chat"}\n\n{"text": "How long?", "label": "qa"}\n{"text": "x", "label": "oos"}\n'
@@ -38,7 +38,7 @@ class School:
 
 async def test_all_who_ask_wait_for_one_training() -> None:
     school = School()
-    one = Learning(TEXT, school)
+    one = LazyClassifier(TEXT, school)
     assert one.labels == ["chat", "qa"]
     assert school.trainings == []
     asking = [asyncio.create_task(one.classify("Hello!")) for _ in range(5)]
@@ -52,7 +52,7 @@ async def test_all_who_ask_wait_for_one_training() -> None:
 
 async def test_who_gives_up_takes_no_training_from_the_others() -> None:
     school = School()
-    one = Learning(TEXT, school)
+    one = LazyClassifier(TEXT, school)
     first, second = (asyncio.create_task(one.ready()) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
@@ -62,5 +62,5 @@ async def test_who_gives_up_takes_no_training_from_the_others() -> None:
 
 def test_examples_without_an_intent_are_refused() -> None:
     with pytest.raises(ExamplesUnfit):
-        learnings({"examples/a.jsonl": '{"text": "x", "label": "oos"}'}, School())
-    assert learnings({"examples/a.jsonl": TEXT}, None) == {}
+        classifiers({"examples/a.jsonl": '{"text": "x", "label": "oos"}'}, School())
+    assert classifiers({"examples/a.jsonl": TEXT}, None) == {}

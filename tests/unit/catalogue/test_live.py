@@ -7,11 +7,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from responsa_server.agents.config.build import BuildContext
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.content import Defaults
 from responsa_server.agents.config.folders import Folders
 from responsa_server.agents.config.live import LiveAgents, LiveOptions
-from responsa_server.agents.config.making import Workshop
 from responsa_server.agents.engine.registry import NodeParts
 from responsa_server.app.counters import MemoryCounters
 from responsa_server.app.models import model_table
@@ -95,7 +95,7 @@ def write(root: Path, agent: str, text: str) -> None:
 
 def live(root: Path, school: School) -> LiveAgents:
     shelf = Shelf()
-    workshop = Workshop(
+    workshop = BuildContext(
         NodeParts(shelf, shelf), model_table(ModelSettings()), MemoryCounters(), Defaults(), school
     )
     return LiveAgents(Folders(None, root), Kept(), workshop, Surroundings(), LiveOptions(poll_seconds=3600.0))

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from responsa_server.agents.config.build import BuildContext, BuildFailed, ConfiguredAgent, build, dearest
 from responsa_server.agents.config.content import Content, content_of
-from responsa_server.agents.config.making import MadeAgent, NotMade, Prepared, Workshop, dearest, prepared
-from responsa_server.agents.config.reading import judged, read
+from responsa_server.agents.config.reading import checked, read
 from responsa_server.agents.engine.registry import NodeParts
 from responsa_server.app.assemble import require_default_models
 from responsa_server.app.counters import MemoryCounters
@@ -53,15 +53,15 @@ class Known:
 def content(folder: Path, limit: int) -> Content:
     limits = ("agent.toml", "limits = { seconds = 30,", f"limits = {{ cost_micros = {limit}, seconds = 30,")
     files = read(write(folder, limits), folder / "none")
-    config, problems = judged(files, SURROUNDINGS)
+    config, problems = checked(files, SURROUNDINGS)
     assert config is not None, problems
     assert files.config is not None
     return content_of(files.config, config, files.files, DEFAULTS, TEST_KINDS)
 
 
-def workshop(models: Known) -> Workshop:
+def workshop(models: Known) -> BuildContext:
     shelf = Shelf()
-    return Workshop(NodeParts(shelf, shelf), models, MemoryCounters(), DEFAULTS, kinds=TEST_KINDS)
+    return BuildContext(NodeParts(shelf, shelf), models, MemoryCounters(), DEFAULTS, kinds=TEST_KINDS)
 
 
 def test_the_dearest_is_taken_field_by_field_and_asked_for_each_time() -> None:
@@ -83,8 +83,7 @@ def test_an_agent_is_told_todays_price_and_not_that_of_the_day_it_was_made(tmp_p
         return kind.make(parts, options, name)
 
     shop = replace(workshop(models), kinds={**TEST_KINDS, "prompt": replace(kind, make=make)})
-    found = prepared({"test": content(tmp_path, 100)}, shop)["test"]
-    assert isinstance(found, Prepared), found
+    build(content(tmp_path, 100), shop)
     (parts,) = seen
     assert parts.price() is None
     models.prices = {"openai:gpt": price(9, 1), "lab:small": price(1, 5)}
@@ -109,8 +108,7 @@ def test_an_agent_is_told_which_of_its_models_are_small(tmp_path: Path) -> None:
         return kind.make(parts, options, name)
 
     shop = replace(workshop(Little()), kinds={**TEST_KINDS, "prompt": replace(kind, make=make)})
-    found = prepared({"test": content(tmp_path, 0)}, shop)["test"]
-    assert isinstance(found, Prepared), found
+    build(content(tmp_path, 0), shop)
     (parts,) = seen
     assert parts.small == {"lab:small"}
     assert parts.model is not None
@@ -121,10 +119,9 @@ def test_an_agent_is_told_which_of_its_models_are_small(tmp_path: Path) -> None:
 def test_a_limit_that_a_model_without_a_price_does_not_meet_is_told(tmp_path: Path) -> None:
     def said(models: Known, limit: int) -> list[object]:
         shop = workshop(models)
-        found = prepared({"test": content(tmp_path / str(limit), limit)}, shop)["test"]
-        assert isinstance(found, Prepared), found
+        found = build(content(tmp_path / str(limit), limit), shop)
         with capture_logs() as logs:
-            MadeAgent(found, "agents/test/versions/1", b"", shop)
+            ConfiguredAgent(found, "agents/test/versions/1", b"", shop)
         return [one.get("unpriced") for one in logs if one["event"] == "agent_cost_not_limited"]
 
     half = Known({"openai:gpt": price(1, 1)})
@@ -144,9 +141,9 @@ class Lacking(Known):
 
 
 def test_who_has_named_a_model_that_cannot_be_had_is_told(tmp_path: Path) -> None:
-    found = prepared({"test": content(tmp_path, 0)}, workshop(Lacking()))["test"]
-    assert isinstance(found, NotMade)
-    own, default = found.problems
+    with pytest.raises(BuildFailed) as caught:
+        build(content(tmp_path, 0), workshop(Lacking()))
+    own, default = caught.value.problems
     assert default.message == (
         "“default” stands for what the setting models.default (RESPONSA_MODELS__DEFAULT) names, and there "
         '“lab:small” cannot be had: there is no model "lab:small" here; correct the setting'

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from responsa_server.agents.config.check import Problem
 from responsa_server.agents.config.positions import placed, positions
+from responsa_server.agents.config.problems import Problem
 
 TEXT = """\
 # ü before a key

@@ -8,8 +8,7 @@ import pytest
 
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.content import Defaults
-from responsa_server.agents.config.folders import Folders
-from responsa_server.agents.config.looking import Looking
+from responsa_server.agents.config.folders import AgentScanner, Folders
 from responsa_server.agents.config.reading import MAX_FILE_BYTES, SHIPPED, agents_in, examine, read
 from tests.unit.graph.configured import FILES, SURROUNDINGS, write
 
@@ -33,7 +32,7 @@ def test_a_link_gives_an_agent_the_links_name(tmp_path: Path, monkeypatch: pytes
     users = tmp_path / "users"
     users.mkdir()
     (users / "alias").symlink_to(link, target_is_directory=True)
-    (found,) = Looking(Folders(users, tmp_path / "none"), SURROUNDINGS, Defaults()).look()
+    (found,) = AgentScanner(Folders(users, tmp_path / "none"), SURROUNDINGS, Defaults()).scan()
     assert found.version is not None, found.problems
     assert (found.identity, found.version.agent) == ("alias", "alias")
     monkeypatch.chdir(link)

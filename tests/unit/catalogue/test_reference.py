@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from responsa_server.agents.config.reference import BEGIN, page, reference
 from responsa_server.agents.engine.config import AgentConfig
 from responsa_server.agents.engine.registry import KINDS
 from tests.instance import ROOT
+from tools.agents_reference import BEGIN, page, reference
 
 
 def test_every_key_stands_there_with_its_default_and_what_it_says() -> None:

@@ -356,25 +356,23 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
     "24 parameter of no type": (
         [("agent.toml", '{ enum = ["low", "high"] }', '{ type = "strin" }')],
         [
-            "agent.toml:9:22: parameters.properties.level.type: there is no type “strin” in JSON Schema. Did you mean “string”?"
+            "agent.toml:9:22: parameters.properties.level.type: must be “string”, “integer”, “number” or “boolean”, not the text “strin”. Did you mean “string”?"
         ],
     ),
     "24 parameter that is not flat": (
         [("agent.toml", '{ enum = ["low", "high"] }', '{ type = "object" }')],
         [
-            "agent.toml:9:22: parameters.properties.level.type: a parameter is a text, a number, or true or false (“boolean”, “integer”, “number”, “string”): parameters are flat."
+            "agent.toml:9:22: parameters.properties.level.type: must be “string”, “integer”, “number” or “boolean”, not the text “object”."
         ],
     ),
     "24 no JSON Schema": (
         [("agent.toml", '{ enum = ["low", "high"] }', '{ type = "string", minLength = "x" }')],
-        [
-            'agent.toml:9:39: parameters.properties.level.minLength: is no JSON Schema: "x" is not of type "integer".'
-        ],
+        ["agent.toml:9:39: parameters.properties.level.minLength: must be a whole number, not the text “x”."],
     ),
     "24 reference to another schema": (
         [("agent.toml", '{ enum = ["low", "high"] }', '{ "$ref" = "https://example.com/schema" }')],
         [
-            "agent.toml:9:22: parameters.properties.level.$ref: a parameter's schema stands here, whole; references are not followed."
+            "agent.toml:9:22: parameters.properties.level.$ref: the schema of a parameter has no keyword “$ref”."
         ],
     ),
     "24 required and not there": (

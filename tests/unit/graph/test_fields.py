@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 from pydantic import TypeAdapter
 
-from responsa_server.agents.config.check import types
-from responsa_server.agents.config.check.fields import GIVEN
+from responsa_server.agents.config.check import field_types as types
+from responsa_server.agents.config.check.flow import GIVEN
 from responsa_server.agents.engine.registry import KINDS
 
 WRITTEN: dict[str, Any] = {

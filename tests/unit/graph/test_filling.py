@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from responsa_server.agents.config.check import filling
-from responsa_server.agents.config.check.filling import EMPTY, FULL
+from responsa_server.agents.config.check.prompts import EMPTY, FILTERS, SAMPLES, TESTS, filling
 from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptSet, PromptSource
 from responsa_server.agents.engine.registry import KINDS
 
@@ -19,14 +18,13 @@ def prompts(body: str, **partials: str) -> PromptSet:
     return PromptSet({"write": source}, parts)
 
 
-def told(body: str, *variables: str, **partials: str) -> list[str]:
-    found = filling.filling(prompts(body, **partials), "write", frozenset(variables), ("Which?",), told=False)
-    return [str(one) for one in found]
+def told(body: str, **partials: str) -> list[str]:
+    return [str(one) for one in filling(prompts(body, **partials), "write", ("Which?",), template=False)]
 
 
 def test_what_is_suggested_is_there() -> None:
     engine = prompts("")
-    for test, words in ((False, filling._FILTERS), (True, filling._TESTS)):  # pyright: ignore[reportPrivateUsage] - to hold them against the engine
+    for test, words in ((False, FILTERS), (True, TESTS)):
         assert [one for one in words if not engine.knows(one, test=test)] == []
     assert not engine.knows("uper", test=False)
     assert not engine.knows("defind", test=True)
@@ -34,13 +32,13 @@ def test_what_is_suggested_is_there() -> None:
 
 def test_every_variable_that_a_kind_offers_has_a_value_to_try() -> None:
     offered = frozenset[str]().union(*(one.offers.all for one in KINDS.values()))
-    assert offered == TEXTS | set(FULL)
+    assert offered == TEXTS | set(SAMPLES)
     assert set(EMPTY) <= offered
 
 
 def test_words_are_looked_for_in_tags_alone() -> None:
     body = 'It is | fine, a|b. {# {{ question | gone }} #}{% raw %}{{ question | gone }}{% endraw %}{{ "a | gone" }}'
-    assert told(f"{body}{{{{ question | upper }}}}", "question") == []
+    assert told(f"{body}{{{{ question | upper }}}}") == []
     assert told("{% filter uper %}x{% endfilter %}") == [
         "prompts/write.md:1: the template is broken: there is no filter “uper”. Did you mean “upper”?"
     ]
@@ -48,8 +46,8 @@ def test_words_are_looked_for_in_tags_alone() -> None:
 
 def test_lists_are_gone_through_and_their_items_have_what_they_have() -> None:
     loop = "{% for one in examples %}{{ one.text }}: {{ one.label }}{% endfor %}"
-    assert told(loop, "examples") == []
-    (wrong,) = told(loop.replace("label", "lable"), "examples")
+    assert told(loop) == []
+    (wrong,) = told(loop.replace("label", "lable"))
     assert (
         wrong
         == "prompts/write.md:1: the template is broken: it cannot be filled in: “one.lable” is undefined."
@@ -57,7 +55,7 @@ def test_lists_are_gone_through_and_their_items_have_what_they_have() -> None:
 
 
 def test_what_breaks_in_a_partial_is_told_there() -> None:
-    (wrong,) = told("Hello.\n{% include 'parts/tone.md' %}", "question", tone="\n{{ question[3].x }}")
+    (wrong,) = told("Hello.\n{% include 'parts/tone.md' %}", tone="\n{{ question[3].x }}")
     assert wrong.startswith("prompts/parts/tone.md:2: the template is broken: it cannot be filled in")
 
 

@@ -123,7 +123,7 @@ async def test_a_node_is_told_and_run_as_its_table_says(tmp_path: Path) -> None:
     change = (
         "agent.toml",
         'kind = "retriever", timeout = 20',
-        'kind = "retriever", status = "Looking...", retry = { attempts = 2, pause = 0 }, writes = { evidence = "found" }',
+        'kind = "retriever", status = "AgentScanner...", retry = { attempts = 2, pause = 0 }, writes = { evidence = "found" }',
     )
     other = ("agent.toml", 'kind = "grader"', 'kind = "grader", status = "", reads = { evidence = "found" }')
     folder = write(
@@ -146,7 +146,7 @@ async def test_a_node_is_told_and_run_as_its_table_says(tmp_path: Path) -> None:
     shelf = Shelf(quotes=[quote(LONG)], before=away)
     told = await told_by(agent(folder, NodeParts(shelf, shelf)), task("How long is the Nile?"))
     assert [one.message for one in told if isinstance(one, Status)] == [
-        "Looking...",
+        "AgentScanner...",
         "Generating response...",
     ]
     assert text(told) == LONG

@@ -1,4 +1,4 @@
-"""A version of an agent as bytes: all that shapes its answers and nothing else, the same bytes from the same files on every machine."""
+"""A version of an agent as bytes: everything that shapes its answers and nothing else. The same files give the same bytes on every machine."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from responsa_server.agents.engine.registry import KINDS, Kind
 from responsa_server.domain.ports.agent_versions import NewVersion
 
 ENGINE: Final = 1
-"""Raised when `graph/` makes something else of the same files: turns that were begun by the old code are finished by the old code."""
+"""The number of the code that runs versions. It rises when the code runs the same files differently, so that the old code finishes the turns that it began."""
 MOST_BYTES: Final = 4 * 1024 * 1024
 
 
 class ContentBroken(ValueError):
-    """Bytes are no version that this code can run; the message says why."""
+    """This code cannot run a version's bytes, or they are too many; the message says why."""
 
 
 class _Prompt(BaseModel):
@@ -36,9 +36,10 @@ class _Prompt(BaseModel):
 
 
 class Content(BaseModel):
-    """What a version is made of. config: `agent.toml` as plain values, what was left out of it and is the server's own filled in; chain: models, resolved.
+    """The parts of a version.
 
-    prompts, partials: those that its nodes use; examples: likewise, as text.
+    config: `agent.toml` as plain values, with the server's defaults filled in; chain: the models as `provider:model`, in order. prompts, partials, examples:
+    those that the nodes use.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,19 +52,19 @@ class Content(BaseModel):
     examples: Annotated[dict[str, str], Field(default_factory=dict)]
 
     def sources(self) -> Mapping[str, PromptSource]:
-        """The prompts as they were read."""
+        """The prompts, by name."""
         return {
             name: PromptSource(one.file, one.front, one.body, one.line) for name, one in self.prompts.items()
         }
 
     def parts(self) -> Mapping[str, Partial]:
-        """The partials as they were read."""
+        """The partials, by name."""
         return {name: Partial(file, text) for name, (file, text) in self.partials.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What the server says where an agent does not. models: what “default” in a chain stands for; history_messages, seconds: of `[history]`, `[limits]`."""
+    """The server's values for settings that an agent leaves out. models: replace “default” in a chain; history_messages: of `[history]`; seconds: of `[limits]`."""
 
     models: Sequence[str] = ()
     history_messages: int = 10
@@ -77,7 +78,7 @@ def content_of(
     defaults: Defaults,
     kinds: Mapping[str, Kind] = KINDS,
 ) -> Content:
-    """The version that sound files make. raw: `agent.toml` as plain values; config: as its model."""
+    """The version that files without problems make. raw: `agent.toml` as plain values; config: the same as its model."""
     prompts: dict[str, PromptSource] = {}
     examples: dict[str, str] = {}
     for table in config.nodes.values():
@@ -104,19 +105,19 @@ def content_of(
 
 
 def resolved(chain: Sequence[str], default: Sequence[str]) -> tuple[str, ...]:
-    """The models of a chain in the order they are asked, each once; none where extractive is all there is."""
+    """The models of a chain in the order in which they are asked, each once; empty for “extractive” alone."""
     flat = [one for name in chain for one in (default if name == DEFAULT_MODEL else (name,))]
     return tuple(dict.fromkeys(one for one in flat if one != EXTRACTIVE))
 
 
 def packed(content: Content) -> bytes:
-    """Canonical: keys in order, no spaces, UTF-8."""
+    """Canonical JSON: sorted keys, no spaces, UTF-8."""
     plain = content.model_dump(mode="json", by_alias=True)
     return json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def unpacked(data: bytes) -> Content:
-    """What was packed. Raises ContentBroken."""
+    """The content that `packed` made the bytes from. Raises ContentBroken."""
     try:
         return Content.model_validate_json(data)
     except ValidationError as error:
@@ -124,19 +125,19 @@ def unpacked(data: bytes) -> Content:
 
 
 def new_version(content: Content) -> NewVersion:
-    """To be kept, under a number. Raises ContentBroken when it is too large."""
+    """The version to register. Raises ContentBroken if it is larger than MOST_BYTES."""
     data = packed(content)
     if len(data) > MOST_BYTES:
         raise ContentBroken(
             f"its files have {len(data):,} bytes together; an agent has at most {MOST_BYTES:,}"
         )
-    # With the engine: what another one makes of the same files is another version, with a number of its own.
+    # The engine is part of the hash: another engine runs the same files as another version.
     digest = hashlib.sha256(b"engine %d\n" % ENGINE + data).digest()
     return NewVersion(content.agent, ENGINE, digest, data)
 
 
 def _filled(raw: Mapping[str, object], defaults: Defaults) -> dict[str, Any]:
-    """The time limit stays as it is: it is the server's business, not the answer's."""
+    """The default of the time limit is not filled in: it does not shape answers."""
     given = raw.get("history")
     history: dict[str, object] = dict(given) if isinstance(given, Mapping) else {}  # pyright: ignore[reportUnknownArgumentType] - of texts
     return {**raw, "history": {"messages": defaults.history_messages, **history}}

@@ -1,29 +1,28 @@
-"""The agents of this process: implements `Agents` and `Catalogue` over files that may change at any time.
+"""The agents of this process, from files that may change at any time. Implements `Agents` and `Catalogue`.
 
-Everything that is asked of it is answered from one immutable snapshot. A reload reads and checks what has changed, gives each new version its number in the
-database, and puts one new snapshot in the old one's place. A turn keeps the version that it began with, on whichever server it goes on.
+All answers come from one immutable snapshot. A reload reads and checks the changed files, registers each new version in the database, and replaces the
+snapshot. A turn keeps the version that it began with, on whichever server it continues.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.agents.config import cards
-from responsa_server.agents.config.check import Problem, Surroundings
+from responsa_server.agents.config.build import BuildContext, BuildFailed, Built, ConfiguredAgent, build
+from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.content import ENGINE, Content, ContentBroken, new_version, unpacked
-from responsa_server.agents.config.folders import Folders
-from responsa_server.agents.config.looking import Looking, Seen
-from responsa_server.agents.config.making import MadeAgent, NotMade, Prepared, Workshop, prepared
-from responsa_server.agents.config.snapshot import AgentsBroken, Snapshot, left_out, reloaded, told
-from responsa_server.agents.engine.agents import DEFAULT, unknown
-from responsa_server.domain.agents import AgentCard, Reloaded
+from responsa_server.agents.config.folders import AgentScanner, Folders, ScannedAgent
+from responsa_server.agents.config.parameters import schema_of, with_choices
+from responsa_server.agents.config.problems import AGENT_FILE, Problem
+from responsa_server.domain import names
+from responsa_server.domain.agents import AgentCard, AgentProblem, Reloaded
 from responsa_server.domain.errors import NotFound, Reason, Unavailable
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.agent_versions import AgentVersions, StoredVersion
@@ -31,35 +30,77 @@ from responsa_server.domain.ports.agents import Agent
 from responsa_server.domain.ports.intents import ExamplesUnfit
 from responsa_server.domain.ports.parts import Health, PartReport
 
+DEFAULT: Final = "default"
+"""The id of the agent that answers questions which name none, unless the settings say otherwise."""
 POLL_SECONDS: Final = 5.0
 KEEP_SECONDS: Final = 3600.0
 _RETRY_SECONDS: Final = 1.0
-_MOST_TOLD: Final = 3
+_MOST_SHOWN: Final = 3
 
 
-def _nobody() -> None:
-    """There is no other process to tell."""
+class AgentsBroken(Exception):
+    """The server cannot start without the agents that `problems` are about."""
+
+    def __init__(self, problems: Sequence[Reloaded]) -> None:
+        self.problems = problems
+        super().__init__(" ".join(line for one in problems for line in problem_lines(one)))
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The agents at one moment.
+
+    current: by id; configured: those of them that files configure; versions: by version, those that no longer serve among them; problems: by the id of the agent
+    whose files have them.
+    """
+
+    current: Mapping[str, Agent]
+    configured: Mapping[str, ConfiguredAgent]
+    versions: Mapping[str, Agent]
+    cards: Mapping[str, AgentCard]
+    problems: Mapping[str, Reloaded]
+
+    @classmethod
+    def of(
+        cls,
+        configured: Mapping[str, ConfiguredAgent],
+        coded: Mapping[str, Agent],
+        problems: Mapping[str, Reloaded],
+        default: str,
+        versions: Mapping[str, Agent] | None = None,
+    ) -> Snapshot:
+        """coded: agents without files; they hide configured agents of the same id. versions: further versions to keep."""
+        visible = {name: one for name, one in configured.items() if name not in coded}
+        every = {**(versions or {}), **{one.version: one for one in coded.values()}}
+        cards = {name: _card(name, one, default=name == default) for name, one in visible.items()}
+        cards |= {
+            name: AgentCard(name, name, "", one.version, is_default=name == default)
+            for name, one in coded.items()
+        }
+        current = {**visible, **coded}
+        return cls(current, visible, every, dict(sorted(cards.items())), dict(sorted(problems.items())))
 
 
 @dataclass(frozen=True, slots=True)
 class LiveOptions:
-    """default: the id of the agent that answers who names none. beside: agents that are code, by id. tell: asks the other processes to read their files anew.
+    """How the agents of a process are kept up to date.
 
-    strict: whether a shipped agent that is broken ends the start. poll_seconds: how often the database is asked for versions and open turns. keep_seconds: how
-    long a version that serves no longer stays in memory, if no turn needs it. works: whether turns run in this process.
+    default: the id of the agent for questions that name none. coded: agents without files, by id. notify: asks the other processes to reload. strict: whether a
+    broken shipped agent stops the start. runs_turns: whether turns run in this process. poll_seconds: how often the database is read for new versions and open
+    turns. keep_seconds: how long a version that serves no longer, and that no turn needs, stays in memory.
     """
 
     default: str = DEFAULT
-    beside: Mapping[str, Agent] = field(default_factory=dict[str, Agent])
-    tell: Callable[[], None] = _nobody
+    coded: Mapping[str, Agent] = field(default_factory=dict[str, Agent])
+    notify: Callable[[], None] = lambda: None
     strict: bool = True
-    works: bool = True
+    runs_turns: bool = True
     poll_seconds: float = POLL_SECONDS
     keep_seconds: float = KEEP_SECONDS
 
 
 class LiveAgents:
-    """`start` before use, `close` at the end. A `Part`, too: it tells of broken files."""
+    """Call `start` before use and `close` at the end. Also a `Part`, whose report names broken files."""
 
     name = "agents"
 
@@ -67,48 +108,51 @@ class LiveAgents:
         self,
         folders: Folders,
         versions: AgentVersions,
-        workshop: Workshop,
+        context: BuildContext,
         surroundings: Surroundings,
         options: LiveOptions | None = None,
     ) -> None:
         self._options = options or LiveOptions()
         self._versions = versions
-        self._workshop = workshop
-        self._looking = Looking(folders, surroundings, workshop.defaults)
+        self._context = context
+        self._scanner = AgentScanner(folders, surroundings, context.defaults)
         self._log: FilteringBoundLogger = structlog.get_logger("agents")
-        self._snapshot = Snapshot.of({}, self._options.beside, {}, self._options.default)
+        self._snapshot = Snapshot.of({}, self._options.coded, {}, self._options.default)
         self._ordinal = 0
         self._unfit: set[str] = set()
         self._shipped: set[str] = set()
         self._left: dict[str, float] = {}
-        # A reload has the first one until its end, and training is a part of that; what polling does, too, is done under the second.
+        # A reload holds the first lock to its end, training included. The second one guards what polling changes too.
         self._reloading = asyncio.Lock()
         self._lock = asyncio.Lock()
         self._wanted = asyncio.Event()
-        self._followed = False
+        self._notifies = False
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Read all agents, load what open turns need, and begin to look for what others bring. Raises AgentsBroken, Unavailable, OSError."""
+        """Read all agents, load the versions that open turns need, and begin to poll. Raises AgentsBroken, Unavailable, OSError."""
         self._ordinal = await self._versions.newest()
         async with self._reloading:
             await self._reload()
         default, problems = self._options.default, self._snapshot.problems
         if default not in self._snapshot.cards:
-            raise AgentsBroken([problems.get(default) or left_out(default, "there is no such agent")])
+            missing = [_problem(Problem(AGENT_FILE, "there is no such agent"))]
+            raise AgentsBroken(
+                [problems.get(default) or Reloaded(default, "", changed=False, problems=missing)]
+            )
         if self._options.strict and (
             broken := [one for one in problems.values() if one.agent in self._shipped]
         ):
             raise AgentsBroken(broken)
         await self.poll()
         self._tasks = [
-            asyncio.create_task(self._poll_again_and_again(), name="agents-poll"),
-            asyncio.create_task(self._reload_when_wanted(), name="agents-reload"),
+            asyncio.create_task(self._keep_polling(), name="agents-poll"),
+            asyncio.create_task(self._keep_reloading(), name="agents-reload"),
         ]
-        self._warm(self._snapshot.made.values())
+        self._warm(self._snapshot.configured.values())
 
     async def close(self) -> None:
-        """Stop looking."""
+        """Stop polling and reloading."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -116,47 +160,47 @@ class LiveAgents:
 
     @property
     def snapshot(self) -> Snapshot:
-        """What serves now. It never changes; a later one is another object."""
+        """The current snapshot. It never changes; a reload replaces it."""
         return self._snapshot
 
     def named(self, identity: str) -> Agent:
-        """See `Agents.named`."""
+        """The current agent of an id, "" for the default. Raises NotFound, with the known ids."""
         wanted = identity or self._options.default
         found = self._snapshot.current.get(wanted)
         if found is None:
-            raise self._unknown(wanted)
+            raise _unknown(wanted, self._snapshot.cards)
         return found
 
     def at(self, version: str) -> Agent:
-        """See `Agents.at`."""
+        """The agent of a version. Raises KeyError."""
         return self._snapshot.versions[version]
 
     @property
     def versions(self) -> Sequence[str]:
-        """See `Agents.versions`."""
+        """The names of all versions in memory."""
         return list(self._snapshot.versions)
 
     def cards(self) -> Sequence[AgentCard]:
-        """See `Catalogue.cards`."""
+        """The cards of all agents, by id."""
         return list(self._snapshot.cards.values())
 
     def card(self, identity: str) -> AgentCard:
-        """See `Catalogue.card`."""
+        """The card of an agent, "" for the default. Raises NotFound."""
         wanted = identity or self._options.default
         if wanted not in self._snapshot.cards:
-            raise self._unknown(wanted)
+            raise _unknown(wanted, self._snapshot.cards)
         return self._snapshot.cards[wanted]
 
     async def schema(self, who: Principal, card: AgentCard) -> Mapping[str, object]:
-        """See `Catalogue.schema`."""
-        return await cards.with_choices(who, card.schema, self._workshop.parts.teachers)
+        """The schema of an agent's parameters, with the records that the caller may choose from. Raises Unavailable."""
+        return await with_choices(who, card.schema, self._context.parts.teachers)
 
     def problems(self) -> Sequence[Reloaded]:
-        """See `Catalogue.problems`."""
+        """The agents whose files have problems, by id."""
         return list(self._snapshot.problems.values())
 
-    async def reload(self, *, follow: bool = True) -> Sequence[Reloaded]:
-        """See `Catalogue.reload`. follow: whether the other processes are asked to do the same."""
+    async def reload(self, *, notify: bool = True) -> Sequence[Reloaded]:
+        """Read the files again; the outcome for each agent. notify: whether the other processes are asked to reload too. Raises Unavailable."""
         async with self._reloading:
             try:
                 found = await self._reload()
@@ -164,29 +208,29 @@ class LiveAgents:
                 self._log.error("agents_not_read", error=str(error))
                 message = "The agents' folders cannot be read; the server's log tells why."
                 raise Unavailable(Reason.PART_UNAVAILABLE, message, {"part": self.name}) from error
-        if follow:
-            self._options.tell()
+        if notify:
+            self._options.notify()
         return found
 
-    def want_reload(self, *, follow: bool = False) -> None:
-        """Files have changed: read them soon. follow: as `reload`, if there was anything new. Returns at once."""
-        self._followed = self._followed or follow
+    def want_reload(self, *, notify: bool = False) -> None:
+        """Reload soon; returns at once. notify: whether the other processes are asked to reload too, if an agent has changed."""
+        self._notifies = self._notifies or notify
         self._wanted.set()
 
     async def check(self) -> PartReport:
-        """See `Part.check`: whether what the files say is what serves."""
+        """Degraded while the files of an agent have problems."""
         problems = self._snapshot.problems
         if not problems:
             return PartReport(Health.OK)
-        each = [line for one in problems.values() for line in told(one)]
-        more = f" And {len(each) - _MOST_TOLD} more." if len(each) > _MOST_TOLD else ""
+        each = [line for one in problems.values() for line in problem_lines(one)]
+        more = f" And {len(each) - _MOST_SHOWN} more." if len(each) > _MOST_SHOWN else ""
         old = [one.agent for one in problems.values() if one.version]
         serving = f" Their last sound versions still serve: {', '.join(old)}." if old else ""
-        detail = f"Files of agents are wrong. {' '.join(each[:_MOST_TOLD])}{more}{serving} `responsa agents check` shows all."
+        detail = f"Files of agents are wrong. {' '.join(each[:_MOST_SHOWN])}{more}{serving} `responsa agents check` shows all."
         return PartReport(Health.DEGRADED, detail=detail)
 
     async def poll(self) -> None:
-        """Load what other servers have brought and what open turns need; let go what nobody needs any more. Raises Unavailable."""
+        """Load versions that other servers registered or that open turns need, and drop those that are no longer needed. Raises Unavailable."""
         async with self._lock:
             news = await self._versions.since(self._ordinal, ENGINE)
             needed = await self._versions.open()
@@ -204,106 +248,88 @@ class LiveAgents:
 
     async def _reload(self) -> Sequence[Reloaded]:
         async with self._lock:
-            seen = await asyncio.to_thread(self._looking.look)
-            self._shipped = {one.identity for one in seen if one.shipped}
+            scanned = await asyncio.to_thread(self._scanner.scan)
+            self._shipped = {one.identity for one in scanned if one.shipped}
             versions = self._snapshot.versions.values()
-            known = {one.fingerprint: one for one in versions if isinstance(one, MadeAgent)}
-            fresh = [one for one in seen if one.version is not None and _key(one) not in known]
-            made, failed = await self._made(fresh)
-            sound = [one for one in fresh if one.identity in made]
-            numbers = await self._versions.register([one.version for one in sound if one.version is not None])
-            for one, number in zip(sound, numbers, strict=True):
-                known[_key(one)] = MadeAgent(made[one.identity], number.name, _key(one)[1], self._workshop)
-        if self._tasks and self._options.works:
-            # While the old versions serve, and polling goes on: nobody is to wait for training.
-            await _learnt([known[_key(one)] for one in sound], self._log)
+            known = {one.fingerprint: one for one in versions if isinstance(one, ConfiguredAgent)}
+            fresh = [one for one in scanned if one.version is not None and _fingerprint(one) not in known]
+            outcomes = await asyncio.to_thread(_built, fresh, self._context)
+            failed = {name: one.problems for name, one in outcomes.items() if isinstance(one, BuildFailed)}
+            built = [(one, made) for one in fresh if isinstance(made := outcomes[one.identity], Built)]
+            numbers = await self._versions.register(
+                [one.version for one, _ in built if one.version is not None]
+            )
+            added: list[ConfiguredAgent] = []
+            for (one, made), number in zip(built, numbers, strict=True):
+                agent = ConfiguredAgent(made, number.name, _fingerprint(one)[1], self._context)
+                known[agent.fingerprint] = agent
+                added.append(agent)
+        if self._tasks and self._options.runs_turns:
+            # Outside the lock: the old versions serve and polling continues during the training.
+            await _train(added, self._log)
         async with self._lock:
-            return self._served(seen, known, failed)
+            return self._replace(scanned, known, failed)
 
-    def _served(
+    def _replace(
         self,
-        seen: Sequence[Seen],
-        known: Mapping[tuple[str, bytes], MadeAgent],
+        scanned: Sequence[ScannedAgent],
+        known: Mapping[tuple[str, bytes], ConfiguredAgent],
         failed: Mapping[str, Sequence[Problem]],
     ) -> Sequence[Reloaded]:
-        """Let what was seen serve, where it is sound. known: agents by id and hash."""
+        """Replace the snapshot by one with the scanned agents. An agent with problems keeps its last version. known: agents by fingerprint."""
         before = self._snapshot
-        current: dict[str, MadeAgent] = {}
+        current: dict[str, ConfiguredAgent] = {}
         problems: dict[str, Reloaded] = {}
-        for one in seen:
-            wrong = failed.get(one.identity, one.problems)
-            old = before.made.get(one.identity)
-            if wrong:
-                problems[one.identity] = Reloaded(
-                    one.identity,
-                    old.version if old is not None else "",
-                    changed=False,
-                    problems=[cards.problem(each) for each in wrong],
-                )
+        for one in scanned:
+            old = before.configured.get(one.identity)
+            if wrong := failed.get(one.identity, one.problems):
+                found = [_problem(each) for each in wrong]
+                version = old.version if old is not None else ""
+                problems[one.identity] = Reloaded(one.identity, version, changed=False, problems=found)
                 if old is not None:
                     current[one.identity] = old
             else:
-                current[one.identity] = known[_key(one)]
-        return self._swap(before, current, problems)
-
-    def _swap(
-        self, before: Snapshot, current: Mapping[str, MadeAgent], problems: Mapping[str, Reloaded]
-    ) -> Sequence[Reloaded]:
+                current[one.identity] = known[_fingerprint(one)]
         versions = {**before.versions, **{one.version: one for one in current.values()}}
-        after = Snapshot.of(current, self._options.beside, problems, self._options.default, versions)
-        self._snapshot = after
-        outcome = reloaded(before, after)
+        self._snapshot = Snapshot.of(current, self._options.coded, problems, self._options.default, versions)
+        outcome = _changes(before, self._snapshot)
         for one in outcome:
             if one.problems and before.problems.get(one.agent) != one:
-                self._log.warning(
-                    "agent_broken", agent=one.agent, serves=one.version, problems=list(told(one))
-                )
+                lines = list(problem_lines(one))
+                self._log.warning("agent_broken", agent=one.agent, serves=one.version, problems=lines)
             elif one.changed:
                 self._log.info("agent_changed", agent=one.agent, version=one.version)
         if self._tasks:
             self._warm(one for name, one in current.items() if before.current.get(name) is not one)
         return outcome
 
-    def _warm(self, agents: Iterable[MadeAgent]) -> None:
+    def _warm(self, agents: Iterable[ConfiguredAgent]) -> None:
         fresh = list(agents)
-        if fresh and self._options.works:
-            task = asyncio.create_task(_warmed(fresh, self._log), name="agents-warm")
+        if fresh and self._options.runs_turns:
+            task = asyncio.create_task(_prepare(fresh, self._log), name="agents-warm")
             self._tasks = [*(one for one in self._tasks if not one.done()), task]
 
-    async def _made(
-        self, fresh: Sequence[Seen]
-    ) -> tuple[Mapping[str, Prepared], Mapping[str, Sequence[Problem]]]:
-        contents = {one.identity: one.content for one in fresh if one.content is not None}
-        found = await asyncio.to_thread(prepared, contents, self._workshop)
-        return (
-            {name: one for name, one in found.items() if isinstance(one, Prepared)},
-            {name: one.problems for name, one in found.items() if isinstance(one, NotMade)},
-        )
-
-    async def _restored(self, stored: StoredVersion) -> MadeAgent | None:
-        """An agent of a kept version; None where it cannot be run here, which is told once."""
+    async def _restored(self, stored: StoredVersion) -> ConfiguredAgent | None:
+        """The agent of a registered version; None where it cannot run here, which is logged once."""
         try:
             content = await self._content(stored)
             if content is None:
                 raise ContentBroken("it was code, of a release that had no configurations")
-            contents = {stored.agent: content}
-            made = (await asyncio.to_thread(prepared, contents, self._workshop))[stored.agent]
-            if isinstance(made, NotMade):
-                raise made
-        except (ContentBroken, NotMade) as error:
+            built = await asyncio.to_thread(build, content, self._context)
+        except (ContentBroken, BuildFailed) as error:
             self._unfit.add(stored.name)
             self._log.warning("agent_version_left_out", version=stored.name, why=str(error))
             return None
-        return MadeAgent(made, stored.name, new_version(content).sha256, self._workshop)
+        return ConfiguredAgent(built, stored.name, new_version(content).sha256, self._context)
 
     async def _content(self, stored: StoredVersion) -> Content | None:
         if stored.content:
             return unpacked(stored.content)
-        # The default agent of the releases before does the same as the one that comes with this one.
-        return await asyncio.to_thread(self._looking.shipped, DEFAULT) if stored.agent == DEFAULT else None
+        # The default agent of releases without configurations did the same as the one that is shipped now.
+        return await asyncio.to_thread(self._scanner.shipped, DEFAULT) if stored.agent == DEFAULT else None
 
     def _kept(self, versions: Mapping[str, Agent], needed: Collection[str]) -> Mapping[str, Agent]:
-        """The versions without those that nobody has needed for long."""
+        """The versions without those that have not been needed for `keep_seconds`."""
         now = time.monotonic()
         serving = {one.version for one in self._snapshot.current.values()}
         kept: dict[str, Agent] = {}
@@ -319,57 +345,113 @@ class LiveAgents:
         self._left = left
         return kept
 
-    def _unknown(self, identity: str) -> NotFound:
-        return unknown(identity, self._snapshot.cards)
-
-    async def _poll_again_and_again(self) -> None:
+    async def _keep_polling(self) -> None:
         while True:
             await asyncio.sleep(self._options.poll_seconds)
             try:
                 await self.poll()
             except Unavailable as error:
                 self._log.warning("agents_not_polled", reason=error.reason.value)
-            except Exception:  # polling must go on: without it turns of new versions find no worker
+            except (
+                Exception
+            ):  # polling must continue: without it no worker would take the turns of new versions
                 self._log.exception("agents_not_polled")
 
-    async def _reload_when_wanted(self) -> None:
+    async def _keep_reloading(self) -> None:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            follow, self._followed = self._followed, False
+            notify, self._notifies = self._notifies, False
             try:
-                found = await self.reload(follow=False)
-                if follow and any(one.changed for one in found):
-                    self._options.tell()
+                found = await self.reload(notify=False)
+                if notify and any(one.changed for one in found):
+                    self._options.notify()
             except Unavailable as error:
                 self._log.warning("agents_not_reloaded", reason=error.reason.value)
                 await asyncio.sleep(_RETRY_SECONDS)
-                self.want_reload(follow=follow)
-            except Exception:  # the next change is to be heard of, too
+                self.want_reload(notify=notify)
+            except Exception:  # the next change must still be read
                 self._log.exception("agents_not_reloaded")
 
 
-def _key(seen: Seen) -> tuple[str, bytes]:
-    assert seen.version is not None, "it is sound"
-    return seen.identity, seen.version.sha256
+def problem_lines(one: Reloaded) -> Iterator[str]:
+    """A line for each problem: file, line, key, message and suggestion."""
+    for problem in one.problems:
+        place = f"{one.agent}/{problem.file}{f':{problem.line}' if problem.line else ''}"
+        hint = f" Did you mean “{problem.suggestion}”?" if problem.suggestion else ""
+        yield f"{place}: {f'{problem.key}: ' if problem.key else ''}{problem.message}.{hint}"
 
 
-async def _learnt(agents: Sequence[MadeAgent], log: FilteringBoundLogger) -> None:
-    """Train, one after the other."""
+def _changes(before: Snapshot, after: Snapshot) -> Sequence[Reloaded]:
+    """What a reload did to each agent, by id, removed agents included."""
+    found: list[Reloaded] = []
+    for name in sorted({*before.configured, *after.configured, *after.problems}):
+        if name in after.problems:
+            found.append(after.problems[name])
+            continue
+        new, old = (one.configured[name].version if name in one.configured else "" for one in (after, before))
+        found.append(Reloaded(name, new, changed=new != old))
+    return found
+
+
+def _card(identity: str, agent: ConfiguredAgent, *, default: bool) -> AgentCard:
+    config = agent.config
+    return AgentCard(
+        id=identity,
+        display_name=config.name,
+        description=config.description,
+        version=agent.version,
+        schema=schema_of(config.parameters),
+        examples=config.questions,
+        collections=config.retrieval.collections,
+        models=agent.content.chain,
+        history_messages=config.history.messages,
+        is_default=default,
+    )
+
+
+def _problem(one: Problem) -> AgentProblem:
+    return AgentProblem(one.file, one.line or 0, one.path, one.message, one.suggestion)
+
+
+def _unknown(identity: str, known: Iterable[str]) -> NotFound:
+    """The error for an unknown agent, with the ids of the known ones."""
+    error = NotFound.of("agent", names.agent(identity))
+    return NotFound(error.reason, error.message, {**error.metadata, "known": ",".join(sorted(known))})
+
+
+def _fingerprint(scanned: ScannedAgent) -> tuple[str, bytes]:
+    assert scanned.version is not None, "it has no problems"
+    return scanned.identity, scanned.version.sha256
+
+
+def _built(scanned: Sequence[ScannedAgent], context: BuildContext) -> Mapping[str, Built | BuildFailed]:
+    found: dict[str, Built | BuildFailed] = {}
+    for one in scanned:
+        assert one.content is not None, "it has no problems"
+        try:
+            found[one.identity] = build(one.content, context)
+        except BuildFailed as error:
+            found[one.identity] = error
+    return found
+
+
+async def _train(agents: Sequence[ConfiguredAgent], log: FilteringBoundLogger) -> None:
+    """Train the agents' classifiers, one agent after the other."""
     for agent in agents:
         try:
-            await agent.learn()
-        except ExamplesUnfit as error:  # the first question will hear of it, too
+            await agent.train()
+        except ExamplesUnfit as error:  # the first question reports it too
             log.error("agent_not_trained", agent=agent.version, error=str(error))
-        except Exception:  # whatever ails one, the others are to be trained; its first question tries again
+        except Exception:  # the other agents must be trained; this one's first question tries again
             log.exception("agent_not_trained", agent=agent.version)
 
 
-async def _warmed(agents: Sequence[MadeAgent], log: FilteringBoundLogger) -> None:
-    """Do what first questions would wait for."""
+async def _prepare(agents: Sequence[ConfiguredAgent], log: FilteringBoundLogger) -> None:
+    """Compile and train, so that first questions need not wait."""
     for agent in agents:
         try:
             await asyncio.to_thread(agent.compile)
         except Exception:  # as with training
             log.exception("agent_not_compiled", agent=agent.version)
-    await _learnt(agents, log)
+    await _train(agents, log)

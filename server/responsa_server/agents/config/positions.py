@@ -1,4 +1,4 @@
-"""Where keys stand in a TOML text. Only asked when there is a problem to show, since the reader that is fast knows no places."""
+"""The lines and columns of keys in a TOML text. Used only for problems: the TOML reader is faster, but does not report positions."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import replace
 import tree_sitter
 import tree_sitter_toml
 
-from responsa_server.agents.config.check.problems import Key, Problem
+from responsa_server.agents.config.problems import Key, Problem
 
 Place = tuple[int, int]
 """Line and column, from 1."""
 
 
 def positions(text: str, first_line: int = 1) -> Mapping[Key, Place]:
-    """The place of each key and of each element of an array. first_line: of the text, in its file."""
+    """The line and column of each key and of each element of an array. first_line: the number of the text's first line in its file."""
     parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_toml.language()))
     found: dict[Key, Place] = {}
     counts: dict[Key, int] = {}
@@ -31,7 +31,7 @@ def positions(text: str, first_line: int = 1) -> Mapping[Key, Place]:
 
 
 def placed(problems: Iterable[Problem], texts: Mapping[str, tuple[str, int]]) -> Sequence[Problem]:
-    """The problems with the lines of their keys, or of the innermost table around them that is there. texts: TOML by file, with the number of its first line."""
+    """The problems with the positions of their keys, or of the innermost enclosing table that exists. texts: TOML by file, with the number of its first line."""
     known: dict[str, Mapping[Key, Place]] = {}
     found: list[Problem] = []
     for problem in problems:
@@ -60,7 +60,7 @@ def _table(node: tree_sitter.Node, found: dict[Key, Place], counts: dict[Key, in
     key: Key = ()
     for part in parts[:-1]:
         key = (*key, part)
-        if key in counts:  # of an array of tables the last one is meant
+        if key in counts:  # a key after an array of tables belongs to its last table
             key = (*key, counts[key] - 1)
     key = (*key, parts[-1])
     found.setdefault(key, _start(name))

@@ -1,4 +1,4 @@
-"""From an agent's folder to what `graph/check` looks at, and back to the lines of its files."""
+"""Reads an agent's folder, and checks what was read."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Final
 import rtoml
 from pydantic import ValidationError
 
-from responsa_server.agents.config.check import AGENT_FILE, AgentFiles, Problem, Surroundings, check
-from responsa_server.agents.config.check.keys import told
+from responsa_server.agents.config.check import AgentFiles, Surroundings, check
 from responsa_server.agents.config.positions import placed
+from responsa_server.agents.config.problems import AGENT_FILE, Problem, from_validation
 from responsa_server.agents.engine.config import AgentConfig
 from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptSet, PromptSource
 
 MAX_FILE_BYTES: Final = 256 * 1024
 SHIPPED: Final = Path(__file__).parent.parent / "shipped"
-"""The agents that come with the server, each in a folder, and `shared`, whose prompts all agents have."""
+"""The folder of the shipped agents, and of `shared`, whose prompts all agents may use."""
 SHARED: Final = "shared"
 PROMPTS: Final = "prompts"
 EXAMPLES: Final = "examples"
@@ -31,8 +31,8 @@ _AT: Final = re.compile(r"^(?P<message>.*) at line (?P<line>\d+) column (?P<colu
 
 
 @dataclass(frozen=True, slots=True)
-class Prompts:
-    """The prompts and partials of a folder, by name, and what is wrong with them. texts: front matters by file, with their first line."""
+class PromptFiles:
+    """The prompts and partials of a folder, by name, and their problems. texts: the front matters by file, each with the number of its first line."""
 
     prompts: Mapping[str, PromptSource]
     partials: Mapping[str, Partial]
@@ -42,7 +42,11 @@ class Prompts:
 
 @dataclass(frozen=True, slots=True)
 class AgentFolder:
-    """An agent's files as read. config: `agent.toml` as plain values, None where that cannot be; texts: TOML by file, with its first line, to find places in."""
+    """An agent's files as read.
+
+    config: `agent.toml` as plain values, None if it cannot be parsed; problems: found while reading; texts: TOML by file, each with the number of its first
+    line, to look up the lines of keys.
+    """
 
     files: AgentFiles
     config: Mapping[str, object] | None
@@ -52,7 +56,7 @@ class AgentFolder:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What came of checking a folder. config: None with any problem."""
+    """A folder that was read and checked. config: None with any problem."""
 
     config: AgentConfig | None
     prompts: PromptSet
@@ -60,32 +64,29 @@ class Examined:
 
 
 def examine(folder: Path, surroundings: Surroundings, shared: Path | None = None) -> Examined:
-    """Read and check an agent's folder; every problem has its line, where it has one. shared: in place of the shipped one."""
-    return examined(read(folder, shared), surroundings)
+    """Read and check an agent's folder. shared: a folder to take the shared prompts from, None for the shipped one. Raises OSError."""
+    found = read(folder, shared)
+    config, problems = checked(found, surroundings)
+    return Examined(config, PromptSet(found.files.prompts, found.files.partials), problems)
 
 
-def examined(read: AgentFolder, surroundings: Surroundings) -> Examined:
-    """Check what was read."""
-    config, problems = judged(read, surroundings)
-    return Examined(config, PromptSet(read.files.prompts, read.files.partials), problems)
-
-
-def judged(read: AgentFolder, surroundings: Surroundings) -> tuple[AgentConfig | None, Sequence[Problem]]:
-    """The configuration, None with any problem, and the problems by file and line."""
-    config, found = None, list(read.problems)
-    if read.config is not None:
-        config, problems = check(read.config, read.files, surroundings)
+def checked(folder: AgentFolder, surroundings: Surroundings) -> tuple[AgentConfig | None, Sequence[Problem]]:
+    """The configuration, None with any problem, and the problems with their lines: those of `agent.toml` first, then by file and line."""
+    config, found = None, list(folder.problems)
+    if folder.config is not None:
+        config, problems = check(folder.config, folder.files, surroundings)
         found += problems
     if not found:
         return config, found
-    return None, sorted(placed(found, read.texts), key=_order)
+    return None, sorted(placed(found, folder.texts), key=_order)
 
 
-def read(folder: Path, shared: Path | Prompts | None = None, identity: str = "") -> AgentFolder:
-    """Read an agent's folder. What cannot be read is a problem among others, never an exception but OSError. identity: of the agent; "": the folder's name, as
-    it was given, wherever a link of that name leads.
+def read(folder: Path, shared: Path | PromptFiles | None = None, identity: str = "") -> AgentFolder:
+    """Read an agent's folder. Files that cannot be decoded or parsed are problems; only OSError is raised.
+
+    identity: the agent's id, "" for the folder's name. The name of a symbolic link is taken as it is, not that of its target.
     """
-    if not isinstance(shared, Prompts):
+    if not isinstance(shared, PromptFiles):
         shared = read_shared(shared or SHIPPED / SHARED)
     own = _prompts(folder, "")
     problems, texts = [*shared.problems, *own.problems], {**shared.texts, **own.texts}
@@ -98,7 +99,7 @@ def read(folder: Path, shared: Path | Prompts | None = None, identity: str = "")
             examples[name] = data
     config = _config(folder, problems, texts)
     files = AgentFiles(
-        identity or Path(os.path.abspath(folder)).name,  # noqa: PTH100
+        identity or Path(os.path.abspath(folder)).name,  # noqa: PTH100 - Path.resolve would follow links
         {**shared.prompts, **own.prompts},
         {**shared.partials, **own.partials},
         examples,
@@ -106,12 +107,12 @@ def read(folder: Path, shared: Path | Prompts | None = None, identity: str = "")
     return AgentFolder(files, config, problems, texts)
 
 
-def read_shared(folder: Path) -> Prompts:
-    """The prompts that all agents have. folder: with `prompts` in it."""
+def read_shared(folder: Path) -> PromptFiles:
+    """Read the prompts that all agents share. folder: the one that holds `prompts`."""
     return _prompts(folder, f"{SHARED}/")
 
 
-def _prompts(folder: Path, prefix: str) -> Prompts:
+def _prompts(folder: Path, prefix: str) -> PromptFiles:
     problems: list[Problem] = []
     texts: dict[str, tuple[str, int]] = {}
     prompts: dict[str, PromptSource] = {}
@@ -126,7 +127,7 @@ def _prompts(folder: Path, prefix: str) -> Prompts:
             partials[name] = Partial(file, text)
         else:
             prompts[name.removesuffix(".md")] = _prompt(file, text, problems, texts)
-    return Prompts(prompts, partials, problems, texts)
+    return PromptFiles(prompts, partials, problems, texts)
 
 
 def _config(
@@ -164,7 +165,7 @@ def _prompt(file: str, text: str, problems: list[Problem], texts: dict[str, tupl
     except rtoml.TomlParsingError as error:
         problems.append(_syntax(file, error, 2))
     except ValidationError as error:
-        problems.extend(told(error, FrontMatter, file=file))
+        problems.extend(from_validation(error, FrontMatter, file=file))
     else:
         return PromptSource(file, found, source.body, source.body_line)
     return source
@@ -207,7 +208,7 @@ def _order(problem: Problem) -> tuple[bool, str, int, int]:
 
 
 def agents_in(folder: Path) -> Iterator[Path]:
-    """The agents' folders in a folder, by name."""
+    """The folders of agents in a folder, by name."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.is_dir() and path.name != SHARED and not path.name.startswith((".", "_")):
             yield path

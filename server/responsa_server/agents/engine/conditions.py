@@ -1,11 +1,11 @@
-"""Conditions on edges: what they need, and whether a state meets them. Pure."""
+"""Edges between nodes: their conditions, and the paths that they make. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
-from responsa_server.agents.engine.config import WhenTable
+from responsa_server.agents.engine.config import BEGIN, AgentConfig, EdgeTable, WhenTable
 from responsa_server.agents.engine.node import Plain
 from responsa_server.agents.engine.rewriting import standalone
 from responsa_server.agents.engine.state import Said
@@ -18,9 +18,9 @@ REFERS_BACK: Final = "refers_back"
 
 def compiled(when: WhenTable | None, *, model: bool) -> Test | None:
     """The condition as a function of the state; None where it holds whatever the state. model: whether the agent has one."""
-    settled = fixed(when, model=model)
-    if settled is not None:
-        return None if settled else _never
+    certain = fixed(when, model=model)
+    if certain is not None:
+        return None if certain else _never
     assert when is not None
     if when.field is not None:
         return _of_field(when)
@@ -165,3 +165,44 @@ def _empty(value: object) -> bool:
         or value is False
         or (isinstance(value, str | Sequence | Mapping) and len(cast("Sequence[object]", value)) == 0)
     )
+
+
+def edges_from(config: AgentConfig, name: str) -> Sequence[EdgeTable]:
+    """A node's edges in order. Those from BEGIN end with one to `start`."""
+    given = [edge for edge in config.graph.edges if edge.source == name]
+    if name == BEGIN:
+        given.append(EdgeTable.model_validate({"from": BEGIN, "to": config.start}))
+    return given
+
+
+def possible_edges(config: AgentConfig, *, model: bool) -> Mapping[str, Sequence[EdgeTable]]:
+    """The edges that a turn can take from BEGIN and from each node, in order, up to the first one that always fits. model: whether the agent has a model."""
+    return {name: _possible(config, name, model=model) for name in (BEGIN, *config.nodes)}
+
+
+def _possible(config: AgentConfig, name: str, *, model: bool) -> Sequence[EdgeTable]:
+    found, ended = list[EdgeTable](), set[str | None]()
+    for edge in edges_from(config, name):
+        certain = fixed(edge.when, model=model)
+        if certain is False or edge.on in ended:
+            continue
+        found.append(edge)
+        if certain and edge.limit is None:
+            ended.add(edge.on)
+    return found
+
+
+def beyond(edges: Mapping[str, Sequence[EdgeTable]], start: str) -> set[str]:
+    """The nodes that a path of at least one edge leads to."""
+    found, left = set[str](), [start]
+    while left:
+        for edge in edges.get(left.pop(), ()):
+            if edge.target not in found:
+                found.add(edge.target)
+                left.append(edge.target)
+    return found
+
+
+def reachable(edges: Mapping[str, Sequence[EdgeTable]], start: str = BEGIN) -> set[str]:
+    """A node and all nodes that paths lead to from it."""
+    return {start, *beyond(edges, start)}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from responsa_server.agents.engine.conditions import shown
+from responsa_server.agents.engine.conditions import edges_from, shown
 from responsa_server.agents.engine.config import BEGIN, FINISH, AgentConfig, EdgeTable
-from responsa_server.agents.engine.ways import ways_out
 
 
 def mermaid(config: AgentConfig) -> str:
@@ -21,7 +20,7 @@ def _lines(config: AgentConfig) -> Iterator[str]:
         yield f'    {_id(name)}["{name}<br/><i>{table.kind}</i>"]'
     yield f"    {_id(FINISH)}((( )))"
     for name in (BEGIN, *config.nodes):
-        edges = ways_out(config, name)
+        edges = edges_from(config, name)
         for edge in edges:
             yield f"    {_id(edge.source)} {_arrow(edge)} {_id(edge.target)}"
         if not any(edge.on is None for edge in edges):

@@ -8,14 +8,13 @@ from typing import cast
 
 from responsa_server.agents.engine.agent import AgentOptions
 from responsa_server.agents.engine.builder import BEGIN, FINISH, Detour, Plan, Route, visit
-from responsa_server.agents.engine.conditions import Test, compiled
+from responsa_server.agents.engine.conditions import Test, compiled, possible_edges, reachable
 from responsa_server.agents.engine.config import AgentConfig, EdgeTable, NodeTable, traits
 from responsa_server.agents.engine.limits import Limits
 from responsa_server.agents.engine.node import Announcement
 from responsa_server.agents.engine.prompts import PromptSet
 from responsa_server.agents.engine.registry import KINDS, AnyNode, Kind, NodeParts
 from responsa_server.agents.engine.state import GraphState
-from responsa_server.agents.engine.ways import possible, reached
 from responsa_server.domain.events import FallbackKind
 
 _UNANNOUNCED = ""
@@ -30,8 +29,8 @@ def plan(
     """
     parts = replace(parts, prompts=prompts or parts.prompts, traits=traits(config))
     model = parts.model is not None
-    edges = possible(config, model=model)
-    within = reached(edges)
+    edges = possible_edges(config, model=model)
+    within = reachable(edges)
     nodes = {name: _made(name, table, parts, kinds) for name, table in config.nodes.items() if name in within}
     detours = dict[str, Detour]()
     for name in nodes:

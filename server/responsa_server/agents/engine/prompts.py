@@ -97,6 +97,11 @@ class Uses:
     system: frozenset[str]
     user: frozenset[str]
 
+    @property
+    def all(self) -> frozenset[str]:
+        """Those of both parts."""
+        return self.system | self.user
+
 
 def included(text: str) -> Sequence[str]:
     """The partials that a template names."""
@@ -147,9 +152,9 @@ class PromptSet:
         """What a prompt's front matter says. Raises KeyError."""
         return self._prompts[name].front
 
-    def file(self, name: str) -> str:
-        """Where a prompt stands. Raises KeyError."""
-        return self._prompts[name].file
+    def source(self, name: str) -> PromptSource:
+        """A prompt as it was read. Raises KeyError."""
+        return self._prompts[name]
 
     def texts(self, name: str) -> Sequence[tuple[str, int, str]]:
         """A prompt's parts and all partials that they include: file, number of the first line, text. Raises KeyError, PromptError."""
@@ -161,11 +166,11 @@ class PromptSet:
         ]
 
     def knows(self, word: str, *, test: bool) -> bool:
-        """Whether the engine has a filter, or a test, of this name."""
+        """Whether the template engine has a filter, or a test, of this name."""
         try:
             self._environment.eval_expr(f"'' is {word}" if test else f"'' | {word}")
         except minijinja.TemplateError as error:
-            # With arguments that it lacks, or of another type, it is there all the same.
+            # One that needs arguments, or a value of another type, fails in another way.
             return error.kind not in ("UnknownFilter", "UnknownTest", "SyntaxError")
         return True
 
@@ -215,7 +220,7 @@ class PromptSet:
         PromptError.
         """
         system, user = self._sound(name)
-        values = {key: _plain(self.file(name), key, value) for key, value in trusted.items()}
+        values = {key: _plain(self._prompts[name].file, key, value) for key, value in trusted.items()}
         instruction = self._filled(system, values).strip()
         messages = [PromptMessage(Role.SYSTEM, f"{instruction}\n\n{meaning(mark)}", place=Place.INSTRUCTION)]
         in_user = self._used(user.template) if user else frozenset[str]()
@@ -246,7 +251,7 @@ class PromptSet:
         """A template for people, filled in: texts are neutralised and not fenced. Raises KeyError, PromptError."""
         part, _ = self._sound(name)
         plain = {
-            key: neutral(one) if isinstance(one, str) else _plain(self.file(name), key, one)
+            key: neutral(one) if isinstance(one, str) else _plain(self._prompts[name].file, key, one)
             for key, one in values.items()
         }
         return self._filled(part, plain).strip()

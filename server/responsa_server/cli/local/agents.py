@@ -8,9 +8,10 @@ from pathlib import Path
 
 import typer
 
-from responsa_server.agents.config.check import NamedModels, Problem, Surroundings
+from responsa_server.agents.config.check import NamedModels, Surroundings
 from responsa_server.agents.config.folders import Folders
-from responsa_server.agents.config.reading import AGENT_FILE, agents_in, examine
+from responsa_server.agents.config.problems import AGENT_FILE, Problem
+from responsa_server.agents.config.reading import agents_in, examine
 from responsa_server.agents.engine.config import DEFAULT_MODEL, EXTRACTIVE
 from responsa_server.agents.engine.mermaid import mermaid
 from responsa_server.app.models import by_name, known_models
@@ -73,7 +74,7 @@ def _surroundings() -> Surroundings:
 def _all() -> Sequence[Path]:
     """Every agent of this machine: the user's own, and those shipped that none of them replaces."""
     settings = load()
-    places = Folders(settings.agents.folder or settings.home / "agents").places()
+    places = Folders(settings.agents.folder or settings.home / "agents").locations()
     return [place.folder for place in places.values()]
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from responsa_server.agents.config.build import classifiers
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.folders import Folders
-from responsa_server.agents.config.learning import learnings
 from responsa_server.agents.config.reading import examine, read
 from responsa_server.agents.engine.node import Run
 from responsa_server.agents.engine.registry import KINDS, AnyNode, NodeParts
@@ -90,7 +90,7 @@ class Deciders:
 
     def _made(self, agent: str) -> AnyNode:
         settings = load()
-        place = Folders(settings.agents.folder or settings.home / "agents").places().get(agent)
+        place = Folders(settings.agents.folder or settings.home / "agents").locations().get(agent)
         if place is None:
             raise CommandFailed(f"There is no agent {agent} on this machine.", "", EXIT_USAGE)
         examined = examine(place.folder, Surroundings())
@@ -111,7 +111,7 @@ class Deciders:
             )
         name, table = chosen
         texts = {path: data.decode() for path, data in read(place.folder).files.examples.items()}
-        learning = learnings(texts, self._trained_here())
+        learning = classifiers(texts, self._trained_here())
         parts = NodeParts(
             classifiers=learning, examples={path: one.examples for path, one in learning.items()}
         )

@@ -1,30 +1,33 @@
-"""What an agent wants of a question before it is accepted: parameters that fit its schema and name what is there."""
+"""The parameters of an agent's questions: their schema, the records that a caller may choose from, and the check of a question's values."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 import jsonschema_rs
 
-from responsa_server.agents.config.check import meant
-from responsa_server.agents.config.check.problems import listed
+from responsa_server.agents.config.check.tables import no_retrieval
+from responsa_server.agents.config.problems import closest, quoted
 from responsa_server.agents.engine.config import RESOURCE, TEACHERS, ParametersTable
 from responsa_server.agents.nodes.teacher import teacher_id
 from responsa_server.domain import names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
+from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.teachers import Teachers
 from responsa_server.domain.turns import Question
 
+MOST_CHOICES: Final = 200
+"""The most records that a schema lists. A caller with more names one by its id."""
 _PATH: Final = "options.parameters"
-_MOST: Final = 16
+_MOST_VIOLATIONS: Final = 16
 _MOST_SHOWN: Final = 64
 
 
 def schema_of(parameters: ParametersTable) -> dict[str, Any]:
-    """The schema of one flat object, in which nothing else is allowed."""
+    """The JSON Schema of one flat object without additional properties."""
     found: dict[str, Any] = {
         "type": "object",
         "properties": {name: dict(one) for name, one in parameters.properties.items()},
@@ -35,12 +38,29 @@ def schema_of(parameters: ParametersTable) -> dict[str, Any]:
     return found
 
 
+async def with_choices(
+    who: Principal, schema: Mapping[str, object], teachers: Teachers | None
+) -> Mapping[str, object]:
+    """The schema with the records that the caller may choose from, as `oneOf` of `const` and `title`. Raises Unavailable."""
+    properties = cast("Mapping[str, Mapping[str, Any]]", schema.get("properties", {}))
+    wanted = [name for name, one in properties.items() if one.get(RESOURCE) == TEACHERS]
+    if not wanted or teachers is None:
+        return schema
+    page = await teachers.list(who, ListQuery(MOST_CHOICES, Order("display_name")))
+    if not page.items:  # an empty oneOf is not a valid schema
+        return schema
+    choices = [{"const": str(one.id), "title": one.display_name} for one in page.items]
+    chosen = {name: {**properties[name], "oneOf": choices} for name in wanted}
+    return {**schema, "properties": {**properties, **chosen}}
+
+
 class Admission:
-    """Checks the parameters of questions to one agent. teachers: None where none are kept, and none is looked up."""
+    """Checks the parameters of questions to one agent. teachers: None on a server without teachers; ids are not looked up then."""
 
     def __init__(self, agent: str, parameters: ParametersTable, teachers: Teachers | None = None) -> None:
         self._agent = agent
         self._properties = parameters.properties
+        self._required: Sequence[str] = parameters.required
         self._schema = schema_of(parameters)
         self._teachers = teachers
         self._validator: jsonschema_rs.Draft202012Validator | None = None
@@ -49,10 +69,13 @@ class Admission:
         ]
 
     async def admit(self, who: Principal, question: Question) -> None:
-        """See `Agent.admit`. Raises InvalidRequest (PARAMETERS_INVALID, TEACHER_ID_MALFORMED), NotFound (TEACHER_NOT_FOUND), Unavailable."""
-        given = _given(question)
+        """Check a question's parameters.
+
+        Raises InvalidRequest (PARAMETERS_INVALID, TEACHER_ID_MALFORMED), NotFound (TEACHER_NOT_FOUND), Unavailable.
+        """
+        given: Mapping[str, object] = json.loads(question.parameters) if question.parameters else {}
         if violations := list(self._violations(given)):
-            shown = violations[:_MOST]
+            shown = violations[:_MOST_VIOLATIONS]
             raise InvalidRequest(
                 Reason.PARAMETERS_INVALID,
                 "; ".join(f"{one.field}: {one.description}" for one in shown[:3]),
@@ -65,44 +88,26 @@ class Admission:
 
     def _violations(self, given: Mapping[str, object]) -> Iterator[FieldViolation]:
         for name in sorted(set(given) - set(self._properties)):
-            hint = meant(name, self._properties)
-            remedy = (
-                f"did you mean “{hint}”?" if hint else f"it has {listed(sorted(self._properties)) or 'none'}"
-            )
-            yield FieldViolation(
-                f"{_PATH}.{name[:_MOST_SHOWN]}",
-                "parameters.unknown",
-                f"the agent has no such parameter; {remedy}",
-            )
-        for name in cast("list[str]", self._schema.get("required", ())):
+            hint, has = closest(name, self._properties), quoted(sorted(self._properties)) or "none"
+            remedy = f"did you mean “{hint}”?" if hint else f"it has {has}"
+            message = f"the agent has no such parameter; {remedy}"
+            yield FieldViolation(f"{_PATH}.{name[:_MOST_SHOWN]}", "parameters.unknown", message)
+        for name in self._required:
             if name not in given:
-                yield FieldViolation(
-                    f"{_PATH}.{name}",
-                    "parameters.required",
-                    f"is missing; give {_wanted(self._properties[name])}",
-                )
+                message = f"is missing; give {_wanted(self._properties[name])}"
+                yield FieldViolation(f"{_PATH}.{name}", "parameters.required", message)
         known = {name: value for name, value in given.items() if name in self._properties}
-        told = set[str]()
-        for error in self._compiled().iter_errors(known):
-            # What is missing has no path, and was told above.
-            if error.instance_path and (name := str(error.instance_path[0])) not in told:
-                told.add(name)
-                yield FieldViolation(
-                    f"{_PATH}.{name}",
-                    f"parameters.{error.kind.name}",
-                    f"does not fit; give {_wanted(self._properties[name])}",
-                )
-
-    def _compiled(self) -> jsonschema_rs.Draft202012Validator:
-        if self._validator is None:  # when it is first needed: a hundred agents are loaded at a time
+        reported = set[str]()
+        if self._validator is None:  # made for the first question: a hundred agents may be loaded at once
             self._validator = jsonschema_rs.Draft202012Validator(
-                self._schema, validate_formats=True, retriever=_refused
+                self._schema, validate_formats=True, retriever=no_retrieval
             )
-        return self._validator
-
-
-def _given(question: Question) -> Mapping[str, object]:
-    return cast("dict[str, object]", json.loads(question.parameters)) if question.parameters else {}
+        for error in self._validator.iter_errors(known):
+            # A missing parameter has no path, and was reported above.
+            if error.instance_path and (name := str(error.instance_path[0])) not in reported:
+                reported.add(name)
+                message = f"does not fit; give {_wanted(self._properties[name])}"
+                yield FieldViolation(f"{_PATH}.{name}", f"parameters.{error.kind.name}", message)
 
 
 _BOUNDS: Final[Mapping[str, str]] = {
@@ -124,7 +129,7 @@ _KINDS: Final[Mapping[object, str]] = {
 
 
 def _wanted(schema: Mapping[str, Any]) -> str:
-    """What a property may be, in words."""
+    """The values that a property may have, in words."""
     if "enum" in schema:
         return "one of " + ", ".join(json.dumps(one, ensure_ascii=False) for one in schema["enum"])
     if "const" in schema:
@@ -133,7 +138,3 @@ def _wanted(schema: Mapping[str, Any]) -> str:
         return "a teacher's id (GetAgent lists those that may be chosen)"
     bounds = [text.format(schema[name]) for name, text in _BOUNDS.items() if name in schema]
     return " ".join([_KINDS.get(schema.get("type"), "a value"), ", ".join(bounds)]).strip()
-
-
-def _refused(address: str) -> Any:
-    raise ValueError(f"{address} is not fetched")

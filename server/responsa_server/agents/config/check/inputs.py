@@ -1,4 +1,4 @@
-"""What is checked, and what it is checked against."""
+"""The inputs of a check: an agent's files, and what the server offers them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from responsa_server.agents.config.check.problems import listed
+from responsa_server.agents.config.problems import quoted
 from responsa_server.agents.engine.config import EXTRACTIVE
 from responsa_server.agents.engine.prompts import Partial, PromptSource
 from responsa_server.agents.engine.registry import KINDS, Kind
@@ -14,7 +14,7 @@ from responsa_server.agents.engine.registry import KINDS, Kind
 
 @dataclass(frozen=True, slots=True)
 class AgentFiles:
-    """An agent's files beside `agent.toml`, read. prompts: its own and the shared ones, by name; examples: bytes by path in its folder."""
+    """An agent's files beside `agent.toml`. prompts, partials: its own and the shared ones, by name; examples: bytes by path in its folder."""
 
     identity: str
     prompts: Mapping[str, PromptSource] = field(default_factory=dict[str, PromptSource])
@@ -23,50 +23,52 @@ class AgentFiles:
 
 
 class ModelNames(Protocol):
-    """What is known of models by their names."""
+    """Tells which models are available."""
 
     def problem(self, name: str) -> str | None:
-        """Why `provider:model` cannot be had here, as a sentence with the remedy; None where it can."""
+        """Why `provider:model` is not available, as a sentence with the remedy; None where it is."""
         ...
 
 
 class AnyModel:
-    """Takes every name that has the form of one: for checks on a machine that does not answer."""
+    """Accepts every well-formed name. Implements `ModelNames` for a check without a server."""
 
     def problem(self, name: str) -> str | None:
-        """See `ModelNames.problem`."""
+        """Why the name is malformed, or None."""
         provider, colon, model = name.partition(":")
         return None if colon and provider and model else "It is not of the form provider:model."
 
 
 class NamedModels:
-    """Takes the models of some providers: for checks on a machine that does not answer. providers: the models of each by their names, none for any."""
+    """Accepts the models of known providers. Implements `ModelNames` for a check without a server.
+
+    providers: the names of each provider's models; an empty collection accepts any.
+    """
 
     def __init__(self, providers: Mapping[str, Collection[str]]) -> None:
         self._providers = providers
 
     def problem(self, name: str) -> str | None:
-        """See `ModelNames.problem`."""
+        """Why the model is not known, or None."""
         provider, _, model = name.partition(":")
         if (wrong := AnyModel().problem(name)) is not None:
             return wrong
         if provider not in self._providers:
             return (
-                f"There is no provider “{provider}”, only {listed(sorted(self._providers))}; a server of your own is declared by the setting "
+                f"There is no provider “{provider}”, only {quoted(sorted(self._providers))}; a server of your own is declared by the setting "
                 f"models.servers.{provider}.url."
             )
         known = self._providers[provider]
         if known and model not in known:
-            return f"“{provider}” has no model “{model}”, only {listed(sorted(known))}."
+            return f"“{provider}” has no model “{model}”, only {quoted(sorted(known))}."
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What this server has: kinds of nodes, models, and names of models and providers to suggest. trusted: variables that every prompt is offered."""
+    """What this server offers agents: kinds of nodes, models, and the names of models and providers for suggestions."""
 
     kinds: Mapping[str, Kind] = field(default_factory=lambda: KINDS)
     models: ModelNames = field(default_factory=AnyModel)
     suggested_models: Sequence[str] = (EXTRACTIVE, "default")
     providers: Collection[str] = ()
-    trusted: frozenset[str] = frozenset()

@@ -1,0 +1,234 @@
+"""Builds the agent that answers from a version's content."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import structlog
+from pydantic import ValidationError
+from structlog.typing import FilteringBoundLogger
+
+from responsa_server.agents.config.content import Content, Defaults
+from responsa_server.agents.config.parameters import Admission
+from responsa_server.agents.config.problems import AGENT_FILE, Problem, clause, in_config
+from responsa_server.agents.engine.agent import PlannedAgent
+from responsa_server.agents.engine.builder import Plan, PlanError
+from responsa_server.agents.engine.config import DEFAULT_MODEL, AgentConfig
+from responsa_server.agents.engine.planning import options, plan
+from responsa_server.agents.engine.prompts import PromptSet
+from responsa_server.agents.engine.registry import KINDS, Kind, NodeParts, PartMissing
+from responsa_server.domain.events import Fallback
+from responsa_server.domain.ports.counters import Counters
+from responsa_server.domain.ports.faults import Faults, NoFaults
+from responsa_server.domain.ports.intents import (
+    OUT_OF_SCOPE,
+    Classified,
+    Example,
+    ExamplesUnfit,
+    IntentClassifier,
+    Trainer,
+)
+from responsa_server.domain.ports.models import Models, Price
+
+
+class BuildFailed(Exception):
+    """This server cannot run a version; `problems` say why."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(str(one) for one in problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class BuildContext:
+    """What this server builds agents with.
+
+    parts: without a model, prompts and classifiers, which differ from agent to agent; trainer: None where no classifier can be trained.
+    """
+
+    parts: NodeParts
+    models: Models
+    counters: Counters
+    defaults: Defaults = field(default_factory=Defaults)
+    trainer: Trainer | None = None
+    faults: Faults = field(default_factory=NoFaults)
+    kinds: Mapping[str, Kind] = field(default_factory=lambda: KINDS)
+
+
+class LazyClassifier:
+    """An `IntentClassifier` that is trained when it is first used, or earlier by `ready`.
+
+    text: a file of examples, one JSON object a line. Raises ExamplesUnfit if no example has an intent.
+    """
+
+    def __init__(self, text: str, trainer: Trainer) -> None:
+        rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+        self.examples: Sequence[Example] = [Example(row["text"], row["label"]) for row in rows]
+        self._labels = sorted({one.label for one in self.examples} - OUT_OF_SCOPE)
+        if not self._labels:
+            raise ExamplesUnfit("no example has an intent")
+        self._key = hashlib.sha256(text.encode()).digest()
+        self._trainer = trainer
+        self._trained: IntentClassifier | None = None
+        self._lock = asyncio.Lock()
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The intents of the examples."""
+        return self._labels
+
+    async def ready(self) -> IntentClassifier:
+        """The trained classifier. The first caller trains it, and the others wait. Raises ExamplesUnfit."""
+        if self._trained is None:
+            async with self._lock:
+                if self._trained is None:
+                    self._trained = await self._trainer.trained(self.examples, key=self._key)
+        return self._trained
+
+    async def classify(self, text: str) -> Classified:
+        """The intent of a text."""
+        return await (self._trained or await self.ready()).classify(text)
+
+
+def classifiers(examples: Mapping[str, str], trainer: Trainer | None) -> Mapping[str, LazyClassifier]:
+    """A classifier for each file of examples, by its path; none without a trainer. Raises ExamplesUnfit."""
+    return {} if trainer is None else {path: LazyClassifier(text, trainer) for path, text in examples.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A version that can run, before it has its number.
+
+    classifiers: by the path of their examples; unpriced: models without a known price, if a limit on costs needs it.
+    """
+
+    content: Content
+    config: AgentConfig
+    plan: Plan
+    classifiers: Mapping[str, LazyClassifier] = field(default_factory=dict[str, LazyClassifier])
+    unpriced: Sequence[str] = ()
+
+
+class ConfiguredAgent(PlannedAgent):
+    """One version of an agent that files configure. Its graph is compiled for its first question, or by `compile`."""
+
+    def __init__(self, built: Built, version: str, digest: bytes, context: BuildContext) -> None:
+        """version: `agents/{id}/versions/{n}`; digest: the version's SHA-256."""
+        config = built.config
+        if "seconds" not in built.content.config.get("limits", {}):
+            limits = config.limits.model_copy(update={"seconds": context.defaults.seconds})
+            config = config.model_copy(update={"limits": limits})
+        admission = Admission(built.content.agent, config.parameters, context.parts.teachers)
+        super().__init__(
+            built.plan,
+            options(config, version),
+            faults=context.faults,
+            counted=self._count,
+            admission=admission.admit,
+        )
+        self.config = built.config
+        self.content = built.content
+        self.fingerprint = (built.content.agent, digest)
+        self._classifiers = built.classifiers
+        self._counters = context.counters
+        self._log: FilteringBoundLogger = structlog.get_logger("agents")
+        if built.unpriced:
+            self._log.warning("agent_cost_not_limited", agent=version, unpriced=list(built.unpriced))
+
+    async def train(self) -> None:
+        """Train the classifiers, which takes seconds for each new file of examples. Raises ExamplesUnfit."""
+        for one in self._classifiers.values():
+            await one.ready()
+
+    def _count(self, fallback: Fallback) -> None:
+        self._counters.add("fallbacks", {"agent": self.content.agent, "kind": fallback.kind.value})
+        self._log.warning(
+            "agent_fell_back",
+            agent=self.version,
+            kind=fallback.kind.value,
+            source=fallback.source,
+            target=fallback.target,
+            cause=fallback.cause,
+        )
+
+
+def build(content: Content, context: BuildContext) -> Built:
+    """Build a version. Blocks. Raises BuildFailed."""
+    models = context.models
+    try:
+        trained = classifiers(content.examples, context.trainer)
+        model = models.chain(content.chain)
+        config = _fitted(AgentConfig.model_validate(content.config), models.window(content.chain))
+        small = models.small(content.chain)
+        parts = replace(
+            context.parts,
+            model=model,
+            small=small,
+            larger=models.chain([one for one in content.chain if one not in small]) if small else model,
+            price=lambda model="": models.price(model) if model else dearest(models, content.chain),
+            classifiers=trained,
+            examples={path: one.examples for path, one in trained.items()},
+        )
+        prompts = PromptSet(content.sources(), content.parts())
+        unpriced = [name for name in content.chain if models.price(name) is None]
+        made = plan(config, parts, prompts, context.kinds)
+        return Built(content, config, made, trained, unpriced if config.limits.cost_micros else ())
+    except KeyError as error:  # a model, or a kind of another release
+        problem = Problem(AGENT_FILE, f"cannot be run here: {str(error.args[0]).rstrip('.')}")
+        raise BuildFailed(list(_missing_models(content, models)) or [problem]) from error
+    except ValidationError as error:
+        raise BuildFailed([Problem(AGENT_FILE, str(error).splitlines()[0])]) from error
+    except (PartMissing, PlanError, ExamplesUnfit) as error:
+        raise BuildFailed([Problem(AGENT_FILE, str(error))]) from error
+
+
+def _missing_models(content: Content, models: Models) -> Iterator[Problem]:
+    """The models of the chain that are not available, and whether the agent or a setting names them."""
+    own = AgentConfig.model_validate(content.config).model.chain
+    for name in content.chain:
+        if (why := models.problem(name)) is None:
+            continue
+        missing = f"“{name}” cannot be had: {clause(why)}"
+        if name in own:
+            yield in_config(("model", "chain"), f"the model {missing}")
+        else:
+            yield in_config(
+                ("model", "chain"),
+                f"“{DEFAULT_MODEL}” stands for what the setting models.default (RESPONSA_MODELS__DEFAULT) names, and there {missing}; correct the setting",
+            )
+
+
+def dearest(models: Models, chain: Sequence[str]) -> Price | None:
+    """The highest known price of a chain's models today, for each kind of token; None where no price is known."""
+    known = [price for name in chain if (price := models.price(name)) is not None]
+    if not known:
+        return None
+    return Price(
+        max(one.input for one in known),
+        max(one.cached_input for one in known),
+        max(one.cache_write for one in known),
+        max(one.output for one in known),
+    )
+
+
+def _fitted(config: AgentConfig, window: int | None) -> AgentConfig:
+    """The configuration with limits that fit a model's window. window: tokens read and written together, None for no bound."""
+    if window is None:
+        return config
+    model, history, retrieval = config.model, config.history, config.retrieval
+    tokens = min(history.tokens, window // 8) if history.tokens else window // 8
+    output, context = (
+        min(model.max_output_tokens, window // 4),
+        min(retrieval.context_bytes, window // 2),
+    )
+    return config.model_copy(
+        update={
+            "model": model.model_copy(update={"max_output_tokens": output}),
+            "history": history.model_copy(update={"tokens": tokens}),
+            "retrieval": retrieval.model_copy(update={"context_bytes": context}),
+        }
+    )

@@ -1,0 +1,290 @@
+"""Checks the tables of `agent.toml` by themselves: keys and values, node options, models, parameters, collections, secrets. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Final, Literal, cast
+
+import jsonschema_rs
+from pydantic import Field, ValidationError
+
+from responsa_server.agents.config.check.inputs import Surroundings
+from responsa_server.agents.config.problems import (
+    SECRET,
+    Key,
+    Problem,
+    clause,
+    closest,
+    from_validation,
+    in_config,
+    quoted,
+    shown,
+)
+from responsa_server.agents.engine.config import (
+    DEFAULT_MODEL,
+    EXTRACTIVE,
+    RESOURCE,
+    RESOURCES,
+    AgentConfig,
+    NodeTable,
+    Scalar,
+    Table,
+)
+
+HELD: Final = "holds a key or token; secrets come from the environment or secret files alone"
+_COLLECTION: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_PARAMETER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_SECRET_KEY: Final = re.compile(r"(?:^|[_-])(?:key|token|secret|password)$")
+
+
+def tables(config: Mapping[str, object]) -> tuple[AgentConfig | None, Sequence[Problem]]:
+    """The configuration as its model and the problems of its values.
+
+    Wrong values that have a default are left out of the model, so that the other checks can run; None where that is not possible.
+    """
+    try:
+        return AgentConfig.model_validate(config), []
+    except ValidationError as error:
+        found = list(from_validation(error, AgentConfig))
+    try:
+        return AgentConfig.model_validate(_without(config, {one.key for one in found})), found
+    except ValidationError:
+        return None, found
+
+
+def _without(value: object, keys: set[Key], at: Key = ()) -> object:
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[str, object]", value).items()
+        return {name: _without(one, keys, (*at, name)) for name, one in pairs if (*at, name) not in keys}
+    if isinstance(value, list):
+        return [_without(one, keys, (*at, place)) for place, one in enumerate(cast("list[object]", value))]
+    return value
+
+
+def node_tables(config: Mapping[str, object], surroundings: Surroundings) -> Iterator[Problem]:
+    """Unknown kinds, and options and fields that a node's kind does not have."""
+    given = config.get("nodes")
+    for name, table in cast("Mapping[str, object]", given).items() if isinstance(given, Mapping) else ():
+        if not isinstance(table, Mapping) or not isinstance(table.get("kind"), str):  # pyright: ignore[reportUnknownMemberType] - a TOML table
+            continue
+        values = cast("Mapping[str, object]", table)
+        kind_name = cast("str", values["kind"])
+        kind = surroundings.kinds.get(kind_name)
+        if kind is None:
+            suggestion = closest(kind_name, surroundings.kinds)
+            yield in_config(("nodes", name, "kind"), f"there is no kind of node “{kind_name}”", suggestion)
+            continue
+        common = NodeTable.model_fields
+        try:
+            kind.options.model_validate({key: one for key, one in values.items() if key not in common})
+        except ValidationError as error:
+            known = (*common, *kind.options.model_fields)
+            unknown = f"the kind {kind_name} has no option “{{}}”"
+            yield from from_validation(error, kind.options, ("nodes", name), known, unknown)
+        for renames, model in (("reads", kind.input_model), ("writes", kind.output_model)):
+            fields = values.get(renames)
+            for field in cast("Mapping[str, object]", fields) if isinstance(fields, Mapping) else ():
+                if field not in model.model_fields:
+                    yield in_config(
+                        ("nodes", name, renames, field),
+                        f"the node {renames} no field “{field}”",
+                        closest(field, model.model_fields),
+                    )
+
+
+def models(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]:
+    """Models of the chain that are not available, or that no turn would ask."""
+    chain = config.model.chain
+    for place, name in enumerate(chain):
+        key: Key = ("model", "chain", place)
+        if name in chain[:place]:
+            yield in_config(
+                key,
+                f"“{name}” stands in the chain twice; who could not be had is not asked again, so leave it out here",
+            )
+        elif name == EXTRACTIVE:
+            if place < len(chain) - 1:
+                yield in_config(
+                    key,
+                    "“extractive” is never unavailable, so what follows it would never be asked; it can only be the last",
+                )
+        elif name != DEFAULT_MODEL and (why := surroundings.models.problem(name)) is not None:
+            message = f"the model “{name}” cannot be had: {clause(why)}"
+            yield in_config(key, message, _suggested_model(name, surroundings))
+
+
+def _suggested_model(name: str, surroundings: Surroundings) -> str:
+    """The same model of a provider with a similar name, or a model with a similar name."""
+    provider, _, model = name.partition(":")
+    close = closest(provider, surroundings.providers) if provider not in surroundings.providers else ""
+    return f"{close}:{model}" if close and model else closest(name, surroundings.suggested_models)
+
+
+def collections(config: AgentConfig) -> Iterator[Problem]:
+    """Malformed and repeated names of collections."""
+    given = config.retrieval.collections
+    for place, name in enumerate(given):
+        key: Key = ("retrieval", "collections", place)
+        if not _COLLECTION.fullmatch(name):
+            likely = re.sub(r"[\s_.]+", "-", name.removeprefix("collections/").strip().lower())
+            yield in_config(
+                key,
+                f"“{name}” is no id of a collection: small letters, digits and -, at most 63, the first one no -",
+                likely if _COLLECTION.fullmatch(likely) else "",
+            )
+        elif name in given[:place]:
+            yield in_config(key, f"the collection “{name}” stands here twice")
+
+
+def secrets(value: object, key: Key = (), *, by_name: bool = True) -> Iterator[Problem]:
+    """Keys and tokens among the values; messages never repeat them. by_name: also values whose key is named like a secret."""
+    if isinstance(value, Mapping):
+        for name, one in cast("Mapping[str, object]", value).items():
+            if by_name and isinstance(one, str) and one and _SECRET_KEY.search(name.lower()):
+                yield in_config(
+                    (*key, name),
+                    "looks like a secret by its name; secrets come from the environment or secret files alone",
+                )
+            else:
+                yield from secrets(one, (*key, name), by_name=by_name)
+    elif isinstance(value, list | tuple):
+        for place, one in enumerate(cast("Sequence[object]", value)):
+            yield from secrets(one, (*key, place), by_name=by_name)
+    elif isinstance(value, str) and SECRET.search(value):
+        yield in_config(key, HELD)
+
+
+class ParameterSchema(Table):
+    """The JSON Schema of one parameter: a text, a number, or true or false. Only the check uses it; requests are validated against the schema as it was written."""
+
+    type: Literal["string", "integer", "number", "boolean"] | None = None
+    enum: Annotated[tuple[Scalar, ...] | None, Field(strict=False, min_length=1)] = None
+    const: Scalar | None = None
+    default: Scalar | None = None
+    title: str = ""
+    description: str = ""
+    examples: Annotated[tuple[Scalar, ...], Field(strict=False)] = ()
+    format: str = ""
+    pattern: str = ""
+    least_length: int = Field(0, alias="minLength", ge=0)
+    most_length: int | None = Field(None, alias="maxLength", ge=0)
+    least: float | None = Field(None, alias="minimum")
+    most: float | None = Field(None, alias="maximum")
+    above: float | None = Field(None, alias="exclusiveMinimum")
+    below: float | None = Field(None, alias="exclusiveMaximum")
+    multiple_of: float | None = Field(None, alias="multipleOf", gt=0)
+    one_of: Annotated[tuple[ParameterSchema, ...], Field(strict=False)] = Field((), alias="oneOf")
+    any_of: Annotated[tuple[ParameterSchema, ...], Field(strict=False)] = Field((), alias="anyOf")
+    all_of: Annotated[tuple[ParameterSchema, ...], Field(strict=False)] = Field((), alias="allOf")
+    negated: ParameterSchema | None = Field(None, alias="not")
+    condition: ParameterSchema | None = Field(None, alias="if")
+    consequence: ParameterSchema | None = Field(None, alias="then")
+    alternative: ParameterSchema | None = Field(None, alias="else")
+    deprecated: bool = False
+    read_only: bool = Field(False, alias="readOnly")
+    write_only: bool = Field(False, alias="writeOnly")
+    comment: str = Field("", alias="$comment")
+    resource: str | None = Field(None, alias=RESOURCE)
+
+
+def parameters(config: AgentConfig) -> Iterator[Problem]:
+    """Schemas of parameters that are malformed or contradict themselves."""
+    properties = config.parameters.properties
+    for name, schema in properties.items():
+        key: Key = ("parameters", "properties", name)
+        if not _PARAMETER.fullmatch(name):
+            yield in_config(
+                key,
+                f"“{name}” is no name for a parameter: letters, digits and _, at most 63, the first one no digit",
+                re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") if not name[:1].isdigit() else "",
+            )
+        yield from _parameter(schema, key)
+    for place, name in enumerate(config.parameters.required):
+        if name not in properties:
+            yield in_config(
+                ("parameters", "required", place),
+                f"the required parameter “{name}” is not among the properties",
+                closest(name, properties),
+            )
+
+
+def _parameter(schema: Mapping[str, Any], key: Key) -> Iterator[Problem]:
+    # Other keywords that begin with x- are the author's own remarks.
+    given = {
+        word: one for word, one in schema.items() if not word.startswith("x-") or closest(word, [RESOURCE])
+    }
+    try:
+        found = ParameterSchema.model_validate(given)
+        validator = jsonschema_rs.Draft202012Validator(
+            dict(schema), validate_formats=True, retriever=no_retrieval
+        )
+    except ValidationError as error:
+        yield from from_validation(
+            error, ParameterSchema, key, unknown="the schema of a parameter has no keyword “{}”"
+        )
+        return
+    except (jsonschema_rs.ValidationError, ValueError) as error:
+        at = getattr(error, "instance_path", None) or ()
+        why = str(getattr(error, "message", error)).splitlines()[0]
+        yield in_config((*key, *at), f"is no JSON Schema: {why}")
+        return
+    wrong = [*_values(found, key), *_bounds(found, key), *_resource(found, key)]
+    yield from wrong
+    if found.type is None and found.enum is None and found.const is None:
+        yield in_config(key, "a parameter needs a type, or the values that it can have (enum)")
+    elif not wrong and "default" in schema:
+        for error in list(validator.iter_errors(schema["default"]))[:1]:
+            yield in_config(
+                (*key, "default"),
+                f"does not fit its own schema: {error.message.splitlines()[0]}",
+                closest(found.default, [one for one in found.enum or () if isinstance(one, str)]),
+            )
+
+
+def _values(schema: ParameterSchema, key: Key) -> Iterator[Problem]:
+    """Listed values that are repeated, or that are not all of one type."""
+    values = schema.enum or ()
+    wanted = _type(values[0]) if values and schema.type is None else schema.type
+    for place, one in enumerate(values):
+        fits = _type(one) == wanted or (wanted == "number" and _type(one) == "integer")
+        if not (fits or (wanted == "integer" and isinstance(one, float) and one.is_integer())):
+            why = "the type" if schema.type is not None else "the type of the first value"
+            yield in_config((*key, "enum", place), f"{shown(one)} is not of {why}, “{wanted}”")
+        elif any(one == other and type(one) is type(other) for other in values[:place]):
+            yield in_config((*key, "enum", place), f"{shown(one)} stands here twice")
+
+
+def _type(value: Scalar) -> str:
+    return {bool: "boolean", int: "integer", float: "number", str: "string"}[type(value)]
+
+
+def _bounds(schema: ParameterSchema, key: Key) -> Iterator[Problem]:
+    for low, high, least, most, equal_fits in (
+        ("minimum", "maximum", schema.least, schema.most, True),
+        ("exclusiveMinimum", "maximum", schema.above, schema.most, False),
+        ("minimum", "exclusiveMaximum", schema.least, schema.below, False),
+        ("exclusiveMinimum", "exclusiveMaximum", schema.above, schema.below, False),
+        ("minLength", "maxLength", schema.least_length, schema.most_length, True),
+    ):
+        if least is not None and most is not None and (least > most or (least == most and not equal_fits)):
+            yield in_config(
+                (*key, low),
+                f"{low} is {least:g} and {high} is {most:g}, so nothing fits; the first must be the smaller one",
+            )
+
+
+def _resource(schema: ParameterSchema, key: Key) -> Iterator[Problem]:
+    if schema.resource is not None and schema.resource not in RESOURCES:
+        yield in_config(
+            (*key, RESOURCE),
+            f"there are no records “{schema.resource}” to name; there are {quoted(RESOURCES)}",
+            closest(schema.resource, RESOURCES),
+        )
+    elif schema.resource is not None and schema.type != "string":
+        yield in_config((*key, RESOURCE), "records are named by a text; say type = “string”")
+
+
+def no_retrieval(address: str) -> Any:
+    """Refuses to fetch a schema that another one refers to."""
+    raise ValueError(f"{address} is not fetched")

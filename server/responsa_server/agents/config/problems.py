@@ -1,0 +1,215 @@
+"""What is wrong in an agent's files: the place, the message, and a suggestion. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, get_args
+
+from pydantic import BaseModel, ValidationError
+
+AGENT_FILE: Final = "agent.toml"
+
+SECRET: Final = re.compile(
+    r"\b(?:sk-[A-Za-z0-9_-]{12,}|rsp_[A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{12,}|xox[bp]-[A-Za-z0-9-]{8,})"
+)
+"""The shapes of known keys and tokens."""
+_SECRET_BEGINNINGS: Final = ("sk-", "rsp_", "AIza", "xox")
+
+Key = tuple[str | int, ...]
+"""The path of a value in a TOML file: names, and positions from 0 in arrays."""
+
+_TYPES: Final[Mapping[str, str]] = {
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "tuple_type": "an array",
+    "list_type": "an array",
+    "dict_type": "a table",
+    "mapping_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+}
+# Pydantic puts the branch of a union into the path of an error.
+_BRANCHES: Final = frozenset({"bool", "int", "float", "str", "dict[str,str]"})
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake.
+
+    file: relative to the agent's folder, or `shared/…`. key: the path in `agent.toml` or in a prompt's front matter. suggestion: a likely correction, "" for none.
+    line, column: from 1, None while unknown. Secrets are removed from the message and the path.
+    """
+
+    file: str
+    message: str
+    key: Key = ()
+    suggestion: str = ""
+    line: int | None = None
+    column: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", SECRET.sub("[secret]", self.message))
+
+    @property
+    def path(self) -> str:
+        """The key in its usual notation, e.g. `graph.edges[3].when`."""
+        text = ""
+        for one in self.key:
+            text += f"[{one}]" if isinstance(one, int) else f".{one}" if text else one
+        return SECRET.sub("[secret]", text)
+
+    def __str__(self) -> str:
+        place = ":".join(str(one) for one in (self.file, self.line, self.column) if one is not None)
+        hint = f" Did you mean “{self.suggestion}”?" if self.suggestion else ""
+        return f"{place}: {f'{self.path}: ' if self.key else ''}{self.message}.{hint}"
+
+
+def may_hold_secret(text: str) -> bool:
+    """Whether SECRET can match in a text; many times faster than the search."""
+    return any(one in text for one in _SECRET_BEGINNINGS)
+
+
+def in_config(key: Key, message: str, suggestion: str = "") -> Problem:
+    """A problem in `agent.toml`."""
+    return Problem(AGENT_FILE, message, key, suggestion)
+
+
+def closest(given: object, allowed: Iterable[str]) -> str:
+    """The allowed name that is most like the given one, "" when none is similar."""
+    found = difflib.get_close_matches(str(given), list(allowed), n=1, cutoff=0.6)
+    return found[0] if found else ""
+
+
+def quoted(names: Iterable[object]) -> str:
+    """Names for a sentence."""
+    return ", ".join(f"“{one}”" for one in names)
+
+
+def clause(sentence: str) -> str:
+    """A sentence rewritten as a part of another sentence: no capital, no full stop."""
+    rest = sentence.rstrip(" .")
+    return rest[:1].lower() + rest[1:]
+
+
+def from_validation(
+    error: ValidationError,
+    model: type[BaseModel],
+    prefix: Key = (),
+    known: Sequence[str] = (),
+    unknown: str = "there is no key “{}” here",
+    file: str = AGENT_FILE,
+) -> Iterator[Problem]:
+    """The errors of Pydantic as problems, one for each path.
+
+    prefix: the path of the validated table. known: the table's keys, where it may have more than the model's fields. unknown: the message about an
+    unknown key.
+    """
+    reported = set[Key]()
+    for one in error.errors(include_url=False):
+        path = tuple(
+            part
+            for part in one["loc"]
+            if part not in _BRANCHES and not str(part).startswith(("function-", "constrained-"))
+        )
+        if path and path[-1] == "[key]":
+            path = path[:-1]
+        if path in reported:  # each branch of a union reports the same value
+            continue
+        reported.add(path)
+        given, context = one["input"], one.get("ctx", {})
+        suggestion = ""
+        match one["type"]:
+            case "extra_forbidden":
+                message = unknown.format(path[-1])
+                suggestion = closest(path[-1], known or _keys(model, path[:-1]))
+            case "missing":
+                message = f"“{path[-1]}” is missing"
+                path = path[:-1] if len(path) > 1 else path
+            case "literal_error":
+                allowed = re.findall(r"'([^']*)'", str(context.get("expected", "")))
+                message = f"must be {_either(allowed)}, not {shown(given)}"
+                suggestion = closest(given, allowed)
+            case "greater_than_equal":
+                message = f"must be at least {_number(context['ge'])}, not {shown(given)}"
+            case "greater_than":
+                message = f"must be more than {_number(context['gt'])}, not {shown(given)}"
+            case "less_than_equal":
+                message = f"must be at most {_number(context['le'])}, not {shown(given)}"
+            case "less_than":
+                message = f"must be less than {_number(context['lt'])}, not {shown(given)}"
+            case "finite_number":
+                message = f"must be a number that can be counted with, not {given}"
+            case "string_pattern_mismatch":
+                message = f"“{given}” is no name: small letters, digits and _, the first one a letter"
+            case "value_error":
+                message = str(context.get("error", one["msg"]))
+            case "string_too_short" | "too_short" | "too_long" | "string_too_long":
+                message = _length(one["type"], context)
+            case kind if kind in _TYPES:
+                message = f"must be {_TYPES[kind]}, not {shown(given)}"
+            case _:
+                message = one["msg"]
+        yield Problem(file, message, (*prefix, *path), suggestion)
+
+
+def shown(value: object) -> str:
+    """A value of a file in a message, without the text of a secret."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            if SECRET.search(value):
+                return "a text"
+            return f"the text “{value if len(value) <= 40 else value[:39] + '…'}”"
+        case int() | float():
+            return f"the number {_number(value)}"
+        case list() | tuple():
+            return "an array"
+        case Mapping():
+            return "a table"
+        case _:
+            return f"a {type(value).__name__}"
+
+
+def _keys(model: type[BaseModel], path: Key) -> Sequence[str]:
+    """The keys that the table at a path may have."""
+    current: type[BaseModel] | None = model
+    for part in path:
+        if current is None:
+            return []
+        for name, info in current.model_fields.items():
+            if part in (name, info.alias):
+                current = _model_in(info.annotation)
+                break
+    return [] if current is None else [info.alias or name for name, info in current.model_fields.items()]
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that a field holds, itself or in an array or a table."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for one in get_args(annotation) if (found := _model_in(one))), None)
+
+
+def _length(kind: str, context: Mapping[str, Any]) -> str:
+    short, of_text = kind.endswith("short"), kind.startswith("string")
+    bound = context["min_length" if short else "max_length"]
+    if short and bound == 1:
+        return f"must not be empty; give it at least one {'character' if of_text else 'entry'}"
+    one, many = ("character", "characters") if of_text else ("entry", "entries")
+    return f"must have at {'least' if short else 'most'} {bound} {one if bound == 1 else many}"
+
+
+def _either(allowed: Sequence[str]) -> str:
+    quotes = [f"“{one}”" for one in allowed]
+    return quotes[0] if len(quotes) == 1 else f"{', '.join(quotes[:-1])} or {quotes[-1]}"
+
+
+def _number(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
