@@ -19,9 +19,10 @@ from bench.report import Line
 from bench.run import Run
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.reading import examine
-from responsa_server.agents.engine.agent import PlannedAgent
-from responsa_server.agents.engine.planning import options, plan
-from responsa_server.agents.engine.registry import NodeParts
+from responsa_server.agents.engine.agent import PlannedAgent, agent_options
+from responsa_server.agents.engine.graph import plan
+from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain.events import Answered
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.ports.agents import AnswerTask
@@ -99,7 +100,8 @@ def _agent(evidence: MemoryEvidence, model: Speaking) -> PlannedAgent:
         raise BenchError(f"the bench's agent is wrong: {'; '.join(str(one) for one in found.problems)}")
     parts = NodeParts(source=evidence, extractor=evidence, judge=evidence, model=model)
     return PlannedAgent(
-        plan(found.config, parts, found.prompts), options(found.config, "agents/bench/versions/1")
+        plan(found.config, parts, found.prompts, KINDS),
+        agent_options(found.config, "agents/bench/versions/1"),
     )
 
 

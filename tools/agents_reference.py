@@ -15,7 +15,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from responsa_server.agents.engine.config import AgentConfig, EdgeTable, NodeTable, RetryTable, WhenTable
-from responsa_server.agents.engine.registry import KINDS, Kind
+from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.nodes.table import KINDS
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "agents.md"
 BEGIN: Final = "<!-- written by `make generate` from here -->"

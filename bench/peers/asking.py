@@ -6,7 +6,8 @@ import os
 from typing import Final
 
 from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
-from responsa_server.agents.engine.builder import BEGIN, FINISH, Plan, Route
+from responsa_server.agents.engine.graph import BEGIN, FINISH, Plan, Route
+from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.prompt import Prompt, PromptOptions
 from responsa_server.providers.table import ModelTable
 
@@ -17,7 +18,7 @@ def agent(models: ModelTable) -> PlannedAgent:
     """The agent; of a version of this process alone, so that no other one takes over the turns that it leaves. Raises KeyError where there is no such server."""
     chain = models.chain([MODEL])
     assert chain is not None
-    write = Prompt(chain, "write", options=PromptOptions(cites=True))
+    write = Prompt(NodeParts(model=chain), "write", PromptOptions(cites=True))
     options = AgentOptions(
         version=f"agents/default/versions/asking-{os.getpid()}", time_limit_seconds=600.0, history_messages=0
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
-from responsa_server.agents.engine.builder import BEGIN, FINISH, Plan, Route
+from responsa_server.agents.engine.graph import BEGIN, FINISH, Plan, Route
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Run
 from responsa_server.domain.events import Delta, Step
 

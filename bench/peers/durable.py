@@ -10,12 +10,12 @@ import json
 
 import structlog
 
+from bench.agents import DEFAULT, AgentTable
 from bench.peers.alone import Alone
 from bench.peers.lag import lagging
 from bench.peers.parts import Parts, opened
 from bench.peers.process import PeerArguments, arguments, until_told
 from responsa_server import __version__
-from responsa_server.agents.engine.agents import DEFAULT, AgentTable
 from responsa_server.app.counters import MemoryCounters
 from responsa_server.app.event_loop import freeze, run
 from responsa_server.app.logs import configure

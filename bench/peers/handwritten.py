@@ -13,8 +13,7 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 
 from bench.peers.evidence import MemoryEvidence
-from responsa_server.agents.engine.citing import citation, claims
-from responsa_server.agents.engine.marks import MarkFilter
+from responsa_server.agents.engine.citations import MarkFilter, citation, claims
 from responsa_server.domain.answers import Evidence, Extraction
 from responsa_server.domain.events import Cited, Delta, Status, Step
 from responsa_server.domain.people import Principal

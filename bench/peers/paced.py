@@ -7,7 +7,7 @@ import os
 from typing import Final
 
 from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
-from responsa_server.agents.engine.builder import BEGIN, FINISH, Plan, Route
+from responsa_server.agents.engine.graph import BEGIN, FINISH, Plan, Route
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Policy, Run
 from responsa_server.domain.events import Delta, Step
 

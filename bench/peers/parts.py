@@ -8,9 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bench.agents import GraphAgent
 from bench.peers import asking, deltas, paced
 from bench.peers.evidence import MemoryEvidence
-from responsa_server.agents.engine.agent import AgentOptions, GraphAgent, PlannedAgent
+from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
 from responsa_server.app.models import model_table
 from responsa_server.app.resources import database_urls, redis_url
 from responsa_server.app.settings import Settings

@@ -14,7 +14,7 @@ from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.content import Defaults
 from responsa_server.agents.config.folders import Folders
 from responsa_server.agents.config.live import LiveAgents, LiveOptions
-from responsa_server.agents.engine.registry import NodeParts
+from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.app.counters import MemoryCounters
 from responsa_server.app.models import model_table
 from responsa_server.domain.events import Answered

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from responsa_server.agents.engine.agent import GraphAgent
+from bench.agents import GraphAgent
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import Question, Turn, TurnState, Verdict

@@ -19,10 +19,10 @@ from uuid import UUID
 import structlog
 from uuid_utils.compat import uuid7
 
+from bench.agents import AgentTable
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_lab.testing.agent import ScriptedAgent, tool_cards
 from responsa_lab.testing.script import TOOLS, answer_tokens, opening_tokens, parse, tool_arguments
-from responsa_server.agents.engine.agents import AgentTable
 from responsa_server.calls import frames
 from responsa_server.calls.convert.chat import question as question_of
 from responsa_server.domain.errors import ResponsaError

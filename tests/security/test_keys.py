@@ -13,7 +13,8 @@ import pytest
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer, as_json
 from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
-from responsa_server.agents.engine.builder import BEGIN, FINISH, Plan, Route
+from responsa_server.agents.engine.graph import BEGIN, FINISH, Plan, Route
+from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.prompt import Prompt
 from responsa_server.app.models import model_table
 from responsa_server.app.settings import SettingsError, load
@@ -120,7 +121,10 @@ async def test_no_event_and_no_error_of_a_turn_holds_a_key() -> None:
     models = model_table(settings)
     chain = models.chain(["lab:m", "attic:m"])
     assert chain is not None
-    plan = Plan({"write": Prompt(chain, "write")}, [Route(BEGIN, ("write",)), Route("write", (FINISH,))])
+    plan = Plan(
+        {"write": Prompt(NodeParts(model=chain), "write")},
+        [Route(BEGIN, ("write",)), Route("write", (FINISH,))],
+    )
     told: list[object] = []
     asked = task("Why?")
     agent = PlannedAgent(plan, AgentOptions("agents/x/versions/1"))

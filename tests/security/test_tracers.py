@@ -32,7 +32,7 @@ if DROP:
     drop_foreign_tracers(os.environ)
 
 from tests.unit.graph.evidence import Shelf, quote, task
-from responsa_server.agents.engine.agent import GraphAgent
+from bench.agents import GraphAgent
 
 async def main():
     shelf = Shelf(quotes=[quote("The Nile is long.")])

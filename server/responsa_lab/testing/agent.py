@@ -11,10 +11,11 @@ from responsa_lab.testing.model_server import ModelServer
 from responsa_lab.testing.script import MODEL, TOOLS, parse
 from responsa_lab.testing.sink import ToolSink, endpoint
 from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
-from responsa_server.agents.engine.builder import BEGIN, FINISH, Plan, Route
+from responsa_server.agents.engine.graph import BEGIN, FINISH, Plan, Route
+from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.state import GraphState
-from responsa_server.agents.nodes.prompt import Prompt
-from responsa_server.agents.nodes.tool import CallTool
+from responsa_server.agents.nodes.prompt import Prompt, PromptOptions
+from responsa_server.agents.nodes.tool_caller import CallTool
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.agents import AnswerTask, Told
 from responsa_server.domain.ports.faults import Faults
@@ -35,16 +36,11 @@ NO_SOCKET: Final = "in-process"
 def plan(model: ChatModel, tools: Sequence[Tool]) -> Plan:
     """decide → tool, when the model asks for one → write."""
     # What calls have cost stands in the turn's end: events of it would come between the deltas that campaigns compare.
-    decide = Prompt(
-        model,
-        "decide",
-        announcement=None,
-        tools=[tool.card for tool in tools],
-        answers=False,
-        tells_usage=False,
-    )
+    parts = NodeParts(model=model, tools=tools)
+    decide = Prompt(parts, "decide", PromptOptions(tools=True), announcement=None, reports_usage=False)
+    write = Prompt(parts, "write", reports_usage=False)
     return Plan(
-        {"decide": decide, "tool": CallTool(tools), "write": Prompt(model, "write", tells_usage=False)},
+        {"decide": decide, "tool": CallTool(tools), "write": write},
         [
             Route(BEGIN, ("decide",)),
             Route("decide", ("tool", "write"), _decided),

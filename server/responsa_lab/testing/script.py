@@ -197,8 +197,8 @@ def golden_usage(script: Script, question: str = "") -> Usage:
             {"call_id": "call-1", "tool": TOOLS[script.tool], "arguments": dict(tool_arguments(script))}
         )
         results = (ResultModel(call=call, outcome=result.outcome, content=result.content),)
-    first = prompt_messages("", PromptInput(question=asked))
-    second = prompt_messages("", PromptInput(question=asked, text=opening, results=results))
+    first = prompt_messages(PromptInput(question=asked))
+    second = prompt_messages(PromptInput(question=asked, text=opening, results=results))
     return Usage(
         input_tokens=read_tokens(first) + read_tokens(second),
         output_tokens=script.opening + script.tokens + (TOOL_CALL_TOKENS if results else 0),

@@ -8,6 +8,7 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
+from bench.agents import GraphAgent
 from bench.client import by_grpc
 from bench.jobs import JOBS, OUTCOMES, Call, Job, Transport
 from bench.peers.evidence import MemoryEvidence
@@ -16,7 +17,6 @@ from bench.peers.parts import EvidenceKind
 from bench.peers.process import arguments
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
-from responsa_server.agents.engine.agent import GraphAgent
 
 
 @asynccontextmanager

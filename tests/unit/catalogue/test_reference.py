@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from responsa_server.agents.engine.config import AgentConfig
-from responsa_server.agents.engine.registry import KINDS
+from responsa_server.agents.nodes.table import KINDS
 from tests.instance import ROOT
 from tools.agents_reference import BEGIN, page, reference
 

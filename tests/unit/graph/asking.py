@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.reading import SHIPPED, examine
+from responsa_server.agents.engine.asking import Asker
 from responsa_server.agents.engine.calling import FREE, Pricing
 from responsa_server.agents.engine.config import Traits
-from responsa_server.agents.nodes.asking import Asker
 from responsa_server.domain.ports.models import ChatModel, Price
+from responsa_server.domain.ports.tools import Effect, Sent, Tool, ToolCard, ToolResult
 
 PROMPTS = examine(SHIPPED / "chat", Surroundings()).prompts
 DEAR = Price(Decimal(1), Decimal(1), Decimal(1), Decimal(4))
@@ -30,3 +33,17 @@ FREELY = costing(FREE)
 def asker(model: ChatModel, price: Price | None = None) -> Asker:
     """The chat agent's prompts for this model."""
     return Asker(model, PROMPTS, Traits("Chat", ("Why?",)), costing(price))
+
+
+@dataclass
+class Offered:
+    """A tool that a model is offered, and that no test of a prompt calls."""
+
+    card: ToolCard
+    effect: Effect = Effect.NONE
+
+    async def call(self, key: str, arguments: Mapping[str, object], sent: Sent) -> ToolResult:
+        raise AssertionError(self.card.id)
+
+
+NOTE: Tool = Offered(ToolCard("note", "Notes."))

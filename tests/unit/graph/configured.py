@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from responsa_server.agents.config.check import Surroundings
-from responsa_server.agents.engine.node import Node, NodeModel, Run
-from responsa_server.agents.engine.options import ExamplesName, NodeOptions
-from responsa_server.agents.engine.registry import KINDS, Kind
+from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.engine.node import ExamplesName, Node, NodeModel, NodeOptions, Run
+from responsa_server.agents.nodes.table import KINDS
 
 Change = tuple[str, str, str]
 """A file, what stands there, what is to stand there; "" for what stands there adds or replaces the file."""

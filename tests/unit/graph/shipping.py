@@ -9,9 +9,10 @@ from uuid import UUID
 
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.reading import SHIPPED, examine
-from responsa_server.agents.engine.agent import PlannedAgent
-from responsa_server.agents.engine.planning import options, plan
-from responsa_server.agents.engine.registry import NodeParts
+from responsa_server.agents.engine.agent import PlannedAgent, agent_options
+from responsa_server.agents.engine.graph import plan
+from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain.answers import Evidence, Quote
 from responsa_server.domain.errors import NotFound, Reason
 from responsa_server.domain.listing import ListQuery, Page
@@ -123,4 +124,4 @@ def shipped(agent: str, parts: NodeParts) -> PlannedAgent:
     assert found.problems == []
     assert found.config is not None
     version = f"agents/{agent}/versions/1"
-    return PlannedAgent(plan(found.config, parts, found.prompts), options(found.config, version))
+    return PlannedAgent(plan(found.config, parts, found.prompts, KINDS), agent_options(found.config, version))

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pytest
 from uuid_utils.compat import uuid7
 
-from responsa_server.agents.engine.agent import GraphAgent
-from responsa_server.agents.engine.compose import compose
+from bench.agents import GraphAgent
+from responsa_server.agents.engine.citations import compose
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.errors import Reason, Unavailable

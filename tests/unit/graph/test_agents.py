@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from responsa_server.agents.engine.agent import AgentOptions, GraphAgent
-from responsa_server.agents.engine.agents import AgentTable
+from bench.agents import AgentTable, GraphAgent
+from responsa_server.agents.engine.agent import AgentOptions
 from responsa_server.domain.errors import NotFound, Reason
 from responsa_server.domain.ports.agents import Agents
 from tests.unit.graph.evidence import Shelf

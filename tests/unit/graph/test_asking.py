@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from responsa_server.agents.engine.limits import Limits, OverBudget
+from responsa_server.agents.engine import asking as nodes_asking
+from responsa_server.agents.engine.asking import Shape, StructuredInvalid, ask_typed, cause
+from responsa_server.agents.engine.node import Limits, OverBudget
 from responsa_server.agents.engine.prompts import Untrusted
-from responsa_server.agents.nodes import asking as nodes_asking
-from responsa_server.agents.nodes.asking import Shape, StructuredInvalid, ask_typed, cause
 from responsa_server.domain.events import Fallback, FallbackKind, ModelUsed, ProviderSwitched, Usage
 from responsa_server.domain.ports.models import (
     Ended,

@@ -13,7 +13,7 @@ import pytest
 
 from responsa_lab.scripted.broken import Broken, Kind
 from responsa_lab.scripted.strong import Strong
-from responsa_server.agents.engine.registry import NodeParts
+from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
     MAX_ANSWER_BYTES,

@@ -12,8 +12,8 @@ import pytest
 
 from responsa_server.agents.engine.calling import FREE, Call, may_write
 from responsa_server.agents.engine.config import Traits
-from responsa_server.agents.engine.limits import Limits, OverBudget
-from responsa_server.agents.engine.node import Declined, Run
+from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.agents.engine.node import Declined, Limits, OverBudget, Run
 from responsa_server.agents.engine.state import plain_fallback
 from responsa_server.agents.nodes.prompt import Prompt, PromptInput, PromptOptions, PromptOutput
 from responsa_server.domain.errors import Unavailable
@@ -34,8 +34,7 @@ from responsa_server.domain.ports.models import (
     TextPiece,
     ToolRequest,
 )
-from responsa_server.domain.ports.tools import ToolCard
-from tests.unit.graph.asking import DEAR, asker, costing
+from tests.unit.graph.asking import DEAR, NOTE, PROMPTS, costing
 from tests.unit.graph.evidence import Shelf, evidence, quote
 from tests.unit.graph.speaking import Says, Turn, deltas
 
@@ -173,15 +172,11 @@ async def written(
     turn, model = Turn(), Says(pieces)
     run = run_of(turn)
     shelf = Shelf(quotes=[quote("The Nile is long."), quote("It ends in the sea.")])
-    node = Prompt(
-        model,
-        "write",
-        options=PromptOptions.model_validate({"prompt": "response_synthesis", "cites": True, **options}),
-        asker=asker(model),
-        source=shelf,
-        traits=Traits("Chat", shown=frozenset({"level"})),
-        tools=[ToolCard("note", "Notes.")],
+    parts = NodeParts(
+        shelf, model=model, prompts=PROMPTS, tools=[NOTE], traits=Traits("Chat", shown=frozenset({"level"}))
     )
+    given_options = {"prompt": "response_synthesis", "cites": True, **options}
+    node = Prompt(parts, "write", PromptOptions.model_validate(given_options))
     asked = PromptInput.model_validate({"question": "Why?", **(given or {})})
     return await node.process(asked, run), turn, run, model
 
@@ -234,7 +229,10 @@ async def test_a_field_chooses_the_prompt(choice: str, name: str) -> None:
 
 
 def test_the_choice_is_read_from_its_field() -> None:
-    node = Prompt(Says(), options=PromptOptions.model_validate({"prompt": {"by": "kind", "default": "a"}}))
+    node = Prompt(
+        NodeParts(model=Says()),
+        options=PromptOptions.model_validate({"prompt": {"by": "kind", "default": "a"}}),
+    )
     assert node.validate_input({"question": "?", "kind": "b"}).choice == "b"
 
 
@@ -254,7 +252,8 @@ async def test_nothing_is_told_before_the_model_has_said_something() -> None:
     for pieces in ([END], [TextPiece("[1] "), END], [TextPiece("\n"), ModelError(ModelFault.CUT, "")]):
         model = Says(pieces)
         node = Prompt(
-            model, options=PromptOptions(prompt="response_synthesis", cites=True), asker=asker(model)
+            NodeParts(model=model, prompts=PROMPTS),
+            options=PromptOptions(prompt="response_synthesis", cites=True),
         )
         with pytest.raises(Unavailable):
             await node.process(PromptInput(question="?", fallbacks=(lost,)), turn.run)
@@ -290,7 +289,7 @@ async def test_a_stream_is_closed_where_the_turn_has_nothing_left(limits: Limits
     turn = Turn()
     forever = asyncio.Event()
     model = Says([*(TextPiece(f"word{number} ") for number in range(100)), forever])
-    node = Prompt(model, price=costing(DEAR))
+    node = Prompt(NodeParts(model=model, price=costing(DEAR)))
     output = await node.process(PromptInput(question="x" * 400), run_of(turn, limits))
     assert (output.complete, model.closed) == (False, True)
     assert len(output.text.split()) == (20 if limits.tokens else 10)
@@ -300,7 +299,7 @@ async def test_a_stream_is_closed_where_the_turn_has_nothing_left(limits: Limits
 async def test_a_turn_that_has_nothing_left_is_not_begun_and_keeps_its_text() -> None:
     turn, model = Turn(), Says()
     with pytest.raises(OverBudget) as caught:
-        await Prompt(model).process(
+        await Prompt(NodeParts(model=model)).process(
             PromptInput(question="x" * 400, text="So far."), run_of(turn, Limits(tokens=9))
         )
     assert (caught.value.text, model.asked) == ("So far.", [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from responsa_server.agents.engine.marks import MarkFilter
+from responsa_server.agents.engine.citations import MarkFilter
 from responsa_server.agents.nodes.citation_checker import CitationChecker, CitationCheckerInput
 from responsa_server.domain.answers import Evidence, Quote
 from responsa_server.domain.events import MAX_CITATIONS, AnswerOutcome, ByteRange, Cited

@@ -6,8 +6,7 @@ import hashlib
 
 import pytest
 
-from responsa_server.agents.engine.citing import Claimed, citation, claims
-from responsa_server.agents.engine.marks import MarkFilter
+from responsa_server.agents.engine.citations import Claimed, MarkFilter, citation, claims
 from responsa_server.domain.events import MAX_QUOTE_BYTES, ByteRange
 from tests.unit.graph.evidence import quote
 

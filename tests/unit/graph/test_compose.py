@@ -5,7 +5,7 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from responsa_server.agents.engine.compose import Composition, compose, split
+from responsa_server.agents.engine.citations import Composition, compose, split
 from responsa_server.domain.events import (
     MAX_ANSWER_BYTES,
     MAX_CITATIONS,

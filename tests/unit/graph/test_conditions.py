@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from responsa_server.agents.engine.conditions import compiled, demanded, fixed, shown
 from responsa_server.agents.engine.config import WhenTable
+from responsa_server.agents.engine.edges import compiled, demanded, fixed, shown
 
 STATE: dict[str, object] = {
     "a": {"b": True, "n": 3, "list": [], "text": "x"},

@@ -12,10 +12,10 @@ import pytest
 from responsa_lab.scripted.broken import Broken, Kind
 from responsa_lab.scripted.strong import Strong
 from responsa_server.agents.engine.agent import PlannedAgent, ending
-from responsa_server.agents.engine.builder import FINISH, Plan, Route
 from responsa_server.agents.engine.config import BEGIN
+from responsa_server.agents.engine.graph import FINISH, Plan, Route
+from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
-from responsa_server.agents.engine.registry import NodeParts
 from responsa_server.agents.nodes.grader import GradeOutput
 from responsa_server.domain.answers import Extraction
 from responsa_server.domain.errors import Unavailable

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from responsa_server.agents.engine.answer_text import Teller
+from responsa_server.agents.engine.asking import Shape, ask_typed
 from responsa_server.agents.engine.fences import MOST_FENCE, FenceFilter, fenced, unfenced
 from responsa_server.agents.engine.node import Run
 from responsa_server.agents.engine.prompts import Untrusted
-from responsa_server.agents.engine.telling import Teller
-from responsa_server.agents.nodes.asking import Shape, ask_typed
 from responsa_server.domain.events import Delta
 from responsa_server.domain.ports.models import Ended, ModelError, ModelPrompt, TextPiece
 from tests.unit.graph.asking import asker

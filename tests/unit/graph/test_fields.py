@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from responsa_server.agents.config.check import field_types as types
 from responsa_server.agents.config.check.flow import GIVEN
-from responsa_server.agents.engine.registry import KINDS
+from responsa_server.agents.nodes.table import KINDS
 
 WRITTEN: dict[str, Any] = {
     **{f"every turn's {name}": kind for name, kind in GIVEN.items()},

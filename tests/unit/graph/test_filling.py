@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from responsa_server.agents.config.check.prompts import EMPTY, FILTERS, SAMPLES, TESTS, filling
 from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptSet, PromptSource
-from responsa_server.agents.engine.registry import KINDS
+from responsa_server.agents.nodes.table import KINDS
 
 TEXTS = {
     *("agent", "question", "persona", "language", "formats", "without_retrieval", "without_model"),

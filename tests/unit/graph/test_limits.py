@@ -8,8 +8,8 @@ from decimal import Decimal
 import pytest
 from uuid_utils.compat import uuid7
 
-from responsa_server.agents.engine.history import divided
-from responsa_server.agents.engine.limits import Limits, most_output
+from responsa_server.agents.engine.node import Limits, most_output
+from responsa_server.agents.engine.state import divided
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.events import Usage
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from responsa_server.agents.engine.marks import MOST_HELD, MOST_MARKS, Mark, MarkFilter
+from responsa_server.agents.engine.citations import MOST_HELD, MOST_MARKS, Mark, MarkFilter
 
 ALPHABET = st.sampled_from(
     [*"[]0123456789,, ab.(`\n", " [1]", " [2, 3]", "[12", "``", "```\n", "é", "水", " [1, 2, 3, 4]", "](x)"]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
-from responsa_server.agents.engine.registry import NodeParts
+from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.domain.events import (
     Answered,
     AnswerOutcome,

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from uuid_utils.compat import uuid7
 
+from bench.agents import GraphAgent
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.reading import SHIPPED, examine
-from responsa_server.agents.engine.agent import AgentOptions, GraphAgent, PlannedAgent
-from responsa_server.agents.engine.planning import options, plan
-from responsa_server.agents.engine.registry import NodeParts
+from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent, agent_options
+from responsa_server.agents.engine.graph import plan
+from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.errors import Reason, Unavailable
@@ -48,7 +50,9 @@ def agent(folder: Path, parts: NodeParts) -> PlannedAgent:
     found = examine(folder, SURROUNDINGS, folder / "none")
     assert found.problems == []
     assert found.config is not None
-    return PlannedAgent(plan(found.config, parts, found.prompts, TEST_KINDS), options(found.config, VERSION))
+    return PlannedAgent(
+        plan(found.config, parts, found.prompts, TEST_KINDS), agent_options(found.config, VERSION)
+    )
 
 
 def steps(told: Sequence[Told]) -> list[str]:
@@ -83,9 +87,10 @@ async def test_the_default_agent_says_the_same_from_its_file_as_from_its_code(
     assert found.config is not None
     shelf = Shelf(quotes=[quote(LONG)], supported=supported)
     configured = PlannedAgent(
-        plan(found.config, NodeParts(shelf, shelf)), options(found.config, "agents/default/versions/1")
+        plan(found.config, NodeParts(shelf, shelf), None, KINDS),
+        agent_options(found.config, "agents/default/versions/1"),
     )
-    assert options(found.config, "agents/default/versions/1") == AgentOptions(history_tokens=3000)
+    assert agent_options(found.config, "agents/default/versions/1") == AgentOptions(history_tokens=3000)
     asked = [
         AnswerTask(one.turn_id, one.who, one.question, one.history) for one in [task(question, history)] * 2
     ]

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 
 import pytest
 
+from responsa_server.agents.engine.calling import Pricing, no_price
+from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.prompt import (
     CallModel,
     Prompt,
     PromptInput,
+    PromptOptions,
     PromptOutput,
     ResultModel,
     prompt_messages,
@@ -29,20 +32,28 @@ from responsa_server.domain.ports.models import (
     TextPiece,
     ToolRequest,
 )
-from responsa_server.domain.ports.tools import ToolCard
-from tests.unit.graph.asking import FREELY
+from responsa_server.domain.ports.tools import Tool
+from tests.unit.graph.asking import FREELY, NOTE
 from tests.unit.graph.speaking import TURN, Says, Turn, deltas
 
 END = Ended(complete=True)
-NOTE = ToolCard("note", "Notes.")
 
 
 def pieces(*texts: str) -> Sequence[ModelPiece]:
     return [*(TextPiece(text) for text in texts), END]
 
 
-async def asked(model: Says, turn: Turn, given: PromptInput | None = None, **options: object) -> PromptOutput:
-    node = Prompt(model, **options)  # pyright: ignore[reportArgumentType] - what each test gives
+async def asked(
+    model: Says,
+    turn: Turn,
+    given: PromptInput | None = None,
+    *,
+    tools: Sequence[Tool] = (),
+    asks_tools: bool = False,
+    price: Pricing = no_price,
+) -> PromptOutput:
+    parts = NodeParts(model=model, tools=tools, price=price)
+    node = Prompt(parts, options=PromptOptions(tools=bool(tools) or asks_tools))
     return await node.process(given or PromptInput(question="Why?"), turn.run)
 
 
@@ -107,15 +118,15 @@ async def test_a_model_that_fails_before_or_after_some_text_is_unavailable(
 async def test_an_answer_must_have_text_and_a_decision_need_not() -> None:
     with pytest.raises(Unavailable):
         await asked(Says([END]), Turn())
-    assert (await asked(Says([END]), Turn(), answers=False)).text == ""
+    assert (await asked(Says([END]), Turn(), asks_tools=True)).text == ""
 
 
 async def test_what_the_model_wants_called_is_passed_on_and_what_was_not_offered_is_not() -> None:
     request = ToolRequest("call-9", "note", {"text": "x", "times": 2})
-    output = await asked(Says([request, END]), Turn(), answers=False, tools=[NOTE])
+    output = await asked(Says([request, END]), Turn(), tools=[NOTE])
     assert output.calls == (CallModel(call_id="call-9", tool="note", arguments={"text": "x", "times": 2}),)
     with pytest.raises(Unavailable, match="cannot be understood"):
-        await asked(Says([request, END]), Turn(), answers=False)
+        await asked(Says([request, END]), Turn(), asks_tools=True)
 
 
 async def test_spending_is_known_while_it_grows_and_exact_once_the_provider_tells() -> None:
@@ -162,8 +173,7 @@ def test_a_prompt_holds_the_talk_the_question_and_what_was_done() -> None:
         }
     )
     request = ToolRequest("c", "note", {"text": "x"})
-    assert prompt_messages("Be brief.", given) == [
-        PromptMessage(Role.SYSTEM, "Be brief."),
+    assert prompt_messages(given) == [
         PromptMessage(Role.USER, "Hi."),
         PromptMessage(Role.ASSISTANT, "Ho."),
         PromptMessage(Role.USER, "And the Nile?"),
@@ -176,4 +186,4 @@ def test_a_prompt_holds_the_talk_the_question_and_what_was_done() -> None:
 async def test_the_request_is_labelled_with_the_turns_name() -> None:
     model = Says(pieces("a"))
     await asked(model, Turn(), tools=[NOTE])
-    assert (model.asked[0].label, model.asked[0].tools) == (f"turns/{TURN}", [NOTE])
+    assert (model.asked[0].label, model.asked[0].tools) == (f"turns/{TURN}", [NOTE.card])

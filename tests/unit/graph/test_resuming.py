@@ -8,8 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from responsa_server.agents.engine.agent import AgentOptions, GraphAgent, PlannedAgent
-from responsa_server.agents.engine.builder import BEGIN, FINISH, Graph, Plan, Route, build, run
+from bench.agents import GraphAgent
+from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
+from responsa_server.agents.engine.graph import BEGIN, FINISH, Graph, Plan, Route, build, run
 from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
 from responsa_server.agents.engine.state import GraphState, StateError, kept, restored
 from responsa_server.domain.events import Answered

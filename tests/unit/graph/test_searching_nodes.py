@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from responsa_server.agents.engine.asking import Asker
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.prompts import FrontMatter, PromptSet, PromptSource
 from responsa_server.agents.engine.state import Said
-from responsa_server.agents.nodes.asking import Asker
 from responsa_server.agents.nodes.grader import Grade, GradeInput
 from responsa_server.agents.nodes.query_expander import (
     MAX_QUERY_BYTES,

@@ -12,7 +12,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_lab.scripted.strong import Strong
-from responsa_server.agents.engine.registry import NodeParts
+from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.errors import NotFound, Reason, Unavailable
 from responsa_server.domain.events import (

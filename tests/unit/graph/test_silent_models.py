@@ -10,10 +10,11 @@ import pytest
 
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.reading import SHIPPED, examine
-from responsa_server.agents.engine.agent import PlannedAgent
+from responsa_server.agents.engine.agent import PlannedAgent, agent_options
 from responsa_server.agents.engine.calling import patience
-from responsa_server.agents.engine.planning import options, plan
-from responsa_server.agents.engine.registry import NodeParts
+from responsa_server.agents.engine.graph import plan
+from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain.events import Answered, Fallback, FallbackKind
 from responsa_server.domain.ports.models import (
     ChatModel,
@@ -44,7 +45,9 @@ def agent(name: str, model: ChatModel, seconds: float) -> PlannedAgent:
     config = found.config.model_copy(update={"limits": limits})
     shelf = Shelf(quotes=[QUOTE])
     parts = NodeParts(shelf, shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS)
-    return PlannedAgent(plan(config, parts, found.prompts), options(config, f"agents/{name}/versions/1"))
+    return PlannedAgent(
+        plan(config, parts, found.prompts, KINDS), agent_options(config, f"agents/{name}/versions/1")
+    )
 
 
 @pytest.mark.parametrize("name", AGENTS)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from responsa_server.agents.engine.registry import NodeParts
+from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes import prompt
 from responsa_server.domain.events import (
     Answered,

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 
+from bench.agents import GraphAgent
 from responsa_lab.testing.agent import ScriptedAgent
 from responsa_lab.testing.script import Script
-from responsa_server.agents.engine.agent import GraphAgent
 from responsa_server.agents.engine.state import (
     ENGINE_KEYS,
     TASK_KEYS,

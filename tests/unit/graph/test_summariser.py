@@ -7,8 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from responsa_server.agents.engine.limits import Limits
-from responsa_server.agents.engine.node import Run
+from responsa_server.agents.engine.node import Limits, Run
 from responsa_server.agents.engine.state import Said
 from responsa_server.agents.nodes.summariser import (
     MOST_READ_BYTES,

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from responsa_server.agents.engine.builder import (
+from responsa_server.agents.engine.graph import (
     BEGIN,
     FINISH,
     Detour,

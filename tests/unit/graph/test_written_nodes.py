@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from responsa_server.agents.engine.answer_text import Teller
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.prompts import FrontMatter, PromptSet, PromptSource
-from responsa_server.agents.engine.telling import Teller
 from responsa_server.agents.nodes.output import Output, OutputModel
 from responsa_server.agents.nodes.post_processor import (
     PostInput,

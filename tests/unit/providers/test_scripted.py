@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from responsa_lab.scripted import scripted_models
 from responsa_lab.scripted.reading import Reading
 from responsa_server.agents.config.reading import SHIPPED
+from responsa_server.agents.engine.asking import Shape
 from responsa_server.agents.engine.fences import fenced
-from responsa_server.agents.nodes.asking import Shape
 from responsa_server.agents.nodes.grader import Graded
 from responsa_server.agents.nodes.query_expander import Expanded
 from responsa_server.agents.nodes.retrieval_need import NeedShape

@@ -15,12 +15,12 @@ from structlog.typing import FilteringBoundLogger
 from responsa_server.agents.config.content import Content, Defaults
 from responsa_server.agents.config.parameters import Admission
 from responsa_server.agents.config.problems import AGENT_FILE, Problem, clause, in_config
-from responsa_server.agents.engine.agent import PlannedAgent
-from responsa_server.agents.engine.builder import Plan, PlanError
+from responsa_server.agents.engine.agent import PlannedAgent, agent_options
 from responsa_server.agents.engine.config import DEFAULT_MODEL, AgentConfig
-from responsa_server.agents.engine.planning import options, plan
+from responsa_server.agents.engine.graph import Plan, PlanError, plan
+from responsa_server.agents.engine.kinds import Kind, NodeParts, PartMissing
 from responsa_server.agents.engine.prompts import PromptSet
-from responsa_server.agents.engine.registry import KINDS, Kind, NodeParts, PartMissing
+from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain.events import Fallback
 from responsa_server.domain.ports.counters import Counters
 from responsa_server.domain.ports.faults import Faults, NoFaults
@@ -125,7 +125,7 @@ class ConfiguredAgent(PlannedAgent):
         admission = Admission(built.content.agent, config.parameters, context.parts.teachers)
         super().__init__(
             built.plan,
-            options(config, version),
+            agent_options(config, version),
             faults=context.faults,
             counted=self._count,
             admission=admission.admit,

@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from responsa_server.agents.config.check import AgentFiles
 from responsa_server.agents.engine.config import DEFAULT_MODEL, EXTRACTIVE, AgentConfig
-from responsa_server.agents.engine.options import Names, named
+from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.engine.node import Names, named
 from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptSource, included
-from responsa_server.agents.engine.registry import KINDS, Kind
+from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain.ports.agent_versions import NewVersion
 
 ENGINE: Final = 1

@@ -168,7 +168,7 @@ class LiveAgents:
         wanted = identity or self._options.default
         found = self._snapshot.current.get(wanted)
         if found is None:
-            raise _unknown(wanted, self._snapshot.cards)
+            raise unknown(wanted, self._snapshot.cards)
         return found
 
     def at(self, version: str) -> Agent:
@@ -188,7 +188,7 @@ class LiveAgents:
         """The card of an agent, "" for the default. Raises NotFound."""
         wanted = identity or self._options.default
         if wanted not in self._snapshot.cards:
-            raise _unknown(wanted, self._snapshot.cards)
+            raise unknown(wanted, self._snapshot.cards)
         return self._snapshot.cards[wanted]
 
     async def schema(self, who: Principal, card: AgentCard) -> Mapping[str, object]:
@@ -414,7 +414,7 @@ def _problem(one: Problem) -> AgentProblem:
     return AgentProblem(one.file, one.line or 0, one.path, one.message, one.suggestion)
 
 
-def _unknown(identity: str, known: Iterable[str]) -> NotFound:
+def unknown(identity: str, known: Iterable[str]) -> NotFound:
     """The error for an unknown agent, with the ids of the known ones."""
     error = NotFound.of("agent", names.agent(identity))
     return NotFound(error.reason, error.message, {**error.metadata, "known": ",".join(sorted(known))})

@@ -11,20 +11,15 @@ from dataclasses import dataclass, field, replace
 from typing import Final, cast
 from uuid import UUID
 
-from responsa_server.agents.engine.builder import BEGIN, FINISH, Graph, Plan, Route, build, run, verify
-from responsa_server.agents.engine.citing import AnswerModel, CitationModel
-from responsa_server.agents.engine.config import EXTRACTIVE
+from pydantic import TypeAdapter
+
+from responsa_server.agents.engine.citations import AnswerModel, CitationModel, RefusalModel
+from responsa_server.agents.engine.config import EXTRACTIVE, TEMPLATE, AgentConfig
 from responsa_server.agents.engine.fences import nonce
-from responsa_server.agents.engine.history import divided
-from responsa_server.agents.engine.limits import Limits, OverBudget
-from responsa_server.agents.engine.node import Declined, Progress, Run
-from responsa_server.agents.engine.registry import KINDS, NodeParts
-from responsa_server.agents.engine.rewriting import standalone
-from responsa_server.agents.engine.state import GraphState, fallbacks_of, restored, said
-from responsa_server.agents.nodes.grader import GradeOutput
-from responsa_server.agents.nodes.refuse import RefusalModel
-from responsa_server.agents.nodes.rewriter import RewriteInput
-from responsa_server.agents.nodes.template import TEMPLATE
+from responsa_server.agents.engine.graph import Graph, Plan, build, run, verify
+from responsa_server.agents.engine.node import Declined, Limits, OverBudget, Progress, Run
+from responsa_server.agents.engine.state import GraphState, divided, fallbacks_of, restored, said
+from responsa_server.domain.answers import Extraction
 from responsa_server.domain.events import (
     Answered,
     AnswerOutcome,
@@ -38,7 +33,6 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.agents import AnswerTask, Meter, Told
-from responsa_server.domain.ports.answers import EvidenceSource, Extractor
 from responsa_server.domain.ports.faults import Faults, NoFaults
 from responsa_server.domain.turns import Question
 
@@ -60,6 +54,24 @@ class AgentOptions:
     defaults: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
+def agent_options(config: AgentConfig, version: str) -> AgentOptions:
+    """What the agent's tables say beside its graph. version: `agents/{id}/versions/{n}`."""
+    return AgentOptions(
+        version=version,
+        time_limit_seconds=config.limits.seconds,
+        history_messages=config.history.messages,
+        older_messages=config.history.older,
+        history_tokens=config.history.tokens,
+        titles=config.conversation.title == "question",
+        limits=Limits(config.limits.steps, config.limits.tokens, config.limits.cost_micros),
+        defaults={
+            name: schema["default"]
+            for name, schema in config.parameters.properties.items()
+            if "default" in schema
+        },
+    )
+
+
 _UNSAFE: Final = (
     "The language model will not answer this question. Ask for something else, or in other words."
 )
@@ -69,41 +81,6 @@ _UNSAFE_MIDWAY: Final = (
 )
 
 Admission = Callable[[Principal, Question], Awaitable[None]]
-
-_KINDS: Final = {
-    "rewrite": "rewriter",
-    "retrieve": "retriever",
-    "grade": "grader",
-    "answer": "extractive_answer",
-    "refuse": "refuse",
-}
-
-
-def plan(parts: NodeParts) -> Plan:
-    """The default agent's graph. A step that is not needed is passed by, and so not announced."""
-    return Plan(
-        {name: KINDS[kind].make(parts, KINDS[kind].options(), name) for name, kind in _KINDS.items()},
-        [
-            Route(BEGIN, ("rewrite", "retrieve"), _first),
-            Route("rewrite", ("retrieve",)),
-            Route("retrieve", ("grade",)),
-            Route("grade", ("answer", "refuse"), _verdict),
-            Route("answer", (FINISH,)),
-            Route("refuse", (FINISH,)),
-        ],
-    )
-
-
-def _first(state: GraphState) -> str:
-    given = RewriteInput.model_validate(
-        {"question": state.get("question"), "history": state.get("history", ())}
-    )
-    return "retrieve" if standalone(given.question, given.history) is None else "rewrite"
-
-
-def _verdict(state: GraphState) -> str:
-    extraction = GradeOutput.model_validate({"extraction": state.get("extraction")}).extraction
-    return "answer" if extraction.supported and extraction.quotes else "refuse"
 
 
 class _Progress:
@@ -270,20 +247,6 @@ class PlannedAgent:
         return replace(end, fallbacks=meter.fallbacks)
 
 
-class GraphAgent(PlannedAgent):
-    """The default agent."""
-
-    def __init__(
-        self,
-        source: EvidenceSource,
-        extractor: Extractor,
-        options: AgentOptions | None = None,
-        *,
-        faults: Faults | None = None,
-    ) -> None:
-        super().__init__(plan(NodeParts(source, extractor)), options or AgentOptions(), faults=faults)
-
-
 def _over(over: OverBudget, limits: Limits, usage: Usage) -> Answered | Refused:
     """The end of a turn that has taken all it may: with the text that was told, or without any."""
     if not over.text:
@@ -330,9 +293,12 @@ def _written(text: str, *, complete: bool, state: Mapping[str, object], usage: U
     )
 
 
+_EXTRACTION: Final = TypeAdapter(Extraction)
+
+
 def _support(state: Mapping[str, object]) -> float:
     extraction = state.get("extraction")
-    return GradeOutput.model_validate({"extraction": extraction}).extraction.support if extraction else 0.0
+    return _EXTRACTION.validate_python(extraction).support if extraction else 0.0
 
 
 def _intent(state: Mapping[str, object]) -> Intent | None:

@@ -9,8 +9,7 @@ from decimal import Decimal
 from math import inf
 from typing import Final, Protocol
 
-from responsa_server.agents.engine.limits import OverBudget, most_output
-from responsa_server.agents.engine.node import Run
+from responsa_server.agents.engine.node import OverBudget, Run, most_output
 from responsa_server.domain.events import Fallback, FallbackKind, ModelUsed, ProviderSwitched, Usage
 from responsa_server.domain.ports.models import (
     ChatModel,
@@ -90,14 +89,14 @@ class Call:
         run: Run,
         price: Pricing = no_price,
         *,
-        tells: bool = True,
+        reports: bool = True,
     ) -> None:
         self._asked = model
         self._prompt = prompt
         self._run = run
         self._price = price
         self._spending = _Spending(run, prompt.messages, price(model.name))
-        self._tells = tells
+        self._reports = reports
         self.model = model.name
 
     async def pieces(self) -> AsyncGenerator[TextPiece | ToolRequest | Ended, None]:
@@ -121,7 +120,7 @@ class Call:
             raise
         finally:
             # Also of a call that failed or was cut short: it is paid for.
-            if self._tells and self._spending.any:
+            if self._reports and self._spending.any:
                 self._run.emit(ModelUsed(self.model, self._spending.counted))
 
     def _switched(self, piece: Switched) -> None:

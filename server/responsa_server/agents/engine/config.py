@@ -21,6 +21,8 @@ DEFAULT_MODEL: Final = "default"
 EXTRACTIVE: Final = "extractive"
 """No model at all: what is taken then is the edge `on = "unavailable"` behind the node that asked."""
 
+TEMPLATE: Final = "template"
+"""The model of an answer that a template wrote."""
 WITHOUT_RETRIEVAL: Final = "I could not reach the documents, so this answer rests on none of them."
 RESOURCE: Final = "x-resource"
 """In a parameter's schema: whose records its values name."""

@@ -1,4 +1,4 @@
-"""The state that travels through the graph: plain values that msgpack can carry, with the models that give them types."""
+"""The state of a graph: plain values that msgpack can carry, the models that give them types, and the messages that a turn reads."""
 
 from __future__ import annotations
 
@@ -133,3 +133,22 @@ def fallbacks_of(state: Plain) -> Sequence[Fallback]:
     found = cast("Sequence[Mapping[str, str]]", state.get("fallbacks", ()))
     each = (Fallback(FallbackKind(one["kind"]), one["source"], one["target"], one["cause"]) for one in found)
     return list(dict.fromkeys(each))
+
+
+_BYTES_A_TOKEN: Final = 4
+
+
+def divided(
+    history: Sequence[Message], *, messages: int, tokens: int, older: int
+) -> tuple[Sequence[Message], Sequence[Message]]:
+    """The messages to read word for word, and those before them, both the oldest first. tokens: 0 for no bound; the last message is read however long it is."""
+    kept = list(history[-messages:]) if messages else []
+    if tokens:
+        left = tokens * _BYTES_A_TOKEN
+        for place in range(len(kept) - 1, -1, -1):
+            left -= len(kept[place].text.encode())
+            if left < 0 and place < len(kept) - 1:
+                kept = kept[place + 1 :]
+                break
+    before = history[: len(history) - len(kept)]
+    return kept, list(before[-older:]) if older else []

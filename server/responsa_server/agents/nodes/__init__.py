@@ -1,1 +1,1 @@
-"""One file a node; `graph/registry.py` has the table."""
+"""The kinds of nodes, one file each; `table.py` has the table."""

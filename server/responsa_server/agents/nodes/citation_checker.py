@@ -7,9 +7,9 @@ from typing import Final
 
 from pydantic import Field
 
-from responsa_server.agents.engine.citing import AnswerModel, citation, claims, plain
+from responsa_server.agents.engine.citations import AnswerModel, Mark, citation, claims, plain
 from responsa_server.agents.engine.config import RetrievalTable
-from responsa_server.agents.engine.marks import Mark
+from responsa_server.agents.engine.kinds import Kind, required
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Run
 from responsa_server.agents.nodes.retriever import DEFAULT_RETRIEVAL
 from responsa_server.domain.answers import Evidence, Quote
@@ -75,3 +75,14 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
             ),
             unsupported=len(found) - len(borne_out),
         )
+
+
+KIND: Final = Kind(
+    lambda parts, _, __: CitationChecker(
+        required(parts.source, "source of evidence"),
+        required(parts.judge, "judge of citations"),
+        parts.traits.retrieval,
+    ),
+    CitationCheckerInput,
+    CitationCheckerOutput,
+)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from responsa_server.agents.engine.kinds import Kind
 from responsa_server.agents.engine.node import Node, NodeModel, Run
 
 
@@ -19,3 +22,6 @@ class Condition(Node[ConditionModel, ConditionModel]):
     async def process(self, given: ConditionModel, run: Run) -> ConditionModel:
         """Do nothing."""
         return given
+
+
+KIND: Final = Kind(lambda _, __, ___: Condition(), ConditionModel, ConditionModel)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from responsa_server.agents.engine.citing import AnswerModel, plain
-from responsa_server.agents.engine.compose import compose
+from typing import Final
+
+from responsa_server.agents.engine.citations import AnswerModel, compose, plain
+from responsa_server.agents.engine.kinds import Kind
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Plain, Run
 from responsa_server.domain.answers import Evidence, Extraction
 from responsa_server.domain.events import Step
@@ -53,3 +55,6 @@ class Answer(Node[AnswerInput, AnswerOutput]):
             if text[one.answer.start : one.answer.end] != one.quote.encode():
                 raise ValueError("a citation's range is not its quote's place in the answer")
         return checked
+
+
+KIND: Final = Kind(lambda _, __, ___: Answer(), AnswerInput, AnswerOutput, tells=True, asked="extraction")

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
+from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
 from responsa_server.agents.engine.config import RetrievalTable
-from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Policy, Run
-from responsa_server.agents.engine.options import NodeOptions, PromptName
+from responsa_server.agents.engine.kinds import Kind, required
+from responsa_server.agents.engine.node import (
+    Announcement,
+    Node,
+    NodeModel,
+    NodeOptions,
+    Policy,
+    PromptName,
+    Run,
+)
 from responsa_server.agents.engine.prompts import Untrusted
-from responsa_server.agents.nodes.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
 from responsa_server.agents.nodes.retriever import DEFAULT_RETRIEVAL
 from responsa_server.domain.answers import Evidence, Extraction
 from responsa_server.domain.events import Fallback, FallbackKind, Step
@@ -89,3 +98,18 @@ class Grade(Node[GradeInput, GradeOutput]):
             except FAILURES as error:
                 run.fell_back(Fallback(FallbackKind.RULE, self.name, "support", cause(error)))
         return GradeOutput(extraction=extraction)
+
+
+KIND: Final = Kind(
+    lambda parts, options, _: Grade(
+        required(parts.extractor, "extractor"),
+        parts.traits.retrieval,
+        parts.source,
+        parts.decider(options.prompt),
+        options.prompt,
+    ),
+    GradeInput,
+    GradeOutput,
+    GraderOptions,
+    offers=OFFERED,
+)

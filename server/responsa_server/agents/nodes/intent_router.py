@@ -7,11 +7,19 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from responsa_server.agents.engine.asking import (
+    OFFERED,
+    OUT_OF_SCOPE,
+    Asker,
+    DecidingNode,
+    DecidingOptions,
+    choice,
+    refers_back,
+)
 from responsa_server.agents.engine.config import Texts
+from responsa_server.agents.engine.kinds import Kind, from_examples
 from responsa_server.agents.engine.node import NodeModel, Run
 from responsa_server.agents.engine.state import Said
-from responsa_server.agents.nodes.asking import Asker
-from responsa_server.agents.nodes.deciding import OUT_OF_SCOPE, Deciding, DecidingOptions, choice, refers_back
 from responsa_server.domain.events import Intent
 from responsa_server.domain.ports.intents import Example, IntentClassifier
 
@@ -53,7 +61,7 @@ class RouteShape(BaseModel):
     follow_up: bool
 
 
-class IntentRouter(Deciding[IntentInput, IntentOutput]):
+class IntentRouter(DecidingNode[IntentInput, IntentOutput]):
     """By the parameter `intent`, else by a model, else by the classifier."""
 
     input_model = IntentInput
@@ -93,3 +101,14 @@ class IntentRouter(Deciding[IntentInput, IntentOutput]):
 def values(options: IntentOptions) -> Mapping[str, Sequence[str]]:
     """The values that the node's fields can have."""
     return {"intent": [*options.intents, OUT_OF_SCOPE]}
+
+
+KIND: Final = Kind(
+    from_examples(IntentRouter),
+    IntentInput,
+    IntentOutput,
+    IntentOptions,
+    offers=OFFERED,
+    values=values,
+    labels=lambda options: options.intents,
+)

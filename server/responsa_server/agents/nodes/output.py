@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from responsa_server.agents.engine.compose import split
+from responsa_server.agents.engine.answer_text import emit_text
+from responsa_server.agents.engine.kinds import Kind
 from responsa_server.agents.engine.node import Node, NodeModel, Run
-from responsa_server.domain.events import Delta
-
-MAX_DELTA_BYTES: Final = 1024
 
 
 class OutputModel(NodeModel):
@@ -29,13 +27,15 @@ class Output(Node[OutputModel, OutputModel]):
 
     async def process(self, given: OutputModel, run: Run) -> OutputModel:
         """Tell it."""
-        tell(given.text, run)
+        emit_text(given.text, run)
         return given
 
 
-def tell(text: str, run: Run, start: int = 0) -> int:
-    """Tell a text in deltas from byte `start` of the answer on; returns where it ends."""
-    for part in split(text, MAX_DELTA_BYTES):
-        run.emit(Delta(part, start))
-        start += len(part.encode())
-    return start
+KIND: Final = Kind(
+    lambda _, __, name: Output(name),
+    OutputModel,
+    OutputModel,
+    tells=True,
+    tells_anew=True,
+    filled=frozenset({"text"}),
+)

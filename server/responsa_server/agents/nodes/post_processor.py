@@ -9,12 +9,12 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from responsa_server.agents.engine.answer_text import emit_text
 from responsa_server.agents.engine.config import Texts
-from responsa_server.agents.engine.node import Node, NodeModel, Run
-from responsa_server.agents.engine.options import NodeOptions
-from responsa_server.agents.nodes.output import tell
+from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Run
 from responsa_server.domain.errors import Reason, Unavailable
-from responsa_server.domain.events import MAX_ANSWER_BYTES
+from responsa_server.domain.events import MAX_ANSWER_BYTES, FallbackKind
 
 Mark = tuple[int, int]
 Cut = tuple[int, int]
@@ -77,7 +77,7 @@ class PostProcessor(Node[PostInput, PostOutput]):
             complete = False
         self._validate(text, given.model)
         if self._options.stream:
-            tell(text, run)
+            emit_text(text, run)
         return PostOutput(text=text, complete=complete, marks=marks)
 
     def _around(self, text: str) -> Iterator[Cut]:
@@ -154,3 +154,15 @@ def _edges(text: str) -> Iterator[Cut]:
         yield 0, start
     if start + len(inner) < len(text):
         yield start + len(inner), len(text)
+
+
+KIND: Final = Kind(
+    lambda _, options, name: PostProcessor(name, options),
+    PostInput,
+    PostOutput,
+    PostOptions,
+    tells=True,
+    fallback=FallbackKind.EXTRACTIVE,
+    tells_anew=True,
+    filled=frozenset({"text"}),
+)

@@ -10,25 +10,33 @@ from typing import Annotated, Final
 
 from pydantic import Field, JsonValue
 
-from responsa_server.agents.engine.calling import Call, Pricing, may_write, no_price, patience
-from responsa_server.agents.engine.citing import claims
-from responsa_server.agents.engine.config import Traits
-from responsa_server.agents.engine.limits import OverBudget
-from responsa_server.agents.engine.node import Announcement, Declined, Node, NodeModel, Policy, Run
-from responsa_server.agents.engine.options import BY, DEFAULT, NodeOptions, PromptChoice
+from responsa_server.agents.engine.answer_text import Teller, emit_text
+from responsa_server.agents.engine.asking import label_of, offered
+from responsa_server.agents.engine.calling import Call, may_write, patience
+from responsa_server.agents.engine.citations import claims
+from responsa_server.agents.engine.kinds import Kind, NodeParts, required
+from responsa_server.agents.engine.node import (
+    BY,
+    DEFAULT,
+    Announcement,
+    Declined,
+    Node,
+    NodeModel,
+    NodeOptions,
+    OverBudget,
+    Policy,
+    PromptChoice,
+    Run,
+)
 from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.agents.engine.state import Said
-from responsa_server.agents.engine.telling import Teller
-from responsa_server.agents.nodes.asking import Asker, label_of, offered
-from responsa_server.agents.nodes.output import tell
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Fallback, FallbackKind, Step, ToolOutcome
-from responsa_server.domain.ports.answers import CitationJudge, Claim, EvidenceSource
+from responsa_server.domain.ports.answers import Claim
 from responsa_server.domain.ports.faults import Fault
 from responsa_server.domain.ports.models import (
-    ChatModel,
     Ended,
     ModelError,
     ModelFault,
@@ -40,7 +48,6 @@ from responsa_server.domain.ports.models import (
     TextPiece,
     ToolRequest,
 )
-from responsa_server.domain.ports.tools import ToolCard
 
 GENERATING: Final = Announcement(Step.GENERATING, "Generating response...")
 OFFERED: Final = offered(
@@ -149,39 +156,22 @@ class Prompt(Node[PromptInput, PromptOutput]):
 
     def __init__(
         self,
-        model: ChatModel,
+        parts: NodeParts,
         name: str = "prompt",
+        options: PromptOptions | None = None,
         *,
         announcement: Announcement | None = GENERATING,
-        system: str = "",
-        tools: Sequence[ToolCard] = (),
-        answers: bool = True,
-        options: PromptOptions | None = None,
-        asker: Asker | None = None,
-        source: EvidenceSource | None = None,
-        traits: Traits | None = None,
-        price: Pricing = no_price,
-        tells_usage: bool = True,
-        small: frozenset[str] = frozenset(),
-        judge: CitationJudge | None = None,
+        reports_usage: bool = True,
     ) -> None:
-        """system: instructions where there is no prompt. tools: what the model may ask for. answers: whether there must be text at its end. tells_usage: see
-        `Call`. small: see `Models.small`; judge: of what those write, None for nobody.
-        """
+        """reports_usage: whether the cost of the call is sent as an event. Raises PartMissing without a model."""
         self.name = name
         self.announcement = announcement
-        self._model = model
-        self._system = system
-        self._tools = tools
-        self._answers = answers
+        self._parts = parts
         self._options = options or PromptOptions()
-        self._asker = asker
-        self._source = source
-        self._traits = traits or Traits()
-        self._price = price
-        self._tells_usage = tells_usage
-        self._small = small
-        self._judge = judge
+        self._model = required(parts.model, "model")
+        self._asker = parts.asker(self._options.prompt)
+        self._tools = [tool.card for tool in parts.tools] if self._options.tools else []
+        self._reports_usage = reports_usage
         if isinstance(prompt := self._options.prompt, dict):
             self.reads = {"choice": prompt[BY]}
 
@@ -194,11 +184,11 @@ class Prompt(Node[PromptInput, PromptOutput]):
             over.text = given.text
             raise
         prompt = replace(prompt, cites=self._options.cites, patience_seconds=patience(run))
-        call = Call(self._model, prompt, run, self._price, tells=self._tells_usage)
+        call = Call(self._model, prompt, run, self._parts.price, reports=self._reports_usage)
         text = Teller(
             run, given.text, lead=self._lead(given), cites=self._options.cites, tells=self._options.stream
         )
-        holding = self._small if self._checks(passages, given) else frozenset[str]()
+        holding = self._parts.small if self._checks(passages, given) else frozenset[str]()
         calls = list[CallModel]()
         try:
             end = await self._written(call, run, text, calls, holding)
@@ -206,7 +196,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
             if end.stop is Stop.UNSAFE:
                 # What was told of it is no answer: whoever stopped it did not want it said.
                 raise Declined(begun=bool(text.end) and text.tells)
-            if self._answers and not text.end:
+            if not self._options.tools and not text.end:
                 raise ModelError(ModelFault.EMPTY, "an answer without text", model=call.model)
         except ModelError as error:
             raise self._unavailable(error) from error
@@ -262,27 +252,29 @@ class Prompt(Node[PromptInput, PromptOutput]):
         """Tell a text that was held back. Raises Unavailable where no passage bears out any of it."""
         asked = [Claim(one.text, one.passage) for one in claims(text.text, text.marks)]
         found: Sequence[object] = ()
-        if asked and self._judge is not None and given.evidence is not None:
-            found = await self._judge.judge(asked, given.evidence, self._traits.retrieval.context_bytes)
+        if asked and self._parts.judge is not None and given.evidence is not None:
+            found = await self._parts.judge.judge(
+                asked, given.evidence, self._parts.traits.retrieval.context_bytes
+            )
         if all(one is None for one in found):
             message = f"The model {model} has written nothing that the documents bear out; ask again."
             metadata = {"model": model, "cause": UNCITED}
             raise Unavailable(Reason.MODEL_UNAVAILABLE, message, metadata, retry_after=1.0)
         if self._options.stream:
-            tell(text.text, run)
+            emit_text(text.text, run)
 
     def _passages(self, given: PromptInput) -> Sequence[str]:
-        if given.evidence is None or self._source is None or self._asker is None:
+        if given.evidence is None or self._parts.source is None or self._asker is None:
             return ()
-        shown = self._source.passages(given.evidence, self._traits.retrieval.context_bytes)
+        shown = self._parts.source.passages(given.evidence, self._parts.traits.retrieval.context_bytes)
         return [f"{one.title}\n\n{one.text}" if one.title else one.text for one in shown]
 
     def _made(self, given: PromptInput, passages: Sequence[str], run: Run) -> ModelPrompt:
         name = self._chosen(given.choice)
         if self._asker is None or not name:
-            messages = prompt_messages(self._system, given)
-            most = may_write(run, self._traits.model.max_output_tokens, messages, self._price())
-            temperature = self._traits.model.temperature
+            messages = prompt_messages(given)
+            most = may_write(run, self._parts.traits.model.max_output_tokens, messages, self._parts.price())
+            temperature = self._parts.traits.model.temperature
             return ModelPrompt(messages, label_of(run), self._tools, max_tokens=most, temperature=temperature)
         others = {"summary": given.summary, "parameters": self._chosen_parameters(given)}
         untrusted = Untrusted(
@@ -300,10 +292,10 @@ class Prompt(Node[PromptInput, PromptOutput]):
     def _lead(self, given: PromptInput) -> str:
         """The sentence that the answer begins with."""
         without = any(one.kind is FallbackKind.WITHOUT_RETRIEVAL for one in given.fallbacks)
-        return self._traits.without_retrieval if without and self._asker is not None else ""
+        return self._parts.traits.without_retrieval if without and self._asker is not None else ""
 
     def _chosen_parameters(self, given: PromptInput) -> str:
-        shown = self._traits.shown
+        shown = self._parts.traits.shown
         return "\n".join(f"{name}: {value}" for name, value in given.parameters.items() if name in shown)
 
     def _wanted(self, request: ToolRequest) -> CallModel:
@@ -325,9 +317,9 @@ class Prompt(Node[PromptInput, PromptOutput]):
         return Unavailable(Reason.MODEL_UNAVAILABLE, message, metadata, retry_after=error.retry_after or 1.0)
 
 
-def prompt_messages(system: str, given: PromptInput) -> Sequence[PromptMessage]:
-    """What the model reads: instructions, the talk so far, the question, and what this turn has said and done already."""
-    messages = [PromptMessage(Role.SYSTEM, system, place=Place.INSTRUCTION)] if system else []
+def prompt_messages(given: PromptInput) -> Sequence[PromptMessage]:
+    """The messages for a model without a prompt: the history, the question, and what this turn has written and called so far."""
+    messages: list[PromptMessage] = []
     for one in given.history:
         asked = one.speaker is Speaker.USER
         role, place = (Role.USER, Place.USER) if asked else (Role.ASSISTANT, Place.MODEL)
@@ -348,3 +340,16 @@ def _done(given: PromptInput) -> Sequence[PromptMessage]:
         content = one.content if one.outcome is ToolOutcome.OK else f"{one.outcome}: {one.content}"
         messages.append(PromptMessage(Role.TOOL, content, answers=one.call.call_id, place=Place.TOOL))
     return messages
+
+
+KIND: Final = Kind(
+    lambda parts, options, name: Prompt(parts, name, options),
+    PromptInput,
+    PromptOutput,
+    PromptOptions,
+    tells=True,
+    fallback=FallbackKind.EXTRACTIVE,
+    offers=OFFERED,
+    needs_model=True,
+    filled=frozenset({"text"}),
+)

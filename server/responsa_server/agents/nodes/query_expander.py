@@ -7,10 +7,10 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from responsa_server.agents.engine.node import Node, NodeModel, Run
-from responsa_server.agents.engine.options import NodeOptions, PromptName
+from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
+from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, PromptName, Run
 from responsa_server.agents.engine.prompts import Untrusted
-from responsa_server.agents.nodes.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
 from responsa_server.domain.events import Fallback, FallbackKind
 
 MOST_EXPANSIONS: Final = 6
@@ -96,3 +96,12 @@ def distinct(texts: Iterable[str], said: Iterable[str] = ()) -> Sequence[str]:
 
 def _folded(text: str) -> str:
     return " ".join(text.casefold().split()).rstrip("?.! ")
+
+
+KIND: Final = Kind(
+    lambda parts, options, _: QueryExpander(parts.decider(options.prompt), options),
+    QueryExpanderInput,
+    QueryExpanderOutput,
+    QueryExpanderOptions,
+    offers=OFFERED,
+)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
+from responsa_server.agents.engine.asking import OFFERED, Asker, DecidingNode, DecidingOptions, choice
+from responsa_server.agents.engine.kinds import Kind, from_examples
 from responsa_server.agents.engine.node import NodeModel, Run
 from responsa_server.agents.engine.state import Said
-from responsa_server.agents.nodes.asking import Asker
-from responsa_server.agents.nodes.deciding import Deciding, DecidingOptions, choice
 from responsa_server.domain.ports.intents import OUT_OF_SCOPE, Example, IntentClassifier
 
 
@@ -39,7 +40,7 @@ class CategoryShape(BaseModel):
     category: str
 
 
-class QuestionCategoriser(Deciding[CategoryInput, CategoryOutput]):
+class QuestionCategoriser(DecidingNode[CategoryInput, CategoryOutput]):
     """By a model, else by the classifier."""
 
     input_model = CategoryInput
@@ -70,3 +71,8 @@ class QuestionCategoriser(Deciding[CategoryInput, CategoryOutput]):
             return CategoryOutput(category="")
         decided = await self._classifier.classify(question)
         return CategoryOutput(category=decided.label if decided.in_scope else "")
+
+
+KIND: Final = Kind(
+    from_examples(QuestionCategoriser), CategoryInput, CategoryOutput, CategoryOptions, offers=OFFERED
+)

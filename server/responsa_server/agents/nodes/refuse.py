@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from responsa_server.agents.engine.citations import RefusalModel
 from responsa_server.agents.engine.config import Traits
-from responsa_server.agents.engine.node import Node, NodeModel, Run
-from responsa_server.agents.engine.options import NodeOptions
+from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Run
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.events import Intent, RefusalReason
 
@@ -29,13 +30,6 @@ class RefuseInput(NodeModel):
     intent: str = ""
     collections: tuple[str, ...] = ()
     evidence: Evidence = _NOTHING
-
-
-class RefusalModel(NodeModel):
-    """The typed refusal."""
-
-    reason: RefusalReason
-    message: str
 
 
 class RefuseOutput(NodeModel):
@@ -92,3 +86,11 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
 def _shown(question: str) -> str:
     text = " ".join(question.split())
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1].rstrip() + "…"
+
+
+KIND: Final = Kind(
+    lambda parts, options, _: Refuse(parts.traits, out_of_scope=options.out_of_scope),
+    RefuseInput,
+    RefuseOutput,
+    RefuseOptions,
+)

@@ -7,11 +7,11 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
+from responsa_server.agents.engine.asking import OFFERED, DecidingNode, DecidingOptions, Shape, refers_back
+from responsa_server.agents.engine.kinds import Kind, from_examples
 from responsa_server.agents.engine.node import NodeModel, Run
 from responsa_server.agents.engine.rewriting import content_words
 from responsa_server.agents.engine.state import Said
-from responsa_server.agents.nodes.asking import Shape
-from responsa_server.agents.nodes.deciding import Deciding, DecidingOptions, refers_back
 from responsa_server.domain.ports.intents import IntentClassifier
 
 RETRIEVE: Final = "retrieve"
@@ -48,7 +48,7 @@ class NeedShape(BaseModel):
 _SHAPE: Final = Shape(NeedShape)
 
 
-class RetrievalNeed(Deciding[NeedInput, NeedOutput]):
+class RetrievalNeed(DecidingNode[NeedInput, NeedOutput]):
     """By a model, else by the classifier; in doubt documents are searched."""
 
     input_model = NeedInput
@@ -73,3 +73,13 @@ async def need(
         return NeedOutput(needs_retrieval=follow_up or content_words(question) > 0, follow_up=follow_up)
     decided = await classifier.classify(question)
     return NeedOutput(needs_retrieval=not (decided.in_scope and decided.label == DIRECT), follow_up=follow_up)
+
+
+KIND: Final = Kind(
+    from_examples(RetrievalNeed),
+    NeedInput,
+    NeedOutput,
+    NeedOptions,
+    offers=OFFERED,
+    labels=lambda _: (RETRIEVE, DIRECT),
+)

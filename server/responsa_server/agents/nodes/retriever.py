@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from responsa_server.agents.engine.config import RetrievalTable
+from responsa_server.agents.engine.kinds import Kind, required
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Policy, Run
 from responsa_server.agents.engine.rewriting import points_back
 from responsa_server.agents.nodes.query_expander import distinct
@@ -66,3 +68,11 @@ def wordings(given: RetrieveInput) -> tuple[str, ...]:
     if given.standalone_question and not points_back(given.question):
         return (given.standalone_question, given.question)
     return (given.standalone_question or given.question,)
+
+
+KIND: Final = Kind(
+    lambda parts, _, __: Retrieve(required(parts.source, "source of evidence"), parts.traits.retrieval),
+    RetrieveInput,
+    RetrieveOutput,
+    fallback=FallbackKind.WITHOUT_RETRIEVAL,
+)

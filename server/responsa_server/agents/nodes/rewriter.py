@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import Field
 
-from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Run
-from responsa_server.agents.engine.options import NodeOptions, PromptName
+from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
+from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.engine.node import Announcement, Node, NodeModel, NodeOptions, PromptName, Run
 from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.agents.engine.rewriting import standalone
 from responsa_server.agents.engine.state import Said
-from responsa_server.agents.nodes.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
 from responsa_server.domain.events import Fallback, FallbackKind, Step
 from responsa_server.domain.turns import MAX_QUESTION_BYTES
 
@@ -73,3 +75,12 @@ class Rewrite(Node[RewriteInput, RewriteOutput]):
         rewritten = " ".join(answer.query.split())
         same = rewritten.casefold() == " ".join(given.question.split()).casefold()
         return "" if same or len(rewritten.encode()) > MAX_QUESTION_BYTES else rewritten
+
+
+KIND: Final = Kind(
+    lambda parts, options, _: Rewrite(parts.decider(options.prompt), options.prompt),
+    RewriteInput,
+    RewriteOutput,
+    RewriterOptions,
+    offers=OFFERED,
+)

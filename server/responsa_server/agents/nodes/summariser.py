@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from responsa_server.agents.engine.compose import split
-from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
-from responsa_server.agents.engine.options import NodeOptions, PromptName
+from responsa_server.agents.engine.asking import FAILURES, Asker, cause, offered
+from responsa_server.agents.engine.citations import split
+from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Policy, PromptName, Run
 from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.agents.engine.state import Said
-from responsa_server.agents.nodes.asking import FAILURES, Asker, cause, offered
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import Fallback, FallbackKind
 from responsa_server.domain.ports.summaries import MAX_SUMMARY_BYTES, Summaries, Summary
@@ -146,3 +146,12 @@ def _covered(kept: Summary | None, older: Sequence[Said]) -> int:
 
 def _cut(text: str, most_bytes: int) -> str:
     return next(iter(split(text, most_bytes)), "").rstrip()
+
+
+KIND: Final = Kind(
+    lambda parts, options, name: Summarise(name, options, parts.asker(options.prompt), parts.summaries),
+    SummaryInput,
+    SummaryOutput,
+    SummaryOptions,
+    offers=OFFERED,
+)

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from pydantic import Field, JsonValue
 
-from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
-from responsa_server.agents.engine.options import NodeOptions
+from responsa_server.agents.engine.kinds import Kind, required
+from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Policy, Run
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.domain.ports.teachers import Teachers
 from responsa_server.domain.teachers import Teacher
@@ -84,3 +84,11 @@ def persona(teacher: Teacher) -> str:
         if isinstance(value, str | int | float)
     ]
     return "\n".join([teacher.persona.strip(), *told])
+
+
+KIND: Final = Kind(
+    lambda parts, options, name: ChooseTeacher(required(parts.teachers, "teachers"), name, options),
+    TeacherInput,
+    TeacherOutput,
+    TeacherOptions,
+)

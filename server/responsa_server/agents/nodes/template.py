@@ -6,13 +6,20 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from responsa_server.agents.engine.citing import AnswerModel, plain
-from responsa_server.agents.engine.compose import citation_of, split
-from responsa_server.agents.engine.config import Traits
-from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Run
-from responsa_server.agents.engine.options import NodeOptions, Offered, TemplateName
+from responsa_server.agents.engine.answer_text import MAX_DELTA_BYTES
+from responsa_server.agents.engine.citations import AnswerModel, citation_of, plain, split
+from responsa_server.agents.engine.config import TEMPLATE, Traits
+from responsa_server.agents.engine.kinds import Kind, required
+from responsa_server.agents.engine.node import (
+    Announcement,
+    Node,
+    NodeModel,
+    NodeOptions,
+    Offered,
+    Run,
+    TemplateName,
+)
 from responsa_server.agents.engine.prompts import PromptSet
-from responsa_server.agents.nodes.output import MAX_DELTA_BYTES
 from responsa_server.domain.answers import Evidence, Extraction, Quote
 from responsa_server.domain.events import (
     MAX_ANSWER_BYTES,
@@ -28,8 +35,6 @@ from responsa_server.domain.events import (
     Step,
 )
 
-TEMPLATE: Final = "template"
-"""Who has written the answer."""
 WITHOUT_MODEL: Final = "without_model"
 NO_MODEL: Final = "No language model is configured"
 MODEL_AWAY: Final = "The language model could not be had"
@@ -152,3 +157,20 @@ def told(text: str, citations: Sequence[Citation], run: Run) -> None:
 def _tag(title: str) -> str:
     words = _WORD.findall(title)
     return "#" + "".join(word[:1].upper() + word[1:] for word in words) if words else ""
+
+
+KIND: Final = Kind(
+    lambda parts, options, name: Template(
+        required(parts.prompts, "set of prompts"),
+        options.template,
+        name,
+        traits=parts.traits,
+        has_model=parts.model is not None,
+    ),
+    TemplateInput,
+    TemplateOutput,
+    TemplateOptions,
+    tells=True,
+    offers=OFFERED,
+    stands_in=FallbackKind.TEMPLATE,
+)

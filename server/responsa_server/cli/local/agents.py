@@ -13,7 +13,7 @@ from responsa_server.agents.config.folders import Folders
 from responsa_server.agents.config.problems import AGENT_FILE, Problem
 from responsa_server.agents.config.reading import agents_in, examine
 from responsa_server.agents.engine.config import DEFAULT_MODEL, EXTRACTIVE
-from responsa_server.agents.engine.mermaid import mermaid
+from responsa_server.agents.engine.edges import mermaid
 from responsa_server.app.models import by_name, known_models
 from responsa_server.app.settings import load
 from responsa_server.cli.local.settings import USAGE, told

@@ -14,13 +14,12 @@ from responsa_server.agents.config.check import field_types
 from responsa_server.agents.config.check.inputs import Surroundings
 from responsa_server.agents.config.check.shape import Edges, known_edges, path
 from responsa_server.agents.config.problems import Key, Problem, closest, in_config, quoted
-from responsa_server.agents.engine.citing import AnswerModel
-from responsa_server.agents.engine.conditions import REFERS_BACK, beyond, demanded, leaves
+from responsa_server.agents.engine.citations import AnswerModel, RefusalModel
 from responsa_server.agents.engine.config import BEGIN, FINISH, AgentConfig, EdgeTable, NodeTable, WhenTable
-from responsa_server.agents.engine.options import BY, DEFAULT, Names, NodeOptions
-from responsa_server.agents.engine.registry import Kind
+from responsa_server.agents.engine.edges import REFERS_BACK, beyond, demanded, leaves
+from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.engine.node import BY, DEFAULT, Names, NodeOptions
 from responsa_server.agents.engine.state import ENGINE_KEYS, TASK_KEYS, Said
-from responsa_server.agents.nodes.refuse import RefusalModel
 from responsa_server.domain.answers import Extraction
 from responsa_server.domain.events import Fallback
 
@@ -88,7 +87,9 @@ def options_of(kind: Kind, table: NodeTable) -> NodeOptions | None:
 def fields_of(name: str, table: NodeTable, kind: Kind) -> NodeFields:
     """What a node reads and writes."""
     options = options_of(kind, table)
-    values = kind.values(options) if kind.values is not None and options is not None else {}
+    values: Mapping[str, Sequence[str]] = {}
+    if kind.values is not None and options is not None:
+        values = kind.values(options)
     # A node that may ask for tools need not write text.
     filled = frozenset[str]() if getattr(options, "tools", False) else kind.filled
     return NodeFields(

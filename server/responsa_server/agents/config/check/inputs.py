@@ -8,8 +8,9 @@ from typing import Protocol
 
 from responsa_server.agents.config.problems import quoted
 from responsa_server.agents.engine.config import EXTRACTIVE
+from responsa_server.agents.engine.kinds import Kind
 from responsa_server.agents.engine.prompts import Partial, PromptSource
-from responsa_server.agents.engine.registry import KINDS, Kind
+from responsa_server.agents.nodes.table import KINDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from typing import Final
 
 from responsa_server.agents.config.check.inputs import Surroundings
 from responsa_server.agents.config.problems import Key, Problem, closest, in_config
-from responsa_server.agents.engine.conditions import edges_from, fixed, possible_edges, reachable
 from responsa_server.agents.engine.config import (
     BEGIN,
     DEFAULT_MODEL,
@@ -16,6 +15,7 @@ from responsa_server.agents.engine.config import (
     AgentConfig,
     EdgeTable,
 )
+from responsa_server.agents.engine.edges import edges_from, fixed, possible_edges, reachable
 
 Edges = Mapping[str, Sequence[EdgeTable]]
 """The edges from BEGIN and from each node, in order."""

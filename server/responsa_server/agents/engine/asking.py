@@ -1,7 +1,4 @@
-"""How a node asks the agent's model for something that has a shape, and what it gets when the model does not keep to it.
-
-What a model answers is checked and used as a value: it is never run, and never a path.
-"""
+"""Asks the agent's model for small structured answers."""
 
 from __future__ import annotations
 
@@ -11,19 +8,34 @@ from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, Literal, TypeVar, cast
 
 import jsonschema_rs
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, create_model
 
 from responsa_server.agents.engine.calling import Call, Pricing, may_write, no_price, patience
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.fences import fenced, neutral, unfenced
-from responsa_server.agents.engine.limits import OverBudget
-from responsa_server.agents.engine.node import Run
-from responsa_server.agents.engine.options import Offered
+from responsa_server.agents.engine.node import (
+    Announcement,
+    ExamplesName,
+    Input,
+    Node,
+    NodeOptions,
+    Offered,
+    Output,
+    OverBudget,
+    Policy,
+    PromptName,
+    Run,
+)
 from responsa_server.agents.engine.prompts import PromptSet, Untrusted
+from responsa_server.agents.engine.rewriting import standalone
+from responsa_server.agents.engine.state import Said
 from responsa_server.domain import names
+from responsa_server.domain.events import Fallback, FallbackKind, Intent, Step
+from responsa_server.domain.ports.intents import OUT_OF_SCOPE as NO_INTENT
+from responsa_server.domain.ports.intents import Example, IntentClassifier
 from responsa_server.domain.ports.models import (
     ChatModel,
     Ended,
@@ -37,6 +49,8 @@ from responsa_server.domain.ports.models import (
 )
 from responsa_server.domain.ports.tools import ToolCard
 
+Answer = TypeVar("Answer", bound=BaseModel)
+
 PATIENCE_SECONDS: Final = 10.0
 """What one call for something small may take; then the node goes by its own rule."""
 _FIRST_WORD: Final = 0.9
@@ -44,8 +58,6 @@ COMMON: Final = frozenset({"agent", "language", "questions", "formats"})
 """Trusted variables that every prompt for a model is offered."""
 _MAX_BYTES: Final = 16 * 1024
 _MAX_COMPLAINT: Final = 300
-
-Output = TypeVar("Output", bound=BaseModel)
 
 
 def offered(*trusted: str, untrusted: Sequence[str] = ("question", "history")) -> Offered:
@@ -72,14 +84,14 @@ def cause(error: Exception) -> str:
             return "structured_invalid"
 
 
-class Shape(Generic[Output]):
+class Shape(Generic[Answer]):
     """What an answer must look like: a Pydantic model that forbids what it does not name. text: its JSON schema, for a prompt."""
 
-    def __init__(self, output: type[Output]) -> None:
+    def __init__(self, output: type[Answer]) -> None:
         self.output = output
         self.schema, self.text, self._validator = _described(output)
 
-    def read(self, text: str, mark: str = "") -> Output:
+    def read(self, text: str, mark: str = "") -> Answer:
         """The answer as its model, its texts without marks for data. mark: the turn's number in those. Raises StructuredInvalid."""
         value = _unfenced(_object(text), mark)
         try:
@@ -185,10 +197,10 @@ async def ask_typed(
     asker: Asker,
     run: Run,
     name: str,
-    shape: Shape[Output],
+    shape: Shape[Answer],
     trusted: Mapping[str, object],
     untrusted: Untrusted,
-) -> Output:
+) -> Answer:
     """Ask with the prompt `name` for an answer of this shape, and once more, with what was wrong, where it has not.
 
     Raises StructuredInvalid, ModelError and OverBudget, for which the node has a rule of its own; PromptError.
@@ -247,3 +259,84 @@ def _untitled(value: object) -> object:
     if isinstance(value, list):
         return [_untitled(one) for one in cast("list[object]", value)]
     return value
+
+
+OUT_OF_SCOPE: Final = Intent.OUT_OF_SCOPE.value
+OFFERED: Final = offered("categories", "examples")
+"""What a prompt of these nodes may speak of."""
+_LAST: Final = 4
+"""So many messages before it tell what a message is about."""
+_SHOWN_EXAMPLES: Final = 4
+
+
+class DecidingOptions(NodeOptions):
+    """examples: what the classifier was trained with, and a model is shown a few of. prompt: to ask a model first."""
+
+    examples: ExamplesName
+    prompt: PromptName = ""
+
+
+class DecidingNode(Node[Input, Output]):
+    """Base of these nodes. asker: None asks no model. classifier: None leaves a rule. examples: as the classifier was trained with."""
+
+    announcement = Announcement(Step.ROUTING, "Classifying your query...")
+    has_rule = True
+    # The two calls have limits of their own, and what came of them without a model is had again in no time.
+    policy = Policy(timeout_seconds=60.0, keep_after_seconds=1.0)
+
+    def __init__(
+        self,
+        name: str,
+        options: DecidingOptions,
+        asker: Asker | None = None,
+        classifier: IntentClassifier | None = None,
+        examples: Sequence[Example] = (),
+    ) -> None:
+        self.name = name
+        self.calls_model = asker is not None
+        self._asker = asker
+        self._prompt = options.prompt
+        self._classifier = classifier
+        self._examples = few(examples)
+
+    async def _asked(
+        self,
+        run: Run,
+        shape: Shape[Answer],
+        categories: Sequence[str],
+        question: str,
+        history: Sequence[Said],
+    ) -> Answer | None:
+        """What a model answers; None where none is asked, and where it fails, or the turn has nothing left for it, which is noted in the run. Raises PromptError."""
+        if self._asker is None:
+            return None
+        trusted = {"categories": categories, "examples": self._examples}
+        untrusted = Untrusted(question, history[-_LAST:])
+        try:
+            return await ask_typed(self._asker, run, self._prompt, shape, trusted, untrusted)
+        except FAILURES as error:
+            kind = FallbackKind.RULE if self._classifier is None else FallbackKind.CLASSIFIER
+            run.fell_back(Fallback(kind, self._asker.model.name, self.name, cause(error)))
+            return None
+
+
+def refers_back(question: str, history: Sequence[Said]) -> bool:
+    """By rule: whether a question needs what was said before it."""
+    return standalone(question, history) is not None
+
+
+def choice(shape: type[Answer], field: str, labels: Sequence[str]) -> Shape[Answer]:
+    """A shape in which a field is one of some labels."""
+    kind: Any = Literal[tuple(labels)]
+    make: Any = create_model  # its types know no names of fields but those that are written out
+    return Shape(make(shape.__name__, __base__=shape, **{field: (kind, ...)}))
+
+
+def few(examples: Sequence[Example]) -> Sequence[Mapping[str, str]]:
+    """The first examples of each label, for a prompt; whoever made the agent has written them."""
+    shown: dict[str, list[str]] = {}
+    for one in examples:
+        texts = shown.setdefault(OUT_OF_SCOPE if one.label in NO_INTENT else one.label, [])
+        if len(texts) < _SHOWN_EXAMPLES:
+            texts.append(one.text)
+    return tuple({"text": text, "label": label} for label, texts in shown.items() for text in texts)

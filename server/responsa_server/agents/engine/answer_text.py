@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from responsa_server.agents.engine.compose import split
+from responsa_server.agents.engine.citations import MarkFilter, split
 from responsa_server.agents.engine.fences import FenceFilter
-from responsa_server.agents.engine.marks import MarkFilter
 from responsa_server.agents.engine.node import Run
 from responsa_server.domain.events import MAX_ANSWER_BYTES, Delta
 
@@ -94,3 +93,11 @@ def _fitting(text: str, most_bytes: int) -> str:
     """As much of the text as so many bytes hold, of whole characters."""
     data = text.encode()
     return text if len(data) <= most_bytes else data[:most_bytes].decode(errors="ignore")
+
+
+def emit_text(text: str, run: Run, start: int = 0) -> int:
+    """Tell a text in deltas from byte `start` of the answer on; returns where it ends."""
+    for part in split(text, MAX_DELTA_BYTES):
+        run.emit(Delta(part, start))
+        start += len(part.encode())
+    return start

@@ -1,0 +1,98 @@
+"""Agents that are code, for measurements and tests: the graph of the default agent, and a fixed table of agents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from responsa_server.agents.config.live import DEFAULT, unknown
+from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
+from responsa_server.agents.engine.graph import BEGIN, FINISH, Plan, Route
+from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.agents.engine.rewriting import standalone
+from responsa_server.agents.engine.state import GraphState
+from responsa_server.agents.nodes.grader import GradeOutput
+from responsa_server.agents.nodes.rewriter import RewriteInput
+from responsa_server.agents.nodes.table import KINDS
+from responsa_server.domain import names
+from responsa_server.domain.ports.agents import Agent
+from responsa_server.domain.ports.answers import EvidenceSource, Extractor
+from responsa_server.domain.ports.faults import Faults
+
+_KINDS: Final = {
+    "rewrite": "rewriter",
+    "retrieve": "retriever",
+    "grade": "grader",
+    "answer": "extractive_answer",
+    "refuse": "refuse",
+}
+
+
+def plan(parts: NodeParts) -> Plan:
+    """The default agent's graph. A step that is not needed is passed by, and so not announced."""
+    return Plan(
+        {name: KINDS[kind].make(parts, KINDS[kind].options(), name) for name, kind in _KINDS.items()},
+        [
+            Route(BEGIN, ("rewrite", "retrieve"), _first),
+            Route("rewrite", ("retrieve",)),
+            Route("retrieve", ("grade",)),
+            Route("grade", ("answer", "refuse"), _verdict),
+            Route("answer", (FINISH,)),
+            Route("refuse", (FINISH,)),
+        ],
+    )
+
+
+def _first(state: GraphState) -> str:
+    given = RewriteInput.model_validate(
+        {"question": state.get("question"), "history": state.get("history", ())}
+    )
+    return "retrieve" if standalone(given.question, given.history) is None else "rewrite"
+
+
+def _verdict(state: GraphState) -> str:
+    extraction = GradeOutput.model_validate({"extraction": state.get("extraction")}).extraction
+    return "answer" if extraction.supported and extraction.quotes else "refuse"
+
+
+class GraphAgent(PlannedAgent):
+    """The default agent."""
+
+    def __init__(
+        self,
+        source: EvidenceSource,
+        extractor: Extractor,
+        options: AgentOptions | None = None,
+        *,
+        faults: Faults | None = None,
+    ) -> None:
+        super().__init__(plan(NodeParts(source, extractor)), options or AgentOptions(), faults=faults)
+
+
+class AgentTable:
+    """Implements `Agents`: agents by id, among them the default one. Raises ValueError for a table that does not fit its agents."""
+
+    def __init__(self, agents: Mapping[str, Agent]) -> None:
+        if DEFAULT not in agents:
+            raise ValueError(f"there is no agent {DEFAULT}")
+        for identity, agent in agents.items():
+            if not agent.version.startswith(f"{names.agent(identity)}/versions/"):
+                raise ValueError(f"the agent {agent.version} stands in the table as {identity}")
+        self._agents = dict(agents)
+        self._by_version = {agent.version: agent for agent in agents.values()}
+
+    def named(self, identity: str) -> Agent:
+        """See `Agents.named`."""
+        found = self._agents.get(identity or DEFAULT)
+        if found is None:
+            raise unknown(identity, self._agents)
+        return found
+
+    def at(self, version: str) -> Agent:
+        """See `Agents.at`."""
+        return self._by_version[version]
+
+    @property
+    def versions(self) -> Sequence[str]:
+        """See `Agents.versions`."""
+        return list(self._by_version)

@@ -1,0 +1,436 @@
+"""Citations: answers made of quotes, the marks by which a model names passages, and the sentences that the marks are for. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+import sentencex
+from pydantic import Field
+
+from responsa_server.agents.engine.node import NodeModel
+from responsa_server.domain.answers import Quote
+from responsa_server.domain.events import (
+    MAX_ANSWER_BYTES,
+    MAX_CITATIONS,
+    MAX_QUOTE_BYTES,
+    AnswerOutcome,
+    ByteRange,
+    Citation,
+    Cited,
+    Delta,
+    RefusalReason,
+)
+
+SEPARATOR: Final = "\n"
+"""Between two sentences: each stands on a line of its own, with its citations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """An answer: events in order, whose deltas concatenate to text byte for byte."""
+
+    text: str
+    events: Sequence[Delta | Cited]
+    outcome: AnswerOutcome
+
+    @property
+    def citations(self) -> Sequence[Citation]:
+        """In the order of the text."""
+        return [event.citation for event in self.events if isinstance(event, Cited)]
+
+
+def compose(quotes: Sequence[Quote]) -> Composition:
+    """Put sentences together, each whole and cited. One that does not fit any more ends the answer as OUTPUT_LIMIT.
+
+    A sentence longer than a quote may be is cited in several pieces that follow each other.
+    """
+    text, events, cited = "", list[Delta | Cited](), 0
+    outcome = AnswerOutcome.COMPLETE
+    for quote in quotes:
+        pieces = list(split(quote.text, MAX_QUOTE_BYTES))
+        lead = SEPARATOR if text else ""
+        size = len((text + lead + quote.text).encode())
+        if size > MAX_ANSWER_BYTES or cited + len(pieces) > MAX_CITATIONS:
+            outcome = AnswerOutcome.OUTPUT_LIMIT
+            if text:
+                break
+            # No sentence is whole then; its beginning says more than nothing.
+            pieces = pieces[: min(MAX_CITATIONS, MAX_ANSWER_BYTES // MAX_QUOTE_BYTES)]
+        source = quote.source.start
+        for piece in pieces:
+            start = len((text + lead).encode())
+            size = len(piece.encode())
+            if lead and len(lead.encode()) + size > MAX_QUOTE_BYTES:  # as long as a delta may be
+                events.append(Delta(lead, start - len(lead.encode())))
+                events.append(Delta(piece, start))
+            else:
+                events.append(Delta(lead + piece, start - len(lead.encode())))
+            events.append(
+                Cited(
+                    citation_of(
+                        quote, piece, ByteRange(source, source + size), ByteRange(start, start + size)
+                    )
+                )
+            )
+            text += lead + piece
+            source += size
+            cited += 1
+            lead = ""
+        if outcome is AnswerOutcome.OUTPUT_LIMIT:
+            break
+    return Composition(text, events, outcome)
+
+
+def split(text: str, most_bytes: int) -> Iterator[str]:
+    """Pieces of at most so many bytes that concatenate to the text; cut after a space where there is one in the second half."""
+    rest = text
+    while len(rest.encode()) > most_bytes:
+        piece = rest.encode()[:most_bytes].decode(errors="ignore")
+        space = piece.rfind(" ")
+        if space > len(piece) // 2:
+            piece = piece[: space + 1]
+        yield piece
+        rest = rest[len(piece) :]
+    if rest:
+        yield rest
+
+
+def citation_of(quote: Quote, piece: str, source: ByteRange, answer: ByteRange) -> Citation:
+    """The citation of a piece of a quote: its place in the document and in the answer."""
+    passage = quote.passage
+    return Citation(
+        passage_id=passage.id,
+        document_id=passage.document_id,
+        version=passage.version,
+        title=passage.title,
+        uri=passage.uri,
+        source=source,
+        quote=piece,
+        sha256=hashlib.sha256(piece.encode()).digest(),
+        answer=answer,
+        score=min(max(quote.score, 0.0), 1.0),
+    )
+
+
+Mark = tuple[int, int]
+"""Where a mark stood, in bytes of the text without marks, and the number of the passage that it names, from 1."""
+
+MOST_MARKS: Final = 256
+"""Marks of one text that are noted; those behind them are taken out all the same."""
+MOST_HELD: Final = 12
+"""Bytes that are kept back at most, while it is not known whether they are a mark."""
+
+# Outside of code all but these pass as they are.
+_PASSING: Final = re.compile(r"[^ \[`\n]+")
+_CODE: Final = re.compile(r"[^`\n]+")
+_FENCE: Final = 3
+
+
+class _Held(Enum):
+    """How far what is held back has come on its way to being a mark."""
+
+    NOTHING = "nothing"
+    SPACE = "space"
+    OPENED = "opened"
+    """After the bracket, or after a comma and perhaps a space."""
+    NUMBER = "number"
+    CLOSED = "closed"
+    """A mark, unless a link's address follows."""
+
+
+class MarkFilter:
+    """Takes marks out of a text that comes in pieces, each with the space before it. However the text is cut, the outcome is the same.
+
+    A mark names passages 1 to 99. What stands in code is none, nor what a link's address follows: `[1](…)`.
+    """
+
+    def __init__(self, start: int = 0) -> None:
+        """start: bytes of the text that stand before the first piece."""
+        self.marks: list[Mark] = []
+        self._end = start
+        self._state = _Held.NOTHING
+        self._held = ""
+        # Code: a fence that is open, or backticks that must come again in the same number; and the run of backticks that is coming in.
+        self._fence = 0
+        self._inline = 0
+        self._run = 0
+        self._line_begins = True
+
+    def feed(self, text: str) -> str:
+        """The next of the text; returns what can be passed on by now, which may be nothing."""
+        if self._plain(text):
+            return self._pass_on(text)
+        out: list[str] = []
+        place = 0
+        while place < len(text):
+            if self._state is _Held.NOTHING:
+                plain = (_CODE if self._fence or self._inline else _PASSING).match(text, place)
+                if plain is not None and not self._run:
+                    self._say(plain.group(), out)
+                    self._line_begins = self._line_begins and not plain.group().strip()
+                    place = plain.end()
+                    continue
+            self._take(text[place], out)
+            place += 1
+        return "".join(out)
+
+    def _plain(self, text: str) -> bool:
+        """Whether there is nothing in a text to be looked at by character, as in nearly all pieces: no mark begins in it or goes on, nor any code, nor a line."""
+        return (
+            (self._state is _Held.NOTHING or self._state is _Held.SPACE)
+            and "[" not in text
+            and "`" not in text
+            and "\n" not in text
+            and not (self._fence or self._inline or self._run)
+        )
+
+    def _pass_on(self, text: str) -> str:
+        """What is held back, a space or nothing, and the text, but for a space at its end: it may be that of a mark."""
+        text = self._held + text
+        self._line_begins = self._line_begins and not text.strip()
+        self._held, self._state = "", _Held.NOTHING
+        if text.endswith(" "):
+            text = text[:-1]
+            self._held, self._state = " ", _Held.SPACE
+        self._end += len(text.encode())
+        return text
+
+    def end(self) -> str:
+        """The text has ended; returns what was held back of it."""
+        out: list[str] = []
+        if self._state is _Held.CLOSED:
+            self._mark()
+        self._release(out)
+        return "".join(out)
+
+    def _take(self, one: str, out: list[str]) -> None:
+        """A character that may begin or go on something."""
+        match self._state:
+            case _Held.CLOSED if one != "(":
+                self._mark()
+            case _Held.OPENED if one.isdecimal() and one.isascii() and one != "0":
+                self._hold(one, _Held.NUMBER, out)
+                return
+            case _Held.OPENED if one == " " and self._held.endswith(","):
+                self._hold(one, _Held.OPENED, out)
+                return
+            case _Held.NUMBER if one.isdecimal() and one.isascii() and self._digits() < 2:
+                self._hold(one, _Held.NUMBER, out)
+                return
+            case _Held.NUMBER if one == ",":
+                self._hold(one, _Held.OPENED, out)
+                return
+            case _Held.NUMBER if one == "]":
+                self._hold(one, _Held.CLOSED, out)
+                return
+            case _Held.SPACE if one == "[":
+                self._hold(one, _Held.OPENED, out)
+                return
+            case _:
+                pass
+        self._release(out)
+        self._begin(one, out)
+
+    def _begin(self, one: str, out: list[str]) -> None:
+        """A character with nothing before it that is held back."""
+        if one == "`":
+            self._run += 1
+            self._say(one, out)
+            return
+        if self._run:
+            self._code(self._run)
+            self._run = 0
+        code = self._fence or self._inline
+        if one == "\n":
+            # A paragraph's stray backtick shall not hide the marks of all that follows.
+            self._inline = 0
+            self._line_begins = True
+            self._say(one, out)
+            return
+        if not code and one == " ":
+            self._hold(one, _Held.SPACE, out)
+            return
+        if not code and one == "[":
+            self._hold(one, _Held.OPENED, out)
+            return
+        self._line_begins = self._line_begins and one.isspace()
+        self._say(one, out)
+
+    def _code(self, run: int) -> None:
+        """A run of so many backticks has ended."""
+        if self._fence:
+            if self._line_begins and run >= self._fence:
+                self._fence = 0
+        elif self._inline:
+            if run == self._inline:
+                self._inline = 0
+        elif run >= _FENCE and self._line_begins:
+            self._fence = run
+        else:
+            self._inline = run
+        self._line_begins = False
+
+    def _hold(self, one: str, state: _Held, out: list[str]) -> None:
+        if len(self._held) == MOST_HELD:
+            # The space stays rather than the mark.
+            if not self._held.startswith(" "):
+                self._release(out)
+                self._begin(one, out)
+                return
+            self._say(" ", out)
+            self._held = self._held[1:]
+        self._held += one
+        self._state = state
+
+    def _digits(self) -> int:
+        return len(self._held) - len(self._held.rstrip("0123456789"))
+
+    def _mark(self) -> None:
+        """What is held is a mark."""
+        if (left := MOST_MARKS - len(self.marks)) > 0:
+            self.marks += [(self._end, int(number)) for number in re.findall(r"\d+", self._held)[:left]]
+        self._held, self._state = "", _Held.NOTHING
+        self._line_begins = False
+
+    def _release(self, out: list[str]) -> None:
+        """What is held is none."""
+        if self._held:
+            self._line_begins = self._line_begins and not self._held.strip()
+            self._say(self._held, out)
+        self._held, self._state = "", _Held.NOTHING
+
+    def _say(self, text: str, out: list[str]) -> None:
+        out.append(text)
+        self._end += len(text.encode())
+
+
+_MOST_LINES_BACK: Final = 8
+"""So many sentences without a word may stand between a mark and the sentence that it speaks for."""
+_LEAD: Final = re.compile(r"(?:[\s,;:.)|–—]|>|#{1,6}\s|[-*+•]\s|\d{1,3}[.)]\s)*")
+"""What stands before a claim's first word: white space, a list's or a heading's signs, what is left of the clause before."""
+
+
+class CitationModel(NodeModel):
+    """A citation as plain state keeps it: the hash is in hexadecimal."""
+
+    passage_id: str
+    document_id: str
+    version: int = Field(ge=1)
+    title: str
+    uri: str
+    source: ByteRange
+    quote: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    answer: ByteRange
+    score: float = Field(ge=0, le=1)
+
+
+class AnswerModel(NodeModel):
+    """The answer, whole."""
+
+    text: str = Field(min_length=1)
+    citations: tuple[CitationModel, ...] = Field(max_length=MAX_CITATIONS)
+    outcome: AnswerOutcome
+    passages_used: int = Field(ge=0)
+
+
+class RefusalModel(NodeModel):
+    """A refusal, typed."""
+
+    reason: RefusalReason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A sentence and the passage that a mark behind it or within it names. source: its bytes in the text; text: those bytes."""
+
+    text: str
+    source: ByteRange
+    passage: int
+
+
+def claims(text: str, marks: Sequence[Mark]) -> Sequence[Claimed]:
+    """What the marks claim, in the order of the text, each sentence and passage once.
+
+    A mark speaks for the sentence that ends at it or that it stands in, up to it; in a sentence of several, each for what came since the one before, unless
+    they stand together.
+    """
+    data = text.encode()
+    found = dict[tuple[int, int, int], Claimed]()
+    sentences = _sentences(text)
+    starts = [one.start for one in sentences]
+    before = 0
+    for place, (offset, passage) in enumerate(marks):
+        if place and marks[place - 1][0] != offset:
+            before = marks[place - 1][0]
+        end = min(offset, len(data))
+        last = bisect_left(starts, end)
+        near = sentences[max(0, last - _MOST_LINES_BACK) : last]
+        source = _claim(data, near, min(before, offset), end)
+        if source is not None:
+            words = data[source.start : source.end].decode()
+            found.setdefault((source.start, source.end, passage), Claimed(words, source, passage))
+    return list(found.values())
+
+
+def _claim(data: bytes, sentences: Sequence[ByteRange], before: int, offset: int) -> ByteRange | None:
+    """The last of these sentences, which begin before the offset, up to it and, where a mark stands within it, from there; None where there is no word."""
+    for sentence in reversed(sentences):
+        end = min(sentence.end, offset)
+        start = before if sentence.start < before < end else sentence.start
+        raw = data[start:end]
+        part = raw.decode()
+        lead = _LEAD.match(part)
+        start += len(part[: lead.end()].encode()) if lead else 0
+        end -= len(raw) - len(raw.rstrip())
+        if start < end and any(one.isalnum() for one in data[start:end].decode()):
+            return ByteRange(start, end)
+        # Nothing but signs: what a mark in a line of its own speaks for is the line before.
+        before = 0
+    return None
+
+
+def _sentences(text: str) -> Sequence[ByteRange]:
+    """A line break always ends a sentence: lists and headings have no full stops."""
+    found: list[ByteRange] = []
+    start = 0
+    for line in text.split("\n"):
+        place = start
+        for one in sentencex.get_sentence_boundaries("en", line):
+            size = len(one["text"].encode())
+            found.append(ByteRange(place, place + size))
+            place += size
+        start += len(line.encode()) + 1
+    return found
+
+
+def citation(claimed: Claimed, quote: Quote) -> Citation:
+    """The citation of a claim that a quote bears out. A quote that is longer than one may be is cut at its end."""
+    first = next(split(quote.text, MAX_QUOTE_BYTES), "")
+    # The space behind which it is cut is left out.
+    words = first if first == quote.text else first.removesuffix(" ")
+    start = quote.source.start
+    return citation_of(quote, words, ByteRange(start, start + len(words.encode())), claimed.source)
+
+
+def plain(one: Citation) -> CitationModel:
+    """A citation as plain state keeps it."""
+    return CitationModel(
+        passage_id=str(one.passage_id),
+        document_id=str(one.document_id),
+        version=one.version,
+        title=one.title,
+        uri=one.uri,
+        source=one.source,
+        quote=one.quote,
+        sha256=one.sha256.hex(),
+        answer=one.answer,
+        score=one.score,
+    )
