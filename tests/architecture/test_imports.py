@@ -65,6 +65,7 @@ def test_all_contracts_are_kept(tree: Path) -> None:
         ),
         ("agents/config/live.py", "import responsa_server.stores.redis", "Turns and agents reach adapters"),
         ("agents/config/live.py", "import responsa_server.turns.service", "Layers"),
+        ("agents/engine/graph.py", "import responsa_server.agents.nodes.table", "Layers"),
         ("agents/nodes/template.py", "import minijinja", "Templates are filled in by one file"),
         ("agents/engine/config.py", "import rtoml", "Agents' files are read by their configuration alone"),
         (

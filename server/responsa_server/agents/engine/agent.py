@@ -1,4 +1,4 @@
-"""Agents that run a graph, and the default one: rewrite → retrieve → grade → answer or refuse."""
+"""The agent that runs a graph: from a question to events and the turn's end."""
 
 from __future__ import annotations
 
@@ -39,10 +39,7 @@ from responsa_server.domain.turns import Question
 
 @dataclass(frozen=True, slots=True)
 class AgentOptions:
-    """An agent's parameters.
-
-    defaults: of the parameters that a question does not give.
-    """
+    """An agent's settings. defaults: values for parameters that a question leaves out."""
 
     version: str = "agents/default/versions/1"
     time_limit_seconds: float = 60.0
@@ -55,7 +52,7 @@ class AgentOptions:
 
 
 def agent_options(config: AgentConfig, version: str) -> AgentOptions:
-    """What the agent's tables say beside its graph. version: `agents/{id}/versions/{n}`."""
+    """The settings in the tables of a configuration. version: `agents/{id}/versions/{n}`."""
     return AgentOptions(
         version=version,
         time_limit_seconds=config.limits.seconds,
@@ -134,14 +131,14 @@ class PlannedAgent:
         self._graph: Graph | None = None
 
     def compile(self) -> Graph:
-        """The graph, compiled when it is first wanted: here, in idle time, or by the first turn."""
+        """The graph; the first call compiles it, which blocks for some milliseconds."""
         if self._graph is None:
             self._graph = build(self._plan)
         return self._graph
 
     @property
     def plan(self) -> Plan:
-        """What it runs."""
+        """The plan that it runs."""
         return self._plan
 
     @property
@@ -248,17 +245,17 @@ class PlannedAgent:
 
 
 def _over(over: OverBudget, limits: Limits, usage: Usage) -> Answered | Refused:
-    """The end of a turn that has taken all it may: with the text that was told, or without any."""
+    """The end of a turn that has reached a limit: an incomplete answer with the text that was sent, or a refusal."""
     if not over.text:
         return Refused(RefusalReason.BUDGET, limits.sentence(over.limit), usage)
     return _written(over.text, complete=False, state={}, usage=usage)
 
 
 def ending(state: Mapping[str, object], usage: Usage) -> Answered | Refused:
-    """The event that a finished state stands for: a cited answer, a refusal, or a model's text without citations. usage: all that the turn has cost."""
+    """The terminal event of a finished state: a cited answer, a refusal, or a model's text without citations. usage: of the whole turn."""
     if "answer" in state:
         answer = AnswerModel.model_validate(state["answer"])
-        # Of a model's text or in its place: a text that was not fit to be told stays in the state, too.
+        # A rejected text of a model stays in the state beside the answer that replaced it.
         checked = state.get("text", answer.text) == answer.text
         whole = answer.outcome is AnswerOutcome.COMPLETE and (
             not checked or bool(state.get("complete", True))

@@ -1,4 +1,4 @@
-"""A model's text on its way to who asked: in deltas, without marks of any kind, within an answer's size."""
+"""Sends an answer's text to the reader in deltas, without the marks of citations and data, and within the limit of an answer's size."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from responsa_server.domain.events import MAX_ANSWER_BYTES, Delta
 
 MAX_DELTA_BYTES: Final = 1024
 _MOST_READ: Final = 4 * MAX_ANSWER_BYTES
-"""Characters that may come, marks and space among them: a model that writes nothing else would never meet the answer's bound."""
+"""The most characters to read from a model. Marks and white space count here, but not towards the size of the answer."""
 
 
 class Teller:
-    """Takes pieces as they come, and tells them at once.
+    """Sends each piece of a text as it comes.
 
     told: text of the answer that was told before. lead: what goes before the model's first words, where nothing was told yet. cites: whether marks are taken out
     and noted; those that fence data always are taken out. tells: False keeps the text for others to tell. end: bytes of the answer so far, 0 as long as there is

@@ -52,29 +52,29 @@ from responsa_server.domain.ports.tools import ToolCard
 Answer = TypeVar("Answer", bound=BaseModel)
 
 PATIENCE_SECONDS: Final = 10.0
-"""What one call for something small may take; then the node goes by its own rule."""
+"""The most seconds for one call; after that the node uses its own rule."""
 _FIRST_WORD: Final = 0.9
 COMMON: Final = frozenset({"agent", "language", "questions", "formats"})
-"""Trusted variables that every prompt for a model is offered."""
+"""The trusted variables that every node offers to its prompts."""
 _MAX_BYTES: Final = 16 * 1024
 _MAX_COMPLAINT: Final = 300
 
 
 def offered(*trusted: str, untrusted: Sequence[str] = ("question", "history")) -> Offered:
-    """What a kind offers to prompts, beside what all do."""
+    """The variables that a kind offers to prompts, those of all kinds included."""
     return Offered(COMMON | frozenset(trusted), frozenset(untrusted))
 
 
 class StructuredInvalid(Exception):
-    """A model has not kept to the shape, and not when it was told so either; the message says why, for the log."""
+    """A model's answer does not have the required shape, not even after a second request; the message says why, for the log."""
 
 
 FAILURES: Final = (ModelError, StructuredInvalid, OverBudget)
-"""What a node that asks with `ask_typed` has a rule of its own for: a turn that may take no more for a model can still do without one."""
+"""The errors of `ask_typed` after which a node uses its own rule. A turn whose budget is spent can still do that."""
 
 
 def cause(error: Exception) -> str:
-    """Of one of FAILURES, as a fallback is told of it."""
+    """The cause of one of FAILURES in a fallback."""
     match error:
         case ModelError():
             return f"model_unavailable:{error.fault.value}"
@@ -85,14 +85,14 @@ def cause(error: Exception) -> str:
 
 
 class Shape(Generic[Answer]):
-    """What an answer must look like: a Pydantic model that forbids what it does not name. text: its JSON schema, for a prompt."""
+    """The required form of an answer: a Pydantic model without unknown fields. text: its JSON Schema, for a prompt."""
 
     def __init__(self, output: type[Answer]) -> None:
         self.output = output
         self.schema, self.text, self._validator = _described(output)
 
     def read(self, text: str, mark: str = "") -> Answer:
-        """The answer as its model, its texts without marks for data. mark: the turn's number in those. Raises StructuredInvalid."""
+        """The answer as the model, without marks of data in its texts. mark: the turn's number in the marks. Raises StructuredInvalid."""
         value = _unfenced(_object(text), mark)
         try:
             self._validator.validate(value)
@@ -104,12 +104,12 @@ class Shape(Generic[Answer]):
             raise StructuredInvalid(error.errors(include_url=False)[0]["msg"]) from error
 
 
-# A model's schema takes longer to make than all else of a node, and most kinds have one model for all their nodes.
+# Making the schema takes longer than the rest of a node's construction, and most kinds have one model for all their nodes.
 @lru_cache(maxsize=256)
 def _described(
     output: type[BaseModel],
 ) -> tuple[Mapping[str, object], str, jsonschema_rs.Draft202012Validator]:
-    """A model's JSON schema, the same as text, and what checks a value against it."""
+    """A model's JSON Schema, the same as text, and its validator."""
     schema = cast("dict[str, object]", _untitled(output.model_json_schema()))
     text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
     return schema, text, jsonschema_rs.Draft202012Validator(schema)
@@ -117,7 +117,7 @@ def _described(
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """The agent's model, the prompts to ask it with, and what its tables say of both. price: of its chain, at the time of a call."""
+    """The agent's model, its prompts, and its settings for both. price: of the chain, at the time of a call."""
 
     model: ChatModel
     prompts: PromptSet
@@ -135,7 +135,7 @@ class Asker:
         after: Sequence[PromptMessage] = (),
         tools: Sequence[ToolCard] = (),
     ) -> ModelPrompt:
-        """The prompt of this name, filled in; its own hints go before what the agent says, but for longer answers. after: messages that follow. Raises OverBudget, PromptError."""
+        """A prompt, filled in. Its hints take precedence over the agent's settings, but cannot raise the limit of tokens. after: messages to append. Raises OverBudget, PromptError."""
         common = {
             "agent": self.traits.name,
             "language": "",
@@ -156,17 +156,17 @@ class Asker:
         )
 
     async def text(self, prompt: ModelPrompt, run: Run) -> str:
-        """The whole answer, for the next prompt or to be kept, at most 16 KiB, without marks for data. Raises ModelError."""
+        """The whole answer without marks of data, at most 16 KiB. Raises ModelError."""
         text = unfenced(await self.raw(prompt, run), run.nonce).strip()
         if not text:
             raise ModelError(ModelFault.EMPTY, "no text", model=self.model.name)
         return text
 
     async def raw(self, prompt: ModelPrompt, run: Run) -> str:
-        """The whole answer as the model wrote it, for a machine. Raises ModelError."""
+        """The whole answer as the model wrote it. Raises ModelError."""
         told, size = list[str](), 0
         seconds = patience(run, PATIENCE_SECONDS) or 0.0
-        # Whoever is silent gives way a little earlier, so that a chain sees it, and the next one has a part of the time.
+        # A silent model is given up a little earlier, so that the next one of the chain has some of the time.
         prompt = replace(prompt, patience_seconds=_FIRST_WORD * seconds)
         try:
             async with (
@@ -201,9 +201,9 @@ async def ask_typed(
     trusted: Mapping[str, object],
     untrusted: Untrusted,
 ) -> Answer:
-    """Ask with the prompt `name` for an answer of this shape, and once more, with what was wrong, where it has not.
+    """Ask for an answer of a shape with the prompt `name`; if the answer has another shape, ask once more and say what is wrong.
 
-    Raises StructuredInvalid, ModelError and OverBudget, for which the node has a rule of its own; PromptError.
+    Raises StructuredInvalid, ModelError, OverBudget (the node then uses its own rule), PromptError.
     """
     prompt = asker.prompt(run, name, {**trusted, "formats": shape.text}, untrusted, shape.schema)
     text = await asker.raw(prompt, run)
@@ -211,7 +211,7 @@ async def ask_typed(
         return shape.read(text, run.nonce)
     except StructuredInvalid as error:
         complaint = fenced("complaint", str(error)[:_MAX_COMPLAINT], run.nonce)
-    # Its own words go back as a model's, and the complaint, which quotes them, as data.
+    # The answer goes back in the model's role; the complaint, which quotes it, goes back as data.
     messages = [
         *prompt.messages,
         PromptMessage(Role.ASSISTANT, neutral(text)),
@@ -225,12 +225,12 @@ async def ask_typed(
 
 
 def label_of(run: Run) -> str:
-    """What a request is called in the provider's logs."""
+    """The label of a request in the provider's logs."""
     return names.turn(run.turn_id) if run.turn_id is not None else ""
 
 
 def _object(text: str) -> Any:
-    """The JSON object in a text; what stands around it, such as a code fence, is passed over. Raises StructuredInvalid."""
+    """The JSON object in a text, without surroundings such as a code fence. Raises StructuredInvalid."""
     start, end = text.find("{"), text.rfind("}")
     if start < 0 or end < start:
         raise StructuredInvalid("there is no JSON object")
@@ -241,7 +241,7 @@ def _object(text: str) -> Any:
 
 
 def _unfenced(value: object, mark: str) -> object:
-    """A JSON value whose texts are without marks: read as JSON they may hold some that were escaped there."""
+    """A JSON value without marks in its texts. Marks may have been escaped in the JSON."""
     if isinstance(value, str):
         return unfenced(value, mark)
     if isinstance(value, dict):
@@ -252,7 +252,7 @@ def _unfenced(value: object, mark: str) -> object:
 
 
 def _untitled(value: object) -> object:
-    """A schema without the titles that Pydantic makes up."""
+    """A schema without Pydantic's generated titles."""
     if isinstance(value, dict):
         pairs = cast("dict[str, object]", value).items()
         return {key: _untitled(one) for key, one in pairs if not (key == "title" and isinstance(one, str))}
@@ -263,25 +263,28 @@ def _untitled(value: object) -> object:
 
 OUT_OF_SCOPE: Final = Intent.OUT_OF_SCOPE.value
 OFFERED: Final = offered("categories", "examples")
-"""What a prompt of these nodes may speak of."""
+"""The variables for the prompts of these nodes."""
 _LAST: Final = 4
-"""So many messages before it tell what a message is about."""
+"""How many earlier messages a model is shown."""
 _SHOWN_EXAMPLES: Final = 4
 
 
 class DecidingOptions(NodeOptions):
-    """examples: what the classifier was trained with, and a model is shown a few of. prompt: to ask a model first."""
+    """examples: a file; the classifier is trained with all of them, and a model is shown a few. prompt: to ask a model first."""
 
     examples: ExamplesName
     prompt: PromptName = ""
 
 
 class DecidingNode(Node[Input, Output]):
-    """Base of these nodes. asker: None asks no model. classifier: None leaves a rule. examples: as the classifier was trained with."""
+    """Base of the nodes that make a small decision about a message: by a model, else by a classifier, else by a rule.
+
+    asker, classifier: None for none. examples: those that the classifier was trained with.
+    """
 
     announcement = Announcement(Step.ROUTING, "Classifying your query...")
     has_rule = True
-    # The two calls have limits of their own, and what came of them without a model is had again in no time.
+    # The calls have their own time limits, and a decision without a model is quickly repeated.
     policy = Policy(timeout_seconds=60.0, keep_after_seconds=1.0)
 
     def __init__(
@@ -307,7 +310,7 @@ class DecidingNode(Node[Input, Output]):
         question: str,
         history: Sequence[Said],
     ) -> Answer | None:
-        """What a model answers; None where none is asked, and where it fails, or the turn has nothing left for it, which is noted in the run. Raises PromptError."""
+        """The answer of a model; None without a model, and after a failure or without a budget, which the run records. Raises PromptError."""
         if self._asker is None:
             return None
         trusted = {"categories": categories, "examples": self._examples}
@@ -321,19 +324,19 @@ class DecidingNode(Node[Input, Output]):
 
 
 def refers_back(question: str, history: Sequence[Said]) -> bool:
-    """By rule: whether a question needs what was said before it."""
+    """Whether, by rule, a question refers to earlier messages."""
     return standalone(question, history) is not None
 
 
 def choice(shape: type[Answer], field: str, labels: Sequence[str]) -> Shape[Answer]:
-    """A shape in which a field is one of some labels."""
+    """A shape whose field is one of the labels."""
     kind: Any = Literal[tuple(labels)]
     make: Any = create_model  # its types know no names of fields but those that are written out
     return Shape(make(shape.__name__, __base__=shape, **{field: (kind, ...)}))
 
 
 def few(examples: Sequence[Example]) -> Sequence[Mapping[str, str]]:
-    """The first examples of each label, for a prompt; whoever made the agent has written them."""
+    """The first examples of each label, for a prompt. They are trusted, as a part of the agent."""
     shown: dict[str, list[str]] = {}
     for one in examples:
         texts = shown.setdefault(OUT_OF_SCOPE if one.label in NO_INTENT else one.label, [])

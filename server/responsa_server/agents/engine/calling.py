@@ -1,4 +1,4 @@
-"""One call of a model: what it may write, what it costs while it runs, and who wrote in the end."""
+"""One call of a model: its limits, its cost while it runs, and the model that wrote the answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from responsa_server.domain.ports.models import (
 )
 
 BYTES_A_TOKEN: Final = 4
-# What is left after it is for whatever is done instead: a share, so that each of several calls leaves time to the next.
+# A share of the remaining time, so that each of several calls leaves time for the next one or for a detour.
 _SHARE: Final = 0.5
 FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
 _PIECE: Final = Usage(output_tokens=1)
@@ -33,20 +33,20 @@ _UNPRICED_PIECE: Final = Usage(output_tokens=1, unpriced_tokens=1)
 
 
 class Pricing(Protocol):
-    """What models cost now. Prices change from one day to the next."""
+    """The current prices of models."""
 
     def __call__(self, model: str = "") -> Price | None:
-        """Of `provider:model`; "": the most that one of those that may be asked costs. None where nobody knows."""
+        """The price of `provider:model`, or, for "", the highest one of the agent's chain. None if it is not known."""
         ...
 
 
 def no_price(model: str = "") -> Price | None:
-    """Of models of which nobody knows it."""
+    """The price of models without a known price."""
     return None
 
 
 def read_tokens(messages: Sequence[PromptMessage]) -> int:
-    """What a prompt counts, at four bytes a token: until the provider tells."""
+    """An estimate of a prompt's tokens at four bytes each, until the provider reports its own count."""
     return -(-sum(len(one.text.encode()) for one in messages) // BYTES_A_TOKEN)
 
 
@@ -74,13 +74,13 @@ def may_write(run: Run, configured: int, messages: Sequence[PromptMessage], pric
 
 
 def patience(run: Run, most: float = inf) -> float | None:
-    """How many seconds a call may take to its first word: half of what is left of the turn, at most so many; None: any number."""
+    """How many seconds a call may take to its first word: half of the turn's remaining time, at most `most`; None for no limit."""
     left = min(most, _SHARE * max(0.0, run.until - asyncio.get_running_loop().time()))
     return None if left == inf else left
 
 
 class Call:
-    """A call and what is known of it. model: who writes now, `provider:model`. tells: whether what it has cost is told as an event; it is counted anyway."""
+    """A call of a model. model: the one that writes now, `provider:model`. reports: whether the cost is sent as an event; it is counted in any case."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Call:
         self.model = model.name
 
     async def pieces(self) -> AsyncGenerator[TextPiece | ToolRequest | Ended, None]:
-        """What comes of it; what it costs is counted, and told at its end, whatever that is. Raises ModelError."""
+        """The pieces of the answer. The cost is counted, and reported at the end, even after a failure. Raises ModelError."""
         try:
             async with aclosing(self._asked.stream(self._prompt)) as stream:
                 async for piece in stream:
@@ -119,7 +119,7 @@ class Call:
             error.model = error.model or self.model
             raise
         finally:
-            # Also of a call that failed or was cut short: it is paid for.
+            # A call that failed or was cancelled costs money too.
             if self._reports and self._spending.any:
                 self._run.emit(ModelUsed(self.model, self._spending.counted))
 
@@ -131,9 +131,9 @@ class Call:
 
 
 class _Spending:
-    """Counts what a call costs while it runs, so that a call that is cut short is paid for, too, at the price of the model that writes.
+    """Counts the cost of a call while it runs, at the price of the model that writes, so that a cancelled call is counted too.
 
-    Until the provider tells, each piece is taken for a token and the prompt for its bytes by four; what the provider tells replaces that.
+    Until the provider reports its usage, each piece counts as one token and the prompt as a quarter of its bytes. The provider's report replaces that estimate.
     """
 
     __slots__ = (

@@ -46,7 +46,7 @@ class Composition:
 
 
 def compose(quotes: Sequence[Quote]) -> Composition:
-    """Put sentences together, each whole and cited. One that does not fit any more ends the answer as OUTPUT_LIMIT.
+    """Join quotes, each whole and cited. A quote that no longer fits ends the answer as OUTPUT_LIMIT.
 
     A sentence longer than a quote may be is cited in several pieces that follow each other.
     """
@@ -60,7 +60,7 @@ def compose(quotes: Sequence[Quote]) -> Composition:
             outcome = AnswerOutcome.OUTPUT_LIMIT
             if text:
                 break
-            # No sentence is whole then; its beginning says more than nothing.
+            # The first quote is too long: its beginning is better than nothing.
             pieces = pieces[: min(MAX_CITATIONS, MAX_ANSWER_BYTES // MAX_QUOTE_BYTES)]
         source = quote.source.start
         for piece in pieces:
@@ -119,21 +119,21 @@ def citation_of(quote: Quote, piece: str, source: ByteRange, answer: ByteRange) 
 
 
 Mark = tuple[int, int]
-"""Where a mark stood, in bytes of the text without marks, and the number of the passage that it names, from 1."""
+"""The byte at which a mark stood, in the text without marks, and the number of the passage that it names, from 1."""
 
 MOST_MARKS: Final = 256
-"""Marks of one text that are noted; those behind them are taken out all the same."""
+"""The most marks of one text that are recorded. Later ones are removed but not recorded."""
 MOST_HELD: Final = 12
-"""Bytes that are kept back at most, while it is not known whether they are a mark."""
+"""The most bytes that are held back while they may still become a mark."""
 
-# Outside of code all but these pass as they are.
+# The characters that cannot begin a mark, code or a line, outside of code.
 _PASSING: Final = re.compile(r"[^ \[`\n]+")
 _CODE: Final = re.compile(r"[^`\n]+")
 _FENCE: Final = 3
 
 
 class _Held(Enum):
-    """How far what is held back has come on its way to being a mark."""
+    """How much of a mark is held back."""
 
     NOTHING = "nothing"
     SPACE = "space"
@@ -145,18 +145,18 @@ class _Held(Enum):
 
 
 class MarkFilter:
-    """Takes marks out of a text that comes in pieces, each with the space before it. However the text is cut, the outcome is the same.
+    """Removes marks from a text that arrives in pieces, each mark with the space before it. The result does not depend on how the text is cut.
 
-    A mark names passages 1 to 99. What stands in code is none, nor what a link's address follows: `[1](…)`.
+    A mark names passages 1 to 99. Brackets in code, and before the address of a link (`[1](…)`), are not marks.
     """
 
     def __init__(self, start: int = 0) -> None:
-        """start: bytes of the text that stand before the first piece."""
+        """start: the bytes of the text before the first piece."""
         self.marks: list[Mark] = []
         self._end = start
         self._state = _Held.NOTHING
         self._held = ""
-        # Code: a fence that is open, or backticks that must come again in the same number; and the run of backticks that is coming in.
+        # The size of an open code fence, of open inline code, and of the run of backticks that is being read.
         self._fence = 0
         self._inline = 0
         self._run = 0
@@ -181,7 +181,7 @@ class MarkFilter:
         return "".join(out)
 
     def _plain(self, text: str) -> bool:
-        """Whether there is nothing in a text to be looked at by character, as in nearly all pieces: no mark begins in it or goes on, nor any code, nor a line."""
+        """Whether a piece holds no part of a mark, no code and no line break, as nearly all do, so that it need not be read by character."""
         return (
             (self._state is _Held.NOTHING or self._state is _Held.SPACE)
             and "[" not in text
@@ -191,7 +191,7 @@ class MarkFilter:
         )
 
     def _pass_on(self, text: str) -> str:
-        """What is held back, a space or nothing, and the text, but for a space at its end: it may be that of a mark."""
+        """The text with the space that was held back; a space at its end is held back, since a mark may follow."""
         text = self._held + text
         self._line_begins = self._line_begins and not text.strip()
         self._held, self._state = "", _Held.NOTHING
@@ -210,7 +210,7 @@ class MarkFilter:
         return "".join(out)
 
     def _take(self, one: str, out: list[str]) -> None:
-        """A character that may begin or go on something."""
+        """Read a character that may begin or continue a mark."""
         match self._state:
             case _Held.CLOSED if one != "(":
                 self._mark()
@@ -238,7 +238,7 @@ class MarkFilter:
         self._begin(one, out)
 
     def _begin(self, one: str, out: list[str]) -> None:
-        """A character with nothing before it that is held back."""
+        """Read a character when nothing is held back."""
         if one == "`":
             self._run += 1
             self._say(one, out)
@@ -248,7 +248,7 @@ class MarkFilter:
             self._run = 0
         code = self._fence or self._inline
         if one == "\n":
-            # A paragraph's stray backtick shall not hide the marks of all that follows.
+            # A stray backtick must not hide the marks in the next paragraphs.
             self._inline = 0
             self._line_begins = True
             self._say(one, out)
@@ -263,7 +263,7 @@ class MarkFilter:
         self._say(one, out)
 
     def _code(self, run: int) -> None:
-        """A run of so many backticks has ended."""
+        """End a run of backticks, which opens or closes code."""
         if self._fence:
             if self._line_begins and run >= self._fence:
                 self._fence = 0
@@ -278,7 +278,7 @@ class MarkFilter:
 
     def _hold(self, one: str, state: _Held, out: list[str]) -> None:
         if len(self._held) == MOST_HELD:
-            # The space stays rather than the mark.
+            # The space is passed on, so that the mark can be held.
             if not self._held.startswith(" "):
                 self._release(out)
                 self._begin(one, out)
@@ -292,14 +292,14 @@ class MarkFilter:
         return len(self._held) - len(self._held.rstrip("0123456789"))
 
     def _mark(self) -> None:
-        """What is held is a mark."""
+        """Record what is held back as a mark."""
         if (left := MOST_MARKS - len(self.marks)) > 0:
             self.marks += [(self._end, int(number)) for number in re.findall(r"\d+", self._held)[:left]]
         self._held, self._state = "", _Held.NOTHING
         self._line_begins = False
 
     def _release(self, out: list[str]) -> None:
-        """What is held is none."""
+        """Pass on what is held back: it is not a mark."""
         if self._held:
             self._line_begins = self._line_begins and not self._held.strip()
             self._say(self._held, out)
@@ -311,13 +311,13 @@ class MarkFilter:
 
 
 _MOST_LINES_BACK: Final = 8
-"""So many sentences without a word may stand between a mark and the sentence that it speaks for."""
+"""How many sentences without words may stand between a mark and the sentence that it is for."""
 _LEAD: Final = re.compile(r"(?:[\s,;:.)|–—]|>|#{1,6}\s|[-*+•]\s|\d{1,3}[.)]\s)*")
-"""What stands before a claim's first word: white space, a list's or a heading's signs, what is left of the clause before."""
+"""The characters before a claim's first word: white space, the signs of lists and headings, the end of the previous clause."""
 
 
 class CitationModel(NodeModel):
-    """A citation as plain state keeps it: the hash is in hexadecimal."""
+    """A citation as plain state; the hash is in hexadecimal."""
 
     passage_id: str
     document_id: str
@@ -349,7 +349,7 @@ class RefusalModel(NodeModel):
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A sentence and the passage that a mark behind it or within it names. source: its bytes in the text; text: those bytes."""
+    """A sentence and the passage that its mark names. source: the sentence's bytes in the text; text: the sentence."""
 
     text: str
     source: ByteRange
@@ -357,10 +357,10 @@ class Claimed:
 
 
 def claims(text: str, marks: Sequence[Mark]) -> Sequence[Claimed]:
-    """What the marks claim, in the order of the text, each sentence and passage once.
+    """The claims of the marks in the order of the text, each pair of sentence and passage once.
 
-    A mark speaks for the sentence that ends at it or that it stands in, up to it; in a sentence of several, each for what came since the one before, unless
-    they stand together.
+    A mark is for the sentence that ends at it or contains it, up to the mark. If a sentence has several marks, each is for the text since the previous one;
+    adjacent marks are for the same text.
     """
     data = text.encode()
     found = dict[tuple[int, int, int], Claimed]()
@@ -381,7 +381,7 @@ def claims(text: str, marks: Sequence[Mark]) -> Sequence[Claimed]:
 
 
 def _claim(data: bytes, sentences: Sequence[ByteRange], before: int, offset: int) -> ByteRange | None:
-    """The last of these sentences, which begin before the offset, up to it and, where a mark stands within it, from there; None where there is no word."""
+    """The part of the last sentence with a word that a mark at `offset` is for: from the previous mark, if that is in the sentence. None without a word."""
     for sentence in reversed(sentences):
         end = min(sentence.end, offset)
         start = before if sentence.start < before < end else sentence.start
@@ -392,7 +392,7 @@ def _claim(data: bytes, sentences: Sequence[ByteRange], before: int, offset: int
         end -= len(raw) - len(raw.rstrip())
         if start < end and any(one.isalnum() for one in data[start:end].decode()):
             return ByteRange(start, end)
-        # Nothing but signs: what a mark in a line of its own speaks for is the line before.
+        # A line without words: a mark in a line of its own is for the line before.
         before = 0
     return None
 
@@ -412,16 +412,16 @@ def _sentences(text: str) -> Sequence[ByteRange]:
 
 
 def citation(claimed: Claimed, quote: Quote) -> Citation:
-    """The citation of a claim that a quote bears out. A quote that is longer than one may be is cut at its end."""
+    """The citation of a claim that a quote supports. A quote that is too long is cut at its end."""
     first = next(split(quote.text, MAX_QUOTE_BYTES), "")
-    # The space behind which it is cut is left out.
+    # The space at the cut is left out.
     words = first if first == quote.text else first.removesuffix(" ")
     start = quote.source.start
     return citation_of(quote, words, ByteRange(start, start + len(words.encode())), claimed.source)
 
 
 def plain(one: Citation) -> CitationModel:
-    """A citation as plain state keeps it."""
+    """A citation as plain state."""
     return CitationModel(
         passage_id=str(one.passage_id),
         document_id=str(one.document_id),

@@ -13,11 +13,11 @@ from responsa_server.agents.engine.state import Said
 Test = Callable[[Plain], bool]
 
 REFERS_BACK: Final = "refers_back"
-"""A field that no node writes: whether, by rule, the question needs what was said before it."""
+"""A field that no node writes: whether, by rule, the question refers to earlier messages."""
 
 
 def compiled(when: WhenTable | None, *, model: bool) -> Test | None:
-    """The condition as a function of the state; None where it holds whatever the state. model: whether the agent has one."""
+    """The condition as a function of the state; None where it holds for every state. model: whether the agent has a model."""
     certain = fixed(when, model=model)
     if certain is not None:
         return None if certain else _never
@@ -32,7 +32,7 @@ def compiled(when: WhenTable | None, *, model: bool) -> Test | None:
 
 
 def fixed(when: WhenTable | None, *, model: bool) -> bool | None:
-    """Whether the condition holds whatever the state (True), never (False), or as the state is (None)."""
+    """True where the condition holds for every state, False where it holds for none, None where it depends on the state."""
     if when is None:
         return True
     if when.model is not None:
@@ -47,7 +47,7 @@ def fixed(when: WhenTable | None, *, model: bool) -> bool | None:
 
 
 def demanded(when: WhenTable | None) -> frozenset[str]:
-    """Fields that are there, to the first dot, wherever the condition holds."""
+    """The fields, up to their first dot, that exist wherever the condition holds."""
     if when is None or when.model is not None:
         return frozenset()
     if when.field is not None:
@@ -64,7 +64,7 @@ def demanded(when: WhenTable | None) -> frozenset[str]:
 def leaves(
     when: WhenTable, key: tuple[str | int, ...] = ()
 ) -> Iterator[tuple[tuple[str | int, ...], WhenTable]]:
-    """Each test of a field within the condition, and where it stands."""
+    """Each test of a field in the condition, with its path in the file."""
     if when.field is not None:
         yield key, when
     for name, parts in (("all", when.every), ("any", when.some)):
@@ -73,13 +73,13 @@ def leaves(
 
 
 def shown(when: WhenTable) -> str:
-    """The condition in words, for a picture."""
+    """The condition in words, for the picture."""
     if when.model is not None:
         return "a model" if when.model else "no model"
     if when.every is not None or when.some is not None:
         word = " and " if when.every is not None else " or "
         parts = when.every or when.some or ()
-        # Both words in one line would leave open what belongs together.
+        # “and” beside “or” would be ambiguous without parentheses.
         return word.join(
             f"({shown(one)})" if _joined(one) and len(parts) > 1 else shown(one) for one in parts
         )
@@ -90,7 +90,7 @@ def shown(when: WhenTable) -> str:
 
 
 def _joined(when: WhenTable) -> bool:
-    """Whether a condition has words between its parts."""
+    """Whether a condition is shown with “and” or “or”."""
     parts = when.every or when.some or ()
     return len(parts) > 1 or any(_joined(one) for one in parts)
 
@@ -151,7 +151,7 @@ def _refers_back(state: Plain) -> bool:
 def _same(value: object, wanted: object) -> bool:
     if value is None:
         return wanted is False
-    # In Python True equals 1; in a configuration it does not.
+    # In Python True equals 1; in a configuration it must not.
     return isinstance(value, bool) is isinstance(wanted, bool) and value == wanted
 
 
@@ -239,5 +239,5 @@ def _arrow(edge: EdgeTable) -> str:
 
 
 def _id(name: str) -> str:
-    # Some words, "end" among them, mean something to Mermaid.
+    # Some words, such as “end”, are keywords of Mermaid.
     return f"n_{name}"

@@ -33,20 +33,21 @@ from responsa_server.domain.ports.tools import Effect
 
 _MOST_STEPS: Final = 10_000
 
-# What LangGraph is told of the state: that it is one value. Its types know no such state, so that they are given that of the values in it.
+# LangGraph gets the state as one value. Its type hints do not allow that, so they get the type of the values in it.
 _STATE: Final = cast("type[GraphState]", dict)
 Choice = Callable[[GraphState], str]
 
 
 class PlanError(Exception):
-    """A plan names a node that is not there, or leaves one without a way in or out; the message says which."""
+    """A plan names an unknown node, or leaves a node without an edge to it or from it; the message names the node."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where to go from a node (or BEGIN): to one of `targets` (FINISH ends), as `choose` says; with one target there is no choice.
+    """The nodes that may follow a node or BEGIN. FINISH among the targets ends the turn.
 
-    limits: how often a turn may go to a target from here; `choose` looks at the state's `visits` and keeps to it.
+    choose: returns one of the targets; None with a single target. limits: how often a turn may take the edge to a target; `choose` compares them with the
+    state's `visits`.
     """
 
     source: str
@@ -57,10 +58,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Detour:
-    """Where to go when a node could not do its work (Unavailable, after all attempts) and has told nothing.
+    """The nodes that may follow a node which was unavailable in all attempts and has sent no text.
 
-    kind: what that is told as, unless `kinds` has something for the target. choose: one of `targets`, None where no edge fits the state; then the failure
-    stands.
+    choose: returns one of the targets, or None if no edge fits the state; the turn then fails. kind: how the detour is reported; kinds: the same for single
+    targets.
     """
 
     kind: FallbackKind
@@ -72,7 +73,7 @@ class Detour:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A graph's nodes, by name, and its routes, one a node and one for BEGIN. detours: by node. steps: the most nodes that a turn may run, 0 for any number."""
+    """The nodes of a graph by name, and a route for BEGIN and for each node. detours: by node. steps: the most nodes that a turn may run, 0 for no limit."""
 
     nodes: Mapping[str, AnyNode]
     routes: Sequence[Route]
@@ -81,7 +82,7 @@ class Plan:
 
     @property
     def keys(self) -> frozenset[str]:
-        """Of the state: those that every graph has, and what the nodes read and write."""
+        """The keys of the state: those of every graph, and those that the nodes read and write."""
         return KNOWN_KEYS | {key for node in self.nodes.values() for key in (*inputs(node), *outputs(node))}
 
 
@@ -96,12 +97,12 @@ def outputs(node: AnyNode) -> Sequence[str]:
 
 
 def visit(source: str, target: str) -> str:
-    """What the state's `visits` calls an edge."""
+    """The name of an edge in the state's `visits`."""
     return f"{source}>{target}"
 
 
 class _Watched:
-    """Passes on what a run tells, and remembers whether there was text of the answer in what its node told, and at which of the answer's bytes that ended."""
+    """Forwards the events of a run, and remembers the last piece of the answer's text that the current node has sent."""
 
     __slots__ = ("_emit", "_last")
 
@@ -115,12 +116,12 @@ class _Watched:
 
     @property
     def text(self) -> bool:
-        """Whether the node has told any."""
+        """Whether the node has sent text."""
         return self._last is not None
 
     @property
     def end(self) -> int:
-        """Where it ended, 0 where there was none."""
+        """The byte of the answer at which the node's text ends, 0 without text."""
         return 0 if self._last is None else self._last.byte_offset + len(self._last.text.encode())
 
     def __call__(self, told: Progress) -> None:
@@ -131,7 +132,7 @@ class _Watched:
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """What LangGraph hands to every node of one run. run: tells through watch, as one node after the other is at work."""
+    """The context of one run for LangGraph. run: sends its events through watch."""
 
     run: Run
     watch: _Watched
@@ -143,7 +144,7 @@ _Compiled = CompiledStateGraph[GraphState, _Walk, GraphState, GraphState]
 class Graph:
     """A plan, compiled once for all runs. Raises PlanError.
 
-    The state is one value to LangGraph, which each node gives anew: kept key by key it would be taken apart and put together around every node and every edge.
+    The state is a single value for LangGraph, and each node returns a new one. Kept key by key, it would be split and joined around every node and edge.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -168,7 +169,7 @@ class Graph:
         return cast("Mapping[str, object]", await graph.ainvoke(state, context=walk))  # pyright: ignore[reportUnknownMemberType]
 
     def _compiled(self, *, anywhere: bool) -> _Compiled:
-        """anywhere: whether where to begin is chosen as a run begins, which costs each of them; else it is where the plan's only way in leads."""
+        """anywhere: whether a run may begin at any node, which costs time in every run; otherwise it begins at the plan's first node."""
         graph: StateGraph[GraphState, _Walk, GraphState, GraphState] = StateGraph(
             _STATE, context_schema=_Walk
         )
@@ -186,7 +187,7 @@ class Graph:
                 targets = [*route.targets, *(detour.targets if detour is not None else ())]
                 graph.add_conditional_edges(route.source, _way_on(route), _ends(targets))
         compiled = graph.compile()  # pyright: ignore[reportUnknownMemberType]
-        # The wrapper counts, and knows what to say; this is for the case that it is wrong.
+        # The wrapper counts the steps and reports the limit; this is a second guard.
         most = self._plan.steps + 2 if self._plan.steps else _MOST_STEPS
         return compiled.with_config({"recursion_limit": most})
 
@@ -197,7 +198,7 @@ def build(plan: Plan) -> Graph:
 
 
 async def run(graph: Graph, state: GraphState, context: Run) -> Mapping[str, object]:
-    """Run a graph to its end, from where the context says, and return the state it ends in. Raises what its nodes raise, StateError for an unknown beginning."""
+    """Run a graph from `context.begin_at` to its end, and return the last state. Raises the errors of its nodes, and StateError for an unknown first node."""
     if context.begin_at == FINISH:
         return cast("Mapping[str, object]", state)
     return await graph.run(state, context)
@@ -209,7 +210,7 @@ class _Entry(Protocol):
     async def __call__(self, state: Any, *, runtime: Runtime[_Walk]) -> str: ...
 
 
-# A plain function LangGraph would run on another thread.
+# LangGraph would run a plain function on another thread.
 
 
 def _entry(route: Route) -> _Entry:
@@ -241,7 +242,7 @@ def _target(name: str) -> str:
 
 
 def verify(plan: Plan) -> None:
-    """Raises PlanError for a plan that cannot be built."""
+    """Check a plan. Raises PlanError."""
     sources = [route.source for route in plan.routes]
     if sorted(sources) != sorted([BEGIN, *plan.nodes]):
         raise PlanError(
@@ -316,7 +317,7 @@ def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
         if diverted:
             limits = detour.limits if detour is not None else dict[str, int]()
         elif limits:
-            # The edge is chosen here, before it counts as taken.
+            # The edge is chosen here, so that this visit does not count yet.
             diverted = _next(route, cast("GraphState", {**state, **output, "diverted": ""}))
         if diverted in limits:
             visits, edge = state.get("visits", {}), visit(name, diverted)
@@ -341,23 +342,23 @@ def _counted(plan: Plan, state: GraphState) -> int:
 
 
 def _affordable(node: AnyNode, context: Run) -> None:
-    """Raises OverBudget for a node that can do nothing but ask a model when nothing is left for it."""
+    """Raises OverBudget if the node needs a model and the turn's budget is spent."""
     if node.calls_model and not node.has_rule and (limit := context.limits.reached(context.spent())):
         raise OverBudget(limit)
 
 
 def _told(state: GraphState) -> str:
-    """The text as far as it was told: a draft that was not must not become the answer."""
+    """The part of the text that was sent. A draft that was not sent must not become the answer."""
     return state.get("text", "").encode()[: state.get("told", 0)].decode(errors="ignore")
 
 
 def _may_go_round(error: Unavailable | OverBudget, state: GraphState) -> bool:
-    """A turn that has nothing left for a model may still do without one, unless the answer has begun."""
+    """Without a budget for models, a turn may take a detour only before its answer has begun."""
     return isinstance(error, Unavailable) or not _told(state)
 
 
 def cause(error: Unavailable | OverBudget) -> str:
-    """Why something was not to be had, short and typed: the reason, and the part, the model's fault or the limit."""
+    """The cause of a detour: the error's reason with the part or the model's fault, or the limit that was reached."""
     if isinstance(error, OverBudget):
         return error.cause
     detail = error.metadata.get("cause") or error.metadata.get("part") or ""
@@ -370,7 +371,7 @@ async def _attempts(node: AnyNode, given: Any, context: Run, watch: _Watched) ->
         try:
             return await _in_time(node, given, context)
         except Unavailable as error:
-            # Text that was told would be told twice.
+            # Another attempt would send the same text again.
             if attempt == node.policy.attempts or watch.text or isinstance(error, TooSlow):
                 raise
         await asyncio.sleep(pause)
@@ -384,7 +385,7 @@ async def _in_time(node: AnyNode, given: Any, context: Run) -> Any:
         async with limit:
             return await node.process(given, context)
     except TimeoutError as error:
-        if not limit.expired():  # the node's own matter
+        if not limit.expired():  # raised by the node itself
             raise
         message = (
             f"The step “{node.name}” took longer than {node.policy.timeout_seconds:g} seconds; ask again."
@@ -396,7 +397,7 @@ _UNANNOUNCED = ""
 
 
 def plan(config: AgentConfig, parts: NodeParts, prompts: PromptSet | None, kinds: Mapping[str, Kind]) -> Plan:
-    """The plan of a configuration in which `check` found nothing. Nodes that no way leads to, as the agent has a model or not, are left out.
+    """The plan of a configuration without problems. Nodes that are not reachable with (or without) the agent's model are left out.
 
     Raises PartMissing, PlanError.
     """
@@ -412,7 +413,7 @@ def plan(config: AgentConfig, parts: NodeParts, prompts: PromptSet | None, kinds
             targets = _targets(ways)
             stand_ins = {target: kinds[config.nodes[target].kind].stands_in for target in targets}
             named = {target: one for target, one in stand_ins.items() if one is not None}
-            # What stands in for a model says more than that it was gone round.
+            # The kind of a node that replaces the model says more than “extractive”.
             named = named if kind is FallbackKind.EXTRACTIVE else {}
             detours[name] = Detour(kind, targets, _choice(ways, model=model), _limits(ways), named)
     routes = [
@@ -458,7 +459,7 @@ def _route(name: str, edges: Sequence[EdgeTable], *, model: bool) -> Route:
     targets = _targets(edges)
     if len(targets) == 1 and not limits:
         return Route(name, targets)
-    # The last edge always fits, so that there always is a choice: `check` sees to it.
+    # The check makes sure that the last edge always fits, so there always is a choice.
     return Route(name, targets, cast("Callable[[GraphState], str]", _choice(edges, model=model)), limits)
 
 

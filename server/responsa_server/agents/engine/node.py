@@ -49,7 +49,7 @@ class Limits:
     asked: bool = False
 
     def lowered(self, cost_micros: int) -> Limits:
-        """With a cost that a request allows (0: it does not say), which can only lower the limit."""
+        """The limits with the cost that a request allows, if that is lower. cost_micros: 0 for a request without a limit."""
         if not cost_micros or 0 < self.cost_micros <= cost_micros:
             return self
         return replace(self, cost_micros=cost_micros, asked=True)
@@ -67,20 +67,20 @@ class Limits:
         return max(0, self.cost_micros - spent.cost_micros)
 
     def reached(self, spent: Usage) -> str:
-        """The key of the limit that allows no further call of a model, "" for none."""
+        """The key of a limit that no longer allows a call of a model, "" for none."""
         if self.tokens_left(spent) == 0:
             return "tokens"
         return "cost_micros" if self.micros_left(spent) == 0 else ""
 
     def sentence(self, limit: str) -> str:
-        """What to tell people whose question would take more than this limit, a key under `limits`, allows; with what helps."""
+        """The message for a question that reaches a limit, with the remedy. limit: a key under `limits`."""
         if limit == "cost_micros" and self.asked:
             return "An answer would cost more than you allow for it. Allow more, or ask for less at a time."
         return f"An answer would {_MORE[limit]} one question. Ask for less at a time."
 
 
 class OverBudget(Exception):
-    """A turn has taken all that it may. limit: the key under `limits` that ended it; text: of the answer, as far as it was told."""
+    """A turn has reached a limit. limit: its key under `limits`; text: the part of the answer that was sent."""
 
     def __init__(self, limit: str, text: str = "") -> None:
         super().__init__(f"the turn has reached its limit of {limit}")
@@ -89,7 +89,7 @@ class OverBudget(Exception):
 
     @property
     def cause(self) -> str:
-        """As a fallback is told of it."""
+        """The cause in a fallback."""
         return f"budget:{self.limit}"
 
 
@@ -102,9 +102,9 @@ def most_output(
     input_price: Decimal = Decimal(0),
     output_price: Decimal = Decimal(0),
 ) -> int:
-    """How many tokens a call may write: as configured, or fewer where the turn's tokens or money would not do. 0 or less: the call must not be made.
+    """How many tokens a call may write: as configured, or fewer if the turn's limits require it. The call must not be made for 0 or less.
 
-    Prices are in US dollars a million tokens, so millionths of a dollar a token. None left: no such limit.
+    tokens_left, micros_left: None for no limit. Prices are in US dollars for a million tokens, that is in millionths of a dollar for one.
     """
     most = configured
     if tokens_left is not None:
@@ -119,7 +119,7 @@ def most_output(
 
 
 class NodeModel(BaseModel):
-    """Base of input and output models: nothing unknown, nothing changed later."""
+    """Base of input and output models: immutable, without unknown fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -128,20 +128,20 @@ Input = TypeVar("Input", bound=NodeModel)
 Output = TypeVar("Output", bound=NodeModel)
 
 Plain = Mapping[str, object]
-"""State as LangGraph keeps it: texts, numbers, booleans, None, lists and mappings of these."""
+"""State in LangGraph: texts, numbers, booleans, None, and lists and mappings of these."""
 
 Progress = (
     Status | Delta | Cited | ToolCalled | ToolReturned | ProviderSwitched | ModelUsed | Barrier | Milestone
 )
-"""What is told while a graph works; a turn's end is made from the state. Milestones are the builder's business."""
+"""The events of a running graph. The turn's end is made from the state; only the engine emits milestones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How a node is run. timeout_seconds counts for each attempt; another one is made after an Unavailable (not after a TooSlow), after pause_seconds,
-    doubled each time.
+    """How a node is run. timeout_seconds: of one attempt; attempts: the most, a further one follows Unavailable but not TooSlow; pause_seconds: before the
+    second attempt, doubled each time.
 
-    keep_after_seconds: what took longer is kept by a milestone, so that no later attempt at the turn does it again.
+    keep_after_seconds: work that took longer is kept by a milestone, so that a later attempt at the turn does not repeat it.
     """
 
     timeout_seconds: float = 30.0
@@ -160,12 +160,11 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a graph: for whom, where progress goes, and where costs are counted. Never part of the state.
+    """One run of a graph: the user, the receiver of events, and the count of costs. Never part of the state.
 
-    turn_id: of the turn that it answers, None outside one. begin_at: the node that a milestone of an earlier attempt names, "" to begin at the beginning.
-    tools: what earlier attempts have called, by call_id. limits, spent: what the turn may take, and has taken. fallen: what the node at work has had to do
-    without; the builder takes it from here into the state. noted: told of each as it happens. nonce: marks untrusted text in prompts, the same in every attempt
-    at the turn. until: when the turn's time is over, by the loop's clock.
+    turn_id: None outside a turn. begin_at: the node that a milestone of an earlier attempt names, "" for the first one. tools: the tool calls of earlier
+    attempts, by call_id. limits, spent: the turn's budget and its use. fallen: the current node's fallbacks, which the engine moves into the state; noted: called
+    for each fallback. nonce: the number in the marks of untrusted text, the same in every attempt. until: the end of the turn's time, by the loop's clock.
     """
 
     who: Principal
@@ -184,14 +183,14 @@ class Run:
     until: float = inf
 
     def fell_back(self, fallback: Fallback) -> None:
-        """Tell that something else was done than was meant."""
+        """Report that a node did something other than it was meant to do."""
         self.fallen.append(fallback)
         if self.noted is not None:
             self.noted(fallback)
 
 
 class Declined(Exception):
-    """A model, or its provider, will not answer, or not to the end: the turn is refused as unsafe. begun: whether some of an answer was told."""
+    """A model or its provider refuses to answer or to finish; the turn is refused as unsafe. begun: whether a part of an answer was sent."""
 
     def __init__(self, *, begun: bool = False) -> None:
         super().__init__("the model will not say it")
@@ -202,43 +201,43 @@ _SAME: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Node(abc.ABC, Generic[Input, Output]):
-    """A step of a graph. It keeps nothing between runs, and may be run again after a crash."""
+    """A step of a graph. It keeps no state between runs, and may be run again after a crash."""
 
     name: str
-    """What the graph and the logs call it."""
+    """Its name in the graph and in the logs."""
     input_model: type[Input]
-    """Its fields are taken from the state by name; fields with defaults may be absent there."""
+    """Its fields are read from the state by name; fields with defaults may be absent there."""
     output_model: type[Output]
-    """Its fields are put into the state by name."""
+    """Its fields are written to the state by name."""
     announcement: Announcement | None = None
-    """None: a node that works unannounced, or announces itself."""
+    """None for a node that is not announced, or announces itself."""
     policy: Policy = Policy()
     effect: Effect = Effect.NONE
-    """What it does to the world. One that does anything is followed by a milestone, however fast it was."""
+    """Its effect outside the turn. A milestone always follows a node with an effect."""
     calls_model: bool = False
-    """Whether it pays for a model's answer; then a milestone follows it, too."""
+    """Whether it calls a model, which costs money; then a milestone follows it too."""
     has_rule: bool = False
-    """Whether it does its work without a model where the turn has nothing left for one."""
+    """Whether it works without a model when the turn's budget is spent."""
     reads: Mapping[str, str] = _SAME
-    """Keys of the state for inputs that are not taken by their own names."""
+    """The keys of the state for inputs that are not read by their own names."""
     writes: Mapping[str, str] = _SAME
-    """Keys of the state for outputs that are not put by their own names."""
+    """The keys of the state for outputs that are not written by their own names."""
 
     def validate_input(self, state: Plain) -> Input:
-        """Take the input from the state. Raises pydantic.ValidationError."""
+        """Read the input from the state. Raises pydantic.ValidationError."""
         reads, model = self.reads, self.input_model
         wanted = ((name, reads.get(name, name)) for name in model.__pydantic_fields__)
-        # The validator itself: a run passes here twice a node, and `model_validate` has much to ask before it calls it.
+        # The validator is called directly, because `model_validate` adds overhead and this runs for every node.
         return model.__pydantic_validator__.validate_python(
             {name: state[key] for name, key in wanted if key in state}
         )
 
     @abc.abstractmethod
     async def process(self, given: Input, run: Run) -> Output:
-        """Do the work. Raises a ResponsaError for what a user should know; Unavailable is worth another attempt, TooSlow is not."""
+        """Do the work. Raises ResponsaError for the user; Unavailable allows another attempt, TooSlow does not."""
 
     def validate_output(self, output: Output) -> Plain:
-        """Turn the output into plain state, checked as if somebody else had sent it. Raises pydantic.ValidationError."""
+        """The output as plain state, validated like an input. Raises pydantic.ValidationError."""
         plain = cast("Plain", type(output).__pydantic_serializer__.to_python(output, mode="json"))
         self.output_model.__pydantic_validator__.validate_python(plain)
         return {self.writes.get(name, name): value for name, value in plain.items()} if self.writes else plain
@@ -248,13 +247,13 @@ AnyNode = Node[Any, Any]
 
 
 class NodeOptions(BaseModel):
-    """Base of the options of a kind: nothing unknown, nothing converted."""
+    """Base of the options of a kind: no unknown keys, no conversions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Names(Enum):
-    """What a text among the options is the name of."""
+    """The kind of file that an option names."""
 
     PROMPT = "prompt"
     """`prompts/NAME.md`, for a model to read."""
@@ -276,21 +275,21 @@ PromptChoice = Annotated[str | Annotated[dict[str, str], Field(min_length=2)], N
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """The variables that a node has for its prompt or template. Untrusted: what users, documents and models have written."""
+    """The variables that a node offers to its prompt or template. untrusted: texts of users, documents and models."""
 
     trusted: frozenset[str] = frozenset()
     untrusted: frozenset[str] = frozenset()
 
     @property
     def all(self) -> frozenset[str]:
-        """Both."""
+        """All variables."""
         return self.trusted | self.untrusted
 
 
 def named(
     options: type[NodeOptions], given: Mapping[str, Any]
 ) -> Iterator[tuple[tuple[str, ...], Names, str]]:
-    """Each name of a file among the options as given: where it stands, of what it is, the name. What is no text is passed over."""
+    """The files that the given options name: path of the option, kind of file, name. Values of other types are skipped."""
     for name, info in options.model_fields.items():
         for role in info.metadata:
             if not isinstance(role, Names):

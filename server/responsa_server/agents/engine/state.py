@@ -13,7 +13,7 @@ from responsa_server.domain.events import Fallback, FallbackKind
 
 
 class Said(NodeModel):
-    """A message of the conversation as the graph reads it. titles: of the documents that it cites, each once. id: the message's, where a node asks for it."""
+    """A message of the conversation in the state. titles: of the documents that it cites, each once. id: the message's id, "" if no node needs it."""
 
     speaker: Speaker
     text: str
@@ -54,15 +54,15 @@ class GraphState(TypedDict, total=False):
 
 
 TASK_KEYS: Final = frozenset({"question", "collections", "history", "older", "parameters"})
-"""What the task gives to every attempt, so that no milestone need keep it."""
+"""The fields that every attempt gets from its task, so that milestones leave them out."""
 
 ENGINE_KEYS: Final = frozenset({"steps", "visits", "told", "fallbacks", "diverted"})
-"""What the builder writes, and no node may."""
+"""The fields that only the engine writes."""
 
 KNOWN_KEYS: Final = frozenset(GraphState.__annotations__)
 
 _FORMAT: Final = b"\x01"
-# No type is guessed at: what is not a plain value is refused here, and not found out by the worker that takes over.
+# Values that are not plain are refused here, and not only by the worker that takes the turn over.
 _STRICT: Final = (
     ormsgpack.OPT_PASSTHROUGH_DATACLASS
     | ormsgpack.OPT_PASSTHROUGH_DATETIME
@@ -74,11 +74,11 @@ _STRICT: Final = (
 
 
 class StateError(Exception):
-    """A state holds what cannot be kept, or kept bytes are no state that this version can go on from; the message says which."""
+    """A state cannot be stored, or this version cannot continue from stored bytes; the message says why."""
 
 
 def kept(next_node: str, state: Plain) -> bytes:
-    """A milestone's bytes: the format's number, then msgpack of the node to go on at and the state without what the task gives. Raises StateError."""
+    """The bytes of a milestone: the number of the format, then msgpack of the next node and of the state without the task's fields. Raises StateError."""
     plain = {key: value for key, value in state.items() if key not in TASK_KEYS}
     try:
         return _FORMAT + ormsgpack.packb([next_node, plain], option=_STRICT)
@@ -87,7 +87,7 @@ def kept(next_node: str, state: Plain) -> bytes:
 
 
 def restored(milestone: bytes, keys: Collection[str] = KNOWN_KEYS) -> tuple[str, GraphState]:
-    """The node to go on at and the state, as `kept` was given them. keys: of the graph's state. Raises StateError."""
+    """The next node and the state of a milestone. keys: those that the graph's state may have. Raises StateError."""
     if milestone[:1] != _FORMAT:
         raise StateError(
             f"the milestone has the format {milestone[:1].hex() or 'of nothing'}, not {_FORMAT.hex()}"
@@ -129,7 +129,7 @@ def plain_fallback(one: Fallback) -> Plain:
 
 
 def fallbacks_of(state: Plain) -> Sequence[Fallback]:
-    """What a run had to do without, in the order it happened, each once."""
+    """The fallbacks of a run in their order, each once."""
     found = cast("Sequence[Mapping[str, str]]", state.get("fallbacks", ()))
     each = (Fallback(FallbackKind(one["kind"]), one["source"], one["target"], one["cause"]) for one in found)
     return list(dict.fromkeys(each))
@@ -141,7 +141,7 @@ _BYTES_A_TOKEN: Final = 4
 def divided(
     history: Sequence[Message], *, messages: int, tokens: int, older: int
 ) -> tuple[Sequence[Message], Sequence[Message]]:
-    """The messages to read word for word, and those before them, both the oldest first. tokens: 0 for no bound; the last message is read however long it is."""
+    """The messages to read in full, and those before them for a summary, both oldest first. tokens: 0 for no bound. The last message is always read."""
     kept = list(history[-messages:]) if messages else []
     if tokens:
         left = tokens * _BYTES_A_TOKEN
