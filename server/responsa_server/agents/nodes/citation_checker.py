@@ -1,4 +1,4 @@
-"""Checks what a model has written against the passages that it names, and cites those that bear it out."""
+"""Checks a model's text against the passages that its marks name, and cites those that support it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NOTHING: Final = Evidence(0, 0, {})
 
 
 class CitationCheckerInput(NodeModel):
-    """The text as it was told, the marks that were taken out of it, and what the model was shown."""
+    """The text as it was sent, the marks that were removed from it, and the evidence that the model was shown."""
 
     text: str = Field(min_length=1)
     complete: bool = True
@@ -29,14 +29,14 @@ class CitationCheckerInput(NodeModel):
 
 
 class CitationCheckerOutput(NodeModel):
-    """What the turn ends with. unsupported: sentences whose passage does not bear them out, or is none; they stand in the answer without a citation."""
+    """The cited answer. unsupported: how many sentences their passages do not support; they stay in the answer without a citation."""
 
     answer: AnswerModel
     unsupported: int = Field(ge=0)
 
 
 class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
-    """Never changes the text: it has been told."""
+    """Adds citations. It never changes the text, which has been sent."""
 
     name = "cite"
     input_model = CitationCheckerInput
@@ -51,7 +51,7 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
         self._most_bytes = table.context_bytes
 
     async def process(self, given: CitationCheckerInput, run: Run) -> CitationCheckerOutput:
-        """Tell the citations in the order of the text."""
+        """Send the citations in the order of the text."""
         found = claims(given.text, given.marks)
         quotes: Sequence[Quote | None] = ()
         if found:

@@ -1,4 +1,4 @@
-"""A place where ways meet or part: it does nothing, so that edges can be chosen there."""
+"""A node without work, for edges to meet or to be chosen at."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from responsa_server.agents.engine.node import Node, NodeModel, Run
 
 
 class ConditionModel(NodeModel):
-    """Nothing is read and nothing written: what is asked stands in the edges."""
+    """No fields: the conditions are in the edges."""
 
 
 class Condition(Node[ConditionModel, ConditionModel]):
-    """Passes on."""
+    """Does nothing."""
 
     name = "condition"
     input_model = ConditionModel

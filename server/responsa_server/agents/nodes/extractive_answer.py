@@ -1,4 +1,4 @@
-"""Writes the answer out of quoted sentences."""
+"""Writes an answer of quoted sentences."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from responsa_server.domain.events import Step
 
 
 class AnswerInput(NodeModel):
-    """What supports the answer, and what was read for it."""
+    """The sentences of the answer, and the evidence they come from."""
 
     extraction: Extraction
     evidence: Evidence
 
 
 class AnswerOutput(NodeModel):
-    """What the turn ends with: quoted sentences alone, so nothing in it is without a citation."""
+    """The answer: only quotes, each with its citation."""
 
     answer: AnswerModel
 
 
 class Answer(Node[AnswerInput, AnswerOutput]):
-    """Quotes the sentences exactly, each with its citation, and tells them as it goes."""
+    """Quotes the sentences exactly, and sends each with its citation."""
 
     name = "answer"
     input_model = AnswerInput

@@ -1,4 +1,4 @@
-"""Judges whether what was found answers the question."""
+"""Judges whether the evidence answers the question."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from responsa_server.domain.events import Fallback, FallbackKind, Step
 from responsa_server.domain.ports.answers import EvidenceSource, Extractor
 
 OFFERED = offered(untrusted=("question", "passages"))
-"""What a prompt of this node may speak of."""
+"""The variables for this node's prompts."""
 
 
 class GraderOptions(NodeOptions):
-    """prompt: the file `prompts/NAME.md`, by which a model says whether the passages answer; "" for their support alone."""
+    """prompt: the file `prompts/NAME.md`, by which a model judges whether the passages answer; "" judges by their support alone."""
 
     prompt: PromptName = ""
 
 
 class GradeInput(NodeModel):
-    """The question and what was found for it."""
+    """The question and its evidence."""
 
     question: str
     standalone_question: str = ""
@@ -42,7 +42,7 @@ class GradeInput(NodeModel):
 
 
 class GradeOutput(NodeModel):
-    """The sentences that answer best, and whether they do."""
+    """The best sentences, and whether they answer the question."""
 
     extraction: Extraction
 
@@ -54,14 +54,14 @@ class Graded(NodeModel):
 
 
 class Grade(Node[GradeInput, GradeOutput]):
-    """Chooses sentences and weighs their support. Where a model is asked, its word counts for the verdict, and the support when it fails."""
+    """Chooses sentences and measures their support. A model's verdict decides where there is one, else the support."""
 
     name = "grade"
     input_model = GradeInput
     output_model = GradeOutput
     has_rule = True
     announcement = Announcement(Step.GRADING, "Analyzing results...")
-    # As with what it reads (see Retrieve): done again sooner than kept.
+    # As with the evidence (see Retrieve): repeating it is faster than keeping it.
     policy = Policy(keep_after_seconds=1.0)
 
     def __init__(
@@ -72,7 +72,7 @@ class Grade(Node[GradeInput, GradeOutput]):
         asker: Asker | None = None,
         prompt: str = "",
     ) -> None:
-        """source: whose passages the model is shown; without it no model is asked."""
+        """source: gives the passages to show a model; None asks no model."""
         self._extractor = extractor
         self._table = table
         self._source = source

@@ -1,4 +1,4 @@
-"""Tells what somebody wants with a message, so that edges can lead there."""
+"""Recognises the intent of a message, for edges to test."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from responsa_server.domain.events import Intent
 from responsa_server.domain.ports.intents import Example, IntentClassifier
 
 LINKEDIN: Final = "linkedin"
-"""As a parameter another word for a post."""
+"""Another name for the intent `post` in the parameter."""
 
 
 class IntentOptions(DecidingOptions):
-    """intents: those to choose from."""
+    """intents: the possible ones."""
 
     intents: Annotated[Texts, Field(min_length=1, max_length=32)] = (
         Intent.CHITCHAT.value,
@@ -38,7 +38,7 @@ class IntentOptions(DecidingOptions):
 
 
 class IntentInput(NodeModel):
-    """The message, what was said before it, and what its sender has chosen."""
+    """The message, the history, and the question's parameters."""
 
     question: str
     history: tuple[Said, ...] = ()
@@ -46,7 +46,7 @@ class IntentInput(NodeModel):
 
 
 class IntentOutput(NodeModel):
-    """intent: one of those to choose from, or out_of_scope. follow_up: whether the message needs what was said before it."""
+    """intent: one of the options, or out_of_scope. follow_up: whether the message refers to earlier ones."""
 
     intent: str
     follow_up: bool
@@ -62,7 +62,7 @@ class RouteShape(BaseModel):
 
 
 class IntentRouter(DecidingNode[IntentInput, IntentOutput]):
-    """By the parameter `intent`, else by a model, else by the classifier."""
+    """Decides by the parameter `intent`, else by a model, else by the classifier."""
 
     input_model = IntentInput
     output_model = IntentOutput
@@ -80,7 +80,7 @@ class IntentRouter(DecidingNode[IntentInput, IntentOutput]):
         self._shape = choice(RouteShape, "intent", (*self._intents, OUT_OF_SCOPE))
 
     async def process(self, given: IntentInput, run: Run) -> IntentOutput:
-        """Choose. Never fails for what a model does."""
+        """Choose. A model's failure never fails the node."""
         follow_up = refers_back(given.question, given.history)
         chosen = given.parameters.get("intent")
         wanted = Intent.POST.value if chosen == LINKEDIN else chosen
@@ -99,7 +99,7 @@ class IntentRouter(DecidingNode[IntentInput, IntentOutput]):
 
 
 def values(options: IntentOptions) -> Mapping[str, Sequence[str]]:
-    """The values that the node's fields can have."""
+    """The possible values of the node's outputs."""
     return {"intent": [*options.intents, OUT_OF_SCOPE]}
 
 

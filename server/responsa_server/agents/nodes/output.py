@@ -1,4 +1,4 @@
-"""Tells a text that was written before without being told."""
+"""Sends a text that an earlier node has written and not sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class OutputModel(NodeModel):
 
 
 class Output(Node[OutputModel, OutputModel]):
-    """Tells the text, piece by piece, and leaves it as it is."""
+    """Sends the text in pieces, unchanged."""
 
     input_model = OutputModel
     output_model = OutputModel
@@ -26,7 +26,7 @@ class Output(Node[OutputModel, OutputModel]):
         self.name = name
 
     async def process(self, given: OutputModel, run: Run) -> OutputModel:
-        """Tell it."""
+        """Send the text."""
         emit_text(given.text, run)
         return given
 

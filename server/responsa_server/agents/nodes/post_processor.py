@@ -1,4 +1,4 @@
-"""Makes a model's text fit to be published, and says when it does not."""
+"""Prepares a model's text for publication, or rejects it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from responsa_server.domain.events import MAX_ANSWER_BYTES, FallbackKind
 
 Mark = tuple[int, int]
 Cut = tuple[int, int]
-"""A range of characters to leave out."""
+"""A range of characters to remove."""
 
 _FENCED: Final = re.compile(r"\s*```[^\n]*\n(?P<text>.*?)\n?```\s*\Z", re.DOTALL)
 _GAPS: Final = re.compile(r"\n{2}(\n+)")
@@ -26,10 +26,10 @@ _ENDS: Final = re.compile(r"[.!?…](?=\s|\Z)")
 
 
 class PostOptions(NodeOptions):
-    """What is done, in this order.
+    """The steps, in their order.
 
-    unfence: takes away a code fence that stands round all of it. prefixes: what the text may not begin with (“Post:”). most_bytes: longer ones are cut behind a
-    sentence. must_have, must_not_have: texts, whatever their case; one that lacks or has them counts as not to be had. stream: whether it is told here.
+    unfence: removes a code fence around the whole text. prefixes: are removed from the beginning (“Post:”). most_bytes: a longer text is cut after a sentence.
+    must_have, must_not_have: texts of any case that are required or forbidden; otherwise the node is unavailable. stream: whether the text is sent here.
     """
 
     unfence: bool = True
@@ -41,7 +41,7 @@ class PostOptions(NodeOptions):
 
 
 class PostInput(NodeModel):
-    """A text that was not told yet, who wrote it, and what stood where in it."""
+    """A text that was not sent, the model that wrote it, and its marks."""
 
     text: str
     complete: bool
@@ -50,7 +50,7 @@ class PostInput(NodeModel):
 
 
 class PostOutput(NodeModel):
-    """The text as it is to be told; marks are where they belong now."""
+    """The text for publication, with the marks at their new places."""
 
     text: str
     complete: bool
@@ -58,7 +58,7 @@ class PostOutput(NodeModel):
 
 
 class PostProcessor(Node[PostInput, PostOutput]):
-    """Only leaves out, so that nothing stands in an answer that nobody has written."""
+    """Only removes text, so that the answer holds nothing but the model's words."""
 
     input_model = PostInput
     output_model = PostOutput
@@ -68,7 +68,7 @@ class PostProcessor(Node[PostInput, PostOutput]):
         self._options = options
 
     async def process(self, given: PostInput, run: Run) -> PostOutput:
-        """Raises Unavailable (MODEL_UNAVAILABLE) for a text that may not be told: another node may do better."""
+        """Raises Unavailable (MODEL_UNAVAILABLE) for a rejected text, so that a detour to another node is possible."""
         text, marks, complete = given.text, given.marks, given.complete
         for cuts in (self._around, self._beginning, _gaps, _edges):
             text, marks = left_out(text, marks, list(cuts(text)))
@@ -111,11 +111,11 @@ class PostProcessor(Node[PostInput, PostOutput]):
 
 
 def left_out(text: str, marks: Sequence[Mark], cuts: Sequence[Cut]) -> tuple[str, tuple[Mark, ...]]:
-    """The text without ranges of characters (apart, in order), and the marks where they stand then."""
+    """The text without some ranges of characters, and the marks at their new places. cuts: in order, not adjacent."""
     if not cuts:
         return text, tuple(marks)
     kept, place = list[str](), 0
-    # In bytes: where each range begins, where it ends, and what was left out before it.
+    # In bytes: the beginning and the end of each range, and how much was removed before it.
     begins, ends, before = list[int](), list[int](), [0]
     at = 0
     for start, end in cuts:
@@ -137,7 +137,7 @@ def left_out(text: str, marks: Sequence[Mark], cuts: Sequence[Cut]) -> tuple[str
 
 def _gaps(text: str) -> Iterator[Cut]:
     found, start = list[Cut](), 0
-    # By lines: an expression would try each space of a long run anew.
+    # By lines: a regular expression would be slow on long runs of spaces.
     for line in text.split("\n"):
         end = start + len(line)
         if (words := len(line.rstrip(" \t"))) < len(line):

@@ -1,4 +1,4 @@
-"""Asks a language model, and passes its answer on as it comes."""
+"""Asks a language model, and sends its answer as it arrives."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ OFFERED: Final = offered(
     "without_retrieval",
     untrusted=("question", "history", "summary", "passages", "parameters"),
 )
-"""What a prompt of this node may speak of."""
-# The turn has its limit, and the model's client one for silence: the node itself needs none that a long answer could meet.
+"""The variables for this node's prompts."""
+# The turn has its own limit, and the model's client one for silence, so a long answer must not be stopped here.
 _LONGEST_SECONDS: Final = 3600.0
 _FAULTS: Final[Mapping[ModelFault, str]] = {
     ModelFault.UNREACHABLE: "could not be reached",
@@ -70,16 +70,16 @@ _FAULTS: Final[Mapping[ModelFault, str]] = {
     ModelFault.EMPTY: "answered without text",
 }
 HELD_SECONDS: Final = 15.0
-"""How long a small model may write on what nobody can read yet, at most."""
+"""The most seconds that a small model's text is held back while it is written."""
 UNCITED: Final = "uncited"
-"""The cause where a small model's answer is not told, since no document bears out any of it."""
+"""The cause of the fallback when no document supports a small model's answer."""
 
 
 class PromptOptions(NodeOptions):
-    """prompt: the file `prompts/NAME.md`, or one for each value of a field; "" for none: the talk alone.
+    """prompt: the file `prompts/NAME.md`, or one for each value of a field; "" sends the conversation alone.
 
-    cites: whether the model marks what rests on which passage; the marks are taken out of the text. tools: whether it may ask for tools; then it need not
-    write. stream: whether the text is told as it comes; else a node behind this one has to.
+    cites: whether the model marks the passages that support its sentences; the marks are removed from the text. tools: whether it may request tools; it then
+    need not write text. stream: whether the text is sent as it arrives; otherwise a later node must send it.
     """
 
     prompt: PromptChoice = ""
@@ -89,7 +89,7 @@ class PromptOptions(NodeOptions):
 
 
 class CallModel(NodeModel):
-    """A tool that the model wants to be called. call_id is the model's own; signature: what its provider wants back with it."""
+    """A requested call of a tool. call_id: the model's own id; signature: data that the provider requires with the result."""
 
     call_id: str
     tool: str
@@ -98,7 +98,7 @@ class CallModel(NodeModel):
 
 
 class ResultModel(NodeModel):
-    """What became of a call."""
+    """The result of a call."""
 
     call: CallModel
     outcome: ToolOutcome
@@ -106,9 +106,9 @@ class ResultModel(NodeModel):
 
 
 class PromptInput(NodeModel):
-    """The question, what was said before it, and what has come of it so far: text that was told, tools that were called.
+    """The question, the history, and the turn so far: the text that was sent and the results of tools.
 
-    choice: the value of the field that chooses among prompts. evidence: to show, None for none. fallbacks: the turn's so far.
+    choice: the value of the field that chooses among prompts. evidence: to show to the model. fallbacks: those of the turn so far.
     """
 
     question: str
@@ -125,10 +125,10 @@ class PromptInput(NodeModel):
 
 
 class PromptOutput(NodeModel):
-    """The answer's text from its beginning, whether the model said all of it, and the tools that it wants called.
+    """The answer's text from its beginning, whether the model has finished it, and the requested calls of tools.
 
-    model: who wrote it, `provider:model`. marks: where it rests on which passage: a byte of the text, and the passage's number. shown: how many passages there
-    were to rest on.
+    model: the one that wrote the text, `provider:model`. marks: the bytes of the text at which passages were named, with the passages' numbers. shown: how many
+    passages the model was shown.
     """
 
     text: str
@@ -140,13 +140,13 @@ class PromptOutput(NodeModel):
 
 
 class Prompt(Node[PromptInput, PromptOutput]):
-    """One call of a model, whose text becomes the next of the answer's.
+    """One call of a model, whose text continues the answer.
 
-    A stream that breaks off is not begun again here, since its text was told. Where the documents could not be searched, the answer begins with the agent's
-    sentence on that, which is told together with the model's first words.
+    A stream that breaks off is not repeated, since its text was sent. If the documents could not be searched, the answer begins with the agent's sentence about
+    that, which is sent with the model's first words.
 
-    What a small model writes about passages is told when it is whole, and only if a passage bears out a sentence that names it; else the model counts as one
-    that could not be had.
+    The text of a small model about passages is sent only when it is whole and a passage supports a sentence that names it. Otherwise the model counts as
+    unavailable.
     """
 
     input_model = PromptInput
@@ -194,7 +194,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
             end = await self._written(call, run, text, calls, holding)
             text.finish()
             if end.stop is Stop.UNSAFE:
-                # What was told of it is no answer: whoever stopped it did not want it said.
+                # The text that was sent is not an answer, since the provider stopped it.
                 raise Declined(begun=bool(text.end) and text.tells)
             if not self._options.tools and not text.end:
                 raise ModelError(ModelFault.EMPTY, "an answer without text", model=call.model)
@@ -212,14 +212,15 @@ class Prompt(Node[PromptInput, PromptOutput]):
         )
 
     def _checks(self, passages: Sequence[str], given: PromptInput) -> bool:
-        """Whether a small model's text is checked before it is told: as far as it is to cite, all of it is new, and there is no tool that it may want."""
+        """Whether a small model's text is checked before it is sent: if it must cite, is the whole answer, and tools are not offered."""
         return self._options.cites and bool(passages) and not given.text and not self._tools
 
     async def _written(
         self, call: Call, run: Run, text: Teller, calls: list[CallModel], holding: frozenset[str]
     ) -> Ended:
-        """Take what comes, and return how it ended. holding: models whose text is kept back, from its first word on for 15 seconds or half of what the turn has
-        left, whichever is less. Raises ModelError.
+        """Read the stream, and return how it ended. Raises ModelError.
+
+        holding: models whose text is held back, for at most 15 seconds or half of the turn's remaining time, whichever is less.
         """
         limited = bool(run.limits.tokens or run.limits.cost_micros)
         end = Ended(complete=True)
@@ -229,7 +230,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
                 async for piece in pieces:
                     match piece:
                         case TextPiece():
-                            # Who writes is known by now: a chain has switched before its first word.
+                            # The model is known by now: a chain switches only before the first word.
                             if holding and limit.when() is None and call.model in holding:
                                 text.tells = False
                                 seconds = patience(run, HELD_SECONDS) or 0.0
@@ -249,7 +250,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
         return end
 
     async def _tell_checked(self, text: Teller, model: str, given: PromptInput, run: Run) -> None:
-        """Tell a text that was held back. Raises Unavailable where no passage bears out any of it."""
+        """Send a text that was held back. Raises Unavailable if no passage supports any of it."""
         asked = [Claim(one.text, one.passage) for one in claims(text.text, text.marks)]
         found: Sequence[object] = ()
         if asked and self._parts.judge is not None and given.evidence is not None:
@@ -290,7 +291,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
         return prompt[choice] if choice in prompt and choice not in (BY, DEFAULT) else prompt[DEFAULT]
 
     def _lead(self, given: PromptInput) -> str:
-        """The sentence that the answer begins with."""
+        """The sentence that the answer must begin with, "" for none."""
         without = any(one.kind is FallbackKind.WITHOUT_RETRIEVAL for one in given.fallbacks)
         return self._parts.traits.without_retrieval if without and self._asker is not None else ""
 

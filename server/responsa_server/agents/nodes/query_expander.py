@@ -1,4 +1,4 @@
-"""Finds other words for a question, since documents often say a thing in other ones."""
+"""Rewords a question, since documents often use other words."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.domain.events import Fallback, FallbackKind
 
 MOST_EXPANSIONS: Final = 6
-"""A search has eight strings at most, two of them the question's own."""
+"""A search takes at most eight strings, and two are the question's own."""
 MAX_QUERY_BYTES: Final = 400
 OFFERED = offered("most", untrusted=("question",))
-"""What a prompt of this node may speak of."""
+"""The variables for this node's prompts."""
 
 
 class QueryExpanderOptions(NodeOptions):
-    """prompt: the file `prompts/NAME.md`. most: how many other wordings are searched for."""
+    """prompt: the file `prompts/NAME.md`. most: the number of other wordings to search for."""
 
     prompt: PromptName = "query_expansion"
     most: Annotated[int, Field(ge=1, le=MOST_EXPANSIONS)] = 3
@@ -35,7 +35,7 @@ class QueryExpanderInput(NodeModel):
 
 
 class QueryExpanderOutput(NodeModel):
-    """Other wordings, none of them the question's own; none where no model could be asked."""
+    """Other wordings of the question, without its own; empty without a model."""
 
     expansions: tuple[str, ...] = Field(max_length=MOST_EXPANSIONS)
 
@@ -47,7 +47,7 @@ class Expanded(NodeModel):
 
 
 class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
-    """Asks a model for them. Without one, or when it fails, the question is searched for as it is."""
+    """Asks a model for other wordings. Without one, or after its failure, only the question is searched for."""
 
     name = "expand"
     input_model = QueryExpanderInput
@@ -61,7 +61,7 @@ class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
         self.calls_model = asker is not None
 
     async def process(self, given: QueryExpanderInput, run: Run) -> QueryExpanderOutput:
-        """Expand. What a model gives beyond what was asked for, or too long, is left out."""
+        """Expand. Wordings beyond the number, or too long, are dropped."""
         if self._asker is None:
             return QueryExpanderOutput(expansions=())
         question = given.standalone_question or given.question
@@ -84,7 +84,7 @@ class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
 
 
 def distinct(texts: Iterable[str], said: Iterable[str] = ()) -> Sequence[str]:
-    """Each text once, as it first came, white space aside; without those that were said already."""
+    """Each text once, in its first form with white space normalised, without the texts in `said`."""
     seen = {_folded(one) for one in said} | {""}
     kept: list[str] = []
     for text in texts:

@@ -1,4 +1,4 @@
-"""Tells of what kind a question is, so that its kind can choose how it is answered."""
+"""Finds the category of a question, for prompts and edges to depend on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from responsa_server.domain.ports.intents import OUT_OF_SCOPE, Example, IntentCl
 
 
 class CategoryOptions(DecidingOptions):
-    """examples: their labels are the categories."""
+    """examples: a file whose labels are the categories."""
 
 
 class CategoryInput(NodeModel):
@@ -27,7 +27,7 @@ class CategoryInput(NodeModel):
 
 
 class CategoryOutput(NodeModel):
-    """category: "" for a question of no kind that is known."""
+    """category: "" for a question of an unknown category."""
 
     category: str
 
@@ -41,7 +41,7 @@ class CategoryShape(BaseModel):
 
 
 class QuestionCategoriser(DecidingNode[CategoryInput, CategoryOutput]):
-    """By a model, else by the classifier."""
+    """Decides by a model, else by the classifier."""
 
     input_model = CategoryInput
     output_model = CategoryOutput
@@ -56,12 +56,12 @@ class QuestionCategoriser(DecidingNode[CategoryInput, CategoryOutput]):
     ) -> None:
         found = {one.label for one in examples} | set(() if classifier is None else classifier.labels)
         self._labels = tuple(sorted(found - OUT_OF_SCOPE))
-        # Without categories there is nothing to ask.
+        # Without categories a model is not asked.
         super().__init__(name, options, asker if self._labels else None, classifier, examples)
         self._shape = choice(CategoryShape, "category", self._labels) if self.calls_model else None
 
     async def process(self, given: CategoryInput, run: Run) -> CategoryOutput:
-        """Choose. Never fails for what a model does."""
+        """Choose. A model's failure never fails the node."""
         question = given.standalone_question or given.question
         if self._shape is not None:
             found = await self._asked(run, self._shape, self._labels, question, given.history)

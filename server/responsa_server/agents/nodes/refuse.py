@@ -1,4 +1,4 @@
-"""Says why there is no answer, and what would help."""
+"""Refuses a question, with the reason and a remedy."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _DEFAULT_TRAITS: Final = Traits()
 
 
 class RefuseOptions(NodeOptions):
-    """out_of_scope: whether what comes here is always something that the agent is not for; else the intent tells."""
+    """out_of_scope: whether every question that comes here is out of the agent's scope; otherwise the intent decides."""
 
     out_of_scope: bool = False
 
 
 class RefuseInput(NodeModel):
-    """What was asked, what with, where it was looked for, and what was found."""
+    """The question, its intent, the collections that were searched, and the evidence."""
 
     question: str
     standalone_question: str = ""
@@ -33,13 +33,13 @@ class RefuseInput(NodeModel):
 
 
 class RefuseOutput(NodeModel):
-    """What the turn ends with."""
+    """The refusal."""
 
     refusal: RefusalModel
 
 
 class Refuse(Node[RefuseInput, RefuseOutput]):
-    """Ends without an answer. Nothing is announced: no answer is being written."""
+    """Ends a turn without an answer. It is not announced, since no answer is written."""
 
     name = "refuse"
     input_model = RefuseInput
@@ -50,7 +50,7 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
         self._out_of_scope = out_of_scope
 
     async def process(self, given: RefuseInput, run: Run) -> RefuseOutput:
-        """Tell what was searched and what helps, or what the agent is for."""
+        """Write the refusal: what was searched and what helps, or what the agent is for."""
         asked = _shown(given.standalone_question or given.question)
         if self._out_of_scope or given.intent == Intent.OUT_OF_SCOPE:
             reason, message = RefusalReason.OUT_OF_SCOPE, self._not_mine(_shown(given.question))

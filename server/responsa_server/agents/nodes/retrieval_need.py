@@ -1,4 +1,4 @@
-"""Decides whether documents are needed for a message, and whether it needs what was said before it."""
+"""Decides whether a message needs documents, and whether it refers to earlier messages."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ DIRECT: Final = "direct"
 
 
 class NeedOptions(DecidingOptions):
-    """examples: with the labels `retrieve` and `direct`."""
+    """examples: a file with the labels `retrieve` and `direct`."""
 
 
 class NeedInput(NodeModel):
-    """The message and what was said before it."""
+    """The message and the history."""
 
     question: str
     history: tuple[Said, ...] = ()
 
 
 class NeedOutput(NodeModel):
-    """Whether documents are to be searched, and whether the message needs what was said before it."""
+    """needs_retrieval: whether to search the documents. follow_up: whether the message refers to earlier ones."""
 
     needs_retrieval: bool
     follow_up: bool
@@ -49,13 +49,13 @@ _SHAPE: Final = Shape(NeedShape)
 
 
 class RetrievalNeed(DecidingNode[NeedInput, NeedOutput]):
-    """By a model, else by the classifier; in doubt documents are searched."""
+    """Decides by a model, else by the classifier. In doubt, documents are searched."""
 
     input_model = NeedInput
     output_model = NeedOutput
 
     async def process(self, given: NeedInput, run: Run) -> NeedOutput:
-        """Decide. Never fails for what a model does."""
+        """Decide. A model's failure never fails the node."""
         found = await self._asked(run, _SHAPE, (RETRIEVE, DIRECT), given.question, given.history)
         if found is not None:
             return NeedOutput(
@@ -67,7 +67,7 @@ class RetrievalNeed(DecidingNode[NeedInput, NeedOutput]):
 async def need(
     question: str, history: Sequence[Said], classifier: IntentClassifier | None = None
 ) -> NeedOutput:
-    """The decision without a model. What is unlike all examples is looked for: somebody may have written a document on it."""
+    """The decision without a model. A message unlike all examples is searched for, since a document may be about it."""
     follow_up = refers_back(question, history)
     if classifier is None:
         return NeedOutput(needs_retrieval=follow_up or content_words(question) > 0, follow_up=follow_up)

@@ -19,7 +19,7 @@ _VECTORS_GONE = "part_unavailable:vectors"
 
 
 class RetrieveInput(NodeModel):
-    """The question and where to look. standalone_question: "" when the question stands alone as it is; expansions: other wordings."""
+    """The question and the collections to search. standalone_question: "" if the question needs no rewriting; expansions: other wordings."""
 
     question: str
     standalone_question: str = ""
@@ -28,19 +28,19 @@ class RetrieveInput(NodeModel):
 
 
 class RetrieveOutput(NodeModel):
-    """What was found."""
+    """The passages that were found."""
 
     evidence: Evidence
 
 
 class Retrieve(Node[RetrieveInput, RetrieveOutput]):
-    """Asks the knowledge, once more when it cannot be reached."""
+    """Searches, with up to three attempts while a part is unavailable."""
 
     name = "retrieve"
     input_model = RetrieveInput
     output_model = RetrieveOutput
     announcement = Announcement(Step.RETRIEVING, "Searching knowledge base...")
-    # Evidence is the largest part of the state, and found again in some 10 ms; what takes longer is waiting, which a milestone would only add to.
+    # Evidence is the largest part of the state, and another search takes about 10 ms; a milestone would cost more.
     policy = Policy(timeout_seconds=20.0, attempts=3, pause_seconds=0.1, keep_after_seconds=1.0)
 
     def __init__(self, source: EvidenceSource, table: RetrievalTable = DEFAULT_RETRIEVAL) -> None:
@@ -49,7 +49,7 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
         self._options = SearchOptions(table.top_k, table.threshold, table.rerank)
 
     async def process(self, given: RetrieveInput, run: Run) -> RetrieveOutput:
-        """Search for the question, in the collections that the request names, else in the agent's own."""
+        """Search in the collections of the request, else in the agent's own."""
         collections = given.collections or self._collections
         questions = wordings(given)
         options = replace(self._options, expansions=tuple(distinct(given.expansions, said=questions)))
@@ -61,9 +61,9 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
 
 
 def wordings(given: RetrieveInput) -> tuple[str, ...]:
-    """What is searched for besides expansions; the last one is what was asked, which an answer found by other words has to stand near.
+    """The wordings of the question to search for, without expansions. Passages that other words find must resemble the last one.
 
-    A question that was made to stand alone though it had no pronoun may have been a new one, only short: then it is searched for as it was asked, too.
+    A short question without a pronoun may be a new one rather than a follow-up, so it is searched for as it was asked, too.
     """
     if given.standalone_question and not points_back(given.question):
         return (given.standalone_question, given.question)

@@ -1,4 +1,4 @@
-"""Makes a follow-up question stand alone."""
+"""Rewrites a follow-up question as a standalone one."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from responsa_server.domain.events import Fallback, FallbackKind, Step
 from responsa_server.domain.turns import MAX_QUESTION_BYTES
 
 OFFERED = offered(untrusted=("question", "history", "summary"))
-"""What a prompt of this node may speak of."""
+"""The variables for this node's prompts."""
 
 
 class RewriterOptions(NodeOptions):
-    """prompt: the file `prompts/NAME.md`, by which a model rewrites; "" for the rule alone."""
+    """prompt: the file `prompts/NAME.md`, by which a model rewrites; "" rewrites by rule alone."""
 
     prompt: PromptName = ""
 
 
 class RewriteInput(NodeModel):
-    """The question as asked and what was said before; summary: what was said before that."""
+    """The question and the history; summary: of the messages before the history."""
 
     question: str
     history: tuple[Said, ...] = ()
@@ -34,7 +34,7 @@ class RewriteInput(NodeModel):
 
 
 class RewriteOutput(NodeModel):
-    """standalone_question: "" when the question stood alone already."""
+    """standalone_question: "" if the question needs no rewriting."""
 
     standalone_question: str
 
@@ -46,7 +46,7 @@ class Rewritten(NodeModel):
 
 
 class Rewrite(Node[RewriteInput, RewriteOutput]):
-    """Carries over what the last answer was about: by a model where there is one, else, and when it fails, by rule."""
+    """Adds the subject of the last answer: by a model, else, or after its failure, by rule."""
 
     name = "rewrite"
     input_model = RewriteInput
@@ -61,7 +61,7 @@ class Rewrite(Node[RewriteInput, RewriteOutput]):
         self.calls_model = asker is not None
 
     async def process(self, given: RewriteInput, run: Run) -> RewriteOutput:
-        """Rewrite. Without anything said before there is nothing to carry over, and no model is asked."""
+        """Rewrite. Without a history no model is asked."""
         if self._asker is not None and (given.history or given.summary):
             try:
                 return RewriteOutput(standalone_question=await self._asked(self._asker, given, run))

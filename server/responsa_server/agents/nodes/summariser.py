@@ -1,4 +1,4 @@
-"""Sums up what was said before the messages that are read word for word."""
+"""Summarises the messages before the history."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from responsa_server.domain.ports.summaries import MAX_SUMMARY_BYTES, Summaries,
 
 OFFERED: Final = offered(untrusted=("history", "summary"))
 NEWS: Final = 10
-"""So many messages that a kept summary does not cover make a new one."""
+"""How many messages without a summary make a new summary necessary."""
 _RULED_BYTES: Final = 1024
 MOST_READ_BYTES: Final = 12 * 1024
-"""Of messages that one summary is made of: with its instructions they fit a small model's window."""
+"""The most bytes of messages for one summary; with the instructions they fit a small model's window."""
 _MESSAGE_BYTES: Final = 2048
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+|\n+")
 _SENTENCE_BYTES: Final = 200
 
 
 class SummaryOptions(NodeOptions):
-    """prompt: to ask a model; "" goes by rule."""
+    """prompt: to ask a model; "" summarises by rule."""
 
     prompt: PromptName = ""
 
 
 class SummaryInput(NodeModel):
-    """The messages before the history, the oldest first."""
+    """The messages before the history, oldest first."""
 
     older: tuple[Said, ...] = ()
 
 
 class SummaryOutput(NodeModel):
-    """summary: at most 4 KiB; "" when there is nothing to sum up, or it could not be had."""
+    """summary: at most 4 KiB; "" without messages, or if none could be made."""
 
     summary: str
 
 
 class Summarise(Node[SummaryInput, SummaryOutput]):
-    """The kept summary while it covers nearly all; else a model's; without a model the messages' first sentences."""
+    """The stored summary while it covers nearly all messages, else a model's; without a model, the messages' first sentences."""
 
     input_model = SummaryInput
     output_model = SummaryOutput
@@ -68,7 +68,7 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
         self._summaries = summaries
 
     async def process(self, given: SummaryInput, run: Run) -> SummaryOutput:
-        """Never fails: a turn goes on without a summary, and says so."""
+        """Summarise. After a failure the turn continues without a summary, and reports that."""
         if not given.older:
             return SummaryOutput(summary="")
         if self._asker is None:
@@ -79,7 +79,7 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
             return SummaryOutput(summary="\n".join(filter(None, [kept.text, first_sentences(uncovered)])))
         before = kept.text if kept is not None else ""
         read = newest(uncovered)
-        # What is too much to read stands in the notes so far by its first sentences.
+        # Messages that are too many to read are represented by their first sentences.
         notes = "\n".join(filter(None, [before, first_sentences(uncovered[: len(uncovered) - len(read)])]))
         untrusted = Untrusted("", read, others={"summary": notes})
         try:
@@ -97,7 +97,7 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
             return None
         try:
             return await self._summaries.find(run.who, run.conversation_id)
-        except Unavailable:  # it is made anew then
+        except Unavailable:  # then it is made again
             return None
 
     async def _keep(self, run: Run, text: str, last: Said) -> None:
@@ -105,7 +105,7 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
             return
         try:
             await self._summaries.keep(run.who, run.conversation_id, Summary(text, UUID(last.id)))
-        except Unavailable:  # the next turn makes it anew
+        except Unavailable:  # the next turn makes it again
             return
 
 
@@ -123,7 +123,7 @@ def newest(messages: Sequence[Said]) -> Sequence[Said]:
 
 
 def first_sentences(messages: Sequence[Said]) -> str:
-    """What was said, by each message's first sentence; the newest ones that fit into 1 KiB."""
+    """The first sentence of each message, of the newest that fit into 1 KiB."""
     found: list[str] = []
     left = _RULED_BYTES
     for one in reversed(messages):
@@ -137,7 +137,7 @@ def first_sentences(messages: Sequence[Said]) -> str:
 
 
 def _covered(kept: Summary | None, older: Sequence[Said]) -> int:
-    """How many of the messages, from the first on, a summary covers."""
+    """How many messages, counted from the first, a summary covers."""
     if kept is None:
         return 0
     through = str(kept.through)

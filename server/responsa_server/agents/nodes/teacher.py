@@ -1,4 +1,4 @@
-"""Lets the teacher that somebody has chosen speak."""
+"""Loads the teacher that the question names."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ _NAMED: Final = re.compile(r"(?:teachers/)?([0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}
 
 
 class TeacherOptions(NodeOptions):
-    """parameter: which one names the teacher."""
+    """parameter: the one that names the teacher."""
 
     parameter: Annotated[str, Field(min_length=1, max_length=100)] = TEACHER_ID
 
 
 class TeacherInput(NodeModel):
-    """What was chosen."""
+    """The question's parameters."""
 
     parameters: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
 
 
 class TeacherOutput(NodeModel):
-    """teacher: the name; persona: how the teacher speaks. Both "" when none was chosen."""
+    """teacher: the display name; persona: how the teacher speaks. Both "" without a teacher."""
 
     teacher: str
     persona: str
 
 
 class ChooseTeacher(Node[TeacherInput, TeacherOutput]):
-    """Reads the teacher as it is now; who was deleted since the question was accepted ends the turn."""
+    """Reads the teacher's current record. A teacher that was deleted after the question was accepted fails the turn."""
 
     input_model = TeacherInput
     output_model = TeacherOutput
@@ -60,7 +60,7 @@ class ChooseTeacher(Node[TeacherInput, TeacherOutput]):
 
 
 def teacher_id(value: object, parameter: str = TEACHER_ID) -> UUID:
-    """A teacher's id out of a parameter: a UUID, bare or as `teachers/{uuid}`. Raises InvalidRequest (TEACHER_ID_MALFORMED)."""
+    """The teacher's id in a parameter: a UUID or `teachers/{uuid}`. Raises InvalidRequest (TEACHER_ID_MALFORMED)."""
     found = _NAMED.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         path, remedy = (
@@ -77,13 +77,13 @@ def teacher_id(value: object, parameter: str = TEACHER_ID) -> UUID:
 
 
 def persona(teacher: Teacher) -> str:
-    """What a prompt is told of a teacher: the persona, and the parameters that administrators have given."""
-    told = [
+    """A teacher in a prompt: the persona, and the record's parameters."""
+    lines = [
         f"{name}: {value}"
         for name, value in sorted(teacher.parameters.items())
         if isinstance(value, str | int | float)
     ]
-    return "\n".join([teacher.persona.strip(), *told])
+    return "\n".join([teacher.persona.strip(), *lines])
 
 
 KIND: Final = Kind(

@@ -1,4 +1,4 @@
-"""Writes an answer from a file of the agent, without a model."""
+"""Writes an answer from a template of the agent, without a model."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class TemplateOptions(NodeOptions):
 
 
 class TemplateInput(NodeModel):
-    """What the text may speak of, and quote."""
+    """The values for the template, and the quotes."""
 
     question: str
     standalone_question: str = ""
@@ -63,14 +63,14 @@ class TemplateInput(NodeModel):
 
 
 class TemplateOutput(NodeModel):
-    """The text, whole, with a citation for each sentence that stands in it as it stands in a document. model: `template`."""
+    """The whole text, with a citation for each quote in it. model: `template`."""
 
     answer: AnswerModel
     model: str
 
 
 class Template(Node[TemplateInput, TemplateOutput]):
-    """Fills in the template and tells it. One that speaks of `without_model` stands in for a model, and the turn says so."""
+    """Fills in the template and sends it. A template with `without_model` replaces a model, which the turn reports."""
 
     input_model = TemplateInput
     output_model = TemplateOutput
@@ -85,7 +85,7 @@ class Template(Node[TemplateInput, TemplateOutput]):
         traits: Traits | None = None,
         has_model: bool = False,
     ) -> None:
-        """has_model: whether the agent has one, which then could not be had."""
+        """has_model: whether the agent has a model, which then was unavailable."""
         self.name = name
         self._prompts = prompts
         self._template = template
@@ -100,7 +100,7 @@ class Template(Node[TemplateInput, TemplateOutput]):
         whole = self._prompts.text(self._template, self._values(given, quotes)).replace("\x00", "\ufffd")
         text = whole.encode()[:MAX_ANSWER_BYTES].decode(errors="ignore")
         citations = found_in(text, quotes)
-        told(text, citations, run)
+        emit_cited(text, citations, run)
         outcome = AnswerOutcome.COMPLETE if text == whole else AnswerOutcome.OUTPUT_LIMIT
         answer = AnswerModel(
             text=text,
@@ -119,14 +119,14 @@ class Template(Node[TemplateInput, TemplateOutput]):
             WITHOUT_MODEL: MODEL_AWAY if self._has_model else NO_MODEL,
             "question": given.standalone_question or given.question,
             "title": titles[0] if titles else "",
-            # As they stand in their documents, byte for byte: what is cited is not mended.
+            # Exactly as in their documents, since they are cited.
             "quotes": tuple({"text": one.text, "number": number} for number, one in enumerate(quotes, 1)),
             "tags": tuple(tag for one in titles[:_MOST_TAGS] if (tag := _tag(one))),
         }
 
 
 def found_in(text: str, quotes: Sequence[Quote]) -> Sequence[Citation]:
-    """A citation for each quote that stands in the text, each behind the one before; one longer than a quote may be is cited in pieces."""
+    """A citation for each quote in the text, in order. A quote longer than MAX_QUOTE_BYTES is cited in pieces."""
     found: list[Citation] = []
     data, place = text.encode(), 0
     for quote in quotes:
@@ -144,8 +144,8 @@ def found_in(text: str, quotes: Sequence[Quote]) -> Sequence[Citation]:
     return found[:MAX_CITATIONS]
 
 
-def told(text: str, citations: Sequence[Citation], run: Run) -> None:
-    """Tell a text in deltas, each citation as soon as what it cites is told."""
+def emit_cited(text: str, citations: Sequence[Citation], run: Run) -> None:
+    """Send a text in deltas, and each citation as soon as its quote is sent."""
     left, end = list(citations), 0
     for part in split(text, MAX_DELTA_BYTES):
         run.emit(Delta(part, end))

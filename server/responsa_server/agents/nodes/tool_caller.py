@@ -1,4 +1,4 @@
-"""Calls the tools that a model has asked for, and none of them twice that must not be."""
+"""Calls the tools that a model has requested, and never repeats a call that must not be repeated."""
 
 from __future__ import annotations
 
@@ -18,47 +18,47 @@ _LONGEST_SECONDS: Final = 3600.0
 
 
 class CallToolInput(NodeModel):
-    """What is to be called, and what was called before."""
+    """The requested calls, and the results of earlier ones."""
 
     calls: tuple[CallModel, ...]
     results: tuple[ResultModel, ...] = ()
 
 
 class CallToolOutput(NodeModel):
-    """All that was called so far; nothing is left to call."""
+    """The results of all calls so far; no call is left."""
 
     calls: tuple[CallModel, ...]
     results: tuple[ResultModel, ...]
 
 
 class CallTool(Node[CallToolInput, CallToolOutput]):
-    """Each call in the order of asking: told, committed, done, told again.
+    """Makes the calls in their order. For each: send the event, wait for its commit, call the tool, send the result.
 
-    The ledger (`Run.tools`) says what earlier attempts at the turn have begun. A call that ended is not made again, and one whose outcome is unknown only where
-    its tool allows it. A call is known there by this node's name and its number in the turn, the same in every attempt, since a milestone has kept what was
-    asked for before it is begun.
+    The ledger (`Run.tools`) has the calls that earlier attempts at the turn have begun. A call with a result is not repeated; one with an unknown outcome only if
+    its tool allows that. The key of a call is this node's name and the call's number in the turn. It is the same in every attempt, since a milestone keeps the
+    requests before a call begins.
     """
 
     name = "tool"
     input_model = CallToolInput
     output_model = CallToolOutput
     effect = Effect.ONCE
-    # Each tool has a limit of its own.
+    # Each tool has its own limit.
     policy = Policy(timeout_seconds=_LONGEST_SECONDS)
 
     def __init__(self, tools: Sequence[Tool]) -> None:
         self._tools: Mapping[str, Tool] = {tool.card.id: tool for tool in tools}
 
     async def process(self, given: CallToolInput, run: Run) -> CallToolOutput:
-        """Make the calls. What becomes of one is a result, never an error."""
+        """Make the calls. A failed call is a result, never an error."""
         results = list(given.results)
         for call in given.calls:
-            result = await self._settled(f"{self.name}-{len(results) + 1}", call, run)
+            result = await self._result(f"{self.name}-{len(results) + 1}", call, run)
             results.append(ResultModel(call=call, outcome=result.outcome, content=result.content))
         return CallToolOutput(calls=(), results=tuple(results))
 
-    async def _settled(self, call_id: str, call: CallModel, run: Run) -> ToolResult:
-        """What became of a call, be it now or in an earlier attempt."""
+    async def _result(self, call_id: str, call: CallModel, run: Run) -> ToolResult:
+        """The result of a call, made now or in an earlier attempt."""
         known = run.tools.get(call_id)
         if known is not None and known.outcome is not None:
             return ToolResult(known.outcome, known.content)
@@ -85,7 +85,7 @@ class CallTool(Node[CallToolInput, CallToolOutput]):
         await run.faults.at(Fault.BEFORE_TOOL, run.turn_id)
         result = await tool.call(f"{run.turn_id}/{call_id}", call.arguments, sent)
         await run.faults.at(Fault.AFTER_TOOL, run.turn_id)
-        # The ledger keeps no NUL. Replaced before it is cut, as what stands for it is longer; the event tells what the ledger holds.
+        # The ledger cannot store NUL. It is replaced before the cut, because the replacement is longer; the event holds the same text as the ledger.
         content = result.content.replace("\x00", "\ufffd").encode()
         return ToolResult(result.outcome, content[:MAX_RESULT_BYTES].decode(errors="ignore"))
 
