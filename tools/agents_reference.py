@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from responsa_server.agents.engine.config import AgentConfig, EdgeTable, NodeTable, RetryTable, WhenTable
-from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.nodes.table import KINDS
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "agents.md"
@@ -42,7 +42,7 @@ def main() -> None:
     PAGE.write_text(after, encoding="utf-8")
 
 
-def reference(kinds: Mapping[str, Kind] = KINDS) -> str:
+def reference(kinds: Mapping[str, NodeKind] = KINDS) -> str:
     """The tables in Markdown: each key of `agent.toml` with its default, then each kind of node."""
     parts = [_HEAD, *_rows(AgentConfig, "")]
     for title, model in _TABLES.items():

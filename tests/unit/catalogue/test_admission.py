@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from responsa_server.agents.config.parameters import Admission, schema_of, with_choices
+from responsa_server.agents.config.parameters import ParameterCheck, schema_of, with_choices
 from responsa_server.agents.engine.config import ParametersTable
 from responsa_server.domain.errors import InvalidRequest, NotFound, Reason
 from responsa_server.domain.listing import ListQuery, Page
@@ -64,7 +64,7 @@ class School:
 
 async def admit(parameters: Mapping[str, object] | None = None, table: ParametersTable = PARAMETERS) -> None:
     text = "" if parameters is None else json.dumps(parameters)
-    await Admission("tutor", table, School(THERE)).admit(WHO, Question("What?", parameters=text))
+    await ParameterCheck("tutor", table, School(THERE)).admit(WHO, Question("What?", parameters=text))
 
 
 @pytest.mark.parametrize("level", [{}, {"level": "high"}, {"age": 6}, {"age": 12.0}, {"born": "2010-02-28"}])

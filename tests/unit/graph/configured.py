@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from responsa_server.agents.config.check import Surroundings
-from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import ExamplesName, Node, NodeModel, NodeOptions, Run
 from responsa_server.agents.nodes.table import KINDS
 
@@ -112,7 +112,7 @@ class Spoiler(Node[RouterInput, TextOfGrades]):
 
 TEST_KINDS = {
     **KINDS,
-    "router": Kind(
+    "router": NodeKind(
         lambda _, __, ___: Router(),
         RouterInput,
         RouterOutput,
@@ -120,7 +120,7 @@ TEST_KINDS = {
         values=lambda options: {"intent": [*options.intents, "out_of_scope"]},
         labels=lambda options: options.intents,
     ),
-    "spoiler": Kind(lambda _, __, ___: Spoiler(), RouterInput, TextOfGrades),
+    "spoiler": NodeKind(lambda _, __, ___: Spoiler(), RouterInput, TextOfGrades),
 }
 
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import pytest
 
-from responsa_server.agents.engine.calling import FREE, Call, may_write
+from responsa_server.agents.engine.calling import FREE, ModelCall, may_write
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.node import Declined, Limits, OverBudget, Run
@@ -46,7 +46,7 @@ END = Ended(complete=True)
 async def called(
     pieces: Sequence[ModelPiece | Exception], turn: Turn, price: Price | None = None, most: int = 100
 ) -> None:
-    call = Call(Says(pieces), PROMPT, turn.run, costing(price))
+    call = ModelCall(Says(pieces), PROMPT, turn.run, costing(price))
     async with aclosing(call.pieces()) as stream:
         for _ in range(most):
             if await anext(stream, None) is None:
@@ -85,7 +85,7 @@ def priced(model: str = "") -> Price | None:
 
 async def heard(model: Says, turn: Turn) -> None:
     """Call it, and listen to the end."""
-    async with aclosing(Call(model, PROMPT, turn.run, priced).pieces()) as stream:
+    async with aclosing(ModelCall(model, PROMPT, turn.run, priced).pieces()) as stream:
         async for _ in stream:
             pass
 

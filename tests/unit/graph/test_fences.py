@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from responsa_server.agents.engine.answer_text import Teller
+from responsa_server.agents.engine.answer_text import AnswerWriter
 from responsa_server.agents.engine.asking import Shape, ask_typed
 from responsa_server.agents.engine.fences import MOST_FENCE, FenceFilter, fenced, unfenced
 from responsa_server.agents.engine.node import Run
@@ -136,7 +136,7 @@ def test_deltas_are_the_text_and_passages_are_named_where_they_are_without_marks
 ) -> None:
     given = "".join([*itertools.chain.from_iterable(parts), last])
     turn = Turn()
-    told, clean = Teller(_run(turn), cites=True), Teller(Turn().run, cites=True)
+    told, clean = AnswerWriter(_run(turn), cites=True), AnswerWriter(Turn().run, cites=True)
     for one in pieces(given, cuts):
         told.add(one)
     told.finish()

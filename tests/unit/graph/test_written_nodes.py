@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from responsa_server.agents.engine.answer_text import Teller
+from responsa_server.agents.engine.answer_text import AnswerWriter
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.prompts import FrontMatter, PromptSet, PromptSource
 from responsa_server.agents.nodes.output import Output, OutputModel
@@ -46,7 +46,7 @@ def whole(turn: Turn, start: int = 0) -> str:
 
 def test_a_text_is_told_as_it_comes() -> None:
     turn = Turn()
-    teller = Teller(turn.run)
+    teller = AnswerWriter(turn.run)
     assert teller.add("Größe")
     assert teller.add("\x00 hier")
     assert whole(turn) == teller.text == "Größe\ufffd hier"
@@ -56,7 +56,7 @@ def test_a_text_is_told_as_it_comes() -> None:
 @pytest.mark.parametrize("pieces", [[" ", "\n"], [""], []])
 def test_space_alone_is_no_answer(pieces: Sequence[str]) -> None:
     turn = Turn()
-    teller = Teller(turn.run, lead="Without documents.")
+    teller = AnswerWriter(turn.run, lead="Without documents.")
     for one in pieces:
         assert teller.add(one)
     teller.finish()
@@ -64,13 +64,13 @@ def test_space_alone_is_no_answer(pieces: Sequence[str]) -> None:
 
 
 def test_endless_space_comes_to_an_end() -> None:
-    teller = Teller(Turn().run)
+    teller = AnswerWriter(Turn().run)
     assert not all(teller.add(" " * 1024) for _ in range(100))
 
 
 @pytest.mark.parametrize("begun", ["", "So."])
 def test_endless_marks_come_to_an_end(begun: str) -> None:
-    teller = Teller(Turn().run, cites=True)
+    teller = AnswerWriter(Turn().run, cites=True)
     teller.add(begun)
     pieces = 0
     while teller.add("[1]"):
@@ -83,7 +83,7 @@ def test_endless_marks_come_to_an_end(begun: str) -> None:
 
 def test_the_lead_is_told_with_the_first_words() -> None:
     turn = Turn()
-    teller = Teller(turn.run, lead="Ohne Dokumente – so.", cites=True)
+    teller = AnswerWriter(turn.run, lead="Ohne Dokumente – so.", cites=True)
     teller.add("The Nile [1]")
     teller.add(".")
     teller.finish()
@@ -94,7 +94,7 @@ def test_the_lead_is_told_with_the_first_words() -> None:
 
 def test_where_text_was_told_before_there_is_no_lead_and_space_counts() -> None:
     turn = Turn()
-    teller = Teller(turn.run, "Größe", lead="Without.", cites=True)
+    teller = AnswerWriter(turn.run, "Größe", lead="Without.", cites=True)
     teller.add(" a [2] b")
     teller.finish()
     assert (whole(turn, 7), teller.text, teller.marks) == (" a b", "Größe a b", ((9, 2),))
@@ -102,14 +102,14 @@ def test_where_text_was_told_before_there_is_no_lead_and_space_counts() -> None:
 
 def test_a_text_that_is_kept_is_not_told() -> None:
     turn = Turn()
-    teller = Teller(turn.run, tells=False)
+    teller = AnswerWriter(turn.run, sends=False)
     teller.add("Kept.")
     assert (teller.text, teller.end, turn.events) == ("Kept.", 5, [])
 
 
 def test_a_text_that_grows_too_large_is_cut_at_a_character() -> None:
     turn = Turn()
-    teller = Teller(turn.run, cites=True)
+    teller = AnswerWriter(turn.run, cites=True)
     assert teller.add("x" * (MAX_ANSWER_BYTES - 1))
     assert not teller.add("ü [1] and on")
     assert (len(whole(turn).encode()), teller.marks) == (MAX_ANSWER_BYTES - 1, ())

@@ -13,12 +13,12 @@ from pydantic import ValidationError
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.agents.config.content import Content, Defaults
-from responsa_server.agents.config.parameters import Admission
+from responsa_server.agents.config.parameters import ParameterCheck
 from responsa_server.agents.config.problems import AGENT_FILE, Problem, clause, in_config
 from responsa_server.agents.engine.agent import PlannedAgent, agent_options
 from responsa_server.agents.engine.config import DEFAULT_MODEL, AgentConfig
 from responsa_server.agents.engine.graph import Plan, PlanError, plan
-from responsa_server.agents.engine.kinds import Kind, NodeParts, PartMissing
+from responsa_server.agents.engine.kinds import NodeKind, NodeParts, PartMissing
 from responsa_server.agents.engine.prompts import PromptSet
 from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain.events import Fallback
@@ -56,7 +56,7 @@ class BuildContext:
     defaults: Defaults = field(default_factory=Defaults)
     trainer: Trainer | None = None
     faults: Faults = field(default_factory=NoFaults)
-    kinds: Mapping[str, Kind] = field(default_factory=lambda: KINDS)
+    kinds: Mapping[str, NodeKind] = field(default_factory=lambda: KINDS)
 
 
 class LazyClassifier:
@@ -122,7 +122,7 @@ class ConfiguredAgent(PlannedAgent):
         if "seconds" not in built.content.config.get("limits", {}):
             limits = config.limits.model_copy(update={"seconds": context.defaults.seconds})
             config = config.model_copy(update={"limits": limits})
-        admission = Admission(built.content.agent, config.parameters, context.parts.teachers)
+        admission = ParameterCheck(built.content.agent, config.parameters, context.parts.teachers)
         super().__init__(
             built.plan,
             agent_options(config, version),

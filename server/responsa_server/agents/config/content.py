@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from responsa_server.agents.config.check import AgentFiles
 from responsa_server.agents.engine.config import DEFAULT_MODEL, EXTRACTIVE, AgentConfig
-from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import Names, named
 from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptSource, included
 from responsa_server.agents.nodes.table import KINDS
@@ -77,7 +77,7 @@ def content_of(
     config: AgentConfig,
     files: AgentFiles,
     defaults: Defaults,
-    kinds: Mapping[str, Kind] = KINDS,
+    kinds: Mapping[str, NodeKind] = KINDS,
 ) -> Content:
     """The version that files without problems make. raw: `agent.toml` as plain values; config: the same as its model."""
     prompts: dict[str, PromptSource] = {}

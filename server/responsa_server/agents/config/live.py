@@ -47,7 +47,7 @@ class AgentsBroken(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class AgentSnapshot:
     """The agents at one moment.
 
     current: by id; configured: those of them that files configure; versions: by version, those that no longer serve among them; problems: by the id of the agent
@@ -68,7 +68,7 @@ class Snapshot:
         problems: Mapping[str, Reloaded],
         default: str,
         versions: Mapping[str, Agent] | None = None,
-    ) -> Snapshot:
+    ) -> AgentSnapshot:
         """coded: agents without files; they hide configured agents of the same id. versions: further versions to keep."""
         visible = {name: one for name, one in configured.items() if name not in coded}
         every = {**(versions or {}), **{one.version: one for one in coded.values()}}
@@ -117,7 +117,7 @@ class LiveAgents:
         self._context = context
         self._scanner = AgentScanner(folders, surroundings, context.defaults)
         self._log: FilteringBoundLogger = structlog.get_logger("agents")
-        self._snapshot = Snapshot.of({}, self._options.coded, {}, self._options.default)
+        self._snapshot = AgentSnapshot.of({}, self._options.coded, {}, self._options.default)
         self._ordinal = 0
         self._unfit: set[str] = set()
         self._shipped: set[str] = set()
@@ -159,7 +159,7 @@ class LiveAgents:
         self._tasks = []
 
     @property
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> AgentSnapshot:
         """The current snapshot. It never changes; a reload replaces it."""
         return self._snapshot
 
@@ -291,7 +291,9 @@ class LiveAgents:
             else:
                 current[one.identity] = known[_fingerprint(one)]
         versions = {**before.versions, **{one.version: one for one in current.values()}}
-        self._snapshot = Snapshot.of(current, self._options.coded, problems, self._options.default, versions)
+        self._snapshot = AgentSnapshot.of(
+            current, self._options.coded, problems, self._options.default, versions
+        )
         outcome = _changes(before, self._snapshot)
         for one in outcome:
             if one.problems and before.problems.get(one.agent) != one:
@@ -382,7 +384,7 @@ def problem_lines(one: Reloaded) -> Iterator[str]:
         yield f"{place}: {f'{problem.key}: ' if problem.key else ''}{problem.message}.{hint}"
 
 
-def _changes(before: Snapshot, after: Snapshot) -> Sequence[Reloaded]:
+def _changes(before: AgentSnapshot, after: AgentSnapshot) -> Sequence[Reloaded]:
     """What a reload did to each agent, by id, removed agents included."""
     found: list[Reloaded] = []
     for name in sorted({*before.configured, *after.configured, *after.problems}):

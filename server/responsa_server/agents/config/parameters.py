@@ -54,7 +54,7 @@ async def with_choices(
     return {**schema, "properties": {**properties, **chosen}}
 
 
-class Admission:
+class ParameterCheck:
     """Checks the parameters of questions to one agent. teachers: None on a server without teachers; ids are not looked up then."""
 
     def __init__(self, agent: str, parameters: ParametersTable, teachers: Teachers | None = None) -> None:

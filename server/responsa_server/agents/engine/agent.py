@@ -77,7 +77,7 @@ _UNSAFE_MIDWAY: Final = (
     "Ask for something else, or in other words."
 )
 
-Admission = Callable[[Principal, Question], Awaitable[None]]
+Admit = Callable[[Principal, Question], Awaitable[None]]
 
 
 class _Progress:
@@ -119,7 +119,7 @@ class PlannedAgent:
         *,
         faults: Faults | None = None,
         counted: Callable[[Fallback], None] | None = None,
-        admission: Admission | None = None,
+        admission: Admit | None = None,
     ) -> None:
         self._counted = counted
         self._admission = admission

@@ -14,28 +14,28 @@ _MOST_READ: Final = 4 * MAX_ANSWER_BYTES
 """The most characters to read from a model. Marks and white space count here, but not towards the size of the answer."""
 
 
-class Teller:
+class AnswerWriter:
     """Sends each piece of a text as it comes.
 
-    told: text of the answer that was told before. lead: what goes before the model's first words, where nothing was told yet. cites: whether marks are taken out
-    and noted; those that fence data always are taken out. tells: False keeps the text for others to tell. end: bytes of the answer so far, 0 as long as there is
-    nothing but space.
+    before: the text of the answer that was sent earlier. lead: a sentence before the model's first words, if nothing was sent yet. cites: whether marks of
+    citations are removed and recorded; marks of data are always removed. sends: False keeps the text for another node to send. end: the bytes of the answer so
+    far, 0 while there is only white space.
     """
 
     def __init__(
-        self, run: Run, told: str = "", *, lead: str = "", cites: bool = False, tells: bool = True
+        self, run: Run, before: str = "", *, lead: str = "", cites: bool = False, sends: bool = True
     ) -> None:
         self._run = run
-        self._parts = [told]
-        self.tells = tells
-        self.end = len(told.encode())
-        # Until something is said there is no answer, and so no beginning of one.
-        self._waits = not told
+        self._parts = [before]
+        self.sends = sends
+        self.end = len(before.encode())
+        # White space before the first word is held back, since it may be all that follows.
+        self._waits = not before
         self._held = list[str]()
         self._read = 0
-        self._lead = f"{lead}\n\n" if lead and not told else ""
-        # Before the other one: what that notes are places in the text without either.
-        self._fences = FenceFilter(run.nonce, told) if run.nonce else None
+        self._lead = f"{lead}\n\n" if lead and not before else ""
+        # First, because the marks of citations are recorded by their place in the text without marks of data.
+        self._fences = FenceFilter(run.nonce, before) if run.nonce else None
         self._filter = MarkFilter(self.end + len(self._lead.encode())) if cites else None
 
     @property
@@ -45,28 +45,28 @@ class Teller:
 
     @property
     def marks(self) -> tuple[tuple[int, int], ...]:
-        """Those in the text so far: a byte of it, and a passage's number."""
+        """The marks in the text so far: bytes of the text, and numbers of passages."""
         return () if self._filter is None else tuple(one for one in self._filter.marks if one[0] <= self.end)
 
     def add(self, text: str) -> bool:
-        """The next piece. False: it does not fit any more, and was cut; nothing can follow."""
+        """Add the next piece. False if it no longer fits and was cut; nothing can follow then."""
         # U+0000 cannot be stored.
         text = text.replace("\x00", "\ufffd")
         self._read += len(text)
         if self._fences is not None:
             text = self._fences.feed(text)
         return (
-            self._tell(text if self._filter is None else self._filter.feed(text)) and self._read < _MOST_READ
+            self._send(text if self._filter is None else self._filter.feed(text)) and self._read < _MOST_READ
         )
 
     def finish(self) -> None:
-        """Nothing follows."""
+        """End the text."""
         left = self._fences.end() if self._fences is not None else ""
         if self._filter is not None:
             left = self._filter.feed(left) + self._filter.end()
-        self._tell(left)
+        self._send(left)
 
-    def _tell(self, text: str) -> bool:
+    def _send(self, text: str) -> bool:
         if self._waits:
             self._held.append(text)
             if not text or text.isspace():
@@ -75,14 +75,14 @@ class Teller:
             text = self._lead + "".join(self._held)
         left = MAX_ANSWER_BYTES - self.end
         if (size := len(text.encode())) <= min(left, MAX_DELTA_BYTES):
-            if text and self.tells:
+            if text and self.sends:
                 self._run.emit(Delta(text, self.end))
             self.end += size
             self._parts.append(text)
             return True
         fitting = _fitting(text, left)
         for part in split(fitting, MAX_DELTA_BYTES):
-            if self.tells:
+            if self.sends:
                 self._run.emit(Delta(part, self.end))
             self.end += len(part.encode())
         self._parts.append(fitting)
@@ -90,13 +90,13 @@ class Teller:
 
 
 def _fitting(text: str, most_bytes: int) -> str:
-    """As much of the text as so many bytes hold, of whole characters."""
+    """As many whole characters of the text as fit into so many bytes."""
     data = text.encode()
     return text if len(data) <= most_bytes else data[:most_bytes].decode(errors="ignore")
 
 
 def emit_text(text: str, run: Run, start: int = 0) -> int:
-    """Tell a text in deltas from byte `start` of the answer on; returns where it ends."""
+    """Send a text in deltas, from byte `start` of the answer on; returns the byte at which it ends."""
     for part in split(text, MAX_DELTA_BYTES):
         run.emit(Delta(part, start))
         start += len(part.encode())

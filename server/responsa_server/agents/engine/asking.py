@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, Literal, TypeVar, cast
 import jsonschema_rs
 from pydantic import BaseModel, ValidationError, create_model
 
-from responsa_server.agents.engine.calling import Call, Pricing, may_write, no_price, patience
+from responsa_server.agents.engine.calling import ModelCall, Pricing, may_write, no_price, patience
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.fences import fenced, neutral, unfenced
 from responsa_server.agents.engine.node import (
@@ -171,7 +171,7 @@ class Asker:
         try:
             async with (
                 asyncio.timeout(seconds),
-                aclosing(Call(self.model, prompt, run, self.price).pieces()) as pieces,
+                aclosing(ModelCall(self.model, prompt, run, self.price).pieces()) as pieces,
             ):
                 async for piece in pieces:
                     if isinstance(piece, TextPiece):

@@ -79,7 +79,7 @@ def patience(run: Run, most: float = inf) -> float | None:
     return None if left == inf else left
 
 
-class Call:
+class ModelCall:
     """A call of a model. model: the one that writes now, `provider:model`. reports: whether the cost is sent as an event; it is counted in any case."""
 
     def __init__(

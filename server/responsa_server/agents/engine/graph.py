@@ -14,7 +14,7 @@ from langgraph.runtime import Runtime
 
 from responsa_server.agents.engine.config import BEGIN, FINISH, AgentConfig, EdgeTable, NodeTable, traits
 from responsa_server.agents.engine.edges import Test, compiled, possible_edges, reachable
-from responsa_server.agents.engine.kinds import Kind, NodeParts
+from responsa_server.agents.engine.kinds import NodeKind, NodeParts
 from responsa_server.agents.engine.node import Announcement, AnyNode, OverBudget, Progress, Run
 from responsa_server.agents.engine.prompts import PromptSet
 from responsa_server.agents.engine.state import (
@@ -396,7 +396,9 @@ async def _in_time(node: AnyNode, given: Any, context: Run) -> Any:
 _UNANNOUNCED = ""
 
 
-def plan(config: AgentConfig, parts: NodeParts, prompts: PromptSet | None, kinds: Mapping[str, Kind]) -> Plan:
+def plan(
+    config: AgentConfig, parts: NodeParts, prompts: PromptSet | None, kinds: Mapping[str, NodeKind]
+) -> Plan:
     """The plan of a configuration without problems. Nodes that are not reachable with (or without) the agent's model are left out.
 
     Raises PartMissing, PlanError.
@@ -423,7 +425,7 @@ def plan(config: AgentConfig, parts: NodeParts, prompts: PromptSet | None, kinds
     return Plan(nodes, routes, detours, config.limits.steps)
 
 
-def _made(name: str, table: NodeTable, parts: NodeParts, kinds: Mapping[str, Kind]) -> AnyNode:
+def _made(name: str, table: NodeTable, parts: NodeParts, kinds: Mapping[str, NodeKind]) -> AnyNode:
     kind = kinds[table.kind]
     node = kind.make(parts, kind.options.model_validate(table.options), name)
     node.name = name

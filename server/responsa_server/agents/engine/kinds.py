@@ -65,7 +65,7 @@ class NodeParts:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class NodeKind:
     """A kind of node.
 
     make: the node from parts, validated options and its name. offers: the variables for prompts and templates. needs_model: it cannot be made without one.
@@ -100,7 +100,7 @@ def required(part: Part | None, name: str) -> Part:
 
 
 def from_examples(node: Callable[..., AnyNode]) -> Callable[[NodeParts, Any, str], AnyNode]:
-    """The constructor of a `DecidingNode` for `Kind.make`."""
+    """The constructor of a `DecidingNode` for `NodeKind.make`."""
     return lambda parts, options, name: node(
         name,
         options,

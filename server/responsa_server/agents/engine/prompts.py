@@ -1,7 +1,7 @@
-"""Prompts: templates by a strict engine, with instructions, questions and retrieved text in places of their own.
+"""Prompts: templates of a strict engine that keep instructions, questions and retrieved text apart.
 
-A file is a front matter, a system part and, below the line `=== user`, a user part. What users, documents and models have written never stands in the system
-part. It is neutralised and, in a prompt, fenced by marks with a nonce that nobody who wrote it can have known; the system part ends with what the marks mean.
+A file has a front matter, a system part and, below the line `=== user`, a user part. Texts of users, documents and models are never in the system part. They are
+neutralised and, in a prompt, put between marks with a number that their authors cannot know; the system part ends with the meaning of the marks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from responsa_server.domain.ports.models import Place, PromptMessage, Role
 
 USER_LINE: Final = "=== user"
 SCHEMAS: Final = ("intent", "category", "need", "query", "queries", "verdict")
-"""What a prompt may say that its answer is, for whoever reads the file; the schema itself is its node's (`formats`)."""
+"""The names that a front matter may give its answer, for readers of the file. The schema itself comes from the node (`formats`)."""
 HISTORY: Final = "history"
 PASSAGES: Final = "passages"
 _FUEL: Final = 500_000
@@ -37,7 +37,7 @@ _QUOTED: Final = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
 
 
 class PromptError(Exception):
-    """A prompt is broken, or cannot be filled in. file: where, line: in it, from 1, None where there is none."""
+    """A prompt is broken or cannot be filled in. line: in the file, from 1, None if it is not known."""
 
     def __init__(self, file: str, line: int | None, message: str) -> None:
         super().__init__(f"{file}{f':{line}' if line else ''}: {message}")
@@ -47,14 +47,14 @@ class PromptError(Exception):
 
 
 class Hints(Table):
-    """What a prompt asks of the model that reads it; it goes before what the agent says, but an answer is never longer than the agent allows."""
+    """A prompt's settings for its model. They take precedence over the agent's, except that an answer is never longer than the agent allows."""
 
     temperature: float | None = Field(None, ge=0, le=2)
     max_output_tokens: int | None = Field(None, ge=1, le=65536)
 
 
 class FrontMatter(Table):
-    """What stands between the `+++` lines. variables: each with what it is; structured: one of SCHEMAS, "" for free text."""
+    """The table between the `+++` lines. variables: with their descriptions; structured: one of SCHEMAS, "" for free text."""
 
     variables: Mapping[str, str] = Field(default_factory=dict[str, str])
     hints: Hints = Hints.model_validate({})
@@ -63,7 +63,7 @@ class FrontMatter(Table):
 
 @dataclass(frozen=True, slots=True)
 class PromptSource:
-    """A prompt's file, its front matter read. file: as people are told of it; body_line: where the text begins, from 1; sound: whether the front matter is."""
+    """A prompt's file with its parsed front matter. file: its name in messages; body_line: the first line of the text, from 1; sound: whether the front matter is valid."""
 
     file: str
     front: FrontMatter
@@ -74,7 +74,7 @@ class PromptSource:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """A file that others include."""
+    """A file that prompts include."""
 
     file: str
     text: str
@@ -82,7 +82,7 @@ class Partial:
 
 @dataclass(frozen=True, slots=True)
 class Untrusted:
-    """What users, documents and models have written. history: the oldest first; passages: the best first, numbered from 1; others: by variable."""
+    """The texts of users, documents and models. history: oldest first; passages: best first, numbered from 1; others: by variable."""
 
     question: str
     history: Sequence[Said] = ()
@@ -92,7 +92,7 @@ class Untrusted:
 
 @dataclass(frozen=True, slots=True)
 class Uses:
-    """The variables that a prompt's parts use, partials included."""
+    """The variables of a prompt's parts, partials included."""
 
     system: frozenset[str]
     user: frozenset[str]
@@ -104,7 +104,7 @@ class Uses:
 
 
 def included(text: str) -> Sequence[str]:
-    """The partials that a template names."""
+    """The names of the partials that a template includes."""
     return [found["name"] for found in _INCLUDE.finditer(text) if found["name"] is not None]
 
 
@@ -116,7 +116,7 @@ class _Part:
 
 
 class PromptSet:
-    """All prompts of one version of an agent. Immutable; what is broken in them is in `broken`, by prompt, and raised when such a one is used."""
+    """All prompts of one version of an agent. Immutable. `broken` has the errors of broken prompts, by name; using one raises its first error."""
 
     def __init__(
         self, prompts: Mapping[str, PromptSource], partials: Mapping[str, Partial] | None = None
@@ -145,11 +145,11 @@ class PromptSet:
 
     @property
     def names(self) -> Sequence[str]:
-        """Of all prompts."""
+        """The names of all prompts."""
         return list(self._prompts)
 
     def front(self, name: str) -> FrontMatter:
-        """What a prompt's front matter says. Raises KeyError."""
+        """A prompt's front matter. Raises KeyError."""
         return self._prompts[name].front
 
     def source(self, name: str) -> PromptSource:
@@ -175,25 +175,25 @@ class PromptSet:
         return True
 
     def fill(self, name: str, values: Plain) -> str:
-        """All parts of a prompt with values as they are: to see whether that can be done. Raises KeyError, PromptError, of a partial where it is in one."""
+        """All parts of a prompt, filled in with the values unchanged, for the check. Raises KeyError, and PromptError with the partial's file for an error in a partial."""
         parts = [one for one in self._sound(name) if one is not None]
         try:
             return "".join(self._filled(one, values) for one in parts)
         except PromptError:
-            # The engine says no more than which include it was.
+            # The engine reports only the line of the include.
             for template in reversed(self._reached([one.template for one in parts])):
                 if template in self._partials:
                     self._filled(_Part(template, self._partials[template].file, 1), values)
             raise
 
     def members(self, name: str) -> Sequence[str]:
-        """What a prompt's parts take out of variables, as `variable.member`. Raises KeyError, PromptError."""
+        """The members of variables that a prompt uses, as `variable.member`. Raises KeyError, PromptError."""
         reached = self._reached([one.template for one in self._sound(name) if one is not None])
         find = self._environment.undeclared_variables_in_template
         return sorted({one for each in reached for one in find(each, nested=True) if "." in one})
 
     def variables(self, name: str) -> Uses:
-        """What a prompt's parts use. Raises KeyError, PromptError."""
+        """The variables that a prompt's parts use. Raises KeyError, PromptError."""
         system, user = self._sound(name)
         return Uses(self._used(system.template), self._used(user.template) if user else frozenset())
 
@@ -214,10 +214,9 @@ class PromptSet:
     def render(
         self, name: str, trusted: Mapping[str, object], untrusted: Untrusted, mark: str
     ) -> Sequence[PromptMessage]:
-        """The messages for a model: instructions, the talk so far, passages, and the prompt's user part (without one, the question).
+        """The messages for a model: instructions, history, passages, and the prompt's user part (without one, the question).
 
-        A user part that uses `history` gets the talk as fenced text, and it is no messages of its own then; `passages` is their number there. Raises KeyError,
-        PromptError.
+        A user part that uses `history` gets it as fenced text instead of messages; `passages` is their number there. Raises KeyError, PromptError.
         """
         system, user = self._sound(name)
         values = {key: _plain(self._prompts[name].file, key, value) for key, value in trusted.items()}
@@ -237,7 +236,7 @@ class PromptSet:
             messages.append(PromptMessage(Role.USER, question, place=Place.USER))
             return messages
         talk = "\n\n".join(f"{one.speaker.value}: {one.text}" for one in untrusted.history)
-        # What is empty stays so, for a prompt to ask whether it is.
+        # An empty value stays empty, so that a prompt can test it.
         values |= {key: fenced(key, one, mark) if one else "" for key, one in untrusted.others.items()}
         values |= {
             "question": question,
@@ -248,7 +247,7 @@ class PromptSet:
         return messages
 
     def text(self, name: str, values: Plain) -> str:
-        """A template for people, filled in: texts are neutralised and not fenced. Raises KeyError, PromptError."""
+        """A template for readers, filled in. Texts are neutralised but not fenced. Raises KeyError, PromptError."""
         part, _ = self._sound(name)
         plain = {
             key: neutral(one) if isinstance(one, str) else _plain(self._prompts[name].file, key, one)
@@ -277,12 +276,12 @@ class PromptSet:
             try:
                 self._environment.add_template(part.template, text)
             except minijinja.TemplateError as failure:
-                error = _told(part, failure)
+                error = _prompt_error(part, failure)
         if error is not None:
             self._broken_parts[part.template] = error
 
     def _reached(self, templates: Sequence[str]) -> Sequence[str]:
-        """The templates and all that they include, each once."""
+        """The templates and all partials that they include, each once."""
         found, left = list[str](), list(templates)
         while left:
             one = left.pop(0)
@@ -304,11 +303,11 @@ class PromptSet:
         try:
             return self._environment.render_template(part.template, **values)
         except minijinja.TemplateError as error:
-            raise _told(part, error) from error
+            raise _prompt_error(part, error) from error
 
 
 def _unfit(part: _Part, text: str, partials: Mapping[str, Partial]) -> PromptError | None:
-    """What the engine would only find out when the template is used."""
+    """An error that the engine would report only when it renders the template."""
     at = partial(_line, part, text)
     if foreign := _FOREIGN.search(text):
         return PromptError(
@@ -358,7 +357,7 @@ def _line(part: _Part, text: str, place: int) -> int:
     return part.first_line + text.count("\n", 0, place)
 
 
-def _told(part: _Part, error: minijinja.TemplateError) -> PromptError:
+def _prompt_error(part: _Part, error: minijinja.TemplateError) -> PromptError:
     line = error.line
     ours = error.name in (None, part.template)
     return PromptError(
@@ -370,14 +369,14 @@ def _told(part: _Part, error: minijinja.TemplateError) -> PromptError:
 
 def _spoken(one: Said, mark: str) -> PromptMessage:
     if one.speaker is Speaker.USER:
-        # Yesterday's orders are no better than today's.
+        # Earlier messages of the user are as untrusted as the question.
         return PromptMessage(Role.USER, fenced("message", one.text, mark), place=Place.USER)
-    # Answers quote what was found in documents, so an order may stand in them.
+    # Answers quote documents, which may contain instructions.
     return PromptMessage(Role.ASSISTANT, fenced("answer", one.text, mark), place=Place.MODEL)
 
 
 def _plain(file: str, key: str, value: object) -> object:
-    """A copy that has no methods worth calling: the engine would call those of any other object."""
+    """A plain copy of a value, since templates can call the methods of other objects."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):

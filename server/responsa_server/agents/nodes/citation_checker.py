@@ -9,7 +9,7 @@ from pydantic import Field
 
 from responsa_server.agents.engine.citations import AnswerModel, Mark, citation, claims, plain
 from responsa_server.agents.engine.config import RetrievalTable
-from responsa_server.agents.engine.kinds import Kind, required
+from responsa_server.agents.engine.kinds import NodeKind, required
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Run
 from responsa_server.agents.nodes.retriever import DEFAULT_RETRIEVAL
 from responsa_server.domain.answers import Evidence, Quote
@@ -77,7 +77,7 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
         )
 
 
-KIND: Final = Kind(
+KIND: Final = NodeKind(
     lambda parts, _, __: CitationChecker(
         required(parts.source, "source of evidence"),
         required(parts.judge, "judge of citations"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import Node, NodeModel, Run
 
 
@@ -24,4 +24,4 @@ class Condition(Node[ConditionModel, ConditionModel]):
         return given
 
 
-KIND: Final = Kind(lambda _, __, ___: Condition(), ConditionModel, ConditionModel)
+KIND: Final = NodeKind(lambda _, __, ___: Condition(), ConditionModel, ConditionModel)

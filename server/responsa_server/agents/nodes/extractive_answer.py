@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from responsa_server.agents.engine.citations import AnswerModel, compose, plain
-from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Plain, Run
 from responsa_server.domain.answers import Evidence, Extraction
 from responsa_server.domain.events import Step
@@ -57,4 +57,4 @@ class Answer(Node[AnswerInput, AnswerOutput]):
         return checked
 
 
-KIND: Final = Kind(lambda _, __, ___: Answer(), AnswerInput, AnswerOutput, tells=True, asked="extraction")
+KIND: Final = NodeKind(lambda _, __, ___: Answer(), AnswerInput, AnswerOutput, tells=True, asked="extraction")

@@ -7,7 +7,7 @@ from typing import Final
 
 from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
 from responsa_server.agents.engine.config import RetrievalTable
-from responsa_server.agents.engine.kinds import Kind, required
+from responsa_server.agents.engine.kinds import NodeKind, required
 from responsa_server.agents.engine.node import (
     Announcement,
     Node,
@@ -100,7 +100,7 @@ class Grade(Node[GradeInput, GradeOutput]):
         return GradeOutput(extraction=extraction)
 
 
-KIND: Final = Kind(
+KIND: Final = NodeKind(
     lambda parts, options, _: Grade(
         required(parts.extractor, "extractor"),
         parts.traits.retrieval,

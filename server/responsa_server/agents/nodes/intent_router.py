@@ -17,7 +17,7 @@ from responsa_server.agents.engine.asking import (
     refers_back,
 )
 from responsa_server.agents.engine.config import Texts
-from responsa_server.agents.engine.kinds import Kind, from_examples
+from responsa_server.agents.engine.kinds import NodeKind, from_examples
 from responsa_server.agents.engine.node import NodeModel, Run
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.events import Intent
@@ -103,7 +103,7 @@ def values(options: IntentOptions) -> Mapping[str, Sequence[str]]:
     return {"intent": [*options.intents, OUT_OF_SCOPE]}
 
 
-KIND: Final = Kind(
+KIND: Final = NodeKind(
     from_examples(IntentRouter),
     IntentInput,
     IntentOutput,

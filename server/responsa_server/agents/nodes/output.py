@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from responsa_server.agents.engine.answer_text import emit_text
-from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import Node, NodeModel, Run
 
 
@@ -31,7 +31,7 @@ class Output(Node[OutputModel, OutputModel]):
         return given
 
 
-KIND: Final = Kind(
+KIND: Final = NodeKind(
     lambda _, __, name: Output(name),
     OutputModel,
     OutputModel,

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from responsa_server.agents.engine.answer_text import emit_text
 from responsa_server.agents.engine.config import Texts
-from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Run
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import MAX_ANSWER_BYTES, FallbackKind
@@ -156,7 +156,7 @@ def _edges(text: str) -> Iterator[Cut]:
         yield start + len(inner), len(text)
 
 
-KIND: Final = Kind(
+KIND: Final = NodeKind(
     lambda _, options, name: PostProcessor(name, options),
     PostInput,
     PostOutput,

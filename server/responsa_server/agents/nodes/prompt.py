@@ -10,11 +10,11 @@ from typing import Annotated, Final
 
 from pydantic import Field, JsonValue
 
-from responsa_server.agents.engine.answer_text import Teller, emit_text
+from responsa_server.agents.engine.answer_text import AnswerWriter, emit_text
 from responsa_server.agents.engine.asking import label_of, offered
-from responsa_server.agents.engine.calling import Call, may_write, patience
+from responsa_server.agents.engine.calling import ModelCall, may_write, patience
 from responsa_server.agents.engine.citations import claims
-from responsa_server.agents.engine.kinds import Kind, NodeParts, required
+from responsa_server.agents.engine.kinds import NodeKind, NodeParts, required
 from responsa_server.agents.engine.node import (
     BY,
     DEFAULT,
@@ -184,9 +184,9 @@ class Prompt(Node[PromptInput, PromptOutput]):
             over.text = given.text
             raise
         prompt = replace(prompt, cites=self._options.cites, patience_seconds=patience(run))
-        call = Call(self._model, prompt, run, self._parts.price, reports=self._reports_usage)
-        text = Teller(
-            run, given.text, lead=self._lead(given), cites=self._options.cites, tells=self._options.stream
+        call = ModelCall(self._model, prompt, run, self._parts.price, reports=self._reports_usage)
+        text = AnswerWriter(
+            run, given.text, lead=self._lead(given), cites=self._options.cites, sends=self._options.stream
         )
         holding = self._parts.small if self._checks(passages, given) else frozenset[str]()
         calls = list[CallModel]()
@@ -195,13 +195,13 @@ class Prompt(Node[PromptInput, PromptOutput]):
             text.finish()
             if end.stop is Stop.UNSAFE:
                 # The text that was sent is not an answer, since the provider stopped it.
-                raise Declined(begun=bool(text.end) and text.tells)
+                raise Declined(begun=bool(text.end) and text.sends)
             if not self._options.tools and not text.end:
                 raise ModelError(ModelFault.EMPTY, "an answer without text", model=call.model)
         except ModelError as error:
             raise self._unavailable(error) from error
         if text.end and call.model in holding:
-            await self._tell_checked(text, call.model, given, run)
+            await self._send_checked(text, call.model, given, run)
         return PromptOutput(
             text=text.text,
             complete=end.complete,
@@ -216,7 +216,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
         return self._options.cites and bool(passages) and not given.text and not self._tools
 
     async def _written(
-        self, call: Call, run: Run, text: Teller, calls: list[CallModel], holding: frozenset[str]
+        self, call: ModelCall, run: Run, text: AnswerWriter, calls: list[CallModel], holding: frozenset[str]
     ) -> Ended:
         """Read the stream, and return how it ended. Raises ModelError.
 
@@ -232,7 +232,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
                         case TextPiece():
                             # The model is known by now: a chain switches only before the first word.
                             if holding and limit.when() is None and call.model in holding:
-                                text.tells = False
+                                text.sends = False
                                 seconds = patience(run, HELD_SECONDS) or 0.0
                                 limit.reschedule(asyncio.get_running_loop().time() + seconds)
                             fits = text.add(piece.text)
@@ -249,7 +249,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
             return Ended(complete=False)
         return end
 
-    async def _tell_checked(self, text: Teller, model: str, given: PromptInput, run: Run) -> None:
+    async def _send_checked(self, text: AnswerWriter, model: str, given: PromptInput, run: Run) -> None:
         """Send a text that was held back. Raises Unavailable if no passage supports any of it."""
         asked = [Claim(one.text, one.passage) for one in claims(text.text, text.marks)]
         found: Sequence[object] = ()
@@ -343,7 +343,7 @@ def _done(given: PromptInput) -> Sequence[PromptMessage]:
     return messages
 
 
-KIND: Final = Kind(
+KIND: Final = NodeKind(
     lambda parts, options, name: Prompt(parts, name, options),
     PromptInput,
     PromptOutput,

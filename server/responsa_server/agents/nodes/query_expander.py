@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
-from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, PromptName, Run
 from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.domain.events import Fallback, FallbackKind
@@ -98,7 +98,7 @@ def _folded(text: str) -> str:
     return " ".join(text.casefold().split()).rstrip("?.! ")
 
 
-KIND: Final = Kind(
+KIND: Final = NodeKind(
     lambda parts, options, _: QueryExpander(parts.decider(options.prompt), options),
     QueryExpanderInput,
     QueryExpanderOutput,

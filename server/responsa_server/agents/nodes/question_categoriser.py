@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from responsa_server.agents.engine.asking import OFFERED, Asker, DecidingNode, DecidingOptions, choice
-from responsa_server.agents.engine.kinds import Kind, from_examples
+from responsa_server.agents.engine.kinds import NodeKind, from_examples
 from responsa_server.agents.engine.node import NodeModel, Run
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.ports.intents import OUT_OF_SCOPE, Example, IntentClassifier
@@ -73,6 +73,6 @@ class QuestionCategoriser(DecidingNode[CategoryInput, CategoryOutput]):
         return CategoryOutput(category=decided.label if decided.in_scope else "")
 
 
-KIND: Final = Kind(
+KIND: Final = NodeKind(
     from_examples(QuestionCategoriser), CategoryInput, CategoryOutput, CategoryOptions, offers=OFFERED
 )

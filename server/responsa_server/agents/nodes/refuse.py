@@ -6,7 +6,7 @@ from typing import Final
 
 from responsa_server.agents.engine.citations import RefusalModel
 from responsa_server.agents.engine.config import Traits
-from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Run
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.events import Intent, RefusalReason
@@ -88,7 +88,7 @@ def _shown(question: str) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1].rstrip() + "…"
 
 
-KIND: Final = Kind(
+KIND: Final = NodeKind(
     lambda parts, options, _: Refuse(parts.traits, out_of_scope=options.out_of_scope),
     RefuseInput,
     RefuseOutput,

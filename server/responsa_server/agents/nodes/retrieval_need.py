@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from responsa_server.agents.engine.asking import OFFERED, DecidingNode, DecidingOptions, Shape, refers_back
-from responsa_server.agents.engine.kinds import Kind, from_examples
+from responsa_server.agents.engine.kinds import NodeKind, from_examples
 from responsa_server.agents.engine.node import NodeModel, Run
 from responsa_server.agents.engine.rewriting import content_words
 from responsa_server.agents.engine.state import Said
@@ -75,7 +75,7 @@ async def need(
     return NeedOutput(needs_retrieval=not (decided.in_scope and decided.label == DIRECT), follow_up=follow_up)
 
 
-KIND: Final = Kind(
+KIND: Final = NodeKind(
     from_examples(RetrievalNeed),
     NeedInput,
     NeedOutput,

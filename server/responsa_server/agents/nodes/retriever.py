@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from responsa_server.agents.engine.config import RetrievalTable
-from responsa_server.agents.engine.kinds import Kind, required
+from responsa_server.agents.engine.kinds import NodeKind, required
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Policy, Run
 from responsa_server.agents.engine.rewriting import points_back
 from responsa_server.agents.nodes.query_expander import distinct
@@ -70,7 +70,7 @@ def wordings(given: RetrieveInput) -> tuple[str, ...]:
     return (given.standalone_question or given.question,)
 
 
-KIND: Final = Kind(
+KIND: Final = NodeKind(
     lambda parts, _, __: Retrieve(required(parts.source, "source of evidence"), parts.traits.retrieval),
     RetrieveInput,
     RetrieveOutput,

@@ -7,7 +7,7 @@ from typing import Final
 from pydantic import Field
 
 from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
-from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, NodeOptions, PromptName, Run
 from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.agents.engine.rewriting import standalone
@@ -77,7 +77,7 @@ class Rewrite(Node[RewriteInput, RewriteOutput]):
         return "" if same or len(rewritten.encode()) > MAX_QUESTION_BYTES else rewritten
 
 
-KIND: Final = Kind(
+KIND: Final = NodeKind(
     lambda parts, options, _: Rewrite(parts.decider(options.prompt), options.prompt),
     RewriteInput,
     RewriteOutput,

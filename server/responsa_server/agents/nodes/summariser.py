@@ -9,7 +9,7 @@ from uuid import UUID
 
 from responsa_server.agents.engine.asking import FAILURES, Asker, cause, offered
 from responsa_server.agents.engine.citations import split
-from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Policy, PromptName, Run
 from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.agents.engine.state import Said
@@ -148,7 +148,7 @@ def _cut(text: str, most_bytes: int) -> str:
     return next(iter(split(text, most_bytes)), "").rstrip()
 
 
-KIND: Final = Kind(
+KIND: Final = NodeKind(
     lambda parts, options, name: Summarise(name, options, parts.asker(options.prompt), parts.summaries),
     SummaryInput,
     SummaryOutput,

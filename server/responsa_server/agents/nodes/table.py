@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.nodes import (
     citation_checker,
     condition,
@@ -27,7 +27,7 @@ from responsa_server.agents.nodes import (
     tool_caller,
 )
 
-KINDS: Final[Mapping[str, Kind]] = {
+KINDS: Final[Mapping[str, NodeKind]] = {
     "intent_router": intent_router.KIND,
     "question_categoriser": question_categoriser.KIND,
     "retrieval_need": retrieval_need.KIND,

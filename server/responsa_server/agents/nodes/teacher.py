@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field, JsonValue
 
-from responsa_server.agents.engine.kinds import Kind, required
+from responsa_server.agents.engine.kinds import NodeKind, required
 from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Policy, Run
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.domain.ports.teachers import Teachers
@@ -86,7 +86,7 @@ def persona(teacher: Teacher) -> str:
     return "\n".join([teacher.persona.strip(), *lines])
 
 
-KIND: Final = Kind(
+KIND: Final = NodeKind(
     lambda parts, options, name: ChooseTeacher(required(parts.teachers, "teachers"), name, options),
     TeacherInput,
     TeacherOutput,

@@ -9,7 +9,7 @@ from typing import Final
 from responsa_server.agents.engine.answer_text import MAX_DELTA_BYTES
 from responsa_server.agents.engine.citations import AnswerModel, citation_of, plain, split
 from responsa_server.agents.engine.config import TEMPLATE, Traits
-from responsa_server.agents.engine.kinds import Kind, required
+from responsa_server.agents.engine.kinds import NodeKind, required
 from responsa_server.agents.engine.node import (
     Announcement,
     Node,
@@ -159,7 +159,7 @@ def _tag(title: str) -> str:
     return "#" + "".join(word[:1].upper() + word[1:] for word in words) if words else ""
 
 
-KIND: Final = Kind(
+KIND: Final = NodeKind(
     lambda parts, options, name: Template(
         required(parts.prompts, "set of prompts"),
         options.template,

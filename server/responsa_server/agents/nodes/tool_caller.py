@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
 from responsa_server.agents.nodes.prompt import CallModel, ResultModel
 from responsa_server.domain.events import Status, Step, ToolCalled, ToolOutcome, ToolReturned
@@ -90,4 +90,4 @@ class CallTool(Node[CallToolInput, CallToolOutput]):
         return ToolResult(result.outcome, content[:MAX_RESULT_BYTES].decode(errors="ignore"))
 
 
-KIND: Final = Kind(lambda parts, _, __: CallTool(parts.tools), CallToolInput, CallToolOutput)
+KIND: Final = NodeKind(lambda parts, _, __: CallTool(parts.tools), CallToolInput, CallToolOutput)

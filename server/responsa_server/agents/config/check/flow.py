@@ -17,7 +17,7 @@ from responsa_server.agents.config.problems import Key, Problem, closest, in_con
 from responsa_server.agents.engine.citations import AnswerModel, RefusalModel
 from responsa_server.agents.engine.config import BEGIN, FINISH, AgentConfig, EdgeTable, NodeTable, WhenTable
 from responsa_server.agents.engine.edges import REFERS_BACK, beyond, demanded, leaves
-from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import BY, DEFAULT, Names, NodeOptions
 from responsa_server.agents.engine.state import ENGINE_KEYS, TASK_KEYS, Said
 from responsa_server.domain.answers import Extraction
@@ -68,7 +68,7 @@ class NodeFields:
     """
 
     name: str
-    kind: Kind
+    kind: NodeKind
     streams: bool
     inputs: Sequence[InputField]
     outputs: Mapping[str, Any]
@@ -76,7 +76,7 @@ class NodeFields:
     values: Mapping[str, Sequence[str]]
 
 
-def options_of(kind: Kind, table: NodeTable) -> NodeOptions | None:
+def options_of(kind: NodeKind, table: NodeTable) -> NodeOptions | None:
     """A node's options as their model, None where they are wrong."""
     try:
         return kind.options.model_validate(table.options)
@@ -84,7 +84,7 @@ def options_of(kind: Kind, table: NodeTable) -> NodeOptions | None:
         return None
 
 
-def fields_of(name: str, table: NodeTable, kind: Kind) -> NodeFields:
+def fields_of(name: str, table: NodeTable, kind: NodeKind) -> NodeFields:
     """What a node reads and writes."""
     options = options_of(kind, table)
     values: Mapping[str, Sequence[str]] = {}
@@ -106,7 +106,7 @@ def fields_of(name: str, table: NodeTable, kind: Kind) -> NodeFields:
     )
 
 
-def _inputs(name: str, table: NodeTable, kind: Kind) -> Iterator[InputField]:
+def _inputs(name: str, table: NodeTable, kind: NodeKind) -> Iterator[InputField]:
     chosen = dict[str, tuple[str, Key]]()
     for option, given in table.options.items():
         by = cast("dict[str, object]", given).get(BY) if isinstance(given, dict) else None

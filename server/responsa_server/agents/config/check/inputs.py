@@ -8,7 +8,7 @@ from typing import Protocol
 
 from responsa_server.agents.config.problems import quoted
 from responsa_server.agents.engine.config import EXTRACTIVE
-from responsa_server.agents.engine.kinds import Kind
+from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.prompts import Partial, PromptSource
 from responsa_server.agents.nodes.table import KINDS
 
@@ -69,7 +69,7 @@ class NamedModels:
 class Surroundings:
     """What this server offers agents: kinds of nodes, models, and the names of models and providers for suggestions."""
 
-    kinds: Mapping[str, Kind] = field(default_factory=lambda: KINDS)
+    kinds: Mapping[str, NodeKind] = field(default_factory=lambda: KINDS)
     models: ModelNames = field(default_factory=AnyModel)
     suggested_models: Sequence[str] = (EXTRACTIVE, "default")
     providers: Collection[str] = ()
