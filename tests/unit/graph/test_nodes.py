@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from responsa_server.agents import nodes
-from responsa_server.agents.engine.graph import BEGIN, FINISH, Plan, PlanError, Route, build, run
+from responsa_server.agents.engine.graph import BEGIN, FINISH, Graph, Plan, PlanError, Route
 from responsa_server.agents.engine.kinds import NodeParts, PartMissing
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Policy, Progress, Run
 from responsa_server.agents.engine.prompts import FrontMatter, PromptSet, PromptSource
@@ -232,9 +232,9 @@ async def test_a_plan_runs_from_begin_to_finish_by_its_routes() -> None:
             Route("b", (FINISH,)),
         ],
     )
-    graph = build(plan)
-    assert (await run(graph, {"question": "x"}, quiet()))["question"] == "x!!"
-    assert (await run(graph, {"question": "x?"}, quiet()))["question"] == "x?!"
+    graph = Graph(plan)
+    assert (await graph.run({"question": "x"}, quiet()))["question"] == "x!!"
+    assert (await graph.run({"question": "x?"}, quiet()))["question"] == "x?!"
 
 
 @pytest.mark.parametrize(
@@ -248,22 +248,22 @@ async def test_a_plan_runs_from_begin_to_finish_by_its_routes() -> None:
 )
 def test_a_plan_with_a_mistake_is_refused_by_name(routes: list[Route], complaint: str) -> None:
     with pytest.raises(PlanError, match=complaint):
-        build(Plan({"a": Echo("a")}, routes))
+        Graph(Plan({"a": Echo("a")}, routes))
 
 
 async def test_a_step_that_hangs_is_stopped_and_what_it_broke_is_not_passed_on() -> None:
     hanging = Echo(
         "a", lambda: asyncio.Event().wait(), Policy(timeout_seconds=0.01, attempts=2, pause_seconds=0)
     )
-    graph = build(Plan({"a": hanging}, [Route(BEGIN, ("a",)), Route("a", (FINISH,))]))
+    graph = Graph(Plan({"a": hanging}, [Route(BEGIN, ("a",)), Route("a", (FINISH,))]))
     events: list[Progress] = []
     with pytest.raises(Unavailable) as caught:
-        await run(graph, {"question": "x"}, run_into(events))
+        await graph.run({"question": "x"}, run_into(events))
     assert caught.value.metadata == {"part": "a"}
     broken = Echo("a", lambda: Text.model_construct(question=7))  # pyright: ignore[reportArgumentType]
-    graph = build(Plan({"a": broken}, [Route(BEGIN, ("a",)), Route("a", (FINISH,))]))
+    graph = Graph(Plan({"a": broken}, [Route(BEGIN, ("a",)), Route("a", (FINISH,))]))
     with pytest.raises((ValidationError, UserWarning)):
-        await run(graph, {"question": "x"}, quiet())
+        await graph.run({"question": "x"}, quiet())
 
 
 async def test_what_took_too_long_is_not_tried_again() -> None:
@@ -273,14 +273,14 @@ async def test_what_took_too_long_is_not_tried_again() -> None:
         tried.append(len(tried))
         raise TooSlow(Reason.PART_UNAVAILABLE, "It took too long.", {"part": "x"})
 
-    graph = build(
+    graph = Graph(
         Plan(
             {"a": Echo("a", slow, Policy(attempts=3, pause_seconds=0))},
             [Route(BEGIN, ("a",)), Route("a", (FINISH,))],
         )
     )
     with pytest.raises(TooSlow):
-        await run(graph, {"question": "x"}, quiet())
+        await graph.run({"question": "x"}, quiet())
     assert tried == [0]
 
 
@@ -289,6 +289,6 @@ async def test_a_status_is_told_once_before_the_work() -> None:
     told: list[int] = []
     node = Echo("a", lambda: told.append(len(events)))
     node.announcement = Announcement(Step.GRADING, "Analyzing results...")
-    graph = build(Plan({"a": node}, [Route(BEGIN, ("a",)), Route("a", (FINISH,))]))
-    await run(graph, {"question": "x"}, run_into(events))
+    graph = Graph(Plan({"a": node}, [Route(BEGIN, ("a",)), Route("a", (FINISH,))]))
+    await graph.run({"question": "x"}, run_into(events))
     assert (events, told) == ([Status(Step.GRADING, "Analyzing results...")], [1])

@@ -10,7 +10,7 @@ import pytest
 
 from bench.agents import GraphAgent
 from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
-from responsa_server.agents.engine.graph import BEGIN, FINISH, Graph, Plan, Route, build, run
+from responsa_server.agents.engine.graph import BEGIN, FINISH, Graph, Plan, Route
 from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
 from responsa_server.agents.engine.state import GraphState, StateError, kept, restored
 from responsa_server.domain.events import Answered
@@ -57,12 +57,12 @@ def chain(*nodes: Adds) -> Plan:
 
 async def milestones_of(graph: Graph, state: GraphState | None = None) -> list[bytes]:
     turn = Turn()
-    await run(graph, state or GraphState(question="?"), turn.run)
+    await graph.run(state or GraphState(question="?"), turn.run)
     return [one.state for one in turn.events if isinstance(one, Milestone)]
 
 
 async def test_only_a_node_that_must_not_be_done_again_is_followed_by_a_milestone() -> None:
-    graph = build(
+    graph = Graph(
         chain(
             Adds("a"),
             Adds("b", effect=Effect.ONCE),
@@ -82,16 +82,16 @@ async def test_only_a_node_that_must_not_be_done_again_is_followed_by_a_mileston
 
 
 async def test_a_run_goes_on_at_any_node() -> None:
-    graph = build(chain(*(Adds(name, calls_model=True) for name in "abc")))
+    graph = Graph(chain(*(Adds(name, calls_model=True) for name in "abc")))
     turn = Turn()
-    whole = await run(graph, GraphState(question="?"), turn.run)
+    whole = await graph.run(GraphState(question="?"), turn.run)
     assert whole["text"] == "abc"
     for milestone in await milestones_of(graph):
         name, state = restored(milestone)
         state["question"] = "?"
         again = Turn()
         context = Run(again.run.who, again.events.append, again.meter.add, begin_at=name)
-        assert await run(graph, state, context) == whole
+        assert await graph.run(state, context) == whole
         assert again.events == turn.events[len(turn.events) - len(again.events) :]
 
 
@@ -105,16 +105,16 @@ async def test_a_milestone_keeps_the_choice_that_was_made() -> None:
             Route("c", (FINISH,)),
         ],
     )
-    graph = build(plan)
+    graph = Graph(plan)
     assert [restored(one)[0] for one in await milestones_of(graph)] == ["b"]
     assert [restored(one)[0] for one in await milestones_of(graph, GraphState(text="x"))] == ["c"]
 
 
 async def test_an_unknown_node_is_said_so_and_nothing_is_run() -> None:
-    graph = build(chain(Adds("a")))
+    graph = Graph(chain(Adds("a")))
     turn = Turn()
     with pytest.raises(StateError, match="the node gone"):
-        await run(graph, GraphState(), Run(turn.run.who, turn.events.append, turn.meter.add, begin_at="gone"))
+        await graph.run(GraphState(), Run(turn.run.who, turn.events.append, turn.meter.add, begin_at="gone"))
 
 
 async def test_the_default_agent_tells_no_milestone_when_it_is_fast_and_goes_on_from_any() -> None:
@@ -227,14 +227,14 @@ async def test_a_run_whose_first_node_is_chosen_begins_where_it_says_all_the_sam
         {"a": Adds("a"), "b": Adds("b")},
         [Route(BEGIN, ("a", "b"), lambda _: "a"), Route("a", ("b",)), Route("b", (FINISH,))],
     )
-    graph = build(plan)
+    graph = Graph(plan)
     turn = Turn()
     context = Run(turn.run.who, turn.events.append, turn.meter.add, begin_at="b")
-    assert (await run(graph, GraphState(text="x"), context))["text"] == "xb"
-    assert (await run(graph, GraphState(text="x"), turn.run))["text"] == "xab"
+    assert (await graph.run(GraphState(text="x"), context))["text"] == "xb"
+    assert (await graph.run(GraphState(text="x"), turn.run))["text"] == "xab"
 
 
 async def test_what_a_run_was_given_stays_as_it_was() -> None:
     given = GraphState(question="?", text="x")
-    end = await run(build(chain(Adds("a"))), given, Turn().run)
+    end = await Graph(chain(Adds("a"))).run(given, Turn().run)
     assert (given, end["text"]) == ({"question": "?", "text": "x"}, "xa")

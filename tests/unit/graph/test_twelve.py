@@ -11,11 +11,10 @@ from responsa_server.agents.engine.graph import (
     BEGIN,
     FINISH,
     Detour,
+    Graph,
     Plan,
     PlanError,
     Route,
-    build,
-    run,
     visit,
 )
 from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
@@ -84,7 +83,7 @@ async def walked(
     turn = Turn()
     given = turn.run
     context = Run(given.who, given.emit, given.spend, begin_at=begin_at)
-    end = await run(build(plan), state or GraphState(question="?"), context)
+    end = await Graph(plan).run(state or GraphState(question="?"), context)
     return end, [one.state for one in turn.events if isinstance(one, Milestone)]
 
 
@@ -156,13 +155,13 @@ class Cheats(Node[Path, Steps]):
 
 def test_a_node_that_writes_the_builders_own_keys_is_refused() -> None:
     with pytest.raises(PlanError, match="only the builder may: steps"):
-        build(Plan({"a": Cheats()}, [Route(BEGIN, ("a",)), Route("a", (FINISH,))]))
+        Graph(Plan({"a": Cheats()}, [Route(BEGIN, ("a",)), Route("a", (FINISH,))]))
 
 
 def test_a_detour_must_lead_somewhere() -> None:
     routes = [Route(BEGIN, ("a",)), Route("a", (FINISH,))]
     detour = Detour(FallbackKind.RULE, ("gone",), lambda _: "gone")
     with pytest.raises(PlanError, match="unknown nodes: gone"):
-        build(Plan({"a": Walks("a")}, routes, {"a": detour}))
+        Graph(Plan({"a": Walks("a")}, routes, {"a": detour}))
     with pytest.raises(PlanError, match="detours lead from unknown nodes: b"):
-        build(Plan({"a": Walks("a")}, routes, {"b": detour}))
+        Graph(Plan({"a": Walks("a")}, routes, {"b": detour}))

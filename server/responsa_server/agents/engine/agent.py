@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from responsa_server.agents.engine.citations import AnswerModel, CitationModel, RefusalModel
 from responsa_server.agents.engine.config import EXTRACTIVE, TEMPLATE, AgentConfig
 from responsa_server.agents.engine.fences import nonce
-from responsa_server.agents.engine.graph import Graph, Plan, build, run, verify
+from responsa_server.agents.engine.graph import Graph, Plan, verify
 from responsa_server.agents.engine.node import Declined, Limits, OverBudget, Progress, Run
 from responsa_server.agents.engine.state import GraphState, divided, fallbacks_of, restored, said
 from responsa_server.domain.answers import Extraction
@@ -124,50 +124,25 @@ class PlannedAgent:
         self._counted = counted
         self._admission = admission
         verify(plan)
-        self._plan = plan
+        self.plan = plan
         self._keys = plan.keys
         self._options = options
+        self.version = options.version
+        self.time_limit_seconds = options.time_limit_seconds
+        self.history_messages = options.history_messages
+        self.older_messages = options.older_messages
+        self.titles = options.titles
         self._faults = faults or NoFaults()
         self._graph: Graph | None = None
 
     def compile(self) -> Graph:
         """The graph; the first call compiles it, which blocks for some milliseconds."""
         if self._graph is None:
-            self._graph = build(self._plan)
+            self._graph = Graph(self.plan)
         return self._graph
 
-    @property
-    def plan(self) -> Plan:
-        """The plan that it runs."""
-        return self._plan
-
-    @property
-    def version(self) -> str:
-        """See `Agent.version`."""
-        return self._options.version
-
-    @property
-    def time_limit_seconds(self) -> float:
-        """See `Agent.time_limit_seconds`."""
-        return self._options.time_limit_seconds
-
-    @property
-    def history_messages(self) -> int:
-        """See `Agent.history_messages`."""
-        return self._options.history_messages
-
-    @property
-    def older_messages(self) -> int:
-        """How many messages beyond `history_messages` it reads, for a summary; 0: none."""
-        return self._options.older_messages
-
-    @property
-    def titles(self) -> bool:
-        """Whether the first question names the conversation."""
-        return self._options.titles
-
     async def admit(self, who: Principal, question: Question) -> None:
-        """See `Agent.admit`."""
+        """Check a question before it is accepted. Raises InvalidRequest, NotFound."""
         if self._admission is not None:
             await self._admission(who, question)
 
@@ -208,7 +183,7 @@ class PlannedAgent:
             noted=task.meter.fell_back,
             until=asyncio.get_running_loop().time() + options.time_limit_seconds - task.age_seconds,
         )
-        running = asyncio.create_task(run(self.compile(), state, context))
+        running = asyncio.create_task(self.compile().run(state, context))
         running.add_done_callback(progress.wake)
         try:
             while True:

@@ -156,7 +156,9 @@ class Graph:
         self._whole = self._compiled(anywhere=ways_out[BEGIN].choose is not None)
 
     async def run(self, state: GraphState, context: Run) -> Mapping[str, object]:
-        """See `run`."""
+        """Run the graph from `context.begin_at` to its end, and return the last state. Raises the errors of its nodes, and StateError for an unknown first node."""
+        if context.begin_at == FINISH:
+            return cast("Mapping[str, object]", state)
         graph = self._whole
         if context.begin_at:
             if context.begin_at not in self._plan.nodes:
@@ -190,18 +192,6 @@ class Graph:
         # The wrapper counts the steps and reports the limit; this is a second guard.
         most = self._plan.steps + 2 if self._plan.steps else _MOST_STEPS
         return compiled.with_config({"recursion_limit": most})
-
-
-def build(plan: Plan) -> Graph:
-    """Compile a plan, once for all runs. Raises PlanError."""
-    return Graph(plan)
-
-
-async def run(graph: Graph, state: GraphState, context: Run) -> Mapping[str, object]:
-    """Run a graph from `context.begin_at` to its end, and return the last state. Raises the errors of its nodes, and StateError for an unknown first node."""
-    if context.begin_at == FINISH:
-        return cast("Mapping[str, object]", state)
-    return await graph.run(state, context)
 
 
 class _Entry(Protocol):
