@@ -25,7 +25,7 @@ from responsa_server.embedded import (
     throwaway_postgres,
     validate,
 )
-from responsa_server.embedded.leftovers import postgres_processes
+from responsa_server.embedded.postgres import postgres_processes
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ def test_the_postmaster_and_a_busy_backend_outlive_a_kill_of_their_starter_only_
     os.kill(postgres.process.pid, signal.SIGKILL)
     eventually(lambda: not postgres.alive(), "the postmaster's end")
     assert psutil.pid_exists(backend)
-    postgres.spawn()
+    postgres.launch()
     assert not psutil.pid_exists(backend) or psutil.Process(backend).status() == psutil.STATUS_ZOMBIE
     eventually(postgres.ready, "PostgreSQL's return")
     with psycopg.connect(postgres.dsn("owner")) as connection:

@@ -1,4 +1,4 @@
-"""Where a replica listens: a unix socket, or an IP address with a port."""
+"""Addresses to listen on: a unix socket, or an IP address with a port."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
-Tree: TypeAlias = "bool | int | float | str | list[Tree] | dict[str, Tree] | None"
-"""A value of a YAML or JSON file."""
 MAX_SOCKET_PATH = 107
-"""Bytes that the kernel takes as the path of a unix socket."""
+"""The longest path of a unix socket that the kernel takes, in bytes."""
 _HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:]+)):([0-9]{1,5})")
 
 
 class AddressError(ValueError):
-    """A text is no address; the message is for people."""
+    """A text is not an address. The message is for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +25,6 @@ class UnixAddress:
     def __str__(self) -> str:
         return f"unix:{self.path}"
 
-    @property
-    def envoy(self) -> Tree:
-        """As Envoy's configuration has it."""
-        return {"pipe": {"path": str(self.path)}}
-
 
 @dataclass(frozen=True, slots=True)
 class TcpAddress:
@@ -43,11 +35,6 @@ class TcpAddress:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @property
-    def envoy(self) -> Tree:
-        """As Envoy's configuration has it."""
-        return {"socket_address": {"address": self.host, "port_value": self.port}}
 
 
 Address = UnixAddress | TcpAddress

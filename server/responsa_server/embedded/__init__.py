@@ -6,11 +6,10 @@ from responsa_server.embedded.check import Finding, check_disk, check_port, diag
 from responsa_server.embedded.envoy import EmbeddedEnvoy, Host, HostState, host_states, validate
 from responsa_server.embedded.errors import EmbeddedError
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.part import Part
+from responsa_server.embedded.part import Part, ServerProcess
 from responsa_server.embedded.postgres import EmbeddedPostgres
 from responsa_server.embedded.purge import purge
 from responsa_server.embedded.redis import EmbeddedRedis
-from responsa_server.embedded.server import ServerProcess
 from responsa_server.embedded.supervise import Child, RestartPolicy, Supervisor
 from responsa_server.embedded.throwaway import throwaway_layout, throwaway_postgres, throwaway_redis
 

@@ -19,7 +19,6 @@ from typing import Final
 
 from responsa_server.embedded.errors import EmbeddedError, file_errors
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.lock import PlaceLock
 from responsa_server.embedded.part import Part, StopStep
 from responsa_server.embedded.spawn import Command, spawn
 
@@ -47,6 +46,7 @@ class EmbeddedLlama(Part):
     """The model's process. Without it agents go on with what comes next in their chains."""
 
     name = "The language model"
+    lock_name = "llama.lock"
     needed = False
     start_timeout = 60.0
     stop_steps = (StopStep(signal.SIGTERM, 1.0), StopStep(signal.SIGKILL, 0.5))
@@ -61,7 +61,6 @@ class EmbeddedLlama(Part):
             **{key: environment[key] for key in _PASSED if key in environment},
         }
         self._options = options or LlamaOptions()
-        self._lock = PlaceLock(layout.home / "llama.lock", self.name)
 
     @property
     def log(self) -> Path:
@@ -79,14 +78,9 @@ class EmbeddedLlama(Part):
 
     def spawn(self) -> None:
         """See `Part.spawn`."""
-        self._lock.acquire()  # after a crash it is still held
-        try:
-            with file_errors(self.socket):
-                self.socket.unlink(missing_ok=True)
-            self.process = spawn(Command(argv=self._argv(), env=self._environment, log=self.log))
-        except BaseException:
-            self._lock.release()
-            raise
+        with file_errors(self.socket):
+            self.socket.unlink(missing_ok=True)
+        self.process = spawn(Command(argv=self._argv(), env=self._environment, log=self.log))
 
     def ready(self) -> bool:
         """The weights are loaded."""
@@ -95,7 +89,6 @@ class EmbeddedLlama(Part):
     def clean_up(self) -> None:
         """Removes the socket."""
         self.socket.unlink(missing_ok=True)
-        self._lock.release()
 
     def _argv(self) -> list[str]:
         one = self._options

@@ -7,18 +7,22 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from responsa_server.embedded.errors import EmbeddedError, disk_full
 from responsa_server.embedded.layout import Layout
+from responsa_server.embedded.lock import PlaceLock
+from responsa_server.embedded.spawn import Command, spawn
 
 POLL = 0.01
 LOG_TAIL = 4096
 LAST_WORDS = 600
 NO_ROOM = 16 << 20
 """Bytes. A part that died with less than this free died of a full disk."""
+CLOSING_SECONDS = 5.0
+"""What a server that has drained may take to close its jobs, parsers and connections before it is killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ def never() -> bool:
 class Part(abc.ABC):
     """A child process with a name, a readiness probe and an orderly end.
 
-    Used alone: `start()` … `stop()`. Under a Supervisor, which waits for several at once: `preflight()`, `spawn()`,
+    Used alone: `start()` … `stop()`. Under a Supervisor, which waits for several at once: `preflight()`, `launch()`,
     `ready()` until true, `settle()`, and `stop()`. All calls block briefly and belong to the main thread.
     """
 
@@ -47,10 +51,13 @@ class Part(abc.ABC):
     """Seconds from spawn to readiness."""
     needed: bool = True
     """Whether nothing works without it. One that is not is started again however often it dies."""
+    lock_name: str = ""
+    """The file in the data folder that keeps a second process of this kind off it; "" for none."""
     stop_steps: Sequence[StopStep] = (StopStep(signal.SIGTERM, 1.0), StopStep(signal.SIGKILL, 1.0))
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
+        self._lock = PlaceLock(layout.home / self.lock_name, self.name) if self.lock_name else None
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -73,6 +80,22 @@ class Part(abc.ABC):
         Raises:
             EmbeddedError: it cannot be started.
         """
+
+    def launch(self) -> None:
+        """Takes the lock and spawns. After a crash the lock is still held.
+
+        Raises:
+            EmbeddedError: another process holds the lock, or it cannot be started.
+        """
+        if self._lock is None:
+            self.spawn()
+            return
+        self._lock.acquire()
+        try:
+            self.spawn()
+        except BaseException:
+            self._lock.release()
+            raise
 
     @abc.abstractmethod
     def ready(self) -> bool:
@@ -102,7 +125,7 @@ class Part(abc.ABC):
         """
         self.preflight()
         try:
-            self.spawn()
+            self.launch()
             deadline = time.monotonic() + self.start_timeout
             while not self.ready():
                 self.check_starting(deadline)
@@ -166,7 +189,11 @@ class Part(abc.ABC):
                     break
                 time.sleep(POLL)
         self.process = None
-        self.clean_up()
+        try:
+            self.clean_up()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
 
 
 def exit_text(code: int | None) -> str:
@@ -192,3 +219,49 @@ def free_space(path: Path) -> int:
             break
         return found.f_bavail * found.f_frsize
     return 1 << 62
+
+
+class ServerProcess(Part):
+    """Any program of ours: `argv`, its whole environment `env`, and a probe `is_ready` (within a second, False rather
+    than an error). SIGINT asks it to drain, for which it gets `drain_seconds` and a little to close what it stands on.
+    (SIGTERM would do so as well, after a time for Envoy to notice, which is stopped before it.)"""
+
+    start_timeout = 60.0
+
+    def __init__(
+        self,
+        layout: Layout,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        is_ready: Callable[[], bool],
+        *,
+        name: str = "The server",
+        log_name: str = "server.log",
+        drain_seconds: float = 5.0,
+    ) -> None:
+        super().__init__(layout)
+        self.stop_steps = (
+            StopStep(signal.SIGINT, drain_seconds + CLOSING_SECONDS),
+            StopStep(signal.SIGKILL, 0.5),
+        )
+        self.name = name
+        self._argv = tuple(argv)
+        self._env = dict(env)
+        self._is_ready = is_ready
+        self._log_name = log_name
+
+    @property
+    def log(self) -> Path:
+        """`logs/server.log` unless told otherwise."""
+        return self.layout.logs / self._log_name
+
+    def preflight(self) -> None:
+        """Nothing to look for: the interpreter runs already."""
+
+    def spawn(self) -> None:
+        """See `Part.spawn`."""
+        self.process = spawn(Command(argv=self._argv, env=self._env, log=self.log))
+
+    def ready(self) -> bool:
+        """It runs, and the probe says so."""
+        return self.alive() and self._is_ready()

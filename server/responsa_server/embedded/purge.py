@@ -9,8 +9,8 @@ from pathlib import Path
 
 from responsa_server.embedded.errors import EmbeddedError, file_errors
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.leftovers import end_postgres, postgres_processes
 from responsa_server.embedded.lock import PlaceLock
+from responsa_server.embedded.postgres import end_postgres, postgres_processes
 
 
 def places(layout: Layout) -> list[Path]:

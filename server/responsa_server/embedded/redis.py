@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 from responsa_server.embedded.errors import EmbeddedError, file_errors
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.lock import PlaceLock
 from responsa_server.embedded.part import Part, StopStep
 from responsa_server.embedded.spawn import Command, spawn
 
@@ -22,6 +21,7 @@ class EmbeddedRedis(Part):
     """A cache: `memory` bounds it, the least recently used keys go first."""
 
     name = "Redis"
+    lock_name = "redis.lock"
     needed = False
     start_timeout = 10.0
     stop_steps = (StopStep(signal.SIGTERM, 1.0), StopStep(signal.SIGKILL, 0.5))
@@ -29,7 +29,6 @@ class EmbeddedRedis(Part):
     def __init__(self, layout: Layout, *, memory: str = "256mb") -> None:
         super().__init__(layout)
         self._memory = memory
-        self._lock = PlaceLock(layout.home / "redis.lock", self.name)
 
     @property
     def log(self) -> Path:
@@ -51,14 +50,6 @@ class EmbeddedRedis(Part):
 
     def spawn(self) -> None:
         """Configuration goes to its stdin, so that the password is in no argument or file. See `Part.spawn`."""
-        self._lock.acquire()  # after a crash it is still held
-        try:
-            self._spawn()
-        except BaseException:
-            self._lock.release()
-            raise
-
-    def _spawn(self) -> None:
         with file_errors(self.layout.redis_socket):
             self.layout.redis_socket.unlink(missing_ok=True)
         lines = [
@@ -104,7 +95,6 @@ class EmbeddedRedis(Part):
     def clean_up(self) -> None:
         """Removes the socket."""
         self.layout.redis_socket.unlink(missing_ok=True)
-        self._lock.release()
 
 
 def _quoted(path: Path) -> str:

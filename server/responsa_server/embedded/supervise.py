@@ -30,7 +30,6 @@ import psutil
 from responsa_server.embedded.check import DiskWatch, preflight
 from responsa_server.embedded.errors import EmbeddedError, of_os_error
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.leftovers import kill_descendants
 from responsa_server.embedded.lock import PlaceLock
 from responsa_server.embedded.part import NO_ROOM, Part, exit_text, free_space
 from responsa_server.embedded.spawn import adopt_orphans, tell_me_when_parent_dies
@@ -229,7 +228,7 @@ class _Supervision:
     def _first_start(self, watched: _Watched) -> None:
         part = watched.part
         watched.spawned_at = time.monotonic()
-        part.spawn()
+        part.launch()
         while not part.ready():
             if self._stopping():
                 return
@@ -276,7 +275,7 @@ class _Supervision:
             if now >= watched.restart_at:
                 watched.restart_at = None
                 watched.spawned_at = now
-                part.spawn()
+                part.launch()
             return
         if not part.alive():
             self._bury(watched)
@@ -361,6 +360,48 @@ class _Supervision:
         if select.select([self._wake_read], [], [], seconds)[0]:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._wake_read, 4096)
+
+
+def kill_descendants(patience: float = 5.0, *, spare_postgres: float = 0.0) -> None:
+    """Kills every descendant of this process and waits until there is none, `patience` seconds at most.
+
+    This process adopts orphans, so that killing a parent only brings its children nearer. PostgreSQL, already told
+    to end by the kernel, is spared for `spare_postgres` seconds: it removes its shared memory when it ends itself.
+    """
+    own = psutil.Process()
+    began = time.monotonic()
+    while (waited := time.monotonic() - began) < patience:
+        reap_all()
+        descendants = [process for process in own.children(recursive=True) if _runs(process)]
+        if not descendants:
+            return
+        for process in descendants:
+            if waited < spare_postgres and _is_postgres(process):
+                continue
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                process.kill()
+        time.sleep(0.01)
+
+
+def reap_all() -> None:
+    """Takes the exit codes of all dead children."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0] != 0:
+            pass
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _is_postgres(process: psutil.Process) -> bool:
+    try:
+        return process.name() == "postgres"
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _wake_only(_: int, __: FrameType | None) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from responsa_server.domain.addresses import Address, AddressError, parse
+from responsa_server.domain.addresses import Address, AddressError, TcpAddress, UnixAddress, parse
 from responsa_server.envoy.templates import Tree
 
 SERVER = "server"
@@ -150,10 +150,21 @@ def _endpoints(cluster: str, addresses: Sequence[Address]) -> Tree:
     assignment: Tree = {
         "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
         "cluster_name": cluster,
-        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address.envoy}} for address in addresses]}],
+        "endpoints": [
+            {"lb_endpoints": [{"endpoint": {"address": _socket(address)}} for address in addresses]}
+        ],
     }
     version = hashlib.sha256(json.dumps(assignment).encode()).hexdigest()[:16]
     return {"version_info": version, "resources": [assignment]}
+
+
+def _socket(address: Address) -> Tree:
+    """Envoy's `core.v3.Address`."""
+    match address:
+        case UnixAddress():
+            return {"pipe": {"path": str(address.path)}}
+        case TcpAddress():
+            return {"socket_address": {"address": address.host, "port_value": address.port}}
 
 
 def _addresses(replica: Replica) -> set[Address]:

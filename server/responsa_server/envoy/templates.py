@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 
 import yaml
 
-from responsa_server.domain.addresses import Tree
-
+Tree: TypeAlias = "bool | int | float | str | list[Tree] | dict[str, Tree] | None"
+"""A value of a YAML or JSON file."""
 _PLACE = re.compile(r"\$\{(file:)?([a-z0-9_.]+)\}")
 
 

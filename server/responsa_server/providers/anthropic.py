@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, cast
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from responsa_server.domain.events import Usage
 from responsa_server.domain.ports.models import (
@@ -28,6 +28,7 @@ from responsa_server.providers.http_model import (
     ModelServer,
     ModelServerSettings,
     Web,
+    WireModel,
     ending,
 )
 
@@ -61,32 +62,32 @@ _FAULTS: Final = {
 }
 
 
-class _Usage(BaseModel):
+class _Usage(WireModel):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
 
 
-class _Message(BaseModel):
+class _Message(WireModel):
     usage: _Usage = _Usage()
 
 
-class _Delta(BaseModel):
+class _Delta(WireModel):
     type: str = ""
     text: str = ""
     partial_json: str = ""
     stop_reason: str | None = None
 
 
-class _Block(BaseModel):
+class _Block(WireModel):
     type: str
     text: str = ""
     id: str = ""
     name: str = ""
 
 
-class _Event(BaseModel):
+class _Event(WireModel):
     type: str
     index: int = 0
     message: _Message = _Message()

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any, Final, cast
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
 from responsa_server.domain.events import Usage
@@ -33,6 +33,7 @@ from responsa_server.providers.http_model import (
     ModelServer,
     ModelServerSettings,
     Web,
+    WireModel,
     ending,
 )
 
@@ -67,7 +68,7 @@ _FAULTS: Final = {
 }
 
 
-class _Model(BaseModel):
+class _Model(WireModel):
     model_config = ConfigDict(alias_generator=to_camel)
 
 

@@ -50,6 +50,10 @@ def _web(url: str) -> str:
 Web = Annotated[str, AfterValidator(_web)]
 
 
+class WireModel(BaseModel, defer_build=True):
+    """What an event of a vendor's stream holds. Built when the first event is read: whoever only reads settings does without."""
+
+
 class ModelServerSettings(BaseModel, extra="forbid"):
     """A server of language models, and how it is treated."""
 

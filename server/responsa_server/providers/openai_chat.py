@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, cast
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from responsa_server.domain.events import Usage
 from responsa_server.domain.ports.models import (
@@ -28,6 +28,7 @@ from responsa_server.providers.http_model import (
     ModelServer,
     ModelServerSettings,
     Web,
+    WireModel,
     ending,
 )
 
@@ -43,40 +44,40 @@ _FAULTS: Final = {
 }
 
 
-class _Function(BaseModel):
+class _Function(WireModel):
     name: str | None = None
     arguments: str | None = None
 
 
-class _ToolCall(BaseModel):
+class _ToolCall(WireModel):
     index: int
     id: str | None = None
     function: _Function = _Function()
 
 
-class _Delta(BaseModel):
+class _Delta(WireModel):
     content: str | None = None
     refusal: str | None = None
     tool_calls: list[_ToolCall] | None = None
 
 
-class _Choice(BaseModel):
+class _Choice(WireModel):
     delta: _Delta = _Delta()
     finish_reason: str | None = None
 
 
-class _Details(BaseModel):
+class _Details(WireModel):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
 
 
-class _Usage(BaseModel):
+class _Usage(WireModel):
     prompt_tokens: int
     completion_tokens: int
     prompt_tokens_details: _Details | None = None
 
 
-class _Chunk(BaseModel):
+class _Chunk(WireModel):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
     error: Any = None
