@@ -83,6 +83,8 @@ class Way(StrEnum):
     WEB = "web"
     WEB_TEXT = "web_text"
     REST = "rest"
+    SSE = "sse"
+    """Server-sent events; see transports_sse.py."""
     WS = "ws"
     """A WebSocket, whose frames tell less than events do; see transports_ws.py."""
 
@@ -156,7 +158,7 @@ class Ways:
     def __init__(self, target: str, more: Mapping[Way, Transport] | None = None) -> None:
         self._http = httpx2.Client(base_url=f"http://{target}", timeout=SECONDS, trust_env=False)
         self._channel = grpc.insecure_channel(target)
-        self.by_name: Mapping[Way, Transport] = {
+        self.by_name: dict[Way, Transport] = {
             Way.GRPC: Grpc(self._channel),
             Way.WEB: Web(self._http, text=False),
             Way.WEB_TEXT: Web(self._http, text=True),
@@ -172,6 +174,10 @@ class Ways:
     ) -> None:
         self._channel.close()
         self._http.close()
+
+    def add(self, way: Way, transport: Transport) -> None:
+        """One more way in."""
+        self.by_name[way] = transport
 
     @property
     def http(self) -> httpx2.Client:

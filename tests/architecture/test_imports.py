@@ -75,6 +75,13 @@ def test_all_contracts_are_kept(tree: Path) -> None:
         ),
         ("turns/service.py", "import grpc", "protobuf stays in calls"),
         (
+            "transports/sse/turns.py",
+            "import responsa_server.transports.http.uploads",
+            "Transports never import each other",
+        ),
+        ("calls/chain.py", "import grpc", "gRPC stays in its transport"),
+        ("transports/ws/session.py", "import grpc", "gRPC stays in its transport"),
+        (
             "cli/ask.py",
             "import responsa_server.stores.postgres.database",
             "The command line speaks to a server",

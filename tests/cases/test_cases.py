@@ -19,6 +19,8 @@ from tests.cases.matching import Steady, at, differences, fill
 from tests.cases.model import FOLDER, NUMBERS, SCHEMA, Case, Problem, Step, read_all, schema
 from tests.instance import ROOT, Instance, eventually
 from tests.transports import Call, Json, Outcome, Way, Ways, events_of, merged, method_of, request_of
+from tests.transports_sse import METHODS as EVENT_STREAMS
+from tests.transports_sse import Sse
 from tests.transports_ws import Ws, frames_of, steadily
 
 CASES = read_all()
@@ -30,6 +32,7 @@ AGENTS = FOLDER / "agents"
 @pytest.fixture(scope="module")
 def ways(instance: Instance) -> Iterator[Ways]:
     with Ways(instance.target, {Way.WS: Ws(instance.target)}) as found, cast_of(instance, found):
+        found.add(Way.SSE, Sse(found.http))
         yield found
 
 
@@ -91,7 +94,7 @@ def call_of(case: Case, service: str, kept: Mapping[str, str], tenant: Tenant, w
     method = method_of(f"{service}/{case.method}")
     headers = tenant.headers(case.who)
     if case.raw is not None:
-        given = case.raw.body if way is Way.REST else case.raw.message
+        given = case.raw.body if way in (Way.REST, Way.SSE) else case.raw.message
         return Call(method, raw=base64.b64decode(given), headers=headers)
     requests = case.requests if case.requests is not None else [case.request or {}]
     return Call(method, [request_of(method, fill(one, kept)) for one in requests], headers=headers)
@@ -131,7 +134,10 @@ def check(case: Case, outcome: Outcome, kept: Mapping[str, str], names: Sequence
     steady = Steady(names, case.unsteady)
     if expect.problem is not None:
         check_problem(
-            expect.problem, outcome.problem, kept, fields=way is not Way.REST or not case.words_differ
+            expect.problem,
+            outcome.problem,
+            kept,
+            fields=way not in (Way.REST, Way.SSE) or not case.words_differ,
         )
         return None if case.words_differ else steady.of(outcome.problem)
     assert outcome.problem is None, outcome.problem
@@ -154,11 +160,17 @@ def check(case: Case, outcome: Outcome, kept: Mapping[str, str], names: Sequence
     return steady.of(outcome.message)
 
 
+def ways_of(case: Case) -> Sequence[Way]:
+    """The ways in of a case. What goes over REST and streams a turn goes as events too."""
+    events = case.method in EVENT_STREAMS and Way.REST in case.ways
+    return [*case.ways, *([Way.SSE] if events else [])]
+
+
 @pytest.mark.parametrize("key", CASES)
 def test_case(key: str, instance: Instance, registry: Registry, ways: Ways) -> None:
     case = CASES[key]
     results: dict[Way, Any] = {}
-    for way in case.ways:
+    for way in ways_of(case):
         tenant = registry.new_tenant()
         with ExitStack() as holding:
             kept = prepare(case.setup, tenant, ways, holding)
@@ -170,7 +182,7 @@ def test_case(key: str, instance: Instance, registry: Registry, ways: Ways) -> N
                     f"{way}: something was left behind"
                 )
         results[way] = check(case, outcome, kept, tenant.names, way)
-    first, *others = case.ways
+    first, *others = ways_of(case)
     for way in others:
         assert results[way] == results[first], f"{way} tells another thing than {first}: {results}"
 

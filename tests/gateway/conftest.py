@@ -56,7 +56,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_server(folder: Path, patience: float = 60.0) -> subprocess.Popen[str]:
+def start_server(folder: Path, port: int, patience: float = 60.0) -> subprocess.Popen[str]:
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen(
             [
@@ -65,6 +65,7 @@ def start_server(folder: Path, patience: float = 60.0) -> subprocess.Popen[str]:
                 "tests.gateway.stand_in",
                 *(str(folder / n) for n in ("s.sock", "g.sock", "web")),
                 str(patience),
+                str(port),
             ],
             cwd=ROOT,
             stdout=subprocess.PIPE,
@@ -116,9 +117,10 @@ def start_place(
     folder = Path(tempfile.mkdtemp(prefix="rgw"))
     if web is not None:
         shutil.copytree(web, folder / "web", symlinks=True)
-    server = start_server(folder, patience)
+    port = free_port()
+    server = start_server(folder, port, patience)
     config = EnvoyConfig(
-        port=free_port(),
+        port=port,
         endpoints=endpoints(folder),
         admin_socket=folder / "a.sock",
         descriptor=DESCRIPTOR,

@@ -1,7 +1,7 @@
 """A small gRPC server with the real contract and the real gateway beside it, run as a process of its own behind Envoy.
 
-It answers in a way that shows what arrived: the transports are looked at here, not the answers. Usage: stand_in.py GRPC_SOCKET HTTP_SOCKET WEB_ROOT PATIENCE, the last
-in seconds: how long sockets stay silent, and wait for a token. SIGUSR1 has sockets leave.
+It answers in a way that shows what arrived: the transports are looked at here, not the answers. Usage: stand_in.py GRPC_SOCKET HTTP_SOCKET WEB_ROOT PATIENCE PORT; patience
+in seconds: how long sockets stay silent, and wait for a token; port: Envoy's. SIGUSR1 has sockets leave.
 """
 
 from __future__ import annotations
@@ -27,18 +27,21 @@ from grpc_status import rpc_status
 from responsa.auth.v1 import auth_service_pb2, auth_service_pb2_grpc, user_pb2
 from responsa.chat.v1 import chat_service_pb2, chat_service_pb2_grpc, turn_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2, knowledge_service_pb2_grpc
+from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
 from responsa_server.calls.status import of as status_of
 from responsa_server.domain.addresses import UnixAddress
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, Reason, Unauthenticated
-from responsa_server.transports.http.app import GatewaySettings, build_app
-from responsa_server.transports.http.channel import ServerChannel
-from responsa_server.transports.http.serve import GatewayServer
+from responsa_server.domain.hosts import LOOPBACK_HOSTS, hosts_of, origins_of
+from responsa_server.transports.http.guard import Allowed
 from responsa_server.transports.ws.bridge import Bridge
 from responsa_server.transports.ws.session import Limits
+from tests.gateway.in_process import calls_of
 from tests.gateway.scripted_turns import ScriptedTurns
 
 TURN = "turns/0192f3c8-0000-7000-8000-000000000001"
 UUID = "0192f3c8-0000-7000-8000-000000000002"
+OTHER = "https://chat.example.org"
+"""An origin that may call where Envoy lets it."""
 
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -178,11 +181,13 @@ class Knowledge(knowledge_service_pb2_grpc.KnowledgeServiceServicer):
                     if first.source_key == "unwanted":
                         end = "refused"
                         await refuse(context, busy())
+                elif request.HasField("finish"):
+                    assert request.finish.size_bytes == sum(sizes)
+                    end = f"whole-{sum(sizes)}"
                 else:
                     sizes.append(len(request.chunk))
                     if first.source_key.startswith("watched"):
                         self.uploads[place] = "receiving"
-            end = f"whole-{sum(sizes)}"
         finally:
             self.uploads[place] = end
         operation = operations_pb2.Operation(name=f"operations/{UUID}", done=True)
@@ -260,7 +265,13 @@ class Codes:
         self.ended.append(token)
 
 
-async def serve(grpc_socket: str, http_socket: str, web_root: str, patience: str) -> None:
+def allowed_of(port: int) -> Allowed:
+    """As Envoy in front allows them."""
+    hosts = hosts_of(port, LOOPBACK_HOSTS)
+    return Allowed(hosts, origins_of(hosts, (OTHER,)))
+
+
+async def serve(grpc_socket: str, http_socket: str, web_root: str, patience: str, port: str) -> None:
     server = grpc.aio.server(
         options=[("grpc.max_metadata_size", 24_576), ("grpc.absolute_max_metadata_size", 32_768)]
     )
@@ -285,10 +296,13 @@ async def serve(grpc_socket: str, http_socket: str, web_root: str, patience: str
         credential_seconds=float(patience),
         call_seconds=min(10.0, 4 * float(patience)),
     )
-    channel = ServerChannel(f"unix:{grpc_socket}")
-    bridge = Bridge(channel, limits=limits, sockets_per_user=3)
+    services = (chat_service_pb2, chat), (knowledge_service_pb2, knowledge), (auth_service_pb2, auth)
+    calls = calls_of(
+        *((file.DESCRIPTOR.services_by_name[type(one).__name__ + "Service"], one) for file, one in services)
+    )
+    bridge = Bridge(calls, limits=limits, sockets_per_user=3)
     gateway = GatewayServer(
-        build_app(GatewaySettings(Path(web_root)), channel, Codes(), bridge=bridge),
+        build_app(GatewaySettings(Path(web_root), allowed_of(int(port))), calls, Codes(), bridge=bridge),
         UnixAddress(Path(http_socket)),
     )
     await gateway.start()
@@ -302,4 +316,4 @@ async def serve(grpc_socket: str, http_socket: str, web_root: str, patience: str
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(*sys.argv[1:5]))
+    asyncio.run(serve(*sys.argv[1:6]))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from responsa_server.app.listening import AddressTaken, claimed, listen
 from responsa_server.domain.addresses import AddressError, TcpAddress, UnixAddress, parse
-from responsa_server.transports.http.listening import AddressTaken, claimed, listen
 
 
 @pytest.fixture

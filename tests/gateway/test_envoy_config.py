@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from responsa_server.calls.status import SERVER_GONE
 from responsa_server.domain.errors import Reason, ResponsaError
 from responsa_server.embedded.envoy import envoy_binary
 from responsa_server.envoy.envoy_config import (
@@ -19,7 +20,6 @@ from responsa_server.envoy.envoy_config import (
 )
 from responsa_server.envoy.local_replies import LOCAL_REPLIES
 from responsa_server.envoy.templates import TemplateError, Templates
-from responsa_server.transports.http.problems import SERVER_GONE
 from tests.gateway.conftest import DESCRIPTOR, OTHER_ORIGIN, endpoints
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -247,7 +247,7 @@ async def test_a_killed_server_and_its_successor(web: Path) -> None:
                 assert of_rest(answer) == problem
             if place.server.stdout is not None:
                 place.server.stdout.close()
-            place.server = start_server(place.folder)
+            place.server = start_server(place.folder, place.port)
             assert http.get("/v1/turns").status_code == 200
             assert http.get("/").status_code == 200
             assert (await stub.Answer(AnswerRequest(text="why"))).text == "why"

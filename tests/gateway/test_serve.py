@@ -12,10 +12,10 @@ import httpx2
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
 from responsa_server.domain.addresses import UnixAddress
-from responsa_server.transports.http.app import GatewaySettings, build_app
-from responsa_server.transports.http.channel import ServerChannel
-from responsa_server.transports.http.serve import GatewayServer
+from responsa_server.transports.http.guard import Allowed
+from tests.gateway.in_process import calls_of
 
 
 @pytest.fixture
@@ -109,9 +109,7 @@ async def test_health_tells_whether_calls_are_to_be_sent_here(folder: Path) -> N
             raise AssertionError(token)
 
     serving = True
-    app = build_app(
-        GatewaySettings(folder), ServerChannel(f"unix:{folder / 's.sock'}"), Nobody(), serving=lambda: serving
-    )
+    app = build_app(GatewaySettings(folder, Allowed((), ())), calls_of(), Nobody(), serving=lambda: serving)
     server = GatewayServer(app, UnixAddress(folder / "g.sock"))
     await server.start()
     async with client(folder / "g.sock") as http:

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from responsa_server.app import gateway
+from responsa_server.app.gateway import GatewayServer
 from responsa_server.domain.addresses import UnixAddress
-from responsa_server.transports.http import serve
-from responsa_server.transports.http.serve import GatewayServer
 from responsa_server.transports.ws.protocol import MOST_FRAGMENTS, BoundedProtocol
 
 PINGS = 60_000
@@ -64,7 +64,7 @@ async def opened(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opened]:
     made: list[BoundedProtocol] = []
     paused = asyncio.Event()
 
-    class Seen(serve.BoundedProtocol):
+    class Seen(gateway.BoundedProtocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
             made.append(self)
@@ -74,7 +74,7 @@ async def opened(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opened]:
             if not self.transport.is_reading():
                 paused.set()
 
-    monkeypatch.setattr(serve, "BoundedProtocol", Seen)
+    monkeypatch.setattr(gateway, "BoundedProtocol", Seen)
     with tempfile.TemporaryDirectory(prefix="rgp") as folder:
         path = Path(folder) / "g.sock"
         server = GatewayServer(echo, UnixAddress(path))
@@ -140,7 +140,7 @@ async def test_one_in_more_pieces_ends_the_socket(opened: Opened) -> None:
 async def test_what_is_too_long_is_read_to_its_end_so_that_the_reason_is_not_lost(
     opened: Opened, caplog: pytest.LogCaptureFixture
 ) -> None:
-    size = 2 * serve.MAX_SOCKET_MESSAGE_BYTES
+    size = 2 * gateway.MAX_SOCKET_MESSAGE_BYTES
     opened.writer.write(b"\x81\xff" + size.to_bytes(8, "big") + bytes(4))
     opcode, payload = await opened.next()
     assert (opcode, int.from_bytes(payload[:2], "big")) == (8, 1009)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tempfile
-from collections.abc import AsyncIterator, MutableMapping
-from pathlib import Path
+from collections.abc import MutableMapping
 from typing import Any
 
-import grpc
 import pytest
 from starlette.websockets import WebSocket
 
-from responsa.auth.v1 import auth_service_pb2_grpc
-from responsa.chat.v1 import chat_service_pb2_grpc
+from responsa.auth.v1 import auth_service_pb2
+from responsa.chat.v1 import chat_service_pb2
+from responsa_server.calls.chain import Calls
 from responsa_server.transports.ws.auth import Owner
 from responsa_server.transports.ws.html import Rendering
 from responsa_server.transports.ws.registry import Registry
 from responsa_server.transports.ws.session import Limits, Session
+from tests.gateway.in_process import calls_of
 from tests.gateway.scripted_turns import name_of
 from tests.gateway.stand_in import Auth, Chat
 
@@ -28,33 +27,27 @@ TEACHER = "0192f3c8-0000-7000-8000-0000000000bb"
 
 
 @pytest.fixture
-async def channel() -> AsyncIterator[grpc.aio.Channel]:
-    with tempfile.TemporaryDirectory(prefix="rgs") as folder:
-        address = f"unix:{Path(folder) / 's.sock'}"
-        server = grpc.aio.server()
-        # What is not called here stays unimplemented.
-        chat = Chat()  # pyright: ignore[reportAbstractUsage]
-        auth = Auth()  # pyright: ignore[reportAbstractUsage]
-        chat_service_pb2_grpc.add_ChatServiceServicer_to_server(chat, server)
-        auth_service_pb2_grpc.add_AuthServiceServicer_to_server(auth, server)
-        server.add_insecure_port(address)
-        await server.start()
-        async with grpc.aio.insecure_channel(address, [("grpc.default_authority", "localhost")]) as channel:
-            yield channel
-        await server.stop(None)
+def calls() -> Calls:
+    # What is not called here stays unimplemented.
+    chat = Chat()  # pyright: ignore[reportAbstractUsage]
+    auth = Auth()  # pyright: ignore[reportAbstractUsage]
+    files = (chat_service_pb2, chat), (auth_service_pb2, auth)
+    return calls_of(
+        *((one.DESCRIPTOR.services_by_name[f"{type(found).__name__}Service"], found) for one, found in files)
+    )
 
 
 class Opened:
     """A session with a client's side of its socket."""
 
-    def __init__(self, channel: grpc.aio.Channel, registry: Registry) -> None:
+    def __init__(self, calls: Calls, registry: Registry) -> None:
         self._to: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
         self._from: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
         headers = [(b"authorization", KEY.encode())]
         scope: dict[str, Any] = {"type": "websocket", "query_string": b"", "headers": headers}
         self._to.put_nowait({"type": "websocket.connect"})
         socket = WebSocket(scope, self._to.get, self._from.put)
-        self.session = Session(socket, channel, registry, Rendering(), Limits())
+        self.session = Session(socket, calls, registry, Rendering(), Limits())
         self.task = asyncio.create_task(self.session.run())
 
     async def turn(self, **fields: Any) -> None:
@@ -71,9 +64,9 @@ class Opened:
         await self.task
 
 
-async def test_who_resumes_a_turn_is_about_its_teacher(channel: grpc.aio.Channel) -> None:
+async def test_who_resumes_a_turn_is_about_its_teacher(calls: Calls) -> None:
     registry = Registry(4)
-    asking, resuming = Opened(channel, registry), Opened(channel, registry)
+    asking, resuming = Opened(calls, registry), Opened(calls, registry)
     await asking.turn(content="script limit", request_id="r", teacher_id=TEACHER)
     assert [*registry.of(OWNER, TEACHER)] == [asking.session]
     await resuming.turn(type="resume", turn=name_of("script limitr"))

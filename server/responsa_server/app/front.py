@@ -9,11 +9,14 @@ import structlog
 from responsa_server import __version__
 from responsa_server.agents.engine.config import EXTRACTIVE
 from responsa_server.app.assemble import AgentParts, Knowledge
+from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
+from responsa_server.app.listening import AddressTaken
 from responsa_server.app.resources import Addresses, identity_on, new_id, redis_url
 from responsa_server.app.settings import Settings
 from responsa_server.calls.contract import SERVICES, Services, calls_of, health_calls
 from responsa_server.calls.interceptors.access import SESSION_COOKIE
 from responsa_server.domain.addresses import Address
+from responsa_server.domain.hosts import LOOPBACK_HOSTS, hosts_of, origins_of
 from responsa_server.domain.ports.parts import Installation, Part
 from responsa_server.embedded import Layout
 from responsa_server.search.embedder import EmbeddingPart
@@ -22,10 +25,7 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.part import PostgresMigrations, PostgresPart
 from responsa_server.stores.redis import RedisPart
 from responsa_server.transports.grpc.server import RpcServer
-from responsa_server.transports.http.app import GatewaySettings, build_app
-from responsa_server.transports.http.channel import ServerChannel
-from responsa_server.transports.http.listening import AddressTaken
-from responsa_server.transports.http.serve import GatewayServer
+from responsa_server.transports.http.guard import Allowed
 from responsa_server.transports.ws.bridge import Bridge
 from responsa_server.transports.ws.session import Limits
 from responsa_server.turns.conversations import Conversations
@@ -78,21 +78,22 @@ class Callers:
         self._server = RpcServer(calls, SERVICES, str(self._grpc), reflects=settings.serves_reflection)
         self._gateway: GatewayServer | None = None
         sockets = settings.sockets
-        channel = ServerChannel(str(self._grpc))
         self._bridge = Bridge(
-            channel,
+            calls,
             limits=Limits(turns=sockets.turns, message_bytes=sockets.message_bytes),
             sockets_per_user=sockets.per_user,
         )
         if listens.http is not None:
+            hosts = hosts_of(settings.port, (*LOOPBACK_HOSTS, *settings.allowed_hosts))
             gateway_settings = GatewaySettings(
                 web_root=settings.page,
+                allowed=Allowed(frozenset(hosts), frozenset(origins_of(hosts, settings.allowed_origins))),
                 cookie_name=cookie_name,
                 secure_cookie=settings.sessions.secure_cookie,
             )
             app = build_app(
                 gateway_settings,
-                channel,
+                calls,
                 identity,
                 serving=lambda: self._serving,
                 bridge=self._bridge,

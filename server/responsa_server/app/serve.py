@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import structlog
 
 from responsa_server.app.event_loop import freeze
+from responsa_server.app.listening import AddressTaken, claimed
 from responsa_server.app.logs import configure as configure_logs
 from responsa_server.app.resources import Addresses, addresses, database_urls, reachable, redis_url
 from responsa_server.app.settings import ServeRole, Settings, drop_foreign_tracers, environment
@@ -21,7 +22,6 @@ from responsa_server.domain.ports.faults import Faults, NoFaults
 from responsa_server.embedded import EmbeddedError, Layout
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turn_rows import NamedQueries
-from responsa_server.transports.http.listening import AddressTaken, claimed
 
 # Time to commit the last events of turns and to send them to their followers once the drain time is over.
 _LAST_WORDS_SECONDS: Final = 1.0

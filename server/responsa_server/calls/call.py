@@ -103,6 +103,15 @@ def deadline_in(seconds: float | None) -> float | None:
     return None if seconds is None else time.monotonic() + seconds
 
 
+def peer_of(client: object) -> str:
+    """The address of an HTTP client, as ASGI gives it: host and port, "" when it came by a unix socket."""
+    match client:
+        case (str(host), int(port)) | [str(host), int(port)]:
+            return f"{host}:{port}"
+        case _:
+            return ""
+
+
 async def abandon() -> NoReturn:
     """End the running call because its client is gone: cancels the current task. For `Read` and `Send` of a transport that finds out."""
     task = asyncio.current_task()

@@ -13,7 +13,14 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from responsa_server.domain.errors import Precondition, Reason, ResponsaError
+from responsa_server.domain.errors import (
+    NotFound,
+    NotPermitted,
+    Precondition,
+    Reason,
+    ResponsaError,
+    Unavailable,
+)
 
 DOMAIN = "responsa"
 UNEXPECTED = "Something went wrong. Please try again."
@@ -115,6 +122,25 @@ _HTTP: Mapping[int, int] = {
     Code.UNAVAILABLE: 503,
     Code.DATA_LOSS: 500,
 }
+
+
+SERVER_GONE = Unavailable(
+    Reason.PART_UNAVAILABLE,
+    "The server cannot be reached at the moment; try again in a few seconds.",
+    {"part": "server"},
+    retry_after=2,
+)
+ORIGIN_NOT_ALLOWED = NotPermitted(
+    Reason.ORIGIN_NOT_ALLOWED,
+    "This server does not serve the Host or the Origin of the call; use the address that it prints, or allow "
+    "the host or the origin in its settings.",
+)
+"""What more than one transport answers, and Envoy in their place."""
+
+
+def no_route() -> NotFound:
+    """The error for a path or a method that is not there."""
+    return NotFound(Reason.ROUTE_NOT_FOUND, "There is no such method or path.")
 
 
 def code(error: ResponsaError) -> Code:

@@ -14,6 +14,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import DecodeError
 
 from responsa_server.domain.addresses import MAX_SOCKET_PATH
+from responsa_server.domain.hosts import LOOPBACK_HOSTS, hosts_of, origins_of
 from responsa_server.envoy.local_replies import local_reply_config
 from responsa_server.envoy.replicas import GATEWAY, SERVER
 from responsa_server.envoy.templates import TemplateError, Templates, Tree
@@ -38,7 +39,7 @@ class EnvoyConfig:
     descriptor: `generated/descriptor.binpb`, whose services are served over REST. admin_socket: for Envoy's admin interface; None switches
     it off. listen_address: an IP address. allowed_hosts: what a Host header may say, without port (then the one port is meant) or with
     one; clients leave out :80 and :443, so that those stand for no port too ("chat.example.org:443" behind a proxy that ends TLS). allowed_origins: pages of other origins, "https://chat.example.org", that may call
-    (CORS); pages of the allowed hosts always may.
+    (CORS); pages of the allowed hosts always may. standard_services: whether gRPC's health and reflection, which need no credential, are open to callers outside.
     """
 
     port: int
@@ -46,8 +47,9 @@ class EnvoyConfig:
     descriptor: Path
     admin_socket: Path | None = None
     listen_address: str = "127.0.0.1"
-    allowed_hosts: Sequence[str] = ("127.0.0.1", "localhost", "[::1]")
+    allowed_hosts: Sequence[str] = LOOPBACK_HOSTS
     allowed_origins: Sequence[str] = ()
+    standard_services: bool = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.port <= 65_535:
@@ -73,21 +75,12 @@ class EnvoyConfig:
     @property
     def domains(self) -> Sequence[str]:
         """What a Host header may say, in full."""
-        found: dict[str, None] = {}
-        for host in self.allowed_hosts:
-            full = host.lower() if _has_port(host) else f"{host.lower()}:{self.port}"
-            found[full] = None
-            name, _, port = full.rpartition(":")
-            if port in ("80", "443"):
-                found[name] = None
-        return tuple(found)
+        return hosts_of(self.port, self.allowed_hosts)
 
     @property
     def origins(self) -> Sequence[str]:
         """What an Origin header may say: the pages of this server, then those of others that may call."""
-        own = [f"http://{domain}" for domain in self.domains]
-        secure = [f"https://{domain}" for domain in self.domains]
-        return tuple(dict.fromkeys([*own, *secure, *self.allowed_origins]))
+        return origins_of(self.domains, self.allowed_origins)
 
 
 def templates_folder() -> Path:
@@ -116,6 +109,7 @@ def render(config: EnvoyConfig, templates: Path | None = None) -> str:
         ],
         "cors": _cors(config.allowed_origins),
         "local_replies": local_reply_config(),
+        "standard_services": _standard_services(open_to_all=config.standard_services),
     }
     try:
         tree = Templates(templates or templates_folder(), values).render("bootstrap.yaml")
@@ -138,6 +132,22 @@ def rest_services(descriptor: Path) -> Sequence[str]:
     if not names:
         raise EnvoyConfigError(f"{descriptor.name} holds no services; make it with: make generate")
     return sorted(names)
+
+
+def _standard_services(*, open_to_all: bool) -> Tree:
+    """The route of health and reflection."""
+    is_grpc: Tree = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+    match: Tree = {"prefix": "/grpc.", "headers": [is_grpc]}
+    if not open_to_all:
+        return {"match": match, "direct_response": {"status": 404}}
+    unlimited: Tree = {"max_stream_duration": "0s", "grpc_timeout_header_max": "0s"}
+    route: Tree = {
+        "cluster": SERVER,
+        "timeout": "0s",
+        "idle_timeout": "300s",
+        "max_stream_duration": unlimited,
+    }
+    return {"match": match, "route": route}
 
 
 def _endpoints(folder: Path, cluster: str) -> Tree:
@@ -167,7 +177,3 @@ def _cors(origins: Sequence[str]) -> Tree:
         "expose_headers": CORS_RESPONSE_HEADERS,
         "max_age": "7200",
     }
-
-
-def _has_port(host: str) -> bool:
-    return re.search(r":[0-9]+$", host) is not None and not host.endswith("]")

@@ -21,13 +21,10 @@ from responsa_server.domain.errors import (
     DocumentRejected,
     Exhausted,
     InvalidRequest,
-    NotPermitted,
     Reason,
     ResponsaError,
 )
 from responsa_server.envoy.templates import Tree
-from responsa_server.transports.http.page import no_route
-from responsa_server.transports.http.problems import SERVER_GONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +61,9 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
     LocalReply(
         403,
         403,
-        NotPermitted(
-            Reason.ORIGIN_NOT_ALLOWED,
-            "This server does not serve the Host or the Origin of the call; use the address that it prints, or allow "
-            "the host or the origin in its settings.",
-        ),
+        status.ORIGIN_NOT_ALLOWED,
     ),
-    LocalReply(404, 405, no_route(), grpc_code=Code.UNIMPLEMENTED),
+    LocalReply(404, 405, status.no_route(), grpc_code=Code.UNIMPLEMENTED),
     LocalReply(
         413,
         413,
@@ -89,7 +82,7 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
         504,
         DeadlinePassed(Reason.DEADLINE_EXCEEDED, "The deadline of the call passed before it was answered."),
     ),
-    LocalReply(500, 599, SERVER_GONE),
+    LocalReply(500, 599, status.SERVER_GONE),
     LocalReply(
         400,
         499,

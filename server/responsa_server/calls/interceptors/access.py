@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, assert_never
 
 from responsa_server.calls.authorisation import RULES, Rule
-from responsa_server.calls.call import Call
+from responsa_server.calls.call import CALL_ID, Call
 from responsa_server.calls.interceptors.shape import Interceptor
 from responsa_server.domain.errors import NotFound, NotPermitted, Reason, Unauthenticated
 from responsa_server.domain.people import Principal, Role
@@ -84,6 +84,21 @@ def credentials_of(metadata: Mapping[str, Sequence[str]], cookie_name: str) -> S
     # However many other instances left a cookie on this host, this server's own is among those tried.
     found.sort(key=lambda one: one[0] != cookie_name)
     return [Credential("session", token) for _, token in found[:MAX_SESSIONS]]
+
+
+def metadata_of_headers(headers: Iterable[tuple[str, str]]) -> Mapping[str, Sequence[str]]:
+    """The headers of an HTTP request that a call needs, as its metadata: credentials and the call id. Of cookies, those of sessions alone."""
+    found: dict[str, list[str]] = {}
+    for name, value in headers:
+        key = name.lower()
+        if key in ("authorization", CALL_ID):
+            found.setdefault(key, []).append(value)
+        elif key == "cookie":
+            pairs = (pair.strip() for pair in value.split(";"))
+            kept = "; ".join(pair for pair in pairs if is_session_cookie(pair.partition("=")[0]))
+            if kept:
+                found.setdefault(key, []).append(kept)
+    return found
 
 
 def is_session_cookie(name: str) -> bool:

@@ -18,6 +18,7 @@ from responsa_server.app.settings import CHECKOUT, Settings, environment, load
 from responsa_server.cli.local.settings import told
 from responsa_server.domain.addresses import UnixAddress
 from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.hosts import LOOPBACK_HOSTS
 from responsa_server.embedded import (
     Child,
     EmbeddedEnvoy,
@@ -35,7 +36,6 @@ from responsa_server.stores.postgres.migrate import MigrationError
 DOCS_COLLECTION = "responsa-docs"
 DOCS_SECONDS = 300.0
 """What the project's own documents may take at a start; the address is told after them."""
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  only compared
 
 
@@ -133,6 +133,7 @@ def _tell_envoy(settings: Settings, layout: Layout) -> None:
         descriptor=CHECKOUT / "generated" / "descriptor.binpb",
         allowed_hosts=(*LOOPBACK_HOSTS, *settings.allowed_hosts),
         allowed_origins=settings.allowed_origins,
+        standard_services=settings.serves_reflection,
     )
     own = Replica(OWN, UnixAddress(layout.server_socket), UnixAddress(layout.gateway_socket))
     try:

@@ -11,7 +11,7 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
-from responsa_server.domain.errors import NotFound, Reason
+from responsa_server.calls import status
 
 BUILD_COMMAND = "npm ci && npm run build --workspace @responsa/web"
 
@@ -52,13 +52,13 @@ class Page:
         match = _FILE.fullmatch(path or "index.html")
         media_type = MEDIA_TYPES.get(Path(match["name"]).suffix) if match else None
         if match is None or media_type is None:
-            raise no_route()
+            raise status.no_route()
         file = self._root / (match["folder"] or "") / match["name"]
         found = await to_thread.run_sync(_regular_file, file)
         if found is None:
             if match["name"] == "index.html":
                 return _not_built()
-            raise no_route()
+            raise status.no_route()
         if match["folder"] == "assets":
             caching = "public, max-age=31536000, immutable"
         elif match["name"] == "index.html":
@@ -68,11 +68,6 @@ class Page:
         return FileResponse(
             file, media_type=media_type, stat_result=found, headers={"cache-control": caching}
         )
-
-
-def no_route() -> NotFound:
-    """The error for a path or a method that is not there."""
-    return NotFound(Reason.ROUTE_NOT_FOUND, "There is no such method or path.")
 
 
 def _regular_file(path: Path) -> os.stat_result | None:

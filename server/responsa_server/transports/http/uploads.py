@@ -1,123 +1,101 @@
-"""PUT /v1/uploads: a browser cannot stream a gRPC request, so its bytes are fed to the same RPC here."""
+"""PUT /v1/uploads: a browser cannot stream a gRPC request, so its bytes are fed to the same method here."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
-import grpc
 from google.longrunning.operations_pb2 import Operation
 from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from responsa.knowledge.v1.document_pb2 import DocumentMetadata
 from responsa.knowledge.v1.knowledge_service_pb2 import UploadDocumentRequest, UploadFinish, UploadStart
-from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
-from responsa_server.domain.errors import DocumentRejected, FieldViolation, InvalidRequest, Reason
-from responsa_server.transports.http.channel import ServerChannel
-from responsa_server.transports.http.problems import RpcFailed, status_of
+from responsa_server.calls.call import Call, abandon, peer_of
+from responsa_server.calls.chain import Calls
+from responsa_server.calls.interceptors.access import metadata_of_headers
+from responsa_server.domain.errors import (
+    DocumentRejected,
+    FieldViolation,
+    InvalidRequest,
+    Reason,
+    ResponsaError,
+)
 
 CHUNK_BYTES = 262_144
 LIMIT_BYTES = 67_108_864
 CLIENT_CLOSED_REQUEST = 499
-SPOIL_SECONDS = 10
 DRAIN_SECONDS = 60
 
+METHOD = "/responsa.knowledge.v1.KnowledgeService/UploadDocument"
 PARAMETERS = ("collection", "source_key", "title", "uri", "media_type", "request_id")
-"""What the query may say: UploadStart's fields, each at most once."""
+"""The query parameters, which are UploadStart's fields, each at most once."""
 
 
 class Uploads:
-    """`/v1/uploads`. channel: open while it serves."""
+    """`/v1/uploads`."""
 
-    def __init__(self, channel: ServerChannel, cookie_name: str) -> None:
-        self._channel = channel
-        self._cookie_name = cookie_name
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
 
     async def put(self, request: Request) -> Response:
-        """Pass the body on as it comes, no faster than the server takes it. Answers with the Operation as proto-JSON.
+        """Pass the body on as it comes, no faster than it is taken. Answers with the Operation as proto-JSON.
 
         A client that breaks off ends the call, and with it all that it began.
 
         Raises:
             InvalidRequest: a parameter that is unknown or given twice; a body that is announced as too large.
-            RpcFailed: what the RPC answered.
+            ResponsaError: as the method says.
         """
-        channel = self._channel.opened
-        body = request.stream()
         start = _start_of(request)
-        call = KnowledgeServiceStub(channel).UploadDocument(metadata=self._metadata(request))
+        body = request.stream()
+        call = Call(
+            METHOD,
+            metadata_of_headers(request.headers.items()),
+            f"http {peer_of(request.scope.get('client'))}",
+        )
+        answer: list[Operation] = []
+
+        async def send(message: Message | bytes) -> None:
+            assert isinstance(message, Message), "an operation is no frame"
+            answer.append(Operation.FromString(message.SerializeToString()))
+
+        serving = asyncio.ensure_future(self._calls.serve(call, _Body(start, body).read, send))
         try:
-            operation = await _send(call, start, body)
-        except ClientDisconnect:
-            await _spoil(call, start)
-            return Response(status_code=CLIENT_CLOSED_REQUEST)
-        except RpcFailed:
+            await serving
+        except ResponsaError:
             await _drain(body)
             raise
-        finally:
-            call.cancel()
-        return Response(MessageToJson(operation, indent=None), media_type="application/json")
-
-    def _metadata(self, request: Request) -> Sequence[tuple[str, str]]:
-        """The caller's credential, as the gRPC server reads it, and the call id."""
-        found: list[tuple[str, str]] = []
-        for name in ("authorization", "x-request-id"):
-            value = request.headers.get(name)
-            if value is not None and value.isascii() and value.isprintable():
-                found.append((name, value))
-        session = request.cookies.get(self._cookie_name)
-        if session is not None and session.isascii() and session.isprintable():
-            found.append(("cookie", f"{self._cookie_name}={session}"))
-        return found
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return Response(status_code=CLIENT_CLOSED_REQUEST)
+        return Response(MessageToJson(answer[0], indent=None), media_type="application/json")
 
 
-async def _send(
-    call: grpc.aio.StreamUnaryCall[UploadDocumentRequest, Operation],
-    start: UploadStart,
-    body: AsyncIterator[bytes],
-) -> Operation:
-    try:
+class _Body:
+    """A body as the messages of an upload. Only one that came to its end gets a `finish`."""
+
+    def __init__(self, start: UploadStart, body: AsyncIterator[bytes]) -> None:
+        self._messages = self._each(start, body)
+
+    async def read(self) -> bytes | None:
+        """The next message's bytes; None after the last one. Ends the call when the client is gone."""
         try:
-            await call.wait_for_connection()
-            await _write(call, UploadDocumentRequest(start=start))
-            sent = 0
-            async for chunk in _chunks(body):
-                sent += len(chunk)
-                await _write(call, UploadDocumentRequest(chunk=chunk))
-            await _write(call, UploadDocumentRequest(finish=UploadFinish(size_bytes=sent)))
-            await call.done_writing()
-        except (grpc.aio.InternalError, grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            pass  # the server has answered before the end; the call's own result says what
-        return await call
-    except grpc.aio.AioRpcError as error:
-        raise RpcFailed(status_of(error.trailing_metadata())) from error
+            return await anext(self._messages, None)
+        except ClientDisconnect:
+            await abandon()
 
-
-async def _write(
-    call: grpc.aio.StreamUnaryCall[UploadDocumentRequest, Operation], message: UploadDocumentRequest
-) -> None:
-    """As `call.write`, which will not do: when the server answers while a message is on its way, that one puts "Internal error from Core" in
-    the place of the server's answer, one time in twenty (grpcio 1.85.1); a test tells when a later version changes either."""
-    await call._cython_call.send_serialized_message(message.SerializeToString())  # noqa: SLF001  # pyright: ignore
-
-
-async def _spoil(
-    call: grpc.aio.StreamUnaryCall[UploadDocumentRequest, Operation], start: UploadStart
-) -> None:
-    """Make the server refuse what it has got so far.
-
-    A cancelled call looks to a grpc.aio handler, for a moment, like one whose client has sent all: an upload of unknown size would pass as
-    whole. A second `start` is against the contract, so that the server refuses the upload however its events fall.
-    """
-    try:
-        async with asyncio.timeout(SPOIL_SECONDS):
-            await _write(call, UploadDocumentRequest(start=start))
-            await call.done_writing()
-            await call
-    except (grpc.aio.InternalError, grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
-        pass  # refused, as it should be, or gone
+    async def _each(self, start: UploadStart, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        yield UploadDocumentRequest(start=start).SerializeToString()
+        size = 0
+        async for chunk in _chunks(body):
+            size += len(chunk)
+            yield UploadDocumentRequest(chunk=chunk).SerializeToString()
+        yield UploadDocumentRequest(finish=UploadFinish(size_bytes=size)).SerializeToString()
 
 
 async def _drain(body: AsyncIterator[bytes]) -> None:

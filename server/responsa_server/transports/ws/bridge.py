@@ -6,7 +6,7 @@ from typing import Final
 
 from starlette.websockets import WebSocket
 
-from responsa_server.transports.http.channel import ServerChannel
+from responsa_server.calls.chain import Calls
 from responsa_server.transports.ws.auth import handshake_of
 from responsa_server.transports.ws.html import Rendering
 from responsa_server.transports.ws.registry import Registry
@@ -19,29 +19,28 @@ SOCKETS_PER_USER: Final = 16
 class Bridge:
     """All sockets of this process.
 
-    channel: open while it serves. sockets_per_user: how many a user may have open at a time, in this process.
+    sockets_per_user: how many a user may have open at a time, in this process.
     """
 
     def __init__(
         self,
-        channel: ServerChannel,
+        calls: Calls,
         *,
         limits: Limits | None = None,
         sockets_per_user: int = SOCKETS_PER_USER,
     ) -> None:
-        self._channel = channel
+        self._calls = calls
         self._limits = limits or Limits()
         self._registry = Registry(sockets_per_user)
         self._rendering = Rendering()
 
     async def serve(self, socket: WebSocket) -> None:
         """Serve one socket to its end."""
-        channel = self._channel.opened
         if self._registry.leaving:
             await socket.accept(subprotocol=handshake_of(socket).subprotocol)
             await socket.close(SERVICE_RESTART)
             return
-        await Session(socket, channel, self._registry, self._rendering, self._limits).run()
+        await Session(socket, self._calls, self._registry, self._rendering, self._limits).run()
 
     def leave(self) -> None:
         """Tell the clients of all sockets, and those that still come, to come back elsewhere."""

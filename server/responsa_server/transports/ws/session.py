@@ -9,19 +9,20 @@ from functools import partial
 from typing import Any, Final
 from uuid import uuid4
 
-import grpc
 import structlog
 from google.protobuf import json_format
 from google.rpc.code_pb2 import Code
 from google.rpc.status_pb2 import Status
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from responsa.auth.v1.auth_service_pb2 import GetMeRequest
+from responsa.auth.v1.user_pb2 import User
 from responsa.chat.v1.chat_service_pb2 import CancelTurnRequest
-from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
+from responsa.chat.v1.turn_pb2 import Turn
 from responsa_server.calls import status
-from responsa_server.calls.call import CALL_ID
+from responsa_server.calls.call import CALL_ID, peer_of
+from responsa_server.calls.chain import Calls
 from responsa_server.domain.errors import Exhausted, InvalidRequest, Reason, ResponsaError
-from responsa_server.transports.http.problems import SERVER_GONE, RpcFailed, status_of
 from responsa_server.transports.ws import frames
 from responsa_server.transports.ws.auth import (
     Handshake,
@@ -30,9 +31,7 @@ from responsa_server.transports.ws.auth import (
     bearer,
     handshake_of,
     missing,
-    owner_of,
 )
-from responsa_server.transports.ws.following import Follower, GoElsewhere, Place, drains
 from responsa_server.transports.ws.html import Rendering
 from responsa_server.transports.ws.incoming import (
     MAX_BYTES,
@@ -48,7 +47,10 @@ from responsa_server.transports.ws.incoming import (
 from responsa_server.transports.ws.naming import in_socket_words
 from responsa_server.transports.ws.outbox import Lane, Outbox
 from responsa_server.transports.ws.registry import Registry
+from responsa_server.transports.ws.turn import Caller, CallFailed, Follower, GoElsewhere, Place
 
+_GET_ME: Final = "/responsa.auth.v1.AuthService/GetMe"
+_CANCEL: Final = "/responsa.chat.v1.ChatService/CancelTurn"
 POLICY_VIOLATION: Final = 1008
 SERVICE_RESTART: Final = 1012
 TRY_AGAIN_LATER: Final = 1013
@@ -81,19 +83,19 @@ class Session:
     def __init__(
         self,
         socket: WebSocket,
-        channel: grpc.aio.Channel,
+        calls: Calls,
         registry: Registry,
         rendering: Rendering,
         limits: Limits,
     ) -> None:
         self._socket = socket
-        self._channel = channel
+        self._calls = calls
         self._registry = registry
         self._rendering = rendering
         self._limits = limits
         self._outbox = Outbox()
         self._call_id = ""
-        self._metadata: Metadata = ()
+        self._caller: Caller | None = None
         self._owner: Owner | None = None
         self._asked = False
         self._followers: dict[asyncio.Task[None], Follower] = {}
@@ -177,21 +179,24 @@ class Session:
             await self._refused(status.of(missing()))
         except ResponsaError as error:
             await self._refused(status.of(error))
-        except RpcFailed as failed:
-            await self._refused(failed.status or status.of(SERVER_GONE))
+        except CallFailed as failed:
+            await self._refused(failed.status)
         else:
             return True
         return False
 
     async def _enter(self, metadata: Metadata) -> None:
-        """Make the socket that caller's. Raises RpcFailed, Exhausted."""
-        metadata = [*metadata, (CALL_ID, self._call_id)]
-        owner = await owner_of(self._channel, metadata, self._limits.call_seconds)
+        """Make the socket that caller's. Raises CallFailed, Exhausted."""
+        peer = f"ws {peer_of(self._socket.scope.get('client'))}"
+        seconds = self._limits.call_seconds
+        caller = Caller(self._calls, {**metadata, CALL_ID: [self._call_id]}, peer, seconds)
+        me = await caller.answer(_GET_ME, GetMeRequest(), User)
+        owner = Owner(me.tenant, me.name)
         if self._owner is not None:
             self._registry.exit(self._owner, self)
             self._owner = None
         self._registry.enter(owner, self)
-        self._owner, self._metadata = owner, metadata
+        self._owner, self._caller = owner, caller
         if self._registry.leaving:
             self.leave()
 
@@ -233,9 +238,9 @@ class Session:
             await self._do(message)
         except ResponsaError as error:
             await self._tell(status.of(error), message)
-        except RpcFailed as failed:
-            await self._tell(_told(failed), message)
-            self._gone(failed)
+        except CallFailed as failed:
+            await self._tell(in_socket_words(failed.status), message)
+            self._gone(failed.error)
 
     async def _do(self, message: Incoming) -> None:
         match message:
@@ -262,9 +267,10 @@ class Session:
             )
         try:
             await self._enter(bearer(message.token))
-        except (RpcFailed, Exhausted) as error:
-            failed = error.status if isinstance(error, RpcFailed) else status.of(error)
-            await self._refused(failed or status.of(SERVER_GONE))
+        except CallFailed as failed:
+            await self._refused(failed.status)
+        except Exhausted as error:
+            await self._refused(status.of(error))
 
     def _ask(self, question: Question) -> None:
         # A question that is cut off before its turn is known is asked again under the same id: that one attaches.
@@ -286,22 +292,14 @@ class Session:
     def _follower(self, *, deltas: bool, place: Place) -> Follower:
         """Raises Exhausted (OVERLOADED): the socket follows as many turns as it may."""
         most = self._limits.turns
-        if len(self._followers) >= most:
+        if sum(not one.ended for one in self._followers.values()) >= most:
             raise Exhausted(
                 Reason.OVERLOADED,
                 f"This socket follows {most} turns, which is as many as it may at a time; wait for one to end.",
                 {"limit": str(most)},
                 retry_after=1,
             )
-        return Follower(
-            self._channel,
-            self._metadata,
-            self._outbox,
-            self._rendering,
-            call_seconds=self._limits.call_seconds,
-            deltas=deltas,
-            place=place,
-        )
+        return Follower(self._signed_in, self._outbox, self._rendering, deltas, place)
 
     def _start(
         self, follower: Follower, following: Callable[[], Awaitable[None]], message: Question | Resume
@@ -317,9 +315,9 @@ class Session:
             await following()
         except GoElsewhere:
             self.leave()
-        except RpcFailed as failed:
-            await self._not_followed(follower, message, _told(failed))
-            self._gone(failed)
+        except CallFailed as failed:
+            await self._not_followed(follower, message, in_socket_words(failed.status))
+            self._gone(failed.error)
         except (
             Exception
         ):  # whatever goes wrong with one turn, its client is told, and the socket's other turns go on
@@ -335,24 +333,17 @@ class Session:
         # Behind what waits of the turn.
         await follower.tell(frames.error(found, turn=follower.turn[:_MOST_NAME], request_id=request_id))
 
-    def _gone(self, failed: RpcFailed) -> None:
-        """Who is not signed in any more, and who speaks to a server that goes away, cannot go on here."""
-        found = _told(failed)
-        if found.code == Code.UNAUTHENTICATED:
-            self._finish(POLICY_VIOLATION, frames.reason_of(found))
-        elif drains(failed.status):
+    def _gone(self, error: ResponsaError) -> None:
+        """Close the socket of a client that is not signed in any more, or whose server goes away."""
+        if status.code(error) == Code.UNAUTHENTICATED:
+            self._finish(POLICY_VIOLATION, error.reason.value)
+        elif error.reason is Reason.DRAINING:
             self.leave()
 
     async def _cancel(self, turn: str) -> None:
-        """End a turn. Its last frame comes by who follows it here, or at once when nobody does. Raises RpcFailed."""
+        """End a turn. Its last frame comes by its follower here, or at once when it has none. Raises CallFailed."""
         followed = self._follows(turn)
-        try:
-            request = CancelTurnRequest(name=turn)
-            ended = await ChatServiceStub(self._channel).CancelTurn(
-                request, metadata=self._metadata, timeout=self._limits.call_seconds
-            )
-        except grpc.aio.AioRpcError as error:
-            raise RpcFailed(status_of(error.trailing_metadata())) from error
+        ended = await self._signed_in.answer(_CANCEL, CancelTurnRequest(name=turn), Turn)
         if followed or self._follows(turn):
             return
         event = ended.terminal_event
@@ -361,8 +352,9 @@ class Session:
             await self._outbox.put(Lane(), frame)
 
     def _follows(self, turn: str) -> bool:
-        return any(one.turn == turn for one in self._followers.values())
+        return any(one.turn == turn and not one.ended for one in self._followers.values())
 
-
-def _told(failed: RpcFailed) -> Status:
-    return in_socket_words(failed.status) if failed.status else status.of(SERVER_GONE)
+    @property
+    def _signed_in(self) -> Caller:
+        assert self._caller is not None, "messages are taken after the sign-in"
+        return self._caller

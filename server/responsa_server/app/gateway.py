@@ -1,0 +1,175 @@
+"""The HTTP side behind Envoy, put together: browser sessions, uploads, event streams, WebSockets, the page. Envoy transcodes all other HTTP calls."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from responsa_server.app.listening import listen
+from responsa_server.calls.chain import Calls
+from responsa_server.domain.addresses import Address, UnixAddress
+from responsa_server.transports.http.guard import Allowed, Guard
+from responsa_server.transports.http.page import Page
+from responsa_server.transports.http.problems import EXCEPTION_HANDLERS
+from responsa_server.transports.http.security_headers import SecurityHeaders
+from responsa_server.transports.http.sessions import SessionExchange, Sessions
+from responsa_server.transports.http.uploads import Uploads
+from responsa_server.transports.sse.turns import ASK_PATH, RESUME_PATH, TurnEvents
+from responsa_server.transports.ws.bridge import PATH, Bridge
+from responsa_server.transports.ws.protocol import BoundedProtocol
+
+KEEP_ALIVE_SECONDS = 120
+"""Longer than Envoy keeps an idle connection (60 s), so that it never sends a call into one that is being closed."""
+MAX_HEADER_BYTES = 32_768
+MAX_SOCKET_MESSAGE_BYTES = 2_097_152
+"""A longer message ends its socket (1009)."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """web_root: the folder with the built page; it may be missing. allowed: the hosts and origins that are served. cookie_name: of the session's cookie, as the
+    chain of calls reads it. secure_cookie: whether browsers are to send it over TLS alone."""
+
+    web_root: Path
+    allowed: Allowed
+    cookie_name: str = "responsa_session"
+    secure_cookie: bool = False
+
+
+def build_app(
+    settings: GatewaySettings,
+    calls: Calls,
+    sessions: SessionExchange,
+    *,
+    serving: Callable[[], bool] = lambda: True,
+    bridge: Bridge | None = None,
+) -> Starlette:
+    """The application.
+
+    serving: whether `/health` tells Envoy to send calls here. bridge: over the same calls, for an owner that sends its sockets elsewhere; one of its own otherwise.
+    """
+    browser_sessions = Sessions(sessions, settings.cookie_name, secure=settings.secure_cookie)
+    turns = TurnEvents(calls)
+
+    async def health(_: Request) -> Response:
+        here = serving()
+        return JSONResponse(
+            {"status": "SERVING" if here else "NOT_SERVING"},
+            status_code=200 if here else 503,
+            headers={"cache-control": "no-store"},
+        )
+
+    routes: list[BaseRoute] = [
+        Route("/v1/sessions", browser_sessions.create, methods=["POST"]),
+        Route("/v1/sessions", browser_sessions.end, methods=["DELETE"]),
+        Route("/v1/uploads", Uploads(calls).put, methods=["PUT"]),
+        Route(ASK_PATH, _Served(turns.ask), methods=["POST"]),
+        Route(RESUME_PATH, _Served(turns.resume), methods=["GET"]),
+        WebSocketRoute(PATH, (bridge or Bridge(calls)).serve),
+        Route("/health", health, methods=["GET"]),
+        Route("/{path:path}", Page(settings.web_root).get, methods=["GET"]),
+    ]
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(SecurityHeaders), Middleware(Guard, allowed=settings.allowed)],
+        exception_handlers=EXCEPTION_HANDLERS,
+    )
+
+
+class _Served:
+    """An endpoint that speaks ASGI itself. Starlette takes a class's instance for one, and a method for a function of a request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its signal handlers (signals are the server's), which tells when it serves."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.serving = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.serving.set()
+
+
+class GatewayServer:
+    """Serves `app` at `address` (a unix socket is 0600, and one left by a killed process is replaced). Used once: start, then stop."""
+
+    def __init__(self, app: ASGIApp, address: Address) -> None:
+        self._app = app
+        self._address = address
+        self._server: _Server | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Return once calls are taken.
+
+        Raises:
+            AddressTaken: another process listens there.
+            OSError: the socket cannot be made.
+        """
+        listener = listen(self._address)
+        server = _Server(
+            uvicorn.Config(
+                self._app,
+                http="h11",
+                ws=BoundedProtocol,
+                ws_max_size=MAX_SOCKET_MESSAGE_BYTES,
+                # Heartbeats are frames of our own; compressing small frames costs more than it saves, and memory for each socket.
+                ws_ping_interval=None,
+                ws_per_message_deflate=False,
+                lifespan="on",
+                loop="none",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                date_header=False,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+            )
+        )
+        task = asyncio.create_task(server.serve(sockets=[listener]), name="gateway")
+        self._server, self._task = server, task
+        serving = asyncio.create_task(server.serving.wait())
+        try:
+            await asyncio.wait({task, serving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            serving.cancel()
+        if task.done():
+            listener.close()
+            await task
+
+    async def stop(self, grace_seconds: float = 5.0) -> None:
+        """Take no more calls, let running ones end for `grace_seconds`, cancel the rest. Repeatable."""
+        if self._server is None or self._task is None:
+            return
+        self._server.config.timeout_graceful_shutdown = max(1, round(grace_seconds))
+        self._server.should_exit = True
+        await self._task
+        self._server = self._task = None
+        if isinstance(self._address, UnixAddress):
+            self._address.path.unlink(missing_ok=True)

@@ -1,0 +1,199 @@
+"""Ask and ResumeTurn as event streams, on the same REST paths: an `Accept` header of `text/event-stream` asks for them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import Final, cast
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive, Scope, Send
+
+from responsa.chat.v1.chat_service_pb2 import AskRequest, AskResponse, ResumeTurnRequest
+from responsa_server.calls import status
+from responsa_server.calls.call import CALL_ID, Call, only, peer_of
+from responsa_server.calls.chain import Calls
+from responsa_server.calls.interceptors.access import metadata_of_headers
+from responsa_server.domain.errors import InvalidRequest, Reason, ResponsaError
+
+ASK_PATH: Final = "/v1/turns:ask"
+RESUME_PATH: Final = "/v1/turns/{turn}/events"
+MAX_BODY: Final = 65_536
+"""Bytes, as for other calls over REST."""
+MEDIA_TYPE: Final = "text/event-stream"
+
+_CHAT: Final = "/responsa.chat.v1.ChatService/"
+_SEQ = re.compile(r"[0-9]{1,18}")
+_PARAMETERS: Final = {
+    "after_seq": "after_seq",
+    "afterSeq": "after_seq",
+    "include_deltas": "include_deltas",
+    "includeDeltas": "include_deltas",
+}
+"""The query parameters of a resume, in both spellings that REST takes."""
+
+
+class TurnEvents:
+    """`POST /v1/turns:ask` and `GET /v1/turns/{turn}/events` as event streams.
+
+    An event is a frame: `data` is an `AskResponse` as proto-JSON, `id` the seq that it reaches. A heartbeat is a comment. An error before the first event is
+    the response, as for REST; a later one is an event of the type `error_status`, a google.rpc.Status, and the last one. A client that goes away has left the
+    turn, as for gRPC.
+    """
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def ask(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a question. Raises ResponsaError as long as nothing was sent."""
+        request = Request(scope, receive)
+        await self._serve(request, send, "Ask", await _question(request))
+
+    async def resume(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve what comes of a turn after a seq: that of `Last-Event-ID`, else of the query. Raises ResponsaError as long as nothing was sent."""
+        request = Request(scope, receive)
+        await self._serve(request, send, "ResumeTurn", _resumption(request))
+
+    async def _serve(self, request: Request, send: Send, method: str, message: Message) -> None:
+        call = Call(
+            _CHAT + method,
+            metadata_of_headers(request.headers.items()),
+            f"sse {peer_of(request.scope.get('client'))}",
+        )
+        stream = _Stream(call, send)
+        serving = asyncio.ensure_future(self._calls.serve(call, only(message), stream.frame))
+        leaving = asyncio.ensure_future(_left(request))
+        try:
+            await asyncio.wait((serving, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not serving.done():
+                # The client is gone: the call hears of it by its cancellation.
+                serving.cancel()
+            await stream.end(await _ended(serving))
+        finally:
+            leaving.cancel()
+            serving.cancel()
+            await asyncio.wait((serving, leaving))
+
+
+class _Stream:
+    """Writes the events of one response. It begins with the first one, so that a refused call is answered as any other."""
+
+    def __init__(self, call: Call, send: Send) -> None:
+        self._call = call
+        self._send = send
+        self._begun = False
+
+    async def frame(self, message: Message | bytes) -> None:
+        """Write one frame of a turn."""
+        frame = AskResponse.FromString(message if isinstance(message, bytes) else message.SerializeToString())
+        await self._write(encoded(frame))
+
+    async def end(self, error: ResponsaError | None) -> None:
+        """End the response. Raises the error when nothing was sent."""
+        if error is not None and not self._begun:
+            raise error
+        if error is not None:
+            text = status.as_json(status.of(error)).decode()
+            await self._write(f"event: error_status\ndata: {text}\n\n")
+        if not self._begun:
+            # Nothing is left to tell; this tells an EventSource not to come again.
+            await self._start(204)
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _write(self, text: str) -> None:
+        if not self._begun:
+            await self._start(200)
+        await self._send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+
+    async def _start(self, code: int) -> None:
+        self._begun = True
+        headers = {"cache-control": "no-store", CALL_ID: self._call.id}
+        if code == 200:
+            headers["content-type"] = MEDIA_TYPE
+        pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await self._send({"type": "http.response.start", "status": code, "headers": pairs})
+
+
+def encoded(frame: AskResponse) -> str:
+    """One frame as the lines that are sent, with the empty line at their end."""
+    (only_event,) = frame.events if len(frame.events) == 1 else (None,)
+    kind = None if only_event is None else only_event.WhichOneof("event")
+    if only_event is not None and kind == "heartbeat":
+        return f": heartbeat queue_place={only_event.heartbeat.queue_place}\n\n"
+    if only_event is not None and kind == "reconnect":
+        # An EventSource comes again by itself, with the id of the last event.
+        return f"retry: {only_event.reconnect.after.ToMilliseconds()}\n\n"
+    data = json_format.MessageToJson(frame, indent=None)
+    return f"id: {frame.through_seq}\ndata: {data}\n\n"
+
+
+async def _left(request: Request) -> None:
+    """Return once the client is gone. The body has been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _ended(serving: asyncio.Future[None]) -> ResponsaError | None:
+    try:
+        await serving
+    except ResponsaError as error:
+        return error
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+    return None
+
+
+async def _question(request: Request) -> AskRequest:
+    body = bytearray()
+    try:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > MAX_BODY:
+                raise _malformed(f"its body is larger than {MAX_BODY >> 10} KiB")
+    except ClientDisconnect:
+        # Nobody hears the answer.
+        raise _malformed("its body ended early") from None
+    if request.query_params:
+        raise _unknown(next(iter(request.query_params)), "none")
+    try:
+        content = body.decode() or "{}"
+        return json_format.Parse(content, AskRequest(), ignore_unknown_fields=True)
+    except (json_format.ParseError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise _malformed("its body must be JSON in UTF-8 that fits an AskRequest") from error
+
+
+def _resumption(request: Request) -> ResumeTurnRequest:
+    values: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name not in _PARAMETERS:
+            raise _unknown(name, "afterSeq, includeDeltas")
+        values[_PARAMETERS[name]] = value
+    last: str | None = request.headers.get("last-event-id")
+    given = values.get("after_seq", "0") if last is None else last
+    if not _SEQ.fullmatch(given):
+        raise InvalidRequest.of_field(
+            "after_seq" if last is None else "last-event-id", "int64", "must be the seq of an event"
+        )
+    deltas = values.get("include_deltas", "false").lower()
+    if deltas not in ("true", "false"):
+        raise InvalidRequest.of_field("include_deltas", "bool", "must be true or false")
+    parameters = cast("Mapping[str, str]", request.path_params)
+    return ResumeTurnRequest(
+        turn=f"turns/{parameters['turn']}", after_seq=int(given), include_deltas=deltas == "true"
+    )
+
+
+def _malformed(why: str) -> InvalidRequest:
+    message = f"The request is not one that this server can read: {why}."
+    return InvalidRequest(Reason.MALFORMED_MESSAGE, message, {"message_type": "application/json"})
+
+
+def _unknown(name: str, known: str) -> InvalidRequest:
+    return InvalidRequest.of_field(
+        name[:64], "unknown_parameter", f"there is no such parameter; known are {known}"
+    )

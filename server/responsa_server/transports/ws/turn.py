@@ -1,0 +1,198 @@
+"""Calls that a socket makes, and the turns that it follows."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from google.protobuf.message import Message
+from google.rpc.status_pb2 import Status
+
+from responsa.chat.v1.chat_service_pb2 import AskRequest, AskResponse, GetTurnRequest, ResumeTurnRequest
+from responsa.chat.v1.turn_pb2 import Turn, TurnEvent
+from responsa_server.calls import status
+from responsa_server.calls.call import Call, Send, deadline_in, only
+from responsa_server.calls.chain import Calls
+from responsa_server.domain.errors import Exhausted, Reason, ResponsaError, Unavailable
+from responsa_server.transports.ws import frames
+from responsa_server.transports.ws.auth import Metadata
+from responsa_server.transports.ws.html import Rendering
+from responsa_server.transports.ws.outbox import Lane, Outbox
+
+TRIES: Final = 3
+"""How often a stream that breaks off is taken up again without anything coming of it."""
+FIRST_PAUSE_SECONDS: Final = 0.1
+_CHAT: Final = "/responsa.chat.v1.ChatService/"
+_ASK, _RESUME, _GET = _CHAT + "Ask", _CHAT + "ResumeTurn", _CHAT + "GetTurn"
+
+Response = TypeVar("Response", bound=Message)
+
+
+class CallFailed(Exception):
+    """A call of this socket failed; its error names the contract's fields, not those of the socket's messages."""
+
+    def __init__(self, error: ResponsaError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+    @property
+    def status(self) -> Status:
+        """The error as clients see it."""
+        return status.of(self.error)
+
+
+class GoElsewhere(Exception):
+    """This server goes away, or cannot follow the turn to its end; another one can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Makes the calls of one socket. seconds: within which a call that is no stream must be answered."""
+
+    calls: Calls
+    metadata: Metadata
+    peer: str
+    seconds: float
+
+    async def answer(self, method: str, request: Message, kind: type[Response]) -> Response:
+        """Make a call with one answer. Raises CallFailed; PART_UNAVAILABLE when none came in time."""
+        call = Call(method, self.metadata, self.peer, deadline_in(self.seconds))
+        try:
+            return await self.calls.answer(call, request, kind)
+        except ResponsaError as error:
+            late = error.reason is Reason.DEADLINE_EXCEEDED
+            raise CallFailed(status.SERVER_GONE if late else error) from error
+
+    async def stream(self, method: str, request: Message, send: Send) -> None:
+        """Make a call with many answers. Raises ResponsaError."""
+        await self.calls.serve(Call(method, self.metadata, self.peer), only(request), send)
+
+
+@dataclass(slots=True)
+class Place:
+    """How much of a turn was sent. turn: `turns/{uuid}`, "" before it is known. conversation: "" while unknown."""
+
+    turn: str = ""
+    after_seq: int = 0
+    conversation: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Follower:
+    """One turn, from a question or from a seq on, into a lane of the outbox."""
+
+    caller: Caller
+    outbox: Outbox
+    rendering: Rendering
+    deltas: bool
+    place: Place = field(default_factory=Place)
+    ended: bool = False
+    """Whether the turn's end was put into the outbox; its stream may take a moment more to close."""
+    _lane: Lane = field(default_factory=Lane)
+    _elsewhere: bool = False
+
+    @property
+    def turn(self) -> str:
+        """`turns/{uuid}`; "" before it is known."""
+        return self.place.turn
+
+    async def ask(self, request: AskRequest) -> None:
+        """Ask, and follow to the end. The request has a request_id: one that broke off before its turn was known is made again and attaches.
+
+        Raises:
+            CallFailed: the question was refused, or the turn cannot be followed any more.
+            GoElsewhere: the turn was accepted and goes on; it cannot be followed here any more.
+        """
+        await self._follow(_ASK, request)
+
+    async def resume(self) -> None:
+        """Follow from the given place on. Raises as `ask` does."""
+        await self._follow(_RESUME, self._rest())
+
+    async def look_up(self) -> Turn | None:
+        """The turn that is resumed; None when it cannot be had: `resume` raises the reason."""
+        try:
+            found = await self._get()
+        except CallFailed:
+            return None
+        self.place.conversation = found.conversation
+        return found
+
+    async def tell(self, frame: frames.Frame) -> None:
+        """Put a frame behind those of the turn."""
+        await self.outbox.put(self._lane, frame)
+
+    async def _follow(self, method: str, request: AskRequest | ResumeTurnRequest) -> None:
+        came, tries = False, 0
+        while True:
+            before = self.place.after_seq
+            try:
+                await self.caller.stream(method, request, self._take)
+            except ResponsaError as error:
+                if self.ended:
+                    return
+                if not isinstance(error, Unavailable | Exhausted):
+                    raise CallFailed(error) from error
+                # The turn itself is not touched by what happens to those who follow it.
+                came = came or self.place.after_seq > before
+                tries = 0 if self.place.after_seq > before else tries + 1
+                over = tries > TRIES or error.reason is Reason.DRAINING
+                if came and over:
+                    raise GoElsewhere from error
+                if over or not (came or isinstance(error, Unavailable)):
+                    raise CallFailed(error) from error
+            else:
+                if self._elsewhere:
+                    raise GoElsewhere
+                return
+            if self.turn:
+                method, request = _RESUME, self._rest()
+            await asyncio.sleep(FIRST_PAUSE_SECONDS * 2**tries * random.uniform(0.5, 1))  # noqa: S311  no secret
+
+    def _rest(self) -> ResumeTurnRequest:
+        return ResumeTurnRequest(turn=self.turn, after_seq=self.place.after_seq, include_deltas=self.deltas)
+
+    async def _take(self, message: Message | bytes) -> None:
+        """Put what one frame of the stream becomes."""
+        data = message if isinstance(message, bytes) else message.SerializeToString()
+        frame = AskResponse.FromString(data)
+        self.place.turn = frame.turn
+        for event in frame.events:
+            await self._put(event)
+            self.place.after_seq = max(self.place.after_seq, event.seq)
+        self.place.after_seq = frame.through_seq
+
+    async def _put(self, event: TurnEvent) -> None:
+        seq = event.seq
+        match event.WhichOneof("event"):
+            case "started":
+                self.place.conversation = event.started.conversation
+                return
+            case "reconnect":
+                self._elsewhere = True
+                return
+            case "heartbeat":
+                if event.heartbeat.queue_place:
+                    place = event.heartbeat.queue_place
+                    await self.tell(frames.waiting(self.turn, self.place.after_seq, place))
+                return
+            case "snapshot":
+                event, seq = event.snapshot.terminal_event, event.snapshot.through_seq
+            case _:
+                pass
+        ends = frames.is_terminal(event)
+        if ends and not self.place.conversation:
+            try:
+                self.place.conversation = (await self._get()).conversation
+            except CallFailed as failed:
+                # The stream that this frame belongs to ends by the same error.
+                raise failed.error from failed
+        frame = await frames.of_event(self.turn, event, seq, self.place.conversation, self.rendering)
+        if frame is not None:
+            await self.tell(frame)
+        self.ended = ends
+
+    async def _get(self) -> Turn:
+        return await self.caller.answer(_GET, GetTurnRequest(name=self.turn), Turn)

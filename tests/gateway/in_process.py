@@ -1,0 +1,91 @@
+"""Servicers written for gRPC, called in process as the gateway calls the server's own methods, so that the stand-in's answers are the same on every way in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from typing import Any, NoReturn
+
+import grpc
+import structlog
+from google.protobuf import message_factory
+from google.protobuf.descriptor import ServiceDescriptor
+from google.rpc import error_details_pb2
+from google.rpc.status_pb2 import Status
+
+from responsa_server.calls.call import Call, current
+from responsa_server.calls.chain import Calls, Method
+from responsa_server.calls.interceptors.limits import Admission, Deadline
+from responsa_server.calls.interceptors.reporting import CallId, Errors
+from responsa_server.calls.interceptors.shape import Interceptor, Received
+from responsa_server.domain.errors import FieldViolation, Reason, ResponsaError, Unavailable
+
+_metadata: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("metadata")
+
+
+class Parsing(Interceptor[None]):
+    """Parses, and keeps the metadata for the servicers to look at."""
+
+    async def on_start(self, call: Call) -> None:
+        _metadata.set(tuple((name, value) for name, values in call.metadata.items() for value in values))
+
+    def on_request(self, call: Call, message: object) -> object:
+        assert isinstance(message, Received)
+        return message.parse(message.data)
+
+
+class Context:
+    """As much of gRPC's context as the stand-in's servicers use."""
+
+    def invocation_metadata(self) -> Sequence[tuple[str, str]]:
+        return _metadata.get()
+
+    def time_remaining(self) -> float | None:
+        return current().time_remaining
+
+    async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
+        """An end that names no reason: that of a part which is away for a moment."""
+        assert code is grpc.StatusCode.UNAVAILABLE
+        raise Unavailable(Reason.PART_UNAVAILABLE, details, {"part": "postgresql"})
+
+    async def abort_with_status(self, status: Any) -> NoReturn:
+        details = dict(status.trailing_metadata)["grpc-status-details-bin"]
+        raise error_of(Status.FromString(details))
+
+
+def error_of(status: Status) -> ResponsaError:
+    """The error that becomes this Status."""
+    info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()  # fmt: skip
+    retry_after = None
+    for one in status.details:
+        one.Unpack(info)
+        one.Unpack(bad)
+        if one.Unpack(retry):
+            retry_after = retry.retry_delay.ToTimedelta().total_seconds()
+    violations = tuple(FieldViolation(one.field, one.reason, one.description) for one in bad.field_violations)
+    return ResponsaError(Reason(info.reason), status.message, dict(info.metadata), violations, retry_after)
+
+
+def calls_of(*servicers: tuple[ServiceDescriptor, object]) -> Calls:
+    """The calls of a gateway beside these servicers. Methods that a servicer lacks are not served."""
+    log = structlog.get_logger("stand_in")
+    admission = Admission(1000)
+    calls = Calls((CallId(), Errors(log), Deadline(), admission, Parsing()), admission, log)
+    for descriptor, servicer in servicers:
+        calls.add(_methods(descriptor, servicer))
+    return calls
+
+
+def _methods(service: ServiceDescriptor, servicer: object) -> Iterator[Method]:
+    for one in service.methods:
+        if one.name in vars(type(servicer)):
+            handler = getattr(servicer, one.name)
+            name = f"/{service.full_name}/{one.name}"
+            kind = message_factory.GetMessageClass(one.input_type)
+            yield Method(
+                name, kind, _in_context(handler), one.client_streaming, one.server_streaming, waits=True
+            )
+
+
+def _in_context(handler: Any) -> Callable[[Any], Any]:
+    return lambda request: handler(request, Context())
