@@ -21,9 +21,9 @@ from responsa_server.domain.knowledge import Chunking
 from responsa_server.embedded import Layout
 from responsa_server.ingest.formats import markdown
 from responsa_server.ingest.indexing import DocumentIdentity, Indexer
+from responsa_server.ingest.sniff import sniff
 from responsa_server.providers.minilm import load as load_model
 from responsa_server.search.embedder import Embedder, Vectors
-from responsa_server.text.canonical import DecodedDocument, DocumentType
 
 TITLE: Final = "Ingestion: documents made searchable, against the bare embedding of the same texts"
 
@@ -86,7 +86,7 @@ def texts_embedded(model: Embedder, documents: Sequence[corpus.Text]) -> tuple[l
     async def work() -> int:
         passages = 0
         for one in documents:
-            parsed = markdown.parse(DecodedDocument(DocumentType.MARKDOWN, one.text, "utf-8", one.key))
+            parsed = markdown.parse(sniff(one.text.encode(), one.key, known="MARKDOWN"))
             cut = await indexer.cut(parsed, Chunking(corpus.CHUNK_TOKENS, 0))
             identity = DocumentIdentity("bench", MANY, UUID(int=1), 1, one.title, "")
             async for batch in indexer.passages(identity, cut):

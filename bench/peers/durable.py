@@ -25,7 +25,7 @@ from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.agents import AgentCard
 from responsa_server.domain.ports.parts import Installation
 from responsa_server.identity.service import Identity
-from responsa_server.ingest.waiting import Waiting
+from responsa_server.ingest.ended import EndedOperations
 from responsa_server.library.library import Library
 from responsa_server.search.search import KnowledgeSearch
 from responsa_server.stores.postgres.collections import CollectionStore
@@ -74,7 +74,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
         documents,
         OperationStore(database, parts.passages),
         KnowledgeSearch(parts.retriever),
-        Waiting(),
+        EndedOperations(),
         embedding=parts.embedder.name,
         spool_dir=parts.layout.data,
     )

@@ -14,10 +14,9 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.knowledge import DocumentMetadata, Operation
 from responsa_server.domain.people import Principal
+from responsa_server.ingest.ended import EndedOperations
 from responsa_server.ingest.indexing import Indexer
-from responsa_server.ingest.ingest import Ingest, Parser
-from responsa_server.ingest.jobs import KnowledgeJobs
-from responsa_server.ingest.waiting import Waiting
+from responsa_server.ingest.jobs import Ingest, KnowledgeJobs, Parser
 from responsa_server.library.library import Library
 from responsa_server.search.embedder import Embedder, Vectors
 from responsa_server.search.retrieve import Retriever
@@ -25,9 +24,8 @@ from responsa_server.search.search import KnowledgeSearch
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.documents import DocumentStore
-from responsa_server.stores.postgres.ingestions import IngestionStore
 from responsa_server.stores.postgres.jobs import JobQueue, QueuePace
-from responsa_server.stores.postgres.operations import OperationStore
+from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from responsa_server.stores.postgres.passages import PassageStore
 from responsa_server.text.canonical import ParsedDocument
 from tests.conftest import DatabaseUrls
@@ -64,9 +62,11 @@ class GatedParser:
         self._parser = parser
         self._before = before
 
-    async def parse(self, source: bytes, declared_name: str = "", declared_type: str = "") -> ParsedDocument:
+    async def parse(
+        self, source: bytes, declared_name: str = "", declared_type: str = "", *, known_format: str = ""
+    ) -> ParsedDocument:
         await self._before()
-        return await self._parser.parse(source, declared_name, declared_type)
+        return await self._parser.parse(source, declared_name, declared_type, known_format=known_format)
 
 
 class GatedEmbedder:
@@ -123,7 +123,7 @@ class House:
         self.documents = DocumentStore(database, self.passages, self.queue, uuid7)
         self.operations = OperationStore(database, self.passages)
         self.ingestions = IngestionStore(database, self.passages, self.queue, prune_after=0.0)
-        self.waiting = Waiting()
+        self.waiting = EndedOperations()
         self.library = Library(
             self.collections,
             self.documents,
@@ -188,7 +188,7 @@ class House:
         operation = await self.upload(who, text, key, **described)  # type: ignore[arg-type]
         if not operation.done:
             await self.ingest().run(who.tenant_id, operation.id)
-        return await self.library.get_operation(who, operation.id)
+        return await self.library.operations.get(who.tenant_id, operation.id)
 
     async def ended(self, who: Principal, operation: Operation) -> Operation:
         """Wait for its end."""

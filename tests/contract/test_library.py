@@ -41,7 +41,7 @@ async def found(house: House, people: People, words: str) -> list[str]:
 async def test_a_document_is_taken_in_and_searched(house: House, people: People) -> None:
     operation = await house.upload(people.ann, TEXT, "rivers.md", uri="https://example.org/rivers")
     assert (operation.stage, operation.version, operation.done) == (IngestStage.QUEUED, 1, False)
-    document = await house.library.get_document(people.ann, operation.document_id)
+    document = await house.library.documents.get(people.ann.tenant_id, operation.document_id)
     assert (document.state, document.version) == (DocumentState.INDEXING, 0)
     assert (document.title, document.media_type) == ("rivers.md", "text/markdown")
     async with house.working():
@@ -49,7 +49,7 @@ async def test_a_document_is_taken_in_and_searched(house: House, people: People)
     assert operation.done
     assert operation.error is None
     assert operation.passages_done == operation.passages_total > 0
-    document = await house.library.get_document(people.ann, operation.document_id)
+    document = await house.library.documents.get(people.ann.tenant_id, operation.document_id)
     assert (document.state, document.version, document.title) == (DocumentState.READY, 1, "Rivers")
     assert document.passage_count == operation.passages_total
     assert document.sha256 == hashlib.sha256(TEXT.encode()).digest()
@@ -59,8 +59,8 @@ async def test_a_document_is_taken_in_and_searched(house: House, people: People)
     assert "1094" in passage.text
     assert passage.uri == "https://example.org/rivers"
     assert TEXT.encode()[passage.source.start : passage.source.end].decode() == passage.text
-    assert await house.library.passage(people.ann, passage.id) == passage
-    collection = await house.library.get_collection(people.ann, "default")
+    assert await house.library.documents.passage(people.ann.tenant_id, passage.id) == passage
+    collection = await house.library.collections.get(people.ann.tenant_id, "default")
     assert (collection.document_count, collection.embedding) == (1, house.embedder.name)
 
 
@@ -90,13 +90,13 @@ async def test_canonical_text_comes_whole_and_in_order(house: House, people: Peo
 
 async def test_the_same_bytes_again_change_nothing(house: House, people: People) -> None:
     first = await house.take_in(people.ann, TEXT)
-    before = await house.library.get_document(people.ann, first.document_id)
+    before = await house.library.documents.get(people.ann.tenant_id, first.document_id)
     again = await house.upload(people.bob, TEXT)
     assert (again.done, again.unchanged, again.version) == (True, True, 1)
     assert again.document_id == first.document_id
-    assert await house.library.get_document(people.ann, first.document_id) == before
+    assert await house.library.documents.get(people.ann.tenant_id, first.document_id) == before
     assert house.rows()["document_version"] == 1
-    assert (await house.library.get_operation(people.bob, again.id)).unchanged
+    assert (await house.library.operations.get(people.bob.tenant_id, again.id)).unchanged
 
 
 async def test_the_same_bytes_while_they_are_indexed_attach_to_that_operation(
@@ -112,7 +112,7 @@ async def test_a_title_told_anew_makes_a_version(house: House, people: People) -
     assert (await house.take_in(people.ann, TEXT)).unchanged
     operation = await house.take_in(people.ann, TEXT, title="Brooks")
     assert (operation.version, operation.unchanged) == (2, False)
-    assert (await house.library.get_document(people.ann, operation.document_id)).title == "Brooks"
+    assert (await house.library.documents.get(people.ann.tenant_id, operation.document_id)).title == "Brooks"
 
 
 async def test_other_bytes_are_a_new_version_and_the_old_one_is_searched_meanwhile(
@@ -121,14 +121,14 @@ async def test_other_bytes_are_a_new_version_and_the_old_one_is_searched_meanwhi
     first = await house.take_in(people.ann, TEXT)
     second = await house.upload(people.ann, CHANGED)
     assert (second.document_id, second.version) == (first.document_id, 2)
-    document = await house.library.get_document(people.ann, first.document_id)
+    document = await house.library.documents.get(people.ann.tenant_id, first.document_id)
     assert (document.state, document.version, document.size_bytes) == (DocumentState.INDEXING, 1, len(TEXT))
     assert any("1094" in text for text in await found(house, people, "length of the Elbe"))
     await house.ingest().run("acme", second.id)
     texts = await found(house, people, "length of the Elbe")
     assert any("1112" in text for text in texts)
     assert not any("1094" in text for text in texts)
-    document = await house.library.get_document(people.ann, first.document_id)
+    document = await house.library.documents.get(people.ann.tenant_id, first.document_id)
     assert (document.state, document.version) == (DocumentState.READY, 2)
     assert document.sha256 == hashlib.sha256(CHANGED.encode()).digest()
 
@@ -140,7 +140,7 @@ async def test_a_version_that_cannot_be_read_leaves_the_former_one_searched(
     broken = await house.take_in(people.ann, "<script>1</script><p></p>", "page.html", media_type="text/html")
     assert broken.error is not None
     assert broken.error.reason is Reason.DOCUMENT_EMPTY
-    document = await house.library.get_document(people.ann, first.document_id)
+    document = await house.library.documents.get(people.ann.tenant_id, first.document_id)
     assert (document.state, document.version) == (DocumentState.FAILED, 1)
     assert document.error is not None
     assert (document.error.reason, document.error.message) == (broken.error.reason, broken.error.message)
@@ -148,7 +148,7 @@ async def test_a_version_that_cannot_be_read_leaves_the_former_one_searched(
     assert house.rows()["document_version"] == 1
     mended = await house.take_in(people.ann, CHANGED, "page.html")
     assert mended.error is None
-    document = await house.library.get_document(people.ann, first.document_id)
+    document = await house.library.documents.get(people.ann.tenant_id, first.document_id)
     assert (document.state, document.version, document.error) == (DocumentState.READY, 3, None)
 
 
@@ -157,9 +157,9 @@ async def test_versions_never_go_backwards(house: House, people: People) -> None
     second = await house.upload(people.ann, CHANGED)
     await house.ingest().run("acme", second.id)
     await house.ingest().run("acme", first.id)
-    overtaken = await house.library.get_operation(people.ann, first.id)
+    overtaken = await house.library.operations.get(people.ann.tenant_id, first.id)
     assert (overtaken.done, overtaken.error) == (True, None)
-    document = await house.library.get_document(people.ann, first.document_id)
+    document = await house.library.documents.get(people.ann.tenant_id, first.document_id)
     assert (document.version, document.state) == (2, DocumentState.READY)
     assert house.ask("SELECT DISTINCT version FROM responsa.passage") == [(2,)]
     assert house.ask("SELECT version FROM responsa.document_version") == [(2,)]
@@ -170,11 +170,11 @@ async def test_two_tenants_never_see_each_other(house: House, people: People) ->
     library, eve = house.library, people.eve
     (hit,) = await library.search(people.ann, SearchQuery(("Elbe",), top_k=1))
     with pytest.raises(NotFound):
-        await library.get_document(eve, operation.document_id)
+        await library.documents.get(eve.tenant_id, operation.document_id)
     with pytest.raises(NotFound):
         await library.delete_document(eve, operation.document_id)
     with pytest.raises(NotFound):
-        await library.get_operation(eve, operation.id)
+        await library.operations.get(eve.tenant_id, operation.id)
     with pytest.raises(NotFound):
         await library.wait_operation(eve, operation.id, 0)
     with pytest.raises(NotFound):
@@ -183,9 +183,9 @@ async def test_two_tenants_never_see_each_other(house: House, people: People) ->
         await library.delete_operation(eve, operation.id)
     assert (await library.list_operations(replace(eve, role=Role.ADMIN), 10)).items == []
     with pytest.raises(NotFound):
-        await library.passage(eve, hit.passage.id)
+        await library.documents.passage(eve.tenant_id, hit.passage.id)
     with pytest.raises(NotFound):
-        await library.get_collection(eve, "default")
+        await library.collections.get(eve.tenant_id, "default")
     with pytest.raises(NotFound):
         await library.search(eve, SearchQuery(("Elbe",), ("default",)))
     assert await library.search(eve, SearchQuery(("Elbe",))) == []
@@ -193,8 +193,8 @@ async def test_two_tenants_never_see_each_other(house: House, people: People) ->
     assert (slice_.current_version, slice_.text) == (None, None)
     own = await house.take_in(eve, CHANGED)
     assert own.document_id != operation.document_id
-    assert (await library.get_collection(people.ann, "default")).document_count == 1
-    listed = await library.list_documents(eve, "default", ListQuery(10, Order("source_key")))
+    assert (await library.collections.get(people.ann.tenant_id, "default")).document_count == 1
+    listed = await library.documents.list(eve.tenant_id, "default", ListQuery(10, Order("source_key")))
     assert [document.id for document in listed.items] == [own.document_id]
 
 
@@ -213,7 +213,7 @@ async def test_deleting_a_document_removes_all_of_it(house: House, people: Peopl
     assert house.ask("SELECT DISTINCT document_id FROM responsa.passage") == [(kept.document_id,)]
     assert house.ask("SELECT document_id FROM responsa.document_version") == [(kept.document_id,)]
     with pytest.raises(NotFound):
-        await house.library.get_document(people.ann, operation.document_id)
+        await house.library.documents.get(people.ann.tenant_id, operation.document_id)
     again = await house.take_in(people.ann, TEXT)
     assert again.document_id != operation.document_id
 
@@ -229,7 +229,7 @@ async def test_who_may_do_what_with_an_operation(house: House, people: People) -
 
     operation = await house.upload(people.bob, TEXT, collection="rivers")
     for member in (people.bob, people.ann, carol, admin):
-        assert (await library.get_operation(member, operation.id)).id == operation.id
+        assert (await library.operations.get(member.tenant_id, operation.id)).id == operation.id
         assert not (await library.wait_operation(member, operation.id, 0)).done
     assert await listed(people.bob) == await listed(admin) == [operation.id]
     assert await listed(people.ann) == await listed(carol) == []
@@ -293,12 +293,12 @@ async def test_who_may_delete_a_document(house: House, people: People) -> None:
 
 async def test_an_etag_of_a_document_changes_with_it(house: House, people: People) -> None:
     operation = await house.upload(people.ann, TEXT)
-    etag = (await house.library.get_document(people.ann, operation.document_id)).etag
+    etag = (await house.library.documents.get(people.ann.tenant_id, operation.document_id)).etag
     await house.ingest().run("acme", operation.id)
     with pytest.raises(Conflict) as caught:
         await house.library.delete_document(people.ann, operation.document_id, etag)
     assert caught.value.reason is Reason.ETAG_MISMATCH
-    etag = (await house.library.get_document(people.ann, operation.document_id)).etag
+    etag = (await house.library.documents.get(people.ann.tenant_id, operation.document_id)).etag
     await house.library.delete_document(people.ann, operation.document_id, etag)
 
 
@@ -316,7 +316,7 @@ async def test_a_cited_version_is_kept_and_others_are_pruned(house: House, peopl
     await house.documents.prune("acme", document_id)
     assert house.ask("SELECT version FROM responsa.document_version ORDER BY 1") == [(2,), (4,)]
     assert house.ask("SELECT id FROM responsa.passage WHERE version < 4") == [(cited,)]
-    assert (await house.library.passage(people.ann, cited)).version == 2
+    assert (await house.library.documents.passage(people.ann.tenant_id, cited)).version == 2
     old, gone, current = await house.documents.sources(
         "acme", [SourceRef(document_id, version, ByteRange(0, 8)) for version in (2, 1, 4)]
     )

@@ -6,24 +6,30 @@ Loaded by the zygote alone, from the table that a test names. A deed that succee
 from __future__ import annotations
 
 import ctypes
+import errno
+import fcntl
 import mmap
 import os
 import resource
+import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from responsa_server.ingest.formats.plain_text import parse as parse_plain_text
-from responsa_server.text.canonical import DecodedDocument, DocumentType, ParsedDocument
+from responsa_server.ingest.formats.table import PLAIN_TEXT, Formats
+from responsa_server.ingest.sniff import Original
+from responsa_server.text.canonical import ParsedDocument
 
 GIB = 1024 * 1024 * 1024
 
 
 def _tcp() -> None:
-    socket.create_connection(("127.0.0.1", 9), timeout=1)
+    socket.socket(socket.AF_INET, socket.SOCK_STREAM).connect(("127.0.0.1", 9))
 
 
 def _udp() -> None:
@@ -105,6 +111,64 @@ def _outlive() -> None:
 def _io_uring() -> None:
     if ctypes.CDLL(None, use_errno=True).syscall(425, 1, ctypes.create_string_buffer(256)) < 0:
         raise PermissionError(ctypes.get_errno(), "io_uring_setup")
+
+
+def _fcntl(command: int, argument: int) -> None:
+    try:
+        fcntl.fcntl(4, command, argument)
+    except OSError as error:
+        # An errno that is no refusal would pass for a broken parser.
+        raise (
+            PermissionError(error.errno, "fcntl") if error.errno == errno.EPERM else KeyError("fcntl")
+        ) from error
+
+
+def _own() -> None:
+    _fcntl(fcntl.F_SETOWN, os.getppid())
+
+
+def _own_anew() -> None:
+    owner = (ctypes.c_int * 2)(1, os.getppid())
+    if ctypes.CDLL(None, use_errno=True).fcntl(4, 15, ctypes.byref(owner)) != 0:
+        raise PermissionError(ctypes.get_errno(), "F_SETOWN_EX")
+
+
+def _choose_signal() -> None:
+    _fcntl(10, signal.SIGKILL)
+
+
+def _lease() -> None:
+    _fcntl(fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+
+def _notify() -> None:
+    _fcntl(fcntl.F_NOTIFY, 0)
+
+
+def _ioctl(request: int, value: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).ioctl(4, request, ctypes.byref(ctypes.c_int(value))) != 0:
+        error = ctypes.get_errno()
+        raise PermissionError(error, "ioctl") if error == errno.EPERM else KeyError("ioctl")
+
+
+def _asynchronous() -> None:
+    _ioctl(0x5452, 1)
+
+
+def _socket_owner() -> None:
+    _ioctl(0x8901, os.getppid())
+
+
+def _unknown_call() -> None:
+    # Not a system call of any kernel: a kernel of tomorrow may have it.
+    if ctypes.CDLL(None, use_errno=True).syscall(463, -1, 0, 0, 0, 0, 0) < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, "syscall") if error == errno.ENOSYS else KeyError("syscall")
+
+
+def _still_root() -> None:
+    if os.getuid() != 0 and os.geteuid() != 0 and os.getgid() != 0 and os.getgroups() == []:
+        raise PermissionError(errno.EPERM, "not root")
 
 
 def _sleep() -> None:
@@ -190,6 +254,15 @@ DEEDS: dict[str, Callable[[], None]] = {
     "memfd": _memfd,
     "outlive": _outlive,
     "io_uring": _io_uring,
+    "own": _own,
+    "own_anew": _own_anew,
+    "choose_signal": _choose_signal,
+    "lease": _lease,
+    "notify": _notify,
+    "asynchronous": _asynchronous,
+    "socket_owner": _socket_owner,
+    "unknown_call": _unknown_call,
+    "still_root": _still_root,
     "sleep": _sleep,
     "spin": _spin,
     "abort": _abort,
@@ -206,13 +279,13 @@ DEEDS: dict[str, Callable[[], None]] = {
 }
 
 
-def parse(document: DecodedDocument) -> ParsedDocument:
+def parse(original: Original) -> ParsedDocument:
     """Do the deed that the first word names; parse like plain text when it names none."""
-    deed = DEEDS.get(document.text.split()[0])
+    deed = DEEDS.get(original.text.split()[0])
     if deed is None:
-        return parse_plain_text(document)
+        return parse_plain_text(original)
     deed()
-    return ParsedDocument("escaped", "escaped", (), None, document.document_type)
+    return ParsedDocument("escaped", "escaped", (), None, original.format)
 
 
-PARSERS = {DocumentType.TEXT: "hostile_parsers:parse"}
+FORMATS = Formats([replace(PLAIN_TEXT, parser="hostile_parsers:parse")])

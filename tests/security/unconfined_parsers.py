@@ -1,18 +1,22 @@
-"""Parser tables that make their zygote believe in a lesser kernel, for as long as it lives. Loaded by a zygote alone."""
+"""Tables of formats that make their zygote believe in a lesser kernel, for as long as it lives. Loaded by a zygote alone."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
 
-from hostile_parsers import PARSERS
+from hostile_parsers import FORMATS
 
-from responsa_server.ingest.sandbox import capabilities, landlock
-from responsa_server.text.canonical import DocumentType
+from responsa_server.ingest.formats.table import Formats
+from responsa_server.ingest.sandbox.confinement import SandboxCapabilities, landlock_abi
 
 
-def __getattr__(name: str) -> dict[DocumentType, str]:
-    abi = {"WITHOUT_BOTH": 0, "WITHOUT_SECCOMP": landlock.abi_version()}[name]
+def __getattr__(name: str) -> Formats:
+    found = {
+        "WITHOUT_BOTH": SandboxCapabilities(0, seccomp=False),
+        "WITHOUT_LANDLOCK": SandboxCapabilities(0, seccomp=True),
+        "WITHOUT_SECCOMP": SandboxCapabilities(landlock_abi(), seccomp=False),
+    }[name]
     zygote: Any = sys.modules["__main__"]
-    zygote.capabilities = lambda: capabilities.SandboxCapabilities(abi, seccomp=False)
-    return PARSERS
+    zygote.capabilities = lambda: found
+    return FORMATS

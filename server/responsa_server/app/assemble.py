@@ -34,12 +34,10 @@ from responsa_server.domain.ports.models import Models
 from responsa_server.domain.ports.relay import Reload
 from responsa_server.domain.ports.teachers import Teachers
 from responsa_server.embedded import EmbeddedError, Layout
+from responsa_server.ingest.ended import EndedOperations
 from responsa_server.ingest.indexing import Indexer
-from responsa_server.ingest.ingest import Ingest
-from responsa_server.ingest.jobs import KnowledgeJobs
-from responsa_server.ingest.sandbox.limits import ParseLimits
-from responsa_server.ingest.sandbox.pool import ParserPool
-from responsa_server.ingest.waiting import Waiting
+from responsa_server.ingest.jobs import Ingest, KnowledgeJobs
+from responsa_server.ingest.sandbox.pool import ParseLimits, ParserPool
 from responsa_server.library.library import Library
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.providers.minilm import load as load_minilm
@@ -54,9 +52,8 @@ from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.documents import DocumentStore
-from responsa_server.stores.postgres.ingestions import IngestionStore
 from responsa_server.stores.postgres.jobs import JobQueue
-from responsa_server.stores.postgres.operations import OperationStore
+from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from responsa_server.stores.postgres.passages import PassageStore
 from responsa_server.stores.postgres.summaries import PostgresSummaries
 from responsa_server.stores.postgres.teachers import PostgresTeachers
@@ -94,13 +91,13 @@ async def build_knowledge(
     documents = DocumentStore(database, passages, queue, new_id)
     operations = OperationStore(database, passages)
     collections = CollectionStore(database, passages)
-    waiting = Waiting()
+    ended = EndedOperations()
     library = Library(
         collections,
         documents,
         operations,
         KnowledgeSearch(retriever),
-        waiting,
+        ended,
         embedding=embedder.name,
         spool_dir=layout.data,
     )
@@ -112,7 +109,7 @@ async def build_knowledge(
     if settings.role is not ServeRole.RPC:
         parser = await _parser(settings, stack)
         ingestions = IngestionStore(database, passages, queue)
-        ingest = Ingest(ingestions, parser, Indexer(embedder, ingestions, new_id), waiting)
+        ingest = Ingest(ingestions, parser, Indexer(embedder, ingestions, new_id), ended)
         jobs = KnowledgeJobs(queue, ingest, documents, operations)
     return Knowledge(embedder, collections, documents, library, evidence, jobs)
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 
 class Reason(StrEnum):
@@ -120,7 +121,11 @@ class InvalidRequest(ResponsaError):
 
 
 class DocumentRejected(InvalidRequest):
-    """The bytes of a document cannot be ingested; `reason` is one of DOCUMENT_…"""
+    """A document cannot be ingested, whatever is tried: the same bytes fail again. `reason` is one of `DOCUMENT_REASONS`."""
+
+
+DOCUMENT_REASONS: Final = frozenset(reason for reason in Reason if reason.value.startswith("DOCUMENT_"))
+"""The reasons of `DocumentRejected`."""
 
 
 class Unauthenticated(ResponsaError):

@@ -15,21 +15,24 @@ import numpy as np
 
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Chunking, Passage
-from responsa_server.domain.passages import NewPassage, PassageVector
+from responsa_server.domain.passages import NewPassage, PassageVector, VectorKind
 from responsa_server.domain.ports.turns import NewId
 from responsa_server.ingest.chunk import Chunk, ChunkSettings, chunk_document
-from responsa_server.ingest.passage_vectors import LexicalForm, PlannedVector, lexical_form, plan_vectors
 from responsa_server.search.embedder import Embedder
 from responsa_server.text.canonical import ParsedDocument
 from responsa_server.text.languages import language_of
-from responsa_server.text.lexical import Analyzer
-from responsa_server.text.sentences import Piece, pieces
+from responsa_server.text.lexical import Analyzer, tsvector_literal
+from responsa_server.text.sentences import Piece, PieceKind, pieces, plain
 
+WINDOW_OVERLAP: Final = 32
+"""Tokens that neighbouring windows of a passage share."""
+
+_TITLE_CHARS: Final = 120
 _PASSAGES_A_BATCH: Final = 16
-# A question's own vector waits for what the model is at: so little at a time.
+# The vector of a question waits until the model has finished such a run: hence few texts.
 _TEXTS_A_RUN: Final = 16
-# HNSW links what is nearest: some hundred equal vectors link to each other alone, and a search that meets them never gets out, whoever's
-# vectors lie beyond (2,000 equal ones among 2,500 others hid a quarter of those). So of equal vectors in a document the later ones are moved
+# HNSW links nearest neighbours: some hundred equal vectors link to each other alone, and a search that meets them finds no way out, whatever
+# vectors lie beyond (2,000 equal ones among 2,500 others hid a quarter of those). So the later ones of equal vectors in a document are moved
 # apart, by so little that their cosine to the first stays above 0.999; measured, nothing is hidden then.
 _EQUAL_MOST: Final = 4
 _APART: Final = 0.0007
@@ -41,17 +44,17 @@ class VectorCache(Protocol):
     async def cached_vectors(
         self, tenant_id: str, model: str, hashes: Sequence[bytes]
     ) -> Mapping[bytes, bytes]:
-        """Those that are known."""
+        """The cached ones of these."""
         ...
 
     async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:
-        """Keep these."""
+        """Cache these."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentIdentity:
-    """Whose passages they will be."""
+    """The document version that the passages belong to."""
 
     tenant_id: str
     collection_id: str
@@ -63,12 +66,29 @@ class DocumentIdentity:
 
 @dataclass(frozen=True, slots=True)
 class CutDocument:
-    """A document cut into passages. starts: where each piece begins, for finding those of a passage."""
+    """A document cut into passages. starts: the offset of each piece, for finding the pieces of a passage."""
 
     language: str
     chunks: Sequence[Chunk]
     pieces: Sequence[Piece]
     starts: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedVector:
+    """A vector to be made of `text`, for bytes `source` of the canonical text."""
+
+    kind: VectorKind
+    source: ByteRange
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LexicalForm:
+    """A passage as full-text search sees it: a tsvector literal, and how many terms it counts."""
+
+    terms: str
+    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +108,7 @@ class Indexer:
 
     @property
     def model(self) -> str:
-        """Whose vectors it makes."""
+        """The name of the embedding model."""
         return self._embedder.name
 
     async def cut(self, parsed: ParsedDocument, chunking: Chunking) -> CutDocument:
@@ -135,10 +155,10 @@ class Indexer:
         return planned
 
     async def _vectors(self, tenant_id: str, texts: Mapping[bytes, str]) -> Mapping[bytes, bytes]:
-        """Vectors by the texts' hashes, those from the cache as they are, the others made and kept."""
+        """Vectors by the hashes of their texts: from the cache, or made and cached."""
         model = self._embedder.name
         known = dict(await self._cache.cached_vectors(tenant_id, model, list(texts)))
-        # Texts of like length side by side: a run is as long as its longest text.
+        # Texts of similar length together: a run takes as long as its longest text.
         missing = sorted((digest for digest in texts if digest not in known), key=lambda one: len(texts[one]))
         made: dict[bytes, bytes] = {}
         for start in range(0, len(missing), _TEXTS_A_RUN):
@@ -184,9 +204,9 @@ class Indexer:
 
 
 def _apart(vector: bytes, seen: Counter[bytes]) -> bytes:
-    """The vector; from its fifth time on moved a little, each time otherwise but in every run alike."""
+    """The vector; from its fifth occurrence on moved a little, differently each time but the same in every run."""
     values = np.frombuffer(vector, "<f4")
-    # Of the vector as the index rounds it, not of its text: texts that differ beyond what the model reads have the same one.
+    # Of the vector as the index rounds it, not of its text: texts that differ only beyond the model's window share a vector.
     digest = hashlib.sha256(values.astype("<f2").tobytes()).digest()[:16]
     seen[digest] += 1
     if seen[digest] <= _EQUAL_MOST:
@@ -197,3 +217,73 @@ def _apart(vector: bytes, seen: Counter[bytes]) -> bytes:
 
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
+
+
+def plan_vectors(
+    embedder: Embedder,
+    title: str,
+    headings: Sequence[str],
+    source: ByteRange,
+    text: str,
+    pieces: Sequence[Piece],
+    *,
+    first: bool,
+) -> list[PlannedVector]:
+    """The vectors of a passage: windows that together cover all of it, its pieces, its headings, on the first one the title.
+
+    text: the canonical text's bytes in `source`. pieces: of the whole document; the ones within the passage count.
+    headings: above the passage, outermost first.
+    """
+    context = " > ".join(part for part in (title, *headings) if part)[:_TITLE_CHARS]
+    raw = text.encode()
+    planned = (
+        [PlannedVector(VectorKind.TITLE, ByteRange(source.start, source.start + 1), title)]
+        if first and title
+        else []
+    )
+    planned += _windows(embedder, context, source, text)
+    for piece in pieces:
+        if source.start <= piece.byte_start and piece.byte_end <= source.end:
+            words = plain(raw[piece.byte_start - source.start : piece.byte_end - source.start].decode())
+            if words:
+                planned.append(
+                    PlannedVector(_KINDS[piece.kind], ByteRange(piece.byte_start, piece.byte_end), words)
+                )
+    return planned
+
+
+_KINDS: Final = {
+    PieceKind.SENTENCE: VectorKind.SENTENCE,
+    PieceKind.ITEM: VectorKind.ITEM,
+    PieceKind.CODE: VectorKind.CODE,
+    PieceKind.ROW: VectorKind.ROW,
+    PieceKind.HEADING: VectorKind.HEADING,
+}
+
+
+def _windows(embedder: Embedder, context: str, source: ByteRange, text: str) -> list[PlannedVector]:
+    """Windows that, with the context before them, the model reads to their last token."""
+    room = embedder.max_tokens - len(embedder.token_offsets(context)) - 1
+    offsets = embedder.token_offsets(text)
+    found: list[PlannedVector] = []
+    first = 0
+    while first < len(offsets):
+        last = min(first + room, len(offsets))
+        start = 0 if first == 0 else offsets[first][0]
+        end = len(text) if last == len(offsets) else offsets[last - 1][1]
+        low = source.start + len(text[:start].encode())
+        span = ByteRange(low, low + len(text[start:end].encode()))
+        found.append(PlannedVector(VectorKind.WINDOW, span, f"{context}\n{plain(text[start:end])}".strip()))
+        if last == len(offsets):
+            break
+        first = last - WINDOW_OVERLAP
+    return found
+
+
+def lexical_form(
+    analyzer: Analyzer, title: str, headings: Sequence[str], text: str, language: str
+) -> LexicalForm:
+    """Terms of a passage; the terms of title and headings are labelled, so that ranking can weigh them differently."""
+    above = [term for part in (title, *headings) for term in analyzer.terms(part, language)]
+    body = analyzer.terms(plain(text), language)
+    return LexicalForm(tsvector_literal(above, body), len(above) + len(body))

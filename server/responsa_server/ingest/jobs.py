@@ -1,30 +1,164 @@
-"""The library's background work, run as a task of the server's loop."""
+"""The library's background work: taking in one version of a document, and removing versions that no answer cites.
+
+Taking in is parse, cut, embed, store, publish. Beginning again is always safe: nothing is searched before all of it is stored.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from typing import Final
+from pathlib import PurePosixPath
+from typing import Final, Protocol
 from uuid import UUID
 
-from responsa_server.domain.errors import NotFound, Reason, ResponsaError, Unavailable
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import (
+    DocumentRejected,
+    NotFound,
+    Precondition,
+    Reason,
+    ResponsaError,
+    Unavailable,
+)
 from responsa_server.domain.ports.knowledge import (
+    CanonicalText,
     Documents,
+    Ingestions,
+    IngestTask,
     JobKind,
     JobRunner,
     Operations,
     OwnershipLost,
 )
 from responsa_server.domain.ports.parts import Health, PartReport
-from responsa_server.ingest.ingest import Ingest
-from responsa_server.ingest.parse_errors import ParserUnavailable
+from responsa_server.ingest import rejections
+from responsa_server.ingest.ended import EndedOperations
+from responsa_server.ingest.formats.table import FORMATS, Formats
+from responsa_server.ingest.indexing import CutDocument, DocumentIdentity, Indexer
+from responsa_server.ingest.rejections import ParserUnavailable
+from responsa_server.text.canonical import ParsedDocument
 
-_LOG: Final = logging.getLogger(__name__)
+MAX_TITLE_BYTES: Final = 512
+# How often the progress is written, in seconds; it is written at the end in any case.
+_PROGRESS_SECONDS: Final = 0.5
 _LONGEST_PAUSE: Final = 60.0
 
 
+class Parser(Protocol):
+    """Reads a document's bytes, as `ingest.sandbox.pool.ParserPool` does."""
+
+    async def parse(
+        self, source: bytes, declared_name: str = "", declared_type: str = "", *, known_format: str = ""
+    ) -> ParsedDocument:
+        """Parse. Raises DocumentRejected for the document's faults, ParserUnavailable for ours."""
+        ...
+
+
+class Ingest:
+    """One attempt at an operation."""
+
+    def __init__(
+        self,
+        ingestions: Ingestions,
+        parser: Parser,
+        indexer: Indexer,
+        ended: EndedOperations,
+        *,
+        formats: Formats = FORMATS,
+    ) -> None:
+        self._ingestions = ingestions
+        self._parser = parser
+        self._indexer = indexer
+        self._ended = ended
+        self._formats = formats
+
+    async def run(self, tenant_id: str, operation_id: UUID) -> None:
+        """Take the version in, or end its operation with the fault of the document or of its collection.
+
+        Raises OwnershipLost when another call ended the operation or another worker took it, and any error of the server's own: then it
+        can be tried again.
+        """
+        task = await self._ingestions.begin(tenant_id, operation_id)
+        if task is None:
+            return
+        try:
+            await self._take_in(task)
+        except DocumentRejected as error:
+            described = rejections.described(error, task.source_key, task.declared_type, self._formats)
+            await self._ingestions.fail(task.claim, described)
+        except Precondition as error:
+            await self._ingestions.fail(task.claim, error)
+        self._ended.ended([operation_id])
+
+    async def give_up(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
+        """End the operation with an error of ours, after the last attempt."""
+        await self._ingestions.give_up(tenant_id, operation_id, error)
+        self._ended.ended([operation_id])
+
+    async def _take_in(self, task: IngestTask) -> None:
+        running = self._indexer.model
+        if task.embedding != running:
+            collection = names.collection(task.claim.collection_id)
+            raise Precondition(
+                Reason.COLLECTION_EMBEDDING_DIFFERS,
+                f"{collection} holds vectors of another embedding model than the server runs; upload to a new collection.",
+                {"collection": collection, "embedding": task.embedding, "running": running},
+            )
+        decided = self._formats.with_media_type(task.media_type)
+        parsed = await self._parser.parse(
+            task.original,
+            task.source_key,
+            task.declared_type,
+            known_format="" if decided is None else decided.name,
+        )
+        found = self._formats.named(parsed.format)
+        if found is None:  # a parser that its document took over may say anything
+            raise rejections.malformed("The parser gave no usable result for this document.")
+        cut = await self._indexer.cut(parsed, task.chunking)
+        if not cut.chunks:
+            raise rejections.empty()
+        title = _title(task, parsed)
+        text = CanonicalText(
+            text=parsed.canonical_text.encode(),
+            title=title,
+            media_type=found.media_type,
+            language=cut.language,
+            parser=found.name,
+        )
+        await self._ingestions.parsed(task.claim, text, len(cut.chunks))
+        await self._embed(task, title, cut)
+        await self._ingestions.publish(task.claim)
+
+    async def _embed(self, task: IngestTask, title: str, cut: CutDocument) -> None:
+        claim = task.claim
+        identity = DocumentIdentity(
+            claim.tenant_id,
+            claim.collection_id,
+            claim.document_id,
+            claim.version,
+            title,
+            task.uri or task.source_key,
+        )
+        loop = asyncio.get_running_loop()
+        done, written = 0, float("-inf")
+        async for batch in self._indexer.passages(identity, cut):
+            done += len(batch)
+            due = loop.time() - written >= _PROGRESS_SECONDS or done == len(cut.chunks)
+            if due:
+                written = loop.time()
+            await self._ingestions.write(claim, batch, done if due else None)
+
+
+def _title(task: IngestTask, parsed: ParsedDocument) -> str:
+    """The title as given, else as found in the document, else the last part of its key."""
+    found = task.title or parsed.title or PurePosixPath(task.source_key).name or task.source_key
+    return found.encode()[:MAX_TITLE_BYTES].decode(errors="ignore")
+
+
 class KnowledgeJobs:
-    """Does the jobs of documents: taking them in, and pruning what no answer cites any more. A `Part`: it tells whether it does."""
+    """Runs the jobs of documents, as a task of the server's loop. A `Part`: it reports whether it does."""
 
     name = "jobs"
 
@@ -37,23 +171,24 @@ class KnowledgeJobs:
         *,
         max_attempts: int = 6,
     ) -> None:
-        """max_attempts: after so many a document is given up; a database that cannot be reached does not end it."""
+        """max_attempts: after so many a document is given up. A database that cannot be reached never ends it."""
         self._runner = runner
         self._ingest = ingest
         self._documents = documents
         self._operations = operations
         self._max_attempts = max_attempts
         self._task: asyncio.Task[None] | None = None
+        self._log: FilteringBoundLogger = structlog.get_logger("ingest")
 
     async def start(self) -> None:
         """Begin to take jobs. Returns at once."""
         if self._task is None:
             work = {JobKind.INGEST: self.ingest, JobKind.PRUNE: self.prune}
             self._task = asyncio.create_task(self._runner.run(work), name="knowledge jobs")
-            self._task.add_done_callback(_ended)
+            self._task.add_done_callback(self._report_end)
 
     async def close(self) -> None:
-        """Stop. What is under way is given back and begun again by the next worker."""
+        """Stop. A job that is under way is returned to the queue, and the next worker begins it again."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -65,7 +200,7 @@ class KnowledgeJobs:
         return self._task is not None and not self._task.done()
 
     async def check(self) -> PartReport:
-        """Whether documents that are sent will be read."""
+        """Whether documents that are uploaded will be read."""
         if self.alive:
             return PartReport(Health.OK)
         return PartReport(
@@ -79,21 +214,27 @@ class KnowledgeJobs:
         try:
             await self._ingest.run(tenant_id, operation_id)
         except OwnershipLost:
-            # Either it has ended, or another worker has this very job. That one may be lost too, and the queue forgets a job that anybody
-            # reports as done: so look again, later and later, rather than take it away from who is at work.
+            # Either it has ended, or another worker has this very job. That worker may be lost too, and the queue forgets a job that any
+            # worker reports as done: so look again, later and later, rather than take the job away from the worker.
             return None if await self._has_ended(tenant_id, operation_id) else _LONGEST_PAUSE * (attempts + 1)
         except Unavailable as error:
-            _LOG.warning("operation %s waits for a part that is away: %s", operation_id, error.reason)
+            self._log.warning(
+                "an operation waits for a part that is away",
+                operation=str(operation_id),
+                reason=error.reason.value,
+            )
             return pause
         except Exception as error:  # whatever it is, the operation must end, now or after more attempts
-            _LOG.exception("attempt %d at operation %s failed", attempts + 1, operation_id)
+            self._log.exception(
+                "an attempt at an operation failed", operation=str(operation_id), attempt=attempts + 1
+            )
             if attempts + 1 < self._max_attempts:
                 return pause
-            await self._ingest.give_up(tenant_id, operation_id, _told(error, operation_id))
+            await self._ingest.give_up(tenant_id, operation_id, _public(error, operation_id))
         return None
 
     async def prune(self, tenant_id: str, document_id: UUID, attempts: int) -> float | None:
-        """Remove a document's versions that nobody cites."""
+        """Remove a document's versions that no answer cites."""
         try:
             await self._documents.prune(tenant_id, document_id)
         except Unavailable:
@@ -106,15 +247,14 @@ class KnowledgeJobs:
         except NotFound:
             return True
 
+    def _report_end(self, task: asyncio.Task[None]) -> None:
+        """Log any end but a stop of the server: nobody awaits the task."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.error("the job worker ended", exc_info=error)
 
-def _ended(task: asyncio.Task[None]) -> None:
-    """Jobs are taken until the server stops: any other end is told, since nobody awaits it."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _LOG.error("the taking of jobs ended", exc_info=error)
 
-
-def _told(error: Exception, operation_id: UUID) -> ResponsaError:
-    """What callers are told of a fault that stayed."""
+def _public(error: Exception, operation_id: UUID) -> ResponsaError:
+    """The error that callers see for a fault that stayed."""
     if isinstance(error, ParserUnavailable):
         return Unavailable(
             Reason.PART_UNAVAILABLE,

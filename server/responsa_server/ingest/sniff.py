@@ -1,7 +1,8 @@
 """What a document is, decided from its bytes first and from what its sender says second.
 
-Content that is not text is refused and named (magic numbers by the `filetype` library). Content that is text takes the
-type that its name, then its content type, declares; nothing is guessed against a declaration but HTML for unnamed text.
+Content that is not text is recognised by the opening of a format, or refused and named (magic numbers by the `filetype` library).
+Content that is text has the format that its name, then its media type, declares; nothing is guessed against a declaration, and without
+one text is plain text unless it begins like another format.
 """
 
 from __future__ import annotations
@@ -10,45 +11,18 @@ import codecs
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 import filetype
 from charset_normalizer import from_bytes
+from charset_normalizer.constant import IANA_SUPPORTED
 
-from responsa_server.ingest.parse_errors import (
-    DocumentEmpty,
-    DocumentMalformed,
-    DocumentTypeMismatch,
-    DocumentTypeUnsupported,
-)
-from responsa_server.text.canonical import DecodedDocument, DocumentType
+from responsa_server.domain.errors import DocumentRejected
+from responsa_server.ingest import rejections
+from responsa_server.ingest.formats.table import FORMATS, HTML, PLAIN_TEXT, Format, Formats
 
-ACCEPTED = "Markdown (.md), plain text (.txt) and HTML (.html) are accepted."
-
-_SUFFIXES: dict[str, DocumentType] = {
-    "md": DocumentType.MARKDOWN,
-    "markdown": DocumentType.MARKDOWN,
-    "mdown": DocumentType.MARKDOWN,
-    "mkd": DocumentType.MARKDOWN,
-    "txt": DocumentType.TEXT,
-    "text": DocumentType.TEXT,
-    "html": DocumentType.HTML,
-    "htm": DocumentType.HTML,
-    "xhtml": DocumentType.HTML,
-}
-_CONTENT_TYPES: dict[str, DocumentType] = {
-    "text/markdown": DocumentType.MARKDOWN,
-    "text/x-markdown": DocumentType.MARKDOWN,
-    "text/plain": DocumentType.TEXT,
-    "text/html": DocumentType.HTML,
-    "application/xhtml+xml": DocumentType.HTML,
-}
 _UNDECLARED_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream"})
-_TYPE_NAMES: dict[DocumentType, str] = {
-    DocumentType.MARKDOWN: "Markdown",
-    DocumentType.TEXT: "plain text",
-    DocumentType.HTML: "HTML",
-}
 _BINARY_NAMES: dict[str, str] = {
     "application/pdf": "a PDF document",
     "application/rtf": "an RTF document",
@@ -75,7 +49,7 @@ _MAGIC_BYTES = 8192
 
 # WHATWG Encoding Standard labels, as far as met in documents, to Python codecs. An allow-list: Python also knows
 # codecs (unicode_escape, utf_7, idna) that turn harmless bytes into something else.
-_CHARSETS: dict[str, str] = {
+CHARSETS: dict[str, str] = {
     "utf-8": "utf-8",
     "utf8": "utf-8",
     "us-ascii": "windows-1252",
@@ -118,113 +92,149 @@ _META_CHARSET = re.compile(
 )
 _TYPE_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([A-Za-z0-9_:.\-]{1,40})", re.IGNORECASE)
 _SUFFIX = re.compile(r"\.([A-Za-z0-9]{1,8})$")
-_HTML_START = re.compile(
-    r"\s{0,512}(?:<!--.{0,2048}?-->\s{0,64}|<\?xml[^>]{0,256}>\s{0,64}){0,4}<(?:!doctype\s+html|html|head|body)\b",
-    re.IGNORECASE | re.DOTALL,
-)
 # Characters that str.strip() leaves but that show nothing.
 _INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060\u00ad"
 
 
 @dataclass(frozen=True, slots=True)
-class _Declaration:
-    """What the sender says: the type, how it was said, and the character set if one was named."""
+class Declaration:
+    """What the sender says: the format, how it was said, and the character set if one was named, in lower case."""
 
-    document_type: DocumentType | None
+    format: Format | None
     wording: str
     charset: str | None
 
 
-def sniff(data: bytes, declared_name: str = "", declared_type: str = "") -> DecodedDocument:
-    """Decide the type and decode.
+@dataclass(eq=False)
+class Original:
+    """A document as it came. `format` is decided by `sniff`."""
 
-    `declared_name` is a file name or path, `declared_type` a content type with or without parameters; both may be ''.
-    Raises DocumentEmpty, DocumentTypeUnsupported, DocumentTypeMismatch or DocumentMalformed.
+    data: bytes
+    name: str
+    """The declared file name or path, '' if none."""
+    declaration: Declaration
+    formats: Formats
+    format: str = ""
+    """The name of the format's row."""
+
+    @cached_property
+    def text(self) -> str:
+        """The bytes decoded, for the parser of a text format. A byte order mark is the encoding's signature and not part of the text.
+
+        Raises DocumentRejected: not text, not decodable, or without visible text.
+        """
+        return _decode(self)
+
+
+def sniff(
+    data: bytes, name: str = "", content_type: str = "", *, formats: Formats = FORMATS, known: str = ""
+) -> Original:
+    """Decide the format of a document.
+
+    name: a file name or path; content_type: a media type with or without parameters; both may be ''. known: the name of the format when it
+    was decided before. Raises DocumentRejected.
     """
-    declaration = _declaration(declared_name, declared_type)
+    declaration = _declaration(name, content_type, formats)
+    original = Original(data, name, declaration, formats, known)
+    if not known:
+        original.format = _decide(original).name
+    return original
+
+
+def _decide(original: Original) -> Format:
+    data, declaration, formats = original.data, original.declaration, original.formats
     if not data.strip():
-        raise _empty()
-    marked = next(((bom, codec) for bom, codec in _BOMS if data.startswith(bom)), None)
-    if marked is not None:
-        bom, codec = marked
-        text = _decode_marked(data[len(bom) :], codec)
-    else:
-        _refuse_binary(data, declaration)
-        text, codec = _decode_unmarked(data, declaration)
-    if "\x00" in text:
-        raise DocumentTypeMismatch(
-            "The content decodes to text with NUL characters, so it is not a text document.", ACCEPTED
-        )
-    if not text.strip().strip(_INVISIBLE).strip():
-        raise _empty()
-    document_type = declaration.document_type
-    if document_type is None:
-        if declaration.wording:
-            raise DocumentTypeUnsupported(
-                f"{declaration.wording} is not a supported document type.", ACCEPTED
-            )
-        document_type = DocumentType.HTML if _HTML_START.match(text) else DocumentType.TEXT
-    return DecodedDocument(document_type, text, codec, declared_name)
+        raise rejections.empty()
+    declared = declaration.format
+    binary = next((one for one in formats if one.matches(data)), None)
+    if binary is not None and declared in (None, binary):
+        return binary
+    if binary is not None:
+        raise _not_as_declared(f"a {binary.display_name} document", original)
+    text = original.text
+    if declared is not None:
+        if declared.is_binary:
+            raise _not_as_declared("text", original)
+        return declared
+    if declaration.wording:
+        raise rejections.unsupported(declaration.wording, formats)
+    return next((one for one in formats if one.matches(text)), PLAIN_TEXT)
 
 
-def _empty() -> DocumentEmpty:
-    return DocumentEmpty("The document holds no text.", "Upload a file with visible text in it.")
-
-
-def _declaration(name: str, content_type: str) -> _Declaration:
+def _declaration(name: str, content_type: str, formats: Formats) -> Declaration:
     media = content_type.partition(";")[0].strip().lower()
     named = _TYPE_CHARSET.search(content_type)
     charset = named.group(1).lower() if named else None
     suffix_match = _SUFFIX.search(name)
     suffix = suffix_match.group(1).lower() if suffix_match else ""
-    if suffix in _SUFFIXES:
-        return _Declaration(_SUFFIXES[suffix], f'The name ends in ".{suffix}"', charset)
-    if media in _CONTENT_TYPES:
-        return _Declaration(_CONTENT_TYPES[media], f'The content type is "{media}"', charset)
+    if (found := formats.with_suffix(suffix)) is not None:
+        return Declaration(found, f'The name ends in ".{suffix}"', charset)
+    if (found := formats.with_media_type(media)) is not None:
+        return Declaration(found, f'The content type is "{media}"', charset)
     if suffix:
-        return _Declaration(None, f'".{suffix}"', charset)
+        return Declaration(None, f'".{suffix}"', charset)
     if media not in _UNDECLARED_TYPES:
-        return _Declaration(None, f'"{media[:100]}"', charset)
-    return _Declaration(None, "", charset)
+        return Declaration(None, f'"{media[:100]}"', charset)
+    return Declaration(None, "", charset)
 
 
-def _refuse_binary(data: bytes, declaration: _Declaration) -> None:
+def _decode(original: Original) -> str:
+    data = original.data
+    if not data.strip():
+        raise rejections.empty()
+    marked = next(((bom, codec) for bom, codec in _BOMS if data.startswith(bom)), None)
+    if marked is not None:
+        bom, codec = marked
+        text = _decode_marked(data[len(bom) :], codec)
+    else:
+        _refuse_binary(original)
+        text = _decode_unmarked(data, original.declaration)
+    if "\x00" in text:
+        raise rejections.mismatch(
+            "The content decodes to text with NUL characters, so it is not a text document.", original.formats
+        )
+    if not text.strip().strip(_INVISIBLE).strip():
+        raise rejections.empty()
+    return text
+
+
+def _refuse_binary(original: Original) -> None:
+    data = original.data
     head = data[:_MAGIC_BYTES]
     textual = next((media for magic, media in _TEXTUAL_MAGIC if head.lstrip().startswith(magic)), None)
     if textual is not None:
-        raise _binary(_BINARY_NAMES[textual], declaration)
+        raise _not_as_declared(_BINARY_NAMES[textual], original)
     controls = len(data) - len(data.translate(None, _CONTROLS))
     nul = 0 in data
     if not nul and controls * _CONTROL_SHARE <= len(data):
         return
     if head.startswith(_OLE_MAGIC):
-        raise _binary("an old or encrypted Office document", declaration)
+        raise _not_as_declared("an old or encrypted Office document", original)
     media = _magic(head)
     if media is not None:
-        raise _binary(_BINARY_NAMES.get(media, f'content of type "{media}"'), declaration)
+        raise _not_as_declared(_BINARY_NAMES.get(media, f'content of type "{media}"'), original)
     if nul and _looks_like_utf16(head):
-        raise DocumentMalformed(
-            "The content looks like UTF-16 without a byte order mark.",
-            "Save the file as UTF-8 and upload it again.",
+        raise rejections.malformed(
+            "The content looks like UTF-16 without a byte order mark.", rejections.SAVE_AS_UTF8
         )
-    raise _binary("binary data", declaration)
+    raise _not_as_declared("binary data", original)
+
+
+def _not_as_declared(what: str, original: Original) -> DocumentRejected:
+    """The content is of another format than the sender says, or of none that is read. what: as in "the content is …"."""
+    declaration = original.declaration
+    if declaration.format is not None:
+        return rejections.mismatch(
+            f"{declaration.wording} ({declaration.format.display_name}), but the content is {what}.",
+            original.formats,
+        )
+    return rejections.unsupported(f"The content is {what}, which", original.formats)
 
 
 def _magic(head: bytes) -> str | None:
-    """The media type that the magic numbers tell; the library has no types of its own."""
+    """The media type by the magic numbers. (The library carries no type annotations.)"""
     guess = cast("Callable[[bytes], str | None]", filetype.guess_mime)  # pyright: ignore[reportUnknownMemberType]
     return guess(head)
-
-
-def _binary(what: str, declaration: _Declaration) -> DocumentTypeMismatch | DocumentTypeUnsupported:
-    if declaration.document_type is not None:
-        declared = _TYPE_NAMES[declaration.document_type]
-        return DocumentTypeMismatch(
-            f"{declaration.wording} ({declared}), but the content is {what}.", ACCEPTED
-        )
-    return DocumentTypeUnsupported(
-        f"The content is {what}, which is not a supported document type.", ACCEPTED
-    )
 
 
 def _looks_like_utf16(head: bytes) -> bool:
@@ -241,19 +251,18 @@ def _decode_marked(data: bytes, codec: str) -> str:
         raise _undecodable(codec, error) from None
 
 
-def _decode_unmarked(data: bytes, declaration: _Declaration) -> tuple[str, str]:
+def _decode_unmarked(data: bytes, declaration: Declaration) -> str:
     label = declaration.charset
-    if label is None and declaration.document_type in (DocumentType.HTML, None):
+    if label is None and declaration.format in (HTML, None):
         meta = _META_CHARSET.search(data, 0, 4096)
         if meta is not None:
             label = meta.group(1).decode("ascii").lower()
             # HTML, "determining the character encoding": a meta element that could be read is not UTF-16.
             label = "utf-8" if label.startswith("utf-16") else label
-    codec = _CHARSETS.get(label) if label is not None else None
+    codec = CHARSETS.get(label) if label is not None else None
     if label is not None and codec is None:
-        raise DocumentMalformed(
-            f'The declared character set "{label}" is not known.',
-            "Save the file as UTF-8 and upload it again.",
+        raise rejections.malformed(
+            f'The declared character set "{label}" is not known.', rejections.SAVE_AS_UTF8
         )
     # Valid UTF-8 with anything beyond ASCII is UTF-8, whatever a web server's default header claims. ISO-2022-JP
     # and UTF-16 may use ASCII bytes alone, so there the declaration is all there is.
@@ -263,7 +272,7 @@ def _decode_unmarked(data: bytes, declaration: _Declaration) -> tuple[str, str]:
         if candidate is None:
             continue
         try:
-            return data.decode(candidate), candidate
+            return data.decode(candidate)
         except UnicodeDecodeError as error:
             failure = error
     assert failure is not None
@@ -272,8 +281,8 @@ def _decode_unmarked(data: bytes, declaration: _Declaration) -> tuple[str, str]:
     return _detect(data, failure)
 
 
-def _detect(data: bytes, error: UnicodeDecodeError) -> tuple[str, str]:
-    """An undeclared legacy encoding, found from the neighbourhood of the first byte that is not UTF-8."""
+def _detect(data: bytes, error: UnicodeDecodeError) -> str:
+    """Decode an undeclared legacy encoding, found from the neighbourhood of the first byte that is not UTF-8."""
     start = max(0, error.start - _DETECT_BYTES // 16)
     best = from_bytes(data[start : start + _DETECT_BYTES]).best()
     # A sample cut inside a multi-byte character may fail where the whole would not: try the whole too.
@@ -282,12 +291,18 @@ def _detect(data: bytes, error: UnicodeDecodeError) -> tuple[str, str]:
     if best is None:
         raise _undecodable("utf-8", error) from None
     try:
-        return data.decode(best.encoding), best.encoding
+        return data.decode(best.encoding)
     except UnicodeDecodeError as failed:
         raise _undecodable(best.encoding, failed) from None
 
 
-def _undecodable(charset: str, error: UnicodeDecodeError) -> DocumentMalformed:
-    return DocumentMalformed(
-        f"Byte {error.start} is not valid {charset.upper()}.", "Save the file as UTF-8 and upload it again."
+def _undecodable(charset: str, error: UnicodeDecodeError) -> DocumentRejected:
+    return rejections.malformed(
+        f"Byte {error.start} is not valid {charset.upper()}.", rejections.SAVE_AS_UTF8
     )
+
+
+def load_codecs() -> None:
+    """Load every codec that decoding may use, which Python imports when it is first asked for: a confined process cannot."""
+    for name in (*CHARSETS.values(), *(codec for _, codec in _BOMS), *IANA_SUPPORTED):
+        codecs.lookup(name)

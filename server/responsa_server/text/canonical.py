@@ -14,25 +14,6 @@ MAX_TITLE_CHARS = 300
 _LINE = re.compile(r"[^\r\n]+")
 
 
-class DocumentType(StrEnum):
-    """The document types that are parsed."""
-
-    MARKDOWN = "MARKDOWN"
-    TEXT = "TEXT"
-    HTML = "HTML"
-
-    @property
-    def content_type(self) -> str:
-        """The media type (RFC 6838) to serve the original with."""
-        match self:
-            case DocumentType.MARKDOWN:
-                return "text/markdown"
-            case DocumentType.TEXT:
-                return "text/plain"
-            case DocumentType.HTML:
-                return "text/html"
-
-
 class BlockKind(StrEnum):
     """What a stretch of canonical text is."""
 
@@ -60,32 +41,19 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class DecodedDocument:
-    """A document whose type is decided and whose bytes are text now.
-
-    `name` is the declared file name ('' if none). A byte order mark is the encoding's signature and not in `text`.
-    """
-
-    document_type: DocumentType
-    text: str
-    encoding: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
 class ParsedDocument:
     """Canonical text with its blocks, in order, disjoint, each on code point borders.
 
     Blocks need not cover the text: blank lines, list markers of extracted HTML and metadata at the top belong to none.
     `title` has 1 to 300 characters on one line. `language` is a BCP 47 tag that the document itself states, else None.
-    The text has neither U+0000 nor lone surrogates.
+    The text has neither U+0000 nor lone surrogates. `format` is the name of a row of the table of formats.
     """
 
     title: str
     canonical_text: str
     blocks: tuple[Block, ...]
     language: str | None
-    document_type: DocumentType
+    format: str
 
 
 def one_line(text: str) -> str:

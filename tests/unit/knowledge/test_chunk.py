@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from responsa_server.ingest.chunk import PIECE_CHARS, Chunk, ChunkSettings, TokenOffsets, chunk_document
-from responsa_server.ingest.formats.table import load_table
-from responsa_server.text.canonical import DecodedDocument, DocumentType, ParsedDocument
+from responsa_server.ingest.formats.table import FORMATS
+from responsa_server.text.canonical import ParsedDocument
+from tests.unit.knowledge.originals import original_of
 
-TABLE = load_table("responsa_server.ingest.formats.table:PARSERS")
+PARSERS = {row.name: row.load() for row in FORMATS}
 TEXTS = st.text(
     st.one_of(
         st.sampled_from("#>- \n\r\t.!?|`a漢字\u0301\u200d😀🇩🇪👨👩🏽\u1100\u1161\u11a8\x01"),
@@ -46,8 +47,8 @@ def forgetful(text: str) -> list[tuple[int, int]]:
 TOKENIZERS = [words, spaced, bytewise, forgetful]
 
 
-def parse(text: str, document_type: DocumentType = DocumentType.MARKDOWN) -> ParsedDocument:
-    return TABLE[document_type](DecodedDocument(document_type, text, "utf-8", "n"))
+def parse(text: str, kind: str = "MARKDOWN") -> ParsedDocument:
+    return PARSERS[kind](original_of(text, kind))
 
 
 def check(document: ParsedDocument, chunks: Sequence[Chunk]) -> None:
@@ -90,11 +91,7 @@ def _places(text: str) -> list[int]:
 def test_passages_are_exact_and_cover_all_that_is_visible(
     text: str, tokenizer: TokenOffsets, most: int, overlap: int, kind: str
 ) -> None:
-    document = (
-        parse(text, DocumentType(kind))
-        if text.strip()
-        else ParsedDocument("t", text, (), None, DocumentType.TEXT)
-    )
+    document = parse(text, kind) if text.strip() else ParsedDocument("t", text, (), None, "TEXT")
     bounds = ChunkSettings(most, min(overlap, most - 1))
     chunks = chunk_document(document, tokenizer, bounds)
     check(document, chunks)
@@ -106,7 +103,7 @@ def test_passages_are_exact_and_cover_all_that_is_visible(
 @pytest.mark.parametrize("tokenizer", [words, spaced])
 def test_sizes_and_overlap_of_plain_prose(tokenizer: TokenOffsets) -> None:
     text = " ".join(f"Sentence {n} says that water boils at {n} degrees." for n in range(1000))
-    document = parse(text, DocumentType.TEXT)
+    document = parse(text, "TEXT")
     chunks = chunk_document(document, tokenizer)
     check(document, chunks)
     for chunk in chunks:
@@ -141,7 +138,7 @@ def test_headings_stay_with_what_follows_and_give_the_path() -> None:
 
 def test_breaks_are_at_sentences_rather_than_words() -> None:
     text = " ".join("one two three four five six seven." for _ in range(200))
-    for chunk in chunk_document(parse(text, DocumentType.TEXT), words, ChunkSettings(30, 0)):
+    for chunk in chunk_document(parse(text, "TEXT"), words, ChunkSettings(30, 0)):
         assert chunk.text.startswith("one")
         assert chunk.text.endswith("seven.")
 
@@ -149,7 +146,7 @@ def test_breaks_are_at_sentences_rather_than_words() -> None:
 @pytest.mark.parametrize("cluster", ["e\u0301", "👨‍👩‍👧", "🇩🇪", "👍🏽", "각", "नि", "\r\n."])
 def test_perceived_characters_are_whole(cluster: str) -> None:
     text = cluster * 400
-    chunks = chunk_document(parse(text, DocumentType.TEXT), bytewise, ChunkSettings(50, 10))
+    chunks = chunk_document(parse(text, "TEXT"), bytewise, ChunkSettings(50, 10))
     assert len(chunks) > 5
     for chunk in chunks:
         assert chunk.text.strip() == chunk.text
@@ -164,7 +161,7 @@ def test_one_word_a_hundred_thousand_times_is_cut_in_pieces() -> None:
         longest = max(longest, len(text))
         return words(text)
 
-    chunks = chunk_document(parse("word " * 100_000, DocumentType.TEXT), watched)
+    chunks = chunk_document(parse("word " * 100_000, "TEXT"), watched)
     assert longest <= PIECE_CHARS
     assert {chunk.tokens for chunk in chunks[:-1]} == {500}
     assert len(chunks) == 223
@@ -175,7 +172,7 @@ def test_one_word_a_hundred_thousand_times_is_cut_in_pieces() -> None:
 )
 @pytest.mark.parametrize("tokenizer", [words, forgetful])
 def test_passages_stay_small_whatever_the_tokenizer_says(text: str, tokenizer: TokenOffsets) -> None:
-    document = parse(text, DocumentType.TEXT)
+    document = parse(text, "TEXT")
     chunks = chunk_document(document, tokenizer)
     check(document, chunks)
     assert max(len(chunk.text) for chunk in chunks) <= 500 * 64

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from responsa_server.ingest.formats import markdown
-from responsa_server.text.canonical import Block, BlockKind, DecodedDocument, DocumentType, ParsedDocument
+from responsa_server.text.canonical import Block, BlockKind, ParsedDocument
 from responsa_server.text.sentences import MAX_PIECE_BYTES, Piece, PieceKind, pieces, plain
+from tests.unit.knowledge.originals import original_of
 
 GUIDE = """\
 # Going on after a cut
@@ -40,7 +41,7 @@ def prose(text: str, language: str = "") -> list[Piece]:
 
 
 def parsed(text: str) -> ParsedDocument:
-    return markdown.parse(DecodedDocument(DocumentType.MARKDOWN, text, "utf-8", "guide.md"))
+    return markdown.parse(original_of(text, name="guide.md"))
 
 
 def quotes(text: str) -> list[tuple[PieceKind, str]]:

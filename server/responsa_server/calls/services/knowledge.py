@@ -45,13 +45,15 @@ class KnowledgeService:
     async def GetCollection(self, request: pb.GetCollectionRequest) -> collection_pb2.Collection:
         """Return one collection."""
         return knowledge.collection(
-            await self._library.get_collection(caller(), named_slug("name", "collections", request.name))
+            await self._library.collections.get(
+                caller().tenant_id, named_slug("name", "collections", request.name)
+            )
         )
 
     async def ListCollections(self, request: pb.ListCollectionsRequest) -> pb.ListCollectionsResponse:
         """List the collections that the caller may read."""
         asked = Listing(listing.COLLECTIONS, caller(), request)
-        page = await self._library.list_collections(caller(), asked.query)
+        page = await self._library.collections.list(caller().tenant_id, asked.query)
         return pb.ListCollectionsResponse(
             collections=[knowledge.collection(one) for one in page.items], next_page_token=asked.token(page)
         )
@@ -108,14 +110,16 @@ class KnowledgeService:
     async def GetDocument(self, request: pb.GetDocumentRequest) -> document_pb2.Document:
         """Return one document."""
         return knowledge.document(
-            await self._library.get_document(caller(), named_uuid("name", "documents", request.name))
+            await self._library.documents.get(
+                caller().tenant_id, named_uuid("name", "documents", request.name)
+            )
         )
 
     async def ListDocuments(self, request: pb.ListDocumentsRequest) -> pb.ListDocumentsResponse:
         """List a collection's documents."""
         asked = Listing(listing.DOCUMENTS, caller(), request, request.parent)
-        page = await self._library.list_documents(
-            caller(), named_slug("parent", "collections", request.parent), asked.query
+        page = await self._library.documents.list(
+            caller().tenant_id, named_slug("parent", "collections", request.parent), asked.query
         )
         return pb.ListDocumentsResponse(
             documents=[knowledge.document(one) for one in page.items], next_page_token=asked.token(page)
@@ -146,7 +150,9 @@ class KnowledgeService:
     async def GetPassage(self, request: pb.GetPassageRequest) -> document_pb2.Passage:
         """Return one passage."""
         return knowledge.passage(
-            await self._library.passage(caller(), named_uuid("name", "passages", request.name))
+            await self._library.documents.passage(
+                caller().tenant_id, named_uuid("name", "passages", request.name)
+            )
         )
 
     async def Search(self, request: pb.SearchRequest) -> pb.SearchResponse:

@@ -33,7 +33,7 @@ async def _encoded(
 ) -> Sequence[pb.Operation]:
     """Operations with their documents, read all at once."""
     wanted = [one.document_id for one in operations if one.done and one.error is None]
-    documents: Mapping[UUID, Document] = await library.find_documents(who, wanted) if wanted else {}
+    documents: Mapping[UUID, Document] = await library.documents.find(who.tenant_id, wanted) if wanted else {}
     return [knowledge.operation(one, documents.get(one.document_id)) for one in operations]
 
 
@@ -77,7 +77,7 @@ class OperationsService:
         return await encoded(
             self._library,
             who,
-            await self._library.get_operation(who, named_uuid("name", "operations", request.name)),
+            await self._library.operations.get(who.tenant_id, named_uuid("name", "operations", request.name)),
         )
 
     async def DeleteOperation(self, request: pb.DeleteOperationRequest) -> Empty:

@@ -12,7 +12,7 @@ from responsa_server.app.settings import Settings, load
 from responsa_server.cli.local.settings import FAILED, told
 from responsa_server.embedded import EmbeddedError, Finding, Layout, check_port, diagnose
 from responsa_server.embedded.lock import PlaceLock
-from responsa_server.ingest.sandbox.capabilities import capabilities
+from responsa_server.ingest.sandbox.confinement import capabilities
 
 
 def register(app: typer.Typer, name: str) -> None:

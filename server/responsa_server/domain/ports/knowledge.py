@@ -27,7 +27,7 @@ from responsa_server.domain.people import Principal
 
 @dataclass(frozen=True, slots=True)
 class NewDocument:
-    """Bytes that were sent, whole. media_type: as sniffed so far, '' when that is left to the parser."""
+    """Bytes that were sent, whole. media_type: of its format, '' when the sandbox is to decide that."""
 
     metadata: DocumentMetadata
     content: bytes
@@ -82,7 +82,8 @@ class Claim:
 class IngestTask:
     """A claimed operation with what it is to take in.
 
-    title, declared_type: as the sender told them, '' when not told. embedding: the model of the collection's vectors.
+    title, declared_type: as the sender gave them, '' if not given. media_type: of the format as decided at the upload, '' if that did not
+    decide it. embedding: the model of the collection's vectors.
     """
 
     claim: Claim
@@ -90,6 +91,7 @@ class IngestTask:
     title: str
     uri: str
     declared_type: str
+    media_type: str
     original: bytes
     chunking: Chunking
     embedding: str

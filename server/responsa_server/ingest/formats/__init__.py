@@ -1,1 +1,1 @@
-"""One file a document type, and one explicit table (`table.py`)."""
+"""The document formats that are read: one row of `table.py` and one file each."""

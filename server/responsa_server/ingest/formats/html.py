@@ -1,6 +1,6 @@
 """HTML: the visible text is the canonical text; selectolax (Lexbor, an HTML5 parser) builds the tree.
 
-Blocks stand apart by a blank line; list items and table rows by a line break. List items begin with "- " or "1. "
+A blank line separates blocks, a line break list items and table rows. List items begin with "- " or "1. "
 (outside their block), cells of a row are joined by " | ", `pre` keeps its white space, elsewhere runs of white space are
 one space. Scripts, styles, templates, comments, fallback content and what the page hides are left out.
 """
@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
 
-from responsa_server.ingest.formats.html_writer import LINE_BREAK, OpenList, OpenTable, TextWriter
-from responsa_server.ingest.parse_errors import DocumentEmpty, DocumentParserLimit
+from responsa_server.ingest import rejections
+from responsa_server.ingest.formats.blocks import BlockCollector, language_tag
+from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import (
-    DecodedDocument,
+    BlockKind,
     ParsedDocument,
     first_line,
     one_line,
@@ -129,18 +131,114 @@ _HIDING = re.compile(
     r"|font-size\s*:\s*0(?:\.0+)?(?:px|pt|em|rem|%)?\s*(?:;|!|\Z)",
     re.IGNORECASE,
 )
-_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}\Z")
 _SOFT_HYPHEN = "\u00ad"
+# Stands for <br> among inline text; no HTML text holds it, since the parser replaces U+0000.
+LINE_BREAK = "\x00"
+_SPACES = re.compile(r"[ \t\n\f\r]+")
 
 
-def parse(document: DecodedDocument) -> ParsedDocument:
+@dataclass(slots=True)
+class OpenList:
+    """An open list: its counter when ordered, None when not."""
+
+    number: int | None
+
+
+@dataclass(slots=True)
+class OpenTable:
+    """An open table: whether it lays out a page, and the cells of its open row."""
+
+    layout: bool
+    cells: list[str] = field(default_factory=list[str])
+    in_cell: bool = False
+
+
+@dataclass(slots=True)
+class TextWriter:
+    """The state of the walk over the tree, and the text written so far."""
+
+    parts: list[str] = field(default_factory=list[str])
+    collector: BlockCollector = field(default_factory=BlockCollector)
+    length: int = 0
+    inline: list[str] = field(default_factory=list[str])
+    lists: list[OpenList] = field(default_factory=list[OpenList])
+    tables: list[OpenTable] = field(default_factory=list[OpenTable])
+    quotes: int = 0
+    code: int = 0
+    heading: int = 0
+    marker: str | None = None
+    last: BlockKind | None = None
+
+    def take(self) -> str:
+        """The inline text gathered so far, with its white space normalised; empties the buffer."""
+        raw = "".join(self.inline)
+        self.inline.clear()
+        if self.code:
+            return raw.replace(LINE_BREAK, "\n").strip("\r\n").rstrip(" \t\n\f\r")
+        lines = (_SPACES.sub(" ", line).strip(" ") for line in raw.split(LINE_BREAK))
+        return "\n".join(lines).strip("\n")
+
+    def flush(self) -> None:
+        """End the current block. Inside a cell of a data table the end of a block is only a space."""
+        if self.tables and self.tables[-1].in_cell:
+            self.inline.append(" ")
+            return
+        text = self.take()
+        if text:
+            self.write(text, self.kind())
+
+    def kind(self) -> BlockKind:
+        """The kind of the block that ends here."""
+        if self.code:
+            return BlockKind.CODE
+        if self.heading:
+            return BlockKind.HEADING
+        if self.lists:
+            return BlockKind.LIST_ITEM
+        return BlockKind.QUOTE if self.quotes else BlockKind.PARAGRAPH
+
+    def write(self, text: str, kind: BlockKind) -> None:
+        """Append a block, after whatever separates it from the one before."""
+        tight = kind is self.last and kind in (BlockKind.LIST_ITEM, BlockKind.TABLE)
+        lead = "" if not self.parts else ("\n" if tight else "\n\n")
+        if kind is BlockKind.LIST_ITEM:
+            # Depth shows as indentation up to a bound, or nested lists would grow the text quadratically.
+            lead += "  " * min(len(self.lists) - 1, 8) + (self.marker if self.marker is not None else "  ")
+            self.marker = None
+        start = self.length + len(lead)
+        self.parts.extend((lead, text))
+        self.length = start + len(text)
+        match kind:
+            case BlockKind.HEADING:
+                self.collector.add(kind, start, self.length, self.heading, one_line(text))
+            case BlockKind.LIST_ITEM:
+                self.collector.add(kind, start, self.length, len(self.lists))
+            case BlockKind.QUOTE:
+                self.collector.add(kind, start, self.length, self.quotes)
+            case _:
+                self.collector.add(kind, start, self.length)
+        self.last = kind
+
+    def end_cell(self, table: OpenTable) -> None:
+        """Keep the text of the cell, on one line, for its row."""
+        table.cells.append(self.take().replace("\n", " "))
+        table.in_cell = False
+
+    def end_row(self, table: OpenTable) -> None:
+        """Write the row, unless all its cells are empty."""
+        if any(table.cells):
+            self.write(" | ".join(table.cells), BlockKind.TABLE)
+        table.cells.clear()
+
+
+def parse(original: Original) -> ParsedDocument:
     """Extract the visible text.
 
-    Raises DocumentEmpty when nothing is visible, DocumentParserLimit for nesting beyond MAX_DEPTH or too many blocks.
+    Raises DocumentRejected: not text, nothing visible, nesting beyond MAX_DEPTH, or more blocks than are stored.
     """
-    _bound_depth(document.text)
+    _bound_depth(original.text)
     # Without mutation events: they serve live pages, and cost quadratic time in the number of an element's options.
-    tree = LexborHTMLParser(document.text, options=LexborDocumentOptions.WO_EVENTS)
+    tree = LexborHTMLParser(original.text, options=LexborDocumentOptions.WO_EVENTS)
     root = tree.root
     body = tree.body
     writer = TextWriter()
@@ -148,17 +246,17 @@ def parse(document: DecodedDocument) -> ParsedDocument:
         _walk(root, body if body is not None else root, writer)
     text = "".join(writer.parts)
     if not text.strip():
-        raise DocumentEmpty("The HTML document shows no text.", "Upload a page with visible text in it.")
+        raise rejections.empty("The HTML document shows no text. Upload a page with visible text in it.")
     title_node = tree.css_first("head > title")
     title = writer.collector.first_heading() or one_line(
         _clean(title_node.text()) if title_node is not None else ""
     )
     return ParsedDocument(
-        title=title or first_line(text) or title_from_name(document.name),
+        title=title or first_line(text) or title_from_name(original.name),
         canonical_text=text,
         blocks=writer.collector.blocks(text),
         language=_language(root),
-        document_type=document.document_type,
+        format=original.format,
     )
 
 
@@ -173,7 +271,7 @@ def _bound_depth(source: str) -> None:
             continue
         depth += 1
         if depth > MAX_DEPTH:
-            raise DocumentParserLimit(
+            raise rejections.parser_limit(
                 f"The HTML elements are nested more than {MAX_DEPTH:,} deep.",
                 "Flatten the page, or upload its text as Markdown or plain text.",
             )
@@ -188,7 +286,7 @@ def _language(root: LexborNode | None) -> str | None:
     while html is not None and html.tag != "html":
         html = html.first_child if html.tag == "-document" else html.next
     language = (html.attributes.get("lang") or "").strip() if html is not None else ""
-    return language if _LANGUAGE.match(language) else None
+    return language_tag(language)
 
 
 def _hidden(node: LexborNode) -> bool:

@@ -10,10 +10,10 @@ import re
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from responsa_server.ingest.formats.bounds import BlockCollector
+from responsa_server.ingest.formats.blocks import BlockCollector, language_tag
+from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import (
     BlockKind,
-    DecodedDocument,
     ParsedDocument,
     first_line,
     one_line,
@@ -27,15 +27,14 @@ _FRONT_MATTER = re.compile(
     re.DOTALL,
 )
 _FIELD = re.compile(r"^(title|lang|language)[ \t]*:[ \t]*(\S[^\r\n]*)", re.IGNORECASE | re.MULTILINE)
-_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}\Z")
 _HEADING_CHARS = 1000
-# Deeper nesting than any writer uses; what lies deeper has no blocks but stays in the text.
+# Deeper nesting than any writer uses. Deeper text has no blocks but stays in the canonical text.
 _MAX_NESTING = 40
 
 
-def parse(document: DecodedDocument) -> ParsedDocument:
-    """Parse Markdown. Raises DocumentParserLimit for more blocks than are stored."""
-    text = document.text
+def parse(original: Original) -> ParsedDocument:
+    """Parse Markdown. Raises DocumentRejected: not text, or more blocks than are stored."""
+    text = original.text
     fields: dict[str, str] = {}
     body_start = 0
     front = _FRONT_MATTER.match(text)
@@ -47,11 +46,11 @@ def parse(document: DecodedDocument) -> ParsedDocument:
     language = fields.get("lang") or fields.get("language") or ""
     title = one_line(fields.get("title", "")) or collector.first_heading()
     return ParsedDocument(
-        title=title or first_line(text[body_start : body_start + 100_000]) or title_from_name(document.name),
+        title=title or first_line(text[body_start : body_start + 100_000]) or title_from_name(original.name),
         canonical_text=text,
         blocks=collector.blocks(text),
-        language=language if _LANGUAGE.match(language) else None,
-        document_type=document.document_type,
+        language=language_tag(language),
+        format=original.format,
     )
 
 

@@ -1,13 +1,13 @@
-"""Plain text: the decoded file is the canonical text; paragraphs are what blank lines part."""
+"""Plain text: the decoded file is the canonical text; blank lines separate paragraphs."""
 
 from __future__ import annotations
 
 import re
 
-from responsa_server.ingest.formats.bounds import BlockCollector
+from responsa_server.ingest.formats.blocks import BlockCollector
+from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import (
     BlockKind,
-    DecodedDocument,
     ParsedDocument,
     first_line,
     title_from_name,
@@ -17,15 +17,15 @@ from responsa_server.text.canonical import (
 _LINE = re.compile(r"[^\r\n]+")
 
 
-def parse(document: DecodedDocument) -> ParsedDocument:
-    """Parse plain text. Raises DocumentParserLimit for more blocks than are stored."""
-    text = document.text
+def parse(original: Original) -> ParsedDocument:
+    """Parse plain text. Raises DocumentRejected: not text, or more blocks than are stored."""
+    text = original.text
     collector = BlockCollector()
     start = end = -1
     for match in _LINE.finditer(text):
         if match.group().isspace():
             continue
-        # Lines that only one line break parts belong together.
+        # Lines with a single line break between them belong together.
         if start >= 0 and text[end : min(match.start(), end + 3)] in ("\n", "\r\n", "\r"):
             end = match.end()
             continue
@@ -35,9 +35,9 @@ def parse(document: DecodedDocument) -> ParsedDocument:
     if start >= 0:
         collector.add(BlockKind.PARAGRAPH, start, end)
     return ParsedDocument(
-        title=first_line(text) or title_from_name(document.name),
+        title=first_line(text) or title_from_name(original.name),
         canonical_text=text,
         blocks=collector.blocks(text),
         language=None,
-        document_type=document.document_type,
+        format=original.format,
     )

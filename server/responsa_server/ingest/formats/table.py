@@ -1,31 +1,136 @@
-"""Which parser reads which type: the one place to add a line."""
+"""The formats that are read, one row each. Sniffing, the sandbox, ListFormats, the page and the command line all read this table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from typing import cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from responsa_server.text.canonical import DecodedDocument, DocumentType, ParsedDocument
+if TYPE_CHECKING:
+    from responsa_server.ingest.sniff import Original
+    from responsa_server.text.canonical import ParsedDocument
 
-Parser = Callable[[DecodedDocument], ParsedDocument]
-
-# "module:function", so that a module is loaded by the process that parses and by no other.
-PARSERS: Mapping[DocumentType, str] = {
-    DocumentType.MARKDOWN: "responsa_server.ingest.formats.markdown:parse",
-    DocumentType.TEXT: "responsa_server.ingest.formats.plain_text:parse",
-    DocumentType.HTML: "responsa_server.ingest.formats.html:parse",
-}
+    Parser = Callable[[Original], ParsedDocument]
 
 
-def load_parser(reference: str) -> Parser:
-    """The function behind "module:function". Raises ImportError or AttributeError when there is none."""
-    module, _, name = reference.partition(":")
-    return cast("Parser", getattr(import_module(module), name))
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format.
+
+    name: kept with each version that was parsed as it; never reused for another format.
+    display_name: within a sentence, "HTML", "plain text".
+    suffixes: the endings of file names, in lower case and without the dot, the usual one first.
+    media_types: RFC 6838, in lower case; the first is the one that documents of the format are said to have.
+    sample: a small document that takes the parser through all that it loads lazily. The sandbox parses it before its first document,
+        because a confined process cannot import anything.
+    parser: "module:function", loaded by the sandbox alone. The function takes an `Original` and returns a `ParsedDocument`; it raises
+        DocumentRejected, and whatever else it raises counts as a malformed document.
+    opening: what a file of the format begins with. A pattern of bytes marks a binary format: its files are recognised by their bytes
+        and never decoded. A pattern of text recognises text that comes without a name and a media type. None: a text format that a file
+        is of only when its name or media type says so.
+    """
+
+    name: str
+    display_name: str
+    suffixes: Sequence[str]
+    media_types: Sequence[str]
+    sample: bytes
+    parser: str
+    opening: re.Pattern[bytes] | re.Pattern[str] | None = None
+
+    @property
+    def media_type(self) -> str:
+        """The media type that documents of the format are said to have."""
+        return self.media_types[0]
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether files of the format are not text."""
+        return self.opening is not None and isinstance(self.opening.pattern, bytes)
+
+    def matches(self, beginning: bytes | str) -> bool:
+        """Whether a file begins like those of the format. beginning: bytes for a binary format, the decoded text for a text format."""
+        if self.opening is None or self.is_binary is not isinstance(beginning, bytes):
+            return False
+        return cast("re.Pattern[Any]", self.opening).match(beginning) is not None
+
+    def load(self) -> Parser:
+        """The parser. Raises ImportError or AttributeError when the table names one that is not there."""
+        module, _, name = self.parser.partition(":")
+        return cast("Parser", getattr(import_module(module), name))
 
 
-def load_table(reference: str) -> dict[DocumentType, Parser]:
-    """Every parser of the table named "module:attribute", loaded."""
-    module, _, name = reference.partition(":")
-    table = cast("Mapping[DocumentType, str]", getattr(import_module(module), name))
-    return {document_type: load_parser(target) for document_type, target in table.items()}
+class Formats:
+    """A table of formats, in the order in which people are told of them."""
+
+    def __init__(self, rows: Sequence[Format]) -> None:
+        """Raises ValueError when two rows share a name, an ending or a media type."""
+        self._rows = tuple(rows)
+        self._names = _index((row.name, row) for row in rows)
+        self._suffixes = _index((suffix, row) for row in rows for suffix in row.suffixes)
+        self._media_types = _index((media_type, row) for row in rows for media_type in row.media_types)
+
+    def __iter__(self) -> Iterator[Format]:
+        return iter(self._rows)
+
+    def named(self, name: str) -> Format | None:
+        """The format of this name."""
+        return self._names.get(name)
+
+    def with_suffix(self, suffix: str) -> Format | None:
+        """The format whose files end in this suffix, given in lower case and without the dot."""
+        return self._suffixes.get(suffix)
+
+    def with_media_type(self, media_type: str) -> Format | None:
+        """The format of this media type, given in lower case and without parameters."""
+        return self._media_types.get(media_type)
+
+    @property
+    def accepted(self) -> str:
+        """A sentence that says which formats are accepted."""
+        *others, last = (f"{row.display_name} (.{row.suffixes[0]})" for row in self._rows)
+        return f"{', '.join(others)} and {last} are accepted." if others else f"Only {last} is accepted."
+
+
+def _index(pairs: Iterator[tuple[str, Format]]) -> dict[str, Format]:
+    rows: dict[str, Format] = {}
+    for key, row in pairs:
+        if key in rows:
+            raise ValueError(f"{key!r} stands in the rows of {rows[key].name} and {row.name}")
+        rows[key] = row
+    return rows
+
+
+MARKDOWN: Final = Format(
+    name="MARKDOWN",
+    display_name="Markdown",
+    suffixes=("md", "markdown", "mdown", "mkd"),
+    media_types=("text/markdown", "text/x-markdown"),
+    sample=b"# Title\n\nText with *emphasis*.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n",
+    parser="responsa_server.ingest.formats.markdown:parse",
+)
+PLAIN_TEXT: Final = Format(
+    name="TEXT",
+    display_name="plain text",
+    suffixes=("txt", "text"),
+    media_types=("text/plain",),
+    # Not UTF-8, so that the detection of legacy encodings is loaded too.
+    sample="Übung macht den Meister, sagte die alte Frau.\n".encode("cp1252") * 8,
+    parser="responsa_server.ingest.formats.plain_text:parse",
+)
+HTML: Final = Format(
+    name="HTML",
+    display_name="HTML",
+    suffixes=("html", "htm", "xhtml"),
+    media_types=("text/html", "application/xhtml+xml"),
+    sample=b"<html lang='en'><title>Title</title><h1>Title</h1><p>Text &amp; <b>more</b>.</p></html>",
+    parser="responsa_server.ingest.formats.html:parse",
+    opening=re.compile(
+        r"\s{0,512}(?:<!--.{0,2048}?-->\s{0,64}|<\?xml[^>]{0,256}>\s{0,64}){0,4}<(?:!doctype\s+html|html|head|body)\b",
+        re.IGNORECASE | re.DOTALL,
+    ),
+)
+
+FORMATS: Final = Formats((MARKDOWN, PLAIN_TEXT, HTML))

@@ -1,4 +1,4 @@
-"""Parse untrusted documents from asyncio: bounded concurrency, one locked-up process a document.
+"""Parse untrusted documents from asyncio: bounded concurrency, one confined process a document.
 
 The server keeps the file descriptors; the zygote keeps the processes. Whatever a parsing process does, the caller gets
 a document or a typed error, and the process is gone before its slot is free again.
@@ -10,36 +10,72 @@ import asyncio
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import signal
+import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from responsa_server.ingest.parse_errors import (
-    DocumentMalformed,
-    DocumentParserLimit,
-    DocumentRejected,
-    DocumentTooLarge,
-    ParserUnavailable,
-)
-from responsa_server.ingest.sandbox.limits import MIB, ParseLimits
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+import responsa_server
+from responsa_server.domain.errors import DocumentRejected
+from responsa_server.ingest import rejections
+from responsa_server.ingest.rejections import ParserUnavailable
+from responsa_server.ingest.sandbox.confinement import SandboxCapabilities
 from responsa_server.ingest.sandbox.protocol import (
     EXIT_OUT_OF_MEMORY,
     EXIT_UNCONFINED,
+    MAX_PACKET,
+    Failed,
+    JobEnded,
+    KillJob,
     ParseJob,
+    Ready,
+    pack_message,
+    unpack_message,
     unpack_result,
 )
-from responsa_server.ingest.sandbox.zygote_client import ZygoteClient, ZygoteLost
 from responsa_server.text.canonical import ParsedDocument
 
-DEFAULT_PARSERS = "responsa_server.ingest.formats.table:PARSERS"
+DEFAULT_FORMATS = "responsa_server.ingest.formats.table:FORMATS"
+
+MIB = 1024 * 1024
 
 _ATTEMPTS = 3
 _PIPE_BYTES = 1 * MIB
 _IN_THREAD_BYTES = 256 * 1024
 _MAX_DECLARED_CHARS = 1000
-_SPLIT = "Split the document into smaller files."
+_START_SECONDS = 30.0
+_STOP_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ParseLimits:
+    """Bounds for one document.
+
+    input_bytes: the file; memory_bytes: address space on top of what the fresh process has; cpu_seconds: processor
+    time; wall_seconds: from the start of the process to its last byte of result; result_bytes: the encoded result.
+    """
+
+    input_bytes: int = 64 * MIB
+    memory_bytes: int = 512 * MIB
+    cpu_seconds: int = 20
+    wall_seconds: float = 30.0
+    result_bytes: int = 192 * MIB
+
+    def __post_init__(self) -> None:
+        if (
+            min(self.input_bytes, self.memory_bytes, self.cpu_seconds, self.result_bytes) <= 0
+            or self.wall_seconds <= 0
+        ):
+            raise ValueError("every parse limit must be positive")
 
 
 class ParserPool:
@@ -50,23 +86,34 @@ class ParserPool:
         *,
         concurrency: int = 2,
         limits: ParseLimits | None = None,
-        parser_table: str = DEFAULT_PARSERS,
+        allow_unconfined: bool = True,
+        formats: str = DEFAULT_FORMATS,
         import_paths: Sequence[Path] = (),
     ) -> None:
-        """`parser_table` is "module:attribute" of a mapping like `parsers.table.PARSERS`, found on `import_paths`."""
+        """allow_unconfined: whether documents are parsed where the kernel lacks Landlock or seccomp.
+
+        formats: "module:attribute" of a table like `formats.table.FORMATS`, found on `import_paths`.
+        """
         if concurrency < 1:
             raise ValueError("concurrency must be at least 1")
         self._limits = limits or ParseLimits()
-        self._table = parser_table
+        self._allow_unconfined = allow_unconfined
+        self._formats = formats
         self._import_paths = tuple(import_paths)
+        self._log: FilteringBoundLogger = structlog.get_logger("ingest")
         self._slots = asyncio.Semaphore(concurrency)
         self._starting = asyncio.Lock()
-        self._zygote: ZygoteClient | None = None
+        self._zygote: _ZygoteClient | None = None
         self._closed = False
 
     async def start(self) -> None:
-        """Start the zygote, so that the first document finds it warm. Raises ParserUnavailable."""
-        await self._running()
+        """Start the zygote, so that it is warm for the first document. Raises ParserUnavailable when it cannot be started.
+
+        Where the kernel confines too little, this succeeds with an error in the log, and every `parse` raises.
+        """
+        zygote = await self._running()
+        if (refusal := self._refusal(zygote)) is not None:
+            self._log.error(refusal)
 
     async def parse(
         self,
@@ -74,12 +121,14 @@ class ParserPool:
         declared_name: str = "",
         declared_type: str = "",
         limits: ParseLimits | None = None,
+        *,
+        known_format: str = "",
     ) -> ParsedDocument:
         """Parse a document given as bytes or as a path to a regular file.
 
-        `declared_name` is a file name or path, `declared_type` a content type; '' when not told. Raises
-        DocumentRejected for what is the document's fault, ParserUnavailable when a later try may succeed, and OSError
-        when the path cannot be read. Cancelling kills the parsing process first.
+        declared_name: a file name or path; declared_type: a media type; '' if not given. known_format: the name of the format if it was decided
+        before; '' has the parsing process decide it. Raises DocumentRejected for the document's faults, ParserUnavailable when a later try
+        may succeed, and OSError when the path cannot be read. Cancelling kills the parsing process first.
         """
         bounds = limits or self._limits
         async with self._slots:
@@ -87,9 +136,20 @@ class ParserPool:
             try:
                 for _ in range(_ATTEMPTS):
                     zygote = await self._running()
+                    if (refusal := self._refusal(zygote)) is not None:
+                        raise ParserUnavailable(refusal)
+                    job = ParseJob(
+                        job=zygote.next_job(),
+                        name=_declared(declared_name),
+                        content_type=_declared(declared_type),
+                        format=known_format,
+                        memory_bytes=bounds.memory_bytes,
+                        cpu_seconds=bounds.cpu_seconds,
+                        result_bytes=bounds.result_bytes,
+                    )
                     try:
-                        return await self._parse(zygote, descriptor, declared_name, declared_type, bounds)
-                    except ZygoteLost:
+                        return await self._parse(zygote, descriptor, job, bounds)
+                    except _ZygoteLost:
                         # Parsing processes cannot reach their zygote: it was stopped from outside. Nothing was
                         # kept of the attempt, so the document is parsed again.
                         continue
@@ -105,7 +165,14 @@ class ParserPool:
             if zygote is not None:
                 await zygote.close()
 
-    async def _running(self) -> ZygoteClient:
+    def _refusal(self, zygote: _ZygoteClient) -> str | None:
+        """Why documents are not parsed on this kernel; None when they are."""
+        found = SandboxCapabilities(zygote.ready.landlock_abi, zygote.ready.seccomp)
+        if found.complete or self._allow_unconfined:
+            return None
+        return f"{found.sentence} Without both, documents are not parsed; see ingestion.allow_unconfined."
+
+    async def _running(self) -> _ZygoteClient:
         async with self._starting:
             if self._closed:
                 raise ParserUnavailable("The document parser is shut down.")
@@ -113,24 +180,16 @@ class ParserPool:
                 if self._zygote is not None:
                     await self._zygote.close()
                 self._zygote = None
-                self._zygote = await ZygoteClient.start(self._table, self._import_paths)
+                self._zygote = await _ZygoteClient.start(self._formats, self._import_paths)
             return self._zygote
 
     async def _parse(
-        self, zygote: ZygoteClient, source: int, name: str, content_type: str, limits: ParseLimits
+        self, zygote: _ZygoteClient, source: int, job: ParseJob, limits: ParseLimits
     ) -> ParsedDocument:
-        job = ParseJob(
-            job=zygote.next_job(),
-            name=_declared(name),
-            content_type=_declared(content_type),
-            memory_bytes=limits.memory_bytes,
-            cpu_seconds=limits.cpu_seconds,
-            result_bytes=limits.result_bytes,
-        )
         reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             try:
-                # The child writes with patience, the loop reads without.
+                # The child may block in a write, the loop must not block in a read.
                 os.set_blocking(writing, True)
                 _enlarge(writing)
                 ended = zygote.submit(job, source, writing)
@@ -141,8 +200,8 @@ class ParserPool:
                     frame = await _read_all(reading, limits.result_bytes)
                     status = await asyncio.shield(ended)
             except TimeoutError:
-                raise DocumentParserLimit(
-                    f"Parsing this document takes longer than {limits.wall_seconds:g} seconds.", _SPLIT
+                raise rejections.parser_limit(
+                    f"Parsing this document takes longer than {limits.wall_seconds:g} seconds."
                 ) from None
             finally:
                 # Also when cancelled: no process outlives the call that asked for it.
@@ -158,15 +217,15 @@ class ParserPool:
 
 
 def _declared(text: str) -> str:
-    """The end of a name, where the suffix is; without lone surrogates, which no packet can carry."""
+    """The end of a name, with the suffix, and without lone surrogates, which no packet can carry."""
     return text[-_MAX_DECLARED_CHARS:].encode("utf-8", "replace").decode()
 
 
 async def _open(source: bytes | Path, input_bytes: int) -> int:
-    """A descriptor that reads the document, owned by the caller. Raises DocumentTooLarge, OSError."""
+    """A descriptor that reads the document, owned by the caller. Raises DocumentRejected (DOCUMENT_TOO_LARGE), OSError."""
     if isinstance(source, bytes):
         if len(source) > input_bytes:
-            raise _too_large(len(source), input_bytes)
+            raise rejections.too_large(input_bytes)
         if len(source) <= _IN_THREAD_BYTES:
             return _memory_file(source)
         return await asyncio.to_thread(_memory_file, source)
@@ -181,7 +240,7 @@ def _open_file(path: Path, input_bytes: int) -> int:
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "Not a regular file", str(path))
         if status.st_size > input_bytes:
-            raise _too_large(status.st_size, input_bytes)
+            raise rejections.too_large(input_bytes)
     except BaseException:
         os.close(descriptor)
         raise
@@ -210,7 +269,7 @@ def _enlarge(pipe: int) -> None:
 
 
 async def _read_all(descriptor: int, limit: int) -> bytes:
-    """Everything until the last writer is gone. Raises DocumentParserLimit beyond `limit` bytes."""
+    """Everything until the last writer is gone. Raises DocumentRejected (DOCUMENT_PARSER_LIMIT) beyond `limit` bytes."""
     loop = asyncio.get_running_loop()
     received = bytearray()
     done: asyncio.Future[None] = loop.create_future()
@@ -230,18 +289,12 @@ async def _read_all(descriptor: int, limit: int) -> bytes:
     finally:
         loop.remove_reader(descriptor)
     if len(received) > limit:
-        raise DocumentParserLimit("The document expands to more text than is taken in.", _SPLIT)
+        raise rejections.too_much_text()
     return bytes(received)
 
 
-def _too_large(size: int, limit: int) -> DocumentTooLarge:
-    return DocumentTooLarge(
-        f"The document has {size:,} bytes; {limit:,} are the most that is taken in.", _SPLIT
-    )
-
-
 def _failure(status: int, limits: ParseLimits) -> DocumentRejected | ParserUnavailable | None:
-    """What a wait status says; None for a process that ended by itself and has left a frame to look at."""
+    """The error that a wait status stands for; None for a process that ended by itself and left a frame to read."""
     code = os.waitstatus_to_exitcode(status)
     if code == 0:
         return None
@@ -250,17 +303,181 @@ def _failure(status: int, limits: ParseLimits) -> DocumentRejected | ParserUnava
             "A parsing process could not be locked up, so the document was not looked at."
         )
     if code == -signal.SIGXCPU:
-        return DocumentParserLimit(
-            f"Parsing this document takes more than {limits.cpu_seconds} seconds of processor time.", _SPLIT
+        return rejections.parser_limit(
+            f"Parsing this document takes more than {limits.cpu_seconds} seconds of processor time."
         )
     if code in (EXIT_OUT_OF_MEMORY, -signal.SIGKILL):
         # Nobody here sent it: the hard processor limit, or the kernel short of memory.
-        return DocumentParserLimit("Parsing this document takes more time or memory than is allowed.", _SPLIT)
+        return rejections.parser_limit("Parsing this document takes more time or memory than is allowed.")
     if code == -signal.SIGSYS:
-        return DocumentParserLimit(
-            "Parsing this document wanted access that parsers do not have, and was stopped.",
-            "Upload the document in another format if you trust it.",
-        )
-    return DocumentMalformed(
-        "The parser broke down on this document.", "Check the file, or save it anew and upload it again."
+        return rejections.access_refused()
+    return rejections.malformed("The parser broke down on this document.")
+
+
+class _ZygoteLost(Exception):
+    """The zygote ended while a job ran; the process of the job died with it."""
+
+
+class _ZygoteClient:
+    """The server's end of one zygote process. Made by `start`; unusable once `lost`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
+        self.lost = False
+        self.ready: Ready
+        self._process = process
+        self._control = control
+        self._jobs = itertools.count(1)
+        self._running: dict[int, asyncio.Future[int]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[Ready] = self._loop.create_future()
+        self._loop.add_reader(control.fileno(), self._receive)
+
+    @classmethod
+    async def start(cls, table: str, import_paths: Sequence[Path]) -> _ZygoteClient:
+        """Spawn a zygote with the table of formats "module:attribute" and wait until it is warm. Raises ParserUnavailable."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours.setblocking(False)
+            process = _spawn(table, theirs, import_paths)
+        except OSError as error:
+            ours.close()
+            raise ParserUnavailable(f"The document parser cannot be started: {error.strerror}.") from error
+        finally:
+            theirs.close()
+        client = cls(process, ours)
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                client.ready = await client._ready
+        except TimeoutError:
+            await client.close()
+            raise ParserUnavailable(
+                f"The document parser was not ready within {_START_SECONDS:g} seconds."
+            ) from None
+        except _ZygoteLost as error:
+            await client.close()
+            raise ParserUnavailable(f"The document parser cannot be started: {error}") from error
+        except BaseException:
+            await client.close()
+            raise
+        return client
+
+    @property
+    def pid(self) -> int:
+        """The zygote's process id."""
+        return self._process.pid
+
+    def next_job(self) -> int:
+        """A number for the next job."""
+        return next(self._jobs)
+
+    def submit(self, job: ParseJob, source: int, target: int) -> asyncio.Future[int]:
+        """Fork a process for `job` that reads `source` and writes `target`; the caller keeps and closes both.
+
+        The future gives the wait status once the process is reaped, or raises _ZygoteLost.
+        """
+        if self.lost:
+            raise _ZygoteLost("The zygote is gone.")
+        ended: asyncio.Future[int] = self._loop.create_future()
+        self._running[job.job] = ended
+        try:
+            socket.send_fds(self._control, [pack_message(job)], [source, target])
+        except OSError as error:
+            self._running.pop(job.job, None)
+            self._lose(str(error))
+            raise _ZygoteLost(str(error)) from error
+        return ended
+
+    async def finish(self, job: int, ended: asyncio.Future[int]) -> None:
+        """Return once the process of `job` is gone, and kill it if need be."""
+        if not ended.done():
+            try:
+                self._control.send(pack_message(KillJob(job)))
+            except OSError as error:
+                self._lose(str(error))
+        # Waits without raising, and without giving up the future when the waiter is cancelled.
+        await asyncio.wait([ended])
+        self._running.pop(job, None)
+        if not ended.cancelled():
+            ended.exception()
+
+    async def close(self) -> None:
+        """End the zygote, and by it every process it forked; returns when it is reaped."""
+        self._lose("The zygote was shut down.")
+        try:
+            await asyncio.to_thread(self._process.wait, _STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            # Its children go with it: the kernel kills them when their parent ends.
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)
+
+    def _receive(self) -> None:
+        while not self.lost:
+            try:
+                packet = self._control.recv(MAX_PACKET)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._lose(str(error))
+                return
+            if not packet:
+                self._lose("It ended.")
+                return
+            match unpack_message(packet):
+                case Ready() as ready:
+                    if not self._ready.done():
+                        self._ready.set_result(ready)
+                case Failed(message):
+                    self._lose(message)
+                case JobEnded(job, status):
+                    ended = self._running.get(job)
+                    if ended is not None and not ended.done():
+                        ended.set_result(status)
+                case ParseJob() | KillJob():
+                    self._lose("It sent what only the server sends.")
+
+    def _lose(self, message: str) -> None:
+        """Stop listening and fail every waiter. The zygote sees its socket end and stops."""
+        if self.lost:
+            return
+        self.lost = True
+        self._loop.remove_reader(self._control.fileno())
+        self._control.close()
+        for future in (self._ready, *self._running.values()):
+            if not future.done():
+                future.set_exception(_ZygoteLost(message))
+                # Not every future has a waiter: mark the exception as retrieved.
+                future.exception()
+        self._running.clear()
+
+
+def _spawn(table: str, control: socket.socket, import_paths: Sequence[Path]) -> subprocess.Popen[bytes]:
+    """Start the interpreter: a few milliseconds, no shell, no code of ours between fork and exec. Raises OSError."""
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "responsa_server.ingest.sandbox.zygote",
+            str(control.fileno()),
+            table,
+        ],
+        pass_fds=(control.fileno(),),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        # Nothing of the server's environment, which may hold passwords and keys.
+        env=_environment(import_paths),
+        # Ctrl-C reaches a whole process group: this one is stopped by its socket, in order.
+        start_new_session=True,
     )
+
+
+def _environment(import_paths: Sequence[Path]) -> dict[str, str]:
+    package_root = Path(responsa_server.__file__ or "").resolve().parent.parent
+    paths = [package_root, *(path.resolve() for path in import_paths)]
+    return {
+        "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "LANG": "C.UTF-8",
+    }

@@ -1,4 +1,4 @@
-"""What travels between server, zygote and parsing process.
+"""The messages between server, zygote and parsing process.
 
 Control messages are one JSON object in one packet of a SOCK_SEQPACKET pair; a job's two descriptors ride along with it.
 A result is a binary frame on the job's own pipe, written by a process that may have been taken over by its document:
@@ -13,14 +13,15 @@ import struct
 from dataclasses import asdict, dataclass
 from typing import Literal, cast
 
-from responsa_server.ingest.formats.bounds import MAX_BLOCKS
-from responsa_server.ingest.parse_errors import DocumentMalformed, DocumentRejected, RejectReason, rejection
-from responsa_server.text.canonical import MAX_TITLE_CHARS, Block, BlockKind, DocumentType, ParsedDocument
+from responsa_server.domain.errors import DOCUMENT_REASONS, DocumentRejected, Reason
+from responsa_server.ingest import rejections
+from responsa_server.ingest.formats.blocks import MAX_BLOCKS, language_tag
+from responsa_server.text.canonical import MAX_TITLE_CHARS, Block, BlockKind, ParsedDocument
 
 MAX_PACKET = 16 * 1024
-# Exit status of a process that could not lock itself up and therefore never looked at its document.
+# Exit status of a process that could not confine itself and therefore never read its document.
 EXIT_UNCONFINED = 70
-# Exit status when not even the rejection found room.
+# Exit status when there was not even memory for the rejection.
 EXIT_OUT_OF_MEMORY = 71
 
 _MAGIC = b"RSP1"
@@ -28,18 +29,19 @@ _DOCUMENT, _REJECTED = 0, 1
 _SECTION = struct.Struct("<Q")
 _BLOCK = struct.Struct("<BBQQI")
 _KINDS = tuple(BlockKind)
-_MAX_SENTENCE = 500
+_MAX_MESSAGE = 1000
 _MAX_LEVEL = 255
-_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}\Z")
+_FORMAT = re.compile(r"[A-Z][A-Z0-9_]{0,39}\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class ParseJob:
-    """One document for one process. Limits as in ParseLimits."""
+    """One document for one process. format: the name of its row, '' when the process is to decide it. Limits as in ParseLimits."""
 
     job: int
     name: str
     content_type: str
+    format: str
     memory_bytes: int
     cpu_seconds: int
     result_bytes: int
@@ -69,7 +71,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class JobEnded:
-    """The process of a job is gone and reaped; `status` as waitpid(2) tells it."""
+    """The process of a job is gone and reaped; `status` as waitpid(2) returns it."""
 
     job: int
     status: int
@@ -120,7 +122,7 @@ def pack_result(document: ParsedDocument) -> bytes:
         _DOCUMENT,
         document.title.encode(),
         (document.language or "").encode(),
-        document.document_type.value.encode(),
+        document.format.encode(),
         document.canonical_text.encode(),
         blocks,
         b"".join(titles),
@@ -128,35 +130,27 @@ def pack_result(document: ParsedDocument) -> bytes:
 
 
 def pack_rejection(rejected: DocumentRejected) -> bytes:
-    """A rejection as a frame."""
-    sentences = (rejected.message, rejected.remedy)
-    return _sections(
-        _REJECTED,
-        rejected.reason.value.encode(),
-        *(s[:_MAX_SENTENCE].encode("utf-8", "replace") for s in sentences),
-    )
+    """A rejection as a frame: reason and message, without metadata."""
+    message = rejected.message[:_MAX_MESSAGE].encode("utf-8", "replace")
+    return _sections(_REJECTED, rejected.reason.value.encode(), message)
 
 
 def unpack_result(frame: bytes) -> ParsedDocument:
-    """Read a frame that nobody vouches for.
+    """Read a frame that may have been forged.
 
-    Raises the DocumentRejected inside it, or DocumentMalformed when the frame is not what `pack_result` makes.
+    Raises the DocumentRejected inside it, or DOCUMENT_MALFORMED when the frame is not one that `pack_result` makes.
     """
     try:
         kind, sections = _split(memoryview(frame))
         if kind == _DOCUMENT and len(sections) == 6:
             return _document(sections)
-        if kind == _REJECTED and len(sections) == 3:
-            reason, message, remedy = (bytes(section).decode() for section in sections)
-            rejected = rejection(RejectReason(reason), _sentence(message), _sentence(remedy))
+        if kind == _REJECTED and len(sections) == 2:
+            rejected = _rejection(sections)
         else:
             raise ValueError("unknown frame")
     except (ValueError, IndexError, struct.error):
         # UnicodeDecodeError is a ValueError. The cause would quote bytes chosen by the document: it is dropped.
-        raise DocumentMalformed(
-            "The parser gave no usable result for this document.",
-            "Check the file, or save it anew and upload it again.",
-        ) from None
+        raise rejections.malformed("The parser gave no usable result for this document.") from None
     raise rejected
 
 
@@ -175,10 +169,11 @@ def _split(frame: memoryview) -> tuple[int, list[memoryview]]:
     return kind, sections
 
 
-def _sentence(text: str) -> str:
-    if len(text) > _MAX_SENTENCE or not text.isprintable():
-        raise ValueError("not a sentence")
-    return text
+def _rejection(sections: list[memoryview]) -> DocumentRejected:
+    reason, message = Reason(bytes(sections[0]).decode()), bytes(sections[1]).decode()
+    if reason not in DOCUMENT_REASONS or len(message) > _MAX_MESSAGE or not message.isprintable():
+        raise ValueError("not a rejection")
+    return DocumentRejected(reason, message)
 
 
 def _title(text: str) -> str:
@@ -188,19 +183,21 @@ def _title(text: str) -> str:
 
 
 def _document(sections: list[memoryview]) -> ParsedDocument:
-    title, language, type_name = (bytes(section).decode() for section in sections[:3])
+    title, language, format_name = (bytes(section).decode() for section in sections[:3])
     data = bytes(sections[3])
     text = data.decode()
     if not title or not text.strip() or 0 in data:
         raise ValueError("no text")
-    if language and not _LANGUAGE.match(language):
+    if language and language_tag(language) is None:
         raise ValueError("not a language tag")
+    if not _FORMAT.match(format_name):
+        raise ValueError("not the name of a format")
     return ParsedDocument(
         title=_title(title),
         canonical_text=text,
         blocks=_blocks(sections[4], bytes(sections[5]), data),
         language=language or None,
-        document_type=DocumentType(type_name),
+        format=format_name,
     )
 
 

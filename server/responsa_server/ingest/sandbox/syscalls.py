@@ -14,8 +14,21 @@ KILL: tuple[int, int] = (62, 129)
 TGKILL: tuple[int, int] = (234, 131)
 PRLIMIT64: tuple[int, int] = (302, 261)
 PRCTL: tuple[int, int] = (157, 167)
+FCNTL: tuple[int, int] = (72, 25)
+IOCTL: tuple[int, int] = (16, 29)
 
-# What a parsing process never needs.
+HIGHEST = 462
+"""The highest number of either machine that these tables judge (mseal, Linux 6.10). Both count alike from 424 on."""
+
+DENIED_COMMANDS: tuple[tuple[tuple[int, int], tuple[int, ...]], ...] = (
+    # Have the kernel signal a process of one's choice: F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY.
+    (FCNTL, (8, 10, 15, 1024, 1026)),
+    # The same by FIOASYNC, FIOSETOWN, SIOCSPGRP.
+    (IOCTL, (0x5452, 0x8901, 0x8902)),
+)
+"""System calls whose second argument is a command, with the commands that a parsing process is refused."""
+
+# The calls that a parsing process never needs.
 DENIED: dict[str, Numbers] = {
     # networks
     "socket": (41, 198),
@@ -51,6 +64,7 @@ DENIED: dict[str, Numbers] = {
     "pidfd_getfd": (438, 438),
     "pidfd_send_signal": (424, 424),
     "tkill": (200, 130),
+    "lsm_set_self_attr": (460, 460),
     "rt_sigqueueinfo": (129, 138),
     "rt_tgsigqueueinfo": (297, 240),
     # other ways into the kernel

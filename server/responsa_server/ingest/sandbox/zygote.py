@@ -1,29 +1,35 @@
-"""The process that parsing processes are forked from: `python -m responsa_server.ingest.sandbox.zygote`.
+"""The process that parsing processes are forked from, and the life of one of those: `python -m responsa_server.ingest.sandbox.zygote`.
 
-Started with a clean interpreter, never forked from the server, whose threads and connections must not be copied. It
-loads the parsers once, then forks one process a document, reaps it and tells how it ended. It never reads a document.
-Arguments: the number of its end of the control socket, and the parser table as "module:attribute".
+The server starts the zygote with a clean interpreter and never forks it from itself, because its threads and connections must not be
+copied. The zygote loads the parsers once, then forks one process a document, reaps it and reports how it ended. It never reads a
+document; the process that does confines itself first. Arguments: the number of its end of the control socket, and the table of formats
+as "module:attribute".
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
+import importlib
 import os
 import select
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING, NoReturn, cast
 
-from responsa_server.ingest.formats.table import PARSERS, Parser, load_parser, load_table
-from responsa_server.ingest.parse_errors import DocumentRejected
-from responsa_server.ingest.sandbox import child, kernel
-from responsa_server.ingest.sandbox.capabilities import capabilities
+from responsa_server.domain.errors import DocumentRejected
+from responsa_server.ingest import rejections
+from responsa_server.ingest.formats.table import Formats
+from responsa_server.ingest.sandbox import confinement
+from responsa_server.ingest.sandbox.confinement import SandboxCapabilities, capabilities
 from responsa_server.ingest.sandbox.protocol import (
+    EXIT_OUT_OF_MEMORY,
     EXIT_UNCONFINED,
     MAX_PACKET,
     ControlMessage,
@@ -33,28 +39,42 @@ from responsa_server.ingest.sandbox.protocol import (
     ParseJob,
     Ready,
     pack_message,
+    pack_rejection,
+    pack_result,
     unpack_message,
 )
-from responsa_server.ingest.sniff import sniff
-from responsa_server.text.canonical import DocumentType
+from responsa_server.ingest.sniff import load_codecs, sniff
 
-_WARM_UP: tuple[tuple[bytes, str], ...] = (
-    (b"# Title\n\nText with *emphasis*.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n", "a.md"),
-    (b"<html lang='en'><title>Title</title><p>Text &amp; <b>more</b>.</p></html>", "a.html"),
-    ("Übung macht den Meister, sagte die alte Frau.\n".encode("cp1252") * 8, "a.txt"),
-)
+if TYPE_CHECKING:
+    from responsa_server.ingest.formats.table import Parser
+
+_READ_BYTES = 1024 * 1024
+_INPUT, _OUTPUT = 3, 4
+# What the sandbox answers: seccomp EPERM and ENOSYS, Landlock EACCES, RLIMIT_NPROC EAGAIN, RLIMIT_FSIZE EFBIG.
+_REFUSALS = frozenset({errno.EPERM, errno.EACCES, errno.EAGAIN, errno.EFBIG, errno.ENOSYS})
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """What confines every parsing process of one zygote. readable: the folders that its interpreter may read."""
+
+    capabilities: SandboxCapabilities
+    readable: Sequence[Path]
+    zygote_pid: int
 
 
 @dataclass(slots=True)
 class _Zygote:
     control: socket.socket
-    parsers: Mapping[DocumentType, Parser]
-    confinement: child.Confinement
+    formats: Formats
+    parsers: Mapping[str, Parser]
+    """By the name of the format."""
+    confinement: Confinement
     jobs: dict[int, int] = field(default_factory=dict[int, int])
     """Process ids by job."""
 
     def serve(self, wakeup: int) -> None:
-        """Until the server closes its end."""
+        """Work until the server closes its end."""
         poll = select.poll()
         poll.register(self.control, select.POLLIN)
         poll.register(wakeup, select.POLLIN)
@@ -93,10 +113,10 @@ class _Zygote:
         try:
             pid = os.fork()
         except OSError:
-            self.tell(JobEnded(job.job, EXIT_UNCONFINED << 8))
+            self.send(JobEnded(job.job, EXIT_UNCONFINED << 8))
             return
         if pid == 0:
-            child.run(job, source, target, self.parsers, self.confinement)
+            _run(job, source, target, self)
         self.jobs[job.job] = pid
 
     def reap(self) -> None:
@@ -110,22 +130,9 @@ class _Zygote:
             ended = [job for job, running in self.jobs.items() if running == pid]
             for job in ended:
                 del self.jobs[job]
-                self.tell(JobEnded(job, status))
-            self.sweep()
+                self.send(JobEnded(job, status))
 
-    def sweep(self) -> None:
-        """Kill what a dead parsing process left behind; as its subreaper we inherit it. Only where seccomp is missing."""
-        if self.confinement.capabilities.seccomp:
-            return
-        try:
-            children = Path(f"/proc/self/task/{os.getpid()}/children").read_text("ascii")
-            orphans = {int(pid) for pid in children.split()} - set(self.jobs.values())
-        except FileNotFoundError:
-            return
-        for pid in orphans:
-            os.kill(pid, signal.SIGKILL)
-
-    def tell(self, message: ControlMessage) -> None:
+    def send(self, message: ControlMessage) -> None:
         self.control.send(pack_message(message))
 
     def stop(self) -> None:
@@ -135,32 +142,139 @@ class _Zygote:
             os.waitpid(pid, 0)
 
 
-def _warm_up() -> None:
-    """Load what parsing loads lazily, so that each process finds it in memory."""
-    for data, name in _WARM_UP:
-        document = sniff(data, name)
-        load_parser(PARSERS[document.document_type])(document)
+def _run(job: ParseJob, source: int, target: int, zygote: _Zygote) -> NoReturn:
+    """Confine this process, parse descriptor `source`, write the result frame to descriptor `target`, and end."""
+    try:
+        try:
+            _confine(job, source, target, zygote.confinement)
+        except BaseException:  # whatever went wrong, an unconfined process must not touch the document
+            os._exit(EXIT_UNCONFINED)
+        try:
+            _write(_result(job, zygote.formats, zygote.parsers))
+        except MemoryError:
+            os._exit(EXIT_OUT_OF_MEMORY)
+    finally:
+        # Not sys.exit: nothing that the zygote set up may run here.
+        os._exit(0)
+
+
+def _confine(job: ParseJob, source: int, target: int, bounds: Confinement) -> None:
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    # Python's default, so that a write over the limit is an error that can be reported.
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    os.setsid()
+    _keep_only(source, target)
+    confinement.apply_rlimits(job.memory_bytes, job.cpu_seconds)
+    confinement.drop_privileges()
+    confinement.prctl(confinement.PR_SET_NO_NEW_PRIVS, 1)
+    confinement.prctl(confinement.PR_SET_DUMPABLE, 0)
+    # After any change of user, which clears it.
+    confinement.prctl(confinement.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != bounds.zygote_pid:
+        os._exit(EXIT_UNCONFINED)
+    if bounds.capabilities.landlock_abi:
+        confinement.restrict_files(bounds.capabilities.landlock_abi, bounds.readable)
+    if bounds.capabilities.seccomp:
+        confinement.restrict_calls(os.getpid())
+
+
+def _keep_only(source: int, target: int) -> None:
+    """Leave open: /dev/null as 0 to 2, the document as 3, the result pipe as 4."""
+    high_source = os.dup2(source, 64)
+    high_target = os.dup2(target, 65)
+    os.dup2(high_source, _INPUT)
+    os.dup2(high_target, _OUTPUT)
+    os.closerange(_OUTPUT + 1, max(1024, high_target + 1))
+
+
+def _result(job: ParseJob, formats: Formats, parsers: Mapping[str, Parser]) -> bytes:
+    out_of_memory = pack_rejection(
+        rejections.parser_limit("Parsing this document takes more memory than is allowed.")
+    )
+    try:
+        original = sniff(_read(), job.name, job.content_type, formats=formats, known=job.format)
+        frame = pack_result(parsers[original.format](original))
+        if len(frame) > job.result_bytes:
+            raise rejections.too_much_text()
+        return frame
+    except DocumentRejected as rejected:
+        return pack_rejection(rejected)
+    except MemoryError:
+        return out_of_memory
+    except RecursionError:
+        return pack_rejection(
+            rejections.parser_limit(
+                "The document is nested too deep to be parsed.", "Flatten it and upload it again."
+            )
+        )
+    except OSError as error:
+        if error.errno in _REFUSALS:
+            return pack_rejection(rejections.access_refused())
+        return pack_rejection(_failed())
+    except Exception:  # any failure of a parser library on hostile bytes is the document's fault
+        return pack_rejection(_failed())
+
+
+def _failed() -> DocumentRejected:
+    return rejections.malformed("The parser failed on this document.")
+
+
+def _read() -> bytes:
+    size = os.fstat(_INPUT).st_size
+    parts: list[bytes] = []
+    place = 0
+    while place < size:
+        part = os.pread(_INPUT, min(_READ_BYTES * 16, size - place), place)
+        if not part:
+            break
+        parts.append(part)
+        place += len(part)
+    return b"".join(parts)
+
+
+def _write(frame: bytes) -> None:
+    view = memoryview(frame)
+    while view:
+        view = view[os.write(_OUTPUT, view[:_READ_BYTES]) :]
+
+
+def _load_formats(reference: str) -> Formats:
+    """The table named "module:attribute"."""
+    module, _, name = reference.partition(":")
+    return cast("Formats", getattr(importlib.import_module(module), name))
+
+
+def _warm_up(formats: Formats, parsers: Mapping[str, Parser]) -> None:
+    """Load what parsing loads lazily: confined processes cannot read the modules that they would import.
+
+    Raises DocumentRejected for a format whose own sample is rejected.
+    """
+    load_codecs()
+    for row in formats:
+        parsers[row.name](sniff(row.sample, "", row.media_type, formats=formats))
     with contextlib.suppress(DocumentRejected):
         sniff(b"\x7fELF\x02\x01\x01\x00" + bytes(64), "a.md")
 
 
 def _wake(_number: int, _frame: FrameType | None) -> None:
-    """SIGCHLD is heard through the wakeup descriptor."""
+    """Does nothing: SIGCHLD arrives through the wakeup descriptor."""
 
 
 def _main(control_number: int, table: str) -> int:
-    # Ctrl-C in a terminal is the server's to handle; a zygote ends when its control socket does.
+    # The server handles Ctrl-C in a terminal; a zygote ends when its control socket does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=control_number)
     control.set_inheritable(False)
     try:
-        parsers = load_table(table)
-        _warm_up()
-        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+        formats = _load_formats(table)
+        parsers = {row.name: row.load() for row in formats}
+        _warm_up(formats, parsers)
         found = capabilities()
         readable = [path for path in map(Path, sys.path) if path.is_absolute() and path.is_dir()]
-        zygote = _Zygote(control, parsers, child.Confinement(found, readable, os.getpid()))
-    except Exception as error:  # told to the server, which says it to the operator
+        zygote = _Zygote(control, formats, parsers, Confinement(found, readable, os.getpid()))
+    except Exception as error:  # the server reports it to the operator
         control.send(pack_message(Failed(f"{type(error).__name__}: {error}"[:1000])))
         return 1
     wakeup, notify = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -169,7 +283,7 @@ def _main(control_number: int, table: str) -> int:
     # What is loaded by now is never freed: a collection in a child would only copy its pages.
     gc.collect()
     gc.freeze()
-    zygote.tell(Ready(found.landlock_abi, found.seccomp))
+    zygote.send(Ready(found.landlock_abi, found.seccomp))
     try:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             zygote.serve(wakeup)

@@ -31,7 +31,7 @@ from responsa_server.domain.ports.knowledge import (
     SourceSlice,
 )
 from responsa_server.domain.ports.turns import NewId
-from responsa_server.stores.postgres import operations, stored_errors
+from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.database import Connection, Database, uncancelled
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
@@ -382,7 +382,7 @@ def _document(row: Mapping[str, Any]) -> Document:
         media_type=row["media_type"],
         version=row["version"],
         state=DocumentState(row["state"]),
-        error=stored_errors.from_columns(row["error_reason"], row["error_message"], row["error_metadata"]),
+        error=operations.error_from_row(row),
         size_bytes=row["size_bytes"],
         sha256=bytes(row["sha256"]),
         passage_count=row["passage_count"],

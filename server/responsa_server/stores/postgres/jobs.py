@@ -1,13 +1,12 @@
-"""The job queue: procrastinate in the schema `procrastinate`, put into by responsa_app, run by responsa_log.
+"""The job queue: procrastinate in the schema `procrastinate`. responsa_app puts jobs in, responsa_log runs them.
 
-A job is a kind, a tenant's id and one other id. procrastinate has no fencing and takes nothing stalled up by itself: the work checks by an
-epoch of its own that it is still wanted, and `run` hands out again what a lost worker left.
+A job is a kind, a tenant's id and one other id. procrastinate has no fencing and does not retry stalled jobs by itself: the work checks by
+an epoch of its own that it still owns the operation, and `run` hands out again the jobs that a lost worker left.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -16,24 +15,25 @@ from uuid import UUID
 
 import procrastinate
 import psycopg
+import structlog
 from procrastinate import exceptions, jobs
 from psycopg_pool import PoolTimeout
+from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.ports.knowledge import JobKind, Work
 from responsa_server.stores.postgres.database import Connection, conninfo
 
-_LOG: Final = logging.getLogger(__name__)
 _QUEUE: Final = "knowledge"
 PRESENCE: Final = 0x7265_7372
-"""The advisory lock that every process that takes jobs holds, shared, for as long as it does; the number is ours alone in this database."""
+"""The advisory lock that every process that takes jobs holds, shared, for as long as it does. Nothing else in this database uses the number."""
 _OPTIONS: Final = "-c search_path=procrastinate -c statement_timeout=30000"
-# What procrastinate raises when the database cannot be reached, apart from what it lets through from below.
+# What procrastinate raises when the database cannot be reached, and what it lets through from psycopg.
 _LOST: Final = (exceptions.ConnectorException, psycopg.OperationalError, PoolTimeout, OSError)
 
 
 @dataclass(frozen=True, slots=True)
 class QueuePace:
-    """Seconds. A worker that has not been heard of for `stalled` is taken for lost; it must be several times `heartbeat`."""
+    """Seconds. A worker whose last heartbeat is older than `stalled` counts as lost; it must be several times `heartbeat`."""
 
     poll: float = 1.0
     heartbeat: float = 2.0
@@ -43,7 +43,7 @@ class QueuePace:
 
 
 class _TryAgain(Exception):
-    """The work asks for another attempt after so many seconds."""
+    """The work wants another attempt after so many seconds."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"try again in {seconds:g} s")
@@ -51,7 +51,7 @@ class _TryAgain(Exception):
 
 
 class _Retry(procrastinate.BaseRetryStrategy):
-    """Every job is tried until its work says that it is done: as asked, at once after a shutdown, else with growing pauses."""
+    """Retries every job until its work is done: after the pause that it asks for, at once after a shutdown, else with growing pauses."""
 
     def get_retry_decision(self, *, exception: BaseException, job: jobs.Job) -> procrastinate.RetryDecision:
         match exception:
@@ -73,11 +73,12 @@ class JobQueue:
         self._concurrency = concurrency
         self._pace = pace or QueuePace()
         self._putting = self._make_app()
+        self._log: FilteringBoundLogger = structlog.get_logger("jobs")
 
     async def defer(
         self, connection: Connection, kind: JobKind, tenant_id: str, identity: UUID, *, after: float = 0.0
     ) -> None:
-        """Put a job in, as part of the connection's transaction. after: seconds before it may begin."""
+        """Put a job in, within the connection's transaction. after: seconds before it may begin."""
         # procrastinate names nothing by schema. Added for this transaction alone, and last, so that it hides nothing.
         await connection.execute(
             """SELECT set_config('search_path',
@@ -90,7 +91,7 @@ class JobQueue:
         await task.defer_async(tenant_id=tenant_id, id=str(identity))
 
     async def run(self, work: Mapping[JobKind, Work]) -> None:
-        """Take jobs and do them until cancelled; a database that cannot be reached is waited for."""
+        """Take jobs and do them until cancelled; waits for a database that cannot be reached."""
         while True:
             app = self._make_app()
             for kind, one in work.items():
@@ -98,10 +99,10 @@ class JobQueue:
             try:
                 async with app.open_async():
                     await self._run_once(app)
-                _LOG.warning("the job worker ended by itself and is started again")
+                self._log.warning("the job worker ended by itself and is started again")
             except _LOST as error:
-                _LOG.warning("the job worker lost the database and tries again: %s", _cause(error))
-            # A worker that is stopped while the database is away answers with that, and not with having been cancelled.
+                self._log.warning("the job worker lost the database and tries again", cause=_cause(error))
+            # A worker that is stopped while the database is away raises that error instead of CancelledError.
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise asyncio.CancelledError
@@ -113,10 +114,10 @@ class JobQueue:
 
     @asynccontextmanager
     async def _present(self, app: procrastinate.App) -> AsyncGenerator[None]:
-        """Show for the time of the block that jobs are taken here.
+        """Show for the time of the block that this process takes jobs.
 
-        When nobody else takes any, what is under way was left by processes that are no more, and is handed out again at once rather than once their
-        silence tells.
+        When no other process takes any, the jobs under way were left by processes that have died. They are handed out again at once, before
+        their heartbeats are overdue.
         """
         connection = await psycopg.AsyncConnection[tuple[bool]].connect(self._conninfo, autocommit=True)
         async with connection:
@@ -125,7 +126,7 @@ class JobQueue:
             alone = row is not None and row[0]
             if alone:
                 await app.job_manager.prune_stalled_workers(0)
-            # Waits for one who is just finding out the same.
+            # Waits for a process that is just finding out the same.
             await connection.execute("SELECT pg_advisory_lock_shared(%s)", [PRESENCE])
             if alone:
                 await connection.execute("SELECT pg_advisory_unlock(%s)", [PRESENCE])
@@ -141,11 +142,11 @@ class JobQueue:
                 install_signal_handlers=False,
                 listen_notify=True,
                 fetch_job_polling_interval=self._pace.poll,
-                abort_job_polling_interval=60.0,  # cancelling is the epoch's business
+                abort_job_polling_interval=60.0,  # the epoch cancels
                 update_heartbeat_interval=self._pace.heartbeat,
                 stalled_worker_timeout=self._pace.stalled,
                 shutdown_graceful_timeout=self._pace.grace,
-                delete_jobs="always",  # what came of it stands in the operation
+                delete_jobs="always",  # the operation holds the outcome
             )
         finally:
             sweep.cancel()
@@ -153,19 +154,19 @@ class JobQueue:
                 await sweep
 
     async def _sweep(self, app: procrastinate.App) -> None:
-        """Hand out again the jobs of workers that are lost."""
+        """Hand out again the jobs of lost workers."""
         while True:
             try:
                 stalled = await app.job_manager.get_stalled_jobs(
                     queue=_QUEUE, seconds_since_heartbeat=self._pace.stalled
                 )
                 for job in stalled:
-                    # Another process may have been faster: the job is no longer under way then, which is refused.
+                    # Another process may have been faster: then the job is no longer under way, and this is refused.
                     with suppress(exceptions.ConnectorException):
                         await app.job_manager.retry_job(job)
-                        _LOG.warning("job %s of a lost worker is taken up again", job.id)
+                        self._log.warning("a job of a lost worker is taken up again", job=job.id)
             except _LOST as error:
-                _LOG.warning("stalled jobs cannot be looked for at the moment: %s", _cause(error))
+                self._log.warning("stalled jobs cannot be looked for at the moment", cause=_cause(error))
             await asyncio.sleep(self._pace.heartbeat)
 
     def _make_app(self) -> procrastinate.App:

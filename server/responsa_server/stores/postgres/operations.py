@@ -1,24 +1,49 @@
-"""Operations in PostgreSQL, as callers see them."""
+"""Operations in PostgreSQL: as callers see them, as the worker that takes in a document writes them, and the errors that rows keep.
+
+Every write of a worker first takes the operation's row with the epoch that the worker began with: that row is the fence. A call that
+cancels or deletes, and a worker that takes over, raise the epoch under the same lock, so nothing can be written after it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import Cancelled, NotFound, Precondition, Reason, ResponsaError
-from responsa_server.domain.knowledge import IngestStage, Operation
+from responsa_server.domain.errors import (
+    DOCUMENT_REASONS,
+    Cancelled,
+    DocumentRejected,
+    NotFound,
+    Precondition,
+    Reason,
+    ResponsaError,
+    Unavailable,
+)
+from responsa_server.domain.knowledge import Chunking, IngestStage, Operation
 from responsa_server.domain.listing import OPERATIONS, ListQuery, Page, Position
-from responsa_server.stores.postgres import stored_errors
+from responsa_server.domain.passages import NewPassage
+from responsa_server.domain.ports.knowledge import CanonicalText, Claim, IngestTask, JobKind, OwnershipLost
 from responsa_server.stores.postgres.database import Connection, Database, uncancelled
+from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageStore
 from responsa_server.stores.postgres.queries import Queries
 
 _LIST: Final[SqlList[Operation]] = SqlList(OPERATIONS, {"create_time": "create_time"})
+# An unfinished answer may still cite the version that was just replaced; longer than any turn may take.
+_PRUNE_AFTER = 600.0
+# Violations and waiting times belong to calls and are not stored.
+_ERRORS: Final[Mapping[Reason, type[ResponsaError]]] = {
+    Reason.OPERATION_CANCELLED: Cancelled,
+    Reason.PART_UNAVAILABLE: Unavailable,
+    **dict.fromkeys(DOCUMENT_REASONS, DocumentRejected),
+}
 
 
 class OperationStore:
@@ -62,7 +87,7 @@ class OperationStore:
         async def work() -> None:
             async with self._database.tenant(tenant_id) as connection:
                 operation = await find(self._queries, connection, tenant_id, operation_id)
-                await end(self._queries, self._passages, connection, operation, error, epoch=None)
+                await _end(self._queries, self._passages, connection, operation, error, epoch=None)
 
         await uncancelled(work())
 
@@ -82,6 +107,170 @@ class OperationStore:
         await uncancelled(work())
 
 
+class IngestionStore:
+    """Implements the port `Ingestions`. The role is responsa_app, the tenant that of the job."""
+
+    def __init__(
+        self,
+        database: Database,
+        passages: PassageStore,
+        queue: JobQueue,
+        *,
+        prune_after: float = _PRUNE_AFTER,
+    ) -> None:
+        """prune_after: seconds for which a replaced version is kept in any case."""
+        self._database = database
+        self._passages = passages
+        self._queue = queue
+        self._prune_after = prune_after
+        self._queries = Queries("operations.sql")
+
+    async def begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
+        """Claim an operation and remove what an earlier attempt left; None when there is nothing left to do."""
+        return await uncancelled(self._begin(tenant_id, operation_id))
+
+    async def parsed(self, claim: Claim, text: CanonicalText, passages_total: int) -> None:
+        """Keep the canonical text; the stage becomes EMBEDDING. Raises OwnershipLost."""
+        values = {
+            **_values(claim),
+            "text": text.text,
+            "sha256": hashlib.sha256(text.text).digest(),
+            "length": len(text.text),
+            "title": text.title,
+            "media_type": text.media_type,
+            "language": text.language,
+            "parser": text.parser,
+            "total": passages_total,
+        }
+
+        async def work() -> None:
+            async with self._database.tenant(claim.tenant_id) as connection:
+                await self._hold(connection, claim)
+                await connection.execute(self._queries["parsed"], values)
+                await connection.execute(self._queries["embedding"], values)
+
+        await uncancelled(work())
+
+    async def write(self, claim: Claim, passages: Sequence[NewPassage], passages_done: int | None) -> None:
+        """Store passages, not searched yet, and the progress when it is given. Raises OwnershipLost."""
+
+        async def work() -> None:
+            async with self._database.tenant(claim.tenant_id) as connection:
+                await self._hold(connection, claim)
+                await self._passages.write(connection, claim.tenant_id, passages)
+                if passages_done is not None:
+                    values = {**_values(claim), "done": passages_done}
+                    await connection.execute(self._queries["progress"], values)
+
+        await uncancelled(work())
+
+    async def cached_vectors(
+        self, tenant_id: str, model: str, hashes: Sequence[bytes]
+    ) -> Mapping[bytes, bytes]:
+        """Vectors known for texts of these SHA-256 hashes."""
+
+        async def work() -> Mapping[bytes, bytes]:
+            async with self._database.tenant(tenant_id) as connection:
+                return await self._passages.cached_vectors(connection, tenant_id, model, hashes)
+
+        return await uncancelled(work())
+
+    async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:
+        """Keep vectors by the SHA-256 of their texts. No fence: a vector is right whichever worker made it."""
+
+        async def work() -> None:
+            async with self._database.tenant(tenant_id) as connection:
+                await self._passages.cache_vectors(connection, tenant_id, model, vectors)
+
+        await uncancelled(work())
+
+    async def publish(self, claim: Claim) -> None:
+        """Search this version in place of the former one, and end the operation. Raises OwnershipLost."""
+        await uncancelled(self._publish(claim))
+
+    async def fail(self, claim: Claim, error: ResponsaError) -> None:
+        """End it with an error; nothing of the version is left. Raises OwnershipLost."""
+        if not await uncancelled(self._end(claim.tenant_id, claim.operation_id, error, claim.epoch)):
+            raise OwnershipLost
+
+    async def give_up(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
+        """As `fail`, for an operation whose claim is not known; nothing when it has ended."""
+        await uncancelled(self._end(tenant_id, operation_id, error, None))
+
+    async def _begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
+        values: dict[str, object] = {"tenant": tenant_id, "id": operation_id}
+        async with self._database.tenant(tenant_id) as connection:
+            begun = await (await connection.execute(self._queries["begin"], values)).fetchone()
+            if begun is None:
+                return None
+            document_id, version, epoch = begun
+            values |= {"document": document_id, "version": version}
+            cursor = connection.cursor(binary=True)
+            await cursor.execute(self._queries["task"], values)
+            row = await cursor.fetchone()
+            assert row is not None, "a version stays while its operation runs"
+            await self._passages.discard(connection, tenant_id, document_id, version)
+        (
+            collection_id,
+            source_key,
+            title,
+            uri,
+            declared_type,
+            media_type,
+            original,
+            max_tokens,
+            overlap_tokens,
+            embedding,
+        ) = row
+        return IngestTask(
+            claim=Claim(tenant_id, operation_id, epoch, collection_id, document_id, version),
+            source_key=source_key,
+            title=title,
+            uri=uri,
+            declared_type=declared_type,
+            media_type=media_type,
+            original=bytes(original),
+            chunking=Chunking(max_tokens, overlap_tokens),
+            embedding=embedding,
+        )
+
+    async def _publish(self, claim: Claim) -> None:
+        values = _values(claim)
+        tenant_id, document_id, version = claim.tenant_id, claim.document_id, claim.version
+        async with self._database.tenant(tenant_id) as connection:
+            document = await (await connection.execute(self._queries["lock_document"], values)).fetchone()
+            if document is None:
+                raise OwnershipLost
+            await self._hold(connection, claim)
+            done = await (await connection.execute(self._queries["done"], values)).fetchone()
+            assert done is not None, "the row is held"
+            if document[0] >= version:
+                # Overtaken: a newer version was ready first, and versions never go backwards.
+                await self._passages.discard(connection, tenant_id, document_id, version)
+                await connection.execute(self._queries["drop_version"], values)
+                return
+            await self._passages.publish(connection, tenant_id, claim.collection_id, document_id, version)
+            await connection.execute(self._queries["version_ready"], {**values, "passages": done[0]})
+            await connection.execute(self._queries["document_published"], values)
+            if document[0] > 0:
+                await self._queue.defer(
+                    connection, JobKind.PRUNE, tenant_id, document_id, after=self._prune_after
+                )
+
+    async def _end(self, tenant_id: str, operation_id: UUID, error: ResponsaError, epoch: int | None) -> bool:
+        async with self._database.tenant(tenant_id) as connection:
+            try:
+                operation = await find(self._queries, connection, tenant_id, operation_id)
+            except NotFound:
+                return False
+            return await _end(self._queries, self._passages, connection, operation, error, epoch=epoch)
+
+    async def _hold(self, connection: Connection, claim: Claim) -> None:
+        held = await connection.execute(self._queries["hold"], _values(claim))
+        if await held.fetchone() is None:
+            raise OwnershipLost
+
+
 async def find(queries: Queries, connection: Connection, tenant_id: str, operation_id: UUID) -> Operation:
     """Read one in the caller's transaction. Raises NotFound."""
     cursor = connection.cursor(row_factory=dict_row)
@@ -92,7 +281,7 @@ async def find(queries: Queries, connection: Connection, tenant_id: str, operati
     return from_row(row)
 
 
-async def end(
+async def _end(
     queries: Queries,
     passages: PassageStore,
     connection: Connection,
@@ -101,9 +290,9 @@ async def end(
     *,
     epoch: int | None,
 ) -> bool:
-    """End an operation with an error and remove what there is of its version; whether it had not ended yet.
+    """End an operation with an error and remove all rows of its version; return whether it had not ended yet.
 
-    epoch: only while it stands; None takes the operation from whoever works on it.
+    epoch: only while it stands; None takes the operation from the worker that has it.
     """
     values: dict[str, object] = {
         "tenant": operation.tenant_id,
@@ -111,7 +300,7 @@ async def end(
         "document": operation.document_id,
         "version": operation.version,
         "epoch": epoch,
-        **stored_errors.to_columns(error),
+        **_error_columns(error),
     }
     await connection.execute(queries["lock_document"], values)
     if await (await connection.execute(queries["end"], values)).fetchone() is None:
@@ -133,9 +322,37 @@ def from_row(row: Mapping[str, Any]) -> Operation:
         stage=IngestStage(row["stage"]),
         passages_done=row["passages_done"],
         passages_total=row["passages_total"],
-        error=stored_errors.from_columns(row["error_reason"], row["error_message"], row["error_metadata"]),
+        error=error_from_row(row),
         unchanged=row["unchanged"],
         epoch=row["epoch"],
         create_time=row["create_time"],
         update_time=row["update_time"],
     )
+
+
+def _values(claim: Claim) -> dict[str, object]:
+    return {
+        "tenant": claim.tenant_id,
+        "id": claim.operation_id,
+        "epoch": claim.epoch,
+        "document": claim.document_id,
+        "version": claim.version,
+    }
+
+
+def _error_columns(error: ResponsaError) -> dict[str, object]:
+    """Parameters for the three columns of an error."""
+    return {
+        "error_reason": error.reason.value,
+        "error_message": error.message,
+        "error_metadata": Jsonb(dict(error.metadata)),
+    }
+
+
+def error_from_row(row: Mapping[str, Any]) -> ResponsaError | None:
+    """The error in the columns error_reason, error_message and error_metadata; None when there is none."""
+    if row["error_reason"] is None:
+        return None
+    reason = Reason(row["error_reason"])
+    metadata: Mapping[str, str] = row["error_metadata"] or {}
+    return _ERRORS.get(reason, ResponsaError)(reason, row["error_message"] or "", dict(metadata))

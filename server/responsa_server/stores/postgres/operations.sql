@@ -56,7 +56,7 @@ WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage <> 'done'
 RETURNING document_id, version, epoch;
 
 -- name: task
-SELECT d.collection_id, d.source_key, v.declared_title, v.uri, v.declared_type, v.original, c.max_tokens, c.overlap_tokens, c.embedding
+SELECT d.collection_id, d.source_key, v.declared_title, v.uri, v.declared_type, v.media_type, v.original, c.max_tokens, c.overlap_tokens, c.embedding
 FROM responsa.document_version AS v
 JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_id
 JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collection_id

@@ -1,33 +1,38 @@
-"""Blocks gathered by character offsets, their number bounded, turned into byte ranges once at the end."""
+"""What parsers share: blocks gathered by character offsets and turned into byte ranges once at the end, and language tags."""
 
 from __future__ import annotations
 
-from responsa_server.ingest.parse_errors import DocumentParserLimit
+import re
+
+from responsa_server.ingest import rejections
 from responsa_server.text.canonical import Block, BlockKind, byte_positions
 
 MAX_BLOCKS = 1_000_000
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}\Z")
+
+
+def language_tag(text: str) -> str | None:
+    """The text if it has the shape of a BCP 47 language tag, else None."""
+    return text if _LANGUAGE.match(text) else None
 
 
 class BlockCollector:
-    """Takes blocks in order of their place; overlaps are cut to what the earlier block left."""
+    """Takes blocks in the order of their offsets; a block that overlaps the one before loses the shared part."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[BlockKind, int, int, int, str]] = []
         self._end = 0
 
     def add(self, kind: BlockKind, start: int, end: int, level: int = 0, title: str = "") -> None:
-        """Append characters [start, end) as a block; an empty remainder is dropped.
+        """Append characters [start, end) as a block; a block with nothing left of it is dropped.
 
-        Raises DocumentParserLimit beyond MAX_BLOCKS blocks.
+        Raises DocumentRejected (DOCUMENT_PARSER_LIMIT) beyond MAX_BLOCKS blocks.
         """
         start = max(start, self._end)
         if start >= end:
             return
         if len(self._rows) >= MAX_BLOCKS:
-            raise DocumentParserLimit(
-                f"The document has more than {MAX_BLOCKS:,} paragraphs.",
-                "Split the document into smaller files.",
-            )
+            raise rejections.parser_limit(f"The document has more than {MAX_BLOCKS:,} paragraphs.")
         self._rows.append((kind, start, end, level, title))
         self._end = end
 

@@ -1,0 +1,95 @@
+"""Why a document is not taken in: each sentence that more than one place says, said once.
+
+A `DocumentRejected` is the document's fault: the same bytes fail again. `ParserUnavailable` is ours: trying again may help.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from dataclasses import replace
+from typing import Final
+
+from responsa_server.domain.errors import DocumentRejected, Reason
+from responsa_server.domain.knowledge import MAX_DOCUMENT_BYTES
+from responsa_server.ingest.formats.table import Formats
+
+CHECK_FILE: Final = "Check the file, or save it anew and upload it again."
+SAVE_AS_UTF8: Final = "Save the file as UTF-8 and upload it again."
+SPLIT: Final = "Split the document into smaller files."
+
+_MIB: Final = 1024 * 1024
+
+
+class ParserUnavailable(Exception):
+    """The sandbox could not be started or was stopped from outside; nothing is wrong with the document."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+def empty(
+    what: str = "The document holds no text. Upload a file with visible text in it.",
+) -> DocumentRejected:
+    """No visible text: no bytes, white space alone, or markup around nothing."""
+    return DocumentRejected(Reason.DOCUMENT_EMPTY, what)
+
+
+def unsupported(what: str, formats: Formats) -> DocumentRejected:
+    """A type that is what its sender says, but that is not read."""
+    return DocumentRejected(
+        Reason.DOCUMENT_TYPE_UNSUPPORTED, f"{what} is not a supported document type. {formats.accepted}"
+    )
+
+
+def mismatch(what: str, formats: Formats) -> DocumentRejected:
+    """Content of another kind than the name or the media type says. what: a whole sentence."""
+    return DocumentRejected(Reason.DOCUMENT_TYPE_MISMATCH, f"{what} {formats.accepted}")
+
+
+def malformed(what: str, remedy: str = CHECK_FILE) -> DocumentRejected:
+    """Bytes that cannot be decoded, or that the parser failed on. what, remedy: a sentence each."""
+    return DocumentRejected(Reason.DOCUMENT_MALFORMED, f"{what} {remedy}")
+
+
+def parser_limit(what: str, remedy: str = SPLIT) -> DocumentRejected:
+    """Parsing wanted more time, memory, nesting or access than a document may have. what, remedy: a sentence each."""
+    return DocumentRejected(Reason.DOCUMENT_PARSER_LIMIT, f"{what} {remedy}")
+
+
+def too_much_text() -> DocumentRejected:
+    """The parsed document is larger than what is stored."""
+    return parser_limit("The document expands to more text than is taken in.")
+
+
+def access_refused() -> DocumentRejected:
+    """The parser tried something that its confinement refuses."""
+    return parser_limit(
+        "Parsing this document wanted access that parsers do not have, and was stopped.",
+        "Upload the document in another format if you trust it.",
+    )
+
+
+def too_large(limit_bytes: int = MAX_DOCUMENT_BYTES) -> DocumentRejected:
+    """More bytes than the limit in force."""
+    limit = f"{limit_bytes:,} bytes" if limit_bytes % _MIB else f"{limit_bytes // _MIB} MiB"
+    return DocumentRejected(
+        Reason.DOCUMENT_TOO_LARGE,
+        f"The document has more than {limit}. Split it, and upload its parts.",
+        {"limit_bytes": str(limit_bytes)},
+    )
+
+
+def described(
+    rejected: DocumentRejected, source_key: str, declared_type: str, formats: Formats
+) -> DocumentRejected:
+    """The rejection with the metadata that its reason documents, for the document of this key.
+
+    declared_type: the media type as the sender gave it, '' if it was not given.
+    """
+    metadata = {"source_key": source_key, **rejected.metadata}
+    if rejected.reason in (Reason.DOCUMENT_TYPE_UNSUPPORTED, Reason.DOCUMENT_TYPE_MISMATCH):
+        guessed = mimetypes.guess_type(source_key, strict=False)[0]
+        metadata["media_type"] = declared_type or guessed or "application/octet-stream"
+        metadata["accepted"] = ",".join(one.media_type for one in formats)
+    return replace(rejected, metadata=metadata)

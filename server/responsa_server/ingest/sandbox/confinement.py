@@ -1,0 +1,375 @@
+"""How a parsing process gives up its rights: resource limits, another user, Landlock and a seccomp filter.
+
+Everything here acts on the calling process, for good, and by ctypes where the standard library lacks the call. Numbers are
+Linux's: prctl(2), capset(2), landlock(7), seccomp(2), and the system call tables of x86_64 and aarch64 in `syscalls`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import resource
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from responsa_server.ingest.sandbox import syscalls
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+_CAPABILITY_VERSION_3 = 0x20080522
+
+# Not nobody (65534): started by root, PostgreSQL may run as that user, and a parser must not reach its files or its processes.
+_UNPRIVILEGED_USER = 65533
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxCapabilities:
+    """What the kernel offers. landlock_abi: the version of the interface, 0 if there is none.
+
+    Resource limits and a process of its own are always there.
+    """
+
+    landlock_abi: int
+    seccomp: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether file access and system calls are both restricted."""
+        return self.landlock_abi > 0 and self.seccomp
+
+    @property
+    def sentence(self) -> str:
+        """The state in one line, for people."""
+        held = ["resource limits"]
+        missing: list[str] = []
+        (held if self.landlock_abi else missing).append(
+            f"Landlock {self.landlock_abi}" if self.landlock_abi else "Landlock (file access)"
+        )
+        (held if self.seccomp else missing).append(
+            "seccomp" if self.seccomp else "seccomp (network, processes)"
+        )
+        text = "Documents are parsed under " + ", ".join(held)
+        return f"{text}; this kernel lacks {' and '.join(missing)}." if missing else f"{text}."
+
+
+def capabilities() -> SandboxCapabilities:
+    """Ask the kernel what it offers. Changes nothing."""
+    return SandboxCapabilities(landlock_abi(), _seccomp_available())
+
+
+# -- the process ----------------------------------------------------------------------------------------------------
+
+
+class _CapabilityHeader(ctypes.Structure):
+    _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+
+
+class _CapabilityData(ctypes.Structure):
+    _fields_ = [
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    ]
+
+
+def _libc() -> ctypes.CDLL:
+    """The C library of this process, with errno kept."""
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _failed(call: str) -> OSError:
+    """The error that the last call through `_libc()` left."""
+    number = ctypes.get_errno()
+    return OSError(number, f"{call}: {os.strerror(number)}")
+
+
+def prctl(option: int, value: int) -> None:
+    """Call prctl(2) with one argument. Raises OSError."""
+    zero = ctypes.c_ulong(0)
+    if _libc().prctl(option, ctypes.c_ulong(value), zero, zero, zero) != 0:
+        raise _failed("prctl")
+
+
+def drop_privileges() -> None:
+    """Stop being root, if this process is root, and give up every capability. Raises OSError.
+
+    Landlock and seccomp do not govern everything that the user id opens: the kernel decides by it whom a signal may reach, and file
+    modes are all that protects root's files where Landlock is missing.
+    """
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresgid(_UNPRIVILEGED_USER, _UNPRIVILEGED_USER, _UNPRIVILEGED_USER)
+        os.setresuid(_UNPRIVILEGED_USER, _UNPRIVILEGED_USER, _UNPRIVILEGED_USER)
+    library = _libc()
+    zero = ctypes.c_ulong(0)
+    # Not every kernel knows ambient capabilities, and only root may drop from the bounding set. Neither matters once the sets
+    # below are empty and no new privileges can come.
+    library.prctl(_PR_CAP_AMBIENT, ctypes.c_ulong(_PR_CAP_AMBIENT_CLEAR_ALL), zero, zero, zero)
+    header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
+    data = (_CapabilityData * 2)()
+    if library.capset(ctypes.byref(header), data) != 0:
+        raise _failed("capset")
+
+
+def apply_rlimits(memory_bytes: int, cpu_seconds: int) -> None:
+    """Set the soft and the hard resource limits (setrlimit(2)) of this process.
+
+    memory_bytes: address space on top of what the process has now. At the processor limit the process ends with SIGXCPU; memory beyond
+    its limit is a MemoryError or an abort. RLIMIT_NPROC does not bind root.
+    """
+    address_space = _virtual_bytes() + memory_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
+    # The hard limit, a second later, kills a process that ignores SIGXCPU.
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
+    for limit, value in (
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NPROC, 0),
+        (resource.RLIMIT_NOFILE, 32),
+        (resource.RLIMIT_MEMLOCK, 0),
+        (resource.RLIMIT_MSGQUEUE, 0),
+    ):
+        hard = resource.getrlimit(limit)[1]
+        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (bound, bound))
+
+
+def _virtual_bytes() -> int:
+    """The size of this process's address space; proc(5), statm, in pages."""
+    return int(Path("/proc/self/statm").read_text("ascii").split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+
+# -- Landlock (Linux 5.13 and later): which files may be opened -------------------------------------------------------
+
+_SYS_CREATE_RULESET = 444
+_SYS_ADD_RULE = 445
+_SYS_RESTRICT_SELF = 446
+_CREATE_RULESET_VERSION = 1
+_RULE_PATH_BENEATH = 1
+
+_ACCESS_READ_FILE = 1 << 2
+_ACCESS_READ_DIR = 1 << 3
+# The rights that each version of the interface added: a right that is not handled is not restricted.
+_FS_RIGHTS = ((1, (1 << 13) - 1), (2, 1 << 13), (3, 1 << 14), (5, 1 << 15))
+_NET_RIGHTS = (4, 0b11)
+_SCOPES = (6, 0b11)
+
+
+class _RulesetAttributes(ctypes.Structure):
+    _fields_ = [
+        ("handled_access_fs", ctypes.c_uint64),
+        ("handled_access_net", ctypes.c_uint64),
+        ("scoped", ctypes.c_uint64),
+    ]
+
+
+class _PathBeneath(ctypes.Structure):
+    _pack_ = 1
+    _fields_ = [("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32)]
+
+
+def landlock_abi() -> int:
+    """The kernel's Landlock interface version; 0 where it is missing or switched off."""
+    version = int(
+        _libc().syscall(
+            _SYS_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_CREATE_RULESET_VERSION)
+        )
+    )
+    return max(version, 0)
+
+
+def restrict_files(abi: int, readable: Sequence[Path]) -> None:
+    """Keep read access below the given folders, and lose all other access to files. abi: `landlock_abi()`, at least 1.
+
+    Landlock governs opening: descriptors that are open stay usable. It does not govern UDP and unix sockets; the seccomp filter refuses
+    those. Missing folders are left out. PR_SET_NO_NEW_PRIVS must be set. Raises OSError.
+    """
+    library = _libc()
+    handled_fs = 0
+    for since, rights in _FS_RIGHTS:
+        if abi >= since:
+            handled_fs |= rights
+    attributes = _RulesetAttributes(
+        handled_fs,
+        _NET_RIGHTS[1] if abi >= _NET_RIGHTS[0] else 0,
+        _SCOPES[1] if abi >= _SCOPES[0] else 0,
+    )
+    # Older kernels know a shorter structure and refuse a longer one unless its tail is zero: it is.
+    ruleset = int(
+        library.syscall(
+            _SYS_CREATE_RULESET,
+            ctypes.byref(attributes),
+            ctypes.c_size_t(ctypes.sizeof(attributes)),
+            ctypes.c_uint32(0),
+        )
+    )
+    if ruleset < 0:
+        raise _failed("landlock_create_ruleset")
+    try:
+        for folder in readable:
+            _allow_reading(library, ruleset, folder)
+        if library.syscall(_SYS_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0)) != 0:
+            raise _failed("landlock_restrict_self")
+    finally:
+        os.close(ruleset)
+
+
+def _allow_reading(library: ctypes.CDLL, ruleset: int, path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        access = _ACCESS_READ_FILE | (_ACCESS_READ_DIR if path.is_dir() else 0)
+        rule = _PathBeneath(access, descriptor)
+        added = library.syscall(
+            _SYS_ADD_RULE,
+            ctypes.c_int(ruleset),
+            ctypes.c_int(_RULE_PATH_BENEATH),
+            ctypes.byref(rule),
+            ctypes.c_uint32(0),
+        )
+        if added != 0:
+            raise _failed("landlock_add_rule")
+    finally:
+        os.close(descriptor)
+
+
+# -- seccomp (Linux 3.17 and later): which system calls may be made ---------------------------------------------------
+
+_SECCOMP_SET_MODE_FILTER = 1
+_SECCOMP_GET_ACTION_AVAIL = 2
+_FILTER_FLAG_TSYNC = 1
+_RET_KILL_PROCESS = 0x80000000
+_RET_ERRNO = 0x00050000
+_RET_ALLOW = 0x7FFF0000
+_DENY = _RET_ERRNO | errno.EPERM
+_UNKNOWN_CALL = _RET_ERRNO | errno.ENOSYS
+_CLONE_THREAD = 0x00010000
+
+# Offsets into struct seccomp_data. Both machines are little-endian, so the low half of an argument comes first.
+_NR, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+
+
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    """A calling convention: its AUDIT_ARCH value, its column in `syscalls`, and the bit that marks a second table of calls."""
+
+    audit_arch: int
+    column: Literal[0, 1]
+    x32_bit: int | None
+
+
+_MACHINES = {
+    "x86_64": _Machine(audit_arch=0xC000003E, column=0, x32_bit=0x40000000),
+    "aarch64": _Machine(audit_arch=0xC00000B7, column=1, x32_bit=None),
+}
+
+
+class _Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+
+
+def _seccomp_available() -> bool:
+    """Whether the kernel takes filters and `syscalls` has this machine's numbers."""
+    machine = _MACHINES.get(platform.machine())
+    if machine is None or struct.calcsize("P") != 8:
+        return False
+    action = ctypes.c_uint32(_RET_ERRNO)
+    answer = _libc().syscall(
+        syscalls.SECCOMP[machine.column],
+        ctypes.c_uint32(_SECCOMP_GET_ACTION_AVAIL),
+        ctypes.c_uint32(0),
+        ctypes.byref(action),
+    )
+    return answer == 0
+
+
+def restrict_calls(own_pid: int) -> None:
+    """Leave every thread of this process computation and its open descriptors. PR_SET_NO_NEW_PRIVS must be set. Raises OSError.
+
+    Denied calls answer EPERM, so that a library may go on without them. clone3 answers ENOSYS, because its flags are behind a pointer: the
+    C library then falls back to clone, whose flags the filter sees. So do calls newer than `syscalls.HIGHEST`, which nobody has judged. A
+    foreign calling convention kills.
+    """
+    machine = _MACHINES[platform.machine()]
+    code = _assemble(machine, own_pid)
+    buffer = ctypes.create_string_buffer(code, len(code))
+    program = _Program(len(code) // 8, ctypes.addressof(buffer))
+    done = _libc().syscall(
+        syscalls.SECCOMP[machine.column],
+        ctypes.c_uint32(_SECCOMP_SET_MODE_FILTER),
+        ctypes.c_uint32(_FILTER_FLAG_TSYNC),
+        ctypes.byref(program),
+    )
+    if done != 0:
+        raise _failed("seccomp")
+
+
+def _assemble(machine: _Machine, own_pid: int) -> bytes:
+    """The classic BPF program. Each check ends in a return, so that no jump exceeds a few instructions."""
+    column = machine.column
+    program: list[tuple[int, int, int, int]] = [
+        (_LOAD, 0, 0, _ARCH),
+        (_EQUAL, 1, 0, machine.audit_arch),
+        (_RETURN, 0, 0, _RET_KILL_PROCESS),
+        (_LOAD, 0, 0, _NR),
+    ]
+    if machine.x32_bit is not None:
+        program += [(_AT_LEAST, 0, 1, machine.x32_bit), (_RETURN, 0, 0, _RET_KILL_PROCESS)]
+    program += [(_AT_LEAST, 0, 1, syscalls.HIGHEST + 1), (_RETURN, 0, 0, _UNKNOWN_CALL)]
+    program += [(_EQUAL, 0, 1, syscalls.CLONE3[column]), (_RETURN, 0, 0, _UNKNOWN_CALL)]
+    for numbers in syscalls.DENIED.values():
+        number = numbers[column]
+        if number is not None:
+            program += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _DENY)]
+    for numbers, commands in syscalls.DENIED_COMMANDS:
+        # The second argument is the command; the kernel reads its low half alone.
+        program += [(_EQUAL, 0, 2 * len(commands) + 2, numbers[column]), (_LOAD, 0, 0, _ARG1)]
+        for command in commands:
+            program += [(_EQUAL, 0, 1, command), (_RETURN, 0, 0, _DENY)]
+        program += [(_RETURN, 0, 0, _RET_ALLOW)]
+    program += [
+        # A thread is a clone with CLONE_THREAD; any other is a new process.
+        (_EQUAL, 0, 4, syscalls.CLONE[column]),
+        (_LOAD, 0, 0, _ARG0),
+        (_ANY_BIT, 1, 0, _CLONE_THREAD),
+        (_RETURN, 0, 0, _DENY),
+        (_RETURN, 0, 0, _RET_ALLOW),
+    ]
+    for number in (syscalls.KILL[column], syscalls.TGKILL[column]):
+        # abort() signals its own process, and must be able to.
+        program += [
+            (_EQUAL, 0, 4, number),
+            (_LOAD, 0, 0, _ARG0),
+            (_EQUAL, 1, 0, own_pid),
+            (_RETURN, 0, 0, _DENY),
+            (_RETURN, 0, 0, _RET_ALLOW),
+        ]
+    program += [
+        # Reading one's own limits is common, touching another process's is not.
+        (_EQUAL, 0, 5, syscalls.PRLIMIT64[column]),
+        (_LOAD, 0, 0, _ARG0),
+        (_EQUAL, 2, 0, own_pid),
+        (_EQUAL, 1, 0, 0),
+        (_RETURN, 0, 0, _DENY),
+        (_RETURN, 0, 0, _RET_ALLOW),
+        # Nobody would kill a process that outlived its zygote.
+        (_EQUAL, 0, 5, syscalls.PRCTL[column]),
+        (_LOAD, 0, 0, _ARG0),
+        (_EQUAL, 1, 0, PR_SET_PDEATHSIG),
+        (_EQUAL, 0, 1, PR_SET_DUMPABLE),
+        (_RETURN, 0, 0, _DENY),
+        (_RETURN, 0, 0, _RET_ALLOW),
+        (_RETURN, 0, 0, _RET_ALLOW),
+    ]
+    return b"".join(struct.pack("<HBBI", *instruction) for instruction in program)

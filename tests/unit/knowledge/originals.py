@@ -1,0 +1,26 @@
+"""Documents as parsers get them, and the rejections that they end in."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import pytest
+
+from responsa_server.domain.errors import DocumentRejected, Reason
+from responsa_server.ingest.sniff import Original, sniff
+
+
+@contextmanager
+def rejected(reason: Reason, match: str | None = None) -> Generator[pytest.ExceptionInfo[DocumentRejected]]:
+    """The block raises DocumentRejected for this reason."""
+    with pytest.raises(DocumentRejected, match=match) as caught:
+        yield caught
+    assert caught.value.reason is reason
+
+
+def original_of(text: str, kind: str = "MARKDOWN", name: str = "n") -> Original:
+    """An original that decodes to this text, blank texts included."""
+    original = sniff(text.encode(), name, known=kind)
+    original.__dict__["text"] = text
+    return original
