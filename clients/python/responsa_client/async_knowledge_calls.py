@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from google.longrunning import operations_pb2
 
-from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
+from responsa.knowledge.v1 import collection_pb2, document_pb2, format_pb2, knowledge_service_pb2
 from responsa_client import requests
 from responsa_client.nonblocking import AsyncPart
 
@@ -141,6 +141,11 @@ class AsyncKnowledgeCalls(AsyncPart):
         """As `Responsa.get_passage`."""
         request = knowledge_service_pb2.GetPassageRequest(name=name)
         return await self._calls.unary(self._stubs.knowledge.GetPassage, request)
+
+    async def list_formats(self) -> list[format_pb2.Format]:
+        """As `Responsa.list_formats`."""
+        request = knowledge_service_pb2.ListFormatsRequest()
+        return list((await self._calls.unary(self._stubs.knowledge.ListFormats, request)).formats)
 
     async def search(
         self,

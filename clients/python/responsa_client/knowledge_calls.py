@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from google.longrunning import operations_pb2
 
-from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
+from responsa.knowledge.v1 import collection_pb2, document_pb2, format_pb2, knowledge_service_pb2
 from responsa_client import requests
 from responsa_client.blocking import BlockingPart
 
@@ -170,6 +170,11 @@ class KnowledgeCalls(BlockingPart):
         """One passage, `passages/{uuid}`. Raises NotFound."""
         request = knowledge_service_pb2.GetPassageRequest(name=name)
         return self._calls.unary(self._stubs.knowledge.GetPassage, request)
+
+    def list_formats(self) -> list[format_pb2.Format]:
+        """The formats of documents that the server reads, with their suffixes and media types."""
+        request = knowledge_service_pb2.ListFormatsRequest()
+        return list(self._calls.unary(self._stubs.knowledge.ListFormats, request).formats)
 
     def search(
         self,

@@ -8,7 +8,7 @@ import type { DocumentPanel } from "./document.js";
 import { button, element, replace, WRITTEN } from "./dom.js";
 import { failureOf } from "./errors.js";
 import { PATIENCE } from "./patience.js";
-import { allCollections, collectionId, DEFAULT, type Listed, type Named } from "./library.js";
+import { allCollections, allFormats, collectionId, DEFAULT, type Listed, type Named } from "./library.js";
 import { UploadsView, type UploadHooks } from "./uploads.js";
 
 const PAGE = 50;
@@ -33,6 +33,8 @@ export class CollectionsView {
   readonly #problem = element("p", { class: "problem", role: "alert" });
   readonly #remove = button("Delete collection", () => void this.#deleteCollection(), { class: "plain danger" });
   readonly #uploads: UploadsView;
+  readonly #files = element("input", { type: "file", id: "files", multiple: true });
+  readonly #accepted = element("span", { class: "note" });
   #collections: readonly Listed[] = [DEFAULT];
   #wanted = DEFAULT.name;
   #refreshes = 0;
@@ -50,7 +52,7 @@ export class CollectionsView {
         if (collection === this.#chosen.name) void this.refresh();
       },
     });
-    const files = element("input", { type: "file", id: "files", multiple: true, accept: ".md,.markdown,.txt,.text,.html,.htm" });
+    const files = this.#files;
     files.addEventListener("change", () => {
       this.#uploads.add(files.files ?? [], this.#chosen);
       files.value = "";
@@ -60,7 +62,7 @@ export class CollectionsView {
       { class: "drop" },
       files,
       element("label", { for: "files", class: "button" }, "Add documents"),
-      element("span", { class: "note" }, "Markdown, text or HTML, 64 MiB at most each. Files can be dropped here."),
+      this.#accepted,
     );
     const over = (event: Event) => {
       event.preventDefault();
@@ -102,10 +104,13 @@ export class CollectionsView {
     this.#wanted = wanted;
     const refresh = (this.#refreshes += 1);
     try {
-      const found = await allCollections(this.#api);
+      const [found, formats] = await Promise.all([allCollections(this.#api), allFormats(this.#api)]);
       if (refresh !== this.#refreshes) return; // a later call is on its way
       this.#collections = found.some((one) => one.name === DEFAULT.name) ? found : [DEFAULT, ...found];
       this.#problem.textContent = "";
+      this.#files.accept = formats.flatMap((one) => one.suffixes).join(",");
+      const names = new Intl.ListFormat("en-GB", { type: "disjunction" }).format(formats.map((one) => one.displayName));
+      this.#accepted.textContent = `${names}, 64 MiB at most each. Files can be dropped here.`;
       const options = this.#collections.map((one) =>
         element("option", { value: one.name, selected: one.name === this.#chosen.name }, `${one.label} (${one.documents})`),
       );

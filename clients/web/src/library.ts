@@ -1,5 +1,6 @@
 /** Names of collections. */
 
+import type { Format } from "@responsa/contract/responsa/knowledge/v1/format_pb.js";
 import type { Api } from "./api.js";
 
 export interface Named {
@@ -27,6 +28,11 @@ export async function allCollections(api: Pick<Api, "knowledge">): Promise<Liste
     pageToken = page.nextPageToken;
   } while (pageToken);
   return found;
+}
+
+/** The formats of documents that the server reads, in its order. Raises ConnectError. */
+export async function allFormats(api: Pick<Api, "knowledge">): Promise<Format[]> {
+  return (await api.knowledge.listFormats({})).formats;
 }
 
 const LONGEST = 63;

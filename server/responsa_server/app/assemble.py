@@ -122,6 +122,7 @@ async def _parser(settings: Settings, stack: AsyncExitStack) -> ParserPool:
             cpu_seconds=max(1, int(settings.ingestion.parser_seconds)),
             wall_seconds=settings.ingestion.parser_seconds * 1.5,
         ),
+        allow_unconfined=settings.allows_unconfined_parsing,
     )
     await parser.start()
     stack.push_async_callback(parser.close)

@@ -271,6 +271,12 @@ class Settings(BaseSettings):
         """Whether gRPC reflection is on."""
         return self.environment is not Environment.PRODUCTION if self.reflection is None else self.reflection
 
+    @property
+    def allows_unconfined_parsing(self) -> bool:
+        """Whether documents are parsed where the kernel lacks Landlock or seccomp."""
+        allowed = self.ingestion.allow_unconfined
+        return self.environment is not Environment.PRODUCTION if allowed is None else allowed
+
 
 def settings_file() -> Path:
     """Where the TOML file is looked for: RESPONSA_CONFIG, else `responsa.toml` in the data folder."""

@@ -51,6 +51,7 @@ RULES: Mapping[str, Rule] = {
     _KNOWLEDGE + "DeleteDocument": Rule.MEMBER,
     _KNOWLEDGE + "GetDocumentContent": Rule.MEMBER,
     _KNOWLEDGE + "GetPassage": Rule.MEMBER,
+    _KNOWLEDGE + "ListFormats": Rule.MEMBER,
     _KNOWLEDGE + "Search": Rule.MEMBER,
     _AUTH + "GetMe": Rule.MEMBER,
     _AUTH + "CreateSessionCode": Rule.MEMBER,

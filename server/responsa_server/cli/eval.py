@@ -27,7 +27,7 @@ from responsa_server.cli.local.eval_intents import eval_intents
 from responsa_server.cli.output import print_json, print_text
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
-from responsa_server.cli.sources import count, entries, find
+from responsa_server.cli.sources import accepted_suffixes, count, entries, find
 
 Scores = RetrievalScores | AnswerScores
 Measure = Callable[
@@ -92,7 +92,7 @@ def _evaluate(folder: Path, collection: str, limit: int, json: bool, measure: Me
 async def _run(data: DataSet, collection: str, measure: Measure) -> Scores:
     async with open_async_client() as client:
         await ensure_collection(client, collection)
-        targets = find([str(data.documents)])
+        targets = find([str(data.documents)], await accepted_suffixes(client))
         with Progress("Taking in", count(targets)) as progress:
             failures: list[str] = []
 

@@ -13,7 +13,7 @@ from responsa_server.cli.ingestion import Outcome, Report, Summary, ensure_colle
 from responsa_server.cli.output import Json, as_json, error_object, print_json, print_text
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
-from responsa_server.cli.sources import Target, count, entries, find
+from responsa_server.cli.sources import accepted_suffixes, count, entries, find
 from responsa_server.cli.texts import valid_text
 
 _FAILURES_SHOWN = 20
@@ -41,7 +41,7 @@ def ingest_paths(
 ) -> None:
     """Take documents into a collection, and return when each is searchable or reported.
 
-    Folders are gone through for .md, .markdown, .txt, .html and .htm; names that begin with a dot are passed over.
+    Folders are searched for files of the formats that the server reads; names that begin with a dot are left out.
 
     A document is known by its source_key, wherever this is run: a file by its folder and name (guide/intro.md), a file
     below a folder by that folder's name and the way from there (guide/parts/one.md), a line of a .jsonl file by its
@@ -52,17 +52,17 @@ def ingest_paths(
     Exit codes: 0 all taken in, 1 at least one failed, 2 nothing to take in or bad usage, 3 cannot connect or sign in.
     """
     with reporting(json=json):
-        targets = find(paths)
-        summary = asyncio.run(_run(targets, valid_text(collection, "The collection"), json))
+        summary = asyncio.run(_run(paths, valid_text(collection, "The collection"), json))
         if not json:
             print_text(str(summary))
     if summary.failed:
         raise typer.Exit(EXIT_FAILED)
 
 
-async def _run(targets: Sequence[Target], collection: str, json: bool) -> Summary:
+async def _run(paths: Sequence[str], collection: str, json: bool) -> Summary:
     failures = 0
     async with open_async_client() as client:
+        targets = await asyncio.to_thread(find, paths, await accepted_suffixes(client))
         await ensure_collection(client, collection)
         with Progress("Taking in", await asyncio.to_thread(count, targets)) as progress:
 

@@ -25,7 +25,7 @@ from responsa_server.cli.output import print_json, print_text
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
 from responsa_server.cli.settings import agents_folder
-from responsa_server.cli.sources import SUFFIXES, Target, entries
+from responsa_server.cli.sources import Target, entries
 
 SHIPPED = Path(__file__).parent.parent / "agents" / "shipped"
 """The agents that come with Responsa, each in a folder named by its id."""
@@ -139,7 +139,7 @@ def read(folder: Path) -> Samples:
     documents = [
         Target(path, path.relative_to(corpus).as_posix())
         for path in sorted(corpus.rglob("*"))
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+        if path.is_file() and not path.name.startswith(".")
     ]
     return Samples(folder.name, documents, _teachers(folder / "samples" / "teachers.toml"))
 

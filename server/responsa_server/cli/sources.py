@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
+from responsa_client.aio import AsyncResponsa
 from responsa_server.cli.failures import EXIT_USAGE, CommandFailed
 
-SUFFIXES = (".md", ".markdown", ".txt", ".html", ".htm")
-"""What is looked for in folders. A file that is named itself is sent whatever it is called: the server judges it."""
 MAX_LINE_BYTES = 80 * 1024 * 1024
 """A line of JSON lines: the largest document (64 MiB) and some room for escapes."""
 
@@ -62,8 +61,16 @@ class Target:
         return self.path.suffix.lower() == ".jsonl"
 
 
-def find(arguments: Sequence[str]) -> list[Target]:
+async def accepted_suffixes(client: AsyncResponsa) -> Sequence[str]:
+    """The endings of the files that the server reads, in lower case and with the dot. Raises ResponsaError."""
+    return [suffix for one in await client.list_formats() for suffix in one.suffixes]
+
+
+def find(arguments: Sequence[str], suffixes: Sequence[str]) -> list[Target]:
     """All files that the arguments name, each once, in a stable order.
+
+    suffixes: the endings of documents in folders, in lower case and with the dot. A file that is named itself is sent whatever it is called:
+    the server judges it.
 
     Files that cannot be taken in (a link out of its folder, a folder that cannot be read) are targets with a problem.
 
@@ -74,11 +81,11 @@ def find(arguments: Sequence[str]) -> list[Target]:
     for argument in arguments:
         path = Path(argument)
         if path.is_dir():
-            targets = _below(path)
+            targets = _below(path, suffixes)
             if not targets:
                 raise CommandFailed(
                     f"The folder {argument} holds no documents.",
-                    f"Documents in folders end in {', '.join(SUFFIXES)}; name other files themselves.",
+                    f"Documents in folders end in {', '.join(suffixes)}; name other files themselves.",
                     EXIT_USAGE,
                 )
         elif path.exists() or path.is_symlink():
@@ -125,7 +132,7 @@ def _named(path: Path) -> Target:
     return Target(path, f"{absolute.parent.name}/{absolute.name}".lstrip("/"), problem)
 
 
-def _below(folder: Path) -> list[Target]:
+def _below(folder: Path, suffixes: Sequence[str]) -> list[Target]:
     """Documents below a folder; what begins with a dot is passed over."""
     base = _absolute(folder)
     inside = Path(os.path.realpath(folder))
@@ -140,7 +147,7 @@ def _below(folder: Path) -> list[Target]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in (*sorted(files), *(name for name in folders if (at / name).is_symlink())):
             path = at / name
-            is_document = path.suffix.lower() in SUFFIXES and not name.startswith(".")
+            is_document = path.suffix.lower() in suffixes and not name.startswith(".")
             linked_folder = name in folders
             if not is_document and not linked_folder:
                 continue

@@ -20,3 +20,7 @@ class IngestionSettings(BaseModel, extra="forbid"):
         le=16_384,
         description="Memory that reading one document may take beyond the parser's own.",
     )
+    allow_unconfined: bool | None = Field(
+        default=None,
+        description="Whether documents are read on a kernel without Landlock or without seccomp, where a parser that a document has taken over is held by resource limits and another user alone; empty means not in production, and anywhere else.",
+    )

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from google.longrunning import operations_proto_pb2 as operations_pb2
 
-from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
+from responsa.knowledge.v1 import collection_pb2, document_pb2, format_pb2, knowledge_service_pb2
 from responsa_server.calls import status
 from responsa_server.calls.convert import enums
 from responsa_server.calls.convert.basics import named_slug, timestamp
@@ -27,8 +27,18 @@ from responsa_server.domain.knowledge import (
     SearchMode,
     SearchQuery,
 )
+from responsa_server.ingest.formats.table import Format
 
 DEFAULT_TOP_K = 10
+
+
+def document_format(value: Format) -> format_pb2.Format:
+    """A format of documents."""
+    return format_pb2.Format(
+        display_name=value.display_name,
+        suffixes=[f".{suffix}" for suffix in value.suffixes],
+        media_types=value.media_types,
+    )
 
 
 def chunking(value: collection_pb2.Chunking) -> Chunking:

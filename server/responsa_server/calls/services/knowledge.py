@@ -155,6 +155,12 @@ class KnowledgeService:
             )
         )
 
+    async def ListFormats(self, request: pb.ListFormatsRequest) -> pb.ListFormatsResponse:
+        """List the formats of documents that are read."""
+        return pb.ListFormatsResponse(
+            formats=[knowledge.document_format(one) for one in self._library.formats]
+        )
+
     async def Search(self, request: pb.SearchRequest) -> pb.SearchResponse:
         """Find the passages that match best."""
         hits = await self._library.search(caller(), knowledge.search_query(request))

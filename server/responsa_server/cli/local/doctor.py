@@ -12,7 +12,7 @@ from responsa_server.app.settings import Settings, load
 from responsa_server.cli.local.settings import FAILED, told
 from responsa_server.embedded import EmbeddedError, Finding, Layout, check_port, diagnose
 from responsa_server.embedded.lock import PlaceLock
-from responsa_server.ingest.sandbox.confinement import capabilities
+from responsa_server.ingest.sandbox.confinement import SandboxCapabilities, capabilities
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -43,17 +43,7 @@ def examine(settings: Settings) -> Sequence[Finding]:
     layout = Layout.of(settings.home)
     findings = list(diagnose(layout))
     findings.append(_port(settings, layout))
-    sandbox = capabilities()
-    findings.append(
-        Finding("document sandbox", True, sandbox.sentence)
-        if sandbox.complete
-        else Finding(
-            "document sandbox",
-            False,
-            sandbox.sentence,
-            "use a kernel with Landlock and seccomp before reading documents of strangers",
-        )
-    )
+    findings.append(sandbox_finding(capabilities(), allow_unconfined=settings.allows_unconfined_parsing))
     built = (settings.page / "index.html").is_file()
     findings.append(
         Finding(
@@ -64,6 +54,22 @@ def examine(settings: Settings) -> Sequence[Finding]:
         )
     )
     return findings
+
+
+def sandbox_finding(sandbox: SandboxCapabilities, *, allow_unconfined: bool) -> Finding:
+    """What the kernel offers to confine parsers with, and whether documents are read at all."""
+    name = "document sandbox"
+    if sandbox.complete:
+        return Finding(name, True, sandbox.sentence)
+    if allow_unconfined:
+        remedy = "use a kernel with Landlock and seccomp before reading documents of strangers"
+        return Finding(name, False, sandbox.sentence, remedy)
+    return Finding(
+        name,
+        False,
+        f"{sandbox.sentence} No documents are read without both.",
+        "use a kernel with Landlock and seccomp, or set ingestion.allow_unconfined if you trust every document",
+    )
 
 
 def _port(settings: Settings, layout: Layout) -> Finding:

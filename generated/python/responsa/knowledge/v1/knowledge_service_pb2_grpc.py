@@ -99,6 +99,11 @@ class KnowledgeServiceStub:
                 request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetPassageRequest.SerializeToString,
                 response_deserializer=responsa_dot_knowledge_dot_v1_dot_document__pb2.Passage.FromString,
                 _registered_method=True)
+        self.ListFormats = channel.unary_unary(
+                '/responsa.knowledge.v1.KnowledgeService/ListFormats',
+                request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListFormatsRequest.SerializeToString,
+                response_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListFormatsResponse.FromString,
+                _registered_method=True)
         self.Search = channel.unary_unary(
                 '/responsa.knowledge.v1.KnowledgeService/Search',
                 request_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.SearchRequest.SerializeToString,
@@ -205,6 +210,14 @@ class KnowledgeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListFormats(self, request, context):
+        """ListFormats lists the formats of documents that the server reads, all at once and always in the same order. A document of another format is
+        refused with DOCUMENT_TYPE_UNSUPPORTED. No errors of its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Search(self, request, context):
         """Search finds the passages that match best, best first. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the scope), PART_UNAVAILABLE.
         """
@@ -274,6 +287,11 @@ def add_KnowledgeServiceServicer_to_server(servicer, server):
                     servicer.GetPassage,
                     request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetPassageRequest.FromString,
                     response_serializer=responsa_dot_knowledge_dot_v1_dot_document__pb2.Passage.SerializeToString,
+            ),
+            'ListFormats': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFormats,
+                    request_deserializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListFormatsRequest.FromString,
+                    response_serializer=responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListFormatsResponse.SerializeToString,
             ),
             'Search': grpc.unary_unary_rpc_method_handler(
                     servicer.Search,
@@ -606,6 +624,33 @@ class KnowledgeService:
             '/responsa.knowledge.v1.KnowledgeService/GetPassage',
             responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.GetPassageRequest.SerializeToString,
             responsa_dot_knowledge_dot_v1_dot_document__pb2.Passage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFormats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.knowledge.v1.KnowledgeService/ListFormats',
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListFormatsRequest.SerializeToString,
+            responsa_dot_knowledge_dot_v1_dot_knowledge__service__pb2.ListFormatsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -62,6 +62,10 @@ class KnowledgeServiceStub:
     """
     GetPassage: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.GetPassageRequest, _document_pb2.Passage]
     """GetPassage returns one passage; one of an older version as long as an answer cites it. Errors: RESOURCE_NOT_FOUND."""
+    ListFormats: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ListFormatsRequest, _knowledge_service_pb2.ListFormatsResponse]
+    """ListFormats lists the formats of documents that the server reads, all at once and always in the same order. A document of another format is
+    refused with DOCUMENT_TYPE_UNSUPPORTED. No errors of its own.
+    """
     Search: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.SearchRequest, _knowledge_service_pb2.SearchResponse]
     """Search finds the passages that match best, best first. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the scope), PART_UNAVAILABLE."""
 
@@ -181,6 +185,16 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_knowledge_service_pb2.GetPassageRequest, _abc.Awaitable[_document_pb2.Passage]],
     ) -> _abc.Awaitable[_document_pb2.Passage]:
         """GetPassage returns one passage; one of an older version as long as an answer cites it. Errors: RESOURCE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListFormats(
+        self,
+        request: _knowledge_service_pb2.ListFormatsRequest,
+        context: _aio.ServicerContext[_knowledge_service_pb2.ListFormatsRequest, _abc.Awaitable[_knowledge_service_pb2.ListFormatsResponse]],
+    ) -> _abc.Awaitable[_knowledge_service_pb2.ListFormatsResponse]:
+        """ListFormats lists the formats of documents that the server reads, all at once and always in the same order. A document of another format is
+        refused with DOCUMENT_TYPE_UNSUPPORTED. No errors of its own.
+        """
 
     @_abc_1.abstractmethod
     def Search(

@@ -1,0 +1,86 @@
+"""A new format is one row and one file: everything that knows formats reads the table."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from responsa_server.calls.convert import knowledge
+from responsa_server.domain.errors import Reason
+from responsa_server.domain.knowledge import DocumentMetadata
+from responsa_server.ingest import uploads
+from responsa_server.ingest.formats.table import FORMATS, HTML, MARKDOWN, Format, Formats
+from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_server.ingest.sniff import sniff
+from tests.unit.knowledge.originals import rejected
+
+FOLDER = Path(__file__).resolve().parents[2] / "fixtures" / "toy_format"
+FILE = b"TOY1\x0bThe m\xc3\xb6lder\x04rye."
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(FOLDER)
+    return importlib.import_module("toy_format")
+
+
+async def test_the_sandbox_parses_a_format_that_the_table_has(toy: ModuleType) -> None:
+    pool = ParserPool(formats="toy_format:FORMATS", import_paths=[FOLDER])
+    try:
+        for name, declared in (("a.toy", ""), ("", "application/x-toy"), ("", "")):
+            parsed = await pool.parse(FILE, name, declared)
+            assert (parsed.format, parsed.title) == ("TOY", "The m\xf6lder")
+            data = parsed.canonical_text.encode()
+            assert [data[b.byte_start : b.byte_end] for b in parsed.blocks] == [b"The m\xc3\xb6lder", b"rye."]
+        with rejected(Reason.DOCUMENT_MALFORMED, match="beyond the file"):
+            await pool.parse(b"TOY1\x7fcut", "a.toy")
+        assert (await pool.parse(b"# Rye", "a.md")).format == "MARKDOWN"
+    finally:
+        await pool.close()
+
+
+async def test_an_upload_of_it_is_accepted_and_one_under_another_name_is_not(toy: ModuleType) -> None:
+    formats: Formats = toy.FORMATS
+    metadata = DocumentMetadata("default", "a.toy", "", "", "")
+    assert await uploads.decide_format(metadata, FILE, formats) == "application/x-toy"
+    with rejected(Reason.DOCUMENT_TYPE_MISMATCH, match="but the content is a toy document"):
+        await uploads.decide_format(replace(metadata, source_key="a.md"), FILE, formats)
+    with rejected(Reason.DOCUMENT_TYPE_MISMATCH, match="but the content is text"):
+        await uploads.decide_format(metadata, b"words", formats)
+    with rejected(Reason.DOCUMENT_TYPE_UNSUPPORTED, match=r"HTML \(.html\) and toy \(.toy\)") as caught:
+        await uploads.decide_format(replace(metadata, source_key="a.csv"), b"words", formats)
+    assert caught.value.metadata["accepted"] == "text/markdown,text/plain,text/html,application/x-toy"
+
+
+def test_it_is_listed(toy: ModuleType) -> None:
+    listed = [knowledge.document_format(one) for one in toy.FORMATS]
+    assert [one.display_name for one in listed] == ["Markdown", "plain text", "HTML", "toy"]
+    assert list(listed[-1].suffixes) == [".toy"]
+    assert list(listed[-1].media_types) == ["application/x-toy"]
+
+
+def test_a_format_that_was_decided_before_is_not_decided_again() -> None:
+    page = b"<html><p>x</p></html>"
+    assert sniff(page, "", "").format == "HTML"
+    assert sniff(page, "", "", known="TEXT").format == "TEXT"
+
+
+@pytest.mark.parametrize(
+    "twin",
+    [
+        replace(HTML, suffixes=("htx",), media_types=("text/htx",)),
+        replace(HTML, name="HTX", media_types=("text/htx",)),
+        replace(HTML, name="HTX", suffixes=("htx",)),
+    ],
+)
+def test_two_rows_share_nothing(twin: Format) -> None:
+    with pytest.raises(ValueError, match="stands in the rows of HTML and"):
+        Formats((*FORMATS, twin))
+
+
+def test_a_table_of_one_format_says_so() -> None:
+    assert Formats([MARKDOWN]).accepted == "Only Markdown (.md) is accepted."

@@ -1,0 +1,35 @@
+"""Where documents are parsed on a kernel that confines parsers too little, and how doctor reports it."""
+
+from __future__ import annotations
+
+import pytest
+
+from responsa_server.app.settings import Environment, load
+from responsa_server.cli.local.doctor import sandbox_finding
+from responsa_server.ingest.sandbox.confinement import SandboxCapabilities
+
+
+@pytest.mark.parametrize(
+    ("environment", "given", "allowed"),
+    [
+        (Environment.PRODUCTION, None, False),
+        (Environment.DEVELOPMENT, None, True),
+        (Environment.PRODUCTION, True, True),
+        (Environment.DEVELOPMENT, False, False),
+    ],
+)
+def test_the_default_depends_on_the_environment(
+    environment: Environment, given: bool | None, allowed: bool
+) -> None:
+    settings = load(environment=environment, ingestion={"allow_unconfined": given})
+    assert settings.allows_unconfined_parsing is allowed
+
+
+@pytest.mark.parametrize("lacking", [SandboxCapabilities(0, True), SandboxCapabilities(7, False)])
+def test_doctor_says_when_no_documents_are_read(lacking: SandboxCapabilities) -> None:
+    refused = sandbox_finding(lacking, allow_unconfined=False)
+    assert not refused.ok
+    assert "No documents are read" in refused.detail
+    assert "ingestion.allow_unconfined" in refused.remedy
+    assert "No documents are read" not in sandbox_finding(lacking, allow_unconfined=True).detail
+    assert sandbox_finding(SandboxCapabilities(7, True), allow_unconfined=False).ok
