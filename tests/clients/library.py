@@ -11,7 +11,7 @@ import grpc
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
-from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
+from responsa.knowledge.v1 import collection_pb2, document_pb2, format_pb2, knowledge_service_pb2
 from tests.clients.scripted import KNOWLEDGE, OPERATIONS, Context, Scripted, abort, operation, status
 
 
@@ -41,6 +41,7 @@ class ScriptedLibrary:
     def serve(self, server: Scripted) -> None:
         """Put the scripts on the server."""
         for path, script in {
+            f"{KNOWLEDGE}/ListFormats": self._list_formats,
             f"{KNOWLEDGE}/GetCollection": self._get_collection,
             f"{KNOWLEDGE}/CreateCollection": self._create_collection,
             f"{KNOWLEDGE}/CreateDocument": self._create_document,
@@ -51,6 +52,14 @@ class ScriptedLibrary:
             f"{OPERATIONS}/WaitOperation": self.serve_wait,
         }.items():
             server.on(path, script)
+
+    async def _list_formats(self, request: Any, _: Context) -> knowledge_service_pb2.ListFormatsResponse:
+        formats = [
+            format_pb2.Format(display_name="Markdown", suffixes=[".md"]),
+            format_pb2.Format(display_name="plain text", suffixes=[".txt"]),
+            format_pb2.Format(display_name="HTML", suffixes=[".html"]),
+        ]
+        return knowledge_service_pb2.ListFormatsResponse(formats=formats)
 
     async def _get_collection(self, request: Any, context: Context) -> collection_pb2.Collection:
         if request.name not in self.collections:
