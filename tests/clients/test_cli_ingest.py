@@ -180,7 +180,7 @@ async def test_many_are_in_flight_but_not_all(
 
 
 async def test_nothing_to_take_in_is_bad_usage(
-    responsa: CommandLine, server: Scripted, tmp_path: Path
+    responsa: CommandLine, server: Scripted, library: ScriptedLibrary, tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
     guide(tmp_path)
@@ -192,7 +192,9 @@ async def test_nothing_to_take_in_is_bad_usage(
         done = await responsa("ingest", "guide", argument)
         assert done.code == 2
         assert told in done.err
-    assert server.requests == {}
+    # The formats are all that was asked for: nothing was sent.
+    assert set(server.requests) == {f"{KNOWLEDGE}/ListFormats"}
+    assert library.documents == {}
 
 
 async def test_a_key_that_is_not_good_stops_it(
@@ -202,7 +204,7 @@ async def test_a_key_that_is_not_good_stops_it(
         await abort(context, status(grpc.StatusCode.UNAUTHENTICATED, "CREDENTIAL_UNKNOWN", "Not known."))
         return document_pb2.Document()
 
-    server.on(f"{KNOWLEDGE}/GetCollection", refuse)
+    server.on(f"{KNOWLEDGE}/ListFormats", refuse)
     done = await responsa("ingest", guide(tmp_path))
     assert (done.code, done.out) == (3, "")
     assert done.err.startswith("responsa: Not known. Check RESPONSA_API_KEY")
