@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -199,3 +201,22 @@ def test_what_the_gateway_says_itself_is_what_the_contract_tells(error: Responsa
     assert set(error.metadata) <= set(told)
     for key in set(told) - set(error.metadata):
         assert "absent when the gateway refuses" in told[key], (error.reason, key)
+
+
+@pytest.mark.parametrize("open_to_all", [True, False])
+def test_health_and_reflection_are_open_to_callers_outside_only_where_asked(
+    tmp_path: Path, open_to_all: bool
+) -> None:
+    config = EnvoyConfig(port=8080, endpoints=tmp_path, descriptor=DESCRIPTOR, standard_services=open_to_all)
+    text = render(config)
+    routes = [one for one in _dicts(json.loads(text)) if one.get("match", {}).get("prefix") == "/grpc."]
+    assert [("route" in one) for one in routes if "headers" in one["match"]] == [open_to_all]
+
+
+def _dicts(tree: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(tree, dict):
+        yield cast("dict[str, Any]", tree)
+        tree = [*cast("dict[str, Any]", tree).values()]
+    if isinstance(tree, list):
+        for one in cast("list[Any]", tree):
+            yield from _dicts(one)

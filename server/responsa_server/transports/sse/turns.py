@@ -26,7 +26,7 @@ MAX_BODY: Final = 65_536
 MEDIA_TYPE: Final = "text/event-stream"
 
 _CHAT: Final = "/responsa.chat.v1.ChatService/"
-_SEQ = re.compile(r"[0-9]{1,18}")
+_SEQ = re.compile(r"-?[0-9]{1,18}")
 _PARAMETERS: Final = {
     "after_seq": "after_seq",
     "afterSeq": "after_seq",

@@ -1,0 +1,80 @@
+"""The gateway's own look at Host and Origin, without Envoy in front."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.types import ASGIApp
+
+from responsa_server.app.gateway import GatewaySettings, build_app
+from responsa_server.domain.hosts import LOOPBACK_HOSTS, hosts_of, origins_of
+from responsa_server.transports.http.guard import Allowed
+from tests.gateway.in_process import calls_of
+from tests.gateway.stand_in import Codes
+from tests.gateway.wire import of_rest
+
+OTHER = "https://chat.example.org"
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> ASGIApp:
+    hosts = hosts_of(8080, LOOPBACK_HOSTS)
+    return build_app(
+        GatewaySettings(tmp_path, Allowed(hosts, origins_of(hosts, (OTHER,)))), calls_of(), Codes()
+    )
+
+
+@pytest.fixture
+async def http(app: ASGIApp) -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app=app), base_url="http://localhost:8080"
+    ) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("headers", "allowed"),
+    [
+        ({}, True),
+        ({"host": "LOCALHOST:8080"}, True),
+        ({"host": "evil.example"}, False),
+        ({"host": "localhost:1"}, False),
+        ({"origin": "http://localhost:8080"}, True),
+        ({"origin": OTHER}, True),
+        ({"origin": "https://evil.example"}, False),
+        ({"sec-fetch-site": "cross-site"}, False),
+    ],
+)
+async def test_requests(http: httpx2.AsyncClient, headers: dict[str, str], allowed: bool) -> None:
+    for method, path in (
+        ("DELETE", "/v1/sessions"),
+        ("PUT", "/v1/uploads"),
+        ("GET", "/v1/turns/x/events"),
+    ):
+        answer = await http.request(method, path, headers=headers)
+        refused = answer.status_code == 403 and of_rest(answer).reason == "ORIGIN_NOT_ALLOWED"
+        assert refused is not allowed, (method, path, answer.text)
+    # Who checks whether the process is well names no host.
+    assert (await http.get("/health", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost:8081"])
+async def test_sockets(app: ASGIApp, origin: str) -> None:
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"localhost:8080"), (b"origin", origin.encode())]
+    await app(
+        {"type": "websocket", "path": "/ws/chat", "query_string": b"", "headers": headers}, receive, send
+    )
+    # Closed before it was accepted, which is a 403.
+    assert [one["type"] for one in sent] == ["websocket.close"]
