@@ -11,10 +11,9 @@ from typing import Final
 from bench.figures import Comparison, percentile
 from bench.report import Line
 from bench.run import Run
+from responsa_lab.evaluation.dialogues import OURS, dialogues
 from responsa_server.agents.config.build import classifiers
 from responsa_server.agents.config.reading import SHIPPED, read
-from responsa_server.cli.local.dialogues import dialogues
-from responsa_server.cli.local.eval_dialogues import OURS
 from responsa_server.embedded import Layout
 from responsa_server.providers.minilm import MiniLmEmbedder, load
 from responsa_server.routing.kept import KeptClassifiers

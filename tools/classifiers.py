@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import ExitStack
 
+from responsa_lab.evaluation.local import load_embedder
 from responsa_server.agents.config.build import classifiers
 from responsa_server.agents.config.reading import EXAMPLES, SHIPPED
-from responsa_server.cli.local.embedding import loaded
 from responsa_server.routing import kept
 
 
@@ -22,7 +22,7 @@ def examples() -> dict[str, str]:
 async def train() -> None:
     """Train them all; each is kept."""
     with ExitStack() as stack:
-        trainer = kept.KeptClassifiers(kept.SHIPPED, loaded(stack))
+        trainer = kept.KeptClassifiers(kept.SHIPPED, load_embedder(stack))
         for one in classifiers(examples(), trainer).values():
             await one.ready()
 

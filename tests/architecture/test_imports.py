@@ -73,6 +73,26 @@ def test_all_contracts_are_kept(tree: Path) -> None:
             "import responsa_lab.testing.agent",
             "The product never imports the laboratory",
         ),
+        (
+            "app/settings.py",
+            "import responsa_lab.scripted",
+            "The product never imports the laboratory",
+        ),
+        (
+            "../responsa_lab/scripted/strong.py",
+            "import responsa_server.text.sentences",
+            "Scripted models know the domain alone",
+        ),
+        (
+            "../responsa_lab/testing/agent.py",
+            "import responsa_server.stores.redis",
+            "The testing agent is made of the engine",
+        ),
+        (
+            "../responsa_lab/evaluation/measuring.py",
+            "import responsa_server.stores.redis",
+            "Evaluation measures a server through the public client",
+        ),
         ("turns/service.py", "import grpc", "protobuf stays in calls"),
         (
             "transports/sse/turns.py",

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
-from responsa_server.cli.local.dialogues import Dialogue
-from responsa_server.cli.local.eval_dialogues import Measured, report
-from responsa_server.cli.local.routing import Decided
+from responsa_lab.evaluation.dialogues import Dialogue, Measured, report
+from responsa_lab.evaluation.local import Decided
 from tests.clients.agents_served import ServedAgents
 from tests.clients.command_line import CommandLine
 from tests.clients.library import Kept, ScriptedLibrary

@@ -12,12 +12,20 @@ from google.protobuf import empty_pb2
 
 from responsa.chat.v1 import citation_pb2, turn_pb2
 from responsa.type.v1 import byte_range_pb2
+from responsa_lab.evaluation.injection import (
+    Attack,
+    Direct,
+    InjectionSet,
+    Reply,
+    Tally,
+    count_direct,
+    count_document,
+    reply,
+)
+from responsa_lab.evaluation.metrics import Span
 from responsa_lab.scripted.obedient import OBEYED, Obedient
 from responsa_server.agents.engine.prompts import PromptSet, Untrusted
 from responsa_server.cli.failures import CommandFailed
-from responsa_server.cli.injection import Reply, Tally, count_direct, count_document, reply
-from responsa_server.cli.injection_set import Attack, Direct, InjectionSet
-from responsa_server.cli.metrics import Span
 from responsa_server.domain.ports.models import ModelPrompt, Place, PromptMessage, Role, TextPiece
 from tests.clients.agents_served import ServedAgents, tutor
 from tests.clients.command_line import CommandLine

@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-from responsa_lab.scripted.reading import Reading
-from responsa_lab.scripted.words import content, points_back, sentences, stems, words
+from responsa_lab.scripted.reading import Reading, content, points_back, sentences, stems, words
 
 # Of a text's words, those that an example of a label must share to settle it.
 _ALIKE: Final = 0.6

@@ -1,17 +1,19 @@
-"""Plays a strong model: it does what its prompts ask, as far as rules can, and pays no heed to what is asked elsewhere."""
+"""A scripted model that plays a strong one: it does what its prompts ask, as far as rules can, and ignores orders in the data it reads."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from responsa_lab.scripted.choosing import filled
-from responsa_lab.scripted.reading import Reading
-from responsa_lab.scripted.writing import written
+from responsa_lab.scripted.orders import usurping
+from responsa_lab.scripted.reading import Reading, content, sentences, stems, words
 from responsa_server.domain.events import Usage
 from responsa_server.domain.ports.models import (
     Ended,
@@ -65,3 +67,157 @@ class Strong:
 def tokens_read(prompt: ModelPrompt) -> int:
     """What a prompt counts."""
     return -(-sum(len(one.text.encode()) for one in prompt.messages) // _BYTES_A_TOKEN)
+
+
+_MOST_SENTENCES: Final = 3
+_MOST_IN_POST: Final = 4
+# A further sentence is told when it fits at least so well as this share of the best.
+_WORTH_SAYING: Final = 0.5
+_MOST_NOTE_WORDS: Final = 150
+_ENDED: Final = re.compile(r"[.!?:…][\"”’)\]]*$")
+_EXERCISE_WORDS: Final = re.compile(
+    r"\b(?:set|give|make|me|\d+|one|two|three|four|five|some|exercises?|practi[cs]e|problems?|quiz|homework|solve)\b",
+    re.IGNORECASE,
+)
+_ASKS_FIGURE: Final = re.compile(
+    r"\b(?:how (?:many|much|long|far|fast|often|old|high|big)|cost|price|when|what (?:year|temperature|speed))\b",
+    re.IGNORECASE,
+)
+_FIGURE_SHARE: Final = 0.35
+_SMALL_TALK: Final[Sequence[tuple[str, re.Pattern[str]]]] = (
+    ("You're welcome! Is there anything else you would like to know?", re.compile(r"\bthank", re.IGNORECASE)),
+    (
+        "Goodbye, and come back whenever you have a question.",
+        re.compile(r"\b(?:bye|see you|good night)\b", re.IGNORECASE),
+    ),
+    (
+        "I am a program that looks things up in documents. What would you like to know?",
+        re.compile(r"\bwho are you\b", re.IGNORECASE),
+    ),
+    (
+        "Hello! I am doing what I always do, looking things up. What would you like to know?",
+        re.compile(r"\b(?:hi|hello|hey|good (?:morning|afternoon|evening|day)|how are you)\b", re.IGNORECASE),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """Of a passage, by whose number it is cited."""
+
+    text: str
+    number: int
+    score: float
+
+    @property
+    def cited(self) -> str:
+        """With its mark."""
+        return f"{self.text} [{self.number}]"
+
+
+def written(reading: Reading) -> str:
+    """The text that a prompt asks for, by its purpose; by default an answer to the question."""
+    return _WRITERS.get(reading.prompt.purpose, _answer)(reading)
+
+
+def ranked(reading: Reading, question: str = "") -> Sequence[Sentence]:
+    """The sentences of all passages that share a word with the question, the best first; none that gives orders to its reader."""
+    asked = stems(question or reading.question)
+    wants_figure = _ASKS_FIGURE.search(question or reading.question) is not None
+    told = [
+        (one.number, text) for one in reading.passages for text in sentences(one.text) if not usurping(text)
+    ]
+    # Titles and the like have no end of their own; they are taken where there is nothing else.
+    found = [one for one in told if _ENDED.search(one[1])] or told
+    frequent = Counter(stem for _, text in found for stem in stems(text))
+    scored: list[Sentence] = []
+    for number, text in found:
+        shared = asked & stems(text)
+        score = sum(math.log(1 + len(found) / frequent[stem]) for stem in shared)
+        if wants_figure and any(character.isdigit() for character in text):
+            score *= 1 + _FIGURE_SHARE
+        scored.append(Sentence(text, number, score / (1 + len(words(text)) / 100)))
+    return sorted((one for one in scored if one.score > 0), key=lambda one: (-one.score, one.number))
+
+
+def _answer(reading: Reading) -> str:
+    if best := _worth(ranked(reading), _MOST_SENTENCES):
+        return " ".join(one.cited for one in best)
+    if reading.passages:
+        return "The passages do not answer this question."
+    return _small_talk(reading) if _reply(reading.question) else _unaided(reading)
+
+
+def _exercise(reading: Reading) -> str:
+    topic = _topic(_EXERCISE_WORDS.sub(" ", reading.question))
+    best = _worth(ranked(reading, topic), _MOST_SENTENCES)
+    if not best:
+        return _answer(reading)
+    rules = "\n".join(f"- {one.cited}" for one in best)
+    return (
+        f"What you need:\n\n{rules}\n\n"
+        f"1. Say in your own words what holds for {topic}.\n"
+        f"2. Find an example of your own for {topic}, with other numbers, and write down each step.\n\n"
+        "### Solutions\n\nCompare your steps with the sentences above, one by one."
+    )
+
+
+def _post(reading: Reading) -> str:
+    earlier = [one.text for one in reading.history if not one.user]
+    if earlier and re.search(r"\bshorter\b", reading.question, re.IGNORECASE):
+        paragraphs = [one for one in earlier[-1].split("\n\n") if one.strip()]
+        return "\n\n".join([*paragraphs[:2], *paragraphs[-1:]] if len(paragraphs) > 2 else paragraphs)
+    topic = _topic(
+        re.sub(r"\b(?:write|linkedin|post|about|for)\b", " ", reading.question, flags=re.IGNORECASE)
+    )
+    title = topic[:1].upper() + topic[1:]
+    best = _worth(ranked(reading, topic), _MOST_IN_POST)
+    body = [one.cited for one in best] or [f"With {topic}, … becomes …"]
+    tags = " ".join(f"#{one.capitalize()}" for one in content(topic)[:3])
+    hook = " ".join(f"{title}: here is what it does for you.".split()[:15])
+    return "\n\n".join([hook, *body, "How do you do it? Tell us in a comment.", tags]).strip()
+
+
+def _small_talk(reading: Reading) -> str:
+    return _reply(reading.question) or "Good to hear. What would you like to know?"
+
+
+def _notes(reading: Reading) -> str:
+    told = [reading.fenced("summary").strip()]
+    for one in reading.history:
+        first = next(iter(sentences(one.text)), one.text.strip())
+        if usurping(one.text):
+            told.append("Somebody asked for other rules; that was not followed.")
+        elif one.user:
+            told.append(f"The reader asked: {first}")
+        else:
+            told.append(f"The answer was: {first}")
+    kept = " ".join(one for one in told if one).split()
+    return " ".join(kept[:_MOST_NOTE_WORDS]) or "Nothing was said yet."
+
+
+def _unaided(reading: Reading) -> str:
+    return (
+        f"From common knowledge, without a document: {_topic(reading.question)} is best understood step by step. "
+        "First say what each word means, then what depends on what, and last try an example of your own."
+    )
+
+
+_WRITERS: Final[Mapping[str, Callable[[Reading], str]]] = {
+    "exercise": _exercise,
+    "post": _post,
+    "chitchat": _small_talk,
+    "conversation_summary": _notes,
+}
+
+
+def _worth(found: Sequence[Sentence], most: int) -> Sequence[Sentence]:
+    return [one for one in found[:most] if one.score >= found[0].score * _WORTH_SAYING]
+
+
+def _reply(text: str) -> str:
+    return next((reply for reply, rule in _SMALL_TALK if rule.search(text)), "")
+
+
+def _topic(text: str) -> str:
+    return " ".join(content(text)[:6]) or "this"

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from time import monotonic
 from typing import Final
 
-from responsa_lab.testing.model import ScriptedModel
 from responsa_lab.testing.model_server import ModelServer
-from responsa_lab.testing.script import MODEL, TOOLS, parse
+from responsa_lab.testing.script import (
+    MODEL,
+    TOOL_CALL_TOKENS,
+    TOOLS,
+    answer_tokens,
+    opening_tokens,
+    parse,
+    read_tokens,
+    tool_arguments,
+)
 from responsa_lab.testing.sink import ToolSink, endpoint
 from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
 from responsa_server.agents.engine.graph import BEGIN, FINISH, Plan, Route
@@ -16,18 +26,58 @@ from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.state import GraphState
 from responsa_server.agents.nodes.prompt import Prompt, PromptOptions
 from responsa_server.agents.nodes.tool_caller import CallTool
+from responsa_server.domain.events import Usage
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.agents import AnswerTask, Told
 from responsa_server.domain.ports.faults import Faults
-from responsa_server.domain.ports.models import ChatModel
+from responsa_server.domain.ports.models import (
+    ChatModel,
+    Ended,
+    ModelError,
+    ModelFault,
+    ModelPiece,
+    ModelPrompt,
+    Role,
+    Spent,
+    TextPiece,
+    ToolRequest,
+)
 from responsa_server.domain.ports.tools import Effect, Tool, ToolCard
 from responsa_server.domain.turns import Question
 from responsa_server.providers.http_model import ModelServer as ServerAddress
 from responsa_server.providers.openai_chat import OpenAiChat
 from responsa_server.tools.http import HttpEndpoint, HttpTool
 
-TESTING: Final = "testing"
-"""The agent's id."""
+
+class ScriptedModel:
+    """A `ChatModel` that says what `ModelServer` says, chunk by chunk, over no socket."""
+
+    name = "scripted"
+
+    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        """See `ChatModel.stream`."""
+        script = parse([one.text for one in prompt.messages if one.role is Role.USER][-1])
+        decides = bool(prompt.tools)
+        read, written = read_tokens(prompt.messages), 0
+        yield Spent(Usage(input_tokens=read))
+        due = monotonic() + script.first_ms / 1000
+        for place, text in enumerate(opening_tokens(script) if decides else answer_tokens(script)):
+            if not decides and place == script.fail_after:
+                raise ModelError(ModelFault.CUT, "as the script says")
+            if not decides and place == script.stall_after:
+                await asyncio.Event().wait()
+            # Also without a pause others get their turn, as they do while a socket is read.
+            await asyncio.sleep(max(0.0, due - monotonic()))
+            due += script.pace_ms / 1000
+            written += 1
+            yield TextPiece(text)
+        if decides and script.tool is not Effect.NONE:
+            written += TOOL_CALL_TOKENS
+            yield ToolRequest("call-1", TOOLS[script.tool], tool_arguments(script))
+        yield Spent(Usage(input_tokens=read, output_tokens=written))
+        yield Ended(complete=True)
+
+
 VERSION: Final = "agents/testing/versions/1"
 NO_SOCKET: Final = "in-process"
 """In place of a model's URL: the scripted model without a server."""

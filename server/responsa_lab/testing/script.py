@@ -1,7 +1,6 @@
-"""What the testing agent is told to do, and what must come of it: everything here is a pure function of the question's text.
+"""The testing agent's script, and what must come of it: everything here is a pure function of the question's text.
 
-A question is words `key=value`, e.g. `tokens=64 pace_ms=20 tool=once tool_ms=200 seed=1`; all keys have defaults (see `Script`).
-"""
+A question is words `key=value`, e.g. `tokens=64 pace_ms=20 tool=once tool_ms=200 seed=1`; all keys have defaults (see `Script`)."""
 
 from __future__ import annotations
 
@@ -12,7 +11,6 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Final
 
-from responsa_lab.testing.words import WORDS
 from responsa_server.agents.nodes.prompt import CallModel, PromptInput, ResultModel, prompt_messages
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.events import (
@@ -30,6 +28,16 @@ from responsa_server.domain.events import (
 from responsa_server.domain.ports.models import PromptMessage
 from responsa_server.domain.ports.tools import Effect, ToolResult
 from responsa_server.tools.http import LOST_CONTENT
+
+_TEXT: Final = """the of and to in a is that it was for on are as with his they at be this from have or by one had not but what all were when we there
+can an your which their said if do will each about how up out them then she many some so these would other into has more two like him see
+time could no make than first been its who now people my made over did down only way find use water long little very after words called
+just where most know river harbour bridge lantern copper granite orchard meadow window letter engine signal winter journey island market
+naïve façade café Zürich Straße Übergang Ærø smörgåsbord Łódź señor coração élève œuvre Ångström þing garçon piñata jalapeño Malmö Köln
+Ελλάδα θάλασσα νησί λόγος Москва река зима мост дорога письмо Київ шлях Ereván Երևան თბილისი ירושלים שלום القاهرة نهر مدينة दिल्ली नदी
+東京 水曜日 京都 図書館 北京 长江 学习 서울 바다 학교 ภาษาไทย แม่น้ำ 🌍 🚲 🎻 👩‍🚀 ½ ≤ → “quoted” — e.g. 1,024"""
+WORDS: Final = tuple(_TEXT.split())
+
 
 TOOLS: Final[Mapping[Effect, str]] = {Effect.ONCE: "record-once", Effect.IDEMPOTENT: "record-idempotent"}
 """The testing agent's tools by what calling one twice comes to."""

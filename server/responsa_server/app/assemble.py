@@ -23,7 +23,7 @@ from responsa_server.agents.config.watch import Watch
 from responsa_server.agents.engine.config import DEFAULT_MODEL, EXTRACTIVE
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.app.counters import MemoryCounters
-from responsa_server.app.models import by_name, known_models, model_table
+from responsa_server.app.models import by_name, doubles, known_models, model_table
 from responsa_server.app.resources import database_urls, new_id, redis_url
 from responsa_server.app.settings import ServeRole, Settings
 from responsa_server.calls.frames import AskFrames
@@ -243,13 +243,9 @@ def _agents_folder(settings: Settings, layout: Layout) -> Path:
 async def _testing_agent(settings: Settings, faults: Faults, stack: AsyncExitStack) -> dict[str, Agent]:
     if not settings.testing.agent:
         return {}
-    # Imported only on request: production runs no scripted server.
-    from responsa_lab.testing.agent import TESTING, scripted_agent
-
-    agent = await stack.enter_async_context(
-        scripted_agent(settings.testing.model_url, settings.testing.tool_url, faults=faults)
-    )
-    return {TESTING: agent}
+    testing = settings.testing
+    agent = await doubles.testing_agent(testing.model_url, testing.tool_url, faults, stack)
+    return {doubles.TESTING: agent}
 
 
 async def build_turns(

@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Final
 
-from responsa_lab import scripted
+from responsa_lab import doubles  # the one line by which the product reaches the laboratory
 from responsa_server.domain.ports.models import ChatModel
 from responsa_server.embedded.layout import Layout
 from responsa_server.embedded.llama import EmbeddedLlama, LlamaOptions, llama_missing, llama_socket
@@ -21,7 +21,7 @@ from responsa_server.providers.table import ModelTable, Provider, TableOptions, 
 EMBEDDED: Final = "embedded"
 EMBEDDED_MODEL: Final = "smollm2"
 # What runs on this machine, or only plays a model, costs nothing.
-_FREE: Final = (EMBEDDED, scripted.PROVIDER)
+_FREE: Final = (EMBEDDED, doubles.PROVIDER)
 _NOT_SCRIPTED: Final = (
     "The scripted models are not there: set RESPONSA_MODELS__SCRIPTED=true, but not in production."
 )
@@ -43,9 +43,9 @@ def model_table(
             missing or "The embedded model belongs to an instance: it is asked by `responsa serve`."
         )
     if settings.scripted:
-        made = {**scripted.scripted_models(), **(made or {})}
+        made = {**doubles.scripted_models(), **(made or {})}
     else:
-        absent[scripted.PROVIDER] = _NOT_SCRIPTED
+        absent[doubles.PROVIDER] = _NOT_SCRIPTED
     options = TableOptions(
         default=settings.default,
         patience_seconds=settings.patience_seconds,
@@ -58,9 +58,9 @@ def model_table(
 
 def known_models(settings: ModelSettings) -> Mapping[str, frozenset[str]]:
     """All providers that there can be with these settings, whether they answer or not, and the models of each; none where any may be named."""
-    played = frozenset(name.partition(":")[2] for name in scripted.scripted_models())
+    played = frozenset(name.partition(":")[2] for name in doubles.scripted_models())
     found = dict.fromkeys(providers(settings), frozenset[str]())
-    return {**found, EMBEDDED: frozenset({EMBEDDED_MODEL}), scripted.PROVIDER: played}
+    return {**found, EMBEDDED: frozenset({EMBEDDED_MODEL}), doubles.PROVIDER: played}
 
 
 def by_name(known: Mapping[str, Collection[str]]) -> Sequence[str]:
@@ -101,11 +101,11 @@ def _prices(settings: ModelSettings) -> PriceList:
         return known
     row = PriceRow.model_validate(
         {
-            "provider": scripted.PROVIDER,
+            "provider": doubles.PROVIDER,
             "match": "exact",
-            "model": scripted.PRICED,
+            "model": doubles.PRICED,
             "from": date.min,
-            **{key: Decimal(price) for key, price in scripted.PRICES.items()},
+            **{key: Decimal(price) for key, price in doubles.PRICES.items()},
         }
     )
     return known.model_copy(update={"models": [*known.models, row]})

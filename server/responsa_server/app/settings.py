@@ -34,6 +34,7 @@ from pydantic_settings import (
 from responsa_server.agents.config.settings import AgentSettings
 from responsa_server.identity.settings import SessionSettings
 from responsa_server.ingest.settings import IngestionSettings
+from responsa_server.instance import CHECKOUT, DEFAULT_HOME, DEFAULT_PORT
 from responsa_server.providers.settings import ModelServerSettings, ModelSettings
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.transports.ws.settings import SocketSettings
@@ -41,7 +42,6 @@ from responsa_server.turns.settings import TurnSettings
 
 # Shorter than any key: somebody may have pasted one where it does not belong.
 _MOST_SHOWN: Final = 20
-CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 def _listed(value: object) -> object:
@@ -116,9 +116,9 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
     )
 
-    home: Annotated[Path, Field(description="Data folder of the embedded parts.")] = CHECKOUT / ".responsa"
+    home: Annotated[Path, Field(description="Data folder of the embedded parts.")] = DEFAULT_HOME
     port: int = Field(
-        default=8080, ge=1, le=65_535, description="The one port: gRPC, gRPC-Web, REST and the page."
+        default=DEFAULT_PORT, ge=1, le=65_535, description="The one port: gRPC, gRPC-Web, REST and the page."
     )
     listen: str = Field(
         default="127.0.0.1",
@@ -283,7 +283,7 @@ def settings_file() -> Path:
     if given := os.environ.get("RESPONSA_CONFIG"):
         return Path(given)
     home = os.environ.get("RESPONSA_HOME")
-    return (Path(home) if home else CHECKOUT / ".responsa") / "responsa.toml"
+    return (Path(home) if home else DEFAULT_HOME) / "responsa.toml"
 
 
 def load(**overrides: object) -> Settings:

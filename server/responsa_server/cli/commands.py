@@ -35,7 +35,9 @@ COMMANDS: tuple[Command, ...] = (
         "samples", "responsa_server.cli.samples", "Load the documents and teachers that agents come with."
     ),
     Command("open", "responsa_server.cli.open_page", "Print a new URL that signs a browser in."),
-    Command("eval", "responsa_server.cli.eval", "Measure retrieval, answers and routing on a data set."),
+    Command(
+        "eval", "responsa_lab.evaluation.command", "Measure retrieval, answers and routing on a data set."
+    ),
     Command("serve", "responsa_server.cli.local.serve", "Run one server process; several share a database."),
     Command("replicas", "responsa_server.cli.local.replicas", "Show and change the processes behind Envoy."),
     Command("migrate", "responsa_server.cli.local.migrate", "Bring the database's schema up to date."),

@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from responsa_server.app.settings import CHECKOUT
 from responsa_server.cli.failures import EXIT_CONNECT, EXIT_USAGE, CommandFailed
+from responsa_server.instance import DEFAULT_HOME, DEFAULT_PORT
 
 KEY_NAME = "api-key"
 _MAX_KEY_BYTES = 4096
@@ -22,8 +22,8 @@ class ClientSettings(BaseSettings):
         env_prefix="RESPONSA_", extra="ignore", env_ignore_empty=True, frozen=True
     )
 
-    home: Annotated[Path, Field(description="Data folder of the local instance.")] = CHECKOUT / ".responsa"
-    port: int = Field(default=8080, ge=1, le=65_535, description="Port of the local instance.")
+    home: Annotated[Path, Field(description="Data folder of the local instance.")] = DEFAULT_HOME
+    port: int = Field(default=DEFAULT_PORT, ge=1, le=65_535, description="Port of the local instance.")
     url: str | None = Field(
         default=None, description="Another server, e.g. http://host:8080; else the local instance."
     )

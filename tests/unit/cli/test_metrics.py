@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from responsa_server.cli.metrics import (
+from responsa_lab.evaluation.metrics import (
     Span,
     agreement,
     gold_cited,

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from responsa_lab.testing.script import (
+    WORDS,
     Script,
     ToolFailure,
     answer_tokens,
@@ -22,7 +23,6 @@ from responsa_lab.testing.script import (
     parse,
     token,
 )
-from responsa_lab.testing.words import WORDS
 from responsa_server.domain.errors import InvalidRequest, Reason
 from responsa_server.domain.events import (
     MAX_ANSWER_BYTES,

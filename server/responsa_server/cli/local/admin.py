@@ -12,8 +12,8 @@ import typer
 from responsa_server.app.resources import identity_of
 from responsa_server.app.settings import load
 from responsa_server.cli.failures import CommandFailed
+from responsa_server.cli.local.failures import FAILED, reporting
 from responsa_server.cli.local.migrate import database
-from responsa_server.cli.local.settings import FAILED, told
 from responsa_server.domain import names
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.people import Role
@@ -85,7 +85,7 @@ def _do(act: Callable[[Identity], Awaitable[Result]]) -> None:
         async with identity_of(settings, Layout.of(settings.home)) as identity:
             return await act(identity)
 
-    with told():
+    with reporting():
         try:
             with database(load()):
                 typer.echo(asyncio.run(run()))

@@ -16,7 +16,7 @@ from responsa_server.agents.engine.config import DEFAULT_MODEL, EXTRACTIVE
 from responsa_server.agents.engine.edges import mermaid
 from responsa_server.app.models import by_name, known_models
 from responsa_server.app.settings import load
-from responsa_server.cli.local.settings import USAGE, told
+from responsa_server.cli.local.failures import USAGE, reporting
 
 
 def check(named: str | None, *, json: bool) -> None:
@@ -30,7 +30,7 @@ def check(named: str | None, *, json: bool) -> None:
         typer.Exit: always; 2 when something is wrong or there is nothing to check.
     """
     wrong = False
-    with told():
+    with reporting():
         surroundings = _surroundings()
         for folder in _all() if named is None else _folders(named):
             found = examine(folder, surroundings)
@@ -48,7 +48,7 @@ def graph(named: str) -> None:
     Raises:
         typer.Exit: 2, when its files are wrong or there is no such agent.
     """
-    with told():
+    with reporting():
         (folder, *others) = _folders(named)
         if others:
             typer.echo("Name one agent.", err=True)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from responsa_server.app.settings import Settings, load
-from responsa_server.cli.local.settings import FAILED, told
+from responsa_server.cli.local.failures import FAILED, reporting
 from responsa_server.embedded import EmbeddedError, Finding, Layout, check_port, diagnose
 from responsa_server.embedded.lock import PlaceLock
 from responsa_server.ingest.sandbox.confinement import SandboxCapabilities, capabilities
@@ -23,7 +23,7 @@ def register(app: typer.Typer, name: str) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     ) -> None:  # pyright: ignore[reportUnusedFunction]  # typer keeps it
         """Check this machine and the instance in RESPONSA_HOME; change nothing. Exit code 1 when something is wrong."""
-        with told():
+        with reporting():
             findings = examine(load())
         for one in findings:
             if as_json:

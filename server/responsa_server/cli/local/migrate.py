@@ -12,7 +12,7 @@ import typer
 from responsa_server.app.resources import bring_up_to_date, reachable
 from responsa_server.app.settings import Settings, load
 from responsa_server.cli.failures import CommandFailed
-from responsa_server.cli.local.settings import FAILED, told
+from responsa_server.cli.local.failures import FAILED, reporting
 from responsa_server.embedded import EmbeddedPostgres, Layout
 from responsa_server.stores.postgres.migrate import MigrationError
 
@@ -26,7 +26,7 @@ def register(app: typer.Typer, name: str) -> None:
 
         Safe to repeat; two at once wait for each other.
         """
-        with told(), database(settings := load()):
+        with reporting(), database(settings := load()):
             try:
                 done = asyncio.run(bring_up_to_date(settings, Layout.of(settings.home)))
             except MigrationError as error:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from responsa_server.app.settings import load
-from responsa_server.cli.local.settings import told
+from responsa_server.cli.local.failures import reporting
 from responsa_server.embedded import Layout, purge
 from responsa_server.embedded.purge import places
 
@@ -20,7 +20,7 @@ def register(app: typer.Typer, name: str) -> None:
         yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     ) -> None:  # pyright: ignore[reportUnusedFunction]  # typer keeps it
         """Remove the data folder and everything outside it that belongs to it: database, documents, keys, logs. It cannot be undone."""
-        with told():
+        with reporting():
             layout = Layout.to_remove(load().home)
             found = places(layout)
             if found and not yes:

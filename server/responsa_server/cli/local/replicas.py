@@ -11,7 +11,7 @@ import typer
 
 from responsa_server.app.settings import load
 from responsa_server.cli.failures import CommandFailed
-from responsa_server.cli.local.settings import FAILED, USAGE, told
+from responsa_server.cli.local.failures import FAILED, USAGE, reporting
 from responsa_server.domain.addresses import AddressError, parse
 from responsa_server.embedded import EmbeddedError, HostState, Layout, host_states
 from responsa_server.envoy.replicas import OWN, SERVER, Replica, ReplicaError, Replicas
@@ -77,7 +77,7 @@ def remove(name: Annotated[str, typer.Argument(help="As `list` shows it.")]) -> 
 
 @contextmanager
 def _replicas() -> Generator[tuple[Replicas, Layout]]:
-    with told():
+    with reporting():
         layout = Layout.of(load().home)
         if not layout.is_home():
             raise EmbeddedError(

@@ -9,7 +9,7 @@ import typer
 from responsa_server.app.event_loop import run as run_loop
 from responsa_server.app.serve import serve
 from responsa_server.app.settings import ServeRole, load
-from responsa_server.cli.local.settings import told
+from responsa_server.cli.local.failures import reporting
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -41,5 +41,5 @@ def register(app: typer.Typer, name: str) -> None:
         folder, as the server of `responsa up` does. SIGTERM drains it after Envoy had time to notice, Ctrl-C at once.
         """
         given = {"role": role, "grpc_listen": listen, "http_listen": http_listen}
-        with told():
+        with reporting():
             run_loop(serve(load(**{key: value for key, value in given.items() if value is not None})))

@@ -14,8 +14,8 @@ import psycopg
 import typer
 
 from responsa_server.app.resources import bring_up_to_date, ensure_administrator, identity_of
-from responsa_server.app.settings import CHECKOUT, Settings, environment, load
-from responsa_server.cli.local.settings import told
+from responsa_server.app.settings import Settings, environment, load
+from responsa_server.cli.local.failures import reporting
 from responsa_server.domain.addresses import UnixAddress
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.hosts import LOOPBACK_HOSTS
@@ -31,6 +31,7 @@ from responsa_server.embedded import (
 )
 from responsa_server.envoy.envoy_config import EnvoyConfig, EnvoyConfigError, render
 from responsa_server.envoy.replicas import OWN, Replica, ReplicaError, Replicas
+from responsa_server.instance import CHECKOUT
 from responsa_server.stores.postgres.migrate import MigrationError
 
 DOCS_COLLECTION = "responsa-docs"
@@ -45,7 +46,7 @@ def register(app: typer.Typer, name: str) -> None:
     @app.command(name)
     def up() -> None:  # pyright: ignore[reportUnusedFunction]  # typer keeps it
         """Start PostgreSQL, Redis, the server and Envoy; print one URL when all is ready. Ctrl-C stops everything."""
-        with told():
+        with reporting():
             code = run(load())
         raise typer.Exit(code)
 

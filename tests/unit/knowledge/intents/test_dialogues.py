@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from responsa_lab.evaluation.dialogues import dialogues
 from responsa_server.cli.failures import CommandFailed
-from responsa_server.cli.local.dialogues import dialogues
 from tests.instance import ROOT
 
 FILE = ROOT / "evals" / "dialogues.jsonl"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from responsa_server.cli.local.eval_intents import eval_intents
+from responsa_lab.evaluation.intents import eval_intents
 
 TRAIN = {
     "water": ["water the beds", "when do roses need water", "how much watering do herbs need"],

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from responsa_lab.evaluation.local import Confusion, score_classifier
 from responsa_server.domain.ports.intents import Example, ExamplesUnfit
 from responsa_server.providers.minilm import MiniLmEmbedder, load
 from responsa_server.routing.classifier import Parameters, TrainedClassifier
 from responsa_server.routing.features import DIMENSIONS, counted, rarity, weighted
 from responsa_server.routing.kept import KeptClassifiers
-from responsa_server.routing.measured import Confusion, measured
 from responsa_server.routing.softmax import fit, probabilities
 from responsa_server.routing.stored import ClassifierBroken, dumped, keep, loaded, place, read
 from responsa_server.routing.training import digest, train
@@ -283,10 +283,10 @@ def test_the_fit_is_where_the_slope_is_level() -> None:
 
 def test_what_is_counted() -> None:
     scores = np.array([[3, 0], [0, 2], [1, 0], [0.5, 0.4], [4, 0]], np.float32)
-    found = measured(scores, ["a", "b"], ["a", "b", "b", "oos", "oos"], 0.9)
+    found = score_classifier(scores, ["a", "b"], ["a", "b", "b", "oos", "oos"], 0.9)
     assert (found.in_scope, found.out_of_scope) == (3, 2)
     assert found.accuracy == pytest.approx(2 / 3)
     assert (found.oos_recall, found.kept) == (0.5, 1.0)
     assert found.confusions == [Confusion("b", "a", 1), Confusion("oos", "a", 1)]
-    only = measured(scores[:1], ["a", "b"], ["oos"], 9)
+    only = score_classifier(scores[:1], ["a", "b"], ["oos"], 9)
     assert (only.accuracy, only.kept, only.oos_recall) == (None, None, 1.0)

@@ -10,9 +10,11 @@ from typing import Annotated
 import typer
 
 from responsa_client.aio import AsyncResponsa
-from responsa_server.cli.dataset import DataSet, Question
-from responsa_server.cli.eval_injection import eval_injection
-from responsa_server.cli.evaluation import (
+from responsa_lab.evaluation.dataset import DataSet, Question
+from responsa_lab.evaluation.dialogues import eval_dialogues
+from responsa_lab.evaluation.injection import eval_injection
+from responsa_lab.evaluation.intents import eval_intents
+from responsa_lab.evaluation.measuring import (
     AnswerScores,
     RetrievalScores,
     as_object,
@@ -22,8 +24,6 @@ from responsa_server.cli.evaluation import (
 )
 from responsa_server.cli.failures import CommandFailed, reporting
 from responsa_server.cli.ingestion import Outcome, Report, ensure_collection, ingest
-from responsa_server.cli.local.eval_dialogues import eval_dialogues
-from responsa_server.cli.local.eval_intents import eval_intents
 from responsa_server.cli.output import print_json, print_text
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client

@@ -1,4 +1,4 @@
-"""Settings and places of the instance on this machine, with errors told as one sentence."""
+"""The failures of commands that work on this machine's own instance: each one sentence with its remedy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from responsa_server.app.settings import SettingsError
-from responsa_server.cli.failures import CommandFailed, reporting
+from responsa_server.cli import failures
+from responsa_server.cli.failures import CommandFailed
 from responsa_server.embedded.errors import EmbeddedError
 
 FAILED = 1
@@ -14,9 +15,9 @@ USAGE = 2
 
 
 @contextmanager
-def told(*, json: bool = False) -> Generator[None]:
-    """Turn what can go wrong on this machine into one sentence with its remedy; with json also into a line on stdout."""
-    with reporting(json=json):
+def reporting(*, json: bool = False) -> Generator[None]:
+    """As `cli.failures.reporting`, for errors of the embedded parts and of the settings too."""
+    with failures.reporting(json=json):
         try:
             yield
         except EmbeddedError as error:

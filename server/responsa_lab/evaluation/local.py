@@ -1,15 +1,22 @@
-"""What agents decide about a dialogue's last question, by the very nodes that decide it on a server, without a model."""
+"""What is measured on this machine without a server: the embedding model, the nodes that decide whether to search, and classifiers of intents.
+
+Commands import this module late: it loads numpy, the model's runtime and the agents, which measurements through a server do not need.
+"""
 
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
+import numpy as np
+
+from responsa_lab.evaluation.dialogues import Spoken
 from responsa_server.agents.config.build import classifiers
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.folders import Folders
@@ -23,20 +30,46 @@ from responsa_server.agents.nodes.rewriter import Rewrite, RewriteInput
 from responsa_server.agents.nodes.table import KINDS
 from responsa_server.app.settings import load
 from responsa_server.cli.failures import EXIT_USAGE, CommandFailed
-from responsa_server.cli.local.dialogues import Spoken
-from responsa_server.cli.local.embedding import loaded
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.events import Intent
 from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.ports.intents import OUT_OF_SCOPE
+from responsa_server.embedded import Layout
+from responsa_server.providers import minilm
+from responsa_server.routing.classifier import Float
 from responsa_server.routing.kept import KeptClassifiers
+from responsa_server.search.embedder import Embedder
 
-DECIDERS = ("retrieval_need", "intent_router")
-"""Kinds of nodes that tell whether documents are searched."""
+
+def load_embedder(stack: ExitStack) -> Embedder:
+    """Load the embedding model of this machine's instance; `stack` closes it.
+
+    Raises:
+        CommandFailed: the model cannot be loaded.
+        SettingsError: a setting is not valid.
+    """
+    models = Layout.of(load().home).data / "models"
+    if not models.is_dir():
+        # Without an instance a measurement leaves nothing behind.
+        models = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    try:
+        embedder = minilm.load(models)
+    except minilm.EmbeddingModelUnavailable as error:
+        raise CommandFailed(str(error)) from None
+    stack.callback(embedder.close)
+    return embedder
+
+
+DECIDERS: Final = ("retrieval_need", "intent_router")
+"""The kinds of nodes that decide whether documents are searched."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """needs_retrieval: whether documents are searched. query: what for: the question, made to stand alone where it is a follow-up."""
+    """What an agent decided about a question.
+
+    needs_retrieval: whether documents are searched. query: the search query: the question, rewritten to stand alone if it is a follow-up.
+    """
 
     needs_retrieval: bool
     follow_up: bool
@@ -45,7 +78,7 @@ class Decided:
 
 @dataclass(slots=True)
 class Deciders:
-    """The deciding nodes of agents, made as they are wanted. Use it as a context manager: it holds the embedding model."""
+    """The nodes of agents that decide, each made on first use. A context manager, since it holds the embedding model."""
 
     _stack: ExitStack = field(default_factory=ExitStack)
     _nodes: dict[str, AnyNode] = field(default_factory=dict[str, AnyNode])
@@ -60,13 +93,13 @@ class Deciders:
     async def decide(
         self, agent: str, turns: Sequence[Spoken], question: str, titles: Mapping[int, str]
     ) -> Decided:
-        """What the agent would do with the question.
+        """Decide as the agent would, without a model.
 
         Args:
-            titles: of the document that a turn's answer cited, by the turn's place, as a server knows it of its own answers.
+            titles: the titles of the documents that earlier answers cited, by the answer's place among the turns.
 
         Raises:
-            CommandFailed: there is no such agent here, its files are wrong, or it decides nothing of the kind.
+            CommandFailed: this machine has no such agent, its files are wrong, or none of its nodes decides this.
         """
         history = [
             Said(
@@ -122,10 +155,10 @@ class Deciders:
         return node
 
     def _trained_here(self) -> KeptClassifiers:
-        """Learns anew each time: a measurement is of what the files say now, and leaves nothing behind."""
+        """A trainer that keeps nothing between runs, so that a measurement shows what the files say now."""
         if self._trainer is None:
             folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
-            self._trainer = KeptClassifiers(folder, loaded(self._stack))
+            self._trainer = KeptClassifiers(folder, load_embedder(self._stack))
         return self._trainer
 
 
@@ -137,6 +170,63 @@ def _needed(found: Any) -> bool:
 
 
 def _run() -> Run:
-    """Of nobody: nothing is told, nothing costs anything."""
+    """A run without a caller; its events and costs go nowhere."""
     nobody = Principal("", UUID(int=0), Role.USER, "api_key")
     return Run(nobody, lambda _: None, lambda _: None)
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """`count` messages of the intent `right` were classified as `chosen`."""
+
+    right: str
+    chosen: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierScores:
+    """How good a classifier is, as fractions from 0 to 1; None where no message counts.
+
+    accuracy: in-scope messages with the right intent, when none is rejected. oos_recall: out-of-scope messages that score below the
+    threshold. kept: in-scope messages that score at or above it. confusions: the most frequent first; of out-of-scope messages only those that
+    passed the threshold, under their own label.
+    """
+
+    in_scope: int
+    out_of_scope: int
+    accuracy: float | None
+    oos_recall: float | None
+    kept: float | None
+    confusions: Sequence[Confusion]
+
+
+def score_classifier(
+    scores: Float, labels: Sequence[str], right: Sequence[str], threshold: float
+) -> ClassifierScores:
+    """Compare the scores [n, k] of n messages for k labels with the n right labels. A right label that is not among the k counts as a mistake."""
+    inside = np.array([label not in OUT_OF_SCOPE for label in right], bool)
+    best = scores.argmax(axis=1)
+    passed = scores.max(axis=1) >= np.float32(threshold)
+    chosen = [labels[int(place)] for place in best]
+    correct = np.array([one == label for one, label in zip(chosen, right, strict=True)], bool)
+    mistakes = Counter(
+        (label, one)
+        for label, one, within, above in zip(right, chosen, inside, passed, strict=True)
+        if one != label and (within or above)
+    )
+    return ClassifierScores(
+        in_scope=int(inside.sum()),
+        out_of_scope=int((~inside).sum()),
+        accuracy=_fraction(correct[inside]),
+        oos_recall=_fraction(~passed[~inside]),
+        kept=_fraction(passed[inside]),
+        confusions=[
+            Confusion(label, one, count)
+            for (label, one), count in sorted(mistakes.items(), key=lambda item: (-item[1], item[0]))
+        ],
+    )
+
+
+def _fraction(these: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> float | None:
+    return float(these.mean()) if len(these) else None

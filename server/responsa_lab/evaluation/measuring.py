@@ -12,8 +12,8 @@ from typing import TypeVar
 from responsa.chat.v1 import turn_pb2
 from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import NotFound
-from responsa_server.cli.dataset import Question
-from responsa_server.cli.metrics import (
+from responsa_lab.evaluation.dataset import Question
+from responsa_lab.evaluation.metrics import (
     Span,
     gold_cited,
     gold_in_text,

@@ -10,9 +10,8 @@ from typing import Annotated, Literal
 import typer
 from pydantic import BaseModel, ConfigDict, Field
 
+from responsa_lab.evaluation.dataset import lines
 from responsa_server.cli.failures import EXIT_USAGE, CommandFailed
-from responsa_server.cli.jsonl import lines
-from responsa_server.cli.local.embedding import loaded
 from responsa_server.cli.output import Json, one_line, print_json, print_text
 from responsa_server.domain.ports.intents import Example, ExamplesUnfit
 
@@ -43,12 +42,12 @@ def eval_intents(train: Train, test: Test, pairs: Pairs = 20, json: AsJson = Fal
     accuracy: in-scope utterances given their intent, nothing rejected. oos_recall: out-of-scope utterances rejected.
     kept: in-scope utterances of the test part that the threshold lets pass.
     """
-    # These load numpy, the model and what runs instances: nothing that the other measurements need.
-    from responsa_server.cli.local.settings import told
+    # Imported late: numpy, the model's runtime and the embedded parts, which the other measurements do not need.
+    from responsa_server.cli.local.failures import reporting
 
-    with told(json=json), ExitStack() as stack:
+    with reporting(json=json), ExitStack() as stack:
+        from responsa_lab.evaluation.local import load_embedder, score_classifier
         from responsa_server.routing.classifier import TrainedClassifier
-        from responsa_server.routing.measured import measured
         from responsa_server.routing.training import train as trained
 
         learn, hold, ask = (
@@ -56,13 +55,13 @@ def eval_intents(train: Train, test: Test, pairs: Pairs = 20, json: AsJson = Fal
             utterances(train, "val", least=0),
             utterances(test, "test"),
         )
-        embedder = loaded(stack)
+        embedder = load_embedder(stack)
         try:
             parameters = trained(learn, embedder, held_out=hold)
         except ExamplesUnfit as error:
             raise CommandFailed(f"Nothing can be learnt from {train}: {error}", "", EXIT_USAGE) from None
         scores = TrainedClassifier(parameters, embedder).scores_sync([one.text for one in ask])
-        found = measured(scores, parameters.labels, [one.label for one in ask], parameters.threshold)
+        found = score_classifier(scores, parameters.labels, [one.label for one in ask], parameters.threshold)
         shares = {"accuracy": found.accuracy, "oos_recall": found.oos_recall, "kept": found.kept}
         if json:
             print_json({name: _rounded(value) for name, value in shares.items()})

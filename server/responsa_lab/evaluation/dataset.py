@@ -1,4 +1,4 @@
-"""A folder to measure on: docs.jsonl {id, title, text} and questions.jsonl.
+"""The folders that are measured on: docs.jsonl {id, title, text} and questions.jsonl; and the reader of all files of one JSON object a line.
 
 A question is {id, question, doc_ids, answerable, answers: [{text, doc_id, byte_start, byte_end}]}; doc_ids are the documents
 that hold its answer, byte ranges are UTF-8 bytes of the document's text. `answerable` is true when it is missing.
@@ -7,15 +7,56 @@ that hold its answer, byte ranges are UTF-8 bytes of the document's text. `answe
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from responsa_lab.evaluation.metrics import Span
 from responsa_server.cli.failures import EXIT_USAGE, CommandFailed
-from responsa_server.cli.jsonl import lines, spread
-from responsa_server.cli.metrics import Span
+
+Line = TypeVar("Line", bound=BaseModel)
+Item = TypeVar("Item")
+
+
+def lines(path: Path, kind: type[Line], what: str, remedy: str = "") -> Iterator[tuple[str, Line]]:
+    """Where each line stands ("FILE line N") and what it says, in their order; empty lines are passed over.
+
+    Args:
+        what: what a line is, for whoever reads that one is none: "question".
+        remedy: for a file that cannot be read.
+
+    Raises:
+        CommandFailed: the file cannot be read, or a line is no `kind`; the line and the first field that is wrong are named.
+    """
+    try:
+        with path.open("rb") as opened:
+            for number, line in enumerate(opened, start=1):
+                if line.strip():
+                    where = f"{path} line {number}"
+                    yield where, _line(line, kind, what, where)
+    except OSError as error:
+        raise CommandFailed(f"{path} cannot be read ({error.strerror}).", remedy, EXIT_USAGE) from None
+
+
+def _line(line: bytes, kind: type[Line], what: str, where: str) -> Line:
+    try:
+        return kind.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise CommandFailed(
+            f"{where} is no {what}: {place or 'it'}: {first['msg']}.", "", EXIT_USAGE
+        ) from None
+
+
+def spread(items: Sequence[Item], limit: int) -> Sequence[Item]:
+    """So many of the items, evenly over all; 0: all."""
+    if not 0 < limit < len(items):
+        return items
+    return [items[place * len(items) // limit] for place in range(limit)]
 
 
 class _Answer(BaseModel):
@@ -60,7 +101,7 @@ class DataSet:
     documents: Path
     questions: Sequence[Question]
     collection: str
-    """The collection to measure in unless told otherwise: eval- and the folder's name."""
+    """The default collection to measure in: eval- and the folder's name."""
 
     @classmethod
     def read(cls, folder: Path, limit: int) -> DataSet:

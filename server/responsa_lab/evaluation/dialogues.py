@@ -1,4 +1,10 @@
-"""`responsa eval dialogues`: whether agents search when they should, and whether rewriting a follow-up finds what it asks for."""
+"""`responsa eval dialogues`: whether agents search when they should, and whether rewriting a follow-up finds what it asks for.
+
+A file holds one JSON object a line: {id, agent, turns: [{speaker: user | assistant, text}], question, needs_retrieval, follow_up, source_key}.
+`turns` came before the question, may be empty, and end with the assistant. `needs_retrieval`: the answer stands in documents, not in
+the turns or in good manners. `follow_up`: without the turns the question is not understood. `source_key` names the document in
+the agent's samples that holds the answer, if there is one.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +12,78 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import NotFound
-from responsa_server.app.settings import CHECKOUT
-from responsa_server.cli.evaluation import several, source_keys
+from responsa_lab.evaluation.dataset import lines
+from responsa_lab.evaluation.measuring import several, source_keys
+from responsa_lab.evaluation.metrics import Agreement, agreement, mean
 from responsa_server.cli.failures import EXIT_USAGE, CommandFailed
-from responsa_server.cli.local.dialogues import Dialogue, dialogues
-from responsa_server.cli.metrics import Agreement, agreement, mean
 from responsa_server.cli.output import Json, one_line, print_json, print_text
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
+from responsa_server.instance import CHECKOUT
+
+_Text = Annotated[str, Field(min_length=1, max_length=4000)]
+_Id = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")]
+
+
+class Spoken(BaseModel):
+    """One message."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    speaker: Literal["user", "assistant"]
+    text: _Text
+
+
+class Dialogue(BaseModel):
+    """One question after what was said."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: _Id
+    agent: _Id
+    turns: tuple[Spoken, ...]
+    question: _Text
+    needs_retrieval: Annotated[bool, Field(strict=True)]
+    follow_up: Annotated[bool, Field(strict=True)]
+    source_key: Annotated[str, Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Dialogue:
+        speakers = [one.speaker for one in self.turns]
+        if speakers != ["user", "assistant"] * (len(speakers) // 2):
+            raise ValueError("turns go user, assistant, and so on, and end with the assistant")
+        if self.follow_up and not self.turns:
+            raise ValueError("a follow-up follows something")
+        if self.source_key and not self.needs_retrieval:
+            raise ValueError("what needs no retrieval has no source")
+        return self
+
+
+def dialogues(path: Path) -> Sequence[Dialogue]:
+    """All dialogues of a file, in their order.
+
+    Raises:
+        CommandFailed: the file is missing or empty, a line cannot be read, or an id stands twice; the line is named.
+    """
+    found: dict[str, Dialogue] = {}
+    for where, one in lines(path, Dialogue, "dialogue"):
+        if one.id in found:
+            raise CommandFailed(f"{where}: {one.id} stands twice.", "", EXIT_USAGE)
+        found[one.id] = one
+    if not found:
+        raise CommandFailed(f"{path} holds no dialogues.", "", EXIT_USAGE)
+    return list(found.values())
+
 
 if TYPE_CHECKING:
-    from responsa_server.cli.local.routing import Decided, Deciders
+    from responsa_lab.evaluation.local import Decided, Deciders
 
 DEPTH = 5
 """So many passages the agents read."""
@@ -65,10 +126,10 @@ def eval_dialogues(
     on a server without a model. rewriting: how often a passage of the document that answers is the first found, or among the first five, searched for as asked and as the agent would
     search, by the server, in the collections of the agents' samples (`responsa samples load`).
     """
-    # It loads what runs instances: nothing that the other measurements need.
-    from responsa_server.cli.local.settings import told
+    # Imported late: the embedded parts, which the other measurements do not need.
+    from responsa_server.cli.local.failures import reporting
 
-    with told(json=json):
+    with reporting(json=json):
         given = dialogues(file)
         found = asyncio.run(_searched(given) if search else _decided(given))
         if json:
@@ -78,7 +139,7 @@ def eval_dialogues(
 
 
 async def _decided(given: Sequence[Dialogue]) -> Sequence[Measured]:
-    from responsa_server.cli.local.routing import Deciders
+    from responsa_lab.evaluation.local import Deciders
 
     with Deciders() as deciders:
         return [
@@ -88,7 +149,7 @@ async def _decided(given: Sequence[Dialogue]) -> Sequence[Measured]:
 
 
 async def _searched(given: Sequence[Dialogue]) -> Sequence[Measured]:
-    from responsa_server.cli.local.routing import Deciders
+    from responsa_lab.evaluation.local import Deciders
 
     async with open_async_client() as client:
         with Deciders() as deciders, Progress("Asking", len(given)) as progress:

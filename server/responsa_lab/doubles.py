@@ -1,0 +1,23 @@
+"""What a server can be told to run with in place of real models and agents: the scripted models and the testing agent."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import Final
+
+from responsa_lab.scripted import PRICED, PRICES, PROVIDER, scripted_models
+from responsa_server.domain.ports.agents import Agent
+from responsa_server.domain.ports.faults import Faults
+
+__all__ = ["PRICED", "PRICES", "PROVIDER", "TESTING", "scripted_models", "testing_agent"]
+
+TESTING: Final = "testing"
+"""The testing agent's id."""
+
+
+async def testing_agent(model_url: str, tool_url: str, faults: Faults, stack: AsyncExitStack) -> Agent:
+    """The testing agent; `stack` closes its model and its tool. The URLs are as of `responsa_lab.testing.agent.scripted_agent`."""
+    # Imported late: a server that runs without the testing agent does not load its HTTP servers.
+    from responsa_lab.testing.agent import scripted_agent
+
+    return await stack.enter_async_context(scripted_agent(model_url, tool_url, faults=faults))
