@@ -20,6 +20,7 @@ soak: .venv/.dev
 
 generate: .venv/.dev node_modules/.installed
 	$(BIN)/python tools/generate.py
+	$(BIN)/python tools/blocking_client.py
 	$(BIN)/python tools/settings_reference.py
 	$(BIN)/python tools/agents_reference.py
 	$(BIN)/python tools/classifiers.py

@@ -43,8 +43,9 @@ from responsa.knowledge.v1.collection_pb2 import Chunking, Collection
 from responsa.knowledge.v1.document_pb2 import Document, DocumentState, IngestMetadata, IngestResult, Passage
 from responsa.knowledge.v1.knowledge_service_pb2 import SearchHit, SearchMode
 from responsa_client.aio import AsyncResponsa
-from responsa_client.async_turn_stream import AsyncTurnStream
-from responsa_client.client import Responsa
+from responsa_client.aio.stream import AsyncTurnStream
+from responsa_client.blocking import Responsa
+from responsa_client.blocking.stream import TurnStream
 from responsa_client.errors import (
     AlreadyExists,
     BrokenAnswer,
@@ -71,7 +72,6 @@ from responsa_client.frames import TERMINAL, check_answer
 from responsa_client.requests import new_request_id
 from responsa_client.results import Outcome, outcome, turn_error
 from responsa_client.retries import Backoff
-from responsa_client.turn_stream import TurnStream
 
 __all__ = [
     "TERMINAL",

@@ -19,6 +19,10 @@ SILENCE_SECONDS = 45.0
 """A stream without a frame for this long counts as cut: the server sends a heartbeat every 15 seconds."""
 
 
+class Silence(Exception):
+    """A stream brought nothing for so long that it counts as cut."""
+
+
 class Deadline:
     """A moment on the monotonic clock; None as seconds means never."""
 

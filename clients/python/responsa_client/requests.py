@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import os
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import Protocol, TypeVar
 
 from google.protobuf import field_mask_pb2, json_format, struct_pb2
 
@@ -33,6 +32,22 @@ Value = None | bool | int | float | str | Sequence["Value"] | Mapping[str, "Valu
 """What JSON can say."""
 Parameters = Mapping[str, Value]
 """Values by name."""
+
+
+class PagedRequest(Protocol):
+    """A request for a page of a list (AIP-158)."""
+
+    page_token: str
+
+
+class PagedResponse(Protocol):
+    """A page of a list."""
+
+    next_page_token: str
+
+
+PagedRequestT = TypeVar("PagedRequestT", bound=PagedRequest)
+PagedResponseT = TypeVar("PagedResponseT", bound=PagedResponse)
 
 
 def new_request_id() -> str:
@@ -273,76 +288,26 @@ class Upload:
         return cls(kept, start)
 
     def messages(self) -> Iterator[knowledge_service_pb2.UploadDocumentRequest]:
-        """The start, then the bytes in chunks, then the finish."""
+        """The start, then the bytes in chunks, then the finish with their number and their SHA-256."""
         self.failure = None
-        end = _End()
+        size, digest = 0, hashlib.sha256()
         try:
             yield knowledge_service_pb2.UploadDocumentRequest(start=self.start)
-            if isinstance(self.source, bytes):
-                for offset in range(0, len(self.source), CHUNK_BYTES):
-                    yield end.chunk(self.source[offset : offset + CHUNK_BYTES])
-            else:
-                with self.source.open("rb") as file:
-                    while chunk := file.read(CHUNK_BYTES):
-                        yield end.chunk(chunk)
-            yield end.finish()
+            for chunk in self._chunks():
+                size += len(chunk)
+                digest.update(chunk)
+                yield knowledge_service_pb2.UploadDocumentRequest(chunk=chunk)
+            finish = knowledge_service_pb2.UploadFinish(size_bytes=size, sha256=digest.digest())
+            yield knowledge_service_pb2.UploadDocumentRequest(finish=finish)
         except OSError as error:
             self.failure = error
             raise
 
-    async def messages_async(self) -> AsyncIterator[knowledge_service_pb2.UploadDocumentRequest]:
-        """The same without blocking the event loop."""
-        self.failure = None
-        try:
-            if isinstance(self.source, bytes):
-                for message in self.messages():
-                    yield message
-                return
-            yield knowledge_service_pb2.UploadDocumentRequest(start=self.start)
-            async with _OffLoopFile(self.source) as file:
-                end = _End()
-                while chunk := await file.read(CHUNK_BYTES):
-                    yield end.chunk(chunk)
-                yield end.finish()
-        except OSError as error:
-            self.failure = error
-            raise
-
-
-class _End:
-    """What the last message of an upload tells of the bytes before it."""
-
-    def __init__(self) -> None:
-        self._size = 0
-        self._digest = hashlib.sha256()
-
-    def chunk(self, data: bytes) -> knowledge_service_pb2.UploadDocumentRequest:
-        """The message of a chunk, which is counted."""
-        self._size += len(data)
-        self._digest.update(data)
-        return knowledge_service_pb2.UploadDocumentRequest(chunk=data)
-
-    def finish(self) -> knowledge_service_pb2.UploadDocumentRequest:
-        """The last message."""
-        finish = knowledge_service_pb2.UploadFinish(size_bytes=self._size, sha256=self._digest.digest())
-        return knowledge_service_pb2.UploadDocumentRequest(finish=finish)
-
-
-class _OffLoopFile:
-    """A file read in threads, so that a slow disk does not hold up the loop."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: IO[bytes] | None = None
-
-    async def __aenter__(self) -> _OffLoopFile:
-        self._file = await asyncio.to_thread(self._path.open, "rb")
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    async def read(self, size: int) -> bytes:
-        assert self._file is not None
-        return await asyncio.to_thread(self._file.read, size)
+    def _chunks(self) -> Iterator[bytes]:
+        if isinstance(self.source, bytes):
+            for offset in range(0, len(self.source), CHUNK_BYTES):
+                yield self.source[offset : offset + CHUNK_BYTES]
+        else:
+            with self.source.open("rb") as file:
+                while chunk := file.read(CHUNK_BYTES):
+                    yield chunk

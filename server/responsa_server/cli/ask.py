@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from responsa.chat.v1 import agent_pb2, chat_service_pb2
-from responsa_client.client import Responsa
+from responsa_client import Responsa
 from responsa_client.errors import InvalidRequest, NotFound, ResponsaError
 from responsa_server.cli.failures import EXIT_USAGE, CommandFailed, reporting
 from responsa_server.cli.parameters import REASONS, hint, typed

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from responsa.knowledge.v1 import document_pb2
-from responsa_client.client import Responsa
+from responsa_client import Responsa
 from responsa_server.cli.failures import EXIT_USAGE, CommandFailed, reporting
 from responsa_server.cli.output import one_line, print_json, print_text
 from responsa_server.cli.session import open_client

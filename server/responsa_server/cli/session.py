@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from responsa_client import Responsa
 from responsa_client.aio import AsyncResponsa
-from responsa_client.client import Responsa
 from responsa_server.cli.failures import EXIT_USAGE, CommandFailed
 from responsa_server.cli.settings import client_settings
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import typer
 
 from responsa.chat.v1 import turn_pb2
+from responsa_client import TurnStream
 from responsa_client.following import Notice
 from responsa_client.results import outcome, turn_error
-from responsa_client.turn_stream import TurnStream
 from responsa_server.cli.answers import answer_text
 from responsa_server.cli.ended import told_of
 from responsa_server.cli.failures import (

@@ -1,21 +1,23 @@
-"""The client for programs without an event loop."""
+"""The client itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from responsa_client.account_calls import AccountCalls
-from responsa_client.blocking import BlockingCalls
+from responsa_client.aio.accounts import AsyncAccountCalls
+from responsa_client.aio.calls import AsyncCalls
+from responsa_client.aio.chat import AsyncChatCalls
+from responsa_client.aio.knowledge import AsyncKnowledgeCalls
 from responsa_client.connection import DEFAULT_TIMEOUT, DEFAULT_URL, SILENCE_SECONDS, Connection
-from responsa_client.conversation_calls import ConversationCalls
 from responsa_client.following import PATIENCE_SECONDS
-from responsa_client.knowledge_calls import KnowledgeCalls
 from responsa_client.retries import Backoff
-from responsa_client.turn_calls import TurnCalls
 
 
-class Responsa(TurnCalls, ConversationCalls, KnowledgeCalls, AccountCalls):
-    """A Responsa server, over gRPC. Safe to share between threads; close it, or use it as a context manager.
+class AsyncResponsa(AsyncChatCalls, AsyncKnowledgeCalls, AsyncAccountCalls):
+    """A Responsa server, over gRPC. Close the client, or use it as a context manager.
+
+    The blocking client may be shared between threads. The asyncio client belongs to one event loop: create it while the loop is running.
+    Both have the same names, arguments, results and errors.
 
     Requests and responses are the contract's own messages (`responsa.chat.v1` and its sisters), whose comments hold all
     limits. All calls raise ResponsaError (see `responsa_client.errors` for its kinds); CannotConnect means that nothing
@@ -45,7 +47,7 @@ class Responsa(TurnCalls, ConversationCalls, KnowledgeCalls, AccountCalls):
         patience: float = PATIENCE_SECONDS,
         silence: float = SILENCE_SECONDS,
     ) -> None:
-        self._calls = BlockingCalls(Connection(url, api_key, timeout, backoff, silence))
+        self._calls = AsyncCalls(Connection(url, api_key, timeout, backoff, silence))
         self._patience = patience
         self._stubs = self._calls.stubs
 
@@ -54,12 +56,12 @@ class Responsa(TurnCalls, ConversationCalls, KnowledgeCalls, AccountCalls):
         """The server's address in its full form, e.g. "http://127.0.0.1:8080"."""
         return self._calls.connection.address.url
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End all calls and the connection. Closing again changes nothing."""
-        self._calls.close()
+        await self._calls.close()
 
-    def __enter__(self) -> Responsa:
+    async def __aenter__(self) -> AsyncResponsa:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()

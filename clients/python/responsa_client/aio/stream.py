@@ -1,29 +1,30 @@
-"""Following a turn on asyncio: the twin of turn_stream.py, step for step."""
+"""Following a turn. The decisions are following.py's; this makes the calls, waits and hands out the events."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 
 import grpc
-from grpc import aio
 
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, turn_pb2
-from responsa_client.connection import Deadline
+from responsa_client.aio import transport
+from responsa_client.aio.calls import AsyncCalls
+from responsa_client.aio.transport import AsyncStream
+from responsa_client.connection import Connection, Deadline, Silence
 from responsa_client.errors import BrokenAnswer, ResponsaError
 from responsa_client.following import Following, Opening
-from responsa_client.frames import ChainBroken, Frame
-from responsa_client.nonblocking import AsyncCalls
+from responsa_client.frames import ChainBroken
 from responsa_client.stubs import Stubs
-
-_Call = (
-    aio.UnaryStreamCall[chat_service_pb2.AskRequest, chat_service_pb2.AskResponse]
-    | aio.UnaryStreamCall[chat_service_pb2.ResumeTurnRequest, chat_service_pb2.ResumeTurnResponse]
-)
 
 
 class AsyncTurnStream(AsyncIterator[turn_pb2.TurnEvent]):
-    """As `TurnStream`, for `async for` and `async with`; `stop` may be awaited in another task meanwhile."""
+    """The events of one turn, each once, in order of seq, through its terminal event, over as many connections as that takes.
+
+    The question is sent when the first event is asked for. Leave a stream early by `close` or by its context manager: the turn itself goes on, and can be resumed; `stop`
+    ends it. Iterate in one thread or task; `stop` and the properties may be used from others meanwhile.
+
+    request_id: what the question is asked with; asking again with it attaches to the same turn. "" of a turn that is resumed.
+    """
 
     def __init__(self, calls: AsyncCalls, following: Following, timeout: float | None) -> None:
         self.request_id = following.request_id
@@ -33,42 +34,47 @@ class AsyncTurnStream(AsyncIterator[turn_pb2.TurnEvent]):
 
     @property
     def turn(self) -> str:
-        """As `TurnStream.turn`."""
+        """`turns/{uuid}`; "" before the first frame."""
         return self._following.reader.turn
 
     @property
     def last_seq(self) -> int:
-        """As `TurnStream.last_seq`."""
+        """The seq up to which everything was handed out: from here another client may resume."""
         return self._following.handed
 
     @property
     def terminal(self) -> turn_pb2.TurnEvent | None:
-        """As `TurnStream.terminal`."""
+        """The event that ended the turn, once it has come. Of a turn that is resumed at its end it is known though nothing is handed out."""
         return self._following.reader.terminal
 
     @property
     def text(self) -> str:
-        """As `TurnStream.text`."""
+        """The answer's text as it stands: deltas (if asked for) less what was withdrawn; the whole answer once it has come. Resumed after a seq, it lacks what came before."""
         return self._following.reader.text
 
     @property
     def citations(self) -> list[citation_pb2.Citation]:
-        """As `TurnStream.citations`."""
+        """The citations as they stand, those withdrawn left out."""
         return self._following.reader.citations
 
     @property
     def queue_place(self) -> int:
-        """As `TurnStream.queue_place`."""
+        """How many turns of the conversation come before this one, as last reported; 0 when it does not wait."""
         return self._following.place
 
     async def stop(self) -> turn_pb2.Turn:
-        """As `TurnStream.stop`."""
+        """End the turn, as `AsyncResponsa.cancel`. It works before the turn's name is known too: the question's request_id finds the turn, or makes it and ends it at once, so that a
+        question still under way cannot begin afterwards. Iterating goes on to the terminal event.
+
+        Raises:
+            ResponsaError: as of `cancel`; or, where the turn was not accepted, why.
+        """
         chat = self._calls.stubs.chat
         name = self.turn or (await self._calls.unary(chat.StartTurn, self._following.stopping())).name
         return await self._calls.unary(chat.CancelTurn, chat_service_pb2.CancelTurnRequest(name=name))
 
     async def close(self) -> None:
-        """As `TurnStream.close`."""
+        """Stop following. The call is cancelled; the turn is not, unless it was asked with cancel_on_disconnect: then 10 seconds later, if nobody follows it."""
         await self._events.aclose()
 
     async def __anext__(self) -> turn_pb2.TurnEvent:
@@ -80,23 +86,22 @@ class AsyncTurnStream(AsyncIterator[turn_pb2.TurnEvent]):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _follow(self, timeout: float | None) -> AsyncGenerator[turn_pb2.TurnEvent, None]:  # noqa: ASYNC109 - a deadline of gRPC
+    async def _follow(self, timeout: float | None) -> AsyncGenerator[turn_pb2.TurnEvent]:
         deadline, following, calls = Deadline(timeout), self._following, self._calls
         while not following.ended:
             line = calls.lines.take()
             try:
                 calls.connection.check_open()
-                call = _open(line.stubs, following.begin(), deadline.remaining(), calls.connection.metadata)
+                stream = _open(line.stubs, following.begin(), deadline.remaining(), calls.connection)
                 failure: ResponsaError | None = None
                 try:
                     while not following.done_with_stream:
-                        async with asyncio.timeout(calls.connection.silence):
-                            frame = await call.read()
-                        if not isinstance(frame, Frame):
+                        frame = await stream.read()
+                        if frame is None:
                             break
                         for event in following.hand_out(frame):
                             yield event
-                except TimeoutError:
+                except Silence:
                     failure = following.fell_silent()
                 except grpc.RpcError as error:
                     failure = calls.connection.error(error, deadline)
@@ -104,11 +109,8 @@ class AsyncTurnStream(AsyncIterator[turn_pb2.TurnEvent]):
                     failure = following.cut(broken)
                 except BrokenAnswer as error:
                     raise following.named(error) from None
-                except asyncio.CancelledError:
-                    calls.raise_if_closed()
-                    raise
                 finally:
-                    call.cancel()
+                    stream.cancel()
                 if following.ended:
                     return
                 calls.connection.check_open()
@@ -123,7 +125,7 @@ class AsyncTurnStream(AsyncIterator[turn_pb2.TurnEvent]):
                 unused = calls.lines.give_back(line)
                 if unused is not None:
                     await unused.close()
-            await asyncio.sleep(pause.seconds)
+            await transport.sleep(pause.seconds)
 
     async def _settle(self, deadline: Deadline) -> ResponsaError | None:
         """Ask the turn itself whether it has ended."""
@@ -138,8 +140,8 @@ class AsyncTurnStream(AsyncIterator[turn_pb2.TurnEvent]):
 
 
 def _open(
-    stubs: Stubs, request: Opening, timeout: float | None, metadata: tuple[tuple[str, str], ...]
-) -> _Call:
+    stubs: Stubs, request: Opening, timeout: float | None, connection: Connection
+) -> AsyncStream[chat_service_pb2.AskResponse] | AsyncStream[chat_service_pb2.ResumeTurnResponse]:
     if isinstance(request, chat_service_pb2.AskRequest):
-        return stubs.chat.Ask(request, timeout=timeout, metadata=metadata)
-    return stubs.chat.ResumeTurn(request, timeout=timeout, metadata=metadata)
+        return AsyncStream(stubs.chat.Ask, request, timeout, connection, connection.silence)
+    return AsyncStream(stubs.chat.ResumeTurn, request, timeout, connection, connection.silence)

@@ -1,4 +1,5 @@
-"""Calls without an event loop: the caller, its keys, and what administrators do."""
+# Generated from ../aio/accounts.py by `make generate`. Do not edit.
+"""The caller, its keys, and the calls of administrators."""
 
 from __future__ import annotations
 
@@ -9,11 +10,11 @@ from google.protobuf import timestamp_pb2
 from responsa.admin.v1 import admin_service_pb2, system_status_pb2, teacher_pb2
 from responsa.auth.v1 import api_key_pb2, auth_service_pb2, user_pb2
 from responsa_client import requests
-from responsa_client.blocking import BlockingPart
+from responsa_client.blocking.calls import Part
 from responsa_client.requests import Parameters
 
 
-class AccountCalls(BlockingPart):
+class AccountCalls(Part):
     """The caller, keys, teachers and the server."""
 
     def me(self) -> user_pb2.User:
@@ -50,7 +51,7 @@ class AccountCalls(BlockingPart):
         return self._calls.unary(self._stubs.auth.CreateApiKey, request, repeatable=False)
 
     def api_keys(self, filter_by: str = "", order_by: str = "") -> Iterator[api_key_pb2.ApiKey]:
-        """The caller's keys, newest first unless told otherwise."""
+        """The caller's keys, by default newest first."""
         request = auth_service_pb2.ListApiKeysRequest(
             page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
         )
@@ -100,7 +101,7 @@ class AccountCalls(BlockingPart):
         return self._calls.unary(self._stubs.admin.GetTeacher, request)
 
     def teachers(self, filter_by: str = "", order_by: str = "") -> Iterator[teacher_pb2.Teacher]:
-        """All teachers, in the order they were made unless told otherwise."""
+        """All teachers, by default in the order they were made."""
         request = admin_service_pb2.ListTeachersRequest(
             page_size=requests.MESSAGES_PAGE_SIZE, filter=filter_by, order_by=order_by
         )
@@ -131,6 +132,6 @@ class AccountCalls(BlockingPart):
         self._calls.unary(self._stubs.admin.DeleteTeacher, request, repeatable=False)
 
     def reload_agents(self) -> list[admin_service_pb2.AgentReload]:
-        """Have the server read all agents' files anew. What is broken leaves the old version serving, and its problems are told here."""
+        """Have the server read all agents' files again. A broken agent keeps serving its old version, and its problems are returned."""
         request = admin_service_pb2.ReloadAgentsRequest()
-        return list(self._calls.unary(self._stubs.admin.ReloadAgents, request).agents)
+        return list((self._calls.unary(self._stubs.admin.ReloadAgents, request)).agents)

@@ -1,10 +1,11 @@
-"""Calls that block: repeating, paging, uploading and waiting over a grpc.Channel. Following a turn is turn_stream.py's."""
+# Generated from ../aio/calls.py by `make generate`. Do not edit.
+"""Repeating, paging, uploading and waiting. Following a turn is stream.py's."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypeVar, cast
+from typing import TypeVar
 
 import grpc
 from google.longrunning import operations_pb2
@@ -13,39 +14,30 @@ from grpc import aio
 
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
 from responsa_client import requests
+from responsa_client.blocking import transport
+from responsa_client.blocking.transport import Stream
 from responsa_client.connection import Connection, Deadline, closed_error, operation_late
 from responsa_client.errors import BrokenAnswer
 from responsa_client.lines import Lines
-from responsa_client.paging import PagedRequestT, PagedResponseT
 from responsa_client.results import ingest_progress, ingest_result
-from responsa_client.stubs import Stubs, open_channel
+from responsa_client.stubs import Stubs
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
-Response_co = TypeVar("Response_co", covariant=True)
 Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 
-class Stream(Protocol[Response_co]):
-    """A call with a streamed response."""
-
-    def __next__(self) -> Response_co: ...
-    def cancel(self) -> object:
-        """End the call."""
-        ...
-
-
-class BlockingCalls:
-    """Makes calls over one channel, which connects with the first of them. Safe to share between threads."""
+class Calls:
+    """Makes calls over one channel, which connects with the first of them."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.lines = Lines(self._open)
         self.stubs = self.lines.first.stubs
 
-    def _open(self) -> tuple[grpc.Channel, Stubs]:
-        channel = open_channel(self.connection.address)
+    def _open(self) -> tuple[transport.Channel, Stubs]:
+        channel = transport.open_channel(self.connection.address)
         return channel, Stubs.over(channel)
 
     def close(self) -> None:
@@ -68,18 +60,19 @@ class BlockingCalls:
         Raises:
             ResponsaError: the typed error.
         """
-        call = cast("grpc.UnaryUnaryMultiCallable[Request, Response]", method)
+
+        def attempt(left: float | None) -> Response:
+            return transport.send(method, request, left, self.connection)
+
         return self._repeat(
-            lambda left: call(request, timeout=left, metadata=self.connection.metadata),
-            Deadline(self.connection.timeout if timeout is None else timeout),
-            repeatable,
+            attempt, Deadline(self.connection.timeout if timeout is None else timeout), repeatable
         )
 
     def paged(
         self,
-        method: aio.UnaryUnaryMultiCallable[PagedRequestT, PagedResponseT],
-        request: PagedRequestT,
-        items: Callable[[PagedResponseT], Iterable[Item]],
+        method: aio.UnaryUnaryMultiCallable[requests.PagedRequestT, requests.PagedResponseT],
+        request: requests.PagedRequestT,
+        items: Callable[[requests.PagedResponseT], Iterable[Item]],
     ) -> Iterator[Item]:
         """All items of a list; each page is asked for when the one before is used up."""
         while True:
@@ -91,41 +84,30 @@ class BlockingCalls:
 
     def upload(self, upload: requests.Upload, timeout: float | None) -> operations_pb2.Operation:
         """Send a document; sent anew, with the same request_id, after a cut."""
-        call = cast(
-            "grpc.StreamUnaryMultiCallable[knowledge_service_pb2.UploadDocumentRequest, operations_pb2.Operation]",
-            self.stubs.knowledge.UploadDocument,
-        )
 
-        def send(left: float | None) -> operations_pb2.Operation:
-            try:
-                return call(upload.messages(), timeout=left, metadata=self.connection.metadata)
-            except grpc.RpcError:
-                if upload.failure is not None:
-                    raise upload.failure from None
-                raise
+        def attempt(left: float | None) -> operations_pb2.Operation:
+            return transport.send_upload(self.stubs, upload, left, self.connection)
 
-        return self._repeat(send, Deadline(timeout), repeatable=True)
+        return self._repeat(attempt, Deadline(timeout), repeatable=True)
 
     def content(self, request: knowledge_service_pb2.GetDocumentContentRequest) -> str:
         """The whole canonical text of a document."""
-        return self._repeat(
-            lambda left: self._read_content(request, left), Deadline(self.connection.timeout), True
-        )
 
-    def _read_content(
-        self, request: knowledge_service_pb2.GetDocumentContentRequest, left: float | None
-    ) -> str:
-        method = self.stubs.knowledge.GetDocumentContent
-        call = as_stream(method(request, timeout=left, metadata=self.connection.metadata))
-        pieces = bytearray()
-        try:
-            while (piece := next(call, None)) is not None:
-                if piece.byte_offset != len(pieces):
-                    raise BrokenAnswer(f"The text of {request.name} came with a hole at byte {len(pieces)}.")
-                pieces += piece.text.encode()
-        finally:
-            call.cancel()
-        return pieces.decode()
+        def attempt(left: float | None) -> str:
+            stream = Stream(self.stubs.knowledge.GetDocumentContent, request, left, self.connection)
+            pieces = bytearray()
+            try:
+                while (piece := stream.read()) is not None:
+                    if piece.byte_offset != len(pieces):
+                        raise BrokenAnswer(
+                            f"The text of {request.name} came with a hole at byte {len(pieces)}."
+                        )
+                    pieces += piece.text.encode()
+            finally:
+                stream.cancel()
+            return pieces.decode()
+
+        return self._repeat(attempt, Deadline(self.connection.timeout), repeatable=True)
 
     def wait(
         self,
@@ -152,8 +134,8 @@ class BlockingCalls:
             if not operation.done:
                 if not deadline.allows(0):
                     raise operation_late(operation.name, deadline)
-                # A server may answer at once; it is not to be asked without a pause.
-                time.sleep(max(0.0, 0.05 - (time.monotonic() - began)))
+                # A server may answer at once; asking again without a pause would flood it.
+                transport.sleep(max(0.0, 0.05 - (time.monotonic() - began)))
         return ingest_result(operation)
 
     def _repeat(
@@ -175,20 +157,15 @@ class BlockingCalls:
                 )
                 if wait is None or not deadline.allows(wait):
                     raise error from failure
-                time.sleep(wait)
+                transport.sleep(wait)
             else:
                 self.connection.reached = True
                 return result
 
 
-class BlockingPart:
-    """What the groups of calls of one client share."""
+class Part:
+    """The state that all groups of calls of one client share."""
 
-    _calls: BlockingCalls
+    _calls: Calls
     _stubs: Stubs
     _patience: float
-
-
-def as_stream(call: aio.UnaryStreamCall[Request, Response]) -> Stream[Response]:
-    """The stubs are typed for asyncio; over a blocking channel the same call is an iterator."""
-    return cast("Stream[Response]", call)

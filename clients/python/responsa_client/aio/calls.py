@@ -1,11 +1,7 @@
-"""Calls on asyncio: repeating, paging, uploading and waiting over a grpc.aio.Channel. Following a turn is async_turn_stream.py's.
-
-The twin of blocking.py, step for step. Calls that are left are always cancelled: gRPC never collects them.
-"""
+"""Repeating, paging, uploading and waiting. Following a turn is stream.py's."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import TypeVar
@@ -17,12 +13,13 @@ from grpc import aio
 
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
 from responsa_client import requests
+from responsa_client.aio import transport
+from responsa_client.aio.transport import AsyncStream
 from responsa_client.connection import Connection, Deadline, closed_error, operation_late
 from responsa_client.errors import BrokenAnswer
 from responsa_client.lines import Lines
-from responsa_client.paging import PagedRequestT, PagedResponseT
 from responsa_client.results import ingest_progress, ingest_result
-from responsa_client.stubs import Stubs, open_aio_channel
+from responsa_client.stubs import Stubs
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -31,15 +28,15 @@ Item = TypeVar("Item")
 
 
 class AsyncCalls:
-    """Makes calls over one channel of the running event loop, which connects with the first of them."""
+    """Makes calls over one channel, which connects with the first of them."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.lines = Lines(self._open)
         self.stubs = self.lines.first.stubs
 
-    def _open(self) -> tuple[aio.Channel, Stubs]:
-        channel = open_aio_channel(self.connection.address)
+    def _open(self) -> tuple[transport.Channel, Stubs]:
+        channel = transport.open_channel(self.connection.address)
         return channel, Stubs.over(channel)
 
     async def close(self) -> None:
@@ -54,7 +51,7 @@ class AsyncCalls:
         method: aio.UnaryUnaryMultiCallable[Request, Response],
         request: Request,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - a deadline of gRPC
+        timeout: float | None = None,
         repeatable: bool = True,
     ) -> Response:
         """One request, one response; tried again where that is safe and may help.
@@ -63,18 +60,18 @@ class AsyncCalls:
             ResponsaError: the typed error.
         """
 
-        async def call(left: float | None) -> Response:
-            return await method(request, timeout=left, metadata=self.connection.metadata)
+        async def attempt(left: float | None) -> Response:
+            return await transport.send(method, request, left, self.connection)
 
         return await self._repeat(
-            call, Deadline(self.connection.timeout if timeout is None else timeout), repeatable
+            attempt, Deadline(self.connection.timeout if timeout is None else timeout), repeatable
         )
 
     async def paged(
         self,
-        method: aio.UnaryUnaryMultiCallable[PagedRequestT, PagedResponseT],
-        request: PagedRequestT,
-        items: Callable[[PagedResponseT], Iterable[Item]],
+        method: aio.UnaryUnaryMultiCallable[requests.PagedRequestT, requests.PagedResponseT],
+        request: requests.PagedRequestT,
+        items: Callable[[requests.PagedResponseT], Iterable[Item]],
     ) -> AsyncIterator[Item]:
         """All items of a list; each page is asked for when the one before is used up."""
         while True:
@@ -85,50 +82,37 @@ class AsyncCalls:
                 return
             request.page_token = page.next_page_token
 
-    async def upload(self, upload: requests.Upload, timeout: float | None) -> operations_pb2.Operation:  # noqa: ASYNC109 - a deadline of gRPC
+    async def upload(self, upload: requests.Upload, timeout: float | None) -> operations_pb2.Operation:
         """Send a document; sent anew, with the same request_id, after a cut."""
 
-        async def send(left: float | None) -> operations_pb2.Operation:
-            call = self.stubs.knowledge.UploadDocument(
-                upload.messages_async(), timeout=left, metadata=self.connection.metadata
-            )
-            try:
-                return await call
-            except (grpc.RpcError, asyncio.CancelledError):
-                # gRPC answers a failure of the reading side by cancelling its own call.
-                if upload.failure is not None:
-                    raise upload.failure from None
-                raise
-            finally:
-                call.cancel()
+        async def attempt(left: float | None) -> operations_pb2.Operation:
+            return await transport.send_upload(self.stubs, upload, left, self.connection)
 
-        return await self._repeat(send, Deadline(timeout), repeatable=True)
+        return await self._repeat(attempt, Deadline(timeout), repeatable=True)
 
     async def content(self, request: knowledge_service_pb2.GetDocumentContentRequest) -> str:
         """The whole canonical text of a document."""
-        return await self._repeat(
-            lambda left: self._read_content(request, left), Deadline(self.connection.timeout), True
-        )
 
-    async def _read_content(
-        self, request: knowledge_service_pb2.GetDocumentContentRequest, left: float | None
-    ) -> str:
-        method = self.stubs.knowledge.GetDocumentContent
-        call = method(request, timeout=left, metadata=self.connection.metadata)
-        pieces = bytearray()
-        try:
-            async for piece in call:
-                if piece.byte_offset != len(pieces):
-                    raise BrokenAnswer(f"The text of {request.name} came with a hole at byte {len(pieces)}.")
-                pieces += piece.text.encode()
-        finally:
-            call.cancel()
-        return pieces.decode()
+        async def attempt(left: float | None) -> str:
+            stream = AsyncStream(self.stubs.knowledge.GetDocumentContent, request, left, self.connection)
+            pieces = bytearray()
+            try:
+                while (piece := await stream.read()) is not None:
+                    if piece.byte_offset != len(pieces):
+                        raise BrokenAnswer(
+                            f"The text of {request.name} came with a hole at byte {len(pieces)}."
+                        )
+                    pieces += piece.text.encode()
+            finally:
+                stream.cancel()
+            return pieces.decode()
+
+        return await self._repeat(attempt, Deadline(self.connection.timeout), repeatable=True)
 
     async def wait(
         self,
         operation: operations_pb2.Operation,
-        timeout: float | None,  # noqa: ASYNC109 - a deadline of gRPC
+        timeout: float | None,
         on_progress: Callable[[document_pb2.IngestMetadata], None] | None,
     ) -> document_pb2.IngestResult:
         """Wait for the end of an operation that takes in a document."""
@@ -150,8 +134,8 @@ class AsyncCalls:
             if not operation.done:
                 if not deadline.allows(0):
                     raise operation_late(operation.name, deadline)
-                # A server may answer at once; it is not to be asked without a pause.
-                await asyncio.sleep(max(0.0, 0.05 - (time.monotonic() - began)))
+                # A server may answer at once; asking again without a pause would flood it.
+                await transport.sleep(max(0.0, 0.05 - (time.monotonic() - began)))
         return ingest_result(operation)
 
     async def _repeat(
@@ -173,23 +157,14 @@ class AsyncCalls:
                 )
                 if wait is None or not deadline.allows(wait):
                     raise error from failure
-                await asyncio.sleep(wait)
-            except asyncio.CancelledError:
-                self.raise_if_closed()
-                raise
+                await transport.sleep(wait)
             else:
                 self.connection.reached = True
                 return result
 
-    def raise_if_closed(self) -> None:
-        """Closing cancels calls; a task that was not cancelled itself is to see an error, not a cancellation."""
-        task = asyncio.current_task()
-        if self.connection.closed and (task is None or task.cancelling() == 0):
-            raise closed_error() from None
-
 
 class AsyncPart:
-    """What the groups of calls of one client on asyncio share."""
+    """The state that all groups of calls of one client share."""
 
     _calls: AsyncCalls
     _stubs: Stubs

@@ -1,4 +1,4 @@
-"""The twin of knowledge_calls.py for asyncio, call for call."""
+"""Collections, documents, passages and search."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from google.longrunning import operations_pb2
 
 from responsa.knowledge.v1 import collection_pb2, document_pb2, format_pb2, knowledge_service_pb2
 from responsa_client import requests
-from responsa_client.nonblocking import AsyncPart
+from responsa_client.aio.calls import AsyncPart
 
 
 class AsyncKnowledgeCalls(AsyncPart):
-    """As `KnowledgeCalls`."""
+    """Collections, documents and passages."""
 
     async def create_collection(
         self,
@@ -22,20 +22,20 @@ class AsyncKnowledgeCalls(AsyncPart):
         chunking: collection_pb2.Chunking | None = None,
         request_id: str | None = None,
     ) -> collection_pb2.Collection:
-        """As `Responsa.create_collection`."""
+        """An empty collection. Raises AlreadyExists."""
         made = request_id or requests.new_request_id()
         request = requests.create_collection(collection_id, display_name, chunking, made)
         return await self._calls.unary(self._stubs.knowledge.CreateCollection, request)
 
     async def get_collection(self, collection: str) -> collection_pb2.Collection:
-        """As `Responsa.get_collection`."""
+        """One collection, by id or name. Raises NotFound."""
         request = knowledge_service_pb2.GetCollectionRequest(name=requests.collection_name(collection))
         return await self._calls.unary(self._stubs.knowledge.GetCollection, request)
 
     def collections(
         self, filter_by: str = "", order_by: str = ""
     ) -> AsyncIterator[collection_pb2.Collection]:
-        """As `Responsa.collections`."""
+        """The collections that the caller may read, by default by name."""
         request = knowledge_service_pb2.ListCollectionsRequest(
             page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
         )
@@ -46,12 +46,12 @@ class AsyncKnowledgeCalls(AsyncPart):
     async def update_collection(
         self, collection: str, display_name: str, etag: str = ""
     ) -> collection_pb2.Collection:
-        """As `Responsa.update_collection`."""
+        """Change a collection's display name. Raises NotFound, PermissionDenied; Conflict (the etag)."""
         request = requests.update_collection(collection, display_name, etag)
         return await self._calls.unary(self._stubs.knowledge.UpdateCollection, request, repeatable=not etag)
 
     async def delete_collection(self, collection: str, etag: str = "", *, force: bool = False) -> None:
-        """As `Responsa.delete_collection`."""
+        """Delete a collection, with `force` its documents too. Raises NotFound, FailedPrecondition (not empty), Conflict."""
         request = knowledge_service_pb2.DeleteCollectionRequest(
             name=requests.collection_name(collection), etag=etag, force=force
         )
@@ -67,9 +67,27 @@ class AsyncKnowledgeCalls(AsyncPart):
         uri: str = "",
         media_type: str = "",
         request_id: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - a deadline of gRPC
+        timeout: float | None = None,
     ) -> operations_pb2.Operation:
-        """As `Responsa.upload`."""
+        """Send a document, in chunks of at most 256 KiB; `wait` tells when it is searched.
+
+        Args:
+            source: path of a file, or the bytes themselves; 64 MiB at most.
+            collection: id or name of the collection; "" means `default`.
+            source_key: what the document is known by, unique in its collection; "" takes the file's name. The same key
+                with the same bytes is the same document, with other bytes a new version of it.
+            title: "" takes the one found in the document.
+            uri: where the document can be found outside.
+            media_type: e.g. "text/markdown"; "" decides by the key's ending and the bytes.
+            request_id: the same one again gives back what the first call made. None makes one.
+            timeout: seconds for the whole sending; None for no limit.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: bytes without a source_key.
+            DocumentRejected: empty, too large, or not of an accepted type.
+            InvalidRequest, NotFound: as the contract says for UploadDocument.
+        """
         metadata = requests.metadata(collection, source_key, title, uri, media_type)
         upload = requests.Upload.of(source, metadata, request_id or requests.new_request_id())
         return await self._calls.upload(upload, timeout)
@@ -85,7 +103,7 @@ class AsyncKnowledgeCalls(AsyncPart):
         media_type: str = "",
         request_id: str | None = None,
     ) -> operations_pb2.Operation:
-        """As `Responsa.create_document`."""
+        """Take in a text of at most 1 MiB, Markdown unless told otherwise, in one call. Otherwise as `upload`."""
         metadata = requests.metadata(collection, source_key, title, uri, media_type)
         made = request_id or requests.new_request_id()
         request = knowledge_service_pb2.CreateDocumentRequest(metadata=metadata, text=text, request_id=made)
@@ -94,32 +112,42 @@ class AsyncKnowledgeCalls(AsyncPart):
     async def wait(
         self,
         operation: operations_pb2.Operation | str,
-        timeout: float | None = None,  # noqa: ASYNC109 - a deadline of gRPC
+        timeout: float | None = None,
         on_progress: Callable[[document_pb2.IngestMetadata], None] | None = None,
     ) -> document_pb2.IngestResult:
-        """As `Responsa.wait`."""
+        """Wait until a document is searched, or was found unchanged.
+
+        Args:
+            operation: what `upload` or `create_document` returned, or its name.
+            timeout: seconds; None for no limit.
+            on_progress: called about once a second with the progress.
+
+        Raises:
+            DeadlineExceeded: the operation goes on.
+            ResponsaError: the operation failed, e.g. DocumentRejected.
+        """
         known = await self.get_operation(operation) if isinstance(operation, str) else operation
         return await self._calls.wait(known, timeout, on_progress)
 
     async def get_operation(self, name: str) -> operations_pb2.Operation:
-        """As `Responsa.get_operation`."""
+        """One operation, `operations/{uuid}`. Raises NotFound."""
         request = operations_pb2.GetOperationRequest(name=name)
         return await self._calls.unary(self._stubs.operations.GetOperation, request)
 
     async def cancel_operation(self, name: str) -> None:
-        """As `Responsa.cancel_operation`."""
+        """Ask an operation to end; `wait` then raises Cancelled, unless it had ended before. Raises NotFound."""
         request = operations_pb2.CancelOperationRequest(name=name)
         await self._calls.unary(self._stubs.operations.CancelOperation, request)
 
     async def get_document(self, name: str) -> document_pb2.Document:
-        """As `Responsa.get_document`."""
+        """One document, `documents/{uuid}`. Raises NotFound."""
         request = knowledge_service_pb2.GetDocumentRequest(name=name)
         return await self._calls.unary(self._stubs.knowledge.GetDocument, request)
 
     def documents(
         self, collection: str = "default", filter_by: str = "", order_by: str = ""
     ) -> AsyncIterator[document_pb2.Document]:
-        """As `Responsa.documents`."""
+        """A collection's documents, by default by source_key. Raises NotFound."""
         request = knowledge_service_pb2.ListDocumentsRequest(
             parent=requests.collection_name(collection),
             page_size=requests.PAGE_SIZE,
@@ -129,16 +157,19 @@ class AsyncKnowledgeCalls(AsyncPart):
         return self._calls.paged(self._stubs.knowledge.ListDocuments, request, lambda page: page.documents)
 
     async def delete_document(self, name: str, etag: str = "") -> None:
-        """As `Responsa.delete_document`."""
+        """Delete a document: nothing is answered from it any more. Raises NotFound, PermissionDenied, Conflict (the etag)."""
         request = knowledge_service_pb2.DeleteDocumentRequest(name=name, etag=etag)
         await self._calls.unary(self._stubs.knowledge.DeleteDocument, request, repeatable=False)
 
     async def document_content(self, name: str) -> str:
-        """As `Responsa.document_content`."""
+        """The canonical text, whole, of `documents/{uuid}` or `documents/{uuid}/versions/{n}`. Raises NotFound.
+
+        The ranges of citations are bytes of its UTF-8 form.
+        """
         return await self._calls.content(knowledge_service_pb2.GetDocumentContentRequest(name=name))
 
     async def get_passage(self, name: str) -> document_pb2.Passage:
-        """As `Responsa.get_passage`."""
+        """One passage, `passages/{uuid}`. Raises NotFound."""
         request = knowledge_service_pb2.GetPassageRequest(name=name)
         return await self._calls.unary(self._stubs.knowledge.GetPassage, request)
 
@@ -155,6 +186,14 @@ class AsyncKnowledgeCalls(AsyncPart):
         threshold: float = 0.0,
         mode: knowledge_service_pb2.SearchMode.ValueType = knowledge_service_pb2.SEARCH_MODE_HYBRID,
     ) -> list[knowledge_service_pb2.SearchHit]:
-        """As `Responsa.search`."""
+        """The passages that match best, best first.
+
+        Args:
+            terms: one term, or up to 8; a passage scores by the one that it matches best.
+            collections: ids or names; none means all that the caller may read.
+            top_k: how many at most, 1 to 100.
+            threshold: passages that score lower, from 0 to 1, are left out.
+            mode: which indexes are asked.
+        """
         request = requests.search(terms, collections, top_k, threshold, mode)
         return list((await self._calls.unary(self._stubs.knowledge.Search, request)).hits)

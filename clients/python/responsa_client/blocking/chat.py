@@ -1,20 +1,21 @@
-"""Calls without an event loop: asking, following and ending turns, and the agents that may be asked."""
+# Generated from ../aio/chat.py by `make generate`. Do not edit.
+"""Turns, conversations with their messages, and agents."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from responsa.chat.v1 import agent_pb2, chat_service_pb2, turn_pb2
+from responsa.chat.v1 import agent_pb2, chat_service_pb2, conversation_pb2, message_pb2, turn_pb2
 from responsa_client import requests
-from responsa_client.blocking import BlockingPart
+from responsa_client.blocking.calls import Part
+from responsa_client.blocking.stream import TurnStream
 from responsa_client.following import Following, Notice, Opening
 from responsa_client.requests import Parameters
 from responsa_client.results import checked_turn
-from responsa_client.turn_stream import TurnStream
 
 
-class TurnCalls(BlockingPart):
-    """Turns, their citations, and agents."""
+class ChatCalls(Part):
+    """The calls of ChatService."""
 
     def ask(
         self,
@@ -56,12 +57,12 @@ class TurnCalls(BlockingPart):
             cancel_on_disconnect: whether the turn is cancelled once nobody has followed it for 10 seconds.
             timeout: seconds until the terminal event; None for no limit. When they have passed the turn goes on.
             patience: seconds for which it tries to go on while no frame comes at all; None takes the client's, math.inf has no end.
-            on_notice: told, in the iterating thread, of what is no event: `Waiting` (the place in the queue), `Reconnecting`.
+            on_notice: called while iterating with everything that is not an event: `Waiting` (the place in the queue), `Reconnecting`.
 
         Raises (at once):
             ValueError, TypeError: the parameters are no JSON.
 
-        Raises (from the first `next` on; with `turn`, `after_seq` and `request_id`, by which to go on):
+        Raises (from the first event on; with `turn`, `after_seq` and `request_id`, by which to go on):
             ResponsaError: the question was not accepted; or DeadlineExceeded, StreamCut, BrokenAnswer while following.
                 A turn that fails or is cancelled ends its stream with that event and raises nothing: see `turn_error`.
         """
@@ -88,7 +89,7 @@ class TurnCalls(BlockingPart):
             turn: `turns/{uuid}`, or the UUID alone.
             after_seq: the seq of the last event that is known; 0 replays all. Of a turn that ended there nothing is handed out, and `terminal` is known.
 
-        Raises (from the first `next` on):
+        Raises (from the first event on):
             NotFound: no such turn of the caller's.
             InvalidRequest: AFTER_SEQ_BEYOND_END: the turn has not come so far.
         """
@@ -168,7 +169,7 @@ class TurnCalls(BlockingPart):
         return self._calls.unary(self._stubs.chat.GetTurn, chat_service_pb2.GetTurnRequest(name=name))
 
     def turns(self, filter_by: str = "", order_by: str = "") -> Iterator[turn_pb2.Turn]:
-        """The caller's turns, newest first unless told otherwise."""
+        """The caller's turns, by default newest first."""
         request = chat_service_pb2.ListTurnsRequest(
             page_size=requests.MESSAGES_PAGE_SIZE, filter=filter_by, order_by=order_by
         )
@@ -177,10 +178,10 @@ class TurnCalls(BlockingPart):
     def verify_citations(self, name: str) -> list[chat_service_pb2.CitationCheck]:
         """A verdict for each citation of an answer, `turns/{uuid}` or `messages/{uuid}`, in its order. Raises NotFound."""
         request = chat_service_pb2.VerifyCitationsRequest(name=name)
-        return list(self._calls.unary(self._stubs.chat.VerifyCitations, request).checks)
+        return list((self._calls.unary(self._stubs.chat.VerifyCitations, request)).checks)
 
     def agents(self, filter_by: str = "", order_by: str = "") -> Iterator[agent_pb2.Agent]:
-        """The agents that may be asked, by name unless told otherwise."""
+        """The agents that may be asked, by default by name."""
         request = chat_service_pb2.ListAgentsRequest(
             page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
         )
@@ -190,3 +191,49 @@ class TurnCalls(BlockingPart):
         """One agent, by id or name; the schema of its parameters lists the records that may be chosen. Raises NotFound (metadata `known`)."""
         request = chat_service_pb2.GetAgentRequest(name=requests.agent_name(agent))
         return self._calls.unary(self._stubs.chat.GetAgent, request)
+
+    def create_conversation(
+        self, title: str = "", labels: Mapping[str, str] | None = None, request_id: str | None = None
+    ) -> conversation_pb2.Conversation:
+        """An empty conversation."""
+        request = requests.create_conversation(title, labels or {}, request_id or requests.new_request_id())
+        return self._calls.unary(self._stubs.chat.CreateConversation, request)
+
+    def get_conversation(self, name: str) -> conversation_pb2.Conversation:
+        """One conversation, `conversations/{uuid}`. Raises NotFound."""
+        request = chat_service_pb2.GetConversationRequest(name=name)
+        return self._calls.unary(self._stubs.chat.GetConversation, request)
+
+    def conversations(
+        self, filter_by: str = "", order_by: str = ""
+    ) -> Iterator[conversation_pb2.Conversation]:
+        """The caller's conversations, by default the last changed first."""
+        request = chat_service_pb2.ListConversationsRequest(
+            page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
+        )
+        return self._calls.paged(self._stubs.chat.ListConversations, request, lambda page: page.conversations)
+
+    def update_conversation(
+        self, name: str, *, title: str | None = None, labels: Mapping[str, str] | None = None, etag: str = ""
+    ) -> conversation_pb2.Conversation:
+        """Change what is given, all or nothing. Raises NotFound; Conflict when the etag is no longer the resource's."""
+        request = requests.update_conversation(name, title, labels, etag)
+        return self._calls.unary(self._stubs.chat.UpdateConversation, request, repeatable=not etag)
+
+    def delete_conversation(self, name: str, etag: str = "") -> None:
+        """Delete a conversation with all that belongs to it. Raises NotFound, Conflict (busy, or the etag)."""
+        request = chat_service_pb2.DeleteConversationRequest(name=name, etag=etag)
+        self._calls.unary(self._stubs.chat.DeleteConversation, request, repeatable=False)
+
+    def messages(
+        self, conversation: str, filter_by: str = "", order_by: str = ""
+    ) -> Iterator[message_pb2.Message]:
+        """A conversation's messages in the order they were written. Raises NotFound."""
+        request = chat_service_pb2.ListMessagesRequest(
+            parent=conversation, page_size=requests.MESSAGES_PAGE_SIZE, filter=filter_by, order_by=order_by
+        )
+        return self._calls.paged(self._stubs.chat.ListMessages, request, lambda page: page.messages)
+
+    def get_message(self, name: str) -> message_pb2.Message:
+        """One message, `messages/{uuid}`. Raises NotFound."""
+        return self._calls.unary(self._stubs.chat.GetMessage, chat_service_pb2.GetMessageRequest(name=name))

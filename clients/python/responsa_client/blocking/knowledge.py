@@ -1,4 +1,5 @@
-"""Calls without an event loop: collections, documents, passages and search."""
+# Generated from ../aio/knowledge.py by `make generate`. Do not edit.
+"""Collections, documents, passages and search."""
 
 from __future__ import annotations
 
@@ -9,10 +10,10 @@ from google.longrunning import operations_pb2
 
 from responsa.knowledge.v1 import collection_pb2, document_pb2, format_pb2, knowledge_service_pb2
 from responsa_client import requests
-from responsa_client.blocking import BlockingPart
+from responsa_client.blocking.calls import Part
 
 
-class KnowledgeCalls(BlockingPart):
+class KnowledgeCalls(Part):
     """Collections, documents and passages."""
 
     def create_collection(
@@ -33,7 +34,7 @@ class KnowledgeCalls(BlockingPart):
         return self._calls.unary(self._stubs.knowledge.GetCollection, request)
 
     def collections(self, filter_by: str = "", order_by: str = "") -> Iterator[collection_pb2.Collection]:
-        """The collections that the caller may read, by name unless told otherwise."""
+        """The collections that the caller may read, by default by name."""
         request = knowledge_service_pb2.ListCollectionsRequest(
             page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
         )
@@ -145,7 +146,7 @@ class KnowledgeCalls(BlockingPart):
     def documents(
         self, collection: str = "default", filter_by: str = "", order_by: str = ""
     ) -> Iterator[document_pb2.Document]:
-        """A collection's documents, by source_key unless told otherwise. Raises NotFound."""
+        """A collection's documents, by default by source_key. Raises NotFound."""
         request = knowledge_service_pb2.ListDocumentsRequest(
             parent=requests.collection_name(collection),
             page_size=requests.PAGE_SIZE,
@@ -194,4 +195,4 @@ class KnowledgeCalls(BlockingPart):
             mode: which indexes are asked.
         """
         request = requests.search(terms, collections, top_k, threshold, mode)
-        return list(self._calls.unary(self._stubs.knowledge.Search, request).hits)
+        return list((self._calls.unary(self._stubs.knowledge.Search, request)).hits)

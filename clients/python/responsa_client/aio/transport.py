@@ -1,0 +1,117 @@
+"""What the asyncio client does in a way of its own: channels, pauses, single calls and streams over grpc.aio.
+
+`blocking/transport.py` offers the same names for the blocking client; all other files of that folder are generated from this one's.
+A call that is given up is always cancelled, since gRPC does not collect it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Generator
+from contextlib import contextmanager
+from typing import Generic, TypeVar, cast
+
+import grpc
+from google.longrunning import operations_pb2
+from grpc import aio
+
+from responsa.knowledge.v1 import knowledge_service_pb2
+from responsa_client.connection import Connection, Silence, closed_error
+from responsa_client.requests import Upload
+from responsa_client.stubs import Stubs, open_aio_channel
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+Channel = aio.Channel
+open_channel = open_aio_channel
+sleep = asyncio.sleep
+
+
+async def send(
+    method: aio.UnaryUnaryMultiCallable[Request, Response],
+    request: Request,
+    timeout: float | None,
+    connection: Connection,
+) -> Response:
+    """One request, one response. Raises grpc.RpcError."""
+    with _closing_is_an_error(connection):
+        return await method(request, timeout=timeout, metadata=connection.metadata)
+
+
+async def send_upload(
+    stubs: Stubs, upload: Upload, timeout: float | None, connection: Connection
+) -> operations_pb2.Operation:
+    """Send a document once. Raises grpc.RpcError, or what went wrong while the document was read."""
+    call = stubs.knowledge.UploadDocument(_messages(upload), timeout=timeout, metadata=connection.metadata)
+    try:
+        with _closing_is_an_error(connection):
+            return await call
+    except (grpc.RpcError, asyncio.CancelledError):
+        # gRPC answers a failure of the reading side by cancelling its own call.
+        if upload.failure is not None:
+            raise upload.failure from None
+        raise
+    finally:
+        call.cancel()
+
+
+async def _messages(upload: Upload) -> AsyncIterator[knowledge_service_pb2.UploadDocumentRequest]:
+    """The messages of an upload; a file is read in threads, so that a slow disk does not hold up the event loop."""
+    messages = upload.messages()
+    if isinstance(upload.source, bytes):
+        for message in messages:
+            yield message
+        return
+    while (message := await asyncio.to_thread(next, messages, None)) is not None:
+        yield message
+
+
+class AsyncStream(Generic[Response]):
+    """A call that streams its response.
+
+    silence: seconds without a message after which `read` raises; None for no limit.
+    """
+
+    def __init__(
+        self,
+        method: aio.UnaryStreamMultiCallable[Request, Response],
+        request: Request,
+        timeout: float | None,
+        connection: Connection,
+        silence: float | None = None,
+    ) -> None:
+        self._call = method(request, timeout=timeout, metadata=connection.metadata)
+        self._connection = connection
+        self._silence = silence
+
+    async def read(self) -> Response | None:
+        """The next message, or None at the end.
+
+        Raises:
+            grpc.RpcError: the stream broke off.
+            Silence: no message came for too long.
+        """
+        try:
+            with _closing_is_an_error(self._connection):
+                async with asyncio.timeout(self._silence):
+                    message = await self._call.read()
+        except TimeoutError:
+            raise Silence from None
+        return None if message is aio.EOF else cast("Response", message)
+
+    def cancel(self) -> None:
+        """End the call."""
+        self._call.cancel()
+
+
+@contextmanager
+def _closing_is_an_error(connection: Connection) -> Generator[None]:
+    """Closing the client cancels its calls; a task that was not cancelled itself gets an error for that, not a cancellation."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if connection.closed and (task is None or task.cancelling() == 0):
+            raise closed_error() from None
+        raise

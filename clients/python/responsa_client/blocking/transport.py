@@ -1,0 +1,142 @@
+"""What the blocking client does in a way of its own: channels, pauses, single calls and streams over grpc.
+
+It offers the names of `aio/transport.py`; the stubs are typed for asyncio, so their calls are cast here.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Generic, Protocol, TypeVar, cast
+
+import grpc
+from google.longrunning import operations_pb2
+from grpc import aio
+
+from responsa.knowledge.v1 import knowledge_service_pb2
+from responsa_client.connection import Connection, Silence
+from responsa_client.requests import Upload
+from responsa_client.stubs import Stubs, open_channel
+
+__all__ = ["Channel", "Stream", "open_channel", "send", "send_upload", "sleep"]
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Response_co = TypeVar("Response_co", covariant=True)
+
+Channel = grpc.Channel
+sleep = time.sleep
+
+
+def send(
+    method: aio.UnaryUnaryMultiCallable[Request, Response],
+    request: Request,
+    timeout: float | None,
+    connection: Connection,
+) -> Response:
+    """One request, one response. Raises grpc.RpcError."""
+    call = cast("grpc.UnaryUnaryMultiCallable[Request, Response]", method)
+    return call(request, timeout=timeout, metadata=connection.metadata)
+
+
+def send_upload(
+    stubs: Stubs, upload: Upload, timeout: float | None, connection: Connection
+) -> operations_pb2.Operation:
+    """Send a document once. Raises grpc.RpcError, or what went wrong while the document was read."""
+    call = cast(
+        "grpc.StreamUnaryMultiCallable[knowledge_service_pb2.UploadDocumentRequest, operations_pb2.Operation]",
+        stubs.knowledge.UploadDocument,
+    )
+    try:
+        return call(upload.messages(), timeout=timeout, metadata=connection.metadata)
+    except grpc.RpcError:
+        if upload.failure is not None:
+            raise upload.failure from None
+        raise
+
+
+class _Call(Protocol[Response_co]):
+    def __next__(self) -> Response_co: ...
+    def cancel(self) -> object: ...
+
+
+class Stream(Generic[Response]):
+    """A call that streams its response.
+
+    silence: seconds without a message after which `read` raises; None for no limit.
+    """
+
+    def __init__(
+        self,
+        method: aio.UnaryStreamMultiCallable[Request, Response],
+        request: Request,
+        timeout: float | None,
+        connection: Connection,
+        silence: float | None = None,
+    ) -> None:
+        self._call = cast("_Call[Response]", method(request, timeout=timeout, metadata=connection.metadata))
+        self._watchdog = None if silence is None else _Watchdog(self._call.cancel, silence)
+
+    def read(self) -> Response | None:
+        """The next message, or None at the end.
+
+        Raises:
+            grpc.RpcError: the stream broke off.
+            Silence: no message came for too long.
+        """
+        if self._watchdog is None:
+            return next(self._call, None)
+        try:
+            with self._watchdog.waiting():
+                return next(self._call, None)
+        except grpc.RpcError:
+            if self._watchdog.barked:
+                raise Silence from None
+            raise
+
+    def cancel(self) -> None:
+        """End the call."""
+        if self._watchdog is not None:
+            self._watchdog.end()
+        self._call.cancel()
+
+
+class _Watchdog:
+    """Cancels a stream whose reader has waited too long for a message: one thread a stream. The time between two reads does not count.
+
+    barked: whether it cancelled the stream.
+    """
+
+    def __init__(self, cancel: Callable[[], object], seconds: float) -> None:
+        self.barked = False
+        self._cancel = cancel
+        self._seconds = seconds
+        self._since: float | None = None
+        self._ended = threading.Event()
+        threading.Thread(target=self._watch, name="responsa-watchdog", daemon=True).start()
+
+    @contextmanager
+    def waiting(self) -> Generator[None]:
+        """The time that counts."""
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since = None
+
+    def end(self) -> None:
+        """Stop watching."""
+        self._ended.set()
+
+    def _watch(self) -> None:
+        # The stream cannot have been silent for so long before the first look, and each look finds out when the next can matter.
+        pause = self._seconds
+        while not self._ended.wait(pause):
+            since = self._since
+            pause = self._seconds if since is None else since + self._seconds - time.monotonic()
+            if pause <= 0:
+                self.barked = True
+                self._cancel()
+                return
