@@ -1,4 +1,4 @@
-"""Where an instance is by default: the facts that the server's settings and those of the command line share."""
+"""Where things are: the paths and defaults that the server and the command line share."""
 
 from __future__ import annotations
 
@@ -10,3 +10,5 @@ DEFAULT_HOME: Final = CHECKOUT / ".responsa"
 """The data folder."""
 DEFAULT_PORT: Final = 8080
 """The port of the page and of every API."""
+SHIPPED_AGENTS: Final = Path(__file__).parent / "agents" / "shipped"
+"""The agents that come with Responsa, each in a folder named by its id."""

@@ -13,11 +13,10 @@ import typer
 from responsa.chat.v1 import agent_pb2, chat_service_pb2
 from responsa_client import Responsa
 from responsa_client.errors import InvalidRequest, NotFound, ResponsaError
-from responsa_server.cli.failures import EXIT_USAGE, CommandFailed, reporting
+from responsa_server.cli.failures import EXIT_USAGE, CommandFailed, reporting, valid_text
 from responsa_server.cli.parameters import REASONS, hint, typed
 from responsa_server.cli.session import open_client
-from responsa_server.cli.texts import valid_text
-from responsa_server.cli.turns import Shown
+from responsa_server.cli.turns import TurnPrinter
 
 _MAX_STDIN = 1024 * 1024
 
@@ -105,22 +104,22 @@ def ask(
         text = valid_text(_from_stdin() if question == "-" else question, "The question")
         most = micros(max_cost)
         parameters = typed(param, asked_agent(client, agent)) if param else None
-        show = Shown(json=json, begin="Asking...")
+        printer = TurnPrinter(json=json, begin="Asking...")
         stream = client.ask(
             text,
             conversation or None,
             collection or [],
             request_id,
-            deltas if json else show.wants_deltas,
+            deltas if json else printer.wants_deltas,
             agent=agent,
             parameters=parameters,
             max_cost_micros=most,
             on_busy=_ON_BUSY[on_busy],
             cancel_on_disconnect=cancel_on_disconnect,
-            on_notice=show.notice,
+            on_notice=printer.notice,
         )
         try:
-            show.follow(stream, cancel_on_disconnect=cancel_on_disconnect)
+            printer.follow(stream, cancel_on_disconnect=cancel_on_disconnect)
         except (InvalidRequest, NotFound) as error:
             _explain(client, agent, error)
             raise
@@ -142,12 +141,12 @@ def asked_agent(client: Responsa, agent: str) -> agent_pb2.Agent:
 
 
 def _explain(client: Responsa, agent: str, error: ResponsaError) -> None:
-    """Where the parameters were refused: add what may be given. The refusal itself stands, whatever becomes of this."""
+    """If the parameters were refused, add a note with those that may be given. The refusal stands even if that fails."""
     if error.reason not in REASONS:
         return
     with contextlib.suppress(ResponsaError, CommandFailed):
-        if told := hint(asked_agent(client, agent), error):
-            error.add_note(told)
+        if advice := hint(asked_agent(client, agent), error):
+            error.add_note(advice)
 
 
 def micros(dollars: str) -> int:

@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
-from responsa_server.cli.failures import reporting
+from responsa_server.cli.failures import reporting, valid_text
 from responsa_server.cli.output import print_json, print_text
 from responsa_server.cli.session import open_client
-from responsa_server.cli.texts import valid_text
 
 _ENDS = {
     "answer": "had ended before: it was answered",

@@ -9,10 +9,9 @@ import typer
 
 from responsa.knowledge.v1 import document_pb2
 from responsa_client import Responsa
-from responsa_server.cli.failures import EXIT_USAGE, CommandFailed, reporting
+from responsa_server.cli.failures import EXIT_USAGE, CommandFailed, reporting, valid_text
 from responsa_server.cli.output import one_line, print_json, print_text
 from responsa_server.cli.session import open_client
-from responsa_server.cli.texts import valid_text
 
 _NAME = re.compile(r"documents/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _STATES = {

@@ -39,9 +39,9 @@ _CODES = {
 
 
 class CommandFailed(Exception):
-    """A command cannot go on, for a reason found on this side.
+    """A command cannot go on, for a reason found by the command itself.
 
-    sentence: what is wrong, a whole sentence. remedy: what helps, a whole sentence; may be "". exit_code: of the process.
+    sentence: the fault, as a whole sentence. remedy: a whole sentence, or "". exit_code: of the process.
     """
 
     def __init__(self, sentence: str, remedy: str = "", exit_code: int = EXIT_FAILED) -> None:
@@ -52,7 +52,7 @@ class CommandFailed(Exception):
 
 
 def exit_code_of(error: ResponsaError) -> int:
-    """3: no connection, or not signed in. 2: what was asked for is wrong or not there. 1: all else."""
+    """The process's exit code: 3 without a connection or a valid credential, 2 for a wrong request or a missing resource, 1 for everything else."""
     if isinstance(error, Unauthenticated) or (isinstance(error, Unavailable) and not error.from_server):
         return EXIT_CONNECT
     if isinstance(error, InvalidRequest | NotFound | AlreadyExists):
@@ -62,18 +62,18 @@ def exit_code_of(error: ResponsaError) -> int:
 
 def sentence_of(error: ResponsaError) -> str:
     """The error for people: its message, the fields at fault, and what helps. One paragraph."""
-    told = error.message
+    message = error.message
     soon = "" if error.retry_after is None else f"again in {_seconds(error.retry_after)}."
-    # A message that ends with the remedy is told when, instead of the remedy once more.
-    said = told.removesuffix("again.") + soon if soon and told.endswith("; ask again.") else told
+    # A message that ends with the remedy is message when, instead of the remedy once more.
+    said = message.removesuffix("again.") + soon if soon and message.endswith("; ask again.") else message
     parts = [said if said.endswith((".", "?", "!")) else f"{said}."]
     parts += [
         f"{violation.field}: {violation.description.rstrip('.')}."
         for violation in error.violations
-        if violation.description not in told
+        if violation.description not in message
     ]
     known = error.metadata.get("known", "")
-    if known and known not in told:
+    if known and known not in message:
         parts.append(f"Known: {known.replace(',', ', ')}.")
     if isinstance(error, Unauthenticated):
         parts.append("Check RESPONSA_API_KEY, or the key's file (RESPONSA_API_KEY_FILE).")
@@ -81,7 +81,7 @@ def sentence_of(error: ResponsaError) -> str:
         isinstance(error, Unavailable) and not error.from_server and not error.turn
     ):
         parts.append("Start a server with `responsa up`, or name another with RESPONSA_URL.")
-    elif soon and said == told:
+    elif soon and said == message:
         parts.append(f"Try {soon}")
     if error.turn and not isinstance(error, BrokenAnswer | CannotConnect | InvalidRequest | NotFound):
         parts.append(f"{going_on(error.turn, error.after_seq)} goes on.")
@@ -93,7 +93,7 @@ def _seconds(number: float) -> str:
 
 
 def going_on(turn: str, after_seq: int) -> str:
-    """The command that follows a turn from there on."""
+    """The command that follows a turn after that seq."""
     after = f" --after {after_seq}" if after_seq else ""
     return f"`responsa resume {turn}{after}`"
 
@@ -104,22 +104,35 @@ def reporting(*, json: bool = False) -> Generator[None, None, None]:
     try:
         yield
     except ResponsaError as error:
-        tell("\n".join((sentence_of(error), *getattr(error, "__notes__", ()))))
+        print_error("\n".join((sentence_of(error), *getattr(error, "__notes__", ()))))
         if json:
             print_json({"error": error_object(error.status)})
         raise typer.Exit(exit_code_of(error)) from None
     except CommandFailed as failure:
-        tell(f"{failure.sentence} {failure.remedy}".strip())
+        print_error(f"{failure.sentence} {failure.remedy}".strip())
         if json:
             code = _CODES.get(failure.exit_code, grpc.StatusCode.UNKNOWN).value[0]
             print_json({"error": error_object(status_pb2.Status(code=code, message=failure.sentence))})
         raise typer.Exit(failure.exit_code) from None
     except KeyboardInterrupt:
-        tell("Stopped.")
+        print_error("Stopped.")
         raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
-def tell(sentence: str) -> None:
-    """One line on stderr."""
+def print_error(sentence: str) -> None:
+    """Print one line on stderr."""
     sys.stderr.write(f"responsa: {shown(sentence)}\n")
     sys.stderr.flush()
+
+
+def valid_text(text: str, what: str) -> str:
+    """Return the text if a request can carry it: bytes of an argument that are not UTF-8 arrive as lone surrogates.
+
+    Raises:
+        CommandFailed: the text is not valid UTF-8; `what` names it, e.g. "The question".
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise CommandFailed(f"{what} is not valid UTF-8.", "Send it as UTF-8 text.", EXIT_USAGE) from None
+    return text

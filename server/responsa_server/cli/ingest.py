@@ -8,13 +8,12 @@ from typing import Annotated
 
 import typer
 
-from responsa_server.cli.failures import EXIT_FAILED, reporting, sentence_of, tell
+from responsa_server.cli.failures import EXIT_FAILED, print_error, reporting, sentence_of, valid_text
 from responsa_server.cli.ingestion import Outcome, Report, Summary, ensure_collection, ingest
 from responsa_server.cli.output import Json, as_json, error_object, print_json, print_text
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
 from responsa_server.cli.sources import accepted_suffixes, count, entries, find
-from responsa_server.cli.texts import valid_text
 
 _FAILURES_SHOWN = 20
 
@@ -74,11 +73,11 @@ async def _run(paths: Sequence[str], collection: str, json: bool) -> Summary:
                 if one.outcome is Outcome.FAILED:
                     failures += 1
                     if failures <= _FAILURES_SHOWN:
-                        progress.tell(_failure(one))
+                        progress.print_error(_failure(one))
 
             summary = await ingest(client, entries(targets), collection, report)
     if failures > _FAILURES_SHOWN:
-        tell(f"... and {failures - _FAILURES_SHOWN} more failures; --json shows all.")
+        print_error(f"... and {failures - _FAILURES_SHOWN} more failures; --json shows all.")
     return summary
 
 

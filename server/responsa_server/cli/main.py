@@ -51,13 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal that cannot show a letter is no reason to fail.
+            # Output does not fail when the terminal cannot show a character.
             stream.reconfigure(errors="replace")
     chosen = next((argument for argument in given if not argument.startswith("-")), None)
     try:
         build(chosen)(args=given, prog_name="responsa")
     except BrokenPipeError:
-        # The reader (e.g. `head`) has left: nobody is there to be told. Python would complain once more at exit.
+        # The reader (e.g. `head`) has closed the pipe. Without this Python would report it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 

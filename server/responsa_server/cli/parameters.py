@@ -10,9 +10,8 @@ from typing import cast
 
 from responsa.chat.v1 import agent_pb2
 from responsa_client.errors import ResponsaError
-from responsa_server.cli.failures import EXIT_USAGE, CommandFailed
+from responsa_server.cli.failures import EXIT_USAGE, CommandFailed, valid_text
 from responsa_server.cli.output import Json, as_json, one_line
-from responsa_server.cli.texts import valid_text
 
 REASONS = frozenset({"PARAMETERS_INVALID", "TEACHER_ID_MALFORMED", "TEACHER_NOT_FOUND"})
 """Of errors by which a question is refused for its parameters."""
@@ -93,16 +92,16 @@ def described(one: Parameter) -> Iterator[str]:
     """A parameter for people: its name, what it is, and what may be given."""
     values = [choice for choice in one.choices if not choice.title]
     named = [choice for choice in one.choices if choice.title]
-    told = [one.title] if one.title and one.title.casefold() != one.name.casefold() else []
-    told += ["required"] if one.required else []
-    told += [f"one of {', '.join(shown_value(choice.value) for choice in values)}"] if values else []
-    told += (
+    notes = [one.title] if one.title and one.title.casefold() != one.name.casefold() else []
+    notes += ["required"] if one.required else []
+    notes += [f"one of {', '.join(shown_value(choice.value) for choice in values)}"] if values else []
+    notes += (
         [" or ".join(one.types)] if one.types and not one.choices and tuple(one.types) != ("string",) else []
     )
-    told += [f"default {shown_value(one.default)}"] if one.default is not None else []
+    notes += [f"default {shown_value(one.default)}"] if one.default is not None else []
     if one.resource and not one.choices:
-        told += [f"no {one.resource} are there yet: `responsa samples load` makes some"]
-    yield f"  --param {one.name}=…  {', '.join(told)}{':' if named else ''}"
+        notes += [f"no {one.resource} are there yet: `responsa samples load` makes some"]
+    yield f"  --param {one.name}=…  {', '.join(notes)}{':' if named else ''}"
     for choice in named[:_SHOWN]:
         yield f"      {shown_value(choice.value)}  {one_line(choice.title, 60)}"
     if len(named) > _SHOWN:

@@ -1,18 +1,24 @@
-"""A progress bar on stderr where that is a terminal, nothing elsewhere."""
+"""What a terminal shows on stderr while a command works: a bar that counts, or a turn's step with the end of its text. It is drawn over and over, and leaves nothing behind."""
 
 from __future__ import annotations
 
 from types import TracebackType
 
+from rich.console import Group, RenderableType
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.spinner import Spinner
+from rich.text import Text
 
-from responsa_server.cli.failures import tell
+from responsa.chat.v1 import turn_pb2
+from responsa_client.following import Notice, Reconnecting, Waiting
+from responsa_server.cli.failures import print_error
 from responsa_server.cli.output import messages_console, shown
 
 
 class Progress:
-    """Counts steps of `total`; use it as a context manager. It is drawn for people alone."""
+    """A bar that counts steps up to `total`. A context manager; the bar is drawn only where stderr is a terminal."""
 
     def __init__(self, label: str, total: int) -> None:
         self._console = messages_console()
@@ -28,15 +34,15 @@ class Progress:
         self._task = self._bar.add_task(label, total=total)
 
     def advance(self) -> None:
-        """One step more."""
+        """Count one more step."""
         self._bar.advance(self._task)
 
-    def tell(self, sentence: str) -> None:
-        """A line of its own, above the bar."""
+    def print_error(self, sentence: str) -> None:
+        """Print a line of its own, above the bar."""
         if self._console.is_terminal:
             self._console.print(f"responsa: {shown(sentence)}", soft_wrap=True)
         else:
-            tell(sentence)
+            print_error(sentence)
 
     def __enter__(self) -> Progress:
         self._bar.start()
@@ -46,3 +52,73 @@ class Progress:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._bar.stop()
+
+
+_LINES = 8
+_TAIL = 2000
+
+
+class LiveAnswer:
+    """Shows a turn's progress where stderr is a terminal, and nothing elsewhere. A context manager."""
+
+    def __init__(self, *, wanted: bool, begin: str) -> None:
+        console = messages_console()
+        self.visible = wanted and console.is_terminal
+        self._console = console
+        self._step = begin
+        self._text = ""
+        self._spinner = Spinner("dots", begin)
+        self._live = Live(
+            self._spinner, console=console, transient=True, refresh_per_second=12.5, redirect_stdout=False
+        )
+
+    def event(self, event: turn_pb2.TurnEvent, text: str) -> None:
+        """Show an event of the turn; `text` is the answer as it stands after the event."""
+        match event.WhichOneof("event"):
+            case "status":
+                again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
+                self._step = event.status.message + again
+            case "tool_call":
+                self._step = f"Calling {event.tool_call.tool.removeprefix('tools/')}..."
+            case "provider_switched":
+                switched = event.provider_switched
+                self._step = f"{switched.source} gave nothing. Asking {switched.target}..."
+            case "attempt_restarted":
+                self._step = "Starting over: another worker took the question on..."
+            case _:
+                pass
+        self._text = text
+        self._draw(self._step)
+
+    def notice(self, notice: Notice) -> None:
+        """Show that the turn waits, or that the connection was lost."""
+        match notice:
+            case Waiting(place):
+                before = "1 question comes" if place == 1 else f"{place} questions come"
+                self._draw(f"Waiting: {before} before this one." if place else self._step)
+            case Reconnecting():
+                self._draw("The connection was lost. Going on...")
+
+    def __enter__(self) -> LiveAnswer:
+        if self.visible:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.visible:
+            self._live.stop()
+
+    def _draw(self, step: str) -> None:
+        if self.visible:
+            self._spinner.update(text=Text(shown(step)))
+            self._live.update(self._view())
+
+    def _view(self) -> RenderableType:
+        if not self._text:
+            return self._spinner
+        lines = Text(shown(self._text[-_TAIL:])).wrap(self._console, self._console.width)
+        # Text higher than the terminal could not be drawn over.
+        most = max(1, min(_LINES, self._console.height - 2))
+        return Group(*lines[-most:], self._spinner)

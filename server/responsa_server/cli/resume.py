@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
-from responsa_server.cli.failures import reporting
+from responsa_server.cli.failures import reporting, valid_text
 from responsa_server.cli.session import open_client
-from responsa_server.cli.texts import valid_text
-from responsa_server.cli.turns import Shown
+from responsa_server.cli.turns import TurnPrinter
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -32,6 +31,8 @@ def resume(
     Exit codes as of `ask`. Each event after the given seq is printed once, in order; of a turn that had ended there, none.
     """
     with reporting(json=json), open_client(timeout=None) as client:
-        show = Shown(json=json, begin="Following...")
+        printer = TurnPrinter(json=json, begin="Following...")
         name = valid_text(turn, "The turn")
-        show.follow(client.resume(name, after, deltas if json else show.wants_deltas, on_notice=show.notice))
+        printer.follow(
+            client.resume(name, after, deltas if json else printer.wants_deltas, on_notice=printer.notice)
+        )

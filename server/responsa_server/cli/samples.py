@@ -19,16 +19,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import AlreadyExists, NotFound, PermissionDenied
-from responsa_server.cli.failures import EXIT_FAILED, EXIT_USAGE, CommandFailed, reporting, sentence_of, tell
+from responsa_server.cli.failures import (
+    EXIT_FAILED,
+    EXIT_USAGE,
+    CommandFailed,
+    print_error,
+    reporting,
+    sentence_of,
+)
 from responsa_server.cli.ingestion import Outcome, Report, Summary, ensure_collection, ingest
 from responsa_server.cli.output import print_json, print_text
 from responsa_server.cli.progress import Progress
-from responsa_server.cli.session import open_async_client
-from responsa_server.cli.settings import agents_folder
+from responsa_server.cli.session import agents_folder, open_async_client
 from responsa_server.cli.sources import Target, entries
-
-SHIPPED = Path(__file__).parent.parent / "agents" / "shipped"
-"""The agents that come with Responsa, each in a folder named by its id."""
+from responsa_server.instance import SHIPPED_AGENTS
 
 
 class SampleTeacher(BaseModel):
@@ -112,7 +116,7 @@ def load(
                 print_text(_line(one))
             if one.left_out:
                 some = "1 teacher was" if one.left_out == 1 else f"{one.left_out} teachers were"
-                tell(f"{one.agent}: {some} left out: making teachers needs the role ADMIN.")
+                print_error(f"{one.agent}: {some} left out: making teachers needs the role ADMIN.")
     if any(one.documents.failed for one in loaded):
         raise typer.Exit(EXIT_FAILED)
 
@@ -121,7 +125,7 @@ def sample_folders() -> Mapping[str, Path]:
     """The folders of agents that have samples, by the agents' ids: this machine's own agents, and those shipped that none of them replaces."""
     found = {
         folder.name: folder
-        for root in (SHIPPED, agents_folder())
+        for root in (SHIPPED_AGENTS, agents_folder())
         if root.is_dir()
         for folder in sorted(root.iterdir())
         if (folder / "agent.toml").is_file()
@@ -180,7 +184,9 @@ async def _load(found: Sequence[Samples], *, strict: bool) -> Sequence[Loaded]:
                 except NotFound:
                     if strict:
                         raise
-                    progress.tell(f"The server has no agent {samples.agent}: its samples were left out.")
+                    progress.print_error(
+                        f"The server has no agent {samples.agent}: its samples were left out."
+                    )
                     continue
                 collection = next(iter(agent.collections), samples.agent).removeprefix("collections/")
                 made.append(await _load_one(client, samples, collection, progress))
@@ -192,7 +198,7 @@ async def _load_one(client: AsyncResponsa, samples: Samples, collection: str, pr
         progress.advance()
         if one.outcome is Outcome.FAILED:
             why = sentence_of(one.error) if one.error else f"{one.why}."
-            progress.tell(f"{one.where}: {why}")
+            progress.print_error(f"{one.where}: {why}")
 
     loaded = Loaded(samples.agent, collection)
     await ensure_collection(client, collection)

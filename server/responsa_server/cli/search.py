@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 
 from responsa.knowledge.v1 import knowledge_service_pb2
-from responsa_server.cli.failures import reporting
+from responsa_server.cli.failures import reporting, valid_text
 from responsa_server.cli.output import one_line, print_json, print_text
 from responsa_server.cli.session import open_client
-from responsa_server.cli.texts import valid_text
 
 _EXCERPT = 300
 
@@ -70,6 +69,6 @@ def search(
 
 
 def heading_path(title: str, headings: Sequence[str]) -> str:
-    """Where a passage stands, e.g. "Security › Sessions". A document's title is as a rule its first heading too: it is told once."""
+    """Where a passage stands, e.g. "Security › Sessions". A document's title is usually its first heading too; it is shown once."""
     repeated = bool(headings) and headings[0].strip() == title.strip()
     return " › ".join(part for part in (title, *headings[repeated:]) if part)

@@ -1,11 +1,106 @@
-"""Opening a client as the settings say."""
+"""The server that commands talk to, the key they sign in with, and the clients they open."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
 from responsa_client import Responsa
 from responsa_client.aio import AsyncResponsa
-from responsa_server.cli.failures import EXIT_USAGE, CommandFailed
-from responsa_server.cli.settings import client_settings
+from responsa_server.cli.failures import EXIT_CONNECT, EXIT_USAGE, CommandFailed
+from responsa_server.instance import DEFAULT_HOME, DEFAULT_PORT
+
+KEY_NAME = "api-key"
+_MAX_KEY_BYTES = 4096
+
+
+class ClientSettings(BaseSettings):
+    """Settings of the commands that ask a server, from the environment alone."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RESPONSA_", extra="ignore", env_ignore_empty=True, frozen=True
+    )
+
+    home: Annotated[Path, Field(description="Data folder of the local instance.")] = DEFAULT_HOME
+    port: int = Field(default=DEFAULT_PORT, ge=1, le=65_535, description="Port of the local instance.")
+    url: str | None = Field(
+        default=None, description="Another server, e.g. http://host:8080; else the local instance."
+    )
+    api_key: SecretStr | None = Field(default=None, description="The API key.")
+    api_key_file: Path | None = Field(
+        default=None, description="File with the API key; else api-key in the data folder."
+    )
+
+    agents_folder: Path | None = Field(
+        default=None,
+        validation_alias="RESPONSA_AGENTS__FOLDER",
+        description="Where agents of this machine's own are; else agents in the data folder.",
+    )
+
+    @property
+    def server_url(self) -> str:
+        """The server to ask."""
+        return self.url or f"http://127.0.0.1:{self.port}"
+
+    def read_key(self) -> str:
+        """The API key.
+
+        Raises:
+            CommandFailed: there is none, or its file cannot be read.
+        """
+        if self.api_key:
+            return self.api_key.get_secret_value().strip()
+        file = self.api_key_file or self.home / KEY_NAME
+        try:
+            with file.open("rb") as opened:
+                key = opened.read(_MAX_KEY_BYTES + 1).decode("ascii").strip()
+        except FileNotFoundError:
+            raise CommandFailed(
+                f"There is no API key: {file} does not exist.",
+                "Start the server with `responsa up`, which makes one, or set RESPONSA_API_KEY or RESPONSA_API_KEY_FILE.",
+                EXIT_CONNECT,
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it holds no key"
+            raise CommandFailed(
+                f"The API key in {file} cannot be read ({why}).",
+                "Name a readable file with RESPONSA_API_KEY_FILE, or set RESPONSA_API_KEY.",
+                EXIT_CONNECT,
+            ) from None
+        if not key or len(key.split()) != 1 or len(key) > _MAX_KEY_BYTES:
+            raise CommandFailed(
+                f"{file} holds no API key.", "Write the key, and nothing else, into it.", EXIT_CONNECT
+            )
+        return key
+
+
+def agents_folder() -> Path:
+    """Where agents of this machine's own are, each in a folder named by its id; it need not be there.
+
+    Raises:
+        CommandFailed: a setting cannot be right.
+    """
+    settings = client_settings()
+    return settings.agents_folder or settings.home / "agents"
+
+
+def client_settings() -> ClientSettings:
+    """Read the settings.
+
+    Raises:
+        CommandFailed: one cannot be right; it is named.
+    """
+    try:
+        return ClientSettings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "RESPONSA_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise CommandFailed(
+            f"{name} is wrong: {first['msg']}.", f"Correct or unset {name}.", EXIT_USAGE
+        ) from None
 
 
 def open_client(*, timeout: float | None = 60.0) -> Responsa:

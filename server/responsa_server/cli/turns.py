@@ -1,4 +1,4 @@
-"""What `ask` and `resume` share: printing a turn as it comes, how it ended, and how to go on when it is left."""
+"""Printing a turn for `ask` and `resume`: its events as they come, its end, and how to go on after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ from responsa.chat.v1 import turn_pb2
 from responsa_client import TurnStream
 from responsa_client.following import Notice
 from responsa_client.results import outcome, turn_error
-from responsa_server.cli.answers import answer_text
-from responsa_server.cli.ended import told_of
 from responsa_server.cli.failures import (
     EXIT_CANCELLED,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     going_on,
+    print_error,
     sentence_of,
-    tell,
 )
-from responsa_server.cli.live import LiveAnswer
 from responsa_server.cli.output import print_json, print_text
+from responsa_server.cli.progress import LiveAnswer
+from responsa_server.cli.rendering import answer_text, remarks
 
 
-class Shown:
+class TurnPrinter:
     """Prints one turn: with `json` each event as a line, at once; else its end, and on a terminal its progress until then.
 
-    Beside an end in text, stderr tells who answered, what fell back and what it cost.
+    With an end in text, stderr says who answered, what fell back and what it cost.
     """
 
     def __init__(self, *, json: bool, begin: str) -> None:
@@ -34,7 +33,7 @@ class Shown:
 
     @property
     def wants_deltas(self) -> bool:
-        """Whether a person watches."""
+        """Whether progress is drawn on a terminal."""
         return self._live.visible
 
     def notice(self, notice: Notice) -> None:
@@ -60,20 +59,20 @@ class Shown:
                         self._live.event(event, stream.text)
                     printed = stream.last_seq
         except KeyboardInterrupt:
-            tell(_left(stream, printed, cancel_on_disconnect))
+            print_error(_left(stream, printed, cancel_on_disconnect))
             raise typer.Exit(EXIT_INTERRUPTED) from None
         # A stream that ends without raising has had its terminal event.
         assert stream.terminal is not None
         if not self._json:
             _print_end(stream.terminal)
-            for sentence in told_of(outcome(stream.terminal), agent_version):
-                tell(sentence)
+            for sentence in remarks(outcome(stream.terminal), agent_version):
+                print_error(sentence)
         error = turn_error(stream.terminal)
         if error is not None:
             retriable = stream.terminal.failed.retriable
             sentence = sentence_of(error)
             said = any(one in sentence.casefold() for one in ("ask again", "try again"))
-            tell(sentence + (" Ask again." if retriable and not said else ""))
+            print_error(sentence + (" Ask again." if retriable and not said else ""))
             raise typer.Exit(
                 EXIT_CANCELLED if stream.terminal.WhichOneof("event") == "cancelled" else EXIT_FAILED
             )

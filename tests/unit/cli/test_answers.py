@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from responsa.chat.v1 import citation_pb2, turn_pb2
 from responsa.type.v1 import byte_range_pb2
-from responsa_server.cli.answers import answer_text
 from responsa_server.cli.output import one_line, shown
+from responsa_server.cli.rendering import answer_text
 
 
 def cited(end: int, source: int, quote: str = "q", title: str = "T") -> citation_pb2.Citation:

@@ -6,14 +6,14 @@ import pytest
 
 from responsa.chat.v1 import turn_pb2
 from responsa_client.results import outcome
-from responsa_server.cli.ended import dollars, told_of
+from responsa_server.cli.rendering import dollars, remarks
 
 VERSION = "agents/tutor/versions/3"
 
 
 def told(version: str = VERSION, **answer: object) -> list[str]:
     made = turn_pb2.TurnAnswer(**answer)  # pyright: ignore[reportArgumentType] - names are the message's own
-    return list(told_of(outcome(turn_pb2.TurnEvent(answer=made)), version))
+    return list(remarks(outcome(turn_pb2.TurnEvent(answer=made)), version))
 
 
 def test_who_answered() -> None:

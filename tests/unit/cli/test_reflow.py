@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from responsa_server.cli.reflow import reflow
+from responsa_server.cli.rendering import reflow
 from responsa_server.cli.search import heading_path
 
 

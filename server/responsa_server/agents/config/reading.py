@@ -17,9 +17,10 @@ from responsa_server.agents.config.positions import placed
 from responsa_server.agents.config.problems import AGENT_FILE, Problem, from_validation
 from responsa_server.agents.engine.config import AgentConfig
 from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptSet, PromptSource
+from responsa_server.instance import SHIPPED_AGENTS
 
 MAX_FILE_BYTES: Final = 256 * 1024
-SHIPPED: Final = Path(__file__).parent.parent / "shipped"
+SHIPPED: Final = SHIPPED_AGENTS
 """The folder of the shipped agents, and of `shared`, whose prompts all agents may use."""
 SHARED: Final = "shared"
 PROMPTS: Final = "prompts"

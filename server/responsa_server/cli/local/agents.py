@@ -90,12 +90,12 @@ def _folders(named: str) -> Sequence[Path]:
     known = {one.name: one for one in _all()}
     if named in known:
         return [known[named]]
-    told = (
+    missing = (
         f"There is no {AGENT_FILE} in {path}, nor in folders of it"
         if path.exists()
         else f"There is no file or folder {path}"
     )
-    typer.echo(f"{told}, and no agent of that name; there are {', '.join(known)}.", err=True)
+    typer.echo(f"{missing}, and no agent of that name; there are {', '.join(known)}.", err=True)
     raise typer.Exit(USAGE)
 
 

@@ -36,7 +36,7 @@ from responsa_server.stores.postgres.migrate import MigrationError
 
 DOCS_COLLECTION = "responsa-docs"
 DOCS_SECONDS = 300.0
-"""What the project's own documents may take at a start; the address is told after them."""
+"""Seconds that loading the project's own documents may take at a start; the address is printed after that."""
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  only compared
 
 

@@ -1,0 +1,213 @@
+"""A turn's end as text for people: the answer with numbered marks and its sources, and remarks on who gave it, what fell back and what it cost. Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from responsa.chat.v1 import citation_pb2, turn_pb2
+from responsa_client.results import Outcome
+from responsa_server.cli.output import one_line
+
+_FENCE: Final = re.compile(r"[ \t]*(```|~~~)")
+# A line that begins a block of its own or is indented like code: its line break must stay.
+_BLOCK: Final = re.compile(
+    r"[ \t]{4}|\t|[ \t]*(?:[-*+•][ \t]|\d{1,9}[.)][ \t]|#{1,6}[ \t]|[|>]|[-=*_]{3,}[ \t]*$)"
+)
+_LIST: Final = re.compile(r"[ \t]*(?:[-*+•]|\d{1,9}[.)])[ \t]")
+_COLUMNS: Final = re.compile(r"\S[ \t]*(?:[ ]{3,}|\t|[ \t]\|[ \t])[ \t]*\S")
+_HARD_BREAK: Final = re.compile(r"(?: {2}|\\)$")
+
+
+def reflow(text: str) -> str:
+    """The text with the line breaks within its paragraphs made spaces; code, lists, tables, quotes and headings stay as they are."""
+    joined: list[str] = []
+    open_paragraph = False
+    for line, prose in _lines(text):
+        if prose and open_paragraph:
+            last = joined[-1].rstrip()
+            following = line.lstrip()
+            joined[-1] = last + _between(last, following) + following
+        else:
+            joined.append(line)
+        open_paragraph = prose and _HARD_BREAK.search(line) is None
+    return "\n".join(joined)
+
+
+def _lines(text: str) -> Iterator[tuple[str, bool]]:
+    """Each line, and whether it belongs to the running text of a paragraph."""
+    fence = ""
+    in_list = False
+    for line in text.replace("\r\n", "\n").split("\n"):
+        found = _FENCE.match(line)
+        if found is not None and fence in ("", found.group(1)):
+            fence = "" if fence else found.group(1)
+            in_list = False
+            yield line, False
+        elif fence or not line.strip():
+            in_list = False
+            yield line, False
+        else:
+            # A line after a list item, without a blank line between them, belongs to the item.
+            in_list = in_list or _LIST.match(line) is not None
+            yield line, not (in_list or _BLOCK.match(line) or _COLUMNS.search(line))
+
+
+def _between(last: str, following: str) -> str:
+    """A space, but for writing that has none between its words."""
+    return "" if _unspaced(last[-1:]) and _unspaced(following[:1]) else " "
+
+
+def _unspaced(character: str) -> bool:
+    """Whether the character is Chinese or Japanese, which have no spaces between words; Korean, equally wide, has them."""
+    return (
+        character != ""
+        and unicodedata.east_asian_width(character) in "WF"
+        and not unicodedata.name(character, "").startswith("HANGUL")
+    )
+
+
+_QUOTE = 240
+
+
+def answer_text(answer: turn_pb2.TurnAnswer) -> str:
+    """The answer with marks like [1] behind what they support, and its sources.
+
+    Each quoted sentence is on one line, wherever the document breaks its own; the exact text is what --json prints. Citations of the same place share one number; numbers go up in the order of the text.
+    """
+    places: dict[tuple[str, int, int], int] = {}
+    marks: dict[int, list[int]] = {}
+    data = answer.text.encode()
+    for citation in sorted(answer.citations, key=lambda c: (c.answer_range.end, c.answer_range.start)):
+        number = places.setdefault(_place(citation), len(places) + 1)
+        numbers = marks.setdefault(_whole(data, citation.answer_range.end), [])
+        if number not in numbers:
+            numbers.append(number)
+    text = "".join(
+        reflow(_marked(data, start, end, marks)) if quoted else _marked(data, start, end, marks)
+        for start, end, quoted in _parts(data, answer.citations)
+    )
+    if answer.outcome == turn_pb2.ANSWER_OUTCOME_OUTPUT_LIMIT:
+        text += "\n\n(The answer was cut at its limits.)"
+    if not places:
+        return text
+    return text + "\n\nSources\n" + "\n".join(_sources(answer.citations, places))
+
+
+def _whole(data: bytes, at: int) -> int:
+    """The byte offset, or the next one that cuts no character apart."""
+    at = max(0, min(at, len(data)))
+    while at < len(data) and data[at] & 0xC0 == 0x80:
+        at += 1
+    return at
+
+
+def _parts(data: bytes, citations: Sequence[citation_pb2.Citation]) -> Iterator[tuple[int, int, bool]]:
+    """The text in parts (start, end, whether it is quoted), in order. Quotes that touch are one: a long sentence is cited in several."""
+    start, end = 0, 0
+    for low, high in sorted(
+        (_whole(data, one.answer_range.start), _whole(data, one.answer_range.end)) for one in citations
+    ):
+        if low > end:
+            yield from ((start, end, True), (end, low, False))
+            start, end = low, low
+        end = max(end, high)
+    yield from ((start, end, True), (end, len(data), False))
+
+
+def _marked(data: bytes, start: int, end: int, marks: Mapping[int, Sequence[int]]) -> str:
+    """A part with the marks that stand within it or at its end."""
+    pieces: list[str] = []
+    last = start
+    for at in sorted(at for at in marks if start < at <= end):
+        piece = data[last:at].decode()
+        kept = piece.rstrip()
+        pieces += [kept, " ", "".join(f"[{number}]" for number in marks[at]), piece[len(kept) :]]
+        last = at
+    pieces.append(data[last:end].decode())
+    return "".join(pieces)
+
+
+def _sources(
+    citations: Sequence[citation_pb2.Citation], places: dict[tuple[str, int, int], int]
+) -> list[str]:
+    first = {places[_place(citation)]: citation for citation in reversed(citations)}
+    lines: list[str] = []
+    for number in sorted(first):
+        citation = first[number]
+        source = citation.source_range
+        place = f"{citation.uri or citation.document_version}, bytes {source.start}-{source.end}"
+        title = one_line(citation.title, 120) or "(untitled)"
+        lines.append(f'[{number}] {title} ({place})\n    "{one_line(citation.quote, _QUOTE)}"')
+    return lines
+
+
+def _place(citation: citation_pb2.Citation) -> tuple[str, int, int]:
+    return citation.document_version, citation.source_range.start, citation.source_range.end
+
+
+_INSTEAD = {
+    turn_pb2.FALLBACK_KIND_WITHOUT_RETRIEVAL: "The documents could not be searched; the answer rests on none of them",
+    turn_pb2.FALLBACK_KIND_TEXT_ONLY: "Vectors could not be had; words alone decided what was found",
+    turn_pb2.FALLBACK_KIND_PROVIDER: "Another model than the first answered",
+    turn_pb2.FALLBACK_KIND_EXTRACTIVE: "No model could be had; the answer is quoted from the documents",
+    turn_pb2.FALLBACK_KIND_TEMPLATE: "No model wrote this; a template did",
+    turn_pb2.FALLBACK_KIND_CLASSIFIER: "A trained classifier decided in place of a model",
+    turn_pb2.FALLBACK_KIND_RULE: "A rule decided in place of a model",
+    turn_pb2.FALLBACK_KIND_WITHOUT_SUMMARY: "Older messages were left out, as they could not be summed up",
+}
+_WRITERS = {"extractive": "sentences of the documents", "template": "a template"}
+
+
+def remarks(outcome: Outcome, agent_version: str) -> Sequence[str]:
+    """Sentences for stderr: who answered, the cost, and each fallback; none where the server reports nothing.
+
+    agent_version: `agents/{id}/versions/{n}`, or "" if it is not known.
+    """
+    made = [
+        one
+        for one in (
+            _who(outcome, agent_version),
+            f"taken for {outcome.intent}" if outcome.intent else "",
+            f"question of kind {one_line(outcome.category, 60)}" if outcome.category else "",
+            _cost(outcome),
+        )
+        if one
+    ]
+    sentences = [f"{'; '.join(made)}."] if outcome.model or _cost(outcome) else []
+    return [*sentences, *(_instead(one) for one in outcome.fallbacks)]
+
+
+def _who(outcome: Outcome, agent_version: str) -> str:
+    agent = agent_version.removeprefix("agents/").partition("/")[0]
+    by = _WRITERS.get(outcome.model, one_line(outcome.model, 120))
+    if agent and by:
+        return f"{agent} answered by {by}"
+    return f"answered by {by}" if by else agent
+
+
+def _cost(outcome: Outcome) -> str:
+    tokens = outcome.input_tokens + outcome.output_tokens
+    if not tokens and not outcome.cost_micros:
+        return ""
+    shown = f"{tokens:,} token{'' if tokens == 1 else 's'}"
+    if not outcome.unpriced_tokens:
+        return f"{shown}, {dollars(outcome.cost_micros)}"
+    known = f", {dollars(outcome.cost_micros)}" if outcome.cost_micros else ""
+    return f"{shown}{known} ({outcome.unpriced_tokens:,} of the tokens without a known price)"
+
+
+def dollars(micros: int) -> str:
+    """Millionths of a US dollar for people: at least cents, and as many places as count."""
+    whole, rest = divmod(micros, 1_000_000)
+    places = f"{rest:06}".rstrip("0").ljust(2, "0")
+    return f"{whole:,}.{places} USD"
+
+
+def _instead(one: turn_pb2.Fallback) -> str:
+    what = _INSTEAD.get(one.kind, "Something else was done than was meant")
+    way = " → ".join(one_line(part, 80) for part in (one.source, one.target) if part)
+    aside = ": ".join(part for part in (way, one_line(one.cause, 80)) if part)
+    return f"{what} ({aside})." if aside else f"{what}."
