@@ -1,0 +1,62 @@
+"""The wheel holds every file of the packages, and the data files that tests/architecture/wheel.txt lists.
+
+After data files were added, renamed or removed on purpose: python -m tests.architecture.test_wheel
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.instance import ROOT, plain_environment
+
+LIST = Path(__file__).with_name("wheel.txt")
+SOURCES = ("server", "clients/python", "generated/python")
+
+
+def files() -> list[str]:
+    """The names of all files in a wheel built now; without the metadata, whose folder is named by the version."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder],
+            cwd=ROOT,
+            env=plain_environment(),
+            capture_output=True,
+            check=True,
+        )
+        (wheel,) = Path(folder).glob("*.whl")
+        with zipfile.ZipFile(wheel) as opened:
+            return sorted(name for name in opened.namelist() if ".dist-info/" not in name)
+
+
+@pytest.fixture(scope="module")
+def packed() -> list[str]:
+    return files()
+
+
+def test_no_listed_file_is_missing(packed: list[str]) -> None:
+    listed = LIST.read_text(encoding="utf-8").splitlines()
+    assert sorted(set(listed) - set(packed)) == [], "python -m tests.architecture.test_wheel"
+
+
+def test_every_file_of_the_packages_is_packed(packed: list[str]) -> None:
+    files = {
+        str(path.relative_to(ROOT / source))
+        for source in SOURCES
+        for path in (ROOT / source).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert sorted(files - set(packed)) == []
+
+
+def test_the_laboratory_is_in_the_wheel(packed: list[str]) -> None:
+    assert {"responsa_lab/evaluation/command.py", "responsa_lab/testing/__main__.py"} <= set(packed)
+
+
+if __name__ == "__main__":
+    LIST.write_text("".join(f"{name}\n" for name in files() if not name.endswith(".py")), encoding="utf-8")
