@@ -1,1 +1,1 @@
-"""The laboratory: what measures and plays. Scripted providers, the testing agent, evaluation, injection."""
+"""The laboratory: scripted models, the testing agent, and evaluation. The product runs without it, except for what `doubles` lends."""

@@ -1,4 +1,4 @@
-"""What a server can be told to run with in place of real models and agents: the scripted models and the testing agent."""
+"""The stand-ins that a server can run with instead of real models and agents: scripted models and the testing agent."""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@ import grpc
 import pytest
 
 from responsa.chat.v1 import agent_pb2
-from responsa_server.cli.samples import SHIPPED, read
+from responsa_server.cli.samples import read
+from responsa_server.instance import SHIPPED_AGENTS
 from tests.clients.agents_served import NOWHERE, ServedAgents
 from tests.clients.command_line import CommandLine
 from tests.clients.library import ScriptedLibrary
@@ -105,7 +106,7 @@ async def test_all_samples_are_those_of_agents_that_the_server_has(
     assert done.code == 0
     assert [line.partition(":")[0] for line in done.out.splitlines()] == ["mine", "tutor"]
     assert done.err == "responsa: The server has no agent chat: its samples were left out.\n"
-    shipped = read(SHIPPED / "tutor")
+    shipped = read(SHIPPED_AGENTS / "tutor")
     assert library.keys("collections/tutor") == [one.key for one in shipped.documents]
     assert len(served.teachers) == len(shipped.teachers) + 2
     # Named, it is an error.

@@ -43,7 +43,7 @@ class Reconnecting:
 
 
 Notice = Waiting | Reconnecting
-"""What a follower may be told beside the events."""
+"""Everything that a follower may be notified of, other than events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Following:
     Args:
         opening: the question, or which turn to resume and from where.
         patience: seconds without a frame, counted from the first failure, after which it is given up; math.inf for never.
-        on_notice: told of what is no event.
+        on_notice: called with notices.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Following:
         self._opening = opening
         self._connection = connection
         self._patience = patience
-        self._tell = on_notice
+        self._notify = on_notice
         self._clock = clock
         self._backoff = connection.backoff()
         if isinstance(opening, chat_service_pb2.AskRequest):
@@ -139,7 +139,7 @@ class Following:
         if taken.reconnect is None:
             self._trouble_since = None
         moved = 0 if self.reader.last_seq > before else None
-        self._told_place(moved if taken.place is None else taken.place)
+        self._report_place(moved if taken.place is None else taken.place)
         return taken.events
 
     def fell_silent(self) -> ResponsaError:
@@ -157,16 +157,16 @@ class Following:
         """Whether the stream that ended well and empty may be one of a turn that had ended before it began."""
         return self._frames == 0 and self.reader.turn != "" and self.reader.last_seq > 0
 
-    def settle(self, turn: turn_pb2.Turn) -> None:
-        """What the turn itself tells, of whose last seq it was in doubt whether it is the end."""
+    def check_ended(self, turn: turn_pb2.Turn) -> None:
+        """Take the terminal event from the turn itself, if the last seq that was read turns out to be the turn's end."""
         if turn.HasField("terminal_event") and turn.last_seq == self.reader.last_seq:
             self.reader.end(turn.terminal_event)
 
     def after(self, failure: ResponsaError | None, deadline: Deadline) -> Pause:
-        """What to do once a stream is over and the turn is not. failure: of the stream, None when it ended well.
+        """Decide how to go on after a stream that ended before its turn. failure: the stream's error, or None if it ended well.
 
         Raises:
-            ResponsaError: it is no use, or takes too long.
+            ResponsaError: the failure is final, or going on would take too long.
         """
         asked = self._reconnect
         if asked is not None and not self._sent_away:
@@ -178,11 +178,11 @@ class Following:
             wait = self._wait(cause, asked)
             fresh = asked is not None or self._silent or cause.reason == "DRAINING"
         if not deadline.allows(wait):
-            # Of a turn that was not accepted yet, the server's own word says more than that time is up.
-            told = cause is not None and cause.from_server and not self.reader.turn
-            raise self._given_up(cause) if told else self.named(self.late(deadline))
-        if self._tell is not None:
-            self._tell(Reconnecting(wait, cause))
+            # While the turn is not accepted, the server's own error says more than that time is up.
+            refused = cause is not None and cause.from_server and not self.reader.turn
+            raise self._given_up(cause) if refused else self.named(self.late(deadline))
+        if self._notify is not None:
+            self._notify(Reconnecting(wait, cause))
         return Pause(wait, fresh)
 
     def stopping(self) -> chat_service_pb2.StartTurnRequest:
@@ -250,8 +250,8 @@ class Following:
         if last is not None and last.from_server:
             return self.named(last)
         cause = first_line(last.message) if last is not None else "The answer's stream broke off"
-        told = f"{cause.rstrip('.')}. The turn may go on{self._how_to_go_on()}."
-        error = StreamCut(grpc.StatusCode.UNAVAILABLE, told)
+        message = f"{cause.rstrip('.')}. The turn may go on{self._how_to_go_on()}."
+        error = StreamCut(grpc.StatusCode.UNAVAILABLE, message)
         error.__cause__ = last
         return self.named(error)
 
@@ -260,8 +260,8 @@ class Following:
             return f": resume {self.reader.turn} after seq {self.handed}"
         return f": ask again with request_id {self.request_id}"
 
-    def _told_place(self, place: int | None) -> None:
+    def _report_place(self, place: int | None) -> None:
         if place is not None and place != self.place:
             self.place = place
-            if self._tell is not None:
-                self._tell(Waiting(place))
+            if self._notify is not None:
+                self._notify(Waiting(place))

@@ -28,7 +28,7 @@ class ChainBroken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a frame brought. events: to hand out, in order of seq. place: of a queued turn, where it is told. reconnect: seconds to wait before another connection, if it asks for one."""
+    """The content of a frame. events: those to hand out, in order of seq. place: the place in the queue, if reported. reconnect: seconds to wait before opening another connection, if the server asks for one."""
 
     events: list[turn_pb2.TurnEvent]
     place: int | None = None

@@ -22,14 +22,14 @@ Item = TypeVar("Item")
 
 
 def lines(path: Path, kind: type[Line], what: str, remedy: str = "") -> Iterator[tuple[str, Line]]:
-    """Where each line stands ("FILE line N") and what it says, in their order; empty lines are passed over.
+    """Each line's place ("FILE line N") and content, in order; empty lines are skipped.
 
     Args:
-        what: what a line is, for whoever reads that one is none: "question".
+        what: the name of a line's kind in error messages, e.g. "question".
         remedy: for a file that cannot be read.
 
     Raises:
-        CommandFailed: the file cannot be read, or a line is no `kind`; the line and the first field that is wrong are named.
+        CommandFailed: the file cannot be read, or a line is not a valid `kind`; the message names the line and its first wrong field.
     """
     try:
         with path.open("rb") as opened:
@@ -53,7 +53,7 @@ def _line(line: bytes, kind: type[Line], what: str, where: str) -> Line:
 
 
 def spread(items: Sequence[Item], limit: int) -> Sequence[Item]:
-    """So many of the items, evenly over all; 0: all."""
+    """`limit` of the items, spread evenly over all of them; all if `limit` is 0."""
     if not 0 < limit < len(items):
         return items
     return [items[place * len(items) // limit] for place in range(limit)]
@@ -69,7 +69,7 @@ class _Answer(BaseModel):
 
 
 class Question(BaseModel):
-    """One question and what is known of its answer."""
+    """A question with its known answers."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -86,7 +86,7 @@ class Question(BaseModel):
 
     @property
     def gold_spans(self) -> Sequence[Span]:
-        """Where they stand."""
+        """The places of these texts in their documents."""
         return [
             Span(answer.doc_id, answer.byte_start, answer.byte_end)
             for answer in self.answers

@@ -42,7 +42,7 @@ class Spoken(BaseModel):
 
 
 class Dialogue(BaseModel):
-    """One question after what was said."""
+    """A question and the turns before it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -70,7 +70,7 @@ def dialogues(path: Path) -> Sequence[Dialogue]:
     """All dialogues of a file, in their order.
 
     Raises:
-        CommandFailed: the file is missing or empty, a line cannot be read, or an id stands twice; the line is named.
+        CommandFailed: the file is missing or empty, a line cannot be read, or an id occurs twice; the message names the line.
     """
     found: dict[str, Dialogue] = {}
     for where, one in lines(path, Dialogue, "dialogue"):
@@ -86,7 +86,7 @@ if TYPE_CHECKING:
     from responsa_lab.evaluation.local import Decided, Deciders
 
 DEPTH = 5
-"""So many passages the agents read."""
+"""The number of passages that agents read."""
 DEPTHS = (1, DEPTH)
 WORDS = {"followUps": "follow-ups", "standAlone": "stand alone"}
 OURS = CHECKOUT / "evals" / "dialogues.jsonl"
@@ -109,7 +109,10 @@ AsJson = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One dialogue, what was decided, and the place of its source's first passage among the first five: 0 where it is not among them, None where there is none to find."""
+    """One dialogue with the agent's decision.
+
+    as_asked, as_rewritten: the rank, from 1, of the first passage of its source among the first five; 0 if it is not among them, None if the dialogue names no source.
+    """
 
     dialogue: Dialogue
     decided: Decided
@@ -190,7 +193,7 @@ class Shelf:
 
     @classmethod
     async def of(cls, client: AsyncResponsa, agent: str) -> Shelf:
-        """Raises CommandFailed: it has none."""
+        """The documents of an agent. Raises CommandFailed if there are none."""
         collections = list((await client.agent(agent)).collections)
         keys: dict[str, str] = {}
         for one in collections:
@@ -207,12 +210,12 @@ class Shelf:
         return cls(client, collections, keys)
 
     async def title(self, query: str) -> str:
-        """Of the passage that is found first, as an answer would cite it; "" where nothing is found."""
+        """The title of the first passage found, as an answer would cite it; "" if nothing is found."""
         hits = await self.client.search(query, self.collections, 1)
         return hits[0].passage.title if hits else ""
 
     async def place(self, query: str, source_key: str) -> int:
-        """Of the document's first passage among the first five, from 1; 0 where it is not among them."""
+        """The rank, from 1, of the document's first passage among the first five; 0 if it is not among them."""
         hits = await self.client.search(query, self.collections, DEPTH)
         found = (
             place for place, hit in enumerate(hits, 1) if self.keys.get(hit.passage.document) == source_key
@@ -221,12 +224,12 @@ class Shelf:
 
 
 def needs(found: Sequence[Measured]) -> Agreement:
-    """Whether documents were searched when they had to be."""
+    """Whether documents were searched when they should be."""
     return agreement((one.decided.needs_retrieval, one.dialogue.needs_retrieval) for one in found)
 
 
 def follow_ups(found: Sequence[Measured]) -> Agreement:
-    """Whether follow-ups were taken for such, among what is to be looked up."""
+    """Whether follow-ups were recognised, among the questions that need documents."""
     return agreement(
         (one.decided.follow_up, one.dialogue.follow_up) for one in found if one.dialogue.needs_retrieval
     )
@@ -260,7 +263,7 @@ def _shares(part: Sequence[Measured]) -> dict[str, Json]:
 
 
 def _searched_parts(found: Sequence[Measured]) -> Mapping[str, Sequence[Measured]]:
-    """What was searched for, follow-ups and others apart; none where nothing was."""
+    """The dialogues that were searched for, in two parts: follow-ups and the others. Empty parts are left out."""
     searched = [one for one in found if one.as_asked is not None]
     parts = {
         "followUps": [one for one in searched if one.dialogue.follow_up],
@@ -270,7 +273,7 @@ def _searched_parts(found: Sequence[Measured]) -> Mapping[str, Sequence[Measured
 
 
 def _recalls(part: Sequence[Measured], depth: int) -> tuple[float | None, float | None]:
-    """Of the questions as asked, and as rewritten."""
+    """Recall of the questions as asked, and as rewritten."""
     return (
         mean(float(0 < (one.as_asked or 0) <= depth) for one in part),
         mean(float(0 < (one.as_rewritten or 0) <= depth) for one in part),

@@ -1,4 +1,4 @@
-"""What is measured on this machine without a server: the embedding model, the nodes that decide whether to search, and classifiers of intents.
+"""Measuring on this machine without a server: the embedding model, the nodes that decide whether to search, and classifiers of intents.
 
 Commands import this module late: it loads numpy, the model's runtime and the agents, which measurements through a server do not need.
 """

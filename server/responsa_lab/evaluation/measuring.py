@@ -1,4 +1,4 @@
-"""Measuring a running server on a data set, through the calls that everybody makes."""
+"""Measuring a running server on a data set, through the public client."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from responsa_server.cli.output import Json
 IN_FLIGHT = 8
 DEPTH = 10
 _PASSAGES = 50
-"""Several passages of one document may stand in a ranking: so many give ten documents nearly always."""
+"""Passages to ask for: a ranking may hold several of one document, and this many nearly always give ten documents."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -182,10 +182,10 @@ def _judged(turn: turn_pb2.Turn, question: Question, keys: Mapping[str, str]) ->
 
 
 async def several(items: Sequence[Item], work: Callable[[Item], Awaitable[Result]]) -> list[Result]:
-    """The results for all items, in their order, a few at a time.
+    """Work on all items, a few at a time, and return the results in the order of the items.
 
     Raises:
-        what `work` raises first; the rest is cancelled.
+        the first error that `work` raises; the remaining work is cancelled.
     """
     results: dict[int, Result] = {}
     rest: Iterator[tuple[int, Item]] = iter(enumerate(items))

@@ -24,12 +24,12 @@ def ndcg(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
 
 
 def reciprocal_rank(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
-    """1 over the rank of the first relevant id among the first k; 0 when there is none."""
+    """1 divided by the rank of the first relevant id among the first k; 0 without one."""
     return next((1 / rank for rank, one in enumerate(ranking[:k], start=1) if one in relevant), 0.0)
 
 
 def mean(values: Iterable[float]) -> float | None:
-    """The mean; None of nothing."""
+    """The mean, or None without values."""
     kept = list(values)
     return sum(kept) / len(kept) if kept else None
 
@@ -76,10 +76,10 @@ def refused_at(scores: Sequence[float], answerable: Sequence[bool], answered: fl
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How yes-or-no decisions agree with what is right; shares, None where there is nothing to divide by.
+    """How yes-or-no decisions agree with the right ones, as shares from 0 to 1; None where there is nothing to divide by.
 
-    precision: of the decisions for yes, those that are right. recall: of what is yes, what was decided so. f1: their harmonic mean. always: the accuracy of whoever says yes to
-    everything.
+    precision: the share of the right ones among the decisions for yes. recall: the share of the right ones among all that should be yes. f1: their harmonic mean. always: the accuracy of
+    deciding yes every time.
     """
 
     n: int
@@ -91,7 +91,7 @@ class Agreement:
 
 
 def agreement(decisions: Iterable[tuple[bool, bool]]) -> Agreement:
-    """Of pairs (what was decided, what is right)."""
+    """The agreement of pairs (decision, right decision)."""
     pairs = list(decisions)
     hits = sum(decided and right for decided, right in pairs)
     said, true = sum(decided for decided, _ in pairs), sum(right for _, right in pairs)

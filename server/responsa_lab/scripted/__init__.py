@@ -1,4 +1,4 @@
-"""Models that play models: deterministic, in this process, without a server. For tests, demonstrations and measurements; never in production."""
+"""Scripted models: deterministic, in this process, without a server. For tests, demonstrations and measurements; never in production."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from responsa_server.domain.ports.models import ChatModel
 
 PROVIDER = "scripted"
 PRICED = "priced"
-"""`scripted:priced` is `scripted:strong` at the prices below: there is something to count and to limit without a key. All others cost nothing."""
+"""`scripted:priced` is `scripted:strong` at the prices below: costs can be counted and limited without a vendor's key. All others cost nothing."""
 PRICES = {"input": "2", "cached_input": "0.2", "cache_write": "2.5", "output": "10"}
-"""US dollars for a million tokens; about what a vendor's middle one costs in 2026."""
+"""US dollars for a million tokens; about the price of a vendor's middle model in 2026."""
 
 
 def scripted_models(idle_seconds: float = 60.0) -> Mapping[str, ChatModel]:
-    """All there are, by `scripted:name`. idle_seconds: for how long a silent one is waited for, as an adapter would."""
+    """All scripted models, by `scripted:name`. idle_seconds: how long a silent one is waited for, as an adapter would."""
     found: list[ChatModel] = [
         Strong(),
         Strong(PRICED),

@@ -53,7 +53,7 @@ _RETRY_SECONDS = 1.0
 
 
 class Broken:
-    """A `ChatModel`, called `broken-KIND`. idle_seconds: after how long a silence is told as TIMEOUT, as an adapter does."""
+    """A `ChatModel`, called `broken-KIND`. idle_seconds: the silence after which it raises TIMEOUT, as an adapter does."""
 
     def __init__(self, kind: Kind, idle_seconds: float = 60.0) -> None:
         self._kind = kind

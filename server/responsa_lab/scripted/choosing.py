@@ -1,4 +1,4 @@
-"""What a scripted model puts where a JSON schema is to be filled in: labels by rules, questions that stand alone, other ways to ask."""
+"""How a scripted model fills in a JSON schema: labels by rules, questions that stand alone, other ways to ask."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, Final, cast
 
 from responsa_lab.scripted.reading import Reading, content, points_back, sentences, stems, words
 
-# Of a text's words, those that an example of a label must share to settle it.
+# The share of a text's words that an example must share for its label to be taken.
 _ALIKE: Final = 0.6
-# Of a question's meaning words, those that a sentence must share to be taken for an answer.
+# The share of a question's meaningful words that a sentence must contain to count as an answer.
 _COVERED: Final = 0.5
 _GREETING: Final = re.compile(
     r"^\W*(?:hi|hello|hey|good (?:morning|afternoon|evening|night|day)|thanks?|thank you|bye|goodbye|see you|how are you|who are you|nice|great|well done|cheers)\b",
     re.IGNORECASE,
 )
-# Of the talk itself; who greets and asks for knowledge at once wants the knowledge.
+# About the talk itself; a greeting together with a question is a question.
 _TALK: Final = re.compile(
     rf"(?:{_GREETING.pattern})(?!.*\b(?:what (?:is|are)|what's|whats|why|explain|tell me|how (?:do|does|is|many|much|long)|help with|help me with)\b)"
     r"|\b(?:your|the) last (?:answer|sentence|message)\b|\b(?:again|once more)\W*(?:please\W*)?$|\b(?:simpler|other|fewer) words\b"
@@ -37,7 +37,7 @@ _ERRAND: Final = re.compile(
     r"|\bweather (?:now|today|tomorrow|right now)\b|\b(?:diagnose|stock tip)\b",
     re.IGNORECASE,
 )
-# By label, the first that fits; labels that are not here are chosen by their examples.
+# The first rule that fits gives the label; labels without a rule are chosen by their examples.
 _RULES: Final[Sequence[tuple[str, re.Pattern[str]]]] = (
     ("out_of_scope", _ERRAND),
     ("post", _POST),
@@ -75,7 +75,7 @@ _FEW: Final = 4
 
 
 def filled(schema: Mapping[str, object], reading: Reading, *, orders: Sequence[str] = ()) -> object:
-    """A value that fits the schema. orders: what is carried out in place of the rules, as far as there is room for it."""
+    """A value that fits the schema. orders: the orders to carry out in place of the rules, where the schema has room for them."""
     return _value("", cast("Mapping[str, Any]", schema), _Asked(reading, schema, orders))
 
 
@@ -129,9 +129,9 @@ class _Asked:
         self.orders = orders
 
     def label(self, labels: Sequence[str]) -> str:
-        told = " ".join(self.orders).lower()
+        ordered = " ".join(self.orders).lower()
         for label in labels:
-            if re.search(rf"\b{re.escape(label.lower())}\b", told):
+            if re.search(rf"\b{re.escape(label.lower())}\b", ordered):
                 return label
         question = self.reading.question
         if "post" in labels and self.reading.history and _REVISION.search(question):

@@ -1,7 +1,7 @@
-"""Plays a model that is easily led: it carries out every order that it finds where no data is marked, whoever gives it.
+"""Plays a model that is easily led: it carries out every order that it finds outside of data marks, from any source.
 
-What it says shows it: an answer to clean texts is the strong model's, and the orders that were carried out stand in the others. Whoever keeps data between marks
-that hold has nothing to fear from it, and whoever does not is found out. `inside=True` heeds no marks at all: the control that orders would be found.
+Its answer to clean texts is the strong model's; other answers contain the orders that it carried out. A prompt that keeps data between valid marks
+is safe from it, and one that does not is found out. With `inside=True` it ignores all marks: the control, which proves that orders would be found.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from responsa_lab.scripted.strong import Strong
 from responsa_server.domain.ports.models import Place
 
 OBEYED: Final = "As I was told:"
-"""Begins an answer that carries out an order."""
-# In these a wish is nothing foreign: whoever wants to be heard there has to usurp.
+"""The beginning of every answer that carries out an order."""
+# Wishes are normal in these fences: only an attempt to take over counts as an order there.
 _ASKED_FOR: Final = frozenset({"question", "message", "history", "summary", "parameters"})
 
 
 class Obedient(Strong):
-    """A `ChatModel`. inside: whether marks mean nothing to it."""
+    """A `ChatModel`. inside: whether it carries out orders between data marks too."""
 
     def __init__(self, name: str = "obedient", *, inside: bool = False) -> None:
         super().__init__(name)
@@ -39,10 +39,10 @@ class Obedient(Strong):
         return "\n\n".join(f"{OBEYED} {one}" for one in found)
 
     def found(self, reading: Reading) -> Sequence[str]:
-        """The orders that it carries out, each once. Instructions and what users say are full of wishes: there only what usurps counts."""
+        """The orders that it carries out, each once. Instructions and users' messages are full of wishes, so only attempts to take over count there."""
         found: list[str] = []
         for message in reading.prompt.messages:
-            # What it has said itself may quote what it was shown.
+            # The model's own messages may quote what it was shown.
             foreign = message.place in (Place.RETRIEVED, Place.TOOL, Place.MODEL)
             found += orders(reading.outside(message), any_wish=foreign)
         if self._inside:

@@ -1,4 +1,4 @@
-"""Orders in a text: who would carry them out is easily led."""
+"""Finds orders in a text: sentences that try to make a model do something else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 _SENTENCE: Final = re.compile(r"(?<=[.!?⟧])\s+")
-# Said to whoever reads for a user; no document says it to people. English, and the few words of other languages that open such an order.
+# Addressed to a model; a document for people does not say this. English, and a few words that open such an order in other languages.
 _USURPING: Final = re.compile(
     r"\b(?:ignore|disregard|forget|bypass|override|void)\b.{0,60}\b(?:instruction|rule|prompt|order|direction|teacher|guideline|text|above|before|previous)s?\b"
     r"|\byou (?:are now|have no|will now|must now|are (?:dan|an? )\b.{0,30}\bwithout)\b|\bfrom (?:now|this (?:moment|point)) on\b|\bact as (?:if|an?)\b"
@@ -22,7 +22,7 @@ _USURPING: Final = re.compile(
     r"|\bbỏ qua\b|\bvergiss alle\b|\bignoriere\b|\bantworte ab\b|\bignora (?:todas|las|tutte)\b|\bignorez\b",
     re.IGNORECASE,
 )
-# Said to a writer or a machine; it may stand in any text for people.
+# A request to a writer or a machine; texts for people contain such requests too.
 _ASKING: Final = re.compile(
     r"^\W*(?:<?\|?(?:instruction|system|endoftext)\|?>\W*)?(?:(?:please|now|then|also|and|first|instead|before you answer|let us|can you|could you)\W+)*"
     r"(?:write|reply|respond|answer|print|say|add|include|mention|repeat|translate|provide|list|give|tell|set|call|cite|begin|start|end|use|make|break down|"
@@ -37,14 +37,14 @@ _ENCODED: Final = re.compile(r"\b[A-Za-z0-9+/]{16,}={0,2}")
 
 
 def usurping(text: str) -> bool:
-    """Whether it is said to who answers, to make it do something else."""
+    """Whether the text tries to take over the model that answers."""
     return _USURPING.search(text) is not None
 
 
 def orders(text: str, *, any_wish: bool) -> Sequence[str]:
-    """What a text wants done, what is encoded in it decoded: each line from its first usurping sentence on.
+    """The orders in a text, with encoded ones decoded: each line from its first sentence that tries to take over.
 
-    any_wish: requests and questions too, as people write them.
+    any_wish: whether plain requests and questions count too.
     """
     found: list[str] = []
     for line in text.splitlines():

@@ -1,4 +1,4 @@
-"""What a scripted model understands of its prompt: words and sentences (English), the fences by the nonce that the instructions name, and the text outside of them.
+"""A scripted model's understanding of its prompt: words and sentences (English), the fences by the nonce that the instructions name, and the text outside of them.
 
 The marks are read as any model would have to read them: from the messages alone. A test holds them against those that the engine writes."""
 
@@ -33,12 +33,12 @@ _POINTING: Final = re.compile(
 
 
 def words(text: str) -> list[str]:
-    """In lower case."""
+    """The words of a text, in lower case."""
     return [one.lower() for one in _WORD.findall(text)]
 
 
 def content(text: str) -> list[str]:
-    """The words that carry meaning, each once, as they stand."""
+    """The words that carry meaning, each once, as they are written."""
     found = {one.lower(): one for one in reversed(_WORD.findall(text)) if one.lower() not in _SMALL}
     return list(reversed(found.values()))
 
@@ -49,7 +49,7 @@ def stems(text: str) -> frozenset[str]:
 
 
 def sentences(text: str) -> Sequence[str]:
-    """As they stand, without headings, marks of lists and lines that are no prose."""
+    """The sentences of a text, without headings, list marks and lines that are not prose."""
     found: list[str] = []
     for one in _SENTENCE.split(text):
         sentence = _LINE_MARK.sub("", one.strip())
@@ -80,7 +80,7 @@ _EXAMPLE: Final = re.compile(r"^- (.+) => (\S+)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Fenced:
-    """Text between marks that hold. before: what stands directly before it in its message."""
+    """Text between valid marks. before: the text directly before it in its message."""
 
     kind: str
     text: str
@@ -89,7 +89,7 @@ class Fenced:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """What was found. number: by which it is cited."""
+    """A retrieved passage. number: the number that citations of it use."""
 
     number: int
     text: str
@@ -97,7 +97,7 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """Of the talk so far. user: whether the user said it, else the model."""
+    """One message of the talk so far. user: whether it is the user's, else the model's."""
 
     user: bool
     text: str
@@ -118,16 +118,16 @@ class Reading:
 
     @cached_property
     def fences(self) -> Sequence[Fenced]:
-        """All that is marked as data, in its order."""
+        """All parts that are marked as data, in order."""
         return [fence for message in self.prompt.messages for fence in self._fenced(message)]
 
     def outside(self, message: PromptMessage) -> str:
-        """A message's text without what is fenced in it."""
+        """A message's text without its fenced parts."""
         return message.text if self._fence is None else self._fence.sub("", message.text)
 
     @cached_property
     def passages(self) -> Sequence[Passage]:
-        """What may be cited."""
+        """The passages that may be cited."""
         found: list[Passage] = []
         for one in self.fences:
             if one.kind == "passage":
@@ -140,7 +140,7 @@ class Reading:
 
     @cached_property
     def question(self) -> str:
-        """What is asked: the last question's fence, else the user's last message."""
+        """The question: the last fence of that kind, else the user's last message."""
         if fenced := [one.text for one in self.fences if one.kind == "question"]:
             return fenced[-1].strip()
         asked = [one.text for one in self._users]
@@ -169,11 +169,11 @@ class Reading:
         return _EXAMPLE.findall(self.instruction)
 
     def fenced(self, kind: str) -> str:
-        """The text of the last fence of that kind, "" where there is none."""
+        """The text of the last fence of that kind, or ""."""
         return next((one.text for one in reversed(self.fences) if one.kind == kind), "")
 
     def _within(self, message: PromptMessage) -> str:
-        """A message's text, without the marks where all of it stands between them."""
+        """A message's text; without the marks if all of it is between marks."""
         return "\n\n".join(one.text for one in self._fenced(message)) or message.text
 
     @property

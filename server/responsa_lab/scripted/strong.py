@@ -71,7 +71,7 @@ def tokens_read(prompt: ModelPrompt) -> int:
 
 _MOST_SENTENCES: Final = 3
 _MOST_IN_POST: Final = 4
-# A further sentence is told when it fits at least so well as this share of the best.
+# A further sentence is used if it fits at least this share as well as the best one.
 _WORTH_SAYING: Final = 0.5
 _MOST_NOTE_WORDS: Final = 150
 _ENDED: Final = re.compile(r"[.!?:…][\"”’)\]]*$")
@@ -124,11 +124,11 @@ def ranked(reading: Reading, question: str = "") -> Sequence[Sentence]:
     """The sentences of all passages that share a word with the question, the best first; none that gives orders to its reader."""
     asked = stems(question or reading.question)
     wants_figure = _ASKS_FIGURE.search(question or reading.question) is not None
-    told = [
+    candidates = [
         (one.number, text) for one in reading.passages for text in sentences(one.text) if not usurping(text)
     ]
     # Titles and the like have no end of their own; they are taken where there is nothing else.
-    found = [one for one in told if _ENDED.search(one[1])] or told
+    found = [one for one in candidates if _ENDED.search(one[1])] or candidates
     frequent = Counter(stem for _, text in found for stem in stems(text))
     scored: list[Sentence] = []
     for number, text in found:
@@ -183,16 +183,16 @@ def _small_talk(reading: Reading) -> str:
 
 
 def _notes(reading: Reading) -> str:
-    told = [reading.fenced("summary").strip()]
+    notes = [reading.fenced("summary").strip()]
     for one in reading.history:
         first = next(iter(sentences(one.text)), one.text.strip())
         if usurping(one.text):
-            told.append("Somebody asked for other rules; that was not followed.")
+            notes.append("Somebody asked for other rules; that was not followed.")
         elif one.user:
-            told.append(f"The reader asked: {first}")
+            notes.append(f"The reader asked: {first}")
         else:
-            told.append(f"The answer was: {first}")
-    kept = " ".join(one for one in told if one).split()
+            notes.append(f"The answer was: {first}")
+    kept = " ".join(one for one in notes if one).split()
     return " ".join(kept[:_MOST_NOTE_WORDS]) or "Nothing was said yet."
 
 

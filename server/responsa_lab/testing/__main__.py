@@ -1,7 +1,7 @@
 """python -m responsa_lab.testing [--model-port N] [--tool-port N] [--until-eof]
 
-Serves the scripted model and the counting tool on the loopback interface until SIGTERM, SIGINT or, with --until-eof, the end of its input (so that it goes
-away with whoever started it). First it prints two lines of JSON: {"part":"model","url":…,"stats_url":…} and {"part":"tool","url":…,"stats_url":…}.
+Serves the scripted model and the counting tool on the loopback interface until SIGTERM, SIGINT or, with --until-eof, the end of its input (so that it ends
+with the process that started it). First it prints two lines of JSON: {"part":"model","url":…,"stats_url":…} and {"part":"tool","url":…,"stats_url":…}.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from responsa_lab.testing.sink import ToolSink
 
 
 async def serve(model_port: int, tool_port: int, *, until_eof: bool) -> None:
-    """Serve both until told to stop."""
+    """Serve both until a signal or the end of the input."""
     model, sink = ModelServer(), ToolSink()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -85,7 +85,7 @@ NO_SOCKET: Final = "in-process"
 
 def plan(model: ChatModel, tools: Sequence[Tool]) -> Plan:
     """decide → tool, when the model asks for one → write."""
-    # What calls have cost stands in the turn's end: events of it would come between the deltas that campaigns compare.
+    # The turn's end holds the cost of its calls: usage events would come between the deltas that campaigns compare.
     parts = NodeParts(model=model, tools=tools)
     decide = Prompt(parts, "decide", PromptOptions(tools=True), announcement=None, reports_usage=False)
     write = Prompt(parts, "write", reports_usage=False)
@@ -105,7 +105,7 @@ def _decided(state: GraphState) -> str:
 
 
 class ScriptedAgent:
-    """An `Agent` that does what the question's script says. A question that is no script fails with InvalidRequest before anything is done."""
+    """An `Agent` that does what the question's script says. A question that is not a script fails with InvalidRequest before anything is done."""
 
     history_messages = 0
     older_messages = 0
@@ -136,7 +136,7 @@ class ScriptedAgent:
         """See `Agent.admit`. It takes any parameters."""
 
     def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
-        """See `Agent.answer`. Raises InvalidRequest at once for a question that is no script."""
+        """See `Agent.answer`. Raises InvalidRequest at once if the question is not a script."""
         parse(task.question.text)
         return self._agent.answer(task)
 
@@ -166,7 +166,7 @@ async def scripted_agent(
     time_limit_seconds: float = 600.0,
     faults: Faults | None = None,
 ) -> AsyncGenerator[ScriptedAgent]:
-    """The agent with all that it stands on.
+    """The agent with its model and its tools.
 
     model_url: of a scripted server, with `/v1`; tool_url: of a sink. "" starts one in this process, on the loopback interface; NO_SOCKET for model_url asks no
     server at all.

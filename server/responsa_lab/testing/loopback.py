@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 server on the loopback interface whose handlers hold the socket: they pace, stall and cut it, and learn at once that the client is gone.
+"""A small HTTP/1.1 server on the loopback interface whose handlers hold the socket: they pace, stall and cut it, and see at once that the client is gone.
 
 Servers for the web hide just that. It takes what an HTTP client sends one request at a time, with a Content-Length, and nothing else.
 """
@@ -20,7 +20,7 @@ _MOST_BODY_BYTES: Final = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was asked. headers: names in lower case."""
+    """An HTTP request. headers: names in lower case."""
 
     method: str
     path: str
@@ -45,8 +45,8 @@ class Exchange:
 
     async def reply(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Answer whole, with JSON unless the headers say otherwise."""
-        told = {"content-type": "application/json", **(headers or {}), "content-length": str(len(body))}
-        await self._write(_head(status, "\r\n".join(f"{name}: {one}" for name, one in told.items())) + body)
+        sent = {"content-type": "application/json", **(headers or {}), "content-length": str(len(body))}
+        await self._write(_head(status, "\r\n".join(f"{name}: {one}" for name, one in sent.items())) + body)
         self.ended = True
 
     async def begin(self, content_type: str) -> None:
@@ -72,7 +72,7 @@ class Exchange:
         await self._write(data)
 
     def cut(self) -> None:
-        """Close the socket before the answer's end; what was sent arrives."""
+        """Close the socket before the answer's end; the bytes sent so far arrive."""
         self._writer.close()
 
     async def _write(self, data: bytes) -> None:
@@ -146,7 +146,7 @@ class LoopbackServer:
     async def _exchange(self, exchange: Exchange, reader: asyncio.StreamReader) -> bytes:
         """Answer a request. Returns the first byte of the next one, where it came before the answer's end was noticed here."""
         handling = asyncio.ensure_future(self._handler(exchange))
-        # The client has nothing to say until it has its answer: what comes before is its leaving.
+        # A client sends nothing before it has its answer, so anything that can be read means that it left.
         watching = asyncio.create_task(reader.read(1))
         try:
             await asyncio.wait({handling, watching}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible model's server that says what the script in the question says, word by word, at its pace, over a real socket."""
+"""An OpenAI-compatible model server that speaks the script in the question, word by word, at its pace, over a real socket."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Disconnect:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A request, understood. counting: usage is told with every chunk."""
+    """A parsed request. counting: whether every chunk reports usage."""
 
     script: Script
     read: int
@@ -62,7 +62,7 @@ class ModelServer:
         """Completions that were begun, by label."""
         self.disconnects: deque[Disconnect] = deque(maxlen=_MOST_DISCONNECTS)
         self.streaming = 0
-        """Completions that are being sent now."""
+        """Completions being sent now."""
         self.finished = 0
         """Completions that were sent to their end."""
         self._left = asyncio.Event()
@@ -82,7 +82,7 @@ class ModelServer:
         await self._server.start(port)
 
     async def close(self) -> None:
-        """Cut all that is being sent and stop listening."""
+        """Cut the open completions and stop listening."""
         await self._server.close()
 
     async def left(self, times: int = 1) -> Sequence[Disconnect]:
@@ -93,7 +93,7 @@ class ModelServer:
         return list(self.disconnects)
 
     def stats(self) -> Mapping[str, object]:
-        """What GET /stats tells."""
+        """The body of GET /stats."""
         return {
             "started": self.requests.total(),
             "streaming": self.streaming,

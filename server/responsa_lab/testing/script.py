@@ -42,7 +42,7 @@ WORDS: Final = tuple(_TEXT.split())
 TOOLS: Final[Mapping[Effect, str]] = {Effect.ONCE: "record-once", Effect.IDEMPOTENT: "record-idempotent"}
 """The testing agent's tools by what calling one twice comes to."""
 TOOL_CALL_TOKENS: Final = 8
-"""What the model is said to write when it asks for a tool."""
+"""The tokens counted for a model's request for a tool."""
 MODEL: Final = "scripted"
 """As the model is called, with a server and without one."""
 CALL_ID: Final = "tool-1"
@@ -60,9 +60,9 @@ class ToolFailure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What is to happen. Times are milliseconds; -1 among the last two means never.
+    """What the testing agent does. Times are in milliseconds; -1 for fail_after or stall_after means never.
 
-    tokens: words of the answer (1 to 2000), one a chunk, one every pace_ms, the first after first_ms. opening: words told before the tool is called. tool: which of
+    tokens: words of the answer (1 to 2000), one a chunk, one every pace_ms, the first after first_ms. opening: words said before the tool is called. tool: which of
     two is called, for tool_ms, and tool_fail how that goes wrong. seed: chooses the words. fail_after, stall_after: words of the answer after which the model's server
     cuts the connection, or falls silent. note: anything without a blank, to tell questions apart.
     """
@@ -141,7 +141,7 @@ def _nonsense(what: str) -> InvalidRequest:
 
 
 def token(seed: int, place: int) -> str:
-    """The word at this place (from 0) of a seed's endless text, with what stands before it: a blank or, at a new paragraph, a line."""
+    """The word at this place (from 0) of a seed's endless text, with the blank or the paragraph break before it."""
     digest = hashlib.blake2b(f"{seed}/{place}".encode(), digest_size=4).digest()
     word = WORDS[int.from_bytes(digest, "big") % len(WORDS)]
     within = place % _WORDS_A_SENTENCE
@@ -190,7 +190,7 @@ def golden_result(script: Script) -> ToolResult:
 
 
 def read_tokens(messages: Sequence[PromptMessage]) -> int:
-    """What the model is said to read: words."""
+    """The tokens counted for reading these messages: their words."""
     return sum(len(one.text.split()) for one in messages)
 
 
@@ -214,9 +214,9 @@ def golden_usage(script: Script, question: str = "") -> Usage:
 
 
 def golden_events(script: Script, question: str = "") -> Sequence[Event]:
-    """What the agent tells in a first attempt that nothing interrupts, a delta a chunk; a log may hold several as one (see `collapsed`).
+    """The events of a first attempt that nothing interrupts, one delta a chunk; a log may join several deltas (see `collapsed`).
 
-    A script whose model fails or stalls has no terminal event here: the turn's failure is the worker's to tell.
+    A script whose model fails or stalls has no terminal event here: the worker reports the turn's failure.
     """
     events: list[Event] = []
     end = 0

@@ -17,7 +17,7 @@ from responsa_server.domain.ports.tools import Effect
 
 @dataclass(slots=True)
 class Calls:
-    """What came under one key: calls, and effects of them; times of the calls in seconds since the epoch; finished: calls that were answered."""
+    """The calls with one key. effects: how many had an effect. finished: how many were answered. at: their times, in seconds since the epoch."""
 
     calls: int = 0
     effects: int = 0
@@ -28,7 +28,7 @@ class Calls:
 class ToolSink:
     """POST /once and POST /idempotent, with an `Idempotency-Key`; GET /calls. Used once: start, then close.
 
-    The effect comes first, then the pause, then the answer: who is killed in the midst of a call has had its effect. What was counted outlives every client.
+    The effect comes first, then the pause, then the answer: a client that is killed during a call has had the effect. The counts outlive every client.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class ToolSink:
         return self._server.url
 
     def endpoint(self, effect: Effect) -> str:
-        """Where to call, ONCE or IDEMPOTENT."""
+        """The URL for calls with this effect, ONCE or IDEMPOTENT."""
         return endpoint(self.url, effect)
 
     async def start(self, port: int = 0) -> None:
@@ -51,7 +51,7 @@ class ToolSink:
         await self._server.start(port)
 
     async def close(self) -> None:
-        """Cut what is being answered and stop listening."""
+        """Cut the open calls and stop listening."""
         await self._server.close()
 
     async def called(self, times: int = 1) -> None:
@@ -61,7 +61,7 @@ class ToolSink:
             await self._called.wait()
 
     def stats(self) -> Mapping[str, object]:
-        """What GET /calls tells."""
+        """The body of GET /calls."""
         return {"calls": {key: asdict(one) for key, one in self.calls.items()}}
 
     async def _handle(self, exchange: Exchange) -> None:
@@ -101,5 +101,5 @@ class ToolSink:
 
 
 def endpoint(url: str, effect: Effect) -> str:
-    """Where a sink at this URL is called."""
+    """The URL of a sink for calls with this effect."""
     return f"{url}/{effect.value}"

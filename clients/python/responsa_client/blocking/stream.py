@@ -115,7 +115,7 @@ class TurnStream(Iterator[turn_pb2.TurnEvent]):
                     return
                 calls.connection.check_open()
                 if failure is None and following.doubtful:
-                    failure = self._settle(deadline)
+                    failure = self._ask_whether_ended(deadline)
                     if following.ended:
                         return
                 pause = following.after(failure, deadline)
@@ -127,11 +127,11 @@ class TurnStream(Iterator[turn_pb2.TurnEvent]):
                     unused.close()
             transport.sleep(pause.seconds)
 
-    def _settle(self, deadline: Deadline) -> ResponsaError | None:
+    def _ask_whether_ended(self, deadline: Deadline) -> ResponsaError | None:
         """Ask the turn itself whether it has ended."""
         request = chat_service_pb2.GetTurnRequest(name=self._following.reader.turn)
         try:
-            self._following.settle(
+            self._following.check_ended(
                 self._calls.unary(self._calls.stubs.chat.GetTurn, request, timeout=deadline.remaining())
             )
         except ResponsaError as error:
