@@ -67,7 +67,7 @@ def check_agents(
 
     Exit codes: 0 all is well, 2 something is wrong or there is nothing to check.
     """
-    # It loads what runs agents: nothing that the other commands need.
+    # Imported late: it loads the agents' engine, which the other commands do not need.
     from responsa_server.cli.local.agents import check
 
     check(path, json=json)

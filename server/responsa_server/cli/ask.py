@@ -30,7 +30,7 @@ class OnBusy(StrEnum):
 
 
 _ON_BUSY = {
-    # Unset means the same, and is what a question asked before this option existed was compared by.
+    # Unset means REJECT. It must stay unset, since a question sent again is compared with the first one as bytes.
     OnBusy.REJECT: chat_service_pb2.ON_BUSY_UNSPECIFIED,
     OnBusy.QUEUE: chat_service_pb2.ON_BUSY_QUEUE,
     OnBusy.INTERRUPT: chat_service_pb2.ON_BUSY_INTERRUPT,
@@ -126,7 +126,7 @@ def ask(
 
 
 def asked_agent(client: Responsa, agent: str) -> agent_pb2.Agent:
-    """The agent that a question goes to; "" is the server's default.
+    """The agent that answers a question; "" is the server's default.
 
     Raises:
         NotFound: there is no such agent; the known ones are in its metadata.
@@ -150,10 +150,10 @@ def _explain(client: Responsa, agent: str, error: ResponsaError) -> None:
 
 
 def micros(dollars: str) -> int:
-    """Millionths of a dollar; 0 of "".
+    """Millionths of a dollar; 0 for "".
 
     Raises:
-        CommandFailed: it is no sum of money, or less than a millionth, or a part of one.
+        CommandFailed: the text is not a sum of money, is below a millionth, or is not a whole number of millionths.
     """
     if not dollars:
         return 0

@@ -64,7 +64,7 @@ def sentence_of(error: ResponsaError) -> str:
     """The error for people: its message, the fields at fault, and what helps. One paragraph."""
     message = error.message
     soon = "" if error.retry_after is None else f"again in {_seconds(error.retry_after)}."
-    # A message that ends with the remedy is message when, instead of the remedy once more.
+    # A message that ends with this remedy gets the time added to it, in place of the same remedy again.
     said = message.removesuffix("again.") + soon if soon and message.endswith("; ask again.") else message
     parts = [said if said.endswith((".", "?", "!")) else f"{said}."]
     parts += [

@@ -22,12 +22,12 @@ from responsa_client.errors import (
 from responsa_server.cli.sources import Document, Entry, Problem
 
 IN_FLIGHT = 8
-"""Documents between being sent and being searched, at most."""
+"""The most documents that are sent and not searchable yet."""
 _INLINE_BYTES = 1024 * 1024
 
 
 class Outcome(StrEnum):
-    """What became of a document."""
+    """The outcome for a document."""
 
     NEW = "NEW"
     CHANGED = "CHANGED"
@@ -37,7 +37,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of one document. `document` is what the server has; `error` or `why` says why it failed."""
+    """The outcome for one document. document: as the server has it. error or why: the reason for a failure."""
 
     where: str
     source_key: str
@@ -49,7 +49,7 @@ class Report:
 
 @dataclass(slots=True)
 class Summary:
-    """How many documents came to what."""
+    """The number of documents with each outcome."""
 
     counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
 
@@ -69,7 +69,7 @@ class Summary:
 
 
 async def ensure_collection(client: AsyncResponsa, collection: str) -> None:
-    """Make the collection when it is missing. Somebody else may make it at the same time."""
+    """Create the collection if it is missing; another caller may create it at the same time."""
     try:
         await client.get_collection(collection)
     except NotFound:
@@ -82,10 +82,10 @@ async def ensure_collection(client: AsyncResponsa, collection: str) -> None:
 async def ingest(
     client: AsyncResponsa, entries: Iterator[Entry], collection: str, report: Callable[[Report], None]
 ) -> Summary:
-    """Take in all entries; `report` is called with each as it is searched or failed, in no set order.
+    """Take in all entries; `report` is called with each once it is searchable or has failed, in any order.
 
     Raises:
-        ResponsaError: the server is away, or does not let the caller in: the rest is not tried.
+        ResponsaError: the server cannot be reached or refuses the caller; the remaining entries are not tried.
     """
     summary = Summary()
 

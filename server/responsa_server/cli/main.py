@@ -33,7 +33,7 @@ def build(chosen: str | None) -> typer.Typer:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    # With a callback the application stays a group, however many commands it has.
+    # A callback keeps the application a group even with one command.
     app.callback()(_no_options)
     for command in COMMANDS:
         if command.name == chosen:

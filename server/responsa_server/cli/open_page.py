@@ -30,7 +30,7 @@ def open_page(
                 f"{client.url} is not an address that a browser can open.", "Set RESPONSA_URL.", EXIT_USAGE
             )
         made = client.create_session_code()
-        # The code stands behind "#", which browsers keep to themselves: it reaches no log on the way.
+        # Browsers do not send the part after "#", so the code reaches no log on the way.
         url = f"{client.url}/#code={made.code}"
         if json:
             print_json({"url": url, "expireTime": as_json(made).get("expireTime")})

@@ -28,21 +28,21 @@ def error_object(status: status_pb2.Status) -> dict[str, Json]:
 
 
 def print_json(value: Message | Mapping[str, Json]) -> None:
-    """One object on one line of stdout, at once."""
+    """Print one object on one line of stdout, and flush."""
     plain = as_json(value) if isinstance(value, Message) else value
-    # Maps have no order of their own: sorted, the same events are the same bytes whoever prints them.
+    # Maps have no order of their own; sorted, the same events are always the same bytes.
     sys.stdout.write(json.dumps(plain, ensure_ascii=False, sort_keys=True) + "\n")
     sys.stdout.flush()
 
 
 def print_text(text: str) -> None:
-    """Text on stdout, made harmless for a terminal."""
+    """Print text on stdout, made safe for a terminal."""
     sys.stdout.write(shown(text) + "\n")
     sys.stdout.flush()
 
 
 def shown(text: str) -> str:
-    """Text as a terminal may get it: control characters, by which a document could drive the terminal, as �.
+    """Text that is safe for a terminal: control characters, with which a document could control the terminal, become �.
 
     Line feeds and tabs stay, carriage returns before line feeds go.
     """

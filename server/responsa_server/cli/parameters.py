@@ -14,14 +14,14 @@ from responsa_server.cli.failures import EXIT_USAGE, CommandFailed, valid_text
 from responsa_server.cli.output import Json, as_json, one_line
 
 REASONS = frozenset({"PARAMETERS_INVALID", "TEACHER_ID_MALFORMED", "TEACHER_NOT_FOUND"})
-"""Of errors by which a question is refused for its parameters."""
+"""The reasons of errors that refuse a question because of its parameters."""
 _SHOWN = 20
-"""So many of the records to choose from are named."""
+"""The most records that a list of choices names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A value that may be given, and what people call it; "" where it has no name of its own."""
+    """A permitted value. title: its name for people, or ""."""
 
     value: Json
     title: str = ""
@@ -29,7 +29,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One property of an agent's schema. types: of JSON, all that it may be; () where the schema does not say. resource: of which records it names one, or ""."""
+    """One property of an agent's schema. types: the JSON types that it may have, or () if the schema names none. resource: the kind of record that it names, or ""."""
 
     name: str
     title: str
@@ -41,7 +41,7 @@ class Parameter:
 
 
 def parameters(agent: agent_pb2.Agent) -> Sequence[Parameter]:
-    """What the agent asks for beside the text: what must be given first, then by name."""
+    """The agent's parameters: the required ones first, then by name."""
     schema = as_json(agent.parameters_schema)
     properties, required = _object(schema.get("properties")), _list(schema.get("required"))
     found = [_parameter(name, _object(one), name in required) for name, one in properties.items()]
@@ -49,12 +49,12 @@ def parameters(agent: agent_pb2.Agent) -> Sequence[Parameter]:
 
 
 def typed(given: Sequence[str], agent: agent_pb2.Agent) -> dict[str, Json]:
-    """The values of `name=value` texts, as the schema has them. A record may be named by its title.
+    """Parse `name=value` texts by the agent's schema. A record may be given by its title.
 
-    Whether a value is among the choices, and whether all is there that must be, is for the server to say.
+    The server checks whether a value is permitted and whether all required ones are given.
 
     Raises:
-        CommandFailed: there is no "=", a name that the agent does not know or that stands twice, or a value of another type.
+        CommandFailed: "=" is missing, the agent has no such parameter, a name is given twice, or a value has the wrong type.
     """
     known = {one.name: one for one in parameters(agent)}
     made: dict[str, Json] = {}
@@ -67,7 +67,7 @@ def typed(given: Sequence[str], agent: agent_pb2.Agent) -> dict[str, Json]:
 
 
 def untyped(given: Sequence[str]) -> dict[str, Json]:
-    """The values of `name=value` texts that no schema describes: what reads as JSON is that, all else a string. Raises as `typed`."""
+    """Parse `name=value` texts without a schema: valid JSON is taken as JSON, everything else as a string. Raises as `typed`."""
     made: dict[str, Json] = {}
     for text in given:
         name, value = _parted(text, made)
@@ -76,7 +76,7 @@ def untyped(given: Sequence[str]) -> dict[str, Json]:
 
 
 def hint(agent: agent_pb2.Agent, error: ResponsaError) -> str:
-    """What may be given, for somebody whose parameters were refused: one line a parameter, with its choices."""
+    """The permitted parameters, for a question whose parameters were refused: one line each, with its choices."""
     if (error.reason or "") not in REASONS:
         return ""
     about = parameters(agent)
@@ -89,7 +89,7 @@ def hint(agent: agent_pb2.Agent, error: ResponsaError) -> str:
 
 
 def described(one: Parameter) -> Iterator[str]:
-    """A parameter for people: its name, what it is, and what may be given."""
+    """Lines that describe a parameter for people: its name, its type, and its choices."""
     values = [choice for choice in one.choices if not choice.title]
     named = [choice for choice in one.choices if choice.title]
     notes = [one.title] if one.title and one.title.casefold() != one.name.casefold() else []
@@ -164,7 +164,7 @@ def _value(text: str, parameter: Parameter) -> Json:
 
 
 def _as(kind: str, text: str) -> tuple[bool, Json]:
-    """Whether the text is of a type of JSON Schema ("any": of whatever JSON it is, else a string), and its value."""
+    """Whether the text is a value of this JSON Schema type, and the value. "any" takes any JSON, and everything else as a string."""
     if kind == "string":
         return True, text
     try:
@@ -188,7 +188,7 @@ def _kind(value: Json) -> str:
         case int():
             return "integer"
         case float():
-            # A Struct has doubles alone.
+            # A Struct holds every number as a double.
             return "integer" if value.is_integer() else "number"
         case str():
             return "string"
@@ -199,7 +199,7 @@ def _kind(value: Json) -> str:
 
 
 def shown_value(value: Json) -> str:
-    """A value as it is written on the command line: a string bare, all else as JSON."""
+    """A value as the command line writes it: strings bare, everything else as JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, float) and value.is_integer():

@@ -22,7 +22,7 @@ _HARD_BREAK: Final = re.compile(r"(?: {2}|\\)$")
 
 
 def reflow(text: str) -> str:
-    """The text with the line breaks within its paragraphs made spaces; code, lists, tables, quotes and headings stay as they are."""
+    """Join the lines of each paragraph; code, lists, tables, quotes and headings stay as they are."""
     joined: list[str] = []
     open_paragraph = False
     for line, prose in _lines(text):
@@ -37,7 +37,7 @@ def reflow(text: str) -> str:
 
 
 def _lines(text: str) -> Iterator[tuple[str, bool]]:
-    """Each line, and whether it belongs to the running text of a paragraph."""
+    """Each line, and whether it is part of a paragraph's running text."""
     fence = ""
     in_list = False
     for line in text.replace("\r\n", "\n").split("\n"):
@@ -56,7 +56,7 @@ def _lines(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def _between(last: str, following: str) -> str:
-    """A space, but for writing that has none between its words."""
+    """The separator of two joined lines: a space, or nothing in scripts without spaces between words."""
     return "" if _unspaced(last[-1:]) and _unspaced(following[:1]) else " "
 
 
@@ -73,7 +73,7 @@ _QUOTE = 240
 
 
 def answer_text(answer: turn_pb2.TurnAnswer) -> str:
-    """The answer with marks like [1] behind what they support, and its sources.
+    """The answer with marks like [1] after the text that they support, and its sources.
 
     Each quoted sentence is on one line, wherever the document breaks its own; the exact text is what --json prints. Citations of the same place share one number; numbers go up in the order of the text.
     """
@@ -97,7 +97,7 @@ def answer_text(answer: turn_pb2.TurnAnswer) -> str:
 
 
 def _whole(data: bytes, at: int) -> int:
-    """The byte offset, or the next one that cuts no character apart."""
+    """The byte offset, moved to the next character boundary."""
     at = max(0, min(at, len(data)))
     while at < len(data) and data[at] & 0xC0 == 0x80:
         at += 1
@@ -118,7 +118,7 @@ def _parts(data: bytes, citations: Sequence[citation_pb2.Citation]) -> Iterator[
 
 
 def _marked(data: bytes, start: int, end: int, marks: Mapping[int, Sequence[int]]) -> str:
-    """A part with the marks that stand within it or at its end."""
+    """A part of the text with the marks within it and at its end."""
     pieces: list[str] = []
     last = start
     for at in sorted(at for at in marks if start < at <= end):
@@ -200,7 +200,7 @@ def _cost(outcome: Outcome) -> str:
 
 
 def dollars(micros: int) -> str:
-    """Millionths of a US dollar for people: at least cents, and as many places as count."""
+    """Millionths of a US dollar for people: with cents at least, and without trailing zeros beyond them."""
     whole, rest = divmod(micros, 1_000_000)
     places = f"{rest:06}".rstrip("0").ljust(2, "0")
     return f"{whole:,}.{places} USD"

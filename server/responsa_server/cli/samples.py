@@ -54,7 +54,7 @@ class _Teachers(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What an agent brings along. documents: files and their source_keys."""
+    """An agent's samples. documents: files with their source_keys."""
 
     agent: str
     documents: Sequence[Target]
@@ -63,7 +63,7 @@ class Samples:
 
 @dataclass(slots=True)
 class Loaded:
-    """What became of an agent's samples. teachers: how many were made, were there already, and were left out for want of the role."""
+    """The outcome of loading an agent's samples. made, there, left_out: the teachers that were created, existed, and were left out because the caller lacks the role."""
 
     agent: str
     collection: str = ""
@@ -80,7 +80,7 @@ def register(app: typer.Typer, name: str) -> None:
         help="Load the documents and teachers that agents come with.",
         rich_markup_mode=None,
     )
-    # With a callback the group stays one, though it has one command.
+    # A callback keeps this a group, although it has one command.
     group.callback()(_no_options)
     group.command("load")(load)
     app.add_typer(group, name=name)
@@ -122,7 +122,7 @@ def load(
 
 
 def sample_folders() -> Mapping[str, Path]:
-    """The folders of agents that have samples, by the agents' ids: this machine's own agents, and those shipped that none of them replaces."""
+    """The folders of agents that have samples, by the agents' ids: this machine's own agents, and the shipped ones that they do not replace."""
     found = {
         folder.name: folder
         for root in (SHIPPED_AGENTS, agents_folder())
@@ -227,7 +227,7 @@ async def _load_teacher(client: AsyncResponsa, teacher: SampleTeacher, loaded: L
     except PermissionDenied:
         loaded.left_out += 1
     except AlreadyExists:
-        # Somebody else loads them at the same time.
+        # Another caller loads them at the same time.
         loaded.there += 1
     else:
         loaded.made += 1

@@ -69,6 +69,6 @@ def search(
 
 
 def heading_path(title: str, headings: Sequence[str]) -> str:
-    """Where a passage stands, e.g. "Security › Sessions". A document's title is usually its first heading too; it is shown once."""
+    """The place of a passage in its document, e.g. "Security › Sessions". A document's title is usually its first heading too; it is shown once."""
     repeated = bool(headings) and headings[0].strip() == title.strip()
     return " › ".join(part for part in (title, *headings[repeated:]) if part)

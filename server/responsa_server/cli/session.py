@@ -42,14 +42,14 @@ class ClientSettings(BaseSettings):
 
     @property
     def server_url(self) -> str:
-        """The server to ask."""
+        """The server's URL."""
         return self.url or f"http://127.0.0.1:{self.port}"
 
     def read_key(self) -> str:
         """The API key.
 
         Raises:
-            CommandFailed: there is none, or its file cannot be read.
+            CommandFailed: there is no key, or its file cannot be read.
         """
         if self.api_key:
             return self.api_key.get_secret_value().strip()
@@ -78,10 +78,10 @@ class ClientSettings(BaseSettings):
 
 
 def agents_folder() -> Path:
-    """Where agents of this machine's own are, each in a folder named by its id; it need not be there.
+    """The folder of this machine's own agents, each in a folder named by its id; it may be missing.
 
     Raises:
-        CommandFailed: a setting cannot be right.
+        CommandFailed: a setting is not valid.
     """
     settings = client_settings()
     return settings.agents_folder or settings.home / "agents"
@@ -91,7 +91,7 @@ def client_settings() -> ClientSettings:
     """Read the settings.
 
     Raises:
-        CommandFailed: one cannot be right; it is named.
+        CommandFailed: a setting is not valid; the message names it.
     """
     try:
         return ClientSettings()
@@ -107,7 +107,7 @@ def open_client(*, timeout: float | None = 60.0) -> Responsa:
     """A client for the server of the settings.
 
     Raises:
-        CommandFailed: a setting cannot be right, or there is no key.
+        CommandFailed: a setting is not valid, or there is no key.
     """
     settings = client_settings()
     key = settings.read_key()

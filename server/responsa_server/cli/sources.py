@@ -20,7 +20,7 @@ from responsa_client.aio import AsyncResponsa
 from responsa_server.cli.failures import EXIT_USAGE, CommandFailed
 
 MAX_LINE_BYTES = 80 * 1024 * 1024
-"""A line of JSON lines: the largest document (64 MiB) and some room for escapes."""
+"""The longest line of a .jsonl file: the largest document (64 MiB) with room for escapes."""
 
 
 @dataclass(frozen=True, slots=True)

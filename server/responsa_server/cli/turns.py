@@ -37,7 +37,7 @@ class TurnPrinter:
         return self._live.visible
 
     def notice(self, notice: Notice) -> None:
-        """As `on_notice` of the client."""
+        """Take a notice; for `on_notice` of the client."""
         self._live.notice(notice)
 
     def follow(self, stream: TurnStream, *, cancel_on_disconnect: bool = False) -> None:
@@ -46,7 +46,7 @@ class TurnPrinter:
         Raises:
             typer.Exit: it failed, was cancelled, or was left by Ctrl-C.
         """
-        # What was printed whole: an event that Ctrl-C cuts short comes again when the turn is resumed.
+        # Counts only events that were printed whole: one that Ctrl-C interrupts comes again when the turn is resumed.
         printed = stream.last_seq
         agent_version = ""
         try:
@@ -61,7 +61,7 @@ class TurnPrinter:
         except KeyboardInterrupt:
             print_error(_left(stream, printed, cancel_on_disconnect))
             raise typer.Exit(EXIT_INTERRUPTED) from None
-        # A stream that ends without raising has had its terminal event.
+        # A stream that ends without raising has delivered its terminal event.
         assert stream.terminal is not None
         if not self._json:
             _print_end(stream.terminal)

@@ -62,7 +62,7 @@ def graph(named: str) -> None:
 
 
 def _surroundings() -> Surroundings:
-    """What is known without a server: the names of models, whether they can be had or not."""
+    """What files can be checked against without a server: the names of all models, available or not."""
     known = known_models(load().language_models)
     return Surroundings(
         models=NamedModels(known),
@@ -72,7 +72,7 @@ def _surroundings() -> Surroundings:
 
 
 def _all() -> Sequence[Path]:
-    """Every agent of this machine: the user's own, and those shipped that none of them replaces."""
+    """The folder of every agent of this machine: the user's own, and the shipped ones that they do not replace."""
     settings = load()
     places = Folders(settings.agents.folder or settings.home / "agents").locations()
     return [place.folder for place in places.values()]

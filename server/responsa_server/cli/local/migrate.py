@@ -40,7 +40,7 @@ def register(app: typer.Typer, name: str) -> None:
 
 @contextmanager
 def database(settings: Settings) -> Generator[None]:
-    """A database that answers: the embedded PostgreSQL is started for the time of the block when it is wanted and does not run."""
+    """Keep a database available during the block: the embedded PostgreSQL, if it is configured and not running, runs for that time."""
     layout = Layout.of(settings.home)
     if settings.database_url is None:
         layout.prepare()

@@ -52,7 +52,7 @@ def register(app: typer.Typer, name: str) -> None:
 
 
 def run(settings: Settings) -> int:
-    """Run until stopped. Returns the exit code. Raises EmbeddedError before anything was started."""
+    """Run until stopped, and return the exit code. Raises EmbeddedError if the start is refused before any part started."""
     layout = Layout.of(settings.home)
     postgres = EmbeddedPostgres(layout)
     listen = (settings.listen, settings.port)
@@ -82,13 +82,13 @@ def run(settings: Settings) -> int:
     if settings.redis_url is None:
         children.append(Child(EmbeddedRedis(layout)))
     if settings.models.wants_embedded:
-        # Imported here: it brings what speaks to models, which this process does without otherwise.
+        # Imported late: it loads the clients of models, which this process needs for this alone.
         from responsa_server.app.models import llama_part
 
         if (llama := llama_part(settings.models, layout, environment())) is not None:
             children.append(Child(llama))
     # Written under the supervisor's lock: a second start on the same folder must not change what the first one runs on.
-    children.append(Child(server, on_ready=lambda: _tell_envoy(settings, layout)))
+    children.append(Child(server, on_ready=lambda: _configure_envoy(settings, layout)))
     children.append(Child(envoy))
     layout.prepare()
     if settings.database_url is not None:
@@ -119,13 +119,13 @@ async def _session_code(settings: Settings, layout: Layout) -> str:
 
 
 def _arguments(layout: Layout) -> Sequence[str]:
-    """What the own server is and where it listens, whatever the settings say for other processes."""
+    """Arguments that set the role and the addresses of this process's own server, whatever the settings say for other processes."""
     listens = f"unix:{layout.server_socket}", f"unix:{layout.gateway_socket}"
     return "--role", "all", "--listen", listens[0], "--http-listen", listens[1]
 
 
-def _tell_envoy(settings: Settings, layout: Layout) -> None:
-    """Write Envoy's configuration, and the own server as the first of its endpoints; replicas that were added before stay."""
+def _configure_envoy(settings: Settings, layout: Layout) -> None:
+    """Write Envoy's configuration with the own server as the first endpoint; replicas that were added before stay."""
     config = EnvoyConfig(
         port=settings.port,
         listen_address=settings.listen,
@@ -147,7 +147,7 @@ def _tell_envoy(settings: Settings, layout: Layout) -> None:
 
 
 def _answers(path: Path) -> bool:
-    """Whether the gateway's socket takes connections: the server opens it last of all."""
+    """Whether the gateway's socket accepts connections: the server opens it last."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(0.5)
@@ -164,12 +164,12 @@ def _url(settings: Settings) -> str:
 
 
 def _docs(folder: Path) -> Sequence[Path]:
-    """The pages of docs/: what a newcomer asks about first. The README is left out: its sample output would answer with itself."""
+    """The pages of docs/, which newcomers ask about first. The README is left out, since its sample output would be found as an answer."""
     return sorted((folder / "docs").glob("*.md"))
 
 
 def _load_docs(settings: Settings, layout: Layout) -> None:
-    """Take in the project's own documents over the wire, when they changed since the last time."""
+    """Load the project's own documents through the API if they changed since the last time."""
     if settings.docs is None or not (paths := _docs(settings.docs)):
         return
     digest = hashlib.sha256()
@@ -189,7 +189,7 @@ def _load_docs(settings: Settings, layout: Layout) -> None:
 
 
 def _ingest(paths: Sequence[Path], variables: dict[str, str]) -> str | None:
-    """Run `responsa ingest`, for so long at most that nobody waits for the address for ever. Returns why it failed, if it did."""
+    """Run `responsa ingest` with a time limit, so that the address is printed in any case. Returns the reason of a failure, or None."""
     command = [sys.executable, "-m", "responsa_server", "ingest", "--collection", DOCS_COLLECTION]
     try:
         done = subprocess.run(
