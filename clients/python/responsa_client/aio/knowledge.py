@@ -174,7 +174,7 @@ class AsyncKnowledgeCalls(AsyncPart):
         return await self._calls.unary(self._stubs.knowledge.GetPassage, request)
 
     async def list_formats(self) -> list[format_pb2.Format]:
-        """As `Responsa.list_formats`."""
+        """The formats of documents that the server reads, with their suffixes and media types."""
         request = knowledge_service_pb2.ListFormatsRequest()
         return list((await self._calls.unary(self._stubs.knowledge.ListFormats, request)).formats)
 

@@ -175,7 +175,7 @@ class KnowledgeCalls(Part):
     def list_formats(self) -> list[format_pb2.Format]:
         """The formats of documents that the server reads, with their suffixes and media types."""
         request = knowledge_service_pb2.ListFormatsRequest()
-        return list(self._calls.unary(self._stubs.knowledge.ListFormats, request).formats)
+        return list((self._calls.unary(self._stubs.knowledge.ListFormats, request)).formats)
 
     def search(
         self,
