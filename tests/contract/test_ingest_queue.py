@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from procrastinate.schema import SchemaManager
+from structlog.testing import capture_logs
 
 from responsa_server.domain.ports.knowledge import JobKind, Work
 from responsa_server.domain.ports.parts import Health, PartReport
@@ -43,22 +44,25 @@ async def test_a_worker_without_its_database_can_be_stopped(house: House) -> Non
     assert (await jobs.check()).health is Health.DOWN
 
 
-async def test_jobs_that_are_taken_no_more_are_told(house: House, caplog: pytest.LogCaptureFixture) -> None:
+async def test_jobs_that_are_taken_no_more_are_told(house: House) -> None:
+    fault = RuntimeError("nobody foresaw this")
+
     class Broken:
         """A runner that ends by a fault of its own."""
 
         async def run(self, work: Mapping[JobKind, Work]) -> None:
-            raise RuntimeError("nobody foresaw this")
+            raise fault
 
-    jobs = KnowledgeJobs(Broken(), house.ingest(), house.documents, house.operations)
-    await jobs.start()
-    async with asyncio.timeout(30):
-        while jobs.alive:  # noqa: ASYNC110  nothing but this tells of its end
-            await asyncio.sleep(0)
-    assert (await jobs.check()).health is Health.DOWN
-    await jobs.close()
-    assert "the taking of jobs ended" in caplog.text
-    assert "nobody foresaw this" in caplog.text
+    with capture_logs() as logs:
+        jobs = KnowledgeJobs(Broken(), house.ingest(), house.documents, house.operations)
+        await jobs.start()
+        async with asyncio.timeout(30):
+            while jobs.alive:  # noqa: ASYNC110  nothing but this tells of its end
+                await asyncio.sleep(0)
+        assert (await jobs.check()).health is Health.DOWN
+        await jobs.close()
+    told = [(one["event"], one["exc_info"]) for one in logs if one["log_level"] == "error"]
+    assert told == [("the taking of jobs ended", fault)]
 
 
 async def test_jobs_carry_ids_alone(house: House, people: People) -> None:
