@@ -16,7 +16,7 @@ from responsa_server.agents.config.build import classifiers
 from responsa_server.agents.config.reading import SHIPPED, read
 from responsa_server.embedded import Layout
 from responsa_server.providers.minilm import MiniLmEmbedder, load
-from responsa_server.routing.kept import KeptClassifiers
+from responsa_server.routing.stored import KeptClassifiers
 
 TITLE: Final = "The router's decision: chat's three intents, questions of evals/dialogues.jsonl, one at a time; against embedding alone"
 _AGENT: Final = "chat"

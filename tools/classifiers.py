@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from responsa_lab.evaluation.local import load_embedder
 from responsa_server.agents.config.build import classifiers
 from responsa_server.agents.config.reading import EXAMPLES, SHIPPED
-from responsa_server.routing import kept
+from responsa_server.routing import stored
 
 
 def examples() -> dict[str, str]:
@@ -22,17 +22,17 @@ def examples() -> dict[str, str]:
 async def train() -> None:
     """Train them all; each is kept."""
     with ExitStack() as stack:
-        trainer = kept.KeptClassifiers(kept.SHIPPED, load_embedder(stack))
+        trainer = stored.KeptClassifiers(stored.SHIPPED, load_embedder(stack))
         for one in classifiers(examples(), trainer).values():
             await one.ready()
 
 
 def main() -> None:
     """Write the folder anew."""
-    for old in kept.SHIPPED.glob("*.npz"):
+    for old in stored.SHIPPED.glob("*.npz"):
         old.unlink()
     asyncio.run(train())
-    for made in kept.SHIPPED.glob("*.npz"):
+    for made in stored.SHIPPED.glob("*.npz"):
         made.chmod(0o644)  # what is kept on a user's machine is for nobody else
 
 

@@ -27,7 +27,7 @@ from responsa_server.domain.ports.parts import Installation
 from responsa_server.identity.service import Identity
 from responsa_server.ingest.ended import EndedOperations
 from responsa_server.library.library import Library
-from responsa_server.search.search import KnowledgeSearch
+from responsa_server.search.retrieve import KnowledgeSearch
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.documents import DocumentStore
@@ -48,7 +48,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
     database, options = parts.database, parts.settings.turns
     codec = AskFrames()
     conversations = PostgresConversationStore(database)
-    collections = CollectionStore(database, parts.passages)
+    collections = CollectionStore(database)
     turns = Turns(
         PostgresTurnStore(database, codec),
         conversations,
@@ -68,11 +68,11 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
         database_urls(parts.settings, parts.layout).log,
         concurrency=parts.settings.ingestion.concurrency,
     )
-    documents = DocumentStore(database, parts.passages, queue, new_id)
+    documents = DocumentStore(database, queue, new_id)
     library = Library(
         collections,
         documents,
-        OperationStore(database, parts.passages),
+        OperationStore(database),
         KnowledgeSearch(parts.retriever),
         EndedOperations(),
         embedding=parts.embedder.name,

@@ -19,11 +19,11 @@ from responsa_server.app.settings import load as load_settings
 from responsa_server.embedded import Layout
 from responsa_server.providers.minilm import load as load_model
 from responsa_server.search.answering import LibraryEvidence
-from responsa_server.search.cached_embedder import CachedEmbedder
 from responsa_server.search.embedder import Embedder
 from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.passages import PassageStore
+from responsa_server.stores.postgres.passages import PostgresLexicalIndex
+from responsa_server.stores.postgres.vectors import PostgresVectorIndex
 from responsa_server.stores.redis import RedisCache
 
 
@@ -46,7 +46,6 @@ class Parts:
     settings: Settings
     layout: Layout
     database: Database
-    passages: PassageStore
     retriever: Retriever
     embedder: Embedder
     agent: PlannedAgent
@@ -68,10 +67,8 @@ async def opened(kind: EvidenceKind) -> AsyncGenerator[Parts]:
             load_model, layout.data / "models", threads=settings.retrieval.embedding_threads
         )
         stack.callback(embedder.close)
-        passages = PassageStore(database)
-        retriever = Retriever(
-            passages, CachedEmbedder(embedder, cache), breadth=settings.retrieval.hnsw_ef_search
-        )
+        vectors = PostgresVectorIndex(database, breadth=settings.retrieval.hnsw_ef_search)
+        retriever = Retriever(PostgresLexicalIndex(database), vectors, embedder, cache)
         evidence = LibraryEvidence(retriever, embedder) if kind is EvidenceKind.LIBRARY else MemoryEvidence()
         options = AgentOptions(history_messages=settings.turns.history_messages)
         match kind:
@@ -85,4 +82,4 @@ async def opened(kind: EvidenceKind) -> AsyncGenerator[Parts]:
                 agent = asking.agent(models)
             case EvidenceKind.LIBRARY | EvidenceKind.MEMORY:
                 agent = GraphAgent(evidence, evidence, options)
-        yield Parts(settings, layout, database, passages, retriever, embedder, agent)
+        yield Parts(settings, layout, database, retriever, embedder, agent)

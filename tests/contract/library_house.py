@@ -19,16 +19,15 @@ from responsa_server.ingest.indexing import Indexer
 from responsa_server.ingest.jobs import Ingest, KnowledgeJobs, Parser
 from responsa_server.library.library import Library
 from responsa_server.search.embedder import Embedder, Vectors
-from responsa_server.search.retrieve import Retriever
-from responsa_server.search.search import KnowledgeSearch
+from responsa_server.search.retrieve import KnowledgeSearch
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.jobs import JobQueue, QueuePace
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
-from responsa_server.stores.postgres.passages import PassageStore
 from responsa_server.text.canonical import ParsedDocument
 from tests.conftest import DatabaseUrls
+from tests.contract.shelf import retriever_of
 
 PACE = QueuePace(poll=0.1, heartbeat=0.2, stalled=1.0, restart=0.1, grace=0.0)
 TABLES = (
@@ -117,18 +116,17 @@ class House:
         self.parser = parser
         self.embedder = embedder
         self.spool = spool
-        self.passages = PassageStore(database)
         self.queue = JobQueue(urls.log, pace=PACE)
-        self.collections = CollectionStore(database, self.passages)
-        self.documents = DocumentStore(database, self.passages, self.queue, uuid7)
-        self.operations = OperationStore(database, self.passages)
-        self.ingestions = IngestionStore(database, self.passages, self.queue, prune_after=0.0)
+        self.collections = CollectionStore(database)
+        self.documents = DocumentStore(database, self.queue, uuid7)
+        self.operations = OperationStore(database)
+        self.ingestions = IngestionStore(database, self.queue, prune_after=0.0)
         self.waiting = EndedOperations()
         self.library = Library(
             self.collections,
             self.documents,
             self.operations,
-            KnowledgeSearch(Retriever(self.passages, embedder)),
+            KnowledgeSearch(retriever_of(database, embedder)),
             self.waiting,
             embedding=embedder.name,
             spool_dir=spool,

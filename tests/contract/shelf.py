@@ -11,8 +11,12 @@ from responsa_server.domain.knowledge import Passage
 from responsa_server.domain.passages import NewPassage, PassageVector
 from responsa_server.ingest.indexing import lexical_form, plan_vectors
 from responsa_server.providers.minilm import MiniLmEmbedder
+from responsa_server.search.embedder import Embedder
+from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.passages import PassageStore
+from responsa_server.stores.postgres.passages import PassageTable, PostgresLexicalIndex
+from responsa_server.stores.postgres.searching import SEARCH_SECONDS
+from responsa_server.stores.postgres.vectors import PostgresVectorIndex
 from responsa_server.text.canonical import Block, BlockKind
 from responsa_server.text.languages import language_of
 from responsa_server.text.lexical import Analyzer
@@ -55,13 +59,22 @@ def made(
     )
 
 
+def retriever_of(
+    database: Database, embedder: Embedder, *, search_seconds: float = SEARCH_SECONDS
+) -> Retriever:
+    """A retriever on PostgreSQL's two indexes."""
+    return Retriever(
+        PostgresLexicalIndex(database, search_seconds=search_seconds),
+        PostgresVectorIndex(database, search_seconds=search_seconds),
+        embedder,
+    )
+
+
 class Shelf:
     """Puts documents of one tenant on the shelf."""
 
-    def __init__(
-        self, database: Database, store: PassageStore, embedder: MiniLmEmbedder, tenant: str = "acme"
-    ) -> None:
-        self.database, self.store, self.embedder, self.tenant = database, store, embedder, tenant
+    def __init__(self, database: Database, embedder: MiniLmEmbedder, tenant: str = "acme") -> None:
+        self.database, self.table, self.embedder, self.tenant = database, PassageTable(), embedder, tenant
 
     async def write(
         self, text: str, document: UUID, version: int, collection: str = "default", title: str = ""
@@ -70,12 +83,12 @@ class Shelf:
             self.embedder, text, document=document, version=version, collection=collection, title=title
         )
         async with self.database.tenant(self.tenant) as connection:
-            await self.store.write(connection, self.tenant, [new])
+            await self.table.write(connection, self.tenant, [new])
         return new.passage.id
 
     async def publish(self, document: UUID, version: int, collection: str = "default") -> None:
         async with self.database.tenant(self.tenant) as connection:
-            await self.store.publish(connection, self.tenant, collection, document, version)
+            await self.table.publish(connection, self.tenant, collection, document, version)
 
     async def put(self, text: str, collection: str = "default", title: str = "") -> UUID:
         document = uuid7()

@@ -8,8 +8,7 @@ from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.extract import Extractor
 from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.passages import PassageStore
-from tests.contract.shelf import Shelf
+from tests.contract.shelf import Shelf, retriever_of
 
 HANDBOOK = {
     "Turns": "A turn is one question and its answer. Its events are numbered from 1 and committed before they are shown."
@@ -31,11 +30,10 @@ HANDBOOK = {
 
 @pytest.fixture
 async def retriever(database: Database, embedder: MiniLmEmbedder) -> Retriever:
-    store = PassageStore(database)
-    shelf = Shelf(database, store, embedder)
+    shelf = Shelf(database, embedder)
     for title, text in HANDBOOK.items():
         await shelf.put(text, title=title)
-    return Retriever(store, embedder)
+    return retriever_of(database, embedder)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import LiteralString, TypeVar
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -14,19 +14,19 @@ from pydantic import TypeAdapter
 
 from responsa_server.domain.errors import TooSlow, Unavailable
 from responsa_server.domain.knowledge import SearchMode, SearchQuery
+from responsa_server.domain.passages import SearchScope
 from responsa_server.domain.ports.answers import SearchOptions
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.embedder import Embedder, Vectors
-from responsa_server.search.retrieve import PassageReader, Retrieval, Retriever
-from responsa_server.search.search import KnowledgeSearch
-from responsa_server.stores.postgres.database import Database, unavailable
-from responsa_server.stores.postgres.passages import PassageStore
+from responsa_server.search.retrieve import KnowledgeSearch, Retrieval, Retriever
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.passages import PostgresLexicalIndex
+from responsa_server.stores.postgres.searching import SEARCH_SECONDS
+from responsa_server.stores.postgres.vectors import PostgresVectorIndex
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.shelf import Shelf
-
-Result = TypeVar("Result")
+from tests.contract.shelf import Shelf, retriever_of
 
 HARBOUR = "The harbour master keeps the tide table. Ships enter the harbour two hours before high water."
 BAKERY = "The bakery opens at six. Rye bread is baked on Fridays, in an oven from 1904."
@@ -68,29 +68,15 @@ class Failing:
         return self.embed_sync(texts)
 
 
-class Gone:
-    """Passages in a database that cannot be reached."""
-
-    async def reading(
-        self, tenant_id: str, model: str, work: Callable[[PassageReader], Awaitable[Result]]
-    ) -> Result:
-        raise unavailable()
-
-
 @pytest.fixture
-def store(database: Database) -> PassageStore:
-    return PassageStore(database)
-
-
-@pytest.fixture
-async def filled(database: Database, store: PassageStore, embedder: MiniLmEmbedder, people: People) -> None:
-    shelf = Shelf(database, store, embedder)
+async def filled(database: Database, embedder: MiniLmEmbedder, people: People) -> None:
+    shelf = Shelf(database, embedder)
     for text in (HARBOUR, BAKERY):
         await shelf.put(text)
 
 
-def evidence(store: PassageStore, embedder: Embedder) -> LibraryEvidence:
-    return LibraryEvidence(Retriever(store, embedder), embedder)
+def evidence(database: Database, embedder: Embedder, seconds: float = SEARCH_SECONDS) -> LibraryEvidence:
+    return LibraryEvidence(retriever_of(database, embedder, search_seconds=seconds), embedder)
 
 
 def damage_index(urls: DatabaseUrls, statement: LiteralString = NO_INDEX) -> None:
@@ -101,16 +87,16 @@ def damage_index(urls: DatabaseUrls, statement: LiteralString = NO_INDEX) -> Non
 
 @pytest.mark.usefixtures("filled")
 async def test_with_vectors_nothing_is_degraded(
-    store: PassageStore, embedder: MiniLmEmbedder, people: People
+    database: Database, embedder: MiniLmEmbedder, people: People
 ) -> None:
-    found = await evidence(store, embedder).search(people.ann, (QUESTION,), ())
+    found = await evidence(database, embedder).search(people.ann, (QUESTION,), ())
     assert (found.degraded, found.embedding_tokens > 0) == ("", True)
 
 
 @pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("gone", ["model", "index"])
 async def test_without_vectors_words_decide_and_the_evidence_says_so(
-    store: PassageStore,
+    database: Database,
     embedder: MiniLmEmbedder,
     people: People,
     database_urls: DatabaseUrls,
@@ -119,7 +105,7 @@ async def test_without_vectors_words_decide_and_the_evidence_says_so(
 ) -> None:
     if gone == "index":
         damage_index(database_urls)
-    knowledge = evidence(store, Failing(embedder) if gone == "model" else embedder)
+    knowledge = evidence(database, Failing(embedder) if gone == "model" else embedder)
     with caplog.at_level(logging.WARNING):
         found = await knowledge.search(people.ann, (QUESTION,), ())
     assert (found.degraded, found.embedding_tokens) == ("text_only", 0)
@@ -133,13 +119,13 @@ async def test_without_vectors_words_decide_and_the_evidence_says_so(
 
 @pytest.mark.usefixtures("filled")
 async def test_a_search_by_hand_fails_where_its_vectors_cannot_be_had(
-    store: PassageStore, embedder: MiniLmEmbedder, people: People, database_urls: DatabaseUrls
+    database: Database, embedder: MiniLmEmbedder, people: People, database_urls: DatabaseUrls
 ) -> None:
     query = SearchQuery((QUESTION,))
     with pytest.raises(MemoryError):
-        await KnowledgeSearch(Retriever(store, Failing(embedder))).search("acme", query)
+        await KnowledgeSearch(retriever_of(database, Failing(embedder))).search("acme", query)
     damage_index(database_urls)
-    search = KnowledgeSearch(Retriever(store, embedder))
+    search = KnowledgeSearch(retriever_of(database, embedder))
     with pytest.raises(Unavailable) as caught:
         await search.search("acme", query)
     assert caught.value.metadata == {"part": "vectors"}
@@ -149,26 +135,26 @@ async def test_a_search_by_hand_fails_where_its_vectors_cannot_be_had(
 
 @pytest.mark.usefixtures("filled")
 async def test_a_damaged_index_of_words_is_a_part_that_is_away(
-    store: PassageStore, embedder: MiniLmEmbedder, people: People, database_urls: DatabaseUrls
+    database: Database, embedder: MiniLmEmbedder, people: People, database_urls: DatabaseUrls
 ) -> None:
     damage_index(database_urls)
     damage_index(database_urls, NO_WORDS)
     with pytest.raises(Unavailable) as caught:
-        await evidence(store, embedder).search(people.ann, (QUESTION,), ())
+        await evidence(database, embedder).search(people.ann, (QUESTION,), ())
     assert caught.value.metadata == {"part": "text index"}
 
 
 @pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("statement", [NO_VECTORS_FUNCTION, NO_VECTORS_TABLE])
 async def test_words_need_nothing_of_what_holds_vectors(
-    store: PassageStore,
+    database: Database,
     embedder: MiniLmEmbedder,
     people: People,
     database_urls: DatabaseUrls,
     statement: LiteralString,
 ) -> None:
     damage_index(database_urls, statement)
-    knowledge = evidence(store, embedder)
+    knowledge = evidence(database, embedder)
     found = await knowledge.search(people.ann, (QUESTION,), ())
     assert found.degraded == "text_only"
     extraction = await knowledge.extract(QUESTION, found)
@@ -178,7 +164,7 @@ async def test_words_need_nothing_of_what_holds_vectors(
 @pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("statement", [NO_PASSAGES, NO_STATISTICS])
 async def test_what_the_database_refuses_a_search_is_a_part_that_is_away(
-    store: PassageStore,
+    database: Database,
     embedder: MiniLmEmbedder,
     people: People,
     database_urls: DatabaseUrls,
@@ -187,7 +173,7 @@ async def test_what_the_database_refuses_a_search_is_a_part_that_is_away(
 ) -> None:
     damage_index(database_urls, statement)
     with pytest.raises(Unavailable) as caught:
-        await evidence(store, embedder).search(people.ann, (QUESTION,), ())
+        await evidence(database, embedder).search(people.ann, (QUESTION,), ())
     assert caught.value.metadata == {"part": "text index"}
     logged = [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
     assert logged[-1] == "the text index cannot be searched: InsufficientPrivilege"
@@ -202,25 +188,24 @@ async def held(urls: DatabaseUrls, *tables: str) -> AsyncGenerator[None]:
         yield
 
 
-@pytest.fixture
-def hasty(database: Database) -> PassageStore:
-    """A store whose searches wait for nothing long."""
-    return PassageStore(database, search_seconds=0.2)
+HASTY = 0.2
+"""Seconds within which these searches give up."""
 
 
 @pytest.mark.usefixtures("filled")
 async def test_vectors_that_are_held_up_are_not_waited_for(
-    hasty: PassageStore, embedder: MiniLmEmbedder, people: People, database_urls: DatabaseUrls
+    database: Database, embedder: MiniLmEmbedder, people: People, database_urls: DatabaseUrls
 ) -> None:
-    knowledge = evidence(hasty, embedder)
+    knowledge = evidence(database, embedder, HASTY)
     async with held(database_urls, "passage_vector"):
         found = await knowledge.search(people.ann, (QUESTION,), ())
         assert found.degraded == "text_only"
         extraction = await knowledge.extract(QUESTION, found)
         assert extraction.supported
         assert extraction.quotes[0].text == "Ships enter the harbour two hours before high water."
+        search = KnowledgeSearch(retriever_of(database, embedder, search_seconds=HASTY))
         with pytest.raises(TooSlow) as caught:
-            await KnowledgeSearch(Retriever(hasty, embedder)).search("acme", SearchQuery((QUESTION,)))
+            await search.search("acme", SearchQuery((QUESTION,)))
         assert caught.value.metadata == {"part": "vectors"}
     assert (await knowledge.search(people.ann, (QUESTION,), ())).degraded == ""
 
@@ -228,7 +213,7 @@ async def test_vectors_that_are_held_up_are_not_waited_for(
 @pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("tables", [("passage_vector", "passage"), ("term_stat",)])
 async def test_documents_that_are_held_up_are_not_waited_for(
-    hasty: PassageStore,
+    database: Database,
     embedder: MiniLmEmbedder,
     people: People,
     database_urls: DatabaseUrls,
@@ -236,20 +221,24 @@ async def test_documents_that_are_held_up_are_not_waited_for(
 ) -> None:
     async with held(database_urls, *tables):
         with pytest.raises(TooSlow) as caught:
-            await evidence(hasty, embedder).search(people.ann, (QUESTION,), ())
+            await evidence(database, embedder, HASTY).search(people.ann, (QUESTION,), ())
     assert caught.value.metadata == {"part": "text index"}
 
 
 @pytest.mark.usefixtures("filled")
-async def test_a_request_that_is_wrong_is_no_part_that_is_away(store: PassageStore) -> None:
+async def test_a_request_that_is_wrong_is_no_part_that_is_away(database: Database) -> None:
     with pytest.raises(psycopg.DataError):
-        await store.reading("acme", "", lambda reader: reader.statistics(None, ["half\0"]))
+        await PostgresLexicalIndex(database).statistics(SearchScope("acme"), ["half\0"])
 
 
+@pytest.mark.parametrize("gone", ["lexical", "vectors"])
 async def test_a_database_that_is_gone_is_no_matter_of_vectors(
-    embedder: MiniLmEmbedder, people: People
+    database: Database, database_urls: DatabaseUrls, embedder: MiniLmEmbedder, people: People, gone: str
 ) -> None:
-    knowledge = LibraryEvidence(Retriever(Gone(), embedder), embedder)
+    away = Database(database_urls.app, database_urls.log)
+    lexical = PostgresLexicalIndex(away if gone == "lexical" else database)
+    vectors = PostgresVectorIndex(away if gone == "vectors" else database)
+    knowledge = LibraryEvidence(Retriever(lexical, vectors, embedder), embedder)
     with pytest.raises(Unavailable) as caught:
         await knowledge.search(people.ann, (QUESTION,), ())
     assert caught.value.metadata == {"part": "postgresql"}
@@ -257,9 +246,9 @@ async def test_a_database_that_is_gone_is_no_matter_of_vectors(
 
 @pytest.mark.usefixtures("filled")
 async def test_an_agents_options_say_how_to_search(
-    store: PassageStore, embedder: MiniLmEmbedder, people: People
+    database: Database, embedder: MiniLmEmbedder, people: People
 ) -> None:
-    knowledge = evidence(store, embedder)
+    knowledge = evidence(database, embedder)
     both = ("harbour", "bakery")
     assert (await knowledge.search(people.ann, both, ())).passages == 2
     assert (await knowledge.search(people.ann, both, (), SearchOptions(top_k=1))).passages == 1

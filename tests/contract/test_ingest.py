@@ -38,7 +38,7 @@ class GatedIngestions(IngestionStore):
 
     @classmethod
     def of(cls, house: House, step: str, gate: Gate) -> GatedIngestions:
-        store = cls(house.database, house.passages, house.queue)
+        store = cls(house.database, house.queue)
         store.gate, store.step = gate, step
         return store
 
@@ -47,10 +47,10 @@ class GatedIngestions(IngestionStore):
         if self.step == "written":
             await self.gate.pass_through()
 
-    async def publish(self, claim: Claim) -> None:
+    async def publish(self, claim: Claim) -> bool:
         if self.step == "publish":
             await self.gate.pass_through()
-        await super().publish(claim)
+        return await super().publish(claim)
 
 
 def stopping(house: House, stage: str, gate: Gate) -> Ingest:

@@ -14,45 +14,45 @@ from uuid_utils.compat import uuid7
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.database import Connection, Database
-from responsa_server.stores.postgres.passages import PassageStore
+from responsa_server.stores.postgres.passages import PassageTable
 from tests.conftest import DatabaseUrls
-from tests.contract.shelf import Shelf
+from tests.contract.shelf import Shelf, retriever_of
 from tests.contract.test_passages import BAKERY, HARBOUR, LIBRARY, random_vectors, texts
 
 
 @pytest.fixture
-def store(database: Database) -> PassageStore:
-    return PassageStore(database)
+def table() -> PassageTable:
+    return PassageTable()
 
 
 @pytest.fixture
-def retriever(store: PassageStore, embedder: MiniLmEmbedder) -> Retriever:
-    return Retriever(store, embedder)
+def retriever(database: Database, embedder: MiniLmEmbedder) -> Retriever:
+    return retriever_of(database, embedder)
 
 
 @pytest.fixture
-def shelf(database: Database, store: PassageStore, embedder: MiniLmEmbedder) -> Shelf:
-    return Shelf(database, store, embedder)
+def shelf(database: Database, embedder: MiniLmEmbedder) -> Shelf:
+    return Shelf(database, embedder)
 
 
 @pytest.fixture
-def rival(database: Database, store: PassageStore, embedder: MiniLmEmbedder) -> Shelf:
-    return Shelf(database, store, embedder, "rival")
+def rival(database: Database, embedder: MiniLmEmbedder) -> Shelf:
+    return Shelf(database, embedder, "rival")
 
 
-async def test_the_cache_returns_what_the_index_would_store(shelf: Shelf, store: PassageStore) -> None:
+async def test_the_cache_returns_what_the_index_would_store(shelf: Shelf, table: PassageTable) -> None:
     vectors = random_vectors(4, 2)
     known = {bytes([place]) * 32: vector.tobytes() for place, vector in enumerate(vectors)}
     async with shelf.database.tenant("acme") as connection:
-        await store.cache_vectors(connection, "acme", "model", known)
-        await store.cache_vectors(connection, "acme", "model", known)
-        found = await store.cached_vectors(connection, "acme", "model", [*known, b"\xff" * 32])
+        await table.cache_vectors(connection, "acme", "model", known)
+        await table.cache_vectors(connection, "acme", "model", known)
+        found = await table.cached_vectors(connection, "acme", "model", [*known, b"\xff" * 32])
         assert found.keys() == known.keys()
         for place, digest in enumerate(known):
             assert np.abs(np.frombuffer(found[digest], "<f4") - vectors[place]).max() < 1e-3
-        assert await store.cached_vectors(connection, "acme", "other", list(known)) == {}
+        assert await table.cached_vectors(connection, "acme", "other", list(known)) == {}
     async with shelf.database.tenant("rival") as connection:
-        assert await store.cached_vectors(connection, "rival", "model", list(known)) == {}
+        assert await table.cached_vectors(connection, "rival", "model", list(known)) == {}
 
 
 def aged(urls: DatabaseUrls, tenant: str, days: int) -> None:
@@ -76,33 +76,33 @@ async def cached(shelf: Shelf) -> int:
 
 
 async def test_the_cache_forgets_what_nothing_asked_for_as_new_vectors_come(
-    shelf: Shelf, rival: Shelf, store: PassageStore, database_urls: DatabaseUrls
+    shelf: Shelf, rival: Shelf, table: PassageTable, database_urls: DatabaseUrls
 ) -> None:
     vector = bytes(random_vectors(4, 1)[0].tobytes())
     old = digests(600)
     for one in (shelf, rival):
         async with one.database.tenant(one.tenant) as connection:
-            await store.cache_vectors(connection, one.tenant, "model", dict.fromkeys(old, vector))
+            await table.cache_vectors(connection, one.tenant, "model", dict.fromkeys(old, vector))
         aged(database_urls, one.tenant, 40)
     async with shelf.database.tenant("acme") as connection:
-        assert len(await store.cached_vectors(connection, "acme", "model", old[:10])) == 10
-        await store.cache_vectors(connection, "acme", "model", {b"\xff" * 32: vector})
+        assert len(await table.cached_vectors(connection, "acme", "model", old[:10])) == 10
+        await table.cache_vectors(connection, "acme", "model", {b"\xff" * 32: vector})
     assert await cached(shelf) == 601 - 257
     async with shelf.database.tenant("acme") as connection:
         for place in range(3):
-            await store.cache_vectors(connection, "acme", "other", {bytes([place]) * 32: vector})
-        left = await store.cached_vectors(connection, "acme", "model", [*old, b"\xff" * 32])
+            await table.cache_vectors(connection, "acme", "other", {bytes([place]) * 32: vector})
+        left = await table.cached_vectors(connection, "acme", "model", [*old, b"\xff" * 32])
     assert left.keys() == {*old[:10], b"\xff" * 32}
     assert await cached(rival) == 600
 
 
 async def test_workers_that_need_the_same_vectors_do_not_wait_for_each_other(
-    shelf: Shelf, store: PassageStore, database_urls: DatabaseUrls
+    shelf: Shelf, table: PassageTable, database_urls: DatabaseUrls
 ) -> None:
     vector = bytes(random_vectors(4, 1)[0].tobytes())
     known = digests(50)
     async with shelf.database.tenant("acme") as connection:
-        await store.cache_vectors(connection, "acme", "model", dict.fromkeys(known, vector))
+        await table.cache_vectors(connection, "acme", "model", dict.fromkeys(known, vector))
     aged(database_urls, "acme", 2)
     async with shelf.database.tenant("acme") as first, shelf.database.tenant("acme") as second:
         for connection in (first, second):
@@ -114,7 +114,7 @@ async def test_workers_that_need_the_same_vectors_do_not_wait_for_each_other(
             (first, known),
             (second, known),
         ):
-            assert len(await store.cached_vectors(connection, "acme", "model", hashes[::-1])) == len(hashes)
+            assert len(await table.cached_vectors(connection, "acme", "model", hashes[::-1])) == len(hashes)
     row = _one(
         database_urls,
         "SELECT count(*) FROM responsa.embedding_cache WHERE use_time < now() - interval '1 day'",
@@ -123,7 +123,7 @@ async def test_workers_that_need_the_same_vectors_do_not_wait_for_each_other(
 
 
 async def test_what_touches_a_whole_document_may_take_longer_than_other_statements(
-    shelf: Shelf, store: PassageStore
+    shelf: Shelf, table: PassageTable
 ) -> None:
     document = uuid7()
     await shelf.write(HARBOUR, document, 1)
@@ -134,11 +134,11 @@ async def test_what_touches_a_whole_document_may_take_longer_than_other_statemen
         return str(row[0])
 
     works: list[Callable[[Connection], Awaitable[None]]] = [
-        lambda connection: store.discard(connection, "acme", document, 2),
-        lambda connection: store.publish(connection, "acme", "default", document, 1),
-        lambda connection: store.retire(connection, "acme", document, 1, []),
-        lambda connection: store.delete(connection, "acme", "default", document),
-        lambda connection: store.delete_collection(connection, "acme", "default"),
+        lambda connection: table.discard(connection, "acme", document, 2),
+        lambda connection: table.publish(connection, "acme", "default", document, 1),
+        lambda connection: table.retire(connection, "acme", document, 1, []),
+        lambda connection: table.delete(connection, "acme", "default", document),
+        lambda connection: table.delete_collection(connection, "acme", "default"),
     ]
     for work in works:
         async with shelf.database.tenant("acme") as connection:
@@ -188,14 +188,14 @@ async def test_a_cancelled_search_ends_in_the_database_while_its_caller_is_free_
 
 
 async def test_searches_cancelled_at_any_moment_leave_every_connection_as_it_was(
-    shelf: Shelf, store: PassageStore, retriever: Retriever, database_urls: DatabaseUrls
+    shelf: Shelf, retriever: Retriever, database_urls: DatabaseUrls
 ) -> None:
     for text in (HARBOUR, BAKERY, LIBRARY):
         await shelf.put(text)
     started = asyncio.get_running_loop().time()
     found = await retriever.search("acme", ["harbour tide"])
     took = asyncio.get_running_loop().time() - started
-    await asyncio.gather(*(store.counts("acme") for _ in range(10)))
+    await asyncio.gather(*(cached(shelf) for _ in range(10)))
     before = backends(database_urls)
     random = np.random.default_rng(9)
     ended = 0

@@ -14,14 +14,15 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Passage, SearchMode
-from responsa_server.domain.passages import CandidateQuery, NewPassage, PassageVector, VectorKind
+from responsa_server.domain.passages import NewPassage, PassageVector, QuestionVector, SearchScope, VectorKind
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.retrieve import Retrieval, Retriever
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.passages import PassageStore
+from responsa_server.stores.postgres.passages import PassageTable, PostgresLexicalIndex
+from responsa_server.stores.postgres.vectors import PostgresVectorIndex
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.shelf import Shelf, made
+from tests.contract.shelf import Shelf, made, retriever_of
 
 HARBOUR = "The harbour master keeps the tide table. Ships enter the harbour two hours before high water."
 BAKERY = "The bakery opens at six. Rye bread is baked on Fridays, in an oven from 1904."
@@ -29,33 +30,32 @@ LIBRARY = "The library lends books for four weeks. Whoever is late pays ten cent
 
 
 @pytest.fixture
-def store(database: Database) -> PassageStore:
-    return PassageStore(database)
+def table() -> PassageTable:
+    return PassageTable()
 
 
 @pytest.fixture
-def retriever(store: PassageStore, embedder: MiniLmEmbedder) -> Retriever:
-    return Retriever(store, embedder)
+def retriever(database: Database, embedder: MiniLmEmbedder) -> Retriever:
+    return retriever_of(database, embedder)
 
 
 @pytest.fixture
-def shelf(database: Database, store: PassageStore, embedder: MiniLmEmbedder) -> Shelf:
-    return Shelf(database, store, embedder)
+def shelf(database: Database, embedder: MiniLmEmbedder) -> Shelf:
+    return Shelf(database, embedder)
 
 
 @pytest.fixture
-def rival(database: Database, store: PassageStore, embedder: MiniLmEmbedder) -> Shelf:
-    return Shelf(database, store, embedder, "rival")
+def rival(database: Database, embedder: MiniLmEmbedder) -> Shelf:
+    return Shelf(database, embedder, "rival")
 
 
 def texts(found: Retrieval) -> list[str]:
     return [one.found.passage.text for one in found.passages]
 
 
-async def statistics(store: PassageStore, tenant: str = "acme") -> tuple[int, int, dict[str, int]]:
-    found = await store.reading(
-        tenant, "", lambda reader: reader.statistics(None, ["harbour", "bakeri", "tide"])
-    )
+async def statistics(shelf: Shelf) -> tuple[int, int, dict[str, int]]:
+    terms = ["harbour", "bakeri", "tide"]
+    found = await PostgresLexicalIndex(shelf.database).statistics(SearchScope(shelf.tenant), terms)
     return found.passages, found.terms, found.frequencies
 
 
@@ -76,59 +76,61 @@ async def test_every_index_finds_what_is_there(shelf: Shelf, retriever: Retrieve
 
 
 async def test_a_version_is_searched_from_publication_on_and_replaces_the_one_before(
-    shelf: Shelf, store: PassageStore, retriever: Retriever
+    shelf: Shelf, table: PassageTable, retriever: Retriever
 ) -> None:
     document = uuid7()
     first = await shelf.write(HARBOUR, document, 1)
     assert texts(await retriever.search("acme", ["harbour tide"])) == []
-    assert await statistics(store) == (0, 0, {})
+    assert await statistics(shelf) == (0, 0, {})
     await shelf.publish(document, 1)
     assert texts(await retriever.search("acme", ["harbour tide"])) == [HARBOUR]
-    published = await statistics(store)
+    published = await statistics(shelf)
     assert (published[0], published[2]) == (1, {"harbour": 1, "tide": 1})
     await shelf.publish(document, 1)
-    assert await statistics(store) == published
+    assert await statistics(shelf) == published
 
     second = await shelf.write(BAKERY, document, 2)
     assert texts(await retriever.search("acme", ["harbour tide"])) == [HARBOUR]
     await shelf.publish(document, 2)
     assert texts(await retriever.search("acme", ["harbour tide bakery bread"])) == [BAKERY]
-    assert (await statistics(store))[2] == {"bakeri": 1}
+    assert (await statistics(shelf))[2] == {"bakeri": 1}
     async with shelf.database.tenant("acme") as connection:
-        kept = await store.get(connection, "acme", [second, first])
+        kept = await table.get(connection, "acme", [second, first])
         assert [one.text for one in kept] == [BAKERY, HARBOUR]
-        await store.retire(connection, "acme", document, 2, keep=[first])
-        assert len(await store.get(connection, "acme", [first])) == 1
-        await store.retire(connection, "acme", document, 2, keep=[])
-        assert [one.text for one in await store.get(connection, "acme", [first, second])] == [BAKERY]
+        await table.retire(connection, "acme", document, 2, keep=[first])
+        assert len(await table.get(connection, "acme", [first])) == 1
+        await table.retire(connection, "acme", document, 2, keep=[])
+        assert [one.text for one in await table.get(connection, "acme", [first, second])] == [BAKERY]
 
 
-async def test_deleting_leaves_nothing(shelf: Shelf, store: PassageStore, retriever: Retriever) -> None:
+async def test_deleting_leaves_nothing(shelf: Shelf, table: PassageTable, retriever: Retriever) -> None:
     document = await shelf.put(HARBOUR)
     await shelf.put(BAKERY)
     await shelf.write(LIBRARY, document, 2)
     async with shelf.database.tenant("acme") as connection:
-        await store.delete(connection, "acme", "default", document)
+        await table.delete(connection, "acme", "default", document)
     assert texts(await retriever.search("acme", ["harbour tide bakery library books"])) == [BAKERY]
-    assert (await statistics(store))[2] == {"bakeri": 1}
-    counts = await store.counts("acme")
-    assert counts.passages == 1
-    assert counts.vectors == len(made(shelf.embedder, BAKERY, document=document).vectors)
+    assert (await statistics(shelf))[2] == {"bakeri": 1}
+    async with shelf.database.tenant("acme") as connection:
+        cursor = await connection.execute(
+            "SELECT (SELECT count(*) FROM responsa.passage WHERE live), (SELECT count(*) FROM responsa.passage_vector)"
+        )
+        assert await cursor.fetchone() == (1, len(made(shelf.embedder, BAKERY, document=document).vectors))
 
 
 async def test_an_attempt_that_did_not_end_can_be_repeated(
-    shelf: Shelf, store: PassageStore, retriever: Retriever
+    shelf: Shelf, table: PassageTable, retriever: Retriever
 ) -> None:
     document = uuid7()
     await shelf.write(HARBOUR, document, 1)
     with pytest.raises(psycopg.errors.UniqueViolation):
         await shelf.write(BAKERY, document, 1)
     async with shelf.database.tenant("acme") as connection:
-        await store.discard(connection, "acme", document, 1)
+        await table.discard(connection, "acme", document, 1)
     await shelf.write(BAKERY, document, 1)
     await shelf.publish(document, 1)
     async with shelf.database.tenant("acme") as connection:
-        await store.discard(connection, "acme", document, 1)
+        await table.discard(connection, "acme", document, 1)
     assert texts(await retriever.search("acme", ["harbour bakery"])) == [BAKERY]
 
 
@@ -209,18 +211,12 @@ def random_vectors(seed: int, count: int) -> np.ndarray[tuple[int, int], np.dtyp
 
 
 async def nearest(
-    store: PassageStore,
-    wanted: np.ndarray[tuple[int], np.dtype[np.float32]],
-    model: str = "",
-    *,
-    nearest_most: int,
-    breadth: int,
+    shelf: Shelf, wanted: np.ndarray[tuple[int], np.dtype[np.float32]], *, limit: int, breadth: int
 ) -> set[UUID]:
     """What the vector index alone finds for acme."""
-    vector = wanted.astype("<f4").tobytes()
-    query = CandidateQuery((), (), 0, 1.0, vector, nearest_most=nearest_most, breadth=breadth)
-    found = await store.reading("acme", model, lambda reader: reader.candidates(None, query))
-    return {one.id for one in found}
+    index = PostgresVectorIndex(shelf.database, breadth=breadth)
+    question = QuestionVector("", wanted.astype("<f4").tobytes())
+    return set(await index.nearest(SearchScope("acme"), question, limit))
 
 
 async def fill(
@@ -246,14 +242,14 @@ async def fill(
         for ordinal, vector in enumerate(vectors)
     ]
     async with shelf.database.tenant(shelf.tenant) as connection:
-        await shelf.store.write(connection, shelf.tenant, new)
+        await shelf.table.write(connection, shelf.tenant, new)
         if live:
-            await shelf.store.publish(connection, shelf.tenant, "default", document, version)
+            await shelf.table.publish(connection, shelf.tenant, "default", document, version)
     return [one.passage.id for one in new]
 
 
 async def test_a_tenant_with_few_of_the_vectors_finds_all_of_its_own(
-    shelf: Shelf, rival: Shelf, store: PassageStore, database_urls: DatabaseUrls
+    shelf: Shelf, rival: Shelf, database_urls: DatabaseUrls
 ) -> None:
     own = random_vectors(1, 20)
     ids = await fill(shelf, list(own))
@@ -261,13 +257,13 @@ async def test_a_tenant_with_few_of_the_vectors_finds_all_of_its_own(
     with psycopg.connect(database_urls.superuser, autocommit=True) as connection:
         connection.execute("ANALYZE responsa.passage, responsa.passage_vector")
     for wanted in random_vectors(3, 20):
-        found = await nearest(store, wanted, nearest_most=10, breadth=40)
+        found = await nearest(shelf, wanted, limit=10, breadth=40)
         assert found == {ids[place] for place in np.argsort(-(own @ wanted))[:10]}
 
 
 @pytest.mark.parametrize("index", ["passage_vector_embedding", "passage_vector_tenant"])
 async def test_a_version_that_is_being_indexed_takes_no_place_from_those_that_are_searched(
-    shelf: Shelf, store: PassageStore, database_urls: DatabaseUrls, index: str
+    shelf: Shelf, database_urls: DatabaseUrls, index: str
 ) -> None:
     own = random_vectors(5, 1_000)
     document = uuid7()
@@ -280,7 +276,7 @@ async def test_a_version_that_is_being_indexed_takes_no_place_from_those_that_ar
         connection.execute(sql.SQL("DROP INDEX responsa.{}").format(sql.Identifier(other)))
         connection.execute("ALTER FUNCTION responsa.search_nearest SET enable_seqscan = off")
         connection.execute("ANALYZE responsa.passage, responsa.passage_vector")
-    found = await nearest(store, wanted, nearest_most=20, breadth=40)
+    found = await nearest(shelf, wanted, limit=20, breadth=40)
     nearness: list[float] = (own @ wanted).tolist()
     best = {ids[place] for place in sorted(range(len(ids)), key=lambda one: -nearness[one])[:20]}
     assert len(found) == 20

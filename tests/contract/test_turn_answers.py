@@ -14,7 +14,6 @@ from responsa_server.domain.answers import Evidence
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import Question, Turn, TurnState, Verdict
 from responsa_server.search.answering import LibraryEvidence
-from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay
@@ -22,6 +21,7 @@ from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
 from tests.contract.conftest import People
 from tests.contract.library_house import House
+from tests.contract.shelf import retriever_of
 from tests.contract.turn_house import NO_REDIS, Cast, followed
 from tests.plain_codec import PlainCodec, events_of
 
@@ -37,7 +37,7 @@ The Bille rises in the Hahnheide forest. It is 65 kilometres long and has carrie
 
 @pytest.fixture
 def knowledge(house: House) -> LibraryEvidence:
-    return LibraryEvidence(Retriever(house.passages, house.embedder), house.embedder)
+    return LibraryEvidence(retriever_of(house.database, house.embedder), house.embedder)
 
 
 @pytest.fixture

@@ -31,7 +31,6 @@ from responsa_server.domain.ports.agents import AnswerTask, Told
 from responsa_server.domain.turns import Heartbeat, LogRow, Question, TurnState
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.passages import PassageStore
 from responsa_server.turns import worker
 from responsa_server.turns.service import TurnOptions, Turns
 from tests.contract.conftest import People
@@ -238,7 +237,7 @@ async def test_a_question_about_a_collection_that_is_not_there_is_no_turn(
 async def test_a_turn_is_attached_to_whatever_became_of_its_collection_and_its_agent(
     house: House, people: People
 ) -> None:
-    collections = CollectionStore(house.database, PassageStore(house.database))
+    collections = CollectionStore(house.database)
     await collections.create(people.ann, "rivers", "Rivers", Chunking(), "minilm", None)
     question, request_id = replace(RIVER, collections=("rivers",), agent="guide"), uuid7()
     async with house.turns(Cast({"guide": Script()})) as turns:

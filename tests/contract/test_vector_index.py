@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import psycopg
 
-from responsa_server.stores.postgres.vector_index import fit
+from responsa_server.stores.postgres.vectors import fit_index
 from tests.conftest import DatabaseUrls
 
 
@@ -21,10 +21,10 @@ async def test_the_index_is_built_anew_when_its_settings_change_and_only_then(
     url = database_urls.owner
     before = await indexes(url)
     assert before == {"passage_vector_embedding": ["ef_construction=64", "m=16"]}
-    assert not await fit(url, m=16, ef_construction=64)
-    assert await fit(url, m=24, ef_construction=100)
+    assert not await fit_index(url, m=16, ef_construction=64)
+    assert await fit_index(url, m=24, ef_construction=100)
     assert await indexes(url) == {"passage_vector_embedding": ["ef_construction=100", "m=24"]}
-    assert not await fit(url, m=24, ef_construction=100)
+    assert not await fit_index(url, m=24, ef_construction=100)
 
 
 async def test_what_an_interrupted_build_left_is_no_obstacle(database_urls: DatabaseUrls) -> None:
@@ -34,5 +34,5 @@ async def test_what_an_interrupted_build_left_is_no_obstacle(database_urls: Data
             "CREATE INDEX passage_vector_embedding_fresh ON responsa.passage_vector USING hnsw (embedding halfvec_cosine_ops)"
         )
         await connection.execute("DROP INDEX responsa.passage_vector_embedding")
-    assert await fit(url, m=8, ef_construction=32)
+    assert await fit_index(url, m=8, ef_construction=32)
     assert await indexes(url) == {"passage_vector_embedding": ["ef_construction=32", "m=8"]}

@@ -37,7 +37,7 @@ from responsa_server.domain.ports.intents import OUT_OF_SCOPE
 from responsa_server.embedded import Layout
 from responsa_server.providers import minilm
 from responsa_server.routing.classifier import Float
-from responsa_server.routing.kept import KeptClassifiers
+from responsa_server.routing.stored import KeptClassifiers
 from responsa_server.search.embedder import Embedder
 
 

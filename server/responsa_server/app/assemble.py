@@ -26,6 +26,7 @@ from responsa_server.app.counters import MemoryCounters
 from responsa_server.app.models import by_name, doubles, known_models, model_table
 from responsa_server.app.resources import database_urls, new_id, redis_url
 from responsa_server.app.settings import ServeRole, Settings
+from responsa_server.app.vector_stores import open_vectors
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.ports.agents import Agent
 from responsa_server.domain.ports.counters import Counters
@@ -38,15 +39,14 @@ from responsa_server.ingest.ended import EndedOperations
 from responsa_server.ingest.indexing import Indexer
 from responsa_server.ingest.jobs import Ingest, KnowledgeJobs
 from responsa_server.ingest.sandbox.pool import ParseLimits, ParserPool
+from responsa_server.ingest.vector_publishing import VectorPublishing
 from responsa_server.library.library import Library
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.providers.minilm import load as load_minilm
-from responsa_server.routing.kept import KeptClassifiers
+from responsa_server.routing.stored import KeptClassifiers
 from responsa_server.search.answering import LibraryEvidence
-from responsa_server.search.cached_embedder import CachedEmbedder
-from responsa_server.search.retrieve import Retriever
-from responsa_server.search.search import KnowledgeSearch
-from responsa_server.search.support import DEFAULT_SUPPORT
+from responsa_server.search.extract import DEFAULT_SUPPORT
+from responsa_server.search.retrieve import KnowledgeSearch, Retriever
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
@@ -54,7 +54,7 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
-from responsa_server.stores.postgres.passages import PassageStore
+from responsa_server.stores.postgres.passages import PostgresLexicalIndex
 from responsa_server.stores.postgres.summaries import PostgresSummaries
 from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.stores.postgres.turn_rows import NamedQueries
@@ -83,14 +83,15 @@ async def build_knowledge(
     threads = settings.retrieval.embedding_threads
     embedder = await asyncio.to_thread(load_minilm, layout.data / "models", threads=threads)
     stack.callback(embedder.close)
-    passages = PassageStore(database, search_seconds=settings.retrieval.search_seconds)
-    retriever = Retriever(
-        passages, CachedEmbedder(embedder, cache), breadth=settings.retrieval.hnsw_ef_search
-    )
+    seconds = settings.retrieval.search_seconds
+    vectors = open_vectors(database, settings.retrieval)
+    lexical = PostgresLexicalIndex(database, search_seconds=seconds)
+    retriever = Retriever(lexical, vectors.index, embedder, cache)
     queue = JobQueue(database_urls(settings, layout).log, concurrency=settings.ingestion.concurrency)
-    documents = DocumentStore(database, passages, queue, new_id)
-    operations = OperationStore(database, passages)
-    collections = CollectionStore(database, passages)
+    external = vectors.store is not None
+    documents = DocumentStore(database, queue, new_id, external_vectors=external)
+    operations = OperationStore(database)
+    collections = CollectionStore(database, queue if external else None)
     ended = EndedOperations()
     library = Library(
         collections,
@@ -108,9 +109,10 @@ async def build_knowledge(
     jobs: KnowledgeJobs | None = None
     if settings.role is not ServeRole.RPC:
         parser = await _parser(settings, stack)
-        ingestions = IngestionStore(database, passages, queue)
-        ingest = Ingest(ingestions, parser, Indexer(embedder, ingestions, new_id), ended)
-        jobs = KnowledgeJobs(queue, ingest, documents, operations)
+        store = IngestionStore(database, queue, vectors=not external)
+        ingestions = VectorPublishing(store, vectors.store, embedder.name) if vectors.store else store
+        ingest = Ingest(ingestions, parser, Indexer(embedder, store, new_id), ended)
+        jobs = KnowledgeJobs(queue, ingest, documents, operations, vectors=vectors.store)
     return Knowledge(embedder, collections, documents, library, evidence, jobs)
 
 

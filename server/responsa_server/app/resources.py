@@ -24,10 +24,10 @@ from responsa_server.domain.people import Principal, Role
 from responsa_server.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedRedis, Layout
 from responsa_server.embedded.passwords import write_private
 from responsa_server.identity.service import Credential, Identity
-from responsa_server.stores.postgres import vector_index
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from responsa_server.stores.postgres.migrate import migrate
+from responsa_server.stores.postgres.vectors import fit_index
 
 TENANT = "default"
 """The id of the tenant that `up` creates."""
@@ -66,7 +66,7 @@ async def bring_up_to_date(settings: Settings, layout: Layout) -> Sequence[str]:
     owner = database_urls(settings, layout).owner
     done = [f"applied {name}" for name in await migrate(owner)]
     options = settings.retrieval
-    if await vector_index.fit(owner, m=options.hnsw_m, ef_construction=options.hnsw_ef_construction):
+    if await fit_index(owner, m=options.hnsw_m, ef_construction=options.hnsw_ef_construction):
         done.append("built the vector index anew")
     return done
 

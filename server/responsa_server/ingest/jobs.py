@@ -33,11 +33,13 @@ from responsa_server.domain.ports.knowledge import (
     OwnershipLost,
 )
 from responsa_server.domain.ports.parts import Health, PartReport
+from responsa_server.domain.ports.search import VectorStore
 from responsa_server.ingest import rejections
 from responsa_server.ingest.ended import EndedOperations
 from responsa_server.ingest.formats.table import FORMATS, Formats
 from responsa_server.ingest.indexing import CutDocument, DocumentIdentity, Indexer
 from responsa_server.ingest.rejections import ParserUnavailable
+from responsa_server.ingest.vector_publishing import prune_vectors
 from responsa_server.text.canonical import ParsedDocument
 
 MAX_TITLE_BYTES: Final = 512
@@ -170,13 +172,17 @@ class KnowledgeJobs:
         operations: Operations,
         *,
         max_attempts: int = 6,
+        vectors: VectorStore | None = None,
     ) -> None:
-        """max_attempts: after so many a document is given up. A database that cannot be reached never ends it."""
+        """vectors: given when they are stored outside the database. max_attempts: after so many a document is given up. A database that cannot be reached
+        never ends it.
+        """
         self._runner = runner
         self._ingest = ingest
         self._documents = documents
         self._operations = operations
         self._max_attempts = max_attempts
+        self._vectors = vectors
         self._task: asyncio.Task[None] | None = None
         self._log: FilteringBoundLogger = structlog.get_logger("ingest")
 
@@ -237,6 +243,8 @@ class KnowledgeJobs:
         """Remove a document's versions that no answer cites."""
         try:
             await self._documents.prune(tenant_id, document_id)
+            if self._vectors is not None:
+                await prune_vectors(self._documents, self._vectors, tenant_id, document_id)
         except Unavailable:
             return min(_LONGEST_PAUSE, 2.0**attempts)
         return None

@@ -1,29 +1,99 @@
-"""The classifier: what a message is about and how it is worded, weighed for each intent."""
+"""The classifier: the meaning and the wording of a message, weighed for each intent.
+
+The embedding of a message shows its topic. Its wording separates intents that share a topic: hashed words, pairs of words and runs of characters,
+weighted by how rare they are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 
 from responsa_server.domain.ports.intents import Classified
-from responsa_server.routing.features import MOST_CHARACTERS, Wording, counted, weighted
-from responsa_server.routing.softmax import probabilities
 from responsa_server.search.embedder import Embedder, Vectors
 
 Half = npt.NDArray[np.float16]
 Float = npt.NDArray[np.float32]
+Places = npt.NDArray[np.int64]
+
+DIMENSIONS: Final = 4096
+"""The dimensions of the hashed space. Twice as many change the accuracy by less than its error."""
+
+MOST_CHARACTERS: Final = 2000
+"""Characters of a message that are read: more would only take time, since the intent shows early."""
+
+_WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_RUNS: Final = (3, 4, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """A sparse vector of length one, or of length zero for a message without words: indexes in the hashed space, and the values there."""
+
+    places: Places
+    values: Float
+
+
+def counted(text: str) -> Wording:
+    """How often the message has each hashed feature, damped: 1 + ln(count). Not yet weighted, nor of length one."""
+    counts = Counter(crc32(feature.encode()) % DIMENSIONS for feature in _features(text))
+    places = np.fromiter(sorted(counts), np.int64, len(counts))
+    values = np.array([counts[int(place)] for place in places], np.float32)
+    return Wording(places, 1 + np.log(values, out=np.zeros_like(values), where=values > 0))
+
+
+def rarity(wordings: Sequence[Wording]) -> Float:
+    """The smoothed inverse document frequency of every feature, [DIMENSIONS], in the results of `counted`."""
+    found = np.zeros(DIMENSIONS, np.int64)
+    for wording in wordings:
+        found[wording.places] += 1
+    return (np.log((1 + len(wordings)) / (1 + found)) + 1).astype(np.float32)
+
+
+def weighted(wording: Wording, idf: Float) -> Wording:
+    """The counts times the rarity, scaled to length one."""
+    values = wording.values * idf[wording.places]
+    length = float(np.linalg.norm(values))
+    return Wording(wording.places, values / np.float32(length) if length else values)
+
+
+def dense(wordings: Sequence[Wording]) -> Float:
+    """The vectors as rows of one matrix, [n, DIMENSIONS]."""
+    rows = np.zeros((len(wordings), DIMENSIONS), np.float32)
+    for row, wording in zip(rows, wordings, strict=True):
+        row[wording.places] = wording.values
+    return rows
+
+
+def _features(text: str) -> Iterator[str]:
+    words = _WORD.findall(text[:MOST_CHARACTERS].lower())
+    for word in words:
+        yield f"w1 {word}"
+    for pair in pairwise(words):
+        yield f"w2 {' '.join(pair)}"
+    if not words:
+        return
+    joined = f" {' '.join(words)} "
+    for length in _RUNS:
+        for start in range(len(joined) - length + 1):
+            yield f"c{joined[start : start + length]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What training chose, as it is stored: k intents, vectors of d dimensions, D hashed features.
+    """The result of a training, as it is stored: k intents, vectors of d dimensions, D hashed features.
 
     meaning: weights of the vector, [d, k]. words: weights of the features, [D, k]. idf: rarity of each feature, [D]. threshold: the
-    least score (logit of the nearest intent) that is in scope. embedder: name of the vectors. examples: SHA-256 of what it was
-    trained from.
+    least score (logit of the nearest intent) that is in scope. embedder: name of the vectors. examples: SHA-256 of the
+    examples that it was trained from.
     """
 
     labels: tuple[str, ...]
@@ -64,7 +134,7 @@ class TrainedClassifier:
         )
 
     def scores_sync(self, texts: Sequence[str]) -> Float:
-        """Logits of many messages, [n, k]: all near zero for what is like no example. Blocks the caller."""
+        """Logits of many messages, [n, k]: all near zero for a message that is like no example. Blocks the caller."""
         cut = [text[:MOST_CHARACTERS] for text in texts]
         return self._scores(self._embedder.embed_sync(cut), [counted(text) for text in cut])
 
@@ -74,3 +144,9 @@ class TrainedClassifier:
             words = weighted(wording, self.parameters.idf)
             row += words.values @ self._words[words.places]
         return scores
+
+
+def probabilities(logits: Float) -> Float:
+    """The distributions that logits [n, k] stand for."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)

@@ -1,26 +1,35 @@
-"""A classifier as a file: an archive of plain arrays (`.npz`) that is checked whole before anything is believed.
+"""Classifiers that are trained once and stored as files: archives of plain arrays (`.npz`) that are checked whole before they are used.
 
-Nothing in it is code or a pickle: only arrays of four named number types are read, and every array's type, shape and size, and every number's
+Nothing in a file is code or a pickle: only arrays of four named number types are read, and every array's type, shape and size, and every number's
 finiteness, is compared with what the others demand.
 """
 
 from __future__ import annotations
 
+import asyncio
 import io
 import math
 import os
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from responsa_server.routing.classifier import Parameters
-from responsa_server.routing.features import DIMENSIONS
+from responsa_server.domain.ports.intents import Example, IntentClassifier
+from responsa_server.routing.classifier import DIMENSIONS, Parameters, TrainedClassifier
+from responsa_server.routing.training import train
+from responsa_server.search.embedder import Embedder
 
+_log = structlog.stdlib.get_logger()
+
+SHIPPED: Final = Path(__file__).with_name("shipped")
+"""The classifiers of the shipped agents, written by tools/classifiers.py: a fresh instance has them without training."""
 FORMAT: Final = 1
 """Part of a file's name: raise it whenever the file, the features or the training change."""
 
@@ -175,3 +184,38 @@ def _array(name: str, member: bytes) -> npt.NDArray[np.generic]:
     if math.prod(shape) * dtype.itemsize != len(member) - file.tell() or min(shape) < 0:
         raise ClassifierBroken(f"{name} is not as large as it claims to be.")
     return np.frombuffer(member, dtype, offset=file.tell()).reshape(shape)
+
+
+class KeptClassifiers:
+    """A `Trainer` over a folder: `data/classifiers` of the instance. Processes may share it."""
+
+    def __init__(self, folder: Path, embedder: Embedder) -> None:
+        self._folder = folder
+        self._embedder = embedder
+
+    async def trained(self, examples: Sequence[Example], *, key: bytes) -> IntentClassifier:
+        """The stored classifier, or the shipped one, or one trained now, in a thread.
+
+        A broken file is replaced by a new training. When the folder cannot be written, the next start trains again.
+        """
+        if len(key) != 32:
+            raise ValueError("A key is a SHA-256, 32 bytes.")
+        return TrainedClassifier(await asyncio.to_thread(self._trained, examples, key), self._embedder)
+
+    def _trained(self, examples: Sequence[Example], key: bytes) -> Parameters:
+        for folder in (self._folder, SHIPPED):
+            try:
+                parameters = read(folder, key)
+            except FileNotFoundError:
+                continue
+            except (ClassifierBroken, OSError) as error:
+                _log.warning("classifier_not_read", examples=key.hex(), error=str(error))
+                continue
+            if parameters.embedder == self._embedder.name:
+                return parameters
+        parameters = train(examples, self._embedder, key=key)
+        try:
+            keep(self._folder, parameters)
+        except OSError as error:
+            _log.warning("classifier_not_kept", examples=key.hex(), error=str(error))
+        return parameters

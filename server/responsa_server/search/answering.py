@@ -1,4 +1,4 @@
-"""Retrieval and extraction as the graph asks for them: evidence that travels as plain values."""
+"""Retrieval and extraction as the graph uses them: evidence in plain values, which checkpoints can store."""
 
 from __future__ import annotations
 
@@ -12,27 +12,25 @@ from pydantic import TypeAdapter
 from responsa_server.domain.answers import Evidence, Extraction, Quote
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.answers import DEFAULT_SEARCH, Claim, SearchOptions, ShownPassage
-from responsa_server.search.bearing import THRESHOLD, Weighed, weigh_claim
+from responsa_server.search.claims import THRESHOLD, ClaimSupport, Excerpt, excerpts, support_claim
 from responsa_server.search.embedder import Embedder
-from responsa_server.search.extract import MAX_SENTENCES, PASSAGES_READ, Extractor
-from responsa_server.search.readings import Readings
+from responsa_server.search.evidence import PassageAnalyses
+from responsa_server.search.extract import DEFAULT_SUPPORT, MAX_SENTENCES, PASSAGES_READ, Extractor
 from responsa_server.search.retrieve import Retrieval, Retriever
-from responsa_server.search.shown import Shown, shown
-from responsa_server.search.support import DEFAULT_SUPPORT
 from responsa_server.text.languages import UNKNOWN, language_of
 
 TEXT_ONLY: Final = "text_only"
-"""What `Evidence.degraded` says where vectors could not be had."""
+"""The value of `Evidence.degraded` when vectors were not available."""
 
 _LOG: Final = logging.getLogger(__name__)
 _SPECIAL_TOKENS: Final = 2
-"""Begin and end, which the model reads around every text."""
+"""The begin and end tokens that the model reads around every text."""
 
 
 class LibraryEvidence:
     """An `EvidenceSource`, an `Extractor` and a `CitationJudge` over the library's passages.
 
-    support: below it (0 to 1) a question is refused. top_k: passages kept; most: sentences of an answer.
+    support: a question with less support (0 to 1) is refused. top_k: the most passages of a search; most: the most sentences of an answer.
     """
 
     def __init__(
@@ -78,13 +76,14 @@ class LibraryEvidence:
         """See `EvidenceSource.passages`."""
         retrieval = self._plain.validate_python(evidence.content)
         return [
-            ShownPassage(one.found.passage.title, one.text) for one in shown(retrieval.passages, most_bytes)
+            ShownPassage(one.found.passage.title, one.text)
+            for one in excerpts(retrieval.passages, most_bytes)
         ]
 
     async def extract(self, question: str, evidence: Evidence) -> Extraction:
         """See `Extractor.extract`."""
-        # On the thread that read these passages for the search.
-        return await self._retriever.judging(lambda readings: self._extract(question, evidence, readings))
+        # On the thread that analysed these passages for the search.
+        return await self._retriever.analyse(lambda analyses: self._extract(question, evidence, analyses))
 
     async def judge(
         self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int
@@ -92,47 +91,47 @@ class LibraryEvidence:
         """See `CitationJudge.judge`."""
         if not claims or not evidence.passages:
             return [None] * len(claims)
-        weighed = await self._retriever.judging(
-            lambda readings: self._weighed(claims, evidence, most_bytes, readings)
+        supports = await self._retriever.analyse(
+            lambda analyses: self._supports(claims, evidence, most_bytes, analyses)
         )
         doubtful = [
-            (claim.text, piece.said.plain)
-            for claim, (_, pieces) in zip(claims, weighed, strict=True)
+            (claim.text, piece.analysis.plain)
+            for claim, (_, pieces) in zip(claims, supports, strict=True)
             for piece in pieces
-            # Embedding costs most of the time; where words suffice it would change little.
+            # Embedding takes most of the time and changes little when the words suffice.
             if pieces[0].score(None) < THRESHOLD and piece.doubtful
         ]
         cosines = await self._cosines(doubtful, self._language(claims))
         return [
             _quote(claim, passage, pieces, cosines)
-            for claim, (passage, pieces) in zip(claims, weighed, strict=True)
+            for claim, (passage, pieces) in zip(claims, supports, strict=True)
         ]
 
-    def _weighed(
-        self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int, readings: Readings
-    ) -> Sequence[tuple[Shown | None, Sequence[Weighed]]]:
-        """Each claim's passage, None where there is none of that number, and its best pieces."""
+    def _supports(
+        self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int, analyses: PassageAnalyses
+    ) -> Sequence[tuple[Excerpt | None, Sequence[ClaimSupport]]]:
+        """For each claim the excerpt that it names, None when no excerpt has its number, and the excerpt's best pieces."""
         retrieval = self._plain.validate_python(evidence.content)
-        passages = shown(retrieval.passages, most_bytes)
+        passages = excerpts(retrieval.passages, most_bytes)
         language = self._language(claims)
-        found: list[tuple[Shown | None, Sequence[Weighed]]] = []
+        found: list[tuple[Excerpt | None, Sequence[ClaimSupport]]] = []
         for claim in claims:
             if not 1 <= claim.passage <= len(passages):
                 found.append((None, ()))
                 continue
             passage = passages[claim.passage - 1]
-            found.append((passage, weigh_claim(claim.text, language, passage, readings)))
+            found.append((passage, support_claim(claim.text, language, passage, analyses)))
         return found
 
     @staticmethod
     def _language(claims: Sequence[Claim]) -> str:
-        # All together: a sentence alone often does not tell.
+        # Of all claims together: the language of a single sentence is often unknown.
         return language_of(" ".join(claim.text for claim in claims))
 
     async def _cosines(
         self, pairs: Sequence[tuple[str, str]], language: str
     ) -> Mapping[tuple[str, str], float]:
-        """Of both texts of each pair; none where the model does not know the language, or fails."""
+        """The cosine of each pair of texts; empty when the model does not know the language, or fails."""
         known = self._embedder.languages
         if not pairs or not (known is None or language == UNKNOWN or language in known):
             return {}
@@ -140,19 +139,19 @@ class LibraryEvidence:
         try:
             vectors = dict(zip(texts, np.asarray(await self._embedder.embed(texts)), strict=True))
         except Exception:
-            # Whatever model it is and however it fails: words tell nearly as well.
+            # The words decide nearly as well, so the kind of failure does not matter.
             _LOG.warning("claims could not be embedded; words alone decide", exc_info=True)
             return {}
         return {(one, other): float(vectors[one] @ vectors[other]) for one, other in pairs}
 
-    def _extract(self, question: str, evidence: Evidence, readings: Readings) -> Extraction:
+    def _extract(self, question: str, evidence: Evidence, analyses: PassageAnalyses) -> Extraction:
         retrieval = self._plain.validate_python(evidence.content)
-        found = Extractor(readings).answer(question, retrieval, most=self._most)
+        found = Extractor(analyses).answer(question, retrieval, most=self._most)
         quotes = [Quote(one.passage, one.source, one.text, one.score) for one in found.sentences]
         return Extraction(quotes, found.support, found.supported(self._support))
 
     def _tokens(self, questions: Sequence[str], languages: Sequence[str]) -> int:
-        """What the model read: only questions in its languages are embedded."""
+        """The tokens that the model read: only questions in its languages are embedded."""
         known = self._embedder.languages
         return sum(
             min(
@@ -166,15 +165,15 @@ class LibraryEvidence:
 
 def _quote(
     claim: Claim,
-    passage: Shown | None,
-    pieces: Sequence[Weighed],
+    passage: Excerpt | None,
+    pieces: Sequence[ClaimSupport],
     cosines: Mapping[tuple[str, str], float],
 ) -> Quote | None:
-    """The piece that bears the claim out best, None where none does."""
+    """The piece that supports the claim best, None when none does."""
     if passage is None or not pieces:
         return None
-    scores = [one.score(cosines.get((claim.text, one.said.plain))) for one in pieces]
+    scores = [one.score(cosines.get((claim.text, one.analysis.plain))) for one in pieces]
     best = max(range(len(pieces)), key=lambda place: scores[place])
     if scores[best] < THRESHOLD:
         return None
-    return Quote(passage.found.passage, pieces[best].piece.source, pieces[best].said.quote, scores[best])
+    return Quote(passage.found.passage, pieces[best].piece.source, pieces[best].analysis.quote, scores[best])

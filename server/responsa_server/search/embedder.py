@@ -1,21 +1,25 @@
-"""What retrieval needs of an embedding model. `providers/` has the implementations."""
+"""What retrieval needs of an embedding model, and the cache of question vectors. `providers/` has the models."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from responsa_server.domain.ports.cache import Cache
 from responsa_server.domain.ports.parts import Health, PartReport
+
+DAY: Final = 86_400
 
 Vectors = npt.NDArray[np.float32]
 """[n, dimensions], every row of length one."""
 
 
 class Embedder(Protocol):
-    """Turns text into vectors whose cosine tells how near two texts are in meaning."""
+    """Turns text into vectors whose cosine measures how near two texts are in meaning."""
 
     @property
     def name(self) -> str:
@@ -29,7 +33,7 @@ class Embedder(Protocol):
 
     @property
     def max_tokens(self) -> int:
-        """Tokens of text that one vector can cover; what is beyond is cut."""
+        """Tokens of text that one vector can cover; longer texts are cut."""
         ...
 
     @property
@@ -46,12 +50,12 @@ class Embedder(Protocol):
         ...
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
-        """Character ranges (start, end) of every token of the text, in order, nothing cut."""
+        """Character ranges (start, end) of all tokens of the text, in order; a long text is not cut."""
         ...
 
 
 class EmbeddingPart:
-    """The model's health: whether it makes a vector, behind whatever it is at."""
+    """The model's health: whether it makes a vector, after the work that is queued before."""
 
     name = "embedding"
 
@@ -62,3 +66,44 @@ class EmbeddingPart:
         """Ask for the vector of a short text."""
         await self._embedder.embed(["Is anybody there?"])
         return PartReport(Health.OK, version=self._embedder.name)
+
+
+class QuestionEmbedder:
+    """Embeds questions, with a cache in front of the model: the same question of the same tenant costs one run of the model.
+
+    Keys have the tenant and the model, so that a tenant can neither learn from a hit what another one asked, nor get its vectors. They have the hash of
+    a question, never its text. seconds: how long a vector is cached.
+    """
+
+    def __init__(self, model: Embedder, cache: Cache | None = None, seconds: int = DAY) -> None:
+        self._model = model
+        self._cache = cache
+        self._seconds = seconds
+
+    async def embed(self, tenant_id: str, texts: Sequence[str]) -> Vectors:
+        """Vectors of the texts in their order; the model makes only those that the cache does not have."""
+        if self._cache is None:
+            return await self._model.embed(texts)
+        keys = [
+            f"vector:{tenant_id}:{self._model.name}:{hashlib.sha256(text.encode()).hexdigest()}"
+            for text in texts
+        ]
+        dimensions = self._model.dimensions
+        cached = {
+            key: value for key, value in (await self._cache.get(keys)).items() if len(value) == dimensions * 4
+        }
+        missing = [place for place, key in enumerate(keys) if key not in cached]
+        result = np.empty((len(texts), dimensions), dtype=np.float32)
+        for place, key in enumerate(keys):
+            if key in cached:
+                result[place] = np.frombuffer(cached[key], dtype="<f4")
+        if missing:
+            made = await self._model.embed([texts[place] for place in missing])
+            for place, vector in zip(missing, made, strict=True):
+                result[place] = vector
+            entries = {
+                keys[place]: vector.astype("<f4").tobytes()
+                for place, vector in zip(missing, made, strict=True)
+            }
+            await self._cache.put(entries, self._seconds)
+        return result

@@ -1,81 +1,54 @@
-"""Retrieval: what a tenant's passages have on a question, best first, with scores that are explained."""
+"""Retrieval: the passages of a tenant that fit a question, best first, with scores that are explained."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
 
 import numpy as np
 
 from responsa_server.domain.errors import TooSlow, Unavailable
-from responsa_server.domain.knowledge import SearchMode
+from responsa_server.domain.events import ByteRange
+from responsa_server.domain.knowledge import Hit, SearchMode, SearchQuery
 from responsa_server.domain.passages import (
     VECTORS_PART,
-    Candidate,
-    CandidateQuery,
     FoundPassage,
-    TermStatistics,
+    LexicalQuery,
+    PassageCosines,
+    PassagePiece,
+    QuestionVector,
+    SearchScope,
+    VectorKind,
 )
-from responsa_server.search.embedder import Embedder
-from responsa_server.search.evidence import judge, read_question
-from responsa_server.search.readings import Readings
+from responsa_server.domain.ports.cache import Cache
+from responsa_server.domain.ports.search import LexicalIndex, VectorIndex
+from responsa_server.search.embedder import Embedder, QuestionEmbedder
+from responsa_server.search.evidence import PassageAnalyses, judge, read_question
 from responsa_server.search.scoring import Score, Weights, gate, score, weigh
-from responsa_server.text.cutting import cut_anew
+from responsa_server.text.canonical import Block, BlockKind
 from responsa_server.text.languages import UNKNOWN, language_of
 from responsa_server.text.lexical import STEMMED, Analyzer
+from responsa_server.text.sentences import pieces
 
 Result = TypeVar("Result")
 
 _LOG: Final = logging.getLogger(__name__)
 
 RERANKED: Final = 10
-"""Passages whose pieces are read to rank them once more."""
-
-
-class PassageReader(Protocol):
-    """What one search reads of one tenant."""
-
-    async def statistics(self, collections: Sequence[str] | None, terms: Sequence[str]) -> TermStatistics:
-        """What BM25 counts, over these collections (None: all)."""
-        ...
-
-    async def candidates(
-        self, collections: Sequence[str] | None, query: CandidateQuery
-    ) -> Sequence[Candidate]:
-        """The passages that either index finds, in no order."""
-        ...
-
-    async def read(self, ids: Sequence[UUID], vector: bytes | None) -> Sequence[FoundPassage]:
-        """Passages with their pieces, in the order of the ids. Raises Unavailable; without a vector `read_texts` may do then."""
-        ...
-
-    async def read_texts(self, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
-        """Passages without their pieces, in the order of the ids."""
-        ...
-
-
-class PassageIndex(Protocol):
-    """A store of passages that can be searched."""
-
-    async def reading(
-        self, tenant_id: str, model: str, work: Callable[[PassageReader], Awaitable[Result]]
-    ) -> Result:
-        """What `work` makes of one view of a tenant. It runs to its end even when the caller is cancelled, who is released at once.
-
-        model: whose vectors may be compared; passages in collections of another model are found by their text alone.
-        """
-        ...
+"""How many of the first passages are ranked once more, by their pieces."""
+NEAREST_VECTORS: Final = 100
+"""How many vectors a search takes from the index of vectors. A passage has several."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredPassage:
-    """A passage found. term: which of the searched strings it fits best."""
+    """A passage that was found. term: the index of the searched string that it fits best."""
 
     found: FoundPassage
     score: Score
@@ -84,10 +57,11 @@ class ScoredPassage:
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """What a search found, best first, and what its strings (`terms`, those of the question last) were taken for.
+    """The passages that a search found, best first, and how its strings were read.
 
-    text_only: vectors should have had a vote, and could not be had. expansions: so many of the terms are none of the question's own; alone: what is
-    found without them, nothing where there are none.
+    terms: the searched strings, those of the question last; weights and languages: one for each of them. text_only: vectors should have been used, but
+    were not available. expansions: how many of the first strings are expansions; alone: the passages found without them, empty when there are none.
+    Checkpoints store the fields under these names.
     """
 
     terms: Sequence[str]
@@ -101,28 +75,31 @@ class Retrieval:
 
 @dataclass(frozen=True, slots=True)
 class _Ranked:
-    candidate: Candidate
+    id: UUID
     score: Score
     term: int
     vector: bytes | None
 
 
 class Retriever:
-    """Searches full text and vectors, each where it has something to say, and ranks by both."""
+    """Searches full text and vectors, uses each where it can tell something, and ranks by both."""
 
-    def __init__(self, index: PassageIndex, embedder: Embedder, *, breadth: int = 100) -> None:
-        """breadth: HNSW's ef_search, 1 to 1,000: more finds more and takes longer."""
-        self._index = index
+    def __init__(
+        self, lexical: LexicalIndex, vectors: VectorIndex, embedder: Embedder, cache: Cache | None = None
+    ) -> None:
+        """cache: of question vectors."""
+        self._lexical = lexical
+        self._vectors = vectors
         self._embedder = embedder
-        self._breadth = breadth
+        self._questions = QuestionEmbedder(embedder, cache)
         self._analyzer = Analyzer()
-        self._readings = Readings()
-        # One thread: what it does holds the interpreter's lock, so that more would not be faster, and would each read every passage anew.
+        self._analyses = PassageAnalyses()
+        # One thread: its work holds the interpreter's lock, so more threads would not be faster, and each would analyse every passage anew.
         self._thread = ThreadPoolExecutor(1, "passages")
 
-    async def judging(self, work: Callable[[Readings], Result]) -> Result:
-        """What `work` makes of the passages read last, off the event loop; one at a time."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._readings)
+    async def analyse(self, work: Callable[[PassageAnalyses], Result]) -> Result:
+        """Run `work` on the thread that has analysed the latest passages, off the event loop; one call at a time."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._analyses)
 
     async def search(
         self,
@@ -137,21 +114,23 @@ class Retriever:
         text_will_do: bool = False,
         expansions: Sequence[str] = (),
     ) -> Retrieval:
-        """The best passages for one or more strings, each passage once, by the string that it fits best.
+        """The best passages for one or more strings. Each passage is returned once, for the string that it fits best.
 
-        collections: None searches all that the tenant has. threshold: passages that score less are left out (0 to 1).
-        Vectors have no vote where the question or the passage is in a language that the model does not know, unless
-        the mode asks for vectors alone. rerank: whether the pieces of the first passages are read to rank them once more.
-        text_will_do: where vectors cannot be had, words alone decide, and the outcome says so; else that is an error.
-        expansions: further strings, whose passages may take the places of the worse half of those that the others find.
+        collections: None searches all collections of the tenant. threshold: passages with a lower score are left out (0 to 1).
+        Vectors are not used for a question or a passage in a language that the model does not know, unless the mode is VECTOR.
+        rerank: whether the first passages are ranked once more, by their pieces.
+        text_will_do: whether words alone decide when vectors are not available (`Retrieval.text_only` says so); otherwise that is an error.
+        expansions: further strings. Their passages may replace the worse half of the passages that the other strings find.
+        Raises Unavailable, TooSlow.
         """
+        scope = SearchScope(tenant_id, collections)
         own = len(expansions)
         terms = (*expansions, *terms)
         languages = [language_of(term) for term in terms]
         try:
-            vectors = await self._vectors(terms, languages, mode)
+            vectors = await self._embed(tenant_id, terms, languages, mode)
         except Exception:
-            # Whatever model it is and however it fails: words need none.
+            # A search by words needs no model, so the kind of failure does not matter.
             if not text_will_do:
                 raise
             _LOG.warning("a question could not be embedded; words alone decide", exc_info=True)
@@ -159,9 +138,8 @@ class Retriever:
         if vectors is not None:
             try:
                 return await self._search(
-                    tenant_id,
+                    scope,
                     terms,
-                    collections,
                     languages,
                     vectors,
                     mode,
@@ -171,15 +149,14 @@ class Retriever:
                     own=own,
                 )
             except Unavailable as error:
-                # A search that took too long may have waited for nothing but the vectors.
+                # A search may have taken too long only because it waited for the vectors.
                 slow = isinstance(error, TooSlow)
                 if not text_will_do or not (slow or error.metadata.get("part") == VECTORS_PART):
                     raise
                 _LOG.warning("vectors could not be searched; words alone decide", exc_info=True)
         found = await self._search(
-            tenant_id,
+            scope,
             terms,
-            collections,
             [language_of(term) for term in terms],
             [None] * len(terms),
             SearchMode.TEXT,
@@ -192,9 +169,8 @@ class Retriever:
 
     async def _search(
         self,
-        tenant_id: str,
+        scope: SearchScope,
         terms: Sequence[str],
-        collections: Sequence[str] | None,
         languages: list[str],
         vectors: Sequence[bytes | None],
         mode: SearchMode,
@@ -204,28 +180,23 @@ class Retriever:
         rerank: bool,
         own: int,
     ) -> Retrieval:
-        """languages: those that cannot be told are filled in. own: the terms from there on are not expansions."""
-        most = max(top_k, RERANKED)
-
-        async def found(
-            reader: PassageReader,
-        ) -> tuple[list[Weights], Sequence[ScoredPassage], Sequence[ScoredPassage]]:
-            ranked: list[_Ranked] = []
-            weights: list[Weights] = []
-            for place, (term, vector) in enumerate(zip(terms, vectors, strict=True)):
-                weighed, languages[place] = await self._weighed(reader, collections, term, languages[place])
-                weights.append(weighed)
-                ranked += await self._ranked(reader, collections, place, weighed, vector, mode)
-            asked = [one for one in ranked if one.term >= own] if own else []
-            passages, alone = await self._read(reader, _best(ranked)[:most], _best(asked)[:most])
-            return weights, passages, alone
-
-        weights, passages, alone = await self._index.reading(tenant_id, self._embedder.name, found)
+        """languages: unknown ones are filled in. own: the index of the first string that is not an expansion."""
+        limit = max(top_k, RERANKED)
+        ranked: list[_Ranked] = []
+        weights: list[Weights] = []
+        for place, (term, vector) in enumerate(zip(terms, vectors, strict=True)):
+            weighed, languages[place] = await self._weigh(scope, term, languages[place])
+            weights.append(weighed)
+            ranked += await self._rank(scope, place, weighed, vector, mode)
+        from_question = [one for one in ranked if one.term >= own] if own else []
+        passages, alone = await self._read(
+            scope.tenant_id, _best(ranked)[:limit], _best(from_question)[:limit]
+        )
         if passages and rerank and mode is not SearchMode.VECTOR:
-            passages, alone = await self.judging(
-                lambda readings: (
-                    _reranked(terms, weights, languages, passages, readings),
-                    _reranked(terms, weights, languages, alone, readings),
+            passages, alone = await self.analyse(
+                lambda analyses: (
+                    _reranked(terms, weights, languages, passages, analyses),
+                    _reranked(terms, weights, languages, alone, analyses),
                 )
             )
         alone = alone[:top_k]
@@ -239,64 +210,64 @@ class Retriever:
             alone=[one for one in alone if one.score.total >= threshold],
         )
 
-    async def _weighed(
-        self, reader: PassageReader, collections: Sequence[str] | None, term: str, language: str
-    ) -> tuple[Weights, str]:
-        """A string's terms, weighed, and the language they were taken in.
+    async def _weigh(self, scope: SearchScope, term: str, language: str) -> tuple[Weights, str]:
+        """The weighted terms of a string, and the language that they were taken in.
 
-        A word or two do not tell their language. When no passage has any of them as English, the language in which most are found is theirs.
+        The language of a word or two is often unknown. When no passage has any of the words as English, the language with the most matches is taken.
         """
         words = self._analyzer.query_terms(term, language)
-        statistics = await reader.statistics(collections, words)
+        statistics = await self._lexical.statistics(scope, words)
         if language != UNKNOWN or any(statistics.frequencies.values()):
             return weigh(words, statistics), language
-        readings = {code: self._analyzer.query_terms(term, code) for code in STEMMED}
-        union = list(dict.fromkeys(word for taken in readings.values() for word in taken))
-        found = (await reader.statistics(collections, union)).frequencies
-        code = max(readings, key=lambda one: sum(found.get(word, 0) > 0 for word in readings[one]))
-        if not any(found.get(word) for word in readings[code]):
+        stems = {code: self._analyzer.query_terms(term, code) for code in STEMMED}
+        union = list(dict.fromkeys(word for taken in stems.values() for word in taken))
+        found = (await self._lexical.statistics(scope, union)).frequencies
+        code = max(stems, key=lambda one: sum(found.get(word, 0) > 0 for word in stems[one]))
+        if not any(found.get(word) for word in stems[code]):
             return weigh(words, statistics), language
-        return weigh(readings[code], await reader.statistics(collections, readings[code])), code
+        return weigh(stems[code], await self._lexical.statistics(scope, stems[code])), code
 
-    async def _vectors(
-        self, terms: Sequence[str], languages: Sequence[str], mode: SearchMode
+    async def _embed(
+        self, tenant_id: str, terms: Sequence[str], languages: Sequence[str], mode: SearchMode
     ) -> Sequence[bytes | None]:
         votes = [
             mode is SearchMode.VECTOR or (mode is SearchMode.HYBRID and self._knows(language))
             for language in languages
         ]
         wanted = [term for term, vote in zip(terms, votes, strict=True) if vote]
-        made = iter(np.asarray(await self._embedder.embed(wanted), "<f4") if wanted else ())
+        made = iter(np.asarray(await self._questions.embed(tenant_id, wanted), "<f4") if wanted else ())
         return [next(made).tobytes() if vote else None for vote in votes]
 
-    async def _ranked(
-        self,
-        reader: PassageReader,
-        collections: Sequence[str] | None,
-        place: int,
-        weights: Weights,
-        vector: bytes | None,
-        mode: SearchMode,
+    async def _rank(
+        self, scope: SearchScope, place: int, weights: Weights, vector: bytes | None, mode: SearchMode
     ) -> Sequence[_Ranked]:
+        """The candidates of one string, with their scores. place: the string's index."""
         text_votes = mode is not SearchMode.VECTOR
-        if vector is None and not weights.terms:
-            return []
-        query = CandidateQuery(
+        question = self._question(vector)
+        nearest: Sequence[UUID] = ()
+        if question is not None:
+            nearest = await self._vectors.nearest(scope, question, NEAREST_VECTORS)
+        query = LexicalQuery(
             weights.terms,
             weights.weights,
             gate(weights.frequencies) if text_votes else 0,
             weights.mean_length,
-            vector,
-            breadth=self._breadth,
         )
-        found = await reader.candidates(collections, query)
+        if not nearest and not query.gate:
+            return []
+        found = await self._lexical.candidates(scope, query, nearest)
+        ids = [one.id for one in found]
+        cosines: Mapping[UUID, PassageCosines] = {}
+        if question is not None:
+            cosines = await self._vectors.cosines(scope.tenant_id, ids, question)
         return [
             _Ranked(
-                one,
+                one.id,
                 score(
                     one,
                     weights,
-                    vector_votes=vector is not None and (not text_votes or self._knows(one.language)),
+                    cosines.get(one.id),
+                    vector_votes=question is not None and (not text_votes or self._knows(one.language)),
                     text_votes=text_votes,
                 ),
                 place,
@@ -305,39 +276,42 @@ class Retriever:
             for one in found
         ]
 
-    async def _read(
-        self, reader: PassageReader, *lists: Sequence[_Ranked]
-    ) -> Sequence[Sequence[ScoredPassage]]:
-        """Passages with their pieces' cosines to the string that found them, a list for each; what stands in several is read once."""
+    async def _read(self, tenant_id: str, *lists: Sequence[_Ranked]) -> Sequence[Sequence[ScoredPassage]]:
+        """Passages with their pieces' cosines to the string that found them, a list for each; a passage in several lists is read once."""
         by_vector: dict[bytes | None, dict[UUID, None]] = {}
         for one in chain(*lists):
-            by_vector.setdefault(one.vector, {})[one.candidate.id] = None
+            by_vector.setdefault(one.vector, {})[one.id] = None
         read: Mapping[tuple[bytes | None, UUID], FoundPassage] = {
             (vector, found.passage.id): found
             for vector, ids in by_vector.items()
-            for found in await self._found(reader, list(ids), vector)
+            for found in await self._found(tenant_id, list(ids), vector)
         }
-        # A passage deleted in the meantime is left out.
+        # A passage that was deleted in the meantime is left out.
         return [
             [
                 ScoredPassage(read[key], one.score, one.term)
                 for one in ranked
-                if (key := (one.vector, one.candidate.id)) in read
+                if (key := (one.vector, one.id)) in read
             ]
             for ranked in lists
         ]
 
     async def _found(
-        self, reader: PassageReader, ids: Sequence[UUID], vector: bytes | None
+        self, tenant_id: str, ids: Sequence[UUID], vector: bytes | None
     ) -> Sequence[FoundPassage]:
-        """Passages with their pieces; without a vector also where what is stored of the pieces cannot be had."""
+        """Passages with their pieces. Without a vector, passages whose stored pieces are not available are cut anew."""
         try:
-            return await reader.read(ids, vector)
+            stored = await self._vectors.pieces(tenant_id, ids, self._question(vector))
         except Unavailable:
             if vector is not None:
                 raise
             _LOG.warning("pieces of passages could not be read; they are cut anew", exc_info=True)
-        return [cut_anew(one) for one in await reader.read_texts(ids)]
+            return [_cut(one) for one in await self._lexical.passages(tenant_id, ids)]
+        found = await self._lexical.passages(tenant_id, ids)
+        return [replace(one, pieces=stored.get(one.passage.id, ())) for one in found]
+
+    def _question(self, vector: bytes | None) -> QuestionVector | None:
+        return None if vector is None else QuestionVector(self._embedder.name, vector)
 
     def _knows(self, language: str) -> bool:
         known = self._embedder.languages
@@ -345,23 +319,23 @@ class Retriever:
 
 
 def _best(ranked: Sequence[_Ranked]) -> Sequence[_Ranked]:
-    """Each passage once, by the string that it fits best; best first."""
+    """Each passage once, with the string that it fits best; best first."""
     best: dict[UUID, _Ranked] = {}
     for one in ranked:
-        known = best.get(one.candidate.id)
-        if known is None or one.score.total > known.score.total:
-            best[one.candidate.id] = one
-    return sorted(best.values(), key=lambda one: (-one.score.total, one.candidate.id.bytes))
+        earlier = best.get(one.id)
+        if earlier is None or one.score.total > earlier.score.total:
+            best[one.id] = one
+    return sorted(best.values(), key=lambda one: (-one.score.total, one.id.bytes))
 
 
 def _joined(
     alone: Sequence[ScoredPassage], passages: Sequence[ScoredPassage], top_k: int
 ) -> Sequence[ScoredPassage]:
-    """The best `top_k`, the better half of those that the question finds alone among them; best first.
+    """The best `top_k` passages, best first. The better half of those that the question finds alone is always among them.
 
     passages: found by all strings, best first.
     """
-    # What a model makes of a question may fit other passages better than any fits the question.
+    # An expansion by a model may fit other passages better than the question fits any.
     better = alone[: (top_k + 1) // 2]
     kept = {one.found.passage.id: one for one in (*better, *passages)}
     return sorted(list(kept.values())[:top_k], key=lambda one: (-one.score.total, one.found.passage.id.bytes))
@@ -372,16 +346,16 @@ def _reranked(
     weights: Sequence[Weights],
     languages: Sequence[str],
     passages: Sequence[ScoredPassage],
-    readings: Readings,
+    analyses: PassageAnalyses,
 ) -> Sequence[ScoredPassage]:
-    """The first RERANKED anew, each by the piece of it that answers best; whatever came after them stays after them."""
+    """The first RERANKED passages sorted anew, each by its piece that answers best; the others stay behind them."""
     questions = [
-        read_question(term, weight, language, readings.analyzer)
+        read_question(term, weight, language, analyses.analyzer)
         for term, weight, language in zip(terms, weights, languages, strict=True)
     ]
     judged: list[ScoredPassage] = []
     for one in passages[:RERANKED]:
-        weighed = judge(questions[one.term], one.found, one.score.first, readings)
+        weighed = judge(questions[one.term], one.found, one.score.first, analyses)
         evidence = max((piece.score for piece in weighed), default=one.score.first)
         judged.append(replace(one, score=replace(one.score, total=evidence, evidence=evidence)))
     judged.sort(key=lambda one: (-one.score.total, one.found.passage.id.bytes))
@@ -391,3 +365,46 @@ def _reranked(
         for one in passages[RERANKED:]
     ]
     return [*judged, *rest]
+
+
+def _cut(found: FoundPassage) -> FoundPassage:
+    """The passage with pieces that are cut from its text alone: the sentences of its paragraphs."""
+    source, text = found.passage.source, found.passage.text
+    paragraphs: list[Block] = []
+    start = 0
+    for part in text.encode().split(b"\n\n"):
+        paragraphs.append(Block(BlockKind.PARAGRAPH, start, start + len(part)))
+        start += len(part) + 2
+    return replace(
+        found,
+        pieces=[
+            PassagePiece(
+                VectorKind(one.kind.value),
+                ByteRange(source.start + one.byte_start, source.start + one.byte_end),
+                None,
+            )
+            for one in pieces(text, paragraphs, found.language)
+        ],
+    )
+
+
+class KnowledgeSearch:
+    """Implements the port `Searcher`: search as the library offers it."""
+
+    def __init__(self, retriever: Retriever) -> None:
+        self._retriever = retriever
+
+    async def search(self, tenant_id: str, query: SearchQuery) -> Sequence[Hit]:
+        """See `Searcher.search`."""
+        found = await self._retriever.search(
+            tenant_id,
+            query.terms,
+            query.collections or None,
+            top_k=query.top_k,
+            mode=query.mode,
+            threshold=query.threshold,
+        )
+        return [
+            Hit(one.found.passage, one.score.total, one.score.bm25, one.score.vector or 0.0, one.term)
+            for one in found.passages
+        ]

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from responsa_server.domain.passages import Candidate, TermStatistics
+from responsa_server.domain.passages import LexicalCandidate, PassageCosines, TermStatistics
 
 K1: Final = 1.2
 B: Final = 0.75
@@ -25,9 +25,9 @@ _TERM_STEP: Final = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A question's terms with their inverse document frequencies, rarest first, among so many passages, and their mean length.
+    """A question's terms with their inverse document frequencies, rarest first, in a number of passages of a mean length.
 
-    Terms that stand in no passage are in `missing`: they match nothing, yet what a passage lacks of them counts.
+    Terms that no passage has are in `missing`: they match nothing, but they count in the greatest possible score.
     """
 
     terms: Sequence[str]
@@ -44,7 +44,7 @@ class Weights:
 
     @property
     def by_term(self) -> dict[str, float]:
-        """All terms, the missing ones too."""
+        """The weights of all terms, `missing` included."""
         return dict(zip(self.terms, self.weights, strict=True)) | dict(self.missing)
 
 
@@ -52,9 +52,9 @@ class Weights:
 class Score:
     """A passage's score and its parts.
 
-    total: what passages are ranked by. bm25: as it is, from 0 upwards. lexical: bm25 over the best possible. vector: the weighted
-    cosine, None where vectors have no vote. first: both together, before the pieces were read. evidence: the best piece's, None
-    where none was read. All but bm25 are 0 to 1.
+    total: the score that ranks the passage. bm25: unscaled, 0 or more. lexical: bm25 over the greatest possible value. vector: the weighted
+    cosine, None where vectors are not used. first: the score by words and vectors, before the pieces were read. evidence: the score of the best
+    piece, None where no piece was read. All but bm25 are 0 to 1.
     """
 
     total: float
@@ -66,7 +66,7 @@ class Score:
 
 
 def weigh(terms: Sequence[str], statistics: TermStatistics) -> Weights:
-    """BM25's weights of the terms (the form that never is negative)."""
+    """BM25's weights of the terms, in the form that is never negative."""
     count = statistics.passages
     found: list[tuple[float, str, int]] = []
     missing: dict[str, float] = {}
@@ -89,9 +89,9 @@ def weigh(terms: Sequence[str], statistics: TermStatistics) -> Weights:
 
 
 def gate(frequencies: Sequence[int], enough: int = 200, most: int = 1_000) -> int:
-    """How many of the terms, rarest first, select passages: as many as stay below `most` passages, or reach `enough`.
+    """How many of the terms, rarest first, select passages: as many as match at most `most` passages, or until they match `enough`.
 
-    Common terms match much of a large collection and decide little: they rank what the rare ones select.
+    Common terms match much of a large collection and decide little, so they only rank the passages that rare terms select.
     """
     seen = 0
     for place, frequency in enumerate(frequencies):
@@ -101,8 +101,8 @@ def gate(frequencies: Sequence[int], enough: int = 200, most: int = 1_000) -> in
     return len(frequencies)
 
 
-def bm25(candidate: Candidate, weights: Weights) -> float:
-    """BM25 of the passage, title and headings counted like text."""
+def bm25(candidate: LexicalCandidate, weights: Weights) -> float:
+    """BM25 of the passage; title and headings count like text."""
     counts: dict[int, int] = {}
     for place in candidate.places:
         term = place // _TERM_STEP
@@ -111,12 +111,19 @@ def bm25(candidate: Candidate, weights: Weights) -> float:
     return sum(weights.weights[term] * count * (K1 + 1) / (count + norm) for term, count in counts.items())
 
 
-def score(candidate: Candidate, weights: Weights, *, vector_votes: bool, text_votes: bool = True) -> Score:
-    """The passage's score when full text, vectors or both have a vote."""
+def score(
+    candidate: LexicalCandidate,
+    weights: Weights,
+    cosines: PassageCosines | None,
+    *,
+    vector_votes: bool,
+    text_votes: bool = True,
+) -> Score:
+    """The passage's score by full text, by vectors or by both. cosines: None for a passage without vectors to compare."""
     lexical_sum = bm25(candidate, weights)
     possible = weights.total * (K1 + 1)
     lexical = min(lexical_sum / possible, 1.0) if possible > 0 else 0.0
-    vector = cosine(candidate) if vector_votes else None
+    vector = cosine(cosines) if vector_votes and cosines is not None else None
     if vector is None:
         total = lexical if text_votes else 0.0
     elif text_votes:
@@ -126,9 +133,9 @@ def score(candidate: Candidate, weights: Weights, *, vector_votes: bool, text_vo
     return Score(total, lexical_sum, lexical, vector, total)
 
 
-def cosine(candidate: Candidate) -> float | None:
-    """The vectors' part, 0 to 1; None when the passage has none or none were asked for."""
-    piece, window = candidate.piece_cosine, candidate.window_cosine
+def cosine(cosines: PassageCosines) -> float | None:
+    """The vectors' part of the score, 0 to 1; None when both cosines are None."""
+    piece, window = cosines.piece, cosines.window
     if piece is None and window is None:
         return None
     near = max(piece if piece is not None else 0.0, 0.0)

@@ -10,6 +10,10 @@ from pydantic import BaseModel, Field, model_validator
 class RetrievalSettings(BaseModel, extra="forbid"):
     """Searching passages and choosing what supports an answer."""
 
+    vector_store: str = Field(
+        default="postgres",
+        description="Where the vectors of passages are stored and searched. postgres: in the database, by the transactions that write the passages.",
+    )
     hnsw_m: int = Field(
         default=16,
         ge=2,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 from uuid import UUID
 
 import pytest
@@ -15,21 +14,28 @@ from responsa_server.agents.config.reading import SHIPPED
 from responsa_server.domain.answers import Evidence, Quote
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Passage
-from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
+from responsa_server.domain.passages import (
+    FoundPassage,
+    LexicalCandidate,
+    LexicalQuery,
+    PassageCosines,
+    PassagePiece,
+    QuestionVector,
+    SearchScope,
+    TermStatistics,
+    VectorKind,
+)
 from responsa_server.domain.ports.answers import Claim
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.answering import LibraryEvidence
-from responsa_server.search.bearing import denies, numbers_in, weigh_claim
+from responsa_server.search.claims import Excerpt, negates, numbers_in, support_claim
 from responsa_server.search.embedder import Embedder, Vectors
-from responsa_server.search.readings import Readings
-from responsa_server.search.retrieve import PassageReader, Retrieval, Retriever, ScoredPassage
+from responsa_server.search.evidence import PassageAnalyses
+from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage
 from responsa_server.search.scoring import Score, Weights
-from responsa_server.search.shown import Shown
 from responsa_server.text.canonical import Block, BlockKind
 from responsa_server.text.languages import language_of
 from responsa_server.text.sentences import PieceKind, pieces
-
-Result = TypeVar("Result")
 
 CLAIMS = Path(__file__).with_name("claims.jsonl")
 WHOLE = 1_000_000
@@ -37,11 +43,30 @@ BOILING = "Water boils at 100 degrees at sea level. On a mountain of 3,000 metre
 
 
 class NoIndex:
-    """Nothing is searched here."""
+    """Both indexes; these tests search nothing."""
 
-    async def reading(
-        self, tenant_id: str, model: str, work: Callable[[PassageReader], Awaitable[Result]]
-    ) -> Result:
+    async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> TermStatistics:
+        raise NotImplementedError
+
+    async def candidates(
+        self, scope: SearchScope, query: LexicalQuery, nearest: Sequence[UUID] = ()
+    ) -> Sequence[LexicalCandidate]:
+        raise NotImplementedError
+
+    async def passages(self, tenant_id: str, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
+        raise NotImplementedError
+
+    async def nearest(self, scope: SearchScope, question: QuestionVector, limit: int) -> Sequence[UUID]:
+        raise NotImplementedError
+
+    async def cosines(
+        self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector
+    ) -> Mapping[UUID, PassageCosines]:
+        raise NotImplementedError
+
+    async def pieces(
+        self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector | None
+    ) -> Mapping[UUID, Sequence[PassagePiece]]:
         raise NotImplementedError
 
 
@@ -96,7 +121,7 @@ def evidence(*passages: FoundPassage) -> Evidence:
 
 
 def judge(embedder: Embedder) -> LibraryEvidence:
-    return LibraryEvidence(Retriever(NoIndex(), embedder), embedder)
+    return LibraryEvidence(Retriever(NoIndex(), NoIndex(), embedder), embedder)
 
 
 async def borne_out(embedder: Embedder, claim: str, *passages: FoundPassage, number: int = 1) -> Quote | None:
@@ -182,8 +207,8 @@ async def test_what_a_passage_denies_may_be_denied(embedder: MiniLmEmbedder) -> 
     assert await borne_out(embedder, "Damage by dogs isn't covered by the warranty.", passage) is not None
     german = found("Die Garantie deckt keine Schäden durch Hunde.")
     assert await borne_out(embedder, "Schäden durch Hunde deckt die Garantie nicht.", german) is not None
-    assert denies("La garantía cubre daños.", "es") is False
-    assert denies("Гарантия не покрывает.", "ru") is None
+    assert negates("La garantía cubre daños.", "es") is False
+    assert negates("Гарантия не покрывает.", "ru") is None
 
 
 async def test_an_answer_in_another_language_is_borne_out_by_names_and_numbers(
@@ -200,9 +225,9 @@ async def test_an_answer_in_another_language_is_borne_out_by_names_and_numbers(
 def test_headings_and_neighbours_count_as_around() -> None:
     text = "## Range\n\nIt is about 150 metres. Walls make it less."
     passage = found(text, title="Wren 2")
-    shown = Shown(passage, passage.passage.source, text)
-    best, *_ = weigh_claim("The range of Wren 2 is 150 metres.", "en", shown, Readings())
-    assert best.said.quote == "It is about 150 metres."
+    shown = Excerpt(passage, passage.passage.source, text)
+    best, *_ = support_claim("The range of Wren 2 is 150 metres.", "en", shown, PassageAnalyses())
+    assert best.analysis.quote == "It is about 150 metres."
     assert (best.words, best.around, best.against) == (1.0, 1.0, 0.0)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from responsa_server.domain.ports.answers import Claim
 from responsa_server.providers.minilm import MiniLmEmbedder
-from responsa_server.search.bearing import denies
+from responsa_server.search.claims import negates
 from responsa_server.text.sentences import pieces
 from tests.unit.knowledge.test_bearing import WHOLE, blocks, evidence, found, judge
 
@@ -48,8 +48,8 @@ def renumbered(texts: Sequence[str]) -> Sequence[str]:
 
 def denied(texts: Sequence[str]) -> Sequence[str]:
     """Those that deny nothing and can be denied by one word, with it."""
-    turned = [_VERB.sub(r"\1 not", one, count=1) for one in texts if denies(one, "en") is False]
-    return [one for one in turned if denies(one, "en")]
+    turned = [_VERB.sub(r"\1 not", one, count=1) for one in texts if negates(one, "en") is False]
+    return [one for one in turned if negates(one, "en")]
 
 
 def read(folder: Path) -> Mapping[str, Paragraph]:

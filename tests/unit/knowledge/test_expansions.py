@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 from uuid import UUID
@@ -10,10 +10,19 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from responsa_server.domain.passages import Candidate, CandidateQuery, FoundPassage, TermStatistics
+from responsa_server.domain.passages import (
+    FoundPassage,
+    LexicalCandidate,
+    LexicalQuery,
+    PassageCosines,
+    PassagePiece,
+    QuestionVector,
+    SearchScope,
+    TermStatistics,
+)
 from responsa_server.search.embedder import Vectors
 from responsa_server.search.extract import Extractor
-from responsa_server.search.retrieve import Result, Retrieval, Retriever
+from responsa_server.search.retrieve import Retrieval, Retriever
 from responsa_server.text.lexical import Analyzer
 from tests.unit.knowledge.test_extract import found
 
@@ -52,7 +61,7 @@ class Numbered:
 
 
 class Three:
-    """A `PassageReader` and the index that it is of: LEAVES, ROOTS and TERM are all that there is."""
+    """Both indexes, of LEAVES, ROOTS and TERM."""
 
     def __init__(self) -> None:
         self.reads: list[tuple[UUID, bytes | None]] = []
@@ -62,39 +71,45 @@ class Three:
             for number, one in self._passages.items()
         }
 
-    async def reading(self, tenant_id: str, model: str, work: Callable[[Three], Awaitable[Result]]) -> Result:
-        return await work(self)
-
-    async def statistics(self, collections: Sequence[str] | None, terms: Sequence[str]) -> TermStatistics:
+    async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> TermStatistics:
         counts = {term: sum(term in one for one in self._terms.values()) for term in terms}
         return TermStatistics(3, sum(map(len, self._terms.values())), counts)
 
     async def candidates(
-        self, collections: Sequence[str] | None, query: CandidateQuery
-    ) -> Sequence[Candidate]:
-        near = self._near(query.vector)
+        self, scope: SearchScope, query: LexicalQuery, nearest: Sequence[UUID] = ()
+    ) -> Sequence[LexicalCandidate]:
         return [
-            Candidate(
+            LexicalCandidate(
                 UUID(int=number),
                 UUID(int=number),
                 "en",
                 len(terms),
                 [place * 65_536 for place, term in enumerate(query.terms) if term in terms],
-                near.get(number),
-                near.get(number),
             )
             for number, terms in self._terms.items()
         ]
 
-    async def read(self, ids: Sequence[UUID], vector: bytes | None) -> Sequence[FoundPassage]:
+    async def nearest(self, scope: SearchScope, question: QuestionVector, limit: int) -> Sequence[UUID]:
+        return [UUID(int=number) for number in self._passages]
+
+    async def cosines(
+        self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector
+    ) -> Mapping[UUID, PassageCosines]:
+        near = self._near(question.data)
+        return {id_: PassageCosines(near[id_.int], near[id_.int]) for id_ in ids}
+
+    async def pieces(
+        self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector | None
+    ) -> Mapping[UUID, Sequence[PassagePiece]]:
+        vector = None if question is None else question.data
         self.reads += [(id_, vector) for id_ in ids]
         near = self._near(vector)
-        return [
-            replace(one, pieces=[replace(piece, cosine=near.get(one.passage.id.int)) for piece in one.pieces])
-            for one in (self._passages[id_.int] for id_ in ids)
-        ]
+        return {
+            id_: [replace(piece, cosine=near.get(id_.int)) for piece in self._passages[id_.int].pieces]
+            for id_ in ids
+        }
 
-    async def read_texts(self, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
+    async def passages(self, tenant_id: str, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
         return [replace(self._passages[id_.int], pieces=[]) for id_ in ids]
 
     @staticmethod
@@ -102,8 +117,12 @@ class Three:
         return {} if vector is None else NEAR[list(NEAR)[int(np.frombuffer(vector, "<f4")[0])]]
 
 
+def retriever_of(index: Three) -> Retriever:
+    return Retriever(index, index, Numbered())
+
+
 async def searched(expansions: Sequence[str] = (), *, top_k: int = 2, rerank: bool = True) -> Retrieval:
-    retriever = Retriever(Three(), Numbered())
+    retriever = retriever_of(Three())
     return await retriever.search("acme", [ASKED], top_k=top_k, rerank=rerank, expansions=expansions)
 
 
@@ -130,7 +149,7 @@ async def test_expansions_take_no_more_than_half_of_the_places(rerank: bool) -> 
 
 async def test_what_stands_in_both_lists_is_read_once() -> None:
     index = Three()
-    found = await Retriever(index, Numbered()).search("acme", [ASKED], top_k=2, expansions=[OTHER])
+    found = await retriever_of(index).search("acme", [ASKED], top_k=2, expansions=[OTHER])
     assert {one.found.passage.id for one in found.passages} & {one.found.passage.id for one in found.alone}
     assert len(index.reads) == len(set(index.reads))
 
@@ -157,7 +176,7 @@ async def test_expansions_leave_the_support_and_the_answer_of_the_question(expan
 
 
 async def test_what_only_an_expansion_finds_answers_where_it_is_near_the_question() -> None:
-    retriever = Retriever(Three(), Numbered())
+    retriever = retriever_of(Three())
     asked, expansion = "light is put to work", OTHER
     alone = Extractor().answer(asked, await retriever.search("acme", [asked], top_k=2))
     both = await retriever.search("acme", [asked], top_k=2, expansions=[expansion])

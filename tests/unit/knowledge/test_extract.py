@@ -9,12 +9,10 @@ import pytest
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Passage
 from responsa_server.domain.passages import FoundPassage, PassagePiece, TermStatistics, VectorKind
-from responsa_server.search.evidence import Asked, Evidence, judge, read_question
-from responsa_server.search.extract import ExtractedAnswer, Extractor
-from responsa_server.search.readings import Readings
+from responsa_server.search.evidence import AnswerForm, PassageAnalyses, PieceEvidence, judge, read_question
+from responsa_server.search.extract import DEFAULT_SUPPORT, ExtractedAnswer, Extractor, Signals, support
 from responsa_server.search.retrieve import Retrieval, ScoredPassage
 from responsa_server.search.scoring import Score, Weights, weigh
-from responsa_server.search.support import DEFAULT_SUPPORT, Signals, support
 from responsa_server.text.canonical import Block, BlockKind
 from responsa_server.text.languages import language_of
 from responsa_server.text.lexical import Analyzer
@@ -47,8 +45,8 @@ def found(
     return FoundPassage(passage(text, start=start, title=title, number=number), language_of(text), stored)
 
 
-def judged(question: str, one: FoundPassage) -> list[Evidence]:
-    readings = Readings()
+def judged(question: str, one: FoundPassage) -> list[PieceEvidence]:
+    readings = PassageAnalyses()
     language = language_of(question)
     read = read_question(question, weights_of(question, language), language, readings.analyzer)
     return judge(read, one, 0.5, readings)
@@ -131,17 +129,17 @@ def test_headings_are_context_and_never_quoted() -> None:
 @pytest.mark.parametrize(
     ("question", "asked"),
     [
-        ("How many workers are there?", Asked.NUMBER),
-        ("In which year was it added?", Asked.DATE),
-        ("When was it added?", Asked.DATE),
-        ("Who added it?", Asked.NAME),
-        ("What is a lease?", Asked.ANYTHING),
-        ("Wie viele?", Asked.ANYTHING),
+        ("How many workers are there?", AnswerForm.NUMBER),
+        ("In which year was it added?", AnswerForm.DATE),
+        ("When was it added?", AnswerForm.DATE),
+        ("Who added it?", AnswerForm.NAME),
+        ("What is a lease?", AnswerForm.ANYTHING),
+        ("Wie viele?", AnswerForm.ANYTHING),
     ],
 )
-def test_what_is_asked_for(question: str, asked: Asked) -> None:
+def test_what_is_asked_for(question: str, asked: AnswerForm) -> None:
     language = "de" if question.startswith("Wie") else "en"
-    assert read_question(question, weights_of(question, language), language, Analyzer()).asked is asked
+    assert read_question(question, weights_of(question, language), language, Analyzer()).form is asked
 
 
 def test_text_in_another_language_is_judged_without_vectors() -> None:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from responsa_server.search.evidence import judge, read_question
-from responsa_server.search.readings import Readings
+from responsa_server.search.evidence import PassageAnalyses, judge, read_question
 from tests.unit.knowledge.test_extract import LEASES, found, weights_of
 
 QUESTION = "How often does a worker renew its lease?"
 
 
 def test_a_passage_is_read_once_whoever_has_read_it_from_the_database() -> None:
-    readings = Readings()
-    assert readings.of(found(LEASES, cosine=0.1)) is readings.of(found(LEASES, cosine=0.9))
+    analyses = PassageAnalyses()
+    assert analyses.of(found(LEASES, cosine=0.1)) is analyses.of(found(LEASES, cosine=0.9))
 
 
 def test_another_text_language_or_cut_under_the_same_id_is_read_anew() -> None:
-    readings = Readings()
+    analyses = PassageAnalyses()
     one = found(LEASES)
     others = [
         found(LEASES.replace("sweep", "broom")),
@@ -25,36 +24,36 @@ def test_another_text_language_or_cut_under_the_same_id_is_read_anew() -> None:
         replace(one, language="de"),
         replace(one, pieces=one.pieces[1:]),
     ]
-    assert all(readings.of(other) != readings.of(one) for other in others)
+    assert all(analyses.of(other) != analyses.of(one) for other in others)
 
 
 def test_no_more_is_remembered_than_was_said_and_the_latest_stay() -> None:
     passages = [found(f"{LEASES} {number}", number=number) for number in range(20)]
     size = len(passages[0].pieces)
-    readings = Readings(most=3 * size)
-    first = readings.of(passages[0])
+    analyses = PassageAnalyses(most=3 * size)
+    first = analyses.of(passages[0])
     for passage in passages[1:]:
-        readings.of(passage)
-        assert readings.of(passages[0]) is first
-        assert len(readings) <= 3 * size
-    kept = readings.of(passages[-1])
+        analyses.of(passage)
+        assert analyses.of(passages[0]) is first
+        assert len(analyses) <= 3 * size
+    kept = analyses.of(passages[-1])
     assert kept.pieces
-    readings.of(passages[5])
-    assert readings.of(passages[-1]) is kept
+    analyses.of(passages[5])
+    assert analyses.of(passages[-1]) is kept
 
 
 def test_a_passage_that_alone_is_too_large_is_read_all_the_same() -> None:
-    readings = Readings(most=1)
-    assert len(readings.of(found(LEASES)).pieces) > 1
-    assert len(readings) == 0
+    analyses = PassageAnalyses(most=1)
+    assert len(analyses.of(found(LEASES)).pieces) > 1
+    assert len(analyses) == 0
 
 
 def test_a_passage_is_judged_as_if_it_had_not_been_read_before() -> None:
-    used = Readings()
+    used = PassageAnalyses()
     for question in (QUESTION, "Who added the sweep?", "tell me a joke"):
         for cosine in (None, 0.2, 0.8):
             one = found(LEASES, cosine=cosine)
-            fresh = Readings()
+            fresh = PassageAnalyses()
             weights = weights_of(question)
             assert judge(read_question(question, weights, "en", used.analyzer), one, 0.5, used) == judge(
                 read_question(question, weights, "en", fresh.analyzer), one, 0.5, fresh

@@ -6,16 +6,14 @@ from uuid import UUID
 
 import pytest
 
-from responsa_server.domain.passages import Candidate, TermStatistics
+from responsa_server.domain.passages import LexicalCandidate, PassageCosines, TermStatistics
 from responsa_server.search.scoring import bm25, gate, score, weigh
 
 STATISTICS = TermStatistics(100, 10_000, {"turn": 40, "lease": 2})
 
 
-def candidate(
-    places: Sequence[int], *, window: float | None = None, piece: float | None = None, length: int = 100
-) -> Candidate:
-    return Candidate(UUID(int=1), UUID(int=2), "en", length, places, window, piece)
+def candidate(places: Sequence[int], *, length: int = 100) -> LexicalCandidate:
+    return LexicalCandidate(UUID(int=1), UUID(int=2), "en", length, places)
 
 
 def at(term: int, *positions: int) -> list[int]:
@@ -43,18 +41,19 @@ def test_bm25_is_the_published_formula() -> None:
 
 def test_scores_are_absolute_and_each_index_has_its_vote() -> None:
     weights = weigh(["lease", "turn"], STATISTICS)
-    one = candidate([*at(0, 1), *at(1, 2)], window=0.5, piece=0.8)
-    both = score(one, weights, vector_votes=True)
+    one, cosines = candidate([*at(0, 1), *at(1, 2)]), PassageCosines(window=0.5, piece=0.8)
+    both = score(one, weights, cosines, vector_votes=True)
     assert both.vector == pytest.approx((0.8 + 0.5 * 0.5) / 1.5)
     assert both.total == pytest.approx((both.lexical + 1.4 * (both.vector or 0)) / 2.4)
-    text = score(one, weights, vector_votes=False)
+    text = score(one, weights, cosines, vector_votes=False)
     assert (text.total, text.vector) == (text.lexical, None)
-    vector = score(one, weights, vector_votes=True, text_votes=False)
+    vector = score(one, weights, cosines, vector_votes=True, text_votes=False)
     assert vector.total == vector.vector
-    huge = candidate(at(0, *range(1, 256)) + at(1, *range(1, 256)), window=1.0, piece=1.0, length=1)
-    assert 0.99 < score(huge, weights, vector_votes=True).total <= 1.0
-    assert score(candidate([], window=-0.2, piece=-0.1), weights, vector_votes=True).total == 0.0
-    assert score(candidate([]), weigh([], STATISTICS), vector_votes=True).total == 0.0
+    huge = candidate(at(0, *range(1, 256)) + at(1, *range(1, 256)), length=1)
+    assert 0.99 < score(huge, weights, PassageCosines(1.0, 1.0), vector_votes=True).total <= 1.0
+    assert score(candidate([]), weights, PassageCosines(-0.2, -0.1), vector_votes=True).total == 0.0
+    assert score(candidate([]), weigh([], STATISTICS), None, vector_votes=True).total == 0.0
+    assert score(one, weights, PassageCosines(None, None), vector_votes=True).vector is None
 
 
 @pytest.mark.parametrize(

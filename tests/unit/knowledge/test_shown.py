@@ -10,9 +10,9 @@ import pytest
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Passage
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
+from responsa_server.search.claims import LEAST_BYTES, excerpts
 from responsa_server.search.retrieve import ScoredPassage
 from responsa_server.search.scoring import Score
-from responsa_server.search.shown import LEAST_BYTES, shown
 from responsa_server.text.canonical import Block, BlockKind
 from responsa_server.text.sentences import pieces
 
@@ -39,7 +39,7 @@ def scored(
 
 
 def texts(passages: Sequence[ScoredPassage], most_bytes: int) -> list[str]:
-    found = shown(passages, most_bytes)
+    found = excerpts(passages, most_bytes)
     assert sum(len((one.found.passage.title + one.text).encode()) for one in found) <= most_bytes
     for one in found:
         passage = one.found.passage

@@ -245,10 +245,10 @@ class Ingestions(Protocol):
         """Store passages, not searched yet, and the progress when it is given."""
         ...
 
-    async def publish(self, claim: Claim) -> None:
-        """In one transaction: the version is searched in place of the former one, document and operation tell so.
+    async def publish(self, claim: Claim) -> bool:
+        """In one transaction: the version is searched in place of the former one, document and operation say so.
 
-        A version that a newer one has overtaken is dropped instead. Repeatable.
+        A version that a newer one has overtaken is dropped instead, and the result is False. Repeatable.
         """
         ...
 

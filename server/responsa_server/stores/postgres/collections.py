@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from uuid import UUID
 
 from psycopg.rows import dict_row
@@ -14,8 +14,11 @@ from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound, Pre
 from responsa_server.domain.knowledge import Chunking, Collection
 from responsa_server.domain.listing import COLLECTIONS, ListQuery, Page
 from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.knowledge import JobKind
 from responsa_server.stores.postgres.database import Connection, Database, uncancelled
+from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
+from responsa_server.stores.postgres.passages import PassageTable
 from responsa_server.stores.postgres.queries import Queries
 from responsa_server.stores.postgres.requests import CreationRequests
 
@@ -33,20 +36,14 @@ _LIST: Final[SqlList[Collection]] = SqlList(
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class CollectionPassages(Protocol):
-    """What deleting a collection needs of the passages' store."""
-
-    async def delete_collection(self, connection: Connection, tenant_id: str, collection_id: str) -> None:
-        """Remove its passages, vectors and statistics."""
-        ...
-
-
 class CollectionStore:
     """Collections of all tenants, one tenant a call; implements the port `Collections`."""
 
-    def __init__(self, database: Database, passages: CollectionPassages) -> None:
+    def __init__(self, database: Database, pruning: JobQueue | None = None) -> None:
+        """pruning: given when a `VectorStore` has the vectors; then a deletion enqueues a job for each document, which removes its vectors."""
+        self._pruning = pruning
         self._database = database
-        self._passages = passages
+        self._passages = PassageTable()
         self._queries = Queries("collections.sql")
         self._requests = CreationRequests()
 
@@ -186,6 +183,9 @@ class CollectionStore:
             await self._passages.delete_collection(connection, tenant_id, collection_id)
             await connection.execute(self._queries["delete_documents"], values)
             await connection.execute(self._queries["delete"], values)
+            if self._pruning is not None:
+                for (document_id,) in documents:
+                    await self._pruning.defer(connection, JobKind.PRUNE, tenant_id, document_id)
             return operations
 
     async def _lock(self, connection: Connection, tenant_id: str, collection_id: str, etag: str) -> None:

@@ -53,6 +53,7 @@ _TCP: Final[Mapping[str, str]] = {
 # In one message: the beginning of a transaction costs one way to the server and back, not two.
 _BEGIN_AS: Final = sql.SQL("BEGIN; SELECT set_config('responsa.tenant_id', {tenant}, true)")
 _NO_LONGER: Final = sql.SQL(", set_config('statement_timeout', {bound}, true)")
+_AS_TENANT_WITHIN: Final = "SELECT set_config('responsa.tenant_id', %(tenant)s, true), set_config('statement_timeout', %(bound)s, true)"
 _SET_TOGETHER: Final = """SELECT set_config('responsa.tenant_id', %(tenant)s, true), set_config('plan_cache_mode', 'force_generic_plan', true),
     set_config('enable_seqscan', 'off', true), set_config('transaction_timeout', '5s', true)"""
 
@@ -160,6 +161,14 @@ class Database:
             milliseconds = sql.Literal(f"{max(1, round(statement_seconds * 1000))}ms")
             begin += _NO_LONGER.format(bound=milliseconds)
         async with self._checked_out(self._app) as connection, _transaction(connection, begin):
+            yield connection
+
+    @asynccontextmanager
+    async def one_message(self, tenant_id: str, *, statement_seconds: float) -> AsyncGenerator[Connection]:
+        """As `tenant`, for reading: the transaction's beginning and its statements go to the server in one message when the first result is fetched."""
+        bound = f"{max(1, round(statement_seconds * 1000))}ms"
+        async with self._checked_out(self._app) as connection, connection.pipeline():
+            await connection.execute(_AS_TENANT_WITHIN, {"tenant": tenant_id, "bound": bound})
             yield connection
 
     @asynccontextmanager

@@ -35,7 +35,7 @@ from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.database import Connection, Database, uncancelled
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
-from responsa_server.stores.postgres.passages import PassageStore
+from responsa_server.stores.postgres.passages import PassageTable
 from responsa_server.stores.postgres.queries import Queries
 from responsa_server.stores.postgres.requests import CreationRequests
 
@@ -78,9 +78,13 @@ class _Newest:
 class DocumentStore:
     """Documents of all tenants, one tenant a call; implements the ports `Documents` and `Sources`."""
 
-    def __init__(self, database: Database, passages: PassageStore, queue: JobQueue, new_id: NewId) -> None:
+    def __init__(
+        self, database: Database, queue: JobQueue, new_id: NewId, *, external_vectors: bool = False
+    ) -> None:
+        """external_vectors: whether a `VectorStore` has the vectors; then a deletion enqueues the job that removes them."""
+        self._external_vectors = external_vectors
         self._database = database
-        self._passages = passages
+        self._passages = PassageTable()
         self._queue = queue
         self._new_id = new_id
         self._queries = Queries("documents.sql")
@@ -360,6 +364,8 @@ class DocumentStore:
             found = [one[0] for one in await ended.fetchall()]
             await self._passages.delete(connection, tenant_id, row[1], document_id)
             await connection.execute(self._queries["delete"], values)
+            if self._external_vectors:
+                await self._queue.defer(connection, JobKind.PRUNE, tenant_id, document_id)
             return found
 
     async def _require_collection(

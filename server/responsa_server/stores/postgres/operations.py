@@ -32,7 +32,7 @@ from responsa_server.domain.ports.knowledge import CanonicalText, Claim, IngestT
 from responsa_server.stores.postgres.database import Connection, Database, uncancelled
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
-from responsa_server.stores.postgres.passages import PassageStore
+from responsa_server.stores.postgres.passages import PassageTable
 from responsa_server.stores.postgres.queries import Queries
 
 _LIST: Final[SqlList[Operation]] = SqlList(OPERATIONS, {"create_time": "create_time"})
@@ -49,9 +49,9 @@ _ERRORS: Final[Mapping[Reason, type[ResponsaError]]] = {
 class OperationStore:
     """Operations of all tenants, one tenant a call; implements the port `Operations`."""
 
-    def __init__(self, database: Database, passages: PassageStore) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._passages = passages
+        self._passages = PassageTable()
         self._queries = Queries("operations.sql")
 
     async def get(self, tenant_id: str, operation_id: UUID) -> Operation:
@@ -113,14 +113,14 @@ class IngestionStore:
     def __init__(
         self,
         database: Database,
-        passages: PassageStore,
         queue: JobQueue,
         *,
         prune_after: float = _PRUNE_AFTER,
+        vectors: bool = True,
     ) -> None:
-        """prune_after: seconds for which a replaced version is kept in any case."""
+        """prune_after: seconds for which a replaced version is kept in any case. vectors: False when a `VectorStore` has the passages' vectors."""
         self._database = database
-        self._passages = passages
+        self._passages = PassageTable(vectors=vectors)
         self._queue = queue
         self._prune_after = prune_after
         self._queries = Queries("operations.sql")
@@ -184,9 +184,9 @@ class IngestionStore:
 
         await uncancelled(work())
 
-    async def publish(self, claim: Claim) -> None:
+    async def publish(self, claim: Claim) -> bool:
         """Search this version in place of the former one, and end the operation. Raises OwnershipLost."""
-        await uncancelled(self._publish(claim))
+        return await uncancelled(self._publish(claim))
 
     async def fail(self, claim: Claim, error: ResponsaError) -> None:
         """End it with an error; nothing of the version is left. Raises OwnershipLost."""
@@ -234,7 +234,7 @@ class IngestionStore:
             embedding=embedding,
         )
 
-    async def _publish(self, claim: Claim) -> None:
+    async def _publish(self, claim: Claim) -> bool:
         values = _values(claim)
         tenant_id, document_id, version = claim.tenant_id, claim.document_id, claim.version
         async with self._database.tenant(tenant_id) as connection:
@@ -248,7 +248,7 @@ class IngestionStore:
                 # Overtaken: a newer version was ready first, and versions never go backwards.
                 await self._passages.discard(connection, tenant_id, document_id, version)
                 await connection.execute(self._queries["drop_version"], values)
-                return
+                return False
             await self._passages.publish(connection, tenant_id, claim.collection_id, document_id, version)
             await connection.execute(self._queries["version_ready"], {**values, "passages": done[0]})
             await connection.execute(self._queries["document_published"], values)
@@ -256,6 +256,7 @@ class IngestionStore:
                 await self._queue.defer(
                     connection, JobKind.PRUNE, tenant_id, document_id, after=self._prune_after
                 )
+            return True
 
     async def _end(self, tenant_id: str, operation_id: UUID, error: ResponsaError, epoch: int | None) -> bool:
         async with self._database.tenant(tenant_id) as connection:
@@ -283,7 +284,7 @@ async def find(queries: Queries, connection: Connection, tenant_id: str, operati
 
 async def _end(
     queries: Queries,
-    passages: PassageStore,
+    passages: PassageTable,
     connection: Connection,
     operation: Operation,
     error: ResponsaError,

@@ -1,87 +1,54 @@
-"""Passages and their vectors in PostgreSQL: full text by GIN, vectors by pgvector's HNSW.
+"""Passages in PostgreSQL: rows that the stores write in their own transactions, and the index of their words.
 
-Writing methods take a connection in the caller's transaction (role app, tenant set), so that passages become visible together
-with whatever else the caller commits. Those that touch all of a document let the rest of the transaction take ten minutes. Reading for a search opens transactions of its own.
+The writing methods of `PassageTable` take the connection of a transaction (role app, tenant set), so that passages become visible together
+with whatever else that transaction commits. Methods that touch all of a document raise the transaction's statement timeout to ten minutes.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 from uuid import UUID
 
 import numpy as np
-import psycopg
-from psycopg import errors
-from psycopg.abc import Buffer
-from psycopg.adapt import Dumper
-from psycopg.pq import Format
 
-from responsa_server.domain.errors import Reason, TooSlow, Unavailable
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Passage
 from responsa_server.domain.passages import (
     TEXT_PART,
-    VECTORS_PART,
-    Candidate,
-    CandidateQuery,
     FoundPassage,
+    LexicalCandidate,
+    LexicalQuery,
     NewPassage,
-    PassageCounts,
-    PassagePiece,
+    SearchScope,
     TermStatistics,
-    VectorKind,
 )
-from responsa_server.stores.postgres.database import Connection, Database, uncancelled
+from responsa_server.stores.postgres.database import Connection, Database, Statement
 from responsa_server.stores.postgres.queries import Queries
-
-Result = TypeVar("Result")
+from responsa_server.stores.postgres.searching import SEARCH_SECONDS, searched
+from responsa_server.stores.postgres.vectors import HalfVector, vector_cursor
 
 _HASHES_A_QUERY: Final = 1000
-# How many unused vectors are forgotten at once besides as many as were kept: the cache shrinks to what is in use, and nobody waits for it.
-_FORGOTTEN_AT_ONCE: Final = 256
+# How many unused vectors are removed from the cache at once, besides as many as were added: the cache shrinks to what is in use, and no call waits for it.
+_REMOVED_AT_ONCE: Final = 256
 # A large document's passages are published or deleted in one statement, which may take longer than any call's.
 _BULK_TIMEOUT: Final = "10min"
-SEARCH_SECONDS: Final = 4.0
-"""How long one statement of a search may take unless somebody says otherwise."""
-# What the server says of a statement that took too long, by itself or waiting for a lock.
-_TOO_SLOW: Final = (errors.QueryCanceled, errors.LockNotAvailable)
-
-_LOG: Final = logging.getLogger(__name__)
 
 
-class _HalfVector(bytes):
-    """A vector as 32-bit floats, to be sent as pgvector's `halfvec`."""
+class PassageTable:
+    """Passages, their statistics and the cache of vectors, as one tenant's transaction writes them.
 
-
-class _HalfVectorDumper(Dumper):
-    """Binary form: dimensions and a zero, 16 bits each, then 16-bit floats, big-endian.
-
-    The type's id differs by database, so none is sent: the cast in the query tells the server what the parameter is.
+    vectors: whether the passages' vectors are stored here as well; False when another index has them.
     """
 
-    format = Format.BINARY
-    oid = 0
-
-    def dump(self, obj: bytes) -> Buffer:
-        values = np.frombuffer(obj, "<f4")
-        return np.array([len(values), 0], ">i2").tobytes() + values.astype(">f2").tobytes()
-
-
-class PassageStore:
-    """The passages of all tenants, one tenant a call. search_seconds: how long one statement of a search may take, waiting for locks included."""
-
-    def __init__(self, database: Database, *, search_seconds: float = SEARCH_SECONDS) -> None:
-        self._database = database
-        self._search_seconds = search_seconds
-        self._queries = Queries("passages.sql")
+    def __init__(self, *, vectors: bool = True) -> None:
+        self._vectors = vectors
+        self._queries = Queries("passages.sql", "vectors.sql")
 
     async def write(self, connection: Connection, tenant_id: str, passages: Sequence[NewPassage]) -> None:
-        """Store passages of a version, not live. A second attempt first calls `discard`.
+        """Store passages of a version that is not live. A second attempt calls `discard` first.
 
-        Raises psycopg.errors.UniqueViolation when a place of the version is taken.
+        Raises psycopg.errors.UniqueViolation when the version has a passage of the same ordinal.
         """
         rows = [
             {
@@ -113,19 +80,20 @@ class PassageStore:
                 "kind": vector.kind.value,
                 "byte_start": vector.source.start,
                 "byte_end": vector.source.end,
-                "embedding": _HalfVector(vector.vector),
+                "embedding": HalfVector(vector.vector),
             }
             for new in passages
             for ordinal, vector in enumerate(new.vectors)
+            if self._vectors
         ]
-        async with _cursor(connection) as cursor:
+        async with vector_cursor(connection) as cursor:
             if rows:
                 await cursor.executemany(self._queries["insert_passage"], rows)
             if vectors:
                 await cursor.executemany(self._queries["insert_vector"], vectors)
 
     async def discard(self, connection: Connection, tenant_id: str, document_id: UUID, version: int) -> None:
-        """Remove what was written of a version that is not live: the rest of a failed or repeated attempt."""
+        """Remove what an attempt has written of a version that is not live."""
         await self._take_time(connection)
         values = {"tenant": tenant_id, "document": document_id, "version": version}
         await connection.execute(self._queries["discard_version"], values)
@@ -133,14 +101,16 @@ class PassageStore:
     async def publish(
         self, connection: Connection, tenant_id: str, collection_id: str, document_id: UUID, version: int
     ) -> None:
-        """Make a version's passages the document's searchable ones; older ones lose their vectors and stay for citations.
+        """Make a version's passages the live ones of its document; older passages lose their vectors and stay for citations.
 
-        Repeatable. The caller sees to it that versions are published in order.
+        Repeatable. The caller ensures that versions are published in order.
         """
         await self._take_time(connection)
         values = self._document(tenant_id, collection_id, document_id) | {"version": version}
-        for name in ("lock_statistics", "publish_version", "delete_unused_terms", "delete_retired_vectors"):
+        for name in ("lock_statistics", "publish_version", "delete_unused_terms"):
             await connection.execute(self._queries[name], values)
+        if self._vectors:
+            await connection.execute(self._queries["delete_retired_vectors"], values)
 
     async def retire(
         self, connection: Connection, tenant_id: str, document_id: UUID, version: int, keep: Sequence[UUID]
@@ -173,29 +143,14 @@ class PassageStore:
 
     async def get(self, connection: Connection, tenant_id: str, ids: Sequence[UUID]) -> Sequence[Passage]:
         """The passages of these ids, live or not, in the order of the ids; unknown ones are left out."""
-        found = await _found(connection, self._queries, tenant_id, "", ids, None)
-        return [one.passage for one in found]
-
-    async def reading(
-        self, tenant_id: str, model: str, work: Callable[[PassageReader], Awaitable[Result]]
-    ) -> Result:
-        """What `work` makes of one view of a tenant: all that it reads is from one transaction.
-
-        It runs to its end even when the caller is cancelled. model: whose vectors may be compared.
-        Raises Unavailable: the database cannot be reached (part "postgresql"), or cannot search (as `PassageReader` says).
-        """
-
-        async def read() -> Result:
-            bound = self._search_seconds
-            async with self._database.tenant(tenant_id, statement_seconds=bound) as connection:
-                return await work(PassageReader(connection, tenant_id, model, self._queries))
-
-        return await uncancelled(read())
+        values = {"tenant": tenant_id, "ids": list(ids)}
+        cursor = await connection.execute(self._queries["passages"], values)
+        return [one.passage for one in _in_order(await cursor.fetchall(), ids)]
 
     async def cached_vectors(
         self, connection: Connection, tenant_id: str, model: str, hashes: Sequence[bytes]
     ) -> Mapping[bytes, bytes]:
-        """Vectors known for texts of these SHA-256 hashes, rounded to 16 bits as the index stores them."""
+        """Cached vectors of texts with these SHA-256 hashes, rounded to 16 bits as the index stores them."""
         found: dict[bytes, bytes] = {}
         ordered = sorted(set(hashes))
         for start in range(0, len(ordered), _HASHES_A_QUERY):
@@ -215,31 +170,20 @@ class PassageStore:
     async def cache_vectors(
         self, connection: Connection, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]
     ) -> None:
-        """Keep vectors by the SHA-256 of their texts, and forget as many and a few more that nothing asked for in 30 days.
+        """Keep vectors by the SHA-256 of their texts, and remove as many and a few more that were not used for 30 days.
 
-        Those already there stay as they are.
+        Vectors that the cache already has stay as they are.
         """
         # In one order everywhere, so that two writers of the same texts wait for each other instead of deadlocking.
         hashes = sorted(vectors)
         halves = [np.frombuffer(vectors[digest], "<f4").astype("<f2").tobytes() for digest in hashes]
         values = {"tenant": tenant_id, "model": model, "hashes": hashes, "vectors": halves}
         await connection.execute(self._queries["cache_vectors"], values)
-        most = _FORGOTTEN_AT_ONCE + len(hashes)
+        most = _REMOVED_AT_ONCE + len(hashes)
         await connection.execute(self._queries["prune_cache"], {"tenant": tenant_id, "most": most})
 
-    async def counts(self, tenant_id: str) -> PassageCounts:
-        """How much the tenant has."""
-
-        async def work() -> PassageCounts:
-            async with self._database.tenant(tenant_id) as connection:
-                cursor = await connection.execute(self._queries["statistics"], {"tenant": tenant_id})
-                row = await cursor.fetchone()
-            return PassageCounts(*(row or (0, 0, 0)))
-
-        return await uncancelled(work())
-
     async def _take_time(self, connection: Connection) -> None:
-        """Let what follows in this transaction take long."""
+        """Raise the statement timeout for the rest of this transaction."""
         await connection.execute(self._queries["take_time"], {"timeout": _BULK_TIMEOUT})
 
     @staticmethod
@@ -247,151 +191,70 @@ class PassageStore:
         return {"tenant": tenant_id, "collection": collection_id, "document": document_id}
 
 
-class PassageReader:
-    """What a search reads of one tenant, within one transaction. model: whose vectors may be compared.
+class PostgresLexicalIndex:
+    """Implements the port `LexicalIndex`: full text by GIN. search_seconds: how long one statement may take, including the wait for locks."""
 
-    All methods raise Unavailable where the database fails at it, TooSlow where it takes too long: part "vectors" where another search without vectors
-    may do better, else "text index". The transaction is at its end then, unless a method says otherwise.
-    """
+    def __init__(self, database: Database, *, search_seconds: float = SEARCH_SECONDS) -> None:
+        self._database = database
+        self._search_seconds = search_seconds
+        self._queries = Queries("passages.sql")
 
-    def __init__(self, connection: Connection, tenant_id: str, model: str, queries: Queries) -> None:
-        self._connection = connection
-        self._tenant_id = tenant_id
-        self._model = model
-        self._queries = queries
-
-    async def statistics(self, collections: Sequence[str] | None, terms: Sequence[str]) -> TermStatistics:
-        """What BM25 counts, over these collections (None: all of the tenant's)."""
-        values = {"tenant": self._tenant_id, "collections": _listed(collections), "terms": list(terms)}
-        async with _searching(self._connection, TEXT_PART):
-            cursor = await self._connection.execute(self._queries["collection_statistics"], values)
-            row = await cursor.fetchone()
-            cursor = await self._connection.execute(self._queries["term_frequencies"], values)
-            frequencies: dict[str, int] = dict(await cursor.fetchall())
-        passages, total = row or (0, 0)
-        return TermStatistics(passages, total, frequencies)
+    async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> TermStatistics:
+        """See `LexicalIndex.statistics`."""
+        values = {"collections": _listed(scope.collections), "terms": list(terms)}
+        totals, frequencies = await self._search(
+            scope.tenant_id, values, "collection_statistics", "term_frequencies"
+        )
+        passages, length = totals[0] if totals else (0, 0)
+        return TermStatistics(passages, length, dict(frequencies))
 
     async def candidates(
-        self, collections: Sequence[str] | None, query: CandidateQuery
-    ) -> Sequence[Candidate]:
-        """The passages that full text or vectors find, each with what ranking needs of both; in no order.
-
-        Without a vector nothing is asked of what holds vectors, nor of the function that searches them.
-        """
+        self, scope: SearchScope, query: LexicalQuery, nearest: Sequence[UUID] = ()
+    ) -> Sequence[LexicalCandidate]:
+        """See `LexicalIndex.candidates`."""
         quoted = [_quoted(term) for term in query.terms]
         values = {
-            "tenant": self._tenant_id,
-            "collections": _listed(collections),
+            "collections": _listed(scope.collections),
             "wanted": " | ".join(quoted[: query.gate]) or None,
             "queries": quoted,
             "terms": list(query.terms),
             "weights": list(query.weights),
             "mean_length": max(query.mean_length, 1.0),
-            "lexical_most": query.lexical_most,
-            "vector": None if query.vector is None else _HalfVector(query.vector),
-            "model": self._model,
-            "nearest_most": query.nearest_most,
-            "breadth": query.breadth,
+            "limit": query.limit,
+            "nearest": list(nearest),
         }
-        name, part = ("word_candidates", TEXT_PART) if query.vector is None else ("candidates", VECTORS_PART)
-        async with _searching(self._connection, part), _cursor(self._connection) as cursor:
-            await cursor.execute(self._queries[name], values)
-            rows = await cursor.fetchall()
+        [rows] = await self._search(scope.tenant_id, values, "candidates")
         return [
-            Candidate(id_, document_id, language, length, places or (), window, piece)
-            for id_, document_id, language, length, places, window, piece in rows
+            LexicalCandidate(id_, document_id, language, length, places or ())
+            for id_, document_id, language, length, places in rows
         ]
 
-    async def read(self, ids: Sequence[UUID], vector: bytes | None) -> Sequence[FoundPassage]:
-        """Passages with their quotable pieces and, given a question's vector, the pieces' cosines; in the order of the ids.
+    async def passages(self, tenant_id: str, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
+        """See `LexicalIndex.passages`."""
+        [rows] = await self._search(tenant_id, {"ids": list(ids)}, "passages")
+        return _in_order(rows, ids)
 
-        Without a vector the transaction goes on where it fails: `read_texts` may do then.
-        """
-        async with _searching(self._connection, VECTORS_PART):
-            if vector is not None:
-                return await _found(
-                    self._connection, self._queries, self._tenant_id, self._model, ids, vector
-                )
-            async with self._connection.transaction():
-                return await _found(self._connection, self._queries, self._tenant_id, self._model, ids, None)
-
-    async def read_texts(self, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
-        """Passages without their pieces, which stand beside the vectors; in the order of the ids."""
-        async with _searching(self._connection, TEXT_PART):
-            return await _texts(self._connection, self._queries, self._tenant_id, ids, {})
+    async def _search(
+        self, tenant_id: str, values: Mapping[str, object], *names: str
+    ) -> Sequence[Sequence[tuple[Any, ...]]]:
+        parameters = {**values, "tenant": tenant_id}
+        statements: list[Statement] = [(self._queries[name], parameters) for name in names]
+        return await searched(self._database, tenant_id, TEXT_PART, statements, self._search_seconds)
 
 
-@asynccontextmanager
-async def _searching(connection: Connection, part: str) -> AsyncGenerator[None]:
-    """Turn what the database fails at into Unavailable of this part. What is the request's own fault, or the connection's, passes."""
-    try:
-        yield
-    except psycopg.Error as error:
-        slow = isinstance(error, _TOO_SLOW)
-        if connection.broken or (part != VECTORS_PART and not slow and _not_the_searchs(error)):
-            raise
-        _LOG.error("the %s cannot be searched: %s", part, type(error).__name__)
-        raise (TooSlow if slow else Unavailable)(
-            Reason.PART_UNAVAILABLE,
-            "The documents cannot be searched at the moment; try again.",
-            {"part": part},
-            retry_after=1.0,
-        ) from error
-
-
-def _not_the_searchs(error: psycopg.Error) -> bool:
-    """Whether it lies in what was asked (values that are none, statements that are none), or is told of the database as a whole."""
-    ours = isinstance(error, (psycopg.DataError, psycopg.InterfaceError, errors.SyntaxError))
-    # What the library itself finds wrong has no SQLSTATE.
-    return ours or isinstance(error, psycopg.OperationalError) or error.sqlstate is None
-
-
-async def _found(
-    connection: Connection,
-    queries: Queries,
-    tenant_id: str,
-    model: str,
-    ids: Sequence[UUID],
-    vector: bytes | None,
-) -> Sequence[FoundPassage]:
-    wanted = None if vector is None else _HalfVector(vector)
-    values = {"tenant": tenant_id, "ids": list(ids), "vector": wanted, "model": model}
-    pieces: dict[UUID, list[PassagePiece]] = {}
-    async with _cursor(connection) as cursor:
-        await cursor.execute(queries["pieces"], values)
-        for id_, kind, start, end, cosine in await cursor.fetchall():
-            pieces.setdefault(id_, []).append(PassagePiece(VectorKind(kind), ByteRange(start, end), cosine))
-    return await _texts(connection, queries, tenant_id, ids, pieces)
-
-
-async def _texts(
-    connection: Connection,
-    queries: Queries,
-    tenant_id: str,
-    ids: Sequence[UUID],
-    pieces: Mapping[UUID, Sequence[PassagePiece]],
-) -> Sequence[FoundPassage]:
-    """The passages of these ids, with these pieces."""
-    cursor = await connection.execute(queries["passages"], {"tenant": tenant_id, "ids": list(ids)})
-    rows = await cursor.fetchall()
+def _in_order(rows: Sequence[tuple[Any, ...]], ids: Sequence[UUID]) -> Sequence[FoundPassage]:
+    """The passages of these rows, without pieces, in the order of the ids."""
     found = {
         id_: FoundPassage(
             Passage(
                 id_, collection, document, version, title, uri, ByteRange(start, end), text, tuple(headings)
             ),
             language,
-            pieces.get(id_, []),
+            (),
         )
         for id_, collection, document, version, title, uri, start, end, text, headings, language in rows
     }
     return [found[id_] for id_ in ids if id_ in found]
-
-
-def _cursor(connection: Connection) -> psycopg.AsyncCursor[tuple[Any, ...]]:
-    """A cursor that knows how to send vectors."""
-    cursor = connection.cursor()
-    cursor.adapters.register_dumper(_HalfVector, _HalfVectorDumper)
-    return cursor
 
 
 def _listed(collections: Sequence[str] | None) -> list[str] | None:

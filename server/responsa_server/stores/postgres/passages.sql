@@ -1,4 +1,4 @@
--- Passages, vectors and term statistics of one tenant (role responsa_app, tenant set).
+-- Passages and term statistics of one tenant (role responsa_app, tenant set).
 
 -- name: insert_passage
 INSERT INTO responsa.passage (
@@ -6,10 +6,6 @@ INSERT INTO responsa.passage (
 VALUES (
     %(id)s, %(tenant)s, %(collection)s, %(document)s, %(version)s, %(ordinal)s, %(byte_start)s, %(byte_end)s, %(title)s, %(uri)s, %(headings)s,
     %(text)s, %(language)s, %(tokens)s, %(length)s, %(terms)s::tsvector);
-
--- name: insert_vector
-INSERT INTO responsa.passage_vector (passage_id, ordinal, tenant_id, collection_id, kind, byte_start, byte_end, embedding)
-VALUES (%(passage)s, %(ordinal)s, %(tenant)s, %(collection)s, %(kind)s, %(byte_start)s, %(byte_end)s, %(embedding)b::halfvec);
 
 -- name: discard_version
 -- What an attempt that did not end left of a version that is not live.
@@ -42,10 +38,6 @@ FROM delta AS d, unnest(d.lexemes) AS u
 GROUP BY u.lexeme
 HAVING sum(d.sign) <> 0
 ON CONFLICT (tenant_id, term, collection_id) DO UPDATE SET passages = s.passages + excluded.passages;
-
--- name: delete_retired_vectors
-DELETE FROM responsa.passage_vector AS v USING responsa.passage AS p
-WHERE p.tenant_id = %(tenant)s AND p.document_id = %(document)s AND NOT p.live AND p.version < %(version)s AND v.passage_id = p.id;
 
 -- name: delete_retired_passages
 DELETE FROM responsa.passage
@@ -87,68 +79,32 @@ WHERE tenant_id = %(tenant)s AND term = ANY (%(terms)s::text[]) AND (%(collectio
 GROUP BY term;
 
 -- name: candidates
--- Both searches, then for every passage found what the ranking needs: where the terms stand (index of the term * 65536, + 32768 in title or
--- headings, + place) and the best cosines of its windows and of its pieces (NULL without a question's vector, and in collections whose vectors
--- are of another model).
-SELECT p.id, p.document_id, p.language, p.length, matched.places, near.window_cosine, near.piece_cosine
-FROM (
-    SELECT ARRAY(SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND embedding <> %(model)s) AS collections
-) AS other
-CROSS JOIN responsa.passage AS p
-CROSS JOIN LATERAL (
-    SELECT array_agg((array_position(%(terms)s::text[], u.lexeme) - 1) * 65536 + CASE place.label WHEN 'A' THEN 32768 ELSE 0 END + place.position) AS places
-    FROM unnest(p.terms) AS u, unnest(u.positions, u.weights) AS place (position, label)
-    WHERE u.lexeme = ANY (%(terms)s::text[])
-) AS matched
-CROSS JOIN LATERAL (
-    SELECT
-        max(1 - (v.embedding <=> %(vector)b::halfvec)) FILTER (WHERE v.kind = 'window') AS window_cosine,
-        max(1 - (v.embedding <=> %(vector)b::halfvec)) FILTER (WHERE v.kind <> 'window') AS piece_cosine
-    FROM responsa.passage_vector AS v
-    WHERE v.passage_id = p.id AND p.collection_id <> ALL (other.collections)
-) AS near
--- As an array, so that the planner reads these rows by their key, whatever it thinks of how many there are.
-WHERE p.tenant_id = %(tenant)s AND p.id = ANY (ARRAY(
-    SELECT passage_id FROM responsa.search_lexical(
-        %(tenant)s::text, %(collections)s::text[], %(wanted)s::tsquery, %(queries)s::tsquery[], %(weights)s::real[], %(mean_length)s::real,
-        %(lexical_most)s::int)
-    WHERE %(wanted)s::tsquery IS NOT NULL
-    UNION
-    SELECT passage_id FROM responsa.search_nearest(
-        %(tenant)s::text, %(collections)s::text[],
-        ARRAY(SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND embedding <> %(model)s),
-        %(vector)b::halfvec, %(nearest_most)s::int, %(breadth)s::int)
-    WHERE %(vector)b::halfvec IS NOT NULL
-));
-
--- name: word_candidates
--- As above by words alone. It names neither vectors nor the function that searches them, so that it does where those are gone or held up.
-SELECT p.id, p.document_id, p.language, p.length, matched.places, NULL::float8 AS window_cosine, NULL::float8 AS piece_cosine
+-- The live passages that the words select, and those of `nearest` that are live and in the collections, each with the places of the terms (index of the
+-- term * 65536, + 32768 in title or headings, + place).
+SELECT p.id, p.document_id, p.language, p.length, matched.places
 FROM responsa.passage AS p
 CROSS JOIN LATERAL (
     SELECT array_agg((array_position(%(terms)s::text[], u.lexeme) - 1) * 65536 + CASE place.label WHEN 'A' THEN 32768 ELSE 0 END + place.position) AS places
     FROM unnest(p.terms) AS u, unnest(u.positions, u.weights) AS place (position, label)
     WHERE u.lexeme = ANY (%(terms)s::text[])
 ) AS matched
-WHERE p.tenant_id = %(tenant)s AND p.id = ANY (ARRAY(
-    SELECT passage_id FROM responsa.search_lexical(
-        %(tenant)s::text, %(collections)s::text[], %(wanted)s::tsquery, %(queries)s::tsquery[], %(weights)s::real[], %(mean_length)s::real,
-        %(lexical_most)s::int)
-    WHERE %(wanted)s::tsquery IS NOT NULL
-));
+WHERE p.tenant_id = %(tenant)s
+    AND p.live
+    AND (%(collections)s::text[] IS NULL OR p.collection_id = ANY (%(collections)s))
+    -- As an array, so that the planner reads these rows by their key, whatever it thinks of how many there are.
+    AND p.id = ANY (ARRAY(
+        SELECT passage_id FROM responsa.search_lexical(
+            %(tenant)s::text, %(collections)s::text[], %(wanted)s::tsquery, %(queries)s::tsquery[], %(weights)s::real[], %(mean_length)s::real,
+            %(limit)s::int)
+        WHERE %(wanted)s::tsquery IS NOT NULL
+        UNION
+        SELECT unnest(%(nearest)s::uuid[])
+    ));
 
 -- name: passages
 SELECT id, collection_id, document_id, version, title, uri, byte_start, byte_end, text, headings, language
 FROM responsa.passage
 WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s);
-
--- name: pieces
-SELECT passage_id, kind, byte_start, byte_end,
-    CASE WHEN collection_id <> ALL (ARRAY(SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND embedding <> %(model)s))
-        THEN 1 - (embedding <=> %(vector)b::halfvec) END
-FROM responsa.passage_vector
-WHERE tenant_id = %(tenant)s AND passage_id = ANY (%(ids)s) AND kind NOT IN ('window', 'title')
-ORDER BY passage_id, ordinal;
 
 -- name: cached_vectors
 SELECT text_sha256, vector FROM responsa.embedding_cache
@@ -182,9 +138,3 @@ WHERE c.tenant_id = %(tenant)s AND c.model = old.model AND c.text_sha256 = old.t
 -- name: take_time
 -- Until the end of the transaction.
 SELECT set_config('statement_timeout', %(timeout)s, true);
-
--- name: statistics
-SELECT
-    (SELECT count(*) FROM responsa.passage WHERE tenant_id = %(tenant)s AND live),
-    (SELECT count(*) FROM responsa.passage_vector WHERE tenant_id = %(tenant)s),
-    (SELECT count(*) FROM responsa.term_stat WHERE tenant_id = %(tenant)s);

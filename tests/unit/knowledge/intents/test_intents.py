@@ -15,12 +15,25 @@ import pytest
 from responsa_lab.evaluation.local import Confusion, score_classifier
 from responsa_server.domain.ports.intents import Example, ExamplesUnfit
 from responsa_server.providers.minilm import MiniLmEmbedder, load
-from responsa_server.routing.classifier import Parameters, TrainedClassifier
-from responsa_server.routing.features import DIMENSIONS, counted, rarity, weighted
-from responsa_server.routing.kept import KeptClassifiers
-from responsa_server.routing.softmax import fit, probabilities
-from responsa_server.routing.stored import ClassifierBroken, dumped, keep, loaded, place, read
-from responsa_server.routing.training import digest, train
+from responsa_server.routing.classifier import (
+    DIMENSIONS,
+    Parameters,
+    TrainedClassifier,
+    counted,
+    probabilities,
+    rarity,
+    weighted,
+)
+from responsa_server.routing.stored import (
+    ClassifierBroken,
+    KeptClassifiers,
+    dumped,
+    keep,
+    loaded,
+    place,
+    read,
+)
+from responsa_server.routing.training import digest, fit, train
 
 SAID = {
     "water": [

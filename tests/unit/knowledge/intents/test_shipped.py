@@ -12,7 +12,7 @@ import pytest
 from responsa_server.agents.config.reading import EXAMPLES, SHIPPED
 from responsa_server.domain.ports.intents import Example
 from responsa_server.providers.minilm import load
-from responsa_server.routing import kept
+from responsa_server.routing import stored
 from responsa_server.routing.stored import place, read
 from responsa_server.routing.training import train
 
@@ -20,16 +20,16 @@ FILES = sorted(SHIPPED.glob(f"*/{EXAMPLES}/*"))
 
 
 def test_there_is_one_for_each_file_of_examples_and_no_other() -> None:
-    wanted = {place(kept.SHIPPED, sha256(one.read_bytes()).digest()) for one in FILES}
+    wanted = {place(stored.SHIPPED, sha256(one.read_bytes()).digest()) for one in FILES}
     assert FILES
-    assert set(kept.SHIPPED.iterdir()) == wanted, "run `make generate`"
+    assert set(stored.SHIPPED.iterdir()) == wanted, "run `make generate`"
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda one: f"{one.parts[-3]}-{one.stem}")
 def test_each_is_what_training_comes_to(file: Path, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     key = sha256(file.read_bytes()).digest()
-    shipped = read(kept.SHIPPED, key)
+    shipped = read(stored.SHIPPED, key)
     embedder = load(tmp_path)
     try:
         made = train([Example(row["text"], row["label"]) for row in rows], embedder, key=key)
@@ -46,7 +46,7 @@ async def test_they_are_taken_where_nothing_was_kept(tmp_path: Path) -> None:
     embedder = load(tmp_path)
     try:
         # Nothing could be learnt from no example.
-        found = await kept.KeptClassifiers(tmp_path / "none", embedder).trained(
+        found = await stored.KeptClassifiers(tmp_path / "none", embedder).trained(
             [], key=sha256(FILES[0].read_bytes()).digest()
         )
     finally:

@@ -1,0 +1,83 @@
+"""Ingestion with vectors outside the database: the job writes and publishes them beside the transactions of the passages.
+
+The database decides what is searched: a passage becomes a candidate only when the lexical index confirms that it is live. So the order is
+
+1. store the passages (not live) and their vectors (not published);
+2. publish the vectors, under the epoch of the operation; searches find them, and discard them, since their passages are not live;
+3. commit the version: passages, statistics, document and operation change in one transaction, and from now on all of the version is searched;
+4. remove the vectors of older versions.
+
+A worker that is lost after 1 or 2 leaves the former version as it is; the next attempt has a greater epoch, removes what the lost one wrote and starts
+over. A worker that is lost after 3 leaves vectors of passages that are not live; the prune job removes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from responsa_server.domain.errors import ResponsaError
+from responsa_server.domain.passages import IndexingAttempt, NewPassage, PassageVectors
+from responsa_server.domain.ports.knowledge import CanonicalText, Claim, Documents, Ingestions, IngestTask
+from responsa_server.domain.ports.search import VectorStore
+
+
+class VectorPublishing:
+    """Implements the port `Ingestions` around another one, which stores no vectors."""
+
+    def __init__(self, ingestions: Ingestions, vectors: VectorStore, model: str) -> None:
+        """model: the name of the model that makes the vectors."""
+        self._ingestions = ingestions
+        self._vectors = vectors
+        self._model = model
+
+    async def begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
+        """See `Ingestions.begin`. Vectors of earlier attempts are removed."""
+        task = await self._ingestions.begin(tenant_id, operation_id)
+        if task is not None:
+            claim = task.claim
+            await self._vectors.drop_attempts(tenant_id, claim.document_id, claim.version, claim.epoch)
+        return task
+
+    async def parsed(self, claim: Claim, text: CanonicalText, passages_total: int) -> None:
+        """See `Ingestions.parsed`."""
+        await self._ingestions.parsed(claim, text, passages_total)
+
+    async def write(self, claim: Claim, passages: Sequence[NewPassage], passages_done: int | None) -> None:
+        """See `Ingestions.write`. The passages are written first: that raises OwnershipLost before a vector is stored."""
+        await self._ingestions.write(claim, [replace(one, vectors=()) for one in passages], passages_done)
+        vectors = [PassageVectors(one.passage.id, one.vectors) for one in passages]
+        await self._vectors.put(self._attempt(claim), vectors)
+
+    async def publish(self, claim: Claim) -> bool:
+        """See `Ingestions.publish`."""
+        await self._vectors.publish(self._attempt(claim))
+        searched = await self._ingestions.publish(claim)
+        if searched:
+            await self._vectors.drop_versions(claim.tenant_id, claim.document_id, claim.version)
+        else:
+            await self._vectors.drop_attempts(claim.tenant_id, claim.document_id, claim.version, None)
+        return searched
+
+    async def fail(self, claim: Claim, error: ResponsaError) -> None:
+        """See `Ingestions.fail`."""
+        await self._ingestions.fail(claim, error)
+        await self._vectors.drop_attempts(claim.tenant_id, claim.document_id, claim.version, claim.epoch + 1)
+
+    async def give_up(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
+        """See `Ingestions.give_up`. What the attempts stored is not published; the prune job removes it."""
+        await self._ingestions.give_up(tenant_id, operation_id, error)
+
+    def _attempt(self, claim: Claim) -> IndexingAttempt:
+        return IndexingAttempt(
+            claim.tenant_id, claim.collection_id, claim.document_id, claim.version, claim.epoch, self._model
+        )
+
+
+async def prune_vectors(
+    documents: Documents, vectors: VectorStore, tenant_id: str, document_id: UUID
+) -> None:
+    """Remove the vectors of versions that are older than the one that is searched; of a deleted document, all."""
+    document = (await documents.find(tenant_id, [document_id])).get(document_id)
+    await vectors.drop_versions(tenant_id, document_id, None if document is None else document.version)

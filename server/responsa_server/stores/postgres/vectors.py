@@ -1,0 +1,176 @@
+"""Vectors of passages in PostgreSQL, searched by pgvector's HNSW graph.
+
+They are written in the transactions that write the passages (`PassageTable`), so this index never disagrees with the words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+import numpy as np
+import psycopg
+from psycopg import sql
+from psycopg.abc import Buffer
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+
+from responsa_server.domain.events import ByteRange
+from responsa_server.domain.passages import (
+    VECTORS_PART,
+    PassageCosines,
+    PassagePiece,
+    QuestionVector,
+    SearchScope,
+    VectorKind,
+)
+from responsa_server.domain.ports.search import OpenedVectors
+from responsa_server.stores.postgres.database import Connection, Database, Statement
+from responsa_server.stores.postgres.queries import Queries
+from responsa_server.stores.postgres.searching import SEARCH_SECONDS, searched
+
+_INDEX: Final = "passage_vector_embedding"
+_NEW_INDEX: Final = "passage_vector_embedding_fresh"
+# Two processes that start at once must not both build the index; no other advisory lock in this database has this number.
+_LOCK: Final = 0x7265_7371
+
+
+class HalfVector(bytes):
+    """A vector of 32-bit floats that is sent as pgvector's `halfvec`."""
+
+
+class _HalfVectorDumper(Dumper):
+    """The binary form: the number of dimensions and a zero, 16 bits each, then 16-bit floats, all big-endian.
+
+    The type's id differs from database to database, so none is sent: the cast in the query names the parameter's type.
+    """
+
+    format = Format.BINARY
+    oid = 0
+
+    def dump(self, obj: bytes) -> Buffer:
+        values = np.frombuffer(obj, "<f4")
+        return np.array([len(values), 0], ">i2").tobytes() + values.astype(">f2").tobytes()
+
+
+def vector_cursor(connection: Connection) -> psycopg.AsyncCursor[tuple[Any, ...]]:
+    """A cursor whose parameters may be vectors."""
+    cursor = connection.cursor()
+    cursor.adapters.register_dumper(HalfVector, _HalfVectorDumper)
+    return cursor
+
+
+class PostgresVectorIndex:
+    """Implements the port `VectorIndex`.
+
+    search_seconds: how long one statement may take, including the wait for locks. breadth: HNSW's ef_search, 1 to 1,000: a greater one finds more
+    and takes longer.
+    """
+
+    def __init__(
+        self, database: Database, *, search_seconds: float = SEARCH_SECONDS, breadth: int = 100
+    ) -> None:
+        self._database = database
+        self._search_seconds = search_seconds
+        self._breadth = breadth
+        self._queries = Queries("vectors.sql")
+
+    async def nearest(self, scope: SearchScope, question: QuestionVector, limit: int) -> Sequence[UUID]:
+        """See `VectorIndex.nearest`."""
+        collections = None if scope.collections is None else list(scope.collections)
+        values = {"collections": collections, "limit": limit, "breadth": self._breadth}
+        rows = await self._search(scope.tenant_id, "nearest", values, question)
+        return [id_ for (id_,) in rows]
+
+    async def cosines(
+        self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector
+    ) -> Mapping[UUID, PassageCosines]:
+        """See `VectorIndex.cosines`."""
+        rows = await self._search(tenant_id, "cosines", {"ids": list(ids)}, question)
+        return {id_: PassageCosines(window, piece) for id_, window, piece in rows}
+
+    async def pieces(
+        self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector | None
+    ) -> Mapping[UUID, Sequence[PassagePiece]]:
+        """See `VectorIndex.pieces`."""
+        found: dict[UUID, list[PassagePiece]] = {}
+        for id_, kind, start, end, cosine in await self._search(
+            tenant_id, "pieces", {"ids": list(ids)}, question
+        ):
+            found.setdefault(id_, []).append(PassagePiece(VectorKind(kind), ByteRange(start, end), cosine))
+        return found
+
+    async def _search(
+        self, tenant_id: str, name: str, values: Mapping[str, object], question: QuestionVector | None
+    ) -> Sequence[tuple[Any, ...]]:
+        parameters = {
+            **values,
+            "tenant": tenant_id,
+            "model": "" if question is None else question.model,
+            "vector": None if question is None else HalfVector(question.data),
+        }
+        statements: list[Statement] = [(self._queries[name], parameters)]
+        [rows] = await searched(
+            self._database, tenant_id, VECTORS_PART, statements, self._search_seconds, vector_cursor
+        )
+        return rows
+
+
+class _Retrieval(Protocol):
+    @property
+    def search_seconds(self) -> float: ...
+    @property
+    def hnsw_ef_search(self) -> int: ...
+
+
+class _Context(Protocol):
+    @property
+    def database(self) -> Database: ...
+    @property
+    def settings(self) -> _Retrieval: ...
+
+
+def open_vectors(context: _Context) -> OpenedVectors:
+    """Open the index; the database's transactions write it."""
+    settings = context.settings
+    index = PostgresVectorIndex(
+        context.database, search_seconds=settings.search_seconds, breadth=settings.hnsw_ef_search
+    )
+    return OpenedVectors(index, None)
+
+
+async def fit_index(url: str, *, m: int, ef_construction: int) -> bool:
+    """Rebuild the HNSW graph if it was built with other parameters; returns whether it was rebuilt. Searches meanwhile use the old graph.
+
+    url: of the tables' owner. m: links a node, 2 to 100; ef_construction: breadth while building, at least 2 * m (pgvector's limits). An
+    interrupted build starts over with the next call.
+    """
+    wanted = {"m": str(m), "ef_construction": str(ef_construction)}
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        if await _parameters(connection) == wanted:
+            return False
+        drop = sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS responsa.{}")
+        await connection.execute(drop.format(sql.Identifier(_NEW_INDEX)))
+        await connection.execute(
+            sql.SQL(
+                "CREATE INDEX CONCURRENTLY {} ON responsa.passage_vector USING hnsw (embedding halfvec_cosine_ops) "
+                "WITH (m = {}, ef_construction = {})"
+            ).format(sql.Identifier(_NEW_INDEX), sql.Literal(m), sql.Literal(ef_construction))
+        )
+        await connection.execute(drop.format(sql.Identifier(_INDEX)))
+        await connection.execute(
+            sql.SQL("ALTER INDEX responsa.{} RENAME TO {}").format(
+                sql.Identifier(_NEW_INDEX), sql.Identifier(_INDEX)
+            )
+        )
+        return True
+
+
+async def _parameters(connection: psycopg.AsyncConnection) -> Mapping[str, str]:
+    cursor = await connection.execute(
+        "SELECT option_name, option_value FROM pg_class, pg_options_to_table(reloptions) WHERE oid = to_regclass(%s)",
+        (f"responsa.{_INDEX}",),
+    )
+    return {str(option): str(value) for option, value in await cursor.fetchall()}

@@ -1,0 +1,34 @@
+-- Vectors of passages of one tenant (role responsa_app, tenant set).
+
+-- name: insert_vector
+INSERT INTO responsa.passage_vector (passage_id, ordinal, tenant_id, collection_id, kind, byte_start, byte_end, embedding)
+VALUES (%(passage)s, %(ordinal)s, %(tenant)s, %(collection)s, %(kind)s, %(byte_start)s, %(byte_end)s, %(embedding)b::halfvec);
+
+-- name: delete_retired_vectors
+DELETE FROM responsa.passage_vector AS v USING responsa.passage AS p
+WHERE p.tenant_id = %(tenant)s AND p.document_id = %(document)s AND NOT p.live AND p.version < %(version)s AND v.passage_id = p.id;
+
+-- name: nearest
+SELECT passage_id FROM responsa.search_nearest(
+    %(tenant)s::text, %(collections)s::text[],
+    ARRAY(SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND embedding <> %(model)s),
+    %(vector)b::halfvec, %(limit)s::int, %(breadth)s::int);
+
+-- name: cosines
+-- The best cosines of named passages, but for those in collections whose vectors are of another model.
+SELECT passage_id,
+    max(1 - (embedding <=> %(vector)b::halfvec)) FILTER (WHERE kind = 'window'),
+    max(1 - (embedding <=> %(vector)b::halfvec)) FILTER (WHERE kind <> 'window')
+FROM responsa.passage_vector
+WHERE tenant_id = %(tenant)s
+    AND passage_id = ANY (%(ids)s)
+    AND collection_id <> ALL (ARRAY(SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND embedding <> %(model)s))
+GROUP BY passage_id;
+
+-- name: pieces
+SELECT passage_id, kind, byte_start, byte_end,
+    CASE WHEN collection_id <> ALL (ARRAY(SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND embedding <> %(model)s))
+        THEN 1 - (embedding <=> %(vector)b::halfvec) END
+FROM responsa.passage_vector
+WHERE tenant_id = %(tenant)s AND passage_id = ANY (%(ids)s) AND kind NOT IN ('window', 'title')
+ORDER BY passage_id, ordinal;

@@ -1,0 +1,379 @@
+"""One contract for every index of vectors: PostgreSQL, whose transactions write it, and an exact one in memory, which the job writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import numpy as np
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.errors import DocumentRejected, Reason
+from responsa_server.domain.events import ByteRange
+from responsa_server.domain.knowledge import Chunking, Passage
+from responsa_server.domain.passages import (
+    IndexingAttempt,
+    LexicalQuery,
+    NewPassage,
+    PassageVector,
+    PassageVectors,
+    QuestionVector,
+    SearchScope,
+    VectorKind,
+)
+from responsa_server.domain.people import Principal
+from responsa_server.domain.ports.knowledge import CanonicalText, Claim, Ingestions, OwnershipLost
+from responsa_server.domain.ports.search import VectorIndex
+from responsa_server.ingest.jobs import KnowledgeJobs
+from responsa_server.ingest.vector_publishing import VectorPublishing
+from responsa_server.search.retrieve import Retriever
+from responsa_server.stores.postgres.collections import CollectionStore
+from responsa_server.stores.postgres.documents import DocumentStore
+from responsa_server.stores.postgres.operations import IngestionStore
+from responsa_server.stores.postgres.passages import PostgresLexicalIndex
+from responsa_server.stores.postgres.vectors import PostgresVectorIndex
+from tests.contract.conftest import People
+from tests.contract.library_house import House
+from tests.contract.memory_vectors import MemoryVectors
+
+Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+
+FIRST = "The harbour master keeps the tide table."
+SECOND = "The bakery opens at six in the morning."
+
+
+@dataclass
+class Store:
+    """A library whose vectors are in the index under test."""
+
+    house: House
+    index: VectorIndex
+    ingestions: Ingestions
+    documents: DocumentStore
+    collections: CollectionStore
+    memory: MemoryVectors | None
+
+    @property
+    def lexical(self) -> PostgresLexicalIndex:
+        return PostgresLexicalIndex(self.house.database)
+
+    @property
+    def retriever(self) -> Retriever:
+        return Retriever(self.lexical, self.index, self.house.embedder)
+
+    def jobs(self) -> KnowledgeJobs:
+        house = self.house
+        ingest = house.ingest(ingestions=house.ingestions)
+        return KnowledgeJobs(house.queue, ingest, self.documents, house.operations, vectors=self.memory)
+
+    def question(self, vector: np.ndarray[tuple[int], np.dtype[np.float32]]) -> QuestionVector:
+        return QuestionVector(self.house.embedder.name, vector.astype("<f4").tobytes())
+
+    async def begin(self, who: Principal, key: str, text: str, collection: str = "default") -> Claim:
+        """Accept a document and claim its operation."""
+        operation = await self.house.upload(who, text, key, collection=collection)
+        return await self.claim(who, operation.id)
+
+    async def claim(self, who: Principal, operation_id: UUID) -> Claim:
+        task = await self.ingestions.begin(who.tenant_id, operation_id)
+        assert task is not None
+        return task.claim
+
+    async def write(self, claim: Claim, vectors: Vectors) -> list[UUID]:
+        """Write one passage a vector, each with a window and a sentence of that vector."""
+        text = CanonicalText(b"harbour " * len(vectors), "", "text/plain", "en", "TEXT")
+        await self.ingestions.parsed(claim, text, len(vectors))
+        new = [passage(claim, ordinal, vector) for ordinal, vector in enumerate(vectors)]
+        await self.ingestions.write(claim, new, len(new))
+        return [one.passage.id for one in new]
+
+    async def put(
+        self, who: Principal, key: str, vectors: Vectors, collection: str = "default"
+    ) -> tuple[Claim, list[UUID]]:
+        """A document of these vectors, searched."""
+        claim = await self.begin(who, key, f"{key} {uuid7()}", collection)
+        ids = await self.write(claim, vectors)
+        assert await self.ingestions.publish(claim)
+        return claim, ids
+
+    async def candidates(
+        self,
+        tenant: str,
+        vector: np.ndarray[tuple[int], np.dtype[np.float32]],
+        limit: int = 100,
+        collections: Sequence[str] | None = None,
+    ) -> set[UUID]:
+        """What a search by this vector alone has for candidates: the nearest, confirmed by the lexical index."""
+        scope = SearchScope(tenant, collections)
+        nearest = await self.index.nearest(scope, self.question(vector), limit)
+        found = await self.lexical.candidates(scope, LexicalQuery((), (), 0, 1.0), nearest)
+        return {one.id for one in found}
+
+
+def passage(claim: Claim, ordinal: int, vector: np.ndarray[tuple[int], np.dtype[np.float32]]) -> NewPassage:
+    source = ByteRange(8 * ordinal, 8 * ordinal + 7)
+    data = vector.astype("<f4").tobytes()
+    opposite = (-vector).astype("<f4").tobytes()
+    return NewPassage(
+        Passage(uuid7(), claim.collection_id, claim.document_id, claim.version, "", "", source, "harbour"),
+        ordinal,
+        "en",
+        1,
+        "'harbour':1",
+        1,
+        [
+            PassageVector(VectorKind.WINDOW, source, data),
+            PassageVector(VectorKind.HEADING, source, opposite),
+            PassageVector(VectorKind.SENTENCE, source, data),
+        ],
+    )
+
+
+def vectors(seed: int, count: int) -> Vectors:
+    made = np.random.default_rng(seed).normal(size=(count, 384)).astype(np.float32)
+    return made / np.linalg.norm(made, axis=1, keepdims=True)
+
+
+@pytest.fixture(params=["postgres", "memory"])
+async def store(request: pytest.FixtureRequest, house: House, people: People) -> Store:
+    for who in (people.ann, people.eve):
+        await house.library.create_collection(who, "default", "", Chunking(64, 0))
+        await house.library.create_collection(who, "other", "", Chunking(64, 0))
+    if request.param == "postgres":
+        return Store(
+            house,
+            PostgresVectorIndex(house.database),
+            house.ingestions,
+            house.documents,
+            house.collections,
+            None,
+        )
+    return in_memory(house, MemoryVectors())
+
+
+def in_memory(house: House, memory: MemoryVectors) -> Store:
+    stored = IngestionStore(house.database, house.queue, prune_after=0.0, vectors=False)
+    return Store(
+        house,
+        memory,
+        VectorPublishing(stored, memory, house.embedder.name),
+        DocumentStore(house.database, house.queue, uuid7, external_vectors=True),
+        CollectionStore(house.database, house.queue),
+        memory,
+    )
+
+
+async def test_the_nearest_are_found_and_no_more_than_asked_for(store: Store, people: People) -> None:
+    own = vectors(1, 40)
+    _, ids = await store.put(people.ann, "a.md", own)
+    # Near to five passages, each of which has two vectors of this cosine, and one that is far.
+    wanted = own[:5].sum(axis=0)
+    best = set(ids[:5])
+    assert await store.candidates("acme", wanted, limit=10) == best
+    assert await store.candidates("acme", own[3], limit=2) == {ids[3]}
+
+
+async def test_only_published_vectors_are_found_and_the_newest_version_replaces_the_former(
+    store: Store, people: People
+) -> None:
+    first = await store.begin(people.ann, "a.md", "one")
+    one = await store.write(first, vectors(1, 3))
+    wanted = vectors(1, 3)[0]
+    assert await store.candidates("acme", wanted) == set()
+    assert await store.ingestions.publish(first)
+    assert await store.candidates("acme", wanted) == set(one)
+    second = await store.begin(people.ann, "a.md", "two")
+    two = await store.write(second, vectors(2, 3))
+    assert await store.candidates("acme", wanted) == set(one)
+    assert await store.ingestions.publish(second)
+    assert await store.candidates("acme", wanted) == set(two)
+    assert not set(one) & set(await store.index.nearest(SearchScope("acme"), store.question(wanted), 100)), (
+        "older vectors are removed"
+    )
+
+
+async def test_a_version_that_a_newer_one_has_overtaken_leaves_nothing(store: Store, people: People) -> None:
+    first = await store.begin(people.ann, "a.md", "one")
+    await store.write(first, vectors(1, 3))
+    _, two = await store.put(people.ann, "a.md", vectors(2, 3))
+    assert not await store.ingestions.publish(first)
+    wanted = vectors(1, 1)[0]
+    assert await store.candidates("acme", wanted) == set(two)
+    assert set(await store.index.nearest(SearchScope("acme"), store.question(wanted), 100)) == set(two)
+
+
+async def test_a_failed_or_repeated_attempt_leaves_nothing(store: Store, people: People) -> None:
+    claim = await store.begin(people.ann, "a.md", "one")
+    await store.write(claim, vectors(1, 3))
+    again = await store.claim(people.ann, claim.operation_id)
+    ids = await store.write(again, vectors(2, 2))
+    with pytest.raises(OwnershipLost):
+        await store.write(claim, vectors(1, 3))
+    with pytest.raises(OwnershipLost):
+        await store.ingestions.publish(claim)
+    assert await store.ingestions.publish(again)
+    assert await store.candidates("acme", vectors(1, 1)[0]) == set(ids)
+    assert set(await store.index.pieces("acme", ids, None)) == set(ids)
+    failed = await store.begin(people.ann, "b.md", "two")
+    lost = await store.write(failed, vectors(3, 2))
+    await store.ingestions.fail(failed, DocumentRejected(Reason.DOCUMENT_EMPTY, "It is empty."))
+    assert await store.candidates("acme", vectors(3, 1)[0]) == set(ids)
+    assert await store.index.pieces("acme", lost, None) == {}
+
+
+async def test_tenants_and_collections_are_kept_apart(store: Store, people: People) -> None:
+    same = vectors(1, 2)
+    _, ours = await store.put(people.ann, "a.md", same)
+    _, other = await store.put(people.ann, "b.md", same, "other")
+    _, theirs = await store.put(people.eve, "a.md", same)
+    assert await store.candidates("acme", same[0]) == {*ours, *other}
+    assert await store.candidates("acme", same[0], collections=["other"]) == set(other)
+    assert await store.candidates("acme", same[0], collections=["nowhere"]) == set()
+    assert await store.candidates("rival", same[0]) == set(theirs)
+    assert await store.candidates("nobody", same[0]) == set()
+    question = store.question(same[0])
+    every = [*ours, *other, *theirs]
+    assert set(await store.index.cosines("acme", every, question)) == {*ours, *other}
+    assert set(await store.index.pieces("rival", every, None)) == set(theirs)
+    # Whatever an index claims, the lexical one confirms only what the caller may read.
+    query = LexicalQuery((), (), 0, 1.0)
+    confirmed = await store.lexical.candidates(SearchScope("acme", ["default"]), query, every)
+    assert {one.id for one in confirmed} == set(ours)
+
+
+async def test_the_cosines_of_named_passages_are_exact(store: Store, people: People) -> None:
+    own = vectors(1, 4)
+    _, ids = await store.put(people.ann, "a.md", own)
+    wanted = vectors(2, 1)[0]
+    found = await store.index.cosines("acme", [ids[2], uuid7(), ids[0]], store.question(wanted))
+    assert set(found) == {ids[0], ids[2]}
+    for place in (0, 2):
+        cosine = float(own[place] @ wanted)
+        assert found[ids[place]].window == pytest.approx(cosine, abs=2e-3)
+        assert found[ids[place]].piece == pytest.approx(abs(cosine), abs=2e-3)
+    pieces = (await store.index.pieces("acme", [ids[1]], store.question(wanted)))[ids[1]]
+    assert [one.kind for one in pieces] == [VectorKind.HEADING, VectorKind.SENTENCE]
+    assert pieces[0].cosine == pytest.approx(-float(own[1] @ wanted), abs=2e-3)
+    assert [one.cosine for one in (await store.index.pieces("acme", [ids[1]], None))[ids[1]]] == [None, None]
+    assert (pieces[1].source.start, pieces[1].source.end) == (8, 15)
+
+
+async def test_vectors_of_another_model_are_neither_found_nor_compared(store: Store, people: People) -> None:
+    _, ids = await store.put(people.ann, "a.md", vectors(1, 2))
+    other = QuestionVector("another/1", vectors(1, 1)[0].astype("<f4").tobytes())
+    assert list(await store.index.nearest(SearchScope("acme"), other, 10)) == []
+    assert await store.index.cosines("acme", ids, other) == {}
+    pieces = await store.index.pieces("acme", ids, other)
+    assert {one.cosine for found in pieces.values() for one in found} == {None}
+
+
+async def test_deleted_documents_and_collections_are_found_no_more_and_their_vectors_go(
+    store: Store, people: People
+) -> None:
+    claim, ids = await store.put(people.ann, "a.md", vectors(1, 2))
+    _, rest = await store.put(people.ann, "b.md", vectors(2, 2))
+    other, _ = await store.put(people.ann, "c.md", vectors(3, 2), "other")
+    await store.documents.delete("acme", claim.document_id, "")
+    await store.collections.delete("acme", "other", "", force=True)
+    assert await store.candidates("acme", vectors(1, 1)[0]) == set(rest)
+    jobs = store.jobs()
+    for document in (claim.document_id, other.document_id):
+        assert await jobs.prune("acme", document, 0) is None
+    nearest = await store.index.nearest(SearchScope("acme"), store.question(vectors(1, 1)[0]), 100)
+    assert set(nearest) == set(rest)
+    assert await store.index.pieces("acme", ids, None) == {}
+
+
+class Killed(BaseException):
+    """The process ends here: nothing after it runs."""
+
+
+class CutVectors(MemoryVectors):
+    """Ends the process at a call, before it or after it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cut: Callable[[str], bool] = lambda _: False
+
+    def _at(self, place: str) -> None:
+        if self.cut(place):
+            self.cut = lambda _: False
+            raise Killed(place)
+
+    async def put(self, attempt: IndexingAttempt, passages: Sequence[PassageVectors]) -> None:
+        self._at("before put")
+        await super().put(attempt, passages)
+        self._at("after put")
+
+    async def publish(self, attempt: IndexingAttempt) -> None:
+        self._at("before publish")
+        await super().publish(attempt)
+        self._at("after publish")
+
+    async def drop_versions(self, tenant_id: str, document_id: UUID, before_version: int | None) -> None:
+        self._at("before drop")
+        await super().drop_versions(tenant_id, document_id, before_version)
+        self._at("after drop")
+
+
+async def searched(store: Store, question: str) -> list[str]:
+    found = await store.retriever.search("acme", [question])
+    assert len({one.found.passage.id for one in found.passages}) == len(found.passages)
+    assert all(one.score.vector is not None for one in found.passages), "a passage without its vectors"
+    return [one.found.passage.text for one in found.passages]
+
+
+@pytest.mark.parametrize(
+    "place", ["before put", "after put", "before publish", "after publish", "before drop", "after drop"]
+)
+async def test_a_worker_that_is_killed_leaves_all_of_one_version_searched(
+    house: House, people: People, place: str
+) -> None:
+    """Before the version is committed the former one is searched whole, after it the new one; the retry publishes what was not."""
+    vectors_ = CutVectors()
+    store = in_memory(house, vectors_)
+    await house.library.create_collection(people.ann, "default", "", Chunking(64, 0))
+
+    async def attempt(operation: UUID) -> None:
+        indexed = house.ingest(ingestions=house.ingestions)
+        indexed._ingestions = store.ingestions  # pyright: ignore[reportPrivateUsage]  # the cache of vectors stays the database's
+        await indexed.run("acme", operation)
+
+    first = await house.upload(people.ann, FIRST, "a.md")
+    await attempt(first.id)
+    assert await searched(store, "Who keeps the tide table?") == [FIRST]
+    size = len(vectors_)
+    second = await house.upload(people.ann, SECOND, "a.md")
+    vectors_.cut = lambda at: at == place
+    with pytest.raises(Killed):
+        await attempt(second.id)
+    committed = place.endswith("drop")
+    assert await searched(store, "Who keeps the tide table and when does the bakery open?") == (
+        [SECOND] if committed else [FIRST]
+    )
+    await attempt(second.id)
+    assert await searched(store, "When does the bakery open?") == [SECOND]
+    await store.jobs().prune("acme", first.document_id, 0)
+    assert await searched(store, "When does the bakery open?") == [SECOND]
+    once = MemoryVectors()
+    alone = in_memory(house, once)
+    assert alone.memory is once
+    assert 0 < len(vectors_) <= size + 2
+    document = await house.documents.get("acme", first.document_id)
+    assert (document.version, document.passage_count) == (2, 1)
+
+
+async def test_a_stale_attempt_does_not_replace_the_vectors_of_a_later_one() -> None:
+    index = MemoryVectors()
+    document, passages = uuid7(), [uuid7(), uuid7()]
+    old, new = (IndexingAttempt("acme", "default", document, 1, epoch, "m") for epoch in (1, 2))
+    data = vectors(1, 1)[0].astype("<f4").tobytes()
+    for one, id_ in zip((new, old), passages, strict=True):
+        stored = PassageVectors(id_, [PassageVector(VectorKind.WINDOW, ByteRange(0, 1), data)])
+        await index.put(one, [stored])
+        await index.publish(one)
+        await index.publish(one)
+    assert list(await index.nearest(SearchScope("acme"), QuestionVector("m", data), 10)) == [passages[0]]
+    assert len(index) == 1

@@ -1,0 +1,83 @@
+"""Vectors of questions in a cache: one run of the model for a tenant's question, and nothing shared between tenants or models."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from responsa_server.search.embedder import QuestionEmbedder, Vectors
+
+QUESTION = "How do plants make sugar?"
+
+
+class Kept:
+    """A cache that loses nothing."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, bytes] = {}
+
+    async def get(self, keys: Sequence[str]) -> Mapping[str, bytes]:
+        return {key: self.entries[key] for key in keys if key in self.entries}
+
+    async def put(self, entries: Mapping[str, bytes], seconds: int) -> None:
+        assert seconds > 0
+        self.entries |= entries
+
+
+class Counting:
+    """A model that counts the texts it embeds; a vector is the number of its text."""
+
+    dimensions = 2
+    max_tokens = 254
+    languages: frozenset[str] | None = None
+
+    def __init__(self, name: str = "model/1") -> None:
+        self.name = name
+        self.texts: list[str] = []
+
+    def embed_sync(self, texts: Sequence[str]) -> Vectors:
+        self.texts += texts
+        return np.array([[len(self.texts), len(text)] for text in texts], np.float32)
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        return self.embed_sync(texts)
+
+    def token_offsets(self, text: str) -> list[tuple[int, int]]:
+        return []
+
+
+async def test_a_question_asked_again_costs_no_run_of_the_model() -> None:
+    model = Counting()
+    questions = QuestionEmbedder(model, Kept())
+    first = await questions.embed("acme", [QUESTION, "Why?"])
+    again = await questions.embed("acme", ["Who?", QUESTION])
+    assert (again[1] == first[0]).all()
+    assert model.texts == [QUESTION, "Why?", "Who?"]
+
+
+async def test_tenants_and_models_share_no_vector() -> None:
+    cache, model, other = Kept(), Counting(), Counting("model/2")
+    await QuestionEmbedder(model, cache).embed("acme", [QUESTION])
+    # Another tenant neither learns from a hit that the question was asked, nor gets a vector that acme's cache may hold.
+    cache.entries = dict.fromkeys(cache.entries, bytes(8))
+    theirs = await QuestionEmbedder(model, cache).embed("rival", [QUESTION])
+    assert model.texts == [QUESTION, QUESTION]
+    assert theirs.any()
+    await QuestionEmbedder(other, cache).embed("rival", [QUESTION])
+    assert other.texts == [QUESTION]
+    digest = hashlib.sha256(QUESTION.encode()).hexdigest()
+    assert list(cache.entries) == [
+        f"vector:{tenant}:{name}:{digest}"
+        for tenant, name in (("acme", "model/1"), ("rival", "model/1"), ("rival", "model/2"))
+    ]
+
+
+async def test_a_cached_vector_of_another_length_is_made_anew_and_no_cache_is_needed() -> None:
+    cache, model = Kept(), Counting()
+    await QuestionEmbedder(model, cache).embed("acme", [QUESTION])
+    cache.entries = dict.fromkeys(cache.entries, b"short")
+    assert (await QuestionEmbedder(model, cache).embed("acme", [QUESTION])).any()
+    await QuestionEmbedder(model).embed("acme", [QUESTION])
+    assert len(model.texts) == 3
