@@ -1,1 +1,1 @@
-"""Responsa's services over gRPC. Protobuf and grpc are imported here and in what stands on it, nowhere below."""
+"""Responsa's services over gRPC. Only this package and the packages above it import protobuf and grpc."""

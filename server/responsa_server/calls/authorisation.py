@@ -1,4 +1,4 @@
-"""Who may make which call: one row a method. What a caller may see within a call is decided where it is looked up."""
+"""Who may make which call, one row per method. The code that looks up a resource decides what its caller may see."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Rule(StrEnum):
-    """Whom a call is open to. PUBLIC: no credential is asked for. MEMBER: any good credential. ADMIN: the role admin."""
+    """Who may make a call. PUBLIC: anyone, without a credential. MEMBER: anyone with a valid credential. ADMIN: callers with the role admin."""
 
     PUBLIC = "public"
     MEMBER = "member"
@@ -25,7 +25,7 @@ RULES: Mapping[str, Rule] = {
     _CHAT + "StartTurn": Rule.MEMBER,
     _CHAT + "Answer": Rule.MEMBER,
     _CHAT + "ResumeTurn": Rule.MEMBER,
-    # Its owner, or an administrator: told apart where the turn is looked up, so that to others it is not there.
+    # Its owner or an administrator. The lookup of the turn checks this, so that others get the error for a turn that does not exist.
     _CHAT + "CancelTurn": Rule.MEMBER,
     _CHAT + "GetTurn": Rule.MEMBER,
     _CHAT + "ListTurns": Rule.MEMBER,

@@ -1,4 +1,4 @@
-"""One call, whatever carried it, as interceptors and services see it."""
+"""One call as interceptors and services see it, whichever transport carries it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from google.protobuf.message import Message
 from responsa_server.domain.people import Principal
 
 CALL_ID = "x-request-id"
-"""The name under which a call's id travels: a header of the request, a trailer or a header of the answer."""
+"""The name of a call's id: a request header, and a trailer or header of the response."""
 
 Read: TypeAlias = Callable[[], Awaitable["bytes | None"]]
-"""Gives the next message of a request as its bytes; None once there are no more."""
+"""Returns the next message of a request as bytes; None after the last one."""
 Send: TypeAlias = Callable[["Message | bytes"], Awaitable[None]]
-"""Takes one message of the response, or its bytes. It returns once there is room for another one: this is how a slow reader slows the call."""
+"""Takes one message of the response, or its bytes. It returns once there is room for another one, so a slow reader slows the call."""
 
-# How long a request may have been on its way.
+# How long a request may have been in transit.
 _DEADLINE_LAG_SECONDS = 0.5
 
 _current: ContextVar[Call] = ContextVar("responsa_call")
@@ -29,12 +29,12 @@ _current: ContextVar[Call] = ContextVar("responsa_call")
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One call. The transport that carries it cancels the task that serves it when the client goes away.
+    """One call. When the client disconnects, the transport cancels the task that serves the call.
 
-    method: `/package.Service/Method`. metadata: values by lower-case name, as the caller sent them. peer: the transport and the address that the call
-    came from, such as `grpc ipv4:127.0.0.1:51312`. deadline: when the caller stops waiting, by `time.monotonic()`; None when it waits for ever.
-    served: whether this server has such a method. id: the call id, once its interceptor ran. principal: who calls, None on calls that need no
-    credential. leaving: what happens when the client goes away before the call has ended.
+    method: `/package.Service/Method`. metadata: values by lower-case name, as the caller sent them. peer: the transport and the caller's address,
+    such as `grpc ipv4:127.0.0.1:51312`. deadline: when the caller stops waiting, by `time.monotonic()`; None when it waits for ever.
+    served: whether this server has the method. id: the call id, once its interceptor ran. principal: the caller; None on calls that need no
+    credential. leaving: functions to run when the client disconnects before the call has ended.
     """
 
     method: str
@@ -48,18 +48,18 @@ class Call:
 
     @property
     def time_remaining(self) -> float | None:
-        """Seconds until the caller's deadline, negative after it; None when the caller set none."""
+        """Seconds until the caller's deadline, negative after it; None when the caller set no deadline."""
         return None if self.deadline is None else self.deadline - time.monotonic()
 
     def when_left(self, act: Callable[[], None]) -> None:
-        """Run `act` if the client goes away before the call has ended. It does not run when the deadline passes or when this server ends the call."""
+        """Run `act` if the client disconnects before the call has ended. It does not run when the deadline passes or when this server ends the call."""
         self.leaving.append(act)
 
     def left(self) -> None:
-        """Run what `when_left` registered: the call was cancelled, and not by this server.
+        """Run what `when_left` registered. Call this when the call was cancelled, unless this server cancelled it.
 
-        On gRPC's wire a client whose deadline passed and one that goes away look the same (RST_STREAM, CANCEL), and the client's clock began to run a
-        network's delay before ours. A call that ends this close to its deadline therefore counts as ended by it.
+        On gRPC's wire a passed deadline and a disconnected client look the same (RST_STREAM, CANCEL), and the client's clock started one network delay
+        before ours. A call that is cancelled this close to its deadline therefore counts as ended by the deadline.
         """
         remaining = self.time_remaining
         if remaining is None or remaining > _DEADLINE_LAG_SECONDS:
@@ -72,17 +72,17 @@ class Call:
 
     @staticmethod
     def leave(token: Token[Call]) -> None:
-        """Make the call current again that was current before `enter`."""
+        """Restore the call that was current before `enter`."""
         _current.reset(token)
 
 
 def current() -> Call:
-    """The call that the running task serves. Raises LookupError outside of one."""
+    """The call that the running task serves. Raises LookupError outside a call."""
     return _current.get()
 
 
 def caller() -> Principal:
-    """The principal of the current call. Raises LookupError in a call that was admitted without a credential."""
+    """The principal of the current call. Raises LookupError if the call was admitted without a credential."""
     principal = _current.get().principal
     if principal is None:
         raise LookupError("this call was let in without a credential")
@@ -90,7 +90,7 @@ def caller() -> Principal:
 
 
 def metadata_of(pairs: Iterable[tuple[str, object]]) -> Mapping[str, Sequence[str]]:
-    """Textual metadata by lower-case name; a name may come more than once. Binary values are left out."""
+    """Textual metadata by lower-case name; a name may occur more than once. Binary values are left out."""
     result: dict[str, list[str]] = {}
     for key, value in pairs:
         if isinstance(value, str):
@@ -99,12 +99,12 @@ def metadata_of(pairs: Iterable[tuple[str, object]]) -> Mapping[str, Sequence[st
 
 
 def deadline_in(seconds: float | None) -> float | None:
-    """The deadline of a call whose caller waits so many seconds more."""
+    """The deadline of a call whose caller waits this many seconds from now."""
     return None if seconds is None else time.monotonic() + seconds
 
 
 def peer_of(client: object) -> str:
-    """The address of an HTTP client, as ASGI gives it: host and port, "" when it came by a unix socket."""
+    """The address of an HTTP client from ASGI's scope: host and port, "" for a unix socket."""
     match client:
         case (str(host), int(port)) | [str(host), int(port)]:
             return f"{host}:{port}"
@@ -113,7 +113,7 @@ def peer_of(client: object) -> str:
 
 
 async def abandon() -> NoReturn:
-    """End the running call because its client is gone: cancels the current task. For `Read` and `Send` of a transport that finds out."""
+    """Cancel the current task, to end its call, because the client is gone. For a transport's `Read` and `Send`."""
     task = asyncio.current_task()
     assert task is not None, "calls run in tasks"
     task.cancel()
@@ -122,7 +122,7 @@ async def abandon() -> NoReturn:
 
 
 def only(message: Message) -> Read:
-    """A request of one message."""
+    """A request that consists of one message."""
     waiting: list[bytes] = [message.SerializeToString()]
 
     async def read() -> bytes | None:

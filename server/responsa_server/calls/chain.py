@@ -1,4 +1,4 @@
-"""The one ordered chain that every call passes through, whatever carries it."""
+"""The ordered chain of interceptors that every call passes through, whichever transport carries it."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason, Res
 Response = TypeVar("Response", bound=Message)
 
 FAREWELL_SECONDS: Final = 0.5
-"""How long the last words of calls may take to reach their callers when the server goes away."""
+"""When the server drains: how long the last responses may take to reach their callers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One method that is served.
+    """One served method.
 
-    name: `/package.Service/Method`. request: the type of its requests. handler: takes the parsed request, or an async iterator of them where the client
-    streams; gives a coroutine of the response, or an async generator of responses (messages, or their bytes) where the server streams.
-    waits: it answers with one message and only waits for it. Its waiting ends when its caller leaves; other work with one answer goes on to its end.
+    name: `/package.Service/Method`. request: the type of its requests. handler: takes the parsed request, or an async iterator of requests if the client
+    streams; returns a coroutine of the response, or an async generator of responses (messages or their bytes) if the server streams.
+    waits: the method has one response and only waits for it. It is cancelled when its caller disconnects; other methods with one response run to their end.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Method:
 def methods_of(
     service: ServiceDescriptor, handlers: object, *, waiting: Sequence[str] = ()
 ) -> Iterator[Method]:
-    """All methods of a service. handlers: has one attribute for each, under the method's name. waiting: those that only wait."""
+    """All methods of a service. handlers: has one attribute per method, with the method's name. waiting: the names of the methods that only wait."""
     for one in service.methods:
         yield Method(
             f"/{service.full_name}/{one.name}",
@@ -62,15 +62,15 @@ def methods_of(
 class Calls:
     """Serves calls: runs the method of a call inside the interceptors.
 
-    All that happens in a call happens in the task that serves it, responses included, which it gives to a function in place of yielding them. So a
-    cancellation or a deadline is noticed wherever it strikes, where a generator would not hear of it while it is suspended at a `yield`. Work that answers
-    with one message runs in a task of its own: when its caller goes away it is not cut off in the middle of a database call but comes to its end unheard.
+    Everything in a call, sending its responses included, happens in the task that serves it: the task passes responses to a function and does not yield
+    them. So it notices a cancellation or a deadline at any point; a generator that is suspended at a `yield` would not. Work with one response runs
+    in a separate task: when its caller disconnects, the work runs to its end and its response is dropped, so no database call is interrupted.
     """
 
     def __init__(
         self, interceptors: Sequence[Interceptor[Any]], admission: Admission, logger: Logger
     ) -> None:
-        """interceptors: in their order; the first one begins first and ends last. admission: the one among them that counts calls."""
+        """interceptors: in order; the first one begins first and ends last. admission: the one of them that counts calls."""
         self._interceptors = interceptors
         self._admission = admission
         self.work = Work()
@@ -78,7 +78,7 @@ class Calls:
         self._methods: dict[str, Method] = {}
 
     def add(self, found: Iterable[Method]) -> None:
-        """Serve these methods as well."""
+        """Add methods to those that are served."""
         for one in found:
             self._methods[one.name] = one
 
@@ -90,8 +90,8 @@ class Calls:
         """Serve a call to its end.
 
         Raises:
-            ResponsaError: the call failed; any error that was not foreseen has been logged and is INTERNAL here.
-            CancelledError: the task was cancelled because the client went away; whatever the call registered by `when_left` has run.
+            ResponsaError: the call failed. Unforeseen errors have been logged and are raised as INTERNAL.
+            CancelledError: the task was cancelled because the client disconnected; what the call registered with `when_left` has run.
         """
         method = self._methods.get(call.method)
         call.served = method is not None
@@ -102,7 +102,7 @@ class Calls:
             try:
                 for interceptor in self._interceptors:
                     begun.append((interceptor, await interceptor.on_start(call)))
-                # A stream may last for minutes: what the interceptors read is not kept that long.
+                # A stream may last for minutes. Release the metadata that the interceptors have read.
                 call.metadata = {}
                 assert method is not None, "an interceptor refuses what is not served"
                 await self._run(call, method, read, send)
@@ -118,7 +118,7 @@ class Calls:
             call.leave(token)
 
     async def answer(self, call: Call, request: Message, kind: type[Response]) -> Response:
-        """Make a call with one request and one response within this process. Raises as `serve` does."""
+        """Make a call with one request and one response within this process. Raises the same errors as `serve`."""
         found: list[Message | bytes] = []
 
         async def send(message: Message | bytes) -> None:
@@ -130,10 +130,10 @@ class Calls:
         return response
 
     async def drain(self, grace_seconds: float) -> None:
-        """Take no new calls (DRAINING), let running ones end, and the work whose caller is gone; then cut off what is left, which is told why.
+        """Refuse new calls (DRAINING); let running calls end, and work whose caller is gone. Then end the rest with an error that gives the reason.
 
-        It takes so many seconds at most, or half a second where that is more. Streams of turns end when `Turns.drain`, which runs beside this, sends their
-        readers to another server. A turn goes on: its readers find it on another server, or here after the start.
+        It takes at most `grace_seconds`, or half a second where that is more. Streams of turns end when `Turns.drain`, which runs at the same time, sends their
+        readers to another server. The turn itself continues: its readers find it on another server, or here after a restart.
         """
         self._admission.drain()
         with contextlib.suppress(TimeoutError):
@@ -151,7 +151,7 @@ class Calls:
         elif method.client_streaming:
             await send(await self._client_stream(call, method, read))
         elif method.server_streaming:
-            # No name here holds the request: a stream may outlive its use by minutes.
+            # Keep no reference to the request: a stream may outlive the use of its request by minutes.
             await _send_all(method.handler(self._received(call, method, await _only(method, read))), send)
         else:
             message = self._received(call, method, await _only(method, read))
@@ -177,7 +177,7 @@ class Calls:
             self._leave(call, task)
             raise
         except ResponsaError as error:
-            # A bad message in mid-stream: the work ends by the same error, and has cleaned up when the caller hears of it.
+            # An invalid message in mid-stream: the work ends with the same error, and has cleaned up before the caller gets the error.
             feed.end(error)
             await asyncio.wait((task,))
             _retrieve(task)
@@ -198,7 +198,7 @@ class Calls:
             raise
 
     def _leave(self, call: Call, task: asyncio.Future[Any]) -> None:
-        """Let work go on whose caller is gone."""
+        """Let work continue after its caller has disconnected."""
         if not task.done():
             self.work.keep(task)
         task.add_done_callback(lambda done: self._unheard(call, done))
@@ -214,7 +214,7 @@ def _retrieve(task: asyncio.Future[Any]) -> BaseException | None:
 
 
 async def _only(method: Method, read: Read) -> bytes:
-    """The one message of a request. Raises InvalidRequest (MALFORMED_MESSAGE)."""
+    """The only message of a request. Raises InvalidRequest (MALFORMED_MESSAGE)."""
     data = await read()
     if data is None:
         raise InvalidRequest(

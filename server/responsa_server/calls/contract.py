@@ -1,4 +1,4 @@
-"""All services of the contract behind the one chain: what every transport calls."""
+"""All services of the contract behind one chain. Every transport calls them here."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ _DESCRIPTORS: Final[Mapping[str, ServiceDescriptor]] = {
 }
 SERVICES: Final = tuple(_DESCRIPTORS)
 """The full names of the services of the contract."""
-# These methods wait for others and write nothing while they do. What they do before that they protect themselves.
+# These methods wait for others and write nothing while they wait. They shield the work that they do before.
 _WAITING: Final = ("Answer", "WaitOperation")
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the services of the contract stand on."""
+    """What the services of the contract depend on."""
 
     identity: Identity
     turns: Turns
@@ -78,10 +78,10 @@ def calls_of(
     session_cookie: str = SESSION_COOKIE,
     logger: Logger | None = None,
 ) -> Calls:
-    """All calls of one server, whichever transport carries them.
+    """All calls of one server, for every transport.
 
-    max_calls: how many calls with a credential at a time; more are OVERLOADED. session_cookie: the name of this server's own session cookie. logger: where
-    the line of each call goes, structlog's own by default.
+    max_calls: how many calls with a credential may run at a time; further calls are OVERLOADED. session_cookie: the name of this server's session cookie.
+    logger: logs one line per call; structlog's logger by default.
     """
     log: Logger = structlog.get_logger("responsa.rpc") if logger is None else logger
     validation = Validation()
@@ -107,7 +107,7 @@ def calls_of(
 
 
 def health_calls(logger: Logger | None = None) -> Calls:
-    """The calls of a process that serves health alone; its transport adds the methods. Nothing that needs a credential is served."""
+    """The calls of a process that serves only health; its transport adds the methods. No method that needs a credential is served."""
     log: Logger = structlog.get_logger("responsa.rpc") if logger is None else logger
     admission = Admission(0)
     return Calls(

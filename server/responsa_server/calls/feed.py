@@ -1,4 +1,4 @@
-"""Messages on their way from the task that reads a call to the task that works on it."""
+"""Passes messages from the task that reads a call to the task that processes them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Item = TypeVar("Item")
 
 
 class Feed(Generic[Item]):
-    """A bounded queue with an end, which may be an error, and a reader that may leave early.
+    """A bounded queue that can end, with or without an error. Its reader may leave early.
 
-    The work on an upload must not be cancelled in the midst of a database call, so it has a task of its own; when the caller goes away, the feed
-    ends with an error instead and the work cleans up.
+    The work on an upload must not be cancelled during a database call, so it runs in a separate task. When the caller disconnects, the feed
+    ends with an error and the work cleans up.
     """
 
     def __init__(self, most: int = 2) -> None:
@@ -35,7 +35,7 @@ class Feed(Generic[Item]):
         return True
 
     def end(self, error: Exception | None = None) -> None:
-        """No more items come; the reader gets what is there, and then the error. With an error, what is there is dropped."""
+        """Accept no more items. The reader gets the queued items and then stops; with an error, the queued items are dropped and the reader gets the error."""
         if self._ended:
             return
         self._ended, self._error = True, error
@@ -44,7 +44,7 @@ class Feed(Generic[Item]):
         self._changed.set()
 
     def abandon(self, reader: object = None) -> None:
-        """The reader has left; also as a callback of the reader's task."""
+        """Note that the reader has left. Also a callback of the reader's task."""
         del reader
         self._abandoned = True
         self._changed.set()
@@ -63,6 +63,6 @@ class Feed(Generic[Item]):
         raise StopAsyncIteration
 
     async def _wait(self) -> None:
-        # One writer and one reader, of whom only one can have a reason to wait: no wake-up is lost by clearing first.
+        # There is one writer and one reader, and only one of them can have a reason to wait, so clearing first loses no wake-up.
         self._changed.clear()
         await self._changed.wait()

@@ -1,7 +1,7 @@
-"""The bytes of a turn's log, which are the frames of its streams: what was encoded once is copied ever after.
+"""The bytes of a turn's log, which are also the frames of its streams: events are encoded once and then copied.
 
-A row's frame is a whole `AskResponse` that covers the row; a `ResumeTurnResponse` has the same bytes. Turns see these bytes through the port `FrameCodec`
-and know nothing of protobuf.
+The frame of a row is a complete `AskResponse` that covers the row; a `ResumeTurnResponse` has the same bytes. The turns package uses these bytes
+through the port `FrameCodec` and does not import protobuf.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from responsa_server.domain import names
 from responsa_server.domain.events import Delta, NumberedEvent
 from responsa_server.domain.turns import Followed, Heartbeat, LogRow, OnBusy, Question, Reconnect, Snapshot
 
-# Tags of AskResponse: turn = 1, after_seq = 2, events = 4. They come in this order in what `encode` makes; a zero is left out.
+# Tags of AskResponse: turn = 1, after_seq = 2, events = 4. `encode` writes them in this order and omits zeros.
 _TURN, _AFTER, _EVENTS = 0x0A, 0x10, 0x22
 # TurnEvent: seq = 1, attempt = 2, delta = 6; TurnDelta: text = 1, byte_offset = 2.
 _SEQ, _ATTEMPT, _DELTA, _DELTA_TEXT, _DELTA_OFFSET = b"\x08", b"\x10", 0x32, 0x0A, b"\x10"
@@ -32,7 +32,7 @@ class AskFrames:
     def encode(
         self, turn_id: UUID, after_seq: int, through_seq: int, events: Sequence[NumberedEvent]
     ) -> bytes:
-        """A frame over (after_seq, through_seq], which holds these events."""
+        """A frame that covers (after_seq, through_seq] and holds these events."""
         if events and all(isinstance(one.event, Delta) and one.time is None for one in events):
             return empty(turn_id, after_seq, through_seq) + b"".join(map(_delta, events))
         return chat_service_pb2.AskResponse(
@@ -43,11 +43,11 @@ class AskFrames:
         ).SerializeToString(deterministic=True)
 
     def encode_terminal(self, event: NumberedEvent) -> bytes:
-        """The terminal event alone, as a turn's row keeps it: a `TurnEvent`."""
+        """The terminal event alone, as a `TurnEvent`: the form in which a turn's row stores it."""
         return convert_event(event).SerializeToString(deterministic=True)
 
     def encode_question(self, question: Question) -> bytes:
-        """The question as meant, as a `StartTurnRequest`; equal questions give equal bytes, and what is left at its default gives none."""
+        """The question as a `StartTurnRequest`. Equal questions give equal bytes; a field that has its default gives no bytes."""
         return chat_service_pb2.StartTurnRequest(
             conversation=""
             if question.conversation_id is None
@@ -57,7 +57,7 @@ class AskFrames:
                 scope=turn_pb2.Scope(
                     collections=[names.collection(one) for one in sorted(question.collections)]
                 ),
-                # REJECT is left out: questions had this form before there was a choice, and their bytes are compared.
+                # REJECT is omitted: the bytes are compared, and questions encoded before the field existed do not have it.
                 on_busy=enums.ON_BUSY.number(None if question.on_busy is OnBusy.REJECT else question.on_busy),
                 parameters=structs.of_text(question.parameters) if question.parameters else None,
                 max_cost_micros=question.max_cost_micros,
@@ -66,12 +66,12 @@ class AskFrames:
         ).SerializeToString(deterministic=True)
 
     def decode_question(self, data: bytes) -> Question:
-        """The question that `encode_question` was given."""
+        """The inverse of `encode_question`."""
         return chat.question(chat_service_pb2.StartTurnRequest.FromString(data))
 
 
 def after(frame: bytes, after_seq: int) -> bytes:
-    """The same frame, beginning after another seq: it covers what was left out before it as well. Its events are not looked at."""
+    """The same frame with another after_seq, so that it also covers the events left out before it. Its events are not read."""
     end_of_turn = _field_end(frame, 0, _TURN, length=True)
     end_of_after = _field_end(frame, end_of_turn, _AFTER)
     changed = bytes([_AFTER]) + _varint(after_seq) if after_seq else b""
@@ -79,7 +79,7 @@ def after(frame: bytes, after_seq: int) -> bytes:
 
 
 def rest(frame: bytes, after_seq: int) -> bytes:
-    """What a frame holds after a seq in its midst: that one and what comes before it are left out. This is the only place where a frame is read."""
+    """The part of a frame after a seq within it, without that seq. Only this function reads a frame."""
     message = chat_service_pb2.AskResponse.FromString(frame)
     message.after_seq = after_seq
     kept = next(
@@ -90,20 +90,20 @@ def rest(frame: bytes, after_seq: int) -> bytes:
 
 
 def empty(turn_id: UUID, after_seq: int, through_seq: int) -> bytes:
-    """A frame without events."""
+    """A frame with no events."""
     return chat_service_pb2.AskResponse(
         turn=names.turn(turn_id), after_seq=after_seq, through_seq=through_seq
     ).SerializeToString(deterministic=True)
 
 
 def heartbeat(turn_id: UUID, at_seq: int, queue_place: int) -> bytes:
-    """A frame that does not advance, and tells how many turns come before this one in its conversation."""
+    """A frame that does not advance. queue_place: how many turns of the conversation come before this one."""
     event = turn_pb2.TurnEvent(heartbeat=turn_pb2.TurnHeartbeat(queue_place=queue_place))
     return _beside_the_log(turn_id, at_seq, event)
 
 
 def reconnect(turn_id: UUID, at_seq: int, after_seconds: float) -> bytes:
-    """A frame that does not advance and is the last of its stream."""
+    """A frame that does not advance and ends its stream."""
     event = turn_pb2.TurnEvent(reconnect=turn_pb2.TurnReconnect())
     event.reconnect.after.FromNanoseconds(int(after_seconds * 1e9))
     return _beside_the_log(turn_id, at_seq, event)
@@ -116,7 +116,7 @@ def _beside_the_log(turn_id: UUID, at_seq: int, event: turn_pb2.TurnEvent) -> by
 
 
 def snapshot(turn_id: UUID, after_seq: int, through_seq: int, terminal: bytes) -> bytes:
-    """A frame over all that is left of a log that was pruned. terminal: the terminal event's bytes, which are not read but put in as they are."""
+    """A frame that covers the rest of a pruned log. terminal: the terminal event's bytes, which are copied unread."""
     end = bytes([_SNAPSHOT_THROUGH]) + _varint(through_seq) + _embedded(_SNAPSHOT_TERMINAL, terminal)
     return empty(turn_id, after_seq, through_seq) + _embedded(_EVENTS, _embedded(_SNAPSHOT, end))
 
@@ -124,10 +124,10 @@ def snapshot(turn_id: UUID, after_seq: int, through_seq: int, terminal: bytes) -
 async def stream(
     turn_id: UUID, rows: AsyncIterator[Followed], *, include_deltas: bool, after_seq: int = 0
 ) -> AsyncIterator[bytes]:
-    """The frames of a stream: the first begins at after_seq, each other where the one before ended, whether or not deltas were left out.
+    """The frames of a stream. The first begins at after_seq and each other one where the previous frame ended, whether or not deltas were left out.
 
-    A row of deltas that was not asked for is covered by the frame after it, so leaving out costs no frame. What is no part of the log does not advance
-    beyond what was sent: who goes on from there and wants deltas then misses none. Raises RuntimeError when the rows have a hole.
+    The next frame also covers a row of deltas that is left out, so leaving deltas out costs no frame. A frame that is not part of the log does not advance
+    past the last frame sent, so a client that resumes from it with deltas misses none. Raises RuntimeError when seqs are missing between two rows.
     """
     sent = read = after_seq
     async for row in rows:
@@ -136,7 +136,7 @@ async def stream(
                 if row.last_seq <= read:
                     continue
                 if row.first_seq > read + 1:
-                    # A frame that reached over the hole would hide it: the reader shall find the chain broken off and ask again.
+                    # A frame that covered the gap would hide it. The reader should see the stream break off and resume.
                     raise RuntimeError(f"{names.turn(turn_id)} goes on at {row.first_seq} after {read}")
                 if row.deltas and not include_deltas:
                     read = row.last_seq
@@ -164,7 +164,7 @@ async def stream(
 
 
 def _field_end(frame: bytes, position: int, tag: int, *, length: bool = False) -> int:
-    """Where the field that may begin at the position ends; the position itself when it is another field."""
+    """The end of the field at this position; the position itself when a field with another tag is there."""
     if position >= len(frame) or frame[position] != tag:
         return position
     value, position = _read_varint(frame, position + 1)
@@ -183,7 +183,7 @@ def _read_varint(frame: bytes, position: int) -> tuple[int, int]:
 
 
 def _delta(numbered: NumberedEvent) -> bytes:
-    """A delta as an event of a frame. Most events are deltas: put together by hand they cost a third of what their messages do."""
+    """A delta as an event of a frame. Most events are deltas, and encoding them by hand costs a third of encoding messages."""
     delta = numbered.event
     assert isinstance(delta, Delta)
     content = _embedded(_DELTA_TEXT, delta.text.encode()) if delta.text else b""

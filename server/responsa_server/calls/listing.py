@@ -1,4 +1,4 @@
-"""List calls: page sizes, page tokens (AIP-158), filters (AIP-160) and orders (AIP-132) of all lists."""
+"""List calls: page sizes, page tokens (AIP-158), filters (AIP-160) and orders (AIP-132)."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ class ListRequest(Protocol):
 
 
 class Listing:
-    """One list call: its query, and the token of the page after.
+    """One list call: its query, and the token of the next page.
 
-    A token holds the position of the last item, and a digest of this position and of all that must stay the same between pages: list, caller, parent, filter
-    and order. The digest refuses the token of another list. A token gives no access: each page checks anew what the caller may see.
+    A token holds the position of the last item, and a digest of this position and of everything that must stay the same between pages: list, caller, parent,
+    filter and order. The digest makes the token of another list invalid. A token grants no access: each page checks again what the caller may see.
     """
 
     def __init__(self, rules: ListRules, who: Principal, request: ListRequest, parent: str = "") -> None:
@@ -87,7 +87,7 @@ class Listing:
         )
 
     def token(self, page: Page[Item]) -> str:
-        """The token of the page after this one, "" when it is the last."""
+        """The token of the next page, "" after the last page."""
         if page.next_after is None:
             return ""
         cursor = json.dumps([_written(one) for one in page.next_after], ensure_ascii=False).encode()
@@ -101,7 +101,7 @@ class Listing:
             cursor = data[_DIGEST_BYTES:]
             if data[:_DIGEST_BYTES] != self._digest(cursor):
                 raise _bad_token()
-            # The digest has no key, so anybody can make a token: its content is checked like any input.
+            # The digest has no key, so anyone can make a token. Check its content like any other input.
             match cast("object", json.loads(cursor)):
                 case [str(value), str(identity)] if _is_storable(value + identity):
                     return _position(rules, order, value, identity)
@@ -115,7 +115,7 @@ class Listing:
 
 
 def _position(rules: ListRules, order: Order, value: str, identity: str) -> Position:
-    """Read a position as `_written` wrote it. Raises ValueError."""
+    """Read a position that `_written` wrote. Raises ValueError."""
     kind = rules.field(order.field).kind
     return _time(value) if kind is FieldKind.TIME else value, identity if rules.slug_ids else _uuid(identity)
 
@@ -125,7 +125,7 @@ def _written(value: Value) -> str:
 
 
 def _is_storable(text: str) -> bool:
-    """Whether the database can compare with a text that came inside a token: not with U+0000, nor with half a surrogate pair."""
+    """Whether the database can compare with a text from a token: it must hold neither U+0000 nor half a surrogate pair."""
     return "\x00" not in text and text.encode(errors="ignore").decode() == text
 
 
@@ -145,7 +145,7 @@ def parse_order(rules: ListRules, text: str) -> Order:
 
 
 def parse_filter(rules: ListRules, text: str) -> Sequence[Comparison]:
-    """Read a filter: comparisons `field operator value` joined by AND; a value with spaces in quotes. Raises InvalidRequest (FILTER_INVALID)."""
+    """Read a filter: comparisons `field operator value` joined by AND; quotes surround a value with spaces. Raises InvalidRequest (FILTER_INVALID)."""
     result: list[Comparison] = []
     position = _skip(text, 0)
     while position < len(text):
@@ -197,7 +197,7 @@ def _unquoted(text: str) -> str:
 
 
 def _filtered(rules: ListRules, name: str) -> Field:
-    """The field that a filter names, `labels.KEY` for any key. Raises InvalidRequest (FILTER_INVALID)."""
+    """The field that a filter names; `labels.KEY` stands for any key. Raises InvalidRequest (FILTER_INVALID)."""
     head, dot, key = name.partition(".")
     for one in rules.fields:
         if one.filterable and one.name == head and (one.kind is FieldKind.LABELS) == bool(dot) == bool(key):
@@ -206,7 +206,7 @@ def _filtered(rules: ListRules, name: str) -> Field:
 
 
 def _comparison(rules: ListRules, field: Field, name: str, operator: Operator, value: str) -> Comparison:
-    """A comparison with its value as the field's kind wants it. Raises InvalidRequest (FILTER_INVALID)."""
+    """A comparison, with its value converted to the field's kind. Raises InvalidRequest (FILTER_INVALID)."""
     equality = operator in (Operator.EQ, Operator.NE, Operator.HAS)
     try:
         match field.kind:
@@ -242,7 +242,7 @@ def _uuid(text: str) -> UUID:
 
 
 def filterable(rules: ListRules) -> tuple[str, ...]:
-    """The fields that a filter may name, as the contract writes them: `labels.KEY` for any key."""
+    """The fields that a filter may name, as the contract writes them; `labels.KEY` stands for any key."""
     return tuple(
         f"{one.name}.KEY" if one.kind is FieldKind.LABELS else one.name
         for one in rules.fields

@@ -1,4 +1,4 @@
-"""What the descriptors say of a method."""
+"""Looks up methods in the protobuf descriptors."""
 
 from __future__ import annotations
 

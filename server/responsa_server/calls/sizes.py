@@ -1,4 +1,4 @@
-"""The sizes of lists, maps and objects in a request: checked before the rules, which look at every entry."""
+"""Limits the sizes of lists, maps and objects in a request. Checked before the rules, which read every entry."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GOOGLE = "google.protobuf."
 
 @dataclass(frozen=True, slots=True)
 class _Sized:
-    """A list or map with a limit of entries, or an object (rule and limit empty). path: the names of the fields that lead to it."""
+    """A list or map with a limit of entries, or an object (rule and limit empty). path: the names of the fields from the message to it."""
 
     path: tuple[str, ...]
     rule: str = ""
@@ -29,7 +29,7 @@ class _Sized:
 
 
 def check(message: Message) -> InvalidRequest | None:
-    """The error for lists, maps and objects of a request that are too large; None where there are none."""
+    """The error for lists, maps and objects of a request that are too large; None when all are within their limits."""
     found: list[FieldViolation] = []
     for sized in _sized_fields(type(message)):
         value: Any = message

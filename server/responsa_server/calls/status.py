@@ -24,7 +24,7 @@ from responsa_server.domain.errors import (
 
 DOMAIN = "responsa"
 UNEXPECTED = "Something went wrong. Please try again."
-# Beyond 8 KiB of header the transport loses the details altogether; Base64 adds a third to what is counted here.
+# gRPC drops all details when the headers exceed 8 KiB. The sizes here are counted before Base64, which adds a third.
 MAX_VIOLATIONS = 16
 MAX_DETAILS_BYTES = 4096
 _MAX_MESSAGE_BYTES = 800
@@ -102,7 +102,7 @@ TABLE: Mapping[Reason, Code] = {
     Reason.PARAMETERS_INVALID: Code.INVALID_ARGUMENT,
 }
 
-# As google/rpc/code.proto maps them, and Envoy's transcoder.
+# The mapping of google/rpc/code.proto, which Envoy's transcoder uses too.
 _HTTP: Mapping[int, int] = {
     Code.OK: 200,
     Code.CANCELLED: 499,
@@ -135,26 +135,26 @@ ORIGIN_NOT_ALLOWED = NotPermitted(
     "This server does not serve the Host or the Origin of the call; use the address that it prints, or allow "
     "the host or the origin in its settings.",
 )
-"""What more than one transport answers, and Envoy in their place."""
+"""Messages that more than one transport sends, and that Envoy sends in their place."""
 
 
 def no_route() -> NotFound:
-    """The error for a path or a method that is not there."""
+    """The error for a path or a method that does not exist."""
     return NotFound(Reason.ROUTE_NOT_FOUND, "There is no such method or path.")
 
 
 def code(error: ResponsaError) -> Code:
-    """The code that an error ends a call with."""
+    """The code with which an error ends a call."""
     return TABLE[error.reason]
 
 
 def unexpected(call_id: str) -> ResponsaError:
-    """What callers see in place of an error that nobody foresaw; the log knows more, by the call id."""
+    """The error that callers get in place of an unforeseen one. The log has the details under the call id."""
     return ResponsaError(Reason.INTERNAL, UNEXPECTED, {"call_id": call_id} if call_id else {})
 
 
 def of(error: ResponsaError) -> status_pb2.Status:
-    """Encode an error. At most 16 violations are told and 4 KiB of details; what is more is left out, the last first."""
+    """Encode an error with at most 16 violations and 4 KiB of details. Details beyond that are left out, starting with the last."""
     kept = replace(error, violations=tuple(error.violations)[:MAX_VIOLATIONS])
     while (result := _status(kept)).ByteSize() > MAX_DETAILS_BYTES and kept.violations:
         kept = replace(kept, violations=tuple(kept.violations)[:-1])
@@ -205,7 +205,7 @@ def _status(error: ResponsaError) -> status_pb2.Status:
 
 
 def http_status(status: status_pb2.Status) -> int:
-    """The HTTP status of an error, the same as transcoding gives it."""
+    """The HTTP status of an error, the same as from transcoding."""
     return _HTTP.get(status.code, 500)
 
 
@@ -215,6 +215,6 @@ def as_json(status: status_pb2.Status) -> bytes:
 
 
 def _cut(text: str, most: int) -> str:
-    """At most so many bytes of UTF-8, whole characters."""
+    """The first whole characters of the text, at most `most` bytes of UTF-8."""
     data = text.encode()
     return text if len(data) <= most else data[: most - len("…".encode())].decode(errors="ignore") + "…"

@@ -1,4 +1,4 @@
-"""Broken rules of the contract, described so that a person knows what to send instead."""
+"""Describes broken rules of the contract so that a person knows what to send instead."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EXAMPLE = "0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10"
 _SLUG_FORM = "1 to 63 of a-z, 0-9 and hyphen, not beginning with a hyphen"
 _MAX_KEY_CHARS = 64
 
-# What each regular expression of the contract asks for, in words. A test keeps the two together.
+# What each regular expression of the contract requires, in words. A test checks that every expression has an entry.
 PATTERNS: Mapping[str, str] = {
     r"[^\s]": "must hold at least one character that is not white space",
     r"^[a-z0-9][a-z0-9-]{0,62}$": f"must be {_SLUG_FORM}, e.g. handbook",
@@ -38,7 +38,7 @@ PATTERNS: Mapping[str, str] = {
 
 
 def invalid(violations: Sequence[FieldViolation], count: int | None = None) -> InvalidRequest:
-    """The error for broken rules; its message describes the first. count: how many there are, when not all are described."""
+    """The error for broken rules; its message describes the first. count: the number of broken rules, when `violations` does not hold all of them."""
     total = len(violations) if count is None else count
     first = violations[0]
     more = f" ({total - 1} more)" if total > 1 else ""
@@ -52,9 +52,9 @@ def invalid(violations: Sequence[FieldViolation], count: int | None = None) -> I
 
 
 def broken_rules(found: Sequence[Violation]) -> InvalidRequest:
-    """The error for what the validator found; of each field the first broken rule counts.
+    """The error for the violations that the validator found; only the first broken rule of each field counts.
 
-    It describes no more violations than a status carries, and counts the others: describing one costs far more than finding it.
+    It describes no more violations than a status carries, and counts the others: describing a violation costs far more than finding it.
     """
     by_path: dict[str, Violation] = {}
     for one in found:
@@ -67,25 +67,25 @@ def broken_rules(found: Sequence[Violation]) -> InvalidRequest:
 
 
 def too_large(size: int, limit: int) -> InvalidRequest:
-    """The error for a message of more bytes than its method takes."""
+    """The error for a message that is larger than its method accepts. Sizes in bytes."""
     remedy = f"must be at most {limit} bytes and has {size}; send less at once"
     return invalid([FieldViolation("", "message.max_bytes", remedy)])
 
 
 def too_many(path: str, rule: str, limit: int) -> FieldViolation:
-    """The violation of a list or map with too many entries. rule: `repeated.max_items` or `map.max_pairs`."""
+    """The violation for a list or map with too many entries. rule: `repeated.max_items` or `map.max_pairs`."""
     return FieldViolation(path, rule, f"must hold at most {limit} entries; leave some out")
 
 
 def nul_characters(message: Message) -> InvalidRequest | None:
-    """The error for texts with U+0000, which valid UTF-8 may hold and the database cannot; None where there are none."""
+    """The error for texts that contain U+0000, which is valid UTF-8 but which the database cannot store; None when there are none."""
     search = _NulSearch()
     search.message(message)
     return invalid(search.described, search.count) if search.count else None
 
 
 class _NulSearch:
-    """Walks through a message. Keeps the way to where it is in pieces, and joins them only to describe a violation."""
+    """Walks through a message. Keeps the current path in pieces, and joins them only to describe a violation."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -112,7 +112,7 @@ class _NulSearch:
         self._pieces.pop()
 
     def _value(self, value: Any) -> None:
-        # The path through plain JSON is made of its own keys, not of the fields of the messages that carry it.
+        # The path through plain JSON consists of the JSON's keys, not of the fields of the messages that carry it.
         if isinstance(value, Struct):
             for key, item in value.fields.items():
                 self._value(key)

@@ -1,4 +1,4 @@
-"""Finds out why bytes are not a valid message: which text is not UTF-8. It runs only after parsing failed, so it favours clarity over speed."""
+"""Finds the text field that is not UTF-8 in bytes that are not a valid message. It runs only after parsing failed, so it favours clarity over speed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 _VARINT, _FIXED64, _LENGTH, _GROUP, _GROUP_END, _FIXED32 = range(6)
 _MAX_DEPTH = 16
 MAX_PARTS = 10_000
-"""How many values the search looks at before it gives up; a request within the contract's limits has fewer."""
+"""How many values the search reads before it gives up; a request within the contract's limits has fewer."""
 
 
 def invalid_text(descriptor: Descriptor, data: bytes) -> str | None:
-    """The path of the first text field whose bytes are not UTF-8, e.g. `options.scope.collections[1]`; None when it finds none."""
+    """The path of the first text field whose bytes are not UTF-8, e.g. `options.scope.collections[1]`; None when the search finds none."""
     return _Search().within(descriptor, data, 0)
 
 

@@ -1,4 +1,4 @@
-"""Work that goes on after the call it belongs to has ended."""
+"""Work that continues after its call has ended."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ Result = TypeVar("Result")
 
 
 class Work:
-    """Keeps such work from being forgotten, and lets a draining server wait for it."""
+    """Keeps references to such work, so that it is not garbage-collected, and lets a draining server wait for it."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Future[Any]] = set()
 
     def keep(self, task: asyncio.Future[Any]) -> None:
-        """Hold on to a task until it is done. Its error, if one comes, has nobody to hear it any more."""
+        """Hold on to a task until it is done. If it fails, nobody receives the error."""
         self._tasks.add(task)
         task.add_done_callback(self._drop)
 
@@ -26,12 +26,12 @@ class Work:
             task.exception()
 
     async def finished(self) -> None:
-        """Return once nothing goes on any more."""
+        """Return once no work is running."""
         while self._tasks:
             await asyncio.wait(tuple(self._tasks))
 
     async def uncut(self, work: Coroutine[Any, Any, Result] | asyncio.Future[Result]) -> Result:
-        """Run to the end even when the waiting task is cancelled: for writes inside of handlers whose waiting may be cut off."""
+        """Run to the end even when the waiting task is cancelled. For writes inside handlers that may be cancelled."""
         task = asyncio.ensure_future(work)
         try:
             return await asyncio.shield(task)

@@ -1,1 +1,1 @@
-"""What every call passes through, one file each, in the one order of `chain.py`."""
+"""The interceptors that every call passes through, one file each. `chain.py` holds their order."""

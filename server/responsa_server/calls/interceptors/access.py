@@ -1,4 +1,4 @@
-"""Who may make a call: whether there is such a method, who the caller is, and whether the method is open to them."""
+"""Checks who may make a call: whether the method exists, who the caller is, and whether the caller may use the method."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_SESSIONS = 4
 
 
 class Routed(Interceptor[None]):
-    """Refuses methods that are not served; a method without a row in the authorisation table counts as one."""
+    """Refuses methods that are not served. A method without a row in the authorisation table counts as not served."""
 
     async def on_start(self, call: Call) -> None:
         """Check the method. Raises NotFound (ROUTE_NOT_FOUND)."""
@@ -29,7 +29,7 @@ class Routed(Interceptor[None]):
 
 
 class Authenticator(Protocol):
-    """Tells whose a credential is; `identity.service.Identity` is one."""
+    """Finds the principal of a credential; `identity.service.Identity` implements it."""
 
     async def authenticate(self, credential: Credential) -> Principal:
         """Return the principal. Raises Unauthenticated."""
@@ -37,10 +37,10 @@ class Authenticator(Protocol):
 
 
 class CredentialCheck(Interceptor[None]):
-    """Reads `authorization: Bearer KEY`, else the session's cookie, and sets the call's principal."""
+    """Reads `authorization: Bearer KEY`, or else the session cookie, and sets the call's principal."""
 
     def __init__(self, identity: Authenticator, cookie_name: str = SESSION_COOKIE) -> None:
-        """cookie_name: of the sessions that this server begins."""
+        """cookie_name: the name of this server's session cookies."""
         self._identity = identity
         self._cookie_name = cookie_name
 
@@ -63,10 +63,10 @@ class CredentialCheck(Interceptor[None]):
 
 
 def credentials_of(metadata: Mapping[str, Sequence[str]], cookie_name: str) -> Sequence[Credential]:
-    """The credentials that a call carries: its header's alone, or else its session cookies, four at most, those called `cookie_name` first.
+    """The credentials of a call: the header's alone, or else at most four session cookies, those called `cookie_name` first.
 
-    Browsers send a host's cookies to all its ports, so the sessions of several instances on one machine come together: `responsa_session`, and
-    `responsa_session_` with anything behind it. Raises Unauthenticated (CREDENTIAL_MALFORMED).
+    Browsers send a host's cookies to all its ports, so a request may carry the sessions of several instances on one machine: `responsa_session`, and
+    `responsa_session_` followed by anything. Raises Unauthenticated (CREDENTIAL_MALFORMED).
     """
     headers = metadata.get("authorization", ())
     if headers:
@@ -81,13 +81,13 @@ def credentials_of(metadata: Mapping[str, Sequence[str]], cookie_name: str) -> S
         pair.strip().partition("=") for cookies in metadata.get("cookie", ()) for pair in cookies.split(";")
     )
     found = [(name, value.strip('"')) for name, _, value in pairs if is_session_cookie(name)]
-    # However many other instances left a cookie on this host, this server's own is among those tried.
+    # This server's own cookie comes first, so it is tried no matter how many other instances left a cookie on this host.
     found.sort(key=lambda one: one[0] != cookie_name)
     return [Credential("session", token) for _, token in found[:MAX_SESSIONS]]
 
 
 def metadata_of_headers(headers: Iterable[tuple[str, str]]) -> Mapping[str, Sequence[str]]:
-    """The headers of an HTTP request that a call needs, as its metadata: credentials and the call id. Of cookies, those of sessions alone."""
+    """The headers of an HTTP request that a call needs, as metadata: credentials and the call id. Only session cookies are kept."""
     found: dict[str, list[str]] = {}
     for name, value in headers:
         key = name.lower()
@@ -102,12 +102,12 @@ def metadata_of_headers(headers: Iterable[tuple[str, str]]) -> Mapping[str, Sequ
 
 
 def is_session_cookie(name: str) -> bool:
-    """Whether a cookie holds a session of this server or of another instance on the same host."""
+    """Whether a cookie is a session cookie of this server or of another instance on the same host."""
     return name == SESSION_COOKIE or name.startswith(f"{SESSION_COOKIE}_")
 
 
 class Authorised(Interceptor[None]):
-    """Lets a call pass whose rule its principal meets; a method that has no rule is open to nobody."""
+    """Admits a call when its principal meets the method's rule. A method without a rule is closed to everyone."""
 
     async def on_start(self, call: Call) -> None:
         """Check the rule. Raises NotPermitted (ROLE_REQUIRED)."""

@@ -1,4 +1,4 @@
-"""How many calls are served at a time, how long one may take, and how all of them end when the server drains."""
+"""Limits how many calls run at a time and how long one may take, and ends all of them when the server drains."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from responsa_server.domain.errors import DeadlinePassed, Exhausted, Reason, Una
 
 RETRY_SECONDS = 1.0
 MAX_PUBLIC_CALLS = 64
-"""Calls without a credential at a time: health checks and watches, reflection. Anybody may make them, so they have a cap of their own."""
+"""How many calls without a credential may run at a time: health checks, watches, reflection. Anyone may make them, so they have a separate limit."""
 
-# The status has to be on its way before the caller's own clock strikes, or its reason is lost.
+# The status must be on its way before the caller's own timer fires, or the caller never sees the reason.
 _HEAD_START_SECONDS = 0.05
 _HEAD_START_SHARE = 0.1
 
 
 class Place:
-    """A call that is being served. cut: whether the drain has cut it off."""
+    """A running call. cut: whether the drain has ended it."""
 
     __slots__ = ("cut", "task")
 
@@ -29,10 +29,10 @@ class Place:
 
 
 class Admission(Interceptor["Place | None"]):
-    """Counts calls. gRPC's own limit is unreliable (grpc#41531), carries no reason and does not see the other transports."""
+    """Counts calls. gRPC's own limit is unreliable (grpc#41531), gives no reason and does not cover the other transports."""
 
     def __init__(self, most: int, most_public: int = MAX_PUBLIC_CALLS) -> None:
-        """most: how many calls with a credential at a time. most_public: how many without one."""
+        """most: how many calls with a credential may run at a time. most_public: how many without one."""
         self._most = most
         self._most_public = most_public
         self._public = 0
@@ -44,7 +44,7 @@ class Admission(Interceptor["Place | None"]):
     async def on_start(self, call: Call) -> Place | None:
         """Take a place. Raises Exhausted (OVERLOADED), Unavailable (DRAINING)."""
         if RULES.get(call.method) is Rule.PUBLIC:
-            # Not refused by a drain, which they are there to tell of, and not waited for.
+            # A drain neither refuses health checks, which report the drain, nor waits for them.
             if self._public >= self._most_public:
                 raise _overloaded(self._most_public)
             self._public += 1
@@ -77,15 +77,15 @@ class Admission(Interceptor["Place | None"]):
         return error
 
     def drain(self) -> None:
-        """Take no new calls from now on."""
+        """Refuse new calls from now on."""
         self._draining = True
 
     async def idle(self) -> None:
-        """Return once no call is being served."""
+        """Return once no call is running."""
         await self._idle.wait()
 
     def cut(self) -> None:
-        """End the calls that are still being served, as UNAVAILABLE (DRAINING): callers ask another server, or this one after its start."""
+        """End the calls that still run, as UNAVAILABLE (DRAINING): callers try another server, or this one after its restart."""
         for place in self._active:
             if not place.cut:
                 place.cut = True
@@ -108,10 +108,10 @@ def _draining() -> Unavailable:
 
 
 class Deadline(Interceptor[asyncio.Timeout | None]):
-    """Ends a call when its caller's deadline passes, with a status that says so. A call without one takes as long as it takes."""
+    """Ends a call when its caller's deadline passes, with a status that says so. A call without a deadline has no time limit."""
 
     async def on_start(self, call: Call) -> asyncio.Timeout | None:
-        """Begin to count. Raises DeadlinePassed."""
+        """Start the timer. Raises DeadlinePassed."""
         remaining = call.time_remaining
         if remaining is None:
             return None
@@ -124,7 +124,7 @@ class Deadline(Interceptor[asyncio.Timeout | None]):
     async def on_end(
         self, call: Call, token: asyncio.Timeout | None, error: BaseException | None
     ) -> BaseException | None:
-        """Stop counting; a cancellation that came from the deadline becomes DEADLINE_EXCEEDED."""
+        """Stop the timer. A cancellation that the deadline caused becomes DEADLINE_EXCEEDED."""
         del call
         if token is None:
             return error

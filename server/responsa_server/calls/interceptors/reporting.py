@@ -1,4 +1,4 @@
-"""What the log says of a call: its id, its line, and what went wrong in it."""
+"""Logs calls: the id, one line per call, and errors."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from responsa_server.calls.interceptors.shape import Interceptor
 from responsa_server.calls.status import Code
 from responsa_server.domain.errors import Cancelled, Reason, ResponsaError, Unavailable
 
-# An id goes into logs: what could be mistaken for anything else there is replaced.
+# An id goes into logs: replace one that could break the log's format.
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAX_FRAMES = 40
 
 
 class Logger(Protocol):
-    """As much of structlog's loggers as is used here."""
+    """The methods of structlog's loggers that are used here."""
 
     def debug(self, event: str, **fields: object) -> object:
-        """Log what is only of interest when looking for a fault."""
+        """Log details for finding a fault."""
         ...
 
     def info(self, event: str, **fields: object) -> object:
-        """Log what is as it should be."""
+        """Log normal operation."""
         ...
 
     def error(self, event: str, **fields: object) -> object:
-        """Log what somebody should look at."""
+        """Log a problem that needs attention."""
         ...
 
 
 class CallId(Interceptor[None]):
-    """Gives each call an id, by which the caller and the log refer to it: the caller's `x-request-id`, or a new one. Transports return it with the answer."""
+    """Gives each call an id for the caller and the log: the caller's `x-request-id`, or a new one. Transports return it with the response."""
 
     async def on_start(self, call: Call) -> None:
         """Choose the id."""
@@ -47,21 +47,21 @@ class CallId(Interceptor[None]):
 
 
 def call_id(given: str) -> str:
-    """The id that a caller gave, or a new one where it gave none or one that could break the log's format."""
+    """The id that the caller gave; a new one where it gave none, or one that could break the log's format."""
     return given if _ACCEPTABLE.fullmatch(given) else str(uuid4())
 
 
 class Log(Interceptor[float]):
-    """Writes one line a call at its end: method, code, reason, duration, call id, tenant, user; never a text, a key or a cookie.
+    """Writes one line per call at its end: method, code, reason, duration, call id, tenant, user; never a text, a key or a cookie.
 
-    Health checks and reflection are logged at the level debug.
+    Health checks and reflection are logged at debug level.
     """
 
     def __init__(self, logger: Logger) -> None:
         self._logger = logger
 
     async def on_start(self, call: Call) -> float:
-        """Note the time."""
+        """Record the time."""
         del call
         return time.perf_counter()
 
@@ -95,7 +95,7 @@ def _code(error: BaseException | None) -> Code:
 
 
 class Errors(Interceptor[None]):
-    """Makes every error one of the domain, or leaves what ends a call without one. An unforeseen error is logged with the call id and tells the caller nothing."""
+    """Turns every error into a domain error, except those that end a call without one. Logs an unforeseen error with the call id; callers get no details."""
 
     def __init__(self, logger: Logger) -> None:
         self._logger = logger
@@ -110,15 +110,15 @@ class Errors(Interceptor[None]):
                 return None
             case ResponsaError() if error.reason is not Reason.INTERNAL:
                 if isinstance(error, Unavailable) and error.__cause__ is not None:
-                    # Callers learn that a part is away; the operator wants to know why.
+                    # Callers learn that a part is down; the operator needs the reason.
                     report(self._logger, call, error, "a part failed")
                 return error
             case asyncio.CancelledError():
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
-                    # The client left or the server stops: the transport must see it, or the call leaks.
+                    # The client disconnected or the server is stopping. The transport must see the cancellation, or the call leaks.
                     return error
-                # Something inside was cancelled, not this call: unmapped, the caller would wait for ever.
+                # Something inside the call was cancelled, not the call. Without this mapping the caller would wait for ever.
                 return Cancelled(Reason.CANCELLED, "The work on this call was cancelled; try again.")
             case Exception():
                 report(self._logger, call, error)
@@ -128,7 +128,7 @@ class Errors(Interceptor[None]):
 
 
 def report(logger: Logger, call: Call, error: BaseException, event: str = "unexpected error") -> None:
-    """Log an error: its types, places and SQLSTATEs, down to its causes. Its texts may quote a question and stay out."""
+    """Log an error and its causes: types, code locations and SQLSTATEs. Error texts may quote a question and are left out."""
     causes: list[str] = []
     seen: set[int] = set()
     one: BaseException | None = error

@@ -1,4 +1,4 @@
-"""The one shape of all interceptors, for unary calls and streams alike."""
+"""The base of all interceptors, for unary calls and streams alike."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ Token = TypeVar("Token")
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message of a request as it came, and what parses it."""
+    """A message of a request as received, and the function that parses it."""
 
     data: bytes
     parse: Callable[[bytes], Message]
 
 
 class Interceptor(Generic[Token]):
-    """Something that happens around a call.
+    """Code that runs around a call.
 
-    Of the chain's interceptors the first one begins first and ends last. An error that `on_start` raises ends the call; the ones begun before it end it.
+    The first interceptor of the chain begins first and ends last. An error that `on_start` raises ends the call; the interceptors that have begun then end.
     """
 
     async def on_start(self, call: Call) -> Token:
-        """Begin, before the handler. What is returned is given to `on_end`."""
+        """Begin, before the handler. The return value is passed to `on_end`."""
         raise NotImplementedError
 
     def on_request(self, call: Call, message: object) -> object:
-        """Take each message of the request in turn: `Received` at first, then what the interceptor before made of it. Return what the next one gets."""
+        """Process one message of the request: `Received` for the first interceptor, else the previous one's result. Return the message for the next one."""
         del call
         return message
 
     async def on_end(self, call: Call, token: Token, error: BaseException | None) -> BaseException | None:
-        """End, however the call ended. error: why, None when it went well. Returns the error that those before get."""
+        """End, however the call ended. error: the reason, None on success. Returns the error for the interceptors before this one."""
         del call, token
         return error

@@ -15,25 +15,25 @@ from responsa_server.calls.interceptors.shape import Interceptor, Received
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 
 _MAX_BYTES: Final = 256 * 1024
-"""What a message of a request may have. All that the rules of the contract allow fits well within it: the largest is a Search with eight terms of 16 KiB."""
+"""The limit for a message of a request. Any message that the contract's rules allow is far smaller: the largest is a Search with eight terms of 16 KiB."""
 _LARGER: Final[Mapping[str, int]] = {
     "/responsa.knowledge.v1.KnowledgeService/CreateDocument": 4 * 1024 * 1024,
     "/responsa.knowledge.v1.KnowledgeService/UploadDocument": 4 * 1024 * 1024,
 }
-"""The methods that take more: as much as gRPC lets through, so that the rule of the text or the chunk names the field."""
+"""The methods with a higher limit: as much as gRPC accepts, so that the rule for the text or the chunk can name the field."""
 
 
 class Validation(Interceptor[None]):
     """Parses in the chain, not in gRPC's deserialiser, where malformed bytes would end the call as UNKNOWN without a reason.
 
-    What a message costs is bounded before its parts are looked at: first its size, then the sizes of its lists, maps and objects, then all rules.
+    The cost of a message is bounded before its fields are read: first its size, then the sizes of its lists, maps and objects, then all rules.
     """
 
     def __init__(self) -> None:
         self._validator = Validator()
 
     def warm(self, types: Sequence[type[Message]]) -> None:
-        """Compile the rules of these types ahead: the first message of a type takes milliseconds otherwise."""
+        """Compile the rules of these types in advance: otherwise the first message of a type takes milliseconds."""
         for one in types:
             self._check(one(), b"")
 
@@ -60,7 +60,7 @@ class Validation(Interceptor[None]):
             return error
         if found := self._validator.collect_violations(message):
             return violations.broken_rules(found)
-        # Numbers and chunks hold zero bytes too; without any there is nothing to look for.
+        # Numbers and chunks hold zero bytes too; without a zero byte there is nothing to search for.
         return violations.nul_characters(message) if b"\x00" in data else None
 
 

@@ -1,1 +1,1 @@
-"""One file a service of the contract."""
+"""One file per service of the contract."""

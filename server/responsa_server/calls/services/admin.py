@@ -37,7 +37,7 @@ CHECK_SECONDS = 2.0
 
 
 class AdminService:
-    """What those who run Responsa want to know and to set."""
+    """Status and settings for operators and administrators."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class AdminService:
         self._counters = counters
 
     async def GetSystemStatus(self, request: pb.GetSystemStatusRequest) -> system_status_pb2.SystemStatus:
-        """Ask each part how it is, all at once."""
+        """Ask all parts for their health at the same time."""
         migration, reports = await asyncio.gather(
             self._migration(), asyncio.gather(*(self._report(part) for part in self._parts))
         )
@@ -66,7 +66,7 @@ class AdminService:
         return people.system_status(self._installation, migration, named, self._counters.read())
 
     async def CreateTeacher(self, request: pb.CreateTeacherRequest) -> teacher_pb2.Teacher:
-        """Make a teacher."""
+        """Create a teacher."""
         made = await self._teachers.create(
             caller(), agents.new_teacher(request), request_id(request.request_id)
         )
@@ -87,7 +87,7 @@ class AdminService:
         )
 
     async def UpdateTeacher(self, request: pb.UpdateTeacherRequest) -> teacher_pb2.Teacher:
-        """Change what the mask names."""
+        """Change the fields that the mask names."""
         given = request.teacher
         wanted = updated(request.update_mask, ("display_name", "persona", "parameters"))
         change = agents.teacher_change(given, wanted)
@@ -103,19 +103,19 @@ class AdminService:
         return Empty()
 
     async def ReloadAgents(self, request: pb.ReloadAgentsRequest) -> pb.ReloadAgentsResponse:
-        """Read all agents' files anew."""
-        # What is read is swapped in as a whole, also when who asked for it does not wait.
+        """Read the files of all agents again."""
+        # The new files replace the old ones as a whole, even when the caller disconnects.
         return agents.reloads(await self._work.uncut(self._catalogue.reload()))
 
     async def _migration(self) -> MigrationState:
         try:
             return await self._bounded(self._migrations.state())
         except (ResponsaError, TimeoutError):
-            # The database's own row says that it is away.
+            # The database's own entry in the status reports that it is down.
             return MigrationState("", pending=False)
 
     async def _report(self, part: Part) -> PartReport:
-        """Ask one part. What it raises is a report too: the status is asked for when something is wrong."""
+        """Ask one part for its health. An error that it raises becomes its report: the status is most needed when something is broken."""
         try:
             return await self._bounded(part.check())
         except TimeoutError:
@@ -123,11 +123,11 @@ class AdminService:
         except ResponsaError as error:
             return PartReport(Health.DOWN, detail=error.message)
         except Exception as error:
-            # A broken part must not hide the others. Its texts may hold addresses, so its type alone is told.
+            # A broken part must not hide the others. The error's text may hold addresses, so report only its type.
             return PartReport(Health.DOWN, detail=f"failed with {type(error).__name__}")
 
     async def _bounded(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Wait for two seconds at most. Work that is late is not cut off in the midst of a database call; it ends unheard."""
+        """Wait for two seconds at most. Late work is not cancelled, so no database call is interrupted; its result is dropped."""
         task = asyncio.ensure_future(work)
         done, _ = await asyncio.wait((task,), timeout=CHECK_SECONDS)
         if not done:
@@ -137,7 +137,7 @@ class AdminService:
 
 
 def _check(change: TeacherChange) -> None:
-    """Texts that a change names must say something: the contract's own rules cannot see which are named. Raises InvalidRequest."""
+    """Refuse empty texts that a change names: the contract's rules cannot see which fields are named. Raises InvalidRequest."""
     texts = {"display_name": change.display_name, "persona": change.persona}
     found = [
         FieldViolation(

@@ -23,12 +23,12 @@ class AuthService:
         return people.user(await self._identity.me(caller()))
 
     async def CreateSessionCode(self, request: pb.CreateSessionCodeRequest) -> pb.CreateSessionCodeResponse:
-        """Make a code that a browser exchanges for a session."""
+        """Create a code that a browser exchanges for a session."""
         code, expire_time = await self._identity.create_session_code(caller())
         return pb.CreateSessionCodeResponse(code=code, expire_time=timestamp(expire_time))
 
     async def CreateApiKey(self, request: pb.CreateApiKeyRequest) -> pb.CreateApiKeyResponse:
-        """Make a key for the caller; its secret is told once, so a repetition has none."""
+        """Create a key for the caller. The secret is returned only once, so a repeated request gets no secret."""
         wanted = request.api_key
         expire_time = (
             to_datetime("api_key.expire_time", wanted.expire_time) if wanted.HasField("expire_time") else None
@@ -47,7 +47,7 @@ class AuthService:
         )
 
     async def RevokeApiKey(self, request: pb.RevokeApiKeyRequest) -> api_key_pb2.ApiKey:
-        """End a key."""
+        """Revoke a key."""
         return people.api_key(
             await self._identity.revoke_api_key(caller(), named_uuid("name", "apiKeys", request.name))
         )

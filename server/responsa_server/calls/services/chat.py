@@ -28,7 +28,7 @@ from responsa_server.turns.service import Turns
 
 
 class ChatService:
-    """Questions, turns, conversations and messages of the caller, and whom to ask."""
+    """The caller's questions, turns, conversations and messages, and the agents that the caller can ask."""
 
     def __init__(self, turns: Turns, conversations: Conversations, catalogue: Catalogue, work: Work) -> None:
         self._catalogue = catalogue
@@ -37,7 +37,7 @@ class ChatService:
         self._work = work
 
     async def Ask(self, request: pb.AskRequest) -> AsyncIterator[bytes]:
-        """Start a turn or attach to one, and follow it: the bytes of an `AskResponse` each."""
+        """Start a turn or attach to one, and follow it. Each item is the bytes of an `AskResponse`."""
         who, call = caller(), current()
         include_deltas = request.options.include_deltas
         accepting = self._turns.accept(
@@ -47,21 +47,21 @@ class ChatService:
             cancel_on_disconnect=request.options.cancel_on_disconnect,
         )
         if request.options.cancel_on_disconnect:
-            # Also a caller that leaves before it hears of its turn has left that turn.
+            # A caller that disconnects before it receives its turn's name has left that turn too.
             accepting = asyncio.ensure_future(accepting)
             call.when_left(partial(accepting.add_done_callback, partial(self._leave, who)))
             accepted = await self._work.uncut(accepting)
         else:
             accepted = await accepting
             call.when_left(partial(self._turns.left, who, accepted.turn_id))
-        # A stream may last for minutes, and a question has up to 16 KiB.
+        # A stream may last for minutes, and a question has up to 16 KiB. Release both.
         del request, accepting
         async with aclosing(self._turns.follow(who, accepted.turn_id)) as rows:
             async for frame in frames.stream(accepted.turn_id, rows, include_deltas=include_deltas):
                 yield frame
 
     async def ResumeTurn(self, request: pb.ResumeTurnRequest) -> AsyncIterator[bytes]:
-        """Follow a turn from after a seq on: the bytes of a `ResumeTurnResponse` each."""
+        """Follow a turn from after a seq. Each item is the bytes of a `ResumeTurnResponse`."""
         who = caller()
         turn_id = named_uuid("turn", "turns", request.turn)
         after_seq, include_deltas = request.after_seq, request.include_deltas
@@ -77,7 +77,7 @@ class ChatService:
             self._turns.left(who, accepting.result().turn_id)
 
     async def CancelTurn(self, request: pb.CancelTurnRequest) -> turn_pb2.Turn:
-        """End a turn."""
+        """Cancel a turn."""
         return chat.turn(await self._turns.cancel(caller(), named_uuid("name", "turns", request.name)))
 
     async def StartTurn(self, request: pb.StartTurnRequest) -> turn_pb2.Turn:
@@ -108,7 +108,7 @@ class ChatService:
     async def CreateConversation(
         self, request: pb.CreateConversationRequest
     ) -> conversation_pb2.Conversation:
-        """Make an empty conversation."""
+        """Create an empty conversation."""
         given = request.conversation
         made = await self._conversations.create(
             caller(), given.title, dict(given.labels), request_id(request.request_id)
@@ -132,7 +132,7 @@ class ChatService:
     async def UpdateConversation(
         self, request: pb.UpdateConversationRequest
     ) -> conversation_pb2.Conversation:
-        """Change title or labels."""
+        """Change the title or the labels."""
         given = request.conversation
         wanted = updated(request.update_mask, ("title", "labels"))
         changed = await self._conversations.update(
@@ -145,7 +145,7 @@ class ChatService:
         return chat.conversation(changed)
 
     async def DeleteConversation(self, request: pb.DeleteConversationRequest) -> Empty:
-        """Delete a conversation with all that is in it."""
+        """Delete a conversation and everything in it."""
         await self._conversations.delete(
             caller(), named_uuid("name", "conversations", request.name), request.etag
         )
@@ -184,13 +184,13 @@ class ChatService:
         )
 
     async def GetAgent(self, request: pb.GetAgentRequest) -> agent_pb2.Agent:
-        """Return one agent, with what the caller may choose from."""
+        """Return one agent, with the choices that it offers the caller."""
         card = self._catalogue.card(named_slug("name", "agents", request.name))
         return agents.agent(card, await self._catalogue.schema(caller(), card))
 
 
 def page_of(cards: Sequence[AgentCard], query: ListQuery) -> Page[AgentCard]:
-    """A page of what is in memory, by name, as the lists of the database are cut."""
+    """A page of agents in memory, by name, with the same paging as the database's lists."""
     descending = query.order.descending
     found = sorted(
         (one for one in cards if all(_fits(one.display_name, asked) for asked in query.filters)),

@@ -25,13 +25,13 @@ _PIECE_BYTES = 256 * 1024
 
 
 class KnowledgeService:
-    """Collections, documents and searches of the caller's tenant."""
+    """Collections and documents of the caller's tenant, and search."""
 
     def __init__(self, library: Library) -> None:
         self._library = library
 
     async def CreateCollection(self, request: pb.CreateCollectionRequest) -> collection_pb2.Collection:
-        """Make an empty collection."""
+        """Create an empty collection."""
         given = request.collection
         made = await self._library.create_collection(
             caller(),
@@ -71,7 +71,7 @@ class KnowledgeService:
         return knowledge.collection(changed)
 
     async def DeleteCollection(self, request: pb.DeleteCollectionRequest) -> Empty:
-        """Delete a collection, with its documents when forced."""
+        """Delete a collection; when forced, with its documents."""
         await self._library.delete_collection(
             caller(), named_slug("name", "collections", request.name), request.etag, request.force
         )
@@ -80,7 +80,7 @@ class KnowledgeService:
     async def UploadDocument(
         self, requests: AsyncIterator[pb.UploadDocumentRequest]
     ) -> operations_pb2.Operation:
-        """Take in a document that is sent in chunks."""
+        """Ingest a document that is sent in chunks."""
         first = await anext(aiter(requests), None)
         if first is None or not first.HasField("start"):
             raise _metadata_missing(
@@ -98,7 +98,7 @@ class KnowledgeService:
         return await encoded(self._library, caller(), operation)
 
     async def CreateDocument(self, request: pb.CreateDocumentRequest) -> operations_pb2.Operation:
-        """Take in a text that comes in the request."""
+        """Ingest a text that the request holds."""
         data = request.text.encode()
         metadata = knowledge.metadata("metadata", request.metadata)
         with _blaming("text"):
@@ -156,7 +156,7 @@ class KnowledgeService:
         )
 
     async def ListFormats(self, request: pb.ListFormatsRequest) -> pb.ListFormatsResponse:
-        """List the formats of documents that are read."""
+        """List the document formats that can be read."""
         return pb.ListFormatsResponse(
             formats=[knowledge.document_format(one) for one in self._library.formats]
         )
@@ -169,7 +169,7 @@ class KnowledgeService:
 
 @contextmanager
 def _blaming(field: str) -> Generator[None]:
-    """Name the field that brought the bytes in a refusal of them."""
+    """When the bytes are refused, name the field that held them."""
     try:
         yield
     except InvalidRequest as error:
@@ -180,7 +180,7 @@ def _blaming(field: str) -> Generator[None]:
 
 
 async def _chunks(requests: AsyncIterator[pb.UploadDocumentRequest], announced: int) -> AsyncIterator[bytes]:
-    """The bytes of an upload, which end at its `finish`. announced: how many the start named, 0 for none. Raises InvalidRequest: UPLOAD_INCOMPLETE and others."""
+    """The bytes of an upload up to its `finish`. announced: the size that the start named, 0 for none. Raises InvalidRequest: UPLOAD_INCOMPLETE and others."""
     received, digest = 0, hashlib.sha256()
     async for one in requests:
         match one.WhichOneof("part"):

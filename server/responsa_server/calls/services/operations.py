@@ -1,4 +1,4 @@
-"""google.longrunning.Operations, for the operations that take in documents."""
+"""google.longrunning.Operations for ingestion."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from responsa_server.domain.people import Principal
 from responsa_server.library.library import Library
 
 MAX_WAIT_SECONDS = 3600.0
-# The answer has to be on its way before the caller's deadline.
+# The response must be sent before the caller's deadline.
 _HEAD_START_SECONDS = 0.1
 
 
 async def encoded(library: Library, who: Principal, operation: Operation) -> pb.Operation:
-    """An operation with its document, which may have been deleted since."""
+    """An operation with its document, which may have been deleted in the meantime."""
     return (await _encoded(library, who, [operation]))[0]
 
 
 async def _encoded(
     library: Library, who: Principal, operations: Sequence[Operation]
 ) -> Sequence[pb.Operation]:
-    """Operations with their documents, read all at once."""
+    """Operations with their documents, which are read together."""
     wanted = [one.document_id for one in operations if one.done and one.error is None]
     documents: Mapping[UUID, Document] = await library.documents.find(who.tenant_id, wanted) if wanted else {}
     return [knowledge.operation(one, documents.get(one.document_id)) for one in operations]
 
 
 class _ListRequest:
-    """A list request of the standard service, in the form of ours."""
+    """A list request of the standard service in the shape of `ListRequest`."""
 
     def __init__(self, request: pb.ListOperationsRequest) -> None:
         self.page_size = request.page_size
@@ -48,18 +48,18 @@ class _ListRequest:
 
 
 class OperationsService:
-    """Operations that take in documents. Its messages are Google's and carry no rules of ours, so what they hold is checked here.
+    """Ingestion operations. The messages are Google's and carry none of our rules, so their content is checked here.
 
-    The tenant's members get any of its operations and wait for it; a list holds the caller's own, for an administrator all; whoever
-    started one, uploaded its document or owns the collection, or an administrator, cancels and deletes it (others: ROLE_REQUIRED).
-    Another tenant's are RESOURCE_NOT_FOUND.
+    Members of the tenant may get any of its operations and wait for them. A list holds the caller's operations; for an administrator, the tenant's. Those who
+    may cancel and delete an operation: whoever started it, uploaded its document or owns the collection, and administrators (others: ROLE_REQUIRED).
+    Another tenant's operations are RESOURCE_NOT_FOUND.
     """
 
     def __init__(self, library: Library) -> None:
         self._library = library
 
     async def ListOperations(self, request: pb.ListOperationsRequest) -> pb.ListOperationsResponse:
-        """List the caller's operations, for an administrator the tenant's, newest first."""
+        """List the caller's operations, or the tenant's for an administrator, newest first."""
         if request.name not in ("", "operations"):
             raise _invalid("name", "must be `operations` or empty")
         if not 0 <= request.page_size <= MAX_PAGE_SIZE:
@@ -81,19 +81,19 @@ class OperationsService:
         )
 
     async def DeleteOperation(self, request: pb.DeleteOperationRequest) -> Empty:
-        """Forget an operation that has ended; its document stays."""
+        """Delete an operation that has ended; its document stays."""
         await self._library.delete_operation(caller(), named_uuid("name", "operations", request.name))
         return Empty()
 
     async def CancelOperation(self, request: pb.CancelOperationRequest) -> Empty:
-        """End an operation; nothing when it has ended."""
+        """Cancel an operation; no effect when it has ended."""
         await self._library.cancel_operation(caller(), named_uuid("name", "operations", request.name))
         return Empty()
 
     async def WaitOperation(self, request: pb.WaitOperationRequest) -> pb.Operation:
-        """Wait until an operation has ended or time is up, whichever comes first, and return it as it is then.
+        """Wait until an operation has ended or time is up, whichever comes first, and return its state at that moment.
 
-        The time is the request's, one hour at most and without it, and never more than the caller's deadline leaves.
+        The time is the request's timeout: one hour by default and at most, and never longer than the caller's deadline allows.
         """
         seconds = MAX_WAIT_SECONDS
         if request.HasField("timeout"):
