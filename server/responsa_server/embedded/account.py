@@ -1,4 +1,4 @@
-"""The unprivileged account PostgreSQL runs under when Responsa is started by root."""
+"""The unprivileged account that PostgreSQL runs under when root starts Responsa."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Account:
 def unprivileged(preferred: str | None = None) -> Account:
     """`preferred` if it exists, else `responsa`, else `nobody`, else the first account that is not root.
 
-    `nobody` is what other daemons may run as, whose reach then includes the database's files: who shares the machine adds `responsa`.
+    Other daemons may also run as `nobody`, and could then reach the database's files. On a shared machine, add the account `responsa`.
 
     Raises:
         EmbeddedError: the passwd table has no account but root.

@@ -1,4 +1,4 @@
-"""Looking for trouble: before a start (`preflight`), while running (`DiskWatch`), and for `responsa doctor`."""
+"""Checks before a start (`preflight`), while running (`DiskWatch`), and for `responsa doctor`."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class Finding:
 
 
 def check_port(host: str, port: int) -> None:
-    """Looks whether (host, port) can be listened on. Port 0 always can.
+    """Checks that a server can listen on (host, port). Port 0 always passes.
 
     Raises:
-        EmbeddedError: it is busy, reserved, or the address is not this machine's.
+        EmbeddedError: the port is busy or reserved, or the address does not belong to this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
-            # As a server would: connections of a former one in TIME_WAIT are no obstacle, a listener is.
+            # As a server would: a listener blocks the port, connections in TIME_WAIT do not.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
             probe.listen(1)
@@ -63,10 +63,10 @@ def check_port(host: str, port: int) -> None:
 
 
 def check_disk(path: Path, least: int = LEAST_FREE) -> None:
-    """Looks for `least` bytes of room on the disk of `path`, or of its nearest parent that exists.
+    """Checks that `least` bytes are free on the disk of `path`, or of its nearest existing parent.
 
     Raises:
-        EmbeddedError: there is less.
+        EmbeddedError: fewer bytes are free.
     """
     place = next((place for place in (path, *path.parents) if present(place)), Path("/"))
     with file_errors(place):
@@ -79,10 +79,10 @@ def check_disk(path: Path, least: int = LEAST_FREE) -> None:
 
 
 def preflight(layout: Layout) -> None:
-    """What is wrong with the places themselves: home, room, passwords. Each part looks after its own tools.
+    """Checks the home, the free disk space and the passwords. Each part checks its own tools.
 
     Raises:
-        EmbeddedError: the first trouble found.
+        EmbeddedError: the first problem found.
     """
     _check_home(layout)
     for place in {layout.home, layout.cluster.parent}:
@@ -92,8 +92,8 @@ def preflight(layout: Layout) -> None:
 
 
 def diagnose(layout: Layout) -> list[Finding]:
-    """Every check, none of which changes anything; for `responsa doctor`."""
-    # Imported here: these modules stand on this one.
+    """Runs every check and changes nothing; for `responsa doctor`."""
+    # Imported here because these modules import this one.
     from responsa_server.embedded.envoy import envoy_binary
     from responsa_server.embedded.postgres import check_cluster, package_root
     from responsa_server.embedded.redis import redis_binary
@@ -118,7 +118,7 @@ def diagnose(layout: Layout) -> list[Finding]:
 
 
 class DiskWatch:
-    """Tells once when a disk of the instance runs low, and again after it had recovered."""
+    """Reports once when a disk of the instance runs low, and again if it recovers and then runs low again."""
 
     def __init__(self, layout: Layout, say: Callable[[str], None], least: int = LEAST_FREE) -> None:
         self._places = sorted({layout.home, layout.cluster.parent})
@@ -128,7 +128,7 @@ class DiskWatch:
         self._next = 0.0
 
     def look(self) -> None:
-        """Looks, every few seconds at most."""
+        """Checks the disks, at most once every WATCH_INTERVAL seconds."""
         now = time.monotonic()
         if now < self._next:
             return

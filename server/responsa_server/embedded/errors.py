@@ -1,4 +1,4 @@
-"""The one error of the embedded parts."""
+"""The error that the embedded parts raise."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 
 class EmbeddedError(Exception):
-    """Something a person can put right: what is wrong, and what to do about it.
+    """A problem that a person can fix: what is wrong, and what to do about it.
 
-    `str()` is one line, "<message>; <remedy>.", fit for a terminal as it stands.
+    `str()` is one line, "<message>; <remedy>.", ready to print on a terminal.
     """
 
     def __init__(self, message: str, remedy: str) -> None:
@@ -25,13 +25,13 @@ def _one_line(text: str) -> str:
 
 
 def disk_full(path: Path) -> EmbeddedError:
-    """The error for a disk without room, wherever it was noticed."""
+    """The error for a full disk."""
     return EmbeddedError(f"The disk that holds {path} is full", "free at least 200 MB there and start again")
 
 
 @contextmanager
 def file_errors(path: Path) -> Generator[None]:
-    """Turns what the operating system says about `path` into an EmbeddedError.
+    """Turns the operating system's errors about `path` into an EmbeddedError.
 
     Raises:
         EmbeddedError: for a full disk, missing permission, a read-only or broken place.
@@ -43,7 +43,7 @@ def file_errors(path: Path) -> Generator[None]:
 
 
 def of_os_error(error: OSError, path: Path) -> EmbeddedError:
-    """The EmbeddedError that tells what `error` means for `path`."""
+    """The EmbeddedError that explains what `error` means for `path`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return disk_full(path)
     where = error.filename if isinstance(error.filename, str) else str(path)
@@ -68,7 +68,7 @@ def of_os_error(error: OSError, path: Path) -> EmbeddedError:
 
 
 def present(path: Path) -> bool:
-    """Whether `path` can be seen; False, not an error, where a folder above it may not be entered."""
+    """Whether `path` exists. False, not an error, if this user may not enter a folder above it."""
     try:
         path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Where everything of one instance lies, computed from RESPONSA_HOME alone."""
+"""The paths of one instance, computed from RESPONSA_HOME alone."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ MARKER = ".responsa-home"
 MARKER_TEXT = "This folder belongs to Responsa. Remove it with: responsa purge\n"
 ROOT_PLACES = Path("/var/lib/responsa")
 MAX_SOCKET_PATH = 99
-"""Bytes. The kernel's limit is 107; a reserve is kept for names with a suffix."""
+"""Bytes. The kernel's limit is 107; the difference leaves room for names with a suffix."""
 LONGEST_SOCKET_NAME = len(".s.PGSQL.5432.lock")
 STATE_VERSION = 1
 
 
 class DamagedState(EmbeddedError):
-    """`state.json` cannot be read as what it was written as."""
+    """`state.json` is damaged."""
 
 
 def foreign_content(folder: Path) -> bool:
-    """Whether a folder holds something that keeps it from becoming a home: anything but settings put there before the first start."""
+    """Whether a folder cannot become a home because it holds anything but settings put there before the first start."""
     return any(entry.name != SETTINGS_FILE for entry in folder.iterdir())
 
 
@@ -39,40 +39,40 @@ def foreign_content(folder: Path) -> bool:
 class Layout:
     """All places of one instance. Paths are absolute; nothing exists before `prepare`.
 
-    `outside` are the folders beyond RESPONSA_HOME that belong to it; they are recorded in `state.json`, so that
-    `purge` finds them even when TMPDIR has changed since.
+    `outside` holds the instance's folders outside RESPONSA_HOME. `state.json` records them, so that `purge` finds them
+    even if TMPDIR has changed since.
     """
 
     home: Path
     run: Path
     """Sockets of the server, the gateway, Redis and Envoy's admin; 0700."""
     postgres_run: Path
-    """Socket of PostgreSQL; 0700, owned by the account PostgreSQL runs under."""
+    """Socket of PostgreSQL; 0700, owned by the account that PostgreSQL runs under."""
     cluster: Path
     root_place: Path | None
     """For root: the folder under /var/lib/responsa with PostgreSQL's binaries, cluster and socket."""
     account: Account | None
-    """For root: whom PostgreSQL runs as. None: the user who started Responsa."""
+    """For root: the account that PostgreSQL runs under. None: the user who started Responsa."""
     instance: str
-    """16 hexadecimal digits made from the home's path: names the instance in process titles."""
+    """16 hexadecimal digits made from the home's path. They name the instance in process titles."""
 
     @classmethod
     def of(cls, home: Path, *, root_places: Path = ROOT_PLACES) -> Layout:
         """Computes the places and creates nothing.
 
         Raises:
-            EmbeddedError: `state.json` is broken, or made by another kind of user, or copied from another home, or no
-                place is short enough for sockets.
+            EmbeddedError: `state.json` is damaged, was made by root and is now used by a plain user or the reverse, or was
+                copied from another home; or no path is short enough for sockets.
         """
         home = home.absolute().resolve()
         return cls._of(home, _read_state(home / "state.json"), root_places)
 
     @classmethod
     def to_remove(cls, home: Path, *, root_places: Path = ROOT_PLACES) -> Layout:
-        """As `of`, for `purge`: a damaged `state.json` is no obstacle, the places are computed anew.
+        """As `of`, for `purge`: if `state.json` is damaged, computes the places again.
 
         Raises:
-            EmbeddedError: as `of`, that one case aside.
+            EmbeddedError: as `of`, except for a damaged `state.json`.
         """
         home = home.absolute().resolve()
         try:
@@ -110,7 +110,7 @@ class Layout:
 
     @property
     def logs(self) -> Path:
-        """One log file a part: postgres.log, redis.log, server.log, envoy.log."""
+        """One log file for each part: postgres.log, redis.log, server.log, envoy.log."""
         return self.home / "logs"
 
     @property
@@ -125,7 +125,7 @@ class Layout:
 
     @property
     def state(self) -> Path:
-        """What `purge` and the next start must know."""
+        """The file of facts that `purge` and the next start need."""
         return self.home / "state.json"
 
     @property
@@ -140,7 +140,7 @@ class Layout:
 
     @property
     def envoy_config(self) -> Path:
-        """Where the generated Envoy bootstrap is put."""
+        """The generated Envoy bootstrap file."""
         return self.home / "envoy.json"
 
     @property
@@ -150,32 +150,32 @@ class Layout:
 
     @property
     def redis_socket(self) -> Path:
-        """Redis listens here."""
+        """The socket that Redis listens on."""
         return self.run / "redis.sock"
 
     @property
     def server_socket(self) -> Path:
-        """For the gRPC server behind Envoy."""
+        """The socket of the gRPC server behind Envoy."""
         return self.run / "server.sock"
 
     @property
     def gateway_socket(self) -> Path:
-        """For the gateway's HTTP side behind Envoy."""
+        """The socket of the gateway's HTTP side behind Envoy."""
         return self.run / "gateway.sock"
 
     @property
     def envoy_admin_socket(self) -> Path:
-        """For Envoy's admin interface, which `EmbeddedEnvoy.ready` asks."""
+        """The socket of Envoy's admin interface, which `EmbeddedEnvoy.ready` queries."""
         return self.run / "envoy-admin.sock"
 
     @property
     def cluster_name(self) -> str:
-        """PostgreSQL's cluster_name: stands in the title of each of its processes."""
+        """PostgreSQL's cluster_name, which appears in the title of each of its processes."""
         return f"responsa-{self.instance}"
 
     @property
     def outside(self) -> tuple[Path, ...]:
-        """Folders of this instance beyond RESPONSA_HOME."""
+        """Folders of this instance outside RESPONSA_HOME."""
         places: list[Path] = []
         if self.root_place is not None:
             places.append(self.root_place)
@@ -188,25 +188,26 @@ class Layout:
         """The passwords in `secrets.json`.
 
         Raises:
-            EmbeddedError: the file is missing or broken.
+            EmbeddedError: the file is missing or damaged.
         """
         return load_passwords(self.secrets)
 
     def is_home(self) -> bool:
-        """Whether the folder carries the marker."""
+        """Whether the folder holds the marker file."""
         return present(self.marker)
 
     def is_deleted(self) -> bool:
-        """Whether there is no such folder, or an empty one."""
+        """Whether the folder is missing or empty."""
         return not os.path.lexists(self.home) or (self.home.is_dir() and not any(self.home.iterdir()))
 
     def prepare(self) -> Layout:
         """Creates what is missing (home 0700, folders, passwords, `state.json`) and returns itself. Repeatable.
 
-        A parent that exists is left as it is. A folder with foreign content is refused rather than taken over.
+        Leaves an existing parent as it is. Refuses a folder with foreign content rather than taking it over.
 
         Raises:
-            EmbeddedError: not a folder, not writable, not empty and not a Responsa home, disk full; or only the database is left of it.
+            EmbeddedError: the home is not a folder, is not writable, or is neither empty nor a Responsa home; the disk is
+                full; or only the database is left of the home.
         """
         with file_errors(self.home):
             if self.is_deleted() and present(self.cluster / "PG_VERSION"):
@@ -313,7 +314,7 @@ def _refuse_foreign(state: _State, home: Path) -> None:
 
 
 def _recorded_run(state: _State | None) -> Path | None:
-    """The recorded socket folder, unless the home was moved or the system's temp folder emptied."""
+    """The recorded socket folder, or None if it is gone because the home was moved or the temp folder was emptied."""
     if state is None or not present(state.run):
         return None
     return state.run
@@ -333,7 +334,7 @@ def _run_folder(home: Path, instance: str) -> Path:
 
 
 def _private_folder(folder: Path) -> None:
-    """Makes `folder` 0700 and ours; refuses what somebody else put in its place (a shared temp folder invites that)."""
+    """Makes `folder` with mode 0700. Refuses one that another user put there, as anybody can in a shared temp folder."""
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:

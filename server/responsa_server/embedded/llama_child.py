@@ -10,15 +10,15 @@ from pathlib import Path
 import xllamacpp
 
 CACHE_MIB = 128
-"""For the beginnings of prompts that were read already."""
-# How much its log tells: errors and warnings.
+"""Size of the cache that holds prompt prefixes already read."""
+# Log errors and warnings.
 _VERBOSITY = 2
 
 
 def main(arguments: list[str]) -> None:
     """Load the weights, and answer."""
     weights, path, threads, window, concurrent = arguments
-    # Waited for in this thread; the library's own threads inherit that they leave them alone.
+    # This thread waits for the signals; the library's threads inherit the mask and do not receive them.
     stops = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, stops)
     os.umask(0o077)
@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> None:
     server = xllamacpp.Server(parameters)
     signal.sigwait(stops)
     del server
-    # It does not wait for answers that are still being written.
+    # Exit without waiting for answers that are still being written.
     os._exit(0)
 
 
@@ -36,7 +36,7 @@ def _parameters(
     wanted = xllamacpp.CommonParams()
     wanted.model.path = str(weights)
     wanted.hostnames = [str(path)]
-    # The window is shared by all that is answered at a time.
+    # The concurrent answers share n_ctx.
     wanted.n_parallel, wanted.n_ctx = concurrent, window * concurrent
     wanted.cpuparams.n_threads = wanted.cpuparams_batch.n_threads = threads
     wanted.n_threads_http = max(4, concurrent + 2)

@@ -1,4 +1,4 @@
-"""At most one user of a place at a time, told by a lock the kernel drops with its holder."""
+"""A lock that lets one process at a time use a place. The kernel releases it when its holder ends."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from responsa_server.embedded.errors import EmbeddedError, file_errors
 
 CLEARING_UP = 15.0
-"""Seconds to wait for a lock whose recorded holder is gone: what it left is still being stopped."""
+"""Seconds to wait for a lock whose recorded holder is gone, while its leftover processes are being stopped."""
 
 
 class PlaceLock:
     """An flock on a file that names its holder's process id.
 
-    The descriptor is closed on exec, so no child keeps the lock; a forked copy of the holder does, until it ends.
+    The descriptor is closed on exec, so no executed program keeps the lock. A forked copy of the holder keeps it until it ends.
     """
 
     def __init__(self, path: Path, what: str) -> None:
@@ -30,10 +30,10 @@ class PlaceLock:
         return self._descriptor is not None
 
     def acquire(self, patience: float = CLEARING_UP) -> None:
-        """Takes the lock, at once unless its holder was killed and is being cleared up (`patience`, seconds).
+        """Takes the lock. If its recorded holder was killed, waits up to `patience` seconds for the holder's leftovers to end.
 
         Raises:
-            EmbeddedError: somebody else holds it.
+            EmbeddedError: another process holds it.
         """
         if self._descriptor is not None:
             return

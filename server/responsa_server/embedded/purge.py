@@ -1,4 +1,4 @@
-"""Removing all that an instance left on this machine."""
+"""Removes everything that an instance left on this machine."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from responsa_server.embedded.postgres import end_postgres, postgres_processes
 
 
 def places(layout: Layout) -> list[Path]:
-    """What `purge` will remove, for the question before it: the folders outside first, the home last.
+    """The folders that `purge` will remove, so that the user can confirm: folders outside the home first, the home last.
 
-    A home that somebody deleted by hand may have left folders outside it; they are found by its path alone.
+    A home that was deleted by hand may have left folders outside it. They are found by the home's path alone.
 
     Raises:
-        EmbeddedError: the folder holds other things and is no Responsa home.
+        EmbeddedError: the folder holds other files and is not a Responsa home.
     """
     outside = [place for place in layout.outside if os.path.lexists(place)]
     if layout.is_home():
@@ -35,11 +35,11 @@ def places(layout: Layout) -> list[Path]:
 def purge(layout: Layout) -> list[Path]:
     """Removes an instance: database, keys, logs, documents, sockets, root's copies, and RESPONSA_HOME itself.
 
-    Returns what was removed; nothing when there was nothing of it. What fails can be repeated: the home goes last,
-    its marker last of all. Of a home that was deleted by hand the places outside are removed.
+    Returns the removed folders; empty if there were none. A purge that fails can be repeated: it removes the home last,
+    and the home's marker last of all. If the home was deleted by hand, it removes the folders outside.
 
     Raises:
-        EmbeddedError: it is running, or the folder is no Responsa home, or something may not be removed.
+        EmbeddedError: the instance is running, the folder is not a Responsa home, or this user may not remove something.
     """
     if not layout.is_home():
         return _purge_outside(layout, places(layout))
@@ -68,7 +68,7 @@ def purge(layout: Layout) -> list[Path]:
 
 
 def _purge_outside(layout: Layout, gone: list[Path]) -> list[Path]:
-    """For a home that is not there any more, and its locks with it: who runs on it is told by the processes themselves."""
+    """Purges an instance whose home is gone. The locks are gone too, so the process list shows whether PostgreSQL still runs."""
     if gone and (running := postgres_processes(layout)):
         raise EmbeddedError(
             f"PostgreSQL (process {running[0].pid}) still runs for {layout.home}, though that folder was deleted",

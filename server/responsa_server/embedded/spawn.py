@@ -1,4 +1,4 @@
-"""Starting child processes that cannot outlive their parent. Linux does the work; elsewhere the guarantees shrink to stop()."""
+"""Starts child processes that cannot outlive their parent. Linux guarantees this; elsewhere only stop() ends them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from responsa_server.embedded.errors import EmbeddedError, file_errors
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 LOG_LIMIT = 8 << 20
-"""Bytes; a longer log is set aside as *.log.1 when its part starts."""
+"""Bytes. A longer log is renamed to *.log.1 when its part starts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run. `env` is the whole environment, nothing is inherited."""
+    """A program to run. `env` is its whole environment; it inherits nothing."""
 
     argv: Sequence[str]
     env: Mapping[str, str]
@@ -31,12 +31,12 @@ class Command:
     death_signal: signal.Signals = signal.SIGKILL
     """Sent by the kernel when the parent dies."""
     stdin: bytes | None = None
-    """Small (below a pipe's 64 KiB)."""
+    """Less than a pipe's 64 KiB."""
 
 
 def spawn(command: Command) -> subprocess.Popen[bytes]:
-    """Starts `command` in a session of its own, output to its log. Call from the main thread: the death signal
-    belongs to the thread that spawned.
+    """Starts `command` in a new session, with its output in its log. Call from the main thread: the kernel sends the
+    death signal when the thread that spawned the process ends.
 
     Raises:
         EmbeddedError: the program is missing, or the log cannot be written.
@@ -66,7 +66,7 @@ def spawn(command: Command) -> subprocess.Popen[bytes]:
             process.stdin.write(command.stdin)
             process.stdin.close()
         except BrokenPipeError:
-            pass  # it ended before reading: whoever waits for its readiness tells so
+            pass  # it ended before reading; the caller that waits for readiness reports that
     return process
 
 
@@ -80,10 +80,10 @@ def run_to_end(
 ) -> subprocess.CompletedProcess[str]:
     """Runs a short tool and returns its exit code and output (both streams in stdout). `stdin` is at most a pipe's 64 KiB.
 
-    The tool may also open its input by name, as /dev/stdin: the pipe belongs to the account that it runs under.
+    The tool may also open its input by name, as /dev/stdin: the pipe belongs to the account that the tool runs under.
 
     Raises:
-        EmbeddedError: missing, or not done after `timeout` seconds.
+        EmbeddedError: the tool is missing, or has not finished after `timeout` seconds.
     """
     read, write = os.pipe()
     try:
@@ -127,28 +127,28 @@ def cannot_run(program: str, error: OSError) -> EmbeddedError:
 
 
 def die_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
-    """A function for the new process, run after its change of user (which would clear the setting)."""
+    """A function that the new process runs after its change of user, which would clear the death signal."""
     parent = os.getpid()
     prctl = _prctl()
 
     def set_death_signal() -> None:
         if prctl is not None:
             prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
-            if os.getppid() != parent:  # it died before the setting was made
+            if os.getppid() != parent:  # the parent died before prctl was called
                 os._exit(1)
 
     return set_death_signal
 
 
 def tell_me_when_parent_dies(death_signal: signal.Signals) -> None:
-    """For this process: the signal it gets when its parent ends."""
+    """Sets the signal that this process gets when its parent ends."""
     prctl = _prctl()
     if prctl is not None:
         prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
 
 
 def adopt_orphans() -> bool:
-    """Makes this process the parent of whatever its descendants leave behind. False where the kernel cannot."""
+    """Makes this process the parent of its descendants' orphans. Returns False if the kernel does not support this."""
     prctl = _prctl()
     return prctl is not None and prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
 
@@ -171,7 +171,7 @@ def _gid(account: Account | None) -> int | None:
 
 
 def _no_groups(account: Account | None) -> list[int] | None:
-    """Root's supplementary groups are dropped with its user id."""
+    """No supplementary groups for another account: root's must not be inherited."""
     return [] if account else None
 
 

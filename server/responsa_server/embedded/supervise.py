@@ -1,14 +1,14 @@
-"""Running all parts of one instance in the foreground, until told to stop.
+"""Runs all parts of one instance in the foreground until a stop signal comes.
 
 Two processes share the work, because one alone cannot clear up after its own kill -9:
 
-    guard        the process the user started. Forwards signals, waits, and inherits what the other leaves behind.
-      supervisor   its fork. Spawns the parts in order, watches, restarts, stops in reverse order.
-        parts        each in a session of its own, told by the kernel when the supervisor dies.
+    guard        the process that the user started. Forwards signals, waits, and adopts the supervisor's orphans.
+      supervisor   its fork. Spawns the parts in order, watches and restarts them, stops them in reverse order.
+        parts        each in its own session. The kernel signals them when the supervisor dies.
 
-Guard killed: the kernel tells the supervisor, which stops everything in haste. Supervisor killed: the kernel tells the
-parts, and the guard, which adopts orphans, kills every descendant. Both killed: the kernel tells the parts, and the next
-start ends whatever is left on the cluster.
+If the guard is killed, the kernel signals the supervisor, which stops everything quickly. If the supervisor is killed, the
+kernel signals the parts, and the guard kills every descendant. If both are killed, the kernel signals the parts, and the
+next start ends every process left on the cluster.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ STARTING_TICK = 0.01
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
-    """When a part that died is started again.
+    """When to restart a part that died.
 
-    The first restart comes after `first_delay` seconds, each further one after twice the last, `longest_delay` at
-    most. A part that ran `healthy_after` seconds has a clean slate; after `most_failures` deaths of a part that is needed without one, all stop.
+    The first restart comes after `first_delay` seconds. Each further delay is twice the last, at most `longest_delay`.
+    After a part has run for `healthy_after` seconds, its failures count from 0 again. If a needed part dies
+    `most_failures` times without that, all parts stop.
     """
 
     first_delay: float = 0.1
@@ -55,11 +56,11 @@ class RestartPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A part in its place in the order.
+    """A part and its hook.
 
-    `on_ready` runs once, in the supervisor, when the part is ready for the first time and before the next is started
-    (migrations after PostgreSQL, for instance). It may raise EmbeddedError, which stops everything with its sentence. No
-    part is restarted while it runs; a stop signal interrupts it.
+    `on_ready` runs once, in the supervisor, when the part is first ready and before the next part is started (for
+    example migrations after PostgreSQL). If it raises EmbeddedError, everything stops with that message. No part is
+    restarted while it runs; a stop signal interrupts it.
     """
 
     part: Part
@@ -67,10 +68,10 @@ class Child:
 
 
 class Supervisor:
-    """Runs `children` in order until SIGINT, SIGTERM or SIGHUP; a second signal hastens the end.
+    """Starts `children` in order and runs them until SIGINT, SIGTERM or SIGHUP. A second signal stops them faster.
 
-    `on_ready` runs once when all are ready (print the URL there). `say` gets one line for everything a person should
-    know; by default stderr.
+    `on_ready` runs once when all are ready (print the URL there). `say` receives one line for each thing that the user
+    should know; by default it writes to stderr.
     """
 
     def __init__(
@@ -89,13 +90,13 @@ class Supervisor:
         self._policy = policy or RestartPolicy()
 
     def run(self) -> int:
-        """Blocks until everything has stopped; returns 0 after an orderly stop, 1 after a failure, which was said.
+        """Blocks until everything has stopped; returns 0 after an orderly stop, 1 after a reported failure.
 
-        Call from the main thread, before other threads are started: the process is forked here.
+        Call from the main thread before other threads start, because this method forks the process.
 
         Raises:
-            EmbeddedError: before anything was started: a place is broken, a tool missing, a port busy, another
-                supervisor running.
+            EmbeddedError: a folder cannot be used, a tool is missing, a port is busy, or another supervisor runs. Nothing
+                was started.
         """
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("Supervisor.run belongs to the main thread")
@@ -114,7 +115,7 @@ class Supervisor:
         adopt_orphans()
         sys.stdout.flush()
         sys.stderr.flush()
-        # Blocked until both sides have their handlers: a Ctrl-C in between is delivered then.
+        # Blocked until both processes have their handlers; an earlier Ctrl-C is delivered then.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         guard = os.getpid()
         supervisor = os.fork()
@@ -146,7 +147,7 @@ class Supervisor:
 
 
 class _Stopped(BaseException):
-    """A stop signal came while a hook ran. No Exception, so that no hook takes it for an error of its own."""
+    """A stop signal came while a hook ran. Not an Exception, so that no hook handles it as its own error."""
 
 
 @dataclass(slots=True)
@@ -187,7 +188,7 @@ class _Supervision:
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def run(self) -> int:
-        os.setsid()  # a terminal's Ctrl-C reaches the guard alone, which passes it on once
+        os.setsid()  # a terminal's Ctrl-C then reaches only the guard, which forwards it once
         adopt_orphans()
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         with _handlers(self._on_signal):
@@ -250,7 +251,7 @@ class _Supervision:
             self._hook(watched.child.on_ready)
 
     def _hook(self, hook: Callable[[], None]) -> None:
-        """Runs code of the caller's, which a stop signal may interrupt."""
+        """Runs the caller's hook; a stop signal may interrupt it."""
         self._in_hook = True
         try:
             if self._stopping():
@@ -286,7 +287,7 @@ class _Supervision:
                 part.process.kill()
 
     def _bury(self, watched: _Watched) -> None:
-        """Tells the death, ends what the dead left behind, and plans the restart."""
+        """Reports the part's end, ends the processes that it left behind, and plans the restart."""
         part = watched.part
         code = part.process.returncode if part.process is not None else None
         ran = time.monotonic() - watched.spawned_at
@@ -305,7 +306,7 @@ class _Supervision:
         self._say(f"{part.name} ended unexpectedly ({exit_text(code)}); starting it again.")
 
     def _kill_orphans(self) -> None:
-        """Children that no part spawned were left by a part that died, and were adopted."""
+        """Kills the adopted children, which a dead part left behind."""
         known = {watched.part.pid for watched in self._watched}
         for process in psutil.Process().children():
             if process.pid in known:
@@ -317,7 +318,7 @@ class _Supervision:
         self._reap()
 
     def _reap(self) -> None:
-        """Takes the exit codes of adopted children, never those of the parts: those belong to their Popen."""
+        """Reads the exit codes of adopted children, never those of the parts, which their Popen reads."""
         known = {watched.part.process.pid: watched.part for watched in self._watched if watched.part.process}
         with contextlib.suppress(ChildProcessError):
             while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
@@ -356,17 +357,17 @@ class _Supervision:
             raise _Stopped
 
     def _wait(self, seconds: float) -> None:
-        """Until a signal (a child's death among them) or for `seconds`."""
+        """Waits for `seconds`, or until a signal comes, such as a child's end."""
         if select.select([self._wake_read], [], [], seconds)[0]:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._wake_read, 4096)
 
 
 def kill_descendants(patience: float = 5.0, *, spare_postgres: float = 0.0) -> None:
-    """Kills every descendant of this process and waits until there is none, `patience` seconds at most.
+    """Kills every descendant of this process and waits until none is left, at most `patience` seconds.
 
-    This process adopts orphans, so that killing a parent only brings its children nearer. PostgreSQL, already told
-    to end by the kernel, is spared for `spare_postgres` seconds: it removes its shared memory when it ends itself.
+    This process adopts the children of each process that it kills, and then kills those too. PostgreSQL is spared for
+    `spare_postgres` seconds: the kernel has already signalled it, and it removes its shared memory when it ends by itself.
     """
     own = psutil.Process()
     began = time.monotonic()
@@ -384,7 +385,7 @@ def kill_descendants(patience: float = 5.0, *, spare_postgres: float = 0.0) -> N
 
 
 def reap_all() -> None:
-    """Takes the exit codes of all dead children."""
+    """Reads the exit codes of all dead children."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0] != 0:
             pass
@@ -405,12 +406,12 @@ def _is_postgres(process: psutil.Process) -> bool:
 
 
 def _wake_only(_: int, __: FrameType | None) -> None:
-    """The wakeup descriptor does the work; without a handler the signal would not be written to it."""
+    """Does nothing. Without a handler, the signal would not be written to the wakeup descriptor."""
 
 
 @contextlib.contextmanager
 def _handlers(handler: Callable[[int, FrameType | None], None]) -> Generator[None]:
-    """Installs `handler` for the stop signals (a shell's background job inherits SIGINT ignored), puts the old back."""
+    """Installs `handler` for the stop signals, then restores the old handlers. Without one, a shell's background job ignores SIGINT."""
     before = {number: signal.signal(number, handler) for number in STOP_SIGNALS}
     try:
         yield
@@ -420,7 +421,7 @@ def _handlers(handler: Callable[[int, FrameType | None], None]) -> Generator[Non
 
 
 def _never_failing(say: Callable[[str], None]) -> Callable[[str], None]:
-    """A closed terminal must not keep the parts from being stopped."""
+    """Wraps `say` so that a closed terminal does not prevent stopping the parts."""
 
     def said(line: str) -> None:
         with contextlib.suppress(OSError, ValueError):

@@ -15,7 +15,7 @@ from responsa_server.embedded.redis import EmbeddedRedis
 
 @contextmanager
 def throwaway_layout() -> Generator[Layout]:
-    """A prepared home in the system's temp folder, purged at the end."""
+    """A prepared home in the system's temp folder, which is purged at the end."""
     with tempfile.TemporaryDirectory(prefix="responsa-") as folder:
         layout = Layout.of(Path(folder) / "home").prepare()
         try:
@@ -26,7 +26,7 @@ def throwaway_layout() -> Generator[Layout]:
 
 @contextmanager
 def throwaway_postgres(settings: Sequence[tuple[str, str]] = ()) -> Generator[EmbeddedPostgres]:
-    """A running PostgreSQL with roles, database and extension; about a second."""
+    """A running PostgreSQL with roles, database and extension. The start takes about a second."""
     with throwaway_layout() as layout:
         postgres = EmbeddedPostgres(layout, settings=settings)
         postgres.start()
