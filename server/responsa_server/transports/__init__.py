@@ -1,1 +1,1 @@
-"""How calls come in: one folder a transport, each thin, each through `calls`, none importing another."""
+"""The transports by which calls arrive, one folder each. Each is thin and uses `calls`; none imports another."""

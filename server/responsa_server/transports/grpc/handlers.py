@@ -1,4 +1,4 @@
-"""Carries gRPC's calls to the chain, and their responses and errors back."""
+"""Passes gRPC calls to the chain, and responses and errors back to gRPC."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ _FIRST_WRITE_SECONDS: Final = 0.2
 
 
 class Handlers(grpc.GenericRpcHandler):
-    """Gives gRPC the handler of each method that `calls` serves, and one that refuses for any other."""
+    """Gives gRPC a handler for each method that `calls` serves, and a handler that refuses for any other method."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
         self._handlers: dict[str, Handler] = {}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
-        """The handler of a method. It gets and gives bytes."""
+        """The handler of a method. It takes and returns bytes."""
         method = handler_call_details.method
         found = self._handlers.get(method)
         if found is not None:
             return found
         known = next((one for one in self._calls.methods() if one.name == method), None)
-        # One message or many is the same on the wire. grpc.aio never answers a call for one message that ends without it, nor looks at a call before it
-        # has come; so requests are always read as streams here, and the absence of a message is an error as any other.
+        # One message and a stream look the same on the wire. For a call with one message, grpc.aio never answers if the stream ends without a message, and does
+        # not start the handler before the message arrives. So requests are always read as streams here, and a missing message is an ordinary error.
         if known is None or known.server_streaming:
             handler: Handler = grpc.stream_stream_rpc_method_handler(cast("Any", self._serve_stream(method)))
         else:
@@ -96,7 +96,7 @@ class _Writing:
         self._begun = False
 
     async def send(self, message: Message | bytes) -> None:
-        """Write one message; returns once the client's window has room for it."""
+        """Write one message; returns once the client's flow-control window has room for it."""
         try:
             if self._begun:
                 await self._context.write(_bytes(message))
@@ -104,7 +104,7 @@ class _Writing:
                 await _write_first(self._context.write(_bytes(message)))
                 self._begun = True
         except grpc.aio.InternalError:
-            # The message could not be written: the client is gone, or its time is up. gRPC cancels the call for it later, or too late.
+            # The message could not be written: the client is gone, or its deadline has passed. gRPC cancels the call later, sometimes too late.
             await abandon()
 
 
@@ -113,7 +113,7 @@ def _bytes(message: Message | bytes) -> bytes:
 
 
 async def _write_first(writing: Awaitable[None]) -> None:
-    """Write the first message, which takes the initial metadata along: until they are out gRPC cannot end the call with a status."""
+    """Write the first message, which carries the initial metadata: until that is sent, gRPC cannot end the call with a status."""
     task = asyncio.ensure_future(writing)
     try:
         await asyncio.shield(task)
@@ -131,7 +131,7 @@ def _retrieve(task: asyncio.Future[Any]) -> None:
 async def _abort(call: Call, context: Context, error: ResponsaError) -> None:
     encoded = status.of(error)
     if error.reason is Reason.ROUTE_NOT_FOUND:
-        # gRPC's own word for a method that is not there: reflection clients fall back from v1 to v1alpha on it.
+        # gRPC's own code for a method that does not exist: reflection clients fall back from v1 to v1alpha on it.
         encoded.code = Code.UNIMPLEMENTED
     trailers: list[tuple[str, str | bytes]] = [(DETAILS, encoded.SerializeToString())]
     if call.id:
@@ -139,5 +139,5 @@ async def _abort(call: Call, context: Context, error: ResponsaError) -> None:
     try:
         await context.abort(_CODES[encoded.code], encoded.message, tuple(trailers))
     except grpc.aio.InternalError as failed:
-        # A client that does not read has not taken the first message yet (`_write_first`), and cannot be told; gRPC drops the call with this.
+        # A client that does not read has not taken the first message yet (`_write_first`) and cannot get a status. gRPC drops the call on this exception.
         raise asyncio.CancelledError from failed

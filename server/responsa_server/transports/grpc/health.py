@@ -1,4 +1,4 @@
-"""grpc.health.v1: whether each service of this process is served."""
+"""grpc.health.v1: the serving status of each service of this process."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 
 
 class Health:
-    """The status of each service, and under the empty name of all together. Not serving before the server is ready, nor once it drains.
+    """The status of each service, and of all together under the empty name. NOT_SERVING before the server is ready and once it drains.
 
-    Unknown services are refused, also by Watch, where the standard would have the server keep every name that anybody makes up.
+    Unknown services are refused, by Watch too; following the standard there would make the server keep every name that a client invents.
     """
 
     def __init__(self, services: Sequence[str]) -> None:
@@ -40,16 +40,16 @@ class Health:
         return [*methods_of(descriptor, self)]
 
     def serving(self) -> None:
-        """The server is ready. Without effect after `drain`."""
+        """Mark the server as ready. No effect after `drain`."""
         if not self._drained:
             self._set(SERVING)
 
     def not_serving(self) -> None:
-        """The server is not ready, or about to go away."""
+        """Mark the server as not ready, or about to stop."""
         self._set(NOT_SERVING)
 
     def drain(self) -> None:
-        """The server goes away; nothing changes that any more."""
+        """Mark the server as draining; this is final."""
         self._drained = True
         self._set(NOT_SERVING)
 
@@ -66,7 +66,7 @@ class Health:
         while True:
             changed, status = self._changed, self._status
             yield self._response()
-            # Statuses between two that a slow reader took are left out.
+            # A slow reader misses statuses between two that it read.
             while self._status == status:
                 await changed.wait()
                 changed = self._changed

@@ -1,4 +1,4 @@
-"""The gRPC server: how it starts, what it serves beside the contract (health, reflection), and how it goes away."""
+"""The gRPC server: how it starts, what it serves besides the contract (health, reflection), and how it stops."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _REFLECTION_INFO: Final = f"/{reflection.SERVICE_NAME}/ServerReflectionInfo"
 _OPTIONS: Mapping[str, int] = {
     "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
     "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
-    # Two processes must not share an address by accident: the second one is to fail.
+    # Two processes must not share an address by accident: the second one must fail.
     "grpc.so_reuseport": 0,
-    # Ours: is the peer still there? Theirs: a client may ask every 10 s, also without a call; by default the second ping within 300 s ends the connection.
+    # We ping the peer every 30 s. Clients may ping every 10 s, also without a call; by default the second ping within 300 s ends the connection.
     "grpc.keepalive_time_ms": 30_000,
     "grpc.keepalive_timeout_ms": 10_000,
     "grpc.keepalive_permit_without_calls": 1,
     "grpc.http2.min_recv_ping_interval_without_data_ms": 10_000,
     "grpc.http2.max_ping_strikes": 2,
-    # Envoy lets 16 KiB of headers through; what it lets through must not fail here.
+    # Envoy accepts 16 KiB of headers; headers that Envoy accepts must not fail here.
     "grpc.max_metadata_size": 24 * 1024,
     "grpc.absolute_max_metadata_size": 32 * 1024,
 }
 
 
 class RpcServer:
-    """One server. Started once, drained once."""
+    """One server. Start it once and drain it once."""
 
     def __init__(self, calls: Calls, services: Sequence[str], address: str, *, reflects: bool = True) -> None:
-        """Build it; must be called in the running event loop. calls: gets health and reflection added. services: the full names of those whose health is told.
+        """Build the server; call this in the running event loop. calls: health and reflection are added to it. services: the full names that health reports.
         address: `unix:PATH` or `HOST:PORT`, port 0 for any. reflects: whether reflection is served."""
         self._calls = calls
         self._address = address
@@ -52,7 +52,7 @@ class RpcServer:
         )
 
     async def start(self) -> int:
-        """Bind and serve; health tells NOT_SERVING until `ready`. Returns the port, 1 for a unix socket. Raises OSError when the address is taken."""
+        """Bind and serve; health reports NOT_SERVING until `ready`. Returns the port, 1 for a unix socket. Raises OSError when the address is taken."""
         try:
             port = self._server.add_insecure_port(self._address)
         except RuntimeError as error:
@@ -61,16 +61,16 @@ class RpcServer:
         return port
 
     async def ready(self) -> None:
-        """Tell the world that all parts are there."""
+        """Report SERVING: all parts are available."""
         self._health.serving()
 
     async def retire(self) -> None:
-        """Tell by health that this server goes away, while calls are still taken: who balances sends new ones elsewhere."""
+        """Report NOT_SERVING while still accepting calls: load balancers send new calls elsewhere."""
         self._health.not_serving()
 
     async def drain(self, grace_seconds: float) -> None:
-        """Go away: tell it by health, take no new calls (DRAINING) by any transport, let running ones end, then stop; all within so many seconds, or one where
-        it is less. Returns once nothing is served any more."""
+        """Stop: report NOT_SERVING, refuse new calls (DRAINING) on every transport, let running ones end, then stop. All this takes at most `grace_seconds`, or one
+        second where that is more. Returns once nothing is served any more."""
         self._health.drain()
         await self._calls.drain(grace_seconds - FAREWELL_SECONDS)
         await self._server.stop(FAREWELL_SECONDS)

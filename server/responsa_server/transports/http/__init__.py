@@ -1,1 +1,1 @@
-"""What stands between browsers and the gRPC services: Envoy's configuration, and the HTTP side that Envoy cannot do."""
+"""Connects browsers to the gRPC services: Envoy's configuration, and the HTTP features that Envoy lacks."""

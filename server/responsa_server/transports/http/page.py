@@ -1,4 +1,4 @@
-"""The page: the files that its build made, and nothing else of the disk."""
+"""The page: serves the files of its build, and nothing else from the disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from responsa_server.calls import status
 
 BUILD_COMMAND = "npm ci && npm run build --workspace @responsa/web"
 
-# At most one folder deep, no name that begins with a dot: no path can lead out.
+# At most one folder deep, and no name starts with a dot, so no path can leave the root.
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
 _FILE = re.compile(rf"(?:(?P<folder>assets)/)?(?P<name>{_NAME})")
 
@@ -33,17 +33,17 @@ MEDIA_TYPES = {
     ".webp": "image/webp",
     ".woff2": "font/woff2",
 }
-"""What is served, by ending; the host's own tables are not asked, so that it is the same everywhere."""
+"""Media types by file ending. The host's own tables are not used, so that the types are the same everywhere."""
 
 
 class Page:
-    """Serves the folder `root`: `/` is index.html, `/assets/*` never change under their names, other files lie in the root."""
+    """Serves the folder `root`: `/` is index.html, files in `/assets/` never change under their names, other files are in the root."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     async def get(self, request: Request) -> Response:
-        """Answer GET and HEAD of one file.
+        """Serve one file to GET and HEAD.
 
         Raises:
             NotFound: there is no such file (ROUTE_NOT_FOUND).
@@ -71,7 +71,7 @@ class Page:
 
 
 def _regular_file(path: Path) -> os.stat_result | None:
-    """None for what is missing, and for links, which could lead anywhere."""
+    """The file's status; None when it is missing, and for links, which could lead anywhere."""
     try:
         found = path.lstat()
     except OSError:

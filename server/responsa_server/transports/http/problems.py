@@ -1,4 +1,4 @@
-"""Errors of the HTTP side, as the same google.rpc.Status that transcoding would give."""
+"""Errors of the HTTP side as google.rpc.Status, the same as transcoding gives."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from responsa_server.domain.errors import InvalidRequest, Reason, ResponsaError
 
 
 def problem(found: Status) -> Response:
-    """The answer for a Status."""
+    """The response for a Status."""
     return Response(
         status.as_json(found),
         status_code=status.http_status(found),
@@ -42,7 +42,7 @@ async def _of_http(_: Request, error: Exception) -> Response:
 
 
 async def _unexpected(request: Request, _: Exception) -> Response:
-    """Starlette raises the error again after this answer, so that it is logged whole."""
+    """Starlette raises the error again after this response, so it is logged in full."""
     return problem(status.of(status.unexpected(request.headers.get("x-request-id", ""))))
 
 

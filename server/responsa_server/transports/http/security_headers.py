@@ -1,4 +1,4 @@
-"""Headers that bound what a browser does with anything this server sends."""
+"""Headers that limit what a browser does with this server's responses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
-"""Nothing inline, nothing from elsewhere: markup that slips into the page runs nothing and fetches nothing."""
+"""No inline code, nothing from other hosts: injected markup cannot run code or fetch anything."""
 
 HEADERS = (
     ("content-security-policy", CONTENT_SECURITY_POLICY),
@@ -41,7 +41,7 @@ class SecurityHeaders:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one scope, as ASGI asks."""
+        """Serve one ASGI scope."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

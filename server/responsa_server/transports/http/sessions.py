@@ -12,18 +12,18 @@ from starlette.responses import JSONResponse, Response
 from responsa_server.domain.errors import InvalidRequest, Reason
 
 MAX_BODY = 4096
-"""Bytes."""
+"""In bytes."""
 
 
 class SessionExchange(Protocol):
-    """What the gateway needs of the identity service."""
+    """The part of the identity service that the gateway needs."""
 
     async def exchange_code(self, code: str) -> tuple[str, datetime]:
         """Use up a code; returns the new session's token and its end. Raises Unauthenticated (SESSION_CODE_INVALID)."""
         ...
 
     async def end_session(self, token: str) -> None:
-        """End a session; one that is not there is ended already."""
+        """End a session; no effect if it does not exist."""
         ...
 
 
@@ -40,7 +40,7 @@ class Sessions:
 
         Raises:
             InvalidRequest: the body is not that object (MALFORMED_MESSAGE, INVALID_FIELD).
-            Unauthenticated: the code is not good (SESSION_CODE_INVALID).
+            Unauthenticated: the code is not valid (SESSION_CODE_INVALID).
         """
         token, expire_time = await self._exchange.exchange_code(await _code_of(request))
         seconds = max(0, int((expire_time - datetime.now(UTC)).total_seconds()))
@@ -50,7 +50,7 @@ class Sessions:
         return response
 
     async def end(self, request: Request) -> Response:
-        """DELETE: 200 {} and the cookie is gone, whether the session was still good or not."""
+        """DELETE: 200 {} and the cookie is removed, whether or not the session was still valid."""
         token = request.cookies.get(self._cookie_name)
         if token:
             await self._exchange.end_session(token)
@@ -71,7 +71,7 @@ class Sessions:
 
 
 async def _code_of(request: Request) -> str:
-    # A form of another site can send text, but not JSON by its name.
+    # A form on another site can send text, but cannot set the content type application/json.
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise _malformed("the content-type must be application/json")
     body = b""

@@ -1,4 +1,4 @@
-"""PUT /v1/uploads: a browser cannot stream a gRPC request, so its bytes are fed to the same method here."""
+"""PUT /v1/uploads: a browser cannot stream a gRPC request, so this feeds the body to the same method."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DRAIN_SECONDS = 60
 
 METHOD = "/responsa.knowledge.v1.KnowledgeService/UploadDocument"
 PARAMETERS = ("collection", "source_key", "title", "uri", "media_type", "request_id")
-"""The query parameters, which are UploadStart's fields, each at most once."""
+"""The query parameters: the fields of UploadStart, each at most once."""
 
 
 class Uploads:
@@ -41,13 +41,13 @@ class Uploads:
         self._calls = calls
 
     async def put(self, request: Request) -> Response:
-        """Pass the body on as it comes, no faster than it is taken. Answers with the Operation as proto-JSON.
+        """Stream the body to the method, no faster than the method reads. Responds with the Operation as proto-JSON.
 
-        A client that breaks off ends the call, and with it all that it began.
+        A client that disconnects cancels the call and everything that the call began.
 
         Raises:
-            InvalidRequest: a parameter that is unknown or given twice; a body that is announced as too large.
-            ResponsaError: as the method says.
+            InvalidRequest: an unknown or repeated parameter, or a body whose announced size is too large.
+            ResponsaError: as for the method.
         """
         start = _start_of(request)
         body = request.stream()
@@ -77,13 +77,13 @@ class Uploads:
 
 
 class _Body:
-    """A body as the messages of an upload. Only one that came to its end gets a `finish`."""
+    """A body as the messages of an upload. Only a complete body gets a `finish`."""
 
     def __init__(self, start: UploadStart, body: AsyncIterator[bytes]) -> None:
         self._messages = self._each(start, body)
 
     async def read(self) -> bytes | None:
-        """The next message's bytes; None after the last one. Ends the call when the client is gone."""
+        """The next message's bytes; None after the last one. Cancels the call when the client is gone."""
         try:
             return await anext(self._messages, None)
         except ClientDisconnect:
@@ -99,8 +99,8 @@ class _Body:
 
 
 async def _drain(body: AsyncIterator[bytes]) -> None:
-    """Take the rest of a refused body (64 MiB at most) and drop it: browsers that are still sending when the answer comes see a broken
-    connection in its place."""
+    """Read and drop the rest of a refused body (64 MiB at most): browsers that are still sending when the response arrives report a broken
+    connection instead of the response."""
     left = LIMIT_BYTES
     try:
         async with asyncio.timeout(DRAIN_SECONDS):
@@ -113,7 +113,7 @@ async def _drain(body: AsyncIterator[bytes]) -> None:
 
 
 async def _chunks(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in pieces of `CHUNK_BYTES`, the last one shorter."""
+    """The same bytes in pieces of `CHUNK_BYTES`; the last piece may be shorter."""
     waiting = bytearray()
     async for piece in body:
         waiting += piece
@@ -138,7 +138,7 @@ def _start_of(request: Request) -> UploadStart:
     size = _announced_size(request)
     if size > LIMIT_BYTES:
         metadata = {"source_key": values["source_key"], "limit_bytes": str(LIMIT_BYTES)}
-        # In the words of the RPC, which would say it once the bytes came.
+        # The same words as the RPC's error, which would come only after the bytes.
         message = f"The document has more than {LIMIT_BYTES >> 20} MiB. Split it, and upload its parts."
         violation = FieldViolation("chunk", Reason.DOCUMENT_TOO_LARGE.lower(), message)
         raise DocumentRejected(Reason.DOCUMENT_TOO_LARGE, message, metadata, (violation,))
@@ -147,6 +147,6 @@ def _start_of(request: Request) -> UploadStart:
 
 
 def _announced_size(request: Request) -> int:
-    """Bytes by content-length; 0 when the body comes in chunks of unknown number."""
+    """The size from content-length, in bytes; 0 when the body is chunked and its size unknown."""
     text = request.headers.get("content-length", "0")
     return int(text) if text.isdecimal() else 0

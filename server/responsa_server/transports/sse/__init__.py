@@ -1,1 +1,1 @@
-"""Server-sent events: the streams of turns for browsers and for clients that speak HTTP alone. docs/streams.md shows what clients see."""
+"""Server-sent events: the streams of turns for browsers and for HTTP-only clients. docs/streams.md describes the client's side."""

@@ -1,4 +1,4 @@
-"""Ask and ResumeTurn as event streams, on the same REST paths: an `Accept` header of `text/event-stream` asks for them."""
+"""Ask and ResumeTurn as event streams on the same REST paths. An `Accept` header of `text/event-stream` selects them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from responsa_server.domain.errors import InvalidRequest, Reason, ResponsaError
 ASK_PATH: Final = "/v1/turns:ask"
 RESUME_PATH: Final = "/v1/turns/{turn}/events"
 MAX_BODY: Final = 65_536
-"""Bytes, as for other calls over REST."""
+"""In bytes, the same as for other REST calls."""
 MEDIA_TYPE: Final = "text/event-stream"
 
 _CHAT: Final = "/responsa.chat.v1.ChatService/"
@@ -33,14 +33,14 @@ _PARAMETERS: Final = {
     "include_deltas": "include_deltas",
     "includeDeltas": "include_deltas",
 }
-"""The query parameters of a resume, in both spellings that REST takes."""
+"""The query parameters of a resume, in both spellings that REST accepts."""
 
 
 class TurnEvents:
     """`POST /v1/turns:ask` and `GET /v1/turns/{turn}/events` as event streams.
 
-    An event is a frame: `data` is an `AskResponse` as proto-JSON, `id` the seq that it reaches. A heartbeat is a comment. An error before the first event is
-    the response, as for REST; a later one is an event of the type `error_status`, a google.rpc.Status, and the last one. A client that goes away has left the
+    Each event is a frame: `data` is an `AskResponse` as proto-JSON, `id` the frame's through_seq. A heartbeat is a comment. An error before the first event is
+    the response, as for REST; a later error is the last event, of type `error_status` with a google.rpc.Status. A client that disconnects has left the
     turn, as for gRPC.
     """
 
@@ -48,12 +48,12 @@ class TurnEvents:
         self._calls = calls
 
     async def ask(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a question. Raises ResponsaError as long as nothing was sent."""
+        """Serve a question. Raises ResponsaError if nothing was sent yet."""
         request = Request(scope, receive)
         await self._serve(request, send, "Ask", await _question(request))
 
     async def resume(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve what comes of a turn after a seq: that of `Last-Event-ID`, else of the query. Raises ResponsaError as long as nothing was sent."""
+        """Serve a turn's events after a seq, from `Last-Event-ID` or else from the query. Raises ResponsaError if nothing was sent yet."""
         request = Request(scope, receive)
         await self._serve(request, send, "ResumeTurn", _resumption(request))
 
@@ -69,7 +69,7 @@ class TurnEvents:
         try:
             await asyncio.wait((serving, leaving), return_when=asyncio.FIRST_COMPLETED)
             if not serving.done():
-                # The client is gone: the call hears of it by its cancellation.
+                # The client is gone: cancelling the task cancels the call.
                 serving.cancel()
             await stream.end(await _ended(serving))
         finally:
@@ -79,7 +79,7 @@ class TurnEvents:
 
 
 class _Stream:
-    """Writes the events of one response. It begins with the first one, so that a refused call is answered as any other."""
+    """Writes the events of one response. The response starts with the first event, so a refused call gets an ordinary error response."""
 
     def __init__(self, call: Call, send: Send) -> None:
         self._call = call
@@ -99,7 +99,7 @@ class _Stream:
             text = status.as_json(status.of(error)).decode()
             await self._write(f"event: error_status\ndata: {text}\n\n")
         if not self._begun:
-            # Nothing is left to tell; this tells an EventSource not to come again.
+            # There are no more events. 204 makes an EventSource stop reconnecting.
             await self._start(204)
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -118,20 +118,20 @@ class _Stream:
 
 
 def encoded(frame: AskResponse) -> str:
-    """One frame as the lines that are sent, with the empty line at their end."""
+    """One frame as an SSE event, with the empty line at its end."""
     (only_event,) = frame.events if len(frame.events) == 1 else (None,)
     kind = None if only_event is None else only_event.WhichOneof("event")
     if only_event is not None and kind == "heartbeat":
         return f": heartbeat queue_place={only_event.heartbeat.queue_place}\n\n"
     if only_event is not None and kind == "reconnect":
-        # An EventSource comes again by itself, with the id of the last event.
+        # An EventSource reconnects by itself, with the id of the last event.
         return f"retry: {only_event.reconnect.after.ToMilliseconds()}\n\n"
     data = json_format.MessageToJson(frame, indent=None)
     return f"id: {frame.through_seq}\ndata: {data}\n\n"
 
 
 async def _left(request: Request) -> None:
-    """Return once the client is gone. The body has been read."""
+    """Return once the client is gone. The body must have been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
@@ -156,7 +156,7 @@ async def _question(request: Request) -> AskRequest:
             if len(body) > MAX_BODY:
                 raise _malformed(f"its body is larger than {MAX_BODY >> 10} KiB")
     except ClientDisconnect:
-        # Nobody hears the answer.
+        # The client is gone, so nobody receives this error.
         raise _malformed("its body ended early") from None
     if request.query_params:
         raise _unknown(next(iter(request.query_params)), "none")

@@ -1,1 +1,1 @@
-"""`/ws/chat`: frames of JSON over a WebSocket, by a thin client of the same gRPC service that all other callers use. docs/websocket.md tells what clients see."""
+"""`/ws/chat`: frames of JSON over a WebSocket, as a thin client of the chat service. docs/websocket.md describes the client's side."""

@@ -1,4 +1,4 @@
-"""Whose a socket is: by the handshake's token, or by the first frame's."""
+"""Finds the user of a socket, by the token of the handshake or of the first frame."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from responsa_server.calls.interceptors.reporting import call_id
 from responsa_server.domain.errors import Reason, Unauthenticated
 
 PROTOCOL: Final = "responsa.v1"
-"""The subprotocol that this server speaks. An answer names another one only to who does not offer it."""
+"""The subprotocol that this server speaks. Other names are returned only to clients that do not offer it."""
 _BEARER: Final = "bearer."
 
 Metadata: TypeAlias = Mapping[str, Sequence[str]]
@@ -23,7 +23,7 @@ Metadata: TypeAlias = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose a socket is: `users/{uuid}` of a tenant."""
+    """The user of a socket: `users/{uuid}` of a tenant."""
 
     tenant: str
     user: str
@@ -31,8 +31,8 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """What a handshake brought. subprotocol: the one to answer with. metadata: None when it carried no credential. call_id: by which the log speaks of
-    all that is asked over the socket."""
+    """The content of a handshake. subprotocol: the one to answer with. metadata: None without a credential. call_id: the log's id for
+    all calls of the socket."""
 
     subprotocol: str | None
     metadata: Metadata | None
@@ -43,9 +43,9 @@ class Handshake:
 
 
 def handshake_of(socket: WebSocket) -> Handshake:
-    """Read a handshake, and take the query out of it, so that whatever may log the request's address later logs no token.
+    """Read a handshake, and remove its query, so that a log of the request's address shows no token.
 
-    A token is looked for among the subprotocols, in the query, in `authorization`, in the session's cookie; the first counts.
+    The token comes from the subprotocols, the query, `authorization` or the session cookie; the first one found counts.
     """
     offered: list[str] = socket.scope.get("subprotocols", [])
     queried = socket.query_params.get("token", "")
@@ -58,9 +58,9 @@ def handshake_of(socket: WebSocket) -> Handshake:
     else:
         found = metadata_of_headers(socket.headers.items())
         metadata = {name: found[name] for name in ("authorization", "cookie") if name in found} or None
-    # Browsers break a handshake off whose answer names none of what they offered.
+    # Browsers abort a handshake when the response names none of the subprotocols that they offered.
     answered = next((one for one in (PROTOCOL, "bearer") if one in offered), next(iter(offered), None))
-    # Envoy's, as for any other call.
+    # The call id is the one that Envoy set, as for any other call.
     return Handshake(answered, metadata, call_id(socket.headers.get(CALL_ID, "")))
 
 
@@ -70,7 +70,7 @@ def bearer(token: str) -> Metadata:
 
 
 def missing() -> Unauthenticated:
-    """For who sends anything else before a token, or nothing for too long."""
+    """The error for a client that sends something else before a token, or nothing for too long."""
     return Unauthenticated(
         Reason.CREDENTIAL_MISSING,
         f'This socket needs a credential: offer the subprotocols "{PROTOCOL}" and "{_BEARER}rsp_…" with an API key, or send '

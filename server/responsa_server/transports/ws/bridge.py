@@ -43,5 +43,5 @@ class Bridge:
         await Session(socket, self._calls, self._registry, self._rendering, self._limits).run()
 
     def leave(self) -> None:
-        """Tell the clients of all sockets, and those that still come, to come back elsewhere."""
+        """Ask the clients of all sockets, and of those that still open, to reconnect elsewhere."""
         self._registry.leave()

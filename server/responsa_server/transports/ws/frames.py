@@ -1,4 +1,4 @@
-"""What the server sends: `{"type": …}` with the fields of its type, and `turn` and `seq` on each frame of a turn."""
+"""The frames that the server sends: `{"type": …}` with the fields of its type; each frame of a turn also has `turn` and `seq`."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ CODES: Mapping[int, str] = {
     Code.PERMISSION_DENIED: UNAUTHENTICATED,
     Code.NOT_FOUND: NOT_FOUND,
 }
-"""A frame's code by that of the Status; what is not here is INTERNAL."""
+"""The frame's code by the code of the Status; other codes become INTERNAL."""
 BY_REASON: Mapping[str, str] = {Reason.MODEL_UNAVAILABLE.value: LLM_ERROR}
-"""Reasons that have a code of their own."""
+"""Reasons that have a separate code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame. text: of a delta alone, which can be joined with the delta before it; None says that this is no delta."""
+    """One frame. text: the text of a delta, which can be joined with the delta before it; None for other frames."""
 
     content: Mapping[str, Json]
     text: str | None = None
 
     def encode(self) -> str:
-        """The JSON that is sent."""
+        """The JSON to send."""
         return json.dumps(self.content, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -77,7 +77,7 @@ def delta(turn: str, seq: int, text: str) -> Frame:
 
 
 def joined(first: Frame, second: Frame) -> Frame:
-    """Two deltas of one turn that follow each other, as one: it has the later one's seq, so that a client goes on after both."""
+    """Two consecutive deltas of one turn as one. It has the later seq, so that a client resumes after both."""
     assert first.text is not None, "deltas alone are joined"
     assert second.text is not None, "deltas alone are joined"
     seq, turn = second.content["seq"], second.content["turn"]
@@ -85,9 +85,9 @@ def joined(first: Frame, second: Frame) -> Frame:
 
 
 def error(found: Status, *, turn: str = "", seq: int = 0, request_id: str = "") -> Frame:
-    """An error: of a turn that failed (turn and seq), of following or cancelling one that goes on (turn alone), or of a message that came to nothing.
+    """An error: of a turn that failed (turn and seq), of following or cancelling a turn that continues (turn alone), or of a message that was refused.
 
-    request_id: what the client gave its question.
+    request_id: the id that the client gave its question.
     """
     content: dict[str, Json] = {
         "type": "error",
@@ -110,20 +110,20 @@ def code_of(found: Status) -> str:
 
 
 def reason_of(found: Status) -> str:
-    """The ErrorInfo's reason; "" when there is none."""
+    """The reason in the ErrorInfo; "" when there is none."""
     info = ErrorInfo()
     return next((info.reason for one in found.details if one.Unpack(info)), "")
 
 
 def waiting(turn: str, seq: int, place: int) -> Frame:
-    """A heartbeat of a turn that waits for others of its conversation. seq: the last one told."""
+    """A heartbeat of a turn that waits for others of its conversation. seq: the last one sent."""
     return Frame({"type": "heartbeat", "queue_place": place, "turn": turn, "seq": seq})
 
 
 async def of_event(
     turn: str, event: TurnEvent, seq: int, conversation: str, rendering: Rendering
 ) -> Frame | None:
-    """The frame of an event; None for the kinds that have none (its sources come with the message). conversation: the turn's, which its end tells."""
+    """The frame of an event; None for kinds that have no frame (sources come with the message). conversation: the turn's, which its last frame names."""
     content: dict[str, Json]
     match event.WhichOneof("event"):
         case "status":
@@ -142,7 +142,7 @@ async def of_event(
                 await rendering.of_markdown(event.answer.text), _answered(event.answer, conversation)
             )
         case "refused":
-            # What a refusal quotes is the question, in which Markdown is not meant.
+            # A refusal quotes the question, whose text is not Markdown.
             content = _message(html.of_plain(event.refused.message), _refused(event.refused, conversation))
         case "cancelled":
             content = _message("", _metadata(None, 0, (), conversation) | {"outcome": "cancelled"})
@@ -176,7 +176,7 @@ def _refused(refused: TurnRefused, conversation: str) -> dict[str, Json]:
 
 
 def _fallen(fallbacks: Sequence[Fallback]) -> dict[str, Json]:
-    """What was done in place of what was meant; nothing where all went as meant."""
+    """The turn's fallbacks; empty when there were none."""
     told: list[Json] = [
         {
             "kind": _name(FallbackKind, one.kind, "FALLBACK_KIND_"),
@@ -190,7 +190,7 @@ def _fallen(fallbacks: Sequence[Fallback]) -> dict[str, Json]:
 
 
 def _intent(end: TurnAnswer | TurnRefused) -> str | None:
-    """What the message was taken for; None where the agent does not tell such things apart."""
+    """The intent of the message; None when the agent does not classify intents."""
     return _name(Intent, end.intent, "INTENT_") if end.intent else None
 
 
@@ -221,7 +221,7 @@ def _step(value: Step.ValueType) -> str:
 def _name(
     kind: type[Step] | type[RefusalReason] | type[Intent] | type[FallbackKind], value: int, prefix: str
 ) -> str:
-    """An enum's value in lower case without its prefix; "unspecified" for one of a newer server."""
+    """An enum's value in lower case without its prefix; "unspecified" for a value that only a newer server has."""
     if value not in kind.values():
         return "unspecified"
     return kind.Name(cast("int", value)).removeprefix(prefix).lower()  # pyright: ignore

@@ -1,4 +1,4 @@
-"""An answer's Markdown as HTML that a page may put in as it is."""
+"""Turns an answer's Markdown into HTML that a page may insert unchanged."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ TAGS: Final = frozenset(
     {"p", "br", "hr", "em", "strong", "del", "code", "pre", "ul", "ol", "li", "blockquote", "a"}
     | {"h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"}
 )
-"""All that is let through. Nothing that fetches (images least of all), nothing that runs, nothing that styles."""
+"""All allowed tags. None of them fetches (images least of all), runs code or sets styles."""
 ATTRIBUTES: Final = {"a": {"href", "title"}, "ol": {"start"}}
 SCHEMES: Final = frozenset({"http", "https", "mailto"})
 KEPT_BYTES: Final = 4_194_304
-"""Of HTML that was made last, in case that others follow the same turn."""
+"""Bytes of recent HTML that are kept for other followers of the same turn."""
 _AT_A_TIME: Final = 2
 _WHOLE_LINK = re.compile(r"https?://|mailto:", re.IGNORECASE)
-"""What a link begins with. One without a host of its own would lead to this server, under the reader's session."""
+"""The start of an allowed link. A link without a host would lead to this server, under the reader's session."""
 _LINE_END = re.compile(r"\r\n?|\n")
 _FEW_CELLS: Final = 64
 _CHARACTERS_PER_CELL: Final = 4
@@ -42,13 +42,13 @@ class _Markdown(MarkdownIt):
 def _alternative(
     renderer: RendererHTML, tokens: Sequence[Token], place: int, options: OptionsDict, env: EnvType
 ) -> str:
-    """An image's text in its place: fetching the image would tell its host who reads."""
+    """An image's text in place of the image: fetching the image would reveal the reader to its host."""
     children = tokens[place].children or []
     return html.escape(renderer.renderInlineAsText(children, options, env))
 
 
 def _markdown(*, tables: bool) -> MarkdownIt:
-    # Tags that stand in the text are shown, not obeyed. Links by reference are not known: one long address could be written out a thousand times.
+    # Tags in the text are shown as text. Reference links are disabled: one long address could be written out a thousand times.
     made = _Markdown("commonmark", {"html": False}).disable("reference")
     made.add_render_rule("image", _alternative)
     return made.enable("table") if tables else made
@@ -59,7 +59,7 @@ _WITHOUT_TABLES: Final = _markdown(tables=False)
 
 
 def of_markdown(text: str) -> str:
-    """Sanitised HTML of a Markdown text; its length is bounded by a multiple of the text's. Takes up to half a second for the worst 24 KiB."""
+    """Sanitised HTML of a Markdown text. Its length is at most a multiple of the text's. Takes up to half a second for the worst 24 KiB."""
     fits = _cells_left_out(text) <= max(_FEW_CELLS, len(text) // _CHARACTERS_PER_CELL)
     return nh3.clean(
         (_MARKDOWN if fits else _WITHOUT_TABLES).render(text),
@@ -77,7 +77,7 @@ def _attribute(tag: str, name: str, value: str) -> str | None:
 
 
 def _cells_left_out(text: str) -> int:
-    """How many cells, at most, tables have that the text does not write: the parser fills each row up to its header's width."""
+    """How many cells, at most, tables have that the text does not contain: the parser pads each row to its header's width."""
     found, width = 0, 0
     for line in _LINE_END.split(text):
         if not line.strip(" \t"):
@@ -91,12 +91,12 @@ def _cells_left_out(text: str) -> int:
 
 
 def of_plain(text: str) -> str:
-    """HTML of a text that is no Markdown: a paragraph that shows it as it is."""
+    """HTML of a plain text: a paragraph that shows it unchanged."""
     return f"<p>{html.escape(text, quote=False)}</p>" if text else ""
 
 
 class Rendering:
-    """Makes HTML off the event loop, two texts at a time, and keeps what it made last: a turn's end goes to all who follow it."""
+    """Makes HTML outside the event loop, two texts at a time, and keeps recent results: all followers of a turn get its end."""
 
     def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
         self._most = kept_bytes
@@ -106,7 +106,7 @@ class Rendering:
         self._room = asyncio.Semaphore(_AT_A_TIME)
 
     async def of_markdown(self, text: str) -> str:
-        """As the function of that name."""
+        """The same as the function `of_markdown`."""
         key = hashlib.sha256(text.encode(errors="replace")).digest()
         if (found := self._kept.get(key)) is not None:
             self._kept.move_to_end(key)
@@ -115,7 +115,7 @@ class Rendering:
         if task is None:
             task = self._under_way[key] = asyncio.create_task(self._made(text))
             task.add_done_callback(lambda ended: self._ended(key, ended))
-        # Others may wait for it too, so that one who goes away does not end it.
+        # Others may wait for the task too, so one cancelled waiter must not cancel it.
         return await asyncio.shield(task)
 
     async def _made(self, text: str) -> str:

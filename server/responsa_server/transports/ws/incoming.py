@@ -1,4 +1,4 @@
-"""What a client may send: one JSON object a message."""
+"""The messages that a client may send: one JSON object each."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from responsa.chat.v1.chat_service_pb2 import AskOptions, AskRequest
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 
 MAX_BYTES = 262_144
-"""Of one message. What is longer, up to what the library itself takes, is refused with a frame."""
+"""Per message. A longer one, up to the library's own limit, is refused with a frame."""
 MOST_VIOLATIONS = 16
-"""Of one message. As many as a Status tells; behind them a message is not looked at."""
+"""Per message, the same number as in a Status. Checking stops after that many."""
 NEW = "new"
 TUTOR = "tutor"
-"""Who is asked where a teacher is named and no agent."""
+"""The agent for a question that names a teacher and no agent."""
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """`{"type": "ping"}`: answered by a pong."""
+    """`{"type": "ping"}`: answered with a pong."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """`{"type": "auth", "token"}`: who cannot send a token with the handshake sends it first of all."""
+    """`{"type": "auth", "token"}`: the first message of a client that cannot send a token with the handshake."""
 
     token: str
 
@@ -43,8 +43,8 @@ class SignIn:
 class Question:
     """`{"conversation_id"?, "content", "agent"?, "teacher_id"?, "parameters"?, "request_id"?, "deltas"?}`, with `"type": "ask"` or without a type.
 
-    conversation_id: a UUID, or "" for a new conversation. agent: an id, "" for the tutor where a teacher is named, and else for the default. teacher_id: one of
-    the parameters. Ids that are none are refused by the RPC.
+    conversation_id: a UUID, or "" for a new conversation. agent: an id; "" for the tutor if a teacher is named, else for the default agent. teacher_id: one
+    of the parameters. The RPC refuses ids that are not valid.
     """
 
     content: str
@@ -57,14 +57,14 @@ class Question:
 
     @property
     def teacher(self) -> str:
-        """The id of the teacher that it names, "" for none."""
+        """The id of the teacher that the question names, "" for none."""
         return self.teacher_id.removeprefix("teachers/") or teacher_in(self.parameters)
 
     def request(self, request_id: str) -> AskRequest:
-        """The question as the RPC takes it, under this request_id.
+        """The question as the RPC's request, with this request_id.
 
         Raises:
-            InvalidRequest: its parameters cannot be carried on, or name another teacher.
+            InvalidRequest: the parameters cannot be encoded, or name another teacher.
         """
         return AskRequest(
             conversation=named("conversations", self.conversation_id),
@@ -92,7 +92,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """`{"type": "resume", "turn", "after_seq"?, "deltas"?}`: goes on with a turn after a seq. turn: `turns/{uuid}`."""
+    """`{"type": "resume", "turn", "after_seq"?, "deltas"?}`: follows a turn from after a seq. turn: `turns/{uuid}`."""
 
     turn: str
     after_seq: int = 0
@@ -101,7 +101,7 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """`{"type": "cancel", "turn"}`: ends a turn. turn: `turns/{uuid}`."""
+    """`{"type": "cancel", "turn"}`: cancels a turn. turn: `turns/{uuid}`."""
 
     turn: str
 
@@ -123,7 +123,7 @@ _FIELDS: Mapping[str, Mapping[str, type]] = {
     "resume": {"turn": str, "after_seq": int, "deltas": bool},
     "cancel": {"turn": str},
 }
-"""What each type has beside `type`. A null counts as left out."""
+"""The fields of each type besides `type`. A null counts as left out."""
 _REQUIRED: Mapping[str, str] = {"auth": "token", "ask": "content", "resume": "turn", "cancel": "turn"}
 _SPOKEN: Mapping[type, str] = {
     str: "a text",
@@ -135,10 +135,10 @@ _MOST_SEQ = 2**63 - 1
 
 
 def parse(text: str | None, most_bytes: int = MAX_BYTES) -> Incoming:
-    """Read a message of at most so many bytes; None stands for one that is binary.
+    """Read a message of at most `most_bytes` bytes. None stands for a binary message.
 
     Raises:
-        InvalidRequest: it is none of the above (MALFORMED_MESSAGE), or has fields that do not belong there (INVALID_FIELD).
+        InvalidRequest: it is not one of the above (MALFORMED_MESSAGE), or has fields that do not belong to it (INVALID_FIELD).
     """
     content = _object(text, most_bytes)
     kind = content.pop("type", "ask")
@@ -161,7 +161,7 @@ def parse(text: str | None, most_bytes: int = MAX_BYTES) -> Incoming:
 
 
 def named(kind: str, value: str) -> str:
-    """`kind/{id}` of an id or of that name itself; "" of nothing."""
+    """`kind/{id}` for an id or for that name itself; "" for ""."""
     return value if not value or value.startswith(f"{kind}/") else f"{kind}/{value}"
 
 
@@ -205,7 +205,7 @@ def _object(text: str | None, most: int) -> dict[str, object]:
 
 
 def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object, at whatever depth. Of a key that stands there twice JSON's own reader would pass the first value over."""
+    """An object at any depth. Refuses repeated keys; JSON's own reader would silently drop all values but the last."""
     content = dict(pairs)
     if len(content) < len(pairs):
         seen = set[str]()
@@ -228,7 +228,7 @@ def _check(kind: str, content: Mapping[str, object]) -> None:
         elif not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
             violations.append(FieldViolation(shown, "field.type", f"must be {_SPOKEN[wanted]}"))
         elif isinstance(value, str) and _whole(value) != value:
-            # JSON can write halves of characters, which no encoding can carry on.
+            # JSON can contain lone surrogates, which no encoding can carry.
             violations.append(FieldViolation(shown, "string.utf8", "holds half a character (a surrogate)"))
         elif isinstance(value, int) and abs(value) > _MOST_SEQ:
             violations.append(FieldViolation(shown, "int64", "has more than 64 bits"))

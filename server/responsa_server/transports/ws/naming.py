@@ -1,4 +1,4 @@
-"""Errors of the contract in the words of the socket's messages: where the contract says `text`, a client has said `content`."""
+"""Translates the contract's field names in errors to those of the socket's messages: the contract's `text` is the socket's `content`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PREFIX: Final = "options."
 
 
 def in_socket_words(found: Status) -> Status:
-    """The Status of a message that was refused, with the fields that it names as that message has them."""
+    """The Status of a refused message, with its fields named as in that message."""
     told = Status()
     told.CopyFrom(found)
     for detail in told.details:

@@ -1,4 +1,4 @@
-"""What waits to be sent over one socket, bounded, in the order in which it goes out."""
+"""The frames that wait to be sent over one socket: bounded, in the order in which they are sent."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Final
 from responsa_server.transports.ws.frames import Frame, joined
 
 CONTROL_BYTES: Final = 65_536
-"""Of pongs and errors. While more wait the socket is not read."""
+"""Of pongs and errors. While more bytes wait, the socket is not read."""
 DELTA_BYTES: Final = 262_144
-"""Of the turns' frames. While more wait no delta is taken, and so the turns' streams are not read."""
+"""Of the turns' frames. While more bytes wait, no delta is accepted, and so the turns' streams are not read."""
 TURN_BYTES: Final = 524_288
-"""Of the turns' frames. While more wait none is taken."""
+"""Of the turns' frames. While more bytes wait, no frame is accepted."""
 _JOINED_CHARACTERS: Final = 32_768
 
 
 @dataclass(slots=True)
 class _Waiting:
-    """A frame and about how many bytes it has; text: as it is sent, of what will not be joined with anything."""
+    """A frame and its approximate size in bytes. text: the encoded frame, if it cannot be joined with another."""
 
     frame: Frame
     text: str | None
@@ -36,7 +36,7 @@ class _Waiting:
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """What waits of one follower, in its own order. urgent: how many of its frames are no deltas."""
+    """The waiting frames of one follower, in order. urgent: how many of them are not deltas."""
 
     frames: deque[_Waiting] = field(default_factory=deque[_Waiting])
     urgent: int = 0
@@ -45,15 +45,15 @@ class Lane:
 class Outbox:
     """Filled by a socket's reader and its followers, emptied by its writer.
 
-    Frames of one lane keep their order. Beyond that what is no delta goes first: pongs and errors before all turns, then the lanes that have a
-    status or an end waiting, then those that have deltas alone, each in its turn. Deltas that wait together in a lane are joined.
+    Frames of one lane keep their order. Otherwise frames that are not deltas go first: pongs and errors before all turns, then the lanes with a
+    waiting status or end, then the lanes with deltas alone, each in turn. Deltas that wait together in a lane are joined.
     """
 
     def __init__(self) -> None:
         self._control: deque[_Waiting] = deque()
         self._control_bytes = 0
         self._lanes: list[Lane] = []
-        """Those in which something waits; the one that was served last stands last."""
+        """The lanes with waiting frames; the one served last is at the end."""
         self._bytes = 0
         self._closed = False
         self._filled = asyncio.Event()
@@ -61,11 +61,11 @@ class Outbox:
 
     @property
     def size(self) -> int:
-        """Bytes that wait, about."""
+        """Approximate number of waiting bytes."""
         return self._bytes + self._control_bytes
 
     async def tell(self, frame: Frame) -> None:
-        """Put a frame that belongs to no turn; waits while too many do."""
+        """Add a frame that belongs to no turn; waits while too many bytes wait."""
         while self._control_bytes >= CONTROL_BYTES and not self._closed:
             self._emptied.clear()
             await self._emptied.wait()
@@ -74,7 +74,7 @@ class Outbox:
         self._filled.set()
 
     async def put(self, lane: Lane, frame: Frame) -> None:
-        """Put the next frame of a turn; waits while too much waits."""
+        """Add the next frame of a turn; waits while too many bytes wait."""
         most = TURN_BYTES if frame.text is None else DELTA_BYTES
         while self._bytes >= most and not self._closed:
             self._emptied.clear()
@@ -85,13 +85,13 @@ class Outbox:
         self._filled.set()
 
     def close(self) -> None:
-        """What waits is the last. Nobody waits for room any more."""
+        """End the outbox: the waiting frames are the last ones. Nothing waits for room any more."""
         self._closed = True
         self._filled.set()
         self._emptied.set()
 
     async def next(self) -> str | None:
-        """The next frame as it is sent; None when the outbox is closed and empty. One that is cancelled takes nothing away."""
+        """The next frame, encoded; None when the outbox is closed and empty. A cancelled call removes no frame."""
         while not self._control and not self._lanes:
             if self._closed:
                 return None

@@ -1,4 +1,4 @@
-"""uvicorn's WebSocket protocol, with bounds where a client could make it keep more and more."""
+"""uvicorn's WebSocket protocol, with limits on what a client can make it store."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode, Frame
 
 MOST_FRAGMENTS: Final = 1024
-"""Of one message. Empty ones count for nothing in its size."""
+"""Per message. Empty fragments do not count towards a message's size."""
 QUIET_SECONDS: Final = 1.0
-"""How long nothing may come of a client that was told to close before its connection ends."""
+"""The connection of a client that was sent a close frame ends after this much silence."""
 READ_ON_SECONDS: Final = 10.0
-"""How long what such a client sends is read, and thrown away, at most."""
+"""How long, at most, input from such a client is read and discarded."""
 
 
 class BoundedProtocol(WebSocketsSansIOProtocol):
-    """Answers no ping of a client that does not read the pongs, takes no message that is in a thousand pieces (1009), and lets clients read why it closes."""
+    """Answers no ping while the client does not read the pongs, refuses a message in too many fragments (1009), and lets clients read the close reason."""
 
     _read_on_until: float | None = None
-    """By the loop's clock; None as long as what comes counts."""
+    """By the loop's clock; None until input is discarded."""
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of a client; of one that was told to close they count no more."""
+        """Process bytes from the client; after a close frame was sent, discard them."""
         if self._read_on_until is None:
             super().data_received(data)
         else:
             self._read_on(self._read_on_until)
 
     def handle_parser_exception(self) -> None:
-        """Close for what a client has sent. A connection that is closed with bytes unread is reset, and the close frame lost with it: the rest of a
-        message that is too long is read first, and thrown away.
+        """Close because of the client's input. Closing a connection with unread bytes resets it and loses the close frame, so the rest of a
+        message that is too long is read and discarded first.
         """
         sent = self.conn.close_sent
         assert sent is not None, "the library has closed"
@@ -45,25 +45,25 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
 
     async def send(self, message: Any) -> None:
-        """Send a frame. Raises ClientDisconnected to an application that does not know yet that the client was told to close."""
+        """Send a frame. Raises ClientDisconnected when the client was already sent a close frame."""
         if self._read_on_until is not None:
             raise ClientDisconnected
         await super().send(message)
 
     def _read_on(self, until: float) -> None:
-        """End the connection when nothing has come for a while, at that time at the latest."""
+        """End the connection after a period without input, at `until` at the latest."""
         if self.close_timer is not None:
             self.close_timer.cancel()
         end = min(self.loop.time() + QUIET_SECONDS, until)
         self.close_timer = self.loop.call_at(end, self.transport.close)
 
     def pause_writing(self) -> None:
-        """Nothing more is read, either, until what is written has gone."""
+        """Pause reading too, until the written bytes have been sent."""
         super().pause_writing()
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Read on, unless a message waits to be taken."""
+        """Resume reading, unless a message waits to be received."""
         super().resume_writing()
         if not self.read_paused:
             self.transport.resume_reading()
@@ -76,7 +76,7 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
         return event
 
     def handle_cont(self, event: Frame) -> None:
-        """A further piece of a message."""
+        """Process a continuation frame."""
         if self.close_sent:
             return
         if len(self.frames) >= MOST_FRAGMENTS:

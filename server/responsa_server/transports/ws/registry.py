@@ -1,4 +1,4 @@
-"""Which sockets are open, by user and teacher."""
+"""The open sockets, by user and teacher."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from responsa_server.transports.ws.auth import Owner
 
 
 class Open(Protocol):
-    """A socket, as far as the registry needs it."""
+    """The part of a socket that the registry needs."""
 
     def leave(self) -> None:
-        """Tell the client to come back elsewhere."""
+        """Ask the client to reconnect elsewhere."""
         ...
 
 
@@ -27,11 +27,11 @@ class Registry:
 
     @property
     def leaving(self) -> bool:
-        """Whether all were told to go elsewhere."""
+        """Whether all sockets were asked to reconnect elsewhere."""
         return self._leaving
 
     def enter(self, owner: Owner, socket: Open) -> None:
-        """Take a socket in. Raises Exhausted (OVERLOADED)."""
+        """Add a socket. Raises Exhausted (OVERLOADED)."""
         if len(self.of(owner)) >= self._most:
             raise Exhausted(
                 Reason.OVERLOADED,
@@ -42,25 +42,25 @@ class Registry:
         self._sockets.setdefault(owner, {})[socket] = ""
 
     def about(self, owner: Owner, socket: Open, teacher: str) -> None:
-        """Note which teacher ("" for none) a socket's last question was for."""
+        """Record the teacher ("" for none) of a socket's last question."""
         sockets = self._sockets.get(owner, {})
         if socket in sockets:
             sockets[socket] = teacher
 
     def exit(self, owner: Owner, socket: Open) -> None:
-        """Forget a socket; one that is not there is forgotten already."""
+        """Remove a socket; no effect if it is not there."""
         sockets = self._sockets.get(owner, {})
         sockets.pop(socket, None)
         if not sockets:
             self._sockets.pop(owner, None)
 
     def of(self, owner: Owner, teacher: str | None = None) -> Collection[Open]:
-        """A user's sockets; with a teacher, those whose last question was for it."""
+        """A user's sockets; with a teacher, those whose last question was for that teacher."""
         found = self._sockets.get(owner, {})
         return [one for one, theirs in found.items() if teacher is None or theirs == teacher]
 
     def leave(self) -> None:
-        """Tell all sockets, and those that still come, to go elsewhere."""
+        """Ask the clients of all sockets, and of those that still open, to reconnect elsewhere."""
         self._leaving = True
         for sockets in [*self._sockets.values()]:
             for socket in [*sockets]:

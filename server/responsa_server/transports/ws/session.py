@@ -55,20 +55,20 @@ POLICY_VIOLATION: Final = 1008
 SERVICE_RESTART: Final = 1012
 TRY_AGAIN_LATER: Final = 1013
 _FIRST_MESSAGE_BYTES: Final = 8_192
-"""Of a message before the sign-in: a token is far shorter."""
+"""Per message before the sign-in; a token is far shorter."""
 _FIRST_MESSAGES: Final = 128
-"""How many may come before the sign-in."""
+"""How many messages may come before the sign-in."""
 _MOST_NAME: Final = 64
-"""Of what a client gave as a turn's name, and is told back to it; real ones are shorter."""
+"""Characters of a turn name from a client that are sent back to it; valid names are shorter."""
 _LAST_WORDS_SECONDS: Final = 5.0
-"""How long a client may take to read what was waiting when its socket is closed."""
+"""How long a client may take to read what was waiting when its socket closes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of one socket. heartbeat_seconds: of silence, after which a heartbeat is sent. credential_seconds: within which a token must have come. turns: how
-    many it follows at a time. message_bytes: of one message; what is longer is refused with a frame, beyond 2 MiB the socket closes. call_seconds: within
-    which the server must answer what is no stream."""
+    """Of one socket. heartbeat_seconds: of silence before a heartbeat is sent. credential_seconds: time in which a token must arrive. turns: how
+    many it follows at a time. message_bytes: per message; a longer one is refused with a frame, and beyond 2 MiB the socket closes. call_seconds: time
+    limit for a call that is not a stream."""
 
     heartbeat_seconds: float = 15.0
     credential_seconds: float = 10.0
@@ -78,7 +78,7 @@ class Limits:
 
 
 class Session:
-    """One socket. Its reader takes messages, a follower a turn fills the outbox, its writer empties it."""
+    """One socket. Its reader takes messages, one follower per turn fills the outbox, its writer empties it."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Session:
         self._log = structlog.get_logger("websocket")
 
     async def run(self) -> None:
-        """Serve the socket until one side ends it. A client that goes away ends none of its turns."""
+        """Serve the socket until one side ends it. Turns continue when the client disconnects."""
         handshake = handshake_of(self._socket)
         self._call_id = handshake.call_id
         self._log = self._log.bind(call_id=handshake.call_id)
@@ -123,11 +123,11 @@ class Session:
                 self._registry.exit(self._owner, self)
 
     def leave(self) -> None:
-        """Tell the client to come back elsewhere."""
+        """Ask the client to reconnect elsewhere."""
         self._finish(SERVICE_RESTART, "the server goes away; come back and resume")
 
     def _finish(self, code: int, reason: str) -> None:
-        """Close the socket once what waits is sent. The first reason counts."""
+        """Close the socket once the outbox is sent. The first reason counts."""
         if not self._ended.is_set():
             self._end = (code, reason)
             self._ended.set()
@@ -141,7 +141,7 @@ class Session:
                 self._log.error("socket failed", exc_info=end)
 
     async def _write(self) -> None:
-        """Send what is in the outbox, and heartbeats when it is empty for long; then close."""
+        """Send the outbox, and heartbeats when it stays empty for long; then close."""
         while True:
             try:
                 async with asyncio.timeout(self._limits.heartbeat_seconds):
@@ -160,7 +160,7 @@ class Session:
             await self._take(await self._message())
 
     async def _message(self) -> str | None:
-        """The next message; None for one that is binary. Raises WebSocketDisconnect."""
+        """The next message; None for a binary one. Raises WebSocketDisconnect."""
         message = await self._socket.receive()
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1006))
@@ -168,7 +168,7 @@ class Session:
         return text
 
     async def _sign_in(self, handshake: Handshake) -> bool:
-        """Find out whose the socket is, and enter it. Returns whether it may go on."""
+        """Authenticate the user of the socket and register it. Returns whether the socket may continue."""
         try:
             metadata = handshake.metadata
             if metadata is None:
@@ -186,7 +186,7 @@ class Session:
         return False
 
     async def _enter(self, metadata: Metadata) -> None:
-        """Make the socket that caller's. Raises CallFailed, Exhausted."""
+        """Make the credential's user the owner of the socket. Raises CallFailed, Exhausted."""
         peer = f"ws {peer_of(self._socket.scope.get('client'))}"
         seconds = self._limits.call_seconds
         caller = Caller(self._calls, {**metadata, CALL_ID: [self._call_id]}, peer, seconds)
@@ -201,7 +201,7 @@ class Session:
             self.leave()
 
     async def _first_token(self) -> Metadata:
-        """What the first message signs in with. Raises Unauthenticated when it is a question, or too many came that are neither."""
+        """The credential of the first message. Raises Unauthenticated for a question, or after too many messages that are neither."""
         most_bytes = min(_FIRST_MESSAGE_BYTES, self._limits.message_bytes)
         for _ in range(_FIRST_MESSAGES):
             try:
@@ -219,19 +219,19 @@ class Session:
         raise missing()
 
     async def _refused(self, found: Status) -> None:
-        """One frame, then the end."""
+        """Send one frame, then close."""
         await self._tell(found)
         denied = found.code in (Code.UNAUTHENTICATED, Code.PERMISSION_DENIED)
         self._finish(POLICY_VIOLATION if denied else TRY_AGAIN_LATER, frames.reason_of(found))
 
     async def _tell(self, found: Status, message: Incoming | None = None) -> None:
-        """Say what came of a message; None: it was none."""
+        """Send the error of a message; None if the message could not be parsed."""
         request_id = message.request_id if isinstance(message, Question) else ""
         turn = message.turn[:_MOST_NAME] if isinstance(message, Resume | Cancel) else ""
         await self._outbox.tell(frames.error(found, turn=turn, request_id=request_id))
 
     async def _take(self, text: str | None) -> None:
-        """Do what a message asks for; what cannot be done is told, and the socket stays."""
+        """Handle a message. If it fails, send the error and keep the socket open."""
         message: Incoming | None = None
         try:
             message = parse(text, self._limits.message_bytes)
@@ -273,7 +273,7 @@ class Session:
             await self._refused(status.of(error))
 
     def _ask(self, question: Question) -> None:
-        # A question that is cut off before its turn is known is asked again under the same id: that one attaches.
+        # A question that is cut off before its turn is known is sent again with the same id, which attaches to the turn.
         request = question.request(question.request_id or str(uuid4()))
         follower = self._follower(deltas=question.deltas, place=Place())
         self._start(follower, partial(follower.ask, request), question)
@@ -290,7 +290,7 @@ class Session:
             self._registry.about(self._owner, self, teacher)
 
     def _follower(self, *, deltas: bool, place: Place) -> Follower:
-        """Raises Exhausted (OVERLOADED): the socket follows as many turns as it may."""
+        """Raises Exhausted (OVERLOADED) when the socket already follows as many turns as it may."""
         most = self._limits.turns
         if sum(not one.ended for one in self._followers.values()) >= most:
             raise Exhausted(
@@ -320,28 +320,28 @@ class Session:
             self._gone(failed.error)
         except (
             Exception
-        ):  # whatever goes wrong with one turn, its client is told, and the socket's other turns go on
+        ):  # whatever fails in one turn, its client gets the error and the socket's other turns continue
             self._log.exception("turn not followed")
             await self._not_followed(follower, message, status.of(status.unexpected(self._call_id)))
 
     async def _not_followed(self, follower: Follower, message: Question | Resume, found: Status) -> None:
-        """Say why no more comes of a turn; it has no seq, since it is not the turn's end."""
+        """Send the reason why a turn is no longer followed. The frame has no seq, since it is not the turn's end."""
         if not follower.turn:
             await self._tell(found, message)
             return
         request_id = message.request_id if isinstance(message, Question) else ""
-        # Behind what waits of the turn.
+        # After the frames of the turn that wait.
         await follower.tell(frames.error(found, turn=follower.turn[:_MOST_NAME], request_id=request_id))
 
     def _gone(self, error: ResponsaError) -> None:
-        """Close the socket of a client that is not signed in any more, or whose server goes away."""
+        """Close the socket of a client that is no longer signed in, or whose server is stopping."""
         if status.code(error) == Code.UNAUTHENTICATED:
             self._finish(POLICY_VIOLATION, error.reason.value)
         elif error.reason is Reason.DRAINING:
             self.leave()
 
     async def _cancel(self, turn: str) -> None:
-        """End a turn. Its last frame comes by its follower here, or at once when it has none. Raises CallFailed."""
+        """Cancel a turn. Its follower here sends the last frame; without a follower it is sent at once. Raises CallFailed."""
         followed = self._follows(turn)
         ended = await self._signed_in.answer(_CANCEL, CancelTurnRequest(name=turn), Turn)
         if followed or self._follows(turn):

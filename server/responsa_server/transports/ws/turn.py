@@ -1,4 +1,4 @@
-"""Calls that a socket makes, and the turns that it follows."""
+"""The calls that a socket makes, and the turns that it follows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from responsa_server.transports.ws.html import Rendering
 from responsa_server.transports.ws.outbox import Lane, Outbox
 
 TRIES: Final = 3
-"""How often a stream that breaks off is taken up again without anything coming of it."""
+"""How often a stream that breaks off is resumed without any progress."""
 FIRST_PAUSE_SECONDS: Final = 0.1
 _CHAT: Final = "/responsa.chat.v1.ChatService/"
 _ASK, _RESUME, _GET = _CHAT + "Ask", _CHAT + "ResumeTurn", _CHAT + "GetTurn"
@@ -31,7 +31,7 @@ Response = TypeVar("Response", bound=Message)
 
 
 class CallFailed(Exception):
-    """A call of this socket failed; its error names the contract's fields, not those of the socket's messages."""
+    """A call of this socket failed; the error names the contract's fields, not those of the socket's messages."""
 
     def __init__(self, error: ResponsaError) -> None:
         super().__init__(error.message)
@@ -39,17 +39,17 @@ class CallFailed(Exception):
 
     @property
     def status(self) -> Status:
-        """The error as clients see it."""
+        """The error as clients receive it."""
         return status.of(self.error)
 
 
 class GoElsewhere(Exception):
-    """This server goes away, or cannot follow the turn to its end; another one can."""
+    """This server is stopping, or cannot follow the turn to its end; another one can."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Makes the calls of one socket. seconds: within which a call that is no stream must be answered."""
+    """Makes the calls of one socket. seconds: the time limit for a call that is not a stream."""
 
     calls: Calls
     metadata: Metadata
@@ -57,7 +57,7 @@ class Caller:
     seconds: float
 
     async def answer(self, method: str, request: Message, kind: type[Response]) -> Response:
-        """Make a call with one answer. Raises CallFailed; PART_UNAVAILABLE when none came in time."""
+        """Make a call with one response. Raises CallFailed; PART_UNAVAILABLE when the time limit passed."""
         call = Call(method, self.metadata, self.peer, deadline_in(self.seconds))
         try:
             return await self.calls.answer(call, request, kind)
@@ -66,13 +66,13 @@ class Caller:
             raise CallFailed(status.SERVER_GONE if late else error) from error
 
     async def stream(self, method: str, request: Message, send: Send) -> None:
-        """Make a call with many answers. Raises ResponsaError."""
+        """Make a call with many responses. Raises ResponsaError."""
         await self.calls.serve(Call(method, self.metadata, self.peer), only(request), send)
 
 
 @dataclass(slots=True)
 class Place:
-    """How much of a turn was sent. turn: `turns/{uuid}`, "" before it is known. conversation: "" while unknown."""
+    """How much of a turn was sent. turn: `turns/{uuid}`, "" before the turn is accepted. conversation: "" while unknown."""
 
     turn: str = ""
     after_seq: int = 0
@@ -81,7 +81,7 @@ class Place:
 
 @dataclass(slots=True, eq=False)
 class Follower:
-    """One turn, from a question or from a seq on, into a lane of the outbox."""
+    """Follows one turn, from a question or from a seq, and puts its frames into a lane of the outbox."""
 
     caller: Caller
     outbox: Outbox
@@ -89,30 +89,30 @@ class Follower:
     deltas: bool
     place: Place = field(default_factory=Place)
     ended: bool = False
-    """Whether the turn's end was put into the outbox; its stream may take a moment more to close."""
+    """Whether the turn's end is in the outbox; its stream may close a moment later."""
     _lane: Lane = field(default_factory=Lane)
     _elsewhere: bool = False
 
     @property
     def turn(self) -> str:
-        """`turns/{uuid}`; "" before it is known."""
+        """`turns/{uuid}`; "" before the turn is accepted."""
         return self.place.turn
 
     async def ask(self, request: AskRequest) -> None:
-        """Ask, and follow to the end. The request has a request_id: one that broke off before its turn was known is made again and attaches.
+        """Ask, and follow to the end. The request has a request_id: if the stream breaks off before the turn is known, the same request attaches to the turn.
 
         Raises:
-            CallFailed: the question was refused, or the turn cannot be followed any more.
-            GoElsewhere: the turn was accepted and goes on; it cannot be followed here any more.
+            CallFailed: the question was refused, or the turn can no longer be followed.
+            GoElsewhere: the turn was accepted and continues; this server can no longer follow it.
         """
         await self._follow(_ASK, request)
 
     async def resume(self) -> None:
-        """Follow from the given place on. Raises as `ask` does."""
+        """Follow from the given place. Raises the same errors as `ask`."""
         await self._follow(_RESUME, self._rest())
 
     async def look_up(self) -> Turn | None:
-        """The turn that is resumed; None when it cannot be had: `resume` raises the reason."""
+        """The turn that is resumed; None when it cannot be read. `resume` raises the reason."""
         try:
             found = await self._get()
         except CallFailed:
@@ -121,7 +121,7 @@ class Follower:
         return found
 
     async def tell(self, frame: frames.Frame) -> None:
-        """Put a frame behind those of the turn."""
+        """Add a frame after those of the turn."""
         await self.outbox.put(self._lane, frame)
 
     async def _follow(self, method: str, request: AskRequest | ResumeTurnRequest) -> None:
@@ -135,7 +135,7 @@ class Follower:
                     return
                 if not isinstance(error, Unavailable | Exhausted):
                     raise CallFailed(error) from error
-                # The turn itself is not touched by what happens to those who follow it.
+                # The turn itself is not affected by what happens to its followers.
                 came = came or self.place.after_seq > before
                 tries = 0 if self.place.after_seq > before else tries + 1
                 over = tries > TRIES or error.reason is Reason.DRAINING
@@ -155,7 +155,7 @@ class Follower:
         return ResumeTurnRequest(turn=self.turn, after_seq=self.place.after_seq, include_deltas=self.deltas)
 
     async def _take(self, message: Message | bytes) -> None:
-        """Put what one frame of the stream becomes."""
+        """Add the frames for one message of the stream."""
         data = message if isinstance(message, bytes) else message.SerializeToString()
         frame = AskResponse.FromString(data)
         self.place.turn = frame.turn
@@ -187,7 +187,7 @@ class Follower:
             try:
                 self.place.conversation = (await self._get()).conversation
             except CallFailed as failed:
-                # The stream that this frame belongs to ends by the same error.
+                # The stream of this frame ends with the same error.
                 raise failed.error from failed
         frame = await frames.of_event(self.turn, event, seq, self.place.conversation, self.rendering)
         if frame is not None:
