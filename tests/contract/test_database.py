@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import inspect
+import pkgutil
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import LiteralString
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
+from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.turns import OnBusy
 from responsa_server.embedded import throwaway_postgres
+from responsa_server.stores import postgres
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Connection, Database, conninfo
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
-from tests.contract.turn_steps import cancelled, locked
+from tests.contract.turn_steps import cancelled, locked, until_somebody_waits
 from tests.plain_codec import PlainCodec
 
 
@@ -105,6 +110,50 @@ async def test_whoever_locks_a_conversation_and_then_its_turn_has_a_limit(
                             await call()
     finally:
         await database.close()
+
+
+async def test_a_cancelled_caller_does_not_cut_a_transaction_and_closing_awaits_it(
+    conversation_store: PostgresConversationStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    who, identity = people.ann, uuid7()
+    await conversation_store.create(who, identity, "before", {}, None)
+    database = Database(database_urls.app, database_urls.log)
+    await database.open()
+    store = PostgresConversationStore(database)
+    for title, ends in (("drained", database.background.drain), ("closed", database.close)):
+        async with locked(database_urls, "conversation", identity):
+            update = store.update(who, identity, title=title, labels=None, etag="")
+            caller: asyncio.Task[object] = asyncio.create_task(update)
+            await until_somebody_waits(database_urls, caller)
+            caller.cancel()
+            await asyncio.wait({caller})
+            assert (caller.cancelled(), len(database.background)) == (True, 1)
+            ending = asyncio.create_task(ends())
+        await ending
+        assert len(database.background) == 0
+        assert (await conversation_store.get(who, identity)).title == title
+
+
+def test_every_public_method_of_a_store_runs_to_its_end() -> None:
+    """No call of the database stands directly in a task that a caller may cancel (psycopg#1345, #1371)."""
+    unprotected: list[str] = []
+    methods = 0
+    for module in pkgutil.iter_modules(postgres.__path__, postgres.__name__ + "."):
+        if module.name.endswith((".database", ".jobs", ".gathered")):
+            continue
+        for name, made in vars(importlib.import_module(module.name)).items():
+            if not inspect.isclass(made) or made.__module__ != module.name or "__init__" not in vars(made):
+                continue
+            if "database" not in inspect.signature(made).parameters:
+                continue
+            for method, function in inspect.getmembers(made, inspect.iscoroutinefunction):
+                # Methods that are given a connection are parts of another store's transaction.
+                if not method.startswith("_") and "connection" not in inspect.signature(function).parameters:
+                    methods += 1
+                    if not hasattr(function, "__wrapped__"):
+                        unprotected.append(f"{name}.{method}")
+    assert unprotected == []
+    assert methods >= 70
 
 
 async def test_who_waits_through_an_outage_is_served_after_it(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
+from responsa_server.domain.background import Background
 from responsa_server.domain.errors import InvalidRequest, NotFound, Reason, Unavailable
 from responsa_server.domain.events import CancelCause, Cancelled, Started
 from responsa_server.domain.people import Principal
@@ -30,7 +31,6 @@ from responsa_server.turns.claiming import Claiming
 from responsa_server.turns.pack import Happened, ending, number, pack
 from responsa_server.turns.repeat import repeated
 from responsa_server.turns.settings import TurnOptions
-from responsa_server.turns.unattended import Unattended
 
 _PATIENCE_SECONDS: Final = 5.0
 _LEAST_DRAIN_SECONDS: Final = 2.0
@@ -67,21 +67,21 @@ class Accepting:
         self._new_id = new_id
         self._faults = faults
         self._draining = False
-        self._unattended = Unattended()
+        self._background = Background()
 
     async def accept(
         self, who: Principal, question: Question, request_id: UUID | None, *, cancel_on_disconnect: bool
     ) -> Accepted:
         """See `Turns.accept`."""
         _check(question)
-        return await self._unattended.run(
+        return await self._background.run(
             self._accept(who, question, request_id, cancel_on_disconnect=cancel_on_disconnect)
         )
 
     async def drain(self, within: float) -> None:
         """Take nothing more, and wait for what is being taken, so many seconds; a little at least, or nothing could be handed over."""
         self._draining = True
-        await self._unattended.done(max(within, _LEAST_DRAIN_SECONDS))
+        await self._background.drain(max(within, _LEAST_DRAIN_SECONDS))
 
     async def _accept(
         self, who: Principal, question: Question, request_id: UUID | None, *, cancel_on_disconnect: bool
@@ -151,7 +151,7 @@ class Accepting:
             self._ended(ended)
         # An earlier try, whose answer was lost, may have ended these: the last one does not know.
         for other in interrupted - {one.turn_id for one in accepted.ended}:
-            self._unattended.begin(self._tell_interrupted(who, other))
+            self._background.start(self._tell_interrupted(who, other))
         if accepted.attached:
             return accepted
         if accepted.state is TurnState.RUNNING:

@@ -9,6 +9,7 @@ from uuid import UUID
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain import names
+from responsa_server.domain.background import Background
 from responsa_server.domain.errors import NotFound, Unavailable
 from responsa_server.domain.events import CancelCause, Cancelled
 from responsa_server.domain.people import Principal, Role
@@ -28,7 +29,6 @@ from responsa_server.turns.following import Following
 from responsa_server.turns.hub import Hub
 from responsa_server.turns.pack import ending
 from responsa_server.turns.repeat import repeated
-from responsa_server.turns.unattended import Unattended
 
 _PATIENCE_SECONDS: Final = 5.0
 _CLOSE_SECONDS: Final = 2.0
@@ -61,17 +61,17 @@ class Cancelling:
         self._clock = clock
         self._faults = faults
         self._log = log
-        self._unattended = Unattended()
-        self._leavers = Unattended()
+        self._background = Background()
+        self._leavers = Background()
 
     async def cancel(self, who: Principal, turn_id: UUID) -> Turn:
         """See `Turns.cancel`."""
-        return await self._unattended.run(self._cancel(who, turn_id))
+        return await self._background.run(self._cancel(who, turn_id))
 
     def left(self, who: Principal, turn_id: UUID) -> None:
         """See `Turns.left`."""
         if not self._hub.draining:
-            self._leavers.begin(self._cancel_when_unfollowed(who, turn_id))
+            self._leavers.start(self._cancel_when_unfollowed(who, turn_id))
 
     def ended(self, ended: EndedTurn) -> None:
         """A turn was ended, and is committed so: tell its followers and its worker, here and elsewhere."""
@@ -83,7 +83,7 @@ class Cancelling:
     async def close(self) -> None:
         """Wait for cancels; forget whose caller left: a server that goes away cancels nothing."""
         await self._leavers.cancel()
-        await self._unattended.done(_CLOSE_SECONDS)
+        await self._background.drain(_CLOSE_SECONDS)
 
     async def _cancel(self, who: Principal, turn_id: UUID) -> Turn:
         try:

@@ -9,7 +9,7 @@ from typing import Any, Final, LiteralString
 from psycopg.rows import dict_row
 
 from responsa_server.domain.ports.agent_versions import NewVersion, StoredVersion
-from responsa_server.stores.postgres.database import Database, one_row
+from responsa_server.stores.postgres.database import Database, one_row, shielded
 from responsa_server.stores.postgres.queries import Queries
 
 _QUERIES: Final = Queries("agent_versions.sql")
@@ -22,6 +22,7 @@ class PostgresAgentVersions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @shielded
     async def register(self, versions: Sequence[NewVersion]) -> Sequence[StoredVersion]:
         """See `AgentVersions.register`. What is known is not written again, so that servers that start do not wait for each other."""
         if not versions:
@@ -42,12 +43,14 @@ class PostgresAgentVersions:
             await connection.execute(_QUERIES["register"], {**known, **more})
         return await self._registered(known, versions)
 
+    @shielded
     async def newest(self) -> int:
         """See `AgentVersions.newest`."""
         async with self._database.log_statements() as connection:
             row = await one_row(connection, _QUERIES["newest"], {})
         return 0 if row is None else int(row["ordinal"])
 
+    @shielded
     async def since(self, ordinal: int, engine: int) -> Sequence[StoredVersion]:
         """See `AgentVersions.since`."""
         return [
@@ -55,10 +58,12 @@ class PostgresAgentVersions:
             for row in await self._rows(_QUERIES["since"], {"ordinal": ordinal, "engine": engine})
         ]
 
+    @shielded
     async def open(self) -> Collection[str]:
         """See `AgentVersions.open`."""
         return frozenset(str(row["agent_version"]) for row in await self._rows(_QUERIES["open"], {}))
 
+    @shielded
     async def named(self, names: Collection[str], engine: int) -> Sequence[StoredVersion]:
         """See `AgentVersions.named`."""
         wanted = [found.groups() for one in {*names} if (found := _NAME.fullmatch(one))]

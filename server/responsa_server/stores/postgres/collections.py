@@ -15,7 +15,7 @@ from responsa_server.domain.knowledge import Chunking, Collection
 from responsa_server.domain.listing import COLLECTIONS, ListQuery, Page
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.knowledge import JobKind
-from responsa_server.stores.postgres.database import Connection, Database, uncancelled
+from responsa_server.stores.postgres.database import Connection, Database, shielded
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
@@ -47,6 +47,7 @@ class CollectionStore:
         self._queries = Queries("collections.sql")
         self._requests = CreationRequests()
 
+    @shielded
     async def create(
         self,
         who: Principal,
@@ -57,74 +58,6 @@ class CollectionStore:
         request_id: UUID | None,
     ) -> Collection:
         """Make one. Raises AlreadyExists: RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED."""
-        return await uncancelled(
-            self._create(who, collection_id, display_name, chunking, embedding, request_id)
-        )
-
-    async def get(self, tenant_id: str, collection_id: str) -> Collection:
-        """Read one. Raises NotFound."""
-
-        async def work() -> Collection:
-            async with self._database.tenant(tenant_id) as connection:
-                return await self._get(connection, tenant_id, collection_id)
-
-        return await uncancelled(work())
-
-    async def require(self, tenant_id: str, collection_ids: Sequence[str]) -> None:
-        """Raises NotFound for the first that is not there."""
-        values = {"tenant": tenant_id, "ids": list(collection_ids)}
-
-        async def work() -> set[str]:
-            async with self._database.tenant(tenant_id) as connection:
-                found = await connection.execute(self._queries["present"], values)
-                return {row[0] for row in await found.fetchall()}
-
-        present = await uncancelled(work())
-        for collection_id in collection_ids:
-            if collection_id not in present:
-                raise NotFound.of("collection", names.collection(collection_id))
-
-    async def list(self, tenant_id: str, query: ListQuery) -> Page[Collection]:
-        """A page of them."""
-
-        async def work() -> Page[Collection]:
-            async with self._database.tenant(tenant_id) as connection:
-                rows = await _LIST.rows(connection, self._queries["list"], query, {"tenant": tenant_id})
-            return _LIST.page([_collection(row) for row in rows], query)
-
-        return await uncancelled(work())
-
-    async def update(
-        self, tenant_id: str, collection_id: str, *, display_name: str | None, etag: str
-    ) -> Collection:
-        """Change what is not None. Raises NotFound, Conflict ETAG_MISMATCH."""
-
-        async def work() -> Collection:
-            async with self._database.tenant(tenant_id) as connection:
-                await self._lock(connection, tenant_id, collection_id, etag)
-                if display_name is not None:
-                    values = {"tenant": tenant_id, "id": collection_id, "display_name": display_name}
-                    await connection.execute(self._queries["update"], values)
-                return await self._get(connection, tenant_id, collection_id)
-
-        return await uncancelled(work())
-
-    async def delete(self, tenant_id: str, collection_id: str, etag: str, *, force: bool) -> Sequence[UUID]:
-        """Delete it with all that is in it; return the operations that this ended.
-
-        Raises NotFound, Conflict ETAG_MISMATCH, Precondition COLLECTION_NOT_EMPTY.
-        """
-        return await uncancelled(self._delete(tenant_id, collection_id, etag, force))
-
-    async def _create(
-        self,
-        who: Principal,
-        collection_id: str,
-        display_name: str,
-        chunking: Chunking,
-        embedding: str,
-        request_id: UUID | None,
-    ) -> Collection:
         body = {
             "collection_id": collection_id,
             "display_name": display_name,
@@ -157,7 +90,48 @@ class CollectionStore:
             await self._requests.settle(connection, who, request_id, name)
             return await self._get(connection, who.tenant_id, collection_id)
 
-    async def _delete(self, tenant_id: str, collection_id: str, etag: str, force: bool) -> Sequence[UUID]:
+    @shielded
+    async def get(self, tenant_id: str, collection_id: str) -> Collection:
+        """Read one. Raises NotFound."""
+        async with self._database.tenant(tenant_id) as connection:
+            return await self._get(connection, tenant_id, collection_id)
+
+    @shielded
+    async def require(self, tenant_id: str, collection_ids: Sequence[str]) -> None:
+        """Raises NotFound for the first that is not there."""
+        values = {"tenant": tenant_id, "ids": list(collection_ids)}
+        async with self._database.tenant(tenant_id) as connection:
+            found = await connection.execute(self._queries["present"], values)
+            present = {row[0] for row in await found.fetchall()}
+        for collection_id in collection_ids:
+            if collection_id not in present:
+                raise NotFound.of("collection", names.collection(collection_id))
+
+    @shielded
+    async def list(self, tenant_id: str, query: ListQuery) -> Page[Collection]:
+        """A page of them."""
+        async with self._database.tenant(tenant_id) as connection:
+            rows = await _LIST.rows(connection, self._queries["list"], query, {"tenant": tenant_id})
+        return _LIST.page([_collection(row) for row in rows], query)
+
+    @shielded
+    async def update(
+        self, tenant_id: str, collection_id: str, *, display_name: str | None, etag: str
+    ) -> Collection:
+        """Change what is not None. Raises NotFound, Conflict ETAG_MISMATCH."""
+        async with self._database.tenant(tenant_id) as connection:
+            await self._lock(connection, tenant_id, collection_id, etag)
+            if display_name is not None:
+                values = {"tenant": tenant_id, "id": collection_id, "display_name": display_name}
+                await connection.execute(self._queries["update"], values)
+            return await self._get(connection, tenant_id, collection_id)
+
+    @shielded
+    async def delete(self, tenant_id: str, collection_id: str, etag: str, *, force: bool) -> Sequence[UUID]:
+        """Delete it with all that is in it; return the operations that this ended.
+
+        Raises NotFound, Conflict ETAG_MISMATCH, Precondition COLLECTION_NOT_EMPTY.
+        """
         values: dict[str, object] = {"tenant": tenant_id, "id": collection_id}
         async with self._database.tenant(tenant_id) as connection:
             # Locks in the order of every writer: collection, documents, operations, statistics.

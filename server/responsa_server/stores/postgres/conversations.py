@@ -16,7 +16,7 @@ from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound, Rea
 from responsa_server.domain.events import ByteRange, Citation, RefusalReason
 from responsa_server.domain.listing import CONVERSATIONS, MESSAGES, ListQuery, Page
 from responsa_server.domain.people import Principal
-from responsa_server.stores.postgres.database import Connection, Database, unavailable, uncancelled
+from responsa_server.stores.postgres.database import Connection, Database, shielded, unavailable
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.queries import Queries
 from responsa_server.stores.postgres.turn_rows import NamedQueries
@@ -44,15 +44,11 @@ class PostgresConversationStore:
         self._database = database
         self._queries: NamedQueries = queries or Queries("conversations.sql")
 
+    @shielded
     async def create(
         self, who: Principal, identity: UUID, title: str, labels: Mapping[str, str], request_id: UUID | None
     ) -> Conversation:
         """See `ConversationStore.create`."""
-        return await uncancelled(self._create(who, identity, title, labels, request_id))
-
-    async def _create(
-        self, who: Principal, identity: UUID, title: str, labels: Mapping[str, str], request_id: UUID | None
-    ) -> Conversation:
         asked = {"title": title, "labels": dict(labels)}
         parameters = {
             **_caller(who),
@@ -73,14 +69,11 @@ class PostgresConversationStore:
                         raise _reused(request_id, found["id"], f"conversation.{field}")
             return await self._get(connection, who, found["id"])
 
+    @shielded
     async def get(self, who: Principal, identity: UUID) -> Conversation:
         """See `ConversationStore.get`."""
-
-        async def work() -> Conversation:
-            async with self._database.tenant(who.tenant_id) as connection:
-                return await self._get(connection, who, identity)
-
-        return await uncancelled(work())
+        async with self._database.tenant(who.tenant_id) as connection:
+            return await self._get(connection, who, identity)
 
     async def _get(self, connection: Connection, who: Principal, identity: UUID) -> Conversation:
         row = await self._row(connection, "get_conversation", {**_caller(who), "conversation": identity})
@@ -88,18 +81,16 @@ class PostgresConversationStore:
             raise _unknown(identity)
         return _conversation(row)
 
+    @shielded
     async def list(self, who: Principal, query: ListQuery) -> Page[Conversation]:
         """See `ConversationStore.list`."""
+        async with self._database.tenant(who.tenant_id) as connection:
+            found = await _CONVERSATIONS.rows(
+                connection, self._queries["list_conversations"], query, _caller(who)
+            )
+        return _CONVERSATIONS.page([_conversation(row) for row in found], query)
 
-        async def work() -> Page[Conversation]:
-            async with self._database.tenant(who.tenant_id) as connection:
-                found = await _CONVERSATIONS.rows(
-                    connection, self._queries["list_conversations"], query, _caller(who)
-                )
-            return _CONVERSATIONS.page([_conversation(row) for row in found], query)
-
-        return await uncancelled(work())
-
+    @shielded
     async def update(
         self,
         who: Principal,
@@ -110,29 +101,23 @@ class PostgresConversationStore:
         etag: str,
     ) -> Conversation:
         """See `ConversationStore.update`."""
+        parameters = {
+            **_caller(who),
+            "conversation": identity,
+            "title": title,
+            "labels": None if labels is None else Jsonb(dict(labels)),
+            "revision": _revision(etag),
+        }
+        async with self._database.locking(who.tenant_id) as connection:
+            updated = await self._row(connection, "update_conversation", parameters)
+            found = await self._get(connection, who, identity)
+        if updated is None:
+            raise _mismatch(identity)
+        return found
 
-        async def work() -> Conversation:
-            parameters = {
-                **_caller(who),
-                "conversation": identity,
-                "title": title,
-                "labels": None if labels is None else Jsonb(dict(labels)),
-                "revision": _revision(etag),
-            }
-            async with self._database.locking(who.tenant_id) as connection:
-                updated = await self._row(connection, "update_conversation", parameters)
-                found = await self._get(connection, who, identity)
-            if updated is None:
-                raise _mismatch(identity)
-            return found
-
-        return await uncancelled(work())
-
+    @shielded
     async def delete(self, who: Principal, identity: UUID, etag: str) -> None:
         """See `ConversationStore.delete`."""
-        await uncancelled(self._delete(who, identity, etag))
-
-    async def _delete(self, who: Principal, identity: UUID, etag: str) -> None:
         parameters = {**_caller(who), "conversation": identity}
         async with self._database.locking(who.tenant_id, _DELETE_SECONDS) as connection:
             # Locked, so that no turn is accepted meanwhile.
@@ -155,57 +140,45 @@ class PostgresConversationStore:
             for query in ("delete_events", "delete_turns", "delete_conversation"):
                 await connection.execute(self._queries[query], parameters)
 
+    @shielded
     async def messages(self, who: Principal, identity: UUID, query: ListQuery) -> Page[Message]:
         """See `ConversationStore.messages`."""
+        async with self._database.tenant(who.tenant_id) as connection:
+            await self._get(connection, who, identity)
+            values = {**_caller(who), "conversation": identity}
+            rows = await _MESSAGES.rows(connection, self._queries["list_messages"], query, values)
+            found = await self._with_citations(connection, who, rows)
+        return _MESSAGES.page(found, query)
 
-        async def work() -> Page[Message]:
-            async with self._database.tenant(who.tenant_id) as connection:
-                await self._get(connection, who, identity)
-                values = {**_caller(who), "conversation": identity}
-                rows = await _MESSAGES.rows(connection, self._queries["list_messages"], query, values)
-                found = await self._with_citations(connection, who, rows)
-            return _MESSAGES.page(found, query)
-
-        return await uncancelled(work())
-
+    @shielded
     async def message(self, who: Principal, identity: UUID) -> Message:
         """See `ConversationStore.message`."""
+        async with self._database.tenant(who.tenant_id) as connection:
+            row = await self._row(connection, "get_message", {**_caller(who), "message": identity})
+            if row is None:
+                raise NotFound.of("message", names.message(identity))
+            return (await self._with_citations(connection, who, [row]))[0]
 
-        async def work() -> Message:
-            async with self._database.tenant(who.tenant_id) as connection:
-                row = await self._row(connection, "get_message", {**_caller(who), "message": identity})
-                if row is None:
-                    raise NotFound.of("message", names.message(identity))
-                return (await self._with_citations(connection, who, [row]))[0]
-
-        return await uncancelled(work())
-
+    @shielded
     async def answer_of(self, who: Principal, turn_id: UUID) -> Message | None:
         """See `ConversationStore.answer_of`."""
+        async with self._database.tenant(who.tenant_id) as connection:
+            row = await self._row(connection, "answer_of_turn", {**_caller(who), "turn": turn_id})
+            if row is None:
+                raise NotFound.of("turn", names.turn(turn_id))
+            if row["id"] is None:
+                return None
+            return (await self._with_citations(connection, who, [row]))[0]
 
-        async def work() -> Message | None:
-            async with self._database.tenant(who.tenant_id) as connection:
-                row = await self._row(connection, "answer_of_turn", {**_caller(who), "turn": turn_id})
-                if row is None:
-                    raise NotFound.of("turn", names.turn(turn_id))
-                if row["id"] is None:
-                    return None
-                return (await self._with_citations(connection, who, [row]))[0]
-
-        return await uncancelled(work())
-
+    @shielded
     async def history(self, who: Principal, identity: UUID, most: int) -> Sequence[Message]:
         """See `ConversationStore.history`."""
-
-        async def work() -> Sequence[Message]:
-            async with self._database.tenant(who.tenant_id) as connection:
-                cursor = connection.cursor(row_factory=dict_row)
-                parameters = {**_caller(who), "conversation": identity, "most": most}
-                await cursor.execute(self._queries["last_messages"], parameters)
-                rows = await cursor.fetchall()
-                return await self._with_citations(connection, who, rows[::-1])
-
-        return await uncancelled(work())
+        async with self._database.tenant(who.tenant_id) as connection:
+            cursor = connection.cursor(row_factory=dict_row)
+            parameters = {**_caller(who), "conversation": identity, "most": most}
+            await cursor.execute(self._queries["last_messages"], parameters)
+            rows = await cursor.fetchall()
+            return await self._with_citations(connection, who, rows[::-1])
 
     async def _with_citations(
         self, connection: Connection, who: Principal, rows: Sequence[Mapping[str, Any]]

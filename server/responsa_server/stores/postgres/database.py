@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import select
-from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, LiteralString, TypeVar
+from types import CoroutineType
+from typing import Any, Concatenate, Final, LiteralString, ParamSpec, Protocol, TypeVar
 
 import psycopg
 from psycopg import errors, sql
@@ -16,13 +18,19 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
+from responsa_server.domain.background import Background
 from responsa_server.domain.errors import Reason, Unavailable
 
 _LOGGER: Final = logging.getLogger(__name__)
 # For how long a pool tries to replace a connection before it tells that it failed, and begins anew.
 _RECONNECT_SECONDS: Final = 0.5
 
+# Seconds that running methods of stores have to end when the database is closed.
+_CLOSE_SECONDS: Final = 5.0
+
 Result = TypeVar("Result")
+Args = ParamSpec("Args")
+Store = TypeVar("Store", bound="_Store")
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 Statement = tuple[LiteralString, Mapping[str, object]]
 """A query and its parameters."""
@@ -75,23 +83,27 @@ def conninfo(url: str, options: str) -> str:
     return make_conninfo("", **{**_TCP, **parameters, "options": merged})
 
 
-async def uncancelled(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run database work to its end even when the caller's task is cancelled.
+class _Store(Protocol):
+    @property
+    def _database(self) -> Database: ...
 
-    A cancel in the midst of a query can be lost or leave a connection in doubt (psycopg#1345, #1371); the caller is released at once all the same.
+
+def shielded(
+    method: Callable[Concatenate[Store, Args], CoroutineType[Any, Any, Result]],
+) -> Callable[Concatenate[Store, Args], CoroutineType[Any, Any, Result]]:
+    """Run a store's method to its end even when the caller's task is cancelled: every public method of a store carries this decorator.
+
+    A cancel in the middle of a query can be lost or leave a connection in doubt (psycopg#1345, #1371). The caller is released at once all the
+    same; the database holds the task and `Database.close` awaits it.
     """
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        task.add_done_callback(_outcome_seen)
-        raise
 
+    @functools.wraps(method)
+    async def run(store: Store, *args: Args.args, **kwargs: Args.kwargs) -> Result:
+        # The decorator is a part of the store.
+        database = store._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        return await database.background.run(method(store, *args, **kwargs))
 
-def _outcome_seen(task: asyncio.Future[Any]) -> None:
-    """Nobody is left to be told: without this asyncio would log an error as never retrieved."""
-    if not task.cancelled():
-        task.exception()
+    return run
 
 
 async def one_row(
@@ -108,6 +120,8 @@ class Database:
 
     def __init__(self, app_url: str, log_url: str, *, size: int = 10) -> None:
         """Take the URLs of the roles responsa_app and responsa_log; size is the most connections a pool opens."""
+        self.background = Background()
+        """The methods of stores that are running."""
         self._knocking: dict[str, asyncio.Task[None]] = {}
         self._app = self._pool(app_url, _APP, size)
         self._log = self._pool(log_url, _LOG, size)
@@ -138,7 +152,8 @@ class Database:
             raise unavailable() from error
 
     async def close(self) -> None:
-        """Close all pools; connections in use are closed when they come back."""
+        """Wait some seconds for the methods of stores that are running, then close all pools."""
+        await self.background.drain(_CLOSE_SECONDS)
         for task in self._knocking.values():
             task.cancel()
         await asyncio.gather(self._app.close(), self._log.close(), self._writer.close())

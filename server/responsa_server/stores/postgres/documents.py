@@ -32,7 +32,7 @@ from responsa_server.domain.ports.knowledge import (
 )
 from responsa_server.domain.ports.turns import NewId
 from responsa_server.stores.postgres import operations
-from responsa_server.stores.postgres.database import Connection, Database, uncancelled
+from responsa_server.stores.postgres.database import Connection, Database, shielded
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
@@ -91,135 +91,11 @@ class DocumentStore:
         self._operations = Queries("operations.sql")
         self._requests = CreationRequests()
 
+    @shielded
     async def accept(
         self, who: Principal, new: NewDocument, embedding: str, request_id: UUID | None
     ) -> Operation:
         """Take in bytes, in one transaction with the job that indexes them; see the port."""
-        return await uncancelled(self._accept(who, new, embedding, request_id))
-
-    async def get(self, tenant_id: str, document_id: UUID) -> Document:
-        """Read one. Raises NotFound."""
-
-        async def work() -> Document:
-            async with self._database.tenant(tenant_id) as connection:
-                cursor = connection.cursor(row_factory=dict_row)
-                await cursor.execute(self._queries["get"], {"tenant": tenant_id, "id": document_id})
-                row = await cursor.fetchone()
-            if row is None:
-                raise NotFound.of("document", names.document(document_id))
-            return _document(row)
-
-        return await uncancelled(work())
-
-    async def find(self, tenant_id: str, document_ids: Sequence[UUID]) -> Mapping[UUID, Document]:
-        """Read those that are there."""
-
-        async def work() -> Mapping[UUID, Document]:
-            async with self._database.tenant(tenant_id) as connection:
-                cursor = connection.cursor(row_factory=dict_row)
-                await cursor.execute(self._queries["find"], {"tenant": tenant_id, "ids": list(document_ids)})
-                return {row["id"]: _document(row) for row in await cursor.fetchall()}
-
-        return await uncancelled(work())
-
-    async def list(self, tenant_id: str, collection_id: str, query: ListQuery) -> Page[Document]:
-        """A page of a collection's. Raises NotFound for the collection."""
-        values: dict[str, object] = {"tenant": tenant_id, "collection": collection_id}
-
-        async def work() -> Page[Document]:
-            async with self._database.tenant(tenant_id) as connection:
-                await self._require_collection(connection, values, "find_collection")
-                rows = await _LIST.rows(connection, self._queries["list"], query, values)
-            return _LIST.page([_document(row) for row in rows], query)
-
-        return await uncancelled(work())
-
-    async def delete(self, tenant_id: str, document_id: UUID, etag: str) -> Sequence[UUID]:
-        """Delete it with versions, passages and vectors; return the operations that this ended.
-
-        Raises NotFound, Conflict ETAG_MISMATCH.
-        """
-        return await uncancelled(self._delete(tenant_id, document_id, etag))
-
-    async def canonical(
-        self, tenant_id: str, document_id: UUID, version: int | None, start: int, count: int
-    ) -> CanonicalPiece:
-        """Read canonical text. Raises NotFound, also for a version that has none."""
-        values = {
-            "tenant": tenant_id,
-            "id": document_id,
-            "version": version,
-            "start": start,
-            "count": count,
-        }
-
-        async def work() -> CanonicalPiece:
-            async with self._database.tenant(tenant_id) as connection:
-                cursor = connection.cursor(binary=True)
-                await cursor.execute(self._queries["canonical"], values)
-                row = await cursor.fetchone()
-            if row is None:
-                name = (
-                    names.document(document_id)
-                    if version is None
-                    else names.document_version(document_id, version)
-                )
-                raise NotFound.of("document", name)
-            return CanonicalPiece(row[0], start, bytes(row[1]), row[2])
-
-        return await uncancelled(work())
-
-    async def sources(self, tenant_id: str, wanted: Sequence[SourceRef]) -> Sequence[SourceSlice]:
-        """Look up what citations point to, in their order."""
-        values = {
-            "tenant": tenant_id,
-            "documents": [one.document_id for one in wanted],
-            "versions": [one.version for one in wanted],
-            "starts": [one.source.start for one in wanted],
-            "ends": [one.source.end for one in wanted],
-        }
-
-        async def work() -> Sequence[SourceSlice]:
-            async with self._database.tenant(tenant_id) as connection:
-                rows = await (await connection.execute(self._queries["sources"], values)).fetchall()
-            return [SourceSlice(version, None if text is None else bytes(text)) for version, text in rows]
-
-        return await uncancelled(work())
-
-    async def passage(self, tenant_id: str, passage_id: UUID) -> Passage:
-        """Read a passage, of an older version too. Raises NotFound."""
-
-        async def work() -> Passage:
-            async with self._database.tenant(tenant_id) as connection:
-                found = await self._passages.get(connection, tenant_id, [passage_id])
-            if not found:
-                raise NotFound.of("passage", names.passage(passage_id))
-            return found[0]
-
-        return await uncancelled(work())
-
-    async def prune(self, tenant_id: str, document_id: UUID) -> None:
-        """Remove versions and passages older than the one searched that no answer cites. Repeatable."""
-
-        async def work() -> None:
-            values: dict[str, object] = {"tenant": tenant_id, "id": document_id}
-            async with self._database.tenant(tenant_id) as connection:
-                # Under the document's lock, so that "older than the one searched" stays true until the end.
-                found = await connection.execute(self._queries["lock_searched_version"], values)
-                row = await found.fetchone()
-                if row is None or row[0] <= 1:
-                    return
-                values["version"] = row[0]
-                cited = await connection.execute(self._queries["cited_passages"], values)
-                keep = [passage for (passage,) in await cited.fetchall()]
-                await self._passages.retire(connection, tenant_id, document_id, row[0], keep)
-                await connection.execute(self._queries["prune_versions"], values)
-
-        await uncancelled(work())
-
-    async def _accept(
-        self, who: Principal, new: NewDocument, embedding: str, request_id: UUID | None
-    ) -> Operation:
         told = new.metadata
         body = {
             "collection": told.collection_id,
@@ -258,6 +134,131 @@ class DocumentStore:
             name = names.operation(operation.id)
             await self._requests.settle(connection, who, request_id, name)
             return operation
+
+    @shielded
+    async def get(self, tenant_id: str, document_id: UUID) -> Document:
+        """Read one. Raises NotFound."""
+        async with self._database.tenant(tenant_id) as connection:
+            cursor = connection.cursor(row_factory=dict_row)
+            await cursor.execute(self._queries["get"], {"tenant": tenant_id, "id": document_id})
+            row = await cursor.fetchone()
+        if row is None:
+            raise NotFound.of("document", names.document(document_id))
+        return _document(row)
+
+    @shielded
+    async def find(self, tenant_id: str, document_ids: Sequence[UUID]) -> Mapping[UUID, Document]:
+        """Read those that are there."""
+        async with self._database.tenant(tenant_id) as connection:
+            cursor = connection.cursor(row_factory=dict_row)
+            await cursor.execute(self._queries["find"], {"tenant": tenant_id, "ids": list(document_ids)})
+            return {row["id"]: _document(row) for row in await cursor.fetchall()}
+
+    @shielded
+    async def list(self, tenant_id: str, collection_id: str, query: ListQuery) -> Page[Document]:
+        """A page of a collection's. Raises NotFound for the collection."""
+        values: dict[str, object] = {"tenant": tenant_id, "collection": collection_id}
+        async with self._database.tenant(tenant_id) as connection:
+            await self._require_collection(connection, values, "find_collection")
+            rows = await _LIST.rows(connection, self._queries["list"], query, values)
+        return _LIST.page([_document(row) for row in rows], query)
+
+    @shielded
+    async def delete(self, tenant_id: str, document_id: UUID, etag: str) -> Sequence[UUID]:
+        """Delete it with versions, passages and vectors; return the operations that this ended.
+
+        Raises NotFound, Conflict ETAG_MISMATCH.
+        """
+        values: dict[str, object] = {"tenant": tenant_id, "id": document_id}
+        name = names.document(document_id)
+        async with self._database.tenant(tenant_id) as connection:
+            row = await (await connection.execute(self._queries["lock"], values)).fetchone()
+            if row is None:
+                raise NotFound.of("document", name)
+            if etag and etag != str(row[0]):
+                raise Conflict(
+                    Reason.ETAG_MISMATCH,
+                    f"{name} has changed since its etag was read.",
+                    {"resource_name": name},
+                )
+            ended = await connection.execute(
+                self._queries["end_operations"],
+                {
+                    **values,
+                    "error_reason": Reason.OPERATION_CANCELLED.value,
+                    "error_message": "The document was deleted before it was indexed.",
+                },
+            )
+            found = [one[0] for one in await ended.fetchall()]
+            await self._passages.delete(connection, tenant_id, row[1], document_id)
+            await connection.execute(self._queries["delete"], values)
+            if self._external_vectors:
+                await self._queue.defer(connection, JobKind.PRUNE, tenant_id, document_id)
+            return found
+
+    @shielded
+    async def canonical(
+        self, tenant_id: str, document_id: UUID, version: int | None, start: int, count: int
+    ) -> CanonicalPiece:
+        """Read canonical text. Raises NotFound, also for a version that has none."""
+        values = {
+            "tenant": tenant_id,
+            "id": document_id,
+            "version": version,
+            "start": start,
+            "count": count,
+        }
+        async with self._database.tenant(tenant_id) as connection:
+            cursor = connection.cursor(binary=True)
+            await cursor.execute(self._queries["canonical"], values)
+            row = await cursor.fetchone()
+        if row is None:
+            name = (
+                names.document(document_id)
+                if version is None
+                else names.document_version(document_id, version)
+            )
+            raise NotFound.of("document", name)
+        return CanonicalPiece(row[0], start, bytes(row[1]), row[2])
+
+    @shielded
+    async def sources(self, tenant_id: str, wanted: Sequence[SourceRef]) -> Sequence[SourceSlice]:
+        """Look up what citations point to, in their order."""
+        values = {
+            "tenant": tenant_id,
+            "documents": [one.document_id for one in wanted],
+            "versions": [one.version for one in wanted],
+            "starts": [one.source.start for one in wanted],
+            "ends": [one.source.end for one in wanted],
+        }
+        async with self._database.tenant(tenant_id) as connection:
+            rows = await (await connection.execute(self._queries["sources"], values)).fetchall()
+        return [SourceSlice(version, None if text is None else bytes(text)) for version, text in rows]
+
+    @shielded
+    async def passage(self, tenant_id: str, passage_id: UUID) -> Passage:
+        """Read a passage, of an older version too. Raises NotFound."""
+        async with self._database.tenant(tenant_id) as connection:
+            found = await self._passages.get(connection, tenant_id, [passage_id])
+        if not found:
+            raise NotFound.of("passage", names.passage(passage_id))
+        return found[0]
+
+    @shielded
+    async def prune(self, tenant_id: str, document_id: UUID) -> None:
+        """Remove versions and passages older than the one searched that no answer cites. Repeatable."""
+        values: dict[str, object] = {"tenant": tenant_id, "id": document_id}
+        async with self._database.tenant(tenant_id) as connection:
+            # Under the document's lock, so that "older than the one searched" stays true until the end.
+            found = await connection.execute(self._queries["lock_searched_version"], values)
+            row = await found.fetchone()
+            if row is None or row[0] <= 1:
+                return
+            values["version"] = row[0]
+            cited = await connection.execute(self._queries["cited_passages"], values)
+            keep = [passage for (passage,) in await cited.fetchall()]
+            await self._passages.retire(connection, tenant_id, document_id, row[0], keep)
+            await connection.execute(self._queries["prune_versions"], values)
 
     async def _take_in(
         self, connection: Connection, who: Principal, new: NewDocument, values: dict[str, object]
@@ -339,34 +340,6 @@ class DocumentStore:
         assert row is not None, "INSERT … RETURNING gives its row"
         await connection.execute(self._operations["forget"], {"tenant": who.tenant_id})
         return operations.from_row(row)
-
-    async def _delete(self, tenant_id: str, document_id: UUID, etag: str) -> Sequence[UUID]:
-        values: dict[str, object] = {"tenant": tenant_id, "id": document_id}
-        name = names.document(document_id)
-        async with self._database.tenant(tenant_id) as connection:
-            row = await (await connection.execute(self._queries["lock"], values)).fetchone()
-            if row is None:
-                raise NotFound.of("document", name)
-            if etag and etag != str(row[0]):
-                raise Conflict(
-                    Reason.ETAG_MISMATCH,
-                    f"{name} has changed since its etag was read.",
-                    {"resource_name": name},
-                )
-            ended = await connection.execute(
-                self._queries["end_operations"],
-                {
-                    **values,
-                    "error_reason": Reason.OPERATION_CANCELLED.value,
-                    "error_message": "The document was deleted before it was indexed.",
-                },
-            )
-            found = [one[0] for one in await ended.fetchall()]
-            await self._passages.delete(connection, tenant_id, row[1], document_id)
-            await connection.execute(self._queries["delete"], values)
-            if self._external_vectors:
-                await self._queue.defer(connection, JobKind.PRUNE, tenant_id, document_id)
-            return found
 
     async def _require_collection(
         self, connection: Connection, values: Mapping[str, object], query: str

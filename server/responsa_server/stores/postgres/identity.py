@@ -12,7 +12,7 @@ from responsa_server.domain.errors import NotFound
 from responsa_server.domain.listing import API_KEYS, ListQuery, Page
 from responsa_server.domain.people import ApiKey, Principal, Role, User
 from responsa_server.domain.ports.identity import AuditEvent, FoundKey, FoundSession
-from responsa_server.stores.postgres.database import Connection, Database, uncancelled
+from responsa_server.stores.postgres.database import Connection, Database, shielded
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.queries import Queries
 from responsa_server.stores.postgres.requests import CreationRequests
@@ -36,11 +36,9 @@ class PostgresIdentityStore:
         self._queries = Queries("identity.sql")
         self._requests = CreationRequests()
 
+    @shielded
     async def find_key(self, digest: bytes) -> FoundKey | None:
         """Find the API key of a digest, over all tenants."""
-        return await uncancelled(self._find_key(digest))
-
-    async def _find_key(self, digest: bytes) -> FoundKey | None:
         async with self._database.no_tenant_statements() as connection:
             row = await self._one(connection, "find_key", {"digest": digest})
         if row is None:
@@ -48,11 +46,9 @@ class PostgresIdentityStore:
         key_id, tenant_id, user_id, role, expired, revoked = row
         return FoundKey(key_id, Principal(tenant_id, user_id, Role(role), "api_key"), expired, revoked)
 
+    @shielded
     async def find_session(self, digest: bytes) -> FoundSession | None:
         """Find the session of a digest, over all tenants."""
-        return await uncancelled(self._find_session(digest))
-
-    async def _find_session(self, digest: bytes) -> FoundSession | None:
         async with self._database.no_tenant_statements() as connection:
             row = await self._one(connection, "find_session", {"digest": digest})
         if row is None:
@@ -60,20 +56,16 @@ class PostgresIdentityStore:
         tenant_id, user_id, role, expired = row
         return FoundSession(Principal(tenant_id, user_id, Role(role), "session"), expired)
 
+    @shielded
     async def user(self, tenant_id: str, user_id: UUID) -> User | None:
         """Find a user of the tenant."""
-        return await uncancelled(self._user(tenant_id, user_id))
-
-    async def _user(self, tenant_id: str, user_id: UUID) -> User | None:
         async with self._database.tenant(tenant_id) as connection:
             row = await self._one(connection, "find_user", {"tenant_id": tenant_id, "user_id": user_id})
         return None if row is None else _user(row)
 
+    @shielded
     async def add_code(self, who: Principal, digest: bytes, seconds: float) -> datetime:
         """Keep a session code for so long and drop the tenant's expired codes and sessions. Returns its end."""
-        return await uncancelled(self._add_code(who, digest, seconds))
-
-    async def _add_code(self, who: Principal, digest: bytes, seconds: float) -> datetime:
         values = {"tenant_id": who.tenant_id, "user_id": who.user_id, "digest": digest, "seconds": seconds}
         async with self._database.tenant(who.tenant_id) as connection:
             await connection.execute(self._queries["drop_expired_codes"], values)
@@ -82,11 +74,9 @@ class PostgresIdentityStore:
         assert row is not None
         return row[0]
 
+    @shielded
     async def exchange_code(self, code: bytes, token: bytes, seconds: float) -> datetime | None:
         """Use up a code and begin a session with the token's digest, in one transaction."""
-        return await uncancelled(self._exchange_code(code, token, seconds))
-
-    async def _exchange_code(self, code: bytes, token: bytes, seconds: float) -> datetime | None:
         async with self._database.no_tenant() as connection:
             row = await self._one(connection, "use_code", {"digest": code})
             if row is None or row[2]:
@@ -98,18 +88,17 @@ class PostgresIdentityStore:
         assert begun is not None
         return begun[0]
 
+    @shielded
     async def end_session(self, digest: bytes) -> None:
         """Drop a session, if it is there."""
-        await uncancelled(self._end_session(digest))
-
-    async def _end_session(self, digest: bytes) -> None:
-        found = await self._find_session(digest)
+        found = await self.find_session(digest)
         if found is None:
             return
         tenant_id = found.principal.tenant_id
         async with self._database.tenant(tenant_id) as connection:
             await connection.execute(self._queries["end_session"], {"tenant_id": tenant_id, "digest": digest})
 
+    @shielded
     async def add_key(
         self, key: ApiKey, digest: bytes, audit: AuditEvent, request_id: UUID | None
     ) -> ApiKey | None:
@@ -118,7 +107,7 @@ class PostgresIdentityStore:
         Raises AlreadyExists REQUEST_ID_REUSED.
         """
         try:
-            return await uncancelled(self._add_key(key, digest, audit, request_id))
+            return await self._add_key(key, digest, audit, request_id)
         except _EndsBefore:
             return None
 
@@ -150,21 +139,17 @@ class PostgresIdentityStore:
             await self._requests.settle(connection, key, request_id, names.api_key(key.id))
         return _key(row)
 
+    @shielded
     async def list_keys(self, who: Principal, query: ListQuery) -> Page[ApiKey]:
         """List the user's keys."""
-        return await uncancelled(self._list_keys(who, query))
-
-    async def _list_keys(self, who: Principal, query: ListQuery) -> Page[ApiKey]:
         values = {"tenant_id": who.tenant_id, "user_id": who.user_id}
         async with self._database.tenant(who.tenant_id) as connection:
             rows = await _KEYS.rows(connection, self._queries["list_keys"], query, values)
         return _KEYS.page([_key(tuple(row.values())) for row in rows], query)
 
+    @shielded
     async def revoke_key(self, who: Principal, key_id: UUID, audit: AuditEvent) -> ApiKey | None:
         """Revoke a key of the user, once. None when the user has no such key."""
-        return await uncancelled(self._revoke_key(who, key_id, audit))
-
-    async def _revoke_key(self, who: Principal, key_id: UUID, audit: AuditEvent) -> ApiKey | None:
         values = {"tenant_id": who.tenant_id, "user_id": who.user_id, "id": key_id}
         async with self._database.tenant(who.tenant_id) as connection:
             row = await self._one(connection, "lock_key", values)
@@ -178,11 +163,9 @@ class PostgresIdentityStore:
                 await self._audit(connection, audit)
         return key
 
+    @shielded
     async def add_tenant(self, tenant_id: str, display_name: str, audit: AuditEvent) -> bool:
         """Keep a tenant. Returns False when the id is taken."""
-        return await uncancelled(self._add_tenant(tenant_id, display_name, audit))
-
-    async def _add_tenant(self, tenant_id: str, display_name: str, audit: AuditEvent) -> bool:
         async with self._database.tenant(tenant_id) as connection:
             row = await self._one(
                 connection, "add_tenant", {"tenant_id": tenant_id, "display_name": display_name}
@@ -191,11 +174,9 @@ class PostgresIdentityStore:
                 await self._audit(connection, audit)
         return row is not None
 
+    @shielded
     async def add_user(self, user: User, audit: AuditEvent) -> User | None:
         """Keep a user; create_time is the database's. None when the e-mail address is taken. Raises NotFound for an unknown tenant."""
-        return await uncancelled(self._add_user(user, audit))
-
-    async def _add_user(self, user: User, audit: AuditEvent) -> User | None:
         values = {
             "id": user.id,
             "tenant_id": user.tenant_id,

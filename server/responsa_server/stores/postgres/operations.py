@@ -29,7 +29,7 @@ from responsa_server.domain.knowledge import Chunking, IngestStage, Operation
 from responsa_server.domain.listing import OPERATIONS, ListQuery, Page, Position
 from responsa_server.domain.passages import NewPassage
 from responsa_server.domain.ports.knowledge import CanonicalText, Claim, IngestTask, JobKind, OwnershipLost
-from responsa_server.stores.postgres.database import Connection, Database, uncancelled
+from responsa_server.stores.postgres.database import Connection, Database, shielded
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
@@ -54,57 +54,45 @@ class OperationStore:
         self._passages = PassageTable()
         self._queries = Queries("operations.sql")
 
+    @shielded
     async def get(self, tenant_id: str, operation_id: UUID) -> Operation:
         """Read one. Raises NotFound."""
+        async with self._database.tenant(tenant_id) as connection:
+            return await find(self._queries, connection, tenant_id, operation_id)
 
-        async def work() -> Operation:
-            async with self._database.tenant(tenant_id) as connection:
-                return await find(self._queries, connection, tenant_id, operation_id)
-
-        return await uncancelled(work())
-
+    @shielded
     async def list(
         self, tenant_id: str, user_id: UUID | None, limit: int, after: Position | None
     ) -> Page[Operation]:
         """A page, newest first; of one user, or of all (None)."""
         query = ListQuery(limit, OPERATIONS.orders[0], after)
         values = {"tenant": tenant_id, "user": user_id}
+        async with self._database.tenant(tenant_id) as connection:
+            rows = await _LIST.rows(connection, self._queries["list"], query, values)
+        return _LIST.page([from_row(row) for row in rows], query)
 
-        async def work() -> Page[Operation]:
-            async with self._database.tenant(tenant_id) as connection:
-                rows = await _LIST.rows(connection, self._queries["list"], query, values)
-            return _LIST.page([from_row(row) for row in rows], query)
-
-        return await uncancelled(work())
-
+    @shielded
     async def cancel(self, tenant_id: str, operation_id: UUID) -> None:
         """End it with OPERATION_CANCELLED unless it has ended. Raises NotFound."""
         name = names.operation(operation_id)
         error = Cancelled(
             Reason.OPERATION_CANCELLED, "The operation was cancelled by a call.", {"operation": name}
         )
+        async with self._database.tenant(tenant_id) as connection:
+            operation = await find(self._queries, connection, tenant_id, operation_id)
+            await _end(self._queries, self._passages, connection, operation, error, epoch=None)
 
-        async def work() -> None:
-            async with self._database.tenant(tenant_id) as connection:
-                operation = await find(self._queries, connection, tenant_id, operation_id)
-                await _end(self._queries, self._passages, connection, operation, error, epoch=None)
-
-        await uncancelled(work())
-
+    @shielded
     async def delete(self, tenant_id: str, operation_id: UUID) -> None:
         """Forget it. Raises NotFound, Precondition OPERATION_RUNNING."""
-
-        async def work() -> None:
-            async with self._database.tenant(tenant_id) as connection:
-                await find(self._queries, connection, tenant_id, operation_id)
-                values = {"tenant": tenant_id, "id": operation_id}
-                deleted = await connection.execute(self._queries["delete"], values)
-                if await deleted.fetchone() is None:
-                    name = names.operation(operation_id)
-                    message = f"{name} has not ended; cancel it, or wait for its end."
-                    raise Precondition(Reason.OPERATION_RUNNING, message, {"operation": name})
-
-        await uncancelled(work())
+        async with self._database.tenant(tenant_id) as connection:
+            await find(self._queries, connection, tenant_id, operation_id)
+            values = {"tenant": tenant_id, "id": operation_id}
+            deleted = await connection.execute(self._queries["delete"], values)
+            if await deleted.fetchone() is None:
+                name = names.operation(operation_id)
+                message = f"{name} has not ended; cancel it, or wait for its end."
+                raise Precondition(Reason.OPERATION_RUNNING, message, {"operation": name})
 
 
 class IngestionStore:
@@ -125,79 +113,9 @@ class IngestionStore:
         self._prune_after = prune_after
         self._queries = Queries("operations.sql")
 
+    @shielded
     async def begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
         """Claim an operation and remove what an earlier attempt left; None when there is nothing left to do."""
-        return await uncancelled(self._begin(tenant_id, operation_id))
-
-    async def parsed(self, claim: Claim, text: CanonicalText, passages_total: int) -> None:
-        """Keep the canonical text; the stage becomes EMBEDDING. Raises OwnershipLost."""
-        values = {
-            **_values(claim),
-            "text": text.text,
-            "sha256": hashlib.sha256(text.text).digest(),
-            "length": len(text.text),
-            "title": text.title,
-            "media_type": text.media_type,
-            "language": text.language,
-            "parser": text.parser,
-            "total": passages_total,
-        }
-
-        async def work() -> None:
-            async with self._database.tenant(claim.tenant_id) as connection:
-                await self._hold(connection, claim)
-                await connection.execute(self._queries["parsed"], values)
-                await connection.execute(self._queries["embedding"], values)
-
-        await uncancelled(work())
-
-    async def write(self, claim: Claim, passages: Sequence[NewPassage], passages_done: int | None) -> None:
-        """Store passages, not searched yet, and the progress when it is given. Raises OwnershipLost."""
-
-        async def work() -> None:
-            async with self._database.tenant(claim.tenant_id) as connection:
-                await self._hold(connection, claim)
-                await self._passages.write(connection, claim.tenant_id, passages)
-                if passages_done is not None:
-                    values = {**_values(claim), "done": passages_done}
-                    await connection.execute(self._queries["progress"], values)
-
-        await uncancelled(work())
-
-    async def cached_vectors(
-        self, tenant_id: str, model: str, hashes: Sequence[bytes]
-    ) -> Mapping[bytes, bytes]:
-        """Vectors known for texts of these SHA-256 hashes."""
-
-        async def work() -> Mapping[bytes, bytes]:
-            async with self._database.tenant(tenant_id) as connection:
-                return await self._passages.cached_vectors(connection, tenant_id, model, hashes)
-
-        return await uncancelled(work())
-
-    async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:
-        """Keep vectors by the SHA-256 of their texts. No fence: a vector is right whichever worker made it."""
-
-        async def work() -> None:
-            async with self._database.tenant(tenant_id) as connection:
-                await self._passages.cache_vectors(connection, tenant_id, model, vectors)
-
-        await uncancelled(work())
-
-    async def publish(self, claim: Claim) -> bool:
-        """Search this version in place of the former one, and end the operation. Raises OwnershipLost."""
-        return await uncancelled(self._publish(claim))
-
-    async def fail(self, claim: Claim, error: ResponsaError) -> None:
-        """End it with an error; nothing of the version is left. Raises OwnershipLost."""
-        if not await uncancelled(self._end(claim.tenant_id, claim.operation_id, error, claim.epoch)):
-            raise OwnershipLost
-
-    async def give_up(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
-        """As `fail`, for an operation whose claim is not known; nothing when it has ended."""
-        await uncancelled(self._end(tenant_id, operation_id, error, None))
-
-    async def _begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
         values: dict[str, object] = {"tenant": tenant_id, "id": operation_id}
         async with self._database.tenant(tenant_id) as connection:
             begun = await (await connection.execute(self._queries["begin"], values)).fetchone()
@@ -234,7 +152,52 @@ class IngestionStore:
             embedding=embedding,
         )
 
-    async def _publish(self, claim: Claim) -> bool:
+    @shielded
+    async def parsed(self, claim: Claim, text: CanonicalText, passages_total: int) -> None:
+        """Keep the canonical text; the stage becomes EMBEDDING. Raises OwnershipLost."""
+        values = {
+            **_values(claim),
+            "text": text.text,
+            "sha256": hashlib.sha256(text.text).digest(),
+            "length": len(text.text),
+            "title": text.title,
+            "media_type": text.media_type,
+            "language": text.language,
+            "parser": text.parser,
+            "total": passages_total,
+        }
+        async with self._database.tenant(claim.tenant_id) as connection:
+            await self._hold(connection, claim)
+            await connection.execute(self._queries["parsed"], values)
+            await connection.execute(self._queries["embedding"], values)
+
+    @shielded
+    async def write(self, claim: Claim, passages: Sequence[NewPassage], passages_done: int | None) -> None:
+        """Store passages, not searched yet, and the progress when it is given. Raises OwnershipLost."""
+        async with self._database.tenant(claim.tenant_id) as connection:
+            await self._hold(connection, claim)
+            await self._passages.write(connection, claim.tenant_id, passages)
+            if passages_done is not None:
+                values = {**_values(claim), "done": passages_done}
+                await connection.execute(self._queries["progress"], values)
+
+    @shielded
+    async def cached_vectors(
+        self, tenant_id: str, model: str, hashes: Sequence[bytes]
+    ) -> Mapping[bytes, bytes]:
+        """Vectors known for texts of these SHA-256 hashes."""
+        async with self._database.tenant(tenant_id) as connection:
+            return await self._passages.cached_vectors(connection, tenant_id, model, hashes)
+
+    @shielded
+    async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:
+        """Keep vectors by the SHA-256 of their texts. No fence: a vector is right whichever worker made it."""
+        async with self._database.tenant(tenant_id) as connection:
+            await self._passages.cache_vectors(connection, tenant_id, model, vectors)
+
+    @shielded
+    async def publish(self, claim: Claim) -> bool:
+        """Search this version in place of the former one, and end the operation. Raises OwnershipLost."""
         values = _values(claim)
         tenant_id, document_id, version = claim.tenant_id, claim.document_id, claim.version
         async with self._database.tenant(tenant_id) as connection:
@@ -257,6 +220,17 @@ class IngestionStore:
                     connection, JobKind.PRUNE, tenant_id, document_id, after=self._prune_after
                 )
             return True
+
+    @shielded
+    async def fail(self, claim: Claim, error: ResponsaError) -> None:
+        """End it with an error; nothing of the version is left. Raises OwnershipLost."""
+        if not await self._end(claim.tenant_id, claim.operation_id, error, claim.epoch):
+            raise OwnershipLost
+
+    @shielded
+    async def give_up(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
+        """As `fail`, for an operation whose claim is not known; nothing when it has ended."""
+        await self._end(tenant_id, operation_id, error, None)
 
     async def _end(self, tenant_id: str, operation_id: UUID, error: ResponsaError, epoch: int | None) -> bool:
         async with self._database.tenant(tenant_id) as connection:

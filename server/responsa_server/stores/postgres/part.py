@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from responsa_server.domain.ports.parts import Health, MigrationState, PartReport
-from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.database import Database, shielded
 from responsa_server.stores.postgres.migrate import applied, load
 
 
@@ -15,6 +15,7 @@ class PostgresPart:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @shielded
     async def check(self) -> PartReport:
         """Ask both roles for an answer, and the server for its version."""
         async with self._database.no_tenant() as connection:
@@ -31,6 +32,7 @@ class PostgresMigrations:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @shielded
     async def state(self) -> MigrationState:
         """Compare what is applied with what this version has."""
         async with self._database.no_tenant() as connection:

@@ -23,7 +23,7 @@ from responsa_server.domain.passages import (
     SearchScope,
     TermStatistics,
 )
-from responsa_server.stores.postgres.database import Connection, Database, Statement
+from responsa_server.stores.postgres.database import Connection, Database, Statement, shielded
 from responsa_server.stores.postgres.queries import Queries
 from responsa_server.stores.postgres.searching import SEARCH_SECONDS, searched
 from responsa_server.stores.postgres.vectors import HalfVector, vector_cursor
@@ -199,6 +199,7 @@ class PostgresLexicalIndex:
         self._search_seconds = search_seconds
         self._queries = Queries("passages.sql")
 
+    @shielded
     async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> TermStatistics:
         """See `LexicalIndex.statistics`."""
         values = {"collections": _listed(scope.collections), "terms": list(terms)}
@@ -208,6 +209,7 @@ class PostgresLexicalIndex:
         passages, length = totals[0] if totals else (0, 0)
         return TermStatistics(passages, length, dict(frequencies))
 
+    @shielded
     async def candidates(
         self, scope: SearchScope, query: LexicalQuery, nearest: Sequence[UUID] = ()
     ) -> Sequence[LexicalCandidate]:
@@ -229,6 +231,7 @@ class PostgresLexicalIndex:
             for id_, document_id, language, length, places in rows
         ]
 
+    @shielded
     async def passages(self, tenant_id: str, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
         """See `LexicalIndex.passages`."""
         [rows] = await self._search(tenant_id, {"ids": list(ids)}, "passages")

@@ -11,7 +11,7 @@ from psycopg import errors
 
 from responsa_server.domain.errors import Reason, TooSlow, Unavailable
 from responsa_server.domain.passages import VECTORS_PART
-from responsa_server.stores.postgres.database import Connection, Database, Statement, uncancelled
+from responsa_server.stores.postgres.database import Connection, Database, Statement
 
 SEARCH_SECONDS: Final = 4.0
 """The default of how long one statement of a search may take."""
@@ -29,32 +29,28 @@ async def searched(
     seconds: float,
     cursor: Callable[[Connection], psycopg.AsyncCursor[tuple[Any, ...]]] = psycopg.AsyncConnection.cursor,
 ) -> Sequence[Sequence[tuple[Any, ...]]]:
-    """The rows of each statement, all read as one tenant. It runs to its end even when the caller is cancelled.
+    """The rows of each statement, all read as one tenant. The caller's method is `shielded`.
 
     seconds: for each statement. part: the index that is read. Raises Unavailable with this part when the database cannot search it, TooSlow when that
     takes too long, and Unavailable with the part "postgresql" when the database cannot be reached. A request's own fault is raised as it is.
     """
-
-    async def read() -> Sequence[Sequence[tuple[Any, ...]]]:
-        async with database.one_message(tenant_id, statement_seconds=seconds) as connection:
-            try:
-                cursors = [cursor(connection) for _ in statements]
-                for one, (query, parameters) in zip(cursors, statements, strict=True):
-                    await one.execute(query, parameters)
-                return [await one.fetchall() for one in cursors]
-            except psycopg.Error as error:
-                slow = isinstance(error, _TOO_SLOW)
-                if connection.broken or (part != VECTORS_PART and not slow and _not_the_index(error)):
-                    raise
-                _LOG.error("the %s cannot be searched: %s", part, type(error).__name__)
-                raise (TooSlow if slow else Unavailable)(
-                    Reason.PART_UNAVAILABLE,
-                    "The documents cannot be searched at the moment; try again.",
-                    {"part": part},
-                    retry_after=1.0,
-                ) from error
-
-    return await uncancelled(read())
+    async with database.one_message(tenant_id, statement_seconds=seconds) as connection:
+        try:
+            cursors = [cursor(connection) for _ in statements]
+            for one, (query, parameters) in zip(cursors, statements, strict=True):
+                await one.execute(query, parameters)
+            return [await one.fetchall() for one in cursors]
+        except psycopg.Error as error:
+            slow = isinstance(error, _TOO_SLOW)
+            if connection.broken or (part != VECTORS_PART and not slow and _not_the_index(error)):
+                raise
+            _LOG.error("the %s cannot be searched: %s", part, type(error).__name__)
+            raise (TooSlow if slow else Unavailable)(
+                Reason.PART_UNAVAILABLE,
+                "The documents cannot be searched at the moment; try again.",
+                {"part": part},
+                retry_after=1.0,
+            ) from error
 
 
 def _not_the_index(error: psycopg.Error) -> bool:

@@ -15,7 +15,7 @@ from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound, Rea
 from responsa_server.domain.listing import TEACHERS, ListQuery, Page
 from responsa_server.domain.people import Principal
 from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
-from responsa_server.stores.postgres.database import Connection, Database, one_row, unavailable, uncancelled
+from responsa_server.stores.postgres.database import Connection, Database, one_row, shielded, unavailable
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.queries import Queries
 from responsa_server.stores.postgres.requests import CreationRequests
@@ -34,11 +34,9 @@ class PostgresTeachers:
         self._queries = Queries("teachers.sql")
         self._requests = CreationRequests()
 
+    @shielded
     async def create(self, who: Principal, teacher: NewTeacher, request_id: UUID | None) -> Teacher:
         """See `Teachers.create`. Raises AlreadyExists: RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED."""
-        return await uncancelled(self._create(who, teacher, request_id))
-
-    async def _create(self, who: Principal, teacher: NewTeacher, request_id: UUID | None) -> Teacher:
         # "" where the caller left the choice to us: a repetition does the same.
         body = {
             "teacher_id": str(teacher.id or ""),
@@ -69,56 +67,44 @@ class PostgresTeachers:
             await self._requests.settle(connection, who, request_id, names.teacher(identity))
             return _teacher(row)
 
+    @shielded
     async def get(self, who: Principal, identity: UUID) -> Teacher:
         """See `Teachers.get`."""
+        async with self._database.tenant(who.tenant_id) as connection:
+            return await self._row(connection, "get", who, identity)
 
-        async def work() -> Teacher:
-            async with self._database.tenant(who.tenant_id) as connection:
-                return await self._row(connection, "get", who, identity)
-
-        return await uncancelled(work())
-
+    @shielded
     async def list(self, who: Principal, query: ListQuery) -> Page[Teacher]:
         """See `Teachers.list`."""
+        async with self._database.tenant(who.tenant_id) as connection:
+            rows = await _LIST.rows(connection, self._queries["list"], query, {"tenant": who.tenant_id})
+        return _LIST.page([_teacher(row) for row in rows], query)
 
-        async def work() -> Page[Teacher]:
-            async with self._database.tenant(who.tenant_id) as connection:
-                rows = await _LIST.rows(connection, self._queries["list"], query, {"tenant": who.tenant_id})
-            return _LIST.page([_teacher(row) for row in rows], query)
-
-        return await uncancelled(work())
-
+    @shielded
     async def update(self, who: Principal, identity: UUID, change: TeacherChange, etag: str) -> Teacher:
         """See `Teachers.update`. A change that names nothing changes nothing."""
+        async with self._database.locking(who.tenant_id) as connection:
+            locked = await self._locked(connection, who, identity, etag)
+            if change == TeacherChange():
+                return locked
+            values = {
+                "tenant": who.tenant_id,
+                "id": identity,
+                "display_name": change.display_name,
+                "persona": change.persona,
+                "parameters": None if change.parameters is None else Jsonb(dict(change.parameters)),
+            }
+            row = await one_row(connection, self._queries["update"], values)
+            if row is None:  # its row is locked: it cannot have gone
+                raise unavailable()
+            return _teacher(row)
 
-        async def work() -> Teacher:
-            async with self._database.locking(who.tenant_id) as connection:
-                locked = await self._locked(connection, who, identity, etag)
-                if change == TeacherChange():
-                    return locked
-                values = {
-                    "tenant": who.tenant_id,
-                    "id": identity,
-                    "display_name": change.display_name,
-                    "persona": change.persona,
-                    "parameters": None if change.parameters is None else Jsonb(dict(change.parameters)),
-                }
-                row = await one_row(connection, self._queries["update"], values)
-                if row is None:  # its row is locked: it cannot have gone
-                    raise unavailable()
-                return _teacher(row)
-
-        return await uncancelled(work())
-
+    @shielded
     async def delete(self, who: Principal, identity: UUID, etag: str) -> None:
         """See `Teachers.delete`."""
-
-        async def work() -> None:
-            async with self._database.locking(who.tenant_id) as connection:
-                await self._locked(connection, who, identity, etag)
-                await connection.execute(self._queries["delete"], {"tenant": who.tenant_id, "id": identity})
-
-        await uncancelled(work())
+        async with self._database.locking(who.tenant_id) as connection:
+            await self._locked(connection, who, identity, etag)
+            await connection.execute(self._queries["delete"], {"tenant": who.tenant_id, "id": identity})
 
     async def _locked(self, connection: Connection, who: Principal, identity: UUID, etag: str) -> Teacher:
         found = await self._row(connection, "lock", who, identity)

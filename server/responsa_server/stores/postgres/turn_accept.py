@@ -13,7 +13,7 @@ from responsa_server.domain.errors import AlreadyExists, Conflict, Exhausted, No
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.turns import Accepted, End, EndedTurn, NewTurn
 from responsa_server.domain.turns import OnBusy, Question, TurnState
-from responsa_server.stores.postgres.database import Connection, unavailable, uncancelled
+from responsa_server.stores.postgres.database import Connection, shielded, unavailable
 from responsa_server.stores.postgres.turn_rows import EndingPart, caller
 
 # How often an accept looks again when what stood in its way was gone before it could be named.
@@ -25,11 +25,9 @@ class TurnAccepts(EndingPart):
 
     FILES: ClassVar[Sequence[str]] = ("turn_accept.sql",)
 
+    @shielded
     async def accept(self, who: Principal, new: NewTurn, interrupt: End) -> Accepted:
         """See `TurnStore.accept`."""
-        return await uncancelled(self._accept(who, new, interrupt))
-
-    async def _accept(self, who: Principal, new: NewTurn, interrupt: End) -> Accepted:
         parameters = self._parameters(who, new)
         # Nearly always nothing stands in the way: one statement, one way there and back.
         [written] = await self._database.together(who.tenant_id, [(self._queries["accept_turn"], parameters)])
@@ -123,16 +121,13 @@ class TurnAccepts(EndingPart):
             **_held(new, _state(new)),
         }
 
+    @shielded
     async def find(self, who: Principal, question: Question, request_id: UUID) -> Accepted | None:
         """See `TurnStore.find`."""
-
-        async def work() -> Accepted | None:
-            parameters = {**caller(who), "request_id": request_id}
-            async with self._database.tenant(who.tenant_id) as connection:
-                found = await self._row(connection, "find_request", parameters)
-            return None if found is None else self._attach(found, question, request_id, None)
-
-        return await uncancelled(work())
+        parameters = {**caller(who), "request_id": request_id}
+        async with self._database.tenant(who.tenant_id) as connection:
+            found = await self._row(connection, "find_request", parameters)
+        return None if found is None else self._attach(found, question, request_id, None)
 
     def _attach(
         self, row: Mapping[str, Any], question: Question, request_id: UUID | None, own: UUID | None

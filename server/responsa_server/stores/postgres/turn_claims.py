@@ -15,7 +15,7 @@ from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import ToolOutcome
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.ports.turns import Checkpoint, Claim, ClaimedTurn, FrameCodec, ToolRecord
-from responsa_server.stores.postgres.database import Connection, Database, uncancelled
+from responsa_server.stores.postgres.database import Connection, Database, shielded
 from responsa_server.stores.postgres.turn_rows import NamedQueries, TurnPart, held, usage_of
 
 
@@ -29,6 +29,7 @@ class TurnClaims(TurnPart):
         # What a claim took whose commit was not heard of, by owner: the next claim looks whether it has them.
         self._unsure: dict[UUID, Sequence[ClaimedTurn]] = {}
 
+    @shielded
     async def claim(
         self,
         owner: UUID,
@@ -38,13 +39,8 @@ class TurnClaims(TurnPart):
         here: Sequence[UUID] = (),
     ) -> Sequence[ClaimedTurn]:
         """See `TurnStore.claim`."""
-        return await uncancelled(self._claim(owner, list(versions), lease_seconds, most, list(here)))
-
-    async def _claim(
-        self, owner: UUID, versions: Sequence[str], lease_seconds: float, most: int, here: Sequence[UUID]
-    ) -> Sequence[ClaimedTurn]:
         await self._promote_orphans()
-        parameters = {"owner": owner, "versions": versions, "lease": timedelta(seconds=lease_seconds)}
+        parameters = {"owner": owner, "versions": list(versions), "lease": timedelta(seconds=lease_seconds)}
         unsure = {one.claim.turn_id: one for one in self._unsure.pop(owner, ())}
         taken: list[ClaimedTurn] = []
         try:
@@ -54,7 +50,9 @@ class TurnClaims(TurnPart):
                     taken.extend(one for turn, one in unsure.items() if turn in again)
                 if most > len(taken):
                     rows = await self._all(
-                        connection, "claim_turns", {**parameters, "most": most - len(taken), "here": here}
+                        connection,
+                        "claim_turns",
+                        {**parameters, "most": most - len(taken), "here": list(here)},
                     )
                     taken.extend(await self._claimed(connection, rows, lease_seconds) if rows else ())
         except Unavailable:
@@ -110,25 +108,20 @@ class TurnClaims(TurnPart):
             for row in rows
         ]
 
+    @shielded
     async def release(self, claims: Sequence[Claim]) -> None:
         """See `TurnStore.release`."""
+        if not claims:
+            return
+        async with self._database.log_statements() as connection:
+            await connection.execute(self._queries["release_turns"], held(claims))
 
-        async def work() -> None:
-            async with self._database.log_statements() as connection:
-                await connection.execute(self._queries["release_turns"], held(claims))
-
-        if claims:
-            await uncancelled(work())
-
+    @shielded
     async def follows(self, process: UUID, turn_ids: Sequence[UUID], seconds: float) -> None:
         """See `TurnStore.follows`."""
-
-        async def work() -> None:
-            parameters = {"process": process, "turns": list(turn_ids), "seconds": seconds}
-            async with self._database.log_statements() as connection:
-                await connection.execute(self._queries["follow_turns"], parameters)
-
-        await uncancelled(work())
+        parameters = {"process": process, "turns": list(turn_ids), "seconds": seconds}
+        async with self._database.log_statements() as connection:
+            await connection.execute(self._queries["follow_turns"], parameters)
 
     async def _all(
         self, connection: Connection, query: str, parameters: Mapping[str, object]

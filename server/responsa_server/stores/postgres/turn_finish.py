@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from responsa_server.domain import names
 from responsa_server.domain.ports.turns import Claim, Conclusion, FrameCodec, NewMessage, TurnLost
 from responsa_server.domain.turns import LogRow, TurnState
-from responsa_server.stores.postgres.database import Database, unavailable, uncancelled
+from responsa_server.stores.postgres.database import Database, shielded, unavailable
 from responsa_server.stores.postgres.gathered import Gathered
 from responsa_server.stores.postgres.turn_rows import NamedQueries, TurnPart, held, log_rows, usage_lists
 
@@ -38,11 +38,12 @@ class TurnFinishes(TurnPart):
         super().__init__(database, codec, queries)
         self._finishing: Gathered[str, _End, bool | None] = Gathered(self._finish_together, _MOST_TURNS)
 
+    @shielded
     async def finish(self, claim: Claim, rows: Sequence[LogRow], conclusion: Conclusion) -> bool:
         """See `TurnStore.finish`."""
         end = _End(claim, rows, conclusion)
         promoted = await self._finishing.put(claim.tenant_id, end)
-        return await uncancelled(self._finish_alone(end)) if promoted is None else promoted
+        return await self._finish_alone(end) if promoted is None else promoted
 
     async def _finish_together(self, tenant_id: str, ends: Sequence[_End]) -> Sequence[bool | None]:
         """Whether each has promoted a queued turn; None for one that was passed over."""

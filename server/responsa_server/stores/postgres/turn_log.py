@@ -15,7 +15,7 @@ from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import ToolCalled, ToolReturned
 from responsa_server.domain.ports.turns import Append, Claim, TurnLost
 from responsa_server.domain.turns import TurnState
-from responsa_server.stores.postgres.database import Connection, unavailable, uncancelled
+from responsa_server.stores.postgres.database import Connection, shielded, unavailable
 from responsa_server.stores.postgres.turn_rows import TurnPart, held, log_rows, usage_lists
 
 
@@ -24,11 +24,11 @@ class TurnLog(TurnPart):
 
     FILES: ClassVar[Sequence[str]] = ("turn_log.sql",)
 
+    @shielded
     async def append(self, batch: Sequence[Append]) -> Mapping[UUID, TurnLost | Unavailable]:
         """See `TurnStore.append`."""
-        return await uncancelled(self._append(batch)) if batch else {}
-
-    async def _append(self, batch: Sequence[Append]) -> Mapping[UUID, TurnLost | Unavailable]:
+        if not batch:
+            return {}
         async with self._database.writer() as connection:
             return await self._write(connection, batch)
 
@@ -58,22 +58,21 @@ class TurnLog(TurnPart):
         outcomes = {one.claim.turn_id: _settle(positions.get(one.claim.turn_id), one) for one in missing}
         return {turn: outcome for turn, outcome in outcomes.items() if outcome is not None}
 
+    @shielded
     async def renew(self, claims: Sequence[Claim]) -> Sequence[UUID]:
         """See `TurnStore.renew`. A lease whose row somebody has locked at the moment keeps its end."""
-
-        async def work() -> Sequence[UUID]:
-            parameters = {**held(claims), "leases": [one.lease_seconds for one in claims]}
-            async with self._database.writer() as connection:
-                cursor = connection.cursor(binary=True)
-                await cursor.execute(self._queries["renew_leases"], parameters)
-                renewed = {row[0] for row in await cursor.fetchall()}
-                missing = [one for one in claims if one.turn_id not in renewed]
-                if not missing:
-                    return []
-                positions = await self._positions(connection, missing)
-            return [one.turn_id for one in missing if _gone(positions.get(one.turn_id), one)]
-
-        return await uncancelled(work()) if claims else []
+        if not claims:
+            return []
+        parameters = {**held(claims), "leases": [one.lease_seconds for one in claims]}
+        async with self._database.writer() as connection:
+            cursor = connection.cursor(binary=True)
+            await cursor.execute(self._queries["renew_leases"], parameters)
+            renewed = {row[0] for row in await cursor.fetchall()}
+            missing = [one for one in claims if one.turn_id not in renewed]
+            if not missing:
+                return []
+            positions = await self._positions(connection, missing)
+        return [one.turn_id for one in missing if _gone(positions.get(one.turn_id), one)]
 
     async def _positions(
         self, connection: Connection, claims: Sequence[Claim]

@@ -26,7 +26,7 @@ from responsa_server.domain.passages import (
     VectorKind,
 )
 from responsa_server.domain.ports.search import OpenedVectors
-from responsa_server.stores.postgres.database import Connection, Database, Statement
+from responsa_server.stores.postgres.database import Connection, Database, Statement, shielded
 from responsa_server.stores.postgres.queries import Queries
 from responsa_server.stores.postgres.searching import SEARCH_SECONDS, searched
 
@@ -76,6 +76,7 @@ class PostgresVectorIndex:
         self._breadth = breadth
         self._queries = Queries("vectors.sql")
 
+    @shielded
     async def nearest(self, scope: SearchScope, question: QuestionVector, limit: int) -> Sequence[UUID]:
         """See `VectorIndex.nearest`."""
         collections = None if scope.collections is None else list(scope.collections)
@@ -83,6 +84,7 @@ class PostgresVectorIndex:
         rows = await self._search(scope.tenant_id, "nearest", values, question)
         return [id_ for (id_,) in rows]
 
+    @shielded
     async def cosines(
         self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector
     ) -> Mapping[UUID, PassageCosines]:
@@ -90,6 +92,7 @@ class PostgresVectorIndex:
         rows = await self._search(tenant_id, "cosines", {"ids": list(ids)}, question)
         return {id_: PassageCosines(window, piece) for id_, window, piece in rows}
 
+    @shielded
     async def pieces(
         self, tenant_id: str, ids: Sequence[UUID], question: QuestionVector | None
     ) -> Mapping[UUID, Sequence[PassagePiece]]:

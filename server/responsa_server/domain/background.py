@@ -1,0 +1,110 @@
+"""Work that outlives the task that waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from responsa_server.domain.errors import ResponsaError
+
+_LOGGER: Final = logging.getLogger(__name__)
+_STOP_SECONDS: Final = 1.0
+
+Result = TypeVar("Result")
+Report = Callable[[BaseException], None]
+"""Receives the error of work that nobody waits for any more."""
+
+
+class Background:
+    """Holds the tasks of one owner until they end, so that none is lost, cut off by its caller, or forgotten at shutdown.
+
+    An error reaches whoever waits for the work. When nobody waits, it is logged here, and nowhere else: an error of the domain (a
+    ResponsaError) by its reason at level INFO, any other with its traceback at level ERROR. The owner calls `drain` or `cancel` at its end.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Future[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def run(
+        self,
+        work: Coroutine[Any, Any, Result] | asyncio.Future[Result],
+        *,
+        report: Report | None = None,
+    ) -> Result:
+        """Run work to its end even when the caller is cancelled, and return its result. A cancelled caller is released at once.
+
+        report: receives the error in place of the log, when the caller is gone. Raises what the work raises.
+        """
+        task = asyncio.ensure_future(work)
+        self._hold(task)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        task.add_done_callback(partial(_wake, waiter))
+        try:
+            # Not `asyncio.shield`, which cannot tell a cancelled caller from cancelled work.
+            await waiter
+        except asyncio.CancelledError:
+            task.add_done_callback(partial(_report, report or log_error))
+            raise
+        return task.result()
+
+    def start(
+        self, work: Coroutine[Any, Any, Result], *, name: str | None = None, report: Report | None = None
+    ) -> asyncio.Task[Result]:
+        """Start work that nobody needs to wait for; its error is logged, or given to report."""
+        task = asyncio.create_task(work, name=name)
+        self.hold(task, report=report)
+        return task
+
+    def hold(self, task: asyncio.Future[Any], *, report: Report | None = None) -> None:
+        """Hold a task that was started elsewhere and that nobody waits for any more; its error is logged, or given to report."""
+        self._hold(task)
+        task.add_done_callback(partial(_report, report or log_error))
+
+    async def drain(self, within: float | None = None) -> None:
+        """Wait until all work has ended, work that starts meanwhile included. within: seconds after which the rest is cancelled; None: no limit."""
+        loop = asyncio.get_running_loop()
+        deadline = None if within is None else loop.time() + within
+        while self._tasks:
+            left = None if deadline is None else deadline - loop.time()
+            if left is not None and left <= 0:
+                break
+            await asyncio.wait(tuple(self._tasks), timeout=left)
+        await self.cancel()
+
+    async def cancel(self) -> None:
+        """Cancel all work and wait up to a second for it to stop."""
+        if tasks := tuple(self._tasks):
+            for task in tasks:
+                task.cancel()
+            _, running = await asyncio.wait(tasks, timeout=_STOP_SECONDS)
+            if running:
+                _LOGGER.error("background work does not stop: %d tasks are left behind", len(running))
+
+    def _hold(self, task: asyncio.Future[Any]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def log_error(error: BaseException) -> None:
+    """Log the error of work that nobody waits for."""
+    if isinstance(error, ResponsaError):
+        _LOGGER.info("background work ended with %s", error.reason.value)
+    else:
+        _LOGGER.error("background work failed", exc_info=error)
+
+
+def _wake(waiter: asyncio.Future[None], _: asyncio.Future[Any]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def _report(report: Report, task: asyncio.Future[Any]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        report(error)
