@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 from uuid import UUID, uuid4
@@ -68,11 +68,11 @@ async def _measured(rounds: int, turns: int) -> list[Line]:
     ours = _agent(evidence, model)
     theirs = Handwritten(evidence, model)
 
-    def engine() -> AsyncGenerator[object]:
-        return ours.answer(AnswerTask(uuid4(), who, Question(_QUESTION), ()))
+    async def engine() -> object:
+        return await ours.answer(AnswerTask(uuid4(), who, Question(_QUESTION), ()), lambda _: None)
 
-    def by_hand() -> AsyncGenerator[object]:
-        return theirs.answer(who, _QUESTION)
+    async def by_hand() -> object:
+        return [one async for one in theirs.answer(who, _QUESTION)][-1]
 
     await _checked(engine(), by_hand())
     sides = (engine, by_hand)
@@ -82,8 +82,7 @@ async def _measured(rounds: int, turns: int) -> list[Line]:
             side = (number + step) % len(sides)
             begun = time.process_time()
             for _ in range(turns):
-                async for _ in sides[side]():
-                    pass
+                await sides[side]()
             values[side].append((time.process_time() - begun) * 1000 / turns)
     found = Comparison.of(*values)
     return [Line.compared(TITLE, "CPU time a turn", "ms", "less", found, 2 * rounds * turns)]
@@ -105,10 +104,10 @@ def _agent(evidence: MemoryEvidence, model: Speaking) -> PlannedAgent:
     )
 
 
-async def _checked(ours: AsyncGenerator[object], theirs: AsyncGenerator[object]) -> None:
+async def _checked(ours: Awaitable[object], theirs: Awaitable[object]) -> None:
     """Both sides say the same; else there is nothing to compare."""
-    end = [one async for one in ours][-1]
-    found = [one async for one in theirs][-1]
+    end = await ours
+    found = await theirs
     if not isinstance(end, Answered) or not isinstance(found, dict):
         raise BenchError("the engine's turn, or the one by hand, did not end in an answer")
     state = cast("Mapping[str, Any]", found)

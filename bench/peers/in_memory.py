@@ -9,7 +9,6 @@ import asyncio
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -26,7 +25,7 @@ from responsa_server.calls.convert.events import event as converted
 from responsa_server.domain import names
 from responsa_server.domain.events import Answered, Delta, Event, Failed, NumberedEvent, Refused, Started
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.ports.agents import Agent, AnswerTask, Barrier, Milestone
+from responsa_server.domain.ports.agents import Agent, AgentEvent, AnswerTask, Barrier, Milestone
 
 _KEPT_TURNS: Final = 1000
 
@@ -84,12 +83,13 @@ class InMemoryChat:
         task = AnswerTask(turn_id, self._who, chat.question(request), ())
         events: asyncio.Queue[Event] = asyncio.Queue()
 
+        def emit(event: AgentEvent) -> None:
+            # Where nothing survives, nothing is kept to go on from.
+            if not isinstance(event, (Milestone, Barrier)):
+                events.put_nowait(event)
+
         async def work() -> None:
-            async with aclosing(self._agent.answer(task)) as stream:
-                async for event in stream:
-                    # Where nothing survives, nothing is kept to go on from.
-                    if not isinstance(event, (Milestone, Barrier)):
-                        events.put_nowait(event)
+            events.put_nowait(await self._agent.answer(task, emit))
 
         working = asyncio.create_task(work())
         try:

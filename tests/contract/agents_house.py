@@ -104,7 +104,7 @@ class Town:
 async def said(agent: Agent, text: str = "Hello!") -> str:
     """The whole answer of an agent."""
     task = AnswerTask(uuid7(), WHO, Question(text), history=())
-    end = [one async for one in agent.answer(task)][-1]
+    end = await agent.answer(task, lambda _: None)
     assert isinstance(end, Answered), end
     return end.text
 

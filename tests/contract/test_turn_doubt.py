@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Delta
-from responsa_server.domain.ports.agents import AnswerTask, Milestone, Told
+from responsa_server.domain.ports.agents import AgentEvent, AnswerTask, Milestone
 from responsa_server.domain.ports.faults import Fault
 from responsa_server.domain.turns import OnBusy, Question, TurnState
 from responsa_server.stores.postgres.database import Database
@@ -141,7 +141,7 @@ class Gated(Script):
         super().__init__()
         self._gates = iter(gates)
 
-    async def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
+    async def played(self, task: AnswerTask) -> AsyncGenerator[AgentEvent, None]:
         self.tasks.append(task)
         yield SEARCHING
         await next(self._gates).wait()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
 
 from responsa_server.domain.errors import Conflict, Exhausted, Reason
-from responsa_server.domain.ports.agents import AnswerTask, Told
+from responsa_server.domain.events import Terminal
+from responsa_server.domain.ports.agents import AnswerTask, Emit
 from responsa_server.domain.ports.turns import Accepted
 from responsa_server.domain.turns import Heartbeat, LogRow, OnBusy, Question, TurnState
 from responsa_server.stores.postgres.database import Database
@@ -54,10 +54,8 @@ async def test_their_place_is_told_as_it_changes(house: House, people: People) -
     scripts = iter(gates)
 
     class InTurn(Script):
-        async def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
-            async with aclosing(Script([SEARCHING, next(scripts), answer()]).answer(task)) as tellings:
-                async for one in tellings:
-                    yield one
+        async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
+            return await Script([SEARCHING, next(scripts), answer()]).answer(task, emit)
 
     async with house.turns(InTurn(), QUICK) as turns:
         first = await turns.accept(people.ann, RIVER, None)

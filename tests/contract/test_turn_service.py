@@ -23,11 +23,20 @@ from responsa_server.domain.errors import (
     Reason,
     Unavailable,
 )
-from responsa_server.domain.events import ByteRange, Cited, Delta, ModelUsed, RefusalReason, Refused, Usage
+from responsa_server.domain.events import (
+    ByteRange,
+    Cited,
+    Delta,
+    ModelUsed,
+    RefusalReason,
+    Refused,
+    Terminal,
+    Usage,
+)
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.agents import AnswerTask, Told
+from responsa_server.domain.ports.agents import AgentEvent, AnswerTask, Emit
 from responsa_server.domain.turns import Heartbeat, LogRow, Question, TurnState
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Database
@@ -271,13 +280,12 @@ class Costly(Script):
 
     used = ModelUsed("a:m", Usage(input_tokens=7, output_tokens=2))
 
-    async def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
+    async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
         task.meter.add(self.used.usage)
         try:
-            async for told in super().answer(task):
-                yield told
+            return await super().answer(task, emit)
         finally:
-            task.meter.untold = [self.used]
+            emit(self.used)
 
 
 async def test_what_a_call_has_cost_that_the_time_limit_stopped_is_told_before_the_end(
@@ -406,7 +414,7 @@ class Stubborn(Script):
 
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
+    async def played(self, task: AnswerTask) -> AsyncGenerator[AgentEvent, None]:
         self.begun.set()
         while not self.let_go.is_set():
             try:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from responsa_server.domain.events import Delta, ToolCalled, ToolOutcome, ToolReturned, Usage
-from responsa_server.domain.ports.agents import AnswerTask, Barrier, Milestone, Told
+from responsa_server.domain.ports.agents import AgentEvent, AnswerTask, Barrier, Milestone
 from responsa_server.domain.ports.turns import ToolRecord, TurnLost
 from responsa_server.domain.turns import LogRow, Question, TurnState
 from responsa_server.stores.postgres.database import Database
@@ -222,7 +222,7 @@ class Lingering(Script):
         super().__init__()
         self.let_go = asyncio.Event()
 
-    async def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
+    async def played(self, task: AnswerTask) -> AsyncGenerator[AgentEvent, None]:
         self.tasks.append(task)
         if len(self.tasks) == 1:
             self.begun.set()

@@ -21,10 +21,11 @@ from responsa_server.domain.events import (
     Fallback,
     Status,
     Step,
+    Terminal,
     Usage,
 )
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.agents import Agent, AnswerTask, Barrier, Told
+from responsa_server.domain.ports.agents import Agent, AgentEvent, AnswerTask, Barrier, Emit
 from responsa_server.domain.ports.faults import Faults
 from responsa_server.domain.ports.relay import Relay
 from responsa_server.domain.ports.turns import TurnStore
@@ -34,6 +35,7 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay
 from responsa_server.turns.service import TurnOptions, Turns
+from tests.agent_streams import play
 from tests.plain_codec import PlainCodec
 
 SEARCHING = Status(Step.RETRIEVING, "Searching knowledge base...")
@@ -62,7 +64,7 @@ def citation(quote: str = "The Nile is 6,650 km long.") -> Citation:
     )
 
 
-Line = Told | asyncio.Event | Exception | Usage | Fallback
+Line = AgentEvent | asyncio.Event | Exception | Usage | Fallback
 
 
 @dataclass
@@ -93,7 +95,10 @@ class Script:
         if self.objections:
             raise self.objections.pop(0)
 
-    async def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
+    async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
+        return await play(self.played(task), emit)
+
+    async def played(self, task: AnswerTask) -> AsyncGenerator[AgentEvent, None]:
         self.tasks.append(task)
         self.begun.set()
         task.meter.add(self.spends)

@@ -26,9 +26,9 @@ from responsa_lab.testing.script import TOOLS, answer_tokens, opening_tokens, pa
 from responsa_server.calls import frames
 from responsa_server.calls.convert.chat import question as question_of
 from responsa_server.domain.errors import ResponsaError
-from responsa_server.domain.events import ToolOutcome
+from responsa_server.domain.events import Terminal, ToolOutcome
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.agents import AnswerTask, Told
+from responsa_server.domain.ports.agents import AnswerTask, Emit
 from responsa_server.domain.ports.models import Ended, ModelPiece, ModelPrompt, TextPiece, ToolRequest
 from responsa_server.domain.ports.tools import Effect, Sent, ToolCard, ToolResult
 from responsa_server.domain.ports.turns import TurnStore
@@ -265,8 +265,8 @@ class _Renamed:
     async def admit(self, who: Principal, question: Question) -> None:
         pass
 
-    def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
-        return self._agent.answer(task)
+    async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
+        return await self._agent.answer(task, emit)
 
 
 class HouseWay:

@@ -42,10 +42,11 @@ from responsa_server.domain.events import (
     Refused,
     Status,
     Step,
+    Terminal,
     Usage,
 )
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.ports.agents import AnswerTask, Told
+from responsa_server.domain.ports.agents import AgentEvent, AnswerTask, Emit
 from responsa_server.domain.ports.parts import Health, Installation, Part, PartReport
 from responsa_server.domain.turns import Question
 from responsa_server.identity.service import Identity
@@ -59,6 +60,7 @@ from responsa_server.stores.redis_relay import RedisRelay
 from responsa_server.transports.grpc.server import RpcServer
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import TurnOptions, Turns
+from tests.agent_streams import play
 from tests.contract.library_house import House
 from tests.contract.turn_house import NO_REDIS, Cast
 
@@ -117,14 +119,13 @@ class ScriptedAgent:
     async def admit(self, who: Principal, question: Question) -> None:
         pass
 
-    async def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
+    async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
         try:
-            async for one in self._answer(task.question.text):
-                yield one
+            return await play(self._answer(task.question.text), emit)
         finally:
             self.ended.set()
 
-    async def _answer(self, text: str) -> AsyncGenerator[Told, None]:
+    async def _answer(self, text: str) -> AsyncGenerator[AgentEvent, None]:
         yield Status(Step.RETRIEVING, "Searching knowledge base...")
         self.begun.set()
         if "wait" in text:

@@ -22,6 +22,7 @@ from responsa_server.cli.main import main
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.ports.models import ModelError
 from responsa_server.providers.settings import ModelSettings
+from tests.agent_streams import stream
 from tests.unit.graph.evidence import task
 from tests.wire.speaking import KEY
 
@@ -130,7 +131,7 @@ async def test_no_event_and_no_error_of_a_turn_holds_a_key() -> None:
     agent = PlannedAgent(plan, AgentOptions("agents/x/versions/1"))
 
     async def turn() -> None:
-        async with aclosing(agent.answer(asked)) as events:
+        async with aclosing(stream(agent, asked)) as events:
             async for event in events:
                 told.append(event)
 

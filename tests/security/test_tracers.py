@@ -37,7 +37,7 @@ from bench.agents import GraphAgent
 async def main():
     shelf = Shelf(quotes=[quote("The Nile is long.")])
     agent = GraphAgent(shelf, shelf)
-    return [type(event).__name__ async for event in agent.answer(task("How long is the river Nile?"))]
+    return [type(await agent.answer(task("How long is the river Nile?"), lambda _: None)).__name__]
 
 print(asyncio.run(main())[-1])
 from langchain_core.tracers.langchain import wait_for_all_tracers

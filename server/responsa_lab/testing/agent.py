@@ -26,9 +26,9 @@ from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.state import GraphState
 from responsa_server.agents.nodes.prompt import Prompt, PromptOptions
 from responsa_server.agents.nodes.tool_caller import CallTool
-from responsa_server.domain.events import Usage
+from responsa_server.domain.events import Terminal, Usage
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.agents import AnswerTask, Told
+from responsa_server.domain.ports.agents import AnswerTask, Emit
 from responsa_server.domain.ports.faults import Faults
 from responsa_server.domain.ports.models import (
     ChatModel,
@@ -135,10 +135,10 @@ class ScriptedAgent:
     async def admit(self, who: Principal, question: Question) -> None:
         """See `Agent.admit`. It takes any parameters."""
 
-    def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
+    async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
         """See `Agent.answer`. Raises InvalidRequest at once if the question is not a script."""
         parse(task.question.text)
-        return self._agent.answer(task)
+        return await self._agent.answer(task, emit)
 
 
 def tool_cards() -> dict[Effect, ToolCard]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any, Final, cast
@@ -15,18 +14,16 @@ from responsa_server.domain import names
 from responsa_server.domain.conversations import Message
 from responsa_server.domain.errors import ResponsaError, Unavailable
 from responsa_server.domain.events import (
-    Answered,
     AttemptRestarted,
-    Cancelled,
     Failed,
-    Refused,
+    ModelUsed,
     Terminal,
     ToolCalled,
     ToolOutcome,
     ToolReturned,
     Usage,
 )
-from responsa_server.domain.ports.agents import Agent, AnswerTask, Meter
+from responsa_server.domain.ports.agents import Agent, AgentEvent, AnswerTask, Meter
 from responsa_server.domain.ports.conversations import ConversationStore
 from responsa_server.domain.ports.faults import Fault, Faults
 from responsa_server.domain.ports.turns import (
@@ -106,6 +103,10 @@ class Run:
             self._meter.add(checkpoint.usage)
         self._open_calls = {call_id for call_id, tool in claimed.tools.items() if tool.outcome is None}
         self._stop: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        # Set with the error of an event that could not be taken.
+        self._refused: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        self._stopping = False
+        self._cut_off: list[ModelUsed] = []
         self._writer = TurnWriter(
             parts.writer,
             parts.codec,
@@ -214,9 +215,9 @@ class Run:
             ToolReturned(call_id, ToolOutcome.UNKNOWN, _CUT_OFF_CONTENT)
             for call_id in sorted(self._open_calls)
         ]
-        for told in (*self._meter.untold, *tools):
+        for event in (*self._cut_off, *tools):
             try:
-                self._writer.put(told)
+                self._writer.put(event)
             except (TurnLost, Unavailable):
                 raise
             except Exception as error:  # an event could not be stored: only the end can be written any more
@@ -242,12 +243,15 @@ class Run:
         agent = asyncio.create_task(self._consume(), name=f"turn-agent-{turn_id}")
         try:
             await asyncio.wait(
-                cast("set[asyncio.Future[Any]]", {agent, self._stop}),
+                cast("set[asyncio.Future[Any]]", {agent, self._stop, self._refused}),
                 timeout=left,
                 return_when=asyncio.FIRST_COMPLETED,
             )
-            if agent.done() and not (self._stop.done() and isinstance(self._stop.result(), TurnLost)):
-                return agent.result()
+            if not (self._stop.done() and isinstance(self._stop.result(), TurnLost)):
+                if self._refused.done():
+                    raise self._refused.result()
+                if agent.done():
+                    return agent.result()
             if self._stop.done():
                 return self._stopped(self._stop.result())
             return endings.time_limit(turn_id, limit)
@@ -275,6 +279,7 @@ class Run:
             if not agent.cancelled():
                 agent.exception()  # what it raised is known, or does not matter any more
             return
+        self._stopping = True
         agent.cancel()
         await asyncio.wait({agent}, timeout=_STOP_SECONDS)
         if not agent.done():
@@ -284,7 +289,7 @@ class Run:
             agent.exception()
 
     async def _consume(self) -> Terminal:
-        claimed, writer = self._claimed, self._writer
+        claimed = self._claimed
         history: Sequence[Message] = ()
         wanted = self._agent.history_messages + self._agent.older_messages
         if wanted > 0 and not claimed.first_in_conversation:
@@ -304,18 +309,24 @@ class Run:
             conversation_id=claimed.conversation_id,
             age_seconds=claimed.age_seconds,
         )
-        async with aclosing(self._agent.answer(task)) as tellings:
-            async for told in tellings:
-                if isinstance(told, (Answered, Refused, Failed, Cancelled)):
-                    return told
-                writer.put(told)
-                if isinstance(told, ToolCalled):
-                    self._open_calls.add(told.call_id)
-                elif isinstance(told, ToolReturned):
-                    self._open_calls.discard(told.call_id)
-                if writer.full:
-                    await writer.room()
-        raise RuntimeError("the agent ended without a terminal event")
+        return await self._agent.answer(task, self._emit)
+
+    def _emit(self, event: AgentEvent) -> None:
+        """Hand an event of the agent's to the log. Once the agent is being stopped, only the cost of its models' calls is kept, for `_settle_calls`."""
+        if self._stopping:
+            if isinstance(event, ModelUsed):
+                self._cut_off.append(event)
+            return
+        try:
+            self._writer.put(event)
+        except Exception as error:  # the turn ends for it; no node may take it for a fault of its own
+            self._stopping = True
+            self._refused.set_result(error)
+            return
+        if isinstance(event, ToolCalled):
+            self._open_calls.add(event.call_id)
+        elif isinstance(event, ToolReturned):
+            self._open_calls.discard(event.call_id)
 
     async def _finish(self, terminal: Terminal) -> bool:
         # Ids are made once, so that a repetition writes the same messages.

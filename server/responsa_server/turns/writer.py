@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import Delta, NumberedEvent, Terminal, ToolCalled, ToolReturned, Usage
-from responsa_server.domain.ports.agents import Barrier, Milestone, Told
+from responsa_server.domain.ports.agents import AgentEvent, Barrier, Milestone
 from responsa_server.domain.ports.turns import (
     Append,
     Checkpoint,
@@ -25,8 +25,6 @@ from responsa_server.turns.repeat import repeated
 
 # No event that an agent may tell comes near it. A larger one would make rows that no frame holds, and so a turn that nobody can read.
 MAX_EVENT_BYTES: Final = 64 * 1024
-# Events that wait for the writer before who makes them has to wait.
-_MOST_PENDING: Final = 128
 # How long a write is repeated. Far beyond a lease: whoever takes the turn away first ends the repeating by its epoch.
 PATIENCE_SECONDS: Final = 60.0
 
@@ -148,7 +146,7 @@ class TurnWriter:
 
     # What the agent's side calls.
 
-    def put(self, told: Told) -> None:
+    def put(self, told: AgentEvent) -> None:
         """Take an event, milestone or barrier, to be written after all before it. Raises what nothing can be written for any more; EventTooLarge, or what the
         codec has against a call's arguments, for an event that is then not taken.
         """
@@ -187,16 +185,6 @@ class TurnWriter:
             self._sealed = False
         if not self.queued and self._in_flight is None and not self._closing:
             self._gatherer.ready(self)
-
-    @property
-    def full(self) -> bool:
-        """Whether who tells has to wait: see `room`."""
-        return len(self._pending) >= _MOST_PENDING
-
-    async def room(self) -> None:
-        """Wait until not too much waits. Raises as `put` does."""
-        while self.full:
-            await self._next_settling()
 
     async def flush(self) -> None:
         """Wait until all that was put is committed. Raises as `put` does."""

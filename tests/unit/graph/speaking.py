@@ -10,11 +10,12 @@ from uuid import UUID
 
 from responsa_server.agents.engine.node import Progress, Run
 from responsa_server.domain.events import Delta, ToolCalled, ToolOutcome, ToolReturned
-from responsa_server.domain.ports.agents import Agent, AnswerTask, Barrier, Meter, Told
+from responsa_server.domain.ports.agents import Agent, AgentEvent, AnswerTask, Barrier, Meter
 from responsa_server.domain.ports.faults import Fault
 from responsa_server.domain.ports.models import Ended, ModelPiece, ModelPrompt
 from responsa_server.domain.ports.tools import Effect, Sent, ToolCard, ToolResult
 from responsa_server.domain.ports.turns import ToolRecord
+from tests.agent_streams import stream
 from tests.unit.graph.evidence import WHO
 
 TURN = UUID(int=7)
@@ -102,10 +103,10 @@ class Turn:
         self._more.set()
 
 
-async def told_by(agent: Agent, task: AnswerTask, most: int = 10_000) -> list[Told]:
+async def told_by(agent: Agent, task: AnswerTask, most: int = 10_000) -> list[AgentEvent]:
     """What an agent tells, at most so much of it; then its events are closed, as when its worker is killed. Every barrier is passed as it comes."""
-    told: list[Told] = []
-    async with aclosing(agent.answer(task)) as events:
+    told: list[AgentEvent] = []
+    async with aclosing(stream(agent, task)) as events:
         async for one in events:
             told.append(one)
             if isinstance(one, Barrier):
@@ -115,12 +116,12 @@ async def told_by(agent: Agent, task: AnswerTask, most: int = 10_000) -> list[To
     return told
 
 
-def deltas(told: Sequence[Told]) -> list[Delta]:
+def deltas(told: Sequence[AgentEvent]) -> list[Delta]:
     """Those of what was told."""
     return [one for one in told if isinstance(one, Delta)]
 
 
-def ledger(told: Sequence[Told]) -> dict[str, ToolRecord]:
+def ledger(told: Sequence[AgentEvent]) -> dict[str, ToolRecord]:
     """What a log with these events has in its ledger."""
     records: dict[str, ToolRecord] = {}
     for one in told:

@@ -25,16 +25,17 @@ from responsa_server.domain.events import (
     Step,
 )
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.agents import AnswerTask, Told
+from responsa_server.domain.ports.agents import AgentEvent, AnswerTask
 from responsa_server.domain.ports.answers import DEFAULT_SEARCH, SearchOptions
+from tests.agent_streams import stream
 from tests.unit.graph.evidence import Shelf, quote, task
 
 LENGTH = "The Nile is 6,650 km long."
 SOURCE = "Its farthest source lies in Rwanda – or Burundi."
 
 
-async def events_of(agent: GraphAgent, asked: AnswerTask) -> list[Told]:
-    async with aclosing(agent.answer(asked)) as events:
+async def events_of(agent: GraphAgent, asked: AnswerTask) -> list[AgentEvent]:
+    async with aclosing(stream(agent, asked)) as events:
         return [event async for event in events]
 
 
@@ -136,7 +137,7 @@ async def test_closing_the_events_ends_the_work() -> None:
             return self.found
 
     shelf = Slow()
-    async with aclosing(GraphAgent(shelf, shelf).answer(task("How long is the river Nile?"))) as events:
+    async with aclosing(stream(GraphAgent(shelf, shelf), task("How long is the river Nile?"))) as events:
         assert isinstance(await anext(events), Status)
         await begun.wait()
     assert ended.is_set()

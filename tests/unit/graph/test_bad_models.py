@@ -28,9 +28,10 @@ from responsa_server.domain.events import (
     Refused,
     Usage,
 )
-from responsa_server.domain.ports.agents import AnswerTask, Told
+from responsa_server.domain.ports.agents import AgentEvent, AnswerTask
 from responsa_server.domain.ports.models import ChatModel, Ended, Price, Spent, Stop, TextPiece
 from responsa_server.providers.chain import Barred, Member, ModelChain
+from tests.agent_streams import stream
 from tests.unit.graph.asking import costing
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.shipping import ASHDOWN, CLASSIFIERS, Judge, Staff, shipped
@@ -80,14 +81,14 @@ def asked(agent: str, text: str = "") -> AnswerTask:
 
 async def ended(
     agent: str, model: ChatModel, question: AnswerTask | None = None
-) -> tuple[list[Told], AnswerTask]:
+) -> tuple[list[AgentEvent], AnswerTask]:
     shelf = Shelf(quotes=[QUOTE])
     parts = NodeParts(shelf, shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS)
     one = question or asked(agent)
     return await told_by(shipped(agent, parts), one), one
 
 
-def text(told: Sequence[Told]) -> str:
+def text(told: Sequence[AgentEvent]) -> str:
     return "".join(one.text for one in told if isinstance(one, Delta))
 
 
@@ -148,11 +149,11 @@ async def test_a_stream_that_breaks_off_fails_the_turn_which_may_be_tried_again(
 @pytest.mark.parametrize("agent", AGENTS)
 @pytest.mark.parametrize("kind", [Kind.CUT, Kind.HANG, Kind.ENDLESS])
 async def test_a_call_that_ends_early_has_its_usage_told(agent: str, kind: Kind) -> None:
-    one, told = asked(agent), list[Told]()
+    one, told = asked(agent), list[AgentEvent]()
     shelf = Shelf(quotes=[QUOTE])
     parts = NodeParts(shelf, shelf, Judge([QUOTE]), Staff(), model=broken(kind), classifiers=CLASSIFIERS)
     with suppress(Unavailable):
-        async with aclosing(shipped(agent, parts).answer(one)) as events:
+        async with aclosing(stream(shipped(agent, parts), one)) as events:
             async for event in events:
                 told.append(event)
     used = [found.usage for found in told if isinstance(found, ModelUsed)]
@@ -160,25 +161,25 @@ async def test_a_call_that_ends_early_has_its_usage_told(agent: str, kind: Kind)
     assert used[-1].output_tokens
 
 
-async def test_a_call_that_is_stopped_with_its_turn_leaves_its_usage_to_be_told() -> None:
+async def test_a_call_that_is_stopped_with_its_turn_emits_its_usage() -> None:
     one = asked("tutor")
     shelf = Shelf(quotes=[QUOTE])
     model = Broken(Kind.HANG, idle_seconds=3600.0)
     parts = NodeParts(shelf, shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS)
-    begun = asyncio.Event()
+    begun, emitted = asyncio.Event(), list[AgentEvent]()
 
-    async def turn() -> None:
-        async with aclosing(shipped("tutor", parts).answer(one)) as events:
-            async for event in events:
-                if isinstance(event, Delta):
-                    begun.set()
+    def emit(event: AgentEvent) -> None:
+        emitted.append(event)
+        if isinstance(event, Delta):
+            begun.set()
 
-    running = asyncio.create_task(turn())
+    running = asyncio.create_task(shipped("tutor", parts).answer(one, emit))
     await begun.wait()
+    before = len(emitted)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    (left,) = one.meter.untold
+    (left,) = [event for event in emitted[before:] if isinstance(event, ModelUsed)]
     assert left.model == "broken-hang"
     assert 0 < left.usage.output_tokens <= one.meter.usage.output_tokens
 

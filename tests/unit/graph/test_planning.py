@@ -31,7 +31,7 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.agents import AnswerTask, Told
+from responsa_server.domain.ports.agents import AgentEvent, AnswerTask
 from responsa_server.domain.ports.answers import DEFAULT_SEARCH, SearchOptions
 from responsa_server.domain.ports.models import Ended, ModelError, ModelFault, Spent, TextPiece
 from tests.unit.graph.configured import SURROUNDINGS, TEST_KINDS, write
@@ -55,11 +55,11 @@ def agent(folder: Path, parts: NodeParts) -> PlannedAgent:
     )
 
 
-def steps(told: Sequence[Told]) -> list[str]:
+def steps(told: Sequence[AgentEvent]) -> list[str]:
     return [one.step.value for one in told if isinstance(one, Status)]
 
 
-def text(told: Sequence[Told]) -> str:
+def text(told: Sequence[AgentEvent]) -> str:
     return "".join(one.text for one in told if isinstance(one, Delta))
 
 

@@ -27,7 +27,7 @@ from responsa_server.domain.events import (
     Refused,
     Status,
 )
-from responsa_server.domain.ports.agents import AnswerTask, Told
+from responsa_server.domain.ports.agents import AgentEvent, AnswerTask
 from responsa_server.domain.ports.models import ModelPiece, ModelPrompt
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.shipping import ASHDOWN, CLASSIFIERS, Judge, Notes, Staff, shipped
@@ -70,15 +70,15 @@ def talk(*texts: str) -> list[Message]:
     ]
 
 
-def messages(told: Sequence[Told]) -> list[str]:
+def messages(told: Sequence[AgentEvent]) -> list[str]:
     return [one.message for one in told if isinstance(one, Status)]
 
 
-def text(told: Sequence[Told]) -> str:
+def text(told: Sequence[AgentEvent]) -> str:
     return "".join(one.text for one in told if isinstance(one, Delta))
 
 
-def whole(told: Sequence[Told]) -> Answered:
+def whole(told: Sequence[AgentEvent]) -> Answered:
     end = told[-1]
     assert isinstance(end, Answered)
     assert end.text == text(told)

@@ -20,7 +20,7 @@ from responsa_server.domain.events import (
     RefusalReason,
     Refused,
 )
-from responsa_server.domain.ports.agents import AnswerTask, Told
+from responsa_server.domain.ports.agents import AgentEvent, AnswerTask
 from responsa_server.domain.ports.models import ChatModel, Ended, ModelError, ModelFault, TextPiece
 from tests.unit.graph.evidence import Shelf
 from tests.unit.graph.shipping import CLASSIFIERS, Judge, Notes, Staff, shipped
@@ -45,7 +45,7 @@ async def told(
     small: str = SMALL,
     larger: ChatModel | None = None,
     supported: bool = True,
-) -> Sequence[Told]:
+) -> Sequence[AgentEvent]:
     shelf = Shelf(quotes=[QUOTE], supported=supported)
     parts = NodeParts(shelf, shelf, Judge([QUOTE]), Staff(), Notes(), model, classifiers=CLASSIFIERS)
     parts = replace(parts, small=frozenset({small}), larger=larger)

@@ -16,10 +16,11 @@ from responsa_lab.testing.script import Script, ToolFailure, golden_events, gold
 from responsa_lab.testing.sink import ToolSink
 from responsa_server.domain.errors import InvalidRequest, Reason, Unavailable
 from responsa_server.domain.events import Answered, Delta, Event, ToolCalled, ToolOutcome, ToolReturned, Usage
-from responsa_server.domain.ports.agents import AnswerTask, Barrier, Meter, Milestone, Told
+from responsa_server.domain.ports.agents import AgentEvent, AnswerTask, Barrier, Meter, Milestone
 from responsa_server.domain.ports.faults import Fault
 from responsa_server.domain.ports.tools import Effect
 from responsa_server.domain.turns import Question
+from tests.agent_streams import stream
 from tests.unit.graph.evidence import WHO
 from tests.unit.graph.speaking import Places, ledger, told_by
 
@@ -58,7 +59,7 @@ def asked(script: Script | str) -> AnswerTask:
     return AnswerTask(uuid7(), WHO, Question(text, agent="testing"), ())
 
 
-def events_of(told: Sequence[Told]) -> list[Event]:
+def events_of(told: Sequence[AgentEvent]) -> list[Event]:
     return [one for one in told if not isinstance(one, (Milestone, Barrier))]
 
 
@@ -117,14 +118,14 @@ async def test_going_on_from_a_milestone_tells_exactly_what_came_after_it(house:
     assert [one.calls for one in house.sink.calls.values()] == [2]
 
 
-def stateless(told: Told) -> object:
+def stateless(told: AgentEvent) -> object:
     """Something told, without what differs between attempts that tell the same: a barrier's identity and what the turn has cost."""
     if isinstance(told, Barrier):
         return Barrier
     return replace(told, usage=Usage()) if isinstance(told, Answered) else told
 
 
-def shown(first: Sequence[Told], second: Sequence[Told], keep_bytes: int) -> str:
+def shown(first: Sequence[AgentEvent], second: Sequence[AgentEvent], keep_bytes: int) -> str:
     """The text that a reader has who saw both attempts, the first one's unfinished step withdrawn."""
     text = b"".join(one.text.encode() for one in first if isinstance(one, Delta))[:keep_bytes]
     for one in second:
@@ -172,7 +173,7 @@ async def test_a_death_at_any_place_changes_neither_the_text_nor_what_was_done(e
 
 async def test_stopping_a_turn_closes_the_models_socket_and_its_spending_is_known(house: House) -> None:
     task = asked(Script(tokens=2000, pace_ms=1))
-    async with aclosing(house.agent.answer(task)) as events:
+    async with aclosing(stream(house.agent, task)) as events:
         async for one in events:
             if isinstance(one, Delta):
                 break
@@ -186,7 +187,7 @@ async def test_cancelling_who_reads_a_turn_closes_the_models_socket(house: House
     begun = asyncio.Event()
 
     async def read() -> None:
-        async with aclosing(house.agent.answer(asked(Script(tokens=9, pace_ms=0, stall_after=4)))) as events:
+        async with aclosing(stream(house.agent, asked(Script(tokens=9, pace_ms=0, stall_after=4)))) as events:
             async for one in events:
                 if isinstance(one, Delta):
                     begun.set()
@@ -202,10 +203,10 @@ async def test_cancelling_who_reads_a_turn_closes_the_models_socket(house: House
 
 async def test_a_model_that_breaks_off_makes_the_turn_fail_after_what_it_said(house: House) -> None:
     script = Script(tokens=9, pace_ms=0, fail_after=3)
-    told: list[Told] = []
+    told: list[AgentEvent] = []
 
     async def read() -> None:
-        async with aclosing(house.agent.answer(asked(script))) as events:
+        async with aclosing(stream(house.agent, asked(script))) as events:
             async for one in events:
                 told.append(one)
 

@@ -28,11 +28,12 @@ from responsa_server.domain.events import (
     ToolReturned,
     Usage,
 )
-from responsa_server.domain.ports.agents import Barrier, Meter, Milestone, Told
+from responsa_server.domain.ports.agents import AgentEvent, Barrier, Meter, Milestone
 from responsa_server.domain.ports.faults import NoFaults
 from responsa_server.domain.ports.turns import Append, Claim, Conclusion, TurnLost, TurnStore
 from responsa_server.domain.turns import LogRow, TurnState
 from responsa_server.turns.log_writer import LogWriter, window
+from responsa_server.turns.pack import MAX_DELTA_BYTES
 from responsa_server.turns.writer import MAX_EVENT_BYTES, EventTooLarge, Start, TurnWriter
 from tests.plain_codec import PlainCodec, events_of
 
@@ -106,7 +107,7 @@ class One:
     visible: list[LogRow] = field(default_factory=list[LogRow])
     failed: list[Exception] = field(default_factory=list[Exception])
 
-    def put(self, *told: Told) -> None:
+    def put(self, *told: AgentEvent) -> None:
         for one in told:
             self.writer.put(one)
 
@@ -324,23 +325,20 @@ async def test_silent_turns_are_renewed_together_and_hear_that_they_are_lost() -
         assert not other.failed
 
 
-async def test_who_tells_faster_than_commits_come_through_has_to_wait() -> None:
+async def test_deltas_that_wait_for_a_commit_wait_as_few_events() -> None:
     log = ScriptedLog(open_=False)
     async with writing(log) as begin:
         one = begin()
-
-        async def pour() -> None:
-            for _ in range(300):
-                one.put(STATUS)
-                if one.writer.full:
-                    await one.writer.room()
-
-        pouring = asyncio.create_task(pour())
+        one.put(STATUS)
         await log.entered.wait()
-        assert not pouring.done()
+        size = 4 * MAX_DELTA_BYTES
+        for place in range(size):
+            one.put(Delta("x", place))
         log.gate.set()
-        await pouring
-        assert len(await one.finish()) == 301
+        events = await one.finish()
+        assert [len(each.event.text) for each in events if isinstance(each.event, Delta)] == [
+            MAX_DELTA_BYTES
+        ] * 4
 
 
 async def test_another_end_can_be_written_when_the_first_could_not_be_stored() -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, cast
 from uuid import UUID
@@ -17,7 +16,7 @@ from responsa_server.agents.engine.citations import AnswerModel, CitationModel, 
 from responsa_server.agents.engine.config import EXTRACTIVE, TEMPLATE, AgentConfig
 from responsa_server.agents.engine.fences import nonce
 from responsa_server.agents.engine.graph import Graph, Plan, verify
-from responsa_server.agents.engine.node import Declined, Limits, OverBudget, Progress, Run
+from responsa_server.agents.engine.node import Declined, Limits, OverBudget, Run
 from responsa_server.agents.engine.state import GraphState, divided, fallbacks_of, restored, said
 from responsa_server.domain.answers import Extraction
 from responsa_server.domain.events import (
@@ -26,13 +25,13 @@ from responsa_server.domain.events import (
     Citation,
     Fallback,
     Intent,
-    ModelUsed,
     RefusalReason,
     Refused,
+    Terminal,
     Usage,
 )
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.agents import AnswerTask, Meter, Told
+from responsa_server.domain.ports.agents import AnswerTask, Emit
 from responsa_server.domain.ports.faults import Faults, NoFaults
 from responsa_server.domain.turns import Question
 
@@ -80,32 +79,6 @@ _UNSAFE_MIDWAY: Final = (
 Admit = Callable[[Principal, Question], Awaitable[None]]
 
 
-class _Progress:
-    """What was told and not yet passed on. An `asyncio.Queue` does the same at several times the cost, which counts at thousands of pieces a second."""
-
-    __slots__ = ("_waiter", "told")
-
-    def __init__(self) -> None:
-        self.told: deque[Progress] = deque()
-        self._waiter: asyncio.Future[None] | None = None
-
-    def tell(self, event: Progress) -> None:
-        self.told.append(event)
-        self.wake()
-
-    def wake(self, _: object = None) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def more(self) -> None:
-        """Wait for the next `tell` or `wake`."""
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-
 class PlannedAgent:
     """An `Agent` that runs a plan's graph. counted: told each fallback of an attempt once, at the attempt's end, however it ends. admission: see `Agent.admit`; None: every question is taken.
 
@@ -146,9 +119,8 @@ class PlannedAgent:
         if self._admission is not None:
             await self._admission(who, question)
 
-    async def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
+    async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
         """See `Agent.answer`. Raises StateError for a milestone that it cannot go on from."""
-        progress = _Progress()
         begin_at, state = ("", GraphState()) if task.resume is None else restored(task.resume, self._keys)
         earlier = fallbacks_of(state)  # which earlier attempts have counted
         for fallback in earlier:
@@ -170,7 +142,7 @@ class PlannedAgent:
             state["older"] = [said(message) for message in older]
         context = Run(
             task.who,
-            progress.tell,
+            emit,
             task.meter.add,
             turn_id=task.turn_id,
             begin_at=begin_at,
@@ -183,40 +155,20 @@ class PlannedAgent:
             noted=task.meter.fell_back,
             until=asyncio.get_running_loop().time() + options.time_limit_seconds - task.age_seconds,
         )
-        running = asyncio.create_task(self.compile().run(state, context))
-        running.add_done_callback(progress.wake)
         try:
-            while True:
-                while progress.told:
-                    yield progress.told.popleft()
-                if running.done():
-                    break
-                await progress.more()
-            yield await self._end(running, task.meter, context.limits)
+            end = ending(await self.compile().run(state, context), task.meter.usage)
+        except OverBudget as over:
+            end = _over(over, context.limits, task.meter.usage)
+        except Declined as declined:
+            message = _UNSAFE_MIDWAY if declined.begun else _UNSAFE
+            end = Refused(RefusalReason.UNSAFE, message, task.meter.usage)
         finally:
-            if not running.done():
-                running.cancel()
-                await asyncio.wait({running})
-                task.meter.untold = [one for one in progress.told if isinstance(one, ModelUsed)]
-            # Here, and not at the turn's end: one that is cut short by its time limit or a cancellation never comes to that.
+            # Here, and not at the turn's end, which a turn that is cut short by its time limit or a cancellation never reaches.
             if self._counted is not None:
                 for fallback in task.meter.fallbacks:
                     if fallback not in earlier:
                         self._counted(fallback)
-
-    async def _end(
-        self, running: asyncio.Task[Mapping[str, object]], meter: Meter, limits: Limits
-    ) -> Answered | Refused:
-        """The turn's end out of its run, which is done. Raises what its nodes raise."""
-        try:
-            found = await running
-            end = ending(found, meter.usage)
-        except OverBudget as over:
-            end = _over(over, limits, meter.usage)
-        except Declined as declined:
-            message = _UNSAFE_MIDWAY if declined.begun else _UNSAFE
-            end = Refused(RefusalReason.UNSAFE, message, meter.usage)
-        return replace(end, fallbacks=meter.fallbacks)
+        return replace(end, fallbacks=task.meter.fallbacks)
 
 
 def _over(over: OverBudget, limits: Limits, usage: Usage) -> Answered | Refused:

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
 from responsa_server.domain.conversations import Message
-from responsa_server.domain.events import MAX_FALLBACKS, Event, Fallback, ModelUsed, Usage
+from responsa_server.domain.events import MAX_FALLBACKS, Event, Fallback, Terminal, Usage
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.turns import ToolRecord
 from responsa_server.domain.turns import Question
 
 
 class Meter:
-    """What a turn has cost so far, and what it had to do without; it is read however the turn ends.
-
-    untold: calls of models that ended as their agent was stopped, and nobody heard of any more.
-    """
+    """What a turn has cost so far, and the fallbacks it took; it is read however the turn ends."""
 
     def __init__(self) -> None:
         # Bare numbers: something is counted for each word that a model says, and asked for far less often.
         self._embedding = self._input = self._output = self._micros = self._unpriced = 0
         self.fallbacks: Sequence[Fallback] = ()
-        self.untold: Sequence[ModelUsed] = ()
 
     @property
     def usage(self) -> Usage:
@@ -60,8 +56,11 @@ class Barrier:
     passed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-Told = Event | Milestone | Barrier
-"""What an agent tells while it works."""
+AgentEvent = Event | Milestone | Barrier
+"""What an agent emits while it works."""
+
+Emit = Callable[[AgentEvent], None]
+"""Takes an agent's next event. Never blocks and never raises: an event that cannot be stored ends the turn, and what follows is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +118,11 @@ class Agent(Protocol):
         """
         ...
 
-    def answer(self, task: AnswerTask) -> AsyncGenerator[Told, None]:
-        """Statuses, deltas, citations and tool events as they come, with milestones and barriers among them, then exactly one terminal event.
+    async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
+        """Emit statuses, deltas, citations and tool events as they come, with milestones and barriers among them; return the terminal event.
 
-        Raises what its nodes raise: a ResponsaError becomes the turn's failure as it is. Closing the iterator ends all work, a model's stream included.
+        Raises what its nodes raise: a ResponsaError becomes the turn's failure as it is. Cancelling it ends all work, a model's stream included; a
+        model's call that is cut off is still emitted with what it has cost.
         """
         ...
 

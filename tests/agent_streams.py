@@ -1,0 +1,41 @@
+"""Agents between what emits and what yields: the events of one as a stream, and a generator as one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import get_args
+
+from responsa_server.domain.events import Terminal
+from responsa_server.domain.ports.agents import Agent, AgentEvent, AnswerTask, Emit
+
+
+async def stream(agent: Agent, task: AnswerTask) -> AsyncGenerator[AgentEvent, None]:
+    """The events of an agent as they come, the terminal one last. Raises what the agent raises; closing the stream cancels the agent."""
+    events: asyncio.Queue[AgentEvent | None] = asyncio.Queue()
+
+    async def work() -> None:
+        try:
+            events.put_nowait(await agent.answer(task, events.put_nowait))
+        finally:
+            events.put_nowait(None)
+
+    working = asyncio.create_task(work())
+    try:
+        while (event := await events.get()) is not None:
+            yield event
+        await working
+    finally:
+        working.cancel()
+        await asyncio.wait({working})
+
+
+async def play(events: AsyncGenerator[AgentEvent, None], emit: Emit) -> Terminal:
+    """Emit the events of a generator and return its terminal one."""
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, get_args(Terminal)):
+                return event
+            emit(event)
+    raise AssertionError("a script must end with a terminal event")
