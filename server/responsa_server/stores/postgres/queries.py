@@ -1,4 +1,4 @@
-"""Named SQL in files: `-- name: find_turn` begins a query, which ends where the next begins."""
+"""Named SQL in files: `-- name: find_turn` begins a query, which ends where the next begins. Lines that are comments are not sent."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import LiteralString, cast
 
 _NAME = re.compile(r"^-- name: ([a-z0-9_]+)[^\n]*$", re.MULTILINE)
+_COMMENT = re.compile(r"^\s*--[^\n]*\n", re.MULTILINE)
 
 
 class Queries:
@@ -26,7 +27,8 @@ class Queries:
             raise ValueError(f"{', '.join(filenames)}: a query's name stands twice")
         # The files are ours, part of the package, and hold no input: as good as literals.
         self._queries: dict[str, LiteralString] = {
-            name: cast("LiteralString", body.strip()) for name, body in zip(names, parts[1::2], strict=True)
+            name: cast("LiteralString", _COMMENT.sub("", body).strip())
+            for name, body in zip(names, parts[1::2], strict=True)
         }
 
     def __getitem__(self, name: str) -> LiteralString:

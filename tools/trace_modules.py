@@ -1,0 +1,246 @@
+"""Count the server's modules on the way of a question and of an upload: `python tools/trace_modules.py [--steps]`.
+
+Starts an instance of the installed `responsa_server` in a folder of its own (run it with another checkout's interpreter to measure that one), with a profiler in
+every server process, the zygote of the sandbox and its children included. Then, each in a window of its own: (a) one Ask over gRPC until the terminal event, and
+(b) one upload over gRPC until its passages are searched. Both have been done once before, so that what is loaded and compiled once is not counted.
+
+A module is counted when one of its functions was called in the window that is not called in an idle window of the same length: loops that run anyway are not on
+the way. Module bodies do not count. `--steps` prints the functions in the order of their first call, with the process that called them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import responsa_server
+from responsa_client import Responsa
+
+_PACKAGE: Final = Path(responsa_server.__file__ or "").resolve().parent
+_FOLDER: Final = "RESPONSA_TRACE_FOLDER"
+_SECONDS: Final = 5.0
+_START_SECONDS: Final = 180.0
+
+# Loaded by every interpreter that has its folder on the path. Records are written to files that are mapped into memory: that needs no system call, which a
+# parsing process could not make.
+_PROFILER: Final = """
+import mmap, os, struct, subprocess, sys, threading, time
+
+FOLDER = os.environ["RESPONSA_TRACE_FOLDER"]
+ROOT = os.environ["RESPONSA_TRACE_PACKAGE"] + os.sep
+SIZE = 1 << 22
+with open(os.path.join(FOLDER, "window"), "r+b") as file:
+    WINDOW = mmap.mmap(file.fileno(), 1)
+
+
+def region(name):
+    with open(os.path.join(FOLDER, name), "w+b") as file:
+        file.truncate(SIZE)
+        return mmap.mmap(file.fileno(), SIZE)
+
+
+class Recorder:
+    def __init__(self):
+        self.kind = "sandbox" if "sandbox.zygote" in " ".join(sys.orig_argv) else "server"
+        self.region = region(f"{os.getpid()}.trace")
+        # Children are forked from this process, and may open nothing any more.
+        self.child = region(f"{os.getpid()}-child.trace") if self.kind == "sandbox" else None
+        self.place = 0
+        self.seen = set()
+
+    def become_child(self):
+        if self.child is not None:
+            self.region, self.child, self.kind = self.child, None, "parser"
+            self.place = self.region.find(b"\\0")
+            self.seen = set()
+
+    def __call__(self, frame, event, _):
+        if event != "call":
+            return
+        window = WINDOW[0]
+        if not window:
+            return
+        code = frame.f_code
+        key = (window, code)
+        if key in self.seen:
+            return
+        self.seen.add(key)
+        name = code.co_filename
+        if name.startswith(ROOT) and code.co_name != "<module>":
+            line = f"{window}\\t{time.monotonic_ns()}\\t{self.kind}\\t{name[len(ROOT):]}\\t{code.co_qualname}\\n".encode()
+            self.region[self.place:self.place + len(line)] = line
+            self.place += len(line)
+
+
+def clean_environment_of_the_zygote():
+    started = subprocess.Popen.__init__
+
+    def start(self, args, *more, **options):
+        if options.get("env") is not None and any("sandbox.zygote" in str(one) for one in args):
+            own = {name: os.environ[name] for name in ("RESPONSA_TRACE_FOLDER", "RESPONSA_TRACE_PACKAGE")}
+            paths = os.pathsep.join((os.path.join(FOLDER, "site"), options["env"].get("PYTHONPATH", "")))
+            options["env"] = {**options["env"], **own, "PYTHONPATH": paths}
+        started(self, args, *more, **options)
+
+    subprocess.Popen.__init__ = start
+
+
+if {"serve", "worker"} & set(sys.orig_argv) or "sandbox.zygote" in " ".join(sys.orig_argv):
+    clean_environment_of_the_zygote()
+    recorder = Recorder()
+    os.register_at_fork(after_in_child=recorder.become_child)
+    threading.setprofile(recorder)
+    sys.setprofile(recorder)
+"""
+
+Step = tuple[int, str, str, str]
+"""When a function was first called in nanoseconds, in which kind of process, its module's path, its qualified name."""
+
+
+class Trace:
+    """A running instance under the profiler."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder = folder
+        self.port = port
+        self._windows = 0
+
+    def window(self, work: Callable[[], object]) -> int:
+        """Do something in a window of its own, at least `_SECONDS` long; returns the window's number."""
+        self._windows += 1
+        with (self.folder / "window").open("r+b") as file:
+            file.write(bytes([self._windows]))
+            file.flush()
+            ends = time.monotonic() + _SECONDS
+            work()
+            time.sleep(max(ends - time.monotonic(), 0.0))
+            file.seek(0)
+            file.write(b"\0")
+        return self._windows
+
+    def steps(self, window: int) -> list[Step]:
+        """The functions of a window in the order of their first call."""
+        found: list[Step] = []
+        for file in self.folder.glob("*.trace"):
+            for line in file.read_bytes().rstrip(b"\0").decode().splitlines():
+                number, at, kind, module, name = line.split("\t")
+                if int(number) == window:
+                    found.append((int(at), kind, module, name))
+        return sorted(found)
+
+
+@contextmanager
+def instance(folder: Path) -> Iterator[Trace]:
+    """An instance without documents, its server processes under the profiler."""
+    site = folder / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(_PROFILER, encoding="utf-8")
+    (folder / "window").write_bytes(b"\0")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("RESPONSA_")},
+        "RESPONSA_HOME": str(folder / "home"),
+        "RESPONSA_PORT": str(port),
+        "RESPONSA_DOCS": "none",
+        _FOLDER: str(folder),
+        "RESPONSA_TRACE_PACKAGE": str(_PACKAGE),
+        "PYTHONPATH": os.pathsep.join((str(site), os.environ.get("PYTHONPATH", ""))).rstrip(os.pathsep),
+    }
+    command = [sys.executable, "-m", "responsa_server"]
+    log = folder / "up.log"
+    with log.open("wb") as out:
+        running = subprocess.Popen([*command, "up"], env=environment, stdout=out, stderr=out, cwd=folder)
+    try:
+        ends = time.monotonic() + _START_SECONDS
+        while b"Responsa is ready" not in log.read_bytes():
+            if running.poll() is not None or time.monotonic() > ends:
+                raise SystemExit(f"the instance did not start:\n{log.read_text(encoding='utf-8')}")
+            time.sleep(0.1)
+        yield Trace(folder, port)
+    finally:
+        running.terminate()
+        running.wait(60)
+        subprocess.run([*command, "purge", "--yes"], env=environment, check=False, capture_output=True)
+
+
+def document(subject: str) -> bytes:
+    """A small text about a subject of its own."""
+    return (
+        f"The {subject} lighthouse stands 41 metres above the sea. Its lamp was lit in 1874 by keeper Ann Foster.\n"
+        f"Ships that pass the {subject} rocks at night steer by its white flash every nine seconds.\n"
+    ).encode()
+
+
+def measure(trace: Trace) -> dict[str, list[Step]]:
+    """The steps of both ways that do not belong to loops."""
+    key = (trace.folder / "home" / "api-key").read_text(encoding="utf-8").strip()
+    with Responsa(f"http://127.0.0.1:{trace.port}", key) as client:
+
+        def ask(subject: str) -> None:
+            ends = [
+                event.WhichOneof("event")
+                for event in client.ask(f"When was the lamp of the {subject} lighthouse lit?")
+            ]
+            if ends[-1] != "answer":
+                raise SystemExit(f"the question was not answered: {ends}")
+
+        def upload(subject: str) -> None:
+            client.upload(document(subject), source_key=f"{subject}.txt")
+
+        for subject in ("Marness", "Gullholm"):
+            client.wait(client.upload(document(subject), source_key=f"{subject}.txt"))
+        ask("Marness")
+        idle = {step[1:] for _ in range(2) for step in trace.steps(trace.window(lambda: None))}
+        asked = trace.window(lambda: ask("Gullholm"))
+        uploaded = trace.window(lambda: upload("Tern"))
+        found = client.search("Tern lighthouse lamp")
+        if not any("Tern" in one.passage.text for one in found):
+            raise SystemExit("the upload is not searched yet; the window is too short")
+    ways = {"ask": asked, "upload": uploaded}
+    return {
+        way: [step for step in trace.steps(number) if step[1:] not in idle] for way, number in ways.items()
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--steps", action="store_true", help="print the functions in the order of their first call"
+    )
+    parser.add_argument("--json", action="store_true", help="print all of it as JSON")
+    given = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="responsa-trace-") as place,
+        instance(Path(place).resolve()) as trace,
+    ):
+        ways = measure(trace)
+    if given.json:
+        print(json.dumps({way: [[*step] for step in steps] for way, steps in ways.items()}))
+        return
+    for way, steps in ways.items():
+        modules = list(dict.fromkeys(module for _, _, module, _ in steps))
+        print(f"{way}: {len(modules)} modules, {len(steps)} functions")
+        if given.steps:
+            begun = steps[0][0]
+            for at, kind, module, name in steps:
+                print(f"  {(at - begun) / 1e6:9.2f} ms  {kind:8} {module:55} {name}")
+        else:
+            for module in modules:
+                print(f"  {module}")
+
+
+if __name__ == "__main__":
+    main()
