@@ -53,9 +53,7 @@ class Unguarded:
 
 TURN_FILES = (
     "turn_accept.sql",
-    "turn_claims.sql",
     "turn_ends.sql",
-    "turn_finish.sql",
     "turn_log.sql",
     "turn_reads.sql",
 )

@@ -108,9 +108,7 @@ async def test_without_its_fence_the_campaign_finds_what_was_written_twice(clust
 
 def test_the_proxy_tells_statements_apart() -> None:
     """The statements of the product are what the proxy takes them for: else it would cut nothing, and find nothing."""
-    queries = Queries(
-        "turn_accept.sql", "turn_claims.sql", "turn_finish.sql", "turn_log.sql", "turn_reads.sql"
-    )
+    queries = Queries("turn_accept.sql", "turn_ends.sql", "turn_log.sql", "turn_reads.sql")
     assert kind_of([queries["accept_turn"]]) is Write.ACCEPT
     assert kind_of([queries["finish_turns"]]) is Write.FINISH
     assert kind_of([queries["append_fence"], queries["append_rows"]]) is Write.APPEND

@@ -15,7 +15,7 @@ from responsa_server.domain.ports.faults import Fault
 from responsa_server.domain.ports.relay import Relay, Taken, Work
 from responsa_server.domain.ports.turns import ClaimedTurn
 from responsa_server.domain.turns import LogRow
-from responsa_server.turns.repeat import repeated
+from responsa_server.turns.retry import repeated
 from responsa_server.turns.settings import TurnOptions
 from responsa_server.turns.worker import Outcome, Run, WorkerParts
 

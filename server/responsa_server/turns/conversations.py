@@ -16,7 +16,7 @@ from responsa_server.domain.ports.conversations import ConversationStore
 from responsa_server.domain.ports.knowledge import SourceRef, Sources, SourceSlice
 from responsa_server.domain.ports.turns import NewId
 from responsa_server.domain.turns import Verdict
-from responsa_server.turns.repeat import repeated
+from responsa_server.turns.retry import repeated
 
 _PATIENCE_SECONDS: Final = 5.0
 

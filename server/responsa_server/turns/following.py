@@ -15,11 +15,9 @@ from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.turns import TurnStore
 from responsa_server.domain.turns import Followed, Heartbeat, Reconnect, Snapshot, Turn
-from responsa_server.turns.accepting import draining
 from responsa_server.turns.hub import Hub
-from responsa_server.turns.repeat import repeated
+from responsa_server.turns.retry import keep_going, repeated
 from responsa_server.turns.settings import TurnOptions
-from responsa_server.turns.upkeep import keep_going
 
 _BACKLOG_ROWS: Final = 32
 # A seq that no log comes to: asks how a turn stands, and for no rows.
@@ -229,3 +227,10 @@ def _beyond_end(turn_id: UUID, after_seq: int, last_seq: int) -> InvalidRequest:
     metadata = {"turn": names.turn(turn_id), "last_seq": str(last_seq)}
     violation = FieldViolation("after_seq", "after_seq.beyond_end", advice)
     return InvalidRequest(Reason.AFTER_SEQ_BEYOND_END, f"after_seq: {advice}", metadata, (violation,))
+
+
+def draining() -> Unavailable:
+    """What callers are told who come while the server goes away."""
+    return Unavailable(
+        Reason.DRAINING, "The server is shutting down; try again in a moment.", retry_after=1.0
+    )

@@ -14,8 +14,7 @@ from responsa_server.domain import names
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.ports.faults import Fault, Faults
 from responsa_server.domain.ports.turns import Append, Claim, TurnLost, TurnStore
-from responsa_server.turns.repeat import repeated
-from responsa_server.turns.upkeep import keep_going
+from responsa_server.turns.retry import keep_going, repeated
 from responsa_server.turns.writer import PATIENCE_SECONDS, TurnWriter
 
 # Turns in one commit.

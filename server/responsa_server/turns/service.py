@@ -1,4 +1,4 @@
-"""Turns: accept a question, run it, follow it, cancel it, and hand it over."""
+"""Turns: accept a question, run it, follow it, cancel it, and hand it over. What is accepted runs here where there is room, else on any worker."""
 
 from __future__ import annotations
 
@@ -11,32 +11,44 @@ from uuid import UUID
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from responsa_server.domain import names
+from responsa_server.domain.background import Background
+from responsa_server.domain.errors import InvalidRequest, NotFound, Unavailable
+from responsa_server.domain.events import CancelCause, Cancelled, Started
 from responsa_server.domain.listing import ListQuery, Page
-from responsa_server.domain.people import Principal
+from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.ports.agents import Agents
 from responsa_server.domain.ports.conversations import ConversationStore
-from responsa_server.domain.ports.faults import Faults, NoFaults
+from responsa_server.domain.ports.faults import Fault, Faults, NoFaults
 from responsa_server.domain.ports.relay import Committed, Hint, Interest, Relay, Reload, Taken, Work
 from responsa_server.domain.ports.turns import (
     Accepted,
+    CancelledTurn,
+    Claim,
+    ClaimedTurn,
     Clock,
+    End,
     EndedTurn,
+    Ending,
     FrameCodec,
     NewId,
+    NewTurn,
+    OpenTurn,
     TurnStore,
 )
-from responsa_server.domain.turns import Followed, Question, Turn
-from responsa_server.turns.accepting import Accepting
-from responsa_server.turns.cancelling import Cancelling
+from responsa_server.domain.turns import MAX_QUESTION_BYTES, Followed, Question, Turn, TurnState
 from responsa_server.turns.claiming import Claiming
-from responsa_server.turns.following import Following
+from responsa_server.turns.following import Following, draining
 from responsa_server.turns.hub import Hub
 from responsa_server.turns.log_writer import LogWriter
+from responsa_server.turns.pack import Happened, ending, number, pack
+from responsa_server.turns.retry import keep_going, repeated
 from responsa_server.turns.settings import TurnOptions as TurnOptions  # part of this API
-from responsa_server.turns.upkeep import keep_going
 from responsa_server.turns.worker import WorkerParts
 
 _PARTITION_SECONDS: Final = 6 * 3600.0
+_PATIENCE_SECONDS: Final = 5.0
+_LEAST_DRAIN_SECONDS: Final = 2.0
 
 
 class Turns:
@@ -83,31 +95,16 @@ class Turns:
         )
         self._claiming = Claiming(parts, agents, relay, self._process, options)
         self._following = Following(store, self._hub, options, clock=_loop_time, log=self._log)
-        self._cancelling = Cancelling(
-            store,
-            codec,
-            self._hub,
-            relay,
-            self._claiming,
-            self._following,
-            options.disconnect_seconds,
-            clock=now,
-            faults=faults,
-            log=self._log,
-        )
-        self._accepting = Accepting(
-            store,
-            agents,
-            codec,
-            relay,
-            self._claiming,
-            self._ended,
-            self._process,
-            options,
-            clock=now,
-            new_id=new_id,
-            faults=faults,
-        )
+        self._agents = agents
+        self._codec = codec
+        self._clock = now
+        self._new_id = new_id
+        self._faults = faults
+        self._draining = False
+        # Accepts and cancels, which go on when their caller leaves.
+        self._background = Background()
+        # Turns whose caller went away, while they may still be followed again.
+        self._left = Background()
         self._loops: list[asyncio.Task[None]] = []
 
     @property
@@ -146,8 +143,9 @@ class Turns:
         agent itself has against the question: see `Agent.admit`), AlreadyExists (REQUEST_ID_REUSED), Conflict (CONVERSATION_BUSY), Exhausted (QUEUE_FULL,
         OVERLOADED), Unavailable (DRAINING, PART_UNAVAILABLE).
         """
-        return await self._accepting.accept(
-            who, question, request_id, cancel_on_disconnect=cancel_on_disconnect
+        _check(question)
+        return await self._background.run(
+            self._accept(who, question, request_id, cancel_on_disconnect=cancel_on_disconnect)
         )
 
     def follow(self, who: Principal, turn_id: UUID, after_seq: int = 0) -> AsyncGenerator[Followed, None]:
@@ -160,14 +158,15 @@ class Turns:
 
     def left(self, who: Principal, turn_id: UUID) -> None:
         """A client went away from its stream of a turn: when the turn is watched, and nobody follows it a while later, it is cancelled."""
-        self._cancelling.left(who, turn_id)
+        if not self._hub.draining:
+            self._left.start(self._cancel_when_unfollowed(who, turn_id))
 
     async def cancel(self, who: Principal, turn_id: UUID) -> Turn:
         """End a turn that has not ended, and stop what works on it. Its owner may, and administrators of the tenant.
 
         Returns the turn with the terminal event that won. When the caller leaves, the turn is cancelled all the same. Raises NotFound, Unavailable.
         """
-        return await self._cancelling.cancel(who, turn_id)
+        return await self._background.run(self._cancel(who, turn_id))
 
     async def get(self, who: Principal, turn_id: UUID) -> Turn:
         """One turn of the caller's. Raises NotFound."""
@@ -188,13 +187,16 @@ class Turns:
         """
         deadline = _loop_time() + grace_seconds
         self._following.drain()
-        await self._accepting.drain(grace_seconds)
+        self._draining = True
+        # A little at least, or nothing that is being accepted could be handed over.
+        await self._background.drain(max(grace_seconds, _LEAST_DRAIN_SECONDS))
         await self._claiming.drain(deadline)
 
     async def close(self) -> None:
         """Stop all that is left here. What still runs is released."""
         await self.drain(0.0)
-        await self._cancelling.close()
+        # A server that goes away cancels nothing for having sent its followers away.
+        await self._left.cancel()
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -203,8 +205,164 @@ class Turns:
         await self._writer.close()
         await self._relay.close()
 
+    async def _accept(
+        self, who: Principal, question: Question, request_id: UUID | None, *, cancel_on_disconnect: bool
+    ) -> Accepted:
+        if self._draining:
+            raise draining()
+        try:
+            agent = self._agents.named(question.agent)
+            await repeated(lambda: agent.admit(who, question), _PATIENCE_SECONDS)
+        except (NotFound, InvalidRequest):
+            # A turn that was accepted stays what it is, whatever became since of its agent and of what its parameters name.
+            known = None if request_id is None else await self._store.find(who, question, request_id)
+            if known is None:
+                raise
+            return known
+        version = agent.version
+        here = await self._claiming.reserve()
+        try:
+            return await self._begin(who, question, request_id, version, here, cancel_on_disconnect)
+        finally:
+            if here:
+                self._claiming.unreserve()
+
+    async def _begin(
+        self,
+        who: Principal,
+        question: Question,
+        request_id: UUID | None,
+        version: str,
+        here: bool,
+        watched: bool,
+    ) -> Accepted:
+        turn_id = self._new_id()
+        creates = question.conversation_id is None
+        conversation_id = question.conversation_id or self._new_id()
+        started = Started(conversation_id, version, created_conversation=creates)
+        (row,) = pack(self._codec, turn_id, number(1, 1, [Happened(self._clock(), started)]))
+        claim = Claim(turn_id, who.tenant_id, 1, self._options.lease_seconds)
+        new = NewTurn(
+            turn_id,
+            conversation_id,
+            question,
+            request_id,
+            version,
+            self._process if here else None,
+            claim.lease_seconds,
+            row.frame,
+            cancel_on_disconnect=watched,
+            max_pending=self._options.max_pending,
+            max_queued=self._options.max_queued,
+        )
+
+        interrupted: set[UUID] = set()
+
+        def interrupt(turn: OpenTurn) -> Ending:
+            interrupted.add(turn.turn_id)
+            return ending(self._codec, turn, self._clock(), Cancelled(CancelCause.INTERRUPT))
+
+        async def work() -> Accepted:
+            await self._faults.at(Fault.BEFORE_ACCEPT, turn_id)
+            accepted = await self._store.accept(who, new, interrupt)
+            await self._faults.at(Fault.AFTER_ACCEPT, turn_id)
+            return accepted
+
+        accepted = await repeated(work, _PATIENCE_SECONDS)
+        for ended in accepted.ended:
+            self._ended(ended)
+        # An earlier try, whose answer was lost, may have ended these: the last one does not know.
+        for other in interrupted - {one.turn_id for one in accepted.ended}:
+            self._background.start(self._stop_interrupted(who, other))
+        if accepted.attached:
+            return accepted
+        if accepted.state is TurnState.RUNNING:
+            claimed = ClaimedTurn(
+                claim,
+                who,
+                conversation_id,
+                question,
+                version,
+                last_seq=1,
+                attempt=1,
+                losses=0,
+                age_seconds=0.0,
+                first_in_conversation=creates,
+                checkpoint=None,
+                tools={},
+            )
+            self._claiming.begin(claimed, row, watched=watched)
+        elif accepted.state is TurnState.PENDING:
+            # Who asks follows in a moment: whoever takes the turn shall know it from the first event on.
+            self._relay.tell_all(Interest(self._process, (turn_id,)))
+            self._relay.tell_all(Work())
+            self._claiming.wake()
+        return accepted
+
+    async def _tell_interrupted(self, who: Principal, turn_id: UUID) -> None:
+        try:
+            turn = await self._store.get(who, turn_id)
+        except (NotFound, Unavailable):  # its worker finds out when it renews the lease
+            return
+        if turn.state is TurnState.CANCELLED:
+            self._claiming.stop(turn_id, turn.epoch)
+            self._claiming.promoted()
+
+    async def _cancel(self, who: Principal, turn_id: UUID) -> Turn:
+        try:
+            done = await self._end(who, turn_id, CancelCause.OWNER)
+        except NotFound:
+            if who.role is not Role.ADMIN:
+                raise
+            done = await self._end(who, turn_id, CancelCause.ADMINISTRATOR)
+        if done.ended is not None:
+            self._log.info("turn_cancelled", turn=names.turn(turn_id), tenant=who.tenant_id)
+            self._ended(done.ended)
+        elif done.turn.state is TurnState.CANCELLED:
+            # By an earlier call, or by a try of this one whose answer was lost: then its worker was not told.
+            self._claiming.stop(turn_id, done.turn.epoch)
+        return done.turn
+
+    async def _end(self, who: Principal, turn_id: UUID, cause: CancelCause) -> CancelledTurn:
+        owner_only = cause is CancelCause.OWNER
+        end = self._ending(cause)
+
+        async def work() -> CancelledTurn:
+            await self._faults.at(Fault.BEFORE_CANCEL, turn_id)
+            done = await self._store.cancel(who, turn_id, owner_only, end)
+            await self._faults.at(Fault.AFTER_CANCEL, turn_id)
+            return done
+
+        return await repeated(work, _PATIENCE_SECONDS)
+
+    async def _cancel_when_unfollowed(self, who: Principal, turn_id: UUID) -> None:
+        await asyncio.sleep(self._options.disconnect_seconds)
+        # Those whom a process that goes away has sent on are not there yet: it cancels nothing.
+        if self._hub.draining or self._hub.followed(turn_id):
+            return
+        end = self._ending(CancelCause.DISCONNECT)
+        try:
+            # What this process said of itself before may be older than the caller's leaving.
+            await self._following.register()
+            ended = await repeated(
+                lambda: self._store.cancel_unfollowed(who, turn_id, end), _PATIENCE_SECONDS
+            )
+        except Unavailable as error:
+            self._log.warning("turn_left_running", turn=names.turn(turn_id), reason=error.reason.value)
+            return
+        if ended is not None:
+            self._log.info("turn_cancelled_unfollowed", turn=names.turn(turn_id), tenant=who.tenant_id)
+            self._ended(ended)
+
+    def _ending(self, cause: CancelCause) -> End:
+        return lambda turn: ending(self._codec, turn, self._clock(), Cancelled(cause))
+
     def _ended(self, ended: EndedTurn) -> None:
-        self._cancelling.ended(ended)
+        """A turn was ended, and is committed so: tell its followers and its worker, here and elsewhere."""
+        self._hub.end(ended.turn_id, ended.row)
+        self._claiming.stop(ended.turn_id, ended.epoch)
+        self._relay.tell_all(Committed(ended.turn_id, (ended.row,), ended=True))
+        self._claiming.promoted()
 
     def _heard(self, hint: Hint) -> None:
         match hint:
@@ -242,3 +400,10 @@ def _nothing() -> None:
 
 def _loop_time() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _check(question: Question) -> None:
+    size = len(question.text.encode())
+    if not question.text.strip() or size > MAX_QUESTION_BYTES:
+        wanted = f"1 to {MAX_QUESTION_BYTES} bytes with more than white space"
+        raise InvalidRequest.of_field("text", "string.length", f"send {wanted}; this has {size} bytes")

@@ -21,7 +21,7 @@ from responsa_server.domain.ports.turns import (
 )
 from responsa_server.domain.turns import LogRow
 from responsa_server.turns.pack import MAX_DELTA_BYTES, Happened, merged, number, pack, utf8_length
-from responsa_server.turns.repeat import repeated
+from responsa_server.turns.retry import repeated
 
 # No event that an agent may tell comes near it. A larger one would make rows that no frame holds, and so a turn that nobody can read.
 MAX_EVENT_BYTES: Final = 64 * 1024

@@ -12,8 +12,7 @@ from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.ports.relay import Committed, Hint, Interest
 from responsa_server.domain.ports.turns import Cursor, News
 from responsa_server.domain.turns import LogRow
-from responsa_server.turns.hub import Hub
-from responsa_server.turns.subscription import MAX_WAITING_BYTES, MAX_WAITING_ROWS
+from responsa_server.turns.hub import MAX_WAITING_BYTES, MAX_WAITING_ROWS, Hub
 
 ANN = Principal("acme", UUID(int=1), Role.USER, "api_key")
 BOB = Principal("acme", UUID(int=2), Role.USER, "api_key")

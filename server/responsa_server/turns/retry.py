@@ -1,4 +1,4 @@
-"""Repeating what a lost connection left undone or unknown."""
+"""Work that is done again: until it comes through, or for ever."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
+
+from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.errors import Unavailable
 
@@ -30,3 +32,20 @@ async def repeated(work: Callable[[], Awaitable[Result]], patience_seconds: floa
                 raise
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads callers, hides nothing
         pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+async def keep_going(
+    work: Callable[[], Awaitable[None]], pause_seconds: float, log: FilteringBoundLogger, loop: str
+) -> None:
+    """Do work again and again, until it is cancelled, with pauses between, whatever happens to a round of it.
+
+    loop: what it is to the log, which is told of rounds that failed as `{loop}_unavailable` and `{loop}_failed`.
+    """
+    while True:
+        try:
+            await work()
+        except Unavailable as error:
+            log.warning(f"{loop}_unavailable", reason=error.reason.value)
+        except Exception:  # the next round may do better
+            log.exception(f"{loop}_failed")
+        await asyncio.sleep(pause_seconds)
