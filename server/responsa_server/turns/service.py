@@ -40,11 +40,11 @@ from responsa_server.domain.turns import MAX_QUESTION_BYTES, Followed, Question,
 from responsa_server.turns.claiming import Claiming
 from responsa_server.turns.following import Following, draining
 from responsa_server.turns.hub import Hub
-from responsa_server.turns.log_writer import LogWriter
 from responsa_server.turns.pack import Happened, ending, number, pack
 from responsa_server.turns.retry import keep_going, repeated
 from responsa_server.turns.settings import TurnOptions as TurnOptions  # part of this API
 from responsa_server.turns.worker import WorkerParts
+from responsa_server.turns.writer import LogWriter
 
 _PARTITION_SECONDS: Final = 6 * 3600.0
 _PATIENCE_SECONDS: Final = 5.0

@@ -39,9 +39,8 @@ from responsa_server.domain.ports.turns import (
 from responsa_server.domain.turns import LogRow
 from responsa_server.turns import endings
 from responsa_server.turns.hub import Hub, Live
-from responsa_server.turns.log_writer import LogWriter
 from responsa_server.turns.retry import repeated
-from responsa_server.turns.writer import Start, TurnWriter
+from responsa_server.turns.writer import LogWriter, Start, TurnWriter
 
 # What an agent that is told to stop gets to do so; it is left behind then, and can write nothing any more.
 _STOP_SECONDS: Final = 2.0

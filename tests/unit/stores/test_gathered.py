@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from responsa_server.domain.errors import Unavailable
-from responsa_server.stores.postgres.database import unavailable
-from responsa_server.stores.postgres.gathered import Gathered
+from responsa_server.stores.postgres.database import Gathered, unavailable
 
 
 class Writing:

@@ -32,9 +32,8 @@ from responsa_server.domain.ports.agents import AgentEvent, Barrier, Meter, Mile
 from responsa_server.domain.ports.faults import NoFaults
 from responsa_server.domain.ports.turns import Append, Claim, Conclusion, TurnLost, TurnStore
 from responsa_server.domain.turns import LogRow, TurnState
-from responsa_server.turns.log_writer import LogWriter, window
 from responsa_server.turns.pack import MAX_DELTA_BYTES
-from responsa_server.turns.writer import MAX_EVENT_BYTES, EventTooLarge, Start, TurnWriter
+from responsa_server.turns.writer import MAX_EVENT_BYTES, EventTooLarge, LogWriter, Start, TurnWriter, window
 from tests.plain_codec import PlainCodec, events_of
 
 END = Refused(RefusalReason.NO_SUPPORT, "Nothing.", Usage())

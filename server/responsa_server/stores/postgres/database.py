@@ -7,10 +7,10 @@ import contextlib
 import functools
 import logging
 import select
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import CoroutineType
-from typing import Any, Concatenate, Final, LiteralString, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Final, Generic, LiteralString, ParamSpec, Protocol, TypeVar
 
 import psycopg
 from psycopg import errors, sql
@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from responsa_server.domain.background import Background
-from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.domain.errors import Reason, ResponsaError, Unavailable
 
 _LOGGER: Final = logging.getLogger(__name__)
 # For how long a pool tries to replace a connection before it tells that it failed, and begins anew.
@@ -31,6 +31,8 @@ _CLOSE_SECONDS: Final = 5.0
 Result = TypeVar("Result")
 Args = ParamSpec("Args")
 Store = TypeVar("Store", bound="_Store")
+Key = TypeVar("Key", bound=Hashable)
+Item = TypeVar("Item")
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 Statement = tuple[LiteralString, Mapping[str, object]]
 """A query and its parameters."""
@@ -248,6 +250,60 @@ class Database:
                 yield connection
         except (PoolTimeout, psycopg.OperationalError, *_ENDED) as error:
             raise unavailable() from error
+
+
+class Gathered(Generic[Key, Item, Result]):
+    """One write at a time for each key, of all that waits for it. Nobody waits for company: what comes alone is written at once.
+
+    A write that was begun goes on when who asked for it is cancelled.
+    """
+
+    def __init__(
+        self, write: Callable[[Key, Sequence[Item]], Awaitable[Sequence[Result]]], most: int
+    ) -> None:
+        """write: writes items of one key in one transaction, and returns their results in order. It may be called again with an item alone, when it raised
+        for several what is no ResponsaError: then one of them cannot be stored, and the others can. most: items in one write.
+        """
+        self._write = write
+        self._most = most
+        self._waiting: dict[Key, list[tuple[Item, asyncio.Future[Result]]]] = {}
+        self._writers: set[asyncio.Task[None]] = set()
+
+    async def put(self, key: Key, item: Item) -> Result:
+        """Write an item with those that come at the same time. Raises what the write raises."""
+        outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.get(key)
+        if waiting is not None:
+            waiting.append((item, outcome))
+        else:
+            self._waiting[key] = [(item, outcome)]
+            writer = asyncio.create_task(self._write_waiting(key), name=f"writes for {key}")
+            self._writers.add(writer)
+            writer.add_done_callback(self._writers.discard)
+        return await outcome
+
+    async def _write_waiting(self, key: Key) -> None:
+        while waiting := self._waiting[key]:
+            batch, self._waiting[key] = waiting[: self._most], waiting[self._most :]
+            await self._settle(key, batch)
+        del self._waiting[key]
+
+    async def _settle(self, key: Key, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
+        try:
+            results = await self._write(key, [item for item, _ in batch])
+            settled = list(zip(batch, results, strict=True))
+        except Exception as error:  # each has to be told, whatever it is
+            if len(batch) > 1 and not isinstance(error, ResponsaError):
+                for one in batch:
+                    await self._settle(key, [one])
+                return
+            for _, outcome in batch:
+                if not outcome.done():
+                    outcome.set_exception(error)
+            return
+        for (_, outcome), result in settled:
+            if not outcome.done():
+                outcome.set_result(result)
 
 
 async def _knock(pool: AsyncConnectionPool[Connection]) -> None:

@@ -25,8 +25,7 @@ from responsa_server.domain.ports.turns import (
     TurnLost,
 )
 from responsa_server.domain.turns import LogRow, TurnState
-from responsa_server.stores.postgres.database import Database, shielded, unavailable
-from responsa_server.stores.postgres.gathered import Gathered
+from responsa_server.stores.postgres.database import Database, Gathered, shielded, unavailable
 from responsa_server.stores.postgres.turn_rows import (
     EndingPart,
     NamedQueries,
