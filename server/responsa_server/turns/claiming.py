@@ -1,4 +1,4 @@
-"""Takes turns that nobody has, as far as there is room, and knows those that run here."""
+"""Claims turns without a worker while there is room, and knows the turns that run in this process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from responsa_server.turns.settings import TurnOptions
 from responsa_server.turns.worker import Outcome, Run, WorkerParts
 
 _MOST_AT_ONCE: Final = 32
-# What a drain keeps of its grace for stopping and releasing what has not ended.
+# The part of its grace that a drain keeps for stopping and releasing turns that have not ended.
 _MARGIN_SECONDS: Final = 2.0
 _MARGIN_SHARE: Final = 0.25
 _RELEASE_PATIENCE_SECONDS: Final = 2.0
@@ -89,7 +89,7 @@ class Claiming:
         if before is not None:
             if before[0].claim.epoch >= claimed.claim.epoch:  # an accept that heard late of its own turn
                 return
-            before[0].lose()  # it was ending, and we were the ones who took the turn again
+            before[0].lose()  # the older run was ending, and this process has claimed the turn again
         live = self._parts.hub.open(turn_id, claimed.who, claimed.last_seq, first, watched=watched)
         run = Run(self._parts, agent, claimed, live)
         task = asyncio.create_task(run.run(), name=f"turn-{turn_id}")
@@ -103,7 +103,7 @@ class Claiming:
             running[0].lose()
 
     def stop(self, turn_id: UUID, epoch: int) -> None:
-        """A turn has got this epoch: whoever runs it under an older one stops, here and elsewhere."""
+        """A turn has this epoch now: a worker that runs it under an older one stops, here and elsewhere."""
         self.taken(turn_id, epoch)
         self._relay.tell_all(Taken(turn_id, epoch))
 

@@ -26,7 +26,7 @@ def conclude(
 ) -> Conclusion:
     """An answer and a refusal leave question and reply in the conversation; what failed or was cancelled leaves nothing there.
 
-    titles: whether the question names a conversation that nobody has named; else that keeps its time as its title.
+    titles: whether the question becomes the title of a conversation without one; otherwise the conversation keeps its time as its title.
     """
     match terminal:
         case Answered():
@@ -84,7 +84,7 @@ def time_limit(turn_id: UUID, limit_seconds: float) -> Failed:
 
 
 def unexpected(turn_id: UUID) -> Failed:
-    """Something that nobody foresaw. What it was is in the server's log, under the turn's name."""
+    """An error that no rule covers. The server's log has it under the turn's name."""
     message = "Something went wrong. Please try again."
     error = ResponsaError(Reason.INTERNAL, message, {"call_id": names.turn(turn_id)})
     return Failed(error, retriable=True)

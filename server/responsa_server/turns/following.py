@@ -1,4 +1,4 @@
-"""Follows turns wherever they run: by the hub, by what other processes tell, and by the log, which alone is the truth."""
+"""Follows turns wherever they run: through the hub, hints of other processes, and the log, which alone is the truth."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Following:
                         return
                     elif lags:
                         mine.behind = True
-                    # What was read is not to be held for as long as the stream lasts.
+                    # Rows that were read must not stay in memory for as long as the stream lasts.
                     backlog = rows = row = None
                     continue
                 ended = mine.ended
@@ -152,7 +152,7 @@ class Following:
                     )
                     if look.end_seq is not None:
                         return await repeated(lambda: self._store.get(who, turn_id), _PATIENCE_SECONDS)
-                    if look.watched:  # who waits follows
+                    if look.watched:  # a caller that waits counts as a follower
                         self._hub.watch(mine)
                     self._hub.read(turn_id, look.last_seq, look.queue_place)
                 if mine.leaving and not self._hub.runs(turn_id):
@@ -165,7 +165,7 @@ class Following:
 
     async def register(self) -> None:
         """Tell the store which watched turns are followed here. Raises Unavailable."""
-        if self._hub.draining:  # those who are sent on count until they are there
+        if self._hub.draining:  # followers that are sent to another process count until they arrive there
             return
         async with self._registering:  # an older list must not be written after a newer one
             watched = self._hub.watched()
@@ -230,7 +230,7 @@ def _beyond_end(turn_id: UUID, after_seq: int, last_seq: int) -> InvalidRequest:
 
 
 def draining() -> Unavailable:
-    """What callers are told who come while the server goes away."""
+    """The error for callers that come while the server shuts down."""
     return Unavailable(
         Reason.DRAINING, "The server is shutting down; try again in a moment.", retry_after=1.0
     )

@@ -1,4 +1,4 @@
-"""Who follows which turn through this process, and the committed rows on their way to them."""
+"""The followers of turns in this process, and the committed rows on their way to them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from responsa_server.domain.turns import LogRow
 # What a reader may leave lying before it is sent to the log. The rows are shared by a turn's readers, but every turn may have a slow one.
 MAX_WAITING_ROWS: Final = 32
 MAX_WAITING_BYTES: Final = 8 * 1024
-# What a process that begins to follow is told at once: the last rows, as far as they weigh so little.
+# A process that begins to follow gets the last rows at once, up to this number and weight.
 _GREETING_ROWS: Final = 16
 _GREETING_BYTES: Final = 16 * 1024
 # Whether a turn had news so lately, in shares of the polling interval, that the log need not be asked.
@@ -90,7 +90,7 @@ class Subscription:
         self.place = 0
         self.watched = False
         self.news_at = now
-        """When the follower was told something last."""
+        """When the follower last got something, by the loop's clock."""
         self._leave = leave
         self._rows = deque(rows)
         self._bytes = 0
@@ -103,7 +103,7 @@ class Subscription:
         self._leave(self)
 
     def deliver(self, rows: Sequence[LogRow], *, ended: bool) -> None:
-        """Add what was committed. A reader that left too much lying loses it and reads the log when it comes back."""
+        """Add committed rows. A reader that falls too far behind loses its waiting rows and reads the log when it returns."""
         self._rows.extend(rows)
         for row in rows:
             self._bytes += len(row.frame)
@@ -126,7 +126,7 @@ class Subscription:
             self._waiter.set_result(None)
 
     def take(self) -> Sequence[LogRow]:
-        """What was delivered since the last time."""
+        """The rows that were delivered since the last call."""
         if not self._rows:
             return ()
         rows = tuple(self._rows)
@@ -164,7 +164,7 @@ class Hub:
         self._followers: dict[UUID, set[Subscription]] = {}
         self._live: dict[UUID, Live] = {}
         self._remote: dict[UUID, _Remote] = {}
-        # Who wants to hear of turns that do not run here: one of them may be claimed here in a moment.
+        # Processes that follow turns which do not run here: one of those turns may be claimed here in a moment.
         self._expected: dict[UUID, dict[UUID, float]] = {}
 
     @property
@@ -204,7 +204,7 @@ class Hub:
     def publish(self, live: Live, rows: Sequence[LogRow], *, ended: bool) -> None:
         """Hand over rows that are committed, to followers here and in other processes. ended: the last of them holds the terminal event."""
         live.last_seq = rows[-1].last_seq
-        if not live.open:  # it was taken away: its followers are told by who has it now
+        if not live.open:  # another worker has the turn now, and informs its followers
             return
         live.rows.extend(rows)
         if ended:
@@ -214,7 +214,7 @@ class Hub:
         self._tell_interested(live, rows, ended=ended)
 
     def end(self, turn_id: UUID, row: LogRow) -> None:
-        """A turn was ended by somebody who does not run it: hand its last row to followers here."""
+        """A turn was ended from outside its worker: hand its last row to the followers here."""
         live = self._live.get(turn_id)
         if live is not None:
             self._forget(live)
@@ -224,7 +224,7 @@ class Hub:
             self.offer(turn_id, (row,), ended=True)
 
     def close(self, live: Live) -> None:
-        """The turn runs here no more. Where it did not end, its followers go by the log and by what others tell."""
+        """The turn no longer runs here. If it did not end, its followers go on with the log and hints of other processes."""
         if not live.open:
             return
         self._forget(live)
@@ -259,13 +259,13 @@ class Hub:
                 continue
             new = process not in live.interested
             live.interested[process] = until
-            if new and live.rows:  # what was committed before it was heard
+            if new and live.rows:  # rows that were committed before its interest arrived
                 self._relay.tell(process, Committed(turn_id, _greeting(live.rows), ended=False))
 
     # Followers.
 
     def subscribe(self, turn_id: UUID, who: Principal, after_seq: int) -> Subscription:
-        """Begin to follow. Where the turn is the caller's and runs here, what was committed is there at once; else the log must be read first.
+        """Begin to follow. If the turn belongs to the caller and runs here, its committed rows are there at once; otherwise the log must be read first.
 
         Subscribing comes before reading, so that nothing falls between the two.
         """
@@ -288,7 +288,7 @@ class Hub:
         return subscription
 
     def watch(self, subscription: Subscription) -> None:
-        """The turn is to be cancelled when nobody follows it: this follower counts."""
+        """The turn ends when it has no follower left: this follower counts."""
         if not subscription.watched:
             subscription.watched = True
             self.watching.set()
@@ -317,7 +317,7 @@ class Hub:
     def read(self, turn_id: UUID, through_seq: int, place: int | None) -> bool:
         """A reader has read the log up to here. place: the turn's in its queue, None for unknown.
 
-        Returns whether it lags behind the others here: what they have read before it came is delivered to nobody, so it has to read on.
+        Returns whether it lags behind the other readers here. Rows that they read before are not delivered again, so it has to read on.
         """
         remote = self._remote.get(turn_id)
         if remote is None:
@@ -331,12 +331,12 @@ class Hub:
             self.stale.set()
         return through_seq < remote.cursor
 
-    # What others tell, and what the log says.
+    # Rows from other processes and from the log.
 
     def offer(self, turn_id: UUID, rows: Sequence[LogRow], *, ended: bool) -> None:
-        """Rows that are committed, from elsewhere: handed over where they go on from what was; where they leave a hole, the log is asked.
+        """Committed rows from another process: handed over if they continue what is here; if they leave a hole, the log is read.
 
-        ended: the last of them holds the terminal event. Without rows nothing is said, an end least of all: who asked may have gone, and somebody else come.
+        ended: the last of them holds the terminal event. Without rows nothing happens, not even an end: the reader that asked may have left, and another one may have come.
         """
         remote = self._remote.get(turn_id)
         if remote is None or not rows:
@@ -356,7 +356,7 @@ class Hub:
             follower.deliver(rows, ended=ended)
 
     def ended_elsewhere(self, turn_id: UUID, rows: Sequence[LogRow]) -> None:
-        """Rows up to a turn's end, told by another process."""
+        """Rows up to a turn's end, from another process."""
         if turn_id in self._live:
             self.end(turn_id, rows[-1])
         else:
@@ -404,7 +404,7 @@ class Hub:
                 follower.unsettle()
 
     def tell_interest(self) -> None:
-        """Say again which turns are followed here and run elsewhere, and forget who said so too long ago."""
+        """Announce again which turns are followed here and run elsewhere, and drop announcements of others that are too old."""
         now = self._now()
         for turn_id, processes in tuple(self._expected.items()):
             if all(until < now for until in processes.values()):
@@ -414,7 +414,7 @@ class Hub:
             self._relay.tell_all(Interest(self.process, ids[first : first + _INTEREST_IDS]))
 
     def beat(self, silent_seconds: float) -> None:
-        """Make a heartbeat due for all who were told nothing for so long."""
+        """Make a heartbeat due for every follower that has got nothing for this long."""
         due = self._now() - silent_seconds
         for followers in self._followers.values():
             for follower in followers:

@@ -88,7 +88,7 @@ def pack(codec: FrameCodec, turn_id: UUID, events: Sequence[NumberedEvent]) -> S
 
 
 def ending(codec: FrameCodec, turn: OpenTurn, time: datetime, terminal: Terminal) -> Ending:
-    """The end of a turn by somebody who does not run it, as its log's next row."""
+    """The end of a turn from outside its worker, as the next row of its log."""
     events = number(turn.last_seq + 1, turn.attempt, [Happened(time, terminal)])
     (row,) = pack(codec, turn.turn_id, events)
     return Ending(row, codec.encode_terminal(events[0]))

@@ -18,7 +18,7 @@ _LONGEST_PAUSE: Final = 1.0
 
 
 async def repeated(work: Callable[[], Awaitable[Result]], patience_seconds: float) -> Result:
-    """Do work that may be repeated until it comes through, with pauses that double and jitter.
+    """Repeat work until it succeeds, with pauses that double and jitter. The work must be safe to repeat.
 
     Raises the last Unavailable once patience is over, and any other error at once.
     """
@@ -39,7 +39,7 @@ async def keep_going(
 ) -> None:
     """Do work again and again, until it is cancelled, with pauses between, whatever happens to a round of it.
 
-    loop: what it is to the log, which is told of rounds that failed as `{loop}_unavailable` and `{loop}_failed`.
+    loop: its name in the log; rounds that fail are logged as `{loop}_unavailable` and `{loop}_failed`.
     """
     while True:
         try:

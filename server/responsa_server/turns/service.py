@@ -1,4 +1,4 @@
-"""Turns: accept a question, run it, follow it, cancel it, and hand it over. What is accepted runs here where there is room, else on any worker."""
+"""Turns: accept a question, run it, follow it, cancel it, and hand it over. An accepted turn runs here if there is room, otherwise on any worker."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _LEAST_DRAIN_SECONDS: Final = 2.0
 
 
 class Turns:
-    """All turns that callers ask for in this process, and those that run here. `start` before use, `drain` and `close` at the end."""
+    """The turns of this process: those that its callers ask for, and those that it runs. `start` before use, `drain` and `close` at the end."""
 
     def __init__(
         self,
@@ -152,12 +152,12 @@ class Turns:
         """The rows of a turn's log that end after after_seq, each once, in order, as they are committed, with heartbeats between; the first may begin before it.
 
         Ends after the row with the terminal event; after a `Snapshot` where the log was pruned; after a `Reconnect` when this process goes away. Raises NotFound,
-        InvalidRequest (AFTER_SEQ_BEYOND_END), Unavailable; who follows again with the last row's last_seq misses nothing.
+        InvalidRequest (AFTER_SEQ_BEYOND_END), Unavailable; following again after the last row's last_seq misses nothing.
         """
         return self._following.follow(who, turn_id, after_seq)
 
     def left(self, who: Principal, turn_id: UUID) -> None:
-        """A client went away from its stream of a turn: when the turn is watched, and nobody follows it a while later, it is cancelled."""
+        """A client left its stream of a turn. A watched turn that has no follower some seconds later is cancelled."""
         if not self._hub.draining:
             self._left.start(self._cancel_when_unfollowed(who, turn_id))
 
@@ -214,7 +214,7 @@ class Turns:
             agent = self._agents.named(question.agent)
             await repeated(lambda: agent.admit(who, question), _PATIENCE_SECONDS)
         except (NotFound, InvalidRequest):
-            # A turn that was accepted stays what it is, whatever became since of its agent and of what its parameters name.
+            # An accepted turn stays valid, even if its agent or what its parameters name has gone since.
             known = None if request_id is None else await self._store.find(who, question, request_id)
             if known is None:
                 raise
@@ -271,7 +271,7 @@ class Turns:
         accepted = await repeated(work, _PATIENCE_SECONDS)
         for ended in accepted.ended:
             self._ended(ended)
-        # An earlier try, whose answer was lost, may have ended these: the last one does not know.
+        # An earlier try, whose answer was lost, may have ended these; the last try cannot know.
         for other in interrupted - {one.turn_id for one in accepted.ended}:
             self._background.start(self._stop_interrupted(who, other))
         if accepted.attached:
@@ -293,7 +293,7 @@ class Turns:
             )
             self._claiming.begin(claimed, row, watched=watched)
         elif accepted.state is TurnState.PENDING:
-            # Who asks follows in a moment: whoever takes the turn shall know it from the first event on.
+            # The caller follows in a moment: the worker that claims the turn should know from the first event on.
             self._relay.tell_all(Interest(self._process, (turn_id,)))
             self._relay.tell_all(Work())
             self._claiming.wake()
@@ -319,7 +319,7 @@ class Turns:
             self._log.info("turn_cancelled", turn=names.turn(turn_id), tenant=who.tenant_id)
             self._ended(done.ended)
         elif done.turn.state is TurnState.CANCELLED:
-            # By an earlier call, or by a try of this one whose answer was lost: then its worker was not told.
+            # Cancelled by an earlier call, or by a try of this one whose answer was lost: its worker may not know yet.
             self._claiming.stop(turn_id, done.turn.epoch)
         return done.turn
 
@@ -358,7 +358,7 @@ class Turns:
         return lambda turn: ending(self._codec, turn, self._clock(), Cancelled(cause))
 
     def _ended(self, ended: EndedTurn) -> None:
-        """A turn was ended, and is committed so: tell its followers and its worker, here and elsewhere."""
+        """A turn's end from outside is committed: inform its followers and its worker, here and elsewhere."""
         self._hub.end(ended.turn_id, ended.row)
         self._claiming.stop(ended.turn_id, ended.epoch)
         self._relay.tell_all(Committed(ended.turn_id, (ended.row,), ended=True))
@@ -395,7 +395,7 @@ class Turns:
 
 
 def _nothing() -> None:
-    """Nobody here reads files of agents."""
+    """Do nothing: this process does not read agents' files."""
 
 
 def _loop_time() -> float:

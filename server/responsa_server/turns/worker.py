@@ -42,7 +42,7 @@ from responsa_server.turns.hub import Hub, Live
 from responsa_server.turns.retry import repeated
 from responsa_server.turns.writer import LogWriter, Start, TurnWriter
 
-# What an agent that is told to stop gets to do so; it is left behind then, and can write nothing any more.
+# Seconds that an agent has to stop. After them it is left behind, and can write nothing any more.
 _STOP_SECONDS: Final = 2.0
 # What a turn that is given up gets to write down what it has gathered, so that less is done again.
 _LAST_WORDS_SECONDS: Final = 0.5
@@ -58,7 +58,7 @@ class Outcome(Enum):
     PROMOTED = auto()
     """Ended, and a turn that waited for it is to be claimed."""
     LOST = auto()
-    """Taken away: another epoch has it, or it was ended by somebody else."""
+    """Taken away: another epoch has it, or it was ended from outside."""
     ABANDONED = auto()
     """Nothing could be written any more; its lease runs out."""
     GIVEN_UP = auto()
@@ -87,7 +87,7 @@ class WorkerParts:
 
 
 class Run:
-    """One turn under one epoch. `run` is a task's whole life and belongs to no call: who asked may leave."""
+    """One turn under one epoch. `run` is the whole life of a task and belongs to no call, so the caller may leave."""
 
     def __init__(self, parts: WorkerParts, agent: Agent, claimed: ClaimedTurn, live: Live) -> None:
         """live: the turn as the hub knows it."""
@@ -131,16 +131,16 @@ class Run:
 
     @property
     def spent(self) -> Usage:
-        """What was spent since the last committed checkpoint."""
+        """The usage since the last committed checkpoint."""
         return self._meter.usage - self._writer.booked
 
     @property
     def goes_on(self) -> bool:
-        """Whether nobody has stopped it yet."""
+        """Whether it has not been stopped."""
         return not self._stop.done()
 
     def lose(self) -> None:
-        """Somebody else has the turn, or has ended it: stop at once."""
+        """Another worker has the turn, or it was ended: stop at once."""
         self._stop_with(TurnLost(names.turn(self.claim.turn_id)))
 
     def give_up(self) -> None:
@@ -150,7 +150,7 @@ class Run:
     def _stop_with(self, reason: Exception) -> None:
         if not self._stop.done():
             self._stop.set_result(reason)
-        elif isinstance(reason, TurnLost):  # outweighs what was said before, as long as nobody has looked
+        elif isinstance(reason, TurnLost):  # outweighs the earlier reason, as long as that was not read
             self._stop = asyncio.get_running_loop().create_future()
             self._stop.set_result(reason)
 
@@ -161,7 +161,7 @@ class Run:
             terminal = await self._answer()
             if isinstance(terminal, Failed):
                 terminal = self._metered(terminal)
-                self._settle_calls()
+                self._report_open_calls()
             outcome = Outcome.PROMOTED if await self._finish(terminal) else Outcome.ENDED
         except _GivenUp:
             outcome = await self._last_words()
@@ -183,7 +183,7 @@ class Run:
         self._writer.stop()
 
     async def book(self) -> None:
-        """Record what was spent and is on no checkpoint."""
+        """Record the usage that no checkpoint has."""
         spent = self.spent
         if spent == Usage():
             return
@@ -193,7 +193,7 @@ class Run:
             self._log.error("usage_not_booked", reason=error.reason.value)
 
     async def _last_words(self) -> Outcome:
-        """Write down what was gathered, so that who takes the turn over does less again."""
+        """Write what was gathered, so that the next worker repeats less."""
         try:
             async with asyncio.timeout(_LAST_WORDS_SECONDS):
                 await self._writer.flush()
@@ -208,8 +208,8 @@ class Run:
         fallbacks = failed.fallbacks or self._meter.fallbacks
         return replace(failed, usage=self._meter.usage, fallbacks=fallbacks)
 
-    def _settle_calls(self) -> None:
-        """Say of models' calls that were cut off what they cost, and of tools' that nobody knows what became of them. Raises TurnLost, Unavailable."""
+    def _report_open_calls(self) -> None:
+        """Report what the cut-off calls of models cost, and that the outcome of open tool calls is unknown. Raises TurnLost, Unavailable."""
         tools = [
             ToolReturned(call_id, ToolOutcome.UNKNOWN, _CUT_OFF_CONTENT)
             for call_id in sorted(self._open_calls)
@@ -283,7 +283,7 @@ class Run:
         await asyncio.wait({agent}, timeout=_STOP_SECONDS)
         if not agent.done():
             self._log.warning("agent_left_behind", seconds=_STOP_SECONDS)
-            agent.add_done_callback(lambda left: _told_late(left, self._log))
+            agent.add_done_callback(lambda left: _log_late_end(left, self._log))
         elif not agent.cancelled():
             agent.exception()
 
@@ -311,7 +311,7 @@ class Run:
         return await self._agent.answer(task, self._emit)
 
     def _emit(self, event: AgentEvent) -> None:
-        """Hand an event of the agent's to the log. Once the agent is being stopped, only the cost of its models' calls is kept, for `_settle_calls`."""
+        """Hand an event of the agent's to the log. Once the agent is being stopped, only the cost of its models' calls is kept, for `_report_open_calls`."""
         if self._stopping:
             if isinstance(event, ModelUsed):
                 self._cut_off.append(event)
@@ -363,8 +363,8 @@ class Run:
         return promoted
 
 
-def _told_late(agent: asyncio.Task[Terminal], log: FilteringBoundLogger) -> None:
-    """What an agent that was left behind came to; without this asyncio would log an error as never retrieved."""
+def _log_late_end(agent: asyncio.Task[Terminal], log: FilteringBoundLogger) -> None:
+    """Log how an agent that was left behind ended; otherwise asyncio would log its error as never retrieved."""
     error = None if agent.cancelled() else agent.exception()
     if error is None:
         log.info("agent_ended_late")

@@ -30,13 +30,13 @@ from responsa_server.domain.turns import LogRow
 from responsa_server.turns.pack import MAX_DELTA_BYTES, Happened, merged, number, pack, utf8_length
 from responsa_server.turns.retry import keep_going, repeated
 
-# No event that an agent may tell comes near it. A larger one would make rows that no frame holds, and so a turn that nobody can read.
+# Far above the size of any regular event. A larger one would make rows that no frame holds, and so a turn that cannot be read.
 MAX_EVENT_BYTES: Final = 64 * 1024
-# How long a write is repeated. Far beyond a lease: whoever takes the turn away first ends the repeating by its epoch.
+# How long a write is repeated. Far beyond a lease: a worker that takes the turn over ends the repetition by its epoch.
 _PATIENCE_SECONDS: Final = 60.0
 # Turns in one commit.
 _MOST_TURNS: Final = 512
-# Leases put off in one statement.
+# Leases renewed in one statement.
 _MOST_LEASES: Final = 1000
 # How often a turn without news is looked after, so that its worker notices in time that it was taken or cancelled, without any hint.
 _LONGEST_SILENCE: Final = 1.0
@@ -52,7 +52,7 @@ _LONGEST_PAUSE: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a turn's writer begins: the seq of the last committed event, which attempt it is, the bytes of text that stand, what is booked already."""
+    """Where a turn's writer begins: the seq of the last committed event, the attempt, the bytes of text that stand, the usage that is booked."""
 
     last_seq: int
     attempt: int
@@ -61,7 +61,7 @@ class Start:
 
 
 class EventTooLarge(ValueError):
-    """An agent has told an event of more than MAX_EVENT_BYTES."""
+    """An agent has emitted an event of more than MAX_EVENT_BYTES."""
 
 
 class Finish(Protocol):
@@ -90,11 +90,11 @@ class TurnWriter:
         "_in_flight",
         "_merge_bytes",
         "_on_failed",
+        "_outcome",
         "_pending",
         "_process_writer",
         "_publish",
         "_sealed",
-        "_settled",
         "_start",
         "_text_bytes",
         "_tools",
@@ -128,7 +128,7 @@ class TurnWriter:
         self.booked = start.usage
         """What the last checkpoint that is known to be committed has counted."""
         self.committed_at = asyncio.get_running_loop().time()
-        """When the lease was put off last, by the loop's clock."""
+        """When the lease was last renewed, by the loop's clock."""
         self.queued = False
         """Whether the process's writer has it on its list."""
         self.tries = 0
@@ -151,46 +151,46 @@ class TurnWriter:
         self._in_flight: Append | None = None
         self._closing = False
         self._failed: Exception | None = None
-        self._settled: asyncio.Future[None] | None = None
+        self._outcome: asyncio.Future[None] | None = None
 
     # What the agent's side calls.
 
-    def put(self, told: AgentEvent) -> None:
+    def put(self, event: AgentEvent) -> None:
         """Take an event, milestone or barrier, to be written after all before it. Raises what nothing can be written for any more; EventTooLarge, or what the
         codec has against a call's arguments, for an event that is then not taken.
         """
         if self._failed is not None:
             raise self._failed
-        if isinstance(told, Delta):
-            size = utf8_length(told.text)
+        if isinstance(event, Delta):
+            size = utf8_length(event.text)
             if size > MAX_EVENT_BYTES:
                 raise EventTooLarge(f"a delta of {size} bytes")
-            self._text_bytes = told.byte_offset + size
+            self._text_bytes = event.byte_offset + size
             if self._in_flight is not None and self._merge_bytes and self._pending and not self._sealed:
-                together = merged(self._pending[-1].event, told, self._merge_bytes)
+                together = merged(self._pending[-1].event, event, self._merge_bytes)
                 if together is not None:
                     self._pending[-1] = Happened(None, together)
                     return
-            self._pending.append(Happened(None, told))
+            self._pending.append(Happened(None, event))
             self._sealed = False
-        elif isinstance(told, Milestone):
+        elif isinstance(event, Milestone):
             through = self._sent_through() + len(self._pending)
-            self._checkpoint = Checkpoint(through, self._text_bytes, self._usage_of(), told.state)
+            self._checkpoint = Checkpoint(through, self._text_bytes, self._usage_of(), event.state)
             # What a checkpoint stands behind must keep its number: nothing is merged into it any more.
             self._sealed = True
-        elif isinstance(told, Barrier):
+        elif isinstance(event, Barrier):
             if self._pending or self._checkpoint is not None:
-                self._waiting_barriers.append(told)
+                self._waiting_barriers.append(event)
             elif self._in_flight is not None:
-                self._barriers.append(told)
+                self._barriers.append(event)
             else:
-                told.passed.set()
+                event.passed.set()
             return
         else:
-            if isinstance(told, (ToolCalled, ToolReturned)):
-                self._check_size(told)
-                self._tools.append(told)
-            self._pending.append(Happened(self._clock(), told))
+            if isinstance(event, (ToolCalled, ToolReturned)):
+                self._check_size(event)
+                self._tools.append(event)
+            self._pending.append(Happened(self._clock(), event))
             self._sealed = False
         if not self.queued and self._in_flight is None and not self._closing:
             self._process_writer.ready(self)
@@ -198,7 +198,7 @@ class TurnWriter:
     async def flush(self) -> None:
         """Wait until all that was put is committed. Raises as `put` does."""
         while self._in_flight is not None or self._pending or self._checkpoint is not None:
-            await self._next_settling()
+            await self._next_outcome()
 
     async def finish(
         self, terminal: Terminal, conclude: Callable[[bytes], Conclusion], write: Finish
@@ -212,7 +212,7 @@ class TurnWriter:
             await self.flush()
         self._closing = True
         while self._in_flight is not None and self._failed is None:
-            await self._next_settling()
+            await self._next_outcome()
         if isinstance(self._failed, (TurnLost, Unavailable)):
             raise self._failed
         happened = [*self._pending, Happened(self._clock(), terminal)]
@@ -240,7 +240,7 @@ class TurnWriter:
         return self._in_flight is None
 
     def take(self) -> Append | None:
-        """What is to be committed next: what could not be before, else all that was gathered; None when there is nothing."""
+        """The append to commit next: the one that failed before, otherwise all that was gathered; None if there is nothing."""
         self.queued = False
         if self._closing and self._in_flight is None:
             return None
@@ -254,7 +254,7 @@ class TurnWriter:
         return self._in_flight
 
     def committed(self, now: float) -> None:
-        """What was taken is in the log."""
+        """The append that was taken is in the log."""
         append, self._in_flight = self._in_flight, None
         if append is None:
             return
@@ -273,7 +273,7 @@ class TurnWriter:
         self._wake()
 
     def fail(self, error: Exception) -> None:
-        """What was taken is not in the log, and nothing more will be."""
+        """The append that was taken is not in the log, and nothing more will be."""
         if self._failed is not None:
             return
         self._failed = error
@@ -282,29 +282,29 @@ class TurnWriter:
         self._wake()
         self._on_failed(error)
 
-    def _check_size(self, told: ToolCalled | ToolReturned) -> None:
-        """Of what comes from outside only the wire's own size tells: an argument may take many times the bytes there that it took in JSON."""
-        size = len(self._codec.encode(self.claim.turn_id, 0, 1, [NumberedEvent(1, 1, None, told)]))
+    def _check_size(self, event: ToolCalled | ToolReturned) -> None:
+        """Only the size on the wire counts for data from outside: an argument may take many times the bytes there that it took in JSON."""
+        size = len(self._codec.encode(self.claim.turn_id, 0, 1, [NumberedEvent(1, 1, None, event)]))
         if size > MAX_EVENT_BYTES:
-            raise EventTooLarge(f"an event of {size} bytes: {type(told).__name__}")
+            raise EventTooLarge(f"an event of {size} bytes: {type(event).__name__}")
 
     def _sent_through(self) -> int:
         rows = self._in_flight.rows if self._in_flight is not None else ()
         return rows[-1].last_seq if rows else self.last_seq
 
-    async def _next_settling(self) -> None:
+    async def _next_outcome(self) -> None:
         if self._failed is not None:
             raise self._failed
-        if self._settled is None:
-            self._settled = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._settled)
+        if self._outcome is None:
+            self._outcome = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._outcome)
         if self._failed is not None:
             raise self._failed
 
     def _wake(self) -> None:
-        if self._settled is not None:
-            self._settled.set_result(None)
-            self._settled = None
+        if self._outcome is not None:
+            self._outcome.set_result(None)
+            self._outcome = None
 
 
 def window(open_turns: int) -> float:
@@ -319,7 +319,7 @@ def window(open_turns: int) -> float:
 
 
 def _silence(lease_seconds: float, open_turns: int) -> float:
-    """How long a turn may go without a commit before its lease is put off. Very many silent ones are a load of their own: then only the lease counts."""
+    """How long a turn may go without a commit before its lease is renewed. Very many silent turns are a load of their own: then only the lease counts."""
     of_lease = lease_seconds / _RENEWALS_A_LEASE
     return of_lease if open_turns > _MOST_LEASES else min(of_lease, _LONGEST_SILENCE)
 
@@ -461,7 +461,7 @@ class LogWriter:
         writer.fail(error)
 
     def _put_off(self, writer: TurnWriter, error: Unavailable, now: float) -> None:
-        """A turn whose row is locked by somebody tries again a little later, alone in its waiting."""
+        """A turn whose row is locked tries again a little later, without holding up the others."""
         writer.tries += 1
         if writer.tries == 1:
             writer.tries_since = now
@@ -479,9 +479,9 @@ class LogWriter:
             due = self._now() - silence * 0.75
             silent = [one for one in self._members.values() if one.silent and one.committed_at <= due]
             for first in range(0, len(silent), _MOST_LEASES):
-                await self._put_leases_off(silent[first : first + _MOST_LEASES])
+                await self._renew_leases(silent[first : first + _MOST_LEASES])
 
-    async def _put_leases_off(self, writers: Sequence[TurnWriter]) -> None:
+    async def _renew_leases(self, writers: Sequence[TurnWriter]) -> None:
         held = (one.claim for one in writers if self._members.get(one.claim.turn_id) is one)
         claims: Sequence[Claim] = sorted(held, key=lambda claim: claim.turn_id)
         if not claims:
@@ -491,7 +491,7 @@ class LogWriter:
         except Unavailable as error:  # the next round may come through; the fence holds in any case
             self._log.warning("leases_not_renewed", turns=len(claims), reason=error.reason.value)
             return
-        except Exception:  # leases must go on being renewed; the log tells of this round
+        except Exception:  # the next round must come
             self._log.exception("leases_not_renewed", turns=len(claims))
             return
         now = self._now()

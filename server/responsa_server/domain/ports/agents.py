@@ -37,21 +37,21 @@ class Meter:
         self._unpriced += usage.unpriced_tokens
 
     def fell_back(self, fallback: Fallback) -> None:
-        """Note that something else was done than was meant: told with the turn's failure, if it comes to one. Each once, the first MAX_FALLBACKS."""
+        """Note a fallback, to be reported with the turn's failure if it fails. Each counts once, up to MAX_FALLBACKS."""
         if fallback not in self.fallbacks and len(self.fallbacks) < MAX_FALLBACKS:
             self.fallbacks = (*self.fallbacks, fallback)
 
 
 @dataclass(frozen=True, slots=True)
 class Milestone:
-    """A graph has finished a node that must not be done again: its state, to be written with the events before it. Told by an agent among its events."""
+    """A graph's state after a node that must not run again, to be written with the events before it. An agent emits it among its events."""
 
     state: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Barrier:
-    """Told by an agent among its events: `passed` is set once all events before it are committed. A tool is called behind one."""
+    """An agent emits it among its events: `passed` is set once all events before it are committed. A tool is called behind one."""
 
     passed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -65,7 +65,7 @@ Emit = Callable[[AgentEvent], None]
 
 @dataclass(frozen=True, slots=True)
 class AnswerTask:
-    """A question to be answered for somebody.
+    """A question and the user it is answered for.
 
     history: the conversation's last messages, the oldest first. meter: where costs are counted. resume: the state of an earlier attempt's last milestone, None
     to begin at the beginning. tools: what earlier attempts have called, by call_id. conversation_id: None outside a conversation. age_seconds: since a worker

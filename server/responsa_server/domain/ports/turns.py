@@ -1,6 +1,6 @@
 """What turns and conversations need from a store and a codec.
 
-Everything that writes may be repeated: a connection that is cut in the midst of a commit leaves the outcome unknown (Unavailable), and the same call
+Everything that writes may be repeated: a connection that is cut in the middle of a commit leaves the outcome unknown (Unavailable), and the same call
 once more finds what the first one did or does it.
 """
 
@@ -57,7 +57,7 @@ class FrameCodec(Protocol):
 
 
 class TurnLost(Exception):
-    """The turn belongs to another epoch or has ended: who runs it stops and writes nothing."""
+    """The turn belongs to another epoch or has ended: its worker stops and writes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ class Conclusion:
 
 @dataclass(frozen=True, slots=True)
 class OpenTurn:
-    """A turn that is about to be ended by somebody who does not run it, its row locked. The terminal event gets the seq last_seq + 1."""
+    """A turn that is about to be ended from outside its worker; its row is locked. The terminal event gets the seq last_seq + 1."""
 
     turn_id: UUID
     tenant_id: str
@@ -206,7 +206,7 @@ End = Callable[[OpenTurn], Ending]
 
 @dataclass(frozen=True, slots=True)
 class EndedTurn:
-    """A turn that was ended by somebody who did not run it: its last row, for followers, and the epoch that it has now, for its worker."""
+    """A turn that was ended from outside its worker: its last row, for followers, and its new epoch, for its worker."""
 
     turn_id: UUID
     epoch: int
@@ -218,8 +218,8 @@ class Backlog:
     """Rows of a log in order.
 
     last_seq: of the last committed event. end_seq: the terminal event's, once the turn has ended. queue_place: turns before it in its conversation, 0 once it is
-    not queued. terminal: the terminal event's bytes, once there is one; with end_seq and no rows the log was pruned. watched: it is to be cancelled when nobody
-    follows it any more.
+    not queued. terminal: the terminal event's bytes, once there is one; with end_seq and no rows the log was pruned. watched: it is to be cancelled when it
+    has no follower left.
     """
 
     rows: Sequence[LogRow]
@@ -282,7 +282,7 @@ class TurnStore(Protocol):
         most: int,
         here: Sequence[UUID] = (),
     ) -> Sequence[ClaimedTurn]:
-        """Take turns of these agent versions that nobody has: pending ones, released ones, and those whose lease ran out; the oldest first, under the next epoch.
+        """Claim turns of these agent versions that have no worker: pending ones, released ones, and those whose lease ran out; the oldest first, under the next epoch.
 
         here: turns that run at owner and go on; as long as they are owner's they are not taken from it, even when it came too late to renew their leases.
         Also promotes queued turns whose conversation has nothing at work. A repetition after a lost answer finds those of the first try by owner and takes them
@@ -291,7 +291,7 @@ class TurnStore(Protocol):
         ...
 
     async def release(self, claims: Sequence[Claim]) -> None:
-        """Give turns up, for any worker to take at once; no loss is counted. What is not held any more is passed over."""
+        """Give turns up, for any worker to take at once; no loss is counted. Turns that are no longer held are passed over."""
         ...
 
     async def append(self, batch: Sequence[Append]) -> Mapping[UUID, TurnLost | Unavailable]:
@@ -313,7 +313,7 @@ class TurnStore(Protocol):
         ...
 
     async def cancel(self, who: Principal, turn_id: UUID, owner_only: bool, end: End) -> CancelledTurn:
-        """End a turn that has not ended, under the next epoch. owner_only: False lets who see all turns of the tenant. Raises NotFound."""
+        """End a turn that has not ended, under the next epoch. owner_only: False lets `who` end any turn of the tenant. Raises NotFound."""
         ...
 
     async def cancel_unfollowed(self, who: Principal, turn_id: UUID, end: End) -> EndedTurn | None:
@@ -321,7 +321,7 @@ class TurnStore(Protocol):
         ...
 
     async def follows(self, process: UUID, turn_ids: Sequence[UUID], seconds: float) -> None:
-        """Say that somebody follows these watched turns through this process, for so many seconds from now; and no others any more."""
+        """Record that these watched turns, and no others, have followers in this process, for this many seconds from now."""
         ...
 
     async def book(self, claim: Claim, usage: Usage) -> None:
@@ -333,7 +333,7 @@ class TurnStore(Protocol):
         ...
 
     async def poll(self, cursors: Sequence[Cursor], most: int) -> Sequence[News]:
-        """What many logs hold after their cursors, at most so many rows each, in one query over all tenants: for turns that somebody was allowed to follow.
+        """What many logs hold after their cursors, at most so many rows each, in one query over all tenants: for turns whose followers were authorised before.
 
         Turns that are gone are left out.
         """

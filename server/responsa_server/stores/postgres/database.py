@@ -22,7 +22,7 @@ from responsa_server.domain.background import Background
 from responsa_server.domain.errors import Reason, ResponsaError, Unavailable
 
 _LOGGER: Final = logging.getLogger(__name__)
-# For how long a pool tries to replace a connection before it tells that it failed, and begins anew.
+# How long a pool tries to replace a connection before it reports failure and starts again.
 _RECONNECT_SECONDS: Final = 0.5
 
 # Seconds that running methods of stores have to end when the database is closed.
@@ -39,7 +39,7 @@ Statement = tuple[LiteralString, Mapping[str, object]]
 
 # A tenant's plan must not be made from another tenant's statistics, so the app role plans each time (docs/architecture.md).
 _APP = "-c plan_cache_mode=force_custom_plan -c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000"
-# Whoever looks after all turns plans each time as well: the tables grow and shrink. A process that is stopped in the midst of a transaction keeps the turns
+# Whoever looks after all turns plans each time as well: the tables grow and shrink. A process that is stopped in the middle of a transaction keeps the turns
 # that it has locked from being taken over: for so long and no longer.
 _LOG = "-c plan_cache_mode=force_custom_plan -c statement_timeout=30000 -c transaction_timeout=5000"
 # The writer's statements and those that are sent together go by keys however many rows there are. They are planned once, which must not be misled by tables
@@ -48,7 +48,7 @@ _WRITER = (
     "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_nestloop=off -c enable_mergejoin=off"
     " -c statement_timeout=30000 -c transaction_timeout=5000"
 )
-# How the server tells that it has ended a session for its slowness; psycopg counts these among its own faults.
+# The errors of a session that the server has ended for its slowness; psycopg does not count them as operational.
 _ENDED: Final = (errors.TransactionTimeout, errors.IdleInTransactionSessionTimeout)
 # A server that vanished without a word (half-open connection) answers no statement_timeout: over TCP the kernel gives up a little after it.
 _TCP: Final[Mapping[str, str]] = {
@@ -190,7 +190,7 @@ class Database:
 
     @asynccontextmanager
     async def locking(self, tenant_id: str, seconds: int = 5) -> AsyncGenerator[Connection]:
-        """As `tenant`, for those who lock what others wait for: the server takes it back after so many seconds."""
+        """As `tenant`, for transactions that hold locks others wait for: the server rolls it back after this many seconds."""
         async with self.tenant(tenant_id) as connection:
             await connection.execute(
                 sql.SQL("SET LOCAL transaction_timeout = {}").format(sql.Literal(f"{seconds}s"))
@@ -255,14 +255,14 @@ class Database:
 class Gathered(Generic[Key, Item, Result]):
     """One write at a time for each key, of all that waits for it. Nobody waits for company: what comes alone is written at once.
 
-    A write that was begun goes on when who asked for it is cancelled.
+    A write that has begun goes on when its caller is cancelled.
     """
 
     def __init__(
         self, write: Callable[[Key, Sequence[Item]], Awaitable[Sequence[Result]]], most: int
     ) -> None:
         """write: writes items of one key in one transaction, and returns their results in order. It may be called again with an item alone, when it raised
-        for several what is no ResponsaError: then one of them cannot be stored, and the others can. most: items in one write.
+        an error other than a ResponsaError for several: then one of them cannot be stored, and the others can. most: items in one write.
         """
         self._write = write
         self._most = most
@@ -292,7 +292,7 @@ class Gathered(Generic[Key, Item, Result]):
         try:
             results = await self._write(key, [item for item, _ in batch])
             settled = list(zip(batch, results, strict=True))
-        except Exception as error:  # each has to be told, whatever it is
+        except Exception as error:  # every waiting caller gets it, whatever it is
             if len(batch) > 1 and not isinstance(error, ResponsaError):
                 for one in batch:
                     await self._settle(key, [one])

@@ -78,7 +78,7 @@ class TurnEnds(EndingPart):
         return [outcomes.get(place) for place, _ in enumerate(ends, start=1)]
 
     async def _finish_alone(self, end: _End) -> bool:
-        """End a turn that stood not as it should, or whose row or conversation somebody had locked: wait for them, then look."""
+        """End a turn that was passed over: wait for the locks on its conversation and row, then try again."""
         claim = end.claim
         place = {"tenant": claim.tenant_id, "turn": claim.turn_id}
         parameters = _parameters(claim.tenant_id, [end])

@@ -1,4 +1,4 @@
-"""What is asked about turns and their logs, and the partitions that hold the logs."""
+"""Reads of turns and their logs, and the partitions that hold the logs."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class TurnReads(TurnPart):
 
 
 class _InUse(Exception):
-    """What was to be locked is used by somebody."""
+    """A lock could not be taken in time."""
 
 
 def _log_row(row: Mapping[str, Any]) -> LogRow:
