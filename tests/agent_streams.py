@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import get_args
 
-from responsa_server.domain.events import Terminal
+from responsa_server.domain.events import Answered, Cancelled, Failed, Refused, Terminal
 from responsa_server.domain.ports.agents import Agent, AgentEvent, AnswerTask, Emit
 
 
@@ -35,7 +34,7 @@ async def play(events: AsyncGenerator[AgentEvent, None], emit: Emit) -> Terminal
     """Emit the events of a generator and return its terminal one."""
     async with aclosing(events):
         async for event in events:
-            if isinstance(event, get_args(Terminal)):
+            if isinstance(event, (Answered, Refused, Failed, Cancelled)):
                 return event
             emit(event)
     raise AssertionError("a script must end with a terminal event")
