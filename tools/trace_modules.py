@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -140,7 +140,7 @@ class Trace:
 
 
 @contextmanager
-def instance(folder: Path) -> Iterator[Trace]:
+def instance(folder: Path) -> Generator[Trace]:
     """An instance without documents, its server processes under the profiler."""
     site = folder / "site"
     site.mkdir()

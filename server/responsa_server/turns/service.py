@@ -299,7 +299,7 @@ class Turns:
             self._claiming.wake()
         return accepted
 
-    async def _tell_interrupted(self, who: Principal, turn_id: UUID) -> None:
+    async def _stop_interrupted(self, who: Principal, turn_id: UUID) -> None:
         try:
             turn = await self._store.get(who, turn_id)
         except (NotFound, Unavailable):  # its worker finds out when it renews the lease
