@@ -1,1 +1,1 @@
-"""Taking in documents: formats, the sandbox, passages, embeddings, jobs."""
+"""Ingestion: formats, the sandbox, passages, embeddings, jobs."""

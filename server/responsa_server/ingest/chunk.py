@@ -1,7 +1,7 @@
-"""Cut canonical text into passages: at most so many tokens, sharing a few with the one before, along structure.
+"""Cuts canonical text into passages along its structure, with a limit of tokens and an overlap of a few tokens with the previous passage.
 
-Text becomes atoms, the smallest pieces that are never cut: what one token covers, together with what belongs to the
-same user-perceived character, or a stretch that the tokenizer passed over. A passage is a run of atoms; it ends at the
+Text becomes atoms, the smallest pieces that are never cut: the text of one token, together with the rest of its
+user-perceived characters, or a stretch that the tokenizer skipped. A passage is a run of atoms; it ends at the
 best border in its last part: before a heading, between blocks, after a line or sentence, between words, in that order.
 Time and memory are linear in the text.
 """
@@ -22,14 +22,14 @@ from responsa_server.text.canonical import Block, BlockKind, ParsedDocument, byt
 TokenOffsets = Callable[[str], Sequence[tuple[int, int]]]
 """(start, end) character offsets of each token of a text, in order: no special tokens, nothing truncated."""
 
-# Tokenizers are asked about pieces of at most this many characters.
+# Tokenizers get pieces of at most this many characters.
 PIECE_CHARS = 8192
-# A token over more characters than this (a WordPiece tokenizer gives one for any "word" it does not know, however long)
+# A token over more characters than this (a WordPiece tokenizer gives one for any unknown "word", however long)
 # counts as several: a passage must stay small enough to read and to store.
 MAX_ATOM_CHARS = 32
-# An atom may grow to this by combining marks.
+# Combining marks may extend an atom to this length.
 _MAX_CLUSTER_CHARS = 64
-# A passage is not drawn over more blank space than this between two atoms.
+# A passage does not extend across more blank space than this between two atoms.
 _MAX_GAP_CHARS = 200
 
 _SENTENCE_END = re.compile(r"[.!?…。！？।؟]['\"”’»)\]]*\Z")
@@ -37,7 +37,7 @@ _SENTENCE_END = re.compile(r"[.!?…。！？।؟]['\"”’»)\]]*\Z")
 
 @dataclass(frozen=True, slots=True)
 class ChunkSettings:
-    """max_tokens from 1 up; overlap_tokens from 0 to less than max_tokens."""
+    """max_tokens: at least 1; overlap_tokens: at least 0 and less than max_tokens."""
 
     max_tokens: int = 500
     overlap_tokens: int = 50
@@ -51,8 +51,8 @@ class ChunkSettings:
 class Chunk:
     """Bytes [byte_start, byte_end) of the canonical text, which decode to `text` exactly.
 
-    `ordinal` counts from 0. `tokens` is what the tokenizer counts in the text, or more where it has one token for a very
-    long stretch. `heading_path` has the titles of the headings in force, outermost first, where the passage's own (not
+    `ordinal` counts from 0. `tokens` is the tokenizer's count for the text, or more where one token covers a very
+    long stretch. `heading_path` holds the titles of the headings in force, outermost first, where the passage's own (not
     shared) text begins.
     """
 
@@ -65,7 +65,7 @@ class Chunk:
 
 
 class _Border(IntEnum):
-    """How good a place is to cut before an atom."""
+    """How good it is to cut before an atom."""
 
     INSIDE_WORD = 0
     WORD = 1
@@ -74,7 +74,7 @@ class _Border(IntEnum):
     HEADING = 4
 
 
-# A passage may end at a border of this kind once it is filled to this share.
+# A passage may end at a border of this kind once it is this full.
 _FILLED: tuple[tuple[_Border, float], ...] = (
     (_Border.HEADING, 0.5),
     (_Border.BLOCK, 0.6),
@@ -85,7 +85,7 @@ _FILLED: tuple[tuple[_Border, float], ...] = (
 
 @dataclass(slots=True)
 class _Atoms:
-    """Columns: character offsets of each atom, the tokens it counts for, and the border before it."""
+    """Columns: character offsets of each atom, its token count, and the border before it."""
 
     starts: array[int]
     ends: array[int]
@@ -96,7 +96,7 @@ class _Atoms:
 def chunk_document(
     document: ParsedDocument, token_offsets: TokenOffsets, settings: ChunkSettings | None = None
 ) -> list[Chunk]:
-    """Passages in order. Together they hold every visible character; each begins after the one before began."""
+    """Passages in order. Together they hold every visible character; each begins after the beginning of the previous one."""
     bounds = settings or ChunkSettings()
     text = document.canonical_text
     data = text.encode()
@@ -127,7 +127,7 @@ def chunk_document(
 
 
 def _pieces(text: str) -> Iterator[tuple[int, int]]:
-    """Cut [0, len(text)) into pieces a tokenizer is asked about: after white space where there is any."""
+    """Cut [0, len(text)) into pieces for the tokenizer: after white space where there is any."""
     start = 0
     while start < len(text):
         end = min(start + PIECE_CHARS, len(text))
@@ -153,7 +153,7 @@ def _atoms(text: str, token_offsets: TokenOffsets) -> _Atoms:
         for token_start, token_end in token_offsets(text[piece_start:piece_end]):
             start, end = piece_start + token_start, min(piece_start + token_end, piece_end)
             if end <= at:
-                # Byte-level tokens of one character repeat its offsets: the character weighs more.
+                # Byte-level tokens of one character repeat its offsets, so add their count to the character.
                 if token_end > token_start and atoms.weights:
                     atoms.weights[-1] += 1
                 continue
@@ -166,7 +166,7 @@ def _atoms(text: str, token_offsets: TokenOffsets) -> _Atoms:
 
 
 def _append_gap(atoms: _Atoms, text: str, start: int, end: int) -> None:
-    """Visible characters that no token covers become atoms too, or they would be in no passage."""
+    """Visible characters that no token covers become atoms too; otherwise no passage would hold them."""
     if start >= end:
         return
     gap = text[start:end]
@@ -177,7 +177,7 @@ def _append_gap(atoms: _Atoms, text: str, start: int, end: int) -> None:
 
 
 def _append(atoms: _Atoms, text: str, start: int, end: int) -> None:
-    # Some tokenizers count the space before a word in; a passage neither begins nor ends with space.
+    # Some tokenizers include the space before a word; a passage neither begins nor ends with space.
     while start < end and text[start].isspace():
         start += 1
     while end > start and text[end - 1].isspace():
@@ -205,7 +205,7 @@ def _append(atoms: _Atoms, text: str, start: int, end: int) -> None:
 
 def _border(text: str, previous_end: int, start: int) -> _Border:
     if start == previous_end:
-        # Scripts without spaces have their sentence ends all the same.
+        # Scripts without spaces have sentence ends too.
         return _Border.SENTENCE if start and text[start - 1] in "。！？" else _Border.INSIDE_WORD
     gap = text[previous_end : min(start, previous_end + _MAX_GAP_CHARS)]
     if "\n" in gap or "\r" in gap:
@@ -229,7 +229,7 @@ def _may_cut(text: str, place: int) -> bool:
     if "\U0001f3fb" <= after <= "\U0001f3ff":
         return False
     if "\U0001f1e6" <= after <= "\U0001f1ff":
-        # Flags are pairs of regional indicators: count back, a bounded way.
+        # Flags are pairs of regional indicators: count backwards, over a bounded distance.
         run = 0
         while (
             run < _MAX_CLUSTER_CHARS and place > run and "\U0001f1e6" <= text[place - 1 - run] <= "\U0001f1ff"
@@ -241,12 +241,12 @@ def _may_cut(text: str, place: int) -> bool:
 
 
 def _mark_blocks(text: str, atoms: _Atoms, blocks: Sequence[Block], spans: Sequence[tuple[int, int]]) -> None:
-    """Raise the borders at block starts; the border after a heading is none, for a heading goes with what follows."""
+    """Raise the borders at block starts. Remove the border after a heading, because a heading belongs with what follows."""
     after_heading = False
     previous_end = 0
     for block, (start, end) in zip(blocks, spans, strict=True):
         if block.kind is BlockKind.LIST_ITEM:
-            # The marker before an item belongs to it.
+            # An item's marker belongs to the item.
             start = max(previous_end, text.rfind("\n", previous_end, start) + 1)
         previous_end = end
         first = bisect_right(atoms.ends, start)
@@ -261,7 +261,7 @@ def _mark_blocks(text: str, atoms: _Atoms, blocks: Sequence[Block], spans: Seque
 
 
 def _ranges(atoms: _Atoms, settings: ChunkSettings) -> Iterator[tuple[int, int, int]]:
-    """(first, last, own) atom indexes of each passage: it has atoms [first, last), those before `own` shared."""
+    """(first, last, own) atom indexes of each passage: it holds atoms [first, last), and those before `own` are shared."""
     count = len(atoms.starts)
     totals = array("q", accumulate(atoms.weights, initial=0))
     gaps = array("q", (k for k in range(1, count) if atoms.starts[k] - atoms.ends[k - 1] > _MAX_GAP_CHARS))
@@ -280,7 +280,7 @@ def _ranges(atoms: _Atoms, settings: ChunkSettings) -> Iterator[tuple[int, int, 
         if last >= count:
             return
         shared = _shared_from(atoms, totals, last, settings)
-        # Room for at least one atom that is not shared, and progress.
+        # Leave room for at least one atom that is not shared, and make progress.
         shared = max(shared, first + 1, bisect_left(totals, totals[last + 1] - settings.max_tokens))
         if gap < len(gaps) and gaps[gap] == last:
             shared = last
@@ -288,7 +288,7 @@ def _ranges(atoms: _Atoms, settings: ChunkSettings) -> Iterator[tuple[int, int, 
 
 
 def _cut(atoms: _Atoms, totals: array[int], first: int, own: int, limit: int, settings: ChunkSettings) -> int:
-    """The atom before which a passage that starts at `first` ends: the latest border of the best kind in reach."""
+    """The atom before which a passage from `first` ends: the latest border of the best kind within reach."""
     for kind, share in _FILLED:
         lowest = max(own + 1, bisect_left(totals, totals[first] + int(share * settings.max_tokens)))
         found = _latest(atoms.borders, kind, lowest, limit)
@@ -311,7 +311,7 @@ def _earliest(borders: bytearray, kind: _Border, lowest: int, highest: int) -> i
 
 
 def _shared_from(atoms: _Atoms, totals: array[int], last: int, settings: ChunkSettings) -> int:
-    """Where the overlap with the passage after begins: at a sentence if that keeps half of it, else at a word."""
+    """Where the overlap with the next passage begins: at a sentence if that keeps half of the overlap, else at a word."""
     lowest = bisect_left(totals, totals[last] - settings.overlap_tokens)
     half = bisect_left(totals, totals[last] - settings.overlap_tokens // 2)
     for kind, highest in ((_Border.SENTENCE, half), (_Border.WORD, last)):
@@ -322,7 +322,7 @@ def _shared_from(atoms: _Atoms, totals: array[int], last: int, settings: ChunkSe
 
 
 class _HeadingPaths:
-    """The headings in force at each place."""
+    """The headings in force at each character offset."""
 
     def __init__(self, blocks: Sequence[Block], spans: Sequence[tuple[int, int]]) -> None:
         self._starts: list[int] = []
@@ -338,6 +338,6 @@ class _HeadingPaths:
             self._paths.append(tuple(title for _, title in open_headings if title))
 
     def at(self, place: int) -> tuple[str, ...]:
-        """The path at a character offset; a heading counts from its own first character."""
+        """The path at a character offset; a heading applies from its own first character."""
         index = bisect_right(self._starts, place) - 1
         return self._paths[index] if index >= 0 else ()

@@ -9,14 +9,14 @@ from uuid import UUID
 
 
 class EndedOperations:
-    """Tells waiting callers that an operation has ended. A hint only: another process may end it, so callers look from time to time too."""
+    """Notifies waiting callers that an operation has ended. Only a hint: another process may end it, so callers must also poll."""
 
     def __init__(self) -> None:
         self._events: dict[UUID, set[asyncio.Event]] = {}
 
     @contextmanager
     def waiting(self, operation_id: UUID) -> Generator[asyncio.Event, None, None]:
-        """An event that is set when the operation ends here. Read the operation after entering: it may have ended before."""
+        """An event that is set when the operation ends in this process. Read the operation after entering: it may have ended before."""
         event = asyncio.Event()
         self._events.setdefault(operation_id, set()).add(event)
         try:
@@ -35,6 +35,6 @@ class EndedOperations:
 
 
 async def wait_until_set(event: asyncio.Event, seconds: float) -> None:
-    """Wait for the event, for so many seconds at most."""
+    """Wait for the event, at most `seconds` seconds."""
     with suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)

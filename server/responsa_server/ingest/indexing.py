@@ -1,4 +1,4 @@
-"""From a parsed document to passages that can be stored: cut, planned, embedded, in batches."""
+"""Turns a parsed document into passages for storage: cut, planned and embedded, in batches."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ WINDOW_OVERLAP: Final = 32
 
 _TITLE_CHARS: Final = 120
 _PASSAGES_A_BATCH: Final = 16
-# The vector of a question waits until the model has finished such a run: hence few texts.
+# A question's vector waits until the model has finished such a run, so a run has few texts.
 _TEXTS_A_RUN: Final = 16
-# HNSW links nearest neighbours: some hundred equal vectors link to each other alone, and a search that meets them finds no way out, whatever
-# vectors lie beyond (2,000 equal ones among 2,500 others hid a quarter of those). So the later ones of equal vectors in a document are moved
-# apart, by so little that their cosine to the first stays above 0.999; measured, nothing is hidden then.
+# HNSW links nearest neighbours. Several hundred equal vectors link only to each other, and a search that reaches them finds no way out to
+# other vectors (2,000 equal ones among 2,500 others hid a quarter of those). So the later ones of equal vectors in a document are moved
+# apart slightly: their cosine to the first stays above 0.999. Measurements then found no hidden vectors.
 _EQUAL_MOST: Final = 4
 _APART: Final = 0.0007
 
 
 class VectorCache(Protocol):
-    """Vectors by the SHA-256 of their text, one tenant a call: 32-bit floats, little-endian."""
+    """Vectors by the SHA-256 of their text, for one tenant per call: 32-bit floats, little-endian."""
 
     async def cached_vectors(
         self, tenant_id: str, model: str, hashes: Sequence[bytes]
     ) -> Mapping[bytes, bytes]:
-        """The cached ones of these."""
+        """The cached vectors for these hashes; hashes without one are left out."""
         ...
 
     async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:
-        """Cache these."""
+        """Cache these vectors, by the hashes of their texts."""
         ...
 
 
@@ -76,7 +76,7 @@ class CutDocument:
 
 @dataclass(frozen=True, slots=True)
 class PlannedVector:
-    """A vector to be made of `text`, for bytes `source` of the canonical text."""
+    """A vector to make from `text`, for the bytes `source` of the canonical text."""
 
     kind: VectorKind
     source: ByteRange
@@ -85,7 +85,7 @@ class PlannedVector:
 
 @dataclass(frozen=True, slots=True)
 class LexicalForm:
-    """A passage as full-text search sees it: a tsvector literal, and how many terms it counts."""
+    """A passage for full-text search: a tsvector literal, and its number of terms."""
 
     terms: str
     length: int
@@ -99,7 +99,7 @@ class _Planned:
 
 
 class Indexer:
-    """Makes passages with their vectors and terms. What takes processor time runs off the event loop."""
+    """Makes passages with their vectors and terms. CPU-bound work runs outside the event loop."""
 
     def __init__(self, embedder: Embedder, cache: VectorCache, new_id: NewId) -> None:
         self._embedder = embedder
@@ -118,7 +118,7 @@ class Indexer:
     async def passages(
         self, identity: DocumentIdentity, cut: CutDocument
     ) -> AsyncIterator[Sequence[NewPassage]]:
-        """All passages in order, a batch at a time, each with its vectors."""
+        """All passages in order, in batches, each passage with its vectors."""
         seen: Counter[bytes] = Counter()
         for start in range(0, len(cut.chunks), _PASSAGES_A_BATCH):
             chunks = cut.chunks[start : start + _PASSAGES_A_BATCH]
@@ -155,10 +155,10 @@ class Indexer:
         return planned
 
     async def _vectors(self, tenant_id: str, texts: Mapping[bytes, str]) -> Mapping[bytes, bytes]:
-        """Vectors by the hashes of their texts: from the cache, or made and cached."""
+        """Vectors by the hashes of their texts: read from the cache, or made and cached."""
         model = self._embedder.name
         known = dict(await self._cache.cached_vectors(tenant_id, model, list(texts)))
-        # Texts of similar length together: a run takes as long as its longest text.
+        # Group texts of similar length: a run takes as long as its longest text.
         missing = sorted((digest for digest in texts if digest not in known), key=lambda one: len(texts[one]))
         made: dict[bytes, bytes] = {}
         for start in range(0, len(missing), _TEXTS_A_RUN):
@@ -204,9 +204,9 @@ class Indexer:
 
 
 def _apart(vector: bytes, seen: Counter[bytes]) -> bytes:
-    """The vector; from its fifth occurrence on moved a little, differently each time but the same in every run."""
+    """The vector. From its fifth occurrence on it is moved slightly: differently each time, but the same in every run."""
     values = np.frombuffer(vector, "<f4")
-    # Of the vector as the index rounds it, not of its text: texts that differ only beyond the model's window share a vector.
+    # Hash the vector as the index rounds it, not its text: texts that differ only beyond the model's window share a vector.
     digest = hashlib.sha256(values.astype("<f2").tobytes()).digest()[:16]
     seen[digest] += 1
     if seen[digest] <= _EQUAL_MOST:
@@ -229,9 +229,9 @@ def plan_vectors(
     *,
     first: bool,
 ) -> list[PlannedVector]:
-    """The vectors of a passage: windows that together cover all of it, its pieces, its headings, on the first one the title.
+    """The vectors of a passage: windows that together cover all of it, its pieces, its headings and, for the first passage, the title.
 
-    text: the canonical text's bytes in `source`. pieces: of the whole document; the ones within the passage count.
+    text: the canonical text's bytes in `source`. pieces: of the whole document; only those within the passage are used.
     headings: above the passage, outermost first.
     """
     context = " > ".join(part for part in (title, *headings) if part)[:_TITLE_CHARS]
@@ -262,7 +262,7 @@ _KINDS: Final = {
 
 
 def _windows(embedder: Embedder, context: str, source: ByteRange, text: str) -> list[PlannedVector]:
-    """Windows that, with the context before them, the model reads to their last token."""
+    """Windows short enough that the model reads each one, with the context before it, to its last token."""
     room = embedder.max_tokens - len(embedder.token_offsets(context)) - 1
     offsets = embedder.token_offsets(text)
     found: list[PlannedVector] = []
@@ -283,7 +283,7 @@ def _windows(embedder: Embedder, context: str, source: ByteRange, text: str) -> 
 def lexical_form(
     analyzer: Analyzer, title: str, headings: Sequence[str], text: str, language: str
 ) -> LexicalForm:
-    """Terms of a passage; the terms of title and headings are labelled, so that ranking can weigh them differently."""
+    """The terms of a passage. The terms of title and headings are labelled, so that ranking can weight them differently."""
     above = [term for part in (title, *headings) for term in analyzer.terms(part, language)]
     body = analyzer.terms(plain(text), language)
     return LexicalForm(tsvector_literal(above, body), len(above) + len(body))

@@ -1,6 +1,6 @@
-"""The library's background work: taking in one version of a document, and removing versions that no answer cites.
+"""The library's background jobs: ingesting one document version, and removing versions that no answer cites.
 
-Taking in is parse, cut, embed, store, publish. Beginning again is always safe: nothing is searched before all of it is stored.
+Ingestion parses, cuts, embeds, stores and publishes. Starting over is always safe: search sees a version only once all of it is stored.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from responsa_server.ingest.vector_publishing import prune_vectors
 from responsa_server.text.canonical import ParsedDocument
 
 MAX_TITLE_BYTES: Final = 512
-# How often the progress is written, in seconds; it is written at the end in any case.
+# How often progress is written, in seconds; the final progress is always written.
 _PROGRESS_SECONDS: Final = 0.5
 _LONGEST_PAUSE: Final = 60.0
 
@@ -54,7 +54,7 @@ class Parser(Protocol):
     async def parse(
         self, source: bytes, declared_name: str = "", declared_type: str = "", *, known_format: str = ""
     ) -> ParsedDocument:
-        """Parse. Raises DocumentRejected for the document's faults, ParserUnavailable for ours."""
+        """Parse. Raises DocumentRejected for the document's faults, ParserUnavailable for the server's."""
         ...
 
 
@@ -77,10 +77,10 @@ class Ingest:
         self._formats = formats
 
     async def run(self, tenant_id: str, operation_id: UUID) -> None:
-        """Take the version in, or end its operation with the fault of the document or of its collection.
+        """Ingest the version, or end its operation with the fault of the document or of its collection.
 
-        Raises OwnershipLost when another call ended the operation or another worker took it, and any error of the server's own: then it
-        can be tried again.
+        Raises OwnershipLost when another call ended the operation or another worker took it, and any error of the server itself; after those
+        the operation can be tried again.
         """
         task = await self._ingestions.begin(tenant_id, operation_id)
         if task is None:
@@ -95,7 +95,7 @@ class Ingest:
         self._ended.ended([operation_id])
 
     async def give_up(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
-        """End the operation with an error of ours, after the last attempt."""
+        """End the operation with an error of the server, after the last attempt."""
         await self._ingestions.give_up(tenant_id, operation_id, error)
         self._ended.ended([operation_id])
 
@@ -116,7 +116,7 @@ class Ingest:
             known_format="" if decided is None else decided.name,
         )
         found = self._formats.named(parsed.format)
-        if found is None:  # a parser that its document took over may say anything
+        if found is None:  # the parser may return anything once a document has taken it over
             raise rejections.malformed("The parser gave no usable result for this document.")
         cut = await self._indexer.cut(parsed, task.chunking)
         if not cut.chunks:
@@ -154,13 +154,13 @@ class Ingest:
 
 
 def _title(task: IngestTask, parsed: ParsedDocument) -> str:
-    """The title as given, else as found in the document, else the last part of its key."""
+    """The given title, or else the document's own, or else the last part of its source key."""
     found = task.title or parsed.title or PurePosixPath(task.source_key).name or task.source_key
     return found.encode()[:MAX_TITLE_BYTES].decode(errors="ignore")
 
 
 class KnowledgeJobs:
-    """Runs the jobs of documents, as a task of the server's loop. A `Part`: it reports whether it does."""
+    """Runs the document jobs, as a task on the server's loop. A `Part`: it reports whether jobs are running."""
 
     name = "jobs"
 
@@ -174,8 +174,8 @@ class KnowledgeJobs:
         max_attempts: int = 6,
         vectors: VectorStore | None = None,
     ) -> None:
-        """vectors: given when they are stored outside the database. max_attempts: after so many a document is given up. A database that cannot be reached
-        never ends it.
+        """vectors: given when they are stored outside the database. max_attempts: a document is given up after this many. An unreachable database never
+        ends one.
         """
         self._runner = runner
         self._ingest = ingest
@@ -187,14 +187,14 @@ class KnowledgeJobs:
         self._log: FilteringBoundLogger = structlog.get_logger("ingest")
 
     async def start(self) -> None:
-        """Begin to take jobs. Returns at once."""
+        """Start taking jobs. Returns at once."""
         if self._task is None:
             work = {JobKind.INGEST: self.ingest, JobKind.PRUNE: self.prune}
             self._task = asyncio.create_task(self._runner.run(work), name="knowledge jobs")
             self._task.add_done_callback(self._report_end)
 
     async def close(self) -> None:
-        """Stop. A job that is under way is returned to the queue, and the next worker begins it again."""
+        """Stop. A running job returns to the queue, and the next worker starts it over."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -206,7 +206,7 @@ class KnowledgeJobs:
         return self._task is not None and not self._task.done()
 
     async def check(self) -> PartReport:
-        """Whether documents that are uploaded will be read."""
+        """Report whether uploaded documents are being read."""
         if self.alive:
             return PartReport(Health.OK)
         return PartReport(
@@ -215,13 +215,13 @@ class KnowledgeJobs:
         )
 
     async def ingest(self, tenant_id: str, operation_id: UUID, attempts: int) -> float | None:
-        """One attempt at an operation: None when it has ended, else the seconds to wait before the next."""
+        """Make one attempt at an operation. Returns None when it has ended, else the seconds to wait before the next attempt."""
         pause = min(_LONGEST_PAUSE, 2.0**attempts)
         try:
             await self._ingest.run(tenant_id, operation_id)
         except OwnershipLost:
-            # Either it has ended, or another worker has this very job. That worker may be lost too, and the queue forgets a job that any
-            # worker reports as done: so look again, later and later, rather than take the job away from the worker.
+            # Either it has ended, or another worker has this very job. That worker may be lost too, and the queue deletes a job that any
+            # worker reports as done. So check again at growing intervals, and do not take the job away from the worker.
             return None if await self._has_ended(tenant_id, operation_id) else _LONGEST_PAUSE * (attempts + 1)
         except Unavailable as error:
             self._log.warning(
@@ -230,7 +230,7 @@ class KnowledgeJobs:
                 reason=error.reason.value,
             )
             return pause
-        except Exception as error:  # whatever it is, the operation must end, now or after more attempts
+        except Exception as error:  # whatever the error, the operation must end, now or after more attempts
             self._log.exception(
                 "an attempt at an operation failed", operation=str(operation_id), attempt=attempts + 1
             )
@@ -256,13 +256,13 @@ class KnowledgeJobs:
             return True
 
     def _report_end(self, task: asyncio.Task[None]) -> None:
-        """Log any end but a stop of the server: nobody awaits the task."""
+        """Log any end except a stop of the server: nobody awaits the task."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self._log.error("the taking of jobs ended", exc_info=error)
 
 
 def _public(error: Exception, operation_id: UUID) -> ResponsaError:
-    """The error that callers see for a fault that stayed."""
+    """The error that callers see for a fault that persisted."""
     if isinstance(error, ParserUnavailable):
         return Unavailable(
             Reason.PART_UNAVAILABLE,

@@ -1,6 +1,6 @@
-"""Why a document is not taken in: each sentence that more than one place says, said once.
+"""The reasons for rejecting a document. Sentences that several places use are here.
 
-A `DocumentRejected` is the document's fault: the same bytes fail again. `ParserUnavailable` is ours: trying again may help.
+A `DocumentRejected` is the document's fault: the same bytes fail again. `ParserUnavailable` is the server's: trying again may help.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MIB: Final = 1024 * 1024
 
 
 class ParserUnavailable(Exception):
-    """The sandbox could not be started or was stopped from outside; nothing is wrong with the document."""
+    """The sandbox could not be started, or was stopped from outside; the document is not at fault."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -31,39 +31,39 @@ class ParserUnavailable(Exception):
 def empty(
     what: str = "The document holds no text. Upload a file with visible text in it.",
 ) -> DocumentRejected:
-    """No visible text: no bytes, white space alone, or markup around nothing."""
+    """No visible text: no bytes, only white space, or markup without text."""
     return DocumentRejected(Reason.DOCUMENT_EMPTY, what)
 
 
 def unsupported(what: str, formats: Formats) -> DocumentRejected:
-    """A type that is what its sender says, but that is not read."""
+    """The type is as declared, but is not supported."""
     return DocumentRejected(
         Reason.DOCUMENT_TYPE_UNSUPPORTED, f"{what} is not a supported document type. {formats.accepted}"
     )
 
 
 def mismatch(what: str, formats: Formats) -> DocumentRejected:
-    """Content of another kind than the name or the media type says. what: a whole sentence."""
+    """Content of another kind than the name or the media type declares. what: a whole sentence."""
     return DocumentRejected(Reason.DOCUMENT_TYPE_MISMATCH, f"{what} {formats.accepted}")
 
 
 def malformed(what: str, remedy: str = CHECK_FILE) -> DocumentRejected:
-    """Bytes that cannot be decoded, or that the parser failed on. what, remedy: a sentence each."""
+    """The bytes cannot be decoded, or the parser failed on them. what, remedy: a sentence each."""
     return DocumentRejected(Reason.DOCUMENT_MALFORMED, f"{what} {remedy}")
 
 
 def parser_limit(what: str, remedy: str = SPLIT) -> DocumentRejected:
-    """Parsing wanted more time, memory, nesting or access than a document may have. what, remedy: a sentence each."""
+    """Parsing needed more time, memory, nesting or access than a document may have. what, remedy: a sentence each."""
     return DocumentRejected(Reason.DOCUMENT_PARSER_LIMIT, f"{what} {remedy}")
 
 
 def too_much_text() -> DocumentRejected:
-    """The parsed document is larger than what is stored."""
+    """The parsed document is larger than the storage limit."""
     return parser_limit("The document expands to more text than is taken in.")
 
 
 def access_refused() -> DocumentRejected:
-    """The parser tried something that its confinement refuses."""
+    """The parser tried something that its confinement forbids."""
     return parser_limit(
         "Parsing this document wanted access that parsers do not have, and was stopped.",
         "Upload the document in another format if you trust it.",
@@ -71,7 +71,7 @@ def access_refused() -> DocumentRejected:
 
 
 def too_large(limit_bytes: int = MAX_DOCUMENT_BYTES) -> DocumentRejected:
-    """More bytes than the limit in force."""
+    """The document has more bytes than the limit in force."""
     limit = f"{limit_bytes:,} bytes" if limit_bytes % _MIB else f"{limit_bytes // _MIB} MiB"
     return DocumentRejected(
         Reason.DOCUMENT_TOO_LARGE,
@@ -83,9 +83,9 @@ def too_large(limit_bytes: int = MAX_DOCUMENT_BYTES) -> DocumentRejected:
 def described(
     rejected: DocumentRejected, source_key: str, declared_type: str, formats: Formats
 ) -> DocumentRejected:
-    """The rejection with the metadata that its reason documents, for the document of this key.
+    """The rejection of the document with this key, with the metadata that its reason documents.
 
-    declared_type: the media type as the sender gave it, '' if it was not given.
+    declared_type: the media type from the sender, '' if none was given.
     """
     metadata = {"source_key": source_key, **rejected.metadata}
     if rejected.reason in (Reason.DOCUMENT_TYPE_UNSUPPORTED, Reason.DOCUMENT_TYPE_MISMATCH):

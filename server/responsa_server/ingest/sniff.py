@@ -1,8 +1,8 @@
-"""What a document is, decided from its bytes first and from what its sender says second.
+"""Decides the format of a document: first from its bytes, then from what its sender declared.
 
-Content that is not text is recognised by the opening of a format, or refused and named (magic numbers by the `filetype` library).
-Content that is text has the format that its name, then its media type, declares; nothing is guessed against a declaration, and without
-one text is plain text unless it begins like another format.
+Content that is not text is recognised by how its format begins, or is refused with the name of its type (magic numbers by the `filetype` library).
+Text has the format that its name declares, or else its media type. A declaration is never overridden by a guess; without
+a declaration, text is plain text unless it begins like another format.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _BINARY_NAMES: dict[str, str] = {
     "application/vnd.openxmlformats-officedocument.presentationml.presentation": "a PowerPoint presentation",
     "application/vnd.oasis.opendocument.text": "an OpenDocument text",
 }
-# Formats whose files are often plain ASCII: these alone are believed when the bytes also read as text, because
-# two-letter magic numbers ("BM", "MZ", "GIF") begin honest sentences too.
+# Formats whose files are often plain ASCII. Only these magic numbers count when the bytes also read as text, because
+# short magic numbers ("BM", "MZ", "GIF") begin ordinary sentences too.
 _TEXTUAL_MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"%PDF-", "application/pdf"),
     (b"{\\rtf", "application/rtf"),
@@ -47,7 +47,7 @@ _TEXTUAL_MAGIC: tuple[tuple[bytes, str], ...] = (
 _OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _MAGIC_BYTES = 8192
 
-# WHATWG Encoding Standard labels, as far as met in documents, to Python codecs. An allow-list: Python also knows
+# WHATWG Encoding Standard labels that occur in documents, with their Python codecs. An allow-list: Python also has
 # codecs (unicode_escape, utf_7, idna) that turn harmless bytes into something else.
 CHARSETS: dict[str, str] = {
     "utf-8": "utf-8",
@@ -75,14 +75,14 @@ CHARSETS: dict[str, str] = {
     **{f"windows-{n}": f"cp{n}" for n in range(1250, 1259)},
 }
 _BOMS: tuple[tuple[bytes, str], ...] = (
-    # UTF-32's little-endian mark begins with UTF-16's: the longer ones first.
+    # UTF-32's little-endian mark begins with UTF-16's, so the longer marks come first.
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-# C0 controls that do not belong in text; tab, LF, FF, CR, ESC (ISO-2022-JP, terminal colours) do.
+# C0 controls that do not belong in text; tab, LF, FF, CR and ESC (ISO-2022-JP, terminal colours) do.
 _CONTROLS = bytes(b for b in range(32) if b not in b"\t\n\f\r\x1b") + b"\x7f"
 _CONTROL_SHARE = 200
 _DETECT_BYTES = 64 * 1024
@@ -92,13 +92,13 @@ _META_CHARSET = re.compile(
 )
 _TYPE_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([A-Za-z0-9_:.\-]{1,40})", re.IGNORECASE)
 _SUFFIX = re.compile(r"\.([A-Za-z0-9]{1,8})$")
-# Characters that str.strip() leaves but that show nothing.
+# Invisible characters that str.strip() keeps.
 _INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060\u00ad"
 
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """What the sender says: the format, how it was said, and the character set if one was named, in lower case."""
+    """The sender's declaration: the format, how it was declared, and the character set if one was named, in lower case."""
 
     format: Format | None
     wording: str
@@ -107,7 +107,7 @@ class Declaration:
 
 @dataclass(eq=False)
 class Original:
-    """A document as it came. `format` is decided by `sniff`."""
+    """A document as received. `sniff` decides `format`."""
 
     data: bytes
     name: str
@@ -119,9 +119,9 @@ class Original:
 
     @cached_property
     def text(self) -> str:
-        """The bytes decoded, for the parser of a text format. A byte order mark is the encoding's signature and not part of the text.
+        """The decoded bytes, for the parser of a text format. A byte order mark marks the encoding and is not part of the text.
 
-        Raises DocumentRejected: not text, not decodable, or without visible text.
+        Raises DocumentRejected: not text, not decodable, or no visible text.
         """
         return _decode(self)
 
@@ -131,8 +131,8 @@ def sniff(
 ) -> Original:
     """Decide the format of a document.
 
-    name: a file name or path; content_type: a media type with or without parameters; both may be ''. known: the name of the format when it
-    was decided before. Raises DocumentRejected.
+    name: a file name or path; content_type: a media type with or without parameters; both may be ''. known: the name of the format if it was
+    already decided. Raises DocumentRejected.
     """
     declaration = _declaration(name, content_type, formats)
     original = Original(data, name, declaration, formats, known)
@@ -221,7 +221,7 @@ def _refuse_binary(original: Original) -> None:
 
 
 def _not_as_declared(what: str, original: Original) -> DocumentRejected:
-    """The content is of another format than the sender says, or of none that is read. what: as in "the content is …"."""
+    """The content is of another format than declared, or of one that is not supported. what: the description after "the content is"."""
     declaration = original.declaration
     if declaration.format is not None:
         return rejections.mismatch(
@@ -232,13 +232,13 @@ def _not_as_declared(what: str, original: Original) -> DocumentRejected:
 
 
 def _magic(head: bytes) -> str | None:
-    """The media type by the magic numbers. (The library carries no type annotations.)"""
+    """The media type by magic numbers. (The library has no type annotations.)"""
     guess = cast("Callable[[bytes], str | None]", filetype.guess_mime)  # pyright: ignore[reportUnknownMemberType]
     return guess(head)
 
 
 def _looks_like_utf16(head: bytes) -> bool:
-    """Whether NULs sit in every other byte, as they do in UTF-16 of Latin script."""
+    """Whether every other byte is NUL, as in UTF-16 of Latin script."""
     even, odd = head[0::2].count(0), head[1::2].count(0)
     most, least = max(even, odd), min(even, odd)
     return most * 2 > len(head) // 2 and least * 20 < most
@@ -257,15 +257,15 @@ def _decode_unmarked(data: bytes, declaration: Declaration) -> str:
         meta = _META_CHARSET.search(data, 0, 4096)
         if meta is not None:
             label = meta.group(1).decode("ascii").lower()
-            # HTML, "determining the character encoding": a meta element that could be read is not UTF-16.
+            # HTML, "determining the character encoding": a meta element that was readable as ASCII cannot be UTF-16.
             label = "utf-8" if label.startswith("utf-16") else label
     codec = CHARSETS.get(label) if label is not None else None
     if label is not None and codec is None:
         raise rejections.malformed(
             f'The declared character set "{label}" is not known.', rejections.SAVE_AS_UTF8
         )
-    # Valid UTF-8 with anything beyond ASCII is UTF-8, whatever a web server's default header claims. ISO-2022-JP
-    # and UTF-16 may use ASCII bytes alone, so there the declaration is all there is.
+    # Valid UTF-8 with non-ASCII characters is UTF-8, whatever a web server's default header says. ISO-2022-JP
+    # and UTF-16 may use ASCII bytes alone, so for them only the declaration can tell.
     order = [codec, "utf-8"] if codec in ("iso2022_jp", "utf-16-le", "utf-16-be") else ["utf-8", codec]
     failure: UnicodeDecodeError | None = None
     for candidate in order:
@@ -282,10 +282,10 @@ def _decode_unmarked(data: bytes, declaration: Declaration) -> str:
 
 
 def _detect(data: bytes, error: UnicodeDecodeError) -> str:
-    """Decode an undeclared legacy encoding, found from the neighbourhood of the first byte that is not UTF-8."""
+    """Decode an undeclared legacy encoding, detected from the bytes around the first one that is not UTF-8."""
     start = max(0, error.start - _DETECT_BYTES // 16)
     best = from_bytes(data[start : start + _DETECT_BYTES]).best()
-    # A sample cut inside a multi-byte character may fail where the whole would not: try the whole too.
+    # A sample that is cut inside a multi-byte character may fail where the whole document would not, so try the whole too.
     if best is None and len(data) <= _DETECT_BYTES * 8:
         best = from_bytes(data).best()
     if best is None:
@@ -303,6 +303,6 @@ def _undecodable(charset: str, error: UnicodeDecodeError) -> DocumentRejected:
 
 
 def load_codecs() -> None:
-    """Load every codec that decoding may use, which Python imports when it is first asked for: a confined process cannot."""
+    """Load every codec that decoding may use. Python imports a codec at its first use, which a confined process cannot do."""
     for name in (*CHARSETS.values(), *(codec for _, codec in _BOMS), *IANA_SUPPORTED):
         codecs.lookup(name)

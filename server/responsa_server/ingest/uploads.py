@@ -1,4 +1,4 @@
-"""Receive a document's bytes: bounded, counted, hashed, and their format decided."""
+"""Receives a document's bytes: limits, counts and hashes them, and decides their format."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from responsa_server.ingest.sniff import sniff
 
 MAX_CHUNK_BYTES: Final = 256 * 1024
 _IN_MEMORY: Final = 1024 * 1024
-# How much of a large document is read before the sandbox has it.
+# How much of a large document is read to decide its format before the sandbox gets it.
 _HEAD_BYTES: Final = 64 * 1024
 
 
 class Received:
-    """The whole of an upload. sha256: of all its bytes."""
+    """A complete upload. sha256: of all its bytes."""
 
     def __init__(self, spool: IO[bytes], size: int, sha256: bytes) -> None:
         self._spool = spool
@@ -41,9 +41,9 @@ class Received:
 async def receive(
     metadata: DocumentMetadata, chunks: AsyncIterator[bytes], size: int | None, spool_dir: Path | None
 ) -> AsyncGenerator[Received, None]:
-    """Take all chunks and keep them until the block ends. size: how many bytes were announced, None if no number was.
+    """Receive all chunks and keep them until the block ends. size: the announced number of bytes, None if none was announced.
 
-    What is beyond 1 MiB goes to a file that has no name (mode 0600 where the file system must give it one), so that it
+    Bytes beyond 1 MiB go to a file without a name (mode 0600 where the file system requires a name), so that the file
     never outlives the process. Raises InvalidRequest: INVALID_FIELD (a chunk over 256 KiB), UPLOAD_INCOMPLETE; DocumentRejected: DOCUMENT_TOO_LARGE,
     DOCUMENT_EMPTY.
     """
@@ -76,9 +76,9 @@ async def receive(
 
 
 async def decide_format(metadata: DocumentMetadata, content: bytes, formats: Formats) -> str:
-    """The media type of the document's format, so that a program that is named .md is refused at once.
+    """The media type of the document's format, so that a program with a name in .md is refused at once.
 
-    '' when the beginning of a large document does not decide it: then the sandbox does. Raises DocumentRejected.
+    '' when the beginning of a large document does not decide the format; the sandbox then decides it. Raises DocumentRejected.
     """
     whole = len(content) <= _HEAD_BYTES
     head = content if whole else _head(content)
@@ -87,7 +87,7 @@ async def decide_format(metadata: DocumentMetadata, content: bytes, formats: For
             sniff, head, metadata.source_key, metadata.media_type, formats=formats
         )
     except DocumentRejected as error:
-        # A beginning may be blank or end within a character: it shows only what the document is not.
+        # A beginning may be blank or end within a character, so it cannot prove that the document is empty or malformed.
         if not whole and error.reason in (Reason.DOCUMENT_EMPTY, Reason.DOCUMENT_MALFORMED):
             return ""
         raise rejections.described(error, metadata.source_key, metadata.media_type, formats) from error
@@ -97,7 +97,7 @@ async def decide_format(metadata: DocumentMetadata, content: bytes, formats: For
 
 
 def _head(content: bytes) -> bytes:
-    """The beginning, cut at a line's end where there is one; an even number of bytes for the sake of UTF-16."""
+    """The beginning, cut at a line's end where there is one. An even number of bytes, for UTF-16."""
     end = content.rfind(b"\n", _HEAD_BYTES // 2, _HEAD_BYTES) + 1 or _HEAD_BYTES
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return content[:_HEAD_BYTES]

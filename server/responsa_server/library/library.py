@@ -1,4 +1,4 @@
-"""The library: collections and documents, as callers keep and read them."""
+"""The library: callers manage and read collections and documents here."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from responsa_server.ingest.formats.table import FORMATS, Formats
 
 CONTENT_CHUNK_BYTES: Final = 64 * 1024
 _READ_BYTES: Final = 1024 * 1024
-# How often a waiting call looks whether another process has ended the operation.
+# How often a waiting call checks whether another process has ended the operation.
 _LOOK_SECONDS: Final = 0.5
 
 
 class Library:
-    """What users do with collections and documents. Members of a tenant read all of it; only owners and administrators change it.
+    """The users' operations on collections and documents. Members of a tenant may read all of it; only owners and administrators may change it.
 
-    Reads that have no rule of their own go straight to `collections`, `documents` and `operations`. All members of the tenant read an
-    operation and wait for it; the user who started it, the uploader of its document, the owner of its collection and administrators cancel
-    and delete it. A list of operations holds the caller's own, for an administrator all of them.
+    Reads without extra rules go directly to `collections`, `documents` and `operations`. All members of the tenant may read an
+    operation and wait for it. The user who started it, the uploader of its document, the owner of its collection and administrators may cancel
+    and delete it. A list of operations holds the caller's; for an administrator, all of the tenant's.
     """
 
     def __init__(
@@ -53,9 +53,9 @@ class Library:
         spool_dir: Path | None = None,
         uploads_at_once: int = 2,
     ) -> None:
-        """embedding: the model of new collections. spool_dir: for uploads that are being received (None: the system's).
+        """embedding: the model of new collections. spool_dir: the folder for uploads in progress (None: the system's).
 
-        uploads_at_once: how many whole uploads are in memory at most, each of 64 MiB at most; more wait.
+        uploads_at_once: how many whole uploads, of at most 64 MiB each, may be in memory at a time; others wait.
         """
         self.collections = collections
         self.documents = documents
@@ -94,7 +94,7 @@ class Library:
         display_name: str | None,
         etag: str = "",
     ) -> Collection:
-        """Change what is not None. Raises NotFound, NotPermitted, Conflict."""
+        """Change the values that are not None. Raises NotFound, NotPermitted, Conflict."""
         collection = await self.collections.get(who.tenant_id, collection_id)
         _require(who, collection.owner_id)
         return await self.collections.update(
@@ -108,7 +108,7 @@ class Library:
         etag: str = "",
         force: bool = False,
     ) -> None:
-        """Delete a collection, with force also what is in it. Raises NotFound, NotPermitted, Conflict, Precondition."""
+        """Delete a collection; with force, its content too. Raises NotFound, NotPermitted, Conflict, Precondition."""
         collection = await self.collections.get(who.tenant_id, collection_id)
         _require(who, collection.owner_id)
         self._ended.ended(await self.collections.delete(who.tenant_id, collection_id, etag, force=force))
@@ -121,9 +121,9 @@ class Library:
         size: int | None = None,
         request_id: UUID | None = None,
     ) -> Operation:
-        """Take in a document's bytes, all of them or none.
+        """Store a document's bytes for ingestion, all of them or none.
 
-        metadata.collection_id "" means the default collection. size: the bytes announced; None or 0: no number was announced.
+        metadata.collection_id "" means the default collection. size: the announced number of bytes; None or 0 if none was announced.
         Raises InvalidRequest (UPLOAD_INCOMPLETE, INVALID_FIELD), DocumentRejected, NotFound (collection), AlreadyExists (REQUEST_ID_REUSED).
         """
         metadata = DocumentMetadata(
@@ -134,7 +134,7 @@ class Library:
             metadata.media_type,
         )
         if metadata.collection_id != DEFAULT_COLLECTION:
-            # Before all the bytes come; the transaction that keeps them looks again.
+            # Check before the bytes arrive; the transaction that stores them checks again.
             await self.collections.require(who.tenant_id, [metadata.collection_id])
         async with uploads.receive(metadata, chunks, size or None, self._spool_dir) as received, self._whole:
             content = await received.read()
@@ -151,11 +151,11 @@ class Library:
     async def content(
         self, who: Principal, document_id: UUID, version: int | None = None
     ) -> AsyncGenerator[tuple[int, str], None]:
-        """Canonical text as (byte offset, piece of at most 64 KiB of UTF-8), in order. Raises NotFound, before the first piece or, when the document is deleted meanwhile, later."""
+        """Canonical text as (byte offset, piece of at most 64 KiB of UTF-8), in order. Raises NotFound: before the first piece, or later after a deletion."""
         start = 0
         while True:
             piece = await self.documents.canonical(who.tenant_id, document_id, version, start, _READ_BYTES)
-            version = piece.version  # the one that was current at first
+            version = piece.version  # the version that was current at the first piece
             last = start + len(piece.data) >= piece.length
             offset = 0
             while offset < len(piece.data):
@@ -169,7 +169,7 @@ class Library:
                 return
 
     async def search(self, who: Principal, query: SearchQuery) -> Sequence[Hit]:
-        """The passages that match best, best first. Raises NotFound (a collection), Unavailable."""
+        """The best matching passages, best first. Raises NotFound (a collection), Unavailable."""
         if query.collections:
             await self.collections.require(who.tenant_id, query.collections)
         return await self._searcher.search(who.tenant_id, query)
@@ -177,12 +177,12 @@ class Library:
     async def list_operations(
         self, who: Principal, limit: int, after: Position | None = None
     ) -> Page[Operation]:
-        """A page of the caller's operations, of all of the tenant for an administrator; newest first. Raises InvalidRequest."""
+        """A page of the caller's operations, or of all the tenant's for an administrator; newest first. Raises InvalidRequest."""
         user_id = None if who.role is Role.ADMIN else who.user_id
         return await self.operations.list(who.tenant_id, user_id, limit, after)
 
     async def wait_operation(self, who: Principal, operation_id: UUID, timeout_seconds: float) -> Operation:
-        """Wait, for so long at most, until an operation of the caller's tenant has ended; return it as it is then. Raises NotFound."""
+        """Wait at most `timeout_seconds` for an operation of the caller's tenant to end; return its state at that moment. Raises NotFound."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_seconds
         with self._ended.waiting(operation_id) as event:
@@ -239,9 +239,9 @@ def _require(who: Principal, owner_id: UUID) -> None:
 
 
 def _character_end(data: bytes, end: int) -> int:
-    """The greatest place up to `end` that does not lie within a character of UTF-8 text."""
+    """The greatest offset up to `end` that is not inside a UTF-8 character."""
     if end == len(data):
-        # The data may itself have been cut: step back over a character that is not whole.
+        # The data itself may have been cut: step back over an incomplete character.
         for back in range(1, min(4, end) + 1):
             lead = data[end - back]
             if lead & 0xC0 != 0x80:

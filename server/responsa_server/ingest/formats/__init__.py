@@ -1,1 +1,1 @@
-"""The document formats that are read: one row of `table.py` and one file each."""
+"""The supported document formats: one row of `table.py` and one file each."""

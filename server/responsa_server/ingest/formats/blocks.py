@@ -1,4 +1,4 @@
-"""What parsers share: blocks gathered by character offsets and turned into byte ranges once at the end, and language tags."""
+"""Helpers for parsers: blocks collected by character offsets and converted to byte ranges once at the end, and language tags."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def language_tag(text: str) -> str | None:
 
 
 class BlockCollector:
-    """Takes blocks in the order of their offsets; a block that overlaps the one before loses the shared part."""
+    """Collects blocks in the order of their offsets; a block that overlaps the previous one loses the shared part."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[BlockKind, int, int, int, str]] = []
         self._end = 0
 
     def add(self, kind: BlockKind, start: int, end: int, level: int = 0, title: str = "") -> None:
-        """Append characters [start, end) as a block; a block with nothing left of it is dropped.
+        """Append characters [start, end) as a block, unless nothing is left of it.
 
         Raises DocumentRejected (DOCUMENT_PARSER_LIMIT) beyond MAX_BLOCKS blocks.
         """
@@ -43,7 +43,7 @@ class BlockCollector:
         )
 
     def blocks(self, text: str) -> tuple[Block, ...]:
-        """The blocks with byte offsets into `text`'s UTF-8."""
+        """The blocks, with byte offsets into `text`'s UTF-8."""
         flat = byte_positions(text, [edge for _, start, end, _, _ in self._rows for edge in (start, end)])
         return tuple(
             Block(kind, flat[2 * i], flat[2 * i + 1], level, title)

@@ -1,8 +1,8 @@
 """HTML: the visible text is the canonical text; selectolax (Lexbor, an HTML5 parser) builds the tree.
 
 A blank line separates blocks, a line break list items and table rows. List items begin with "- " or "1. "
-(outside their block), cells of a row are joined by " | ", `pre` keeps its white space, elsewhere runs of white space are
-one space. Scripts, styles, templates, comments, fallback content and what the page hides are left out.
+(outside their block), cells of a row are joined by " | ", `pre` keeps its white space, and elsewhere a run of white space becomes
+one space. Scripts, styles, templates, comments, fallback content and hidden elements are left out.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from responsa_server.text.canonical import (
     title_from_name,
 )
 
-# Browsers stop nesting near 512. Lexbor takes time that is quadratic in the depth, so depth is bounded before it.
+# Browsers stop nesting near 512. Lexbor's time is quadratic in the depth, so the depth is checked before parsing.
 MAX_DEPTH = 1000
 
 _SKIPPED = frozenset(
@@ -117,7 +117,7 @@ _HEADINGS = {f"h{n}": n for n in range(1, 7)}
 _LISTS = frozenset({"ul", "ol", "menu", "dir"})
 _CODE = frozenset({"pre", "listing", "xmp", "plaintext"})
 _CELLS = frozenset({"td", "th"})
-# A table with one of these inside lays out a page; it has no rows worth keeping on one line.
+# A table that contains one of these is used for page layout; its rows are not worth keeping on one line.
 _LAYOUT_MARKS = frozenset({"table", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "article", "section", "main"})
 
 _NESTING_TAG = re.compile(
@@ -132,21 +132,21 @@ _HIDING = re.compile(
     re.IGNORECASE,
 )
 _SOFT_HYPHEN = "\u00ad"
-# Stands for <br> among inline text; no HTML text holds it, since the parser replaces U+0000.
+# Stands for <br> in inline text. HTML text never contains it, since the parser replaces U+0000.
 LINE_BREAK = "\x00"
 _SPACES = re.compile(r"[ \t\n\f\r]+")
 
 
 @dataclass(slots=True)
 class OpenList:
-    """An open list: its counter when ordered, None when not."""
+    """An open list: its counter if it is ordered, else None."""
 
     number: int | None
 
 
 @dataclass(slots=True)
 class OpenTable:
-    """An open table: whether it lays out a page, and the cells of its open row."""
+    """An open table: whether it is used for layout, and the cells of its open row."""
 
     layout: bool
     cells: list[str] = field(default_factory=list[str])
@@ -170,7 +170,7 @@ class TextWriter:
     last: BlockKind | None = None
 
     def take(self) -> str:
-        """The inline text gathered so far, with its white space normalised; empties the buffer."""
+        """The inline text collected so far, with its white space normalised; empties the buffer."""
         raw = "".join(self.inline)
         self.inline.clear()
         if self.code:
@@ -179,7 +179,7 @@ class TextWriter:
         return "\n".join(lines).strip("\n")
 
     def flush(self) -> None:
-        """End the current block. Inside a cell of a data table the end of a block is only a space."""
+        """End the current block. Inside a cell of a data table this only adds a space."""
         if self.tables and self.tables[-1].in_cell:
             self.inline.append(" ")
             return
@@ -198,11 +198,11 @@ class TextWriter:
         return BlockKind.QUOTE if self.quotes else BlockKind.PARAGRAPH
 
     def write(self, text: str, kind: BlockKind) -> None:
-        """Append a block, after whatever separates it from the one before."""
+        """Append a block, after its separator from the previous one."""
         tight = kind is self.last and kind in (BlockKind.LIST_ITEM, BlockKind.TABLE)
         lead = "" if not self.parts else ("\n" if tight else "\n\n")
         if kind is BlockKind.LIST_ITEM:
-            # Depth shows as indentation up to a bound, or nested lists would grow the text quadratically.
+            # Nesting is shown as indentation up to a limit; otherwise nested lists would grow the text quadratically.
             lead += "  " * min(len(self.lists) - 1, 8) + (self.marker if self.marker is not None else "  ")
             self.marker = None
         start = self.length + len(lead)
@@ -220,7 +220,7 @@ class TextWriter:
         self.last = kind
 
     def end_cell(self, table: OpenTable) -> None:
-        """Keep the text of the cell, on one line, for its row."""
+        """Add the cell's text, on one line, to its row."""
         table.cells.append(self.take().replace("\n", " "))
         table.in_cell = False
 
@@ -237,7 +237,7 @@ def parse(original: Original) -> ParsedDocument:
     Raises DocumentRejected: not text, nothing visible, nesting beyond MAX_DEPTH, or more blocks than are stored.
     """
     _bound_depth(original.text)
-    # Without mutation events: they serve live pages, and cost quadratic time in the number of an element's options.
+    # Without mutation events: they serve live pages, and their time is quadratic in the number of an element's options.
     tree = LexborHTMLParser(original.text, options=LexborDocumentOptions.WO_EVENTS)
     root = tree.root
     body = tree.body
@@ -301,7 +301,7 @@ def _hidden(node: LexborNode) -> bool:
 
 
 def _layout_tables(top: LexborNode) -> set[int]:
-    """The tables that hold page structure rather than data, by node id."""
+    """The tables used for page layout rather than data, by node id."""
     found: set[int] = set()
     open_tables: list[int] = []
     for node, entering in _steps(top, lambda _: True):
@@ -311,7 +311,7 @@ def _layout_tables(top: LexborNode) -> set[int]:
                 open_tables.pop()
             continue
         if tag in _LAYOUT_MARKS:
-            # Above a marked table all are marked already: each is marked once.
+            # All tables above a marked one are marked already, so each is marked once.
             for table in reversed(open_tables):
                 if table in found:
                     break

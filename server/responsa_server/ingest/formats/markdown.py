@@ -1,6 +1,6 @@
 """Markdown (CommonMark with tables): the decoded file is the canonical text; markdown-it-py finds its structure.
 
-Only block structure is parsed: inline markup stays as it is written, and link definitions count as paragraphs.
+Only block structure is parsed: inline markup stays as written, and link definitions count as paragraphs.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from responsa_server.text.canonical import (
 )
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
-# YAML between two rules, on condition that it begins like YAML: a document may also open with a thematic break.
+# YAML between two rules. It must begin like YAML, because a document may also open with a thematic break.
 _FRONT_MATTER = re.compile(
     r"---[ \t]*(?:\r\n|\r|\n)(?=[A-Za-z_][A-Za-z0-9_\- ]{0,63}:)(.{0,16384}?)(?:\r\n|\r|\n)(?:---|\.\.\.)(?=[ \t\r\n]|\Z)",
     re.DOTALL,
 )
 _FIELD = re.compile(r"^(title|lang|language)[ \t]*:[ \t]*(\S[^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _HEADING_CHARS = 1000
-# Deeper nesting than any writer uses. Deeper text has no blocks but stays in the canonical text.
+# Deeper nesting than any author uses. Deeper text gets no blocks but stays in the canonical text.
 _MAX_NESTING = 40
 
 
@@ -65,7 +65,7 @@ def _collect(text: str, body_start: int, collector: BlockCollector) -> None:
     body = text[body_start:]
     line_starts = [body_start]
     line_ends: list[int] = []
-    # The same line ends that markdown-it normalises; str.splitlines() knows more of them.
+    # The line ends that markdown-it normalises; str.splitlines() splits at more characters.
     for match in _LINE_END.finditer(text, body_start):
         line_ends.append(match.start())
         line_starts.append(match.end())

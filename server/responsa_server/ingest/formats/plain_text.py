@@ -25,7 +25,7 @@ def parse(original: Original) -> ParsedDocument:
     for match in _LINE.finditer(text):
         if match.group().isspace():
             continue
-        # Lines with a single line break between them belong together.
+        # Lines with one line break between them belong to one paragraph.
         if start >= 0 and text[end : min(match.start(), end + 3)] in ("\n", "\r\n", "\r"):
             end = match.end()
             continue

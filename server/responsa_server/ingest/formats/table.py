@@ -1,4 +1,4 @@
-"""The formats that are read, one row each. Sniffing, the sandbox, ListFormats, the page and the command line all read this table."""
+"""The supported formats, one row each. Sniffing, the sandbox, ListFormats, the page and the command line all read this table."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 class Format:
     """One format.
 
-    name: kept with each version that was parsed as it; never reused for another format.
-    display_name: within a sentence, "HTML", "plain text".
-    suffixes: the endings of file names, in lower case and without the dot, the usual one first.
-    media_types: RFC 6838, in lower case; the first is the one that documents of the format are said to have.
-    sample: a small document that takes the parser through all that it loads lazily. The sandbox parses it before its first document,
+    name: stored with each version that was parsed as this format; never reused for another format.
+    display_name: as used within a sentence, "HTML", "plain text".
+    suffixes: file name endings, in lower case and without the dot, the usual one first.
+    media_types: RFC 6838, in lower case; the first is the one reported for documents of the format.
+    sample: a small document that makes the parser load everything that it loads lazily. The sandbox parses it before its first document,
         because a confined process cannot import anything.
-    parser: "module:function", loaded by the sandbox alone. The function takes an `Original` and returns a `ParsedDocument`; it raises
-        DocumentRejected, and whatever else it raises counts as a malformed document.
-    opening: what a file of the format begins with. A pattern of bytes marks a binary format: its files are recognised by their bytes
-        and never decoded. A pattern of text recognises text that comes without a name and a media type. None: a text format that a file
-        is of only when its name or media type says so.
+    parser: "module:function", which only the sandbox loads. The function takes an `Original` and returns a `ParsedDocument`; it raises
+        DocumentRejected, and any other error counts as a malformed document.
+    opening: how a file of the format begins. A bytes pattern marks a binary format: its files are recognised by their bytes
+        and never decoded. A text pattern recognises text that has neither a name nor a media type. None: a text format that applies only
+        when the name or the media type declares it.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Format:
 
     @property
     def media_type(self) -> str:
-        """The media type that documents of the format are said to have."""
+        """The media type that is reported for documents of the format."""
         return self.media_types[0]
 
     @property
@@ -51,19 +51,19 @@ class Format:
         return self.opening is not None and isinstance(self.opening.pattern, bytes)
 
     def matches(self, beginning: bytes | str) -> bool:
-        """Whether a file begins like those of the format. beginning: bytes for a binary format, the decoded text for a text format."""
+        """Whether a file begins like this format. beginning: bytes for a binary format, the decoded text for a text format."""
         if self.opening is None or self.is_binary is not isinstance(beginning, bytes):
             return False
         return cast("re.Pattern[Any]", self.opening).match(beginning) is not None
 
     def load(self) -> Parser:
-        """The parser. Raises ImportError or AttributeError when the table names one that is not there."""
+        """The parser. Raises ImportError or AttributeError when the table names a parser that does not exist."""
         module, _, name = self.parser.partition(":")
         return cast("Parser", getattr(import_module(module), name))
 
 
 class Formats:
-    """A table of formats, in the order in which people are told of them."""
+    """A table of formats, in the order in which they are listed to people."""
 
     def __init__(self, rows: Sequence[Format]) -> None:
         """Raises ValueError when two rows share a name, an ending or a media type."""
@@ -76,15 +76,15 @@ class Formats:
         return iter(self._rows)
 
     def named(self, name: str) -> Format | None:
-        """The format of this name."""
+        """The format with this name; None if there is none."""
         return self._names.get(name)
 
     def with_suffix(self, suffix: str) -> Format | None:
-        """The format whose files end in this suffix, given in lower case and without the dot."""
+        """The format with this file suffix, in lower case and without the dot; None if there is none."""
         return self._suffixes.get(suffix)
 
     def with_media_type(self, media_type: str) -> Format | None:
-        """The format of this media type, given in lower case and without parameters."""
+        """The format with this media type, in lower case and without parameters; None if there is none."""
         return self._media_types.get(media_type)
 
     @property
@@ -116,7 +116,7 @@ PLAIN_TEXT: Final = Format(
     display_name="plain text",
     suffixes=("txt", "text"),
     media_types=("text/plain",),
-    # Not UTF-8, so that the detection of legacy encodings is loaded too.
+    # Not UTF-8, so that the sample also loads the detection of legacy encodings.
     sample="Übung macht den Meister, sagte die alte Frau.\n".encode("cp1252") * 8,
     parser="responsa_server.ingest.formats.plain_text:parse",
 )

@@ -1,1 +1,1 @@
-"""Untrusted documents are parsed in a process that may do nothing but compute."""
+"""Parses untrusted documents in a process that can only compute."""

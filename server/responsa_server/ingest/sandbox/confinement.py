@@ -1,6 +1,6 @@
-"""How a parsing process gives up its rights: resource limits, another user, Landlock and a seccomp filter.
+"""Confines a parsing process: resource limits, another user, Landlock and a seccomp filter.
 
-Everything here acts on the calling process, for good, and by ctypes where the standard library lacks the call. Numbers are
+Every function here acts on the calling process permanently, and uses ctypes where the standard library lacks the call. Numbers are
 Linux's: prctl(2), capset(2), landlock(7), seccomp(2), and the system call tables of x86_64 and aarch64 in `syscalls`.
 """
 
@@ -26,15 +26,15 @@ _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 
-# Not nobody (65534): started by root, PostgreSQL may run as that user, and a parser must not reach its files or its processes.
+# Not nobody (65534): PostgreSQL may run as that user when root starts it, and a parser must not reach its files or processes.
 _UNPRIVILEGED_USER = 65533
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxCapabilities:
-    """What the kernel offers. landlock_abi: the version of the interface, 0 if there is none.
+    """What the kernel supports. landlock_abi: the version of the interface, 0 if there is none.
 
-    Resource limits and a process of its own are always there.
+    Resource limits and separate processes are always available.
     """
 
     landlock_abi: int
@@ -61,7 +61,7 @@ class SandboxCapabilities:
 
 
 def capabilities() -> SandboxCapabilities:
-    """Ask the kernel what it offers. Changes nothing."""
+    """Detect what the kernel supports. Changes nothing."""
     return SandboxCapabilities(landlock_abi(), _seccomp_available())
 
 
@@ -81,12 +81,12 @@ class _CapabilityData(ctypes.Structure):
 
 
 def _libc() -> ctypes.CDLL:
-    """The C library of this process, with errno kept."""
+    """The C library of this process, with errno preserved."""
     return ctypes.CDLL(None, use_errno=True)
 
 
 def _failed(call: str) -> OSError:
-    """The error that the last call through `_libc()` left."""
+    """The error of the last call through `_libc()`."""
     number = ctypes.get_errno()
     return OSError(number, f"{call}: {os.strerror(number)}")
 
@@ -101,8 +101,8 @@ def prctl(option: int, value: int) -> None:
 def drop_privileges() -> None:
     """Stop being root, if this process is root, and give up every capability. Raises OSError.
 
-    Landlock and seccomp do not govern everything that the user id opens: the kernel decides by it whom a signal may reach, and file
-    modes are all that protects root's files where Landlock is missing.
+    Landlock and seccomp do not cover everything that a user id permits: it also decides which processes a signal may reach, and only file
+    modes protect root's files where Landlock is missing.
     """
     if os.geteuid() == 0:
         os.setgroups([])
@@ -110,8 +110,8 @@ def drop_privileges() -> None:
         os.setresuid(_UNPRIVILEGED_USER, _UNPRIVILEGED_USER, _UNPRIVILEGED_USER)
     library = _libc()
     zero = ctypes.c_ulong(0)
-    # Not every kernel knows ambient capabilities, and only root may drop from the bounding set. Neither matters once the sets
-    # below are empty and no new privileges can come.
+    # Some kernels lack ambient capabilities, and only root may drop from the bounding set. Neither matters once the sets
+    # below are empty and the process cannot gain new privileges.
     library.prctl(_PR_CAP_AMBIENT, ctypes.c_ulong(_PR_CAP_AMBIENT_CLEAR_ALL), zero, zero, zero)
     header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
     data = (_CapabilityData * 2)()
@@ -122,12 +122,12 @@ def drop_privileges() -> None:
 def apply_rlimits(memory_bytes: int, cpu_seconds: int) -> None:
     """Set the soft and the hard resource limits (setrlimit(2)) of this process.
 
-    memory_bytes: address space on top of what the process has now. At the processor limit the process ends with SIGXCPU; memory beyond
-    its limit is a MemoryError or an abort. RLIMIT_NPROC does not bind root.
+    memory_bytes: address space in addition to the current size. At the processor limit the process ends with SIGXCPU; memory beyond
+    its limit causes a MemoryError or an abort. RLIMIT_NPROC does not bind root.
     """
     address_space = _virtual_bytes() + memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
-    # The hard limit, a second later, kills a process that ignores SIGXCPU.
+    # The hard limit, one second later, kills a process that ignores SIGXCPU.
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
     for limit, value in (
         (resource.RLIMIT_FSIZE, 0),
@@ -157,7 +157,7 @@ _RULE_PATH_BENEATH = 1
 
 _ACCESS_READ_FILE = 1 << 2
 _ACCESS_READ_DIR = 1 << 3
-# The rights that each version of the interface added: a right that is not handled is not restricted.
+# The rights that each version of the interface added. A right that the ruleset does not handle is not restricted.
 _FS_RIGHTS = ((1, (1 << 13) - 1), (2, 1 << 13), (3, 1 << 14), (5, 1 << 15))
 _NET_RIGHTS = (4, 0b11)
 _SCOPES = (6, 0b11)
@@ -177,7 +177,7 @@ class _PathBeneath(ctypes.Structure):
 
 
 def landlock_abi() -> int:
-    """The kernel's Landlock interface version; 0 where it is missing or switched off."""
+    """The kernel's Landlock interface version; 0 where it is missing or disabled."""
     version = int(
         _libc().syscall(
             _SYS_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_CREATE_RULESET_VERSION)
@@ -187,10 +187,10 @@ def landlock_abi() -> int:
 
 
 def restrict_files(abi: int, readable: Sequence[Path]) -> None:
-    """Keep read access below the given folders, and lose all other access to files. abi: `landlock_abi()`, at least 1.
+    """Allow reading below the given folders, and no other access to files. abi: `landlock_abi()`, at least 1.
 
-    Landlock governs opening: descriptors that are open stay usable. It does not govern UDP and unix sockets; the seccomp filter refuses
-    those. Missing folders are left out. PR_SET_NO_NEW_PRIVS must be set. Raises OSError.
+    Landlock covers opening: open descriptors stay usable. It does not cover UDP and unix sockets; the seccomp filter refuses
+    those. Missing folders are skipped. PR_SET_NO_NEW_PRIVS must be set. Raises OSError.
     """
     library = _libc()
     handled_fs = 0
@@ -202,7 +202,7 @@ def restrict_files(abi: int, readable: Sequence[Path]) -> None:
         _NET_RIGHTS[1] if abi >= _NET_RIGHTS[0] else 0,
         _SCOPES[1] if abi >= _SCOPES[0] else 0,
     )
-    # Older kernels know a shorter structure and refuse a longer one unless its tail is zero: it is.
+    # Older kernels have a shorter structure and refuse a longer one unless its tail is zero, which it is.
     ruleset = int(
         library.syscall(
             _SYS_CREATE_RULESET,
@@ -280,7 +280,7 @@ class _Program(ctypes.Structure):
 
 
 def _seccomp_available() -> bool:
-    """Whether the kernel takes filters and `syscalls` has this machine's numbers."""
+    """Whether the kernel accepts filters and `syscalls` has this machine's numbers."""
     machine = _MACHINES.get(platform.machine())
     if machine is None or struct.calcsize("P") != 8:
         return False
@@ -295,11 +295,11 @@ def _seccomp_available() -> bool:
 
 
 def restrict_calls(own_pid: int) -> None:
-    """Leave every thread of this process computation and its open descriptors. PR_SET_NO_NEW_PRIVS must be set. Raises OSError.
+    """Limit every thread of this process to computation and its open descriptors. PR_SET_NO_NEW_PRIVS must be set. Raises OSError.
 
-    Denied calls answer EPERM, so that a library may go on without them. clone3 answers ENOSYS, because its flags are behind a pointer: the
-    C library then falls back to clone, whose flags the filter sees. So do calls newer than `syscalls.HIGHEST`, which nobody has judged. A
-    foreign calling convention kills.
+    Denied calls fail with EPERM, so that a library can continue without them. clone3 fails with ENOSYS, because its flags are behind a pointer: the
+    C library then falls back to clone, whose flags the filter sees. Calls newer than `syscalls.HIGHEST` also fail with ENOSYS, because the tables do not
+    cover them. A foreign calling convention kills the process.
     """
     machine = _MACHINES[platform.machine()]
     code = _assemble(machine, own_pid)
@@ -333,13 +333,13 @@ def _assemble(machine: _Machine, own_pid: int) -> bytes:
         if number is not None:
             program += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _DENY)]
     for numbers, commands in syscalls.DENIED_COMMANDS:
-        # The second argument is the command; the kernel reads its low half alone.
+        # The second argument is the command; the kernel reads only its low half.
         program += [(_EQUAL, 0, 2 * len(commands) + 2, numbers[column]), (_LOAD, 0, 0, _ARG1)]
         for command in commands:
             program += [(_EQUAL, 0, 1, command), (_RETURN, 0, 0, _DENY)]
         program += [(_RETURN, 0, 0, _RET_ALLOW)]
     program += [
-        # A thread is a clone with CLONE_THREAD; any other is a new process.
+        # A thread is a clone with CLONE_THREAD; any other clone is a new process.
         (_EQUAL, 0, 4, syscalls.CLONE[column]),
         (_LOAD, 0, 0, _ARG0),
         (_ANY_BIT, 1, 0, _CLONE_THREAD),
@@ -347,7 +347,7 @@ def _assemble(machine: _Machine, own_pid: int) -> bytes:
         (_RETURN, 0, 0, _RET_ALLOW),
     ]
     for number in (syscalls.KILL[column], syscalls.TGKILL[column]):
-        # abort() signals its own process, and must be able to.
+        # abort() must be able to signal its own process.
         program += [
             (_EQUAL, 0, 4, number),
             (_LOAD, 0, 0, _ARG0),
@@ -356,14 +356,14 @@ def _assemble(machine: _Machine, own_pid: int) -> bytes:
             (_RETURN, 0, 0, _RET_ALLOW),
         ]
     program += [
-        # Reading one's own limits is common, touching another process's is not.
+        # Reading its own limits is common for a process; accessing another process's limits is not allowed.
         (_EQUAL, 0, 5, syscalls.PRLIMIT64[column]),
         (_LOAD, 0, 0, _ARG0),
         (_EQUAL, 2, 0, own_pid),
         (_EQUAL, 1, 0, 0),
         (_RETURN, 0, 0, _DENY),
         (_RETURN, 0, 0, _RET_ALLOW),
-        # Nobody would kill a process that outlived its zygote.
+        # A process that cleared its parent-death signal could outlive its zygote, and nothing would kill it.
         (_EQUAL, 0, 5, syscalls.PRCTL[column]),
         (_LOAD, 0, 0, _ARG0),
         (_EQUAL, 1, 0, PR_SET_PDEATHSIG),

@@ -1,7 +1,7 @@
-"""Parse untrusted documents from asyncio: bounded concurrency, one confined process a document.
+"""Parses untrusted documents from asyncio: bounded concurrency, one confined process per document.
 
-The server keeps the file descriptors; the zygote keeps the processes. Whatever a parsing process does, the caller gets
-a document or a typed error, and the process is gone before its slot is free again.
+The server owns the file descriptors; the zygote owns the processes. Whatever a parsing process does, the caller gets
+a document or a typed error, and the process is gone before its slot becomes free.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ _STOP_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class ParseLimits:
-    """Bounds for one document.
+    """Limits for one document.
 
-    input_bytes: the file; memory_bytes: address space on top of what the fresh process has; cpu_seconds: processor
-    time; wall_seconds: from the start of the process to its last byte of result; result_bytes: the encoded result.
+    input_bytes: the file; memory_bytes: address space in addition to that of the fresh process; cpu_seconds: processor
+    time; wall_seconds: from the start of the process to the last byte of its result; result_bytes: the encoded result.
     """
 
     input_bytes: int = 64 * MIB
@@ -79,7 +79,7 @@ class ParseLimits:
 
 
 class ParserPool:
-    """Up to `concurrency` documents at a time; more callers wait their turn. Belongs to one event loop."""
+    """Parses up to `concurrency` documents at a time; further callers wait. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class ParserPool:
         formats: str = DEFAULT_FORMATS,
         import_paths: Sequence[Path] = (),
     ) -> None:
-        """allow_unconfined: whether documents are parsed where the kernel lacks Landlock or seccomp.
+        """allow_unconfined: whether to parse documents where the kernel lacks Landlock or seccomp.
 
         formats: "module:attribute" of a table like `formats.table.FORMATS`, found on `import_paths`.
         """
@@ -107,9 +107,9 @@ class ParserPool:
         self._closed = False
 
     async def start(self) -> None:
-        """Start the zygote, so that it is warm for the first document. Raises ParserUnavailable when it cannot be started.
+        """Start the zygote, so that it is warm for the first document. Raises ParserUnavailable when it cannot start.
 
-        Where the kernel confines too little, this succeeds with an error in the log, and every `parse` raises.
+        Where the kernel's confinement is incomplete and that is not allowed, this logs an error and succeeds, and every `parse` raises.
         """
         zygote = await self._running()
         if (refusal := self._refusal(zygote)) is not None:
@@ -126,8 +126,8 @@ class ParserPool:
     ) -> ParsedDocument:
         """Parse a document given as bytes or as a path to a regular file.
 
-        declared_name: a file name or path; declared_type: a media type; '' if not given. known_format: the name of the format if it was decided
-        before; '' has the parsing process decide it. Raises DocumentRejected for the document's faults, ParserUnavailable when a later try
+        declared_name: a file name or path; declared_type: a media type; '' if not given. known_format: the name of the format if it was already
+        decided; with '' the parsing process decides it. Raises DocumentRejected for the document's faults, ParserUnavailable when a later attempt
         may succeed, and OSError when the path cannot be read. Cancelling kills the parsing process first.
         """
         bounds = limits or self._limits
@@ -150,15 +150,15 @@ class ParserPool:
                     try:
                         return await self._parse(zygote, descriptor, job, bounds)
                     except _ZygoteLost:
-                        # Parsing processes cannot reach their zygote: it was stopped from outside. Nothing was
-                        # kept of the attempt, so the document is parsed again.
+                        # Parsing processes cannot reach their zygote, so it was stopped from outside. Nothing of the
+                        # attempt was kept, so parse the document again.
                         continue
             finally:
                 os.close(descriptor)
         raise ParserUnavailable("The document parser was stopped again and again.")
 
     async def close(self) -> None:
-        """Stop every parsing process and the zygote. Calls in flight raise ParserUnavailable. May be called twice."""
+        """Stop every parsing process and the zygote. Running calls raise ParserUnavailable. May be called twice."""
         self._closed = True
         async with self._starting:
             zygote, self._zygote = self._zygote, None
@@ -166,7 +166,7 @@ class ParserPool:
                 await zygote.close()
 
     def _refusal(self, zygote: _ZygoteClient) -> str | None:
-        """Why documents are not parsed on this kernel; None when they are."""
+        """Why this kernel does not allow parsing; None when it does."""
         found = SandboxCapabilities(zygote.ready.landlock_abi, zygote.ready.seccomp)
         if found.complete or self._allow_unconfined:
             return None
@@ -189,7 +189,7 @@ class ParserPool:
         reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             try:
-                # The child may block in a write, the loop must not block in a read.
+                # The child may block in a write; the loop must not block in a read.
                 os.set_blocking(writing, True)
                 _enlarge(writing)
                 ended = zygote.submit(job, source, writing)
@@ -204,7 +204,7 @@ class ParserPool:
                     f"Parsing this document takes longer than {limits.wall_seconds:g} seconds."
                 ) from None
             finally:
-                # Also when cancelled: no process outlives the call that asked for it.
+                # On cancellation too: no process outlives its call.
                 await zygote.finish(job.job, ended)
         finally:
             os.close(reading)
@@ -217,12 +217,12 @@ class ParserPool:
 
 
 def _declared(text: str) -> str:
-    """The end of a name, with the suffix, and without lone surrogates, which no packet can carry."""
+    """The end of a name, with the suffix, and without lone surrogates, which a packet cannot carry."""
     return text[-_MAX_DECLARED_CHARS:].encode("utf-8", "replace").decode()
 
 
 async def _open(source: bytes | Path, input_bytes: int) -> int:
-    """A descriptor that reads the document, owned by the caller. Raises DocumentRejected (DOCUMENT_TOO_LARGE), OSError."""
+    """A descriptor for reading the document, owned by the caller. Raises DocumentRejected (DOCUMENT_TOO_LARGE), OSError."""
     if isinstance(source, bytes):
         if len(source) > input_bytes:
             raise rejections.too_large(input_bytes)
@@ -233,7 +233,7 @@ async def _open(source: bytes | Path, input_bytes: int) -> int:
 
 
 def _open_file(path: Path, input_bytes: int) -> int:
-    # Non-blocking, or opening a FIFO would wait for its writer.
+    # Non-blocking, because opening a FIFO would otherwise wait for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         status = os.fstat(descriptor)
@@ -248,7 +248,7 @@ def _open_file(path: Path, input_bytes: int) -> int:
 
 
 def _memory_file(data: bytes) -> int:
-    """A file without a name that holds `data` and cannot be changed any more; memfd_create(2)."""
+    """A file without a name that holds `data` and can no longer be changed; memfd_create(2)."""
     descriptor = os.memfd_create("document", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         view = memoryview(data)
@@ -263,13 +263,13 @@ def _memory_file(data: bytes) -> int:
 
 
 def _enlarge(pipe: int) -> None:
-    # When the user's share of pipe memory is used up, the default size works too, with more wake-ups.
+    # When the user's quota of pipe memory is used up, the default size works too, with more wake-ups.
     with contextlib.suppress(OSError):
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 async def _read_all(descriptor: int, limit: int) -> bytes:
-    """Everything until the last writer is gone. Raises DocumentRejected (DOCUMENT_PARSER_LIMIT) beyond `limit` bytes."""
+    """Read until the last writer is gone. Raises DocumentRejected (DOCUMENT_PARSER_LIMIT) beyond `limit` bytes."""
     loop = asyncio.get_running_loop()
     received = bytearray()
     done: asyncio.Future[None] = loop.create_future()
@@ -294,7 +294,7 @@ async def _read_all(descriptor: int, limit: int) -> bytes:
 
 
 def _failure(status: int, limits: ParseLimits) -> DocumentRejected | ParserUnavailable | None:
-    """The error that a wait status stands for; None for a process that ended by itself and left a frame to read."""
+    """The error for a wait status; None for a process that ended by itself and left a frame to read."""
     code = os.waitstatus_to_exitcode(status)
     if code == 0:
         return None
@@ -307,7 +307,7 @@ def _failure(status: int, limits: ParseLimits) -> DocumentRejected | ParserUnava
             f"Parsing this document takes more than {limits.cpu_seconds} seconds of processor time."
         )
     if code in (EXIT_OUT_OF_MEMORY, -signal.SIGKILL):
-        # Nobody here sent it: the hard processor limit, or the kernel short of memory.
+        # The server did not send this signal: it was the hard processor limit, or the kernel was short of memory.
         return rejections.parser_limit("Parsing this document takes more time or memory than is allowed.")
     if code == -signal.SIGSYS:
         return rejections.access_refused()
@@ -315,11 +315,11 @@ def _failure(status: int, limits: ParseLimits) -> DocumentRejected | ParserUnava
 
 
 class _ZygoteLost(Exception):
-    """The zygote ended while a job ran; the process of the job died with it."""
+    """The zygote ended while a job ran; the job's process died with it."""
 
 
 class _ZygoteClient:
-    """The server's end of one zygote process. Made by `start`; unusable once `lost`."""
+    """The server's end of one zygote process. Create it with `start`; unusable once `lost`."""
 
     def __init__(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
         self.lost = False
@@ -373,7 +373,7 @@ class _ZygoteClient:
     def submit(self, job: ParseJob, source: int, target: int) -> asyncio.Future[int]:
         """Fork a process for `job` that reads `source` and writes `target`; the caller keeps and closes both.
 
-        The future gives the wait status once the process is reaped, or raises _ZygoteLost.
+        The future returns the wait status once the process is reaped, or raises _ZygoteLost.
         """
         if self.lost:
             raise _ZygoteLost("The zygote is gone.")
@@ -388,25 +388,25 @@ class _ZygoteClient:
         return ended
 
     async def finish(self, job: int, ended: asyncio.Future[int]) -> None:
-        """Return once the process of `job` is gone, and kill it if need be."""
+        """Return once the process of `job` is gone; kill it if necessary."""
         if not ended.done():
             try:
                 self._control.send(pack_message(KillJob(job)))
             except OSError as error:
                 self._lose(str(error))
-        # Waits without raising, and without giving up the future when the waiter is cancelled.
+        # This waits without raising, and leaves the future alone when the waiter is cancelled.
         await asyncio.wait([ended])
         self._running.pop(job, None)
         if not ended.cancelled():
             ended.exception()
 
     async def close(self) -> None:
-        """End the zygote, and by it every process it forked; returns when it is reaped."""
+        """End the zygote and thereby every process that it forked; returns when it is reaped."""
         self._lose("The zygote was shut down.")
         try:
             await asyncio.to_thread(self._process.wait, _STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            # Its children go with it: the kernel kills them when their parent ends.
+            # Its children die too: the kernel kills them when their parent ends.
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
 
@@ -436,7 +436,7 @@ class _ZygoteClient:
                     self._lose("It sent what only the server sends.")
 
     def _lose(self, message: str) -> None:
-        """Stop listening and fail every waiter. The zygote sees its socket end and stops."""
+        """Stop listening and fail every waiter. The zygote stops when its socket closes."""
         if self.lost:
             return
         self.lost = True
@@ -445,13 +445,13 @@ class _ZygoteClient:
         for future in (self._ready, *self._running.values()):
             if not future.done():
                 future.set_exception(_ZygoteLost(message))
-                # Not every future has a waiter: mark the exception as retrieved.
+                # Some futures have no waiter: mark the exception as retrieved.
                 future.exception()
         self._running.clear()
 
 
 def _spawn(table: str, control: socket.socket, import_paths: Sequence[Path]) -> subprocess.Popen[bytes]:
-    """Start the interpreter: a few milliseconds, no shell, no code of ours between fork and exec. Raises OSError."""
+    """Start the interpreter, in a few milliseconds: no shell, and none of our code between fork and exec. Raises OSError."""
     return subprocess.Popen(
         [
             sys.executable,
@@ -466,9 +466,9 @@ def _spawn(table: str, control: socket.socket, import_paths: Sequence[Path]) -> 
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",
-        # Nothing of the server's environment, which may hold passwords and keys.
+        # The server's environment may hold passwords and keys: pass none of it on.
         env=_environment(import_paths),
-        # Ctrl-C reaches a whole process group: this one is stopped by its socket, in order.
+        # Ctrl-C reaches a whole process group; the zygote must stop by its socket instead.
         start_new_session=True,
     )
 

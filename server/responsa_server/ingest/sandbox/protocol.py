@@ -1,8 +1,8 @@
-"""The messages between server, zygote and parsing process.
+"""The messages between the server, the zygote and parsing processes.
 
-Control messages are one JSON object in one packet of a SOCK_SEQPACKET pair; a job's two descriptors ride along with it.
-A result is a binary frame on the job's own pipe, written by a process that may have been taken over by its document:
-the reader trusts nothing in it and allocates in proportion to its size alone.
+A control message is one JSON object in one packet of a SOCK_SEQPACKET pair; a job's packet also carries its two descriptors.
+A result is a binary frame on the job's own pipe. The document may have taken over the process that writes it, so
+the reader trusts nothing in it and allocates only in proportion to its size.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from responsa_server.ingest.formats.blocks import MAX_BLOCKS, language_tag
 from responsa_server.text.canonical import MAX_TITLE_CHARS, Block, BlockKind, ParsedDocument
 
 MAX_PACKET = 16 * 1024
-# Exit status of a process that could not confine itself and therefore never read its document.
+# Exit status of a process that could not confine itself and therefore did not read its document.
 EXIT_UNCONFINED = 70
-# Exit status when there was not even memory for the rejection.
+# Exit status when there was not enough memory even for the rejection.
 EXIT_OUT_OF_MEMORY = 71
 
 _MAGIC = b"RSP1"
@@ -36,7 +36,7 @@ _FORMAT = re.compile(r"[A-Z][A-Z0-9_]{0,39}\Z")
 
 @dataclass(frozen=True, slots=True)
 class ParseJob:
-    """One document for one process. format: the name of its row, '' when the process is to decide it. Limits as in ParseLimits."""
+    """One document for one process. format: the name of its row, '' if the process must decide it. Limits as in ParseLimits."""
 
     job: int
     name: str
@@ -49,7 +49,7 @@ class ParseJob:
 
 @dataclass(frozen=True, slots=True)
 class KillJob:
-    """Stop the process of a job, if it still runs."""
+    """Stop the process of a job if it still runs."""
 
     job: int
 
@@ -64,14 +64,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The zygote cannot work and ends."""
+    """The zygote cannot work and is ending."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class JobEnded:
-    """The process of a job is gone and reaped; `status` as waitpid(2) returns it."""
+    """The process of a job is gone and reaped; `status` is from waitpid(2)."""
 
     job: int
     status: int
@@ -88,13 +88,13 @@ _MESSAGES: dict[str, type[ControlMessage]] = {
 
 
 def pack_message(message: ControlMessage) -> bytes:
-    """One packet."""
+    """Encode a message as one packet."""
     tag = next(tag for tag, kind in _MESSAGES.items() if type(message) is kind)
     return json.dumps({"is": tag, **asdict(message)}).encode()
 
 
 def unpack_message(packet: bytes) -> ControlMessage:
-    """The message in a packet of `pack_message`; both ends are ours."""
+    """Decode a packet of `pack_message`. Both ends are trusted."""
     fields = cast("dict[str, object]", json.loads(packet))
     kind = _MESSAGES[cast("str", fields.pop("is"))]
     return kind(**fields)  # type: ignore[arg-type]  # written by pack_message from the same dataclass
@@ -106,7 +106,7 @@ def _sections(kind: Literal[0, 1], *sections: bytes) -> bytes:
 
 
 def pack_result(document: ParsedDocument) -> bytes:
-    """A parsed document as a frame."""
+    """Encode a parsed document as a frame."""
     titles = [block.title.encode() for block in document.blocks]
     blocks = b"".join(
         _BLOCK.pack(
@@ -130,7 +130,7 @@ def pack_result(document: ParsedDocument) -> bytes:
 
 
 def pack_rejection(rejected: DocumentRejected) -> bytes:
-    """A rejection as a frame: reason and message, without metadata."""
+    """Encode a rejection as a frame: reason and message, without metadata."""
     message = rejected.message[:_MAX_MESSAGE].encode("utf-8", "replace")
     return _sections(_REJECTED, rejected.reason.value.encode(), message)
 
@@ -138,7 +138,7 @@ def pack_rejection(rejected: DocumentRejected) -> bytes:
 def unpack_result(frame: bytes) -> ParsedDocument:
     """Read a frame that may have been forged.
 
-    Raises the DocumentRejected inside it, or DOCUMENT_MALFORMED when the frame is not one that `pack_result` makes.
+    Raises the DocumentRejected inside it, or DOCUMENT_MALFORMED when `pack_result` cannot have made the frame.
     """
     try:
         kind, sections = _split(memoryview(frame))
@@ -149,7 +149,7 @@ def unpack_result(frame: bytes) -> ParsedDocument:
         else:
             raise ValueError("unknown frame")
     except (ValueError, IndexError, struct.error):
-        # UnicodeDecodeError is a ValueError. The cause would quote bytes chosen by the document: it is dropped.
+        # UnicodeDecodeError is a ValueError. The cause would quote bytes chosen by the document, so it is dropped.
         raise rejections.malformed("The parser gave no usable result for this document.") from None
     raise rejected
 

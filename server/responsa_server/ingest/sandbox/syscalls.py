@@ -1,4 +1,4 @@
-"""System calls by name: (number on x86_64, number on aarch64; None where the machine has no such call).
+"""System calls by name: (number on x86_64, number on aarch64; None where the machine does not have the call).
 
 From the kernel's own tables (asm/unistd_64.h, asm-generic/unistd.h).
 """
@@ -18,17 +18,17 @@ FCNTL: tuple[int, int] = (72, 25)
 IOCTL: tuple[int, int] = (16, 29)
 
 HIGHEST = 462
-"""The highest number of either machine that these tables judge (mseal, Linux 6.10). Both count alike from 424 on."""
+"""The highest number on either machine that these tables cover (mseal, Linux 6.10). From 424 on both use the same numbers."""
 
 DENIED_COMMANDS: tuple[tuple[tuple[int, int], tuple[int, ...]], ...] = (
-    # Have the kernel signal a process of one's choice: F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY.
+    # Make the kernel signal a chosen process: F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY.
     (FCNTL, (8, 10, 15, 1024, 1026)),
-    # The same by FIOASYNC, FIOSETOWN, SIOCSPGRP.
+    # The same with FIOASYNC, FIOSETOWN, SIOCSPGRP.
     (IOCTL, (0x5452, 0x8901, 0x8902)),
 )
-"""System calls whose second argument is a command, with the commands that a parsing process is refused."""
+"""System calls whose second argument is a command, with the commands that a parsing process may not use."""
 
-# The calls that a parsing process never needs.
+# Calls that a parsing process never needs.
 DENIED: dict[str, Numbers] = {
     # networks
     "socket": (41, 198),

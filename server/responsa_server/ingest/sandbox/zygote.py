@@ -1,9 +1,9 @@
-"""The process that parsing processes are forked from, and the life of one of those: `python -m responsa_server.ingest.sandbox.zygote`.
+"""Forks the parsing processes, and runs in them: `python -m responsa_server.ingest.sandbox.zygote`.
 
-The server starts the zygote with a clean interpreter and never forks it from itself, because its threads and connections must not be
-copied. The zygote loads the parsers once, then forks one process a document, reaps it and reports how it ended. It never reads a
-document; the process that does confines itself first. Arguments: the number of its end of the control socket, and the table of formats
-as "module:attribute".
+The server starts the zygote as a clean interpreter and does not fork itself, because its threads and connections must not be
+copied. The zygote loads the parsers once, then forks one process per document, reaps it and reports how it ended. It never reads a
+document; a process confines itself before it reads its document. Arguments: the number of the zygote's end of the control socket, and the
+table of formats as "module:attribute".
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ if TYPE_CHECKING:
 
 _READ_BYTES = 1024 * 1024
 _INPUT, _OUTPUT = 3, 4
-# What the sandbox answers: seccomp EPERM and ENOSYS, Landlock EACCES, RLIMIT_NPROC EAGAIN, RLIMIT_FSIZE EFBIG.
+# The sandbox's errors: seccomp EPERM and ENOSYS, Landlock EACCES, RLIMIT_NPROC EAGAIN, RLIMIT_FSIZE EFBIG.
 _REFUSALS = frozenset({errno.EPERM, errno.EACCES, errno.EAGAIN, errno.EFBIG, errno.ENOSYS})
 
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """What confines every parsing process of one zygote. readable: the folders that its interpreter may read."""
+    """The confinement of every parsing process of one zygote. readable: the folders that its interpreter may read."""
 
     capabilities: SandboxCapabilities
     readable: Sequence[Path]
@@ -68,7 +68,7 @@ class _Zygote:
     control: socket.socket
     formats: Formats
     parsers: Mapping[str, Parser]
-    """By the name of the format."""
+    """By format name."""
     confinement: Confinement
     jobs: dict[int, int] = field(default_factory=dict[int, int])
     """Process ids by job."""
@@ -87,7 +87,7 @@ class _Zygote:
                 return
 
     def receive(self) -> bool:
-        """Handle one packet; False at the end of the conversation."""
+        """Handle one packet; False when the server has closed its end."""
         packet, descriptors, _, _ = socket.recv_fds(self.control, MAX_PACKET, 2)
         if not packet:
             return False
@@ -103,7 +103,7 @@ class _Zygote:
             case KillJob():
                 pid = self.jobs.get(message.job)
                 if pid is not None:
-                    # Not reaped yet, so the number is still this job's.
+                    # Not reaped yet, so the process id still belongs to this job.
                     os.kill(pid, signal.SIGKILL)
             case _:
                 return False
@@ -147,14 +147,14 @@ def _run(job: ParseJob, source: int, target: int, zygote: _Zygote) -> NoReturn:
     try:
         try:
             _confine(job, source, target, zygote.confinement)
-        except BaseException:  # whatever went wrong, an unconfined process must not touch the document
+        except BaseException:  # after any failure: an unconfined process must not read the document
             os._exit(EXIT_UNCONFINED)
         try:
             _write(_result(job, zygote.formats, zygote.parsers))
         except MemoryError:
             os._exit(EXIT_OUT_OF_MEMORY)
     finally:
-        # Not sys.exit: nothing that the zygote set up may run here.
+        # Not sys.exit: none of the zygote's exit handlers may run here.
         os._exit(0)
 
 
@@ -162,7 +162,7 @@ def _confine(job: ParseJob, source: int, target: int, bounds: Confinement) -> No
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
-    # Python's default, so that a write over the limit is an error that can be reported.
+    # Python's default, so that a write over the limit raises an error that can be reported.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     os.setsid()
     _keep_only(source, target)
@@ -170,7 +170,7 @@ def _confine(job: ParseJob, source: int, target: int, bounds: Confinement) -> No
     confinement.drop_privileges()
     confinement.prctl(confinement.PR_SET_NO_NEW_PRIVS, 1)
     confinement.prctl(confinement.PR_SET_DUMPABLE, 0)
-    # After any change of user, which clears it.
+    # After any change of user, which clears this setting.
     confinement.prctl(confinement.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != bounds.zygote_pid:
         os._exit(EXIT_UNCONFINED)
@@ -181,7 +181,7 @@ def _confine(job: ParseJob, source: int, target: int, bounds: Confinement) -> No
 
 
 def _keep_only(source: int, target: int) -> None:
-    """Leave open: /dev/null as 0 to 2, the document as 3, the result pipe as 4."""
+    """Keep open only /dev/null as 0 to 2, the document as 3 and the result pipe as 4."""
     high_source = os.dup2(source, 64)
     high_target = os.dup2(target, 65)
     os.dup2(high_source, _INPUT)
@@ -247,7 +247,7 @@ def _load_formats(reference: str) -> Formats:
 
 
 def _warm_up(formats: Formats, parsers: Mapping[str, Parser]) -> None:
-    """Load what parsing loads lazily: confined processes cannot read the modules that they would import.
+    """Load the modules that parsing loads lazily: confined processes cannot import them.
 
     Raises DocumentRejected for a format whose own sample is rejected.
     """
@@ -259,11 +259,11 @@ def _warm_up(formats: Formats, parsers: Mapping[str, Parser]) -> None:
 
 
 def _wake(_number: int, _frame: FrameType | None) -> None:
-    """Does nothing: SIGCHLD arrives through the wakeup descriptor."""
+    """Do nothing: SIGCHLD arrives through the wakeup descriptor."""
 
 
 def _main(control_number: int, table: str) -> int:
-    # The server handles Ctrl-C in a terminal; a zygote ends when its control socket does.
+    # The server handles Ctrl-C in a terminal; a zygote ends when its control socket closes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=control_number)
     control.set_inheritable(False)
@@ -280,7 +280,7 @@ def _main(control_number: int, table: str) -> int:
     wakeup, notify = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(notify, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, _wake)
-    # What is loaded by now is never freed: a collection in a child would only copy its pages.
+    # The modules loaded by now are never freed: a garbage collection in a child would only copy their pages.
     gc.collect()
     gc.freeze()
     zygote.send(Ready(found.landlock_abi, found.seccomp))
