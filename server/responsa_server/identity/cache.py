@@ -1,4 +1,4 @@
-"""Credentials that were good a moment ago."""
+"""A cache of recently checked credentials."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CredentialCache:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._entries: OrderedDict[bytes, tuple[float, Principal, object]] = OrderedDict()
-        # Counts what was forgotten: an answer that was asked for before must not be kept after.
+        # Counts the calls of `forget`: an answer requested before such a call must not be kept after it.
         self._forgotten = 0
 
     def find(self, digest: bytes) -> Principal | None:
@@ -37,11 +37,11 @@ class CredentialCache:
         return entry[1]
 
     def mark(self) -> tuple[float, int]:
-        """Take before the database is asked, hand to `keep` with its answer."""
+        """Call before querying the database, and pass the result to `keep` with the answer."""
         return self._clock(), self._forgotten
 
     def keep(self, digest: bytes, principal: Principal, subject: object, mark: tuple[float, int]) -> None:
-        """Keep an answer. subject: what `forget` will name, e.g. the key's id."""
+        """Keep an answer. subject: the value that `forget` will get, e.g. the key's id."""
         asked, forgotten = mark
         if forgotten != self._forgotten:
             return
@@ -51,7 +51,7 @@ class CredentialCache:
             self._entries.popitem(last=False)
 
     def forget(self, subject: object) -> None:
-        """Drop what belongs to the subject, answers under way included."""
+        """Drop the subject's entries, and prevent keeping answers that are under way."""
         self._forgotten += 1
         for digest in [digest for digest, entry in self._entries.items() if entry[2] == subject]:
             del self._entries[digest]

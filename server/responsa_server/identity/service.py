@@ -1,4 +1,4 @@
-"""Who calls, and the credentials that tell it."""
+"""Authentication of callers, and their credentials."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NOT_YET = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a caller showed: an API key or the token of a browser's session."""
+    """The credential that a caller sent: an API key or the token of a browser's session."""
 
     kind: Literal["api_key", "session"]
     secret: str
@@ -57,7 +57,7 @@ class Identity:
         self._cache = cache or CredentialCache()
 
     async def authenticate(self, credential: Credential) -> Principal:
-        """Tell whose credential it is. Raises Unauthenticated: CREDENTIAL_MALFORMED, _UNKNOWN, _REVOKED or _EXPIRED."""
+        """Return the principal of a credential. Raises Unauthenticated: CREDENTIAL_MALFORMED, _UNKNOWN, _REVOKED or _EXPIRED."""
         api_key = credential.kind == "api_key"
         if not well_formed(SecretKind.API_KEY if api_key else SecretKind.SESSION, credential.secret):
             raise _malformed(credential.kind)
@@ -96,7 +96,7 @@ class Identity:
         return token, expire_time
 
     async def end_session(self, token: str) -> None:
-        """End a session; one that is not there is ended already."""
+        """End a session. Does nothing if there is no such session."""
         if well_formed(SecretKind.SESSION, token):
             key = digest(token)
             await self._store.end_session(key)
@@ -109,9 +109,9 @@ class Identity:
         expire_time: datetime | None,
         request_id: UUID | None = None,
     ) -> tuple[ApiKey, str]:
-        """Make a key for the caller. Returns it with its secret, which is told this once.
+        """Make a key for the caller. Returns it with its secret, which is returned only this once.
 
-        A request_id used before gives the key that it made, and "" for the secret: nobody has it any more but who got it then.
+        A request_id used before returns the key that it made, and "" for the secret: the server keeps no copy of the secret.
         Raises InvalidRequest, AlreadyExists REQUEST_ID_REUSED.
         """
         return await self._add_key(

@@ -1,4 +1,4 @@
-"""Secrets: how they are made, what form they have, and what is kept of them."""
+"""Secrets: how they are made, their form, and the digest that is stored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PREFIX_LENGTH = 8
 
 
 class SecretKind(StrEnum):
-    """What a secret is for; the value is what it begins with."""
+    """The purpose of a secret. The value is the secret's prefix."""
 
     API_KEY = "rsp_"
     SESSION = "rss_"
@@ -33,7 +33,7 @@ def well_formed(kind: SecretKind, secret: str) -> bool:
 def digest(secret: str) -> bytes:
     """SHA-256 of the secret, the only form that is kept and looked up.
 
-    The lookup compares digests of a secret that has 256 random bits: how long it takes tells nothing that leads nearer to one.
+    The lookup compares digests of secrets with 256 random bits, so its duration reveals nothing that helps to guess a secret.
     """
     return hashlib.sha256(secret.encode()).digest()
 

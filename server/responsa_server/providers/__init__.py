@@ -1,1 +1,1 @@
-"""Models. One file each; wiring chooses."""
+"""Models: adapters for language models, and the embedding model. `app` chooses which ones a server uses."""

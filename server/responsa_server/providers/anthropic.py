@@ -32,9 +32,9 @@ from responsa_server.providers.http_model import (
     ending,
 )
 
-# What the vendor's own library of November 2026 names, and how it sends the key.
+# The API version that the vendor's own library of November 2026 sends.
 _VERSION: Final = "2026-10-21"
-# What is in neither table ends an answer as whole.
+# Any other stop reason means that the answer is complete.
 _STOPS: Final = {
     "max_tokens": Stop.LIMIT,
     "model_context_window_exceeded": Stop.LIMIT,
@@ -116,7 +116,7 @@ class AnthropicMessages(HttpModel):
         return self._client.events("/messages", self._body(prompt))
 
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
-        """What the events hold. The end is `message_stop`, and a stop reason before it; kinds of events, blocks and deltas that nobody knows are passed over."""
+        """The pieces in the events. An answer ends with a stop reason and then `message_stop`. Unknown kinds of events, blocks and deltas are skipped."""
         wanted, spent, reason, stopped, said = Gathering(), _Usage(), "", False, False
         async for event in events:
             if not event.data or event.event not in _KINDS:
@@ -178,7 +178,7 @@ class AnthropicMessages(HttpModel):
 
 
 def messages(given: Sequence[PromptMessage]) -> list[dict[str, Any]]:
-    """A prompt's messages without the system's: roles in turns, what has one role after the other as blocks of one message, the outcomes of tools first."""
+    """A prompt's messages without the system message. Roles alternate: successive messages of one role become blocks of one message, tool results first."""
     made: list[dict[str, Any]] = []
     for one in given:
         if one.role is Role.SYSTEM:
@@ -221,7 +221,7 @@ def complaint(body: Mapping[str, Any]) -> Complaint:
 
 
 def _spent(usage: _Usage) -> Spent:
-    """Anthropic's input is without what was read from the cache or written to it."""
+    """Anthropic's input count excludes the tokens read from the cache or written to it."""
     cached, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
     return Spent(
         Usage(

@@ -1,4 +1,4 @@
-"""Several models as one: who fails before saying anything gives way to the next. What each has cost is priced here."""
+"""Several models as one: if a model fails before its answer begins, the next one is called. Each model's usage is priced here."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from responsa_server.providers.retrying import log_failed, together
 _BARRED_SECONDS: Final = 30.0
 _LONG_SECONDS: Final = 5.0
 _MOST_STRIKES: Final = 2
-# Blanks and marks of passages that nothing has followed yet. No answer begins with more of them than this.
+# Whitespace and citation marks that no word has followed yet. An answer may begin with at most _MOST_HELD characters of them.
 _BLANK: Final = re.compile(r"\s*")
 _MARKS: Final = re.compile(r"\s*(?:\[[\d,\s]*\]\s*)*(?:\[[\d,\s]*)?")
 _MOST_HELD: Final = 1024
@@ -38,7 +38,7 @@ _MOST_HELD: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One of a chain. name: `provider:name`. key: what it shares with all that is barred together with it, the provider's name."""
+    """A model in a chain. name: `provider:name`. key: the provider's name; models with the same key can be barred together."""
 
     name: str
     key: str
@@ -47,7 +47,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class _Bar:
-    """until: by the clock. patience_seconds: from so much on a call may be made all the same."""
+    """until: the clock's time at which the bar ends. patience_seconds: a call with at least this patience is allowed despite the bar."""
 
     fault: ModelFault
     until: float
@@ -55,11 +55,11 @@ class _Bar:
 
 
 class Barred:
-    """Who failed lately in a way that the next call would only meet again: for 30 seconds nobody is sent there. Shared by all chains.
+    """Models that failed recently in a way that the next call would repeat. They are not called for 30 seconds. All chains share this object.
 
-    A key that was not taken counts at once, for all that share it, unless the model alone was forbidden. Silence, and servers that are not to be reached after
-    a long wait, count for the model, from the second time without a word in between; whoever was silent may still be asked with twice the patience. Who says
-    no at once costs nobody any time, and may be back the next moment.
+    A rejected key bars all models that share it at once; if only the model was forbidden, it bars only that model. A timeout, or a server that cannot be
+    reached after a long wait, bars the model from the second failure in a row. After timeouts, a call with at least twice the patience is still allowed.
+    A server that refuses at once is not barred: that costs no time, and the server may be back the next moment.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -70,7 +70,7 @@ class Barred:
     def failed(
         self, member: Member, error: ModelError, patience_seconds: float, waited_seconds: float
     ) -> None:
-        """Note how a call has failed, after how long. patience_seconds: that it was given."""
+        """Record a failed call. patience_seconds: the patience it had; waited_seconds: how long it took to fail."""
         if error.fault is ModelFault.CREDENTIAL:
             self._add(member.name if error.own else member.key, error.fault, inf)
         elif error.fault is ModelFault.TIMEOUT or (
@@ -82,12 +82,12 @@ class Barred:
                 self._add(member.name, error.fault, 2 * patience_seconds if silent else inf)
 
     def answered(self, member: Member) -> None:
-        """Note that a call has come to its first word."""
+        """Record that a call's answer has begun."""
         if self._strikes.pop(member.name, 0) >= _MOST_STRIKES:
             self._bars.pop(member.name, None)
 
     def fault(self, member: Member, patience_seconds: float) -> ModelFault | None:
-        """Why a model is not to be asked with this patience now, None where it may be."""
+        """The fault that bars a model now for a call with this patience, or None if the call is allowed."""
         now = self._clock()
         for key in (member.key, member.name):
             bar = self._bars.get(key)
@@ -104,11 +104,11 @@ def _today() -> date:
 
 
 class ModelChain:
-    """A `ChatModel` out of several, asked in their order.
+    """A `ChatModel` that calls several models in order until one answers.
 
-    `Switched` comes before the pieces of each next one. Once text or a request was told, an error is passed on: another model would begin anew. When all fail, the
-    last one's error is raised. Each failure is logged. patience_seconds: how long a model may take to its first word, its tries together, the last one, too: the agent has something to
-    do without a model. A prompt's own patience is divided among the members.
+    `Switched` comes before the pieces of each next model. Once text or a request was sent, an error is raised: another model would begin again. If all fail, the
+    last one's error is raised. Each failure is logged. patience_seconds: how long each model, including the last, may take to its first word with all its tries;
+    the agent can go on without a model. A prompt's own patience is divided among the members.
     """
 
     def __init__(
@@ -133,8 +133,8 @@ class ModelChain:
         return self._members[0].name
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        """See `ChatModel.stream`. `Spent` names its model, is priced, and holds what those before it have cost. Blanks, and marks of a prompt that cites, are held
-        back until a word follows: alone they are no answer (EMPTY).
+        """See `ChatModel.stream`. `Spent` names its model, is priced, and includes the usage of the models before it. Whitespace is held back until a
+        word follows, and so are citation marks if the prompt cites: alone they are not an answer (EMPTY).
         """
         clock = asyncio.get_running_loop().time
         until = None if prompt.patience_seconds is None else clock() + prompt.patience_seconds
@@ -145,7 +145,7 @@ class ModelChain:
             said, before, held = False, spent, ""
             own = self._patience
             if until is not None:
-                # In equal parts among those that are left; the last one has all of it.
+                # The remaining models share the remaining time equally; the last one gets all of it.
                 own = min(own, max(0.0, until - clock()) / left)
             begun, patience = clock(), asyncio.timeout(None)
             barred = self._barred.fault(member, own)
@@ -208,7 +208,7 @@ class ModelChain:
 
 
 def _is_nothing(text: str, prompt: ModelPrompt) -> bool:
-    """Whether all that has come is nothing to be told yet. Raises ModelError (EMPTY) when that goes on."""
+    """Whether the text so far holds no word to send yet. Raises ModelError (EMPTY) if it is too long for that."""
     if (_MARKS if prompt.cites else _BLANK).fullmatch(text) is None:
         return False
     if len(text) > _MOST_HELD:

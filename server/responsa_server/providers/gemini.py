@@ -130,7 +130,7 @@ class Gemini(HttpModel):
         return self._client.events(self._path, body_of(prompt))
 
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
-        """What the chunks hold. The end is the end of the body after a finish reason: the last usage may come after it."""
+        """The pieces in the chunks. An answer ends where the body ends after a finish reason: the last usage may come after that reason."""
         wanted, finish, blocked, said = Gathering(), "", False, False
         asked = {one.call_id for message in prompt.messages for one in message.requests}
         async for event in events:
@@ -156,7 +156,7 @@ class Gemini(HttpModel):
             raise ModelError(_FAILED[finish], f"it stopped by {finish}")
         for request in wanted.requests():
             yield request
-        # Reasons that are not known here (OTHER, LANGUAGE, …) leave an answer that is not whole.
+        # Any other reason (OTHER, LANGUAGE, …) means that the answer is incomplete.
         stop = Stop.UNSAFE if blocked or finish in _UNSAFE else Stop.LIMIT
         yield ending(prompt, Stop.END if finish == "STOP" else stop, said=said or bool(wanted))
 
@@ -188,7 +188,7 @@ def body_of(prompt: ModelPrompt) -> dict[str, Any]:
 
 
 def contents(given: Sequence[PromptMessage]) -> list[dict[str, Any]]:
-    """A prompt's messages without the system's: roles in turns, what has one role after the other as parts of one."""
+    """A prompt's messages without the system message. Roles alternate: successive messages of one role become parts of one."""
     tools = {asked.call_id: asked.tool for one in given for asked in one.requests}
     made: list[dict[str, Any]] = []
     for one in given:
@@ -237,7 +237,7 @@ def complaint(body: Mapping[str, Any]) -> Complaint:
 
 
 def _gather(wanted: Gathering, call: _FunctionCall, signature: str, asked: set[str]) -> None:
-    """A call comes whole, with an id or without one. asked: the ids that are taken, by earlier answers of the talk, too; the call's is put to them."""
+    """Add a call, which comes whole, with or without an id. asked: the ids in use, also by earlier answers of the conversation; the call's id is added."""
     numbered = (f"call-{number}" for number in count(len(asked) + 1))
     call_id = call.id or next(one for one in numbered if one not in asked)
     asked.add(call_id)
@@ -246,7 +246,7 @@ def _gather(wanted: Gathering, call: _FunctionCall, signature: str, asked: set[s
 
 
 def _spent(usage: _Usage) -> Spent:
-    """Gemini counts from the answer's beginning, and thoughts beside the rest of what the model said."""
+    """Gemini's counts are totals since the answer's beginning, and it counts thoughts separately from the rest of the output."""
     return Spent(
         Usage(
             input_tokens=(usage.prompt_token_count or 0) + (usage.tool_use_prompt_token_count or 0),

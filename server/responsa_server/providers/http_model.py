@@ -1,6 +1,6 @@
-"""What all vendors of language models have in common: their settings, how a server is described, and how an answer is put together.
+"""The common base of all vendors of language models: settings, the description of a server, and the assembly of an answer.
 
-A vendor is one module: its section of the settings, and an `HttpModel` that says how it is asked and what its events hold (CONTRIBUTING.md).
+A vendor is one module with its section of the settings and an `HttpModel` that sends its requests and reads its events (CONTRIBUTING.md).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ Web = Annotated[str, AfterValidator(_web)]
 
 
 class WireModel(BaseModel, defer_build=True):
-    """What an event of a vendor's stream holds. Built when the first event is read: whoever only reads settings does without."""
+    """The content of an event in a vendor's stream. Pydantic builds it when the first event is read, so that reading settings stays fast."""
 
 
 class ModelServerSettings(BaseModel, extra="forbid"):
@@ -92,11 +92,11 @@ class ModelServerSettings(BaseModel, extra="forbid"):
 class ModelServer:
     """Where a model is served and how long to wait for it.
 
-    url: up to and with the version (`/v1`, `/v1beta`). api_key: "" for none. connect_seconds: to reach it; idle_seconds: the longest silence within an answer.
-    uds: a Unix socket to reach it by, "" for TCP. keep_alive: whether a connection is used again.
-    continuous_usage: ask for the tokens with every chunk (vLLM's `continuous_usage_stats`; others refuse to be asked), so that a call that is cut short is
-    counted exactly. completion_limit: the limit is called `max_completion_tokens`, as OpenAI has it, instead of `max_tokens`. structured: whether the server
-    takes a JSON schema for its answer. The last three are OpenAI's wire alone.
+    url: including the version (`/v1`, `/v1beta`). api_key: "" for none. connect_seconds: the longest time to connect; idle_seconds: the longest silence within
+    an answer. uds: the Unix socket to connect to, "" for TCP. keep_alive: whether connections are used again.
+    continuous_usage: request the token counts with every chunk (vLLM's `continuous_usage_stats`; other servers refuse this field), so that a call that is cut
+    short is counted exactly. completion_limit: send the limit as `max_completion_tokens`, OpenAI's name, instead of `max_tokens`. structured: whether the server
+    accepts a JSON schema for its answer. The last three apply only to OpenAI's wire.
     """
 
     url: str
@@ -113,7 +113,7 @@ class ModelServer:
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """What an error's body says. kind: the vendor's own word for it; retry_after: seconds."""
+    """The content of an error's body. kind: the vendor's own name for the error; retry_after: seconds."""
 
     kind: str = ""
     message: str = ""
@@ -121,11 +121,11 @@ class Complaint:
 
 
 ReadComplaint = Callable[[Mapping[str, Any]], Complaint]
-"""Takes the JSON object of an error's body apart, whatever it holds."""
+"""Reads the JSON object of an error's body, whatever it holds."""
 
 
 class HttpModel(abc.ABC):
-    """A `ChatModel` over HTTP. One for all turns; `close` it at the end. A wire says how it is asked, and what its events hold."""
+    """A `ChatModel` over HTTP. One object serves all turns; `close` it at the end. A subclass sends a vendor's requests and reads its events."""
 
     def __init__(
         self,
@@ -134,8 +134,8 @@ class HttpModel(abc.ABC):
         complaint: ReadComplaint,
         faults: Mapping[str, ModelFault],
     ) -> None:
-        """headers: those that hold the key. faults: by the vendor's own word for an error, where that says more than the status."""
-        # Imported here: the settings of a vendor stand in its module, and whoever only reads settings needs no HTTP client.
+        """headers: those that hold the key. faults: by the vendor's own name for an error, if that says more than the status."""
+        # Imported here because a vendor's module also holds its settings, and reading settings needs no HTTP client.
         from responsa_server.providers.server import Client
 
         self._server = server
@@ -162,11 +162,11 @@ class HttpModel(abc.ABC):
 
     @abc.abstractmethod
     def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
-        """What the events hold, to an `Ended`. Raises ModelError."""
+        """The pieces in the events, up to an `Ended`. Raises ModelError."""
 
 
 def ending(prompt: ModelPrompt, stop: Stop, *, said: bool) -> Ended:
-    """How an answer ended. said: whether it held text or a request. Raises ModelError (EMPTY), except where there was a reason to say nothing."""
+    """How an answer ended. said: whether it held text or a request. Raises ModelError (EMPTY) if it held neither without a reason."""
     if not said and stop is not Stop.UNSAFE and not prompt.tools:
         raise ModelError(ModelFault.EMPTY, f"an answer without text ({stop})")
     return Ended(complete=stop is Stop.END, stop=stop)
@@ -181,7 +181,7 @@ class _Wanted:
 
 
 class Gathering:
-    """The requests of one answer as they come together, by their index."""
+    """The tool requests of one answer, collected part by part under their index."""
 
     def __init__(self) -> None:
         self._wanted: dict[int, _Wanted] = {}
@@ -195,7 +195,7 @@ class Gathering:
     def add(
         self, index: int, call_id: str = "", tool: str = "", arguments: str = "", signature: str = ""
     ) -> None:
-        """The next parts of a request. Raises ModelError (MALFORMED) when it is too much."""
+        """Add the next parts of a request. Raises ModelError (MALFORMED) if a limit is exceeded."""
         into = self._wanted.setdefault(index, _Wanted())
         into.call_id += call_id
         into.tool += tool
@@ -210,7 +210,7 @@ class Gathering:
             )
 
     def requests(self) -> Sequence[ToolRequest]:
-        """All of them, by index. Raises ModelError (MALFORMED) for arguments that are no JSON object, or that no event could tell."""
+        """All requests, ordered by index. Raises ModelError (MALFORMED) for arguments that are not a JSON object, or that no event can carry."""
         return [self._request(self._wanted[index]) for index in sorted(self._wanted)]
 
     def _request(self, one: _Wanted) -> ToolRequest:
@@ -228,7 +228,7 @@ class Gathering:
 
 
 def _sendable(value: object, depth: int) -> bool:
-    """Whether a JSON value can be told in an event: numbers are finite doubles there, and readers go down only so far."""
+    """Whether an event can carry a JSON value: its numbers must be finite doubles, and its depth is limited because readers limit theirs."""
     if isinstance(value, (int, float)):
         return abs(value) <= sys.float_info.max
     if isinstance(value, (dict, list)):

@@ -1,4 +1,4 @@
-"""How much may be asked of one key at a time: what a provider allows is met here, where one can wait, instead of there."""
+"""Limits for the requests of one key. Calls wait here to stay within the provider's limits; the provider would refuse them instead."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from responsa_server.domain.ports.models import ChatModel, ModelError, ModelFaul
 
 @dataclass(frozen=True, slots=True)
 class LimitOptions:
-    """concurrent: answers at a time; a_minute: requests, 0 for any number; wait_seconds: the longest that a request waits here for its place."""
+    """concurrent: answers at a time; a_minute: requests per minute, 0 for no limit; wait_seconds: the longest that a request waits here for its place."""
 
     concurrent: int = 64
     a_minute: int = 0
@@ -36,7 +36,7 @@ class KeyLimits:
 
     @asynccontextmanager
     async def place(self) -> AsyncGenerator[None, None]:
-        """Wait for a place, and hold it. Raises ModelError (OVERLOADED, RATE_LIMITED) when there is none in time; that is not worth another try."""
+        """Wait for a place, and hold it. Raises ModelError (OVERLOADED, RATE_LIMITED) if none becomes free in time; that error is not retried."""
         fault = ModelFault.OVERLOADED
         try:
             async with asyncio.timeout(self._options.wait_seconds):

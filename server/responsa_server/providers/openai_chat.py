@@ -101,7 +101,7 @@ class OpenAiChat(HttpModel):
         return self._client.events("/chat/completions", self._body(prompt), label)
 
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
-        """What the chunks hold. The end is a finish reason, and then `[DONE]`, the usage before it, or the end of the body, as servers differ."""
+        """The pieces in the chunks. An answer ends with a finish reason and then `[DONE]`, the usage before it, or the end of the body: servers differ."""
         wanted, finish, said, refused = Gathering(), "", False, False
         async for event in events:
             if not event.data:
@@ -201,7 +201,7 @@ def _message(message: PromptMessage) -> dict[str, Any]:
 
 
 def _strict(schema: object) -> bool:
-    """Whether a schema keeps to what OpenAI demands of a strict one: every object names all its keys, demands them, and takes no others."""
+    """Whether a schema meets OpenAI's rules for a strict one: every object names all its keys, requires them, and allows no others."""
     if isinstance(schema, list):
         return all(_strict(one) for one in cast("list[object]", schema))
     if not isinstance(schema, dict):

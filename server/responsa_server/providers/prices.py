@@ -1,4 +1,4 @@
-"""What models cost, by a table that is data: prices.json, made by tools/prices.py, with its date and its source."""
+"""The prices of models, from prices.json. tools/prices.py makes that file, with its date and its source."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
 
 
 class PriceRow(BaseModel):
-    """Of one model, or of all whose names begin so, from a day on: US dollars for a million tokens."""
+    """The prices of one model, or of all models whose names have a prefix, from a day on: US dollars for a million tokens."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     provider: str
@@ -32,7 +32,7 @@ class PriceRow(BaseModel):
 
     @cached_property
     def price(self) -> Price:
-        """As the domain has it."""
+        """This row as the domain's `Price`."""
         return Price(self.input, self.cached_input, self.cache_write, self.output)
 
 
@@ -47,7 +47,7 @@ class PriceList(BaseModel):
 
 
 class Prices:
-    """Implements `PriceTable`. What is run at home costs nothing, unless a row says so: the providers in `free`."""
+    """Implements `PriceTable`. free: providers whose models cost nothing unless a row says otherwise."""
 
     def __init__(self, known: PriceList, free: Collection[str] = ()) -> None:
         self._known = known
@@ -60,7 +60,7 @@ class Prices:
         return self._known.as_of
 
     def price(self, model: str, at: date) -> Price | None:
-        """See `PriceTable.price`. A row for this very name is taken before the longest beginning that fits, and of these the latest that holds on that day."""
+        """See `PriceTable.price`. A row for the exact name wins over the longest matching prefix; among those rows, the latest one valid on that day wins."""
         if (model, at) not in self._found:
             if len(self._found) > 1000:
                 self._found.clear()
@@ -73,7 +73,7 @@ class Prices:
             return None
         cached, written = spent.cached_input_tokens, spent.cache_write_tokens
         plain = max(0, spent.usage.input_tokens - cached - written)
-        # Dollars for a million tokens are millionths of a dollar for one.
+        # Dollars per million tokens equal micro-dollars per token.
         return math.ceil(
             plain * price.input
             + cached * price.cached_input
@@ -97,7 +97,7 @@ class Prices:
 
 
 def shipped() -> PriceList:
-    """The list that comes with this version. It is read each time: read it once."""
+    """The list that comes with this version. Every call reads the file again."""
     return PriceList.model_validate_json(
         files("responsa_server.providers").joinpath("prices.json").read_bytes()
     )

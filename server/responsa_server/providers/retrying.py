@@ -1,6 +1,6 @@
-"""Asks a model again when its server was busy or not there, as long as nothing of an answer has come.
+"""Calls a model again if its server was busy or unreachable, as long as no part of an answer has come.
 
-Own lines instead of a library's: those that retry swallow what closes a generator, and take no clock.
+Our own code instead of a library: retry libraries swallow the exception that closes a generator, and do not accept a clock.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from responsa_server.domain.ports.models import ChatModel, ModelError, ModelPiec
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """retries: beside the first try. The n-th pause is anything up to first_seconds × 2ⁿ, at most longest_seconds ("full jitter").
+    """retries: tries after the first. The n-th pause (n from 0) is random, up to first_seconds × 2ⁿ, at most longest_seconds ("full jitter").
 
-    What a provider asks for is waited for before that, up to most_asked_seconds; for more, the error is passed on at once: somebody else may be asked. So it is
-    where the pause would outlast the prompt's patience.
+    A pause that the provider asks for is added, up to most_asked_seconds. If it asks for more, or if the pause would outlast the prompt's patience, the error
+    is raised at once, so that another model can be called.
     """
 
     retries: int = 2
@@ -31,7 +31,7 @@ class RetryPolicy:
     most_asked_seconds: float = 30.0
 
     def pause(self, error: ModelError, tried: int, share: float) -> float | None:
-        """Seconds to wait after `tried` tries before the next one; share: 0 to 1, by chance. None: not again."""
+        """Seconds to wait after `tried` tries before the next one; share: a random number from 0 to 1. None: no further try."""
         asked = error.retry_after or 0.0
         if not error.passing or tried > self.retries or asked > self.most_asked_seconds:
             return None
@@ -39,7 +39,7 @@ class RetryPolicy:
 
 
 class Retrying:
-    """A `ChatModel` that asks another one up to 1 + retries times. Once text or a request was told, an error is passed on; each that is not is logged here."""
+    """A `ChatModel` that calls another one up to 1 + retries times. Once text or a request was sent, an error is raised. Errors that lead to a retry are logged here."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Retrying:
         return self._model.name
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        """See `ChatModel.stream`. What failed tries have cost is in what the last one costs."""
+        """See `ChatModel.stream`. The usage of the last try includes that of the failed ones."""
         before: Spent | None = None
         tried = 0
         clock = asyncio.get_running_loop().time
@@ -91,7 +91,7 @@ class Retrying:
 
 
 def log_failed(model: str, prompt: ModelPrompt, error: ModelError) -> None:
-    """Log a try that has failed: what tells the causes apart, and nothing of what was asked or answered. model: `provider:model`."""
+    """Log a failed try with its cause, but nothing of the prompt or the answer. model: `provider:model`."""
     structlog.get_logger("models").warning(
         "model_call_failed",
         model=model,
@@ -104,7 +104,7 @@ def log_failed(model: str, prompt: ModelPrompt, error: ModelError) -> None:
 
 
 def together(before: Spent | None, now: Spent) -> Spent:
-    """`now`, with what was spent before it; the model is the one that is asked now."""
+    """`now` plus the usage before it, under the model of `now`."""
     if before is None:
         return now
     return Spent(

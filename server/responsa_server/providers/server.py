@@ -1,4 +1,4 @@
-"""A server of language models over HTTP: connections, requests, and the events of an answer. What goes wrong comes out as `ModelError`, without keys."""
+"""A server of language models over HTTP: connections, requests, and the events of an answer. Every failure becomes a `ModelError` without keys."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from responsa_server.providers.http_model import ModelServer, ReadComplaint
 
 _SHOWN_BYTES: Final = 500
 _MOST_ERROR_BYTES: Final = 16 * 1024
-# For how long the end of the body is waited for once the answer has ended: a connection that was read to its end is used again.
+# How long to wait for the end of the body after the end of the answer. A connection that was read to its end is used again.
 _REST_SECONDS: Final = 1.0
 _EVENT_STREAM: Final = "text/event-stream"
-# All that a model may ask of tools at once fits into one event.
+# Large enough for all tool requests of one answer.
 _MOST_EVENT_BYTES: Final = 2 << 20
 _IDLE_SECONDS: Final = 30.0
-# Beginning a connection costs the loop a while: of hundreds that are asked for at once only so many begin before everything else gets its turn.
+# Opening a connection blocks the event loop briefly. If hundreds are needed at once, only this many open before other tasks run.
 _BEGUN_A_TICK: Final = 8
 _KEYS: Final = re.compile(
     r"\b(?:sk-|rsp_|AIza)[\w-]{6,}|(?:bearer|x-api-key|x-goog-api-key|api_key|key=)[\s:=\"']*[\w.+/-]{6,}",
@@ -35,7 +35,7 @@ _KEYS: Final = re.compile(
 )
 _PASSING: Final = {ModelFault.RATE_LIMITED, ModelFault.OVERLOADED}
 _WORD: Final = re.compile(r"[A-Za-z][\w.-]{0,63}", re.ASCII)
-# The vendors' words for a key that is good, but not for this.
+# The vendors' names for the error of a valid key without permission for this request.
 _FORBIDDEN: Final = {"permission_error", "PERMISSION_DENIED"}
 
 
@@ -53,7 +53,7 @@ class Client:
         self._server = server
         self._complaint = complaint
         self._faults = faults
-        # How many calls there may be at one time is limited elsewhere, where it is seen.
+        # `KeyLimits` limits the number of concurrent calls.
         self._http = httpx2.AsyncClient(
             headers={
                 "accept": _EVENT_STREAM,
@@ -78,7 +78,7 @@ class Client:
     async def events(
         self, path: str, body: Mapping[str, object], headers: Mapping[str, str] | None = None
     ) -> AsyncGenerator[AsyncIterator[httpx2.ServerSentEvent], None]:
-        """Ask. Gives the events of the answer; whatever is raised while they are read is told as a ModelError. Leaving closes the connection, or keeps it."""
+        """Send a request and yield the events of its answer. Errors while they are read become ModelError. On leaving, the connection is closed or kept."""
         begun = False
         try:
             async with self._http.stream(
@@ -96,7 +96,7 @@ class Client:
                 )
                 async with contextlib.aclosing(source) as events:
                     yield events
-        # "from None": what was raised holds the request, and that holds the key.
+        # "from None": the original exception holds the request, and the request holds the key.
         except (httpx2.SSEError, httpx2.DecodingError, ValidationError) as error:
             raise ModelError(ModelFault.MALFORMED, self._shown(repr(error))) from None
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
@@ -104,13 +104,13 @@ class Client:
         except httpx2.TimeoutException as error:
             raise ModelError(ModelFault.TIMEOUT, self._shown(repr(error)), passing=not begun) from None
         except httpx2.RequestError as error:
-            # A server may close a connection that lay idle in the moment in which it is used again: no answer has begun then.
+            # A server may close an idle connection at the moment when it is used again. No answer has begun then.
             fault = ModelFault.CUT if begun else ModelFault.UNREACHABLE
             raise ModelError(fault, self._shown(repr(error)), passing=not begun) from None
 
     @staticmethod
     async def rest(events: AsyncIterator[httpx2.ServerSentEvent]) -> None:
-        """Read what follows the end of an answer, if that ends soon. The answer is whole, whatever it is."""
+        """Read what follows the end of an answer, if that ends soon. The answer is complete whatever the rest holds."""
         with contextlib.suppress(TimeoutError, httpx2.RequestError):
             async with asyncio.timeout(_REST_SECONDS):
                 async for _ in events:
@@ -139,7 +139,7 @@ class Client:
 
     async def _refused(self, response: httpx2.Response) -> ModelError:
         told = bytearray()
-        # The status says enough, should the rest not come.
+        # If the body breaks off, the status says enough.
         with contextlib.suppress(httpx2.RequestError):
             async for part in response.aiter_bytes():
                 told += part
@@ -168,12 +168,12 @@ class Client:
         return shown(text, self._server.api_key)
 
     def _word(self, kind: str) -> str:
-        # It goes into logs, and a server may put there whatever it was asked.
+        # The word goes into logs, and a server may put the user's prompt into it.
         return kind if _WORD.fullmatch(self._shown(kind)) else ""
 
 
 def _refinements(status: int) -> Container[ModelFault]:
-    """What the vendor's own word for an error may make of its status: the status decides whether the same request can be answered later."""
+    """The faults to which the vendor's own name for an error may refine its status. The status decides whether the same request can succeed later."""
     match status:
         case 429:  # also of a quota that is used up
             return {ModelFault.RATE_LIMITED, ModelFault.OVERLOADED, ModelFault.CREDENTIAL}
@@ -186,7 +186,7 @@ def _refinements(status: int) -> Container[ModelFault]:
 
 
 def fault_of(status: int) -> ModelFault:
-    """What an HTTP status of an error means, where the body does not say more."""
+    """The fault that an HTTP error status means, if the body does not say more."""
     match status:
         case 401 | 402 | 403:
             return ModelFault.CREDENTIAL
@@ -199,7 +199,7 @@ def fault_of(status: int) -> ModelFault:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds that a server asks to be left alone: `retry-after-ms`, or `retry-after` (RFC 9110, 10.2.3: seconds, or a date). None: it does not, or unreadably."""
+    """Seconds that a server asks clients to wait: `retry-after-ms`, or `retry-after` (RFC 9110, 10.2.3: seconds, or a date). None if missing or unreadable."""
     with contextlib.suppress(KeyError, ValueError):
         return _seconds(float(headers["retry-after-ms"]) / 1000)
     told = headers.get("retry-after", "")
@@ -215,7 +215,7 @@ def _seconds(value: float) -> float | None:
 
 
 def shown(text: str, key: str = "") -> str:
-    """As it may stand in a log: without keys, at most 500 bytes."""
+    """The text as it may appear in a log: without keys, at most 500 bytes."""
     if key:
         text = text.replace(key, "[key]")
     return _KEYS.sub("[key]", text).encode()[:_SHOWN_BYTES].decode(errors="ignore")
@@ -255,11 +255,11 @@ class Connections(httpx2.AsyncBaseTransport):
         )
 
     async def give_back(self, single: httpx2.AsyncHTTPTransport, *, usable: bool) -> None:
-        """Take a connection that is not needed any more."""
+        """Take back a connection after its request."""
         if usable and len(self._idle) < self._most_idle:
             self._idle.append(single)
             return
-        # In a task of its own: whoever is cancelled may be cancelled again, and the socket must be closed all the same.
+        # In a separate task: a cancelled caller may be cancelled again, and the socket must still be closed.
         closing = asyncio.create_task(single.aclose())
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
@@ -308,7 +308,7 @@ class _Borrowed(httpx2.AsyncByteStream):
         usable = False
         try:
             await self._body.aclose()
-            # A second cancellation may end that before its time: then nobody knows how the connection stands.
+            # A second cancellation may interrupt this, and the connection's state is then unknown.
             usable = self._whole
         finally:
             await self._connections.give_back(self._single, usable=usable)

@@ -1,4 +1,4 @@
-"""The settings of language models, `models`: where they are served, with which key, how much may be asked of them; and the table of all vendors."""
+"""The settings of language models, `models`: their servers, keys and limits; and the table of all vendors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VENDORS: Final[Mapping[str, Callable[[ModelServer], HttpModel]]] = {
     "anthropic": AnthropicMessages,
     "gemini": Gemini,
 }
-"""What speaks to a vendor's servers, by the name that stands before the colon. Each has a field of its name in `ModelSettings`, and is a wire of servers of one's own."""
+"""The adapter of each vendor, by the name before the colon. Each name is a field of `ModelSettings`, and a wire that users' own servers can speak."""
 Wire = Literal["openai", "anthropic", "gemini"]
 _DEFAULT: Final = "default"
 _TAKEN: Final = (*VENDORS, "embedded", "scripted", "extractive", _DEFAULT)

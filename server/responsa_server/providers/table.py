@@ -24,10 +24,10 @@ _NAME: Final = re.compile(r"[\w./@:+-]{1,200}")
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A server, and how it is treated. server.model: any, each model has its own. needs_key: the name of the setting that must hold one, "" where none is needed.
+    """A server and its limits. server.model: ignored, because each model sets its own. needs_key: the name of the setting that must hold a key, "" if none is needed.
 
-    models: all that it has, empty where that is not known here. window: how many tokens a prompt and its answer may have together, None where that is not known.
-    small: whether its models are, see `Models.small`.
+    models: all its models; empty if unknown. window: the tokens that a prompt and its answer may have together; None if unknown.
+    small: whether its models are small, see `Models.small`.
     """
 
     wire: str
@@ -41,7 +41,7 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class TableOptions:
-    """default: what `default` stands for in a chain. made: models that need no server, by `provider:name`; absent: why all of a provider cannot be had, by its name."""
+    """default: the models that `default` stands for in a chain. made: models that need no server, by `provider:name`; absent: why a provider is not available, by its name."""
 
     default: Sequence[str] = ()
     patience_seconds: float = 30.0
@@ -81,7 +81,7 @@ class ModelTable:
         return self._chains[wanted]
 
     def resolved(self, names: Sequence[str]) -> tuple[str, ...]:
-        """The names, each once, with what `default` stands for in its place, and without `extractive`. Raises KeyError for what cannot be had."""
+        """The names, each once, with `default` replaced by its models, and without `extractive`. Raises KeyError for a model that is not available."""
         flat = [one for name in names for one in (self._options.default if name == DEFAULT else (name,))]
         if EXTRACTIVE in flat[:-1]:
             raise KeyError(f"{EXTRACTIVE} ends a chain: nothing can stand after it")
@@ -131,7 +131,7 @@ class ModelTable:
         return frozenset(name for name, one in declared.items() if one is not None and one.small)
 
     def _key(self, name: str) -> str:
-        """What a model shares its fate with: all models of a server have one key, and those without a server none."""
+        """The key under which a model is barred: all models of a server share one, and a model without a server has its own."""
         return name if name in self._options.made else name.partition(":")[0]
 
     def _model(self, name: str) -> ChatModel:

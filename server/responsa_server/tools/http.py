@@ -1,4 +1,4 @@
-"""A tool behind an HTTP endpoint that is declared: its address is configuration, never an argument."""
+"""A tool behind a declared HTTP endpoint. Its address is configuration, never an argument."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class HttpTool:
             await asyncio.wait(self._closing)
 
     async def call(self, key: str, arguments: Mapping[str, object], sent: Sent) -> ToolResult:
-        """See `Tool.call`. What may be done twice is tried up to three times before its outcome is unknown."""
+        """See `Tool.call`. An effect that may happen twice is tried up to three times before its outcome is unknown."""
         body = json.dumps(dict(arguments)).encode()
         unknown = ToolResult(ToolOutcome.UNKNOWN, LOST_CONTENT)
         for place in range(1 if self._endpoint.effect is Effect.ONCE else _TRIES):
@@ -82,7 +82,7 @@ class HttpTool:
             "accept-encoding": "identity",
             "idempotency-key": key,
         }
-        # A connection of its own: one that the endpoint has closed in the meantime would make a call's outcome unknown for nothing.
+        # A new connection for each call: a kept one that the endpoint has closed would make a call's outcome unknown needlessly.
         client = httpx2.AsyncClient(
             transport=httpx2.AsyncHTTPTransport(verify=self._trust, trust_env=False),
             timeout=self._timeout,
@@ -98,7 +98,7 @@ class HttpTool:
                     if len(read) > MAX_RESULT_BYTES:
                         break
         finally:
-            # In a task of its own: whoever is cancelled may be cancelled again, and the socket must be closed all the same.
+            # In a separate task: a cancelled caller may be cancelled again, and the socket must still be closed.
             closing = asyncio.create_task(client.aclose())
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
