@@ -99,17 +99,17 @@ def empty(turn_id: UUID, after_seq: int, through_seq: int) -> bytes:
 def heartbeat(turn_id: UUID, at_seq: int, queue_place: int) -> bytes:
     """A frame that does not advance. queue_place: how many turns of the conversation come before this one."""
     event = turn_pb2.TurnEvent(heartbeat=turn_pb2.TurnHeartbeat(queue_place=queue_place))
-    return _beside_the_log(turn_id, at_seq, event)
+    return _frame_outside_log(turn_id, at_seq, event)
 
 
 def reconnect(turn_id: UUID, at_seq: int, after_seconds: float) -> bytes:
     """A frame that does not advance and ends its stream."""
     event = turn_pb2.TurnEvent(reconnect=turn_pb2.TurnReconnect())
     event.reconnect.after.FromNanoseconds(int(after_seconds * 1e9))
-    return _beside_the_log(turn_id, at_seq, event)
+    return _frame_outside_log(turn_id, at_seq, event)
 
 
-def _beside_the_log(turn_id: UUID, at_seq: int, event: turn_pb2.TurnEvent) -> bytes:
+def _frame_outside_log(turn_id: UUID, at_seq: int, event: turn_pb2.TurnEvent) -> bytes:
     return chat_service_pb2.AskResponse(
         turn=names.turn(turn_id), after_seq=at_seq, through_seq=at_seq, events=[event]
     ).SerializeToString(deterministic=True)
