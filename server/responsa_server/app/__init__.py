@@ -1,1 +1,1 @@
-"""Everything put together: the only place that knows the concrete adapters and reads the environment."""
+"""Builds the server. Only this package knows the concrete adapters and reads the environment."""

@@ -1,6 +1,6 @@
-"""The parts of a server: documents and search, agents, turns. Each function builds one group on those before it.
+"""The parts of a server: documents and search, agents, turns. Each function builds one group from the groups before it.
 
-This module and `front` are the only ones that choose adapters. Whatever must be closed is closed by the exit stack that is passed in.
+Only this module and `front` choose adapters. The exit stack that the caller passes closes everything that must be closed.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Final
 from responsa_server.domain.ports.counters import Count
 
 MOST: Final = 2000
-"""Combinations of a name and labels. More are counted together, under the name alone: labels that never end must not take the memory."""
+"""Combinations of a name and labels. Further combinations are counted together under the name alone, so that unbounded labels cannot exhaust the memory."""
 
 
 class MemoryCounters:

@@ -1,4 +1,4 @@
-"""What of a process is seen from outside: its RPCs and the gateway's HTTP, or health alone."""
+"""The interfaces that a process serves: RPCs and the gateway's HTTP, or health alone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from responsa_server.turns.service import Turns
 
 
 class Callers:
-    """The RPCs and, where it has a place, the gateway's HTTP. A `Front`."""
+    """Serves the RPCs and, if it has an address, the gateway's HTTP. A `Front`."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Callers:
             *([] if knowledge.jobs is None else [knowledge.jobs]),
             agents.agents,
         ]
-        # Browsers send a host's cookies to all its ports: instances side by side must not share a name.
+        # Browsers send a host's cookies to all its ports, so instances on one host need different names.
         cookie_name = f"{SESSION_COOKIE}_{settings.port}"
         calls = calls_of(
             Services(
@@ -127,7 +127,7 @@ class Callers:
 
 
 class Silent:
-    """Health alone, where it has a place. A `Front`."""
+    """Serves health alone, if it has an address. A `Front`."""
 
     def __init__(self, listens: Addresses) -> None:
         self._grpc = listens.grpc
@@ -159,12 +159,12 @@ class Silent:
 
 
 def _answers(settings: Settings) -> str:
-    """What answers where an agent does not say otherwise."""
+    """The models that answer by default."""
     return ", ".join((*settings.models.default, EXTRACTIVE))
 
 
 async def _bound(address: Address, start: Callable[[], Awaitable[object]]) -> None:
-    """Start what binds this address. gRPC tells no reason; an address that cannot be bound is nearly always one that is taken."""
+    """Start a server that binds this address. gRPC gives no reason for a failure; nearly always the address is taken."""
     try:
         await start()
     except OSError as error:

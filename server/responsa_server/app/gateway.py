@@ -31,7 +31,7 @@ from responsa_server.transports.ws.bridge import PATH, Bridge
 from responsa_server.transports.ws.protocol import BoundedProtocol
 
 KEEP_ALIVE_SECONDS = 120
-"""Longer than Envoy keeps an idle connection (60 s), so that it never sends a call into one that is being closed."""
+"""Longer than Envoy keeps an idle connection (60 s), so that Envoy never sends a call on a connection that is being closed."""
 MAX_HEADER_BYTES = 32_768
 MAX_SOCKET_MESSAGE_BYTES = 2_097_152
 """A longer message ends its socket (1009)."""
@@ -39,8 +39,8 @@ MAX_SOCKET_MESSAGE_BYTES = 2_097_152
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
-    """web_root: the folder with the built page; it may be missing. allowed: the hosts and origins that are served. cookie_name: of the session's cookie, as the
-    chain of calls reads it. secure_cookie: whether browsers are to send it over TLS alone."""
+    """web_root: the folder with the built page; it may be missing. allowed: the hosts and origins that are served. cookie_name: the name of the session's
+    cookie, which the chain of calls reads. secure_cookie: whether browsers send it over TLS alone."""
 
     web_root: Path
     allowed: Allowed
@@ -58,7 +58,7 @@ def build_app(
 ) -> Starlette:
     """The application.
 
-    serving: whether `/health` tells Envoy to send calls here. bridge: over the same calls, for an owner that sends its sockets elsewhere; one of its own otherwise.
+    serving: whether `/health` tells Envoy to send calls here. bridge: a bridge over the same calls, for a caller that sends its sockets to other replicas; by default a new one.
     """
     browser_sessions = Sessions(sessions, settings.cookie_name, secure=settings.secure_cookie)
     turns = TurnEvents(calls)
@@ -89,7 +89,7 @@ def build_app(
 
 
 class _Served:
-    """An endpoint that speaks ASGI itself. Starlette takes a class's instance for one, and a method for a function of a request."""
+    """An endpoint that speaks ASGI itself. Starlette treats an instance of a class as such an endpoint, but a method as a function of a request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -99,7 +99,7 @@ class _Served:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn without its signal handlers (signals are the server's), which tells when it serves."""
+    """Uvicorn without its signal handlers, because the server handles signals. `serving` is set when it serves."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -124,7 +124,7 @@ class GatewayServer:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Return once calls are taken.
+        """Start serving; return once calls are accepted.
 
         Raises:
             AddressTaken: another process listens there.
@@ -164,7 +164,7 @@ class GatewayServer:
             await task
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
-        """Take no more calls, let running ones end for `grace_seconds`, cancel the rest. Repeatable."""
+        """Accept no more calls, give running ones `grace_seconds` to end, cancel the rest. Repeatable."""
         if self._server is None or self._task is None:
             return
         self._server.config.timeout_graceful_shutdown = max(1, round(grace_seconds))

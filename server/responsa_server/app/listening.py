@@ -1,4 +1,4 @@
-"""Taking an address to listen on, so that no two processes share one unseen."""
+"""Claims an address to listen on, so that two processes cannot share one unnoticed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BACKLOG = 2048
 
 
 class AddressTaken(Exception):
-    """Another process listens there; the message is for people."""
+    """Another process listens on the address. The message is for users."""
 
     def __init__(self, address: Address) -> None:
         super().__init__(f"Another process listens on {address}")
@@ -24,9 +24,9 @@ class AddressTaken(Exception):
 
 @contextmanager
 def claimed(address: Address) -> Generator[None]:
-    """Hold a unix socket's path for this process: a bind alone would take it from whoever listens there, since a killed process leaves its socket behind.
+    """Hold a unix socket's path for this process. A killed process leaves its socket behind, so binding replaces a socket, even one in use.
 
-    The claim is a lock on PATH.lock, which the kernel drops with its holder. Of a TCP address it is only looked whether it is free: binding it is the claim.
+    The claim is a lock on PATH.lock, which the kernel releases when its holder ends. For a TCP address, only checks that it is free: binding is the claim.
 
     Raises:
         AddressTaken: another process has it.
@@ -55,7 +55,7 @@ def _locked(lock: Path, address: UnixAddress) -> int:
             os.close(descriptor)
             raise AddressTaken(address) from None
         with suppress(FileNotFoundError):
-            # A holder that left in between has removed the file that was just locked.
+            # A holder that ended in between has removed the file that was just locked.
             if lock.stat().st_ino == os.fstat(descriptor).st_ino:
                 return descriptor
         os.close(descriptor)

@@ -11,7 +11,7 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 
 
 class _Lines:
-    """Where rendered lines of one logger go: to standard error, as it is at the time."""
+    """The output of one logger: the current standard error."""
 
     def __init__(self, name: str = "") -> None:
         self.name = name
@@ -26,7 +26,7 @@ class _Lines:
 def configure(level: str) -> None:
     """Send structlog's and the standard library's records through one chain. level: a key of LEVELS.
 
-    Libraries are heard from WARNING up: what they say below it may hold what users asked.
+    Libraries log from WARNING up: their messages below that level may contain users' questions.
     """
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
@@ -51,12 +51,12 @@ def configure(level: str) -> None:
     root.handlers = [handler]
     root.setLevel(max(LEVELS[level], logging.WARNING))
     logging.getLogger("grpc._cython.cygrpc").addFilter(_quotes_no_metadata)
-    # While the database is away each of its tries would be a line; our own pools tell of the outage once.
+    # While the database is unreachable, psycopg would log a line for each try; our own pools report the outage once.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     for name in ("calls", "turns", "server", "responsa_server"):
         logging.getLogger(name).setLevel(LEVELS[level])
     structlog.configure(
-        # Straight to the stream: a record of the standard library on the way costs as much again as the line.
+        # Straight to the stream: going through a standard library record would double the cost of a line.
         processors=[*shared, structlog.processors.JSONRenderer()],
         logger_factory=_Lines,
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
@@ -65,5 +65,5 @@ def configure(level: str) -> None:
 
 
 def _quotes_no_metadata(record: logging.LogRecord) -> bool:
-    """Leave out what gRPC says of metadata that are no text: it quotes them, keys and cookies too. The call itself is refused or logged as any other."""
+    """Drop gRPC's messages about metadata that are not text: they quote it, including keys and cookies. The call itself is refused or logged as usual."""
     return not str(record.msg).startswith("Invalid encoding on")

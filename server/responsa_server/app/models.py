@@ -20,7 +20,7 @@ from responsa_server.providers.table import ModelTable, Provider, TableOptions, 
 
 EMBEDDED: Final = "embedded"
 EMBEDDED_MODEL: Final = "smollm2"
-# What runs on this machine, or only plays a model, costs nothing.
+# Embedded and scripted models cost nothing.
 _FREE: Final = (EMBEDDED, doubles.PROVIDER)
 _NOT_SCRIPTED: Final = (
     "The scripted models are not there: set RESPONSA_MODELS__SCRIPTED=true, but not in production."
@@ -30,9 +30,9 @@ _NOT_SCRIPTED: Final = (
 def model_table(
     settings: ModelSettings, layout: Layout | None = None, made: Mapping[str, ChatModel] | None = None
 ) -> ModelTable:
-    """The models that may be had. `close` it at the end.
+    """The available models. `close` it at the end.
 
-    layout: of the instance whose embedded model is asked; without one there is none. made: further models, by `provider:name`.
+    layout: the instance whose embedded model is used; None for no embedded model. made: further models, by `provider:name`.
     """
     missing = llama_missing()
     declared, absent = providers(settings), dict[str, str]()
@@ -57,21 +57,21 @@ def model_table(
 
 
 def known_models(settings: ModelSettings) -> Mapping[str, frozenset[str]]:
-    """All providers that there can be with these settings, whether they answer or not, and the models of each; none where any may be named."""
+    """All providers that these settings allow, reachable or not, with the models of each; an empty set if any model may be named."""
     played = frozenset(name.partition(":")[2] for name in doubles.scripted_models())
     found = dict.fromkeys(providers(settings), frozenset[str]())
     return {**found, EMBEDDED: frozenset({EMBEDDED_MODEL}), doubles.PROVIDER: played}
 
 
 def by_name(known: Mapping[str, Collection[str]]) -> Sequence[str]:
-    """The models of providers that have no others, as chains name them."""
+    """The models of providers whose models are known, under the names that chains use."""
     return [f"{provider}:{model}" for provider, models in known.items() for model in sorted(models)]
 
 
 def llama_part(
     settings: ModelSettings, layout: Layout, environment: Mapping[str, str]
 ) -> EmbeddedLlama | None:
-    """The embedded model as a part of `responsa up`, None where nobody wants it. Its preflight tells when it is not installed."""
+    """The embedded model as a part of `responsa up`, None if the settings do not want it. Its preflight reports if it is not installed."""
     if not settings.wants_embedded:
         return None
     one = settings.embedded
@@ -86,7 +86,7 @@ def _embedded(settings: ModelSettings, layout: Layout) -> Provider:
         EMBEDDED_MODEL,
         idle_seconds=one.idle_seconds,
         uds=str(llama_socket(layout)),
-        # It closes a connection in the moment in which the next request comes on it, now and then.
+        # The embedded server sometimes closes a connection just as the next request arrives on it.
         keep_alive=False,
     )
     limits = LimitOptions(one.concurrent, 0, one.idle_seconds)

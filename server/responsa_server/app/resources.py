@@ -1,4 +1,4 @@
-"""The database, Redis and addresses that the settings name, and what commands on this machine do with them alone.
+"""The database, Redis and addresses that the settings name, and the operations on them for commands that run on this machine.
 
 This module imports neither grpc nor LangGraph: `up`, `migrate` and `admin` start fast.
 """
@@ -35,7 +35,7 @@ TENANT = "default"
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrls:
-    """One database as each of the three roles that log in."""
+    """The URLs of one database for the three roles that log in."""
 
     owner: str
     app: str
@@ -92,7 +92,7 @@ def new_id() -> UUID:
 
 @asynccontextmanager
 async def identity_of(settings: Settings, layout: Layout) -> AsyncGenerator[Identity]:
-    """Identity on a small connection pool of its own, for commands that work without a server."""
+    """Identity on its own small connection pool, for commands that work without a server."""
     urls = database_urls(settings, layout)
     database = Database(urls.app, urls.log, size=2)
     await database.open()

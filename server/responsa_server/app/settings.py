@@ -40,7 +40,7 @@ from responsa_server.search.settings import RetrievalSettings
 from responsa_server.transports.ws.settings import SocketSettings
 from responsa_server.turns.settings import TurnSettings
 
-# Shorter than any key: somebody may have pasted one where it does not belong.
+# Shorter than any key, because a user may have pasted a key into the wrong setting.
 _MOST_SHOWN: Final = 20
 
 
@@ -234,7 +234,7 @@ class Settings(BaseSettings):
         del dotenv_settings, file_secret_settings
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
         if folder := os.environ.get("RESPONSA_SECRETS_DIR"):
-            # The plain source knows no groups, and keys of models stand in groups.
+            # The plain source does not support groups, and the keys of models are in groups.
             sources.append(NestedSecretsSettingsSource(settings_cls, secrets_dir=folder))  # pyright: ignore[reportArgumentType]  # it takes the class, its types do not say so
         given, file = os.environ.get("RESPONSA_CONFIG"), settings_file()
         if given and not file.is_file():
@@ -279,7 +279,7 @@ class Settings(BaseSettings):
 
 
 def settings_file() -> Path:
-    """Where the TOML file is looked for: RESPONSA_CONFIG, else `responsa.toml` in the data folder."""
+    """The path of the TOML file: RESPONSA_CONFIG, else `responsa.toml` in the data folder."""
     if given := os.environ.get("RESPONSA_CONFIG"):
         return Path(given)
     home = os.environ.get("RESPONSA_HOME")
@@ -301,13 +301,13 @@ def load(**overrides: object) -> Settings:
 
 
 def _got(place: Sequence[int | str], value: object) -> str:
-    """What a wrong setting was, where that can hold no password and no key: never of an address, of a model's server, nor of a whole group, nor a long text."""
+    """The value of a wrong setting, if it cannot hold a password or a key: never an address, a model server's setting, a whole group or a long text."""
     holds = "url" in str(place).lower() or "key" in str(place).lower() or place[:1] == ("models",)
     shown = isinstance(value, str | int | float) and len(str(value)) <= _MOST_SHOWN
     return f" (got {value!r})" if shown and not holds else ""
 
 
-# LangChain's and LangSmith's client reads these at any time, and any one of them may switch sending on.
+# The client of LangChain and LangSmith may read these at any time, and any of them may enable sending.
 _TRACER_PREFIXES: Final = ("LANGCHAIN_", "LANGSMITH_")
 
 
@@ -320,5 +320,5 @@ def drop_foreign_tracers(environ: MutableMapping[str, str]) -> Sequence[str]:
 
 
 def environment() -> MutableMapping[str, str]:
-    """This process's own environment, for handing on to a process that it starts, or for taking out what must not be there."""
+    """This process's environment, to pass on to a child process or to remove variables from."""
     return os.environ

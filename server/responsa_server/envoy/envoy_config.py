@@ -28,12 +28,12 @@ CORS_RESPONSE_HEADERS = "grpc-status, grpc-message, grpc-status-details-bin, x-r
 
 
 class EnvoyConfigError(Exception):
-    """The configuration cannot be made; the message is for people."""
+    """The configuration cannot be made. The message is for users."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnvoyConfig:
-    """What differs between one instance and another.
+    """The values that differ between instances.
 
     port: the one port, 1 to 65,535. endpoints: the folder with the endpoint files of both clusters (`Replicas`), which Envoy watches.
     descriptor: `generated/descriptor.binpb`, whose services are served over REST. admin_socket: for Envoy's admin interface; None switches
@@ -84,7 +84,7 @@ class EnvoyConfig:
 
 
 def templates_folder() -> Path:
-    """Where the templates are: in the checkout, or in the installed package."""
+    """The folder of the templates, in the checkout or in the installed package."""
     checkout = Path(__file__).resolve().parents[3] / "envoy"
     return checkout if checkout.is_dir() else Path(str(files("responsa_server.envoy"))) / "templates"
 
@@ -122,7 +122,7 @@ def rest_services(descriptor: Path) -> Sequence[str]:
     """Full names of the services in a descriptor set.
 
     Raises:
-        EnvoyConfigError: it is missing, broken, or has none.
+        EnvoyConfigError: the set is missing, damaged, or has no services.
     """
     try:
         files_found = FileDescriptorSet.FromString(descriptor.read_bytes()).file
@@ -151,7 +151,7 @@ def _standard_services(*, open_to_all: bool) -> Tree:
 
 
 def _endpoints(folder: Path, cluster: str) -> Tree:
-    """Where a cluster's endpoints are read from. Envoy reads the file again when something is renamed into the folder."""
+    """The source of a cluster's endpoints. Envoy reads the file again when a file is renamed into the folder."""
     return {
         "resource_api_version": "V3",
         "path_config_source": {
@@ -168,7 +168,7 @@ def _admin(socket: Path | None) -> Tree:
 
 
 def _cors(origins: Sequence[str]) -> Tree:
-    """Envoy's CORS policy. Cookies never go to another site (SameSite), so that credentials are not allowed either."""
+    """Envoy's CORS policy. It does not allow credentials: browsers never send the cookies from another site (SameSite)."""
     return {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy",
         "allow_origin_string_match": [{"exact": origin} for origin in origins],

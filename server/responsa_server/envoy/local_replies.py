@@ -1,4 +1,4 @@
-"""What Envoy answers itself (no such route, server gone, too large…), said as the server would say it.
+"""The answers that Envoy gives itself (no such route, server gone, too large…), in the form that the server uses.
 
 REST callers get the google.rpc.Status as JSON with the HTTP status that belongs to its code; gRPC and gRPC-Web callers get the code, the
 message and the same Status in `grpc-status-details-bin`.
@@ -31,8 +31,8 @@ from responsa_server.envoy.templates import Tree
 class LocalReply:
     """One kind of answer that Envoy gives without asking the server.
 
-    first, last: Envoy's HTTP statuses that it covers. error: what callers are told. flags: Envoy's response flags; when given, one must be
-    set. path: when given, the request's path begins so. grpc_code: where gRPC has a code of its own for the case.
+    first, last: the range of Envoy's HTTP statuses that it covers. error: the error sent to callers. flags: Envoy's response flags; if given, one must
+    be set. path: if given, the prefix of the request's path. grpc_code: gRPC's code, if it differs from the error's.
     """
 
     first: int
@@ -92,7 +92,7 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
         ),
     ),
 )
-"""The first that fits counts."""
+"""The first matching reply is used."""
 
 
 def local_reply_config(replies: Sequence[LocalReply] = LOCAL_REPLIES) -> Tree:
@@ -120,7 +120,7 @@ def _json_mapper(reply: LocalReply, filters: Sequence[Tree]) -> Tree:
 
 
 def _grpc_mapper(reply: LocalReply, asked: str, answered: str) -> Tree:
-    """All that gRPC would put into trailers, in the headers of an empty answer."""
+    """Puts the fields of gRPC's trailers into the headers of an empty answer."""
     found = Status()
     found.CopyFrom(status.of(reply.error))
     if reply.grpc_code is not None:
@@ -160,7 +160,7 @@ def _filters(reply: LocalReply) -> Sequence[Tree]:
         filters.append({"response_flag_filter": {"flags": list(reply.flags)}})
     if reply.path:
         starts: dict[str, Tree] = {"string_match": {"prefix": reply.path}}
-        # The transcoder may have put the method's path in the place of the one that was asked for.
+        # The transcoder may have replaced the requested path by the method's path.
         asked: list[Tree] = [_header_filter(name, starts) for name in (":path", "x-envoy-original-path")]
         filters.append({"or_filter": {"filters": asked}})
     return filters
@@ -171,11 +171,11 @@ def _header_filter(name: str, match: dict[str, Tree]) -> Tree:
 
 
 def _status(comparison: str, value: int) -> Tree:
-    # Envoy wants a runtime key beside each number; nothing sets it.
+    # Envoy requires a runtime key with each number; nothing sets it.
     number: Tree = {"default_value": value, "runtime_key": "responsa.none"}
     return {"status_code_filter": {"comparison": {"op": comparison, "value": number}}}
 
 
 def _escaped(text: str) -> str:
-    """In Envoy's formats % begins something to be filled in."""
+    """Escapes %, which begins a placeholder in Envoy's formats."""
     return text.replace("%", "%%")

@@ -1,7 +1,7 @@
-"""Which replicas stand behind Envoy: a list that people edit, and the endpoint files that Envoy watches.
+"""The replicas behind Envoy: a list that commands edit, and the endpoint files that Envoy watches.
 
-`replicas.json` is the list. From it two files are made, each an Envoy DiscoveryResponse for one cluster: `server.json` (gRPC) and `gateway.json`
-(the gateway's HTTP). Each file is put in place by a rename, which is what Envoy watches the folder for, so that it never reads half of one.
+`replicas.json` is the list. Two files are made from it, each an Envoy DiscoveryResponse for one cluster: `server.json` (gRPC) and `gateway.json`
+(the gateway's HTTP). Each file is put in place by a rename. Envoy watches the folder for renames, so it never reads a partial file.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _LIST = "replicas.json"
 
 
 class ReplicaError(Exception):
-    """A replica cannot be added, removed or read; the message is for people."""
+    """A replica cannot be added, removed or read. The message is for users."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """A process that serves. name: 1 to 63 of a-z, 0-9 and hyphen. grpc: where its RPCs are served; http: its gateway side, None when it has none."""
+    """A process that serves. name: 1 to 63 of a-z, 0-9 and hyphen. grpc: the address of its RPCs. http: the address of its gateway; None if it has none."""
 
     name: str
     grpc: Address
@@ -50,7 +50,7 @@ class Replica:
 
 
 class Replicas:
-    """The replicas in `folder`, which is made when the first is added. Several processes may edit it at a time."""
+    """The replicas in `folder`, which is created when the first is added. Several processes may edit the list at the same time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -89,15 +89,15 @@ class Replicas:
             replicas.append(replica)
 
     def put(self, replica: Replica) -> None:
-        """Set the first of them: in the place of one of the same name, before all others."""
+        """Put a replica first in the list. It replaces one of the same name."""
         with self._edited() as replicas:
             replicas[:] = [replica, *(other for other in replicas if other.name != replica.name)]
 
     def remove(self, name: str) -> None:
-        """Take one out of the rotation; what runs through it goes on.
+        """Remove a replica from the rotation. Its running calls continue.
 
         Raises:
-            ReplicaError: there is none of this name.
+            ReplicaError: no replica has this name.
         """
         with self._edited() as replicas:
             kept = [other for other in replicas if other.name != name]
@@ -107,7 +107,7 @@ class Replicas:
 
     @contextmanager
     def _edited(self) -> Generator[list[Replica]]:
-        """The list, to be changed within the block by one process at a time; written, when it changed nothing raised."""
+        """The list, for one process at a time to change within the block. It is written if the block raises no error."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -146,7 +146,7 @@ class Replicas:
 
 
 def _endpoints(cluster: str, addresses: Sequence[Address]) -> Tree:
-    """What Envoy reads: a DiscoveryResponse that holds the cluster's ClusterLoadAssignment."""
+    """The DiscoveryResponse that Envoy reads, with the cluster's ClusterLoadAssignment."""
     assignment: Tree = {
         "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
         "cluster_name": cluster,

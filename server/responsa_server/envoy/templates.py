@@ -1,4 +1,4 @@
-"""Filling in YAML templates by whole values, so that nothing that is filled in can change a file's structure."""
+"""Fills in YAML templates. Only whole values are filled in, so that a value cannot change a file's structure."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _PLACE = re.compile(r"\$\{(file:)?([a-z0-9_.]+)\}")
 
 
 class TemplateError(Exception):
-    """A template is missing, is no YAML, or names a value that nobody gave."""
+    """A template is missing, is not valid YAML, or names a value that was not given."""
 
 
 class Templates:
     """The YAML files of one folder.
 
-    A value that is `${name}` becomes the value of that name with its type; `${file:x.yaml}` becomes what that file holds. A value that
-    becomes null is left out of the list or mapping that it stands in.
+    `${name}` becomes the value of that name, with its type. `${file:x.yaml}` becomes the content of that file. A value that becomes
+    null is removed from its list or mapping.
     """
 
     def __init__(self, folder: Path, values: Mapping[str, Tree]) -> None:
@@ -34,7 +34,7 @@ class Templates:
         """The file `name`, filled in.
 
         Raises:
-            TemplateError: see there; also when a value was given that no template uses.
+            TemplateError: as described there, or no template uses one of the given values.
         """
         self._used.clear()
         tree = self._fill(self._load(name))

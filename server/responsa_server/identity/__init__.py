@@ -1,1 +1,1 @@
-"""Who calls: credentials, sessions, users and tenants."""
+"""The identity of callers: credentials, sessions, users and tenants."""

@@ -1,1 +1,1 @@
-"""Tools: what turns may do in the world, one file each."""
+"""Tools that turns may call, one file for each kind."""
