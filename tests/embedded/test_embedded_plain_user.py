@@ -158,5 +158,5 @@ def test_what_may_differ_again_as_a_plain_user(their_folder: Path) -> None:
     assert done.returncode == 0, done.stdout[-6000:]
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is not None, done.stdout[-2000:]
-    # All but the two that look at root's places, and this one.
+    # All but those that look at what only root does, and this one.
     assert re.search(r"\b7 skipped", done.stdout), done.stdout[-2000:]
