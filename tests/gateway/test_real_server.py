@@ -71,6 +71,7 @@ def server(
     urls = urls_of(postgres, "gateway_test")
     folder = Path(tempfile.mkdtemp(prefix="rgs"))
     home = tmp_path_factory.mktemp("gateway") / "home"
+    port = free_port()
     values = {
         "RESPONSA_HOME": str(home),
         "RESPONSA_GRPC_LISTEN": f"unix:{folder / 's.sock'}",
@@ -81,6 +82,8 @@ def server(
         "REDIS_URL": redis_url,
         "RESPONSA_SOCKETS__PER_USER": "3",
         "RESPONSA_SOCKETS__MESSAGE_BYTES": "8192",
+        # Envoy's: the gateway checks Host and Origin itself.
+        "RESPONSA_PORT": str(port),
     }
     layout = Layout.of(home).prepare()
 
@@ -103,7 +106,7 @@ def server(
     envoy: subprocess.Popen[bytes] | None = None
     try:
         wait_until(lambda: listens(folder / "g.sock", process, folder / "server.log"))
-        config = EnvoyConfig(free_port(), endpoints(folder), DESCRIPTOR)
+        config = EnvoyConfig(port, endpoints(folder), DESCRIPTOR)
         envoy = start_envoy(config, folder)
         yield Server(config.port, layout.api_key.read_text().strip(), process)
     finally:
