@@ -145,11 +145,7 @@ async def test_what_is_planned_once_goes_by_keys_whenever_it_is_planned(
                 assert "Subplans Removed" in plan or len(set(re.findall(r"turn_event_(\d{8})", plan))) <= 1, (
                     plan
                 )
-        appends = [
-            plan
-            for statement, plan in plans.items()
-            if statement.startswith("WITH -- The parts of an append")
-        ]
+        appends = [plan for statement, plan in plans.items() if statement.endswith("SELECT id FROM fenced")]
         assert len(appends) == 3
         (finish,) = (plan for statement, plan in plans.items() if "responsa.message" in statement)
         assert finish.count("turn_pkey") == 3, finish
