@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 from google.protobuf import message_factory
@@ -18,7 +19,7 @@ from responsa_server.calls.feed import Feed
 from responsa_server.calls.interceptors.limits import Admission
 from responsa_server.calls.interceptors.reporting import Logger, report
 from responsa_server.calls.interceptors.shape import Interceptor, Received
-from responsa_server.calls.work import Work
+from responsa_server.domain.background import Background
 from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason, ResponsaError
 
 Response = TypeVar("Response", bound=Message)
@@ -73,7 +74,7 @@ class Calls:
         """interceptors: in order; the first one begins first and ends last. admission: the one of them that counts calls."""
         self._interceptors = interceptors
         self._admission = admission
-        self.work = Work()
+        self.work = Background()
         self._logger = logger
         self._methods: dict[str, Method] = {}
 
@@ -139,7 +140,7 @@ class Calls:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(grace_seconds - FAREWELL_SECONDS, 0.0)):
                 await self._admission.idle()
-                await self.work.finished()
+                await self.work.drain()
         self._admission.cut()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_SECONDS):
@@ -190,21 +191,13 @@ class Calls:
         return message
 
     async def _uncut(self, call: Call, coroutine: Any) -> Any:
-        task = asyncio.ensure_future(coroutine)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            self._leave(call, task)
-            raise
+        return await self.work.run(coroutine, report=partial(self._unheard, call))
 
     def _leave(self, call: Call, task: asyncio.Future[Any]) -> None:
         """Let work continue after its caller has disconnected."""
-        if not task.done():
-            self.work.keep(task)
-        task.add_done_callback(lambda done: self._unheard(call, done))
+        self.work.hold(task, report=partial(self._unheard, call))
 
-    def _unheard(self, call: Call, task: asyncio.Future[Any]) -> None:
-        error = _retrieve(task)
+    def _unheard(self, call: Call, error: BaseException) -> None:
         if isinstance(error, Exception) and not isinstance(error, ResponsaError):
             report(self._logger, call, error)
 

@@ -29,7 +29,7 @@ from responsa_server.calls.services.auth import AuthService
 from responsa_server.calls.services.chat import ChatService
 from responsa_server.calls.services.knowledge import KnowledgeService
 from responsa_server.calls.services.operations import OperationsService
-from responsa_server.calls.work import Work
+from responsa_server.domain.background import Background
 from responsa_server.domain.ports.catalogue import Catalogue
 from responsa_server.domain.ports.counters import Counters
 from responsa_server.domain.ports.parts import Installation, Migrations, Part
@@ -115,7 +115,7 @@ def health_calls(logger: Logger | None = None) -> Calls:
     )
 
 
-def _methods(services: Services, work: Work) -> Iterator[Method]:
+def _methods(services: Services, work: Background) -> Iterator[Method]:
     handlers: Sequence[object] = (
         ChatService(services.turns, services.conversations, services.catalogue, work),
         KnowledgeService(services.library),

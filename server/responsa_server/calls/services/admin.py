@@ -15,8 +15,8 @@ from responsa_server.calls.call import caller
 from responsa_server.calls.convert import agents, people
 from responsa_server.calls.convert.basics import named_uuid, request_id, updated
 from responsa_server.calls.listing import Listing
-from responsa_server.calls.work import Work
 from responsa_server.domain import listing
+from responsa_server.domain.background import Background
 from responsa_server.domain.errors import FieldViolation, ResponsaError
 from responsa_server.domain.ports.catalogue import Catalogue
 from responsa_server.domain.ports.counters import Counters
@@ -47,7 +47,7 @@ class AdminService:
         counters: Counters,
         teachers: Teachers,
         catalogue: Catalogue,
-        work: Work,
+        work: Background,
     ) -> None:
         self._teachers = teachers
         self._catalogue = catalogue
@@ -105,7 +105,7 @@ class AdminService:
     async def ReloadAgents(self, request: pb.ReloadAgentsRequest) -> pb.ReloadAgentsResponse:
         """Read the files of all agents again."""
         # The new files replace the old ones as a whole, even when the caller disconnects.
-        return agents.reloads(await self._work.uncut(self._catalogue.reload()))
+        return agents.reloads(await self._work.run(self._catalogue.reload()))
 
     async def _migration(self) -> MigrationState:
         try:
@@ -131,7 +131,7 @@ class AdminService:
         task = asyncio.ensure_future(work)
         done, _ = await asyncio.wait((task,), timeout=CHECK_SECONDS)
         if not done:
-            self._work.keep(task)
+            self._work.hold(task)
             raise TimeoutError
         return task.result()
 

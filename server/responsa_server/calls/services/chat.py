@@ -16,9 +16,9 @@ from responsa_server.calls.call import caller, current
 from responsa_server.calls.convert import agents, chat
 from responsa_server.calls.convert.basics import named_slug, named_uuid, request_id, updated
 from responsa_server.calls.listing import Listing
-from responsa_server.calls.work import Work
 from responsa_server.domain import listing, names
 from responsa_server.domain.agents import AgentCard
+from responsa_server.domain.background import Background
 from responsa_server.domain.listing import Comparison, ListQuery, Operator, Page
 from responsa_server.domain.people import Principal
 from responsa_server.domain.ports.catalogue import Catalogue
@@ -30,7 +30,9 @@ from responsa_server.turns.service import Turns
 class ChatService:
     """The caller's questions, turns, conversations and messages, and the agents that the caller can ask."""
 
-    def __init__(self, turns: Turns, conversations: Conversations, catalogue: Catalogue, work: Work) -> None:
+    def __init__(
+        self, turns: Turns, conversations: Conversations, catalogue: Catalogue, work: Background
+    ) -> None:
         self._catalogue = catalogue
         self._turns = turns
         self._conversations = conversations
@@ -50,7 +52,7 @@ class ChatService:
             # A caller that disconnects before it receives its turn's name has left that turn too.
             accepting = asyncio.ensure_future(accepting)
             call.when_left(partial(accepting.add_done_callback, partial(self._leave, who)))
-            accepted = await self._work.uncut(accepting)
+            accepted = await self._work.run(accepting)
         else:
             accepted = await accepting
             call.when_left(partial(self._turns.left, who, accepted.turn_id))
