@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 
 from responsa_server.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, purge
@@ -21,6 +22,10 @@ from responsa_server.stores.postgres.migrate import migrate
 pytest_plugins = ["tests.groups", "tests.instance", "tests.callers", "tests.faults.lines"]
 TEMPLATE = "responsa_template"
 _numbers = itertools.count(1)
+
+# No test may fail because the machine is busy: generated examples have no time limit.
+settings.register_profile("responsa", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("responsa")
 
 
 @dataclass(frozen=True, slots=True)

@@ -321,7 +321,7 @@ async def test_without_skipping_locked_rows_one_turn_holds_up_all(
     assert await rows_of(store, people.ann, good) == [STARTED]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     batches=st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=4), max_size=6),
     cuts=st.sets(st.integers(0, 6)),

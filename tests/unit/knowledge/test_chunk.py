@@ -80,7 +80,7 @@ def _places(text: str) -> list[int]:
     return places
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     TEXTS,
     st.sampled_from(TOKENIZERS),

@@ -185,7 +185,7 @@ def test_blocks_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         parse(b"a\n\n" * 4, "a.txt")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(TEXTS, st.sampled_from(list(FORMATS)))
 def test_any_text_gives_sound_blocks_that_survive_the_wire(text: str, row: Format) -> None:
     if not text.strip():

@@ -357,7 +357,7 @@ def test_commits_follow_each_other_at_once_until_many_turns_are_open() -> None:
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 3)), max_size=60), st.integers(0, 3))
 async def test_the_log_is_contiguous_and_the_text_whole_whatever_the_rhythm(
     steps: list[tuple[bool, int]], closed_for: int
