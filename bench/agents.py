@@ -15,9 +15,9 @@ from responsa_server.agents.nodes.grader import GradeOutput
 from responsa_server.agents.nodes.rewriter import RewriteInput
 from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain import names
-from responsa_server.domain.ports.agents import Agent
-from responsa_server.domain.ports.answers import EvidenceSource, Extractor
-from responsa_server.domain.ports.faults import Faults
+from responsa_server.domain.agents import Agent
+from responsa_server.domain.answers import EvidenceSource, Extractor
+from responsa_server.domain.faults import Faults
 
 _KINDS: Final = {
     "rewrite": "rewriter",

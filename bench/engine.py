@@ -23,9 +23,9 @@ from responsa_server.agents.engine.agent import PlannedAgent, agent_options
 from responsa_server.agents.engine.graph import plan
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.table import KINDS
+from responsa_server.domain.agents import AnswerTask
 from responsa_server.domain.events import Answered
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.ports.agents import AnswerTask
 from responsa_server.domain.turns import Question
 
 TITLE: Final = "The engine alone, in one process: retrieve, grade, write (64 pieces of a model), cite; against LangGraph by hand"

@@ -25,7 +25,7 @@ from bench.peers.asking import MODEL
 from bench.peers.lag import lagging
 from responsa_server.app.event_loop import freeze, run
 from responsa_server.app.models import model_table
-from responsa_server.domain.ports.models import ModelPrompt, PromptMessage, Role, TextPiece
+from responsa_server.domain.models import ModelPrompt, PromptMessage, Role, TextPiece
 from responsa_server.providers.settings import ModelSettings
 
 # Generic in its stubs alone.

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from responsa_server.domain.agents import Agent, AgentEvent, AnswerTask, Emit
 from responsa_server.domain.events import Answered, Cancelled, Failed, Refused, Terminal
-from responsa_server.domain.ports.agents import Agent, AgentEvent, AnswerTask, Emit
 
 
 async def stream(agent: Agent, task: AnswerTask) -> AsyncGenerator[AgentEvent, None]:

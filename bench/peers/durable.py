@@ -23,7 +23,7 @@ from responsa_server.app.resources import database_urls, new_id, redis_url
 from responsa_server.calls.contract import SERVICES, Services, calls_of
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.agents import AgentCard
-from responsa_server.domain.ports.parts import Installation
+from responsa_server.domain.parts import Installation
 from responsa_server.identity.service import Identity
 from responsa_server.ingest.ended import EndedOperations
 from responsa_server.library.library import Library

@@ -6,11 +6,18 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from responsa_server.domain.answers import Evidence, Extraction, Quote
+from responsa_server.domain.answers import (
+    DEFAULT_SEARCH,
+    Claim,
+    Evidence,
+    Extraction,
+    Quote,
+    SearchOptions,
+    ShownPassage,
+)
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.knowledge import Passage
+from responsa_server.domain.passages import Passage
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.answers import DEFAULT_SEARCH, Claim, SearchOptions, ShownPassage
 
 _SENTENCES: Final = (
     "The tide gauge at Marness was set up in 1877 because of shipping in the strait.",

@@ -14,11 +14,10 @@ from langgraph.graph import END, START, StateGraph
 
 from bench.peers.evidence import MemoryEvidence
 from responsa_server.agents.engine.citations import MarkFilter, citation, claims
-from responsa_server.domain.answers import Evidence, Extraction
+from responsa_server.domain.answers import Claim, Evidence, Extraction
 from responsa_server.domain.events import Cited, Delta, Status, Step
+from responsa_server.domain.models import ChatModel, ModelPrompt, PromptMessage, Role, TextPiece
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.answers import Claim
-from responsa_server.domain.ports.models import ChatModel, ModelPrompt, PromptMessage, Role, TextPiece
 
 _MOST_BYTES: Final = 6000
 _SYSTEM: Final = "Answer from the passages, and mark each sentence with the number of its passage, as in [1]."

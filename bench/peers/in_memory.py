@@ -23,9 +23,9 @@ from responsa_server.app.event_loop import freeze, run
 from responsa_server.calls.convert import chat
 from responsa_server.calls.convert.events import event as converted
 from responsa_server.domain import names
+from responsa_server.domain.agents import Agent, AgentEvent, AnswerTask, Barrier, Milestone
 from responsa_server.domain.events import Answered, Delta, Event, Failed, NumberedEvent, Refused, Started
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.ports.agents import Agent, AgentEvent, AnswerTask, Barrier, Milestone
 
 _KEPT_TURNS: Final = 1000
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Final
 
 from responsa_server.domain.events import Usage
-from responsa_server.domain.ports.models import Ended, ModelPiece, ModelPrompt, Spent, TextPiece
+from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, Spent, TextPiece
 
 _SENTENCES: Final = (
     "The tide gauge at Marness was set up in 1877 because of shipping in the strait. [1] ",

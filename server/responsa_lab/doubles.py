@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 from responsa_lab.scripted import PRICED, PRICES, PROVIDER, scripted_models
-from responsa_server.domain.ports.agents import Agent
-from responsa_server.domain.ports.faults import Faults
+from responsa_server.domain.agents import Agent
+from responsa_server.domain.faults import Faults
 
 __all__ = ["PRICED", "PRICES", "PROVIDER", "TESTING", "scripted_models", "testing_agent"]
 

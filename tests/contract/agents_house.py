@@ -17,9 +17,9 @@ from responsa_server.agents.config.live import LiveAgents, LiveOptions
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.app.counters import MemoryCounters
 from responsa_server.app.models import model_table
+from responsa_server.domain.agents import Agent, AnswerTask
 from responsa_server.domain.events import Answered
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.ports.agents import Agent, AnswerTask
 from responsa_server.domain.turns import Question
 from responsa_server.providers.settings import ModelSettings
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions

@@ -12,8 +12,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.ports.turns import NewTurn
-from responsa_server.domain.turns import OnBusy, Question
+from responsa_server.domain.turns import NewTurn, OnBusy, Question
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.stores.postgres.conversations import PostgresConversationStore

@@ -7,8 +7,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.knowledge import Passage
-from responsa_server.domain.passages import NewPassage, PassageVector
+from responsa_server.domain.passages import NewPassage, Passage, PassageVector
 from responsa_server.ingest.indexing import lexical_form, plan_vectors
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.embedder import Embedder

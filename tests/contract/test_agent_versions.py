@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from responsa_server.domain.agents import NewVersion
 from responsa_server.domain.errors import Unavailable
-from responsa_server.domain.ports.agent_versions import NewVersion
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore

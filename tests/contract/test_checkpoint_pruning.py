@@ -7,11 +7,10 @@ import asyncio
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_server.domain.agents import Barrier, Milestone
 from responsa_server.domain.events import Delta, Usage
 from responsa_server.domain.listing import ListQuery, Order
-from responsa_server.domain.ports.agents import Barrier, Milestone
-from responsa_server.domain.ports.turns import NewTurn
-from responsa_server.domain.turns import OnBusy, Question, TurnState
+from responsa_server.domain.turns import NewTurn, OnBusy, Question, TurnState
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore

@@ -12,15 +12,9 @@ from responsa_server.domain import names
 from responsa_server.domain.conversations import Conversation, Speaker
 from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound, Reason
 from responsa_server.domain.events import ToolCalled, Usage
-from responsa_server.domain.listing import (
-    CONVERSATIONS,
-    MESSAGES,
-    TURNS,
-    ListQuery,
-    Order,
-)
-from responsa_server.domain.ports.turns import NewTurn
-from responsa_server.domain.turns import OnBusy
+from responsa_server.domain.listing import ListQuery, Order
+from responsa_server.domain.lists import CONVERSATIONS, MESSAGES, TURNS
+from responsa_server.domain.turns import NewTurn, OnBusy
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Connection, Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore

@@ -12,10 +12,10 @@ import pytest
 from psycopg import sql
 from pydantic import TypeAdapter
 
+from responsa_server.domain.answers import SearchOptions
 from responsa_server.domain.errors import TooSlow, Unavailable
 from responsa_server.domain.knowledge import SearchMode, SearchQuery
 from responsa_server.domain.passages import SearchScope
-from responsa_server.domain.ports.answers import SearchOptions
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.embedder import Embedder, Vectors

@@ -8,9 +8,16 @@ import psycopg
 import pytest
 
 from responsa_server.domain.errors import Precondition, Reason, Unavailable
-from responsa_server.domain.knowledge import Chunking, DocumentState, IngestStage, Operation, SearchQuery
+from responsa_server.domain.knowledge import (
+    Chunking,
+    Claim,
+    DocumentState,
+    IngestStage,
+    Operation,
+    OwnershipLost,
+    SearchQuery,
+)
 from responsa_server.domain.passages import NewPassage
-from responsa_server.domain.ports.knowledge import Claim, OwnershipLost
 from responsa_server.ingest.jobs import Ingest
 from responsa_server.ingest.rejections import ParserUnavailable
 from responsa_server.stores.postgres.jobs import PRESENCE

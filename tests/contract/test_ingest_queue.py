@@ -11,8 +11,8 @@ import pytest
 from procrastinate.schema import SchemaManager
 from structlog.testing import capture_logs
 
-from responsa_server.domain.ports.knowledge import JobKind, Work
-from responsa_server.domain.ports.parts import Health, PartReport
+from responsa_server.domain.knowledge import JobKind, Work
+from responsa_server.domain.parts import Health, PartReport
 from responsa_server.ingest.jobs import KnowledgeJobs
 from responsa_server.stores.postgres import migrate
 from responsa_server.stores.postgres.jobs import JobQueue

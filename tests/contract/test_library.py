@@ -16,14 +16,15 @@ from responsa_server.domain.errors import (
 )
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import (
+    CanonicalText,
     Chunking,
     DocumentState,
     IngestStage,
     SearchQuery,
+    SourceRef,
 )
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.ports.knowledge import CanonicalText, SourceRef
 from tests.contract.conftest import People
 from tests.contract.library_house import House
 

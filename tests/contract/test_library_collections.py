@@ -17,11 +17,8 @@ from responsa_server.domain.errors import (
 from responsa_server.domain.knowledge import (
     Chunking,
 )
-from responsa_server.domain.listing import (
-    DOCUMENTS,
-    ListQuery,
-    Order,
-)
+from responsa_server.domain.listing import ListQuery, Order
+from responsa_server.domain.lists import DOCUMENTS
 from tests.contract.conftest import People
 from tests.contract.library_house import House
 

@@ -13,8 +13,15 @@ from psycopg import sql
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.knowledge import Passage, SearchMode
-from responsa_server.domain.passages import NewPassage, PassageVector, QuestionVector, SearchScope, VectorKind
+from responsa_server.domain.knowledge import SearchMode
+from responsa_server.domain.passages import (
+    NewPassage,
+    Passage,
+    PassageVector,
+    QuestionVector,
+    SearchScope,
+    VectorKind,
+)
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.retrieve import Retrieval, Retriever
 from responsa_server.stores.postgres.database import Database

@@ -16,8 +16,8 @@ from responsa_server.agents.config.live import AgentsBroken, LiveAgents, LiveOpt
 from responsa_server.agents.config.reading import SHIPPED
 from responsa_server.agents.config.watch import Watch
 from responsa_server.domain.errors import NotFound, Unavailable
-from responsa_server.domain.ports.parts import Health
-from responsa_server.domain.ports.relay import Reload
+from responsa_server.domain.parts import Health
+from responsa_server.domain.relay import Reload
 from responsa_server.providers.settings import ModelSettings
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database

@@ -6,8 +6,8 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_server.domain.conversations import MAX_SUMMARY_BYTES, Summary
 from responsa_server.domain.errors import Unavailable
-from responsa_server.domain.ports.summaries import MAX_SUMMARY_BYTES, Summary
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.summaries import PostgresSummaries

@@ -19,13 +19,8 @@ from responsa_server.domain.errors import (
     Reason,
     Unavailable,
 )
-from responsa_server.domain.listing import (
-    TEACHERS,
-    ListQuery,
-    Operator,
-    Order,
-    Position,
-)
+from responsa_server.domain.listing import ListQuery, Operator, Order, Position
+from responsa_server.domain.lists import TEACHERS
 from responsa_server.domain.teachers import (
     MAX_DISPLAY_NAME_BYTES,
     MAX_PERSONA_BYTES,

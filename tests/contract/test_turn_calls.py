@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from responsa_server.domain.agents import Barrier
 from responsa_server.domain.events import ToolCalled
-from responsa_server.domain.ports.agents import Barrier
 from responsa_server.domain.turns import Question, TurnState
 from responsa_server.stores.postgres.database import Database
 from tests.contract.conftest import People

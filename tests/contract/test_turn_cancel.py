@@ -11,10 +11,10 @@ from uuid import UUID
 
 import pytest
 
+from responsa_server.domain.agents import Milestone
 from responsa_server.domain.errors import NotFound
 from responsa_server.domain.events import Usage
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.ports.agents import Milestone
 from responsa_server.domain.turns import OnBusy, Question, TurnState
 from responsa_server.stores.postgres.database import Database
 from responsa_server.turns.service import Turns

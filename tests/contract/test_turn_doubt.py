@@ -10,10 +10,10 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_server.domain.agents import AgentEvent, AnswerTask, Milestone
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Delta
-from responsa_server.domain.ports.agents import AgentEvent, AnswerTask, Milestone
-from responsa_server.domain.ports.faults import Fault
+from responsa_server.domain.faults import Fault
 from responsa_server.domain.turns import OnBusy, Question, TurnState
 from responsa_server.stores.postgres.database import Database
 from tests.contract.conftest import People

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from responsa_server.domain.agents import Milestone
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Delta, Usage
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.agents import Milestone
 from responsa_server.domain.turns import Followed, LogRow, Question, Reconnect, TurnState
 from responsa_server.stores.postgres.database import Database
 from responsa_server.turns.service import Turns

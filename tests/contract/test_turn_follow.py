@@ -14,8 +14,7 @@ import pytest
 
 from responsa_server.domain.errors import InvalidRequest, NotFound, Reason
 from responsa_server.domain.events import Delta
-from responsa_server.domain.ports.turns import Backlog
-from responsa_server.domain.turns import Followed, Heartbeat, LogRow, Question, Snapshot, TurnState
+from responsa_server.domain.turns import Backlog, Followed, Heartbeat, LogRow, Question, Snapshot, TurnState
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.redis_relay import RedisRelay
 from tests.conftest import DatabaseUrls

@@ -8,11 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from responsa_server.domain.agents import AnswerTask, Emit
 from responsa_server.domain.errors import Conflict, Exhausted, Reason
 from responsa_server.domain.events import Terminal
-from responsa_server.domain.ports.agents import AnswerTask, Emit
-from responsa_server.domain.ports.turns import Accepted
-from responsa_server.domain.turns import Heartbeat, LogRow, OnBusy, Question, TurnState
+from responsa_server.domain.turns import Accepted, Heartbeat, LogRow, OnBusy, Question, TurnState
 from responsa_server.stores.postgres.database import Database
 from tests.contract.conftest import People
 from tests.contract.turn_house import QUICK, SEARCHING, House, Script, answer, followed

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.ports.relay import Committed, Hint, Interest, Reload, Taken, Work
+from responsa_server.domain.relay import Committed, Hint, Interest, Reload, Taken, Work
 from responsa_server.domain.turns import LogRow
 from responsa_server.embedded import EmbeddedRedis, Layout, purge
 from responsa_server.stores import redis_relay

@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
+from responsa_server.domain.agents import AgentEvent, AnswerTask, Emit
 from responsa_server.domain.errors import (
     AlreadyExists,
     Conflict,
@@ -36,7 +37,6 @@ from responsa_server.domain.events import (
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.agents import AgentEvent, AnswerTask, Emit
 from responsa_server.domain.turns import Heartbeat, LogRow, Question, TurnState
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Database

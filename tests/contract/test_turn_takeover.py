@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
+from responsa_server.domain.agents import AgentEvent, AnswerTask, Barrier, Milestone
 from responsa_server.domain.events import Delta, ToolCalled, ToolOutcome, ToolReturned, Usage
-from responsa_server.domain.ports.agents import AgentEvent, AnswerTask, Barrier, Milestone
-from responsa_server.domain.ports.turns import ToolRecord, TurnLost
-from responsa_server.domain.turns import LogRow, Question, TurnState
+from responsa_server.domain.turns import LogRow, Question, ToolRecord, TurnLost, TurnState
 from responsa_server.stores.postgres.database import Database
 from responsa_server.turns.service import TurnOptions, Turns
 from tests.contract.conftest import People

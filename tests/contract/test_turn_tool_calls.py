@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from responsa_server.domain.agents import Barrier
 from responsa_server.domain.events import ToolCalled, ToolOutcome, ToolReturned
-from responsa_server.domain.ports.agents import Barrier
 from responsa_server.domain.turns import Question, TurnState
 from responsa_server.stores.postgres.database import Database
 from tests.contract.conftest import People

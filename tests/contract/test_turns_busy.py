@@ -11,8 +11,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import Conflict, Exhausted, NotFound, Reason, Unavailable
-from responsa_server.domain.ports.turns import Cursor
-from responsa_server.domain.turns import OnBusy, TurnState
+from responsa_server.domain.turns import Cursor, OnBusy, TurnState
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore

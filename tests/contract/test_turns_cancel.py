@@ -9,8 +9,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import NotFound, Unavailable
 from responsa_server.domain.events import Usage
-from responsa_server.domain.ports.turns import Claim, NewTurn, TurnLost
-from responsa_server.domain.turns import OnBusy, TurnState
+from responsa_server.domain.turns import Claim, NewTurn, OnBusy, TurnLost, TurnState
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore

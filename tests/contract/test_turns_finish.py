@@ -11,8 +11,7 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import RefusalReason, Usage
-from responsa_server.domain.ports.turns import Conclusion, NewMessage, TurnLost
-from responsa_server.domain.turns import LogRow, OnBusy, TurnState
+from responsa_server.domain.turns import Conclusion, LogRow, NewMessage, OnBusy, TurnLost, TurnState
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls

@@ -8,8 +8,7 @@ from itertools import product
 import psycopg
 import pytest
 
-from responsa_server.domain.ports.turns import TurnLost
-from responsa_server.domain.turns import OnBusy, TurnState
+from responsa_server.domain.turns import OnBusy, TurnLost, TurnState
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls

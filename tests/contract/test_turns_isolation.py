@@ -14,8 +14,7 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain.errors import NotFound
 from responsa_server.domain.events import Usage
 from responsa_server.domain.listing import ListQuery, Order
-from responsa_server.domain.ports.turns import TurnLost
-from responsa_server.domain.turns import OnBusy, TurnState
+from responsa_server.domain.turns import OnBusy, TurnLost, TurnState
 from responsa_server.stores.postgres import turns as turns_module
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database

@@ -12,8 +12,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import ToolCalled, ToolOutcome, ToolReturned, Usage
-from responsa_server.domain.ports.turns import TurnLost
-from responsa_server.domain.turns import LogRow, TurnState
+from responsa_server.domain.turns import LogRow, TurnLost, TurnState
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls

@@ -12,8 +12,7 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain.errors import NotFound
 from responsa_server.domain.events import Usage
 from responsa_server.domain.listing import ListQuery, Order
-from responsa_server.domain.ports.turns import Cursor, News
-from responsa_server.domain.turns import LogRow, OnBusy, TurnState
+from responsa_server.domain.turns import Cursor, LogRow, News, OnBusy, TurnState
 from responsa_server.stores.postgres import turn_reads
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls

@@ -12,20 +12,20 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.knowledge import Chunking, Passage
+from responsa_server.domain.knowledge import CanonicalText, Chunking, Claim, Ingestions, OwnershipLost
 from responsa_server.domain.passages import (
     IndexingAttempt,
     LexicalQuery,
     NewPassage,
+    Passage,
     PassageVector,
     PassageVectors,
     QuestionVector,
     SearchScope,
+    VectorIndex,
     VectorKind,
 )
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.knowledge import CanonicalText, Claim, Ingestions, OwnershipLost
-from responsa_server.domain.ports.search import VectorIndex
 from responsa_server.ingest.jobs import KnowledgeJobs
 from responsa_server.ingest.vector_publishing import VectorPublishing
 from responsa_server.search.retrieve import Retriever

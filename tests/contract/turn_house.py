@@ -12,6 +12,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from responsa_server.domain.agents import Agent, AgentEvent, AnswerTask, Barrier, Emit
 from responsa_server.domain.errors import NotFound
 from responsa_server.domain.events import (
     Answered,
@@ -24,12 +25,10 @@ from responsa_server.domain.events import (
     Terminal,
     Usage,
 )
+from responsa_server.domain.faults import Faults
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.agents import Agent, AgentEvent, AnswerTask, Barrier, Emit
-from responsa_server.domain.ports.faults import Faults
-from responsa_server.domain.ports.relay import Relay
-from responsa_server.domain.ports.turns import TurnStore
-from responsa_server.domain.turns import Followed, Heartbeat, LogRow, Question
+from responsa_server.domain.relay import Relay
+from responsa_server.domain.turns import Followed, Heartbeat, LogRow, Question, TurnStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore

@@ -10,17 +10,17 @@ from uuid import UUID
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Usage
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.turns import (
+from responsa_server.domain.turns import (
     Append,
     Backlog,
     Claim,
     ClaimedTurn,
     Conclusion,
     Cursor,
+    LogRow,
     News,
     TurnLost,
 )
-from responsa_server.domain.turns import LogRow
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 
 Result = TypeVar("Result")

@@ -16,19 +16,20 @@ from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import ByteRange, Citation, ToolCalled, ToolReturned, Usage
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.turns import (
+from responsa_server.domain.turns import (
     Append,
     Checkpoint,
     Claim,
     ClaimedTurn,
     Conclusion,
     Ending,
+    LogRow,
     NewMessage,
     NewTurn,
     OpenTurn,
     TurnLost,
+    TurnState,
 )
-from responsa_server.domain.turns import LogRow, TurnState
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import AGENT

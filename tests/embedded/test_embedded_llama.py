@@ -21,7 +21,7 @@ import pytest
 from embedded_running import Start, eventually
 
 from responsa_server.app.models import llama_part, model_table
-from responsa_server.domain.ports.models import (
+from responsa_server.domain.models import (
     ChatModel,
     Ended,
     ModelError,

@@ -15,8 +15,7 @@ from responsa_server.calls import frames
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Failed
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.turns import Append
-from responsa_server.domain.turns import Followed, LogRow
+from responsa_server.domain.turns import Append, Followed, LogRow
 from responsa_server.stores.postgres import database
 from responsa_server.stores.postgres.turn_rows import NamedQueries
 from responsa_server.turns.following import Following

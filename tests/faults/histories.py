@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, rule
 
 from responsa.chat.v1 import chat_service_pb2 as chat
-from responsa_server.domain.ports.faults import Fault
+from responsa_server.domain.faults import Fault
 from tests.faults.crowd import differences
 from tests.faults.invariants import Ledger
 from tests.faults.placed import Act, Placed, passing

@@ -25,14 +25,13 @@ from responsa_lab.testing.agent import ScriptedAgent, tool_cards
 from responsa_lab.testing.script import TOOLS, answer_tokens, opening_tokens, parse, tool_arguments
 from responsa_server.calls import frames
 from responsa_server.calls.convert.chat import question as question_of
+from responsa_server.domain.agents import AnswerTask, Emit
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.events import Terminal, ToolOutcome
+from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, TextPiece, ToolRequest
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.agents import AnswerTask, Emit
-from responsa_server.domain.ports.models import Ended, ModelPiece, ModelPrompt, TextPiece, ToolRequest
-from responsa_server.domain.ports.tools import Effect, Sent, ToolCard, ToolResult
-from responsa_server.domain.ports.turns import TurnStore
-from responsa_server.domain.turns import Question
+from responsa_server.domain.tools import Effect, Sent, ToolCard, ToolResult
+from responsa_server.domain.turns import Question, TurnStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turn_rows import NamedQueries

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from responsa_server.domain.ports.faults import Fault
+from responsa_server.domain.faults import Fault
 
 
 class Act(StrEnum):

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from responsa_server.domain.ports.faults import Fault
+from responsa_server.domain.faults import Fault
 from tests.faults.cluster import Cluster
 from tests.faults.crowd import Crowd, differences, hold, question
 from tests.faults.forms import Form, Report, forms

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from responsa_server.domain.ports.faults import Fault
+from responsa_server.domain.faults import Fault
 from tests.faults.cluster import ABSENT, Cluster, Replica
 from tests.faults.crowd import Crowd, hold, question
 from tests.faults.forms import Form, Report, forms

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from responsa_server.domain.ports.faults import Fault
+from responsa_server.domain.faults import Fault
 from tests.faults.cluster import Caller, Cluster
 from tests.faults.crowd import Crowd, ask_all, hold, question
 from tests.faults.forms import Form, Report, forms

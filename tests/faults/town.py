@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from uuid import UUID
 
-from responsa_server.domain.ports.relay import Hint
+from responsa_server.domain.relay import Hint
 
 
 class Gate:

@@ -29,9 +29,8 @@ from responsa.chat.v1 import chat_service_pb2, chat_service_pb2_grpc, turn_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2, knowledge_service_pb2_grpc
 from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
 from responsa_server.calls.status import of as status_of
-from responsa_server.domain.addresses import UnixAddress
+from responsa_server.domain.addresses import LOOPBACK_HOSTS, UnixAddress, hosts_of, origins_of
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, Reason, Unauthenticated
-from responsa_server.domain.hosts import LOOPBACK_HOSTS, hosts_of, origins_of
 from responsa_server.transports.http.guard import Allowed
 from responsa_server.transports.ws.bridge import Bridge
 from responsa_server.transports.ws.session import Limits

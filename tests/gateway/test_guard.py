@@ -11,7 +11,7 @@ import pytest
 from starlette.types import ASGIApp
 
 from responsa_server.app.gateway import GatewaySettings, build_app
-from responsa_server.domain.hosts import LOOPBACK_HOSTS, hosts_of, origins_of
+from responsa_server.domain.addresses import LOOPBACK_HOSTS, hosts_of, origins_of
 from responsa_server.transports.http.guard import Allowed
 from tests.gateway.in_process import calls_of
 from tests.gateway.stand_in import Codes

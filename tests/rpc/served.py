@@ -29,7 +29,7 @@ from responsa_server.calls.chain import Calls
 from responsa_server.calls.contract import SERVICES, Services, calls_of
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain import names
-from responsa_server.domain.agents import AgentCard, AgentProblem, Reloaded
+from responsa_server.domain.agents import AgentCard, AgentEvent, AgentProblem, AnswerTask, Emit, Reloaded
 from responsa_server.domain.errors import NotFound
 from responsa_server.domain.events import (
     Answered,
@@ -45,9 +45,8 @@ from responsa_server.domain.events import (
     Terminal,
     Usage,
 )
+from responsa_server.domain.parts import Health, Installation, Part, PartReport
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.ports.agents import AgentEvent, AnswerTask, Emit
-from responsa_server.domain.ports.parts import Health, Installation, Part, PartReport
 from responsa_server.domain.turns import Question
 from responsa_server.identity.service import Identity
 from responsa_server.stores.postgres.conversations import PostgresConversationStore

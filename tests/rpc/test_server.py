@@ -23,7 +23,7 @@ from responsa_server.calls.contract import Services, calls_of, health_calls
 from responsa_server.calls.interceptors.limits import MAX_PUBLIC_CALLS
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.listing import ListQuery, Order
-from responsa_server.domain.ports.parts import Installation
+from responsa_server.domain.parts import Installation
 from responsa_server.domain.turns import TurnState
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.part import PostgresMigrations

@@ -20,7 +20,7 @@ from responsa_server.app.models import model_table
 from responsa_server.app.settings import SettingsError, load
 from responsa_server.cli.main import main
 from responsa_server.domain.errors import Unavailable
-from responsa_server.domain.ports.models import ModelError
+from responsa_server.domain.models import ModelError
 from responsa_server.providers.settings import ModelSettings
 from tests.agent_streams import stream
 from tests.unit.graph.evidence import task
@@ -42,7 +42,7 @@ import asyncio, json, logging, os, sys, traceback
 import structlog
 from uuid import uuid4
 from responsa_server.app import logs
-from responsa_server.domain.ports.models import ModelError, ModelPrompt, PromptMessage, Role
+from responsa_server.domain.models import ModelError, ModelPrompt, PromptMessage, Role
 from responsa_server.app.settings import load
 from responsa_lab.testing.loopback import LoopbackServer, as_json
 from responsa_server.app.models import model_table

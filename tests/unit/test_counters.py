@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from responsa_server.app.counters import MOST, MemoryCounters
-from responsa_server.domain.ports.counters import Count
+from responsa_server.domain.counters import Count
 
 
 def test_what_is_counted_is_read_by_name_and_labels() -> None:

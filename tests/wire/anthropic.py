@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from responsa_lab.testing.loopback import Exchange
-from responsa_server.domain.ports.models import Stop
+from responsa_server.domain.models import Stop
 from responsa_server.providers.anthropic import AnthropicMessages
 from responsa_server.providers.http_model import ModelServer
 from tests.wire.speaking import KEY, Complaint, Scene, sse

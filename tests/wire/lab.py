@@ -15,7 +15,7 @@ from responsa_lab.scripted.reading import Reading
 from responsa_lab.scripted.strong import Strong
 from responsa_lab.testing.loopback import Exchange, LoopbackServer, as_json
 from responsa_server.agents.config.reading import SHIPPED
-from responsa_server.domain.ports.models import ModelPrompt, Place, PromptMessage, Role
+from responsa_server.domain.models import ModelPrompt, Place, PromptMessage, Role
 from tests.wire.anthropic import Anthropic
 from tests.wire.gemini import Gemini
 from tests.wire.openai import OpenAi

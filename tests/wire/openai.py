@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from responsa_lab.testing.loopback import Exchange
-from responsa_server.domain.ports.models import Stop
+from responsa_server.domain.models import Stop
 from responsa_server.providers.http_model import ModelServer
 from responsa_server.providers.openai_chat import OpenAiChat
 from tests.wire.speaking import KEY, Complaint, Scene, sse

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer, as_json
-from responsa_server.domain.ports.models import Stop, ToolRequest
+from responsa_server.domain.models import Stop, ToolRequest
 from responsa_server.providers.http_model import HttpModel as Adapter
 from responsa_server.providers.http_model import ModelServer
 

@@ -32,8 +32,8 @@ from responsa_server.app.settings import load
 from responsa_server.cli.failures import EXIT_USAGE, CommandFailed
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.events import Intent
+from responsa_server.domain.intents import OUT_OF_SCOPE
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.ports.intents import OUT_OF_SCOPE
 from responsa_server.embedded import Layout
 from responsa_server.providers import minilm
 from responsa_server.routing.classifier import Float

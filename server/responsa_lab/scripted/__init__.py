@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from responsa_lab.scripted.broken import Broken, Kind
 from responsa_lab.scripted.obedient import Obedient
 from responsa_lab.scripted.strong import Strong
-from responsa_server.domain.ports.models import ChatModel
+from responsa_server.domain.models import ChatModel
 
 PROVIDER = "scripted"
 PRICED = "priced"

@@ -9,7 +9,7 @@ from itertools import count
 
 from responsa_lab.scripted.strong import Strong, tokens_read
 from responsa_server.domain.events import Usage
-from responsa_server.domain.ports.models import (
+from responsa_server.domain.models import (
     Ended,
     ModelError,
     ModelFault,

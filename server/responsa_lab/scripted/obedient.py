@@ -14,7 +14,7 @@ from responsa_lab.scripted.choosing import filled
 from responsa_lab.scripted.orders import orders
 from responsa_lab.scripted.reading import Reading
 from responsa_lab.scripted.strong import Strong
-from responsa_server.domain.ports.models import Place
+from responsa_server.domain.models import Place
 
 OBEYED: Final = "As I was told:"
 """The beginning of every answer that carries out an order."""

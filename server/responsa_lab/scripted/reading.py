@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from responsa_server.domain.ports.models import ModelPrompt, Place, PromptMessage, Role
+from responsa_server.domain.models import ModelPrompt, Place, PromptMessage, Role
 
 _WORD: Final = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _ENDINGS: Final = ("ing", "ed", "es", "s")

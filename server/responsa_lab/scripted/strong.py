@@ -15,14 +15,7 @@ from responsa_lab.scripted.choosing import filled
 from responsa_lab.scripted.orders import usurping
 from responsa_lab.scripted.reading import Reading, content, sentences, stems, words
 from responsa_server.domain.events import Usage
-from responsa_server.domain.ports.models import (
-    Ended,
-    ModelPiece,
-    ModelPrompt,
-    Spent,
-    Stop,
-    TextPiece,
-)
+from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, Spent, Stop, TextPiece
 
 _PIECE: Final = re.compile(r"\s*\S+")
 _BYTES_A_TOKEN: Final = 4

@@ -26,11 +26,10 @@ from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.state import GraphState
 from responsa_server.agents.nodes.prompt import Prompt, PromptOptions
 from responsa_server.agents.nodes.tool_caller import CallTool
+from responsa_server.domain.agents import AnswerTask, Emit
 from responsa_server.domain.events import Terminal, Usage
-from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.agents import AnswerTask, Emit
-from responsa_server.domain.ports.faults import Faults
-from responsa_server.domain.ports.models import (
+from responsa_server.domain.faults import Faults
+from responsa_server.domain.models import (
     ChatModel,
     Ended,
     ModelError,
@@ -42,7 +41,8 @@ from responsa_server.domain.ports.models import (
     TextPiece,
     ToolRequest,
 )
-from responsa_server.domain.ports.tools import Effect, Tool, ToolCard
+from responsa_server.domain.people import Principal
+from responsa_server.domain.tools import Effect, Tool, ToolCard
 from responsa_server.domain.turns import Question
 from responsa_server.providers.http_model import ModelServer as ServerAddress
 from responsa_server.providers.openai_chat import OpenAiChat

@@ -23,8 +23,8 @@ from responsa_lab.testing.script import (
     tool_arguments,
 )
 from responsa_server.domain.errors import InvalidRequest
-from responsa_server.domain.ports.models import PromptMessage, Role
-from responsa_server.domain.ports.tools import Effect
+from responsa_server.domain.models import PromptMessage, Role
+from responsa_server.domain.tools import Effect
 
 _MOST_DISCONNECTS: Final = 100_000
 

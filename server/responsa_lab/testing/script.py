@@ -25,8 +25,8 @@ from responsa_server.domain.events import (
     ToolReturned,
     Usage,
 )
-from responsa_server.domain.ports.models import PromptMessage
-from responsa_server.domain.ports.tools import Effect, ToolResult
+from responsa_server.domain.models import PromptMessage
+from responsa_server.domain.tools import Effect, ToolResult
 from responsa_server.tools.http import LOST_CONTENT
 
 _TEXT: Final = """the of and to in a is that it was for on are as with his they at be this from have or by one had not but what all were when we there

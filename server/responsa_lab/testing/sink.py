@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer, as_json
 from responsa_lab.testing.script import ToolFailure, tool_body
-from responsa_server.domain.ports.tools import Effect
+from responsa_server.domain.tools import Effect
 
 
 @dataclass(slots=True)

@@ -28,12 +28,12 @@ from responsa_server.app.resources import database_urls, new_id, redis_url
 from responsa_server.app.settings import ServeRole, Settings
 from responsa_server.app.vector_stores import open_vectors
 from responsa_server.calls.frames import AskFrames
-from responsa_server.domain.ports.agents import Agent
-from responsa_server.domain.ports.counters import Counters
-from responsa_server.domain.ports.faults import Faults
-from responsa_server.domain.ports.models import Models
-from responsa_server.domain.ports.relay import Reload
-from responsa_server.domain.ports.teachers import Teachers
+from responsa_server.domain.agents import Agent
+from responsa_server.domain.counters import Counters
+from responsa_server.domain.faults import Faults
+from responsa_server.domain.models import Models
+from responsa_server.domain.relay import Reload
+from responsa_server.domain.teachers import Teachers
 from responsa_server.embedded import EmbeddedError, Layout
 from responsa_server.ingest.ended import EndedOperations
 from responsa_server.ingest.indexing import Indexer

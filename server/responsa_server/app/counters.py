@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from responsa_server.domain.ports.counters import Count
+from responsa_server.domain.counters import Count
 
 MOST: Final = 2000
 """Combinations of a name and labels. Further combinations are counted together under the name alone, so that unbounded labels cannot exhaust the memory."""

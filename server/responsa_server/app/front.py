@@ -15,9 +15,8 @@ from responsa_server.app.resources import Addresses, identity_on, new_id, redis_
 from responsa_server.app.settings import Settings
 from responsa_server.calls.contract import SERVICES, Services, calls_of, health_calls
 from responsa_server.calls.interceptors.access import SESSION_COOKIE
-from responsa_server.domain.addresses import Address
-from responsa_server.domain.hosts import LOOPBACK_HOSTS, hosts_of, origins_of
-from responsa_server.domain.ports.parts import Installation, Part
+from responsa_server.domain.addresses import LOOPBACK_HOSTS, Address, hosts_of, origins_of
+from responsa_server.domain.parts import Installation, Part
 from responsa_server.embedded import Layout
 from responsa_server.search.embedder import EmbeddingPart
 from responsa_server.stores.postgres.conversations import PostgresConversationStore

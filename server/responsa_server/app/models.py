@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from responsa_lab import doubles  # the one line by which the product reaches the laboratory
-from responsa_server.domain.ports.models import ChatModel
+from responsa_server.domain.models import ChatModel
 from responsa_server.embedded.layout import Layout
 from responsa_server.embedded.llama import EmbeddedLlama, LlamaOptions, llama_missing, llama_socket
 from responsa_server.providers.http_model import ModelServer

@@ -18,7 +18,7 @@ from responsa_server.app.logs import configure as configure_logs
 from responsa_server.app.resources import Addresses, addresses, database_urls, reachable, redis_url
 from responsa_server.app.settings import ServeRole, Settings, drop_foreign_tracers, environment
 from responsa_server.domain.addresses import Address
-from responsa_server.domain.ports.faults import Faults, NoFaults
+from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.embedded import EmbeddedError, Layout
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turn_rows import NamedQueries

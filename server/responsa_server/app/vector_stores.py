@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Final, cast
 
 from responsa_server.app.settings import SettingsError
-from responsa_server.domain.ports.search import OpenedVectors
+from responsa_server.domain.passages import OpenedVectors
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.postgres.database import Database
 

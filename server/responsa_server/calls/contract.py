@@ -29,11 +29,11 @@ from responsa_server.calls.services.auth import AuthService
 from responsa_server.calls.services.chat import ChatService
 from responsa_server.calls.services.knowledge import KnowledgeService
 from responsa_server.calls.services.operations import OperationsService
+from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.background import Background
-from responsa_server.domain.ports.catalogue import Catalogue
-from responsa_server.domain.ports.counters import Counters
-from responsa_server.domain.ports.parts import Installation, Migrations, Part
-from responsa_server.domain.ports.teachers import Teachers
+from responsa_server.domain.counters import Counters
+from responsa_server.domain.parts import Installation, Migrations, Part
+from responsa_server.domain.teachers import Teachers
 from responsa_server.identity.service import Identity
 from responsa_server.library.library import Library
 from responsa_server.turns.conversations import Conversations

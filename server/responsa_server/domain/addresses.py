@@ -1,11 +1,13 @@
-"""Addresses to listen on: a unix socket, or an IP address with a port."""
+"""Addresses to listen on (a unix socket, or an IP address with a port), and the hosts and origins that the one port serves."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 MAX_SOCKET_PATH = 107
 """The longest path of a unix socket that the kernel takes, in bytes."""
@@ -67,3 +69,32 @@ def parse(text: str) -> Address:
         raise AddressError(
             f"{host!r} is no IP address; names are not looked up, write 10.0.0.5:{port}"
         ) from error
+
+
+LOOPBACK_HOSTS: Final = ("127.0.0.1", "localhost", "[::1]")
+
+
+def hosts_of(port: int, allowed: Sequence[str]) -> Sequence[str]:
+    """What a Host header may say, in full and in lower case. allowed: host names without a port, which then is the one port, or with one.
+
+    Clients leave out :80 and :443, so a name with one of these stands for the name alone as well.
+    """
+    found: dict[str, None] = {}
+    for host in allowed:
+        full = host.lower() if _has_port(host) else f"{host.lower()}:{port}"
+        found[full] = None
+        name, _, own = full.rpartition(":")
+        if own in ("80", "443"):
+            found[name] = None
+    return tuple(found)
+
+
+def origins_of(hosts: Sequence[str], allowed: Sequence[str]) -> Sequence[str]:
+    """What an Origin header may say: the pages of these hosts, then those of other origins that may call."""
+    own = [f"http://{host}" for host in hosts]
+    secure = [f"https://{host}" for host in hosts]
+    return tuple(dict.fromkeys([*own, *secure, *allowed]))
+
+
+def _has_port(host: str) -> bool:
+    return re.search(r":[0-9]+$", host) is not None and not host.endswith("]")

@@ -1,9 +1,17 @@
-"""Agents as users see them, and the result of reloading them."""
+"""Agents: as users see them, their catalogue, their stored versions, and what a turn needs of one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
+from uuid import UUID
+
+from responsa_server.domain.conversations import Message
+from responsa_server.domain.events import MAX_FALLBACKS, Event, Fallback, Terminal, Usage
+from responsa_server.domain.people import Principal
+from responsa_server.domain.turns import Question, ToolRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +53,208 @@ class Reloaded:
     version: str
     changed: bool
     problems: Sequence[AgentProblem] = ()
+
+
+class Catalogue(Protocol):
+    """The agents of this installation, each in its last valid version."""
+
+    def cards(self) -> Sequence[AgentCard]:
+        """Return all agents, ordered by id."""
+        ...
+
+    def card(self, identity: str) -> AgentCard:
+        """Return the agent with this id, "" for the default. Raises NotFound, whose message lists the agents."""
+        ...
+
+    async def schema(self, who: Principal, card: AgentCard) -> Mapping[str, object]:
+        """Return the schema of an agent's parameters. A parameter that names a resource (`x-resource`) lists those that the caller may choose. Raises Unavailable."""
+        ...
+
+    def problems(self) -> Sequence[Reloaded]:
+        """Return the agents whose files have mistakes now, whether or not an older version still serves."""
+        ...
+
+    async def reload(self) -> Sequence[Reloaded]:
+        """Reload all files and replace the valid agents in one step; results are ordered by agent id. Raises Unavailable when versions cannot be stored: then nothing has changed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """All that shapes an agent's answers, as bytes, and their SHA-256 (32). engine: the number of the code that reads them."""
+
+    agent: str
+    engine: int
+    sha256: bytes
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """A kept version. number: among those of its agent, from 1; ordinal: among all of the installation, rising in the order in which they can be seen.
+
+    content: empty for what was code, before there were configurations.
+    """
+
+    agent: str
+    number: int
+    ordinal: int
+    content: bytes
+
+    @property
+    def name(self) -> str:
+        """`agents/{id}/versions/{n}`"""
+        return f"agents/{self.agent}/versions/{self.number}"
+
+
+class AgentVersions(Protocol):
+    """All versions of all agents. They belong to the installation, not to a tenant."""
+
+    async def register(self, versions: Sequence[NewVersion]) -> Sequence[StoredVersion]:
+        """Keep them and give each its number, in the order given, in one transaction; the same bytes keep the number they have. Raises Unavailable."""
+        ...
+
+    async def newest(self) -> int:
+        """The highest ordinal, 0 where there is none. Raises Unavailable."""
+        ...
+
+    async def since(self, ordinal: int, engine: int) -> Sequence[StoredVersion]:
+        """Those that were kept after `ordinal` and that code of this number can run, by ordinal. Raises Unavailable."""
+        ...
+
+    async def open(self) -> Collection[str]:
+        """The names of the versions that turns which have not ended run on, of all tenants. Raises Unavailable."""
+        ...
+
+    async def named(self, names: Collection[str], engine: int) -> Sequence[StoredVersion]:
+        """Of these names those that code of this number can run, and those that were code before there were configurations. Raises Unavailable."""
+        ...
+
+
+class Meter:
+    """What a turn has cost so far, and the fallbacks it took; it is read however the turn ends."""
+
+    def __init__(self) -> None:
+        # Bare numbers: something is counted for each word that a model says, and asked for far less often.
+        self._embedding = self._input = self._output = self._micros = self._unpriced = 0
+        self.fallbacks: Sequence[Fallback] = ()
+
+    @property
+    def usage(self) -> Usage:
+        """All that was counted so far."""
+        return Usage(self._embedding, self._input, self._output, self._micros, self._unpriced)
+
+    def add(self, usage: Usage) -> None:
+        """Count something that was spent."""
+        self._embedding += usage.embedding_tokens
+        self._input += usage.input_tokens
+        self._output += usage.output_tokens
+        self._micros += usage.cost_micros
+        self._unpriced += usage.unpriced_tokens
+
+    def fell_back(self, fallback: Fallback) -> None:
+        """Note a fallback, to be reported with the turn's failure if it fails. Each counts once, up to MAX_FALLBACKS."""
+        if fallback not in self.fallbacks and len(self.fallbacks) < MAX_FALLBACKS:
+            self.fallbacks = (*self.fallbacks, fallback)
+
+
+@dataclass(frozen=True, slots=True)
+class Milestone:
+    """A graph's state after a node that must not run again, to be written with the events before it. An agent emits it among its events."""
+
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """An agent emits it among its events: `passed` is set once all events before it are committed. A tool is called behind one."""
+
+    passed: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+AgentEvent = Event | Milestone | Barrier
+"""What an agent emits while it works."""
+
+Emit = Callable[[AgentEvent], None]
+"""Takes an agent's next event. Never blocks and never raises: an event that cannot be stored ends the turn, and what follows is dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTask:
+    """A question and the user it is answered for.
+
+    history: the conversation's last messages, the oldest first. meter: where costs are counted. resume: the state of an earlier attempt's last milestone, None
+    to begin at the beginning. tools: what earlier attempts have called, by call_id. conversation_id: None outside a conversation. age_seconds: since a worker
+    first took it.
+    """
+
+    turn_id: UUID
+    who: Principal
+    question: Question
+    history: Sequence[Message]
+    meter: Meter = field(default_factory=Meter)
+    resume: bytes | None = None
+    tools: Mapping[str, ToolRecord] = field(default_factory=dict[str, ToolRecord])
+    conversation_id: UUID | None = None
+    age_seconds: float = 0.0
+
+
+class Agent(Protocol):
+    """Answers questions, one immutable version of it."""
+
+    @property
+    def version(self) -> str:
+        """`agents/{id}/versions/{n}`"""
+        ...
+
+    @property
+    def time_limit_seconds(self) -> float:
+        """The longest a turn may take, from when a worker first took it."""
+        ...
+
+    @property
+    def history_messages(self) -> int:
+        """How many of the conversation's last messages it reads; 0 for none."""
+        ...
+
+    @property
+    def older_messages(self) -> int:
+        """How many messages before those it reads as well, to sum them up; 0 for none."""
+        ...
+
+    @property
+    def titles(self) -> bool:
+        """Whether the first question names the conversation; else it keeps the time that names it from the beginning."""
+        ...
+
+    async def admit(self, who: Principal, question: Question) -> None:
+        """Check what the agent wants of a question, before it is accepted: its parameters, and that what they name is there.
+
+        Raises InvalidRequest (PARAMETERS_INVALID, TEACHER_ID_MALFORMED), NotFound (TEACHER_NOT_FOUND).
+        """
+        ...
+
+    async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
+        """Emit statuses, deltas, citations and tool events as they come, with milestones and barriers among them; return the terminal event.
+
+        Raises what its nodes raise: a ResponsaError becomes the turn's failure as it is. Cancelling it ends all work, a model's stream included; a
+        model's call that is cut off is still emitted with what it has cost.
+        """
+        ...
+
+
+class Agents(Protocol):
+    """The agents that this process runs."""
+
+    def named(self, identity: str) -> Agent:
+        """The agent of this id, "" for the default. Raises NotFound."""
+        ...
+
+    def at(self, version: str) -> Agent:
+        """The agent of this version, one of `versions`. Raises KeyError."""
+        ...
+
+    @property
+    def versions(self) -> Sequence[str]:
+        """All versions, `agents/{id}/versions/{n}`: the turns that may be taken here."""
+        ...

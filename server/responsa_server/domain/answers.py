@@ -1,12 +1,14 @@
-"""What an answer is made of: evidence found for a question, and the sentences in it that support an answer."""
+"""What an answer is made of, and what the graph needs to find and check it: evidence, extraction, citations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final, Protocol
 
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.knowledge import Passage
+from responsa_server.domain.passages import Passage
+from responsa_server.domain.people import Principal
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +42,75 @@ class Extraction:
     quotes: Sequence[Quote]
     support: float
     supported: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """How to search. top_k: 1 to 50 passages, None for as many as the source reads by itself; threshold: 0 to 1, the least score; rerank: whether candidates
+    are read again beside the question. expansions: other words to search for besides, which add passages, and leave the question no less supported than alone."""
+
+    top_k: int | None = None
+    threshold: float = 0.0
+    rerank: bool = True
+    expansions: tuple[str, ...] = ()
+
+
+DEFAULT_SEARCH: Final = SearchOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPassage:
+    """A passage as a prompt may show it. title: of its document; text: whole, or cut at a sentence."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A sentence of an answer and the passage that it names: its number among those that `passages` gave, from 1."""
+
+    text: str
+    passage: int
+
+
+class EvidenceSource(Protocol):
+    """Finds what the documents have on a question."""
+
+    async def search(
+        self,
+        who: Principal,
+        questions: tuple[str, ...],
+        collections: tuple[str, ...],
+        options: SearchOptions = DEFAULT_SEARCH,
+    ) -> Evidence:
+        """The best passages that the caller may read, for a question in one or more wordings; collections: empty means all.
+
+        Where vectors cannot be had, words alone decide, and Evidence.degraded says "text_only". Raises Unavailable.
+        """
+        ...
+
+    def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
+        """What a prompt may show of it, the best first, within so many bytes of UTF-8 together. Equal evidence gives equal passages."""
+        ...
+
+
+class Extractor(Protocol):
+    """Chooses sentences that answer."""
+
+    async def extract(self, question: str, evidence: Evidence) -> Extraction:
+        """The sentences of the evidence that answer the question best. question: one of the wordings that were searched for."""
+        ...
+
+
+class CitationJudge(Protocol):
+    """Tells whether what an answer says is borne out by the passage that it names."""
+
+    async def judge(
+        self, claims: Sequence[Claim], evidence: Evidence, most_bytes: int
+    ) -> Sequence[Quote | None]:
+        """For each claim the best piece of its passage, None where that does not bear it out or there is no such passage.
+
+        most_bytes: as `passages` was asked with, so that numbers mean the same.
+        """
+        ...

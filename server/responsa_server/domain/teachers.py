@@ -1,12 +1,15 @@
-"""Teachers: the personas that the tutor speaks as."""
+"""Teachers, the personas that the tutor speaks as, and the store of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
+
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.people import Principal
 
 MAX_DISPLAY_NAME_BYTES: Final = 200
 MAX_PERSONA_BYTES: Final = 8192
@@ -48,3 +51,27 @@ class Teacher:
     def etag(self) -> str:
         """Changes with every update. It holds the creation time too, since a deleted teacher's id may be used again."""
         return f"{(self.create_time - _EPOCH) // timedelta(microseconds=1):x}-{self.revision}"
+
+
+class Teachers(Protocol):
+    """The teachers of the caller's tenant."""
+
+    async def create(self, who: Principal, teacher: NewTeacher, request_id: UUID | None) -> Teacher:
+        """Create a teacher, or return the one that this request_id created. Raises AlreadyExists for an id that is taken."""
+        ...
+
+    async def get(self, who: Principal, identity: UUID) -> Teacher:
+        """Return one teacher. Raises NotFound (TEACHER_NOT_FOUND)."""
+        ...
+
+    async def list(self, who: Principal, query: ListQuery) -> Page[Teacher]:
+        """Return a page of teachers."""
+        ...
+
+    async def update(self, who: Principal, identity: UUID, change: TeacherChange, etag: str) -> Teacher:
+        """Update a teacher. etag: "" for any revision. Raises NotFound, Conflict (ETAG_MISMATCH)."""
+        ...
+
+    async def delete(self, who: Principal, identity: UUID, etag: str) -> None:
+        """Delete a teacher. etag: "" for any revision. Raises NotFound, Conflict (ETAG_MISMATCH)."""
+        ...

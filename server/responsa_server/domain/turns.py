@@ -1,13 +1,31 @@
-"""Turns: one question and all that comes of it. What is told of it stands in events.py."""
+"""Turns: a question and everything that follows from it, and the store and the codec of turns. events.py has the events of a turn's log.
+
+Every write may be repeated: a connection that breaks during a commit leaves the outcome unknown (Unavailable), and the same call
+again finds what the first one did, or does it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 from uuid import UUID
 
-from responsa_server.domain.events import Usage
+from responsa_server.domain.conversations import Speaker
+from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.events import (
+    Citation,
+    NumberedEvent,
+    RefusalReason,
+    ToolCalled,
+    ToolOutcome,
+    ToolReturned,
+    Usage,
+)
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.people import Principal
 
 MAX_QUESTION_BYTES = 16 * 1024
 
@@ -116,3 +134,342 @@ class Turn:
     usage: Usage
     create_time: datetime
     end_time: datetime | None
+
+
+Clock = Callable[[], datetime]
+"""The time now, with its zone."""
+
+NewId = Callable[[], UUID]
+"""A new UUIDv7; ids made one after the other by one process sort in that order."""
+
+
+class FrameCodec(Protocol):
+    """Makes the bytes that the log keeps and the wire carries. The same input gives the same bytes."""
+
+    def encode(
+        self, turn_id: UUID, after_seq: int, through_seq: int, events: Sequence[NumberedEvent]
+    ) -> bytes:
+        """A frame over (after_seq, through_seq], which holds these events."""
+        ...
+
+    def encode_terminal(self, event: NumberedEvent) -> bytes:
+        """The terminal event alone, as a turn's row keeps it."""
+        ...
+
+    def encode_question(self, question: Question) -> bytes:
+        """The question as meant; equal questions give equal bytes."""
+        ...
+
+    def decode_question(self, data: bytes) -> Question:
+        """The question that `encode_question` was given."""
+        ...
+
+
+class TurnLost(Exception):
+    """The turn belongs to another epoch or has ended: its worker stops and writes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewTurn:
+    """A turn to be accepted.
+
+    conversation_id: the question's, or the id of the conversation to make when it names none. frame: event 1. owner: the worker that claims it in the same
+    transaction; None leaves it pending, for any worker. A turn that has to queue is never claimed. cancel_on_disconnect: see `Backlog.watched`.
+    max_pending, max_queued: how many turns may wait for a worker at all, and in one conversation for each other.
+    """
+
+    id: UUID
+    conversation_id: UUID
+    question: Question
+    request_id: UUID | None
+    agent_version: str
+    owner: UUID | None
+    lease_seconds: float
+    frame: bytes
+    cancel_on_disconnect: bool = False
+    max_pending: int = 1000
+    max_queued: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The turn that a question has: a new one, or with attached the one that its request_id had already.
+
+    state: as it was when it was accepted (for an attached one: as it is). ended: turns that an INTERRUPT ended in the same transaction.
+    """
+
+    turn_id: UUID
+    conversation_id: UUID
+    attached: bool
+    state: TurnState = TurnState.RUNNING
+    ended: Sequence[EndedTurn] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A worker's hold on a running turn. What it writes is fenced by epoch."""
+
+    turn_id: UUID
+    tenant_id: str
+    epoch: int
+    lease_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where a graph stood after a finished node: the seq of the last event before, the bytes of answer text sent until then, what it had cost, and the graph's
+    own state. Written in the same transaction as the events before it; scratch, gone with the turn's end, or after `prune_checkpoints`.
+    """
+
+    last_seq: int
+    text_bytes: int
+    usage: Usage
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRecord:
+    """What the ledger holds of a tool's call in a turn. outcome None: begun, and nothing is known since."""
+
+    outcome: ToolOutcome | None
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedTurn:
+    """A turn that a worker has just taken: a new one (pending until now), or one whose worker released or lost it.
+
+    attempt: the one that begins, from 1. losses: how often a worker was lost over it without a word. age_seconds: since it was first taken, 0 for a new one.
+    first_in_conversation: there is no history to read. tools: the ledger, by call_id.
+    """
+
+    claim: Claim
+    who: Principal
+    conversation_id: UUID
+    question: Question
+    agent_version: str
+    last_seq: int
+    attempt: int
+    losses: int
+    age_seconds: float
+    first_in_conversation: bool
+    checkpoint: Checkpoint | None
+    tools: Mapping[str, ToolRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Rows that a worker adds to its turn's log, contiguous, right after the last committed one, with what is committed with them: the graph's checkpoint, and
+    the ledger's entries for tools called (the intent) and returned (the outcome) in these rows. No rows: the checkpoint alone.
+    """
+
+    claim: Claim
+    rows: Sequence[LogRow]
+    checkpoint: Checkpoint | None = None
+    tools: Sequence[ToolCalled | ToolReturned] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to be written at a turn's end, at most one a speaker; ids in the order of speaking."""
+
+    id: UUID
+    speaker: Speaker
+    text: str
+    citations: Sequence[Citation] = ()
+    refusal: RefusalReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """How a turn ends. title: given to a conversation that has none of its own; "" leaves it."""
+
+    state: TurnState
+    terminal: bytes
+    usage: Usage
+    messages: Sequence[NewMessage] = ()
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTurn:
+    """A turn that is about to be ended from outside its worker; its row is locked. The terminal event gets the seq last_seq + 1."""
+
+    turn_id: UUID
+    tenant_id: str
+    last_seq: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The terminal event as a row of the log and as the turn keeps it."""
+
+    row: LogRow
+    terminal: bytes
+
+
+End = Callable[[OpenTurn], Ending]
+"""Makes the terminal event of a turn once its place in the log is known. Pure: it runs inside a transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndedTurn:
+    """A turn that was ended from outside its worker: its last row, for followers, and its new epoch, for its worker."""
+
+    turn_id: UUID
+    epoch: int
+    row: LogRow
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Rows of a log in order.
+
+    last_seq: of the last committed event. end_seq: the terminal event's, once the turn has ended. queue_place: turns before it in its conversation, 0 once it is
+    not queued. terminal: the terminal event's bytes, once there is one; with end_seq and no rows the log was pruned. watched: it is to be cancelled when it
+    has no follower left.
+    """
+
+    rows: Sequence[LogRow]
+    last_seq: int
+    end_seq: int | None
+    queue_place: int
+    terminal: bytes | None
+    watched: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a process has read a turn's log."""
+
+    turn_id: UUID
+    after_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a turn's log holds after a cursor. end_seq and queue_place as in `Backlog`."""
+
+    turn_id: UUID
+    rows: Sequence[LogRow]
+    end_seq: int | None
+    queue_place: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelledTurn:
+    """A turn after a cancel. ended: what this call did to it; None when it had ended before."""
+
+    turn: Turn
+    ended: EndedTurn | None
+
+
+class TurnStore(Protocol):
+    """Turns and their logs. All methods raise Unavailable when the store cannot be reached or an outcome is unknown.
+
+    Whatever ends a turn also promotes the oldest queued turn of its conversation to pending, in the same transaction.
+    """
+
+    async def accept(self, who: Principal, new: NewTurn, interrupt: End) -> Accepted:
+        """Write a turn with its first event, with its conversation where it names none: all or nothing.
+
+        A question whose request_id has a turn already attaches to that one. interrupt: how turns end whose place an INTERRUPT takes. Raises NotFound
+        (conversation, collection), AlreadyExists (REQUEST_ID_REUSED), Conflict (CONVERSATION_BUSY), Exhausted (QUEUE_FULL, OVERLOADED).
+        """
+        ...
+
+    async def find(self, who: Principal, question: Question, request_id: UUID) -> Accepted | None:
+        """The turn that this request_id has, None when it has none. Raises AlreadyExists (REQUEST_ID_REUSED)."""
+        ...
+
+    async def claim(
+        self,
+        owner: UUID,
+        versions: Sequence[str],
+        lease_seconds: float,
+        most: int,
+        here: Sequence[UUID] = (),
+    ) -> Sequence[ClaimedTurn]:
+        """Claim turns of these agent versions that have no worker: pending ones, released ones, and those whose lease ran out; the oldest first, under the next epoch.
+
+        here: turns that run at owner and go on; as long as they are owner's they are not taken from it, even when it came too late to renew their leases.
+        Also promotes queued turns whose conversation has nothing at work. A repetition after a lost answer finds those of the first try by owner and takes them
+        again.
+        """
+        ...
+
+    async def release(self, claims: Sequence[Claim]) -> None:
+        """Give turns up, for any worker to take at once; no loss is counted. Turns that are no longer held are passed over."""
+        ...
+
+    async def append(self, batch: Sequence[Append]) -> Mapping[UUID, TurnLost | Unavailable]:
+        """Add rows to many turns (each at most once) in one transaction and renew their leases; sent again it finds what is committed.
+
+        Returns the turns that were left out, with why: TurnLost, or Unavailable for one that is worth sending again. Raises the store's own error when something
+        cannot be stored at all; then nothing is written.
+        """
+        ...
+
+    async def renew(self, claims: Sequence[Claim]) -> Sequence[UUID]:
+        """Put the ends of leases off, in one transaction. Returns the turns that are lost."""
+        ...
+
+    async def finish(self, claim: Claim, rows: Sequence[LogRow], conclusion: Conclusion) -> bool:
+        """Write the last rows (the terminal event is the last), messages, citations, usage and state: all or nothing. Returns whether a queued turn was
+        promoted. Raises TurnLost.
+        """
+        ...
+
+    async def cancel(self, who: Principal, turn_id: UUID, owner_only: bool, end: End) -> CancelledTurn:
+        """End a turn that has not ended, under the next epoch. owner_only: False lets `who` end any turn of the tenant. Raises NotFound."""
+        ...
+
+    async def cancel_unfollowed(self, who: Principal, turn_id: UUID, end: End) -> EndedTurn | None:
+        """End a watched turn of the caller's that has not ended and that no process follows (see `follows`); None when there is nothing to end."""
+        ...
+
+    async def follows(self, process: UUID, turn_ids: Sequence[UUID], seconds: float) -> None:
+        """Record that these watched turns, and no others, have followers in this process, for this many seconds from now."""
+        ...
+
+    async def book(self, claim: Claim, usage: Usage) -> None:
+        """Add what a worker spent on a turn that was taken from it; once an epoch, however often it is sent."""
+        ...
+
+    async def backlog(self, who: Principal, turn_id: UUID, after_seq: int, most: int) -> Backlog:
+        """At most so many rows that hold events after after_seq; a row may begin before it. Raises NotFound."""
+        ...
+
+    async def poll(self, cursors: Sequence[Cursor], most: int) -> Sequence[News]:
+        """What many logs hold after their cursors, at most so many rows each, in one query over all tenants: for turns whose followers were authorised before.
+
+        Turns that are gone are left out.
+        """
+        ...
+
+    async def get(self, who: Principal, turn_id: UUID) -> Turn:
+        """One turn of the caller's. Raises NotFound."""
+        ...
+
+    async def list(self, who: Principal, query: ListQuery) -> Page[Turn]:
+        """The caller's turns. Raises InvalidRequest for a field or a value that cannot be asked for."""
+        ...
+
+    async def make_partitions(self, days_ahead: int) -> int:
+        """Make room for the logs of turns up to so many days ahead; returns how many partitions were missing."""
+        ...
+
+    async def prune(self, days: int) -> int:
+        """Drop the partitions of the log that hold only turns older than so many days, all ended; returns how many were dropped. The ledger of tools goes with them,
+        and the followers that are believed no more go at any age.
+
+        What is in use at the moment is left for the next time; this week's and the last one's stay.
+        """
+        ...
+
+    async def prune_checkpoints(self, hours: float) -> int:
+        """Drop the checkpoints that were written longer ago and whose turns nobody runs; returns how many. Who takes such a turn over begins it anew; what it had
+        cost until then stays counted.
+        """
+        ...

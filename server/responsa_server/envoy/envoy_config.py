@@ -13,8 +13,7 @@ from pathlib import Path
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import DecodeError
 
-from responsa_server.domain.addresses import MAX_SOCKET_PATH
-from responsa_server.domain.hosts import LOOPBACK_HOSTS, hosts_of, origins_of
+from responsa_server.domain.addresses import LOOPBACK_HOSTS, MAX_SOCKET_PATH, hosts_of, origins_of
 from responsa_server.envoy.local_replies import local_reply_config
 from responsa_server.envoy.replicas import GATEWAY, SERVER
 from responsa_server.envoy.templates import TemplateError, Templates, Tree

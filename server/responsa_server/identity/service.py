@@ -12,8 +12,16 @@ from uuid import UUID
 from responsa_server.domain import names
 from responsa_server.domain.errors import AlreadyExists, InvalidRequest, NotFound, Reason, Unauthenticated
 from responsa_server.domain.listing import ListQuery, Page
-from responsa_server.domain.people import ApiKey, Principal, Role, User
-from responsa_server.domain.ports.identity import AuditEvent, FoundKey, FoundSession, IdentityStore
+from responsa_server.domain.people import (
+    ApiKey,
+    AuditEvent,
+    FoundKey,
+    FoundSession,
+    IdentityStore,
+    Principal,
+    Role,
+    User,
+)
 from responsa_server.identity.cache import CredentialCache
 from responsa_server.identity.mail_address import fold
 from responsa_server.identity.tokens import SecretKind, digest, new_secret, shown, well_formed

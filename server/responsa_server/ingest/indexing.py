@@ -14,9 +14,9 @@ from uuid import UUID
 import numpy as np
 
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.knowledge import Chunking, Passage
-from responsa_server.domain.passages import NewPassage, PassageVector, VectorKind
-from responsa_server.domain.ports.turns import NewId
+from responsa_server.domain.knowledge import Chunking
+from responsa_server.domain.passages import NewPassage, Passage, PassageVector, VectorKind
+from responsa_server.domain.turns import NewId
 from responsa_server.ingest.chunk import Chunk, ChunkSettings, chunk_document
 from responsa_server.search.embedder import Embedder
 from responsa_server.text.canonical import ParsedDocument

@@ -22,7 +22,7 @@ from responsa_server.domain.errors import (
     ResponsaError,
     Unavailable,
 )
-from responsa_server.domain.ports.knowledge import (
+from responsa_server.domain.knowledge import (
     CanonicalText,
     Documents,
     Ingestions,
@@ -32,8 +32,8 @@ from responsa_server.domain.ports.knowledge import (
     Operations,
     OwnershipLost,
 )
-from responsa_server.domain.ports.parts import Health, PartReport
-from responsa_server.domain.ports.search import VectorStore
+from responsa_server.domain.parts import Health, PartReport
+from responsa_server.domain.passages import VectorStore
 from responsa_server.ingest import rejections
 from responsa_server.ingest.ended import EndedOperations
 from responsa_server.ingest.formats.table import FORMATS, Formats

@@ -18,9 +18,8 @@ from dataclasses import replace
 from uuid import UUID
 
 from responsa_server.domain.errors import ResponsaError
-from responsa_server.domain.passages import IndexingAttempt, NewPassage, PassageVectors
-from responsa_server.domain.ports.knowledge import CanonicalText, Claim, Documents, Ingestions, IngestTask
-from responsa_server.domain.ports.search import VectorStore
+from responsa_server.domain.knowledge import CanonicalText, Claim, Documents, Ingestions, IngestTask
+from responsa_server.domain.passages import IndexingAttempt, NewPassage, PassageVectors, VectorStore
 
 
 class VectorPublishing:

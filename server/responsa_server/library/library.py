@@ -13,15 +13,19 @@ from responsa_server.domain.knowledge import (
     DEFAULT_COLLECTION,
     Chunking,
     Collection,
+    Collections,
     Document,
     DocumentMetadata,
+    Documents,
     Hit,
+    NewDocument,
     Operation,
+    Operations,
+    Searcher,
     SearchQuery,
 )
 from responsa_server.domain.listing import Page, Position
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.ports.knowledge import Collections, Documents, NewDocument, Operations, Searcher
 from responsa_server.ingest import uploads
 from responsa_server.ingest.ended import EndedOperations, wait_until_set
 from responsa_server.ingest.formats.table import FORMATS, Formats

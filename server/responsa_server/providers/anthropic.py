@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from pydantic import Field
 
 from responsa_server.domain.events import Usage
-from responsa_server.domain.ports.models import (
+from responsa_server.domain.models import (
     ModelError,
     ModelFault,
     ModelPiece,

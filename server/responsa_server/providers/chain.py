@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 from math import inf
 from typing import Final
 
-from responsa_server.domain.ports.models import (
+from responsa_server.domain.models import (
     ChatModel,
     Ended,
     ModelError,

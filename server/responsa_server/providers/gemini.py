@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
 from responsa_server.domain.events import Usage
-from responsa_server.domain.ports.models import (
+from responsa_server.domain.models import (
     ModelError,
     ModelFault,
     ModelPiece,

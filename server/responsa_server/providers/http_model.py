@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, JsonValue, SecretStr, TypeAdapter, ValidationError
 
-from responsa_server.domain.ports.models import (
+from responsa_server.domain.models import (
     Ended,
     ModelError,
     ModelFault,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from aiolimiter import AsyncLimiter
 
-from responsa_server.domain.ports.models import ChatModel, ModelError, ModelFault, ModelPiece, ModelPrompt
+from responsa_server.domain.models import ChatModel, ModelError, ModelFault, ModelPiece, ModelPrompt
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from responsa_server.domain.ports.models import Price, Spent
+from responsa_server.domain.models import Price, Spent
 
 _FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
 

@@ -14,7 +14,7 @@ from math import inf
 
 import structlog
 
-from responsa_server.domain.ports.models import ChatModel, ModelError, ModelPiece, ModelPrompt, Spent
+from responsa_server.domain.models import ChatModel, ModelError, ModelPiece, ModelPrompt, Spent
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 import httpx2
 from pydantic import ValidationError
 
-from responsa_server.domain.ports.models import ModelError, ModelFault
+from responsa_server.domain.models import ModelError, ModelFault
 from responsa_server.providers.http_model import ModelServer, ReadComplaint
 
 _SHOWN_BYTES: Final = 500

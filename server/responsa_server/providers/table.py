@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from responsa_server.domain.ports.models import ChatModel, Price, PriceTable
+from responsa_server.domain.models import ChatModel, Price, PriceTable
 from responsa_server.providers.chain import Barred, Member, ModelChain
 from responsa_server.providers.http_model import HttpModel, ModelServer, ModelServerSettings
 from responsa_server.providers.limits import KeyLimits, Limited, LimitOptions

@@ -17,7 +17,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from responsa_server.domain.ports.intents import Classified
+from responsa_server.domain.intents import Classified
 from responsa_server.search.embedder import Embedder, Vectors
 
 Half = npt.NDArray[np.float16]

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from responsa_server.domain.ports.intents import Example, IntentClassifier
+from responsa_server.domain.intents import Example, IntentClassifier
 from responsa_server.routing.classifier import DIMENSIONS, Parameters, TrainedClassifier
 from responsa_server.routing.training import train
 from responsa_server.search.embedder import Embedder

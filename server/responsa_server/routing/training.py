@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from responsa_server.domain.ports.intents import OUT_OF_SCOPE, Example, ExamplesUnfit
+from responsa_server.domain.intents import OUT_OF_SCOPE, Example, ExamplesUnfit
 from responsa_server.routing.classifier import (
     MOST_CHARACTERS,
     Float,

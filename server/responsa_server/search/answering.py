@@ -9,9 +9,16 @@ from typing import Final
 import numpy as np
 from pydantic import TypeAdapter
 
-from responsa_server.domain.answers import Evidence, Extraction, Quote
+from responsa_server.domain.answers import (
+    DEFAULT_SEARCH,
+    Claim,
+    Evidence,
+    Extraction,
+    Quote,
+    SearchOptions,
+    ShownPassage,
+)
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.answers import DEFAULT_SEARCH, Claim, SearchOptions, ShownPassage
 from responsa_server.search.claims import THRESHOLD, ClaimSupport, Excerpt, excerpts, support_claim
 from responsa_server.search.embedder import Embedder
 from responsa_server.search.evidence import PassageAnalyses

@@ -9,8 +9,8 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from responsa_server.domain.ports.cache import Cache
-from responsa_server.domain.ports.parts import Health, PartReport
+from responsa_server.domain.cache import Cache
+from responsa_server.domain.parts import Health, PartReport
 
 DAY: Final = 86_400
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.knowledge import Passage
+from responsa_server.domain.passages import Passage
 from responsa_server.search.evidence import (
     ParsedQuestion,
     PassageAnalyses,

@@ -13,21 +13,22 @@ from uuid import UUID
 
 import numpy as np
 
+from responsa_server.domain.cache import Cache
 from responsa_server.domain.errors import TooSlow, Unavailable
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import Hit, SearchMode, SearchQuery
 from responsa_server.domain.passages import (
     VECTORS_PART,
     FoundPassage,
+    LexicalIndex,
     LexicalQuery,
     PassageCosines,
     PassagePiece,
     QuestionVector,
     SearchScope,
+    VectorIndex,
     VectorKind,
 )
-from responsa_server.domain.ports.cache import Cache
-from responsa_server.domain.ports.search import LexicalIndex, VectorIndex
 from responsa_server.search.embedder import Embedder, QuestionEmbedder
 from responsa_server.search.evidence import PassageAnalyses, judge, read_question
 from responsa_server.search.scoring import Score, Weights, gate, score, weigh

@@ -11,7 +11,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from responsa_server.domain.ports.parts import Health, PartReport
+from responsa_server.domain.parts import Health, PartReport
 
 PATIENCE = 0.25
 """Seconds that a caller waits for Redis at most, or for a connection to it."""
@@ -20,7 +20,7 @@ PAUSE = 2.0
 
 
 class RedisCache:
-    """Implements `domain.ports.cache.Cache`. Keys are given a prefix; a Redis may be shared."""
+    """Implements `domain.cache.Cache`. Keys are given a prefix; a Redis may be shared."""
 
     def __init__(self, url: str, prefix: str = "responsa:") -> None:
         self._client = redis_client(url, PATIENCE)

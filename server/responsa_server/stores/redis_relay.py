@@ -17,7 +17,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.domain.ports.relay import Committed, Hint, Interest, Reload, Taken, Work
+from responsa_server.domain.relay import Committed, Hint, Interest, Reload, Taken, Work
 from responsa_server.domain.turns import LogRow
 from responsa_server.stores.redis import PATIENCE, redis_client
 
@@ -98,7 +98,7 @@ def _decode(kind: bytes, message: bytes, at: int) -> Hint | None:
 
 
 class RedisRelay:
-    """Implements `domain.ports.relay.Relay`. One channel a process and one for all; names are given a prefix, a Redis may be shared.
+    """Implements `domain.relay.Relay`. One channel a process and one for all; names are given a prefix, a Redis may be shared.
 
     Redis may be absent, stopped, flushed or restarted at any time: what is sent meanwhile is dropped, and both directions come back by themselves.
     """

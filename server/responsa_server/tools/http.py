@@ -11,7 +11,7 @@ from typing import Final
 import httpx2
 
 from responsa_server.domain.events import ToolOutcome
-from responsa_server.domain.ports.tools import MAX_RESULT_BYTES, Effect, Sent, ToolCard, ToolResult
+from responsa_server.domain.tools import MAX_RESULT_BYTES, Effect, Sent, ToolCard, ToolResult
 
 _TRIES: Final = 3
 UNREACHED_CONTENT: Final = "The tool could not be reached; it was not called."

@@ -9,12 +9,11 @@ from typing import Final
 from uuid import UUID
 
 from responsa_server.domain import names
+from responsa_server.domain.agents import Agents
 from responsa_server.domain.errors import Unavailable
-from responsa_server.domain.ports.agents import Agents
-from responsa_server.domain.ports.faults import Fault
-from responsa_server.domain.ports.relay import Relay, Taken, Work
-from responsa_server.domain.ports.turns import ClaimedTurn
-from responsa_server.domain.turns import LogRow
+from responsa_server.domain.faults import Fault
+from responsa_server.domain.relay import Relay, Taken, Work
+from responsa_server.domain.turns import ClaimedTurn, LogRow
 from responsa_server.turns.retry import repeated
 from responsa_server.turns.settings import TurnOptions
 from responsa_server.turns.worker import Outcome, Run, WorkerParts

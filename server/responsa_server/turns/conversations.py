@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
-from responsa_server.domain.conversations import MAX_TITLE_BYTES, Conversation, Message
+from responsa_server.domain.conversations import MAX_TITLE_BYTES, Conversation, ConversationStore, Message
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.events import Citation
+from responsa_server.domain.knowledge import SourceRef, Sources, SourceSlice
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.conversations import ConversationStore
-from responsa_server.domain.ports.knowledge import SourceRef, Sources, SourceSlice
-from responsa_server.domain.ports.turns import NewId
-from responsa_server.domain.turns import Verdict
+from responsa_server.domain.turns import NewId, Verdict
 from responsa_server.turns.retry import repeated
 
 _PATIENCE_SECONDS: Final = 5.0

@@ -15,8 +15,7 @@ from responsa_server.domain.errors import (
     Unavailable,
 )
 from responsa_server.domain.events import Answered, Cancelled, Failed, Refused, Terminal, Usage
-from responsa_server.domain.ports.turns import Conclusion, NewId, NewMessage
-from responsa_server.domain.turns import Question, TurnState
+from responsa_server.domain.turns import Conclusion, NewId, NewMessage, Question, TurnState
 
 _TITLE_CHARACTERS: Final = 60
 

@@ -13,8 +13,7 @@ from structlog.typing import FilteringBoundLogger
 from responsa_server.domain import names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason, Unavailable
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.turns import TurnStore
-from responsa_server.domain.turns import Followed, Heartbeat, Reconnect, Snapshot, Turn
+from responsa_server.domain.turns import Followed, Heartbeat, Reconnect, Snapshot, Turn, TurnStore
 from responsa_server.turns.hub import Hub
 from responsa_server.turns.retry import keep_going, repeated
 from responsa_server.turns.settings import TurnOptions

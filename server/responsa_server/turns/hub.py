@@ -10,9 +10,8 @@ from typing import Final
 from uuid import UUID
 
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.relay import Committed, Interest, Relay
-from responsa_server.domain.ports.turns import Cursor, News
-from responsa_server.domain.turns import LogRow
+from responsa_server.domain.relay import Committed, Interest, Relay
+from responsa_server.domain.turns import Cursor, LogRow, News
 
 # What a reader may leave lying before it is sent to the log. The rows are shared by a turn's readers, but every turn may have a slow one.
 MAX_WAITING_ROWS: Final = 32

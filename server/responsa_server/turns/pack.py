@@ -19,8 +19,7 @@ from responsa_server.domain.events import (
     ToolCalled,
     ToolReturned,
 )
-from responsa_server.domain.ports.turns import Ending, FrameCodec, OpenTurn
-from responsa_server.domain.turns import LogRow
+from responsa_server.domain.turns import Ending, FrameCodec, LogRow, OpenTurn
 
 MAX_DELTA_BYTES: Final = 1024
 # A frame on the wire is at most 256 KiB; a row's events weigh at most half of that, and so leave room for their envelopes.

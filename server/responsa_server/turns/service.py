@@ -12,16 +12,17 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain import names
+from responsa_server.domain.agents import Agents
 from responsa_server.domain.background import Background
+from responsa_server.domain.conversations import ConversationStore
 from responsa_server.domain.errors import InvalidRequest, NotFound, Unavailable
 from responsa_server.domain.events import CancelCause, Cancelled, Started
+from responsa_server.domain.faults import Fault, Faults, NoFaults
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.ports.agents import Agents
-from responsa_server.domain.ports.conversations import ConversationStore
-from responsa_server.domain.ports.faults import Fault, Faults, NoFaults
-from responsa_server.domain.ports.relay import Committed, Hint, Interest, Relay, Reload, Taken, Work
-from responsa_server.domain.ports.turns import (
+from responsa_server.domain.relay import Committed, Hint, Interest, Relay, Reload, Taken, Work
+from responsa_server.domain.turns import (
+    MAX_QUESTION_BYTES,
     Accepted,
     CancelledTurn,
     Claim,
@@ -30,13 +31,16 @@ from responsa_server.domain.ports.turns import (
     End,
     EndedTurn,
     Ending,
+    Followed,
     FrameCodec,
     NewId,
     NewTurn,
     OpenTurn,
+    Question,
+    Turn,
+    TurnState,
     TurnStore,
 )
-from responsa_server.domain.turns import MAX_QUESTION_BYTES, Followed, Question, Turn, TurnState
 from responsa_server.turns.claiming import Claiming
 from responsa_server.turns.following import Following, draining
 from responsa_server.turns.hub import Hub

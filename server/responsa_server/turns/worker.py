@@ -11,7 +11,8 @@ from typing import Any, Final, cast
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain import names
-from responsa_server.domain.conversations import Message
+from responsa_server.domain.agents import Agent, AgentEvent, AnswerTask, Meter
+from responsa_server.domain.conversations import ConversationStore, Message
 from responsa_server.domain.errors import ResponsaError, Unavailable
 from responsa_server.domain.events import (
     AttemptRestarted,
@@ -23,20 +24,18 @@ from responsa_server.domain.events import (
     ToolReturned,
     Usage,
 )
-from responsa_server.domain.ports.agents import Agent, AgentEvent, AnswerTask, Meter
-from responsa_server.domain.ports.conversations import ConversationStore
-from responsa_server.domain.ports.faults import Fault, Faults
-from responsa_server.domain.ports.turns import (
+from responsa_server.domain.faults import Fault, Faults
+from responsa_server.domain.turns import (
     Claim,
     ClaimedTurn,
     Clock,
     Conclusion,
     FrameCodec,
+    LogRow,
     NewId,
     TurnLost,
     TurnStore,
 )
-from responsa_server.domain.turns import LogRow
 from responsa_server.turns import endings
 from responsa_server.turns.hub import Hub, Live
 from responsa_server.turns.retry import repeated

@@ -12,21 +12,21 @@ from uuid import UUID
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain import names
+from responsa_server.domain.agents import AgentEvent, Barrier, Milestone
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import Delta, NumberedEvent, Terminal, ToolCalled, ToolReturned, Usage
-from responsa_server.domain.ports.agents import AgentEvent, Barrier, Milestone
-from responsa_server.domain.ports.faults import Fault, Faults
-from responsa_server.domain.ports.turns import (
+from responsa_server.domain.faults import Fault, Faults
+from responsa_server.domain.turns import (
     Append,
     Checkpoint,
     Claim,
     Clock,
     Conclusion,
     FrameCodec,
+    LogRow,
     TurnLost,
     TurnStore,
 )
-from responsa_server.domain.turns import LogRow
 from responsa_server.turns.pack import MAX_DELTA_BYTES, Happened, merged, number, pack, utf8_length
 from responsa_server.turns.retry import keep_going, repeated
 

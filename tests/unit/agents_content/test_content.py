@@ -17,7 +17,7 @@ import yaml
 from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptSet, PromptSource, Untrusted
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.conversations import Speaker
-from responsa_server.domain.ports.models import Place
+from responsa_server.domain.models import Place
 from tests.instance import ROOT
 
 AGENTS: Final = ROOT / "server" / "responsa_server" / "agents" / "shipped"

@@ -11,7 +11,7 @@ from bench.peers.lag import lagging
 from bench.peers.provider import Provider
 from bench.stamps import Reading, Tally, by_adapter
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
-from responsa_server.domain.ports.models import ModelError
+from responsa_server.domain.models import ModelError
 
 
 async def test_every_word_of_every_stream_is_counted_and_was_sent_before_it_came() -> None:

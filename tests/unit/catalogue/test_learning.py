@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from responsa_server.agents.config.build import LazyClassifier, classifiers
-from responsa_server.domain.ports.intents import Classified, Example, ExamplesUnfit, IntentClassifier
+from responsa_server.domain.intents import Classified, Example, ExamplesUnfit, IntentClassifier
 
 TEXT = '{"text": "Hello!", "label": "chat"}\n\n{"text": "How long?", "label": "qa"}\n{"text": "x", "label": "oos"}\n'
 

@@ -15,8 +15,8 @@ from responsa_server.agents.config.live import LiveAgents, LiveOptions
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.app.counters import MemoryCounters
 from responsa_server.app.models import model_table
-from responsa_server.domain.ports.agent_versions import NewVersion, StoredVersion
-from responsa_server.domain.ports.intents import Example, IntentClassifier
+from responsa_server.domain.agents import NewVersion, StoredVersion
+from responsa_server.domain.intents import Example, IntentClassifier
 from responsa_server.providers.settings import ModelSettings
 from tests.unit.graph.evidence import Shelf
 from tests.unit.graph.shipping import Knows

@@ -11,8 +11,8 @@ from responsa_server.agents.config.reading import SHIPPED, examine
 from responsa_server.agents.engine.asking import Asker
 from responsa_server.agents.engine.calling import FREE, Pricing
 from responsa_server.agents.engine.config import Traits
-from responsa_server.domain.ports.models import ChatModel, Price
-from responsa_server.domain.ports.tools import Effect, Sent, Tool, ToolCard, ToolResult
+from responsa_server.domain.models import ChatModel, Price
+from responsa_server.domain.tools import Effect, Sent, Tool, ToolCard, ToolResult
 
 PROMPTS = examine(SHIPPED / "chat", Surroundings()).prompts
 DEAR = Price(Decimal(1), Decimal(1), Decimal(1), Decimal(4))

@@ -8,13 +8,19 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from responsa_server.agents.engine.config import RetrievalTable
-from responsa_server.domain.answers import Evidence, Extraction, Quote
+from responsa_server.domain.agents import AnswerTask
+from responsa_server.domain.answers import (
+    DEFAULT_SEARCH,
+    Evidence,
+    Extraction,
+    Quote,
+    SearchOptions,
+    ShownPassage,
+)
 from responsa_server.domain.conversations import Message
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.knowledge import Passage
+from responsa_server.domain.passages import Passage
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.ports.agents import AnswerTask
-from responsa_server.domain.ports.answers import DEFAULT_SEARCH, SearchOptions, ShownPassage
 from responsa_server.domain.turns import Question
 
 WHO = Principal("acme", UUID(int=1), Role.USER, "api_key")

@@ -13,13 +13,12 @@ from responsa_server.agents.engine.agent import PlannedAgent, agent_options
 from responsa_server.agents.engine.graph import plan
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.table import KINDS
-from responsa_server.domain.answers import Evidence, Quote
+from responsa_server.domain.answers import Claim, Evidence, Quote
+from responsa_server.domain.conversations import Summary
 from responsa_server.domain.errors import NotFound, Reason
+from responsa_server.domain.intents import Classified
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.answers import Claim
-from responsa_server.domain.ports.intents import Classified
-from responsa_server.domain.ports.summaries import Summary
 from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
 
 ASHDOWN = UUID("62f746b4-84e6-4ceb-95bd-447e7184d454")

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from responsa_server.agents.engine.node import Progress, Run
+from responsa_server.domain.agents import Agent, AgentEvent, AnswerTask, Barrier, Meter
 from responsa_server.domain.events import Delta, ToolCalled, ToolOutcome, ToolReturned
-from responsa_server.domain.ports.agents import Agent, AgentEvent, AnswerTask, Barrier, Meter
-from responsa_server.domain.ports.faults import Fault
-from responsa_server.domain.ports.models import Ended, ModelPiece, ModelPrompt
-from responsa_server.domain.ports.tools import Effect, Sent, ToolCard, ToolResult
-from responsa_server.domain.ports.turns import ToolRecord
+from responsa_server.domain.faults import Fault
+from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt
+from responsa_server.domain.tools import Effect, Sent, ToolCard, ToolResult
+from responsa_server.domain.turns import ToolRecord
 from tests.agent_streams import stream
 from tests.unit.graph.evidence import WHO
 

@@ -11,7 +11,8 @@ from uuid_utils.compat import uuid7
 
 from bench.agents import GraphAgent
 from responsa_server.agents.engine.citations import compose
-from responsa_server.domain.answers import Evidence
+from responsa_server.domain.agents import AgentEvent, AnswerTask
+from responsa_server.domain.answers import DEFAULT_SEARCH, Evidence, SearchOptions
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
@@ -25,8 +26,6 @@ from responsa_server.domain.events import (
     Step,
 )
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.agents import AgentEvent, AnswerTask
-from responsa_server.domain.ports.answers import DEFAULT_SEARCH, SearchOptions
 from tests.agent_streams import stream
 from tests.unit.graph.evidence import Shelf, quote, task
 

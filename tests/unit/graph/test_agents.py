@@ -4,8 +4,8 @@ import pytest
 
 from bench.agents import AgentTable, GraphAgent
 from responsa_server.agents.engine.agent import AgentOptions
+from responsa_server.domain.agents import Agents
 from responsa_server.domain.errors import NotFound, Reason
-from responsa_server.domain.ports.agents import Agents
 from tests.unit.graph.evidence import Shelf
 
 

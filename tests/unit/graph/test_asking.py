@@ -14,7 +14,7 @@ from responsa_server.agents.engine.asking import Shape, StructuredInvalid, ask_t
 from responsa_server.agents.engine.node import Limits, OverBudget
 from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.domain.events import Fallback, FallbackKind, ModelUsed, ProviderSwitched, Usage
-from responsa_server.domain.ports.models import (
+from responsa_server.domain.models import (
     Ended,
     ModelError,
     ModelFault,

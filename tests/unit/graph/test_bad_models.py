@@ -14,6 +14,7 @@ import pytest
 from responsa_lab.scripted.broken import Broken, Kind
 from responsa_lab.scripted.strong import Strong
 from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.domain.agents import AgentEvent, AnswerTask
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
     MAX_ANSWER_BYTES,
@@ -28,8 +29,7 @@ from responsa_server.domain.events import (
     Refused,
     Usage,
 )
-from responsa_server.domain.ports.agents import AgentEvent, AnswerTask
-from responsa_server.domain.ports.models import ChatModel, Ended, Price, Spent, Stop, TextPiece
+from responsa_server.domain.models import ChatModel, Ended, Price, Spent, Stop, TextPiece
 from responsa_server.providers.chain import Barred, Member, ModelChain
 from tests.agent_streams import stream
 from tests.unit.graph.asking import costing

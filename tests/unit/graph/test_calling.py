@@ -18,7 +18,7 @@ from responsa_server.agents.engine.state import plain_fallback
 from responsa_server.agents.nodes.prompt import Prompt, PromptInput, PromptOptions, PromptOutput
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import Delta, Fallback, FallbackKind, ModelUsed, ProviderSwitched, Usage
-from responsa_server.domain.ports.models import (
+from responsa_server.domain.models import (
     Ended,
     ModelError,
     ModelFault,

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from responsa_server.agents.engine.citations import MarkFilter
 from responsa_server.agents.nodes.citation_checker import CitationChecker, CitationCheckerInput
-from responsa_server.domain.answers import Evidence, Quote
+from responsa_server.domain.answers import Claim, Evidence, Quote
 from responsa_server.domain.events import MAX_CITATIONS, AnswerOutcome, ByteRange, Cited
-from responsa_server.domain.ports.answers import Claim
 from tests.unit.graph.evidence import Shelf, evidence, quote, retrieval
 from tests.unit.graph.speaking import Turn
 

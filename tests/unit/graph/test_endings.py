@@ -17,6 +17,7 @@ from responsa_server.agents.engine.graph import FINISH, Plan, Route
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
 from responsa_server.agents.nodes.grader import GradeOutput
+from responsa_server.domain.agents import AnswerTask, Meter, Milestone
 from responsa_server.domain.answers import Extraction
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import (
@@ -30,8 +31,7 @@ from responsa_server.domain.events import (
     Refused,
     Usage,
 )
-from responsa_server.domain.ports.agents import AnswerTask, Meter, Milestone
-from responsa_server.domain.ports.models import ChatModel
+from responsa_server.domain.models import ChatModel
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.shipping import ASHDOWN, CLASSIFIERS, Judge, Notes, Staff, shipped
 from tests.unit.graph.speaking import told_by

@@ -18,7 +18,7 @@ from responsa_server.agents.engine.fences import MOST_FENCE, FenceFilter, fenced
 from responsa_server.agents.engine.node import Run
 from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.domain.events import Delta
-from responsa_server.domain.ports.models import Ended, ModelError, ModelPrompt, TextPiece
+from responsa_server.domain.models import Ended, ModelError, ModelPrompt, TextPiece
 from tests.unit.graph.asking import asker
 from tests.unit.graph.speaking import Says, Turn
 

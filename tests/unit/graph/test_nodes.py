@@ -22,10 +22,10 @@ from responsa_server.agents.nodes.refuse import Refuse, RefuseInput
 from responsa_server.agents.nodes.retriever import Retrieve, RetrieveInput
 from responsa_server.agents.nodes.rewriter import Rewrite, RewriteInput
 from responsa_server.agents.nodes.table import KINDS
+from responsa_server.domain.agents import Meter
 from responsa_server.domain.answers import Extraction
 from responsa_server.domain.errors import Reason, TooSlow, Unavailable
 from responsa_server.domain.events import AnswerOutcome, Cited, Delta, RefusalReason, Status, Step, Usage
-from responsa_server.domain.ports.agents import Meter
 from tests.unit.graph.evidence import WHO, Shelf, evidence, quote
 from tests.unit.graph.shipping import Judge, Staff
 from tests.unit.graph.speaking import Says

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.domain.agents import Milestone
 from responsa_server.domain.events import (
     Answered,
     AnswerOutcome,
@@ -16,8 +17,7 @@ from responsa_server.domain.events import (
     Refused,
     Usage,
 )
-from responsa_server.domain.ports.agents import Milestone
-from responsa_server.domain.ports.models import Ended, Price, Spent, TextPiece
+from responsa_server.domain.models import Ended, Price, Spent, TextPiece
 from tests.unit.graph.asking import costing
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.speaking import Says, told_by

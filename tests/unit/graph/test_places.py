@@ -17,7 +17,7 @@ from responsa_server.agents.engine.prompts import (
 )
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.conversations import Speaker
-from responsa_server.domain.ports.models import Place, Role
+from responsa_server.domain.models import Place, Role
 
 MARK = "0123456789ab"
 HISTORY = (Said(speaker=Speaker.USER, text="Hi"), Said(speaker=Speaker.ASSISTANT, text="Hello"))

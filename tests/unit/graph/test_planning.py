@@ -16,7 +16,8 @@ from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent, agen
 from responsa_server.agents.engine.graph import plan
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.table import KINDS
-from responsa_server.domain.answers import Evidence
+from responsa_server.domain.agents import AgentEvent, AnswerTask
+from responsa_server.domain.answers import DEFAULT_SEARCH, Evidence, SearchOptions
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
@@ -30,10 +31,8 @@ from responsa_server.domain.events import (
     Status,
     Usage,
 )
+from responsa_server.domain.models import Ended, ModelError, ModelFault, Spent, TextPiece
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.agents import AgentEvent, AnswerTask
-from responsa_server.domain.ports.answers import DEFAULT_SEARCH, SearchOptions
-from responsa_server.domain.ports.models import Ended, ModelError, ModelFault, Spent, TextPiece
 from tests.unit.graph.configured import SURROUNDINGS, TEST_KINDS, write
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.speaking import Says, told_by

@@ -20,8 +20,8 @@ from responsa_server.agents.nodes.prompt import (
 )
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import MAX_ANSWER_BYTES, Delta, ToolOutcome, Usage
-from responsa_server.domain.ports.faults import Fault
-from responsa_server.domain.ports.models import (
+from responsa_server.domain.faults import Fault
+from responsa_server.domain.models import (
     Ended,
     ModelError,
     ModelFault,
@@ -32,7 +32,7 @@ from responsa_server.domain.ports.models import (
     TextPiece,
     ToolRequest,
 )
-from responsa_server.domain.ports.tools import Tool
+from responsa_server.domain.tools import Tool
 from tests.unit.graph.asking import FREELY, NOTE
 from tests.unit.graph.speaking import TURN, Says, Turn, deltas
 

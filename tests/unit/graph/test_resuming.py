@@ -13,9 +13,9 @@ from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
 from responsa_server.agents.engine.graph import BEGIN, FINISH, Graph, Plan, Route
 from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
 from responsa_server.agents.engine.state import GraphState, StateError, kept, restored
+from responsa_server.domain.agents import AnswerTask, Milestone
 from responsa_server.domain.events import Answered
-from responsa_server.domain.ports.agents import AnswerTask, Milestone
-from responsa_server.domain.ports.tools import Effect
+from responsa_server.domain.tools import Effect
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.speaking import Turn, told_by
 

@@ -14,8 +14,8 @@ from responsa_server.agents.nodes.question_categoriser import (
 )
 from responsa_server.agents.nodes.retrieval_need import NeedInput, NeedOptions, NeedOutput, RetrievalNeed
 from responsa_server.domain.events import Fallback, FallbackKind
-from responsa_server.domain.ports.intents import Example
-from responsa_server.domain.ports.models import Ended, ModelError, ModelFault, TextPiece
+from responsa_server.domain.intents import Example
+from responsa_server.domain.models import Ended, ModelError, ModelFault, TextPiece
 from tests.unit.graph.asking import asker
 from tests.unit.graph.shipping import Knows
 from tests.unit.graph.speaking import Says, Turn

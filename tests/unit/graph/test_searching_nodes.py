@@ -26,7 +26,7 @@ from responsa_server.agents.nodes.rewriter import Rewrite, RewriteInput
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason
-from responsa_server.domain.ports.models import Ended, ModelError, ModelFault, ModelPiece, TextPiece
+from responsa_server.domain.models import Ended, ModelError, ModelFault, ModelPiece, TextPiece
 from responsa_server.domain.turns import MAX_QUESTION_BYTES
 from tests.unit.graph.asking import asker
 from tests.unit.graph.evidence import Shelf, evidence, quote, retrieval

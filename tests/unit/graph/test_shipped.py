@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_lab.scripted.strong import Strong
 from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.domain.agents import AgentEvent, AnswerTask
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.errors import NotFound, Reason, Unavailable
 from responsa_server.domain.events import (
@@ -27,8 +28,7 @@ from responsa_server.domain.events import (
     Refused,
     Status,
 )
-from responsa_server.domain.ports.agents import AgentEvent, AnswerTask
-from responsa_server.domain.ports.models import ModelPiece, ModelPrompt
+from responsa_server.domain.models import ModelPiece, ModelPrompt
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.shipping import ASHDOWN, CLASSIFIERS, Judge, Notes, Staff, shipped
 from tests.unit.graph.speaking import told_by

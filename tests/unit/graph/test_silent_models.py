@@ -16,7 +16,7 @@ from responsa_server.agents.engine.graph import plan
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain.events import Answered, Fallback, FallbackKind
-from responsa_server.domain.ports.models import (
+from responsa_server.domain.models import (
     ChatModel,
     Ended,
     ModelError,

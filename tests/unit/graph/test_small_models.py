@@ -10,6 +10,7 @@ import pytest
 
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes import prompt
+from responsa_server.domain.agents import AgentEvent, AnswerTask
 from responsa_server.domain.events import (
     Answered,
     AnswerOutcome,
@@ -20,8 +21,7 @@ from responsa_server.domain.events import (
     RefusalReason,
     Refused,
 )
-from responsa_server.domain.ports.agents import AgentEvent, AnswerTask
-from responsa_server.domain.ports.models import ChatModel, Ended, ModelError, ModelFault, TextPiece
+from responsa_server.domain.models import ChatModel, Ended, ModelError, ModelFault, TextPiece
 from tests.unit.graph.evidence import Shelf
 from tests.unit.graph.shipping import CLASSIFIERS, Judge, Notes, Staff, shipped
 from tests.unit.graph.speaking import Says, told_by

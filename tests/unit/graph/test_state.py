@@ -25,7 +25,7 @@ from responsa_server.agents.nodes.grader import GradeInput
 from responsa_server.agents.nodes.prompt import PromptInput
 from responsa_server.domain.answers import Evidence
 from responsa_server.domain.events import Answered, Delta, Fallback, FallbackKind, Status, Step
-from responsa_server.domain.ports.models import Ended, TextPiece
+from responsa_server.domain.models import Ended, TextPiece
 from tests.unit.graph.evidence import Shelf, quote, task
 from tests.unit.graph.speaking import Says, told_by
 

@@ -16,11 +16,11 @@ from responsa_server.agents.nodes.summariser import (
     SummaryOptions,
     first_sentences,
 )
+from responsa_server.domain.conversations import MAX_SUMMARY_BYTES, Summary
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Fallback, FallbackKind
+from responsa_server.domain.models import Ended, ModelError, ModelFault, Place, TextPiece
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.models import Ended, ModelError, ModelFault, Place, TextPiece
-from responsa_server.domain.ports.summaries import MAX_SUMMARY_BYTES, Summary
 from tests.unit.graph.asking import asker
 from tests.unit.graph.shipping import Notes
 from tests.unit.graph.speaking import Says, Turn

@@ -9,9 +9,9 @@ import pytest
 from responsa_server.agents.nodes.prompt import CallModel, ResultModel
 from responsa_server.agents.nodes.tool_caller import UNKNOWN_CONTENT, CallTool, CallToolInput, CallToolOutput
 from responsa_server.domain.events import Status, Step, ToolCalled, ToolOutcome, ToolReturned
-from responsa_server.domain.ports.faults import Fault
-from responsa_server.domain.ports.tools import MAX_RESULT_BYTES, Effect, ToolResult
-from responsa_server.domain.ports.turns import ToolRecord
+from responsa_server.domain.faults import Fault
+from responsa_server.domain.tools import MAX_RESULT_BYTES, Effect, ToolResult
+from responsa_server.domain.turns import ToolRecord
 from tests.unit.graph.speaking import TURN, Does, Turn
 
 CALL = CallModel(call_id="call-9", tool="note", arguments={"text": "x"})

@@ -19,9 +19,9 @@ from responsa_server.agents.engine.graph import (
 )
 from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
 from responsa_server.agents.engine.state import GraphState, StateError, fallbacks_of, kept, restored
+from responsa_server.domain.agents import Milestone
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Delta, FallbackKind
-from responsa_server.domain.ports.agents import Milestone
 from tests.unit.graph.speaking import Turn
 
 NAMES = [f"n{number:02}" for number in range(12)]

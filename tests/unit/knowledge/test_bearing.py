@@ -11,13 +11,13 @@ import pytest
 from pydantic import TypeAdapter
 
 from responsa_server.agents.config.reading import SHIPPED
-from responsa_server.domain.answers import Evidence, Quote
+from responsa_server.domain.answers import Claim, Evidence, Quote
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.knowledge import Passage
 from responsa_server.domain.passages import (
     FoundPassage,
     LexicalCandidate,
     LexicalQuery,
+    Passage,
     PassageCosines,
     PassagePiece,
     QuestionVector,
@@ -25,7 +25,6 @@ from responsa_server.domain.passages import (
     TermStatistics,
     VectorKind,
 )
-from responsa_server.domain.ports.answers import Claim
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.claims import Excerpt, negates, numbers_in, support_claim

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.domain.ports.answers import Claim
+from responsa_server.domain.answers import Claim
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.claims import negates
 from responsa_server.text.sentences import pieces

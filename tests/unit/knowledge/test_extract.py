@@ -7,8 +7,7 @@ from uuid import UUID
 import pytest
 
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.knowledge import Passage
-from responsa_server.domain.passages import FoundPassage, PassagePiece, TermStatistics, VectorKind
+from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, TermStatistics, VectorKind
 from responsa_server.search.evidence import AnswerForm, PassageAnalyses, PieceEvidence, judge, read_question
 from responsa_server.search.extract import DEFAULT_SUPPORT, ExtractedAnswer, Extractor, Signals, support
 from responsa_server.search.retrieve import Retrieval, ScoredPassage

@@ -8,8 +8,7 @@ from uuid import UUID
 import pytest
 
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.knowledge import Passage
-from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
+from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, VectorKind
 from responsa_server.search.claims import LEAST_BYTES, excerpts
 from responsa_server.search.retrieve import ScoredPassage
 from responsa_server.search.scoring import Score

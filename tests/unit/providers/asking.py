@@ -13,12 +13,7 @@ from responsa_server.agents.config.reading import SHIPPED, read
 from responsa_server.agents.engine.prompts import PromptSet, Untrusted
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.conversations import Speaker
-from responsa_server.domain.ports.models import (
-    ChatModel,
-    ModelPiece,
-    ModelPrompt,
-    TextPiece,
-)
+from responsa_server.domain.models import ChatModel, ModelPiece, ModelPrompt, TextPiece
 
 MARK = "0123456789ab"
 MODELS = scripted_models(idle_seconds=0.01)

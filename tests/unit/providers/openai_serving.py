@@ -8,7 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
-from responsa_server.domain.ports.models import ModelPiece, ModelPrompt
+from responsa_server.domain.models import ModelPiece, ModelPrompt
 from responsa_server.providers.http_model import ModelServer
 from responsa_server.providers.openai_chat import OpenAiChat
 from tests.unit.providers.told import PROMPT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from responsa_server.domain.events import Usage
-from responsa_server.domain.ports.models import (
+from responsa_server.domain.models import (
     Ended,
     ModelError,
     ModelFault,

@@ -12,7 +12,7 @@ from decimal import Decimal
 import pytest
 
 from responsa_server.domain.events import Usage
-from responsa_server.domain.ports.models import (
+from responsa_server.domain.models import (
     ChatModel,
     Ended,
     ModelError,
@@ -26,7 +26,7 @@ from responsa_server.domain.ports.models import (
     TextPiece,
     ToolRequest,
 )
-from responsa_server.domain.ports.tools import ToolCard
+from responsa_server.domain.tools import ToolCard
 from responsa_server.providers.chain import Barred, Member, ModelChain
 from tests.unit.providers.told import PROMPT, Told, failing, gathered
 

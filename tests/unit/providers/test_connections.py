@@ -9,10 +9,7 @@ from pathlib import Path
 import pytest
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
-from responsa_server.domain.ports.models import (
-    Ended,
-    TextPiece,
-)
+from responsa_server.domain.models import Ended, TextPiece
 from responsa_server.providers.http_model import ModelServer
 from responsa_server.providers.openai_chat import OpenAiChat
 from tests.unit.providers.openai_serving import STOP, answer, served, telling, text

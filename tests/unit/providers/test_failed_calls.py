@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from responsa_lab.testing.loopback import LoopbackServer
 from responsa_server.app.models import model_table
-from responsa_server.domain.ports.models import ModelError
+from responsa_server.domain.models import ModelError
 from responsa_server.providers.settings import ModelSettings
 from tests.unit.providers.told import PROMPT, gathered
 from tests.wire.anthropic import Anthropic

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from responsa_server.domain.events import Usage
-from responsa_server.domain.ports.models import (
+from responsa_server.domain.models import (
     Ended,
     ModelFault,
     ModelPrompt,
@@ -19,7 +19,7 @@ from responsa_server.domain.ports.models import (
     TextPiece,
     ToolRequest,
 )
-from responsa_server.domain.ports.tools import ToolCard
+from responsa_server.domain.tools import ToolCard
 from responsa_server.providers.gemini import contents
 from tests.unit.providers.told import gathered
 from tests.wire.gemini import Gemini

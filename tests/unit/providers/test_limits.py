@@ -8,14 +8,7 @@ from contextlib import aclosing
 
 import pytest
 
-from responsa_server.domain.ports.models import (
-    Ended,
-    ModelError,
-    ModelFault,
-    ModelPiece,
-    ModelPrompt,
-    TextPiece,
-)
+from responsa_server.domain.models import Ended, ModelError, ModelFault, ModelPiece, ModelPrompt, TextPiece
 from responsa_server.providers.limits import KeyLimits, Limited, LimitOptions
 from tests.unit.providers.told import PROMPT, Told, gathered
 

@@ -12,7 +12,7 @@ import pytest
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.domain.events import Usage
-from responsa_server.domain.ports.models import (
+from responsa_server.domain.models import (
     Ended,
     ModelError,
     ModelFault,
@@ -24,7 +24,7 @@ from responsa_server.domain.ports.models import (
     TextPiece,
     ToolRequest,
 )
-from responsa_server.domain.ports.tools import ToolCard
+from responsa_server.domain.tools import ToolCard
 from responsa_server.providers import server as server_module
 from responsa_server.providers.http_model import ModelServer
 from responsa_server.providers.openai_chat import OpenAiChat

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from responsa_server.domain.events import Usage
-from responsa_server.domain.ports.models import Price, Spent
+from responsa_server.domain.models import Price, Spent
 from responsa_server.providers.prices import PriceList, Prices, shipped
 
 DAY = date(2026, 11, 20)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from responsa_server.domain.events import Usage
-from responsa_server.domain.ports.models import (
+from responsa_server.domain.models import (
     Ended,
     ModelError,
     ModelFault,

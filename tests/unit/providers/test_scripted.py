@@ -17,15 +17,7 @@ from responsa_server.agents.nodes.retrieval_need import NeedShape
 from responsa_server.agents.nodes.rewriter import Rewritten
 from responsa_server.app.models import model_table
 from responsa_server.domain.events import Usage
-from responsa_server.domain.ports.models import (
-    Ended,
-    ModelPrompt,
-    PromptMessage,
-    Role,
-    Spent,
-    Stop,
-    TextPiece,
-)
+from responsa_server.domain.models import Ended, ModelPrompt, PromptMessage, Role, Spent, Stop, TextPiece
 from responsa_server.providers.settings import ModelSettings
 from tests.unit.providers.asking import (
     CATEGORY,

@@ -11,14 +11,7 @@ import pytest
 
 from responsa_lab.scripted.broken import Kind
 from responsa_server.app.models import model_table
-from responsa_server.domain.ports.models import (
-    Ended,
-    ModelFault,
-    ModelPiece,
-    Stop,
-    Switched,
-    TextPiece,
-)
+from responsa_server.domain.models import Ended, ModelFault, ModelPiece, Stop, Switched, TextPiece
 from responsa_server.providers.settings import ModelSettings
 from tests.unit.providers.asking import (
     INTENT,

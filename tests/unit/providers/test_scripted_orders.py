@@ -11,13 +11,7 @@ from responsa_lab.scripted.obedient import OBEYED
 from responsa_lab.scripted.reading import Reading
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.conversations import Speaker
-from responsa_server.domain.ports.models import (
-    ChatModel,
-    ModelPrompt,
-    Place,
-    PromptMessage,
-    Role,
-)
+from responsa_server.domain.models import ChatModel, ModelPrompt, Place, PromptMessage, Role
 from tests.unit.providers.asking import (
     HEEDLESS,
     INTENT,

@@ -13,14 +13,7 @@ from pydantic import ValidationError
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.app.models import model_table
 from responsa_server.domain.events import Usage
-from responsa_server.domain.ports.models import (
-    Ended,
-    ModelFault,
-    Price,
-    Spent,
-    Switched,
-    TextPiece,
-)
+from responsa_server.domain.models import Ended, ModelFault, Price, Spent, Switched, TextPiece
 from responsa_server.providers.http_model import ModelServer
 from responsa_server.providers.limits import LimitOptions
 from responsa_server.providers.prices import Prices, shipped

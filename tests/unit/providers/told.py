@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from responsa_server.domain.ports.models import (
+from responsa_server.domain.models import (
     ChatModel,
     ModelError,
     ModelFault,

@@ -52,8 +52,8 @@ from responsa_server.domain.knowledge import (
     Operation,
     SearchMode,
 )
+from responsa_server.domain.parts import Health
 from responsa_server.domain.people import Role
-from responsa_server.domain.ports.parts import Health
 from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
 from responsa_server.domain.turns import OnBusy, Question, Turn, TurnState, Verdict
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from responsa_server.calls.listing import Listing, filterable, parse_filter, parse_order
-from responsa_server.domain import listing
+from responsa_server.domain import lists
 from responsa_server.domain.errors import InvalidRequest, Reason
 from responsa_server.domain.listing import (
     Comparison,
@@ -48,7 +48,7 @@ class Request:
     order_by: str = ""
 
 
-def parsed(text: str, rules: ListRules = listing.CONVERSATIONS) -> list[tuple[str, str, str]]:
+def parsed(text: str, rules: ListRules = lists.CONVERSATIONS) -> list[tuple[str, str, str]]:
     return [(one.field, one.operator.value, str(one.value)) for one in parse_filter(rules, text)]
 
 
@@ -186,10 +186,10 @@ def token_of(rules: ListRules, order: str, cursor: bytes) -> str:
 
 def test_tokens_of_the_releases_before_stay_good() -> None:
     cursor = json.dumps(["2026-01-31T00:00:00+00:00", str(UUID(int=7))]).encode()
-    request = Request(order_by="create_time", page_token=token_of(listing.TEACHERS, "create_time", cursor))
-    found = Listing(listing.TEACHERS, ANN, request).query
+    request = Request(order_by="create_time", page_token=token_of(lists.TEACHERS, "create_time", cursor))
+    found = Listing(lists.TEACHERS, ANN, request).query
     assert found.after == (datetime(2026, 1, 31, tzinfo=UTC), UUID(int=7))
-    assert Listing(listing.TEACHERS, ANN, Request(order_by="create_time")).token(page(found.after)) == (
+    assert Listing(lists.TEACHERS, ANN, Request(order_by="create_time")).token(page(found.after)) == (
         request.page_token
     )
 
@@ -205,7 +205,7 @@ def test_no_filter_breaks_the_parser(text: str) -> None:
 @given(st.text(max_size=100))
 def test_a_quoted_value_is_read_as_it_was_meant(value: str) -> None:
     quoted = value.replace("\\", "\\\\").replace('"', '\\"')
-    assert parse_filter(listing.CONVERSATIONS, f'title = "{quoted}"') == (
+    assert parse_filter(lists.CONVERSATIONS, f'title = "{quoted}"') == (
         Comparison("title", Operator.EQ, value),
     )
 
@@ -221,7 +221,7 @@ def test_a_quoted_value_is_read_as_it_was_meant(value: str) -> None:
     ],
 )
 def test_orders_that_are_read(text: str, expected: Order) -> None:
-    assert parse_order(listing.CONVERSATIONS, text) == expected
+    assert parse_order(lists.CONVERSATIONS, text) == expected
 
 
 @pytest.mark.parametrize(
@@ -229,30 +229,30 @@ def test_orders_that_are_read(text: str, expected: Order) -> None:
 )
 def test_orders_that_are_refused(text: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        parse_order(listing.CONVERSATIONS, text)
+        parse_order(lists.CONVERSATIONS, text)
     assert caught.value.reason is Reason.ORDER_BY_INVALID
     assert caught.value.metadata == {"orderable": "update_time,create_time"}
 
 
 def test_a_token_leads_to_the_page_after() -> None:
-    first = Listing(listing.CONVERSATIONS, ANN, Request(filter="title:x"))
+    first = Listing(lists.CONVERSATIONS, ANN, Request(filter="title:x"))
     position = (datetime(2026, 1, 31, 2, tzinfo=timezone(timedelta(hours=2))), UUID(int=7))
     token = first.token(page(position))
-    second = Listing(listing.CONVERSATIONS, ANN, Request(page_size=3, page_token=token, filter="title:x"))
+    second = Listing(lists.CONVERSATIONS, ANN, Request(page_size=3, page_token=token, filter="title:x"))
     assert second.query.after == position
     assert second.query.limit == 3
     assert first.token(page(None)) == ""
 
 
 def test_a_token_is_bound_to_everything_but_the_page_size() -> None:
-    token = Listing(listing.CONVERSATIONS, ANN, Request(), "p").token(page(("v", "i")))
+    token = Listing(lists.CONVERSATIONS, ANN, Request(), "p").token(page(("v", "i")))
     foreign = [
-        (listing.TURNS, ANN, Request(page_token=token), "p"),
-        (listing.CONVERSATIONS, BOB, Request(page_token=token), "p"),
-        (listing.CONVERSATIONS, EVE, Request(page_token=token), "p"),
-        (listing.CONVERSATIONS, ANN, Request(page_token=token, filter="title=x"), "p"),
-        (listing.CONVERSATIONS, ANN, Request(page_token=token, order_by="create_time"), "p"),
-        (listing.CONVERSATIONS, ANN, Request(page_token=token), "q"),
+        (lists.TURNS, ANN, Request(page_token=token), "p"),
+        (lists.CONVERSATIONS, BOB, Request(page_token=token), "p"),
+        (lists.CONVERSATIONS, EVE, Request(page_token=token), "p"),
+        (lists.CONVERSATIONS, ANN, Request(page_token=token, filter="title=x"), "p"),
+        (lists.CONVERSATIONS, ANN, Request(page_token=token, order_by="create_time"), "p"),
+        (lists.CONVERSATIONS, ANN, Request(page_token=token), "q"),
     ]
     for rules, who, request, parent in foreign:
         with pytest.raises(InvalidRequest) as caught:
@@ -265,30 +265,30 @@ def test_no_made_up_token_is_taken(token: str) -> None:
     if not token:
         return
     with pytest.raises(InvalidRequest) as caught:
-        Listing(listing.TURNS, ANN, Request(page_token=token))
+        Listing(lists.TURNS, ANN, Request(page_token=token))
     assert caught.value.reason is Reason.PAGE_TOKEN_INVALID
 
 
 def test_the_longest_cursor_fits_the_contract() -> None:
     key = "é" * 512  # a source_key has at most 1,024 bytes
-    assert len(Listing(listing.DOCUMENTS, ANN, Request()).token(page((key, str(UUID(int=7)))))) <= 2048
+    assert len(Listing(lists.DOCUMENTS, ANN, Request()).token(page((key, str(UUID(int=7)))))) <= 2048
 
 
 def test_page_sizes() -> None:
-    assert Listing(listing.TURNS, ANN, Request()).query.limit == 50
-    assert Listing(listing.TURNS, ANN, Request(page_size=200)).query.limit == 200
-    assert Listing(listing.TURNS, ANN, Request(page_size=5000)).query.limit == 200
+    assert Listing(lists.TURNS, ANN, Request()).query.limit == 50
+    assert Listing(lists.TURNS, ANN, Request(page_size=200)).query.limit == 200
+    assert Listing(lists.TURNS, ANN, Request(page_size=5000)).query.limit == 200
 
 
 @pytest.mark.parametrize(
     ("message", "rules"),
     [
-        ("ListTurnsRequest", listing.TURNS),
-        ("ListConversationsRequest", listing.CONVERSATIONS),
-        ("ListMessagesRequest", listing.MESSAGES),
-        ("ListCollectionsRequest", listing.COLLECTIONS),
-        ("ListDocumentsRequest", listing.DOCUMENTS),
-        ("ListApiKeysRequest", listing.API_KEYS),
+        ("ListTurnsRequest", lists.TURNS),
+        ("ListConversationsRequest", lists.CONVERSATIONS),
+        ("ListMessagesRequest", lists.MESSAGES),
+        ("ListCollectionsRequest", lists.COLLECTIONS),
+        ("ListDocumentsRequest", lists.DOCUMENTS),
+        ("ListApiKeysRequest", lists.API_KEYS),
     ],
 )
 def test_the_tables_are_what_the_contract_documents(message: str, rules: ListRules) -> None:
@@ -326,12 +326,12 @@ def test_the_tables_are_what_the_contract_documents(message: str, rules: ListRul
 def test_a_token_with_the_right_digest_and_a_wrong_cursor_is_refused(cursor: bytes) -> None:
     """The digest has no key: whoever reads the source can make one."""
     last = page(("v", "i"))
-    right = Listing(listing.TURNS, ANN, Request())
+    right = Listing(lists.TURNS, ANN, Request())
     made = base64.urlsafe_b64decode(right.token(last) + "==")
     # What the digest is of stands before the cursor; an honest token shows how it is made.
     same = json.dumps(["turns", ANN.tenant_id, str(ANN.user_id), "", "", "create_time", True]).encode()
     assert hashlib.sha256(same + b"\x00" + made[16:]).digest()[:16] == made[:16]
     forged = hashlib.sha256(same + b"\x00" + cursor).digest()[:16] + cursor
     with pytest.raises(InvalidRequest) as refused:
-        Listing(listing.TURNS, ANN, Request(page_token=base64.urlsafe_b64encode(forged).decode().rstrip("=")))
+        Listing(lists.TURNS, ANN, Request(page_token=base64.urlsafe_b64encode(forged).decode().rstrip("=")))
     assert refused.value.reason is Reason.PAGE_TOKEN_INVALID

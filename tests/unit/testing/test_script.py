@@ -34,7 +34,7 @@ from responsa_server.domain.events import (
     ToolReturned,
     Usage,
 )
-from responsa_server.domain.ports.tools import Effect
+from responsa_server.domain.tools import Effect
 from tests.instance import ROOT
 
 scripts = st.builds(

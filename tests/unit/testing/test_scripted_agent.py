@@ -14,11 +14,11 @@ from responsa_lab.testing.agent import NO_SOCKET, ScriptedAgent, scripted_agent
 from responsa_lab.testing.model_server import ModelServer
 from responsa_lab.testing.script import Script, ToolFailure, golden_events, golden_text, golden_usage
 from responsa_lab.testing.sink import ToolSink
+from responsa_server.domain.agents import AgentEvent, AnswerTask, Barrier, Meter, Milestone
 from responsa_server.domain.errors import InvalidRequest, Reason, Unavailable
 from responsa_server.domain.events import Answered, Delta, Event, ToolCalled, ToolOutcome, ToolReturned, Usage
-from responsa_server.domain.ports.agents import AgentEvent, AnswerTask, Barrier, Meter, Milestone
-from responsa_server.domain.ports.faults import Fault
-from responsa_server.domain.ports.tools import Effect
+from responsa_server.domain.faults import Fault
+from responsa_server.domain.tools import Effect
 from responsa_server.domain.turns import Question
 from tests.agent_streams import stream
 from tests.unit.graph.evidence import WHO

@@ -17,7 +17,7 @@ from responsa_lab.testing.model_server import ModelServer
 from responsa_lab.testing.script import Script, answer_tokens, opening_tokens, tool_arguments, tool_body
 from responsa_lab.testing.sink import ToolSink
 from responsa_server.domain.events import Usage
-from responsa_server.domain.ports.models import (
+from responsa_server.domain.models import (
     Ended,
     ModelError,
     ModelFault,
@@ -29,7 +29,7 @@ from responsa_server.domain.ports.models import (
     TextPiece,
     ToolRequest,
 )
-from responsa_server.domain.ports.tools import Effect, ToolCard
+from responsa_server.domain.tools import Effect, ToolCard
 from responsa_server.providers.http_model import ModelServer as ServerAddress
 from responsa_server.providers.openai_chat import OpenAiChat
 from tests.instance import ROOT, plain_environment

@@ -12,7 +12,7 @@ import pytest
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.domain.events import ToolOutcome
-from responsa_server.domain.ports.tools import MAX_RESULT_BYTES, Effect, ToolCard, ToolResult
+from responsa_server.domain.tools import MAX_RESULT_BYTES, Effect, ToolCard, ToolResult
 from responsa_server.tools.http import LOST_CONTENT, UNREACHED_CONTENT, HttpEndpoint, HttpTool
 
 

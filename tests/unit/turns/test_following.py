@@ -10,8 +10,8 @@ from uuid import UUID
 import structlog
 
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.ports.relay import Hint
-from responsa_server.domain.ports.turns import TurnStore
+from responsa_server.domain.relay import Hint
+from responsa_server.domain.turns import TurnStore
 from responsa_server.turns.following import Following
 from responsa_server.turns.hub import Hub
 from responsa_server.turns.settings import TurnOptions

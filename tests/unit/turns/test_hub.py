@@ -9,9 +9,8 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.ports.relay import Committed, Hint, Interest
-from responsa_server.domain.ports.turns import Cursor, News
-from responsa_server.domain.turns import LogRow
+from responsa_server.domain.relay import Committed, Hint, Interest
+from responsa_server.domain.turns import Cursor, LogRow, News
 from responsa_server.turns.hub import MAX_WAITING_BYTES, MAX_WAITING_ROWS, Hub
 
 ANN = Principal("acme", UUID(int=1), Role.USER, "api_key")

@@ -18,7 +18,7 @@ from responsa_server.domain.events import (
     ToolOutcome,
     ToolReturned,
 )
-from responsa_server.domain.ports.turns import OpenTurn
+from responsa_server.domain.turns import OpenTurn
 from responsa_server.turns.pack import (
     MAX_DELTA_BYTES,
     MAX_ROW_BYTES,

@@ -8,11 +8,10 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.conversations import Message, Speaker
+from responsa_server.domain.conversations import ConversationStore, Message, Speaker
 from responsa_server.domain.events import ByteRange, Citation
+from responsa_server.domain.knowledge import SourceRef, SourceSlice
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.ports.conversations import ConversationStore
-from responsa_server.domain.ports.knowledge import SourceRef, SourceSlice
 from responsa_server.domain.turns import Verdict
 from responsa_server.turns.conversations import Conversations
 

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
+from responsa_server.domain.agents import AgentEvent, Barrier, Meter, Milestone
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
     Delta,
@@ -28,10 +29,8 @@ from responsa_server.domain.events import (
     ToolReturned,
     Usage,
 )
-from responsa_server.domain.ports.agents import AgentEvent, Barrier, Meter, Milestone
-from responsa_server.domain.ports.faults import NoFaults
-from responsa_server.domain.ports.turns import Append, Claim, Conclusion, TurnLost, TurnStore
-from responsa_server.domain.turns import LogRow, TurnState
+from responsa_server.domain.faults import NoFaults
+from responsa_server.domain.turns import Append, Claim, Conclusion, LogRow, TurnLost, TurnState, TurnStore
 from responsa_server.turns.pack import MAX_DELTA_BYTES
 from responsa_server.turns.writer import MAX_EVENT_BYTES, EventTooLarge, LogWriter, Start, TurnWriter, window
 from tests.plain_codec import PlainCodec, events_of

@@ -21,10 +21,10 @@ from responsa_server.agents.engine.graph import Plan, PlanError, plan
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts, PartMissing
 from responsa_server.agents.engine.prompts import PromptSet
 from responsa_server.agents.nodes.table import KINDS
+from responsa_server.domain.counters import Counters
 from responsa_server.domain.events import Fallback
-from responsa_server.domain.ports.counters import Counters
-from responsa_server.domain.ports.faults import Faults, NoFaults
-from responsa_server.domain.ports.intents import (
+from responsa_server.domain.faults import Faults, NoFaults
+from responsa_server.domain.intents import (
     OUT_OF_SCOPE,
     Classified,
     Example,
@@ -32,7 +32,7 @@ from responsa_server.domain.ports.intents import (
     IntentClassifier,
     Trainer,
 )
-from responsa_server.domain.ports.models import Models, Price
+from responsa_server.domain.models import Models, Price
 
 
 class BuildFailed(Exception):

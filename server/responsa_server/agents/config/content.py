@@ -16,7 +16,7 @@ from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import Names, named
 from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptSource, included
 from responsa_server.agents.nodes.table import KINDS
-from responsa_server.domain.ports.agent_versions import NewVersion
+from responsa_server.domain.agents import NewVersion
 
 ENGINE: Final = 1
 """The number of the code that runs versions. It rises when the code runs the same files differently, so that the old code finishes the turns that it began."""

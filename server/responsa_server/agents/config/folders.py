@@ -23,7 +23,7 @@ from responsa_server.agents.config.reading import (
     read,
     read_shared,
 )
-from responsa_server.domain.ports.agent_versions import NewVersion
+from responsa_server.domain.agents import NewVersion
 
 # A file that was just written may be written again without a new time stamp.
 _STILL_NS: Final = 100_000_000

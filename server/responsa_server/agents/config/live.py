@@ -22,13 +22,18 @@ from responsa_server.agents.config.folders import AgentScanner, Folders, Scanned
 from responsa_server.agents.config.parameters import schema_of, with_choices
 from responsa_server.agents.config.problems import AGENT_FILE, Problem
 from responsa_server.domain import names
-from responsa_server.domain.agents import AgentCard, AgentProblem, Reloaded
+from responsa_server.domain.agents import (
+    Agent,
+    AgentCard,
+    AgentProblem,
+    AgentVersions,
+    Reloaded,
+    StoredVersion,
+)
 from responsa_server.domain.errors import NotFound, Reason, Unavailable
+from responsa_server.domain.intents import ExamplesUnfit
+from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.agent_versions import AgentVersions, StoredVersion
-from responsa_server.domain.ports.agents import Agent
-from responsa_server.domain.ports.intents import ExamplesUnfit
-from responsa_server.domain.ports.parts import Health, PartReport
 
 DEFAULT: Final = "default"
 """The id of the agent that answers questions which name none, unless the settings say otherwise."""

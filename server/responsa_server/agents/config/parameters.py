@@ -16,7 +16,7 @@ from responsa_server.domain import names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.teachers import Teachers
+from responsa_server.domain.teachers import Teachers
 from responsa_server.domain.turns import Question
 
 MOST_CHOICES: Final = 200

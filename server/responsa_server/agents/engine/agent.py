@@ -18,6 +18,7 @@ from responsa_server.agents.engine.fences import nonce
 from responsa_server.agents.engine.graph import Graph, Plan, verify
 from responsa_server.agents.engine.node import Declined, Limits, OverBudget, Run
 from responsa_server.agents.engine.state import GraphState, divided, fallbacks_of, restored, said
+from responsa_server.domain.agents import AnswerTask, Emit
 from responsa_server.domain.answers import Extraction
 from responsa_server.domain.events import (
     Answered,
@@ -30,9 +31,8 @@ from responsa_server.domain.events import (
     Terminal,
     Usage,
 )
+from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.agents import AnswerTask, Emit
-from responsa_server.domain.ports.faults import Faults, NoFaults
 from responsa_server.domain.turns import Question
 
 

@@ -34,9 +34,9 @@ from responsa_server.agents.engine.rewriting import standalone
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain import names
 from responsa_server.domain.events import Fallback, FallbackKind, Intent, Step
-from responsa_server.domain.ports.intents import OUT_OF_SCOPE as NO_INTENT
-from responsa_server.domain.ports.intents import Example, IntentClassifier
-from responsa_server.domain.ports.models import (
+from responsa_server.domain.intents import OUT_OF_SCOPE as NO_INTENT
+from responsa_server.domain.intents import Example, IntentClassifier
+from responsa_server.domain.models import (
     ChatModel,
     Ended,
     ModelError,
@@ -47,7 +47,7 @@ from responsa_server.domain.ports.models import (
     Stop,
     TextPiece,
 )
-from responsa_server.domain.ports.tools import ToolCard
+from responsa_server.domain.tools import ToolCard
 
 Answer = TypeVar("Answer", bound=BaseModel)
 

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from responsa_server.agents.engine.node import OverBudget, Run, most_output
 from responsa_server.domain.events import Fallback, FallbackKind, ModelUsed, ProviderSwitched, Usage
-from responsa_server.domain.ports.models import (
+from responsa_server.domain.models import (
     ChatModel,
     Ended,
     ModelError,

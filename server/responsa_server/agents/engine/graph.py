@@ -26,10 +26,10 @@ from responsa_server.agents.engine.state import (
     merged,
     plain_fallback,
 )
+from responsa_server.domain.agents import Milestone
 from responsa_server.domain.errors import Reason, TooSlow, Unavailable
 from responsa_server.domain.events import Delta, Fallback, FallbackKind, Status
-from responsa_server.domain.ports.agents import Milestone
-from responsa_server.domain.ports.tools import Effect
+from responsa_server.domain.tools import Effect
 
 _MOST_STEPS: Final = 10_000
 

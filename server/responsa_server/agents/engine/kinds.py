@@ -11,13 +11,13 @@ from responsa_server.agents.engine.calling import Pricing, no_price
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.node import AnyNode, NodeModel, NodeOptions, Offered
 from responsa_server.agents.engine.prompts import PromptSet
+from responsa_server.domain.answers import CitationJudge, EvidenceSource, Extractor
+from responsa_server.domain.conversations import Summaries
 from responsa_server.domain.events import FallbackKind
-from responsa_server.domain.ports.answers import CitationJudge, EvidenceSource, Extractor
-from responsa_server.domain.ports.intents import Example, IntentClassifier
-from responsa_server.domain.ports.models import ChatModel
-from responsa_server.domain.ports.summaries import Summaries
-from responsa_server.domain.ports.teachers import Teachers
-from responsa_server.domain.ports.tools import Tool
+from responsa_server.domain.intents import Example, IntentClassifier
+from responsa_server.domain.models import ChatModel
+from responsa_server.domain.teachers import Teachers
+from responsa_server.domain.tools import Tool
 
 Part = TypeVar("Part")
 

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from responsa_server.domain.agents import Barrier, Milestone
 from responsa_server.domain.events import (
     Cited,
     Delta,
@@ -26,11 +27,10 @@ from responsa_server.domain.events import (
     ToolReturned,
     Usage,
 )
+from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.agents import Barrier, Milestone
-from responsa_server.domain.ports.faults import Faults, NoFaults
-from responsa_server.domain.ports.tools import Effect
-from responsa_server.domain.ports.turns import ToolRecord
+from responsa_server.domain.tools import Effect
+from responsa_server.domain.turns import ToolRecord
 
 _MORE: Final = {
     "steps": "take more steps than the agent may take for",

@@ -20,7 +20,7 @@ from responsa_server.agents.engine.fences import fenced, meaning, neutral
 from responsa_server.agents.engine.node import Plain
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.conversations import Speaker
-from responsa_server.domain.ports.models import Place, PromptMessage, Role
+from responsa_server.domain.models import Place, PromptMessage, Role
 
 USER_LINE: Final = "=== user"
 SCHEMAS: Final = ("intent", "category", "need", "query", "queries", "verdict")

@@ -12,9 +12,8 @@ from responsa_server.agents.engine.config import RetrievalTable
 from responsa_server.agents.engine.kinds import NodeKind, required
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Run
 from responsa_server.agents.nodes.retriever import DEFAULT_RETRIEVAL
-from responsa_server.domain.answers import Evidence, Quote
+from responsa_server.domain.answers import CitationJudge, Claim, Evidence, EvidenceSource, Quote
 from responsa_server.domain.events import MAX_CITATIONS, AnswerOutcome, Cited, Step
-from responsa_server.domain.ports.answers import CitationJudge, Claim, EvidenceSource
 
 _NOTHING: Final = Evidence(0, 0, {})
 

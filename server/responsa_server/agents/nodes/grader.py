@@ -19,9 +19,8 @@ from responsa_server.agents.engine.node import (
 )
 from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.agents.nodes.retriever import DEFAULT_RETRIEVAL
-from responsa_server.domain.answers import Evidence, Extraction
+from responsa_server.domain.answers import Evidence, EvidenceSource, Extraction, Extractor
 from responsa_server.domain.events import Fallback, FallbackKind, Step
-from responsa_server.domain.ports.answers import EvidenceSource, Extractor
 
 OFFERED = offered(untrusted=("question", "passages"))
 """The variables for this node's prompts."""

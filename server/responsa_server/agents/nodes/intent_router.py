@@ -21,7 +21,7 @@ from responsa_server.agents.engine.kinds import NodeKind, from_examples
 from responsa_server.agents.engine.node import NodeModel, Run
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain.events import Intent
-from responsa_server.domain.ports.intents import Example, IntentClassifier
+from responsa_server.domain.intents import Example, IntentClassifier
 
 LINKEDIN: Final = "linkedin"
 """Another name for the intent `post` in the parameter."""

@@ -30,13 +30,12 @@ from responsa_server.agents.engine.node import (
 )
 from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.agents.engine.state import Said
-from responsa_server.domain.answers import Evidence
+from responsa_server.domain.answers import Claim, Evidence
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Fallback, FallbackKind, Step, ToolOutcome
-from responsa_server.domain.ports.answers import Claim
-from responsa_server.domain.ports.faults import Fault
-from responsa_server.domain.ports.models import (
+from responsa_server.domain.faults import Fault
+from responsa_server.domain.models import (
     Ended,
     ModelError,
     ModelFault,

@@ -11,7 +11,7 @@ from responsa_server.agents.engine.asking import OFFERED, Asker, DecidingNode, D
 from responsa_server.agents.engine.kinds import NodeKind, from_examples
 from responsa_server.agents.engine.node import NodeModel, Run
 from responsa_server.agents.engine.state import Said
-from responsa_server.domain.ports.intents import OUT_OF_SCOPE, Example, IntentClassifier
+from responsa_server.domain.intents import OUT_OF_SCOPE, Example, IntentClassifier
 
 
 class CategoryOptions(DecidingOptions):

@@ -12,7 +12,7 @@ from responsa_server.agents.engine.kinds import NodeKind, from_examples
 from responsa_server.agents.engine.node import NodeModel, Run
 from responsa_server.agents.engine.rewriting import content_words
 from responsa_server.agents.engine.state import Said
-from responsa_server.domain.ports.intents import IntentClassifier
+from responsa_server.domain.intents import IntentClassifier
 
 RETRIEVE: Final = "retrieve"
 DIRECT: Final = "direct"

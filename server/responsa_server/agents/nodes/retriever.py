@@ -10,9 +10,8 @@ from responsa_server.agents.engine.kinds import NodeKind, required
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Policy, Run
 from responsa_server.agents.engine.rewriting import points_back
 from responsa_server.agents.nodes.query_expander import distinct
-from responsa_server.domain.answers import Evidence
+from responsa_server.domain.answers import Evidence, EvidenceSource, SearchOptions
 from responsa_server.domain.events import Fallback, FallbackKind, Step, Usage
-from responsa_server.domain.ports.answers import EvidenceSource, SearchOptions
 
 DEFAULT_RETRIEVAL = RetrievalTable.model_validate({})
 _VECTORS_GONE = "part_unavailable:vectors"

@@ -13,9 +13,9 @@ from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Policy, PromptName, Run
 from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.agents.engine.state import Said
+from responsa_server.domain.conversations import MAX_SUMMARY_BYTES, Summaries, Summary
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import Fallback, FallbackKind
-from responsa_server.domain.ports.summaries import MAX_SUMMARY_BYTES, Summaries, Summary
 
 OFFERED: Final = offered(untrusted=("history", "summary"))
 NEWS: Final = 10

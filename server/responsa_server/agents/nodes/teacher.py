@@ -11,8 +11,7 @@ from pydantic import Field, JsonValue
 from responsa_server.agents.engine.kinds import NodeKind, required
 from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Policy, Run
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
-from responsa_server.domain.ports.teachers import Teachers
-from responsa_server.domain.teachers import Teacher
+from responsa_server.domain.teachers import Teacher, Teachers
 
 TEACHER_ID: Final = "teacher_id"
 _MOST_SHOWN: Final = 64

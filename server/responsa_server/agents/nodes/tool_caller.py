@@ -8,10 +8,10 @@ from typing import Final
 from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
 from responsa_server.agents.nodes.prompt import CallModel, ResultModel
+from responsa_server.domain.agents import Barrier
 from responsa_server.domain.events import Status, Step, ToolCalled, ToolOutcome, ToolReturned
-from responsa_server.domain.ports.agents import Barrier
-from responsa_server.domain.ports.faults import Fault
-from responsa_server.domain.ports.tools import MAX_RESULT_BYTES, Effect, Tool, ToolResult
+from responsa_server.domain.faults import Fault
+from responsa_server.domain.tools import MAX_RESULT_BYTES, Effect, Tool, ToolResult
 
 UNKNOWN_CONTENT: Final = "The worker was lost while it called this tool, so nobody knows whether it was done. It is not called again."
 _LONGEST_SECONDS: Final = 3600.0

@@ -21,8 +21,8 @@ from responsa_server.domain.events import (
     ToolOutcome,
 )
 from responsa_server.domain.knowledge import DocumentState, IngestStage, SearchMode
+from responsa_server.domain.parts import Health
 from responsa_server.domain.people import Role
-from responsa_server.domain.ports.parts import Health
 from responsa_server.domain.turns import OnBusy, TurnState, Verdict
 
 _Domain = TypeVar("_Domain", bound=StrEnum)

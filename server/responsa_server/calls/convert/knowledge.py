@@ -23,10 +23,10 @@ from responsa_server.domain.knowledge import (
     DocumentMetadata,
     Hit,
     Operation,
-    Passage,
     SearchMode,
     SearchQuery,
 )
+from responsa_server.domain.passages import Passage
 from responsa_server.ingest.formats.table import Format
 
 DEFAULT_TOP_K = 10

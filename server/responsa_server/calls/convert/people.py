@@ -9,9 +9,9 @@ from responsa.auth.v1 import api_key_pb2, user_pb2
 from responsa_server.calls.convert import enums
 from responsa_server.calls.convert.basics import timestamp
 from responsa_server.domain import names
+from responsa_server.domain.counters import Count
+from responsa_server.domain.parts import Installation, MigrationState, PartReport
 from responsa_server.domain.people import ApiKey, User
-from responsa_server.domain.ports.counters import Count
-from responsa_server.domain.ports.parts import Installation, MigrationState, PartReport
 
 
 def user(value: User) -> user_pb2.User:

@@ -15,21 +15,13 @@ from responsa_server.calls.call import caller
 from responsa_server.calls.convert import agents, people
 from responsa_server.calls.convert.basics import named_uuid, request_id, updated
 from responsa_server.calls.listing import Listing
-from responsa_server.domain import listing
+from responsa_server.domain import lists
+from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.background import Background
+from responsa_server.domain.counters import Counters
 from responsa_server.domain.errors import FieldViolation, ResponsaError
-from responsa_server.domain.ports.catalogue import Catalogue
-from responsa_server.domain.ports.counters import Counters
-from responsa_server.domain.ports.parts import (
-    Health,
-    Installation,
-    Migrations,
-    MigrationState,
-    Part,
-    PartReport,
-)
-from responsa_server.domain.ports.teachers import Teachers
-from responsa_server.domain.teachers import TeacherChange
+from responsa_server.domain.parts import Health, Installation, Migrations, MigrationState, Part, PartReport
+from responsa_server.domain.teachers import TeacherChange, Teachers
 
 Result = TypeVar("Result")
 
@@ -80,7 +72,7 @@ class AdminService:
 
     async def ListTeachers(self, request: pb.ListTeachersRequest) -> pb.ListTeachersResponse:
         """List the tenant's teachers."""
-        asked = Listing(listing.TEACHERS, caller(), request)
+        asked = Listing(lists.TEACHERS, caller(), request)
         page = await self._teachers.list(caller(), asked.query)
         return pb.ListTeachersResponse(
             teachers=[agents.teacher(one) for one in page.items], next_page_token=asked.token(page)

@@ -8,7 +8,7 @@ from responsa_server.calls.call import caller
 from responsa_server.calls.convert import people
 from responsa_server.calls.convert.basics import named_uuid, request_id, timestamp, to_datetime
 from responsa_server.calls.listing import Listing
-from responsa_server.domain import listing
+from responsa_server.domain import lists
 from responsa_server.identity.service import Identity
 
 
@@ -40,7 +40,7 @@ class AuthService:
 
     async def ListApiKeys(self, request: pb.ListApiKeysRequest) -> pb.ListApiKeysResponse:
         """List the caller's keys."""
-        asked = Listing(listing.API_KEYS, caller(), request)
+        asked = Listing(lists.API_KEYS, caller(), request)
         page = await self._identity.list_api_keys(caller(), asked.query)
         return pb.ListApiKeysResponse(
             api_keys=[people.api_key(one) for one in page.items], next_page_token=asked.token(page)

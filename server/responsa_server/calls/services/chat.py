@@ -16,13 +16,12 @@ from responsa_server.calls.call import caller, current
 from responsa_server.calls.convert import agents, chat
 from responsa_server.calls.convert.basics import named_slug, named_uuid, request_id, updated
 from responsa_server.calls.listing import Listing
-from responsa_server.domain import listing, names
-from responsa_server.domain.agents import AgentCard
+from responsa_server.domain import lists, names
+from responsa_server.domain.agents import AgentCard, Catalogue
 from responsa_server.domain.background import Background
 from responsa_server.domain.listing import Comparison, ListQuery, Operator, Page
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.catalogue import Catalogue
-from responsa_server.domain.ports.turns import Accepted
+from responsa_server.domain.turns import Accepted
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
 
@@ -101,7 +100,7 @@ class ChatService:
 
     async def ListTurns(self, request: pb.ListTurnsRequest) -> pb.ListTurnsResponse:
         """List the caller's turns."""
-        asked = Listing(listing.TURNS, caller(), request)
+        asked = Listing(lists.TURNS, caller(), request)
         page = await self._turns.list(caller(), asked.query)
         return pb.ListTurnsResponse(
             turns=[chat.turn(one) for one in page.items], next_page_token=asked.token(page)
@@ -125,7 +124,7 @@ class ChatService:
 
     async def ListConversations(self, request: pb.ListConversationsRequest) -> pb.ListConversationsResponse:
         """List the caller's conversations."""
-        asked = Listing(listing.CONVERSATIONS, caller(), request)
+        asked = Listing(lists.CONVERSATIONS, caller(), request)
         page = await self._conversations.list(caller(), asked.query)
         return pb.ListConversationsResponse(
             conversations=[chat.conversation(one) for one in page.items], next_page_token=asked.token(page)
@@ -155,7 +154,7 @@ class ChatService:
 
     async def ListMessages(self, request: pb.ListMessagesRequest) -> pb.ListMessagesResponse:
         """List a conversation's messages."""
-        asked = Listing(listing.MESSAGES, caller(), request, request.parent)
+        asked = Listing(lists.MESSAGES, caller(), request, request.parent)
         page = await self._conversations.messages(
             caller(), named_uuid("parent", "conversations", request.parent), asked.query
         )
@@ -179,7 +178,7 @@ class ChatService:
 
     async def ListAgents(self, request: pb.ListAgentsRequest) -> pb.ListAgentsResponse:
         """List the agents."""
-        asked = Listing(listing.AGENTS, caller(), request)
+        asked = Listing(lists.AGENTS, caller(), request)
         page = page_of(self._catalogue.cards(), asked.query)
         return pb.ListAgentsResponse(
             agents=[agents.agent(one, one.schema) for one in page.items], next_page_token=asked.token(page)

@@ -17,7 +17,7 @@ from responsa_server.calls.convert import knowledge
 from responsa_server.calls.convert.basics import named_slug, named_uuid, request_id, updated
 from responsa_server.calls.listing import Listing
 from responsa_server.calls.services.operations import encoded
-from responsa_server.domain import listing, names
+from responsa_server.domain import lists, names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.library.library import Library
 
@@ -52,7 +52,7 @@ class KnowledgeService:
 
     async def ListCollections(self, request: pb.ListCollectionsRequest) -> pb.ListCollectionsResponse:
         """List the collections that the caller may read."""
-        asked = Listing(listing.COLLECTIONS, caller(), request)
+        asked = Listing(lists.COLLECTIONS, caller(), request)
         page = await self._library.collections.list(caller().tenant_id, asked.query)
         return pb.ListCollectionsResponse(
             collections=[knowledge.collection(one) for one in page.items], next_page_token=asked.token(page)
@@ -117,7 +117,7 @@ class KnowledgeService:
 
     async def ListDocuments(self, request: pb.ListDocumentsRequest) -> pb.ListDocumentsResponse:
         """List a collection's documents."""
-        asked = Listing(listing.DOCUMENTS, caller(), request, request.parent)
+        asked = Listing(lists.DOCUMENTS, caller(), request, request.parent)
         page = await self._library.documents.list(
             caller().tenant_id, named_slug("parent", "collections", request.parent), asked.query
         )

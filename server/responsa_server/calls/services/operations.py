@@ -12,7 +12,7 @@ from responsa_server.calls.call import caller, current
 from responsa_server.calls.convert import knowledge
 from responsa_server.calls.convert.basics import named_uuid
 from responsa_server.calls.listing import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Listing
-from responsa_server.domain import listing
+from responsa_server.domain import lists
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.domain.knowledge import Document, Operation
 from responsa_server.domain.people import Principal
@@ -64,7 +64,7 @@ class OperationsService:
             raise _invalid("name", "must be `operations` or empty")
         if not 0 <= request.page_size <= MAX_PAGE_SIZE:
             raise _invalid("page_size", f"must be from 0 to {MAX_PAGE_SIZE}; 0 means {DEFAULT_PAGE_SIZE}")
-        asked = Listing(listing.OPERATIONS, caller(), _ListRequest(request))
+        asked = Listing(lists.OPERATIONS, caller(), _ListRequest(request))
         page = await self._library.list_operations(caller(), asked.query.limit, asked.query.after)
         return pb.ListOperationsResponse(
             operations=await _encoded(self._library, caller(), page.items),

@@ -16,9 +16,8 @@ import typer
 from responsa_server.app.resources import bring_up_to_date, ensure_administrator, identity_of
 from responsa_server.app.settings import Settings, environment, load
 from responsa_server.cli.local.failures import reporting
-from responsa_server.domain.addresses import UnixAddress
+from responsa_server.domain.addresses import LOOPBACK_HOSTS, UnixAddress
 from responsa_server.domain.errors import Unavailable
-from responsa_server.domain.hosts import LOOPBACK_HOSTS
 from responsa_server.embedded import (
     Child,
     EmbeddedEnvoy,

@@ -8,7 +8,7 @@ from typing import Any, Final, LiteralString
 
 from psycopg.rows import dict_row
 
-from responsa_server.domain.ports.agent_versions import NewVersion, StoredVersion
+from responsa_server.domain.agents import NewVersion, StoredVersion
 from responsa_server.stores.postgres.database import Database, one_row, shielded
 from responsa_server.stores.postgres.queries import Queries
 

@@ -11,10 +11,10 @@ from psycopg.rows import dict_row
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound, Precondition, Reason
-from responsa_server.domain.knowledge import Chunking, Collection
-from responsa_server.domain.listing import COLLECTIONS, ListQuery, Page
+from responsa_server.domain.knowledge import Chunking, Collection, JobKind
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.lists import COLLECTIONS
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.knowledge import JobKind
 from responsa_server.stores.postgres.database import Connection, Database, shielded
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList

@@ -14,7 +14,8 @@ from responsa_server.domain import names
 from responsa_server.domain.conversations import Conversation, Message, Speaker
 from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound, Reason
 from responsa_server.domain.events import ByteRange, Citation, RefusalReason
-from responsa_server.domain.listing import CONVERSATIONS, MESSAGES, ListQuery, Page
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.lists import CONVERSATIONS, MESSAGES
 from responsa_server.domain.people import Principal
 from responsa_server.stores.postgres.database import Connection, Database, shielded, unavailable
 from responsa_server.stores.postgres.listing import SqlList

@@ -14,23 +14,22 @@ from responsa_server.domain import names
 from responsa_server.domain.errors import Conflict, NotFound, NotPermitted, Reason
 from responsa_server.domain.knowledge import (
     DEFAULT_COLLECTION,
+    CanonicalPiece,
     Chunking,
     Document,
     DocumentState,
     IngestStage,
-    Operation,
-    Passage,
-)
-from responsa_server.domain.listing import DOCUMENTS, ListQuery, Page
-from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.ports.knowledge import (
-    CanonicalPiece,
     JobKind,
     NewDocument,
+    Operation,
     SourceRef,
     SourceSlice,
 )
-from responsa_server.domain.ports.turns import NewId
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.lists import DOCUMENTS
+from responsa_server.domain.passages import Passage
+from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.database import Connection, Database, shielded
 from responsa_server.stores.postgres.jobs import JobQueue

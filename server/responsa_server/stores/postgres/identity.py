@@ -9,9 +9,9 @@ from uuid import UUID
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound
-from responsa_server.domain.listing import API_KEYS, ListQuery, Page
-from responsa_server.domain.people import ApiKey, Principal, Role, User
-from responsa_server.domain.ports.identity import AuditEvent, FoundKey, FoundSession
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.lists import API_KEYS
+from responsa_server.domain.people import ApiKey, AuditEvent, FoundKey, FoundSession, Principal, Role, User
 from responsa_server.stores.postgres.database import Connection, Database, shielded
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.queries import Queries

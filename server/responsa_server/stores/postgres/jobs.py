@@ -20,7 +20,7 @@ from procrastinate import exceptions, jobs
 from psycopg_pool import PoolTimeout
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.domain.ports.knowledge import JobKind, Work
+from responsa_server.domain.knowledge import JobKind, Work
 from responsa_server.stores.postgres.database import Connection, conninfo
 
 _QUEUE: Final = "knowledge"

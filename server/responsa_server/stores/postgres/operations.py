@@ -25,10 +25,19 @@ from responsa_server.domain.errors import (
     ResponsaError,
     Unavailable,
 )
-from responsa_server.domain.knowledge import Chunking, IngestStage, Operation
-from responsa_server.domain.listing import OPERATIONS, ListQuery, Page, Position
+from responsa_server.domain.knowledge import (
+    CanonicalText,
+    Chunking,
+    Claim,
+    IngestStage,
+    IngestTask,
+    JobKind,
+    Operation,
+    OwnershipLost,
+)
+from responsa_server.domain.listing import ListQuery, Page, Position
+from responsa_server.domain.lists import OPERATIONS
 from responsa_server.domain.passages import NewPassage
-from responsa_server.domain.ports.knowledge import CanonicalText, Claim, IngestTask, JobKind, OwnershipLost
 from responsa_server.stores.postgres.database import Connection, Database, shielded
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from responsa_server.domain.ports.parts import Health, MigrationState, PartReport
+from responsa_server.domain.parts import Health, MigrationState, PartReport
 from responsa_server.stores.postgres.database import Database, shielded
 from responsa_server.stores.postgres.migrate import applied, load
 
 
 class PostgresPart:
-    """Implements `domain.ports.parts.Part`."""
+    """Implements `domain.parts.Part`."""
 
     name = "postgresql"
 
@@ -27,7 +27,7 @@ class PostgresPart:
 
 
 class PostgresMigrations:
-    """Implements `domain.ports.parts.Migrations`."""
+    """Implements `domain.parts.Migrations`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

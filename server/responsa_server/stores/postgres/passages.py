@@ -13,13 +13,13 @@ from uuid import UUID
 import numpy as np
 
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.knowledge import Passage
 from responsa_server.domain.passages import (
     TEXT_PART,
     FoundPassage,
     LexicalCandidate,
     LexicalQuery,
     NewPassage,
+    Passage,
     SearchScope,
     TermStatistics,
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from responsa_server.domain.conversations import Summary
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.summaries import Summary
 from responsa_server.stores.postgres.database import Database, one_row, shielded
 from responsa_server.stores.postgres.queries import Queries
 

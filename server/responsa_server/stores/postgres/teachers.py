@@ -12,7 +12,8 @@ from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound, Reason
-from responsa_server.domain.listing import TEACHERS, ListQuery, Page
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.lists import TEACHERS
 from responsa_server.domain.people import Principal
 from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
 from responsa_server.stores.postgres.database import Connection, Database, one_row, shielded, unavailable

@@ -11,8 +11,7 @@ from uuid import UUID
 from responsa_server.domain import names
 from responsa_server.domain.errors import AlreadyExists, Conflict, Exhausted, NotFound, Reason
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.turns import Accepted, End, EndedTurn, NewTurn
-from responsa_server.domain.turns import OnBusy, Question, TurnState
+from responsa_server.domain.turns import Accepted, End, EndedTurn, NewTurn, OnBusy, Question, TurnState
 from responsa_server.stores.postgres.database import Connection, shielded, unavailable
 from responsa_server.stores.postgres.turn_rows import EndingPart, caller
 

@@ -14,17 +14,18 @@ from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound
 from responsa_server.domain.events import Usage
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.turns import (
+from responsa_server.domain.turns import (
     CancelledTurn,
     Claim,
     Conclusion,
     End,
     EndedTurn,
     FrameCodec,
+    LogRow,
     NewMessage,
     TurnLost,
+    TurnState,
 )
-from responsa_server.domain.turns import LogRow, TurnState
 from responsa_server.stores.postgres.database import Database, Gathered, shielded, unavailable
 from responsa_server.stores.postgres.turn_rows import (
     EndingPart,

@@ -17,7 +17,7 @@ from responsa_server.domain import names
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import ToolCalled, ToolOutcome, ToolReturned
 from responsa_server.domain.people import Principal, Role
-from responsa_server.domain.ports.turns import (
+from responsa_server.domain.turns import (
     Append,
     Checkpoint,
     Claim,
@@ -25,8 +25,8 @@ from responsa_server.domain.ports.turns import (
     FrameCodec,
     ToolRecord,
     TurnLost,
+    TurnState,
 )
-from responsa_server.domain.turns import TurnState
 from responsa_server.stores.postgres.database import Connection, Database, shielded, unavailable
 from responsa_server.stores.postgres.turn_rows import (
     NamedQueries,

@@ -11,10 +11,10 @@ from psycopg.rows import dict_row
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound
-from responsa_server.domain.listing import TURNS, ListQuery, Page
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.lists import TURNS
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.turns import Backlog, Cursor, News
-from responsa_server.domain.turns import LogRow, Turn
+from responsa_server.domain.turns import Backlog, Cursor, LogRow, News, Turn
 from responsa_server.stores.postgres.database import shielded, unavailable
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.turn_rows import TurnPart, caller, turn_of

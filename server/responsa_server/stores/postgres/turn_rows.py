@@ -7,8 +7,7 @@ from typing import Any, ClassVar, Final, LiteralString, Protocol
 
 from responsa_server.domain.events import Usage
 from responsa_server.domain.people import Principal
-from responsa_server.domain.ports.turns import Claim, End, EndedTurn, FrameCodec, OpenTurn
-from responsa_server.domain.turns import LogRow, Turn, TurnState
+from responsa_server.domain.turns import Claim, End, EndedTurn, FrameCodec, LogRow, OpenTurn, Turn, TurnState
 from responsa_server.stores.postgres.database import Connection, Database, one_row
 
 USAGE: Final = ("embedding_tokens", "input_tokens", "output_tokens", "cost_micros", "unpriced_tokens")

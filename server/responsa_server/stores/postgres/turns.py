@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from responsa_server.domain.ports.turns import FrameCodec
+from responsa_server.domain.turns import FrameCodec
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.queries import Queries
 from responsa_server.stores.postgres.turn_accept import TurnAccepts

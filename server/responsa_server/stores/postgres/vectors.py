@@ -19,13 +19,13 @@ from psycopg.pq import Format
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import (
     VECTORS_PART,
+    OpenedVectors,
     PassageCosines,
     PassagePiece,
     QuestionVector,
     SearchScope,
     VectorKind,
 )
-from responsa_server.domain.ports.search import OpenedVectors
 from responsa_server.stores.postgres.database import Connection, Database, Statement, shielded
 from responsa_server.stores.postgres.queries import Queries
 from responsa_server.stores.postgres.searching import SEARCH_SECONDS, searched

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from responsa_lab.evaluation.local import Confusion, score_classifier
-from responsa_server.domain.ports.intents import Example, ExamplesUnfit
+from responsa_server.domain.intents import Example, ExamplesUnfit
 from responsa_server.providers.minilm import MiniLmEmbedder, load
 from responsa_server.routing.classifier import (
     DIMENSIONS,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from responsa_server.agents.config.reading import EXAMPLES, SHIPPED
-from responsa_server.domain.ports.intents import Example
+from responsa_server.domain.intents import Example
 from responsa_server.providers.minilm import load
 from responsa_server.routing import stored
 from responsa_server.routing.stored import place, read

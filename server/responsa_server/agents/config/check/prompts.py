@@ -25,7 +25,7 @@ from responsa_server.agents.config.problems import (
 from responsa_server.agents.engine.config import AgentConfig
 from responsa_server.agents.engine.node import Names, Offered, named
 from responsa_server.agents.engine.prompts import SCHEMAS, USER_LINE, PromptError, PromptSet, PromptSource
-from responsa_server.domain.ports.intents import OUT_OF_SCOPE
+from responsa_server.domain.intents import OUT_OF_SCOPE
 
 _EXAMPLE_KEYS: Final = ("text", "label")
 _SHOWN: Final = 40

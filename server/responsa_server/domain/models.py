@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from responsa_server.domain.events import Usage
-from responsa_server.domain.ports.tools import ToolCard
+from responsa_server.domain.tools import ToolCard
 
 
 class Role(StrEnum):

@@ -1,0 +1,82 @@
+"""What each list of the contract may be filtered and ordered by."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from responsa_server.domain.conversations import Speaker
+from responsa_server.domain.knowledge import DocumentState
+from responsa_server.domain.listing import Field, FieldKind, ListRules, Order
+from responsa_server.domain.turns import TurnState
+
+
+def _enum(name: str, values: type[StrEnum], prefix: str) -> Field:
+    """A field whose values may be written with the prefix of the contract and without."""
+    return Field(
+        name,
+        FieldKind.ENUM,
+        values={written: one.value for one in values for written in (one.name, f"{prefix}_{one.name}")},
+    )
+
+
+_CREATED: Final = Field("create_time", FieldKind.TIME)
+_UPDATED: Final = Field("update_time", FieldKind.TIME)
+_OLDEST: Final = Order("create_time")
+_NEWEST: Final = Order("create_time", descending=True)
+
+TURNS: Final = ListRules(
+    "turns",
+    (
+        Field("conversation", FieldKind.NAME, prefix="conversations"),
+        _enum("state", TurnState, "TURN_STATE"),
+        _CREATED,
+    ),
+    (_NEWEST, _OLDEST),
+)
+CONVERSATIONS: Final = ListRules(
+    "conversations",
+    (Field("title"), _CREATED, _UPDATED, Field("labels", FieldKind.LABELS)),
+    (Order("update_time", descending=True), Order("update_time"), _OLDEST, _NEWEST),
+)
+MESSAGES: Final = ListRules("messages", (_enum("role", Speaker, "ROLE"), _CREATED), (_OLDEST, _NEWEST))
+COLLECTIONS: Final = ListRules(
+    "collections",
+    (Field("name", filterable=False), Field("display_name"), _CREATED, _UPDATED),
+    (Order("name"), Order("name", descending=True), _OLDEST, _NEWEST),
+    slug_ids=True,
+)
+DOCUMENTS: Final = ListRules(
+    "documents",
+    (
+        Field("source_key"),
+        Field("title"),
+        _enum("state", DocumentState, "DOCUMENT_STATE"),
+        Field("media_type"),
+        _CREATED,
+        _UPDATED,
+    ),
+    (
+        Order("source_key"),
+        Order("source_key", descending=True),
+        _OLDEST,
+        _NEWEST,
+        Order("update_time"),
+        Order("update_time", descending=True),
+    ),
+)
+API_KEYS: Final = ListRules("api_keys", (Field("display_name"), _CREATED), (_NEWEST, _OLDEST))
+AGENTS: Final = ListRules(
+    "agents",
+    (Field("name", filterable=False), Field("display_name")),
+    (Order("name"), Order("name", descending=True)),
+    slug_ids=True,
+)
+TEACHERS: Final = ListRules(
+    "teachers",
+    (Field("display_name"), _CREATED),
+    (_OLDEST, _NEWEST, Order("display_name"), Order("display_name", descending=True)),
+)
+OPERATIONS: Final = ListRules(
+    "operations", (Field("create_time", FieldKind.TIME, filterable=False),), (_NEWEST,)
+)
