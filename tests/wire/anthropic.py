@@ -10,7 +10,7 @@ from typing import Any
 from responsa_lab.testing.loopback import Exchange
 from responsa_server.domain.models import Stop
 from responsa_server.providers.anthropic import AnthropicMessages
-from responsa_server.providers.http_model import ModelServer
+from responsa_server.providers.settings import CompatibleSettings
 from tests.wire.speaking import KEY, Complaint, Scene, sse
 
 _REASONS = {Stop.END: "end_turn", Stop.LIMIT: "max_tokens", Stop.UNSAFE: "refusal"}
@@ -29,8 +29,8 @@ _ERRORS = {
 class Anthropic:
     root = "/v1"
 
-    def model(self, server: ModelServer) -> AnthropicMessages:
-        return AnthropicMessages(server)
+    def model(self, server: CompatibleSettings, model: str = "m-1") -> AnthropicMessages:
+        return AnthropicMessages(server, model)
 
     def events(self, scene: Scene) -> Sequence[bytes]:
         read, cached, written, said = scene.usage

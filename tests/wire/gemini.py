@@ -9,7 +9,7 @@ from typing import Any
 from responsa_lab.testing.loopback import Exchange
 from responsa_server.domain.models import Stop
 from responsa_server.providers.gemini import Gemini as Adapter
-from responsa_server.providers.http_model import ModelServer
+from responsa_server.providers.settings import CompatibleSettings
 from tests.wire.speaking import KEY, Complaint, Scene, sse
 
 _FINISH = {Stop.END: "STOP", Stop.LIMIT: "MAX_TOKENS", Stop.UNSAFE: "SAFETY"}
@@ -28,8 +28,8 @@ _ERRORS = {
 class Gemini:
     root = "/v1"
 
-    def model(self, server: ModelServer) -> Adapter:
-        return Adapter(server)
+    def model(self, server: CompatibleSettings, model: str = "m-1") -> Adapter:
+        return Adapter(server, model)
 
     def events(self, scene: Scene) -> Sequence[bytes]:
         read, cached, _, said = scene.usage

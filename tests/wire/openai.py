@@ -8,8 +8,8 @@ from typing import Any
 
 from responsa_lab.testing.loopback import Exchange
 from responsa_server.domain.models import Stop
-from responsa_server.providers.http_model import ModelServer
 from responsa_server.providers.openai_chat import OpenAiChat
+from responsa_server.providers.settings import CompatibleSettings
 from tests.wire.speaking import KEY, Complaint, Scene, sse
 
 _FINISH = {Stop.END: "stop", Stop.LIMIT: "length", Stop.UNSAFE: "content_filter"}
@@ -28,8 +28,8 @@ _ERRORS = {
 class OpenAi:
     root = "/v1"
 
-    def model(self, server: ModelServer) -> OpenAiChat:
-        return OpenAiChat(server)
+    def model(self, server: CompatibleSettings, model: str = "m-1") -> OpenAiChat:
+        return OpenAiChat(server, model)
 
     def events(self, scene: Scene) -> Sequence[bytes]:
         finish = "tool_calls" if scene.calls else _FINISH[scene.stop]

@@ -12,10 +12,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from pydantic import SecretStr
+
 from responsa_lab.testing.loopback import Exchange, LoopbackServer, as_json
 from responsa_server.domain.models import Stop, ToolRequest
 from responsa_server.providers.http_model import HttpModel as Adapter
-from responsa_server.providers.http_model import ModelServer
+from responsa_server.providers.settings import CompatibleSettings
 
 KEY = "sk-test-9f8e7d6c5b4a-secret"
 
@@ -47,7 +49,7 @@ class WireServer(Protocol):
         """What stands behind the server's address in a provider's url."""
         ...
 
-    def model(self, server: ModelServer) -> Adapter:
+    def model(self, server: CompatibleSettings, model: str = "m-1") -> Adapter:
         """The adapter under test."""
         ...
 
@@ -90,8 +92,9 @@ async def speaking(wire: WireServer, handler: Handler, **options: Any) -> AsyncG
     """An adapter, and the server that it asks."""
     server = LoopbackServer(handler)
     await server.start()
-    given: dict[str, Any] = {"api_key": KEY, **options}
-    model = wire.model(ModelServer(f"{server.url}{wire.root}", "m-1", **given))
+    # Not validated: tests wait for shorter times than a server's settings allow.
+    given: dict[str, Any] = {"api_key": SecretStr(KEY), **options}
+    model = wire.model(CompatibleSettings.model_construct(url=f"{server.url}{wire.root}", **given))
     try:
         yield model
     finally:

@@ -44,8 +44,8 @@ from responsa_server.domain.models import (
 from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import Effect, Tool, ToolCard
 from responsa_server.domain.turns import Question
-from responsa_server.providers.http_model import ModelServer as ServerAddress
 from responsa_server.providers.openai_chat import OpenAiChat
+from responsa_server.providers.settings import CompatibleSettings
 from responsa_server.tools.http import HttpEndpoint, HttpTool
 
 
@@ -196,6 +196,6 @@ async def _model(url: str, stack: AsyncExitStack) -> ChatModel:
         await server.start()
         stack.push_async_callback(server.close)
         url = server.url
-    model = OpenAiChat(ServerAddress(url, MODEL, continuous_usage=True))
+    model = OpenAiChat(CompatibleSettings(url=url, continuous_usage=True), MODEL)
     stack.push_async_callback(model.close)
     return model

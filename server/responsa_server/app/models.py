@@ -11,11 +11,9 @@ from responsa_lab import doubles  # the one line by which the product reaches th
 from responsa_server.domain.models import ChatModel
 from responsa_server.embedded.layout import Layout
 from responsa_server.embedded.llama import EmbeddedLlama, LlamaOptions, llama_missing, llama_socket
-from responsa_server.providers.http_model import ModelServer
-from responsa_server.providers.limits import LimitOptions
+from responsa_server.providers.chain import RetryPolicy
 from responsa_server.providers.prices import PriceList, PriceRow, Prices, shipped
-from responsa_server.providers.retrying import RetryPolicy
-from responsa_server.providers.settings import ModelSettings
+from responsa_server.providers.settings import CompatibleSettings, ModelSettings
 from responsa_server.providers.table import ModelTable, Provider, TableOptions, providers
 
 EMBEDDED: Final = "embedded"
@@ -81,18 +79,16 @@ def llama_part(
 
 def _embedded(settings: ModelSettings, layout: Layout) -> Provider:
     one = settings.embedded
-    server = ModelServer(
-        "http://embedded/v1",
-        EMBEDDED_MODEL,
+    server = CompatibleSettings(
+        url="http://embedded/v1",
         idle_seconds=one.idle_seconds,
+        concurrent=one.concurrent,
+        wait_seconds=one.idle_seconds,
         uds=str(llama_socket(layout)),
         # The embedded server sometimes closes a connection just as the next request arrives on it.
         keep_alive=False,
     )
-    limits = LimitOptions(one.concurrent, 0, one.idle_seconds)
-    return Provider(
-        "openai", server, limits, models=frozenset({EMBEDDED_MODEL}), window=one.window, small=True
-    )
+    return Provider(server, models=frozenset({EMBEDDED_MODEL}), window=one.window, small=True)
 
 
 def _prices(settings: ModelSettings) -> PriceList:

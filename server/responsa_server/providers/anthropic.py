@@ -6,8 +6,6 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, cast
 
-from pydantic import Field
-
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import (
     ModelError,
@@ -25,12 +23,10 @@ from responsa_server.providers.http_model import (
     Events,
     Gathering,
     HttpModel,
-    ModelServer,
-    ModelServerSettings,
-    Web,
     WireModel,
     ending,
 )
+from responsa_server.providers.settings import CompatibleSettings
 
 # The API version that the vendor's own library of November 2026 sends.
 _VERSION: Final = "2026-10-21"
@@ -97,23 +93,17 @@ class _Event(WireModel):
     error: Any = None
 
 
-class AnthropicSettings(ModelServerSettings):
-    """Anthropic."""
-
-    url: Web = Field(default="https://api.anthropic.com/v1", description="Where it is.")
-
-
 class AnthropicMessages(HttpModel):
     """Anthropic's messages as a `ChatModel`."""
 
-    def __init__(self, server: ModelServer) -> None:
+    def __init__(self, server: CompatibleSettings, model: str) -> None:
         headers = {"anthropic-version": _VERSION}
-        if server.api_key:
-            headers["authorization"] = f"Bearer {server.api_key}"
-        super().__init__(server, headers, complaint, _FAULTS)
+        if key := server.api_key.get_secret_value():
+            headers["authorization"] = f"Bearer {key}"
+        super().__init__(server, model, headers, complaint, _FAULTS)
 
-    def _ask(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
-        return self._client.events("/messages", self._body(prompt))
+    def _send(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
+        return self._events("/messages", self._body(prompt))
 
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
         """The pieces in the events. An answer ends with a stop reason and then `message_stop`. Unknown kinds of events, blocks and deltas are skipped."""
@@ -144,10 +134,10 @@ class AnthropicMessages(HttpModel):
                         spent = spent.model_copy(update=told.usage.model_dump(exclude_none=True))
                         yield _spent(spent)
                 case "error":
-                    raise self._client.failed({"error": told.error})
+                    raise self._failed({"error": told.error})
                 case "message_stop":
                     stopped = True
-                    await self._client.rest(events)
+                    await self._rest(events)
                     break
                 case _:
                     pass
@@ -160,7 +150,7 @@ class AnthropicMessages(HttpModel):
     def _body(self, prompt: ModelPrompt) -> dict[str, Any]:
         """The request's JSON. This version of the API takes no temperature."""
         body: dict[str, Any] = {
-            "model": self._server.model,
+            "model": self._model,
             "stream": True,
             "max_tokens": prompt.max_tokens,
             "messages": messages(prompt.messages),

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any, Final, cast
 from urllib.parse import quote
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, JsonValue
 from pydantic.alias_generators import to_camel
 
 from responsa_server.domain.events import Usage
@@ -30,12 +30,10 @@ from responsa_server.providers.http_model import (
     Events,
     Gathering,
     HttpModel,
-    ModelServer,
-    ModelServerSettings,
-    Web,
     WireModel,
     ending,
 )
+from responsa_server.providers.settings import CompatibleSettings
 
 _UNSAFE: Final = {
     "SAFETY",
@@ -113,21 +111,17 @@ class _Chunk(_Model):
     error: Any = None
 
 
-class GeminiSettings(ModelServerSettings):
-    """Google's Gemini."""
-
-    url: Web = Field(default="https://generativelanguage.googleapis.com/v1", description="Where it is.")
-
-
 class Gemini(HttpModel):
     """Gemini's streamed contents as a `ChatModel`."""
 
-    def __init__(self, server: ModelServer) -> None:
-        self._path = f"/models/{quote(server.model, safe='')}:streamGenerateContent?alt=sse"
-        super().__init__(server, {"x-goog-api-key": server.api_key}, complaint, _FAULTS)
+    def __init__(self, server: CompatibleSettings, model: str) -> None:
+        self._path = f"/models/{quote(model, safe='')}:streamGenerateContent?alt=sse"
+        super().__init__(
+            server, model, {"x-goog-api-key": server.api_key.get_secret_value()}, complaint, _FAULTS
+        )
 
-    def _ask(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
-        return self._client.events(self._path, body_of(prompt))
+    def _send(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
+        return self._events(self._path, body_of(prompt))
 
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
         """The pieces in the chunks. An answer ends where the body ends after a finish reason: the last usage may come after that reason."""
@@ -138,7 +132,7 @@ class Gemini(HttpModel):
                 continue
             chunk = _Chunk.model_validate_json(event.data)
             if chunk.error is not None:
-                raise self._client.failed({"error": chunk.error})
+                raise self._failed({"error": chunk.error})
             if chunk.usage_metadata is not None:
                 yield _spent(chunk.usage_metadata)
             blocked |= chunk.prompt_feedback is not None and bool(chunk.prompt_feedback.block_reason)

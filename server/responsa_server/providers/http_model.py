@@ -1,19 +1,27 @@
-"""The common base of all vendors of language models: settings, the description of a server, and the assembly of an answer.
+"""Language models over HTTP: connections, requests, the events of an answer and its assembly. Every failure becomes a `ModelError` without keys.
 
-A vendor is one module with its section of the settings and an `HttpModel` that sends its requests and reads its events (CONTRIBUTING.md).
+A vendor is one module with an `HttpModel` that sends its requests and reads its events (CONTRIBUTING.md).
 """
 
 from __future__ import annotations
 
 import abc
+import asyncio
+import contextlib
+import json
+import re
+import ssl
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, cast
-from urllib.parse import urlsplit
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, Final, TypeAlias, cast
 
-from pydantic import AfterValidator, BaseModel, Field, JsonValue, SecretStr, TypeAdapter, ValidationError
+import httpx2
+from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
 from responsa_server.domain.models import (
     Ended,
@@ -24,91 +32,36 @@ from responsa_server.domain.models import (
     Stop,
     ToolRequest,
 )
+from responsa_server.providers.settings import CompatibleSettings
 
-if TYPE_CHECKING:
-    import httpx2
-
-_MOST_CALLS: Final = 64
-_MOST_ARGUMENTS_BYTES: Final = 16 * 1024
-_DEEPEST_ARGUMENTS: Final = 16
+_MAX_CALLS: Final = 64
+_MAX_ARGUMENTS_BYTES: Final = 16 * 1024
+_MAX_ARGUMENTS_DEPTH: Final = 16
 _ARGUMENTS: Final = TypeAdapter(dict[str, JsonValue])
+_SHOWN_BYTES: Final = 500
+_MAX_ERROR_BYTES: Final = 16 * 1024
+# How long to wait for the end of the body after the end of the answer. A connection that was read to its end is used again.
+_REST_SECONDS: Final = 1.0
+_EVENT_STREAM: Final = "text/event-stream"
+# Large enough for all tool requests of one answer.
+_MAX_EVENT_BYTES: Final = 2 << 20
+_IDLE_SECONDS: Final = 30.0
+# Opening a connection blocks the event loop briefly. If hundreds are needed at once, only this many open before other tasks run.
+_BEGUN_A_TICK: Final = 8
+_KEYS: Final = re.compile(
+    r"\b(?:sk-|rsp_|AIza)[\w-]{6,}|(?:bearer|x-api-key|x-goog-api-key|api_key|key=)[\s:=\"']*[\w.+/-]{6,}",
+    re.I,
+)
+_PASSING: Final = {ModelFault.RATE_LIMITED, ModelFault.OVERLOADED}
+_WORD: Final = re.compile(r"[A-Za-z][\w.-]{0,63}", re.ASCII)
+# The vendors' names for the error of a valid key without permission for this request.
+_FORBIDDEN: Final = {"permission_error", "PERMISSION_DENIED"}
 
-Events: TypeAlias = "AsyncIterator[httpx2.ServerSentEvent]"
-
-
-def _web(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("is no http or https address")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError(
-            "may hold neither a user, a password, a query nor a fragment: a key has a setting of its own"
-        )
-    return url.rstrip("/")
-
-
-Web = Annotated[str, AfterValidator(_web)]
+Events: TypeAlias = AsyncIterator[httpx2.ServerSentEvent]
 
 
 class WireModel(BaseModel, defer_build=True):
-    """The content of an event in a vendor's stream. Pydantic builds it when the first event is read, so that reading settings stays fast."""
-
-
-class ModelServerSettings(BaseModel, extra="forbid"):
-    """A server of language models, and how it is treated."""
-
-    url: Web = Field(
-        description="Where it is, up to and with the version, as in `http://127.0.0.1:11434/v1`."
-    )
-    api_key: SecretStr = Field(
-        default=SecretStr(""),
-        description="The key that it wants, from the environment or a secret file; empty for none.",
-    )
-    connect_seconds: float = Field(default=5.0, ge=0.1, le=60, description="How long connecting may take.")
-    idle_seconds: float = Field(
-        default=60.0,
-        ge=1,
-        le=600,
-        description="The longest silence within an answer, its first word included.",
-    )
-    concurrent: int = Field(
-        default=64, ge=1, le=10_000, description="Answers that one worker asks of it at a time; more wait."
-    )
-    requests_a_minute: int = Field(
-        default=0,
-        ge=0,
-        le=1_000_000,
-        description="Requests that one worker sends it in a minute; 0 for any number.",
-    )
-    wait_seconds: float = Field(
-        default=10.0,
-        ge=0,
-        le=300,
-        description="The longest that a request waits for its place before the next model is asked.",
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class ModelServer:
-    """Where a model is served and how long to wait for it.
-
-    url: including the version (`/v1`, `/v1beta`). api_key: "" for none. connect_seconds: the longest time to connect; idle_seconds: the longest silence within
-    an answer. uds: the Unix socket to connect to, "" for TCP. keep_alive: whether connections are used again.
-    continuous_usage: request the token counts with every chunk (vLLM's `continuous_usage_stats`; other servers refuse this field), so that a call that is cut
-    short is counted exactly. completion_limit: send the limit as `max_completion_tokens`, OpenAI's name, instead of `max_tokens`. structured: whether the server
-    accepts a JSON schema for its answer. The last three apply only to OpenAI's wire.
-    """
-
-    url: str
-    model: str
-    api_key: str = field(default="", repr=False)
-    connect_seconds: float = 5.0
-    idle_seconds: float = 60.0
-    uds: str = ""
-    keep_alive: bool = True
-    continuous_usage: bool = False
-    completion_limit: bool = False
-    structured: bool = True
+    """The content of an event in a vendor's stream. Pydantic builds the validator when the first event is read, so that the module loads fast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,44 +78,304 @@ ReadComplaint = Callable[[Mapping[str, Any]], Complaint]
 
 
 class HttpModel(abc.ABC):
-    """A `ChatModel` over HTTP. One object serves all turns; `close` it at the end. A subclass sends a vendor's requests and reads its events."""
+    """A `ChatModel` over HTTP. One object serves all turns and keeps connections open between calls; `close` it at the end.
+
+    A subclass sends a vendor's requests and reads its events.
+    """
 
     def __init__(
         self,
-        server: ModelServer,
+        server: CompatibleSettings,
+        model: str,
         headers: Mapping[str, str],
         complaint: ReadComplaint,
         faults: Mapping[str, ModelFault],
     ) -> None:
         """headers: those that hold the key. faults: by the vendor's own name for an error, if that says more than the status."""
-        # Imported here because a vendor's module also holds its settings, and reading settings needs no HTTP client.
-        from responsa_server.providers.server import Client
-
         self._server = server
-        self._client = Client(server, headers, complaint, faults)
+        self._model = model
+        self._complaint = complaint
+        self._faults = faults
+        # `KeyLimits` limits the number of concurrent calls.
+        self._http = httpx2.AsyncClient(
+            headers={
+                "accept": _EVENT_STREAM,
+                "accept-encoding": "identity",
+                "content-type": "application/json",
+                **headers,
+            },
+            timeout=httpx2.Timeout(server.idle_seconds, connect=server.connect_seconds),
+            transport=Connections(
+                tls=server.url.startswith("https:"),
+                most_idle=64 if server.keep_alive else 0,
+                uds=server.uds,
+            ),
+            trust_env=False,
+        )
 
     @property
     def name(self) -> str:
         """See `ChatModel.name`."""
-        return self._server.model
+        return self._model
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._client.close()
+        await self._http.aclose()
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
         """See `ChatModel.stream`."""
-        async with self._ask(prompt) as events, aclosing(self._pieces(prompt, events)) as pieces:
+        async with self._send(prompt) as events, aclosing(self._pieces(prompt, events)) as pieces:
             async for piece in pieces:
                 yield piece
 
     @abc.abstractmethod
-    def _ask(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
-        """The call of the client's `events`."""
+    def _send(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
+        """The vendor's request, through `_events`."""
 
     @abc.abstractmethod
     def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
         """The pieces in the events, up to an `Ended`. Raises ModelError."""
+
+    @contextlib.asynccontextmanager
+    async def _events(
+        self, path: str, body: Mapping[str, object], headers: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[Events, None]:
+        """Send a request and yield the events of its answer. Errors while they are read become ModelError. On leaving, the connection is closed or kept."""
+        begun = False
+        try:
+            async with self._http.stream(
+                "POST", self._server.url + path, content=json.dumps(body).encode(), headers=headers
+            ) as response:
+                begun = True
+                if response.status_code != HTTPStatus.OK:
+                    raise await self._refused(response)
+                kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+                if kind != _EVENT_STREAM:
+                    raise ModelError(ModelFault.MALFORMED, f"an answer of type {kind[:_SHOWN_BYTES]!r}")
+                source = cast(
+                    "AsyncGenerator[httpx2.ServerSentEvent, None]",
+                    aiter(httpx2.EventSource(response, _MAX_EVENT_BYTES)),
+                )
+                async with contextlib.aclosing(source) as events:
+                    yield events
+        # "from None": the original exception holds the request, and the request holds the key.
+        except (httpx2.SSEError, httpx2.DecodingError, ValidationError) as error:
+            raise ModelError(ModelFault.MALFORMED, self._shown(repr(error))) from None
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            raise ModelError(ModelFault.UNREACHABLE, self._shown(repr(error)), passing=True) from None
+        except httpx2.TimeoutException as error:
+            raise ModelError(ModelFault.TIMEOUT, self._shown(repr(error)), passing=not begun) from None
+        except httpx2.RequestError as error:
+            # A server may close an idle connection at the moment when it is used again. No answer has begun then.
+            fault = ModelFault.CUT if begun else ModelFault.UNREACHABLE
+            raise ModelError(fault, self._shown(repr(error)), passing=not begun) from None
+
+    @staticmethod
+    async def _rest(events: Events) -> None:
+        """Read what follows the end of an answer, if that ends soon. The answer is complete whatever the rest holds."""
+        with contextlib.suppress(TimeoutError, httpx2.RequestError):
+            async with asyncio.timeout(_REST_SECONDS):
+                async for _ in events:
+                    pass
+
+    def _failed(self, body: Mapping[str, Any], status: int = HTTPStatus.OK) -> ModelError:
+        """The error that a body describes; status OK: within a stream."""
+        complaint = self._complaint(body)
+        named, own_word = self._faults.get(complaint.kind), complaint.kind in _FORBIDDEN
+        within = status == HTTPStatus.OK
+        fault = fault_of(status)
+        if named is not None and (within or named in _refinements(status)):
+            fault = named
+        said = self._shown(f"{complaint.kind}: {complaint.message}")
+        where = "in its stream" if within else f"HTTP {status}"
+        forbidden = status == HTTPStatus.FORBIDDEN and named is not ModelFault.CREDENTIAL
+        return ModelError(
+            fault,
+            f"{where}: {said}",
+            retry_after=complaint.retry_after,
+            passing=fault in _PASSING,
+            own=own_word or forbidden,
+            status=0 if within else status,
+            kind=self._word(complaint.kind),
+        )
+
+    async def _refused(self, response: httpx2.Response) -> ModelError:
+        received = bytearray()
+        # If the body breaks off, the status says enough.
+        with contextlib.suppress(httpx2.RequestError):
+            async for part in response.aiter_bytes():
+                received += part
+                if len(received) > _MAX_ERROR_BYTES:
+                    break
+        status, headers = response.status_code, response.headers
+        try:
+            body = json.loads(received)
+        except (ValueError, RecursionError):
+            body = None
+        if isinstance(body, dict):
+            error = self._failed(cast("dict[str, Any]", body), status)
+        else:
+            fault = fault_of(status)
+            shown = self._shown(received.decode(errors="replace"))
+            own = status == HTTPStatus.FORBIDDEN
+            error = ModelError(
+                fault, f"HTTP {status}: {shown}", passing=fault in _PASSING, own=own, status=status
+            )
+        wait = retry_after(headers, datetime.now(UTC))
+        error.retry_after = error.retry_after if wait is None else wait
+        error.passing &= headers.get("x-should-retry", "").lower() != "false"
+        return error
+
+    def _shown(self, text: str) -> str:
+        return shown(text, self._server.api_key.get_secret_value())
+
+    def _word(self, kind: str) -> str:
+        # The word goes into logs, and a server may put the user's prompt into it.
+        return kind if _WORD.fullmatch(self._shown(kind)) else ""
+
+
+def _refinements(status: int) -> Container[ModelFault]:
+    """The faults to which the vendor's own name for an error may refine its status. The status decides whether the same request can succeed later."""
+    match status:
+        case 429:  # also of a quota that is used up
+            return {ModelFault.RATE_LIMITED, ModelFault.OVERLOADED, ModelFault.CREDENTIAL}
+        case 408 | 409:
+            return _PASSING
+        case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return _PASSING
+        case _:  # Gemini's of a key that is not valid is 400
+            return {ModelFault.CREDENTIAL} if status >= HTTPStatus.BAD_REQUEST else ()
+
+
+def fault_of(status: int) -> ModelFault:
+    """The fault that an HTTP error status means, if the body does not say more."""
+    match status:
+        case 401 | 402 | 403:
+            return ModelFault.CREDENTIAL
+        case 429:
+            return ModelFault.RATE_LIMITED
+        case 408 | 409:
+            return ModelFault.OVERLOADED
+        case _:
+            return ModelFault.OVERLOADED if status >= HTTPStatus.INTERNAL_SERVER_ERROR else ModelFault.REFUSED
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds that a server asks clients to wait: `retry-after-ms`, or `retry-after` (RFC 9110, 10.2.3: seconds, or a date). None if missing or unreadable."""
+    with contextlib.suppress(KeyError, ValueError):
+        return _seconds(float(headers["retry-after-ms"]) / 1000)
+    header = headers.get("retry-after", "")
+    with contextlib.suppress(ValueError):
+        return _seconds(float(header))
+    with contextlib.suppress(ValueError, TypeError):
+        return _seconds((parsedate_to_datetime(header) - now).total_seconds())
+    return None
+
+
+def _seconds(value: float) -> float | None:
+    return max(0.0, value) if abs(value) < float("inf") else None
+
+
+def shown(text: str, key: str = "") -> str:
+    """The text as it may appear in a log: without keys, at most 500 bytes."""
+    if key:
+        text = text.replace(key, "[key]")
+    return _KEYS.sub("[key]", text).encode()[:_SHOWN_BYTES].decode(errors="ignore")
+
+
+class Connections(httpx2.AsyncBaseTransport):
+    """HTTP connections for many long answers at a time.
+
+    httpx2's own pool looks at all its connections, with a system call for each idle one, whenever a request begins or ends: with hundreds of streams that is most
+    of what they cost. Here every connection is a pool of one, and idle connections are on a stack. The transport opens as many HTTP/1.1 connections as there are
+    requests, and keeps at most `most_idle` of them for later requests.
+    """
+
+    def __init__(self, *, tls: bool, most_idle: int = 64, uds: str = "") -> None:
+        """tls: whether the server speaks HTTPS; loading the certificates for it is slow. uds: the path of a Unix socket to connect to, "" for TCP."""
+        self._most_idle = most_idle
+        self._uds = uds or None
+        self._begun = 0
+        self._tick = asyncio.Event()
+        self._idle: list[httpx2.AsyncHTTPTransport] = []
+        self._closing: set[asyncio.Task[None]] = set()
+        self._trust: ssl.SSLContext = httpx2.create_ssl_context(verify=tls, trust_env=False)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """See httpx2.AsyncBaseTransport."""
+        single = self._idle.pop() if self._idle else await self._made()
+        try:
+            response = await single.handle_async_request(request)
+        except BaseException:
+            await self.give_back(single, usable=False)
+            raise
+        if not isinstance(response.stream, httpx2.AsyncByteStream):
+            raise TypeError("an asynchronous transport gave a synchronous body")
+        return httpx2.Response(
+            status_code=response.status_code,
+            headers=response.headers,
+            stream=_Borrowed(self, single, response.stream),
+            extensions=response.extensions,
+        )
+
+    async def give_back(self, single: httpx2.AsyncHTTPTransport, *, usable: bool) -> None:
+        """Take back a connection after its request."""
+        if usable and len(self._idle) < self._most_idle:
+            self._idle.append(single)
+            return
+        # In a separate task: a cancelled caller may be cancelled again, and the socket must still be closed.
+        closing = asyncio.create_task(single.aclose())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        await asyncio.shield(closing)
+
+    async def aclose(self) -> None:
+        """Close the idle connections; those in use close when their answers do."""
+        self._most_idle = 0
+        while self._idle:
+            await self._idle.pop().aclose()
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    async def _made(self) -> httpx2.AsyncHTTPTransport:
+        while self._begun >= _BEGUN_A_TICK:
+            await self._tick.wait()
+        if not self._begun:
+            asyncio.get_running_loop().call_soon(self._next_tick)
+        self._begun += 1
+        limits = httpx2.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_IDLE_SECONDS)
+        return httpx2.AsyncHTTPTransport(verify=self._trust, limits=limits, trust_env=False, uds=self._uds)
+
+    def _next_tick(self) -> None:
+        self._begun = 0
+        self._tick.set()
+        self._tick = asyncio.Event()
+
+
+class _Borrowed(httpx2.AsyncByteStream):
+    """An answer's body. Its connection is used again if the body was read to its end."""
+
+    def __init__(
+        self, connections: Connections, single: httpx2.AsyncHTTPTransport, body: httpx2.AsyncByteStream
+    ) -> None:
+        self._connections = connections
+        self._single = single
+        self._body = body
+        self._whole = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for part in self._body:
+            yield part
+        self._whole = True
+
+    async def aclose(self) -> None:
+        usable = False
+        try:
+            await self._body.aclose()
+            # A second cancellation may interrupt this, and the connection's state is then unknown.
+            usable = self._whole
+        finally:
+            await self._connections.give_back(self._single, usable=usable)
 
 
 def ending(prompt: ModelPrompt, stop: Stop, *, said: bool) -> Ended:
@@ -201,13 +414,11 @@ class Gathering:
         into.tool += tool
         into.arguments += arguments
         into.signature += signature
-        if len(self._wanted) > _MOST_CALLS:
-            raise ModelError(ModelFault.MALFORMED, f"more than {_MOST_CALLS} calls of tools")
+        if len(self._wanted) > _MAX_CALLS:
+            raise ModelError(ModelFault.MALFORMED, f"more than {_MAX_CALLS} calls of tools")
         parts = (into.call_id, into.tool, into.arguments.encode(), into.signature)
-        if max(map(len, parts)) > _MOST_ARGUMENTS_BYTES:
-            raise ModelError(
-                ModelFault.MALFORMED, f"a tool's call of more than {_MOST_ARGUMENTS_BYTES} bytes"
-            )
+        if max(map(len, parts)) > _MAX_ARGUMENTS_BYTES:
+            raise ModelError(ModelFault.MALFORMED, f"a tool's call of more than {_MAX_ARGUMENTS_BYTES} bytes")
 
     def requests(self) -> Sequence[ToolRequest]:
         """All requests, ordered by index. Raises ModelError (MALFORMED) for arguments that are not a JSON object, or that no event can carry."""
@@ -218,11 +429,12 @@ class Gathering:
             arguments = _ARGUMENTS.validate_json(one.arguments or "{}")
         except ValidationError:
             raise ModelError(
-                ModelFault.MALFORMED, f"arguments of {one.tool[:64]!r} that are no JSON object"
+                ModelFault.MALFORMED, f"the arguments of {one.tool[:64]!r} are not a JSON object"
             ) from None
-        if not _sendable(dict(arguments), _DEEPEST_ARGUMENTS):
+        if not _sendable(dict(arguments), _MAX_ARGUMENTS_DEPTH):
             raise ModelError(
-                ModelFault.MALFORMED, "arguments of a tool that are too deep, or hold a number that is none"
+                ModelFault.MALFORMED,
+                "a tool's arguments are nested too deep, or hold a number that is not finite",
             )
         return ToolRequest(one.call_id, one.tool, cast("Mapping[str, object]", arguments), one.signature)
 

@@ -7,8 +7,6 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, cast
 
-from pydantic import Field
-
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import (
     ModelError,
@@ -25,12 +23,10 @@ from responsa_server.providers.http_model import (
     Events,
     Gathering,
     HttpModel,
-    ModelServer,
-    ModelServerSettings,
-    Web,
     WireModel,
     ending,
 )
+from responsa_server.providers.settings import CompatibleSettings
 
 _DONE: Final = "[DONE]"
 _STOPS: Final = {"length": Stop.LIMIT, "content_filter": Stop.UNSAFE}
@@ -83,22 +79,17 @@ class _Chunk(WireModel):
     error: Any = None
 
 
-class OpenAiSettings(ModelServerSettings):
-    """OpenAI itself."""
-
-    url: Web = Field(default="https://api.openai.com/v1", description="Where it is.")
-
-
 class OpenAiChat(HttpModel):
     """OpenAI's chat completions as a `ChatModel`."""
 
-    def __init__(self, server: ModelServer) -> None:
-        headers = {"authorization": f"Bearer {server.api_key}"} if server.api_key else {}
-        super().__init__(server, headers, complaint, _FAULTS)
+    def __init__(self, server: CompatibleSettings, model: str) -> None:
+        key = server.api_key.get_secret_value()
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        super().__init__(server, model, headers, complaint, _FAULTS)
 
-    def _ask(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
+    def _send(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
         label = {"x-client-request-id": prompt.label} if prompt.label else None
-        return self._client.events("/chat/completions", self._body(prompt), label)
+        return self._events("/chat/completions", self._body(prompt), label)
 
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
         """The pieces in the chunks. An answer ends with a finish reason and then `[DONE]`, the usage before it, or the end of the body: servers differ."""
@@ -107,11 +98,11 @@ class OpenAiChat(HttpModel):
             if not event.data:
                 continue
             if event.data == _DONE:
-                await self._client.rest(events)
+                await self._rest(events)
                 break
             chunk = _Chunk.model_validate_json(event.data)
             if chunk.error is not None:
-                raise self._client.failed({"error": chunk.error})
+                raise self._failed({"error": chunk.error})
             if chunk.choices is None:
                 raise ModelError(ModelFault.MALFORMED, "a chunk without choices")
             if chunk.usage is not None:
@@ -138,7 +129,7 @@ class OpenAiChat(HttpModel):
         if self._server.continuous_usage:
             usage["continuous_usage_stats"] = True
         body: dict[str, Any] = {
-            "model": self._server.model,
+            "model": self._model,
             "stream": True,
             "stream_options": usage,
             "messages": [_message(one) for one in prompt.messages],

@@ -1,33 +1,39 @@
-"""The settings of language models, `models`: their servers, keys and limits; and the table of all vendors."""
+"""The settings of language models, `models`: servers, keys and limits; and the table of the vendors' adapters."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
-from responsa_server.providers.anthropic import AnthropicMessages, AnthropicSettings
-from responsa_server.providers.gemini import Gemini, GeminiSettings
-from responsa_server.providers.http_model import HttpModel, ModelServer, ModelServerSettings
-from responsa_server.providers.openai_chat import OpenAiChat, OpenAiSettings
-
-VENDORS: Final[Mapping[str, Callable[[ModelServer], HttpModel]]] = {
-    "openai": OpenAiChat,
-    "anthropic": AnthropicMessages,
-    "gemini": Gemini,
+ADAPTERS: Final[Mapping[str, str]] = {
+    "openai": "responsa_server.providers.openai_chat:OpenAiChat",
+    "anthropic": "responsa_server.providers.anthropic:AnthropicMessages",
+    "gemini": "responsa_server.providers.gemini:Gemini",
 }
-"""The adapter of each vendor, by the name before the colon. Each name is a field of `ModelSettings`, and a wire that users' own servers can speak."""
+"""The `HttpModel` of each vendor, by the name before the colon; a module is imported when one of its models is first called. Each name is a field of `ModelSettings`, and a
+wire that users' own servers can speak."""
 Wire = Literal["openai", "anthropic", "gemini"]
 _DEFAULT: Final = "default"
-_TAKEN: Final = (*VENDORS, "embedded", "scripted", "extractive", _DEFAULT)
+_RESERVED: Final = (*ADAPTERS, "embedded", "scripted", "extractive", _DEFAULT)
 
 
-def _own(name: str) -> str:
-    if name in _TAKEN:
-        raise ValueError(f"may not be named {name}: that is a provider of its own")
+def _web(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("is not an http or https address")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must not hold a user, a password, a query or a fragment; api_key holds the key")
+    return url.rstrip("/")
+
+
+def _not_reserved(name: str) -> str:
+    if name in _RESERVED:
+        raise ValueError(f"must not be {name}: that name stands for another provider")
     return name
 
 
@@ -40,64 +46,129 @@ def _listed(value: object) -> object:
 
 def _of_models(names: list[str]) -> list[str]:
     if _DEFAULT in names:
-        raise ValueError(f"names models, as provider:model, and cannot name itself, {_DEFAULT}")
+        raise ValueError(f"lists models as provider:model, and cannot contain {_DEFAULT} itself")
     return names
 
 
-ServerName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$"), AfterValidator(_own)]
+Web = Annotated[str, AfterValidator(_web)]
+ServerName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$"), AfterValidator(_not_reserved)]
+
+
+class ModelServerSettings(BaseModel, extra="forbid"):
+    """The address of a server of language models, its key, and the limits for calls to it."""
+
+    url: Web = Field(
+        description="Its address, up to and including the version, such as `http://127.0.0.1:11434/v1`."
+    )
+    api_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Its key, from the environment or a secret file; empty if it needs no key.",
+    )
+    connect_seconds: float = Field(
+        default=5.0, ge=0.1, le=60, description="The longest time that connecting may take."
+    )
+    idle_seconds: float = Field(
+        default=60.0,
+        ge=1,
+        le=600,
+        description="The longest silence within an answer, and before its first word.",
+    )
+    concurrent: int = Field(
+        default=64,
+        ge=1,
+        le=10_000,
+        description="Answers that one worker requests at a time; further calls wait.",
+    )
+    requests_a_minute: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="Requests that one worker sends per minute; 0 for no limit.",
+    )
+    wait_seconds: float = Field(
+        default=10.0,
+        ge=0,
+        le=600,
+        description="The longest time that a call waits because of these two limits, before the next model is called.",
+    )
+
+
+class OpenAiSettings(ModelServerSettings):
+    """OpenAI."""
+
+    url: Web = Field(default="https://api.openai.com/v1", description="Its address.")
+
+
+class AnthropicSettings(ModelServerSettings):
+    """Anthropic."""
+
+    url: Web = Field(default="https://api.anthropic.com/v1", description="Its address.")
+
+
+class GeminiSettings(ModelServerSettings):
+    """Google's Gemini."""
+
+    url: Web = Field(default="https://generativelanguage.googleapis.com/v1", description="Its address.")
 
 
 class CompatibleSettings(ModelServerSettings):
-    """A server that speaks OpenAI's chat completions, or one of the other wires: vLLM, Ollama, llama.cpp, a gateway."""
+    """A user's own server: vLLM, Ollama, llama.cpp, a gateway. `continuous_usage`, `completion_limit` and `structured` apply only to OpenAI's wire."""
 
-    wire: Wire = Field(default="openai", description="What it speaks.")
+    wire: Wire = Field(default="openai", description="The vendor's protocol that it speaks.")
     continuous_usage: bool = Field(
         default=False,
-        description="Whether it tells tokens with every chunk (vLLM's `continuous_usage_stats`).",
+        description="Whether to request token counts with every chunk (vLLM's `continuous_usage_stats`), so that a call that is cut short is counted exactly.",
     )
-    structured: bool = Field(default=True, description="Whether it takes a JSON schema for its answer.")
-    uds: str = Field(default="", description="A Unix socket to reach it by; `url` then gives the path alone.")
+    completion_limit: bool = Field(
+        default=False,
+        description="Whether it expects the limit of an answer as `max_completion_tokens`, like OpenAI, instead of `max_tokens`.",
+    )
+    structured: bool = Field(default=True, description="Whether it accepts a JSON schema for its answer.")
+    uds: str = Field(
+        default="",
+        description="The Unix socket to connect to; `url` then gives only the path. Empty for TCP.",
+    )
     keep_alive: bool = Field(default=True, description="Whether connections to it are used again.")
 
 
 class EmbeddedModelSettings(BaseModel, extra="forbid"):
-    """The model that runs on this machine, `embedded:smollm2`, once `make embedded-model` has fetched it."""
+    """The model on this machine, `embedded:smollm2`, which `make embedded-model` installs."""
 
     start: bool = Field(
         default=False,
-        description="Whether `responsa up` starts it though `models.default` does not name it: for agents that do.",
+        description="Whether `responsa up` starts it even if `models.default` does not name it, for agents that name it.",
     )
     threads: int = Field(
         default=0,
         ge=0,
         le=256,
-        description="Threads that it computes with; 0: one less than there are cores.",
+        description="The threads that it computes with; 0: one less than there are cores.",
     )
     concurrent: int = Field(default=2, ge=1, le=16, description="Answers that it writes at a time.")
     window: int = Field(
-        default=4096, ge=512, le=8192, description="Tokens that a prompt and its answer may have together."
+        default=4096, ge=512, le=8192, description="The tokens of a prompt and its answer together."
     )
     idle_seconds: float = Field(
         default=120.0,
         ge=1,
         le=600,
-        description="The longest silence within an answer, its first word included.",
+        description="The longest silence within an answer, and before its first word.",
     )
 
 
 class ModelSettings(BaseModel, extra="forbid"):
-    """Language models: which there are, and which one agents use that name `default`."""
+    """The language models, and the models that `default` stands for."""
 
     default: Annotated[list[str], NoDecode, BeforeValidator(_listed), AfterValidator(_of_models)] = Field(
         default_factory=list,
-        description="The models that `default` stands for in an agent's chain, as `provider:model`, asked in this order; extractive answers come after them.",
+        description="The models that `default` stands for in an agent's chain, as `provider:model`, in the order in which they are called; extractive answers come after them.",
     )
     openai: OpenAiSettings = Field(default_factory=OpenAiSettings, description="OpenAI.")
     anthropic: AnthropicSettings = Field(default_factory=AnthropicSettings, description="Anthropic.")
     gemini: GeminiSettings = Field(default_factory=GeminiSettings, description="Google's Gemini.")
     servers: dict[ServerName, CompatibleSettings] = Field(
         default_factory=dict,
-        description="Servers of one's own, by name: `models.servers.lab.url`. What they say costs nothing.",
+        description="Your own servers, by name: `models.servers.lab.url`. Their answers cost nothing.",
     )
     embedded: EmbeddedModelSettings = Field(
         default_factory=EmbeddedModelSettings, description="The model on this machine."
@@ -106,26 +177,25 @@ class ModelSettings(BaseModel, extra="forbid"):
         default=30.0,
         ge=1,
         le=600,
-        description="How long a model may take to its first word before the next one, or what an agent does without a model, takes its place.",
+        description="How long a model may take to its first word before the next model is called, or before the agent continues without a model.",
     )
     retries: int = Field(
         default=2,
         ge=0,
         le=10,
-        description="How often a busy or unreachable model is asked again before its first word.",
+        description="How often a busy or unreachable model is called again before its first word.",
     )
     scripted: bool = Field(
         default=False,
-        description="Whether the models `scripted:*` are there, which only tests and demonstrations need. Not for production.",
+        description="Whether the models `scripted:*` are available, for tests and demonstrations. Not allowed in production.",
     )
 
     @property
     def wants_embedded(self) -> bool:
-        """Whether the model on this machine is to run."""
+        """Whether `responsa up` starts the model on this machine."""
         return self.embedded.start or any(one.startswith("embedded:") for one in self.default)
 
     @property
     def vendors(self) -> Mapping[str, ModelServerSettings]:
         """The sections of all vendors, by name."""
-        found = {name: getattr(self, name) for name in VENDORS}
-        return {name: one for name, one in found.items() if isinstance(one, ModelServerSettings)}
+        return {name: getattr(self, name) for name in ADAPTERS}

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pkgutil import resolve_name
 from typing import Final
 
 from responsa_server.domain.models import ChatModel, Price, PriceTable
-from responsa_server.providers.chain import Barred, Member, ModelChain
-from responsa_server.providers.http_model import HttpModel, ModelServer, ModelServerSettings
-from responsa_server.providers.limits import KeyLimits, Limited, LimitOptions
-from responsa_server.providers.openai_chat import OpenAiSettings
-from responsa_server.providers.retrying import Retrying, RetryPolicy
-from responsa_server.providers.settings import VENDORS, CompatibleSettings, ModelSettings
+from responsa_server.providers.chain import (
+    Barred,
+    KeyLimits,
+    Limited,
+    Member,
+    ModelChain,
+    Retrying,
+    RetryPolicy,
+)
+from responsa_server.providers.http_model import HttpModel
+from responsa_server.providers.settings import ADAPTERS, CompatibleSettings, ModelSettings
 
 EXTRACTIVE: Final = "extractive"
 DEFAULT: Final = "default"
@@ -24,15 +30,13 @@ _NAME: Final = re.compile(r"[\w./@:+-]{1,200}")
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A server and its limits. server.model: ignored, because each model sets its own. needs_key: the name of the setting that must hold a key, "" if none is needed.
+    """A server of models. needs_key: the name of the setting that must hold its key, "" if it needs none.
 
-    models: all its models; empty if unknown. window: the tokens that a prompt and its answer may have together; None if unknown.
+    models: all its models; empty if unknown. window: the tokens of a prompt and its answer together; None if unknown.
     small: whether its models are small, see `Models.small`.
     """
 
-    wire: str
-    server: ModelServer
-    limits: LimitOptions = field(default_factory=LimitOptions)
+    server: CompatibleSettings
     needs_key: str = ""
     models: frozenset[str] = frozenset()
     window: int | None = None
@@ -112,7 +116,7 @@ class ModelTable:
         if found.models and model not in found.models:
             known = ", ".join(f"{provider}:{one}" for one in sorted(found.models))
             return f'There is no model "{name}", only {known}.'
-        if found.needs_key and not found.server.api_key:
+        if found.needs_key and not found.server.api_key.get_secret_value():
             return f'The provider "{provider}" has no key: set {found.needs_key}, or put it into a secret file of that name.'
         return None
 
@@ -138,44 +142,29 @@ class ModelTable:
         if name in self._options.made:
             return self._options.made[name]
         provider, _, model = name.partition(":")
-        found = self._providers[provider]
+        server = self._providers[provider].server
         if name not in self._adapters:
-            self._adapters[name] = VENDORS[found.wire](replace(found.server, model=model))
-        limits = self._limits.setdefault(provider, KeyLimits(found.limits))
-        return Retrying(Limited(self._adapters[name], limits), self._options.retry, called=name)
+            adapter: Callable[[CompatibleSettings, str], HttpModel] = resolve_name(ADAPTERS[server.wire])
+            self._adapters[name] = adapter(server, model)
+        if provider not in self._limits:
+            self._limits[provider] = KeyLimits(
+                server.concurrent, server.requests_a_minute, server.wait_seconds
+            )
+        return Retrying(
+            Limited(self._adapters[name], self._limits[provider]), self._options.retry, called=name
+        )
 
 
 def providers(settings: ModelSettings) -> dict[str, Provider]:
-    """All providers that the settings declare, by the name that stands before the colon."""
+    """All providers that the settings declare, by the name before the colon."""
     made = {
-        name: Provider(name, _server(one), _limits(one), needs_key=f"{name.upper()}_API_KEY")
-        for name, one in settings.vendors.items()
-    }
-    return made | {
-        name: Provider(one.wire, _server(one), _limits(one)) for name, one in settings.servers.items()
-    }
-
-
-def _server(one: ModelServerSettings) -> ModelServer:
-    """The model is filled in for each. OpenAI alone calls the limit `max_completion_tokens`."""
-    server = ModelServer(
-        one.url,
-        "",
-        api_key=one.api_key.get_secret_value(),
-        connect_seconds=one.connect_seconds,
-        idle_seconds=one.idle_seconds,
-        completion_limit=isinstance(one, OpenAiSettings),
-    )
-    if isinstance(one, CompatibleSettings):
-        return replace(
-            server,
-            uds=one.uds,
-            keep_alive=one.keep_alive,
-            continuous_usage=one.continuous_usage,
-            structured=one.structured,
+        name: Provider(
+            # OpenAI's newer models refuse `max_tokens`.
+            CompatibleSettings.model_validate(
+                {**dict(section), "wire": name, "completion_limit": name == "openai"}
+            ),
+            needs_key=f"{name.upper()}_API_KEY",
         )
-    return server
-
-
-def _limits(one: ModelServerSettings) -> LimitOptions:
-    return LimitOptions(one.concurrent, one.requests_a_minute, one.wait_seconds)
+        for name, section in settings.vendors.items()
+    }
+    return made | {name: Provider(server) for name, server in settings.servers.items()}

@@ -25,8 +25,7 @@ from responsa_server.domain.models import (
     ModelPrompt,
     TextPiece,
 )
-from responsa_server.providers.chain import Barred, Member, ModelChain
-from responsa_server.providers.retrying import Retrying
+from responsa_server.providers.chain import Barred, Member, ModelChain, Retrying
 from tests.unit.graph.evidence import Shelf
 from tests.unit.graph.shipping import CLASSIFIERS, Judge, Staff
 from tests.unit.graph.speaking import Turn, told_by

@@ -9,8 +9,8 @@ from typing import Any
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.domain.models import ModelPiece, ModelPrompt
-from responsa_server.providers.http_model import ModelServer
 from responsa_server.providers.openai_chat import OpenAiChat
+from responsa_server.providers.settings import CompatibleSettings
 from tests.unit.providers.told import PROMPT
 
 STOP = '{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
@@ -26,7 +26,8 @@ async def served(
 ) -> AsyncGenerator[OpenAiChat]:
     server = LoopbackServer(handler)
     await server.start()
-    model = OpenAiChat(ModelServer(f"{server.url}/v1", "m", **options))
+    # Not validated: tests wait for shorter times than a server's settings allow.
+    model = OpenAiChat(CompatibleSettings.model_construct(url=f"{server.url}/v1", **options), "m")
     try:
         yield model
     finally:

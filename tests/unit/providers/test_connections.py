@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
-from responsa_server.domain.models import Ended, TextPiece
-from responsa_server.providers.http_model import ModelServer
+from responsa_server.domain.models import (
+    Ended,
+    TextPiece,
+)
 from responsa_server.providers.openai_chat import OpenAiChat
+from responsa_server.providers.settings import CompatibleSettings
 from tests.unit.providers.openai_serving import STOP, answer, served, telling, text
 from tests.unit.providers.told import PROMPT
 
@@ -117,7 +120,7 @@ async def test_connections_are_used_again_and_as_many_are_opened_as_are_needed()
 
     server = LoopbackServer(handle)
     await server.start()
-    model = OpenAiChat(ModelServer(f"{server.url}/v1", "m"))
+    model = OpenAiChat(CompatibleSettings(url=f"{server.url}/v1"), "m")
     reading = [asyncio.create_task(answer(model)) for _ in range(20)]
     await here.wait()
     assert server.open_sockets == 20
@@ -148,7 +151,7 @@ async def test_a_server_may_listen_at_a_unix_socket(tmp_path: Path) -> None:
 
     path = str(tmp_path / "x.sock")
     server = await asyncio.start_unix_server(connected, path)
-    model = OpenAiChat(ModelServer("http://llama/v1", "m", uds=path, keep_alive=False))
+    model = OpenAiChat(CompatibleSettings(url="http://llama/v1", uds=path, keep_alive=False), "m")
     assert await answer(model) == [TextPiece("a"), Ended(complete=True)]
     await model.close()
     server.close()

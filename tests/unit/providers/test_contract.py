@@ -9,6 +9,7 @@ import traceback
 from contextlib import aclosing
 
 import pytest
+from pydantic import SecretStr
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.domain.events import Usage
@@ -28,7 +29,7 @@ from responsa_server.domain.models import (
     ToolRequest,
 )
 from responsa_server.domain.tools import ToolCard
-from responsa_server.providers import server as server_module
+from responsa_server.providers.settings import CompatibleSettings
 from tests.wire.anthropic import Anthropic
 from tests.wire.gemini import Gemini
 from tests.wire.openai import OpenAi
@@ -269,7 +270,7 @@ async def test_a_server_that_is_not_there_or_silent(wire: WireServer) -> None:
     assert (caught.value.fault, caught.value.passing) == (ModelFault.TIMEOUT, False)
     gone = LoopbackServer(silent)
     await gone.start()
-    model = wire.model(server_module.ModelServer(gone.url, "m"))
+    model = wire.model(CompatibleSettings(url=gone.url), "m")
     await gone.close()
     with pytest.raises(ModelError) as caught:
         await answer(model)
@@ -390,4 +391,4 @@ async def test_keys_reach_neither_errors_nor_logs(
     error = await failure(wire, handler)
     told = "".join(traceback.format_exception(error)) + repr(error) + error.detail + caplog.text
     assert KEY not in told
-    assert KEY not in repr(server_module.ModelServer("http://x", "m", KEY))
+    assert KEY not in repr(CompatibleSettings(url="http://x", api_key=SecretStr(KEY)))

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.domain.events import Usage
@@ -25,9 +26,9 @@ from responsa_server.domain.models import (
     ToolRequest,
 )
 from responsa_server.domain.tools import ToolCard
-from responsa_server.providers import server as server_module
-from responsa_server.providers.http_model import ModelServer
+from responsa_server.providers import http_model
 from responsa_server.providers.openai_chat import OpenAiChat
+from responsa_server.providers.settings import CompatibleSettings
 from tests.unit.providers.openai_serving import STOP, answer, served, telling, text
 from tests.unit.providers.told import PROMPT
 
@@ -82,7 +83,7 @@ async def test_the_request_is_what_openai_documents() -> None:
         PromptMessage(Role.ASSISTANT, "", [request]),
         PromptMessage(Role.TOOL, "done", answers="c"),
     ]
-    async with served(handle, api_key="k", continuous_usage=True) as model:
+    async with served(handle, api_key=SecretStr("k"), continuous_usage=True) as model:
         await answer(model, ModelPrompt(messages, "turns/1", [ToolCard("note", "Notes.")]))
     got = seen[0].request
     assert (got.method, got.path) == ("POST", "/v1/chat/completions")
@@ -170,7 +171,7 @@ async def test_arguments_may_be_as_long_and_as_deep_as_events_are() -> None:
 async def test_an_answer_that_has_ended_is_whole_whatever_becomes_of_the_connection(
     monkeypatch: pytest.MonkeyPatch, cut: bool
 ) -> None:
-    monkeypatch.setattr(server_module, "_REST_SECONDS", 0.05)
+    monkeypatch.setattr(http_model, "_REST_SECONDS", 0.05)
 
     async def handle(exchange: Exchange) -> None:
         await exchange.begin("text/event-stream")
@@ -216,7 +217,7 @@ async def test_a_refusal_a_silent_server_and_one_that_is_not_there() -> None:
 
     gone = LoopbackServer(refuse)
     await gone.start()
-    again = OpenAiChat(ModelServer(gone.url, "m"))
+    again = OpenAiChat(CompatibleSettings(url=gone.url), "m")
     await gone.close()
     with pytest.raises(ModelError) as caught:
         await answer(again)

@@ -18,7 +18,7 @@ from responsa_server.domain.models import (
     TextPiece,
     ToolRequest,
 )
-from responsa_server.providers.retrying import Retrying, RetryPolicy
+from responsa_server.providers.chain import Retrying, RetryPolicy
 from tests.unit.providers.told import PROMPT, Told, failing, gathered
 
 WHOLE: Sequence[ModelPiece | ModelError] = [TextPiece("a"), Ended(complete=True)]

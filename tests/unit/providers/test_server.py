@@ -7,16 +7,15 @@ from email.utils import format_datetime
 
 import pytest
 
-from responsa_server.providers import server as server_module
+from responsa_server.providers import http_model
 
 
 def test_retry_after_may_be_a_date() -> None:
     now = datetime(2026, 11, 20, 12, tzinfo=UTC)
     later = format_datetime(now + timedelta(seconds=90), usegmt=True)
-    assert server_module.retry_after({"retry-after": later}, now) == 90.0
+    assert http_model.retry_after({"retry-after": later}, now) == 90.0
     assert (
-        server_module.retry_after({"retry-after": format_datetime(now, usegmt=True)}, now + timedelta(1))
-        == 0.0
+        http_model.retry_after({"retry-after": format_datetime(now, usegmt=True)}, now + timedelta(1)) == 0.0
     )
 
 
@@ -31,7 +30,7 @@ def test_retry_after_may_be_a_date() -> None:
     ],
 )
 def test_what_looks_like_a_key_is_not_shown(text: str) -> None:
-    shown = server_module.shown(f"no: {text} is wrong")
+    shown = http_model.shown(f"no: {text} is wrong")
     assert shown.startswith("no: ")
     assert shown.endswith(" is wrong")
     assert "[key]" in shown
@@ -39,4 +38,4 @@ def test_what_looks_like_a_key_is_not_shown(text: str) -> None:
 
 
 def test_what_is_shown_is_short() -> None:
-    assert len(server_module.shown("ü" * 10_000).encode()) <= 500
+    assert len(http_model.shown("ü" * 10_000).encode()) <= 500

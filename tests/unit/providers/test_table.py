@@ -13,12 +13,17 @@ from pydantic import ValidationError
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.app.models import model_table
 from responsa_server.domain.events import Usage
-from responsa_server.domain.models import Ended, ModelFault, Price, Spent, Switched, TextPiece
-from responsa_server.providers.http_model import ModelServer
-from responsa_server.providers.limits import LimitOptions
+from responsa_server.domain.models import (
+    Ended,
+    ModelFault,
+    Price,
+    Spent,
+    Switched,
+    TextPiece,
+)
+from responsa_server.providers.chain import RetryPolicy
 from responsa_server.providers.prices import Prices, shipped
-from responsa_server.providers.retrying import RetryPolicy
-from responsa_server.providers.settings import ModelSettings
+from responsa_server.providers.settings import CompatibleSettings, ModelSettings
 from responsa_server.providers.table import ModelTable, Provider, TableOptions, providers
 from tests.unit.providers.told import Told, gathered
 from tests.wire.anthropic import Anthropic
@@ -30,6 +35,10 @@ WIRES: dict[str, WireServer] = {"openai": OpenAi(), "anthropic": Anthropic(), "g
 SETTINGS = ModelSettings.model_validate(
     {"openai": {"api_key": KEY}, "servers": {"lab": {"url": "http://127.0.0.1:9/v1/"}}}
 )
+
+
+def server_at(url: str, wire: str = "openai", **limits: float) -> CompatibleSettings:
+    return CompatibleSettings.model_validate({"url": url, "wire": wire, "api_key": KEY, **limits})
 
 
 def table(*default: str) -> ModelTable:
@@ -66,7 +75,7 @@ def test_a_name_can_be_had_or_there_is_a_reason_with_its_remedy(name: str, probl
 
 def test_default_cannot_stand_for_itself() -> None:
     for names in ("default", "lab:a,default", ["default"]):
-        with pytest.raises(ValidationError, match="cannot name itself"):
+        with pytest.raises(ValidationError, match="cannot contain default"):
             ModelSettings.model_validate({"default": names})
     assert ModelSettings.model_validate({"default": "lab:a, extractive"}).default == ["lab:a", "extractive"]
 
@@ -92,8 +101,8 @@ def test_prices_are_todays_and_what_is_run_at_home_costs_nothing() -> None:
 
 def test_the_models_of_a_small_provider_are_small_also_behind_default() -> None:
     declared = {
-        "tiny": Provider("openai", ModelServer("http://127.0.0.1:9/v1", ""), small=True),
-        "lab": Provider("openai", ModelServer("http://127.0.0.1:9/v1", "")),
+        "tiny": Provider(server_at("http://127.0.0.1:9/v1"), small=True),
+        "lab": Provider(server_at("http://127.0.0.1:9/v1")),
     }
     models = ModelTable(declared, Prices(shipped()), TableOptions(default=["tiny:m", "lab:m"]))
     assert models.small(["default", "tiny:n", "extractive"]) == {"tiny:m", "tiny:n"}
@@ -108,7 +117,7 @@ async def test_with_one_server_after_the_other_unplugged_the_next_one_answers(de
     for one in servers:
         await one.start()
     declared = {
-        name: Provider(name, ModelServer(f"{server.url}{WIRES[name].root}", "", KEY))
+        name: Provider(server_at(f"{server.url}{WIRES[name].root}", name))
         for name, server in zip(WIRES, servers, strict=True)
     }
     for one in servers[:dead]:
@@ -155,7 +164,7 @@ async def test_models_behind_one_key_share_its_places_and_a_busy_server_is_asked
 
     server = LoopbackServer(handle)
     await server.start()
-    lab = Provider("openai", ModelServer(f"{server.url}/v1", "", KEY), LimitOptions(1, 0, 300))
+    lab = Provider(server_at(f"{server.url}/v1", concurrent=1, wait_seconds=300.0))
     models = ModelTable({"lab": lab}, Prices(shipped()), TableOptions(retry=RetryPolicy(first_seconds=0)))
     chains = [models.chain([f"lab:m-{place % 2}"]) for place in range(6)]
     results = await asyncio.gather(*(gathered(one) for one in chains if one is not None))
@@ -202,8 +211,8 @@ async def test_a_wrong_key_is_tried_once_and_when_all_are_down_that_is_told() ->
     await server.start()
     await gone.start()
     declared = {
-        "anthropic": Provider("anthropic", ModelServer(f"{server.url}/v1", "", KEY)),
-        "lab": Provider("openai", ModelServer(f"{gone.url}/v1", "", KEY)),
+        "anthropic": Provider(server_at(f"{server.url}/v1", "anthropic")),
+        "lab": Provider(server_at(f"{gone.url}/v1")),
     }
     await gone.close()
     models = ModelTable(declared, Prices(shipped()), TableOptions(retry=RetryPolicy(first_seconds=0)))
@@ -226,7 +235,7 @@ async def test_an_answer_that_breaks_off_is_not_begun_by_somebody_else() -> None
     declared: dict[str, Provider] = {}
     for name, server in (("gemini", first), ("openai", second)):
         await server.start()
-        declared[name] = Provider(name, ModelServer(f"{server.url}/v1", "", KEY))
+        declared[name] = Provider(server_at(f"{server.url}/v1", name))
     models = ModelTable(declared, Prices(shipped()))
     chain = models.chain(["gemini:m-1", "openai:m-1"])
     assert chain is not None

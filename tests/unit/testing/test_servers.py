@@ -30,8 +30,8 @@ from responsa_server.domain.models import (
     ToolRequest,
 )
 from responsa_server.domain.tools import Effect, ToolCard
-from responsa_server.providers.http_model import ModelServer as ServerAddress
 from responsa_server.providers.openai_chat import OpenAiChat
+from responsa_server.providers.settings import CompatibleSettings
 from tests.instance import ROOT, plain_environment
 
 
@@ -69,7 +69,7 @@ async def said(model: OpenAiChat, asked: ModelPrompt) -> list[ModelPiece]:
 
 @pytest.fixture
 async def model(server: ModelServer) -> AsyncIterator[OpenAiChat]:
-    model = OpenAiChat(ServerAddress(server.url, "scripted", continuous_usage=True))
+    model = OpenAiChat(CompatibleSettings(url=server.url, continuous_usage=True), "scripted")
     yield model
     await model.close()
 
