@@ -329,6 +329,7 @@ async def test_a_drain_sends_readers_to_another_replica(
         streams = [aiter(call) for call in calls]
         for stream in streams:
             await anext(stream)
+        one.agent.begun.clear()
         waiting = asyncio.create_task(
             failed(one.chat.Answer(pb.AnswerRequest(text="wait"), metadata=one.ann.metadata))
         )

@@ -113,6 +113,28 @@ async def test_a_drain_does_not_wait_for_ever(served: Served) -> None:
     assert turn.state is TurnState.RUNNING
 
 
+async def test_calls_that_arrive_while_the_server_stops_learn_the_reason(served: Served) -> None:
+    calls = [
+        asyncio.create_task(failed(served.auth.GetMe(auth.GetMeRequest(), metadata=served.bob.metadata)))
+        for _ in range(200)
+    ]
+    # Nothing runs, so nothing holds the drain up. The calls are sent and not yet received.
+    await served.server.drain(5.0)
+    assert {(one.code, one.reason) for one in await asyncio.gather(*calls)} == {
+        (grpc.StatusCode.UNAVAILABLE, "DRAINING")
+    }
+
+
+async def test_a_drain_ends_health_watches_with_a_reason(served: Served) -> None:
+    watch = aiter(health_pb2_grpc.HealthStub(served.channel).Watch(health_pb2.HealthCheckRequest()))
+    await anext(watch)
+    ending = asyncio.create_task(failed(watch))
+    async with asyncio.timeout(20):
+        await served.server.drain(60.0)
+    error = await ending
+    assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
+
+
 async def test_silence_is_filled_with_heartbeats(house: House, database: Database, folder: Path) -> None:
     options = TurnOptions(heartbeat_seconds=0.05)
     async with asynccontextmanager(serving)(house, database, folder, turn_options=options) as served:

@@ -141,6 +141,7 @@ class Calls:
             async with asyncio.timeout(max(grace_seconds - FAREWELL_SECONDS, 0.0)):
                 await self._admission.idle()
                 await self.work.drain()
+                await self._admission.quiet()
         self._admission.cut()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_SECONDS):

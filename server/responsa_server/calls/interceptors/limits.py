@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from typing import Final
 
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.call import Call
 from responsa_server.calls.interceptors.shape import Interceptor
 from responsa_server.domain.errors import DeadlinePassed, Exhausted, Reason, Unavailable
 
-RETRY_SECONDS = 1.0
-MAX_PUBLIC_CALLS = 64
+RETRY_SECONDS: Final = 1.0
+MAX_PUBLIC_CALLS: Final = 64
 """How many calls without a credential may run at a time: health checks, watches, reflection. Anyone may make them, so they have a separate limit."""
 
+QUIET_SECONDS: Final = 0.1
+"""A draining server answers new calls until none has come for this long."""
+
 # The status must be on its way before the caller's own timer fires, or the caller never sees the reason.
-_HEAD_START_SECONDS = 0.05
-_HEAD_START_SHARE = 0.1
+_HEAD_START_SECONDS: Final = 0.05
+_HEAD_START_SHARE: Final = 0.1
 
 
 class Place:
@@ -28,46 +33,44 @@ class Place:
         self.cut = False
 
 
-class Admission(Interceptor["Place | None"]):
+class Admission(Interceptor[Place]):
     """Counts calls. gRPC's own limit is unreliable (grpc#41531), gives no reason and does not cover the other transports."""
 
     def __init__(self, most: int, most_public: int = MAX_PUBLIC_CALLS) -> None:
         """most: how many calls with a credential may run at a time. most_public: how many without one."""
         self._most = most
         self._most_public = most_public
-        self._public = 0
+        self._public: set[Place] = set()
         self._active: set[Place] = set()
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
+        self._refused = asyncio.Event()
 
-    async def on_start(self, call: Call) -> Place | None:
+    async def on_start(self, call: Call) -> Place:
         """Take a place. Raises Exhausted (OVERLOADED), Unavailable (DRAINING)."""
-        if RULES.get(call.method) is Rule.PUBLIC:
-            # A drain neither refuses health checks, which report the drain, nor waits for them.
-            if self._public >= self._most_public:
-                raise _overloaded(self._most_public)
-            self._public += 1
-            return None
-        if self._draining:
-            raise _draining()
-        if len(self._active) >= self._most:
-            raise _overloaded(self._most)
         task = asyncio.current_task()
         assert task is not None, "calls run in tasks"
         place = Place(task)
+        if RULES.get(call.method) is Rule.PUBLIC:
+            # A drain neither refuses health checks, which report the drain, nor waits for them.
+            if len(self._public) >= self._most_public:
+                raise _overloaded(self._most_public)
+            self._public.add(place)
+            return place
+        if self._draining:
+            self._refused.set()
+            raise _draining()
+        if len(self._active) >= self._most:
+            raise _overloaded(self._most)
         self._active.add(place)
         self._idle.clear()
         return place
 
-    async def on_end(
-        self, call: Call, token: Place | None, error: BaseException | None
-    ) -> BaseException | None:
+    async def on_end(self, call: Call, token: Place, error: BaseException | None) -> BaseException | None:
         """Give the place back. The error of a call that the drain cut off becomes DRAINING."""
         del call
-        if token is None:
-            self._public -= 1
-            return error
+        self._public.discard(token)
         self._active.discard(token)
         if not self._active:
             self._idle.set()
@@ -81,12 +84,20 @@ class Admission(Interceptor["Place | None"]):
         self._draining = True
 
     async def idle(self) -> None:
-        """Return once no call is running."""
+        """Return once no call with a credential is running."""
         await self._idle.wait()
+
+    async def quiet(self) -> None:
+        """Return once no new call has come for `QUIET_SECONDS`. gRPC drops a call that arrives while its server stops, without a reason."""
+        with contextlib.suppress(TimeoutError):
+            while True:
+                self._refused.clear()
+                async with asyncio.timeout(QUIET_SECONDS):
+                    await self._refused.wait()
 
     def cut(self) -> None:
         """End the calls that still run, as UNAVAILABLE (DRAINING): callers try another server, or this one after its restart."""
-        for place in self._active:
+        for place in self._active | self._public:
             if not place.cut:
                 place.cut = True
                 place.task.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -71,9 +72,10 @@ class RpcServer:
     async def drain(self, grace_seconds: float) -> None:
         """Stop: report NOT_SERVING, refuse new calls (DRAINING) on every transport, let running ones end, then stop. All this takes at most `grace_seconds`, or one
         second where that is more. Returns once nothing is served any more."""
+        end = time.monotonic() + grace_seconds
         self._health.drain()
         await self._calls.drain(grace_seconds - FAREWELL_SECONDS)
-        await self._server.stop(FAREWELL_SECONDS)
+        await self._server.stop(max(end - time.monotonic(), FAREWELL_SECONDS))
 
 
 def _reflection(names: Sequence[str]) -> Method:
