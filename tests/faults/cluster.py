@@ -80,6 +80,8 @@ class Replica:
     pid: int
     address: str
     """Where its gRPC is, as a gRPC target."""
+    http: str
+    """Where its gateway is: event streams, WebSockets, uploads."""
     log: Path
     cluster: Cluster
     stopped: bool = False
@@ -305,7 +307,7 @@ class Cluster:
         """Start a replica; does not wait. database: the folder of a proxy in front of PostgreSQL. It gets nothing from Envoy before `admit`."""
         number = next(self._numbers)
         name = f"{role}-{number}"
-        address = f"unix:{self.layout.run}/{number}.sock"
+        address, http = (f"unix:{self.layout.run}/{number}.{part}" for part in ("sock", "http"))
         log = self.layout.logs / f"{name}.log"
         urls = {
             variable: make_conninfo(
@@ -319,6 +321,8 @@ class Cluster:
             "RESPONSA_HOME": str(self.layout.home),
             "RESPONSA_PORT": str(self.port),
             "RESPONSA_GRPC_LISTEN": address,
+            "RESPONSA_HTTP_LISTEN": http,
+            "RESPONSA_ALLOWED_HOSTS": self.front,
             "RESPONSA_ROLE": role,
             "RESPONSA_TESTING__MODEL_URL": self.model_url,
             "RESPONSA_TESTING__TOOL_URL": self.tool_url,
@@ -334,7 +338,7 @@ class Cluster:
             self._nursery.stdin.write(order.told().encode() + b"\n")
             self._nursery.stdin.flush()
         eventually(lambda: name in self._born, f"the birth of {name}")
-        found = Replica(name, self._born[name], address, log, self)
+        found = Replica(name, self._born[name], address, http, log, self)
         self.replicas[name] = found
         return found
 
@@ -347,9 +351,11 @@ class Cluster:
         return self.order(role, **order).until_ready()
 
     def admit(self, *replicas: Replica, through: Mapping[str, str] | None = None, wait: bool = True) -> None:
-        """Have Envoy send calls to these, and wait until it does. through: addresses of proxies in front of them, by name."""
+        """Have Envoy send calls to these, and wait until it does. through: addresses of proxies, by the address that each stands in front of."""
+        proxies = through or {}
         for one in replicas:
-            self.endpoints.add(Endpoint(one.name, parse((through or {}).get(one.name, one.address))))
+            grpc, http = (parse(proxies.get(address, address)) for address in (one.address, one.http))
+            self.endpoints.add(Endpoint(one.name, grpc, http))
         if wait:
             self.until_healthy(len(self.endpoints.all()))
 
@@ -359,13 +365,14 @@ class Cluster:
             self.endpoints.remove(one.name)
 
     def until_healthy(self, count: int) -> None:
-        """Wait until Envoy counts so many healthy replicas."""
+        """Wait until Envoy counts so many healthy replicas, for RPCs and for the gateway."""
         eventually(
-            lambda: self._healthy() == count, lambda: f"{count} healthy replicas, not {self._healthy()}"
+            lambda: all(self._healthy(kind) == count for kind in ("server", "gateway")),
+            lambda: f"{count} healthy replicas, not {self._healthy('server')} and {self._healthy('gateway')}",
         )
 
-    def _healthy(self) -> int:
-        text = self._admin("/stats?filter=cluster.server.membership_healthy")
+    def _healthy(self, kind: str) -> int:
+        text = self._admin(f"/stats?filter=cluster.{kind}.membership_healthy")
         return int(text.rpartition(":")[2] or 0)
 
     def _admin(self, path: str) -> str:

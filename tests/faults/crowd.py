@@ -40,6 +40,8 @@ class Crowd:
     ask: Ask = field(default_factory=question)
     fresh: bool = False
     """A connection of its own for each stream."""
+    way: Callable[[], Way] | None = None
+    """How each asker reaches the server; gRPC by default."""
     seen: list[Seen] = field(default_factory=list[Seen])
     _tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
     frames: int = 0
@@ -86,7 +88,8 @@ class Crowd:
         await self.until(lambda: self.frames >= goal or unless(), f"{frames} more frames")
 
     async def _asker(self) -> None:
-        async with GrpcWay(self.target, self.caller.key, fresh=self.fresh) as way:
+        async with GrpcWay(self.target, self.caller.key, fresh=self.fresh) as grpc:
+            way = grpc if self.way is None else self.way()
             while not self._enough:
                 one = Seen(asking(self.ask(self.dice)))
                 self.seen.append(one)

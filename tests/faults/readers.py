@@ -1,4 +1,4 @@
-"""Readers that never give up: they ask, lose the connection, and resume from the last number they saw, over gRPC and gRPC-Web.
+"""Readers that never give up: they ask, lose the connection, and resume from the last number they saw, over gRPC, gRPC-Web and event streams.
 
 They are written against docs/streams.md alone and are stricter than a client: whatever comes twice or not at all is counted.
 """
@@ -16,6 +16,9 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 import httpx2
+from google.protobuf import json_format
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
 from grpc import aio
 
 from responsa.chat.v1 import chat_service_pb2 as chat
@@ -133,14 +136,17 @@ PASSING = ("PART_UNAVAILABLE", "DRAINING", "OVERLOADED", "QUEUE_FULL")
 
 
 def _told(code: int, message: str, details: bytes) -> Exception:
-    from google.rpc.error_details_pb2 import ErrorInfo
-    from google.rpc.status_pb2 import Status
+    status = Status.FromString(details)
+    status.code, status.message = code, message
+    return _error(status)
 
-    for detail in Status.FromString(details).details if details else ():
+
+def _error(status: Status) -> Exception:
+    for detail in status.details:
         info = ErrorInfo()
         if detail.Unpack(info) and info.domain == "responsa":
-            return Refusal(info.reason, message)
-    return Cut(f"{code} {message}")
+            return Refusal(info.reason, status.message)
+    return Cut(f"{status.code} {status.message}")
 
 
 def channel_to(target: str) -> aio.Channel:
@@ -278,6 +284,82 @@ class WebWay:
             text = trailers.get("grpc-status-details-bin", "")
             details = base64.b64decode(text + "=" * (-len(text) % 4))
             raise _told(int(trailers["grpc-status"]), trailers.get("grpc-message", ""), details)
+
+
+class SseWay:
+    """Server-sent events by hand, as an `EventSource` reads them: an event counts once its empty line has come, and the last id resumes."""
+
+    def __init__(self, target: str, key: str, http: httpx2.AsyncClient) -> None:
+        """http: any client; its owner closes it."""
+        self._url = f"http://{target}/v1"
+        self._headers = {"accept": "text/event-stream", "authorization": f"Bearer {key}"}
+        self._http = http
+
+    async def ask(self, request: chat.AskRequest) -> AsyncGenerator[Frame]:
+        json = {"content-type": "application/json"}
+        stream = self._stream("POST", "turns:ask", json, json_format.MessageToJson(request))
+        async with aclosing(stream) as frames:
+            async for frame in frames:
+                yield frame
+
+    async def resume(self, request: chat.ResumeTurnRequest) -> AsyncGenerator[Frame]:
+        path = f"{request.turn}/events?includeDeltas={json_of(request.include_deltas)}"
+        last = {"last-event-id": str(request.after_seq)}
+        async with aclosing(self._stream("GET", path, last, through=request.after_seq)) as frames:
+            async for frame in frames:
+                yield frame
+
+    async def _stream(
+        self, method: str, path: str, more: Mapping[str, str], body: str = "", *, through: int = 0
+    ) -> AsyncGenerator[Frame]:
+        turn, pending = "", b""
+        try:
+            async with self._http.stream(
+                method,
+                f"{self._url}/{path}",
+                content=body,
+                headers={**self._headers, **more},
+                timeout=PATIENCE,
+            ) as response:
+                if response.status_code not in (200, 204):
+                    raise _problem(await response.aread(), response.status_code)
+                async for data in response.aiter_raw():
+                    *events, pending = (pending + data).split(b"\n\n")
+                    for event in events:
+                        frame = _frame_of(event.decode(), turn, through)
+                        if frame is not None:
+                            turn, through = frame.turn, frame.through_seq
+                            yield frame
+        except httpx2.HTTPError as error:
+            raise Cut(type(error).__name__) from None
+
+
+def _problem(body: bytes, code: int) -> Exception:
+    try:
+        return _error(json_format.Parse(body, Status(), ignore_unknown_fields=True))
+    except json_format.ParseError:
+        return Cut(f"HTTP {code}")
+
+
+def _frame_of(event: str, turn: str, through: int) -> Frame | None:
+    """The frame of an event. A `retry` is a reconnect; a comment, which is a heartbeat, is None. Raises Refusal, Cut."""
+    fields = dict(line.split(": ", 1) for line in event.splitlines() if not line.startswith(":"))
+    if fields.get("event") == "error_status":
+        raise _error(json_format.Parse(fields["data"], Status()))
+    if "retry" in fields and "data" not in fields:
+        frame = chat.AskResponse(turn=turn, after_seq=through, through_seq=through)
+        frame.events.add().reconnect.after.FromMilliseconds(int(fields["retry"]))
+        return frame
+    if "data" not in fields:
+        return None
+    frame = json_format.Parse(fields["data"], chat.AskResponse())
+    assert fields["id"] == str(frame.through_seq)
+    return frame
+
+
+def json_of(value: bool) -> str:
+    """As a query parameter."""
+    return "true" if value else "false"
 
 
 def _trailers(piece: bytes) -> Mapping[str, str]:

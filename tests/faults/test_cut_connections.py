@@ -19,7 +19,8 @@ from tests.faults.forms import Form, Report, forms
 from tests.faults.golden import is_terminal, same
 from tests.faults.guards import Guard
 from tests.faults.proxies import Budget, CuttingProxy, random_cuts
-from tests.faults.readers import GrpcWay, Seen, Way, WebWay, asking, follow
+from tests.faults.readers import GrpcWay, Seen, SseWay, Way, WebWay, asking, follow
+from tests.faults.sockets import SocketSeen, as_golden_on_sockets, keep_asking_on_sockets
 
 MOST_BYTES = 6000
 """A connection carries fewer bytes than this to the client before it is cut."""
@@ -31,17 +32,19 @@ class Cutting:
 
     front: CuttingProxy
     back: CuttingProxy
+    gateway: CuttingProxy
+    """In front of the same replica's event streams and WebSockets."""
     dice: random.Random
     whole: str
     """A replica that nobody cuts, as a gRPC target."""
 
     @property
     def cuts(self) -> int:
-        return self.front.cuts + self.back.cuts
+        return self.front.cuts + self.back.cuts + self.gateway.cuts
 
     def stop(self) -> None:
         """Cut nothing more."""
-        self.front.draw = self.back.draw = Budget
+        self.front.draw = self.back.draw = self.gateway.draw = Budget
 
 
 @asynccontextmanager
@@ -52,17 +55,22 @@ async def cutting(
     cut_off, plain = await asyncio.gather(
         cluster.soon(guards_out=guards_out), cluster.soon(guards_out=guards_out)
     )
-    socket = Path(cut_off.address.removeprefix("unix:"))
-    back = CuttingProxy(socket.with_suffix(".proxy"), socket)
+    back, gateway = (_in_front_of(address) for address in (cut_off.address, cut_off.http))
     front = CuttingProxy(
         ("127.0.0.1", cluster.front_port), ("127.0.0.1", cluster.port), random_cuts(dice, MOST_BYTES)
     )
-    async with front, back:
-        await asyncio.to_thread(cluster.admit, cut_off, plain, through={cut_off.name: f"unix:{back.listen}"})
-        # Envoy's own checks of health go through it too: it gets room for them, and is cut less often than a client's.
-        back.draw = lambda: Budget(to_client=dice.randrange(1000, 10 * MOST_BYTES))
-        yield Cutting(front, back, dice, plain.address)
-        back.draw = Budget
+    async with front, back, gateway:
+        through = {cut_off.address: f"unix:{back.listen}", cut_off.http: f"unix:{gateway.listen}"}
+        await asyncio.to_thread(cluster.admit, cut_off, plain, through=through)
+        # Envoy's own checks of health go through them too: they get room for them, and are cut less often than a client's.
+        back.draw = gateway.draw = lambda: Budget(to_client=dice.randrange(1000, 10 * MOST_BYTES))
+        yield Cutting(front, back, gateway, dice, plain.address)
+        back.draw = gateway.draw = Budget
+
+
+def _in_front_of(address: str) -> CuttingProxy:
+    socket = Path(address.removeprefix("unix:"))
+    return CuttingProxy(socket.with_name(f"{socket.name}.proxy"), socket)
 
 
 @dataclass
@@ -73,11 +81,16 @@ class Readers:
     report: Report
     cut: Cutting
     seen: list[Seen] = field(default_factory=list[Seen])
+    on_sockets: list[SocketSeen] = field(default_factory=list[SocketSeen])
+
+    def enough(self) -> bool:
+        """Whether enough was cut."""
+        return self.cut.cuts >= self.form.count
 
     async def keep_asking(self, way: Way) -> None:
         """By a strict reader, with and without deltas."""
         ask = question(tokens=200, pace_ms=2)
-        while self.cut.cuts < self.form.count:
+        while not self.enough():
             one = Seen(asking(ask(self.cut.dice), deltas=self.cut.dice.random() < 0.8))
             self.seen.append(one)
             await follow(way, one)
@@ -85,7 +98,7 @@ class Readers:
     async def keep_asking_as_users_do(self, client: AsyncResponsa) -> None:
         """By the public client, which hides all of it."""
         ask = question(tokens=200, pace_ms=2)
-        while self.cut.cuts < self.form.count:
+        while not self.enough():
             one = Seen(asking(ask(self.cut.dice)))
             try:
                 async with client.ask(
@@ -116,20 +129,37 @@ async def test_a_reader_whose_connection_is_cut_sees_what_one_saw_who_kept_it(
                 way = await stack.enter_async_context(GrpcWay(cluster.front, caller.key))
                 group.create_task(readers.keep_asking(way))
                 group.create_task(readers.keep_asking(WebWay(cluster.front, caller.key, http)))
+                group.create_task(readers.keep_asking(SseWay(cluster.front, caller.key, http)))
+                group.create_task(
+                    keep_asking_on_sockets(
+                        cluster.front,
+                        caller.key,
+                        question(tokens=200, pace_ms=2),
+                        cut.dice,
+                        readers.on_sockets,
+                        readers.enough,
+                    )
+                )
                 client = await stack.enter_async_context(
                     AsyncResponsa(f"http://{cluster.front}", api_key=caller.key)
                 )
                 group.create_task(readers.keep_asking_as_users_do(client))
         cut.stop()
         await as_golden(cut.whole, caller, readers.seen)
+        await as_golden_on_sockets(cluster.target, caller.key, readers.on_sockets)
     report.count("cuts at the client", cut.front.cuts)
     report.count("cuts at a replica", cut.back.cuts)
+    report.count("cuts at a replica's gateway", cut.gateway.cuts)
+    report.count("turns on sockets", len(readers.on_sockets))
+    report.count("sockets cut", sum(one.cuts for one in readers.on_sockets))
+    report.measured("gap on sockets", [gap for one in readers.on_sockets for gap in one.gaps])
     report.measured("gap", [gap for one in readers.seen for gap in one.gaps])
     report.count("lost", sum(one.holes for one in readers.seen))
-    report.count("doubled", sum(one.doubled for one in readers.seen))
+    report.count("doubled", sum(one.doubled for one in (*readers.seen, *readers.on_sockets)))
     hold(caller, readers.seen, report)
     report.tell(request)
-    assert cut.cuts >= form.count
+    assert readers.enough()
+    assert any(one.cuts for one in readers.on_sockets), "no socket was cut in mid-turn"
     assert all(one.text == answer_to(one.request.text) for one in readers.seen)
 
 

@@ -8,6 +8,7 @@ import signal
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
+import httpx2
 import pytest
 
 from responsa_client import AsyncResponsa
@@ -15,7 +16,8 @@ from tests.faults.cluster import Caller, Cluster, Replica
 from tests.faults.crowd import Crowd, answer_to, hold, question
 from tests.faults.forms import Form, Report, forms
 from tests.faults.guards import Guard
-from tests.faults.readers import GrpcWay, Seen, asking, follow
+from tests.faults.readers import GrpcWay, Seen, SseWay, asking, follow
+from tests.faults.sockets import SocketSeen, keep_asking_on_sockets
 from tests.instance import eventually
 
 REPLICAS = 2
@@ -90,27 +92,55 @@ async def test_a_rolling_restart_is_a_pause_at_most(
     replicas = list(await asyncio.gather(*(cluster.soon(**ROOMY) for _ in range(REPLICAS))))
     await asyncio.to_thread(cluster.admit, *replicas)
     streams = 500 if form.limits else 24
+    on_sockets: list[SocketSeen] = []
     users = Users(f"http://{cluster.target}", caller, form.dice(), streams)
     async with AsyncExitStack() as stack:
         # A few strict readers among them count what the others do not see. Shorter answers would end while Envoy is given time to notice.
         crowd = await stack.enter_async_context(Crowd(cluster.target, caller, form.dice("crowd"), 8, LONG))
+        http = await stack.enter_async_context(httpx2.AsyncClient(trust_env=False))
+        events = await stack.enter_async_context(
+            Crowd(
+                cluster.target,
+                caller,
+                form.dice("events"),
+                4,
+                LONG,
+                way=lambda: SseWay(cluster.target, caller.key, http),
+            )
+        )
         async with asyncio.TaskGroup() as group:
             await users.ask(stack, group)
+            for number in range(4):
+                dice = form.dice(f"socket {number}")
+                group.create_task(
+                    keep_asking_on_sockets(
+                        cluster.target, caller.key, LONG, dice, on_sockets, lambda: users.enough
+                    )
+                )
             await crowd.more(50)
             # Once more, should no reader have been at what was replaced.
-            while report.counts.get("rounds", 0) < form.count or not reconnects(crowd):
+            while report.counts.get("rounds", 0) < form.count or not (
+                reconnects(crowd) and reconnects(events) and any(one.reconnects for one in on_sockets)
+            ):
                 for place, old in enumerate(replicas):
                     replicas[place] = await replace(cluster, old)
                 report.count("rounds")
             users.enough = True
     report.count("open streams", streams)
     report.count("reconnects told", reconnects(crowd))
+    report.count("reconnects of event streams", reconnects(events))
+    report.count("sockets closed for a restart", sum(one.reconnects for one in on_sockets))
     report.measured("gap", [gap for one in crowd.seen for gap in one.gaps])
-    hold(caller, [*users.seen, *crowd.seen], report)
+    report.measured("gap of event streams", [gap for one in events.seen for gap in one.gaps])
+    report.measured("gap on sockets", [gap for one in on_sockets for gap in one.gaps])
+    seen = [*users.seen, *crowd.seen, *events.seen]
+    hold(caller, seen, report)
     report.tell(request)
-    failed = [one for one in (*users.seen, *crowd.seen) if one.outcome != "answer"]
+    failed = [one for one in seen if one.outcome != "answer"]
     assert not failed, [(one.turn, one.terminal) for one in failed]
-    assert all(one.text == answer_to(one.request.text) for one in (*users.seen, *crowd.seen))
+    assert all(one.text == answer_to(one.request.text) for one in seen)
+    for one in on_sockets:
+        one.check()
     assert report.counts["reconnects told"] > 0
 
 

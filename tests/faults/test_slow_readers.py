@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import socket
 import struct
 from collections.abc import Sequence
@@ -25,20 +27,20 @@ SECONDS = 600.0
 
 
 class SlowReader:
-    """A gRPC-Web call over a socket of its own, whose kernel buffers next to nothing."""
+    """A follower of a turn over a connection of its own, whose kernel buffers next to nothing."""
 
-    def __init__(self, port: int, key: str, turn: str) -> None:
-        request = chat.ResumeTurnRequest(turn=turn, include_deltas=True).SerializeToString()
-        body = struct.pack(">BI", 0, len(request)) + request
-        head = (
-            "POST /responsa.chat.v1.ChatService/ResumeTurn HTTP/1.1\r\n"
-            f"host: 127.0.0.1:{port}\r\nauthorization: Bearer {key}\r\nx-grpc-web: 1\r\n"
-            f"content-type: application/grpc-web+proto\r\ncontent-length: {len(body)}\r\n\r\n"
-        )
+    def __init__(self, port: int, request: bytes, then: bytes = b"") -> None:
+        """request: what opens the stream. then: what is sent once the head of the response has come."""
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         self._socket.connect(("127.0.0.1", port))
-        self._socket.sendall(head.encode() + body)
+        self._socket.sendall(request)
+        if then:
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += self._socket.recv(1)
+            assert head.startswith(b"HTTP/1.1 101 "), head
+            self._socket.sendall(then)
         self._socket.setblocking(False)
         self.read = 0
 
@@ -50,6 +52,41 @@ class SlowReader:
     def close(self) -> None:
         """Leave."""
         self._socket.close()
+
+
+def over_grpc_web(port: int, key: str, turn: str) -> SlowReader:
+    """gRPC-Web."""
+    request = chat.ResumeTurnRequest(turn=turn, include_deltas=True).SerializeToString()
+    body = struct.pack(">BI", 0, len(request)) + request
+    head = (
+        "POST /responsa.chat.v1.ChatService/ResumeTurn HTTP/1.1\r\n"
+        f"host: 127.0.0.1:{port}\r\nauthorization: Bearer {key}\r\nx-grpc-web: 1\r\n"
+        f"content-type: application/grpc-web+proto\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    return SlowReader(port, head.encode() + body)
+
+
+def over_events(port: int, key: str, turn: str) -> SlowReader:
+    """Server-sent events."""
+    head = (
+        f"GET /v1/{turn}/events?includeDeltas=true HTTP/1.1\r\n"
+        f"host: 127.0.0.1:{port}\r\nauthorization: Bearer {key}\r\naccept: text/event-stream\r\n\r\n"
+    )
+    return SlowReader(port, head.encode())
+
+
+def over_socket(port: int, key: str, turn: str) -> SlowReader:
+    """A WebSocket. The mask of its one message is zero, which leaves the bytes as they are (RFC 6455, 5.3)."""
+    head = (
+        f"GET /ws/chat HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {key}\r\n"
+        "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
+        f"sec-websocket-key: {base64.b64encode(bytes(16)).decode()}\r\n\r\n"
+    )
+    message = json.dumps({"type": "resume", "turn": turn, "deltas": True}).encode()
+    return SlowReader(port, head.encode(), struct.pack(">BB4x", 0x81, 0x80 | len(message)) + message)
+
+
+WAYS = (over_grpc_web, over_events, over_socket)
 
 
 def memory(replica: Replica) -> int:
@@ -76,7 +113,9 @@ async def with_readers(
 ) -> int:
     """Open so many slow readers of these turns, let others ask meanwhile; the most memory that the replica held."""
     readers = await asyncio.to_thread(
-        lambda: [SlowReader(cluster.port, caller.key, turns[n % len(turns)].turn) for n in range(count)]
+        lambda: [
+            WAYS[n % len(WAYS)](cluster.port, caller.key, turns[n % len(turns)].turn) for n in range(count)
+        ]
     )
     most = 0
     try:
@@ -122,7 +161,9 @@ async def grown(
     sizes: list[int] = []
     # First turns that are silent, so that their readers have nothing to read; then turns that say much.
     for text in ("tokens=10 stall_after=1", "tokens=2000 pace_ms=1"):
-        replica = await cluster.soon(RESPONSA_TURNS__TIME_LIMIT_SECONDS="3600")
+        replica = await cluster.soon(
+            RESPONSA_TURNS__TIME_LIMIT_SECONDS="3600", RESPONSA_SOCKETS__PER_USER=str(count)
+        )
         await asyncio.to_thread(cluster.admit, replica)
         async with AsyncExitStack() as stack:
             way = await stack.enter_async_context(GrpcWay(cluster.target, caller.key))
