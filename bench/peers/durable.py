@@ -40,7 +40,9 @@ from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay
 from responsa_server.transports.grpc.server import RpcServer
 from responsa_server.turns.conversations import Conversations
-from responsa_server.turns.service import TurnOptions, Turns
+from responsa_server.turns.runtime import Runtime
+from responsa_server.turns.service import Turns
+from responsa_server.turns.settings import TurnOptions
 
 
 def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
@@ -53,16 +55,18 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
         PostgresTurnStore(database, codec),
         conversations,
         AgentTable({DEFAULT: parts.agent}),
-        codec,
         RedisRelay(redis_url(parts.settings, parts.layout)),
-        new_id,
-        TurnOptions(
-            lease_seconds=options.lease_seconds,
-            heartbeat_seconds=options.heartbeat_seconds,
-            max_running=options.max_running,
-            merge_bytes=0,  # the peer sends each event as it is: so do we
+        Runtime(
+            new_id,
+            codec,
+            TurnOptions(
+                lease_seconds=options.lease_seconds,
+                heartbeat_seconds=options.heartbeat_seconds,
+                max_running=options.max_running,
+                merge_bytes=0,  # the peer sends each event as it is: so do we
+            ),
+            log=structlog.get_logger("turns"),
         ),
-        logger=structlog.get_logger("turns"),
     )
     queue = JobQueue(
         database_urls(parts.settings, parts.layout).log,

@@ -14,7 +14,7 @@ from responsa_server.domain.turns import NewTurn, OnBusy, Question, TurnState
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
-from responsa_server.turns.service import TurnOptions
+from responsa_server.turns.settings import TurnOptions
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
 from tests.contract.turn_house import QUICK, SEARCHING, Cast, House, Script, answer

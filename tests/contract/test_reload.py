@@ -23,6 +23,7 @@ from responsa_server.stores.postgres.conversations import PostgresConversationSt
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay
+from responsa_server.turns.runtime import Runtime
 from responsa_server.turns.service import Turns
 from tests.conftest import DatabaseUrls
 from tests.contract.agents_house import Folder, Town, said, served
@@ -388,10 +389,9 @@ async def test_a_reload_is_told_to_other_processes_over_redis(database: Database
         PostgresTurnStore(database, PlainCodec()),
         PostgresConversationStore(database),
         Cast({"": Script()}),
-        PlainCodec(),
         relay,
-        uuid7,
-        reload=heard.set,
+        Runtime(uuid7, PlainCodec()),
+        heard.set,
     )
     await turns.start()
     await other.start(uuid7(), lambda hint: None)

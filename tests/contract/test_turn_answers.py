@@ -18,6 +18,7 @@ from responsa_server.stores.postgres.conversations import PostgresConversationSt
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay
 from responsa_server.turns.conversations import Conversations
+from responsa_server.turns.runtime import Runtime
 from responsa_server.turns.service import Turns
 from tests.contract.conftest import People
 from tests.contract.library_house import House
@@ -49,9 +50,8 @@ async def turns(house: House, knowledge: LibraryEvidence) -> AsyncIterator[Turns
         store,
         PostgresConversationStore(house.database),
         Cast({"": agent}),
-        codec,
         RedisRelay(NO_REDIS),
-        uuid7,
+        Runtime(uuid7, codec),
     )
     await turns.start()
     yield turns

@@ -75,7 +75,7 @@ async def test_what_was_spent_until_then_is_booked(house: House, people: People)
         await script.waiting.wait()
         await turns.cancel(people.ann, accepted.turn_id)
         await script.closed.wait()
-        while (turn := await turns.get(people.ann, accepted.turn_id)).usage == kept:  # noqa: ASYNC110  only the store tells
+        while (turn := await turns.store.get(people.ann, accepted.turn_id)).usage == kept:  # noqa: ASYNC110  only the store tells
             await asyncio.sleep(0)
         assert turn.usage == kept + since
 
@@ -91,7 +91,7 @@ async def test_administrators_of_the_tenant_may_and_nobody_else(house: House, pe
         admin = replace(people.bob, role=Role.ADMIN)
         assert (await turns.cancel(admin, accepted.turn_id)).state is TurnState.CANCELLED
         with pytest.raises(NotFound):  # to end it is one thing, to read it another
-            await turns.get(admin, accepted.turn_id)
+            await turns.store.get(admin, accepted.turn_id)
         assert events_of(await followed(turns, people.ann, accepted.turn_id))[-1]["by"] == "administrator"
         own = await turns.accept(admin, RIVER, None)
         await turns.cancel(admin, own.turn_id)
@@ -198,7 +198,7 @@ class Stream:
 
 async def ended(turns: Turns, who: Principal, turn_id: UUID) -> TurnState:
     """The state in which a turn ended, without following it: who waits for a turn follows it."""
-    while not (turn := await turns.get(who, turn_id)).state.terminal:  # noqa: ASYNC110  only the store tells
+    while not (turn := await turns.store.get(who, turn_id)).state.terminal:  # noqa: ASYNC110  only the store tells
         await asyncio.sleep(0)
     return turn.state
 
@@ -228,7 +228,7 @@ async def test_who_may_not_see_a_turn_ends_nothing_by_leaving(house: House, peop
         turns.left(people.bob, accepted.turn_id)
         turns.left(people.bob, own.turn_id)  # begun later, so looked at later
         assert await ended(turns, people.bob, own.turn_id) is TurnState.CANCELLED
-        assert not (await turns.get(people.ann, accepted.turn_id)).state.terminal
+        assert not (await turns.store.get(people.ann, accepted.turn_id)).state.terminal
 
 
 async def test_it_goes_on_while_somebody_follows_it_from_another_process(
@@ -251,7 +251,7 @@ async def test_it_goes_on_while_somebody_follows_it_from_another_process(
         await watcher.told.wait()
         await watcher.leave()
         assert await ended(turns, people.bob, witness.turn_id) is TurnState.CANCELLED
-        assert (await other.get(people.ann, accepted.turn_id)).state is TurnState.RUNNING
+        assert (await other.store.get(people.ann, accepted.turn_id)).state is TurnState.RUNNING
         await second.leave()
         assert await ended(turns, people.ann, accepted.turn_id) is TurnState.CANCELLED
 
@@ -283,6 +283,6 @@ async def test_a_process_that_goes_away_cancels_nothing(house: House, people: Pe
             stream = Stream(turns, people.ann, accepted.turn_id)
             await stream.told.wait()
             await stream.leave()
-        assert (await other.get(people.ann, accepted.turn_id)).state is TurnState.RUNNING
+        assert (await other.store.get(people.ann, accepted.turn_id)).state is TurnState.RUNNING
     async with house.turns(second, SOON) as other:
         assert (await other.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED

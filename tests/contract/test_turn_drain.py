@@ -49,7 +49,7 @@ async def test_it_takes_nothing_new_and_lets_turns_end(house: House, people: Peo
         gate.set()
         await draining
         assert (await waiting).state is TurnState.ANSWERED  # an end within the grace is still told
-        assert (await turns.get(people.ann, accepted.turn_id)).epoch == 1
+        assert (await turns.store.get(people.ann, accepted.turn_id)).epoch == 1
 
 
 @pytest.mark.parametrize("with_redis", [True, False])
@@ -90,7 +90,7 @@ async def test_what_does_not_end_goes_on_elsewhere_without_a_loss(
             "delta",
             "answered",
         ]
-        turn = await reader.get(people.ann, accepted.turn_id)
+        turn = await reader.store.get(people.ann, accepted.turn_id)
         assert turn.usage == Usage(5) + spent
         assert await house.value("SELECT losses FROM responsa.turn WHERE id = %s", turn.id) == 0
 

@@ -41,7 +41,8 @@ from responsa_server.domain.turns import Heartbeat, LogRow, Question, TurnState
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.turns import worker
-from responsa_server.turns.service import TurnOptions, Turns
+from responsa_server.turns.service import Turns
+from responsa_server.turns.settings import TurnOptions
 from tests.contract.conftest import People
 from tests.contract.turn_house import SEARCHING, Cast, House, Line, Script, answer, citation, followed
 from tests.plain_codec import events_of
@@ -239,7 +240,7 @@ async def test_a_question_about_a_collection_that_is_not_there_is_no_turn(
     async with house.turns() as turns:
         with pytest.raises(NotFound, match="Collection not found"):
             await turns.accept(people.ann, replace(RIVER, collections=("nowhere",)), None)
-        assert (await turns.list(people.ann, ListQuery(10, Order("create_time")))).items == []
+        assert (await turns.store.list(people.ann, ListQuery(10, Order("create_time")))).items == []
         assert (await house.conversations.list(people.ann, ListQuery(10, Order("create_time")))).items == []
 
 
@@ -390,7 +391,7 @@ async def test_a_turn_of_somebody_else_is_not_found_even_while_it_runs_here(
             with pytest.raises(NotFound):
                 await turns.wait(who, accepted.turn_id)
             with pytest.raises(NotFound):
-                await turns.get(who, accepted.turn_id)
+                await turns.store.get(who, accepted.turn_id)
         gate.set()
         await turns.wait(people.ann, accepted.turn_id)
 

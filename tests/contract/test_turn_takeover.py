@@ -14,7 +14,8 @@ from responsa_server.domain.agents import AgentEvent, AnswerTask, Barrier, Miles
 from responsa_server.domain.events import Delta, ToolCalled, ToolOutcome, ToolReturned, Usage
 from responsa_server.domain.turns import LogRow, Question, ToolRecord, TurnLost, TurnState
 from responsa_server.stores.postgres.database import Database
-from responsa_server.turns.service import TurnOptions, Turns
+from responsa_server.turns.service import Turns
+from responsa_server.turns.settings import TurnOptions
 from tests.contract.conftest import People
 from tests.contract.turn_house import QUICK, SEARCHING, House, Line, Script, answer, followed
 from tests.contract.turn_partition import Link
@@ -56,7 +57,7 @@ async def taken_over(
             log = await far
             assert await near == log
             assert await followed(reader, people.ann, turn_id) == log
-        assert (await reader.get(people.ann, turn_id)).epoch == 2
+        assert (await reader.store.get(people.ann, turn_id)).epoch == 2
     events = events_of(log)
     assert [one["seq"] for one in events] == list(range(1, len(events) + 1))
     return events
@@ -154,7 +155,7 @@ async def test_what_the_lost_worker_had_spent_is_booked(house: House, people: Pe
                 await asyncio.sleep(0)
     assert link.booked == [spent]
     async with house.turns(options=IDLE) as reader:
-        assert (await reader.get(people.ann, accepted.turn_id)).usage == Usage(5) + spent
+        assert (await reader.store.get(people.ann, accepted.turn_id)).usage == Usage(5) + spent
 
 
 async def test_a_turn_over_which_too_many_workers_were_lost_is_ended(house: House, people: People) -> None:

@@ -25,7 +25,7 @@ from responsa_server.domain.events import (
     Terminal,
     Usage,
 )
-from responsa_server.domain.faults import Faults
+from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.people import Principal
 from responsa_server.domain.relay import Relay
 from responsa_server.domain.turns import Followed, Heartbeat, LogRow, Question, TurnStore
@@ -33,7 +33,9 @@ from responsa_server.stores.postgres.conversations import PostgresConversationSt
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay
-from responsa_server.turns.service import TurnOptions, Turns
+from responsa_server.turns.runtime import Runtime
+from responsa_server.turns.service import Turns
+from responsa_server.turns.settings import TurnOptions
 from tests.agent_streams import play
 from tests.plain_codec import PlainCodec
 
@@ -164,11 +166,8 @@ class House:
             store(PostgresTurnStore(self.database, PlainCodec())),
             self.conversations,
             agent if isinstance(agent, Cast) else Cast({"": agent or Script()}),
-            PlainCodec(),
             relay,
-            uuid7,
-            options,
-            faults=faults,
+            Runtime(uuid7, PlainCodec(), options or TurnOptions(), faults=faults or NoFaults()),
         )
         await turns.start()
         if isinstance(relay, RedisRelay) and self.redis_url != NO_REDIS:

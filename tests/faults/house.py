@@ -36,7 +36,9 @@ from responsa_server.stores.postgres.conversations import PostgresConversationSt
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turn_rows import NamedQueries
 from responsa_server.stores.postgres.turns import PostgresTurnStore
-from responsa_server.turns.service import TurnOptions, Turns
+from responsa_server.turns.runtime import Runtime
+from responsa_server.turns.service import Turns
+from responsa_server.turns.settings import TurnOptions
 from tests.faults.placed import Placed, PlacedFaults, Struck
 from tests.faults.readers import Cut, Frame, Refusal
 from tests.faults.town import Gate, Town
@@ -180,20 +182,22 @@ class House:
             ),
             PostgresConversationStore(database),
             AgentTable({"testing": agent, "default": _Renamed(agent)}),
-            self._codec,
             self.town.relay(gate),
-            uuid7,
-            TurnOptions(
-                works=works,
-                lease_seconds=LEASE_SECONDS,
-                sweep_seconds=0.03,
-                poll_seconds=0.05,
-                max_losses=1000,
-                max_running=16,
-            ),
-            faults=_Gated(faults, gate),
-            logger=structlog.wrap_logger(
-                None, wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL)
+            Runtime(
+                uuid7,
+                self._codec,
+                TurnOptions(
+                    works=works,
+                    lease_seconds=LEASE_SECONDS,
+                    sweep_seconds=0.03,
+                    poll_seconds=0.05,
+                    max_losses=1000,
+                    max_running=16,
+                ),
+                faults=_Gated(faults, gate),
+                log=structlog.wrap_logger(
+                    None, wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL)
+                ),
             ),
         )
         await turns.start()

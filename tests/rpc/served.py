@@ -58,7 +58,9 @@ from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay
 from responsa_server.transports.grpc.server import RpcServer
 from responsa_server.turns.conversations import Conversations
-from responsa_server.turns.service import TurnOptions, Turns
+from responsa_server.turns.runtime import Runtime
+from responsa_server.turns.service import Turns
+from responsa_server.turns.settings import TurnOptions
 from tests.agent_streams import play
 from tests.contract.library_house import House
 from tests.contract.turn_house import NO_REDIS, Cast
@@ -293,10 +295,8 @@ async def serving(
         PostgresTurnStore(database, codec),
         conversations,
         Cast({"": agent, "other": ScriptedAgent("agents/other/versions/7")}),
-        codec,
         RedisRelay(NO_REDIS),
-        uuid7,
-        turn_options,
+        Runtime(uuid7, codec, turn_options or TurnOptions()),
     )
     cards, counters = Cards(), MemoryCounters()
     lines = Lines()

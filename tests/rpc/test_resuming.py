@@ -21,7 +21,7 @@ from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa.chat.v1 import turn_pb2
 from responsa_server.domain.people import Principal
 from responsa_server.stores.postgres.database import Database
-from responsa_server.turns.service import TurnOptions
+from responsa_server.turns.settings import TurnOptions
 from tests.contract.library_house import House
 from tests.rpc.served import ANSWER, Caller, Served, failed, serving
 from tests.rpc.streams import asked, events, kinds, resumed

@@ -30,7 +30,7 @@ from responsa_server.stores.postgres.part import PostgresMigrations
 from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.transports.grpc.health import Health
 from responsa_server.transports.grpc.server import RpcServer
-from responsa_server.turns.service import TurnOptions
+from responsa_server.turns.settings import TurnOptions
 from tests.contract.library_house import House
 from tests.rpc.served import Failure, Served, failed, serving
 
@@ -109,7 +109,7 @@ async def test_a_drain_does_not_wait_for_ever(served: Served) -> None:
     for error in await asyncio.gather(*ending):
         assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
     # The call was cut, the turn was not.
-    (turn,) = (await served.turns.list(served.bob.who, ListQuery(10, Order("create_time")))).items
+    (turn,) = (await served.turns.store.list(served.bob.who, ListQuery(10, Order("create_time")))).items
     assert turn.state is TurnState.RUNNING
 
 

@@ -61,7 +61,9 @@ from responsa_server.stores.postgres.turn_rows import NamedQueries
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis import RedisCache
 from responsa_server.stores.redis_relay import RedisRelay
-from responsa_server.turns.service import TurnOptions, Turns
+from responsa_server.turns.runtime import Runtime
+from responsa_server.turns.service import Turns
+from responsa_server.turns.settings import TurnOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,13 +275,9 @@ async def build_turns(
         PostgresTurnStore(database, codec, queries=turn_queries),
         PostgresConversationStore(database),
         agents.agents,
-        codec,
         relay,
-        new_id,
-        options(settings),
-        faults=faults,
-        logger=structlog.get_logger("turns"),
-        reload=agents.agents.want_reload,
+        Runtime(new_id, codec, options(settings), faults=faults, log=structlog.get_logger("turns")),
+        agents.agents.want_reload,
     )
     return turns, agents
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from responsa_server.domain.errors import ResponsaError
 
 MAX_ANSWER_BYTES = 24 * 1024
+MAX_DELTA_BYTES = 1024
 MAX_CITATIONS = 24
 MAX_QUOTE_BYTES = 1024
 

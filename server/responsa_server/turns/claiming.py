@@ -14,8 +14,7 @@ from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.relay import Relay, Taken, Work
 from responsa_server.domain.turns import ClaimedTurn, LogRow
-from responsa_server.turns.retry import repeated
-from responsa_server.turns.settings import TurnOptions
+from responsa_server.turns.runtime import repeated
 from responsa_server.turns.worker import Outcome, Run, WorkerParts
 
 _MOST_AT_ONCE: Final = 32
@@ -33,14 +32,12 @@ _GIVE_UP_SECONDS: Final = 5.0
 class Claiming:
     """The turns that run in this process. `start` before use, `drain` at the end."""
 
-    def __init__(
-        self, parts: WorkerParts, agents: Agents, relay: Relay, owner: UUID, options: TurnOptions
-    ) -> None:
+    def __init__(self, parts: WorkerParts, agents: Agents, relay: Relay) -> None:
         self._parts = parts
         self._agents = agents
         self._relay = relay
-        self._owner = owner
-        self._options = options
+        self._options = parts.runtime.options
+        self._log = parts.runtime.log
         self._running: dict[UUID, tuple[Run, asyncio.Task[Outcome]]] = {}
         self._given_up: list[Run] = []
         self._reserved = 0
@@ -149,9 +146,9 @@ class Claiming:
             async with asyncio.timeout(_RELEASE_SECONDS):
                 await repeated(lambda: self._parts.turns.release(claims), _RELEASE_PATIENCE_SECONDS)
         except (Unavailable, TimeoutError) as error:
-            self._parts.log.error("turns_not_released", turns=len(claims), error=type(error).__name__)
+            self._log.error("turns_not_released", turns=len(claims), error=type(error).__name__)
             return
-        self._parts.log.info("turns_released", turns=len(claims))
+        self._log.info("turns_released", turns=len(claims))
         self._relay.tell_all(Work())
         booking = [asyncio.create_task(run.book()) for run in given_up]
         _, unbooked = await asyncio.wait(booking, timeout=_RELEASE_SECONDS)
@@ -168,7 +165,7 @@ class Claiming:
         outcome = Outcome.ABANDONED
         if not task.cancelled():
             if (error := task.exception()) is not None:
-                self._parts.log.error("turn_run_failed", turn=names.turn(turn_id), exc_info=error)
+                self._log.error("turn_run_failed", turn=names.turn(turn_id), exc_info=error)
             else:
                 outcome = task.result()
         if outcome is Outcome.GIVEN_UP:
@@ -184,9 +181,9 @@ class Claiming:
             try:
                 await self._claim()
             except Unavailable as error:
-                self._parts.log.warning("turns_not_claimed", reason=error.reason.value)
+                self._log.warning("turns_not_claimed", reason=error.reason.value)
             except Exception:  # claiming must go on: the next round may do better
-                self._parts.log.exception("turns_not_claimed")
+                self._log.exception("turns_not_claimed")
             often = self._options.sweep_seconds / 2 if self._relay.away else self._options.sweep_seconds
             pause = often * random.uniform(0.8, 1.0)  # noqa: S311 - spreads workers
             try:
@@ -209,7 +206,7 @@ class Claiming:
                 # What goes on here is renewed here, also when the store was away for longer than a lease.
                 here = [turn_id for turn_id, (run, _) in self._running.items() if run.goes_on]
                 claimed = await self._parts.turns.claim(
-                    self._owner, self._agents.versions, self._options.lease_seconds, most, here
+                    self._parts.hub.process, self._agents.versions, self._options.lease_seconds, most, here
                 )
             finally:
                 self._reserved -= most
@@ -221,10 +218,10 @@ class Claiming:
     async def _begin_all(self, claimed: Sequence[ClaimedTurn]) -> None:
         for one in claimed:
             turn_id = one.claim.turn_id
-            await self._parts.faults.at(Fault.AFTER_CLAIM, turn_id)
+            await self._parts.runtime.faults.at(Fault.AFTER_CLAIM, turn_id)
             if one.attempt > 1:
                 self._relay.tell_all(Taken(turn_id, one.claim.epoch))
-                self._parts.log.warning(
+                self._log.warning(
                     "turn_taken_over",
                     turn=names.turn(turn_id),
                     tenant=one.claim.tenant_id,
@@ -235,5 +232,5 @@ class Claiming:
                 self.begin(one)
             except KeyError:
                 # Its version was given up while the claim was on its way: another process may still have it.
-                self._parts.log.warning("turn_given_back", turn=names.turn(turn_id), agent=one.agent_version)
+                self._log.warning("turn_given_back", turn=names.turn(turn_id), agent=one.agent_version)
                 await self._parts.turns.release([one.claim])

@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
-from responsa_server.domain.conversations import MAX_TITLE_BYTES, Conversation, ConversationStore, Message
-from responsa_server.domain.errors import InvalidRequest
+from responsa_server.domain.conversations import Conversation, ConversationStore, Message
 from responsa_server.domain.events import Citation
 from responsa_server.domain.knowledge import SourceRef, Sources, SourceSlice
-from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import NewId, Verdict
-from responsa_server.turns.retry import repeated
+from responsa_server.turns.runtime import repeated
 
 _PATIENCE_SECONDS: Final = 5.0
 
@@ -23,7 +21,8 @@ class Conversations:
     """What callers do with conversations; they see their own alone."""
 
     def __init__(self, store: ConversationStore, sources: Sources, new_id: NewId) -> None:
-        self._store = store
+        self.store = store
+        """The stored conversations and messages, to read, list or delete them."""
         self._sources = sources
         self._new_id = new_id
 
@@ -31,19 +30,10 @@ class Conversations:
         self, who: Principal, title: str, labels: Mapping[str, str], request_id: UUID | None
     ) -> Conversation:
         """Make a conversation; with title "" it is called after its time. Raises InvalidRequest, AlreadyExists (REQUEST_ID_REUSED)."""
-        _check(title)
         identity = self._new_id()
         return await repeated(
-            lambda: self._store.create(who, identity, title, labels, request_id), _PATIENCE_SECONDS
+            lambda: self.store.create(who, identity, title, labels, request_id), _PATIENCE_SECONDS
         )
-
-    async def get(self, who: Principal, identity: UUID) -> Conversation:
-        """One conversation. Raises NotFound."""
-        return await self._store.get(who, identity)
-
-    async def list(self, who: Principal, query: ListQuery) -> Page[Conversation]:
-        """The caller's conversations. Raises InvalidRequest."""
-        return await self._store.list(who, query)
 
     async def update(
         self,
@@ -55,20 +45,7 @@ class Conversations:
         etag: str,
     ) -> Conversation:
         """Change what is not None, all or nothing; title "" takes the title back. Raises InvalidRequest, NotFound, Conflict (ETAG_MISMATCH)."""
-        _check(title or "")
-        return await self._store.update(who, identity, title=title, labels=labels, etag=etag)
-
-    async def delete(self, who: Principal, identity: UUID, etag: str) -> None:
-        """Delete it with messages, turns and events. Raises NotFound, Conflict (ETAG_MISMATCH, CONVERSATION_BUSY)."""
-        await self._store.delete(who, identity, etag)
-
-    async def messages(self, who: Principal, identity: UUID, query: ListQuery) -> Page[Message]:
-        """A conversation's messages. Raises NotFound, InvalidRequest."""
-        return await self._store.messages(who, identity, query)
-
-    async def message(self, who: Principal, identity: UUID) -> Message:
-        """One message. Raises NotFound."""
-        return await self._store.message(who, identity)
+        return await self.store.update(who, identity, title=title, labels=labels, etag=etag)
 
     async def verify(
         self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
@@ -79,9 +56,9 @@ class Conversations:
         """
         message: Message | None = None
         if message_id is not None:
-            message = await self._store.message(who, message_id)
+            message = await self.store.message(who, message_id)
         elif turn_id is not None:
-            message = await self._store.answer_of(who, turn_id)
+            message = await self.store.answer_of(who, turn_id)
         if message is None or not message.citations:
             return []
         return list(zip(message.citations, await self._verdicts(who, message.citations), strict=True))
@@ -111,10 +88,3 @@ def _verdict(citation: Citation, found: SourceSlice) -> Verdict:
     if found.text is None or hashlib.sha256(found.text).digest() != citation.sha256:
         return Verdict.SOURCE_CHANGED
     return Verdict.VALID
-
-
-def _check(title: str) -> None:
-    if len(title.encode()) > MAX_TITLE_BYTES:
-        raise InvalidRequest.of_field(
-            "conversation.title", "string.max_bytes", f"at most {MAX_TITLE_BYTES} bytes"
-        )

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from typing import Final
 from uuid import UUID
-
-from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason, Unavailable
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import Followed, Heartbeat, Reconnect, Snapshot, Turn, TurnStore
 from responsa_server.turns.hub import Hub
-from responsa_server.turns.retry import keep_going, repeated
-from responsa_server.turns.settings import TurnOptions
+from responsa_server.turns.runtime import Runtime, keep_going, loop_time, repeated
 
 _BACKLOG_ROWS: Final = 32
 # A seq that no log comes to: asks how a turn stands, and for no rows.
@@ -38,21 +35,11 @@ _LONGEST_RECONNECT_SECONDS: Final = 2.0
 class Following:
     """All followers of this process. `start` before use, `drain` and `close` at the end."""
 
-    def __init__(
-        self,
-        store: TurnStore,
-        hub: Hub,
-        options: TurnOptions,
-        *,
-        clock: Callable[[], float],
-        log: FilteringBoundLogger,
-    ) -> None:
-        """clock: the loop's time in seconds."""
+    def __init__(self, store: TurnStore, hub: Hub, runtime: Runtime) -> None:
         self._store = store
         self._hub = hub
-        self._options = options
-        self._now = clock
-        self._log = log
+        self._options = runtime.options
+        self._log = runtime.log
         self._spread = 0.0
         self._registered = False
         self._registering = asyncio.Lock()
@@ -104,7 +91,7 @@ class Following:
                     for row in rows:
                         yield row
                         cursor = row.last_seq
-                        mine.news_at = self._now()
+                        mine.news_at = loop_time()
                     if more:
                         mine.behind = True
                     elif backlog.end_seq is not None:
@@ -125,7 +112,7 @@ class Following:
                         break
                     yield row
                     cursor = row.last_seq
-                    mine.news_at = self._now()
+                    mine.news_at = loop_time()
                 row = None
                 if mine.behind:
                     continue
@@ -137,7 +124,7 @@ class Following:
                 if mine.beat:
                     mine.beat = False
                     yield Heartbeat(mine.place)
-                    mine.news_at = self._now()
+                    mine.news_at = loop_time()
                 await mine.wait()
 
     async def wait(self, who: Principal, turn_id: UUID) -> Turn:
@@ -157,7 +144,7 @@ class Following:
                 if mine.leaving and not self._hub.runs(turn_id):
                     raise draining()
                 mine.take()
-                mine.beat, mine.news_at = False, self._now()
+                mine.beat, mine.news_at = False, loop_time()
                 leaving, mine.leaving = mine.leaving, False  # what runs here may still end here
                 await mine.wait()
                 mine.leaving = mine.leaving or leaving
@@ -177,18 +164,18 @@ class Following:
 
     async def _poll(self) -> None:
         """Ask the log for all turns at once that are followed here and run elsewhere: each interval, and soon where something is missing."""
-        interval_ends = self._now() + self._hub.poll_seconds
+        interval_ends = loop_time() + self._hub.poll_seconds
         while True:
-            left = interval_ends - self._now()
+            left = interval_ends - loop_time()
             if left > 0:
                 try:
                     async with asyncio.timeout(left):
                         await self._hub.stale.wait()
                 except TimeoutError:
                     pass
-            regular = self._now() >= interval_ends
+            regular = loop_time() >= interval_ends
             if regular:
-                interval_ends = self._now() + self._hub.poll_seconds
+                interval_ends = loop_time() + self._hub.poll_seconds
                 self._hub.tell_interest()
             self._hub.stale.clear()
             cursors = self._hub.due(all_of_them=regular)

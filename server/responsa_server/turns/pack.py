@@ -9,6 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from responsa_server.domain.events import (
+    MAX_DELTA_BYTES,
     Answered,
     Cited,
     Delta,
@@ -21,7 +22,6 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.turns import Ending, FrameCodec, LogRow, OpenTurn
 
-MAX_DELTA_BYTES: Final = 1024
 # A frame on the wire is at most 256 KiB; a row's events weigh at most half of that, and so leave room for their envelopes.
 MAX_ROW_BYTES: Final = 128 * 1024
 MAX_ROW_EVENTS: Final = 256

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from datetime import UTC, datetime
 from typing import Final, assert_never
 from uuid import UUID
-
-import structlog
-from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain import names
 from responsa_server.domain.agents import Agents
@@ -17,8 +13,7 @@ from responsa_server.domain.background import Background
 from responsa_server.domain.conversations import ConversationStore
 from responsa_server.domain.errors import InvalidRequest, NotFound, Unavailable
 from responsa_server.domain.events import CancelCause, Cancelled, Started
-from responsa_server.domain.faults import Fault, Faults, NoFaults
-from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.faults import Fault
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.relay import Committed, Hint, Interest, Relay, Reload, Taken, Work
 from responsa_server.domain.turns import (
@@ -27,13 +22,10 @@ from responsa_server.domain.turns import (
     CancelledTurn,
     Claim,
     ClaimedTurn,
-    Clock,
     End,
     EndedTurn,
     Ending,
     Followed,
-    FrameCodec,
-    NewId,
     NewTurn,
     OpenTurn,
     Question,
@@ -45,14 +37,17 @@ from responsa_server.turns.claiming import Claiming
 from responsa_server.turns.following import Following, draining
 from responsa_server.turns.hub import Hub
 from responsa_server.turns.pack import Happened, ending, number, pack
-from responsa_server.turns.retry import keep_going, repeated
-from responsa_server.turns.settings import TurnOptions as TurnOptions  # part of this API
+from responsa_server.turns.runtime import Runtime, keep_going, loop_time, repeated
 from responsa_server.turns.worker import WorkerParts
 from responsa_server.turns.writer import LogWriter
 
 _PARTITION_SECONDS: Final = 6 * 3600.0
 _PATIENCE_SECONDS: Final = 5.0
 _LEAST_DRAIN_SECONDS: Final = 2.0
+
+
+def _nothing() -> None:
+    """Do nothing: this process does not read agents' files."""
 
 
 class Turns:
@@ -63,51 +58,29 @@ class Turns:
         store: TurnStore,
         conversations: ConversationStore,
         agents: Agents,
-        codec: FrameCodec,
         relay: Relay,
-        new_id: NewId,
-        options: TurnOptions | None = None,
-        *,
-        faults: Faults | None = None,
-        clock: Clock | None = None,
-        logger: FilteringBoundLogger | None = None,
-        reload: Callable[[], None] | None = None,
+        runtime: Runtime,
+        reload: Callable[[], None] = _nothing,
     ) -> None:
-        """reload: called when another process has read the agents' files anew."""
-        self._reload = reload or _nothing
-        self._options = options = options or TurnOptions()
-        self._store = store
-        self._relay = relay
-        self._log: FilteringBoundLogger = logger or structlog.get_logger("responsa.turns")
-        self._process = new_id()
-        faults = faults or NoFaults()
-        now: Clock = clock or (lambda: datetime.now(UTC))
-        self._hub = Hub(self._process, relay, options.poll_seconds, _loop_time)
-        self._writer = LogWriter(store, options.lease_seconds, faults, _loop_time, self._log)
-        parts = WorkerParts(
-            store,
-            conversations,
-            codec,
-            self._hub,
-            self._writer,
-            now,
-            new_id,
-            faults,
-            self._log,
-            options.max_losses,
-            options.merge_bytes,
-        )
-        self._claiming = Claiming(parts, agents, relay, self._process, options)
-        self._following = Following(store, self._hub, options, clock=_loop_time, log=self._log)
+        """reload: called when another process has reloaded the agents' files."""
+        self.store = store
+        """The stored turns, to read one or list them."""
         self._agents = agents
-        self._codec = codec
-        self._clock = now
-        self._new_id = new_id
-        self._faults = faults
+        self._relay = relay
+        self._runtime = runtime
+        self._reload = reload
+        self._log = runtime.log
+        self._process = runtime.new_id()
+        self._hub = Hub(self._process, relay, runtime.options.poll_seconds, loop_time)
+        self._writer = LogWriter(store, runtime)
+        self._claiming = Claiming(
+            WorkerParts(store, conversations, self._hub, self._writer, runtime), agents, relay
+        )
+        self._following = Following(store, self._hub, runtime)
         self._draining = False
-        # Accepts and cancels, which go on when their caller leaves.
+        # Accepts and cancels, which continue when their caller disconnects.
         self._background = Background()
-        # Turns whose caller went away, while they may still be followed again.
+        # Turns whose caller disconnected, while they may still be followed again.
         self._left = Background()
         self._loops: list[asyncio.Task[None]] = []
 
@@ -118,14 +91,14 @@ class Turns:
 
     async def start(self) -> None:
         """Make room in the log, and begin to listen, to write, to look after followers and to claim. Raises Unavailable."""
-        await self._store.make_partitions(self._options.partition_days_ahead)
+        await self.store.make_partitions(self._runtime.options.partition_days_ahead)
         await self._relay.start(self._process, self._heard)
         self._writer.start()
         self._following.start()
         self._claiming.start()
         upkeep = (
             ("turns-partitions", self._partition, _PARTITION_SECONDS),
-            ("turns-pruning", self._prune, self._options.prune_seconds),
+            ("turns-pruning", self._prune, self._runtime.options.prune_seconds),
         )
         self._loops = [
             asyncio.create_task(keep_going(work, seconds, self._log, "turns_upkeep"), name=name)
@@ -172,24 +145,16 @@ class Turns:
         """
         return await self._background.run(self._cancel(who, turn_id))
 
-    async def get(self, who: Principal, turn_id: UUID) -> Turn:
-        """One turn of the caller's. Raises NotFound."""
-        return await self._store.get(who, turn_id)
-
     async def wait(self, who: Principal, turn_id: UUID) -> Turn:
         """The turn, once it has ended, wherever it runs. Raises NotFound, and Unavailable (DRAINING) when this process goes away before."""
         return await self._following.wait(who, turn_id)
-
-    async def list(self, who: Principal, query: ListQuery) -> Page[Turn]:
-        """The caller's turns. Raises InvalidRequest."""
-        return await self._store.list(who, query)
 
     async def drain(self, grace_seconds: float) -> None:
         """Take no new questions, send followers elsewhere, let what runs end within most of the grace, and release the rest for other workers.
 
         Where the store does not answer it takes some seconds longer than the grace, and no more; what could not be released is taken when its lease has run out.
         """
-        deadline = _loop_time() + grace_seconds
+        deadline = loop_time() + grace_seconds
         self._following.drain()
         self._draining = True
         # A little at least, or nothing that is being accepted could be handed over.
@@ -219,7 +184,7 @@ class Turns:
             await repeated(lambda: agent.admit(who, question), _PATIENCE_SECONDS)
         except (NotFound, InvalidRequest):
             # An accepted turn stays valid, even if its agent or what its parameters name has gone since.
-            known = None if request_id is None else await self._store.find(who, question, request_id)
+            known = None if request_id is None else await self.store.find(who, question, request_id)
             if known is None:
                 raise
             return known
@@ -240,12 +205,12 @@ class Turns:
         here: bool,
         watched: bool,
     ) -> Accepted:
-        turn_id = self._new_id()
+        turn_id = self._runtime.new_id()
         creates = question.conversation_id is None
-        conversation_id = question.conversation_id or self._new_id()
+        conversation_id = question.conversation_id or self._runtime.new_id()
         started = Started(conversation_id, version, created_conversation=creates)
-        (row,) = pack(self._codec, turn_id, number(1, 1, [Happened(self._clock(), started)]))
-        claim = Claim(turn_id, who.tenant_id, 1, self._options.lease_seconds)
+        (row,) = pack(self._runtime.codec, turn_id, number(1, 1, [Happened(self._runtime.clock(), started)]))
+        claim = Claim(turn_id, who.tenant_id, 1, self._runtime.options.lease_seconds)
         new = NewTurn(
             turn_id,
             conversation_id,
@@ -256,20 +221,20 @@ class Turns:
             claim.lease_seconds,
             row.frame,
             cancel_on_disconnect=watched,
-            max_pending=self._options.max_pending,
-            max_queued=self._options.max_queued,
+            max_pending=self._runtime.options.max_pending,
+            max_queued=self._runtime.options.max_queued,
         )
 
         interrupted: set[UUID] = set()
 
         def interrupt(turn: OpenTurn) -> Ending:
             interrupted.add(turn.turn_id)
-            return ending(self._codec, turn, self._clock(), Cancelled(CancelCause.INTERRUPT))
+            return ending(self._runtime.codec, turn, self._runtime.clock(), Cancelled(CancelCause.INTERRUPT))
 
         async def work() -> Accepted:
-            await self._faults.at(Fault.BEFORE_ACCEPT, turn_id)
-            accepted = await self._store.accept(who, new, interrupt)
-            await self._faults.at(Fault.AFTER_ACCEPT, turn_id)
+            await self._runtime.faults.at(Fault.BEFORE_ACCEPT, turn_id)
+            accepted = await self.store.accept(who, new, interrupt)
+            await self._runtime.faults.at(Fault.AFTER_ACCEPT, turn_id)
             return accepted
 
         accepted = await repeated(work, _PATIENCE_SECONDS)
@@ -305,7 +270,7 @@ class Turns:
 
     async def _stop_interrupted(self, who: Principal, turn_id: UUID) -> None:
         try:
-            turn = await self._store.get(who, turn_id)
+            turn = await self.store.get(who, turn_id)
         except (NotFound, Unavailable):  # its worker finds out when it renews the lease
             return
         if turn.state is TurnState.CANCELLED:
@@ -332,15 +297,15 @@ class Turns:
         end = self._ending(cause)
 
         async def work() -> CancelledTurn:
-            await self._faults.at(Fault.BEFORE_CANCEL, turn_id)
-            done = await self._store.cancel(who, turn_id, owner_only, end)
-            await self._faults.at(Fault.AFTER_CANCEL, turn_id)
+            await self._runtime.faults.at(Fault.BEFORE_CANCEL, turn_id)
+            done = await self.store.cancel(who, turn_id, owner_only, end)
+            await self._runtime.faults.at(Fault.AFTER_CANCEL, turn_id)
             return done
 
         return await repeated(work, _PATIENCE_SECONDS)
 
     async def _cancel_when_unfollowed(self, who: Principal, turn_id: UUID) -> None:
-        await asyncio.sleep(self._options.disconnect_seconds)
+        await asyncio.sleep(self._runtime.options.disconnect_seconds)
         # Those whom a process that goes away has sent on are not there yet: it cancels nothing.
         if self._hub.draining or self._hub.followed(turn_id):
             return
@@ -348,9 +313,7 @@ class Turns:
         try:
             # What this process said of itself before may be older than the caller's leaving.
             await self._following.register()
-            ended = await repeated(
-                lambda: self._store.cancel_unfollowed(who, turn_id, end), _PATIENCE_SECONDS
-            )
+            ended = await repeated(lambda: self.store.cancel_unfollowed(who, turn_id, end), _PATIENCE_SECONDS)
         except Unavailable as error:
             self._log.warning("turn_left_running", turn=names.turn(turn_id), reason=error.reason.value)
             return
@@ -359,7 +322,7 @@ class Turns:
             self._ended(ended)
 
     def _ending(self, cause: CancelCause) -> End:
-        return lambda turn: ending(self._codec, turn, self._clock(), Cancelled(cause))
+        return lambda turn: ending(self._runtime.codec, turn, self._runtime.clock(), Cancelled(cause))
 
     def _ended(self, ended: EndedTurn) -> None:
         """A turn's end from outside is committed: inform its followers and its worker, here and elsewhere."""
@@ -389,21 +352,13 @@ class Turns:
                 assert_never(hint)
 
     async def _partition(self) -> None:
-        await self._store.make_partitions(self._options.partition_days_ahead)
+        await self.store.make_partitions(self._runtime.options.partition_days_ahead)
 
     async def _prune(self) -> None:
-        if dropped := await self._store.prune(self._options.retention_days):
+        if dropped := await self.store.prune(self._runtime.options.retention_days):
             self._log.info("turns_pruned", partitions=dropped)
-        if dropped := await self._store.prune_checkpoints(self._options.checkpoint_hours):
+        if dropped := await self.store.prune_checkpoints(self._runtime.options.checkpoint_hours):
             self._log.info("checkpoints_pruned", checkpoints=dropped)
-
-
-def _nothing() -> None:
-    """Do nothing: this process does not read agents' files."""
-
-
-def _loop_time() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _check(question: Question) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from responsa_server.turns.pack import MAX_DELTA_BYTES
+from responsa_server.domain.events import MAX_DELTA_BYTES
 
 
 @dataclass(frozen=True, slots=True)

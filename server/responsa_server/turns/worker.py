@@ -6,39 +6,43 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Any, Final, cast
+from typing import Any, Final, assert_never, cast
+from uuid import UUID
 
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain import names
 from responsa_server.domain.agents import Agent, AgentEvent, AnswerTask, Meter
-from responsa_server.domain.conversations import ConversationStore, Message
-from responsa_server.domain.errors import ResponsaError, Unavailable
+from responsa_server.domain.conversations import MAX_TITLE_BYTES, ConversationStore, Message, Speaker
+from responsa_server.domain.errors import DeadlinePassed, Exhausted, Reason, ResponsaError, Unavailable
 from responsa_server.domain.events import (
+    Answered,
     AttemptRestarted,
+    Cancelled,
     Failed,
     ModelUsed,
+    Refused,
     Terminal,
     ToolCalled,
     ToolOutcome,
     ToolReturned,
     Usage,
 )
-from responsa_server.domain.faults import Fault, Faults
+from responsa_server.domain.faults import Fault
 from responsa_server.domain.turns import (
     Claim,
     ClaimedTurn,
-    Clock,
     Conclusion,
-    FrameCodec,
     LogRow,
     NewId,
+    NewMessage,
+    Question,
     TurnLost,
+    TurnState,
     TurnStore,
 )
-from responsa_server.turns import endings
 from responsa_server.turns.hub import Hub, Live
-from responsa_server.turns.retry import repeated
+from responsa_server.turns.runtime import Runtime, repeated
 from responsa_server.turns.writer import LogWriter, Start, TurnWriter
 
 # Seconds that an agent has to stop. After them it is left behind, and can write nothing any more.
@@ -47,6 +51,7 @@ _STOP_SECONDS: Final = 2.0
 _LAST_WORDS_SECONDS: Final = 0.5
 _HISTORY_PATIENCE_SECONDS: Final = 60.0
 _BOOK_PATIENCE_SECONDS: Final = 10.0
+_TITLE_CHARACTERS: Final = 60
 _CUT_OFF_CONTENT: Final = "The turn ended while this tool was called, so nobody knows whether it was done."
 
 
@@ -70,19 +75,13 @@ class _GivenUp(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WorkerParts:
-    """What all runs of a process share. max_losses: a turn over which more workers were lost is ended."""
+    """What all runs of a process share."""
 
     turns: TurnStore
     conversations: ConversationStore
-    codec: FrameCodec
     hub: Hub
     writer: LogWriter
-    clock: Clock
-    new_id: NewId
-    faults: Faults
-    log: FilteringBoundLogger
-    max_losses: int
-    merge_bytes: int
+    runtime: Runtime
 
 
 class Run:
@@ -94,7 +93,7 @@ class Run:
         self._agent = agent
         self._claimed = claimed
         self._live = live
-        self._log = parts.log.bind(turn=names.turn(self.claim.turn_id), tenant=self.claim.tenant_id)
+        self._log = parts.runtime.log.bind(turn=names.turn(self.claim.turn_id), tenant=self.claim.tenant_id)
         self._meter = Meter()
         checkpoint = claimed.checkpoint
         if checkpoint is not None:
@@ -105,28 +104,21 @@ class Run:
         self._refused: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self._stopping = False
         self._cut_off: list[ModelUsed] = []
-        self._writer = TurnWriter(
-            parts.writer,
-            parts.codec,
-            parts.clock,
-            claimed.claim,
-            Start(
-                claimed.last_seq,
-                claimed.attempt,
-                checkpoint.text_bytes if checkpoint else 0,
-                checkpoint.usage if checkpoint else Usage(),
-            ),
-            lambda: self._meter.usage,
-            lambda rows, ended: parts.hub.publish(live, rows, ended=ended),
-            self._stop_with,
-            merge_bytes=parts.merge_bytes,
-        )
+        start = Start(claimed.last_seq, claimed.attempt)
+        if checkpoint is not None:
+            start = Start(claimed.last_seq, claimed.attempt, checkpoint.text_bytes, checkpoint.usage)
+        self._writer = TurnWriter(parts.writer, self, claimed.claim, start, parts.runtime)
         parts.writer.join(self._writer)
 
     @property
     def claim(self) -> Claim:
         """The hold on the turn."""
         return self._claimed.claim
+
+    @property
+    def usage(self) -> Usage:
+        """See `WriterOwner.usage`."""
+        return self._meter.usage
 
     @property
     def spent(self) -> Usage:
@@ -140,13 +132,18 @@ class Run:
 
     def lose(self) -> None:
         """Another worker has the turn, or it was ended: stop at once."""
-        self._stop_with(TurnLost(names.turn(self.claim.turn_id)))
+        self.fail(TurnLost(names.turn(self.claim.turn_id)))
 
     def give_up(self) -> None:
         """Stop, and leave the turn to be released."""
-        self._stop_with(_GivenUp())
+        self.fail(_GivenUp())
 
-    def _stop_with(self, reason: Exception) -> None:
+    def publish(self, rows: Sequence[LogRow], ended: bool) -> None:
+        """See `WriterOwner.publish`."""
+        self._parts.hub.publish(self._live, rows, ended=ended)
+
+    def fail(self, reason: Exception) -> None:
+        """See `WriterOwner.fail`."""
         if not self._stop.done():
             self._stop.set_result(reason)
         elif isinstance(reason, TurnLost):  # outweighs the earlier reason, as long as that was not read
@@ -232,12 +229,12 @@ class Run:
                 if kept is not None
                 else AttemptRestarted(2, 0)
             )
-        if claimed.losses > self._parts.max_losses:
-            return endings.worker_lost(turn_id, claimed.losses)
+        if claimed.losses > self._parts.runtime.options.max_losses:
+            return worker_lost(turn_id, claimed.losses)
         limit = self._agent.time_limit_seconds
         left = limit - claimed.age_seconds
         if left <= 0:
-            return endings.time_limit(turn_id, limit)
+            return time_limit(turn_id, limit)
         agent = asyncio.create_task(self._consume(), name=f"turn-agent-{turn_id}")
         try:
             await asyncio.wait(
@@ -252,18 +249,18 @@ class Run:
                     return agent.result()
             if self._stop.done():
                 return self._stopped(self._stop.result())
-            return endings.time_limit(turn_id, limit)
+            return time_limit(turn_id, limit)
         except ResponsaError as error:
             if (
                 self._stop.done() and self._stop.result() is error
             ):  # not the agent's fault: nothing can be written
                 raise
-            return endings.failed(error)
+            return failed(error)
         except (TurnLost, _GivenUp):
             raise
         except Exception:  # whatever an agent raises, its turn must end with a typed event
             self._log.exception("turn_failed")
-            return endings.unexpected(turn_id)
+            return unexpected(turn_id)
         finally:
             await self._end_agent(agent)
 
@@ -328,13 +325,13 @@ class Run:
 
     async def _finish(self, terminal: Terminal) -> bool:
         # Ids are made once, so that a repetition writes the same messages.
-        ids = [self._parts.new_id(), self._parts.new_id()]
+        ids = [self._parts.runtime.new_id(), self._parts.runtime.new_id()]
 
         async def end(with_event: Terminal) -> bool:
             given = iter(ids)
             return await self._writer.finish(
                 with_event,
-                lambda encoded: endings.conclude(
+                lambda encoded: conclude(
                     with_event,
                     encoded,
                     self._claimed.question,
@@ -350,15 +347,15 @@ class Run:
             raise
         except Exception:  # a result that cannot be stored must not leave the turn without an end
             self._log.exception("turn_result_refused")
-            return await end(self._metered(endings.unexpected(self.claim.turn_id)))
+            return await end(self._metered(unexpected(self.claim.turn_id)))
         reason = terminal.error.reason.value if isinstance(terminal, Failed) else ""
         self._log.info("turn_ended", outcome=type(terminal).__name__.lower(), reason=reason)
         return promoted
 
     async def _write_end(self, claim: Claim, rows: Sequence[LogRow], conclusion: Conclusion) -> bool:
-        await self._parts.faults.at(Fault.BEFORE_FINISH, claim.turn_id)
+        await self._parts.runtime.faults.at(Fault.BEFORE_FINISH, claim.turn_id)
         promoted = await self._parts.turns.finish(claim, rows, conclusion)
-        await self._parts.faults.at(Fault.AFTER_FINISH, claim.turn_id)
+        await self._parts.runtime.faults.at(Fault.AFTER_FINISH, claim.turn_id)
         return promoted
 
 
@@ -369,3 +366,72 @@ def _log_late_end(agent: asyncio.Task[Terminal], log: FilteringBoundLogger) -> N
         log.info("agent_ended_late")
     else:
         log.warning("agent_ended_late", exc_info=error)
+
+
+def conclude(
+    terminal: Terminal, encoded: bytes, question: Question, new_id: NewId, *, titles: bool = True
+) -> Conclusion:
+    """An answer and a refusal leave question and reply in the conversation; what failed or was cancelled leaves nothing there.
+
+    titles: whether the question becomes the title of a conversation without one; otherwise the conversation keeps its time as its title.
+    """
+    match terminal:
+        case Answered():
+            reply = NewMessage(new_id(), Speaker.ASSISTANT, terminal.text, terminal.citations)
+            state, usage = TurnState.ANSWERED, terminal.usage
+        case Refused():
+            reply = NewMessage(new_id(), Speaker.ASSISTANT, terminal.message, refusal=terminal.reason)
+            state, usage = TurnState.REFUSED, terminal.usage
+        case Failed():
+            return Conclusion(TurnState.FAILED, encoded, terminal.usage)
+        case Cancelled():
+            return Conclusion(TurnState.CANCELLED, encoded, Usage())
+        case _:
+            assert_never(terminal)
+    # The question's id comes first, in the order of speaking.
+    first, second = sorted((reply.id, new_id()))
+    asked = NewMessage(first, Speaker.USER, question.text)
+    replied = NewMessage(second, reply.speaker, reply.text, reply.citations, reply.refusal)
+    return Conclusion(state, encoded, usage, (asked, replied), title_of(question.text) if titles else "")
+
+
+def title_of(question: str) -> str:
+    """A title for a conversation that begins with this question: its beginning, of whole words where it has any, at most 200 bytes."""
+    text = " ".join(question.split())
+    if len(text) > _TITLE_CHARACTERS:
+        cut = text[: _TITLE_CHARACTERS - 1]
+        words, space, _ = cut.rpartition(" ")
+        text = (words if space and len(words) > _TITLE_CHARACTERS // 2 else cut).rstrip(" ,;:-") + "…"
+    while len(text.encode()) > MAX_TITLE_BYTES:
+        text = text[:-2] + "…"
+    return text
+
+
+def failed(error: ResponsaError) -> Failed:
+    """A turn that an error ended. Asking again can help where the error lies in the moment and not in the question."""
+    return Failed(error, isinstance(error, (Unavailable, Exhausted, DeadlinePassed)))
+
+
+def worker_lost(turn_id: UUID, losses: int) -> Failed:
+    """So many workers were lost over the turn, one after the other, that it is given to no other."""
+    message = (
+        f"{losses} workers were lost while they answered; ask again, in other words if it happens again."
+    )
+    metadata = {"turn": names.turn(turn_id)}
+    return failed(Unavailable(Reason.WORKER_LOST, message, metadata, retry_after=1.0))
+
+
+def time_limit(turn_id: UUID, limit_seconds: float) -> Failed:
+    """The turn took longer than its agent allows."""
+    metadata = {"turn": names.turn(turn_id), "limit_seconds": f"{limit_seconds:g}"}
+    message = (
+        f"Answering took longer than {limit_seconds:g} seconds and was stopped; ask again or ask for less."
+    )
+    return failed(DeadlinePassed(Reason.TURN_TIME_LIMIT, message, metadata))
+
+
+def unexpected(turn_id: UUID) -> Failed:
+    """An error that no rule covers. The server's log has it under the turn's name."""
+    message = "Something went wrong. Please try again."
+    error = ResponsaError(Reason.INTERNAL, message, {"call_id": names.turn(turn_id)})
+    return Failed(error, retriable=True)

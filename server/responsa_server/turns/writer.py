@@ -9,26 +9,22 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 from uuid import UUID
 
-from structlog.typing import FilteringBoundLogger
-
 from responsa_server.domain import names
 from responsa_server.domain.agents import AgentEvent, Barrier, Milestone
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import Delta, NumberedEvent, Terminal, ToolCalled, ToolReturned, Usage
-from responsa_server.domain.faults import Fault, Faults
+from responsa_server.domain.faults import Fault
 from responsa_server.domain.turns import (
     Append,
     Checkpoint,
     Claim,
-    Clock,
     Conclusion,
-    FrameCodec,
     LogRow,
     TurnLost,
     TurnStore,
 )
-from responsa_server.turns.pack import MAX_DELTA_BYTES, Happened, merged, number, pack, utf8_length
-from responsa_server.turns.retry import keep_going, repeated
+from responsa_server.turns.pack import Happened, merged, number, pack, utf8_length
+from responsa_server.turns.runtime import Runtime, keep_going, loop_time, repeated
 
 # Far above the size of any regular event. A larger one would make rows that no frame holds, and so a turn that cannot be read.
 MAX_EVENT_BYTES: Final = 64 * 1024
@@ -72,33 +68,43 @@ class Finish(Protocol):
         ...
 
 
-class TurnWriter:
-    """Gathers one turn's events, from the one after `start` on.
+class WriterOwner(Protocol):
+    """The running turn that a `TurnWriter` writes for."""
 
-    publish is called with rows once they are committed, in order; ended with the last of them. on_failed is called once, when nothing can be written any more: with
-    TurnLost, with Unavailable once patience was over, or with the error of an event that cannot be stored. While a batch is in flight neighbouring
-    deltas become one of at most merge_bytes.
-    """
+    @property
+    def usage(self) -> Usage:
+        """What the turn has cost so far."""
+        ...
+
+    def publish(self, rows: Sequence[LogRow], ended: bool) -> None:
+        """Called with rows in order, once they are committed. ended: the last one holds the terminal event."""
+        ...
+
+    def fail(self, reason: Exception) -> None:
+        """Called once, when nothing more can be written: with TurnLost, with Unavailable when the store stayed away too long, or with the error of an event
+        that cannot be stored.
+        """
+        ...
+
+
+class TurnWriter:
+    """Gathers one turn's events, from the one after `start` on. While a batch is in flight, neighbouring deltas become one of at most `merge_bytes`."""
 
     __slots__ = (
         "_barriers",
         "_checkpoint",
-        "_clock",
         "_closing",
-        "_codec",
         "_failed",
         "_in_flight",
-        "_merge_bytes",
-        "_on_failed",
         "_outcome",
+        "_owner",
         "_pending",
         "_process_writer",
-        "_publish",
+        "_runtime",
         "_sealed",
         "_start",
         "_text_bytes",
         "_tools",
-        "_usage_of",
         "_waiting_barriers",
         "booked",
         "claim",
@@ -112,35 +118,26 @@ class TurnWriter:
     def __init__(
         self,
         process_writer: LogWriter,
-        codec: FrameCodec,
-        clock: Clock,
+        owner: WriterOwner,
         claim: Claim,
         start: Start,
-        usage_of: Callable[[], Usage],
-        publish: Callable[[Sequence[LogRow], bool], None],
-        on_failed: Callable[[Exception], None],
-        *,
-        merge_bytes: int = MAX_DELTA_BYTES,
+        runtime: Runtime,
     ) -> None:
         self.claim = claim
         self.last_seq = start.last_seq
         """The seq of the last event that is known to be committed."""
         self.booked = start.usage
         """What the last checkpoint that is known to be committed has counted."""
-        self.committed_at = asyncio.get_running_loop().time()
+        self.committed_at = loop_time()
         """When the lease was last renewed, by the loop's clock."""
         self.queued = False
         """Whether the process's writer has it on its list."""
         self.tries = 0
         self.tries_since = 0.0
         self._process_writer = process_writer
-        self._codec = codec
-        self._clock = clock
+        self._owner = owner
         self._start = start
-        self._usage_of = usage_of
-        self._publish = publish
-        self._on_failed = on_failed
-        self._merge_bytes = merge_bytes
+        self._runtime = runtime
         self._pending: list[Happened] = []
         self._tools: list[ToolCalled | ToolReturned] = []
         self._checkpoint: Checkpoint | None = None
@@ -166,8 +163,13 @@ class TurnWriter:
             if size > MAX_EVENT_BYTES:
                 raise EventTooLarge(f"a delta of {size} bytes")
             self._text_bytes = event.byte_offset + size
-            if self._in_flight is not None and self._merge_bytes and self._pending and not self._sealed:
-                together = merged(self._pending[-1].event, event, self._merge_bytes)
+            if (
+                self._in_flight is not None
+                and self._runtime.options.merge_bytes
+                and self._pending
+                and not self._sealed
+            ):
+                together = merged(self._pending[-1].event, event, self._runtime.options.merge_bytes)
                 if together is not None:
                     self._pending[-1] = Happened(None, together)
                     return
@@ -175,7 +177,7 @@ class TurnWriter:
             self._sealed = False
         elif isinstance(event, Milestone):
             through = self._sent_through() + len(self._pending)
-            self._checkpoint = Checkpoint(through, self._text_bytes, self._usage_of(), event.state)
+            self._checkpoint = Checkpoint(through, self._text_bytes, self._owner.usage, event.state)
             # What a checkpoint stands behind must keep its number: nothing is merged into it any more.
             self._sealed = True
         elif isinstance(event, Barrier):
@@ -190,7 +192,7 @@ class TurnWriter:
             if isinstance(event, (ToolCalled, ToolReturned)):
                 self._check_size(event)
                 self._tools.append(event)
-            self._pending.append(Happened(self._clock(), event))
+            self._pending.append(Happened(self._runtime.clock(), event))
             self._sealed = False
         if not self.queued and self._in_flight is None and not self._closing:
             self._process_writer.ready(self)
@@ -215,15 +217,15 @@ class TurnWriter:
             await self._next_outcome()
         if isinstance(self._failed, (TurnLost, Unavailable)):
             raise self._failed
-        happened = [*self._pending, Happened(self._clock(), terminal)]
+        happened = [*self._pending, Happened(self._runtime.clock(), terminal)]
         self._pending = []
         events = number(self.last_seq + 1, self._start.attempt, happened)
-        rows = pack(self._codec, self.claim.turn_id, events)
-        conclusion = conclude(self._codec.encode_terminal(events[-1]))
+        rows = pack(self._runtime.codec, self.claim.turn_id, events)
+        conclusion = conclude(self._runtime.codec.encode_terminal(events[-1]))
         promoted = await repeated(lambda: write(self.claim, rows, conclusion), _PATIENCE_SECONDS)
         self._process_writer.leave(self)
         self.last_seq = rows[-1].last_seq
-        self._publish(rows, True)
+        self._owner.publish(rows, True)
         return promoted
 
     def stop(self, *, hold: bool = False) -> None:
@@ -246,7 +248,7 @@ class TurnWriter:
             return None
         if self._in_flight is None and (self._pending or self._checkpoint is not None):
             events = number(self.last_seq + 1, self._start.attempt, self._pending)
-            rows = pack(self._codec, self.claim.turn_id, events)
+            rows = pack(self._runtime.codec, self.claim.turn_id, events)
             self._in_flight = Append(self.claim, rows, self._checkpoint, self._tools)
             self._pending, self._tools, self._checkpoint = [], [], None
             self._barriers.extend(self._waiting_barriers)
@@ -264,7 +266,7 @@ class TurnWriter:
             self.booked = append.checkpoint.usage
         if append.rows:
             self.last_seq = append.rows[-1].last_seq
-            self._publish(append.rows, False)
+            self._owner.publish(append.rows, False)
         for barrier in self._barriers:
             barrier.passed.set()
         self._barriers.clear()
@@ -280,11 +282,11 @@ class TurnWriter:
         self._in_flight = None
         self._pending = []
         self._wake()
-        self._on_failed(error)
+        self._owner.fail(error)
 
     def _check_size(self, event: ToolCalled | ToolReturned) -> None:
         """Only the size on the wire counts for data from outside: an argument may take many times the bytes there that it took in JSON."""
-        size = len(self._codec.encode(self.claim.turn_id, 0, 1, [NumberedEvent(1, 1, None, event)]))
+        size = len(self._runtime.codec.encode(self.claim.turn_id, 0, 1, [NumberedEvent(1, 1, None, event)]))
         if size > MAX_EVENT_BYTES:
             raise EventTooLarge(f"an event of {size} bytes: {type(event).__name__}")
 
@@ -327,20 +329,11 @@ def _silence(lease_seconds: float, open_turns: int) -> float:
 class LogWriter:
     """Commits what running turns gather, one batch after the other, and keeps their leases alive. `start` before use, `close` at the end."""
 
-    def __init__(
-        self,
-        store: TurnStore,
-        lease_seconds: float,
-        faults: Faults,
-        clock: Callable[[], float],
-        log: FilteringBoundLogger,
-    ) -> None:
-        """clock: the loop's time in seconds."""
+    def __init__(self, store: TurnStore, runtime: Runtime) -> None:
         self._store = store
-        self._lease_seconds = lease_seconds
-        self._faults = faults
-        self._now = clock
-        self._log = log
+        self._lease_seconds = runtime.options.lease_seconds
+        self._faults = runtime.faults
+        self._log = runtime.log
         self._members: dict[UUID, TurnWriter] = {}
         self._ready: deque[TurnWriter] = deque()
         self._arrived = asyncio.Event()
@@ -390,10 +383,10 @@ class LogWriter:
             if not self._ready:
                 self._arrived.clear()
                 await self._arrived.wait()
-            pause = self._started_at + window(len(self._members)) - self._now()
+            pause = self._started_at + window(len(self._members)) - loop_time()
             if pause > 0:
                 await asyncio.sleep(pause)
-            self._started_at = self._now()
+            self._started_at = loop_time()
             batch: dict[int, tuple[TurnWriter, Append]] = {}
             for _ in range(min(len(self._ready), _MOST_TURNS)):
                 writer = self._ready.popleft()
@@ -433,7 +426,7 @@ class LogWriter:
         except Exception as error:  # something in the batch cannot be stored: the rest must be
             await self._each_alone(batch, error)
             return
-        now = self._now()
+        now = loop_time()
         for writer, append in batch:
             error = left_out.get(append.claim.turn_id) if left_out else None
             if error is None:
@@ -476,7 +469,7 @@ class LogWriter:
         while True:
             silence = _silence(self._lease_seconds, len(self._members))
             await asyncio.sleep(silence / 4)
-            due = self._now() - silence * 0.75
+            due = loop_time() - silence * 0.75
             silent = [one for one in self._members.values() if one.silent and one.committed_at <= due]
             for first in range(0, len(silent), _MOST_LEASES):
                 await self._renew_leases(silent[first : first + _MOST_LEASES])
@@ -494,7 +487,7 @@ class LogWriter:
         except Exception:  # the next round must come
             self._log.exception("leases_not_renewed", turns=len(claims))
             return
-        now = self._now()
+        now = loop_time()
         for writer in writers:
             if writer.claim.turn_id not in lost:
                 writer.committed_at = max(writer.committed_at, now)

@@ -20,7 +20,7 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.turns import Question, TurnState
-from responsa_server.turns import endings
+from responsa_server.turns import worker
 
 TURN = UUID(int=7)
 NEW_IDS = [UUID(int=2), UUID(int=1)]
@@ -37,7 +37,7 @@ def test_question_and_reply_are_written_in_the_order_of_speaking(
     terminal: Terminal, state: TurnState, reply: str
 ) -> None:
     ids = iter(NEW_IDS)
-    conclusion = endings.conclude(terminal, b"end", Question("Why?"), lambda: next(ids))
+    conclusion = worker.conclude(terminal, b"end", Question("Why?"), lambda: next(ids))
     assert (conclusion.state, conclusion.terminal, conclusion.usage) == (state, b"end", Usage(3))
     asked, replied = conclusion.messages
     assert (asked.speaker, asked.text) == (Speaker.USER, "Why?")
@@ -47,32 +47,32 @@ def test_question_and_reply_are_written_in_the_order_of_speaking(
 
 
 def test_what_was_cancelled_leaves_nothing() -> None:
-    conclusion = endings.conclude(Cancelled(CancelCause.OWNER), b"end", Question("Why?"), lambda: TURN)
+    conclusion = worker.conclude(Cancelled(CancelCause.OWNER), b"end", Question("Why?"), lambda: TURN)
     assert (conclusion.state, conclusion.messages, conclusion.title) == (TurnState.CANCELLED, (), "")
 
 
 def test_failures_leave_nothing_and_say_whether_asking_again_helps() -> None:
     numbers = count()
     for failed, reason, retriable in (
-        (endings.worker_lost(TURN, 6), Reason.WORKER_LOST, True),
-        (endings.time_limit(TURN, 1.5), Reason.TURN_TIME_LIMIT, True),
-        (endings.unexpected(TURN), Reason.INTERNAL, True),
-        (endings.failed(Unavailable(Reason.PART_UNAVAILABLE, "")), Reason.PART_UNAVAILABLE, True),
-        (endings.failed(ResponsaError(Reason.INVALID_FIELD, "")), Reason.INVALID_FIELD, False),
+        (worker.worker_lost(TURN, 6), Reason.WORKER_LOST, True),
+        (worker.time_limit(TURN, 1.5), Reason.TURN_TIME_LIMIT, True),
+        (worker.unexpected(TURN), Reason.INTERNAL, True),
+        (worker.failed(Unavailable(Reason.PART_UNAVAILABLE, "")), Reason.PART_UNAVAILABLE, True),
+        (worker.failed(ResponsaError(Reason.INVALID_FIELD, "")), Reason.INVALID_FIELD, False),
     ):
         assert (failed.error.reason, failed.retriable) == (reason, retriable)
-        conclusion = endings.conclude(failed, b"end", Question("Why?"), lambda: UUID(int=next(numbers)))
+        conclusion = worker.conclude(failed, b"end", Question("Why?"), lambda: UUID(int=next(numbers)))
         assert (conclusion.state, conclusion.messages, conclusion.title) == (TurnState.FAILED, (), "")
-    assert endings.time_limit(TURN, 1.5).error.metadata == {"turn": f"turns/{TURN}", "limit_seconds": "1.5"}
+    assert worker.time_limit(TURN, 1.5).error.metadata == {"turn": f"turns/{TURN}", "limit_seconds": "1.5"}
 
 
 def test_titles_end_at_a_word() -> None:
-    assert endings.title_of("  How long\nis it? ") == "How long is it?"
+    assert worker.title_of("  How long\nis it? ") == "How long is it?"
     long = "How long does it take for the water of the river to reach the sea in spring?"
-    assert endings.title_of(long) == "How long does it take for the water of the river to reach…"
-    assert endings.title_of("x" * 100) == "x" * 59 + "…"
+    assert worker.title_of(long) == "How long does it take for the water of the river to reach…"
+    assert worker.title_of("x" * 100) == "x" * 59 + "…"
 
 
 @given(st.text(min_size=1, max_size=400).filter(lambda text: bool(text.strip())))
 def test_titles_fit_and_are_never_empty(text: str) -> None:
-    assert 1 <= len(endings.title_of(text).encode()) <= MAX_TITLE_BYTES
+    assert 1 <= len(worker.title_of(text).encode()) <= MAX_TITLE_BYTES

@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import cast
 from uuid import UUID
 
-import structlog
+from uuid_utils.compat import uuid7
 
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.relay import Hint
 from responsa_server.domain.turns import TurnStore
 from responsa_server.turns.following import Following
 from responsa_server.turns.hub import Hub
-from responsa_server.turns.settings import TurnOptions
+from responsa_server.turns.runtime import Runtime
+from tests.plain_codec import PlainCodec
 
 ANN = Principal("acme", UUID(int=1), Role.USER, "api_key")
 
@@ -58,9 +59,7 @@ class Slow:
 async def test_an_older_list_of_followers_is_not_written_after_a_newer_one() -> None:
     store, loop = Slow(), asyncio.get_running_loop()
     hub = Hub(UUID(int=8), Silent(), 0.5, loop.time)
-    following = Following(
-        cast("TurnStore", store), hub, TurnOptions(), clock=loop.time, log=structlog.get_logger("test")
-    )
+    following = Following(cast("TurnStore", store), hub, Runtime(uuid7, PlainCodec()))
     hub.watch(hub.subscribe(UUID(int=1), ANN, 0))
     older = asyncio.create_task(following.register())
     await store.entered.wait()

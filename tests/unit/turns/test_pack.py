@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from responsa_server.domain.events import (
+    MAX_DELTA_BYTES,
     CancelCause,
     Cancelled,
     Delta,
@@ -20,7 +21,6 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.turns import OpenTurn
 from responsa_server.turns.pack import (
-    MAX_DELTA_BYTES,
     MAX_ROW_BYTES,
     MAX_ROW_EVENTS,
     Happened,

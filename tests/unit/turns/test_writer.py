@@ -6,12 +6,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import cast
 from uuid import UUID
 
 import pytest
-import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
@@ -19,6 +17,7 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain.agents import AgentEvent, Barrier, Meter, Milestone
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
+    MAX_DELTA_BYTES,
     Delta,
     RefusalReason,
     Refused,
@@ -29,9 +28,9 @@ from responsa_server.domain.events import (
     ToolReturned,
     Usage,
 )
-from responsa_server.domain.faults import NoFaults
 from responsa_server.domain.turns import Append, Claim, Conclusion, LogRow, TurnLost, TurnState, TurnStore
-from responsa_server.turns.pack import MAX_DELTA_BYTES
+from responsa_server.turns.runtime import Runtime
+from responsa_server.turns.settings import TurnOptions
 from responsa_server.turns.writer import MAX_EVENT_BYTES, EventTooLarge, LogWriter, Start, TurnWriter, window
 from tests.plain_codec import PlainCodec, events_of
 
@@ -97,13 +96,26 @@ class ScriptedLog:
 
 @dataclass
 class One:
-    """A turn's writer, what it has shown, and how it failed."""
+    """A turn's writer, the rows that it has published, and how it failed."""
 
-    writer: TurnWriter
     log: ScriptedLog
     meter: Meter
+    turn_id: UUID
     visible: list[LogRow] = field(default_factory=list[LogRow])
     failed: list[Exception] = field(default_factory=list[Exception])
+    writer: TurnWriter = field(init=False)
+
+    @property
+    def usage(self) -> Usage:
+        return self.meter.usage
+
+    def publish(self, rows: Sequence[LogRow], ended: bool) -> None:
+        self.visible.extend(rows)
+        assert self.visible == self.log.rows[self.turn_id]  # committed before it is visible
+        assert ended == bool(self.log.conclusions)
+
+    def fail(self, reason: Exception) -> None:
+        self.failed.append(reason)
 
     def put(self, *told: AgentEvent) -> None:
         for one in told:
@@ -120,35 +132,16 @@ def concluded(encoded: bytes) -> Conclusion:
 
 @asynccontextmanager
 async def writing(log: ScriptedLog, *, lease_seconds: float = 60.0) -> AsyncGenerator[Callable[[], One]]:
-    loop = asyncio.get_running_loop()
-    process = LogWriter(
-        cast("TurnStore", log), lease_seconds, NoFaults(), loop.time, structlog.get_logger("test")
-    )
+    runtime = Runtime(uuid7, PlainCodec(), TurnOptions(lease_seconds=lease_seconds))
+    process = LogWriter(cast("TurnStore", log), runtime)
     process.start()
 
     def begin() -> One:
         claim = Claim(uuid7(), "acme", 1, lease_seconds)
-        made: list[One] = []
-        meter = Meter()
-
-        def publish(rows: Sequence[LogRow], ended: bool) -> None:
-            made[0].visible.extend(rows)
-            assert made[0].visible == log.rows[claim.turn_id]  # committed before it is visible
-            assert ended == bool(log.conclusions)
-
-        writer = TurnWriter(
-            process,
-            PlainCodec(),
-            lambda: datetime.now(UTC),
-            claim,
-            Start(1, 1),
-            lambda: meter.usage,
-            publish,
-            lambda error: made[0].failed.append(error),
-        )
-        process.join(writer)
-        made.append(One(writer, log, meter))
-        return made[0]
+        one = One(log, Meter(), claim.turn_id)
+        one.writer = TurnWriter(process, one, claim, Start(1, 1), runtime)
+        process.join(one.writer)
+        return one
 
     try:
         yield begin
@@ -426,10 +419,10 @@ async def test_the_writer_goes_on_after_an_accident() -> None:
         bad, good = begin(), begin()
         log.failures = [ValueError("cannot be stored")] * 2
 
-        def breaks(error: Exception) -> None:
-            raise RuntimeError("an accident") from error
+        def breaks(reason: Exception) -> None:
+            raise RuntimeError("an accident") from reason
 
-        bad.writer._on_failed = breaks  # pyright: ignore[reportPrivateUsage]
+        bad.fail = breaks
         bad.put(STATUS)
         good.put(STATUS)
         log.gate.set()

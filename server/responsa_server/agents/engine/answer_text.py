@@ -7,9 +7,8 @@ from typing import Final
 from responsa_server.agents.engine.citations import MarkFilter, split
 from responsa_server.agents.engine.fences import FenceFilter
 from responsa_server.agents.engine.node import Run
-from responsa_server.domain.events import MAX_ANSWER_BYTES, Delta
+from responsa_server.domain.events import MAX_ANSWER_BYTES, MAX_DELTA_BYTES, Delta
 
-MAX_DELTA_BYTES: Final = 1024
 _MOST_READ: Final = 4 * MAX_ANSWER_BYTES
 """The most characters to read from a model. Marks and white space count here, but not towards the size of the answer."""
 

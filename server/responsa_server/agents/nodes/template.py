@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from responsa_server.agents.engine.answer_text import MAX_DELTA_BYTES
 from responsa_server.agents.engine.citations import AnswerModel, citation_of, plain, split
 from responsa_server.agents.engine.config import TEMPLATE, Traits
 from responsa_server.agents.engine.kinds import NodeKind, required
@@ -24,6 +23,7 @@ from responsa_server.domain.answers import Evidence, Extraction, Quote
 from responsa_server.domain.events import (
     MAX_ANSWER_BYTES,
     MAX_CITATIONS,
+    MAX_DELTA_BYTES,
     MAX_QUOTE_BYTES,
     AnswerOutcome,
     ByteRange,

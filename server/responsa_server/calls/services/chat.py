@@ -84,7 +84,7 @@ class ChatService:
     async def StartTurn(self, request: pb.StartTurnRequest) -> turn_pb2.Turn:
         """Start a turn or attach to one."""
         accepted = await self._accept(request)
-        return chat.turn(await self._turns.get(caller(), accepted.turn_id))
+        return chat.turn(await self._turns.store.get(caller(), accepted.turn_id))
 
     async def Answer(self, request: pb.AnswerRequest) -> turn_pb2.Turn:
         """Start a turn or attach to one, and wait for its end."""
@@ -96,12 +96,12 @@ class ChatService:
 
     async def GetTurn(self, request: pb.GetTurnRequest) -> turn_pb2.Turn:
         """Return one turn."""
-        return chat.turn(await self._turns.get(caller(), named_uuid("name", "turns", request.name)))
+        return chat.turn(await self._turns.store.get(caller(), named_uuid("name", "turns", request.name)))
 
     async def ListTurns(self, request: pb.ListTurnsRequest) -> pb.ListTurnsResponse:
         """List the caller's turns."""
         asked = Listing(lists.TURNS, caller(), request)
-        page = await self._turns.list(caller(), asked.query)
+        page = await self._turns.store.list(caller(), asked.query)
         return pb.ListTurnsResponse(
             turns=[chat.turn(one) for one in page.items], next_page_token=asked.token(page)
         )
@@ -119,13 +119,13 @@ class ChatService:
     async def GetConversation(self, request: pb.GetConversationRequest) -> conversation_pb2.Conversation:
         """Return one conversation."""
         return chat.conversation(
-            await self._conversations.get(caller(), named_uuid("name", "conversations", request.name))
+            await self._conversations.store.get(caller(), named_uuid("name", "conversations", request.name))
         )
 
     async def ListConversations(self, request: pb.ListConversationsRequest) -> pb.ListConversationsResponse:
         """List the caller's conversations."""
         asked = Listing(lists.CONVERSATIONS, caller(), request)
-        page = await self._conversations.list(caller(), asked.query)
+        page = await self._conversations.store.list(caller(), asked.query)
         return pb.ListConversationsResponse(
             conversations=[chat.conversation(one) for one in page.items], next_page_token=asked.token(page)
         )
@@ -147,7 +147,7 @@ class ChatService:
 
     async def DeleteConversation(self, request: pb.DeleteConversationRequest) -> Empty:
         """Delete a conversation and everything in it."""
-        await self._conversations.delete(
+        await self._conversations.store.delete(
             caller(), named_uuid("name", "conversations", request.name), request.etag
         )
         return Empty()
@@ -155,7 +155,7 @@ class ChatService:
     async def ListMessages(self, request: pb.ListMessagesRequest) -> pb.ListMessagesResponse:
         """List a conversation's messages."""
         asked = Listing(lists.MESSAGES, caller(), request, request.parent)
-        page = await self._conversations.messages(
+        page = await self._conversations.store.messages(
             caller(), named_uuid("parent", "conversations", request.parent), asked.query
         )
         return pb.ListMessagesResponse(
@@ -165,7 +165,7 @@ class ChatService:
     async def GetMessage(self, request: pb.GetMessageRequest) -> message_pb2.Message:
         """Return one message."""
         return chat.message(
-            await self._conversations.message(caller(), named_uuid("name", "messages", request.name))
+            await self._conversations.store.message(caller(), named_uuid("name", "messages", request.name))
         )
 
     async def VerifyCitations(self, request: pb.VerifyCitationsRequest) -> pb.VerifyCitationsResponse:

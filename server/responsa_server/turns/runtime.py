@@ -1,15 +1,21 @@
-"""Work that is done again: until it comes through, or for ever."""
+"""What the parts of turns share: the process that they run in, and work that is repeated."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final, TypeVar
 
+import structlog
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.faults import Faults, NoFaults
+from responsa_server.domain.turns import Clock, FrameCodec, NewId
+from responsa_server.turns.settings import TurnOptions
 
 Result = TypeVar("Result")
 
@@ -17,18 +23,43 @@ _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 1.0
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _logger() -> FilteringBoundLogger:
+    return structlog.get_logger("responsa.turns")
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What turns take from their process: ids, the codec of the log, options, the time, faults to inject, and the logger."""
+
+    new_id: NewId
+    codec: FrameCodec
+    options: TurnOptions = field(default_factory=TurnOptions)
+    clock: Clock = _now
+    faults: Faults = field(default_factory=NoFaults)
+    log: FilteringBoundLogger = field(default_factory=_logger)
+
+
+def loop_time() -> float:
+    """The time of the running event loop, in seconds."""
+    return asyncio.get_running_loop().time()
+
+
 async def repeated(work: Callable[[], Awaitable[Result]], patience_seconds: float) -> Result:
     """Repeat work until it succeeds, with pauses that double and jitter. The work must be safe to repeat.
 
     Raises the last Unavailable once patience is over, and any other error at once.
     """
-    deadline = asyncio.get_running_loop().time() + patience_seconds
+    deadline = loop_time() + patience_seconds
     pause = _FIRST_PAUSE
     while True:
         try:
             return await work()
         except Unavailable:
-            if asyncio.get_running_loop().time() + pause > deadline:
+            if loop_time() + pause > deadline:
                 raise
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads callers, hides nothing
         pause = min(2 * pause, _LONGEST_PAUSE)
@@ -37,9 +68,9 @@ async def repeated(work: Callable[[], Awaitable[Result]], patience_seconds: floa
 async def keep_going(
     work: Callable[[], Awaitable[None]], pause_seconds: float, log: FilteringBoundLogger, loop: str
 ) -> None:
-    """Do work again and again, until it is cancelled, with pauses between, whatever happens to a round of it.
+    """Repeat work until it is cancelled, with a pause after each round. A round that fails does not end the loop.
 
-    loop: its name in the log; rounds that fail are logged as `{loop}_unavailable` and `{loop}_failed`.
+    loop: its name in the log; failed rounds are logged as `{loop}_unavailable` and `{loop}_failed`.
     """
     while True:
         try:
