@@ -19,8 +19,8 @@ from responsa_server.agents.config.folders import Folders
 from responsa_server.agents.config.live import LiveAgents, LiveOptions
 from responsa_server.agents.config.reading import SHIPPED
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.app.counters import MemoryCounters
 from responsa_server.app.models import model_table
+from responsa_server.app.process import MemoryCounters
 from responsa_server.app.resources import new_id
 from responsa_server.embedded import EmbeddedPostgres, Layout
 from responsa_server.providers.settings import ModelSettings

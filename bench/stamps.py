@@ -23,8 +23,8 @@ from bench.calls import METHODS, request_of
 from bench.jobs import Call, Job, Transport
 from bench.peers.asking import MODEL
 from bench.peers.lag import lagging
-from responsa_server.app.event_loop import freeze, run
 from responsa_server.app.models import model_table
+from responsa_server.app.process import freeze, run
 from responsa_server.domain.models import ModelPrompt, PromptMessage, Role, TextPiece
 from responsa_server.providers.settings import ModelSettings
 

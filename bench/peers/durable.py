@@ -16,9 +16,7 @@ from bench.peers.lag import lagging
 from bench.peers.parts import Parts, opened
 from bench.peers.process import PeerArguments, arguments, until_told
 from responsa_server import __version__
-from responsa_server.app.counters import MemoryCounters
-from responsa_server.app.event_loop import freeze, run
-from responsa_server.app.logs import configure
+from responsa_server.app.process import MemoryCounters, configure_logs, freeze, run
 from responsa_server.app.resources import database_urls, new_id, redis_url
 from responsa_server.calls.contract import SERVICES, Services, calls_of
 from responsa_server.calls.frames import AskFrames
@@ -104,7 +102,7 @@ async def main() -> None:
     """Serve until told to stop."""
     given = arguments(__doc__ or "")
     async with opened(given.evidence) as parts:
-        configure(parts.settings.log_level.value)
+        configure_logs(parts.settings.log_level.value)
         turns, server = assembled(parts, given)
         await turns.start()
         await server.start()

@@ -19,7 +19,7 @@ import uuid_utils.compat
 from bench.peers.parts import opened
 from bench.peers.process import arguments, until_told
 from responsa.chat.v1 import chat_service_pb2 as pb
-from responsa_server.app.event_loop import freeze, run
+from responsa_server.app.process import freeze, run
 from responsa_server.calls.convert import chat
 from responsa_server.calls.convert.events import event as converted
 from responsa_server.domain import names

@@ -17,7 +17,7 @@ from typing import Final
 
 from bench.peers.process import until_told
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
-from responsa_server.app.event_loop import freeze, run
+from responsa_server.app.process import freeze, run
 
 # Streams that begin together must not speak in one breath ever after: each takes a step of the golden ratio further.
 _STEP: Final = 0.618

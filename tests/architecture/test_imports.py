@@ -102,7 +102,7 @@ def test_all_contracts_are_kept(tree: Path) -> None:
         ("calls/chain.py", "import grpc", "gRPC stays in its transport"),
         ("transports/ws/session.py", "import grpc", "gRPC stays in its transport"),
         (
-            "cli/ask.py",
+            "cli/turns.py",
             "import responsa_server.stores.postgres.database",
             "The command line speaks to a server",
         ),

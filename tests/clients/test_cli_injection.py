@@ -25,7 +25,7 @@ from responsa_lab.evaluation.injection import (
 from responsa_lab.evaluation.metrics import Span
 from responsa_lab.scripted.obedient import OBEYED, Obedient
 from responsa_server.agents.engine.prompts import PromptSet, Untrusted
-from responsa_server.cli.failures import CommandFailed
+from responsa_server.cli.output import CommandFailed
 from responsa_server.domain.models import ModelPrompt, Place, PromptMessage, Role, TextPiece
 from tests.clients.agents_served import ServedAgents, tutor
 from tests.clients.command_line import CommandLine

@@ -15,8 +15,8 @@ from responsa_server.agents.config.content import Defaults
 from responsa_server.agents.config.folders import Folders
 from responsa_server.agents.config.live import LiveAgents, LiveOptions
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.app.counters import MemoryCounters
 from responsa_server.app.models import model_table
+from responsa_server.app.process import MemoryCounters
 from responsa_server.domain.agents import Agent, AnswerTask
 from responsa_server.domain.events import Answered
 from responsa_server.domain.people import Principal, Role

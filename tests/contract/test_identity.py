@@ -21,9 +21,14 @@ from responsa_server.domain.errors import (
 )
 from responsa_server.domain.listing import Comparison, ListQuery, Operator, Order
 from responsa_server.domain.people import Principal, Role
-from responsa_server.identity.cache import LIFETIME_SECONDS, CredentialCache
+from responsa_server.identity.credentials import (
+    LIFETIME_SECONDS,
+    CredentialCache,
+    SecretKind,
+    digest,
+    new_secret,
+)
 from responsa_server.identity.service import Credential, Identity
-from responsa_server.identity.tokens import SecretKind, digest, new_secret
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from tests.conftest import DatabaseUrls

@@ -21,7 +21,7 @@ def home(tmp_path: Path) -> Generator[Path]:
     """A folder that does not exist yet; whatever an instance made of it is removed."""
     place = tmp_path / "home"
     yield place
-    purge(Layout.to_remove(place))
+    purge(Layout.of(place, repair=True))
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ from responsa_server.embedded import (
     Layout,
     ServerProcess,
     throwaway_postgres,
-    validate,
 )
 from responsa_server.embedded.postgres import postgres_processes
 
@@ -209,7 +208,6 @@ def test_redis_speaks_to_its_password_alone_and_keeps_nothing(layout: Layout) ->
 def test_envoy_starts_says_it_is_ready_and_ends(layout: Layout) -> None:
     port = free_port()
     layout.envoy_config.write_text(envoy_config(layout, port))
-    validate(layout.envoy_config)
     envoy = EmbeddedEnvoy(layout, layout.envoy_config, listen=("127.0.0.1", port), concurrency=1)
     envoy.start()
     second = EmbeddedEnvoy(layout, layout.envoy_config, listen=("127.0.0.1", port))
@@ -223,9 +221,8 @@ def test_envoy_starts_says_it_is_ready_and_ends(layout: Layout) -> None:
 def test_envoy_tells_what_is_wrong_with_its_configuration(layout: Layout, tmp_path: Path) -> None:
     config = tmp_path / "envoy.json"
     config.write_text('{"admin": {"adress": 1}}')
-    with pytest.raises(EmbeddedError, match=r"Envoy refuses .*adress"):
-        validate(config)
     envoy = EmbeddedEnvoy(layout, config)
-    with pytest.raises(EmbeddedError, match="Envoy ended while starting"):
+    with pytest.raises(EmbeddedError, match=r"Envoy ended while starting .*envoy\.log"):
         envoy.start()
+    assert "adress" in envoy.log.read_text()
     assert envoy.process is None

@@ -12,22 +12,20 @@ from pathlib import Path
 
 import pytest
 
+from responsa_server.cli.local.instance import diagnose
 from responsa_server.embedded import (
     EmbeddedError,
     EmbeddedPostgres,
     EmbeddedRedis,
     Layout,
-    check_disk,
     check_port,
-    diagnose,
-    preflight,
     purge,
 )
 from responsa_server.embedded.errors import file_errors
-from responsa_server.embedded.lock import PlaceLock
-from responsa_server.embedded.passwords import write_private
+from responsa_server.embedded.files import PlaceLock, write_private
 from responsa_server.embedded.purge import places
-from responsa_server.embedded.spawn import Command, spawn
+from responsa_server.embedded.spawn import spawn
+from responsa_server.embedded.supervise import check_disk, preflight
 
 
 def mode(path: Path) -> int:
@@ -78,7 +76,7 @@ def test_purge_leaves_nothing(layout: Layout) -> None:
 
 def test_purge_refuses_what_is_no_home(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(EmbeddedError, match="is no Responsa data folder") as raised:
+    with pytest.raises(EmbeddedError, match="is not a Responsa data folder") as raised:
         purge(Layout.of(tmp_path))
     check_sentence(raised.value)
     assert (tmp_path / "mine.txt").exists()
@@ -193,7 +191,7 @@ def test_a_home_that_was_deleted_by_hand_is_told_and_its_place_outside_purged(
     postgres.start()
     shutil.rmtree(layout.home)
     with pytest.raises(EmbeddedError, match=r"still runs for .* was deleted") as raised:
-        purge(Layout.to_remove(layout.home))
+        purge(Layout.of(layout.home, repair=True))
     check_sentence(raised.value)
     postgres.stop()
     if emptied:
@@ -206,8 +204,8 @@ def test_a_home_that_was_deleted_by_hand_is_told_and_its_place_outside_purged(
     assert layout.is_deleted()
     # Where a home's path is too long for a socket's, its sockets have a place outside as well.
     outside = {layout.root_place, *layout.outside}
-    assert {*places(Layout.to_remove(layout.home))} == outside
-    assert {*purge(Layout.to_remove(layout.home))} == outside
+    assert {*places(Layout.of(layout.home, repair=True))} == outside
+    assert {*purge(Layout.of(layout.home, repair=True))} == outside
     assert not layout.root_place.exists()
     assert layout.home.exists() == emptied
     again = Layout.of(layout.home).prepare()  # starts anew
@@ -279,7 +277,7 @@ def test_a_home_that_is_a_file(tmp_path: Path) -> None:
 def test_a_folder_with_other_content_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     before = mode(tmp_path)
-    with pytest.raises(EmbeddedError, match="is no Responsa data folder") as raised:
+    with pytest.raises(EmbeddedError, match="is not a Responsa data folder") as raised:
         Layout.of(tmp_path).prepare()
     check_sentence(raised.value)
     assert mode(tmp_path) == before
@@ -302,7 +300,7 @@ def test_damaged_state(layout: Layout) -> None:
     with pytest.raises(EmbeddedError, match=r"state\.json is damaged") as raised:
         Layout.of(layout.home)
     check_sentence(raised.value)
-    again = Layout.to_remove(layout.home)
+    again = Layout.of(layout.home, repair=True)
     assert again == layout
     purge(again)
     assert not [place for place in (layout.home, *layout.outside) if place.exists()]
@@ -356,7 +354,7 @@ def test_other_trouble_with_files_is_a_sentence_too() -> None:
 
 def test_a_missing_tool(layout: Layout) -> None:
     with pytest.raises(EmbeddedError, match="cannot be started") as raised:
-        spawn(Command(["/nowhere/postgres"], {}, layout.logs / "x.log"))
+        spawn(["/nowhere/postgres"], {}, layout.logs / "x.log")
     check_sentence(raised.value)
 
 
@@ -370,7 +368,7 @@ def test_missing_packages(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize(
     ("host", "port", "said"),
-    [("127.0.0.1", 70000, "no port number"), ("192.0.2.1", 8080, "cannot be listened on")],
+    [("127.0.0.1", 70000, "not a port number"), ("192.0.2.1", 8080, "cannot be listened on")],
 )
 def test_impossible_addresses(host: str, port: int, said: str) -> None:
     with pytest.raises(EmbeddedError, match=said) as raised:

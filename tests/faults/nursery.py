@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Final
 
-from responsa_server.embedded.spawn import tell_me_when_parent_dies
+from responsa_server.embedded.spawn import die_with_parent
 from tests.faults.replica import Order, main
 
 # What `responsa_server.app.serve.running` imports when it runs, less the model's runtime, whose import starts a thread; a name that is gone makes a start slower, so it is an error.
@@ -74,7 +74,7 @@ def _bear(order: Order, *inherited: int) -> int:
         for descriptor in inherited:
             os.close(descriptor)
         os.setsid()
-        tell_me_when_parent_dies(signal.SIGKILL)
+        die_with_parent(signal.SIGKILL)
         log = os.open(order.log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)

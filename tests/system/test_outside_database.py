@@ -16,7 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
-from responsa_server.embedded.throwaway import throwaway_postgres
+from responsa_server.embedded import throwaway_postgres
 from tests.instance import eventually, plain_environment
 from tests.transports import stub_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from responsa_server.app.counters import MOST, MemoryCounters
+from responsa_server.app.process import MAX_COUNTERS, MemoryCounters
 from responsa_server.domain.counters import Count
 
 
@@ -35,8 +35,8 @@ def test_threads_lose_nothing() -> None:
 
 def test_labels_without_end_are_counted_together() -> None:
     counters = MemoryCounters()
-    for number in range(MOST + 50):
+    for number in range(MAX_COUNTERS + 50):
         counters.add("x", {"number": str(number)})
     found = counters.read()
-    assert len(found) == MOST + 1
+    assert len(found) == MAX_COUNTERS + 1
     assert found[0] == Count("x", {}, 50)

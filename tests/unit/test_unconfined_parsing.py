@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from responsa_server.app.settings import Environment, load
-from responsa_server.cli.local.doctor import sandbox_finding
+from responsa_server.cli.local.instance import sandbox_finding
 from responsa_server.ingest.sandbox.confinement import SandboxCapabilities
 
 

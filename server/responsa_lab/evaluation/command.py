@@ -22,9 +22,8 @@ from responsa_lab.evaluation.measuring import (
     measure_retrieval,
     source_keys,
 )
-from responsa_server.cli.failures import CommandFailed, reporting
-from responsa_server.cli.ingestion import Outcome, Report, ensure_collection, ingest
-from responsa_server.cli.output import print_json, print_text
+from responsa_server.cli.ingest import Outcome, Report, ensure_collection, ingest
+from responsa_server.cli.output import CommandFailed, print_json, print_text, reporting
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
 from responsa_server.cli.sources import accepted_suffixes, count, entries, find

@@ -15,7 +15,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from responsa_lab.evaluation.metrics import Span
-from responsa_server.cli.failures import EXIT_USAGE, CommandFailed
+from responsa_server.cli.output import EXIT_USAGE, CommandFailed
 
 Line = TypeVar("Line", bound=BaseModel)
 Item = TypeVar("Item")

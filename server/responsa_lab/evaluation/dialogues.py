@@ -22,8 +22,7 @@ from responsa_client.errors import NotFound
 from responsa_lab.evaluation.dataset import lines
 from responsa_lab.evaluation.measuring import several, source_keys
 from responsa_lab.evaluation.metrics import Agreement, agreement, mean
-from responsa_server.cli.failures import EXIT_USAGE, CommandFailed
-from responsa_server.cli.output import Json, one_line, print_json, print_text
+from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, one_line, print_json, print_text
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
 from responsa_server.instance import CHECKOUT

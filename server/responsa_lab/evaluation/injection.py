@@ -28,10 +28,9 @@ from responsa_lab.evaluation.dataset import lines, spread
 from responsa_lab.evaluation.measuring import several, source_keys
 from responsa_lab.evaluation.metrics import Span
 from responsa_lab.scripted.obedient import OBEYED
-from responsa_server.cli.failures import EXIT_USAGE, CommandFailed, reporting
-from responsa_server.cli.ingestion import Outcome, ensure_collection, ingest
-from responsa_server.cli.ingestion import Report as Ingested
-from responsa_server.cli.output import Json, print_json, print_text
+from responsa_server.cli.ingest import Outcome, ensure_collection, ingest
+from responsa_server.cli.ingest import Report as Ingested
+from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, print_json, print_text, reporting
 from responsa_server.cli.parameters import parameters
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client

@@ -11,8 +11,7 @@ import typer
 from pydantic import BaseModel, ConfigDict, Field
 
 from responsa_lab.evaluation.dataset import lines
-from responsa_server.cli.failures import EXIT_USAGE, CommandFailed
-from responsa_server.cli.output import Json, one_line, print_json, print_text
+from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, one_line, print_json, print_text
 from responsa_server.domain.intents import Example, ExamplesUnfit
 
 UTTERANCES = "utterances.jsonl"

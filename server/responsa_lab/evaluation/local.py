@@ -29,7 +29,7 @@ from responsa_server.agents.nodes.retrieval_need import NeedOutput
 from responsa_server.agents.nodes.rewriter import Rewrite, RewriteInput
 from responsa_server.agents.nodes.table import KINDS
 from responsa_server.app.settings import load
-from responsa_server.cli.failures import EXIT_USAGE, CommandFailed
+from responsa_server.cli.output import EXIT_USAGE, CommandFailed
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.events import Intent
 from responsa_server.domain.intents import OUT_OF_SCOPE

@@ -22,8 +22,8 @@ from responsa_server.agents.config.problems import clause
 from responsa_server.agents.config.watch import Watch
 from responsa_server.agents.engine.config import DEFAULT_MODEL, EXTRACTIVE
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.app.counters import MemoryCounters
 from responsa_server.app.models import by_name, doubles, known_models, model_table
+from responsa_server.app.process import MemoryCounters
 from responsa_server.app.resources import database_urls, new_id, redis_url
 from responsa_server.app.settings import ServeRole, Settings
 from responsa_server.app.vector_stores import open_vectors

@@ -12,9 +12,8 @@ from typing import Final, Protocol
 
 import structlog
 
-from responsa_server.app.event_loop import freeze
 from responsa_server.app.listening import AddressTaken, claimed
-from responsa_server.app.logs import configure as configure_logs
+from responsa_server.app.process import configure_logs, freeze
 from responsa_server.app.resources import Addresses, addresses, database_urls, reachable, redis_url
 from responsa_server.app.settings import ServeRole, Settings, drop_foreign_tracers, environment
 from responsa_server.domain.addresses import Address

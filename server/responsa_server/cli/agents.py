@@ -8,8 +8,7 @@ import typer
 
 from responsa.admin.v1 import admin_service_pb2
 from responsa.chat.v1 import agent_pb2
-from responsa_server.cli.failures import EXIT_USAGE, reporting
-from responsa_server.cli.output import one_line, print_json, print_text
+from responsa_server.cli.output import EXIT_USAGE, one_line, print_json, print_text, reporting
 from responsa_server.cli.parameters import described, parameters
 from responsa_server.cli.session import open_client
 

@@ -1,4 +1,7 @@
-"""The entry point `responsa`: imports the module of the chosen command and no other."""
+"""The entry point `responsa`, with the table of commands: imports the module of the chosen command and no other.
+
+A command's module has `register(app, name)`, which adds its command, or its group of commands, to `app`.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,52 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 import typer
 
-from responsa_server.cli.commands import COMMANDS, Command
+from responsa_server import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command, the module that holds it, and one line for the overview."""
+
+    name: str
+    module: str
+    help: str
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "up", "responsa_server.cli.local.up", "Start everything on this machine and print the page's URL."
+    ),
+    Command("ask", "responsa_server.cli.turns", "Ask a question and get a cited answer."),
+    Command("resume", "responsa_server.cli.turns", "Follow a question that was asked before."),
+    Command("cancel", "responsa_server.cli.turns", "End a question that is being answered."),
+    Command("ingest", "responsa_server.cli.ingest", "Take documents into a collection."),
+    Command("search", "responsa_server.cli.documents", "Find the passages that match."),
+    Command("documents", "responsa_server.cli.documents", "List and delete documents."),
+    Command("agents", "responsa_server.cli.agents", "Show agents, check their files, reload them."),
+    Command(
+        "teachers", "responsa_server.cli.teachers", "Show and change teachers, who lend agents a persona."
+    ),
+    Command(
+        "samples", "responsa_server.cli.samples", "Load the documents and teachers that agents come with."
+    ),
+    Command("open", "responsa_server.cli.open_page", "Print a new URL that signs a browser in."),
+    Command(
+        "eval", "responsa_lab.evaluation.command", "Measure retrieval, answers and routing on a data set."
+    ),
+    Command("serve", "responsa_server.cli.local.serve", "Run one server process; several share a database."),
+    Command("replicas", "responsa_server.cli.local.replicas", "Show and change the processes behind Envoy."),
+    Command("migrate", "responsa_server.cli.local.admin", "Bring the database's schema up to date."),
+    Command("admin", "responsa_server.cli.local.admin", "Make tenants, users and keys."),
+    Command("doctor", "responsa_server.cli.local.instance", "Check this machine and its instance."),
+    Command("purge", "responsa_server.cli.local.instance", "Remove all that an instance left."),
+    Command("version", "responsa_server.cli.main", "Print the version."),
+)
 
 _OVERVIEW = """Cited answers over your own documents.
 
@@ -44,6 +89,16 @@ def build(chosen: str | None) -> typer.Typer:
         else:
             app.command(command.name, help=command.help)(_not_loaded(command))
     return app
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the command `version`."""
+    app.command(name)(version)
+
+
+def version(json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """Print the version of this command line. It asks no server."""
+    typer.echo(f'{{"version": "{__version__}"}}' if json else f"responsa {__version__}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from responsa_server.cli.failures import EXIT_USAGE, CommandFailed, reporting
-from responsa_server.cli.output import as_json, print_json, print_text
+from responsa_server.cli.output import EXIT_USAGE, CommandFailed, as_json, print_json, print_text, reporting
 from responsa_server.cli.session import open_client
 
 

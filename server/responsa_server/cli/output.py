@@ -1,17 +1,47 @@
-"""What commands print: lines of proto-JSON for programs, text without control characters for people."""
+"""What commands print: lines of proto-JSON for programs, text without control characters for people, failures as sentences.
+
+A failure is one sentence with its remedy on stderr and an exit code that means something, without a stack. With --json the error
+is also the last line on stdout, `{"error": …}`, a google.rpc.Status in proto-JSON, so that a program which reads the lines needs
+nothing else.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 
+import grpc
+import typer
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 from rich.console import Console
 
+from responsa_client.errors import (
+    AlreadyExists,
+    BrokenAnswer,
+    CannotConnect,
+    InvalidRequest,
+    NotFound,
+    ResponsaError,
+    Unauthenticated,
+    Unavailable,
+)
+
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_CONNECT = 3
+EXIT_CANCELLED = 4
+EXIT_INTERRUPTED = 130
+_CODES = {
+    EXIT_FAILED: grpc.StatusCode.UNKNOWN,
+    EXIT_USAGE: grpc.StatusCode.INVALID_ARGUMENT,
+    EXIT_CONNECT: grpc.StatusCode.UNAVAILABLE,
+}
 
 
 def as_json(message: Message) -> dict[str, Json]:
@@ -66,3 +96,103 @@ def messages_console() -> Console:
 def _harmless(character: str) -> str:
     # Spaces of other widths are not "printable" to Python, and harmless.
     return " " if character.isspace() and ord(character) >= 0xA0 else "\ufffd"
+
+
+class CommandFailed(Exception):
+    """A command cannot go on, for a reason found by the command itself.
+
+    sentence: the fault, as a whole sentence. remedy: a whole sentence, or "". exit_code: of the process.
+    """
+
+    def __init__(self, sentence: str, remedy: str = "", exit_code: int = EXIT_FAILED) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.remedy = remedy
+        self.exit_code = exit_code
+
+
+def exit_code_of(error: ResponsaError) -> int:
+    """The process's exit code: 3 without a connection or a valid credential, 2 for a wrong request or a missing resource, 1 for everything else."""
+    if isinstance(error, Unauthenticated) or (isinstance(error, Unavailable) and not error.from_server):
+        return EXIT_CONNECT
+    if isinstance(error, InvalidRequest | NotFound | AlreadyExists):
+        return EXIT_USAGE
+    return EXIT_FAILED
+
+
+def sentence_of(error: ResponsaError) -> str:
+    """The error for people: its message, the fields at fault, and what helps. One paragraph."""
+    message = error.message
+    soon = "" if error.retry_after is None else f"again in {_seconds(error.retry_after)}."
+    # A message that ends with this remedy gets the time added to it, in place of the same remedy again.
+    said = message.removesuffix("again.") + soon if soon and message.endswith("; ask again.") else message
+    parts = [said if said.endswith((".", "?", "!")) else f"{said}."]
+    parts += [
+        f"{violation.field}: {violation.description.rstrip('.')}."
+        for violation in error.violations
+        if violation.description not in message
+    ]
+    known = error.metadata.get("known", "")
+    if known and known not in message:
+        parts.append(f"Known: {known.replace(',', ', ')}.")
+    if isinstance(error, Unauthenticated):
+        parts.append("Check RESPONSA_API_KEY, or the key's file (RESPONSA_API_KEY_FILE).")
+    elif isinstance(error, CannotConnect) or (
+        isinstance(error, Unavailable) and not error.from_server and not error.turn
+    ):
+        parts.append("Start a server with `responsa up`, or name another with RESPONSA_URL.")
+    elif soon and said == message:
+        parts.append(f"Try {soon}")
+    if error.turn and not isinstance(error, BrokenAnswer | CannotConnect | InvalidRequest | NotFound):
+        parts.append(f"{going_on(error.turn, error.after_seq)} goes on.")
+    return " ".join(parts)
+
+
+def _seconds(number: float) -> str:
+    return f"{number:g} second{'' if number == 1 else 's'}"
+
+
+def going_on(turn: str, after_seq: int) -> str:
+    """The command that follows a turn after that seq."""
+    after = f" --after {after_seq}" if after_seq else ""
+    return f"`responsa resume {turn}{after}`"
+
+
+@contextmanager
+def reporting(*, json: bool = False) -> Generator[None, None, None]:
+    """Turn failures of the body into their sentence and `typer.Exit` with their code. Notes added to a ResponsaError follow on lines of their own."""
+    try:
+        yield
+    except ResponsaError as error:
+        print_error("\n".join((sentence_of(error), *getattr(error, "__notes__", ()))))
+        if json:
+            print_json({"error": error_object(error.status)})
+        raise typer.Exit(exit_code_of(error)) from None
+    except CommandFailed as failure:
+        print_error(f"{failure.sentence} {failure.remedy}".strip())
+        if json:
+            code = _CODES.get(failure.exit_code, grpc.StatusCode.UNKNOWN).value[0]
+            print_json({"error": error_object(status_pb2.Status(code=code, message=failure.sentence))})
+        raise typer.Exit(failure.exit_code) from None
+    except KeyboardInterrupt:
+        print_error("Stopped.")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def print_error(sentence: str) -> None:
+    """Print one line on stderr."""
+    sys.stderr.write(f"responsa: {shown(sentence)}\n")
+    sys.stderr.flush()
+
+
+def valid_text(text: str, what: str) -> str:
+    """Return the text if a request can carry it: bytes of an argument that are not UTF-8 arrive as lone surrogates.
+
+    Raises:
+        CommandFailed: the text is not valid UTF-8; `what` names it, e.g. "The question".
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise CommandFailed(f"{what} is not valid UTF-8.", "Send it as UTF-8 text.", EXIT_USAGE) from None
+    return text

@@ -10,8 +10,7 @@ from typing import cast
 
 from responsa.chat.v1 import agent_pb2
 from responsa_client.errors import ResponsaError
-from responsa_server.cli.failures import EXIT_USAGE, CommandFailed, valid_text
-from responsa_server.cli.output import Json, as_json, one_line
+from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, as_json, one_line, valid_text
 
 REASONS = frozenset({"PARAMETERS_INVALID", "TEACHER_ID_MALFORMED", "TEACHER_NOT_FOUND"})
 """The reasons of errors that refuse a question because of its parameters."""

@@ -13,8 +13,7 @@ from rich.text import Text
 
 from responsa.chat.v1 import turn_pb2
 from responsa_client.following import Notice, Reconnecting, Waiting
-from responsa_server.cli.failures import print_error
-from responsa_server.cli.output import messages_console, shown
+from responsa_server.cli.output import messages_console, print_error, shown
 
 
 class Progress:

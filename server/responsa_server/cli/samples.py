@@ -19,16 +19,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import AlreadyExists, NotFound, PermissionDenied
-from responsa_server.cli.failures import (
+from responsa_server.cli.ingest import Outcome, Report, Summary, ensure_collection, ingest
+from responsa_server.cli.output import (
     EXIT_FAILED,
     EXIT_USAGE,
     CommandFailed,
     print_error,
+    print_json,
+    print_text,
     reporting,
     sentence_of,
 )
-from responsa_server.cli.ingestion import Outcome, Report, Summary, ensure_collection, ingest
-from responsa_server.cli.output import print_json, print_text
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import agents_folder, open_async_client
 from responsa_server.cli.sources import Target, entries

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from responsa_client import Responsa
 from responsa_client.aio import AsyncResponsa
-from responsa_server.cli.failures import EXIT_CONNECT, EXIT_USAGE, CommandFailed
+from responsa_server.cli.output import EXIT_CONNECT, EXIT_USAGE, CommandFailed
 from responsa_server.instance import DEFAULT_HOME, DEFAULT_PORT
 
 KEY_NAME = "api-key"

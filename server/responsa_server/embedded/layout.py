@@ -1,4 +1,4 @@
-"""The paths of one instance, computed from RESPONSA_HOME alone."""
+"""The paths of one instance, computed from RESPONSA_HOME alone, with the passwords and the account that belong to it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import errno
 import hashlib
 import json
 import os
+import pwd
+import secrets
 import stat
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from responsa_server.embedded.account import Account, running_as_root, unprivileged
-from responsa_server.embedded.errors import EmbeddedError, file_errors, present
-from responsa_server.embedded.passwords import Passwords, load_passwords, write_private
+from responsa_server.embedded.errors import EMPTY_FOLDER, EmbeddedError, file_errors
+from responsa_server.embedded.files import present, write_private
 
 SETTINGS_FILE = "responsa.toml"
 MARKER = ".responsa-home"
@@ -24,15 +26,90 @@ MAX_SOCKET_PATH = 99
 """Bytes. The kernel's limit is 107; the difference leaves room for names with a suffix."""
 LONGEST_SOCKET_NAME = len(".s.PGSQL.5432.lock")
 STATE_VERSION = 1
+PASSWORD_BYTES = 32
+RESTORE_OR_PURGE = "restore it from a backup, or run `responsa purge` and start again"
 
 
 class DamagedState(EmbeddedError):
     """`state.json` is damaged."""
 
 
-def foreign_content(folder: Path) -> bool:
-    """Whether a folder cannot become a home because it holds anything but settings put there before the first start."""
-    return any(entry.name != SETTINGS_FILE for entry in folder.iterdir())
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account that is not root: its row of the passwd table."""
+
+    name: str
+    uid: int
+    gid: int
+
+    @classmethod
+    def unprivileged(cls, preferred: str | None) -> Account:
+        """`preferred` if it exists, else `responsa`, else `nobody`, else the first account that is not root.
+
+        Other daemons may also run as `nobody`, and could then reach the database's files. On a shared machine, add the account `responsa`.
+
+        Raises:
+            EmbeddedError: the passwd table has no account but root.
+        """
+        rows = {row.pw_name: row for row in reversed(pwd.getpwall()) if row.pw_uid != 0}
+        named = next((rows[name] for name in (preferred, "responsa", "nobody") if name in rows), None)
+        if (row := named or next(reversed(rows.values()), None)) is None:
+            raise EmbeddedError(
+                "PostgreSQL refuses to run as root and there is no other account on this machine",
+                "add one (useradd --system responsa), start as a plain user, or set DATABASE_URL",
+            )
+        return cls(row.pw_name, row.pw_uid, row.pw_gid)
+
+
+def running_as_root() -> bool:
+    """Whether the effective user is root."""
+    return os.geteuid() == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Passwords:
+    """The content of `secrets.json`: URL-safe passwords of 256 random bits each. `repr` shows none of them."""
+
+    postgres_superuser: str
+    postgres_owner: str
+    postgres_app: str
+    postgres_log: str
+    redis: str
+
+    @classmethod
+    def generate(cls) -> Passwords:
+        """New passwords from the operating system's random generator."""
+        return cls(**{field.name: secrets.token_urlsafe(PASSWORD_BYTES) for field in fields(cls)})
+
+    @classmethod
+    def load(cls, path: Path) -> Passwords:
+        """Reads `secrets.json`.
+
+        Raises:
+            EmbeddedError: the file is missing, unreadable or damaged.
+        """
+        what = f"{path}, which holds the passwords of the database,"
+        try:
+            content = json.loads(path.read_text())
+            values = {field.name: content[field.name] for field in fields(cls)}
+            if not all(isinstance(value, str) and len(value) >= 16 for value in values.values()):
+                raise ValueError(path.name)
+        except FileNotFoundError as error:
+            raise EmbeddedError(f"{what} is missing", RESTORE_OR_PURGE) from error
+        except PermissionError as error:
+            raise EmbeddedError(
+                f"{path} cannot be read by this user", "start as the user who owns it"
+            ) from error
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise EmbeddedError(f"{what} is damaged", RESTORE_OR_PURGE) from error
+        return cls(**values)
+
+    def to_json(self) -> str:
+        """The content of `secrets.json`."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    def __repr__(self) -> str:
+        return "Passwords(…)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +134,20 @@ class Layout:
     """16 hexadecimal digits made from the home's path. They name the instance in process titles."""
 
     @classmethod
-    def of(cls, home: Path, *, root_places: Path = ROOT_PLACES) -> Layout:
-        """Computes the places and creates nothing.
+    def of(cls, home: Path, *, repair: bool = False) -> Layout:
+        """Computes the places and creates nothing. `repair`, for `purge`: computes them even if `state.json` is damaged.
 
         Raises:
             EmbeddedError: `state.json` is damaged, was made by root and is now used by a plain user or the reverse, or was
                 copied from another home; or no path is short enough for sockets.
         """
         home = home.absolute().resolve()
-        return cls._of(home, _read_state(home / "state.json"), root_places)
-
-    @classmethod
-    def to_remove(cls, home: Path, *, root_places: Path = ROOT_PLACES) -> Layout:
-        """As `of`, for `purge`: if `state.json` is damaged, computes the places again.
-
-        Raises:
-            EmbeddedError: as `of`, except for a damaged `state.json`.
-        """
-        home = home.absolute().resolve()
         try:
             state = _read_state(home / "state.json")
         except DamagedState:
+            if not repair:
+                raise
             state = None
-        return cls._of(home, state, root_places)
-
-    @classmethod
-    def _of(cls, home: Path, state: _State | None, root_places: Path) -> Layout:
         instance = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
         account: Account | None = None
         root_place: Path | None = None
@@ -90,9 +155,10 @@ class Layout:
             instance = state.instance
             _refuse_foreign(state, home)
         if running_as_root():
-            account = unprivileged(state.account if state else None)
-            root_place = root_places / instance
-        run = _recorded_run(state) or _run_folder(home, instance)
+            account = Account.unprivileged(state.account if state else None)
+            root_place = ROOT_PLACES / instance
+        # The recorded folder is gone if the home was moved or the temp folder was emptied.
+        run = state.run if state is not None and present(state.run) else _run_folder(home, instance)
         return cls(
             home=home,
             run=run,
@@ -184,13 +250,18 @@ class Layout:
         return tuple(places)
 
     @property
+    def disks(self) -> Sequence[Path]:
+        """The folders whose disks the instance fills."""
+        return sorted({self.home, self.cluster.parent})
+
+    @property
     def passwords(self) -> Passwords:
         """The passwords in `secrets.json`.
 
         Raises:
             EmbeddedError: the file is missing or damaged.
         """
-        return load_passwords(self.secrets)
+        return Passwords.load(self.secrets)
 
     def is_home(self) -> bool:
         """Whether the folder holds the marker file."""
@@ -213,7 +284,7 @@ class Layout:
             if self.is_deleted() and present(self.cluster / "PG_VERSION"):
                 raise EmbeddedError(
                     f"The data folder {self.home} was deleted, but its database is still in {self.root_place}",
-                    "restore the folder from a backup, or run `responsa purge` and start anew",
+                    RESTORE_OR_PURGE,
                 )
             self._take_home()
             for folder in (self.data, self.logs):
@@ -224,26 +295,40 @@ class Layout:
             _private_folder(self.run)
             if not self.secrets.exists():
                 if (self.cluster / "PG_VERSION").exists():
-                    load_passwords(self.secrets)
+                    Passwords.load(self.secrets)
                 write_private(self.secrets, Passwords.generate().to_json(), keep_existing=True)
-        load_passwords(self.secrets)
+        Passwords.load(self.secrets)
         return self
 
-    def _take_home(self) -> None:
-        if self.home.exists() and not self.home.is_dir():
-            raise EmbeddedError(
-                f"RESPONSA_HOME {self.home} is a file, not a folder",
-                "set RESPONSA_HOME to a folder that is empty or does not exist yet",
-            )
-        if not self.home.exists():
-            self.home.parent.mkdir(parents=True, exist_ok=True)
-            self.home.mkdir(mode=0o700, exist_ok=True)
-        if not self.is_home():
-            if foreign_content(self.home):
+    def check_home(self) -> None:
+        """Checks that the home can be made, or is a folder that this instance may use. Changes nothing.
+
+        Raises:
+            EmbeddedError: the home, or the folder that would hold it, is not a folder or not writable; or the home is neither
+                empty nor a Responsa home.
+        """
+        home = self.home
+        with file_errors(home):
+            if not os.path.lexists(home):
+                parent = next((place for place in home.parents if present(place)), Path("/"))
+                if not parent.is_dir():
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(parent))
+                _check_writable(parent, os.W_OK | os.X_OK)
+                return
+            if not home.is_dir():
+                raise EmbeddedError(f"RESPONSA_HOME {home} is a file, not a folder", EMPTY_FOLDER)
+            _check_writable(home, os.R_OK | os.W_OK | os.X_OK)
+            # Settings may be put there before the first start.
+            if not self.is_home() and any(entry.name != SETTINGS_FILE for entry in home.iterdir()):
                 raise EmbeddedError(
-                    f"RESPONSA_HOME {self.home} holds other files and is no Responsa data folder",
-                    "set RESPONSA_HOME to a folder that is empty or does not exist yet",
+                    f"RESPONSA_HOME {home} holds other files and is not a Responsa data folder", EMPTY_FOLDER
                 )
+
+    def _take_home(self) -> None:
+        self.check_home()
+        self.home.parent.mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(mode=0o700, exist_ok=True)
+        if not self.is_home():
             self.home.chmod(0o700)
             write_private(self.marker, MARKER_TEXT)
         elif stat.S_IMODE(self.home.stat().st_mode) & 0o077:
@@ -293,9 +378,7 @@ def _read_state(path: Path) -> _State | None:
         if len(state.instance) != 16 or not set(state.instance) <= set("0123456789abcdef"):
             raise ValueError(state.instance)
     except (ValueError, KeyError, TypeError) as error:
-        raise DamagedState(
-            f"{path} is damaged", "restore it from a backup, or run `responsa purge` and start anew"
-        ) from error
+        raise DamagedState(f"{path} is damaged", RESTORE_OR_PURGE) from error
     return state
 
 
@@ -313,13 +396,6 @@ def _refuse_foreign(state: _State, home: Path) -> None:
         )
 
 
-def _recorded_run(state: _State | None) -> Path | None:
-    """The recorded socket folder, or None if it is gone because the home was moved or the temp folder was emptied."""
-    if state is None or not present(state.run):
-        return None
-    return state.run
-
-
 def _run_folder(home: Path, instance: str) -> Path:
     folders = [home / "run"]
     for temp in (tempfile.gettempdir(), "/tmp"):  # noqa: S108  only the place; the folder in it is private
@@ -331,6 +407,11 @@ def _run_folder(home: Path, instance: str) -> Path:
         f"The path of {folders[0]} is too long for sockets, and so is the one of the temp folder",
         "set RESPONSA_HOME or TMPDIR to a shorter path",
     )
+
+
+def _check_writable(folder: Path, access: int) -> None:
+    if not os.access(folder, access):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
 def _private_folder(folder: Path) -> None:

@@ -5,26 +5,21 @@ It speaks OpenAI's chat completions. The weights' package is not imported: it wa
 
 from __future__ import annotations
 
-import http.client
 import importlib.util
 import os
 import signal
-import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-from responsa_server.embedded.errors import EmbeddedError, file_errors
+from responsa_server.embedded.errors import EmbeddedError
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.part import Part, StopStep
-from responsa_server.embedded.spawn import Command, spawn
+from responsa_server.embedded.part import Part, StopStep, http_get
+from responsa_server.embedded.spawn import spawn
 
 WEIGHTS: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
-PROBE: Final = 0.5
-"""Seconds."""
 _REMEDY: Final = "run `make embedded-model`"
 # The variables that locate programs, libraries and temporary folders. The process gets no others, above all no keys.
 _PASSED: Final = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "HOME")
@@ -45,6 +40,7 @@ class EmbeddedLlama(Part):
     """The model's process. Without it, agents use the next model in their chains."""
 
     name = "The language model"
+    log_name = "llama.log"
     lock_name = "llama.lock"
     needed = False
     start_timeout = 60.0
@@ -62,11 +58,6 @@ class EmbeddedLlama(Part):
         self._options = options or LlamaOptions()
 
     @property
-    def log(self) -> Path:
-        """`logs/llama.log`."""
-        return self.layout.logs / "llama.log"
-
-    @property
     def socket(self) -> Path:
         """The socket that it listens on."""
         return llama_socket(self.layout)
@@ -77,17 +68,11 @@ class EmbeddedLlama(Part):
 
     def spawn(self) -> None:
         """See `Part.spawn`."""
-        with file_errors(self.socket):
-            self.socket.unlink(missing_ok=True)
-        self.process = spawn(Command(argv=self._argv(), env=self._environment, log=self.log))
+        self.process = spawn(self._argv(), self._environment, self.log)
 
     def ready(self) -> bool:
         """Whether the weights are loaded."""
         return self.alive() and answers(self.socket)
-
-    def clean_up(self) -> None:
-        """Removes the socket."""
-        self.socket.unlink(missing_ok=True)
 
     def _argv(self) -> list[str]:
         one = self._options
@@ -129,13 +114,4 @@ def weights() -> Path:
 
 def answers(path: Path) -> bool:
     """Whether the model behind this socket accepts requests."""
-    connection = http.client.HTTPConnection("embedded", timeout=PROBE)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(PROBE)
-        try:
-            client.connect(str(path))
-            connection.sock = client
-            connection.request("GET", "/health")
-            return connection.getresponse().status == HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
+    return http_get(path, "/health") is not None

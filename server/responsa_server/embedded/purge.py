@@ -1,16 +1,18 @@
-"""Removes everything that an instance left on this machine."""
+"""Removes everything that an instance left on this machine; and instances that are removed at the end of a `with` block."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from responsa_server.embedded.errors import EmbeddedError, file_errors
+from responsa_server.embedded.files import PlaceLock
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.lock import PlaceLock
-from responsa_server.embedded.postgres import end_postgres, postgres_processes
+from responsa_server.embedded.postgres import EmbeddedPostgres, end_postgres, postgres_processes
 
 
 def places(layout: Layout) -> list[Path]:
@@ -26,8 +28,8 @@ def places(layout: Layout) -> list[Path]:
         return [*outside, layout.home]
     if os.path.lexists(layout.home) and not (outside and layout.is_deleted()):
         raise EmbeddedError(
-            f"{layout.home} is no Responsa data folder",
-            "set RESPONSA_HOME to the folder that is to be removed",
+            f"{layout.home} is not a Responsa data folder",
+            "set RESPONSA_HOME to the data folder that you want to remove",
         )
     return outside
 
@@ -82,12 +84,31 @@ def _purge_outside(layout: Layout, gone: list[Path]) -> list[Path]:
 def _remove_outside(layout: Layout, outside: Sequence[Path]) -> None:
     for place in outside:
         shutil.rmtree(place)
-    if layout.root_place is not None and layout.root_place.parent.is_dir():
-        for draft in layout.root_place.parent.glob(f".{layout.root_place.name}-*"):
+    if layout.root_place is not None and (parent := layout.root_place.parent).is_dir():
+        for draft in parent.glob(f".{layout.root_place.name}-*"):
             shutil.rmtree(draft)
-        _remove_if_empty(layout.root_place.parent)
+        if not any(parent.iterdir()):
+            parent.rmdir()
 
 
-def _remove_if_empty(folder: Path) -> None:
-    if not any(folder.iterdir()):
-        folder.rmdir()
+@contextmanager
+def throwaway_layout() -> Generator[Layout]:
+    """A prepared home in the system's temp folder, which is purged at the end."""
+    with tempfile.TemporaryDirectory(prefix="responsa-") as folder:
+        layout = Layout.of(Path(folder) / "home").prepare()
+        try:
+            yield layout
+        finally:
+            purge(layout)
+
+
+@contextmanager
+def throwaway_postgres(settings: Sequence[tuple[str, str]] = ()) -> Generator[EmbeddedPostgres]:
+    """A running PostgreSQL with roles, database and extension. The start takes about a second."""
+    with throwaway_layout() as layout:
+        postgres = EmbeddedPostgres(layout, settings=settings)
+        postgres.start()
+        try:
+            yield postgres
+        finally:
+            postgres.stop()

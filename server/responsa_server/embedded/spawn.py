@@ -1,18 +1,19 @@
-"""Starts child processes that cannot outlive their parent. Linux guarantees this; elsewhere only stop() ends them."""
+"""Starts child processes that cannot outlive their parent. Linux guarantees this; elsewhere only stop() ends them. Finds their programs."""
 
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
-from responsa_server.embedded.account import Account
 from responsa_server.embedded.errors import EmbeddedError, file_errors
+from responsa_server.embedded.layout import Account
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -20,62 +21,60 @@ LOG_LIMIT = 8 << 20
 """Bytes. A longer log is renamed to *.log.1 when its part starts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A program to run. `env` is its whole environment; it inherits nothing."""
-
-    argv: Sequence[str]
-    env: Mapping[str, str]
-    log: Path
-    account: Account | None = None
-    death_signal: signal.Signals = signal.SIGKILL
-    """Sent by the kernel when the parent dies."""
-    stdin: bytes | None = None
-    """Less than a pipe's 64 KiB."""
+PLAIN_ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+"""The whole environment of a packaged program, without the user's variables and locale."""
+REINSTALL = "install Responsa's packages again (make clean, then make up)"
 
 
-def spawn(command: Command) -> subprocess.Popen[bytes]:
-    """Starts `command` in a new session, with its output in its log. Call from the main thread: the kernel sends the
-    death signal when the thread that spawned the process ends.
+def spawn(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    log: Path,
+    *,
+    account: Account | None = None,
+    death_signal: signal.Signals = signal.SIGKILL,
+    stdin: bytes = b"",
+) -> subprocess.Popen[bytes]:
+    """Starts a program in a new session, with its output in `log`. Call from the main thread: the kernel sends the death
+    signal when the thread that spawned the process ends.
+
+    Args:
+        env: the program's whole environment; it inherits nothing.
+        account: the account that it runs under; None for the caller's own.
+        death_signal: the signal that the kernel sends when the parent dies.
+        stdin: at most a pipe's 64 KiB.
 
     Raises:
         EmbeddedError: the program is missing, or the log cannot be written.
     """
-    with file_errors(command.log):
-        output = _open_log(command.log)
+    with file_errors(log):
+        output = _open_log(log)
+    source = _pipe_with(stdin)
     try:
-        process = subprocess.Popen(
-            list(command.argv),
-            stdin=subprocess.DEVNULL if command.stdin is None else subprocess.PIPE,
+        return subprocess.Popen(
+            argv,
+            stdin=source,
             stdout=output,
             stderr=output,
             cwd="/",
-            env=dict(command.env),
+            env=env,
             start_new_session=True,
-            preexec_fn=die_with_parent(command.death_signal),
-            user=_uid(command.account),
-            group=_gid(command.account),
-            extra_groups=_no_groups(command.account),
+            preexec_fn=_dying_with_parent(death_signal),
+            **_credentials(account),
         )
     except OSError as error:
-        raise cannot_run(command.argv[0], error) from error
+        raise cannot_run(argv[0], error) from error
     finally:
         os.close(output)
-    if command.stdin is not None and process.stdin is not None:
-        try:
-            process.stdin.write(command.stdin)
-            process.stdin.close()
-        except BrokenPipeError:
-            pass  # it ended before reading; the caller that waits for readiness reports that
-    return process
+        os.close(source)
 
 
 def run_to_end(
     argv: Sequence[str],
     env: Mapping[str, str],
     *,
-    account: Account | None = None,
-    stdin: bytes = b"",
+    account: Account | None,
+    stdin: bytes,
     timeout: float = 60.0,
 ) -> subprocess.CompletedProcess[str]:
     """Runs a short tool and returns its exit code and output (both streams in stdout). `stdin` is at most a pipe's 64 KiB.
@@ -85,27 +84,21 @@ def run_to_end(
     Raises:
         EmbeddedError: the tool is missing, or has not finished after `timeout` seconds.
     """
-    read, write = os.pipe()
+    source = _pipe_with(stdin, account)
     try:
-        if account is not None:
-            os.fchown(read, account.uid, account.gid)
-        os.write(write, stdin)
-        os.close(write)
         return subprocess.run(
-            list(argv),
-            stdin=read,
+            argv,
+            stdin=source,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd="/",
-            env=dict(env),
+            env=env,
             text=True,
             errors="replace",
             timeout=timeout,
             check=False,
-            preexec_fn=die_with_parent(signal.SIGKILL),
-            user=_uid(account),
-            group=_gid(account),
-            extra_groups=_no_groups(account),
+            preexec_fn=_dying_with_parent(signal.SIGKILL),
+            **_credentials(account),
         )
     except subprocess.TimeoutExpired as error:
         raise EmbeddedError(
@@ -115,21 +108,39 @@ def run_to_end(
     except OSError as error:
         raise cannot_run(argv[0], error) from error
     finally:
-        os.close(read)
+        os.close(source)
+
+
+def installed(package: str, program: str, name: str, distribution: str, instead: str = "") -> Path:
+    """A program's file in an installed package, which is not imported.
+
+    Args:
+        program: the file's path in the package's folder.
+        name: the program's name for people. distribution: the name of its package in the registry.
+        instead: an alternative to installing it, for the remedy.
+
+    Raises:
+        EmbeddedError: the package is not installed, or was not made for this machine.
+    """
+    spec = importlib.util.find_spec(package)
+    for folder in (spec.submodule_search_locations if spec else None) or ():
+        if (file := Path(folder) / program).is_file():
+            return file
+    raise EmbeddedError(f"{name} is not installed (package {distribution})", REINSTALL + instead)
 
 
 def cannot_run(program: str, error: OSError) -> EmbeddedError:
     """The error for a program that is missing or cannot be executed."""
     return EmbeddedError(
         f"{program} cannot be started ({error.strerror or type(error).__name__})",
-        "install Responsa's packages again (make clean, then make up)",
+        REINSTALL,
     )
 
 
-def die_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
+def _dying_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
     """A function that the new process runs after its change of user, which would clear the death signal."""
     parent = os.getpid()
-    prctl = _prctl()
+    prctl = _prctl()  # loaded before the fork
 
     def set_death_signal() -> None:
         if prctl is not None:
@@ -140,8 +151,8 @@ def die_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
     return set_death_signal
 
 
-def tell_me_when_parent_dies(death_signal: signal.Signals) -> None:
-    """Sets the signal that this process gets when its parent ends."""
+def die_with_parent(death_signal: signal.Signals) -> None:
+    """Sets the signal that the kernel sends to this process when its parent ends."""
     prctl = _prctl()
     if prctl is not None:
         prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
@@ -162,17 +173,25 @@ def _prctl() -> Callable[[int, int, int, int, int], int] | None:
     return function
 
 
-def _uid(account: Account | None) -> int | None:
-    return account.uid if account else None
+class _Credentials(TypedDict, total=False):
+    user: int
+    group: int
+    extra_groups: Sequence[int]
 
 
-def _gid(account: Account | None) -> int | None:
-    return account.gid if account else None
+def _credentials(account: Account | None) -> _Credentials:
+    """Another account gets no supplementary groups: root's must not be inherited."""
+    return {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": ()}
 
 
-def _no_groups(account: Account | None) -> list[int] | None:
-    """No supplementary groups for another account: root's must not be inherited."""
-    return [] if account else None
+def _pipe_with(content: bytes, account: Account | None = None) -> int:
+    """The reading end of a pipe that holds `content` and belongs to `account`."""
+    read, write = os.pipe()
+    if account is not None:
+        os.fchown(read, account.uid, account.gid)
+    os.write(write, content)
+    os.close(write)
+    return read
 
 
 def _open_log(path: Path) -> int:

@@ -23,20 +23,23 @@ import time
 import traceback
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 import psutil
 
-from responsa_server.embedded.check import DiskWatch, preflight
 from responsa_server.embedded.errors import EmbeddedError, of_os_error
+from responsa_server.embedded.files import PlaceLock, free_space
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.lock import PlaceLock
-from responsa_server.embedded.part import NO_ROOM, Part, exit_text, free_space
-from responsa_server.embedded.spawn import adopt_orphans, tell_me_when_parent_dies
+from responsa_server.embedded.part import NO_ROOM, Part, exit_text
+from responsa_server.embedded.spawn import adopt_orphans, die_with_parent
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TICK = 0.2
 STARTING_TICK = 0.01
+LEAST_FREE = 200 << 20
+"""Bytes that must be free to start."""
+WATCH_INTERVAL = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,75 @@ class Child:
     on_ready: Callable[[], None] | None = None
 
 
+def check_disk(path: Path, least: int = LEAST_FREE) -> None:
+    """Checks that `least` bytes are free on the disk of `path`, or of its nearest existing parent.
+
+    Raises:
+        EmbeddedError: fewer bytes are free.
+    """
+    free = free_space(path)
+    if free < least:
+        raise EmbeddedError(
+            f"The disk that holds {path} has only {free >> 20} MB left",
+            f"free at least {least >> 20} MB there, or set RESPONSA_HOME to a folder on another disk",
+        )
+
+
+def preflight(layout: Layout) -> None:
+    """Checks the home and the free disk space. Each part checks its own tools.
+
+    Raises:
+        EmbeddedError: the first problem found.
+    """
+    layout.check_home()
+    for place in layout.disks:
+        check_disk(place)
+
+
+class _DiskWatch:
+    """Reports once when a disk of the instance runs low, and again if it recovers and then runs low again."""
+
+    def __init__(self, disks: Sequence[Path], say: Callable[[str], None]) -> None:
+        self._disks = disks
+        self._say = say
+        self._low: set[Path] = set()
+        self._next = 0.0
+
+    def look(self) -> None:
+        """Checks the disks, at most once every WATCH_INTERVAL seconds."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + WATCH_INTERVAL
+        for place in self._disks:
+            try:
+                check_disk(place)
+            except EmbeddedError as error:
+                if place not in self._low:
+                    self._low.add(place)
+                    self._say(str(error))
+            else:
+                self._low.discard(place)
+
+
+class _Stopped(BaseException):
+    """A stop signal came while a hook ran. Not an Exception, so that no hook handles it as its own error."""
+
+
+@dataclass(slots=True)
+class _Watched:
+    child: Child
+    prepared: bool = False
+    started_before: bool = False
+    spawned_at: float = 0.0
+    failures: int = 0
+    restart_at: float | None = None
+
+    @property
+    def part(self) -> Part:
+        return self.child.part
+
+
 class Supervisor:
     """Starts `children` in order and runs them until SIGINT, SIGTERM or SIGHUP. A second signal stops them faster.
 
@@ -84,7 +156,7 @@ class Supervisor:
         policy: RestartPolicy | None = None,
     ) -> None:
         self._layout = layout
-        self._children = tuple(children)
+        self._watched = [_Watched(child) for child in children]
         self._on_ready = on_ready
         self._say = _never_failing(say or _to_stderr)
         self._policy = policy or RestartPolicy()
@@ -105,13 +177,13 @@ class Supervisor:
         lock = PlaceLock(self._layout.lock, "Responsa")
         lock.acquire()
         try:
-            for child in self._children:
-                child.part.preflight()
-            return self._guard()
+            for watched in self._watched:
+                watched.part.preflight()
+            return self._run_guard()
         finally:
             lock.release()
 
-    def _guard(self) -> int:
+    def _run_guard(self) -> int:
         adopt_orphans()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -122,9 +194,7 @@ class Supervisor:
         if supervisor == 0:
             code = 1
             try:
-                code = _Supervision(
-                    self._layout, self._children, self._on_ready, self._say, self._policy, guard
-                ).run()
+                code = self._run_supervisor(guard)
             finally:
                 with contextlib.suppress(OSError, ValueError):
                     sys.stdout.flush()
@@ -141,59 +211,24 @@ class Supervisor:
             code = os.waitstatus_to_exitcode(status)
             kill_descendants(patience=10.0, spare_postgres=3.0)
         if code < 0:
-            self._say(f"The supervisor was ended by {exit_text(code)}; all it had started was stopped.")
+            self._say(f"{exit_text(code)} ended the supervisor; everything that it had started was stopped.")
             return 1
         return code
 
+    # From here on: the supervisor's side of the fork.
 
-class _Stopped(BaseException):
-    """A stop signal came while a hook ran. Not an Exception, so that no hook handles it as its own error."""
-
-
-@dataclass(slots=True)
-class _Watched:
-    child: Child
-    settled: bool = False
-    started_before: bool = False
-    spawned_at: float = 0.0
-    failures: int = 0
-    restart_at: float | None = None
-
-    @property
-    def part(self) -> Part:
-        return self.child.part
-
-
-class _Supervision:
-    """The supervisor's side of the fork."""
-
-    def __init__(
-        self,
-        layout: Layout,
-        children: Sequence[Child],
-        on_ready: Callable[[], None] | None,
-        say: Callable[[str], None],
-        policy: RestartPolicy,
-        guard: int,
-    ) -> None:
-        self._layout = layout
-        self._watched = [_Watched(child) for child in children]
-        self._on_ready = on_ready
-        self._say = say
-        self._policy = policy
+    def _run_supervisor(self, guard: int) -> int:
         self._guard = guard
-        self._disk = DiskWatch(layout, say)
+        self._disks = _DiskWatch(self._layout.disks, self._say)
         self._stops = 0
         self._in_hook = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-
-    def run(self) -> int:
         os.setsid()  # a terminal's Ctrl-C then reaches only the guard, which forwards it once
         adopt_orphans()
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         with _handlers(self._on_signal):
             signal.signal(signal.SIGCHLD, _wake_only)
-            tell_me_when_parent_dies(signal.SIGTERM)
+            die_with_parent(signal.SIGTERM)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
             code = 1
             try:
@@ -238,11 +273,11 @@ class _Supervision:
                 if other.started_before:
                     self._attend(other)
             self._wait(STARTING_TICK)
-        self._settle(watched)
+        self._prepare(watched)
 
-    def _settle(self, watched: _Watched) -> None:
-        watched.part.settle()
-        watched.settled = True
+    def _prepare(self, watched: _Watched) -> None:
+        watched.part.prepare()
+        watched.prepared = True
         first = not watched.started_before
         watched.started_before = True
         if not first:
@@ -262,12 +297,12 @@ class _Supervision:
 
     def _tick(self) -> None:
         self._reap()
-        self._disk.look()
+        self._disks.look()
         for watched in self._watched:
             self._attend(watched)
 
     def _busy(self) -> bool:
-        return any(not watched.settled and watched.restart_at is None for watched in self._watched)
+        return any(not watched.prepared and watched.restart_at is None for watched in self._watched)
 
     def _attend(self, watched: _Watched) -> None:
         part = watched.part
@@ -280,9 +315,9 @@ class _Supervision:
             return
         if not part.alive():
             self._bury(watched)
-        elif not watched.settled:
+        elif not watched.prepared:
             if part.ready():
-                self._settle(watched)
+                self._prepare(watched)
             elif now > watched.spawned_at + part.start_timeout and part.process is not None:
                 part.process.kill()
 
@@ -291,14 +326,14 @@ class _Supervision:
         part = watched.part
         code = part.process.returncode if part.process is not None else None
         ran = time.monotonic() - watched.spawned_at
-        watched.settled = False
+        watched.prepared = False
         watched.failures = 1 if ran >= self._policy.healthy_after else watched.failures + 1
         self._kill_orphans()
-        if min(free_space(self._layout.home), free_space(self._layout.cluster.parent)) < NO_ROOM:
+        if min(map(free_space, self._layout.disks)) < NO_ROOM:
             raise part.death("while running")
         if part.needed and watched.failures >= self._policy.most_failures:
             raise EmbeddedError(
-                f"{part.name} ended {watched.failures} times in a row ({exit_text(code)}), so all was stopped",
+                f"{part.name} ended {watched.failures} times in a row ({exit_text(code)}), so everything was stopped",
                 f"look into {part.log}",
             )
         delay = min(self._policy.first_delay * 2 ** (watched.failures - 1), self._policy.longest_delay)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,12 +23,18 @@ from responsa_server.domain.people import (
     Role,
     User,
 )
-from responsa_server.identity.cache import CredentialCache
-from responsa_server.identity.mail_address import fold
-from responsa_server.identity.tokens import SecretKind, digest, new_secret, shown, well_formed
+from responsa_server.identity.credentials import (
+    CredentialCache,
+    SecretKind,
+    digest,
+    new_secret,
+    shown,
+    well_formed,
+)
 
 LOCAL = "local"
 MAX_DISPLAY_NAME_BYTES = 200
+MAX_EMAIL_BYTES = 254
 
 _TENANT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 # The database gives the time when it keeps a row; until then there is none.
@@ -159,7 +166,7 @@ class Identity:
 
     async def create_user(self, tenant_id: str, display_name: str, email: str, role: Role) -> User:
         """Make a user of a tenant, from the machine itself. Raises InvalidRequest, NotFound (tenant), AlreadyExists (e-mail address)."""
-        user = User(self._new_id(), tenant_id, _display_name(display_name), fold(email), role, _NOT_YET)
+        user = User(self._new_id(), tenant_id, _display_name(display_name), fold_email(email), role, _NOT_YET)
         audit = AuditEvent(self._new_id(), tenant_id, LOCAL, "user.create", names.user(user.id))
         kept = await self._store.add_user(user, audit)
         if kept is None:
@@ -248,3 +255,29 @@ def _good(found: FoundKey | FoundSession | None) -> Principal:
             else "This browser's session has ended. Run `responsa open` for a new one.",
         )
     return found.principal
+
+
+def fold_email(address: str) -> str:
+    """Fold an e-mail address to the one form in which it is stored and compared: Unicode NFKC and case. "" stays "". Raises InvalidRequest (field email) when it cannot be an address.
+
+    Only the form is checked (RFC 5321 bounds the length); only sending a mail shows whether it arrives.
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", address.strip()).casefold())
+    if not folded:
+        return ""
+    local, at, domain = folded.rpartition("@")
+    printable = all(char.isprintable() and not char.isspace() for char in folded)
+    if (
+        not at
+        or not local
+        or "@" in local
+        or not domain.strip(".")
+        or not printable
+        or len(folded.encode()) > MAX_EMAIL_BYTES
+    ):
+        raise InvalidRequest.of_field(
+            "email",
+            "email",
+            f"must be an e-mail address such as ada@example.org, at most {MAX_EMAIL_BYTES} bytes; or leave it empty",
+        )
+    return folded

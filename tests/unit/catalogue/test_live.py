@@ -13,8 +13,8 @@ from responsa_server.agents.config.content import Defaults
 from responsa_server.agents.config.folders import Folders
 from responsa_server.agents.config.live import LiveAgents, LiveOptions
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.app.counters import MemoryCounters
 from responsa_server.app.models import model_table
+from responsa_server.app.process import MemoryCounters
 from responsa_server.domain.agents import NewVersion, StoredVersion
 from responsa_server.domain.intents import Example, IntentClassifier
 from responsa_server.providers.settings import ModelSettings

@@ -15,7 +15,7 @@ from responsa_server.agents.config.content import Content, content_of
 from responsa_server.agents.config.reading import checked, read
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.app.assemble import require_default_models
-from responsa_server.app.counters import MemoryCounters
+from responsa_server.app.process import MemoryCounters
 from responsa_server.domain.models import Ended, Price
 from responsa_server.embedded import EmbeddedError
 from tests.unit.catalogue.test_content import DEFAULTS

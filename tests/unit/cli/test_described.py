@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.main import get_command
 
-from responsa_server.cli.commands import COMMANDS, Command
+from responsa_server.cli.main import COMMANDS, Command
 from tests.instance import ROOT
 
 TEXT = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from responsa.chat.v1 import agent_pb2
-from responsa_server.cli.ask import micros
-from responsa_server.cli.failures import CommandFailed
+from responsa_server.cli.output import CommandFailed
 from responsa_server.cli.parameters import described, parameters, typed, untyped
+from responsa_server.cli.turns import micros
 from tests.clients.agents_served import ASHDOWN, NOWHERE, struct, tutor
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from responsa_server.cli.documents import heading_path
 from responsa_server.cli.rendering import reflow
-from responsa_server.cli.search import heading_path
 
 
 @pytest.mark.parametrize(

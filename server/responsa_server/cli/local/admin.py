@@ -1,30 +1,35 @@
-"""`responsa admin`: tenants, users and keys, made by whoever runs the machine. Every act is audited."""
+"""`responsa migrate` brings the database up to this version; `responsa admin` makes tenants, users and keys, and audits each act."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from typing import Annotated, TypeVar
 from uuid import UUID
 
+import psycopg
 import typer
 
-from responsa_server.app.resources import identity_of
-from responsa_server.app.settings import load
-from responsa_server.cli.failures import CommandFailed
+from responsa_server.app.resources import bring_up_to_date, identity_of, reachable
+from responsa_server.app.settings import Settings, load
 from responsa_server.cli.local.failures import FAILED, reporting
-from responsa_server.cli.local.migrate import database
+from responsa_server.cli.output import CommandFailed
 from responsa_server.domain import names
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.people import Role
-from responsa_server.embedded import Layout
+from responsa_server.embedded import EmbeddedPostgres, Layout
 from responsa_server.identity.service import Identity
+from responsa_server.stores.postgres.migrate import MigrationError
 
 Result = TypeVar("Result")
 
 
 def register(app: typer.Typer, name: str) -> None:
-    """Add the group."""
+    """Add the command `migrate`, or the group `admin`."""
+    if name == "migrate":
+        app.command(name)(migrate)
+        return
     group = typer.Typer(
         no_args_is_help=True, help="Tenants, users and API keys, made on this machine and audited."
     )
@@ -32,6 +37,23 @@ def register(app: typer.Typer, name: str) -> None:
     group.command("create-user")(create_user)
     group.command("create-key")(create_key)
     app.add_typer(group, name=name)
+
+
+def migrate() -> None:
+    """Apply the migrations that the database lacks, and hold the vector index to its settings.
+
+    Safe to repeat; two at once wait for each other.
+    """
+    with reporting(), database(settings := load()):
+        try:
+            done = asyncio.run(bring_up_to_date(settings, Layout.of(settings.home)))
+        except MigrationError as error:
+            raise CommandFailed(f"{error}.", "See docs/operations.md, Migrations.", FAILED) from error
+        except psycopg.OperationalError as error:
+            raise CommandFailed(
+                "The database cannot be reached.", "Check DATABASE_URL, and that PostgreSQL runs.", FAILED
+            ) from error
+        typer.echo("\n".join(done) or "The database is up to date.")
 
 
 def create_tenant(
@@ -91,3 +113,20 @@ def _do(act: Callable[[Identity], Awaitable[Result]]) -> None:
                 typer.echo(asyncio.run(run()))
         except ResponsaError as error:
             raise CommandFailed(error.message, "", FAILED) from error
+
+
+@contextmanager
+def database(settings: Settings) -> Generator[None]:
+    """Keep a database available during the block: the embedded PostgreSQL, if it is configured and not running, runs for that time."""
+    layout = Layout.of(settings.home)
+    if settings.database_url is None:
+        layout.prepare()
+        postgres = EmbeddedPostgres(layout)
+        if not reachable(postgres.dsn("owner")):
+            postgres.start()
+            try:
+                yield
+            finally:
+                postgres.stop()
+            return
+    yield

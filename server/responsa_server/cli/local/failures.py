@@ -6,8 +6,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from responsa_server.app.settings import SettingsError
-from responsa_server.cli import failures
-from responsa_server.cli.failures import CommandFailed
+from responsa_server.cli import output
+from responsa_server.cli.output import CommandFailed
 from responsa_server.embedded.errors import EmbeddedError
 
 FAILED = 1
@@ -17,7 +17,7 @@ USAGE = 2
 @contextmanager
 def reporting(*, json: bool = False) -> Generator[None]:
     """As `cli.failures.reporting`, for errors of the embedded parts and of the settings too."""
-    with failures.reporting(json=json):
+    with output.reporting(json=json):
         try:
             yield
         except EmbeddedError as error:

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from responsa_server.app.settings import load
-from responsa_server.cli.failures import CommandFailed
 from responsa_server.cli.local.failures import FAILED, USAGE, reporting
+from responsa_server.cli.output import CommandFailed
 from responsa_server.domain.addresses import AddressError, parse
 from responsa_server.embedded import EmbeddedError, HostState, Layout, host_states
 from responsa_server.envoy.replicas import OWN, SERVER, Replica, ReplicaError, Replicas

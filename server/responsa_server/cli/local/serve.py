@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from responsa_server.app.event_loop import run as run_loop
+from responsa_server.app.process import run as run_loop
 from responsa_server.app.serve import serve
 from responsa_server.app.settings import ServeRole, load
 from responsa_server.cli.local.failures import reporting

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from responsa_lab.evaluation.dialogues import dialogues
-from responsa_server.cli.failures import CommandFailed
+from responsa_server.cli.output import CommandFailed
 from tests.instance import ROOT
 
 FILE = ROOT / "evals" / "dialogues.jsonl"

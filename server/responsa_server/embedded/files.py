@@ -1,9 +1,11 @@
-"""A lock that lets one process at a time use a place. The kernel releases it when its holder ends."""
+"""Files that one process or one user has to itself: the lock of a place, private files, free space."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import secrets
 import time
 from pathlib import Path
 
@@ -14,20 +16,16 @@ CLEARING_UP = 15.0
 
 
 class PlaceLock:
-    """An flock on a file that names its holder's process id.
+    """An flock on a file that names its holder's process id. It lets one process at a time use a place.
 
-    The descriptor is closed on exec, so no executed program keeps the lock. A forked copy of the holder keeps it until it ends.
+    The kernel releases it when its holder ends. The descriptor is closed on exec, so no executed program keeps the lock. A forked
+    copy of the holder keeps it until it ends.
     """
 
     def __init__(self, path: Path, what: str) -> None:
         self._path = path
         self._what = what
         self._descriptor: int | None = None
-
-    @property
-    def held(self) -> bool:
-        """Whether this object holds the lock."""
-        return self._descriptor is not None
 
     def acquire(self, patience: float = CLEARING_UP) -> None:
         """Takes the lock. If its recorded holder was killed, waits up to `patience` seconds for the holder's leftovers to end.
@@ -49,7 +47,7 @@ class PlaceLock:
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Gives the lock up; the file stays."""
+        """Releases the lock; the file stays."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -60,7 +58,8 @@ class PlaceLock:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except BlockingIOError:
-                holder = _holder(descriptor)
+                text = os.pread(descriptor, 32, 0).strip()
+                holder = int(text) if text.isdigit() else None
                 if holder is not None and not _alive(holder) and time.monotonic() < deadline:
                     time.sleep(0.05)
                     continue
@@ -71,11 +70,6 @@ class PlaceLock:
                 ) from None
 
 
-def _holder(descriptor: int) -> int | None:
-    text = os.pread(descriptor, 32, 0).strip()
-    return int(text) if text.isdigit() else None
-
-
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -84,3 +78,51 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def write_private(path: Path, text: str, *, keep_existing: bool = False) -> None:
+    """Writes `text` to `path` with mode 0600, atomically. `keep_existing`: keeps a file that already exists.
+
+    The draft has a random name and is created exclusively, so that it cannot write through a link planted in the folder.
+
+    Raises:
+        OSError: the file cannot be written. An existing file stays as it was.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if keep_existing:
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, path)
+            draft.unlink()
+        else:
+            draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def present(path: Path) -> bool:
+    """Whether `path` exists. False, not an error, if this user may not enter a folder above it."""
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
+
+
+def free_space(path: Path) -> int:
+    """Bytes free for this user on the disk of `path` or of its nearest existing parent; 2**62 if unknown."""
+    for place in (path, *path.parents):
+        try:
+            found = os.statvfs(place)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            break
+        return found.f_bavail * found.f_frsize
+    return 1 << 62

@@ -1,0 +1,145 @@
+"""`responsa doctor` checks this machine and its instance, and `responsa purge` removes the instance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import typer
+
+from responsa_server.app.settings import Settings, load
+from responsa_server.cli.local.failures import FAILED, reporting
+from responsa_server.embedded import EmbeddedError, Layout, check_port, purge
+from responsa_server.embedded.envoy import envoy_binary
+from responsa_server.embedded.files import PlaceLock
+from responsa_server.embedded.postgres import check_cluster, package_root
+from responsa_server.embedded.purge import places
+from responsa_server.embedded.redis import redis_binary
+from responsa_server.embedded.supervise import LEAST_FREE, check_disk
+from responsa_server.ingest.sandbox.confinement import SandboxCapabilities, capabilities
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the command `name`: doctor or purge."""
+    app.command(name)({"doctor": doctor, "purge": remove}[name])
+
+
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False) -> None:
+    """Check this machine and the instance in RESPONSA_HOME; change nothing. Exit code 1 when something is wrong."""
+    with reporting():
+        findings = examine(load())
+    for one in findings:
+        if as_json:
+            typer.echo(json.dumps(asdict(one)))
+        else:
+            remedy = f" — {one.remedy}" if one.remedy else ""
+            typer.echo(f"{'ok   ' if one.ok else 'WRONG'} {one.name}: {one.detail}{remedy}")
+    raise typer.Exit(0 if all(one.ok for one in findings) else FAILED)
+
+
+def remove(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove the data folder and everything outside it that belongs to it: database, documents, keys, logs. It cannot be undone."""
+    with reporting():
+        layout = Layout.of(load().home, repair=True)
+        found = places(layout)
+        if found and not yes:
+            typer.echo("This removes, for ever:\n" + "\n".join(f"  {place}" for place in found))
+            typer.confirm("Go on?", abort=True)
+        gone = purge(layout)
+        typer.echo(
+            "\n".join(f"removed {place}" for place in gone)
+            or f"Nothing to remove: there is no {layout.home}."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `responsa doctor`. `remedy` is empty when `ok`."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+def examine(settings: Settings) -> Sequence[Finding]:
+    """All findings: places and tools, the one port, the sandbox for documents, the page."""
+    layout = Layout.of(settings.home)
+    findings = list(diagnose(layout))
+    findings.append(_port(settings, layout))
+    findings.append(sandbox_finding(capabilities(), allow_unconfined=settings.allows_unconfined_parsing))
+    built = (settings.page / "index.html").is_file()
+    findings.append(
+        Finding(
+            "page",
+            built,
+            str(settings.page) if built else "it has not been built",
+            "" if built else "run `make up`, which builds it",
+        )
+    )
+    return findings
+
+
+def diagnose(layout: Layout) -> list[Finding]:
+    """The findings about the instance's folders, database, passwords and packaged programs."""
+    findings = [
+        _finding("data folder", layout.check_home, str(layout.home)),
+        _finding("disk", lambda: check_disk(layout.home), f"{LEAST_FREE >> 20} MB or more are free"),
+        _finding("PostgreSQL", package_root),
+        _finding("Redis", redis_binary),
+        _finding("Envoy", envoy_binary),
+        _finding("database", lambda: check_cluster(layout), str(layout.cluster)),
+    ]
+    if layout.is_home():
+        findings.append(_finding("passwords", lambda: layout.passwords, str(layout.secrets)))
+    if layout.account is not None:
+        detail = f"PostgreSQL runs as {layout.account.name}"
+        if layout.account.name == "nobody":
+            detail += ", which other programs may use too; run `useradd --system responsa` before the first start to give PostgreSQL its own account"
+        findings.append(Finding("database account", True, detail))
+    findings.extend(Finding("outside the data folder", True, str(place)) for place in layout.outside)
+    return findings
+
+
+def sandbox_finding(sandbox: SandboxCapabilities, *, allow_unconfined: bool) -> Finding:
+    """What the kernel offers to confine parsers with, and whether documents are read at all."""
+    name = "document sandbox"
+    if sandbox.complete:
+        return Finding(name, True, sandbox.sentence)
+    if allow_unconfined:
+        remedy = "use a kernel with Landlock and seccomp before reading documents of strangers"
+        return Finding(name, False, sandbox.sentence, remedy)
+    return Finding(
+        name,
+        False,
+        f"{sandbox.sentence} No documents are read without both.",
+        "use a kernel with Landlock and seccomp, or set ingestion.allow_unconfined if you trust every document",
+    )
+
+
+def _finding(name: str, check: Callable[[], object], detail: str = "") -> Finding:
+    """The finding of a check that raises EmbeddedError. `detail` describes what is good; by default it is the check's result."""
+    try:
+        result = check()
+    except EmbeddedError as error:
+        return Finding(name, False, error.message, error.remedy)
+    return Finding(name, True, detail or str(result))
+
+
+def _port(settings: Settings, layout: Layout) -> Finding:
+    if layout.is_home():
+        lock = PlaceLock(layout.lock, "Responsa")
+        try:
+            lock.acquire()
+        except EmbeddedError:
+            return Finding("port", True, f"{settings.port} is this instance's; it is running")
+        lock.release()
+    try:
+        check_port(settings.listen, settings.port)
+    except EmbeddedError as error:
+        return Finding("port", False, error.message, error.remedy)
+    return Finding("port", True, f"{settings.port} is free")
