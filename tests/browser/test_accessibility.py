@@ -80,7 +80,7 @@ async def test_every_state_of_an_answer_keeps_the_accessibility_rules(
     await tab.send("tokens=2000 pace_ms=50")
     await tab.grown(number=2)
     await tab.send("tokens=20")
-    await expect(tab.steps.nth(3)).to_have_text("Waiting; 1 before this one")
+    await expect(tab.steps.nth(3)).to_have_text("Waiting for 1 earlier question…")
     found["answering"] = await flaws(tab.page)
     await context.set_offline(True)
     await expect(tab.steps.nth(2)).to_contain_text("You are offline")

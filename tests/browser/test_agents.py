@@ -63,12 +63,12 @@ async def test_the_tutor_is_asked_as_a_teacher_and_answers_with_citations(person
     await tab.question.press("Enter")
     await expect(tab.answers).to_contain_text("Axel Hampus Dalström")
     await expect(tab.chips.first).to_be_visible()
-    await expect(tab.outcome).to_have_text("Answered by Tutor, in sentences of the documents.")
+    await expect(tab.outcome).to_have_text("Answered by Tutor with sentences of the documents.")
     parameters = {"teacher_id": teacher.removeprefix("teachers/"), "level": "beginner"}
     assert asked(person) == [("agents/tutor", parameters)]
 
     await tab.page.reload()
-    await expect(tab.outcome).to_have_text("Answered by Tutor, in sentences of the documents.")
+    await expect(tab.outcome).to_have_text("Answered by Tutor with sentences of the documents.")
     await expect(teachers.locator("option:checked")).to_have_text("Ms Ashdown")
 
 
@@ -102,7 +102,7 @@ async def test_an_agent_is_named_by_the_address(person: Person) -> None:
     await tab.ask("Hello, how are you today?")
     assert asked(person) == [("agents/chat", {})]
     await expect(tab.fallbacks).to_have_text(re.compile("^No model wrote this"))
-    await expect(tab.outcome).to_contain_text("Answered by Chat, from a template.")
+    await expect(tab.outcome).to_contain_text("Answered by Chat with a template.")
 
 
 async def test_an_agent_that_is_not_there_is_said_so(person: Person) -> None:
@@ -155,7 +155,7 @@ async def test_parameters_are_a_form_made_from_the_schema(person: Person) -> Non
     await topic.fill("far too long")
     await tab.question.press("Enter")
     await expect(topic).to_be_focused()
-    await expect(topic).to_have_accessible_description("At most 8 characters may be given; these are 12.")
+    await expect(topic).to_have_accessible_description("Enter at most 8 characters; this has 12.")
     assert asked(person) == []
 
     await topic.fill("bread")
@@ -193,12 +193,12 @@ async def test_what_fell_back_and_what_it_cost_is_told_below_the_answer(person: 
     price = f"{micros / 1e6:.4f}".rstrip("0")
     await expect(tab.answers).to_contain_text("nineteen hours")
     await expect(tab.chips.first).to_be_visible()
-    fallback = "scripted:broken-429 could not be had; scripted:priced was asked in its place"
+    fallback = "scripted:broken-429 was not available; scripted:priced was used instead"
     await expect(tab.fallbacks).to_have_text(re.compile(f"^{re.escape(fallback)}"))
     await expect(tab.outcome).to_contain_text(f"Answered by Helper with scripted:priced; {price} USD.")
     assert fallback in (await tab.said())[-1]
     steps = await tab.answers.locator(".steps li").all_text_contents()
-    assert any("asking scripted:priced" in one for one in steps)
+    assert any("calling scripted:priced" in one for one in steps)
     assert any(f"{price} USD" in one for one in steps)
 
     told = await tab.outcome.text_content()

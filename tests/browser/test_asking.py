@@ -82,7 +82,7 @@ async def test_a_collection_that_is_gone_is_no_longer_asked(person: Person) -> N
     person.client.delete_collection("collections/sea")
     await tab.question.fill(RYE_BREAD)
     await tab.question.press("Enter")
-    await expect(tab.alert).to_contain_text("does not exist any more")
+    await expect(tab.alert).to_contain_text("no longer exists")
     await expect(tab.question).to_have_value(RYE_BREAD)
     await tab.question.press("Enter")
     await expect(tab.answers).to_contain_text("nineteen hours")
@@ -169,7 +169,7 @@ async def test_a_question_to_a_busy_conversation_waits_for_its_turn(
         await expect(tab.asked).to_have_text(
             [re.compile(re.escape(RYE_BREAD)), re.compile(re.escape(WHO_BUILT))]
         )
-        await expect(tab.steps.nth(1)).to_have_text("Waiting; 1 before this one")
+        await expect(tab.steps.nth(1)).to_have_text("Waiting for 1 earlier question…")
     await expect(tab.answers).to_have_count(2)
     await expect(tab.answers.nth(0)).to_contain_text("nineteen hours")
     await expect(tab.answers.nth(1)).to_contain_text("Axel Hampus Dalström")

@@ -141,7 +141,7 @@ async def test_a_deleted_document_is_not_answered_from_and_its_citation_says_so(
     )
     await tab.chips.first.click()
     await expect(tab.source).to_contain_text("was deleted")
-    await expect(tab.source).to_contain_text("no longer kept")
+    await expect(tab.source).to_contain_text("no longer stored")
     assert await tab.source.locator("blockquote").text_content() == quote
     await tab.page.keyboard.press("Escape")
     await tab.ask(WHO_BUILT)
@@ -176,7 +176,7 @@ async def test_a_large_document_is_read_no_further_than_it_is_looked_at(person: 
 
     first = await length()
     assert first < 40_000
-    before = tab.page.get_by_role("button", name="Show what stands before")
+    before = tab.page.get_by_role("button", name="Show the text before")
     await before.scroll_into_view_if_needed()
     place = await tab.mark.bounding_box()
     await before.click()
@@ -186,11 +186,11 @@ async def test_a_large_document_is_read_no_further_than_it_is_looked_at(person: 
     assert place is not None
     assert moved is not None
     assert abs(moved["y"] - place["y"]) <= 1, "what was read does not move"
-    await tab.page.get_by_role("button", name="Show what follows").click()
+    await tab.page.get_by_role("button", name="Show the text after").click()
 
     async def grown() -> bool:
         return await length() > second
 
     await until(grown, "more of the text")
     assert await length() < second + 70_000
-    await expect(tab.page.get_by_role("button", name="Show what follows")).to_be_focused()
+    await expect(tab.page.get_by_role("button", name="Show the text after")).to_be_focused()

@@ -58,7 +58,7 @@ async def test_a_reload_before_the_first_frame_goes_on_too(person: Person) -> No
     await tab.page.route(f"**{ASK}", accept_and_break, times=1)
     await tab.question.fill(RYE_BREAD)
     await tab.question.press("Enter")
-    await expect(tab.page.locator(".steps")).to_contain_text("The connection was lost; going on")
+    await expect(tab.page.locator(".steps")).to_contain_text("The connection was lost; reconnecting")
     await expect(tab.page).to_have_url(re.compile("#/$"))
     await tab.page.unroute_all()
     await tab.page.reload()

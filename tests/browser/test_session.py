@@ -31,7 +31,7 @@ async def test_a_link_signs_in_once_and_its_code_is_gone_from_the_address_and_th
 
     stranger = await person.open(await person.profile(), link)
     await expect(stranger.page.get_by_role("alert")).to_have_text(
-        "This link was used already, or it has expired."
+        "This link has already been used or has expired."
     )
     await expect(stranger.page.get_by_role("heading", name="Responsa")).to_be_focused()
     await expect(stranger.page.get_by_text("responsa open")).to_be_visible()

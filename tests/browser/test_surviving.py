@@ -118,7 +118,7 @@ async def test_offline_in_mid_answer_and_back(asker: Person) -> None:
     await tab.send(LONG.question)
     await tab.grown()
     await context.set_offline(True)
-    await expect(tab.steps).to_have_text("You are offline; it goes on when you are back…")
+    await expect(tab.steps).to_have_text("You are offline; the answer continues when you are online again…")
     seen = await tab.text()
     # The answer is made meanwhile.
     eventually(
@@ -135,7 +135,7 @@ async def test_a_question_asked_without_a_network_is_sent_when_there_is_one(aske
     tab = await asker.sign_in(context)
     await context.set_offline(True)
     await tab.send(SHORT.question)
-    await expect(tab.steps).to_have_text("You are offline; it goes on when you are back…")
+    await expect(tab.steps).to_have_text("You are offline; the answer continues when you are online again…")
     assert list(asker.client.turns()) == []
     await context.set_offline(False)
     await ends_with(tab, SHORT)
@@ -164,7 +164,7 @@ async def test_stop_ends_the_answer_for_every_tab_and_leaves_no_message(asker: P
     await other.grown()
     await tab.stop.click()
     for one in (tab, other):
-        await expect(one.answers).to_contain_text("You stopped this answer. What was written is not kept.")
+        await expect(one.answers).to_contain_text("You stopped this answer. The text above is not stored.")
         await expect(one.stop).to_have_count(0)
     await expect(tab.question).to_be_focused()
     (turn,) = asker.client.turns()
@@ -212,16 +212,16 @@ async def test_questions_asked_meanwhile_wait_in_their_order(asker: Person) -> N
     await tab.grown()
     for number in (1, 2):
         await tab.send(SHORT.question)
-        await expect(tab.steps.nth(number)).to_have_text(f"Waiting; {number} before this one")
+        await expect(tab.steps.nth(number)).to_contain_text(f"Waiting for {number} earlier question")
     other = await asker.open(context, tab.page.url)
-    await expect(other.steps.nth(2)).to_have_text("Waiting; 2 before this one")
+    await expect(other.steps.nth(2)).to_have_text("Waiting for 2 earlier questions…")
     await tab.page.reload()
-    await expect(tab.steps.nth(2)).to_have_text("Waiting; 2 before this one")
+    await expect(tab.steps.nth(2)).to_have_text("Waiting for 2 earlier questions…")
     # The one in the middle is withdrawn, and the last moves up; then the first is stopped, and the last is answered.
     await tab.stop.nth(1).click()
     for one in (tab, other):
         await expect(one.answers).to_contain_text("You stopped this answer.")
-        await expect(one.steps.nth(2)).to_have_text("Waiting; 1 before this one")
+        await expect(one.steps.nth(2)).to_have_text("Waiting for 1 earlier question…")
     await other.stop.first.click()
     for one in (tab, other):
         await ends_with(one, SHORT, number=2)
@@ -234,7 +234,7 @@ async def test_what_is_not_known_of_a_tool_is_said(asker: Person) -> None:
     tab = await asker.sign_in()
     await tab.ask("tokens=5 tool=once tool_fail=cut")
     await expect(tab.answers).to_contain_text(
-        "It is not known whether it was done, and it is not done again."
+        "Responsa does not know whether it took effect, and does not call it again."
     )
     await tab.steps.click()
     await expect(tab.page.locator(".steps li", has_text="Tool record-once with")).to_be_visible()

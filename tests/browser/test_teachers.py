@@ -135,17 +135,17 @@ async def test_administrators_see_what_is_wrong_with_the_files_of_agents(
     tab = await open_teachers(person)
     part = tab.page.get_by_role("region", name="Agents’ files")
     write_broken(broken)
-    await part.get_by_role("button", name="Read the files anew").click()
-    await expect(part).to_contain_text("1 agent cannot be used as written: mine")
+    await part.get_by_role("button", name="Read the files again").click()
+    await expect(part).to_contain_text("the files of 1 agent are not valid: mine")
     await expect(part.locator("code").first).to_contain_text("agent.toml:4")
     await expect(part).to_contain_text("did you mean retriever?")
     await tab.page.reload()
-    await expect(part).to_contain_text("Not all are in order")
+    await expect(part).to_contain_text("Some files are not valid")
     shutil.rmtree(broken)
-    await part.get_by_role("button", name="Read the files anew").click()
-    await expect(part).not_to_contain_text("cannot be used")
+    await part.get_by_role("button", name="Read the files again").click()
+    await expect(part).not_to_contain_text("not valid")
     await tab.page.reload()
-    await expect(part).to_contain_text("All are in order.")
+    await expect(part).to_contain_text("All files are valid.")
 
 
 @pytest.mark.parametrize(

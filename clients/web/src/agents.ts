@@ -1,4 +1,4 @@
-/** The agents that may be asked, and which one this tab asks with what parameters. Nothing here touches the page. */
+/** The agents, and this tab's choice of agent and parameters. Nothing here touches the page. */
 
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
@@ -10,7 +10,7 @@ const KEY = "responsa.agent";
 const NAME = /^agents\/[a-z0-9][a-z0-9-]{0,62}$/;
 const VERSION = /^(agents\/[a-z0-9][a-z0-9-]{0,62})\/versions\/\d+$/;
 
-/** All agents, the default first, the others by what people call them. Raises ConnectError. */
+/** All agents: the default first, the others by display name. Raises ConnectError. */
 export async function allAgents(api: Pick<Api, "chat">): Promise<Agent[]> {
   const found: Agent[] = [];
   let pageToken = "";
@@ -27,30 +27,30 @@ export function agentOf(version: string): string {
   return VERSION.exec(version)?.[1] ?? "";
 }
 
-/** What people call an agent; its id where it is not among those known. */
+/** The display name of an agent, or its id if `agents` does not contain it. */
 export function labelOf(agents: readonly Agent[], name: string): string {
   return agents.find((one) => one.name === name)?.displayName || name.replace("agents/", "");
 }
 
-/** `agents/{id}` where the page's address names one (`?agent=tutor`), else "". */
+/** `agents/{id}` if the page's address names an agent (`?agent=tutor`), else "". */
 export function named(search: string): string {
   const name = `agents/${new URLSearchParams(search).get("agent") ?? ""}`;
   return NAME.test(name) ? name : "";
 }
 
-/** What is asked: `agents/{id}`, "" for the default, and its parameters. */
+/** An agent, `agents/{id}` or "" for the default, and its parameters. */
 export interface Choice {
   readonly agent: string;
   readonly parameters: JsonObject;
 }
 
-/** The choice of this tab, kept over a reload; the parameters of each agent that was chosen here are remembered. */
+/** The choice of this tab. It survives a reload, with the parameters of each agent that this tab has chosen. */
 export class AgentChoice {
   readonly #storage: Storage;
   #agent: string;
   #parameters: ReadonlyMap<string, JsonObject>;
 
-  /** `named`: the agent of the page's address, "" for none; it counts more than what was kept. */
+  /** `named`: the agent in the page's address, or "". It takes precedence over the stored choice. */
   constructor(storage: Storage, named = "") {
     this.#storage = storage;
     const kept = read(storage);
@@ -80,7 +80,7 @@ export class AgentChoice {
     try {
       this.#storage.setItem(KEY, JSON.stringify({ agent: this.#agent, parameters: Object.fromEntries(this.#parameters) }));
     } catch (error) {
-      if (!(error instanceof DOMException)) throw error; // kept by this page alone then
+      if (!(error instanceof DOMException)) throw error; // then only this page keeps it
     }
   }
 }
@@ -97,14 +97,14 @@ function read(storage: Storage): { readonly agent: string; readonly parameters: 
       };
     }
   } catch {
-    // not ours, or not to be read
+    // written by another program, or unreadable
   }
   return { agent: "", parameters: new Map() };
 }
 
 const PATH = "options.parameters.";
 
-/** What a refusal says of each parameter, by its name. `teacher`: the parameter that names a teacher, "" for none. */
+/** The error of each parameter by its name, from a refusal. `teacher`: the parameter that names a teacher, or "". */
 export function violationsOf(failure: Failure, teacher: string): ReadonlyMap<string, string> {
   const found = new Map<string, string>();
   for (const { field, description } of failure.violations) {

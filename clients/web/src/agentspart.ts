@@ -1,4 +1,4 @@
-/** For administrators: whether the agents' files are in order, and reading them anew. */
+/** For administrators: shows whether the agents' files are valid, and reloads them. */
 
 import { Health, type PartStatus } from "@responsa/contract/responsa/admin/v1/system_status_pb.js";
 import type { AgentReload } from "@responsa/contract/responsa/admin/v1/admin_service_pb.js";
@@ -15,7 +15,7 @@ export class AgentsPart {
   readonly #api: Pick<Api, "admin">;
   readonly #say: (text: string) => void;
   readonly #state = element("div", {});
-  readonly #read = button("Read the files anew", () => void this.#reload(), { class: "quiet" });
+  readonly #read = button("Read the files again", () => void this.#reload(), { class: "quiet" });
   #asked = 0;
   #reading = false;
 
@@ -31,12 +31,12 @@ export class AgentsPart {
       ({ parts }) => stateOf(parts.find((one) => one.part === PART)),
       (error: unknown) => element("p", { class: "problem" }, failureOf(error).message),
     );
-    if (asked === this.#asked) replace(this.#state, found); // else something newer is told, or on its way
+    if (asked === this.#asked) replace(this.#state, found); // else a newer result is shown or will be
   }
 
   async #reload(): Promise<void> {
     if (this.#reading) return;
-    this.#reading = true; // a disabled button would lose the focus
+    this.#reading = true; // instead of a disabled button, which would lose the focus
     try {
       const { agents } = await this.#api.admin.reloadAgents({});
       this.#asked += 1;
@@ -53,16 +53,16 @@ export class AgentsPart {
 }
 
 function stateOf(part: PartStatus | undefined): HTMLElement {
-  if (!part || part.health === Health.OK) return element("p", { class: "note" }, part?.detail || "All are in order.");
-  return element("p", { class: "warning lines", ...WRITTEN }, `Not all are in order: ${part.detail}`);
+  if (!part || part.health === Health.OK) return element("p", { class: "note" }, part?.detail || "All files are valid.");
+  return element("p", { class: "warning lines", ...WRITTEN }, `Some files are not valid: ${part.detail}`);
 }
 
-/** What reading them anew came to, in a sentence. */
+/** The result of a reload, in a sentence. */
 export function reloaded(agents: readonly AgentReload[]): string {
   const changed = agents.filter((one) => one.changed);
   const wrong = agents.filter((one) => one.problems.length > 0);
   const news = changed.length === 0 ? "Nothing changed" : `Changed: ${ids(changed)}`;
-  return wrong.length === 0 ? `${news}.` : `${news}; ${count(wrong.length, "agent")} cannot be used as written: ${ids(wrong)}.`;
+  return wrong.length === 0 ? `${news}.` : `${news}; the files of ${count(wrong.length, "agent")} are not valid: ${ids(wrong)}.`;
 }
 
 function ids(agents: readonly AgentReload[]): string {
@@ -70,7 +70,7 @@ function ids(agents: readonly AgentReload[]): string {
 }
 
 function problemsOf({ agent, version, problems }: AgentReload): HTMLElement {
-  const serving = version ? `version ${version.split("/").at(-1)} goes on serving` : "nothing serves";
+  const serving = version ? `version ${version.split("/").at(-1)} stays in service` : "no version is in service";
   const rows = problems.map(({ file, line, key, message, suggestion }) => {
     const where = [file, line > 0 ? String(line) : ""].filter(Boolean).join(":");
     const meant = suggestion && ` (did you mean ${suggestion}?)`;

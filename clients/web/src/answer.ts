@@ -1,4 +1,4 @@
-/** An answer's text with a chip behind every part that a citation supports, and the documents it stands on. */
+/** An answer's text, with a chip after every part that a citation supports, and the list of its documents. */
 
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import type { RefusalReason } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
@@ -6,10 +6,10 @@ import { button, element, WRITTEN } from "./dom.js";
 import { refusalWords, type Outcome } from "./outcome.js";
 import { flows, parts, sources, type Part } from "./parts.js";
 
-/** Opens the source of the citation of that number; `by` gets the focus back afterwards. */
+/** Opens the source of the citation with that number; `by` gets the focus back afterwards. */
 export type OpenSource = (citations: readonly Citation[], index: number, by: HTMLElement) => void;
 
-/** Grows with the text. What stands already is left alone, so that a focused chip keeps the focus. */
+/** Grows with the text. Existing nodes do not change, so a focused chip keeps the focus. */
 export class AnswerView {
   readonly root = element("div", { class: "cited" });
   readonly #text = element("p", { class: "answer-text", ...WRITTEN });
@@ -37,7 +37,7 @@ export class AnswerView {
     }
   }
 
-  /** The answer is whole: list its documents. */
+  /** The answer is complete: list its documents. */
   showSources(): void {
     this.root.querySelector(".sources")?.remove();
     const found = sources(this.#citations);
@@ -56,7 +56,7 @@ export class AnswerView {
     this.root.append(list);
   }
 
-  /** Text that only grows at its end stays the node it is: what the reader has selected in it stays selected. */
+  /** Text that grows only at its end keeps its node, so the reader's selection stays. */
   #grow(part: Part | undefined, place: number): void {
     const shown = this.#shown[place];
     const node = shown?.nodes[0];
@@ -82,18 +82,18 @@ function equal(one: Part, other: Part): boolean {
   return one.text === other.text && one.citation === other.citation;
 }
 
-/** A refusal: an outcome like an answer, only without sources. */
+/** A refusal: an outcome like an answer, but without sources. */
 export function refusal(text: string, reason: RefusalReason): HTMLElement {
   return element("div", { class: "refusal" }, element("strong", {}, refusalWords(reason).heading), element("p", WRITTEN, text));
 }
 
-/** What is told below an answer, or below what came in its place; undefined when there is nothing to tell. */
+/** The note below an answer or another outcome; undefined if there is nothing to report. */
 export function outcomeNote({ who, fallbacks }: Outcome): HTMLElement | undefined {
   if (!who && fallbacks.length === 0) return undefined;
   const note = element("div", { class: "outcome note" });
   if (fallbacks.length > 0) {
     const rows = fallbacks.map((one) => element("li", WRITTEN, one));
-    note.append(element("ul", { class: "fell-back", "aria-label": "What was done in place of what was meant" }, ...rows));
+    note.append(element("ul", { class: "fell-back", "aria-label": "Fallbacks" }, ...rows));
   }
   if (who) note.append(element("p", WRITTEN, who));
   return note;

@@ -1,4 +1,4 @@
-/** The typed clients, over gRPC-Web on the one port that served this page; the session's cookie goes along by itself. */
+/** The typed clients, over gRPC-Web on the one port that served this page; the browser adds the session's cookie. */
 
 import { createClient, type Client, type Interceptor } from "@connectrpc/connect";
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
@@ -17,7 +17,7 @@ export interface Api {
   readonly operations: Client<typeof Operations>;
 }
 
-/** Milliseconds that a call may take; streams are given `NO_LIMIT` and are watched by their readers. */
+/** Milliseconds that a call may take. Streams get `NO_LIMIT`; their readers watch them. */
 const UNARY_LIMIT = 30_000;
 export const NO_LIMIT = { timeoutMs: 0 } as const;
 
@@ -32,7 +32,7 @@ export function connect(origin: string, interceptors: Interceptor[] = []): Api {
   };
 }
 
-/** Tells `over` when a call fails because the session is over; the call fails as it would. */
+/** Calls `over` when a call fails because the session has ended; the call still fails. */
 export function watchingSession(over: () => void): Interceptor {
   const look = (error: unknown): never => {
     if (signedOut(failureOf(error))) over();

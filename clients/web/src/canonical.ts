@@ -1,11 +1,11 @@
-/** A document's canonical text, read no further than it is looked at. */
+/** A document's canonical text, of which only the shown part is read. */
 
 import type { GetDocumentContentResponse } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
 import { ByteText } from "./bytes.js";
 
 export type OpenContent = (signal: AbortSignal) => AsyncIterable<GetDocumentContentResponse>;
 
-/** Text by byte ranges. Each read is a stream of its own that is ended once it brought what was asked for: none is left open meanwhile. */
+/** Text by byte ranges. Each read opens a stream and closes it when the requested bytes have arrived, so no stream stays open. */
 export class CanonicalText {
   readonly #open: OpenContent;
   readonly #pieces: { readonly start: number; readonly text: ByteText }[] = [];
@@ -16,17 +16,17 @@ export class CanonicalText {
     this.#open = open;
   }
 
-  /** Bytes that are here, from the beginning on. */
+  /** The number of bytes read, from the beginning. */
   get read(): number {
     return this.#read;
   }
 
-  /** Whether there is nothing behind `read`. */
+  /** Whether the text ends at `read`. */
   get whole(): boolean {
     return this.#whole;
   }
 
-  /** Have at least the first `end` bytes here, or all there are. Raises what the stream raises. */
+  /** Read at least the first `end` bytes, or the whole text. Raises the stream's errors. */
   async need(end: number, signal: AbortSignal): Promise<void> {
     if (this.#whole || this.#read > end) return;
     const stream = new AbortController();
@@ -34,7 +34,7 @@ export class CanonicalText {
     signal.addEventListener("abort", stop, { once: true });
     try {
       for await (const { byteOffset, text } of this.#open(stream.signal)) {
-        if (Number(byteOffset) !== this.#read) continue; // here already, from the read before
+        if (Number(byteOffset) !== this.#read) continue; // the previous read has it
         const piece = new ByteText(text);
         this.#pieces.push({ start: this.#read, text: piece });
         this.#read += piece.length;
@@ -47,7 +47,7 @@ export class CanonicalText {
     }
   }
 
-  /** The text of the bytes [start, end), of what is here. */
+  /** The text of the bytes [start, end), as far as they were read. */
   slice(start: number, end: number): string {
     return this.#pieces
       .filter((one) => one.start < end && one.start + one.text.length > start)
@@ -55,7 +55,7 @@ export class CanonicalText {
       .join("");
   }
 
-  /** The nearest character border at or before `offset`, of what is here. */
+  /** The nearest character boundary at or before `offset`, within the bytes read. */
   borderBefore(offset: number): number {
     const place = Math.min(Math.max(offset, 0), this.#read);
     const piece = this.#pieces.find((one) => one.start <= place && place < one.start + one.text.length);

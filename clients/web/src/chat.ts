@@ -1,4 +1,4 @@
-/** A conversation: its messages, the question box, and the answers as they come. */
+/** A conversation: its messages, the question box, and the answers as they arrive. */
 
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { Conversation } from "@responsa/contract/responsa/chat/v1/conversation_pb.js";
@@ -24,18 +24,18 @@ import { turnsOf } from "./turns.js";
 import { welcome } from "./turnview.js";
 
 const PAGE = 50;
-const NEWEST = 4; // messages that are read to see what is new
+const NEWEST = 4; // messages that are read to find new ones
 const MOST_BYTES = 16_384;
-/** Milliseconds between looks for what other tabs and programs did in the conversation that is shown. */
+/** Milliseconds between checks for changes that other tabs and programs made in the shown conversation. */
 const LOOK_AGAIN = 1_200;
 const UNSEEN = 60_000;
 
-/** What a question is made of. */
+/** The parts of a question. */
 type Asked = { readonly text: string; readonly collections: readonly string[]; readonly agent: string; readonly parameters: JsonObject };
 
 export interface ChatHooks {
   readonly say: (text: string) => void;
-  /** The conversation shown was begun, has a new message or another title. */
+  /** The shown conversation is new, or has a new message or title. */
   readonly changed: (conversation: string) => void;
   readonly titled: (title: string) => void;
   readonly deleted: (conversation: string) => void;
@@ -46,7 +46,7 @@ export interface ChatParts {
   readonly panel: DocumentPanel;
   readonly waiting: PendingQuestions;
   readonly streams: SharedStreams;
-  /** Whom this tab asks. */
+  /** The agent that this tab asks. */
   readonly choice: AgentChoice;
 }
 
@@ -65,9 +65,9 @@ export class ChatView {
   readonly #problem = element("p", { class: "problem", role: "alert" });
   #conversation = "";
   #showing = new AbortController();
-  /** The turns that are being answered or wait, in their order. */
+  /** The running and waiting turns, in their order. */
   #live: LiveTurn[] = [];
-  /** What is known of the turns whose answers stand here. */
+  /** The known outcomes of the turns whose answers are shown. */
   #turns: ReadonlyMap<string, Turn> = new Map();
   #etag = "";
   #looking = false;
@@ -110,9 +110,9 @@ export class ChatView {
     this.#question.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
-      if (this.#question.value.trim()) form.requestSubmit(); // the browser looks at the parameters first
+      if (this.#question.value.trim()) form.requestSubmit(); // the browser checks the parameters first
     });
-    const hint = element("span", { class: "note hint" }, "Enter asks, Shift+Enter makes a new line");
+    const hint = element("span", { class: "note hint" }, "Enter sends the question, Shift+Enter starts a new line");
     void this.picker.load();
     this.root.append(this.#head.root, this.#talk.root, this.#problem, form, element("div", { class: "row under" }, this.scope.root, hint));
   }
@@ -125,19 +125,19 @@ export class ChatView {
     this.#question.focus();
   }
 
-  /** Keep what was written and not asked, for the page that comes after this one. */
+  /** Store the text that was typed but not sent, for the next page. */
   keepDraft(): void {
     keepDraft(sessionStorage, this.#question.value);
   }
 
-  /** Follow nothing any more. */
+  /** Stop following all turns. */
   close(): void {
     this.#showing.abort();
     for (const one of this.#live) one.leave();
     this.#live = [];
   }
 
-  /** Show a conversation, or with "" a new one, and go on with what waits in it. Returns when its messages stand there. */
+  /** Show a conversation, or with "" a new one, and follow its open turns. Returns when its messages are shown. */
   async show(conversation: string): Promise<void> {
     this.close();
     this.#showing = new AbortController();
@@ -160,11 +160,11 @@ export class ChatView {
       const [found, page, turns] = await Promise.all([
         this.#api.chat.getConversation({ name: conversation }, { signal }),
         this.#api.chat.listMessages({ parent: conversation, pageSize: PAGE, orderBy: "create_time desc" }, { signal }),
-        turnsOf(this.#api, conversation, PAGE / 2, signal).catch(() => new Map<string, Turn>()), // the messages count
+        turnsOf(this.#api, conversation, PAGE / 2, signal).catch(() => new Map<string, Turn>()), // only the messages matter
       ]);
       if (signal.aborted) return;
       this.#turns = turns;
-      // Who goes on with a conversation goes on with its agent.
+      // A continued conversation continues with its agent.
       const [last] = turns.values();
       const agent = agentOf(last?.agentVersion ?? "");
       this.picker.adopt(agent ? { agent, parameters: last?.parameters ?? {} } : undefined);
@@ -184,7 +184,7 @@ export class ChatView {
     }
   }
 
-  /** See what other tabs and programs did here. What cannot be seen just now is seen the next time. */
+  /** Show changes by other tabs and programs. After an error, the next check tries again. */
   async look(): Promise<void> {
     const name = this.#conversation;
     const { signal } = this.#showing;
@@ -216,12 +216,12 @@ export class ChatView {
     }
   }
 
-  /** Follow the turn that is being answered in a conversation, and those that wait behind it. */
+  /** Follow the conversation's running turn and those that wait behind it. */
   async #adopt(found: Conversation, signal: AbortSignal): Promise<void> {
     const filter = `conversation = "${found.name}" AND state = QUEUED`;
     const { turns } = await this.#api.chat.listTurns({ filter, orderBy: "create_time" }, { signal });
     const order = [found.activeTurn, ...turns.map((one) => one.name)];
-    // One whose name is not known yet may be among them.
+    // Among them may be a turn whose name this tab does not know yet.
     if (signal.aborted || this.#live.some((one) => !one.turn)) return;
     if (!this.#talk.has(found.activeTurn)) {
       const active = await this.#api.chat.getTurn({ name: found.activeTurn }, { signal });
@@ -236,12 +236,12 @@ export class ChatView {
     if (!this.#talk.has(name)) this.#follow({ turn: name, conversation, text }, before);
   }
 
-  /** Show the messages that came since. */
+  /** Show the messages that arrived since. */
   async #merge(name: string, signal: AbortSignal): Promise<void> {
     const page = await this.#api.chat.listMessages({ parent: name, pageSize: NEWEST, orderBy: "create_time desc" }, { signal });
     if (signal.aborted) return;
     const fresh = page.messages.filter((one) => !this.#talk.knows(one)).reverse();
-    if (fresh.length === page.messages.length && page.nextPageToken) return this.show(name); // more than these are missing
+    if (fresh.length === page.messages.length && page.nextPageToken) return this.show(name); // even more messages are missing
     if (fresh.length > 0) await this.#know(turnsOf(this.#api, name, NEWEST, signal));
     if (!signal.aborted) this.#talk.add(fresh.filter((one) => !this.#talk.knows(one)));
   }
@@ -255,7 +255,7 @@ export class ChatView {
     this.#problem.textContent = failure.reason === "RESOURCE_NOT_FOUND" ? "This conversation does not exist, or is not yours." : failure.message;
   }
 
-  /** Show a turn as it comes, above another one where that is given. */
+  /** Show a turn as it arrives, above `before` if that is given. */
   #follow(origin: Origin, before?: LiveTurn): void {
     const live = new LiveTurn(origin, { api: this.#api, streams: this.#parts.streams, waiting: this.#waiting }, this.#liveHooks);
     this.#live.splice(before ? this.#live.indexOf(before) : this.#live.length, 0, live);
@@ -270,7 +270,7 @@ export class ChatView {
     focus: () => this.focus(),
     named: (live) => {
       if (!this.#talk.has(live.turn, true)) return true;
-      // It had ended before the messages were read: they have it.
+      // It ended before the messages were read, so they contain it.
       live.view.remove();
       this.#drop(live);
       return false;
@@ -300,13 +300,13 @@ export class ChatView {
     this.#live.forEach((one, index) => one.turn && one.place(index));
   }
 
-  /** The server did not take the question: say why, and give it back to the user. */
+  /** The server refused the question: show why, and return it to the user. */
   async #refused(pending: Pending, failure: Failure): Promise<void> {
     if (!this.#question.value) this.#question.value = pending.text;
     if (this.#talk.empty) this.#greet();
     if (failure.reason === "RESOURCE_NOT_FOUND" && failure.metadata["resource_type"] === "collection") {
       this.scope.forget(failure.metadata["resource_name"] ?? "");
-      this.#problem.textContent = "A collection that you asked does not exist any more; it is no longer chosen. Ask again.";
+      this.#problem.textContent = "A collection that you chose no longer exists and is no longer selected. Ask again.";
       return;
     }
     if (failure.reason === "RESOURCE_NOT_FOUND" && failure.metadata["resource_type"] === "agent") {
@@ -324,10 +324,10 @@ export class ChatView {
     this.#problem.textContent = "";
     const over = byteLength(text) - MOST_BYTES;
     if (over > 0) {
-      this.#problem.textContent = `The question is too long by ${over} bytes; ${MOST_BYTES} are the most. Put long texts into a document.`;
+      this.#problem.textContent = `The question is too long by ${over} bytes; the limit is ${MOST_BYTES}. Put long texts into a document.`;
     } else if (this.#live.some((one) => !one.turn)) {
-      // Asked side by side, they could come to the server in another order.
-      this.#problem.textContent = "Your question before is still on its way; ask this one in a moment.";
+      // Two concurrent calls could reach the server in the wrong order.
+      this.#problem.textContent = "Your previous question is still being sent; ask this one in a moment.";
     } else {
       this.#question.value = "";
       this.#ask({ text, collections: this.scope.collections, ...this.picker.asked });
@@ -339,7 +339,7 @@ export class ChatView {
     this.#follow({ pending: { requestId: uuid(), text, conversation, collections, agent, parameters, begun: conversation, turn: "", stopping: false } });
   }
 
-  /** Where no message is yet. */
+  /** Shown while there is no message. */
   #greet(): void {
     const use = (question: string) => {
       this.#question.value = question;
@@ -353,7 +353,7 @@ export class ChatView {
     return known && outcomeOfTurn(known, this.picker.label(known.agentVersion));
   }
 
-  /** What became of turns is told below their answers; where that cannot be had, the answers stand alone. */
+  /** Show the outcomes of turns below their answers; without them, show the answers alone. */
   async #know(turns: Promise<ReadonlyMap<string, Turn>>): Promise<void> {
     const found = await turns.catch(() => new Map<string, Turn>());
     this.#turns = new Map([...this.#turns, ...found]);

@@ -1,4 +1,4 @@
-/** Collections: what is in them, taking in more, taking out. */
+/** Collections: lists, adds and deletes their documents. */
 
 import { DocumentState, type Document } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { Api } from "./api.js";
@@ -99,18 +99,18 @@ export class CollectionsView {
     this.#heading.focus();
   }
 
-  /** Read collections and documents anew, `wanted` chosen (by default the one that is). */
+  /** Read collections and documents again, and select `wanted` (by default the selected collection). */
   async refresh(wanted = this.#wanted): Promise<void> {
     this.#wanted = wanted;
     const refresh = (this.#refreshes += 1);
     try {
       const [found, formats] = await Promise.all([allCollections(this.#api), allFormats(this.#api)]);
-      if (refresh !== this.#refreshes) return; // a later call is on its way
+      if (refresh !== this.#refreshes) return; // a later call will show its result
       this.#collections = found.some((one) => one.name === DEFAULT.name) ? found : [DEFAULT, ...found];
       this.#problem.textContent = "";
       this.#files.accept = formats.flatMap((one) => one.suffixes).join(",");
       const names = new Intl.ListFormat("en-GB", { type: "disjunction" }).format(formats.map((one) => one.displayName));
-      this.#accepted.textContent = `${names}, 64 MiB at most each. Files can be dropped here.`;
+      this.#accepted.textContent = `${names}, at most 64 MiB each. You can drop files here.`;
       const options = this.#collections.map((one) =>
         element("option", { value: one.name, selected: one.name === this.#chosen.name }, `${one.label} (${one.documents})`),
       );
@@ -150,17 +150,17 @@ export class CollectionsView {
         if (signal.aborted) return;
         const failure = failureOf(error);
         this.#more.hidden = true;
-        // The collection `default` is there once it has a document.
+        // The collection `default` exists only after its first document.
         const empty = failure.reason === "RESOURCE_NOT_FOUND" && documents === 0n;
         replace(this.#list, element("li", { class: empty ? "note" : "problem" }, empty ? "No documents yet." : failure.message));
         return;
       }
       await PATIENCE.sleep(LOOK_AGAIN, signal);
-      if (!this.root.isConnected) return; // another view is shown; coming back reads anew
+      if (!this.root.isConnected) return; // another view is shown; the next visit reads again
     }
   }
 
-  /** Rows that did not change stay, with the focus that one may have. */
+  /** Unchanged rows keep their nodes, and so the focus. */
   #shown(rows: readonly HTMLElement[]): void {
     const before = new Map([...this.#list.children].map((row) => [row instanceof HTMLElement ? (row.dataset["etag"] ?? "") : "", row]));
     replace(this.#list, ...rows.map((row) => (row.dataset["etag"] && before.get(row.dataset["etag"])) || row));
@@ -187,7 +187,7 @@ export class CollectionsView {
     const key = one.sourceKey === title ? "" : one.sourceKey;
     const about = element("div", { class: "about" }, open, element("span", { class: "note", ...WRITTEN }, key));
     if (one.state === DocumentState.INDEXING) about.append(element("span", { class: "note" }, "being read…"));
-    if (one.state === DocumentState.FAILED) about.append(element("span", { class: "problem" }, `Not taken: ${one.error?.message ?? "unknown"}`));
+    if (one.state === DocumentState.FAILED) about.append(element("span", { class: "problem" }, `Failed: ${one.error?.message ?? "unknown error"}`));
     const row = element("li", { "data-etag": `${one.name} ${one.etag}` }, about);
     row.append(button("Delete", () => void this.#delete(one, title), { class: "plain danger", "aria-label": `Delete ${title}` }));
     return row;
@@ -206,7 +206,7 @@ export class CollectionsView {
       value: "",
       maxLength: 100,
       action: "Create",
-      note: (name) => (name.trim() ? `Its id will be ${idOf(name)}` : "Documents of one collection can be asked by themselves."),
+      note: (name) => (name.trim() ? `Its id will be ${idOf(name)}` : "A question can search a single collection."),
       act: create,
     });
     if (!done) return;
@@ -217,13 +217,13 @@ export class CollectionsView {
 
   async #deleteCollection(): Promise<void> {
     const { name, label } = this.#chosen;
-    const text = `“${label}” is deleted with all its documents. Nothing will be answered from them any more; earlier answers keep what they quoted.`;
+    const text = `“${label}” and all its documents will be deleted. New answers cannot use them; earlier answers keep their quotes.`;
     if (!(await confirmed({ title: "Delete the collection?", text, action: "Delete" }))) return;
     await this.#changed(() => this.#api.knowledge.deleteCollection({ name, force: true }), "Collection deleted.");
   }
 
   async #delete({ name }: Document, title: string): Promise<void> {
-    const text = `“${title}” is deleted. Nothing will be answered from it any more; earlier answers keep what they quoted.`;
+    const text = `“${title}” will be deleted. New answers cannot use it; earlier answers keep their quotes.`;
     if (!(await confirmed({ title: "Delete the document?", text, action: "Delete" }))) return;
     await this.#changed(() => this.#api.knowledge.deleteDocument({ name }), "Document deleted.");
   }

@@ -1,4 +1,4 @@
-/** The list of conversations, the last changed first. */
+/** The list of conversations, the most recently changed first. */
 
 import type { Conversation } from "@responsa/contract/responsa/chat/v1/conversation_pb.js";
 import type { Api } from "./api.js";
@@ -22,18 +22,18 @@ export class ConversationsView {
     this.root.append(element("a", { href: "#/", class: "button" }, "New conversation"), this.#list, this.#more);
   }
 
-  /** Mark the one that is shown; "" for none. */
+  /** Mark the shown conversation; "" marks no row. */
   mark(current: string): void {
     this.#current = current;
     for (const link of this.#list.querySelectorAll("a")) this.#marked(link);
   }
 
-  /** Read the list anew. */
+  /** Read the list again. */
   async refresh(): Promise<void> {
     const asked = (this.#asked += 1);
     try {
       const page = await this.#api.chat.listConversations({ pageSize: PAGE });
-      if (asked !== this.#asked) return; // a later call is on its way
+      if (asked !== this.#asked) return; // a later call will show its result
       this.#next = page.nextPageToken;
       this.#more.hidden = !this.#next;
       const inside = this.#list.contains(document.activeElement) ? document.activeElement?.getAttribute("href") : undefined;
@@ -41,7 +41,7 @@ export class ConversationsView {
       if (inside) this.#list.querySelector<HTMLElement>(`a[href="${CSS.escape(inside)}"]`)?.focus();
     } catch (error) {
       const failure = failureOf(error);
-      // What stands here is as good as it can be while nobody answers; the next change brings the rest.
+      // Without a response, the list stays as it is; the next change reads it again.
       if (asked !== this.#asked || (mayPass(failure) && this.#list.childElementCount > 0)) return;
       replace(this.#list, element("li", { class: "problem" }, failure.message));
     }

@@ -1,4 +1,4 @@
-/** Small questions to the user. The browser's modal dialogs keep the focus in, close on Escape and give the focus back. */
+/** Small questions to the user. The browser's modal dialogs trap the focus, close on Escape and return the focus. */
 
 import { failureOf, type Failure } from "./errors.js";
 import { button, element } from "./dom.js";
@@ -8,17 +8,17 @@ let numbers = 0;
 export interface Confirmation {
   readonly title: string;
   readonly text: string;
-  /** The word on the button that does it. */
+  /** The label of the confirming button. */
   readonly action: string;
 }
 
-/** Whether the user wants it. */
+/** Whether the user confirms. */
 export function confirmed({ title, text, action }: Confirmation): Promise<boolean> {
   return new Promise((resolve) => {
     const yes = button(action, () => close(true), { class: "danger filled" });
     const { dialog, close } = open<boolean>(title, false, resolve, [element("p", {}, text)], yes);
     dialog.showModal();
-    dialog.querySelector<HTMLElement>(".cancel")?.focus(); // the harmless one
+    dialog.querySelector<HTMLElement>(".cancel")?.focus(); // the safe choice
   });
 }
 
@@ -28,21 +28,21 @@ export interface Question {
   readonly value: string;
   readonly maxLength: number;
   readonly action: string;
-  /** A line under the field that goes with what is typed. */
+  /** A line below the field, computed from its value. */
   readonly note?: (value: string) => string;
-  /** Does it; when it raises, the dialog stays open and says why. */
+  /** Performs the action. If it raises, the dialog stays open and shows the error. */
   readonly act: (value: string) => Promise<void>;
 }
 
-/** Ask for a line of text and act on it. Resolves when it was done (true) or given up (false). */
+/** Ask for a line of text and act on it. Resolves to true after the action, to false if the user cancelled. */
 export function prompted({ title, label, value, maxLength, action, note, act }: Question): Promise<boolean> {
   return new Promise((resolve) => {
     const id = `field-${(numbers += 1)}`;
-    const told = element("p", { class: "note", id: `${id}-note` });
+    const hint = element("p", { class: "note", id: `${id}-note` });
     const problem = element("p", { class: "problem", role: "alert" });
-    const field = element("input", { id, type: "text", maxlength: String(maxLength), autocomplete: "off", dir: "auto", "aria-describedby": told.id });
+    const field = element("input", { id, type: "text", maxlength: String(maxLength), autocomplete: "off", dir: "auto", "aria-describedby": hint.id });
     field.value = value;
-    const noted = () => (told.textContent = note?.(field.value) ?? "");
+    const noted = () => (hint.textContent = note?.(field.value) ?? "");
     field.addEventListener("input", noted);
     noted();
     const save = async () => {
@@ -66,7 +66,7 @@ export function prompted({ title, label, value, maxLength, action, note, act }: 
       event.preventDefault();
       void save();
     });
-    const { dialog, close } = open<boolean>(title, false, resolve, [element("label", { for: id }, label), field, told, problem], yes);
+    const { dialog, close } = open<boolean>(title, false, resolve, [element("label", { for: id }, label), field, hint, problem], yes);
     dialog.showModal();
     field.focus();
     field.select();
@@ -78,21 +78,21 @@ export interface Sheet {
   readonly action: string;
   /** The controls, with their labels. */
   readonly fields: readonly HTMLElement[];
-  /** Has the focus first. */
+  /** Gets the focus first. */
   readonly first: HTMLElement;
-  /** Does it; when it raises, the dialog stays open. Why is told by `explain`, or by the error's own message where that gives undefined. */
+  /** Performs the action. If it raises, the dialog stays open and shows the text of `explain`, or the error's own message if that is undefined. */
   readonly act: () => Promise<void>;
   readonly explain?: (failure: Failure) => Promise<string | undefined>;
 }
 
-/** A form of several fields, which the browser checks before `act`. Resolves when it was done (true) or given up (false). */
+/** A form of several fields, which the browser checks before `act`. Resolves to true after the action, to false if the user cancelled. */
 export function filled({ title, action, fields, first, act, explain }: Sheet): Promise<boolean> {
   return new Promise((resolve) => {
     const problem = element("p", { class: "problem", role: "alert" });
     const yes = element("button", { type: "submit" }, action);
     const form = element("form", { class: "sheet" }, ...fields, problem);
     const { dialog, close } = open<boolean>(title, false, resolve, [form], yes);
-    form.append(dialog.lastElementChild!); // the buttons belong to it
+    form.append(dialog.lastElementChild!); // it contains the buttons
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       void save();
@@ -100,7 +100,7 @@ export function filled({ title, action, fields, first, act, explain }: Sheet): P
     let saving = false;
     const save = async () => {
       if (saving) return;
-      saving = true; // a disabled button would lose the focus
+      saving = true; // instead of a disabled button, which would lose the focus
       problem.textContent = "";
       try {
         await act();
@@ -108,7 +108,7 @@ export function filled({ title, action, fields, first, act, explain }: Sheet): P
       } catch (error) {
         const failure = failureOf(error);
         problem.textContent = (await explain?.(failure)) ?? failure.message;
-        dialog.scrollTop = dialog.scrollHeight; // it stands at the end
+        dialog.scrollTop = dialog.scrollHeight; // it is the last element
       } finally {
         saving = false;
       }

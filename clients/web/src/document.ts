@@ -6,26 +6,26 @@ import { CanonicalText } from "./canonical.js";
 import { button, element, focused, replace, WRITTEN } from "./dom.js";
 import { failureOf } from "./errors.js";
 
-/** Bytes shown before and behind the passage at first. */
+/** Bytes shown before and after the passage at first. */
 const AROUND = 8_192;
 /** Bytes that each "Show more" adds. */
 const STEP = 65_536;
 
 export interface Cited {
   readonly citation: Citation;
-  /** The answer it belongs to, `turns/{uuid}` or `messages/{uuid}`, and the citation's number in it from 0. */
+  /** The citation's answer, `turns/{uuid}` or `messages/{uuid}`, and its number in the answer, from 0. */
   readonly answer: string;
   readonly index: number;
 }
 
 const VERDICTS: Partial<Record<CitationVerdict, readonly [style: string, text: string]>> = {
-  [CitationVerdict.VALID]: ["good", "Verified: the quote stands in the document’s current version."],
-  [CitationVerdict.SOURCE_CHANGED]: ["warn", "The document has changed since this answer; the quoted version is shown."],
+  [CitationVerdict.VALID]: ["good", "Verified: the document’s current version contains the quote."],
+  [CitationVerdict.SOURCE_CHANGED]: ["warn", "The document has changed since this answer. You see the quoted version."],
   [CitationVerdict.SOURCE_DELETED]: ["warn", "This document was deleted since this answer."],
-  [CitationVerdict.NOT_PERMITTED]: ["warn", "You may not read this document any more."],
+  [CitationVerdict.NOT_PERMITTED]: ["warn", "You are no longer allowed to read this document."],
 };
 
-const UNCHECKED = ["", "The source could not be checked just now."] as const;
+const UNCHECKED = ["", "The source could not be checked. Try again later."] as const;
 
 export class DocumentPanel {
   readonly root: HTMLElement;
@@ -38,7 +38,7 @@ export class DocumentPanel {
   #by: HTMLElement | undefined;
   #reading = new AbortController();
 
-  /** `toggled` is told when the panel opens and closes. */
+  /** `toggled` is called when the panel opens and closes. */
   constructor(api: Api, toggled: (open: boolean) => void) {
     this.#api = api;
     this.#toggled = toggled;
@@ -57,7 +57,7 @@ export class DocumentPanel {
     return !this.root.hidden;
   }
 
-  /** Close and give the focus back to what opened it. */
+  /** Close, and return the focus to the element that opened it. */
   close(): void {
     if (!this.isOpen) return;
     this.#reading.abort();
@@ -72,7 +72,7 @@ export class DocumentPanel {
   async openCitation(cited: Cited, by: HTMLElement): Promise<void> {
     const { citation } = cited;
     this.#badge.className = "badge";
-    this.#badge.textContent = "Checking the source…"; // its place is taken at once: the text below does not move
+    this.#badge.textContent = "Checking the source…"; // it takes its place at once, so the text below does not move
     const signal = this.#begin(citation.title || citation.uri, by);
     const range = { start: Number(citation.sourceRange?.start ?? 0n), end: Number(citation.sourceRange?.end ?? 0n) };
     this.#badge.hidden = false;
@@ -109,7 +109,7 @@ export class DocumentPanel {
       this.#badge.className = `badge ${style}`;
       this.#badge.textContent = text;
     } catch {
-      if (!signal.aborted) this.#badge.textContent = UNCHECKED[1]; // the passage is shown in any case
+      if (!signal.aborted) this.#badge.textContent = UNCHECKED[1]; // the passage is shown even then
     }
   }
 
@@ -125,9 +125,9 @@ export class DocumentPanel {
       const gone = failure.reason === "RESOURCE_NOT_FOUND";
       this.#note.textContent = gone
         ? quote
-          ? "This document, or this version of it, is no longer kept. This is what the answer quoted:"
-          : "This document is no longer kept."
-        : `${failure.message}${quote ? " This is what the answer quoted:" : ""}`;
+          ? "This document, or this version of it, is no longer stored. The answer quoted:"
+          : "This document is no longer stored."
+        : `${failure.message}${quote ? " The answer quoted:" : ""}`;
       if (quote) replace(this.#text, element("blockquote", {}, quote));
     }
   }
@@ -144,19 +144,19 @@ export class DocumentPanel {
     replace(this.#text, ...rows);
     if (!cited) return;
     mark.scrollIntoView({ block: "center" });
-    // Whoever has moved on by now is not called back.
+    // Do not move the focus if the user has left.
     if (focused() === this.#title) mark.focus({ preventScroll: true });
   }
 
-  /** Stands before the text that begins at `from` and brings more of it; nothing at the beginning. */
+  /** A button that shows more text before `from`; nothing if `from` is the beginning. */
   #before(text: CanonicalText, from: number): Node {
     if (from === 0) return document.createTextNode("");
-    const more = button("Show what stands before", () => {
+    const more = button("Show the text before", () => {
       const start = text.borderBefore(from - STEP);
       const height = this.#text.scrollHeight;
       const next = this.#before(text, start);
       more.replaceWith(next, text.slice(start, from));
-      this.#text.scrollTop += this.#text.scrollHeight - height; // what was read stays where it was
+      this.#text.scrollTop += this.#text.scrollHeight - height; // the text that was read stays in its place
       (next instanceof HTMLElement ? next : this.#text).focus({ preventScroll: true });
     });
     return more;
@@ -164,7 +164,7 @@ export class DocumentPanel {
 
   #behind(text: CanonicalText, to: number, signal: AbortSignal): Node {
     if (text.whole && to >= text.read) return document.createTextNode("");
-    const more = button("Show what follows", () => void further());
+    const more = button("Show the text after", () => void further());
     const further = async () => {
       more.disabled = true;
       try {
@@ -185,7 +185,7 @@ export class DocumentPanel {
 }
 
 interface Range {
-  /** Bytes; empty: nothing is cited. */
+  /** Bytes; an empty range if nothing is cited. */
   readonly start: number;
   readonly end: number;
 }

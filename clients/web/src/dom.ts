@@ -1,4 +1,4 @@
-/** Elements without markup strings: whatever a document or an answer holds can only ever be text. */
+/** Builds elements without markup strings, so the content of a document or an answer is always text. */
 
 type Listener = (event: Event) => void;
 type Attributes = Record<string, string | boolean | Listener | undefined>;
@@ -19,7 +19,7 @@ export function element<Tag extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
-/** A button that submits nothing. */
+/** A button that does not submit a form. */
 export function button(label: string, click: () => void, attributes: Attributes = {}): HTMLButtonElement {
   return element("button", { type: "button", class: "plain", ...attributes, click }, label);
 }
@@ -28,10 +28,10 @@ export function replace(parent: Element, ...children: (Node | string)[]): void {
   parent.replaceChildren(...children);
 }
 
-/** Text that people wrote, in whatever language and direction. */
+/** Attributes for text that people wrote, in any language and direction. */
 export const WRITTEN: Attributes = { dir: "auto" };
 
-/** Where the focus is, if it is anywhere. */
+/** The focused element, if there is one. */
 export function focused(): HTMLElement | undefined {
   const active = document.activeElement;
   return active instanceof HTMLElement && active !== document.body ? active : undefined;

@@ -1,15 +1,15 @@
-/** What stands in the question box and was not asked yet: kept by this tab over a reload and the end of a session. */
+/** The text in the question box that was not sent yet. This tab keeps it over a reload and the end of a session. */
 
 const KEY = "responsa.draft";
 
-/** Take what was kept, once. */
+/** Return the stored text and delete it. */
 export function takeDraft(storage: Storage): string {
   const kept = storage.getItem(KEY) ?? "";
   storage.removeItem(KEY);
   return kept;
 }
 
-/** Keep this text; where the storage is full or forbidden, nothing is kept. */
+/** Store this text; if the storage is full or forbidden, the text is lost. */
 export function keepDraft(storage: Storage, text: string): void {
   if (!text.trim()) return;
   try {

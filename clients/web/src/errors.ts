@@ -1,4 +1,4 @@
-/** What went wrong, for people and for programs. */
+/** Errors, for people and for programs. */
 
 import { ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "@responsa/contract/google/rpc/error_details_pb.js";
@@ -6,18 +6,18 @@ import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "@responsa/co
 export interface Violation {
   /** The path of the request's field, e.g. `options.parameters.level`. */
   readonly field: string;
-  /** What is wrong with it, and what helps. */
+  /** The mistake and its remedy. */
   readonly description: string;
 }
 
 export interface Failure {
-  /** The reason of `responsa.errors.v1`, or "" for an error that is not Responsa's own: the connection was cut. */
+  /** The reason of `responsa.errors.v1`, or "" if the error is not from Responsa: the connection was lost. */
   readonly reason: string;
   readonly message: string;
   readonly metadata: Readonly<Record<string, string>>;
-  /** Milliseconds after which to try again, where the server says so. */
+  /** Milliseconds after which to try again, if the server names a time. */
   readonly retryAfter: number | undefined;
-  /** What is wrong with the request's fields; none where the error is of another kind. */
+  /** The mistakes in the request's fields; empty for an error of another kind. */
   readonly violations: readonly Violation[];
 }
 
@@ -37,7 +37,7 @@ export function failureOf(error: unknown): Failure {
   };
 }
 
-/** The same error as the HTTP side tells it: `{code, message, details: [{"@type": …ErrorInfo, …}]}`. */
+/** The same error as a JSON body: `{code, message, details: [{"@type": …ErrorInfo, …}]}`. */
 export function failureOfJson(text: string): Failure {
   let body: unknown;
   try {
@@ -59,7 +59,7 @@ export function failureOfJson(text: string): Failure {
   };
 }
 
-/** Whether the session is over (or never was). */
+/** Whether the session has ended (or never began). */
 export function signedOut(failure: Failure): boolean {
   return failure.reason.startsWith("CREDENTIAL_");
 }

@@ -1,6 +1,6 @@
 /**
- * Following a turn to its end, over any number of cuts. Until the turn's name is known the same question is asked again, with its request_id; then it is
- * resumed behind the last frame. The cases of tests/cases/following.yaml say the rest.
+ * Follows a turn to its end, over any number of lost connections. Until it knows the turn's name, it sends the same question again, with its request_id; then it
+ * resumes after the last frame. The cases of tests/cases/following.yaml define the rest.
  */
 
 import type { Turn, TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
@@ -9,40 +9,40 @@ import { BrokenAnswer, ChainBroken, type Frame, type FrameReader } from "./frame
 import { mayPass, OFFLINE_PAUSE, PATIENCE, rest, type Patience } from "./patience.js";
 
 export interface Calls {
-  /** Ask the question, the same each time. Not needed for a turn whose name is known. */
+  /** Ask the question; each call sends the same request. Unused if the turn's name is known. */
   readonly ask?: (signal: AbortSignal) => AsyncIterable<Frame>;
   readonly resume: (turn: string, afterSeq: bigint, signal: AbortSignal) => AsyncIterable<Frame>;
   readonly get: (turn: string, signal: AbortSignal) => Promise<Turn>;
 }
 
 export interface Notices {
-  /** The place in the queue has changed; 0: it waits no longer. */
+  /** The place in the queue has changed; 0: it no longer waits. */
   readonly place?: (place: number) => void;
-  /** Nothing comes at the moment, and why; told before each wait for the next try. `tries` counts those without anything new, from 1. */
+  /** Nothing arrives at the moment, with the reason. Called before each wait for the next try. `tries` counts the tries without a new event, from 1. */
   readonly paused?: (failure: Failure, tries: number) => void;
-  /** Frames come again. */
+  /** Frames arrive again. */
   readonly resumed?: () => void;
 }
 
-/** A refusal of the call itself: no turn was accepted, or none can be followed. */
+/** A refusal of the call itself: the server accepted no turn, or the turn cannot be followed. */
 export class Refused extends Error {
   constructor(readonly failure: Failure) {
     super(failure.message);
   }
 }
 
-/** Unexpected errors of the calls that follow an accepted turn, without anything new between them, that are the end. */
+/** The number of consecutive unexpected errors, without a new event between them, that end the following of an accepted turn. */
 const UNEXPECTED = 3;
 
-/** What one stream came to. `reconnect`: milliseconds that the server wants to be left alone. */
+/** The result of one stream. `reconnect`: milliseconds to wait, as the server asked. */
 interface End {
   readonly failure: Failure;
   readonly reconnect: number | undefined;
-  /** It ended as it should, without a single frame. */
+  /** It ended without an error and without a frame. */
   readonly empty: boolean;
 }
 
-/** Yields each event once, in order, up to and with the terminal one; ends without it only when `signal` aborts. Throws Refused, BrokenAnswer. */
+/** Yields each event once, in order, up to and including the terminal event; ends without it only when `signal` aborts. Throws Refused, BrokenAnswer. */
 export async function* follow(
   reader: FrameReader,
   calls: Calls,
@@ -50,9 +50,9 @@ export async function* follow(
   notices: Notices = {},
   patience: Patience = PATIENCE,
 ): AsyncGenerator<TurnEvent> {
-  let tries = 0; // waits since something new came
+  let tries = 0; // waits since the last new event
   let unexpected = 0;
-  let left = false; // the server was left at its wish since something new came
+  let left = false; // reconnects at the server's request since the last new event
   while (!signal.aborted && !reader.terminal) {
     const before = reader.lastSeq;
     const end = yield* stream(reader, calls, signal, notices, patience);
@@ -76,13 +76,13 @@ export async function* follow(
     }
     const offline = patience.offline();
     notices.paused?.(failure, tries + 1);
-    if (!offline) tries += 1; // being offline costs no patience
+    if (!offline) tries += 1; // time offline does not count
     const wait = offline ? OFFLINE_PAUSE : patience.pause(tries);
     await rest(Math.max(wait, failure.retryAfter ?? 0, end.reconnect ?? 0), signal, patience);
   }
 }
 
-/** One stream: yields what is new in it. */
+/** One stream: yields its new events. */
 async function* stream(reader: FrameReader, calls: Calls, signal: AbortSignal, notices: Notices, patience: Patience): AsyncGenerator<TurnEvent, End> {
   const controller = new AbortController();
   const stop = () => controller.abort();
@@ -90,7 +90,7 @@ async function* stream(reader: FrameReader, calls: Calls, signal: AbortSignal, n
   let heard = patience.now();
   let watchdog = setTimeout(stop, patience.silence);
   const unwatch = patience.changes((change) => {
-    // A connection that the network took along says nothing; timers stand still while a computer sleeps.
+    // A connection that was lost with the network reports no error, and timers stop while a computer sleeps.
     if (change === "offline" || patience.now() - heard > patience.silence) stop();
   });
   let frames = 0;
@@ -128,7 +128,7 @@ async function* stream(reader: FrameReader, calls: Calls, signal: AbortSignal, n
   return { failure, reconnect: reader.reconnect, empty: whole && frames === 0 && !asks };
 }
 
-/** Whether a turn ended where the reader stands: its stream is empty then. */
+/** Whether a turn ended at the reader's position: its stream is then empty. */
 async function hasEnded(reader: FrameReader, calls: Calls, signal: AbortSignal): Promise<boolean> {
   try {
     const turn = await calls.get(reader.turn, signal);

@@ -6,7 +6,7 @@ import { problemOf, rawOf, valueOf, type Field, type Raw } from "./schema.js";
 
 type Control = HTMLInputElement | HTMLSelectElement;
 
-/** What kinds of text a browser has controls for. */
+/** The kinds of text for which browsers have controls. */
 const TYPES: Readonly<Record<string, string>> = { email: "email", uri: "url", date: "date", time: "time" };
 
 interface Row {
@@ -16,7 +16,7 @@ interface Row {
 }
 
 export class ParametersForm {
-  /** Has no box of its own: its fields stand in a row with others. */
+  /** Without a box: its fields share a row with others. */
   readonly root = element("div", { class: "parameters" });
   readonly #changed: (values: JsonObject) => void;
   #rows: readonly Row[] = [];
@@ -26,7 +26,7 @@ export class ParametersForm {
     this.#changed = changed;
   }
 
-  /** Fields anew, with these values. */
+  /** Build the fields again, with these values. */
   show(fields: readonly Field[], values: JsonObject): void {
     this.#rows = fields.map((field) => this.#row(field, rawOf(field, values[field.name])));
     this.root.replaceChildren(...this.#rows.map(({ field, control, problem }) => wrapped(field, control, problem)));
@@ -41,7 +41,7 @@ export class ParametersForm {
     return found;
   }
 
-  /** Say at the field what is wrong with it, and go there. False where no field has that name. */
+  /** Show the error at the field and focus it. False if no field has that name. */
   refuse(name: string, why: string): boolean {
     const row = this.#rows.find((one) => one.field.name === name);
     if (!row) return false;
@@ -50,7 +50,7 @@ export class ParametersForm {
     return true;
   }
 
-  /** The field that names a record of that kind; "" for none. */
+  /** The field that names a record of that kind, or "". */
   naming(resource: string): string {
     return this.#rows.find((one) => one.field.resource === resource)?.field.name ?? "";
   }
@@ -81,7 +81,7 @@ function controlOf(field: Field, id: string): Control {
     case "choice": {
       const options = field.choices.map((one, place) => element("option", { value: String(place), ...WRITTEN }, one.label));
       const none = element("option", { value: "" }, field.choices.length === 0 ? `No ${field.resource || "choice"} yet` : field.required ? "Choose…" : "— (optional)");
-      // Nothing given would mean the default, which stands there itself.
+      // An empty choice would mean the default, which is in the list anyway.
       return element("select", { ...common, required: field.required }, ...(field.initial === undefined ? [none] : []), ...options);
     }
     case "switch":

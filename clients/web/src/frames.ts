@@ -1,6 +1,6 @@
 /**
- * Reading a turn's frames: what makes a stream whole, without any transport. A frame covers the events (afterSeq, throughSeq]; its `afterSeq` is
- * the `throughSeq` of the frame before. One that does not advance is a heartbeat, or ends its stream. Deltas that were not withdrawn add up to the answer's
+ * Reads a turn's frames and checks that a stream is complete, independent of any transport. A frame covers the events (afterSeq, throughSeq]; its `afterSeq` is
+ * the `throughSeq` of the frame before. A frame that does not advance is a heartbeat, or ends its stream. Deltas that were not withdrawn add up to the answer's
  * text, byte for byte.
  */
 
@@ -8,7 +8,7 @@ import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.j
 import type { TurnAnswer, TurnAttemptRestarted, TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { byteLength, ByteText, sha256Hex, hex } from "./bytes.js";
 
-/** What AskResponse and ResumeTurnResponse have in common, which is all. */
+/** The fields of AskResponse and ResumeTurnResponse, which are the same. */
 export interface Frame {
   /** `turns/{uuid}`. */
   readonly turn: string;
@@ -17,45 +17,45 @@ export interface Frame {
   readonly events: readonly TurnEvent[];
 }
 
-/** What came does not fit together; asking again does not help. */
+/** The frames are inconsistent; another try does not help. */
 export class BrokenAnswer extends Error {}
 
-/** The frames of one stream do not follow each other; going on from the last good one brings them all. */
+/** The frames of one stream do not follow each other; resuming after the last good frame returns all of them. */
 export class ChainBroken extends Error {}
 
 const TERMINAL: readonly unknown[] = ["answer", "refused", "failed", "cancelled"] satisfies TurnEvent["event"]["case"][];
 
-/** Whether an event ends its turn. One of a kind that is not known yet does not. */
+/** Whether an event ends its turn. An event of an unknown kind does not. */
 export function terminal(event: TurnEvent): boolean {
   return TERMINAL.includes(event.event.case);
 }
 
 export interface Begin {
-  /** Whether deltas are asked for. */
+  /** Whether the stream includes deltas. */
   readonly includeDeltas: boolean;
-  /** `turns/{uuid}` where it is known already. */
+  /** `turns/{uuid}`, if it is already known. */
   readonly turn?: string;
-  /** The seq of the last event that was read elsewhere; what text came until then is not known here. */
+  /** The seq of the last event that another reader read; this reader does not have the text up to there. */
   readonly afterSeq?: bigint;
 }
 
-/** Takes the frames of one turn, over as many streams as it needs, and hands out each event once. */
+/** Takes the frames of one turn, over any number of streams, and returns each event once. */
 export class FrameReader {
-  /** `turns/{uuid}`, "" before the first frame where it was not given. */
+  /** `turns/{uuid}`; "" before the first frame, unless it was given. */
   turn: string;
-  /** The seq of the last event handed out or covered. */
+  /** The seq of the last event returned or covered. */
   lastSeq: bigint;
   /** The event that ended the turn. */
   terminal: TurnEvent | undefined;
-  /** Turns that come before this one in its conversation; 0 when it does not wait. */
+  /** The number of turns before this one in its conversation; 0 if it does not wait. */
   place = 0;
-  /** Milliseconds after which the server wants to be left for another connection, when it said so on this stream. */
+  /** Milliseconds after which the client should open another connection, if the server asked for it on this stream. */
   reconnect: number | undefined;
   readonly #includeDeltas: boolean;
   #citations: { readonly seq: bigint; readonly citation: Citation }[] = [];
   #through = 0n;
   #attempt = 0;
-  /** Where `#text` begins in the answer's text, in bytes; undefined while that is not known. */
+  /** The byte of the answer at which `#text` begins; undefined while it is unknown. */
   #base: number | undefined;
   #text = "";
   #bytes = 0;
@@ -67,27 +67,27 @@ export class FrameReader {
     this.#base = afterSeq === 0n ? 0 : undefined;
   }
 
-  /** The text as it stands, from where it is known. */
+  /** The text so far, from the known beginning. */
   get text(): string {
     return this.#text;
   }
 
-  /** The citation events that stand. */
+  /** The citation events that were not withdrawn. */
   get citations(): readonly { readonly seq: bigint; readonly citation: Citation }[] {
     return this.#citations;
   }
 
-  /** A new stream begins behind `lastSeq`. */
+  /** A new stream begins after `lastSeq`. */
   begin(): void {
     this.#through = this.lastSeq;
     this.reconnect = undefined;
   }
 
-  /** The events of the frame that its reader has not had, in order; none of a heartbeat, none of kinds not known. Raises ChainBroken, BrokenAnswer. */
+  /** The frame's new events, in order, without heartbeats and unknown kinds. Raises ChainBroken, BrokenAnswer. */
   take(frame: Frame): TurnEvent[] {
     if (this.turn && frame.turn !== this.turn) throw new BrokenAnswer(`a frame of ${frame.turn} among those of ${this.turn}`);
     if (frame.afterSeq !== this.#through || frame.throughSeq < frame.afterSeq) {
-      throw new ChainBroken(`a frame covers (${frame.afterSeq}, ${frame.throughSeq}] where it should go on after ${this.#through}`);
+      throw new ChainBroken(`a frame covers (${frame.afterSeq}, ${frame.throughSeq}] but should continue after ${this.#through}`);
     }
     const beside = frame.events.filter((event) => event.seq === 0n);
     const logged = frame.events.filter((event) => event.seq !== 0n);
@@ -109,12 +109,12 @@ export class FrameReader {
     return known;
   }
 
-  /** The turn has ended with this event, as another call told. Raises BrokenAnswer. */
+  /** Another call returned this terminal event. Raises BrokenAnswer. */
   end(event: TurnEvent): void {
     if (!this.terminal) this.#takeSnapshot(event);
   }
 
-  /** Events lie in the frame's range, in order; where deltas are asked for none is missing. */
+  /** Events lie in the frame's range, in order, and with deltas no event is missing. */
   #check(frame: Frame, logged: readonly TurnEvent[]): void {
     let last = frame.afterSeq;
     for (const { seq } of logged) {
@@ -126,7 +126,7 @@ export class FrameReader {
   }
 
   #takeEvent(event: TurnEvent): boolean {
-    if (this.terminal) throw new BrokenAnswer(`event ${event.seq} of ${this.turn} comes behind its end`);
+    if (this.terminal) throw new BrokenAnswer(`event ${event.seq} of ${this.turn} comes after its end`);
     const kind = event.event;
     if (kind.case === "attemptRestarted") this.#restart(event.attempt, kind.value);
     else if (!this.#attempt) this.#attempt = event.attempt;
@@ -163,7 +163,7 @@ export class FrameReader {
     this.#citations = this.#citations.filter((one) => one.seq < discardFromSeq);
     if (!this.#includeDeltas) return;
     if (this.#base === undefined || keep <= this.#base) {
-      // What stays lies before what is known here.
+      // The kept bytes lie before the text that this reader has.
       this.#base = keep;
       this.#text = "";
       this.#bytes = 0;
@@ -188,15 +188,15 @@ export class FrameReader {
   }
 }
 
-/** Hold an answer against its own checksums: of the text, and of each citation's quote and ranges. Raises BrokenAnswer. */
+/** Check an answer against its own checksums: of the text, and of each citation's quote and ranges. Raises BrokenAnswer. */
 export function checkAnswer(answer: TurnAnswer): void {
   const length = BigInt(byteLength(answer.text));
-  if (sha256Hex(answer.text) !== hex(answer.sha256)) throw new BrokenAnswer("the answer's text does not have the SHA-256 that came with it");
+  if (sha256Hex(answer.text) !== hex(answer.sha256)) throw new BrokenAnswer("the answer's text does not match its SHA-256");
   answer.citations.forEach(({ quote, sha256, sourceRange, answerRange }, index) => {
-    if (sha256Hex(quote) !== hex(sha256)) throw new BrokenAnswer(`the quote of citation ${index + 1} does not have the SHA-256 that came with it`);
+    if (sha256Hex(quote) !== hex(sha256)) throw new BrokenAnswer(`the quote of citation ${index + 1} does not match its SHA-256`);
     const source = { start: 0n, end: 0n, ...sourceRange };
     const cited = { start: 0n, end: 0n, ...answerRange };
-    if (source.end - source.start !== BigInt(byteLength(quote))) throw new BrokenAnswer(`the quote of citation ${index + 1} is not as long as its place in the source`);
+    if (source.end - source.start !== BigInt(byteLength(quote))) throw new BrokenAnswer(`the quote of citation ${index + 1} is not as long as its range in the source`);
     if (cited.start < 0n || cited.end < cited.start || cited.end > length) throw new BrokenAnswer(`citation ${index + 1} points beyond the answer's text`);
   });
 }

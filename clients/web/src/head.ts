@@ -1,4 +1,4 @@
-/** The head of the conversation that is shown: its title, and what can be done with the whole of it. */
+/** The header of the shown conversation: its title, and the buttons that rename or delete it. */
 
 import type { Api } from "./api.js";
 import { confirmed, prompted } from "./dialog.js";
@@ -31,7 +31,7 @@ export class ConversationHead {
     );
   }
 
-  /** `conversations/{uuid}` is shown, and called so. */
+  /** Show `conversations/{uuid}` with this title. */
   name(conversation: string, title: string): void {
     this.#conversation = conversation;
     this.root.classList.remove("blank");
@@ -58,7 +58,7 @@ export class ConversationHead {
 
   async #delete(): Promise<void> {
     const name = this.#conversation;
-    const text = `“${this.#title.textContent}” is deleted with all its messages. This cannot be undone.`;
+    const text = `“${this.#title.textContent}” and all its messages will be deleted. You cannot undo this.`;
     if (!(await confirmed({ title: "Delete the conversation?", text, action: "Delete" }))) return;
     try {
       await this.#api.chat.deleteConversation({ name });

@@ -13,7 +13,7 @@ export interface Listed extends Named {
   readonly documents: bigint;
 }
 
-/** The collection that documents go to when none is named; the server makes it with its first document. */
+/** The collection for documents that name no collection. The server creates it with its first document. */
 export const DEFAULT: Listed = { name: "collections/default", label: "default", documents: 0n };
 
 /** All collections that the user may read, in the server's order. Raises ConnectError. */
@@ -37,7 +37,7 @@ export async function allFormats(api: Pick<Api, "knowledge">): Promise<Format[]>
 
 const LONGEST = 63;
 
-/** An id for a collection of that name: a-z, 0-9 and hyphens, at most 63; "" when the name has none of these. */
+/** An id for a collection of that name: a-z, 0-9 and hyphens, at most 63; "" if the name contains no such character. */
 export function collectionId(displayName: string): string {
   return displayName
     .normalize("NFKD")

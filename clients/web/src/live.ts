@@ -1,8 +1,8 @@
-/** What a screen reader is told while the eyes are elsewhere. */
+/** Announcements to a screen reader. */
 
 import { element } from "./dom.js";
 
-/** A polite live region. What it says last is not said again until something else was. */
+/** A polite live region. It does not repeat its last text. */
 export class Live {
   readonly root = element("div", { class: "unseen", role: "status", "aria-live": "polite", "aria-atomic": "true" });
 

@@ -1,4 +1,4 @@
-/** A turn that is followed on the page, from its question to its end: one that was asked here, or one that another tab or program asked. */
+/** A turn that the page follows to its end; this tab, another tab or a program asked its question. */
 
 import { OnBusy } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
 import type { TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
@@ -12,7 +12,7 @@ import type { Pending, PendingQuestions } from "./pending.js";
 import type { SharedStreams } from "./streams.js";
 import { TurnView } from "./turnview.js";
 
-/** What was asked here, or the turn that was found. */
+/** The question that this tab asked, or the turn that it found. */
 export type Origin = { readonly pending: Pending } | { readonly turn: string; readonly conversation: string; readonly text: string };
 
 export interface LiveHooks {
@@ -20,15 +20,15 @@ export interface LiveHooks {
   readonly say: (text: string) => void;
   readonly agent: (version: string) => string;
   readonly focus: () => void;
-  /** Its turn's name has become known. False: its answer stands on the page already. */
+  /** The name of its turn is now known. Returns false if the page already shows its answer. */
   readonly named: (live: LiveTurn) => boolean;
-  /** Its conversation has become known, which may be a new one. */
+  /** Its conversation, possibly a new one, is now known. */
   readonly begun: (live: LiveTurn) => void;
   /** Change the view; the page scrolls along. */
   readonly grow: (live: LiveTurn, change: () => void) => void;
   /** It has ended, or cannot be followed to its end. */
   readonly ended: (live: LiveTurn) => void;
-  /** The server did not take the question. */
+  /** The server refused the question. */
   readonly refused: (pending: Pending, failure: Failure) => void;
   readonly again: (live: LiveTurn, pending: Pending) => void;
 }
@@ -70,7 +70,7 @@ export class LiveTurn {
       focus: hooks.focus,
     });
     if (turn) this.#mark();
-    if (!this.#pending) this.view.busy("Being answered; another tab or program asked it…");
+    if (!this.#pending) this.view.busy("Another tab or program asked this; the answer is on its way…");
   }
 
   /** `turns/{uuid}`, "" until it is known. */
@@ -83,7 +83,7 @@ export class LiveTurn {
     return this.#conversation;
   }
 
-  /** It is not shown any more. What cannot be found again, because its conversation is not known, is followed until it is. */
+  /** It is no longer shown. A turn whose conversation is not known could not be found again, so this follows it until the conversation is known. */
   leave(): void {
     this.#left = true;
     if (!this.#conversation) return;
@@ -91,7 +91,7 @@ export class LiveTurn {
     this.#parts.streams.forget(this.turn);
   }
 
-  /** So many turns of the conversation come before. */
+  /** The number of turns of the conversation before this one. */
   place(place: number): void {
     if (!this.#over && this.#reader.lastSeq <= 1n) this.view.place(place);
   }
@@ -126,18 +126,18 @@ export class LiveTurn {
     } catch (error) {
       if (!this.#following.signal.aborted) this.#fail(error);
     }
-    // The end may have been told by another call.
+    // Another call may have reported the end.
     if (this.#reader.terminal) this.#take(this.#reader.terminal);
   }
 
-  /** Stop it, whether or not the server has told its name. What ended before stays as it ended. */
+  /** Stop it, even if the server has not sent its name yet. A turn that has already ended keeps its outcome. */
   async stop(): Promise<void> {
     if (this.#stopping || this.#over) return;
     this.#stopping = true;
     this.view.stopping();
     if (this.#pending) this.#parts.waiting.keep((this.#pending = { ...this.#pending, turn: this.turn, stopping: true }));
     const { chat } = this.#parts.api;
-    // It is stopped even if another conversation is shown meanwhile.
+    // It stops even if another conversation is shown meanwhile.
     const { signal } = new AbortController();
     try {
       const name = this.turn || (await persist((one) => chat.startTurn(body(this.#pending!), { signal: one }), signal, this.#patience)).name;
@@ -156,7 +156,7 @@ export class LiveTurn {
     }
   }
 
-  /** It goes on; the user may try again. What ends it anyway, its stream tells as well. */
+  /** It continues, and the user may try again. If it ends anyway, its stream reports that. */
   #notStopped(failure: Failure): void {
     if (this.#over) return;
     this.#stopping = false;
@@ -178,7 +178,7 @@ export class LiveTurn {
   #take(event: TurnEvent): void {
     if (this.#over) return;
     const ended = event === this.#reader.terminal;
-    // The stream may take a moment more to end; nobody has to wait for that.
+    // The stream may end a moment later; nothing waits for that.
     if (ended) this.#end();
     if (!this.#left) this.#hooks.grow(this, () => this.view.take(event, this.#reader));
     if (ended && !this.#left) this.#hooks.ended(this);
@@ -194,12 +194,12 @@ export class LiveTurn {
     if (this.#over) return;
     if (error instanceof BrokenAnswer) {
       this.#end();
-      this.view.broken("This answer did not arrive as it was written; reload the page.");
+      this.view.broken("This answer arrived damaged. Reload the page.");
       return this.#hooks.ended(this);
     }
     const failure = error instanceof Refused ? error.failure : failureOf(error);
     if (signedOut(failure)) {
-      this.#over = true; // the question waits for the user's return
+      this.#over = true; // the question waits until the user signs in again
       return;
     }
     this.#end();
@@ -211,7 +211,7 @@ export class LiveTurn {
   }
 }
 
-/** The same for each call that is to mean this turn. */
+/** The same for each call about this turn. */
 function body({ conversation, text, requestId, agent, parameters, collections }: Pending) {
   const given = Object.keys(parameters).length > 0 && { parameters };
   const options = { includeDeltas: true, scope: { collections: [...collections] }, onBusy: OnBusy.QUEUE, ...given };

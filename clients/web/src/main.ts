@@ -1,4 +1,4 @@
-/** The page: conversations on the left, the talk in the middle, the source on the right. */
+/** The page: conversations on the left, messages in the middle, the source on the right. */
 
 import { UserRole } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { AgentChoice, named } from "./agents.js";
@@ -26,11 +26,11 @@ class App {
 
   constructor(root: HTMLElement) {
     this.#root = root;
-    // A link with a code that is opened in a tab which shows the page already changes only the fragment.
+    // In a tab that already shows the page, a sign-in link changes only the fragment.
     window.addEventListener("hashchange", () => {
       if (new URLSearchParams(location.hash.slice(1)).has("code")) void this.start();
     });
-    // A file that misses its place must not replace the page.
+    // A file that is dropped in the wrong place must not replace the page.
     for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());
   }
 
@@ -54,7 +54,7 @@ class App {
     const live = new Live();
     const leave = (why: string) => {
       this.#outside(why);
-      sessionStorage.clear(); // the draft, too, which going outside has kept
+      sessionStorage.clear(); // this also deletes the draft that `outside` has stored
     };
     const tabs = new Tabs((news) => {
       if (signal.aborted) return;
@@ -71,7 +71,7 @@ class App {
       new BroadcastChannel("responsa.turns"),
       (navigator as { readonly locks?: LockManager }).locks,
     );
-    // An agent can be named in the address: `/?agent=…`.
+    // The address can name an agent: `/?agent=…`.
     const choice = new AgentChoice(sessionStorage, named(location.search));
     const panel: DocumentPanel = new DocumentPanel(api, () => arrange());
     const parts = { api, panel, waiting: new PendingQuestions(sessionStorage), streams, choice };
@@ -156,7 +156,7 @@ class App {
       drawer.setAttribute("aria-expanded", String(open));
       if (open) list.root.querySelector("a")?.focus();
     };
-    /** On a small screen an open document covers all else, which must then not be reached by keyboard either. */
+    /** On a small screen an open document covers the rest of the page, so the keyboard must not reach the rest either. */
     const arrange = () => {
       const covered = NARROW.matches && panel.isOpen;
       for (const part of [skip, header, list.root, main]) part.inert = covered;
@@ -195,9 +195,9 @@ class App {
       if (!conversation && location.hash !== "#/") history.replaceState(null, "", "#/");
       if (!main.contains(chat.root)) {
         replace(main, chat.root);
-        void chat.picker.load(); // teachers may have come and gone meanwhile
+        void chat.picker.load(); // teachers may have changed meanwhile
       }
-      // Where a finger types, the focus would bring up a keyboard that hides half the page.
+      // On a touch screen, the focus would open a keyboard that hides half the page.
       if (!first || window.matchMedia("(pointer: fine)").matches) chat.focus();
       await chat.show(conversation);
     };
@@ -205,7 +205,7 @@ class App {
     await Promise.all([route(true), list.refresh()]);
   }
 
-  /** The page for somebody who is not signed in. `again`: trying again can help. */
+  /** The page for a user who is not signed in. `again`: trying again can help. */
   #outside(why: string, again = false): void {
     this.#stop.abort();
     for (const dialog of document.querySelectorAll("dialog")) dialog.close();

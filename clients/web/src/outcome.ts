@@ -1,4 +1,4 @@
-/** What became of a turn, in words: who answered, what stood in for what, what it cost, why there is no answer. Nothing here touches the page. */
+/** Describes the outcome of a turn: its agent and model, fallbacks, cost and refusal. Nothing here touches the page. */
 
 import {
   AnswerOutcome,
@@ -13,11 +13,11 @@ import {
   type Usage,
 } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 
-/** What is told below an answer, or below what came in its place. */
+/** The texts below an answer or another outcome. */
 export interface Outcome {
-  /** Who answered and for how much; "" when there is nothing to say. */
+  /** Agent, model and cost; "" if there is nothing to report. */
   readonly who: string;
-  /** Each a sentence on what was done in place of what was meant. */
+  /** One sentence per fallback. */
   readonly fallbacks: readonly string[];
 }
 
@@ -30,18 +30,18 @@ export function money(micros: bigint): string {
   return `${whole}.${decimals.replace(/0+$/, "").padEnd(2, "0")} USD`;
 }
 
-/** What the models cost; "" where none was asked. */
+/** The cost of the models; "" if no model was called. */
 export function cost(usage: Usage | undefined): string {
   if (!usage) return "";
   const { costMicros, unpricedTokens, inputTokens, outputTokens } = usage;
-  const unpriced = unpricedTokens > 0n ? `${count(unpricedTokens, "token")} whose price is not known` : "";
+  const unpriced = unpricedTokens > 0n ? `${count(unpricedTokens, "token")} of unknown price` : "";
   if (costMicros > 0n) return unpriced ? `${money(costMicros)}, and ${unpriced}` : money(costMicros);
   return unpriced || (inputTokens + outputTokens > 0n ? money(0n) : "");
 }
 
-/** `agent`: what people call it, "" where it is not known. `model`: as in TurnAnswer; "" where nobody tells. */
+/** `agent`: its display name, or "" if unknown. `model`: as in TurnAnswer, or "" if unknown. */
 export function answeredBy(agent: string, model: string, usage: Usage | undefined): string {
-  const how = { "": "", extractive: ", in sentences of the documents", template: ", from a template" }[model] ?? ` with ${model}`;
+  const how = { "": "", extractive: " with sentences of the documents", template: " with a template" }[model] ?? ` with ${model}`;
   const price = cost(usage);
   if (!agent && !how && !price) return "";
   return `Answered${agent && ` by ${agent}`}${how}${price && `; ${price}`}.`;
@@ -52,27 +52,27 @@ const CAUSES: Readonly<Record<string, string>> = {
   timeout: "it did not answer in time",
   refused: "it refused",
   malformed: "its reply could not be read",
-  cut: "its reply broke off",
+  cut: "its reply was incomplete",
   credential: "its key was not accepted",
-  rate_limited: "it takes no more for the moment",
+  rate_limited: "it has reached its rate limit",
   overloaded: "it is overloaded",
-  empty: "it said nothing",
-  not_configured: "none is configured",
+  empty: "its reply was empty",
+  not_configured: "it is not configured",
   no_model: "no model is configured",
-  structured_invalid: "its reply had not the form asked for",
+  structured_invalid: "its reply had the wrong form",
 };
 
-/** A cause for programs, for people; "" where there is nothing to add. */
+/** Describes a cause; "" if there is nothing to add. */
 export function because(cause: string): string {
   if (!cause) return "";
   const known = CAUSES[cause];
   if (known) return known;
-  // Which part of the server it was says nothing to who asks; what could not be done is in the sentence.
+  // The user does not need the name of the part; the sentence says what the server could not do.
   if (cause.startsWith("part_unavailable")) return "";
   return cause.replace(/[_:]+/g, " ");
 }
 
-/** A sentence on what was done in place of what was meant. */
+/** Describes a fallback in one sentence. */
 export function fellBack({ kind, source, target, cause }: Fallback): string {
   const why = because(cause);
   return `${meant(kind, source, target)}${why && ` (${why})`}.`;
@@ -81,43 +81,43 @@ export function fellBack({ kind, source, target, cause }: Fallback): string {
 function meant(kind: FallbackKind, source: string, target: string): string {
   switch (kind) {
     case FallbackKind.WITHOUT_RETRIEVAL:
-      return "The documents could not be searched, so the answer rests on none of them";
+      return "The documents could not be searched, so the answer does not use them";
     case FallbackKind.TEXT_ONLY:
-      return "The documents were searched by their words alone, not by meaning";
+      return "The documents were searched by words only, not by meaning";
     case FallbackKind.PROVIDER:
-      return `${source || "The first model"} could not be had; ${target || "another model"} was asked in its place`;
+      return `${source || "The first model"} was not available; ${target || "another model"} was used instead`;
     case FallbackKind.EXTRACTIVE:
-      return "No model could be had, so sentences of the documents are quoted";
+      return "No model was available, so the answer quotes sentences of the documents";
     case FallbackKind.TEMPLATE:
-      return "No model wrote this: it was filled into a template";
+      return "No model wrote this: it is a filled-in template";
     case FallbackKind.CLASSIFIER:
-      return "A trained classifier, not a model, told what was wanted";
+      return "A trained classifier, not a model, chose the intent";
     case FallbackKind.RULE:
-      return "A rule decided in place of a model";
+      return "A rule decided instead of a model";
     case FallbackKind.WITHOUT_SUMMARY:
-      return "The older messages of this conversation were left out";
+      return "The agent did not read the older messages of this conversation";
     default:
-      return "Something else was done than was meant";
+      return "The agent used another fallback";
   }
 }
 
-/** Of how a turn ended; undefined for what is no end. `agent`: what people call it. */
+/** The outcome in a terminal event; undefined for other events. `agent`: its display name. */
 export function outcomeOf({ event }: TurnEvent, agent: string): Outcome | undefined {
   switch (event.case) {
     case "answer":
-      return { who: answeredBy(agent, event.value.model, event.value.usage), fallbacks: told(event.value.fallbacks, event.value.outcome) };
+      return { who: answeredBy(agent, event.value.model, event.value.usage), fallbacks: sentences(event.value.fallbacks, event.value.outcome) };
     case "refused":
     case "failed":
-      return { who: spent(event.value.usage), fallbacks: told(event.value.fallbacks) };
+      return { who: spent(event.value.usage), fallbacks: sentences(event.value.fallbacks) };
     default:
       return undefined;
   }
 }
 
-/** Of a turn that ended earlier. */
+/** The outcome of a turn that ended earlier. */
 export function outcomeOfTurn(turn: Turn, agent: string): Outcome {
   const ended = turn.terminalEvent && outcomeOf(turn.terminalEvent, agent);
-  return ended ?? { who: spent(turn.usage), fallbacks: told(turn.fallbacks) };
+  return ended ?? { who: spent(turn.usage), fallbacks: sentences(turn.fallbacks) };
 }
 
 function spent(usage: Usage | undefined): string {
@@ -125,25 +125,25 @@ function spent(usage: Usage | undefined): string {
   return price && `It cost ${price}.`;
 }
 
-function told(fallbacks: readonly Fallback[], outcome = AnswerOutcome.UNSPECIFIED): readonly string[] {
-  // Several steps may have fallen back alike; that is said once.
+function sentences(fallbacks: readonly Fallback[], outcome = AnswerOutcome.UNSPECIFIED): readonly string[] {
+  // Several steps may have had the same fallback; it is reported once.
   const said = [...new Set(fallbacks.map(fellBack))];
-  if (outcome === AnswerOutcome.OUTPUT_LIMIT) said.push("The answer was cut off where the most that may be written or spent was reached.");
+  if (outcome === AnswerOutcome.OUTPUT_LIMIT) said.push("The answer was cut off at a limit on its length or cost.");
   return said;
 }
 
 export interface RefusalWords {
-  /** Stands above the reason that the server gives. */
+  /** Shown above the server's reason. */
   readonly heading: string;
-  /** Ends the line that sums the steps up: "Looked in 0.2 s and found no support". */
+  /** Begins the line that sums up the steps: "Looked in 0.2 s and found no support". */
   readonly did: string;
   readonly end: string;
 }
 
 const REFUSALS: Partial<Record<RefusalReason, RefusalWords>> = {
-  [RefusalReason.OUT_OF_SCOPE]: { heading: "Not a question for this agent", did: "Read", end: "and found it to be none of its tasks" },
+  [RefusalReason.OUT_OF_SCOPE]: { heading: "Not a question for this agent", did: "Read", end: "and decided that it is outside its task" },
   [RefusalReason.UNSAFE]: { heading: "The model will not answer this", did: "Asked the model", end: "and it declined" },
-  [RefusalReason.BUDGET]: { heading: "Over the limit", did: "Stopped", end: "as it would take more than is allowed" },
+  [RefusalReason.BUDGET]: { heading: "Over the limit", did: "Stopped", end: "because it would exceed the limit" },
 };
 const NO_SUPPORT: RefusalWords = { heading: "No answer", did: "Looked", end: "and found no support" };
 
@@ -154,24 +154,24 @@ export function refusalWords(reason: RefusalReason): RefusalWords {
 const STEPS: Partial<Record<Step, string>> = {
   [Step.REWRITING]: "Rephrasing your question…",
   [Step.RETRIEVING]: "Searching the documents…",
-  [Step.GRADING]: "Looking at what was found…",
+  [Step.GRADING]: "Grading the passages…",
   [Step.GENERATING]: "Writing the answer…",
   [Step.CALLING_TOOL]: "Calling a tool…",
-  [Step.ROUTING]: "Telling what you want…",
+  [Step.ROUTING]: "Choosing the intent…",
   [Step.VERIFYING]: "Checking the sources…",
 };
 
-/** What a step is called where its status brings no sentence. */
+/** The name of a step whose status has no sentence. */
 export function stepWords(step: Step, message: string): string {
   return message || STEPS[step] || "Working…";
 }
 
 export function switched({ source, target, cause }: TurnProviderSwitched): string {
   const why = because(cause);
-  return `${source} could not be had${why && ` (${why})`}; asking ${target}`;
+  return `${source} was not available${why && ` (${why})`}; calling ${target}`;
 }
 
-/** What one call of a model has cost, for the list of steps. */
+/** The cost of one model call, for the list of steps. */
 export function called({ model, usage }: TurnUsage): string {
   const price = cost(usage);
   return `${model} read ${count(usage?.inputTokens ?? 0n, "token")} and wrote ${usage?.outputTokens ?? 0n}${price && `: ${price}`}`;

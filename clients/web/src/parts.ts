@@ -1,15 +1,15 @@
-/** Cutting an answer at what its citations support. */
+/** Cuts an answer at the ranges of its citations. */
 
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { ByteText } from "./bytes.js";
 
 export interface Part {
   readonly text: string;
-  /** Number of the citation from 0 that supports it; undefined for text between. */
+  /** The number of the citation that supports it, from 0; undefined for text between citations. */
   readonly citation: number | undefined;
 }
 
-/** Cut an answer at its citations' ranges, in the order of the text. Together the parts are the text. */
+/** Cut an answer at its citations' ranges, in the order of the text. The parts together are the whole text. */
 export function parts(text: string, citations: readonly Citation[]): Part[] {
   const bytes = new ByteText(text);
   const order = citations
@@ -20,7 +20,7 @@ export function parts(text: string, citations: readonly Citation[]): Part[] {
   for (const { index, start: begins, end: ends } of order) {
     const start = bytes.borderBefore(Math.max(begins, place));
     const end = bytes.borderBefore(ends);
-    if (end <= start) continue; // within another one's range, or of text that is still to come
+    if (end <= start) continue; // within another range, or of text that has not arrived yet
     if (start > place) result.push({ text: bytes.slice(place, start), citation: undefined });
     result.push({ text: bytes.slice(start, end), citation: index });
     place = end;
@@ -31,7 +31,7 @@ export function parts(text: string, citations: readonly Citation[]): Part[] {
 
 const STRUCTURED = /\n(?:[ \t]|[-*+|>#•]|\d+[.)]|```|~~~|\n)/;
 
-/** Whether a quote's line ends are only where its source was wrapped; lists, tables and code keep theirs. */
+/** Whether a quote's line breaks come only from wrapping in its source; lists, tables and code keep theirs. */
 export function flows(text: string): boolean {
   return !STRUCTURED.test(text) && !/^(?:[ \t|]|```|~~~)/.test(text);
 }
@@ -41,11 +41,11 @@ export interface Source {
   readonly version: string;
   readonly title: string;
   readonly uri: string;
-  /** Numbers of its citations, from 0. */
+  /** The numbers of its citations, from 0. */
   readonly citations: readonly number[];
 }
 
-/** The documents that an answer stands on, in the order of their first citation. */
+/** The documents that an answer cites, in the order of their first citation. */
 export function sources(citations: readonly Citation[]): Source[] {
   const found = new Map<string, { version: string; title: string; uri: string; citations: number[] }>();
   citations.forEach((one, index) => {

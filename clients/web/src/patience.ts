@@ -1,29 +1,29 @@
-/** When to try again, and after how long. */
+/** Decides when to try again. */
 
 import { failureOf, type Failure } from "./errors.js";
 
-/** What the browser tells about its network and this page. "back": there is a network again, or the page is looked at again. */
+/** The browser's reports about its network and this page. "back": the network has returned, or the page is visible again. */
 export type Change = "offline" | "back";
 
 export interface Patience {
-  /** Milliseconds before the n-th further try without anything new, n from 1: full jitter, so that clients that were cut together do not come back together. */
+  /** Milliseconds before the n-th retry without a new event, n from 1. With full jitter, so that clients that lost their connections together do not return together. */
   readonly pause: (attempt: number) => number;
   /** Milliseconds without any frame after which a stream counts as cut; heartbeats come every 15 s. */
   readonly silence: number;
-  /** Milliseconds that a stream is given to end by itself after the terminal event, so that its connection can serve again. */
+  /** Milliseconds for a stream to end by itself after the terminal event, so that the browser can reuse its connection. */
   readonly farewell: number;
   /** Ends early, without an error, when the signal aborts. */
   readonly sleep: (milliseconds: number, signal: AbortSignal) => Promise<void>;
-  /** Whether the browser believes that it has no network. It may be wrong about servers on the same machine: they are asked nevertheless, only seldom. */
+  /** Whether the browser believes that it has no network. It may be wrong about servers on the same machine, so calls continue, but rarely. */
   readonly offline: () => boolean;
-  /** Be told of changes until the function that is returned is called. */
+  /** Subscribe to changes. The returned function ends the subscription. */
   readonly changes: (tell: (change: Change) => void) => () => void;
   readonly now: () => number;
 }
 
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 10_000;
-/** Milliseconds between tries without a network; a network that comes back ends the wait at once. */
+/** Milliseconds between tries without a network; when the network returns, the wait ends at once. */
 export const OFFLINE_PAUSE = 10_000;
 
 export const PATIENCE: Patience = {
@@ -56,12 +56,12 @@ export const PATIENCE: Patience = {
 
 const TRANSIENT = new Set(["DRAINING", "PART_UNAVAILABLE", "OVERLOADED", "DEADLINE_EXCEEDED", "CANCELLED"]);
 
-/** Whether the same call may well succeed later: it was cut on its way, or the server says so. */
+/** Whether the same call can succeed later: its connection was lost, or the server says so. */
 export function mayPass(failure: Failure): boolean {
   return failure.reason === "" || TRANSIENT.has(failure.reason);
 }
 
-/** Sleep; a change of the network or of the page's being seen ends it early. */
+/** Sleep; a change of the network or of the page's visibility ends it early. */
 export async function rest(milliseconds: number, signal: AbortSignal, patience: Patience): Promise<void> {
   const wake = new AbortController();
   const end = patience.changes((change) => change === "back" && wake.abort());
@@ -72,7 +72,7 @@ export async function rest(milliseconds: number, signal: AbortSignal, patience: 
   }
 }
 
-/** Make a call that may be repeated until it succeeds. Raises its error once repeating does not help, AbortError when the signal aborts. */
+/** Repeat an idempotent call until it succeeds. Raises an error that repeating cannot fix, and AbortError when the signal aborts. */
 export async function persist<T>(call: (signal: AbortSignal) => Promise<T>, signal: AbortSignal, patience: Patience = PATIENCE): Promise<T> {
   for (let tries = 1; ; tries += 1) {
     signal.throwIfAborted();

@@ -1,4 +1,4 @@
-/** The questions this tab waits for, kept over a reload: their turns are gone on with, or, where the server has not told those yet, asked for again by request_id. */
+/** The questions whose answers this tab waits for. They survive a reload: the page follows their turns again, or sends the question again with its request_id if the turn is not known yet. */
 
 import type { JsonObject } from "@bufbuild/protobuf";
 import { isParameters } from "./schema.js";
@@ -9,23 +9,23 @@ const MOST = 16;
 export interface Pending {
   readonly requestId: string;
   readonly text: string;
-  /** `conversations/{uuid}` it was asked in, "" for a new one: sent again just so. */
+  /** The `conversations/{uuid}` of the request, or "" for a new one; a repetition sends the same value. */
   readonly conversation: string;
-  /** `collections/{id}` it was asked of; none means all. */
+  /** The collections to search, `collections/{id}`; an empty list means all. */
   readonly collections: readonly string[];
-  /** `agents/{id}` it was asked of, "" for the default. */
+  /** The agent, `agents/{id}`, or "" for the default. */
   readonly agent: string;
-  /** For the agent, as its schema says. */
+  /** The agent's parameters, which match its schema. */
   readonly parameters: JsonObject;
-  /** The conversation that its turn belongs to, "" until the server has told it. */
+  /** The conversation of its turn, "" until the server has sent it. */
   readonly begun: string;
-  /** `turns/{uuid}`, "" until the server has told it. */
+  /** `turns/{uuid}`, "" until the server has sent it. */
   readonly turn: string;
-  /** Whether the user has stopped it, and the server has not said yet that it is. */
+  /** Whether the user has stopped it and the server has not confirmed this yet. */
   readonly stopping: boolean;
 }
 
-/** Kept in `storage`; where that is refused (a full or forbidden one), in memory alone. */
+/** Kept in `storage`, or in memory only if `storage` is full or forbidden. */
 export class PendingQuestions {
   readonly #storage: Storage;
   #questions: Pending[];
@@ -35,12 +35,12 @@ export class PendingQuestions {
     this.#questions = read(storage);
   }
 
-  /** The questions that wait in a conversation, or with "" those whose conversation is not made yet, in the order of asking. */
+  /** The waiting questions of a conversation, in their order; with "", those whose conversation does not exist yet. */
   of(conversation: string): readonly Pending[] {
     return this.#questions.filter((one) => one.begun === conversation);
   }
 
-  /** Keep a question, or its new state. */
+  /** Store a question or its new state. */
   keep(pending: Pending): void {
     const known = this.#questions.findIndex((one) => one.requestId === pending.requestId);
     this.#questions = known < 0 ? [...this.#questions, pending].slice(-MOST) : this.#questions.with(known, pending);
@@ -52,7 +52,7 @@ export class PendingQuestions {
     this.#write();
   }
 
-  /** Drop all of a conversation that is gone. */
+  /** Drop all questions of a deleted conversation. */
   dropOf(conversation: string): void {
     this.#questions = this.#questions.filter((one) => one.begun !== conversation);
     this.#write();
@@ -71,10 +71,10 @@ export class PendingQuestions {
 function read(storage: Storage): Pending[] {
   try {
     const value: unknown = JSON.parse(storage.getItem(KEY) ?? "[]");
-    // Kept by a page that knew no parameters yet: there were none.
+    // Stored by an older page, without parameters.
     return Array.isArray(value) ? value.map((one: unknown) => (isObject(one) ? { parameters: {}, ...one } : one)).filter(isPending) : [];
   } catch {
-    return []; // not ours, or not to be read: nothing waits
+    return []; // written by another program, or unreadable: no question waits
   }
 }
 

@@ -1,4 +1,4 @@
-/** What a teacher's form holds, and whether the server will take it. Nothing here touches the page. */
+/** The content of a teacher's form, and its validation. Nothing here touches the page. */
 
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { Teacher } from "@responsa/contract/responsa/admin/v1/teacher_pb.js";
@@ -8,19 +8,19 @@ export const NAME_BYTES = 200;
 export const PERSONA_BYTES = 8_192;
 const VALUES_BYTES = 4_096;
 
-/** A teacher as it is typed. */
+/** A teacher as the user typed it. */
 export interface Draft {
   readonly displayName: string;
   readonly persona: string;
-  /** Further values, a line each: `subject: biology`. */
+  /** Further values, one per line: `subject: biology`. */
   readonly values: string;
 }
 
-/** Why a text will not do; "" when it will. */
+/** Why a text is not valid; "" if it is. */
 export function textProblem(text: string, most: number): string {
-  if (!text.trim()) return "This must not be empty.";
+  if (!text.trim()) return "Enter a text.";
   const over = byteLength(text) - most;
-  return over > 0 ? `This is too long by ${over} bytes; ${most.toLocaleString("en")} are the most.` : "";
+  return over > 0 ? `This is too long by ${over} bytes; the limit is ${most.toLocaleString("en")}.` : "";
 }
 
 export function valuesProblem(lines: string): string {
@@ -30,7 +30,7 @@ export function valuesProblem(lines: string): string {
   return over > 0 ? `These are too long by ${over} bytes.` : "";
 }
 
-/** The values of lines such as `subject: biology`; or why a line is none. What reads as JSON is meant so: `grade: 7` is a number. */
+/** The values of lines such as `subject: biology`, or the mistake in a line. A value that is valid JSON is read as JSON: `grade: 7` is a number. */
 export function valuesOf(lines: string): JsonObject | string {
   const found: JsonObject = {};
   for (const [place, line] of lines.split("\n").entries()) {
@@ -52,7 +52,7 @@ function valueOf(text: string): JsonObject[string] {
   }
 }
 
-/** The lines of values, such that reading them gives the same values. */
+/** The lines for values; reading the lines gives the same values. */
 export function linesOf(values: JsonObject | undefined): string {
   return Object.entries(values ?? {})
     .sort(([one], [other]) => (one < other ? -1 : 1))
@@ -60,7 +60,7 @@ export function linesOf(values: JsonObject | undefined): string {
     .join("\n");
 }
 
-/** Whether a string stands on a line as it is. */
+/** Whether a string can be written on a line without quotes. */
 function plain(text: string): boolean {
   return text === text.trim() && !text.includes("\n") && valueOf(text) === text;
 }

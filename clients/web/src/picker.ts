@@ -1,4 +1,4 @@
-/** Whom to ask: the agents to choose from, and the form for the parameters of the one that is chosen. */
+/** The list of agents to choose from, and the form for the parameters of the chosen agent. */
 
 import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
 import { agentOf, allAgents, labelOf, violationsOf, type AgentChoice, type Choice } from "./agents.js";
@@ -9,7 +9,7 @@ import { ParametersForm } from "./form.js";
 import { fieldsOf, type Field } from "./schema.js";
 
 export class AgentPicker {
-  /** A row of fields; it belongs into the form that the question is in. */
+  /** A row of fields, to be placed in the question's form. */
   readonly root = element("div", { class: "whom" });
   readonly #api: Pick<Api, "chat">;
   readonly #choice: AgentChoice;
@@ -17,12 +17,12 @@ export class AgentPicker {
   readonly #select = element("select", { id: "agent", change: () => this.#choose() });
   readonly #form: ParametersForm;
   #agents: readonly Agent[] = [];
-  /** What the conversation that is shown was asked last; undefined for the tab's own choice. */
+  /** The agent and parameters of the shown conversation's last question; undefined if the tab's own choice applies. */
   #adopted: Choice | undefined;
-  /** The fields that stand there, whose they are, and where their values are from: a conversation's choice, or this tab's own. */
+  /** The shown fields, their agent, and the source of their values: a conversation's choice, or this tab's own. */
   #shown: { readonly agent: string; readonly fields: readonly Field[]; readonly from: Choice | undefined } | undefined;
 
-  /** `changed`: another agent is shown, or more is known of it. */
+  /** `changed`: another agent is shown, or more of the agent is known. */
   constructor(api: Pick<Api, "chat">, choice: AgentChoice, changed: (agent: Agent | undefined) => void) {
     this.#api = api;
     this.#choice = choice;
@@ -35,24 +35,24 @@ export class AgentPicker {
     this.#list();
   }
 
-  /** The agent that is chosen, as far as it is known. */
+  /** The chosen agent, as far as it is known. */
   get agent(): Agent | undefined {
     return this.#agents.find((one) => one.name === this.#name);
   }
 
-  /** What a question asked now goes to. */
+  /** The agent and parameters for a question that is asked now. */
   get asked(): Choice {
     const known = this.#shown?.agent === this.#name;
     return { agent: this.#wanted.agent, parameters: known ? this.#form.values : this.#wanted.parameters };
   }
 
-  /** What people call the agent of a version, `agents/{id}/versions/{n}`. */
+  /** The display name of the agent of a version, `agents/{id}/versions/{n}`. */
   label(version: string): string {
     const name = agentOf(version);
     return name && labelOf(this.#agents, name);
   }
 
-  /** Read agents and parameters anew. Who cannot be asked just now stays as known: questions can be asked nevertheless. */
+  /** Read agents and parameters again. After an error, the page keeps what it knows, and the user can still ask. */
   async load(): Promise<void> {
     const found = await allAgents(this.#api).catch(() => undefined);
     if (found) {
@@ -62,23 +62,23 @@ export class AgentPicker {
     await this.#detail();
   }
 
-  /** Show what a conversation was asked last, or with undefined what this tab asks. */
+  /** Show the choice of a conversation's last question, or with undefined this tab's own choice. */
   adopt(choice: Choice | undefined): void {
     this.#adopted = choice;
     this.#list();
     void this.#detail();
   }
 
-  /** A question was refused for its parameters: say so at their fields. False where that cannot be said there. */
+  /** The server refused a question's parameters: show the errors at their fields. False if the form has no such fields. */
   async refused(failure: Failure, agent: string): Promise<boolean> {
-    if (agent !== this.#wanted.agent) return false; // another one is shown by now
-    if (failure.reason === "RESOURCE_NOT_FOUND" || failure.reason.startsWith("TEACHER_")) await this.load(); // who was chosen may be gone
-    let told = false;
-    for (const [name, why] of violationsOf(failure, this.#form.naming("teachers"))) told = this.#form.refuse(name, why) || told;
-    return told;
+    if (agent !== this.#wanted.agent) return false; // another agent is shown by now
+    if (failure.reason === "RESOURCE_NOT_FOUND" || failure.reason.startsWith("TEACHER_")) await this.load(); // the chosen record may have been deleted
+    let shown = false;
+    for (const [name, why] of violationsOf(failure, this.#form.naming("teachers"))) shown = this.#form.refuse(name, why) || shown;
+    return shown;
   }
 
-  /** `agents/{id}`; the default's where it is known, else "". */
+  /** `agents/{id}`, if need be of the default agent; "" if that is unknown. */
   get #name(): string {
     return this.#wanted.agent || this.#agents.find((one) => one.isDefault)?.name || "";
   }
@@ -97,7 +97,7 @@ export class AgentPicker {
     void this.#detail();
   }
 
-  /** What the user changes is this tab's own from then on. */
+  /** From a change by the user on, the choice is this tab's own. */
   #own(): void {
     if (!this.#adopted) return;
     this.#choice.choose(this.#adopted.agent);
@@ -119,7 +119,7 @@ export class AgentPicker {
     this.#changed(this.agent);
   }
 
-  /** The chosen agent as it is now, with the records that its parameters may name. */
+  /** Read the chosen agent again, with the records that its parameters may name. */
   async #detail(): Promise<void> {
     const name = this.#name;
     if (!name) return;
@@ -131,7 +131,7 @@ export class AgentPicker {
     this.#changed(this.agent);
   }
 
-  /** The fields of the chosen agent. `whole`: its records to choose from are known too. */
+  /** Show the fields of the chosen agent. `whole`: the records to choose from are known too. */
   #fill(whole = false): void {
     const name = this.#name;
     const from = this.#adopted;
@@ -142,7 +142,7 @@ export class AgentPicker {
       if (!stands) this.#clear();
       return;
     }
-    // What stands there is left alone, so that nobody loses the focus or what is typed.
+    // Unchanged fields stay, so that the user does not lose the focus or typed text.
     if (stands && same(stands.fields, fields)) return;
     this.#form.show(fields, stands ? this.#form.values : this.#wanted.parameters);
     this.#shown = { agent: name, fields, from };

@@ -1,4 +1,4 @@
-/** What an agent's parameters are: fields made from its JSON Schema, which is one flat object. Nothing here touches the page. */
+/** Makes fields from the JSON Schema of an agent's parameters, which is one flat object. Nothing here touches the page. */
 
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 
@@ -12,11 +12,11 @@ export interface Choice {
 interface Common {
   readonly name: string;
   readonly label: string;
-  /** A line for people; "" for none. */
+  /** A line of help, or "". */
   readonly note: string;
   readonly required: boolean;
   readonly initial: Scalar | undefined;
-  /** What kind of record it names, e.g. "teachers"; "" for none. */
+  /** The kind of record that it names, e.g. "teachers", or "". */
   readonly resource: string;
 }
 
@@ -35,10 +35,10 @@ interface Limits {
   readonly below: number | undefined;
 }
 
-/** What a field of the page holds: a box is ticked or not, all else has text; a choice has the place of what is chosen among its choices. */
+/** The value of a field on the page: a boolean for a checkbox, text for the others; for a list, the index of the choice as text. */
 export type Raw = string | boolean;
 
-/** The fields to fill in, those that are needed first; maps have no order of their own. Properties that no field fits are left out. */
+/** The fields to fill in, required ones first, because maps have no order. Properties without a fitting field are left out. */
 export function fieldsOf(schema: JsonObject | undefined): Field[] {
   const properties = record(schema?.["properties"]);
   const required = new Set(list(schema?.["required"]));
@@ -58,7 +58,7 @@ function fieldOf(name: string, property: JsonObject, required: boolean): Field |
   };
   const made = typed(common, property);
   const initial = scalar(property["default"]);
-  // A default that does not fit, such as a record that is gone, is none.
+  // A default that does not fit, such as a deleted record, does not count.
   return made && fits(made, initial) ? { ...made, initial } : made;
 }
 
@@ -87,7 +87,7 @@ function typed(common: Common, property: JsonObject): Field | undefined {
   };
 }
 
-/** undefined where the property does not list what may be chosen. A record is always chosen from a list: nobody knows its UUID by heart. */
+/** undefined if the property lists no choices. A record is always chosen from a list, because nobody remembers its UUID. */
 function choicesOf(property: JsonObject): readonly Choice[] | undefined {
   const { enum: values, oneOf } = property;
   if (Array.isArray(oneOf)) {
@@ -106,7 +106,7 @@ function choicesOf(property: JsonObject): readonly Choice[] | undefined {
   return property["x-resource"] ? [] : undefined;
 }
 
-/** What the field shows for a value, or for its default where there is none that fits. */
+/** The content of the field for a value, or for its default if the value does not fit. */
 export function rawOf(field: Field, value: JsonValue | undefined): Raw {
   const wanted = fits(field, value) ? value : field.initial;
   switch (field.kind) {
@@ -134,11 +134,11 @@ function fits(field: Field, value: JsonValue | undefined): boolean {
   }
 }
 
-/** The value to send; undefined where none is. */
+/** The value to send, or undefined to send nothing. */
 export function valueOf(field: Field, raw: Raw): Scalar | undefined {
   switch (field.kind) {
     case "switch":
-      // One that was never asked for need not be told that it is off.
+      // An optional checkbox that is off need not be sent.
       return raw === true || field.initial !== undefined || field.required ? raw === true : undefined;
     case "choice":
       return raw === "" ? undefined : field.choices[Number(raw)]?.value;
@@ -149,7 +149,7 @@ export function valueOf(field: Field, raw: Raw): Scalar | undefined {
   }
 }
 
-/** Why the field's content will not do, beyond what the browser itself says of numbers and of what is missing; "" when it will. */
+/** Why the field's content is not valid, apart from the browser's own checks of numbers and missing values; "" if it is valid. */
 export function problemOf(field: Field, raw: Raw): string {
   const value = valueOf(field, raw);
   if (value === undefined) return "";
@@ -160,17 +160,17 @@ export function problemOf(field: Field, raw: Raw): string {
   }
   if (field.kind === "text") {
     const length = [...String(value)].length; // as JSON Schema counts: code points
-    if (length < field.least) return `At least ${field.least} characters are needed; these are ${length}.`;
-    if (field.most !== undefined && length > field.most) return `At most ${field.most} characters may be given; these are ${length}.`;
+    if (length < field.least) return `Enter at least ${field.least} characters; this has ${length}.`;
+    if (field.most !== undefined && length > field.most) return `Enter at most ${field.most} characters; this has ${length}.`;
     if (field.format === "uuid" && !UUID.test(String(value))) return "It must be a UUID, such as 0192f3c8-0000-7000-8000-000000000000.";
-    if (field.pattern && !field.pattern.test(String(value))) return `It must look like ${field.pattern.source}.`;
+    if (field.pattern && !field.pattern.test(String(value))) return `It must match ${field.pattern.source}.`;
   }
   return "";
 }
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-/** Whether a value is what parameters may be kept as. */
+/** Whether a value can be stored as parameters. */
 export function isParameters(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value) && Object.values(value).every((one) => scalar(one as JsonValue) !== undefined);
 }
@@ -201,7 +201,7 @@ function scalar(value: JsonValue | undefined): Scalar | undefined {
   return typeof value === "string" || typeof value === "boolean" || number(value) !== undefined ? (value as Scalar) : undefined;
 }
 
-/** One that this browser cannot read is left to the server. */
+/** If this browser cannot read a pattern, only the server checks it. */
 function pattern(value: JsonValue | undefined): RegExp | undefined {
   try {
     return typeof value === "string" ? new RegExp(value, "u") : undefined;

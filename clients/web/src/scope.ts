@@ -1,4 +1,4 @@
-/** Which collections a question is asked of. */
+/** The choice of the collections that a question searches. */
 
 import type { Api } from "./api.js";
 import { element, replace, WRITTEN } from "./dom.js";
@@ -6,7 +6,7 @@ import { failureOf } from "./errors.js";
 import { allCollections, type Named } from "./library.js";
 
 const KEY = "responsa.scope";
-/** At most this many may be named in one question. */
+/** The largest number of collections in one question. */
 const MOST = 64;
 
 export class ScopeView {
@@ -14,11 +14,11 @@ export class ScopeView {
   readonly #api: Api;
   readonly #storage: Storage;
   readonly #summary = element("summary", {});
-  readonly #list = element("fieldset", {}, element("legend", {}, "Ask which collections?"));
+  readonly #list = element("fieldset", {}, element("legend", {}, "Collections to search"));
   readonly #rows = element("div", {});
   readonly #none = element("p", { class: "note" });
   #chosen: readonly Named[];
-  /** What is searched where none is chosen, `collections/{id}`; none means all. */
+  /** The collections that are searched if the user chooses none, `collections/{id}`; an empty list means all. */
   #usual: readonly string[] = [];
 
   constructor(api: Api, storage: Storage) {
@@ -42,28 +42,28 @@ export class ScopeView {
     this.#sum();
   }
 
-  /** `collections/{id}`; none means all. */
+  /** `collections/{id}`; an empty list means all. */
   get collections(): readonly string[] {
     return this.#chosen.map((one) => one.name);
   }
 
   choose(chosen: readonly Named[]): void {
-    this.#chosen = chosen.slice(0, MOST).map(({ name, label }) => ({ name, label })); // what is known besides is not kept
+    this.#chosen = chosen.slice(0, MOST).map(({ name, label }) => ({ name, label })); // store only these fields
     try {
       this.#storage.setItem(KEY, JSON.stringify(this.#chosen));
     } catch (error) {
-      if (!(error instanceof DOMException)) throw error; // kept by this page alone then
+      if (!(error instanceof DOMException)) throw error; // then only this page keeps it
     }
     this.#sum();
   }
 
-  /** The agent that is asked searches these, `collections/{id}`, where none is chosen; none means all. */
+  /** Set the agent's own collections, `collections/{id}`, which it searches if the user chooses none; an empty list means all. */
   usually(collections: readonly string[]): void {
     this.#usual = collections;
     this.#sum();
   }
 
-  /** Forget a collection that is gone. */
+  /** Forget a deleted collection. */
   forget(name: string): void {
     this.choose(this.#chosen.filter((one) => one.name !== name));
   }
@@ -82,7 +82,7 @@ export class ScopeView {
         const size = element("span", { class: "note" }, one.documents === 1n ? "1 document" : `${one.documents} documents`);
         return element("label", { class: "row" }, box, element("span", WRITTEN, one.label), size);
       });
-      replace(this.#rows, ...(rows.length > 0 ? rows : [element("p", {}, "There is no collection yet.")]));
+      replace(this.#rows, ...(rows.length > 0 ? rows : [element("p", {}, "There are no collections yet.")]));
     } catch (error) {
       replace(this.#rows, element("p", { class: "problem", role: "alert" }, failureOf(error).message));
     }
@@ -91,9 +91,9 @@ export class ScopeView {
   #sum(): void {
     const usual = this.#usual.map((one) => one.replace("collections/", ""));
     const labels = this.#chosen.length > 0 ? this.#chosen.map((one) => one.label) : usual;
-    const told = labels.length === 0 ? "all collections" : labels.length <= 2 ? labels.join(" and ") : `${labels.length} collections`;
-    this.#none.textContent = usual.length === 0 ? "None chosen means all of them." : `None chosen means the agent’s own: ${usual.join(", ")}.`;
-    replace(this.#summary, "Asking ", element("strong", WRITTEN, told));
+    const searched = labels.length === 0 ? "all collections" : labels.length <= 2 ? labels.join(" and ") : `${labels.length} collections`;
+    this.#none.textContent = usual.length === 0 ? "If you choose none, the agent searches all of them." : `If you choose none, the agent searches its own: ${usual.join(", ")}.`;
+    replace(this.#summary, "Asking ", element("strong", WRITTEN, searched));
   }
 }
 

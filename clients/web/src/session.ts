@@ -1,10 +1,10 @@
-/** Signing in: the single-use code of the URL's fragment is exchanged for a cookie that no script can read. */
+/** Signs in: exchanges the single-use code in the URL's fragment for a cookie that scripts cannot read. */
 
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { Api } from "./api.js";
 import { failureOf, failureOfJson, signedOut } from "./errors.js";
 
-/** Take the code out of the address bar and the history, whatever becomes of it. */
+/** Take the code out of the address bar and the history, even if it is not valid. */
 export function takeCode(place: Pick<Location, "hash" | "pathname" | "search">, history: Pick<History, "replaceState">): string | undefined {
   const code = new URLSearchParams(place.hash.replace(/^#/, "")).get("code") ?? undefined;
   if (code !== undefined) history.replaceState(null, "", place.pathname + place.search);
@@ -13,10 +13,10 @@ export function takeCode(place: Pick<Location, "hash" | "pathname" | "search">, 
 
 export type SignIn =
   | { readonly user: User }
-  /** `cut`: nobody could be asked; trying again can help. */
+  /** `cut`: the server could not be reached; trying again can help. */
   | { readonly problem: string; readonly cut: boolean };
 
-/** Exchange the code, if there is one, and tell who is signed in. Somebody who was signed in already stays so when the code is no good. */
+/** Exchange the code, if there is one, and return the signed-in user. A user who is already signed in stays signed in if the code is not valid. */
 export async function signIn(api: Pick<Api, "auth">, code: string | undefined, ask: typeof fetch = fetch): Promise<SignIn> {
   const refused = code === undefined ? "" : await exchange(code, ask);
   try {
@@ -28,7 +28,7 @@ export async function signIn(api: Pick<Api, "auth">, code: string | undefined, a
   }
 }
 
-/** Returns "" or why the code was refused. */
+/** Returns "" or the reason why the server refused the code. */
 async function exchange(code: string, ask: typeof fetch): Promise<string> {
   try {
     const response = await ask("/v1/sessions", {
@@ -36,16 +36,16 @@ async function exchange(code: string, ask: typeof fetch): Promise<string> {
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ code }),
     });
-    const body = await response.text(); // what is not read keeps one of the browser's six connections
+    const body = await response.text(); // an unread body would occupy one of the browser's six connections
     if (response.ok) return "";
     const failure = failureOfJson(body);
-    return failure.reason === "SESSION_CODE_INVALID" || failure.reason === "" ? "This link was used already, or it has expired." : failure.message;
+    return failure.reason === "SESSION_CODE_INVALID" || failure.reason === "" ? "This link has already been used or has expired." : failure.message;
   } catch {
-    return "Responsa could not be reached to sign in with this link; it may still be good.";
+    return "Responsa could not be reached to sign you in. You can try this link again.";
   }
 }
 
-/** End the session. Raises TypeError when nobody could be reached. */
+/** End the session. Raises TypeError if the server could not be reached. */
 export async function signOut(): Promise<void> {
   await (await fetch("/v1/sessions", { method: "DELETE" })).text();
 }

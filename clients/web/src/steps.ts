@@ -1,8 +1,8 @@
-/** The steps of an answer as they are taken, kept behind a line that sums them up. */
+/** The steps of an answer, listed below a line that sums them up. */
 
 import { element } from "./dom.js";
 
-/** One line high from the beginning. */
+/** It has the height of one line from the beginning. */
 export class StepsView {
   readonly root = element("details", { class: "steps" });
   readonly #summary = element("summary", {});
@@ -15,13 +15,13 @@ export class StepsView {
     this.busy("Sending your question…");
   }
 
-  /** Say what goes on without it being a step of the turn. */
+  /** Show an activity that is not a step of the turn. */
   busy(text: string): void {
     this.root.classList.add("busy");
     this.#summary.textContent = this.#now = text;
   }
 
-  /** Say why nothing goes on at the moment, until `resume`. */
+  /** Show why the turn waits, until `resume`. */
   pause(text: string): void {
     this.#summary.textContent = text;
   }
@@ -40,7 +40,7 @@ export class StepsView {
     return row;
   }
 
-  /** Something that happened and is no step. */
+  /** An event that is not a step. */
   note(text: string): HTMLElement {
     const row = element("li", {}, text);
     this.#list.append(row);
@@ -59,7 +59,7 @@ export class StepsView {
   }
 }
 
-/** Milliseconds for people. */
+/** Milliseconds as readable text. */
 export function duration(milliseconds: number): string {
   const most = Math.max(milliseconds, 0);
   return most < 950 ? `${Math.round(most)} ms` : `${(most / 1000).toFixed(1)} s`;

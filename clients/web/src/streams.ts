@@ -1,7 +1,7 @@
 /**
- * Streams shared by the tabs of one browser, which has six connections to a server over HTTP/1.1, for all its tabs. One tab, the one that holds the turn's
- * lock, follows it over the network and tells the others its frames; when it goes, the next goes on from where it stands. Streams of different turns
- * take turns on a few slots, so that calls always find a connection. Where a browser has no locks (pages that came neither by TLS nor from this machine), each tab
+ * Shares streams between the tabs of one browser, because a browser opens only six connections to a server over HTTP/1.1, for all its tabs. The tab that holds the turn's
+ * lock follows the turn over the network and sends its frames to the other tabs; when it closes, another tab continues from its own position. Streams of different turns
+ * share a few slots, so that calls always find a connection. If the browser has no locks (it offers them only on pages from TLS or from this machine), each tab
  * follows for itself.
  */
 
@@ -12,19 +12,19 @@ import type { Frame } from "./frames.js";
 type Resume = (turn: string, afterSeq: bigint, signal: AbortSignal) => AsyncIterable<Frame>;
 type Ask = (signal: AbortSignal) => AsyncIterable<Frame>;
 
-/** What is needed of a BroadcastChannel. */
+/** The used part of a BroadcastChannel. */
 export type Channel = Pick<BroadcastChannel, "postMessage" | "addEventListener" | "close">;
-/** What is needed of `navigator.locks`. */
+/** The used part of `navigator.locks`. */
 export type Locks = Pick<LockManager, "request" | "query">;
 
 export interface Sharing {
-  /** Streams at a time; two of a browser's connections are left for calls. */
+  /** The number of streams at a time; it leaves two of the browser's connections for calls. */
   readonly slots: number;
-  /** Milliseconds that a stream keeps its slot at least when another one waits for it. */
+  /** The shortest time in milliseconds that a stream keeps its slot while another one waits. */
   readonly slice: number;
-  /** Milliseconds that the tab which follows is given to tell what it has. */
+  /** Milliseconds to wait for the frames of the tab that follows. */
   readonly answer: number;
-  /** Milliseconds for the last that a tab told before it went to arrive: an end, mostly. */
+  /** Milliseconds to wait for the last frames that a tab sent before it closed, usually an end. */
   readonly handover: number;
 }
 
@@ -33,7 +33,7 @@ export const SHARING: Sharing = { slots: 4, slice: 2_000, answer: 1_000, handove
 type Release = () => void;
 
 type Said =
-  /** A tab shows this turn and has its frames through this seq. */
+  /** A tab shows this turn and has its frames up to this seq. */
   | { readonly kind: "want"; readonly turn: string; readonly after: bigint }
   /** Frames of this turn, as ResumeTurnResponses. */
   | { readonly kind: "frames"; readonly turn: string; readonly frames: readonly Uint8Array[] };
@@ -43,10 +43,10 @@ export class SharedStreams {
   readonly #channel: Channel;
   readonly #locks: Locks | undefined;
   readonly #sharing: Sharing;
-  /** What this tab has of the turns that it follows, each from its first event on, without a hole. */
+  /** The frames of the turns that this tab follows, each from its first event on, without a gap. */
   readonly #kept = new Map<string, Frame[]>();
   readonly #listeners = new Map<string, (frames: readonly Frame[]) => void>();
-  /** The turns that this tab follows for all tabs, and how far. */
+  /** The turns that this tab follows for all tabs, with the last seq of each. */
   readonly #leads = new Map<string, bigint>();
   #open = true;
 
@@ -63,17 +63,17 @@ export class SharedStreams {
     this.#channel.close();
   }
 
-  /** The turn has ended, or is not shown any more: what is kept of it is not needed. */
+  /** The turn has ended or is no longer shown: drop its frames. */
   forget(turn: string): void {
     this.#kept.delete(turn);
   }
 
-  /** Ask, and tell other tabs what comes. */
+  /** Ask, and send the frames to the other tabs. */
   ask(ask: Ask, signal: AbortSignal): AsyncIterable<Frame> {
     return this.#lead("", 0n, signal, ask);
   }
 
-  /** The frames of a turn behind a seq, from whichever tab has them. */
+  /** The frames of a turn after a seq, from any tab that has them. */
   async *resume(turn: string, afterSeq: bigint, signal: AbortSignal): AsyncGenerator<Frame> {
     let through = afterSeq;
     let release: Release | undefined;
@@ -84,7 +84,7 @@ export class SharedStreams {
     yield* this.#lead(turn, through, signal, undefined, release);
   }
 
-  /** Follow over the network and tell the others; alone where another tab leads already and does not answer. */
+  /** Follow over the network and send the frames to the other tabs; if another tab leads but does not respond, follow for this tab alone. */
   async *#lead(turn: string, afterSeq: bigint, signal: AbortSignal, ask?: Ask, lock?: Release): AsyncGenerator<Frame> {
     let known = turn;
     let release = lock;
@@ -110,7 +110,7 @@ export class SharedStreams {
     }
   }
 
-  /** What another tab tells of a turn. Returns how far that went once the other has gone, with the lock, or does not answer, without it. */
+  /** The frames that another tab sends of a turn. Returns the last seq: with the lock once the other tab has closed, without it if the other tab does not respond. */
   async *#listen(turn: string, afterSeq: bigint, signal: AbortSignal): AsyncGenerator<Frame, { through: bigint; release: Release | undefined }> {
     let through = afterSeq;
     const heard: Frame[] = [];
@@ -145,14 +145,14 @@ export class SharedStreams {
           continue;
         }
         if (frame.afterSeq > through) {
-          // Something was missed.
+          // A frame is missing.
           if (over) break;
           unanswered ??= setTimeout(end, this.#sharing.answer);
           this.#say({ kind: "want", turn, after: through });
           heard.length = 0;
           continue;
         }
-        if (frame.throughSeq < through || (frame.throughSeq === through && frame.afterSeq < through)) continue; // what another tab wanted
+        if (frame.throughSeq < through || (frame.throughSeq === through && frame.afterSeq < through)) continue; // frames for another tab
         this.#keep(frame);
         const fresh: Frame = { ...frame, afterSeq: through, events: frame.events.filter(({ seq }) => seq === 0n || seq > through) };
         through = frame.throughSeq;
@@ -169,7 +169,7 @@ export class SharedStreams {
     }
   }
 
-  /** The network's frames, given in several streams when others wait for a slot. */
+  /** The frames from the network, in several streams if others wait for a slot. */
   async *#slotted(turn: string, afterSeq: bigint, signal: AbortSignal, ask?: Ask): AsyncGenerator<Frame> {
     let known = turn;
     let through = afterSeq;
@@ -210,7 +210,7 @@ export class SharedStreams {
     return release && { release, wanted: wanted(name) };
   }
 
-  /** Hold a lock until the function that is returned is called; undefined when it is not to be had, or no longer wanted. */
+  /** Acquire a lock. The returned function releases it; undefined if the lock is taken or the call was aborted. */
   #lock(name: string, options: LockOptions): Promise<Release | undefined> {
     return new Promise((resolve) => {
       const held = (lock: Lock | null) => (lock ? new Promise<void>((release) => resolve(release)) : resolve(undefined));
@@ -230,7 +230,7 @@ export class SharedStreams {
     if (data.kind === "want") {
       const through = this.#leads.get(data.turn);
       const frames = this.#kept.get(data.turn);
-      // That there is nothing new is an answer as well; who cannot tell all that is missing says nothing.
+      // An empty list is an answer, too. A tab that does not have all missing frames sends no answer.
       if (through !== undefined && (frames || data.after >= through)) this.#tell(data.turn, frames?.filter((one) => one.throughSeq > data.after) ?? []);
       return;
     }
@@ -238,9 +238,9 @@ export class SharedStreams {
   }
 
   #tell(turn: string, frames: readonly Frame[]): void {
-    // That a server goes away concerns the tab alone that is connected to it.
-    const told = frames.filter((frame) => !frame.events.some(({ event }) => event.case === "reconnect"));
-    this.#say({ kind: "frames", turn, frames: told.map((frame) => toBinary(ResumeTurnResponseSchema, response(frame))) });
+    // A server's shutdown concerns only the tab that is connected to it.
+    const sent = frames.filter((frame) => !frame.events.some(({ event }) => event.case === "reconnect"));
+    this.#say({ kind: "frames", turn, frames: sent.map((frame) => toBinary(ResumeTurnResponseSchema, response(frame))) });
   }
 
   #say(said: Said): void {
@@ -256,7 +256,7 @@ function lockOf(turn: string): string {
   return `responsa.turn.${turn}`;
 }
 
-/** A tab with another release of the page may say what this one does not know. */
+/** A tab with another release of the page may send messages that this one does not know. */
 function isSaid(data: unknown): data is Said {
   if (typeof data !== "object" || data === null) return false;
   const said = data as Record<string, unknown>;

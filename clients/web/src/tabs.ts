@@ -1,7 +1,7 @@
-/** Tabs of one browser tell each other what changed, so that none shows what is past. */
+/** Tabs of one browser notify each other of changes, so that every tab shows the current state. */
 
 export type News =
-  /** A conversation has a new message or title, or is gone. */
+  /** A conversation has a new message or title, or was deleted. */
   | { readonly kind: "conversation"; readonly name: string }
   /** Documents or collections changed. */
   | { readonly kind: "documents" }
@@ -15,13 +15,13 @@ export class Tabs {
 
   constructor(heard: (news: News) => void) {
     this.#channel.addEventListener("message", ({ data }: MessageEvent<unknown>) => {
-      // A tab with another release of the page may say what this one does not know.
+      // A tab with another release of the page may send messages that this one does not know.
       if (typeof data === "object" && data !== null && "kind" in data && KINDS.includes(data.kind)) heard(data as News);
     });
   }
 
   readonly tell = (news: News): void => {
-    if (this.#open) this.#channel.postMessage(news); // what ends after signing out has nobody to tell
+    if (this.#open) this.#channel.postMessage(news); // after signing out, nobody needs the notification
   };
 
   close(): void {

@@ -1,4 +1,4 @@
-/** The messages of a conversation, and where among them the reader is. */
+/** The messages of a conversation, and the reader's position among them. */
 
 import { Role, type Message } from "@responsa/contract/responsa/chat/v1/message_pb.js";
 import { AnswerView, outcomeNote, refusal, type OpenSource } from "./answer.js";
@@ -12,13 +12,13 @@ const MARGIN = 6; // pixels above a question
 export class TalkView {
   readonly root: HTMLElement;
   readonly #messages = element("ol", { class: "messages", "aria-label": "Messages" });
-  /** Opens sources of the answer of that name; with "" of the turn that its row is marked with. */
+  /** Opens sources of the answer with that name; with "", of the turn in its row's mark. */
   readonly #opener: (answer: string) => OpenSource;
 
-  /** What became of a turn, as far as that is known. */
+  /** The outcome of a turn, if known. */
   readonly #outcome: (turn: string) => Outcome | undefined;
 
-  /** `earlier` stands above the messages. */
+  /** `earlier`: shown above the messages. */
   constructor(opener: (answer: string) => OpenSource, outcome: (turn: string) => Outcome | undefined, earlier: HTMLElement) {
     this.#opener = opener;
     this.#outcome = outcome;
@@ -29,35 +29,35 @@ export class TalkView {
     return this.#messages.childElementCount === 0;
   }
 
-  /** Whether what stands here is no message. */
+  /** Whether the list shows something other than messages. */
   get greeting(): boolean {
     return this.#messages.querySelector(".empty") !== null;
   }
 
-  /** Show these messages, or other rows, alone. */
+  /** Show only these messages or other rows. */
   show(rows: readonly (Message | HTMLElement)[]): void {
     replace(this.#messages, ...rows.map((one) => (one instanceof HTMLElement ? one : this.#row(one))));
     this.toEnd();
   }
 
-  /** Show messages above the others; what is looked at stays in its place. */
+  /** Show messages above the others; the visible part stays in its place. */
   prepend(messages: readonly Message[]): void {
     const height = this.root.scrollHeight;
     this.#messages.prepend(...messages.map((one) => this.#row(one)));
     this.root.scrollTop += this.root.scrollHeight - height;
   }
 
-  /** Whether the answer of that turn stands here. `settled`: as one of the conversation's messages, and not as it came. */
+  /** Whether the answer of that turn is shown. `settled`: as a message of the conversation, and not as it arrived. */
   has(turn: string, settled = false): boolean {
     return this.#messages.querySelector(`[data-turn="${CSS.escape(turn)}"]${settled ? "[data-message]" : ""}`) !== null;
   }
 
-  /** Whether that message stands here, itself or as its turn brought it. */
+  /** Whether that message is shown, itself or as its turn's answer. */
   knows(message: Message): boolean {
     return this.has(message.turn) || this.#messages.querySelector(`[data-message="${CSS.escape(message.name)}"]`) !== null;
   }
 
-  /** Add messages that were written elsewhere, above what is still being answered. */
+  /** Add messages that were written elsewhere, above the open turns. */
   add(messages: readonly Message[]): void {
     if (messages.length === 0) return;
     const following = this.#following();
@@ -66,26 +66,26 @@ export class TalkView {
     if (following) this.toEnd();
   }
 
-  /** Add a question and its reply, above another one's where that is given. */
+  /** Add a question and its reply, above `before` if that is given. */
   append(view: TurnView, before?: TurnView): void {
     this.#messages.querySelector(".empty")?.remove();
     for (const row of [view.question, view.reply]) this.#messages.insertBefore(row, before?.question ?? null);
     this.toEnd();
   }
 
-  /** Change a reply; who reads its end goes along. */
+  /** Change a reply; if the reader is at its end, scroll along. */
   grow(view: TurnView, change: () => void): void {
     const following = this.#following(view.question);
     change();
     if (following) this.toEnd(view.question);
   }
 
-  /** To the end, but not so far that the question leaves: an answer is read from its beginning. Never back: who reads what waits below stays there. */
+  /** Scroll to the end, but keep the question visible, because people read an answer from its beginning. Never scroll back. */
   toEnd(question?: HTMLElement): void {
     this.root.scrollTop = Math.max(this.root.scrollTop, this.#end(question));
   }
 
-  /** Whether the reader is where new text comes, and has not scrolled up. */
+  /** Whether the reader is where new text appears, and has not scrolled up. */
   #following(question?: HTMLElement): boolean {
     return this.root.scrollTop > this.#end(question) - NEAR_END;
   }

@@ -1,4 +1,4 @@
-/** Teachers, for those who administer them: the personas that the tutor speaks as. */
+/** Teachers, for administrators: the personas of the tutor. */
 
 import type { Teacher } from "@responsa/contract/responsa/admin/v1/teacher_pb.js";
 import { AgentsPart } from "./agentspart.js";
@@ -37,7 +37,7 @@ export class TeachersView {
       element(
         "div",
         { class: "row wrap" },
-        element("p", { class: "note grow" }, "Whom the tutor speaks as. Who asks the tutor chooses one of these."),
+        element("p", { class: "note grow" }, "The personas of the tutor. Users of the tutor choose one of them."),
         button("New teacher", () => void this.#create(), { class: "quiet" }),
       ),
       this.#problem,
@@ -51,17 +51,17 @@ export class TeachersView {
     this.#heading.focus();
   }
 
-  /** Read the teachers anew. */
+  /** Read the teachers again. */
   async refresh(): Promise<void> {
     const refresh = (this.#refreshes += 1);
     void this.#agents.refresh();
     try {
       const page = await this.#api.admin.listTeachers({ pageSize: PAGE, orderBy: "display_name" });
-      if (refresh !== this.#refreshes) return; // a later call is on its way
+      if (refresh !== this.#refreshes) return; // a later call will show its result
       this.#next = page.nextPageToken;
       this.#more.hidden = !this.#next;
       const rows = page.teachers.map((one) => this.#row(one));
-      replace(this.#list, ...(rows.length > 0 ? rows : [element("li", { class: "note" }, "No teachers yet; nobody can ask the tutor.")]));
+      replace(this.#list, ...(rows.length > 0 ? rows : [element("li", { class: "note" }, "No teachers yet. The tutor needs at least one.")]));
       this.#problem.textContent = "";
     } catch (error) {
       if (refresh === this.#refreshes) this.#problem.textContent = failureOf(error).message;
@@ -97,7 +97,7 @@ export class TeachersView {
 
   async #create(): Promise<void> {
     const fields = new TeacherFields({ displayName: "", persona: "", values: "" });
-    // The same for every try with the same words: a try that was cut may have made it.
+    // The same for every try with the same content, because an interrupted try may have created it.
     let tried = { body: "", requestId: "" };
     const act = async () => {
       const teacher = taken(fields.draft);
@@ -119,7 +119,7 @@ export class TeachersView {
       if (paths.length > 0) await this.#api.admin.updateTeacher({ teacher: { name, etag, ...taken(fields.draft) }, updateMask: { paths } });
     };
     const explain = async (failure: Failure) => {
-      if (failure.reason === "TEACHER_NOT_FOUND" || failure.reason === "RESOURCE_NOT_FOUND") return "Somebody deleted this teacher meanwhile.";
+      if (failure.reason === "TEACHER_NOT_FOUND" || failure.reason === "RESOURCE_NOT_FOUND") return "Somebody else has deleted this teacher meanwhile.";
       if (failure.reason !== "ETAG_MISMATCH") return undefined;
       try {
         const theirs = await this.#api.admin.getTeacher({ name });
@@ -129,7 +129,7 @@ export class TeachersView {
       } catch (error) {
         return failureOf(error).message;
       }
-      return "Somebody else changed this teacher meanwhile; nothing of yours is saved yet. Save again to put yours in the place of theirs, or cancel to keep theirs.";
+      return "Somebody else changed this teacher meanwhile, and your changes are not saved yet. Save again to replace their changes with yours, or cancel to keep theirs.";
     };
     const done = await filled({ title: `Edit ${one.displayName}`, action: "Save", fields: fields.rows, first: fields.first, act, explain });
     if (done) await this.#done("Teacher saved.");
@@ -137,7 +137,7 @@ export class TeachersView {
   }
 
   async #delete({ name, displayName, etag }: Teacher): Promise<void> {
-    const text = `“${displayName}” is deleted, and the tutor speaks as this teacher no more. Earlier answers stay.`;
+    const text = `“${displayName}” will be deleted, and users can no longer choose this teacher. Earlier answers stay.`;
     if (!(await confirmed({ title: "Delete the teacher?", text, action: "Delete" }))) return;
     try {
       await this.#api.admin.deleteTeacher({ name, etag });
@@ -145,7 +145,7 @@ export class TeachersView {
       const failure = failureOf(error);
       await this.refresh();
       const changed = failure.reason === "ETAG_MISMATCH";
-      this.#problem.textContent = changed ? `Somebody else changed “${displayName}” meanwhile; it is not deleted. Look at it, and delete it again.` : failure.message;
+      this.#problem.textContent = changed ? `Somebody else changed “${displayName}” meanwhile, so it is not deleted. Check the change, then delete again.` : failure.message;
       return;
     }
     await this.#done("Teacher deleted.");
@@ -180,14 +180,14 @@ class TeacherFields {
         { class: "field" },
         element("label", { for: "teacher-persona" }, "Persona"),
         this.#persona,
-        note("teacher-persona-note", "How this teacher speaks and teaches, in words to a model: “You teach …”. 8 KiB at most."),
+        note("teacher-persona-note", "How this teacher speaks and teaches, addressed to a model: “You teach …”. At most 8 KiB."),
       ),
       element(
         "div",
         { class: "field" },
         element("label", { for: "teacher-values" }, "Further values ", element("span", { class: "note" }, "(optional)")),
         this.#values,
-        note("teacher-values-note", "For prompts to use, one a line: “subject: biology”."),
+        note("teacher-values-note", "Values for prompts, one per line: “subject: biology”."),
       ),
       this.#theirs,
     ];
@@ -207,7 +207,7 @@ class TeacherFields {
     return { displayName: this.#name.value, persona: this.#persona.value, values: this.#values.value };
   }
 
-  /** Show what somebody else has made of the teacher meanwhile. */
+  /** Show the teacher as somebody else has changed it meanwhile. */
   beside(theirs: Draft): void {
     const quote = element("blockquote", WRITTEN, [theirs.displayName, theirs.persona.trim(), theirs.values].filter(Boolean).join("\n\n"));
     replace(this.#theirs, element("h3", {}, "As it is now"), quote);
@@ -215,7 +215,7 @@ class TeacherFields {
   }
 }
 
-/** As it goes to the server. The form lets nothing through whose values cannot be read. */
+/** The teacher to send. The form lets only readable values through. */
 function taken({ displayName, persona, values }: Draft) {
   const read = valuesOf(values);
   return { displayName: wellFormed(displayName.trim()), persona: wellFormed(persona), parameters: typeof read === "string" ? {} : read };

@@ -1,10 +1,10 @@
-/** What became of the turns that a conversation's messages belong to. */
+/** The outcomes of the turns of a conversation's messages. */
 
 import { timestampFromMs, timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Turn } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import type { Api } from "./api.js";
 
-/** `turns/{uuid}` → what became of it, of the newest turns of a conversation, newest first, accepted at `until` or before. */
+/** `turns/{uuid}` → outcome, for the newest turns of a conversation that were accepted at `until` or before, newest first. */
 export async function turnsOf(
   api: Pick<Api, "chat">,
   conversation: string,
@@ -18,7 +18,7 @@ export async function turnsOf(
   return new Map(turns.map((one) => [one.name, one]));
 }
 
-/** A browser's dates know milliseconds: rounded up, so that the turn itself is among those meant. */
+/** Rounded up to milliseconds, the precision of a browser's dates, so that the turn itself is included. */
 function later(time: Timestamp): string {
   return timestampDate(timestampFromMs(Math.ceil(Number(time.seconds) * 1000 + time.nanos / 1e6))).toISOString();
 }

@@ -1,4 +1,4 @@
-/** One question and its answer as it comes. */
+/** One question and its answer as it arrives. */
 
 import { timestampMs, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
@@ -14,27 +14,27 @@ import { duration, StepsView } from "./steps.js";
 export interface TurnHooks {
   readonly open: OpenSource;
   readonly say: (text: string) => void;
-  /** What people call the agent of a version, `agents/{id}/versions/{n}`. */
+  /** The display name of the agent of a version, `agents/{id}/versions/{n}`. */
   readonly agent: (version: string) => string;
   readonly stop: () => void;
-  /** Ask the same question anew, as another turn; undefined where it was asked elsewhere. */
+  /** Ask the same question again, as another turn; undefined if another tab or program asked it. */
   readonly askAgain: (() => void) | undefined;
-  /** Take the focus from a button that goes away. */
+  /** Take the focus from a button that is removed. */
   readonly focus: () => void;
 }
 
-const SPOKEN = 700; // characters of an answer that are read out by themselves
+const SPOKEN = 700; // characters of an answer that a screen reader reads out by itself
 const ARGUMENTS = 120; // characters of a tool's arguments that are shown
 const EXAMPLES = 4; // questions to try
-const QUOTES_ALONE = "Every sentence of the answer opens the passage that it comes from. What no document supports is not answered.";
-const QUOTES = "What comes from a document has a number behind it that opens the passage.";
+const QUOTES_ALONE = "Click a sentence of the answer to open its source. If no document supports an answer, there is none.";
+const QUOTES = "A number after a sentence opens the passage that it comes from.";
 
 const STOPPED: Record<CancelCause, string> = {
   [CancelCause.UNSPECIFIED]: "This answer was stopped.",
   [CancelCause.OWNER]: "You stopped this answer.",
   [CancelCause.ADMINISTRATOR]: "An administrator stopped this answer.",
-  [CancelCause.INTERRUPT]: "A newer question took the place of this one.",
-  [CancelCause.DISCONNECT]: "This answer was stopped, because nobody waited for it.",
+  [CancelCause.INTERRUPT]: "A newer question replaced this one.",
+  [CancelCause.DISCONNECT]: "This answer was stopped because nobody waited for it.",
 };
 
 export class TurnView {
@@ -63,12 +63,12 @@ export class TurnView {
     this.reply.remove();
   }
 
-  /** What goes on besides the turn's own steps. */
+  /** Show an activity that is not a step of the turn. */
   busy(text: string): void {
     this.#steps.busy(text);
   }
 
-  /** Nothing comes at the moment. A cut that the next try mends is not worth a word. */
+  /** Nothing arrives at the moment. A lost connection that the next try restores is not reported. */
   paused(failure: Failure, tries: number, offline: boolean): void {
     if (tries < 2 && !offline && failure.reason === "") return;
     const why = waitingFor(failure, offline);
@@ -80,17 +80,17 @@ export class TurnView {
     this.#steps.resume();
   }
 
-  /** So many turns of the conversation come before; 0: none does any more. */
+  /** The number of turns before this one in the conversation; 0: it is this one's turn. */
   place(place: number): void {
     if (place === this.#place) return;
     this.#place = place;
-    const text = place > 0 ? `Waiting; ${place} before this one` : "It is this question’s turn…";
+    const text = place > 0 ? `Waiting for ${count(place, "earlier question")}…` : "The answer to this question begins…";
     this.#steps.busy(text);
     this.#hooks.say(text);
   }
 
   stopping(): void {
-    this.#stop.setAttribute("aria-disabled", "true"); // a disabled one would lose the focus
+    this.#stop.setAttribute("aria-disabled", "true"); // instead of a disabled button, which would lose the focus
     this.#stop.textContent = "Stopping…";
     this.#hooks.say("Stopping…");
   }
@@ -99,11 +99,11 @@ export class TurnView {
   notStopped(why: string): void {
     this.#stop.removeAttribute("aria-disabled");
     this.#stop.textContent = "Stop";
-    this.#steps.pause(`It could not be stopped: ${why}`);
-    this.#hooks.say(`It could not be stopped: ${why}`);
+    this.#steps.pause(`The answer could not be stopped: ${why}`);
+    this.#hooks.say(`The answer could not be stopped: ${why}`);
   }
 
-  /** The next event; `reader` has taken it already. */
+  /** The next event; `reader` has already taken it. */
   take(taken: TurnEvent, reader: FrameReader): void {
     const { event } = taken;
     const at = milliseconds(taken.createTime);
@@ -139,8 +139,8 @@ export class TurnView {
         this.#steps.note(called(event.value));
         break;
       case "attemptRestarted":
-        this.#steps.note("It was interrupted, and somebody else went on with it");
-        this.#steps.busy("Going on…");
+        this.#steps.note("The answer was interrupted, and another worker continues it");
+        this.#steps.busy("Continuing…");
         this.#show(reader.text, reader.citations.map((one) => one.citation));
         break;
       case "answer": {
@@ -161,7 +161,7 @@ export class TurnView {
         break;
       }
       case "failed":
-        // What was written so far belongs to no answer.
+        // The text so far does not belong to an answer.
         this.#replace();
         this.#end("Failed", at);
         this.#problem(event.value.status?.message || "The question could not be answered.");
@@ -171,7 +171,7 @@ export class TurnView {
       case "cancelled":
         this.#cancelled(STOPPED[event.value.by] ?? STOPPED[CancelCause.UNSPECIFIED], reader.text, at);
         break;
-      case "snapshot": // The reader hands out what these stand for.
+      case "snapshot": // The reader returns the events that these stand for.
       case "reconnect":
       case "heartbeat":
       case undefined: // a kind that this page does not know yet
@@ -182,16 +182,16 @@ export class TurnView {
   /** It cannot be followed to its end. */
   broken(message: string): void {
     this.#replace();
-    this.#end("Broken off", Date.now());
+    this.#end("Interrupted", Date.now());
     this.#problem(message);
   }
 
-  /** What was written belongs to no conversation; it stays to be read until the page is left. */
+  /** The text belongs to no conversation; it stays visible until the user leaves the page. */
   #cancelled(why: string, text: string, at: number): void {
     this.#answer.root.remove();
     if (text) this.#body.append(element("p", { class: "answer-text stopped", ...WRITTEN }, text));
     this.#end(`Stopped${this.#took(at, "after")}`.trimEnd(), at);
-    this.#body.append(element("p", { class: "note" }, text ? `${why} What was written is not kept.` : why));
+    this.#body.append(element("p", { class: "note" }, text ? `${why} The text above is not stored.` : why));
     this.#offerAgain();
     this.#hooks.say(why);
   }
@@ -212,16 +212,16 @@ export class TurnView {
     const { name, row } = this.#tools.get(callId) ?? { name: callId, row: this.#steps.note(`Tool ${callId}`) };
     if (outcome === ToolOutcome.OK) {
       row.append(": done");
-      this.#steps.busy(`The tool ${name} is done…`);
+      this.#steps.busy(`The tool ${name} has finished…`);
       return;
     }
     const unknown = outcome !== ToolOutcome.ERROR;
-    const what = unknown ? "It is not known whether it was done, and it is not done again." : `It failed: ${shortened(content)}`;
+    const what = unknown ? "Responsa does not know whether it took effect, and does not call it again." : `It failed: ${shortened(content)}`;
     row.append(`: ${what}`);
-    // What may have been done in the user's name is said in the open.
-    const told = `Tool ${name}: ${what}`;
-    this.reply.querySelector(".progress")?.after(element("p", { class: unknown ? "note told warning" : "note told", ...WRITTEN }, told));
-    this.#hooks.say(told);
+    // The page shows openly what the tool may have done in the user's name.
+    const text = `Tool ${name}: ${what}`;
+    this.reply.querySelector(".progress")?.after(element("p", { class: unknown ? "note tool-report warning" : "note tool-report", ...WRITTEN }, text));
+    this.#hooks.say(text);
   }
 
   #problem(message: string): void {
@@ -259,7 +259,7 @@ export function questionRow(text: string): HTMLElement {
   return element("li", { class: "message user" }, element("p", WRITTEN, element("span", { class: "unseen" }, "You asked: "), text));
 }
 
-/** What stands where no message is yet: what the agent is for, and questions to try, which `use` puts into the question's field. */
+/** Shown before the first message: the agent's purpose, and questions to try, which `use` puts into the question's field. */
 export function welcome(agent: Agent | undefined, use: (question: string) => void): HTMLElement {
   const support = !agent || agent.isDefault ? QUOTES_ALONE : QUOTES;
   const row = element("li", { class: "empty" }, element("p", {}, "Ask a question."));
@@ -274,9 +274,9 @@ export function welcome(agent: Agent | undefined, use: (question: string) => voi
 }
 
 function waitingFor(failure: Failure, offline: boolean): string {
-  if (offline) return "You are offline; it goes on when you are back…";
-  if (failure.reason === "OVERLOADED") return "The server is busy; asking again in a moment…";
-  return "The connection was lost; going on…";
+  if (offline) return "You are offline; the answer continues when you are online again…";
+  if (failure.reason === "OVERLOADED") return "The server is busy; trying again in a moment…";
+  return "The connection was lost; reconnecting…";
 }
 
 function milliseconds(time: Timestamp | undefined): number {

@@ -1,4 +1,4 @@
-/** Files on their way into a collection: each with its progress, and with the reason when it was not taken. */
+/** Uploads of files into a collection: each with its progress, and with the reason if it failed. */
 
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import type { Operation } from "@responsa/contract/google/longrunning/operations_pb.js";
@@ -11,15 +11,15 @@ import { PATIENCE } from "./patience.js";
 import type { Named } from "./library.js";
 import { MOST_BYTES, send, UploadRefused, type Upload } from "./send.js";
 
-/** A browser has six connections to a server, for all its tabs together. */
+/** A browser opens six connections to a server, for all its tabs together. */
 const AT_ONCE = 2;
 const TRIES = 4;
-const SENT = 1 / 3; // of the bar; the rest is reading and indexing
+const SENT = 1 / 3; // share of the bar; the rest is for reading and indexing
 const AGAIN = new Set(["", "PART_UNAVAILABLE", "DRAINING", "OVERLOADED", "DEADLINE_EXCEEDED"]);
 
 export interface UploadHooks {
   readonly say: (text: string) => void;
-  /** A document of that collection is searchable now. */
+  /** A document of that collection is now searchable. */
   readonly taken: (collection: string) => void;
   readonly sessionOver: () => void;
 }
@@ -38,7 +38,7 @@ export class UploadsView {
     this.#hooks = hooks;
     this.root.append(element("div", { class: "row" }, element("h3", { id: "uploads-title" }, "Uploads"), this.#clear), this.#list);
     window.addEventListener("beforeunload", (event) => {
-      if (this.#sending.size + this.#waiting.length > 0) event.preventDefault(); // files that are not sent yet would be lost
+      if (this.#sending.size + this.#waiting.length > 0) event.preventDefault(); // files that were not sent yet would be lost
     });
   }
 
@@ -46,7 +46,7 @@ export class UploadsView {
     for (const file of files) {
       const row = new Row({ file, collection: collection.name, requestId: uuid() }, collection.label, () => this.#start(row));
       this.#list.append(row.root);
-      if (file.size > MOST_BYTES) row.fail(`It has ${Math.ceil(file.size / 1_048_576)} MiB; 64 MiB are the most.`);
+      if (file.size > MOST_BYTES) row.fail(`It has ${Math.ceil(file.size / 1_048_576)} MiB; the limit is 64 MiB.`);
       else this.#start(row);
     }
     this.root.hidden = this.#list.childElementCount === 0;
@@ -80,13 +80,13 @@ export class UploadsView {
       const operation = await this.#finished(row, sent);
       if (operation.result.case === "error") return this.#failed(row, operation.result.value.message);
       const result = operation.result.case === "response" ? anyUnpack(operation.result.value, IngestResultSchema) : undefined;
-      row.finish(result?.unchanged ? "unchanged: these very bytes were here already" : "searchable");
+      row.finish(result?.unchanged ? "unchanged: this version is already stored" : "searchable");
       this.#hooks.say(`${upload.file.name} is searchable.`);
       this.#hooks.taken(upload.collection);
     } catch (error) {
       if (signal.aborted) {
         row.fail("Cancelled.");
-        if (name) await this.#api.operations.cancelOperation({ name }).catch(() => undefined); // it ended meanwhile
+        if (name) await this.#api.operations.cancelOperation({ name }).catch(() => undefined); // the upload ended meanwhile
         return;
       }
       const failure = error instanceof UploadRefused ? error.failure : failureOf(error);
@@ -97,7 +97,7 @@ export class UploadsView {
 
   #failed(row: Row, why: string, again = false): void {
     row.fail(why, again);
-    this.#hooks.say(`${row.upload.file.name} was not taken: ${why}`);
+    this.#hooks.say(`${row.upload.file.name} could not be added: ${why}`);
   }
 
   async #sent(row: Row): Promise<Operation> {
@@ -112,7 +112,7 @@ export class UploadsView {
     }
   }
 
-  /** Wait for the end; what breaks the waiting does not break the work. */
+  /** Wait for the end; an error while waiting does not stop the ingestion. */
   async #finished(row: Row, sent: Operation): Promise<Operation> {
     let operation = sent;
     for (let tries = 0; !operation.done; ) {
@@ -205,7 +205,7 @@ class Row {
 
   #acted(): void {
     if (this.root.classList.contains("ended")) {
-      // What was cancelled stays so; what was only cut may have arrived, and is then not sent a second time.
+      // A cancelled upload stays cancelled. An interrupted upload may have arrived, and is then not sent again.
       if (this.signal.aborted) this.upload = { ...this.upload, requestId: uuid() };
       this.#again();
       return;

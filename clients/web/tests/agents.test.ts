@@ -56,7 +56,7 @@ describe("AgentChoice", () => {
     expect(new AgentChoice(storage, "agents/chat").agent).toBe("agents/chat");
   });
 
-  it("passes over what is not its own", () => {
+  it("ignores entries of other programs", () => {
     for (const found of ["{", "null", "7", '{"agent":"x"}', '{"agent":5,"parameters":[1]}', '{"parameters":{"agents/a":{"b":[]},"c":{}}}']) {
       const storage = new MemoryStorage();
       storage.setItem(KEY, found);
@@ -77,7 +77,7 @@ describe("AgentChoice", () => {
 });
 
 describe("violationsOf", () => {
-  it("finds the parameters that were refused, and what is wrong with each", () => {
+  it("finds the refused parameters and their mistakes", () => {
     const fields = { "options.parameters.level": "choose one of beginner, advanced.", "options.parameters.a[0]": "No.", text: "Too long.", "options.parameters.bare": "" };
     const found = violationsOf(failureOf(refusedFields("PARAMETERS_INVALID", "The parameters do not fit.", fields)), "teacher_id");
     expect([...found]).toEqual([

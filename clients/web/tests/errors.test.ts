@@ -10,7 +10,7 @@ describe("failureOf", () => {
     expect(failureOf(error)).toEqual({ reason: "OVERLOADED", message: "Too much.", metadata: { limit: "64" }, retryAfter: 1250, violations: [] });
   });
 
-  it("reads what is wrong with each field", () => {
+  it("reads the mistake in each field", () => {
     const failure = failureOf(refusedFields("PARAMETERS_INVALID", "No.", { "options.parameters.level": "Choose one of these.", text: "Too long." }));
     expect(failure.violations).toEqual([
       { field: "options.parameters.level", description: "Choose one of these." },

@@ -11,7 +11,7 @@ export function responsaError(code: Code, reason: string, message: string, retry
   return new ConnectError(message, code, undefined, [info, { desc: RetryInfoSchema, value: { retryDelay } }]);
 }
 
-/** A refusal that says what is wrong with the request's fields. */
+/** A refusal that lists the mistakes in the request's fields. */
 export function refusedFields(reason: string, message: string, fields: Record<string, string>): ConnectError {
   const fieldViolations = Object.entries(fields).map(([field, description]) => ({ field, description }));
   return new ConnectError(message, Code.InvalidArgument, undefined, [

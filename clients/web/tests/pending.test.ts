@@ -56,14 +56,14 @@ describe("PendingQuestions", () => {
     expect((JSON.parse(storage.getItem(KEY)!) as unknown[]).length).toBeLessThanOrEqual(16);
   });
 
-  it("takes what a page without parameters kept, and nothing whose parameters are none", () => {
+  it("reads entries without parameters, and ignores entries with invalid parameters", () => {
     const storage = new MemoryStorage();
     const { parameters: _, ...older } = question("1");
     storage.setItem(KEY, JSON.stringify([older, { ...question("2"), parameters: { level: ["x"] } }, { ...question("3"), parameters: 3 }]));
     expect(new PendingQuestions(storage).of("")).toEqual([{ ...question("1"), parameters: {} }]);
   });
 
-  it("passes over what is not its own", () => {
+  it("ignores entries of other programs", () => {
     for (const found of ["{", "null", "7", '{"requestId":"1"}', '[null, 3, {"requestId": 5}, {"requestId":"1","text":"a","conversation":"","begun":"","collections":[1]}]']) {
       const storage = new MemoryStorage();
       storage.setItem(KEY, found);

@@ -35,8 +35,8 @@ describe("a teacher's values", () => {
 describe("a teacher's texts", () => {
   it("are measured in bytes, as the server does", () => {
     expect(textProblem("é".repeat(100), 200)).toBe("");
-    expect(textProblem("é".repeat(101), 200)).toBe("This is too long by 2 bytes; 200 are the most.");
-    expect(textProblem(" \n", 200)).toBe("This must not be empty.");
+    expect(textProblem("é".repeat(101), 200)).toBe("This is too long by 2 bytes; the limit is 200.");
+    expect(textProblem(" \n", 200)).toBe("Enter a text.");
   });
 
   it("are sent where they changed alone", () => {
@@ -54,6 +54,6 @@ describe("reloaded", () => {
   it("says what changed and what cannot be used", () => {
     expect(reloaded([one("chat", false)])).toBe("Nothing changed.");
     expect(reloaded([one("chat", true), one("tutor", true), one("default", false)])).toBe("Changed: chat, tutor.");
-    expect(reloaded([one("chat", true), one("mine", false, 2)])).toBe("Changed: chat; 1 agent cannot be used as written: mine.");
+    expect(reloaded([one("chat", true), one("mine", false, 2)])).toBe("Changed: chat; the files of 1 agent are not valid: mine.");
   });
 });

@@ -24,7 +24,7 @@ function one(property: JsonObject): Field {
 }
 
 describe("fieldsOf", () => {
-  it("puts what is needed first, the rest by its label", () => {
+  it("puts required fields first, the rest by label", () => {
     expect(fieldsOf(SCHEMA).map((one) => [one.label, one.kind, one.required])).toEqual([
       ["Teacher", "choice", true],
       ["Brief", "switch", false],
@@ -40,7 +40,7 @@ describe("fieldsOf", () => {
     expect(one({ enum: [1, 2.5, true, null, ["x"]] })).toMatchObject({ choices: [{ value: 1 }, { value: 2.5 }, { value: true }] });
   });
 
-  it("has nothing to choose where a record is named and none is there", () => {
+  it("has no choices if there are no records", () => {
     expect(one({ type: "string", "x-resource": "teachers" })).toMatchObject({ kind: "choice", choices: [] });
     expect(one({ type: "string", oneOf: [{ pattern: "a" }, { pattern: "b" }] })).toMatchObject({ kind: "text" }); // no list of values
   });
@@ -84,7 +84,7 @@ describe("a field's content", () => {
     expect(valueOf(field("brief"), true)).toBe(true);
   });
 
-  it("does not tell of a box that nobody ticked, unless that says something", () => {
+  it("sends an unticked box only if that changes something", () => {
     expect(valueOf(field("brief"), false)).toBeUndefined();
     expect(valueOf(one({ type: "boolean", default: true }), false)).toBe(false);
     expect(valueOf(field("x", { required: ["x"], properties: { x: { type: "boolean" } } }), false)).toBe(false);
@@ -94,10 +94,10 @@ describe("a field's content", () => {
     [field("heat"), "0", "It must be more than 0."],
     [field("heat"), "2", "It must be less than 2."],
     [field("heat"), "1.5", ""],
-    [field("motto"), "a", "At least 2 characters are needed; these are 1."],
+    [field("motto"), "a", "Enter at least 2 characters; this has 1."],
     [field("motto"), "💡💡💡💡", ""],
-    [field("motto"), "💡💡💡💡💡", "At most 4 characters may be given; these are 5."],
-    [field("motto"), "A!", "It must look like ^[a-z💡]+$."],
+    [field("motto"), "💡💡💡💡💡", "Enter at most 4 characters; this has 5."],
+    [field("motto"), "A!", "It must match ^[a-z💡]+$."],
     [one({ type: "string", format: "uuid" }), "x", "It must be a UUID, such as 0192f3c8-0000-7000-8000-000000000000."],
     [one({ type: "string", format: "uuid" }), ADA, ""],
     [field("motto"), "", ""],

@@ -72,11 +72,11 @@ describe("signIn", () => {
 
   it("says that a code was used, and keeps somebody who is signed in already", async () => {
     const spent = '{"code":16,"message":"no","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","domain":"responsa","reason":"SESSION_CODE_INVALID"}]}';
-    expect(await signIn(api(nobody), "rsc_x", answering(401, spent).ask)).toEqual({ problem: "This link was used already, or it has expired.", cut: false });
+    expect(await signIn(api(nobody), "rsc_x", answering(401, spent).ask)).toEqual({ problem: "This link has already been used or has expired.", cut: false });
     expect("user" in (await signIn(api(somebody), "rsc_x", answering(401, spent).ask))).toBe(true);
   });
 
-  it("offers another try when nobody could be reached", async () => {
+  it("offers another try when the server could not be reached", async () => {
     const unreachable = () => {
       throw new ConnectError("Failed to fetch", Code.Unavailable);
     };

@@ -182,7 +182,7 @@ describe("SharedStreams", () => {
     await late.return(undefined);
   });
 
-  it("lets the streams of many turns take turns on few connections, and holds none afterwards", async () => {
+  it("shares few connections between the streams of many turns, and closes them afterwards", async () => {
     const server = new Server();
     const locks = new MemoryLocks();
     const log = whole(5);
