@@ -89,9 +89,9 @@ export class FrameReader {
     if (frame.afterSeq !== this.#through || frame.throughSeq < frame.afterSeq) {
       throw new ChainBroken(`a frame covers (${frame.afterSeq}, ${frame.throughSeq}] but should continue after ${this.#through}`);
     }
-    const beside = frame.events.filter((event) => event.seq === 0n);
+    const unnumbered = frame.events.filter((event) => event.seq === 0n);
     const logged = frame.events.filter((event) => event.seq !== 0n);
-    const snapshot = beside.find((event) => event.event.case === "snapshot")?.event;
+    const snapshot = unnumbered.find((event) => event.event.case === "snapshot")?.event;
     const pruned = snapshot?.case === "snapshot" ? snapshot.value : undefined;
     if (!pruned) this.#check(frame, logged);
     this.turn = frame.turn;
@@ -102,7 +102,7 @@ export class FrameReader {
     }
     const known = logged.filter((event) => this.#takeEvent(event));
     if (pruned?.terminalEvent) known.push(this.#takeSnapshot(pruned.terminalEvent));
-    for (const { event } of beside) {
+    for (const { event } of unnumbered) {
       if (event.case === "heartbeat") this.place = event.value.queuePlace;
       else if (event.case === "reconnect") this.reconnect = Number(event.value.after?.seconds ?? 0n) * 1000 + (event.value.after?.nanos ?? 0) / 1e6;
     }

@@ -184,12 +184,12 @@ class App {
       mark(teachersLink, onTeachers());
       mark(askLink, onChat() && !conversation);
       list.mark(onChat() ? conversation : "");
-      const beside = onDocuments() ? collections : onTeachers() ? teachers : undefined;
-      if (beside) {
+      const part = onDocuments() ? collections : onTeachers() ? teachers : undefined;
+      if (part) {
         document.title = `${onDocuments() ? "Documents" : "Teachers"} · Responsa`;
-        replace(main, beside.root);
-        if (!first) beside.focus();
-        await beside.refresh();
+        replace(main, part.root);
+        if (!first) part.focus();
+        await part.refresh();
         return;
       }
       if (!conversation && location.hash !== "#/") history.replaceState(null, "", "#/");

@@ -125,7 +125,7 @@ export class TeachersView {
         const theirs = await this.#api.admin.getTeacher({ name });
         ({ etag } = theirs);
         before = draftOf(theirs);
-        fields.beside(before);
+        fields.compare(before);
       } catch (error) {
         return failureOf(error).message;
       }
@@ -208,7 +208,7 @@ class TeacherFields {
   }
 
   /** Show the teacher as somebody else has changed it meanwhile. */
-  beside(theirs: Draft): void {
+  compare(theirs: Draft): void {
     const quote = element("blockquote", WRITTEN, [theirs.displayName, theirs.persona.trim(), theirs.values].filter(Boolean).join("\n\n"));
     replace(this.#theirs, element("h3", {}, "As it is now"), quote);
     this.#theirs.hidden = false;

@@ -24,7 +24,7 @@ export function frame(after: number, through: number, ...events: TurnEvent[]): F
   return create(ResumeTurnResponseSchema, { turn: TURN, afterSeq: BigInt(after), throughSeq: BigInt(through), events });
 }
 
-/** A turn of so many events, the last of them its answer; each in a frame of its own. */
+/** A turn of that many events, the last of them its answer, each in its own frame. */
 export function whole(events: number): Frame[] {
   return Array.from({ length: events }, (_, place) => {
     const seq = place + 1;
