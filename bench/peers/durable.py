@@ -23,7 +23,7 @@ from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.agents import AgentCard
 from responsa_server.domain.parts import Installation
 from responsa_server.identity.service import Identity
-from responsa_server.ingest.ended import EndedOperations
+from responsa_server.ingest.jobs import EndedOperations
 from responsa_server.library.library import Library
 from responsa_server.search.retrieve import KnowledgeSearch
 from responsa_server.stores.postgres.collections import CollectionStore

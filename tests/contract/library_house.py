@@ -14,9 +14,8 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.knowledge import DocumentMetadata, Operation
 from responsa_server.domain.people import Principal
-from responsa_server.ingest.ended import EndedOperations
 from responsa_server.ingest.indexing import Indexer
-from responsa_server.ingest.jobs import Ingest, KnowledgeJobs, Parser
+from responsa_server.ingest.jobs import EndedOperations, Ingest, KnowledgeJobs, Parser
 from responsa_server.library.library import Library
 from responsa_server.search.embedder import Embedder, Vectors
 from responsa_server.search.retrieve import KnowledgeSearch

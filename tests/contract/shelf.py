@@ -17,8 +17,7 @@ from responsa_server.stores.postgres.passages import PassageTable, PostgresLexic
 from responsa_server.stores.postgres.searching import SEARCH_SECONDS
 from responsa_server.stores.postgres.vectors import PostgresVectorIndex
 from responsa_server.text.canonical import Block, BlockKind
-from responsa_server.text.languages import language_of
-from responsa_server.text.lexical import Analyzer
+from responsa_server.text.lexical import Analyzer, language_of
 from responsa_server.text.sentences import pieces
 
 

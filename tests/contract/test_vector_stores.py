@@ -26,8 +26,7 @@ from responsa_server.domain.passages import (
     VectorKind,
 )
 from responsa_server.domain.people import Principal
-from responsa_server.ingest.jobs import KnowledgeJobs
-from responsa_server.ingest.vector_publishing import VectorPublishing
+from responsa_server.ingest.jobs import KnowledgeJobs, VectorPublishing
 from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.documents import DocumentStore

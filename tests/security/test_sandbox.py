@@ -266,18 +266,15 @@ async def test_a_table_that_cannot_be_loaded_is_told() -> None:
     assert zygotes() == []
 
 
-async def test_files_and_bytes_give_the_same(pool: ParserPool, tmp_path: Path) -> None:
+async def test_a_parsed_document_keeps_its_bytes(pool: ParserPool) -> None:
     data = "# Ünïcode\r\n\r\nText.\r\n".encode()
-    path = tmp_path / "a.md"
-    path.write_bytes(data)
-    from_bytes = await pool.parse(data, "a.md")
-    assert isinstance(from_bytes, ParsedDocument)
-    assert from_bytes == await pool.parse(path, "a.md")
-    assert from_bytes.canonical_text.encode() == data
-    assert from_bytes.title == "Ünïcode"
+    parsed = await pool.parse(data, "a.md")
+    assert isinstance(parsed, ParsedDocument)
+    assert parsed.canonical_text.encode() == data
+    assert parsed.title == "Ünïcode"
 
 
-async def test_rejections_keep_their_type_and_words(pool: ParserPool, tmp_path: Path) -> None:
+async def test_rejections_keep_their_type_and_words(pool: ParserPool) -> None:
     with rejecting(Reason.DOCUMENT_EMPTY):
         await pool.parse(b" \n", "a.md")
     with rejecting(Reason.DOCUMENT_TYPE_MISMATCH) as caught:
@@ -287,15 +284,6 @@ async def test_rejections_keep_their_type_and_words(pool: ParserPool, tmp_path: 
     small = ParseLimits(input_bytes=3)
     with rejecting(Reason.DOCUMENT_TOO_LARGE):
         await pool.parse(b"abcd", "a.md", limits=small)
-    path = tmp_path / "a.md"
-    path.write_bytes(b"abcd")
-    with rejecting(Reason.DOCUMENT_TOO_LARGE):
-        await pool.parse(path, "a.md", limits=small)
-    with pytest.raises(FileNotFoundError):
-        await pool.parse(tmp_path / "none.md")
-    os.mkfifo(tmp_path / "fifo.md")
-    with pytest.raises(OSError, match="regular"):
-        await pool.parse(tmp_path / "fifo.md")
     # A name no packet could carry.
     assert (await pool.parse(b"x", "\udcff" * 3 + "a" * 5000 + ".md")).title == "x"
 

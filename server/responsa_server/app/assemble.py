@@ -35,11 +35,9 @@ from responsa_server.domain.models import Models
 from responsa_server.domain.relay import Reload
 from responsa_server.domain.teachers import Teachers
 from responsa_server.embedded import EmbeddedError, Layout
-from responsa_server.ingest.ended import EndedOperations
 from responsa_server.ingest.indexing import Indexer
-from responsa_server.ingest.jobs import Ingest, KnowledgeJobs
+from responsa_server.ingest.jobs import EndedOperations, Ingest, KnowledgeJobs, VectorPublishing
 from responsa_server.ingest.sandbox.pool import ParseLimits, ParserPool
-from responsa_server.ingest.vector_publishing import VectorPublishing
 from responsa_server.library.library import Library
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.providers.minilm import load as load_minilm

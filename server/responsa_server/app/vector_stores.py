@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Final, cast
+from pkgutil import resolve_name
+from typing import Final
 
 from responsa_server.app.settings import SettingsError
 from responsa_server.domain.passages import OpenedVectors
@@ -36,6 +36,5 @@ def open_vectors(database: Database, settings: RetrievalSettings) -> OpenedVecto
         raise SettingsError(
             f"retrieval.vector_store is {settings.vector_store!r}; the vector stores are: {known}"
         )
-    module, _, name = place.partition(":")
-    opener = cast("Opener", getattr(import_module(module), name))
+    opener: Opener = resolve_name(place)
     return opener(VectorStoreContext(database, settings))

@@ -228,7 +228,7 @@ class VectorIndex(Protocol):
 
 
 class VectorStore(VectorIndex, Protocol):
-    """An index of vectors that commits by itself. The job that ingests a version writes to it (ingest/vector_publishing.py).
+    """An index of vectors that commits by itself. The job that ingests a version writes to it (`VectorPublishing` in ingest/jobs.py).
 
     Each method can be repeated: the outcome is that of one call.
     """

@@ -20,8 +20,7 @@ from responsa_server.domain.turns import NewId
 from responsa_server.ingest.chunk import Chunk, ChunkSettings, chunk_document
 from responsa_server.search.embedder import Embedder
 from responsa_server.text.canonical import ParsedDocument
-from responsa_server.text.languages import language_of
-from responsa_server.text.lexical import Analyzer, tsvector_literal
+from responsa_server.text.lexical import Analyzer, language_of, tsvector_literal
 from responsa_server.text.sentences import Piece, PieceKind, pieces, plain
 
 WINDOW_OVERLAP: Final = 32

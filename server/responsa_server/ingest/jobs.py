@@ -6,6 +6,9 @@ Ingestion parses, cuts, embeds, stores and publishes. Starting over is always sa
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Final, Protocol
 from uuid import UUID
@@ -24,6 +27,7 @@ from responsa_server.domain.errors import (
 )
 from responsa_server.domain.knowledge import (
     CanonicalText,
+    Claim,
     Documents,
     Ingestions,
     IngestTask,
@@ -33,13 +37,11 @@ from responsa_server.domain.knowledge import (
     OwnershipLost,
 )
 from responsa_server.domain.parts import Health, PartReport
-from responsa_server.domain.passages import VectorStore
+from responsa_server.domain.passages import IndexingAttempt, NewPassage, PassageVectors, VectorStore
 from responsa_server.ingest import rejections
-from responsa_server.ingest.ended import EndedOperations
 from responsa_server.ingest.formats.table import FORMATS, Formats
 from responsa_server.ingest.indexing import CutDocument, DocumentIdentity, Indexer
 from responsa_server.ingest.rejections import ParserUnavailable
-from responsa_server.ingest.vector_publishing import prune_vectors
 from responsa_server.text.canonical import ParsedDocument
 
 MAX_TITLE_BYTES: Final = 512
@@ -56,6 +58,32 @@ class Parser(Protocol):
     ) -> ParsedDocument:
         """Parse. Raises DocumentRejected for the document's faults, ParserUnavailable for the server's."""
         ...
+
+
+class EndedOperations:
+    """Notifies waiting callers that an operation has ended. Only a hint: another process may end it, so callers must also poll."""
+
+    def __init__(self) -> None:
+        self._events: dict[UUID, set[asyncio.Event]] = {}
+
+    @contextmanager
+    def waiting(self, operation_id: UUID) -> Generator[asyncio.Event, None, None]:
+        """An event that is set when the operation ends in this process. Read the operation after entering: it may have ended before."""
+        event = asyncio.Event()
+        self._events.setdefault(operation_id, set()).add(event)
+        try:
+            yield event
+        finally:
+            waiters = self._events[operation_id]
+            waiters.discard(event)
+            if not waiters:
+                del self._events[operation_id]
+
+    def ended(self, operations: Iterable[UUID]) -> None:
+        """Wake the callers that wait for any of these operations."""
+        for operation_id in operations:
+            for event in self._events.get(operation_id, ()):
+                event.set()
 
 
 class Ingest:
@@ -159,6 +187,69 @@ def _title(task: IngestTask, parsed: ParsedDocument) -> str:
     return found.encode()[:MAX_TITLE_BYTES].decode(errors="ignore")
 
 
+class VectorPublishing:
+    """Implements `Ingestions` for vectors outside the database, around another one, which stores no vectors.
+
+    The database decides what search finds: a passage becomes a candidate only when the lexical index confirms that it is live. So the order is
+
+    1. store the passages (not live) and their vectors (not published);
+    2. publish the vectors, under the epoch of the operation; searches find them but discard them, since their passages are not live;
+    3. commit the version: passages, statistics, document and operation change in one transaction, and from then on the whole version is searched;
+    4. remove the vectors of older versions.
+
+    A worker that is lost after 1 or 2 leaves the former version unchanged. The next attempt has a greater epoch, removes the lost worker's vectors and starts
+    over. A worker that is lost after 3 leaves vectors of passages that are not live; the prune job removes them.
+    """
+
+    def __init__(self, ingestions: Ingestions, vectors: VectorStore, model: str) -> None:
+        """model: the name of the model that makes the vectors."""
+        self._ingestions = ingestions
+        self._vectors = vectors
+        self._model = model
+
+    async def begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
+        """Begin an attempt, and remove the vectors of earlier attempts."""
+        task = await self._ingestions.begin(tenant_id, operation_id)
+        if task is not None:
+            claim = task.claim
+            await self._vectors.drop_attempts(tenant_id, claim.document_id, claim.version, claim.epoch)
+        return task
+
+    async def parsed(self, claim: Claim, text: CanonicalText, passages_total: int) -> None:
+        """Pass the parsed text on; it has no vectors."""
+        await self._ingestions.parsed(claim, text, passages_total)
+
+    async def write(self, claim: Claim, passages: Sequence[NewPassage], passages_done: int | None) -> None:
+        """Write the passages, then their vectors. In this order OwnershipLost is raised before a vector is stored."""
+        await self._ingestions.write(claim, [replace(one, vectors=()) for one in passages], passages_done)
+        vectors = [PassageVectors(one.passage.id, one.vectors) for one in passages]
+        await self._vectors.put(self._attempt(claim), vectors)
+
+    async def publish(self, claim: Claim) -> bool:
+        """Publish the vectors, then the version. Remove the vectors of older versions, or this version's if it is not searched."""
+        await self._vectors.publish(self._attempt(claim))
+        searched = await self._ingestions.publish(claim)
+        if searched:
+            await self._vectors.drop_versions(claim.tenant_id, claim.document_id, claim.version)
+        else:
+            await self._vectors.drop_attempts(claim.tenant_id, claim.document_id, claim.version, None)
+        return searched
+
+    async def fail(self, claim: Claim, error: ResponsaError) -> None:
+        """End the operation with an error, and remove the vectors of its attempts."""
+        await self._ingestions.fail(claim, error)
+        await self._vectors.drop_attempts(claim.tenant_id, claim.document_id, claim.version, claim.epoch + 1)
+
+    async def give_up(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
+        """End the operation with an error. The vectors of its attempts stay unpublished; the prune job removes them."""
+        await self._ingestions.give_up(tenant_id, operation_id, error)
+
+    def _attempt(self, claim: Claim) -> IndexingAttempt:
+        return IndexingAttempt(
+            claim.tenant_id, claim.collection_id, claim.document_id, claim.version, claim.epoch, self._model
+        )
+
+
 class KnowledgeJobs:
     """Runs the document jobs, as a task on the server's loop. A `Part`: it reports whether jobs are running."""
 
@@ -244,7 +335,10 @@ class KnowledgeJobs:
         try:
             await self._documents.prune(tenant_id, document_id)
             if self._vectors is not None:
-                await prune_vectors(self._documents, self._vectors, tenant_id, document_id)
+                # The versions older than the one that is searched; all versions of a deleted document.
+                document = (await self._documents.find(tenant_id, [document_id])).get(document_id)
+                version = None if document is None else document.version
+                await self._vectors.drop_versions(tenant_id, document_id, version)
         except Unavailable:
             return min(_LONGEST_PAUSE, 2.0**attempts)
         return None

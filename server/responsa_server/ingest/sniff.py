@@ -18,7 +18,7 @@ import filetype
 from charset_normalizer import from_bytes
 from charset_normalizer.constant import IANA_SUPPORTED
 
-from responsa_server.domain.errors import DocumentRejected
+from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.table import FORMATS, HTML, PLAIN_TEXT, Format, Formats
 
@@ -46,6 +46,8 @@ _TEXTUAL_MAGIC: tuple[tuple[bytes, str], ...] = (
 )
 _OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _MAGIC_BYTES = 8192
+# How much of a large document is read to decide its format before the sandbox gets it.
+_HEAD_BYTES = 64 * 1024
 
 # WHATWG Encoding Standard labels that occur in documents, with their Python codecs. An allow-list: Python also has
 # codecs (unicode_escape, utf_7, idna) that turn harmless bytes into something else.
@@ -139,6 +141,32 @@ def sniff(
     if not known:
         original.format = _decide(original).name
     return original
+
+
+def decide_format(content: bytes, name: str, content_type: str, formats: Formats) -> str:
+    """The media type of an uploaded document's format, so that a program with a name in .md is refused at once. Arguments as for `sniff`.
+
+    '' when the beginning of a large document does not decide the format; the sandbox then decides it. Raises DocumentRejected.
+    """
+    whole = len(content) <= _HEAD_BYTES
+    try:
+        original = sniff(content if whole else _head(content), name, content_type, formats=formats)
+    except DocumentRejected as error:
+        # A beginning may be blank or end within a character, so it cannot prove that the document is empty or malformed.
+        if not whole and error.reason in (Reason.DOCUMENT_EMPTY, Reason.DOCUMENT_MALFORMED):
+            return ""
+        raise rejections.described(error, name, content_type, formats) from error
+    found = formats.named(original.format)
+    assert found is not None, "sniffing names a row of its table"
+    return found.media_type
+
+
+def _head(content: bytes) -> bytes:
+    """The beginning, cut at a line's end where there is one. An even number of bytes, for UTF-16."""
+    end = content.rfind(b"\n", _HEAD_BYTES // 2, _HEAD_BYTES) + 1 or _HEAD_BYTES
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content[:_HEAD_BYTES]
+    return content[:end]
 
 
 def _decide(original: Original) -> Format:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 from uuid import UUID
 
-from responsa_server.domain.errors import InvalidRequest, NotPermitted, Reason
+from responsa_server.domain.errors import DocumentRejected, InvalidRequest, NotPermitted, Reason
 from responsa_server.domain.knowledge import (
     DEFAULT_COLLECTION,
+    MAX_DOCUMENT_BYTES,
     Chunking,
     Collection,
     Collections,
@@ -26,11 +31,14 @@ from responsa_server.domain.knowledge import (
 )
 from responsa_server.domain.listing import Page, Position
 from responsa_server.domain.people import Principal, Role
-from responsa_server.ingest import uploads
-from responsa_server.ingest.ended import EndedOperations, wait_until_set
+from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.table import FORMATS, Formats
+from responsa_server.ingest.jobs import EndedOperations
+from responsa_server.ingest.sniff import decide_format
 
 CONTENT_CHUNK_BYTES: Final = 64 * 1024
+_UPLOAD_CHUNK_BYTES: Final = 256 * 1024
+_IN_MEMORY_BYTES: Final = 1024 * 1024
 _READ_BYTES: Final = 1024 * 1024
 # How often a waiting call checks whether another process has ended the operation.
 _LOOK_SECONDS: Final = 0.5
@@ -140,9 +148,11 @@ class Library:
         if metadata.collection_id != DEFAULT_COLLECTION:
             # Check before the bytes arrive; the transaction that stores them checks again.
             await self.collections.require(who.tenant_id, [metadata.collection_id])
-        async with uploads.receive(metadata, chunks, size or None, self._spool_dir) as received, self._whole:
+        async with _receive(metadata, chunks, size or None, self._spool_dir) as received, self._whole:
             content = await received.read()
-            media_type = await uploads.decide_format(metadata, content, self.formats)
+            media_type = await asyncio.to_thread(
+                decide_format, content, metadata.source_key, metadata.media_type, self.formats
+            )
             new = NewDocument(metadata, content, received.sha256, media_type)
             return await self.documents.accept(who, new, self._embedding, request_id)
 
@@ -196,7 +206,8 @@ class Library:
                 left = deadline - loop.time()
                 if operation.done or left <= 0:
                     return operation
-                await wait_until_set(event, min(left, _LOOK_SECONDS))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(event.wait(), min(left, _LOOK_SECONDS))
 
     async def cancel_operation(self, who: Principal, operation_id: UUID) -> None:
         """End an operation with OPERATION_CANCELLED unless it has ended. Raises NotFound, NotPermitted."""
@@ -255,3 +266,71 @@ def _character_end(data: bytes, end: int) -> int:
     while end > 0 and data[end] & 0xC0 == 0x80:
         end -= 1
     return end
+
+
+class _Received:
+    """A complete upload. sha256: of all its bytes."""
+
+    def __init__(self, spool: IO[bytes], size: int, sha256: bytes) -> None:
+        self._spool = spool
+        self._size = size
+        self.sha256 = sha256
+
+    async def read(self) -> bytes:
+        """All bytes, read into memory."""
+        self._spool.seek(0)
+        return (
+            self._spool.read()
+            if self._size <= _IN_MEMORY_BYTES
+            else await asyncio.to_thread(self._spool.read)
+        )
+
+
+@asynccontextmanager
+async def _receive(
+    metadata: DocumentMetadata, chunks: AsyncIterator[bytes], size: int | None, spool_dir: Path | None
+) -> AsyncGenerator[_Received, None]:
+    """Receive all chunks and keep them until the block ends. size: the announced number of bytes, None if none was announced.
+
+    Bytes beyond 1 MiB go to a file without a name (mode 0600 where the file system requires a name), so that the file
+    never outlives the process. Raises InvalidRequest: INVALID_FIELD (a chunk over 256 KiB), UPLOAD_INCOMPLETE; DocumentRejected: DOCUMENT_TOO_LARGE,
+    DOCUMENT_EMPTY.
+    """
+    if size is not None and size > MAX_DOCUMENT_BYTES:
+        raise _rejected(rejections.too_large(), metadata)
+    digest = hashlib.sha256()
+    received = 0
+    with tempfile.SpooledTemporaryFile(
+        max_size=_IN_MEMORY_BYTES, dir=None if spool_dir is None else str(spool_dir)
+    ) as spool:
+        async for chunk in chunks:
+            if len(chunk) > _UPLOAD_CHUNK_BYTES:
+                limit = f"a chunk holds at most {_UPLOAD_CHUNK_BYTES} bytes; send more of them"
+                raise InvalidRequest.of_field("chunk", "bytes.max_len", limit)
+            received += len(chunk)
+            if received > MAX_DOCUMENT_BYTES:
+                raise _rejected(rejections.too_large(), metadata)
+            if size is not None and received > size:
+                raise _incomplete(size, received)
+            digest.update(chunk)
+            if received > _IN_MEMORY_BYTES:
+                await asyncio.to_thread(spool.write, chunk)
+            else:
+                spool.write(chunk)
+        if size is not None and received != size:
+            raise _incomplete(size, received)
+        if received == 0:
+            raise _rejected(rejections.empty(), metadata)
+        yield _Received(spool, received, digest.digest())
+
+
+def _rejected(error: DocumentRejected, metadata: DocumentMetadata) -> DocumentRejected:
+    return replace(error, metadata={"source_key": metadata.source_key, **error.metadata})
+
+
+def _incomplete(size: int, received: int) -> InvalidRequest:
+    return InvalidRequest(
+        Reason.UPLOAD_INCOMPLETE,
+        f"{size} bytes were announced and {received} came; nothing was kept. Send the document again.",
+        {"size_bytes": str(size), "received_bytes": str(received)},
+    )

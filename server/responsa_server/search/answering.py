@@ -24,7 +24,7 @@ from responsa_server.search.embedder import Embedder
 from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.extract import DEFAULT_SUPPORT, MAX_SENTENCES, PASSAGES_READ, Extractor
 from responsa_server.search.retrieve import Retrieval, Retriever
-from responsa_server.text.languages import UNKNOWN, language_of
+from responsa_server.text.lexical import UNKNOWN, language_of
 
 TEXT_ONLY: Final = "text_only"
 """The value of `Evidence.degraded` when vectors were not available."""

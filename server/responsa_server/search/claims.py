@@ -16,7 +16,7 @@ from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.search.evidence import PassageAnalyses, PieceAnalysis
 from responsa_server.search.retrieve import ScoredPassage
-from responsa_server.text.languages import UNKNOWN
+from responsa_server.text.lexical import UNKNOWN
 
 LEAST_BYTES: Final = 160
 """A shorter excerpt says little and is left out."""

@@ -33,8 +33,7 @@ from responsa_server.search.embedder import Embedder, QuestionEmbedder
 from responsa_server.search.evidence import PassageAnalyses, judge, read_question
 from responsa_server.search.scoring import Score, Weights, gate, score, weigh
 from responsa_server.text.canonical import Block, BlockKind
-from responsa_server.text.languages import UNKNOWN, language_of
-from responsa_server.text.lexical import STEMMED, Analyzer
+from responsa_server.text.lexical import STEMMED, UNKNOWN, Analyzer, language_of
 from responsa_server.text.sentences import pieces
 
 Result = TypeVar("Result")

@@ -10,8 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from responsa_server.domain.errors import DocumentRejected, Reason
+
 MAX_TITLE_CHARS = 300
+MAX_BLOCKS = 1_000_000
 _LINE = re.compile(r"[^\r\n]+")
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}\Z")
 
 
 class BlockKind(StrEnum):
@@ -56,6 +60,69 @@ class ParsedDocument:
     format: str
 
 
+def language_tag(text: str) -> str | None:
+    """The text if it has the shape of a BCP 47 language tag, else None."""
+    return text if _LANGUAGE.match(text) else None
+
+
+class BlockCollector:
+    """Collects blocks in the order of their offsets; a block that overlaps the previous one loses the shared part."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[BlockKind, int, int, int, str]] = []
+        self._end = 0
+
+    def add(self, kind: BlockKind, start: int, end: int, level: int = 0, title: str = "") -> None:
+        """Append characters [start, end) as a block, unless nothing is left of it.
+
+        Raises DocumentRejected (DOCUMENT_PARSER_LIMIT) beyond MAX_BLOCKS blocks.
+        """
+        start = max(start, self._end)
+        if start >= end:
+            return
+        if len(self._rows) >= MAX_BLOCKS:
+            raise DocumentRejected(
+                Reason.DOCUMENT_PARSER_LIMIT,
+                f"The document has more than {MAX_BLOCKS:,} paragraphs. Split it into smaller files.",
+            )
+        self._rows.append((kind, start, end, level, title))
+        self._end = end
+
+    def first_heading(self) -> str:
+        """The plain text of the first level 1 heading; '' if there is none."""
+        return next(
+            (title for kind, _, _, level, title in self._rows if kind is BlockKind.HEADING and level == 1), ""
+        )
+
+    def document(
+        self,
+        text: str,
+        *,
+        format_name: str,
+        file_name: str,
+        title: str = "",
+        language: str = "",
+        body_start: int = 0,
+    ) -> ParsedDocument:
+        """The parsed document with these blocks.
+
+        title: the document's own; if it has none, the title is the first visible line from character `body_start` on, or else the file's name.
+        language: as the document states it; ignored if it does not have the shape of a language tag.
+        """
+        flat = byte_positions(text, [edge for _, start, end, _, _ in self._rows for edge in (start, end)])
+        blocks = tuple(
+            Block(kind, flat[2 * i], flat[2 * i + 1], level, title)
+            for i, (kind, _, _, level, title) in enumerate(self._rows)
+        )
+        return ParsedDocument(
+            title=title or _first_line(text, body_start) or title_from_name(file_name),
+            canonical_text=text,
+            blocks=blocks,
+            language=language_tag(language),
+            format=format_name,
+        )
+
+
 def one_line(text: str) -> str:
     """Text with every run of white space as one space, cut at 300 characters: fit for a title."""
     # A title is wanted from the first few lines: splitting all of a huge text would copy it for nothing.
@@ -71,9 +138,9 @@ def title_from_name(name: str) -> str:
     return one_line(base.replace("\x00", "")) or "Untitled"
 
 
-def first_line(text: str) -> str:
+def _first_line(text: str, start: int) -> str:
     """The first line with visible text, as a title; '' if there is none."""
-    for match in _LINE.finditer(text):
+    for match in _LINE.finditer(text, start):
         # A line of white space as long as the document must not be copied whole.
         line = one_line(text[match.start() : min(match.end(), match.start() + MAX_TITLE_CHARS * 8)])
         if line:

@@ -33,7 +33,7 @@ from responsa_server.search.evidence import PassageAnalyses
 from responsa_server.search.retrieve import Retrieval, Retriever, ScoredPassage
 from responsa_server.search.scoring import Score, Weights
 from responsa_server.text.canonical import Block, BlockKind
-from responsa_server.text.languages import language_of
+from responsa_server.text.lexical import language_of
 from responsa_server.text.sentences import PieceKind, pieces
 
 CLAIMS = Path(__file__).with_name("claims.jsonl")

@@ -13,8 +13,7 @@ from responsa_server.search.extract import DEFAULT_SUPPORT, ExtractedAnswer, Ext
 from responsa_server.search.retrieve import Retrieval, ScoredPassage
 from responsa_server.search.scoring import Score, Weights, weigh
 from responsa_server.text.canonical import Block, BlockKind
-from responsa_server.text.languages import language_of
-from responsa_server.text.lexical import Analyzer
+from responsa_server.text.lexical import Analyzer, language_of
 from responsa_server.text.sentences import pieces
 
 LEASES = (

@@ -12,11 +12,9 @@ import pytest
 
 from responsa_server.calls.convert import knowledge
 from responsa_server.domain.errors import Reason
-from responsa_server.domain.knowledge import DocumentMetadata
-from responsa_server.ingest import uploads
 from responsa_server.ingest.formats.table import FORMATS, HTML, MARKDOWN, Format, Formats
 from responsa_server.ingest.sandbox.pool import ParserPool
-from responsa_server.ingest.sniff import sniff
+from responsa_server.ingest.sniff import decide_format, sniff
 from tests.unit.knowledge.originals import rejected
 
 FOLDER = Path(__file__).resolve().parents[2] / "fixtures" / "toy_format"
@@ -44,16 +42,15 @@ async def test_the_sandbox_parses_a_format_that_the_table_has(toy: ModuleType) -
         await pool.close()
 
 
-async def test_an_upload_of_it_is_accepted_and_one_under_another_name_is_not(toy: ModuleType) -> None:
+def test_an_upload_of_it_is_accepted_and_one_under_another_name_is_not(toy: ModuleType) -> None:
     formats: Formats = toy.FORMATS
-    metadata = DocumentMetadata("default", "a.toy", "", "", "")
-    assert await uploads.decide_format(metadata, FILE, formats) == "application/x-toy"
+    assert decide_format(FILE, "a.toy", "", formats) == "application/x-toy"
     with rejected(Reason.DOCUMENT_TYPE_MISMATCH, match="but the content is a toy document"):
-        await uploads.decide_format(replace(metadata, source_key="a.md"), FILE, formats)
+        decide_format(FILE, "a.md", "", formats)
     with rejected(Reason.DOCUMENT_TYPE_MISMATCH, match="but the content is text"):
-        await uploads.decide_format(metadata, b"words", formats)
+        decide_format(b"words", "a.toy", "", formats)
     with rejected(Reason.DOCUMENT_TYPE_UNSUPPORTED, match=r"HTML \(.html\) and toy \(.toy\)") as caught:
-        await uploads.decide_format(replace(metadata, source_key="a.csv"), b"words", formats)
+        decide_format(b"words", "a.csv", "", formats)
     assert caught.value.metadata["accepted"] == "text/markdown,text/plain,text/html,application/x-toy"
 
 

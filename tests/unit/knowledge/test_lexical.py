@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from responsa_server.text.languages import UNKNOWN, language_of
-from responsa_server.text.lexical import MAX_TERM_CHARS, Analyzer, tsvector_literal
+from responsa_server.text.lexical import MAX_TERM_CHARS, UNKNOWN, Analyzer, language_of, tsvector_literal
 
 
 @pytest.mark.parametrize(

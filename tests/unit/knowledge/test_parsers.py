@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.ingest import rejections
-from responsa_server.ingest.formats import blocks
 from responsa_server.ingest.formats.table import FORMATS, HTML, Format
 from responsa_server.ingest.sandbox.protocol import pack_rejection, pack_result, unpack_result
 from responsa_server.ingest.sniff import sniff
@@ -180,7 +179,7 @@ def test_pathological_markdown_ends(markdown: str) -> None:
 
 
 def test_blocks_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "MAX_BLOCKS", 3)
+    monkeypatch.setattr(canonical, "MAX_BLOCKS", 3)
     with rejected(Reason.DOCUMENT_PARSER_LIMIT, match="paragraphs"):
         parse(b"a\n\n" * 4, "a.txt")
 

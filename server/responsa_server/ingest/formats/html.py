@@ -14,15 +14,8 @@ from dataclasses import dataclass, field
 from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
 
 from responsa_server.ingest import rejections
-from responsa_server.ingest.formats.blocks import BlockCollector, language_tag
 from responsa_server.ingest.sniff import Original
-from responsa_server.text.canonical import (
-    BlockKind,
-    ParsedDocument,
-    first_line,
-    one_line,
-    title_from_name,
-)
+from responsa_server.text.canonical import BlockCollector, BlockKind, ParsedDocument, one_line
 
 # Browsers stop nesting near 512. Lexbor's time is quadratic in the depth, so the depth is checked before parsing.
 MAX_DEPTH = 1000
@@ -248,15 +241,13 @@ def parse(original: Original) -> ParsedDocument:
     if not text.strip():
         raise rejections.empty("The HTML document shows no text. Upload a page with visible text in it.")
     title_node = tree.css_first("head > title")
-    title = writer.collector.first_heading() or one_line(
-        _clean(title_node.text()) if title_node is not None else ""
-    )
-    return ParsedDocument(
-        title=title or first_line(text) or title_from_name(original.name),
-        canonical_text=text,
-        blocks=writer.collector.blocks(text),
+    return writer.collector.document(
+        text,
+        format_name=original.format,
+        file_name=original.name,
+        title=writer.collector.first_heading()
+        or one_line(_clean(title_node.text()) if title_node is not None else ""),
         language=_language(root),
-        format=original.format,
     )
 
 
@@ -281,12 +272,11 @@ def _clean(text: str) -> str:
     return text.replace("\x00", "").replace(_SOFT_HYPHEN, "")
 
 
-def _language(root: LexborNode | None) -> str | None:
+def _language(root: LexborNode | None) -> str:
     html = root
     while html is not None and html.tag != "html":
         html = html.first_child if html.tag == "-document" else html.next
-    language = (html.attributes.get("lang") or "").strip() if html is not None else ""
-    return language_tag(language)
+    return (html.attributes.get("lang") or "").strip() if html is not None else ""
 
 
 def _hidden(node: LexborNode) -> bool:

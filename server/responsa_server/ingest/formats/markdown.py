@@ -10,15 +10,8 @@ import re
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from responsa_server.ingest.formats.blocks import BlockCollector, language_tag
 from responsa_server.ingest.sniff import Original
-from responsa_server.text.canonical import (
-    BlockKind,
-    ParsedDocument,
-    first_line,
-    one_line,
-    title_from_name,
-)
+from responsa_server.text.canonical import BlockCollector, BlockKind, ParsedDocument, one_line
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 # YAML between two rules. It must begin like YAML, because a document may also open with a thematic break.
@@ -43,14 +36,13 @@ def parse(original: Original) -> ParsedDocument:
         body_start = front.end()
     collector = BlockCollector()
     _collect(text, body_start, collector)
-    language = fields.get("lang") or fields.get("language") or ""
-    title = one_line(fields.get("title", "")) or collector.first_heading()
-    return ParsedDocument(
-        title=title or first_line(text[body_start : body_start + 100_000]) or title_from_name(original.name),
-        canonical_text=text,
-        blocks=collector.blocks(text),
-        language=language_tag(language),
-        format=original.format,
+    return collector.document(
+        text,
+        format_name=original.format,
+        file_name=original.name,
+        title=one_line(fields.get("title", "")) or collector.first_heading(),
+        language=fields.get("lang") or fields.get("language") or "",
+        body_start=body_start,
     )
 
 

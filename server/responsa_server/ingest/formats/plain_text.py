@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import re
 
-from responsa_server.ingest.formats.blocks import BlockCollector
 from responsa_server.ingest.sniff import Original
-from responsa_server.text.canonical import (
-    BlockKind,
-    ParsedDocument,
-    first_line,
-    title_from_name,
-)
+from responsa_server.text.canonical import BlockCollector, BlockKind, ParsedDocument
 
 # A line without its end. LF, CRLF and lone CR all end a line.
 _LINE = re.compile(r"[^\r\n]+")
@@ -34,10 +28,4 @@ def parse(original: Original) -> ParsedDocument:
         start, end = match.span()
     if start >= 0:
         collector.add(BlockKind.PARAGRAPH, start, end)
-    return ParsedDocument(
-        title=first_line(text) or title_from_name(original.name),
-        canonical_text=text,
-        blocks=collector.blocks(text),
-        language=None,
-        format=original.format,
-    )
+    return collector.document(text, format_name=original.format, file_name=original.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ class Format:
 
     def load(self) -> Parser:
         """The parser. Raises ImportError or AttributeError when the table names a parser that does not exist."""
-        module, _, name = self.parser.partition(":")
-        return cast("Parser", getattr(import_module(module), name))
+        return cast("Parser", resolve_name(self.parser))
 
 
 class Formats:

@@ -1,7 +1,7 @@
 """Confines a parsing process: resource limits, another user, Landlock and a seccomp filter.
 
 Every function here acts on the calling process permanently, and uses ctypes where the standard library lacks the call. Numbers are
-Linux's: prctl(2), capset(2), landlock(7), seccomp(2), and the system call tables of x86_64 and aarch64 in `syscalls`.
+Linux's: prctl(2), capset(2), landlock(7), seccomp(2); the system call numbers of x86_64 and aarch64 are at the end of this file.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-
-from responsa_server.ingest.sandbox import syscalls
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -262,7 +260,7 @@ _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
-    """A calling convention: its AUDIT_ARCH value, its column in `syscalls`, and the bit that marks a second table of calls."""
+    """A calling convention: its AUDIT_ARCH value, its column in the tables of system calls, and the bit that marks a second table of calls."""
 
     audit_arch: int
     column: Literal[0, 1]
@@ -280,13 +278,13 @@ class _Program(ctypes.Structure):
 
 
 def _seccomp_available() -> bool:
-    """Whether the kernel accepts filters and `syscalls` has this machine's numbers."""
+    """Whether the kernel accepts filters and the tables have this machine's numbers."""
     machine = _MACHINES.get(platform.machine())
     if machine is None or struct.calcsize("P") != 8:
         return False
     action = ctypes.c_uint32(_RET_ERRNO)
     answer = _libc().syscall(
-        syscalls.SECCOMP[machine.column],
+        _SECCOMP[machine.column],
         ctypes.c_uint32(_SECCOMP_GET_ACTION_AVAIL),
         ctypes.c_uint32(0),
         ctypes.byref(action),
@@ -298,7 +296,7 @@ def restrict_calls(own_pid: int) -> None:
     """Limit every thread of this process to computation and its open descriptors. PR_SET_NO_NEW_PRIVS must be set. Raises OSError.
 
     Denied calls fail with EPERM, so that a library can continue without them. clone3 fails with ENOSYS, because its flags are behind a pointer: the
-    C library then falls back to clone, whose flags the filter sees. Calls newer than `syscalls.HIGHEST` also fail with ENOSYS, because the tables do not
+    C library then falls back to clone, whose flags the filter sees. Calls newer than _HIGHEST also fail with ENOSYS, because the tables do not
     cover them. A foreign calling convention kills the process.
     """
     machine = _MACHINES[platform.machine()]
@@ -306,7 +304,7 @@ def restrict_calls(own_pid: int) -> None:
     buffer = ctypes.create_string_buffer(code, len(code))
     program = _Program(len(code) // 8, ctypes.addressof(buffer))
     done = _libc().syscall(
-        syscalls.SECCOMP[machine.column],
+        _SECCOMP[machine.column],
         ctypes.c_uint32(_SECCOMP_SET_MODE_FILTER),
         ctypes.c_uint32(_FILTER_FLAG_TSYNC),
         ctypes.byref(program),
@@ -326,13 +324,13 @@ def _assemble(machine: _Machine, own_pid: int) -> bytes:
     ]
     if machine.x32_bit is not None:
         program += [(_AT_LEAST, 0, 1, machine.x32_bit), (_RETURN, 0, 0, _RET_KILL_PROCESS)]
-    program += [(_AT_LEAST, 0, 1, syscalls.HIGHEST + 1), (_RETURN, 0, 0, _UNKNOWN_CALL)]
-    program += [(_EQUAL, 0, 1, syscalls.CLONE3[column]), (_RETURN, 0, 0, _UNKNOWN_CALL)]
-    for numbers in syscalls.DENIED.values():
+    program += [(_AT_LEAST, 0, 1, _HIGHEST + 1), (_RETURN, 0, 0, _UNKNOWN_CALL)]
+    program += [(_EQUAL, 0, 1, _CLONE3[column]), (_RETURN, 0, 0, _UNKNOWN_CALL)]
+    for numbers in _DENIED.values():
         number = numbers[column]
         if number is not None:
             program += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _DENY)]
-    for numbers, commands in syscalls.DENIED_COMMANDS:
+    for numbers, commands in _DENIED_COMMANDS:
         # The second argument is the command; the kernel reads only its low half.
         program += [(_EQUAL, 0, 2 * len(commands) + 2, numbers[column]), (_LOAD, 0, 0, _ARG1)]
         for command in commands:
@@ -340,13 +338,13 @@ def _assemble(machine: _Machine, own_pid: int) -> bytes:
         program += [(_RETURN, 0, 0, _RET_ALLOW)]
     program += [
         # A thread is a clone with CLONE_THREAD; any other clone is a new process.
-        (_EQUAL, 0, 4, syscalls.CLONE[column]),
+        (_EQUAL, 0, 4, _CLONE[column]),
         (_LOAD, 0, 0, _ARG0),
         (_ANY_BIT, 1, 0, _CLONE_THREAD),
         (_RETURN, 0, 0, _DENY),
         (_RETURN, 0, 0, _RET_ALLOW),
     ]
-    for number in (syscalls.KILL[column], syscalls.TGKILL[column]):
+    for number in (_KILL[column], _TGKILL[column]):
         # abort() must be able to signal its own process.
         program += [
             (_EQUAL, 0, 4, number),
@@ -357,14 +355,14 @@ def _assemble(machine: _Machine, own_pid: int) -> bytes:
         ]
     program += [
         # Reading its own limits is common for a process; accessing another process's limits is not allowed.
-        (_EQUAL, 0, 5, syscalls.PRLIMIT64[column]),
+        (_EQUAL, 0, 5, _PRLIMIT64[column]),
         (_LOAD, 0, 0, _ARG0),
         (_EQUAL, 2, 0, own_pid),
         (_EQUAL, 1, 0, 0),
         (_RETURN, 0, 0, _DENY),
         (_RETURN, 0, 0, _RET_ALLOW),
         # A process that cleared its parent-death signal could outlive its zygote, and nothing would kill it.
-        (_EQUAL, 0, 5, syscalls.PRCTL[column]),
+        (_EQUAL, 0, 5, _PRCTL[column]),
         (_LOAD, 0, 0, _ARG0),
         (_EQUAL, 1, 0, PR_SET_PDEATHSIG),
         (_EQUAL, 0, 1, PR_SET_DUMPABLE),
@@ -373,3 +371,201 @@ def _assemble(machine: _Machine, own_pid: int) -> bytes:
         (_RETURN, 0, 0, _RET_ALLOW),
     ]
     return b"".join(struct.pack("<HBBI", *instruction) for instruction in program)
+
+
+# -- system calls: (number on x86_64, number on aarch64; None where the machine does not have the call) ----------------
+# From the kernel's own tables (asm/unistd_64.h, asm-generic/unistd.h).
+
+_SECCOMP: tuple[int, int] = (317, 277)
+_CLONE: tuple[int, int] = (56, 220)
+_CLONE3: tuple[int, int] = (435, 435)
+_KILL: tuple[int, int] = (62, 129)
+_TGKILL: tuple[int, int] = (234, 131)
+_PRLIMIT64: tuple[int, int] = (302, 261)
+_PRCTL: tuple[int, int] = (157, 167)
+_FCNTL: tuple[int, int] = (72, 25)
+_IOCTL: tuple[int, int] = (16, 29)
+
+_HIGHEST = 462
+"""The highest number on either machine that these tables cover (mseal, Linux 6.10). From 424 on both use the same numbers."""
+
+_DENIED_COMMANDS: tuple[tuple[tuple[int, int], tuple[int, ...]], ...] = (
+    # Make the kernel signal a chosen process: F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY.
+    (_FCNTL, (8, 10, 15, 1024, 1026)),
+    # The same with FIOASYNC, FIOSETOWN, SIOCSPGRP.
+    (_IOCTL, (0x5452, 0x8901, 0x8902)),
+)
+"""System calls whose second argument is a command, with the commands that a parsing process may not use."""
+
+# Calls that a parsing process never needs.
+_DENIED: dict[str, tuple[int, int | None]] = {
+    # networks
+    "socket": (41, 198),
+    "socketpair": (53, 199),
+    "bind": (49, 200),
+    "connect": (42, 203),
+    "listen": (50, 201),
+    "accept": (43, 202),
+    "accept4": (288, 242),
+    "getsockname": (51, 204),
+    "getpeername": (52, 205),
+    "sendto": (44, 206),
+    "recvfrom": (45, 207),
+    "sendmsg": (46, 211),
+    "recvmsg": (47, 212),
+    "sendmmsg": (307, 269),
+    "recvmmsg": (299, 243),
+    "setsockopt": (54, 208),
+    "getsockopt": (55, 209),
+    "shutdown": (48, 210),
+    # processes
+    "fork": (57, None),
+    "vfork": (58, None),
+    "execve": (59, 221),
+    "execveat": (322, 281),
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "process_madvise": (440, 440),
+    "process_mrelease": (448, 448),
+    "kcmp": (312, 272),
+    "pidfd_open": (434, 434),
+    "pidfd_getfd": (438, 438),
+    "pidfd_send_signal": (424, 424),
+    "tkill": (200, 130),
+    "lsm_set_self_attr": (460, 460),
+    "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240),
+    # other ways into the kernel
+    "io_uring_setup": (425, 425),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
+    "userfaultfd": (323, 282),
+    "perf_event_open": (298, 241),
+    "bpf": (321, 280),
+    "keyctl": (250, 219),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    # shared memory and queues
+    "shmget": (29, 194),
+    "shmat": (30, 196),
+    "shmctl": (31, 195),
+    "shmdt": (67, 197),
+    "msgget": (68, 186),
+    "msgsnd": (69, 189),
+    "msgrcv": (70, 188),
+    "msgctl": (71, 187),
+    "semget": (64, 190),
+    "semop": (65, 193),
+    "semtimedop": (220, 192),
+    "semctl": (66, 191),
+    "mq_open": (240, 180),
+    "mq_unlink": (241, 181),
+    "mq_timedsend": (242, 182),
+    "mq_timedreceive": (243, 183),
+    "mq_notify": (244, 184),
+    "mq_getsetattr": (245, 185),
+    # identity and limits
+    "setuid": (105, 146),
+    "setgid": (106, 144),
+    "setreuid": (113, 145),
+    "setregid": (114, 143),
+    "setresuid": (117, 147),
+    "setresgid": (119, 149),
+    "setfsuid": (122, 151),
+    "setfsgid": (123, 152),
+    "setgroups": (116, 159),
+    "capset": (126, 91),
+    "setrlimit": (160, 164),
+    "setpriority": (141, 140),
+    "sched_setaffinity": (203, 122),
+    "sched_setscheduler": (144, 119),
+    "sched_setparam": (142, 118),
+    "sched_setattr": (314, 274),
+    "ioprio_set": (251, 30),
+    "setpgid": (109, 154),
+    "setsid": (112, 157),
+    "personality": (135, 92),
+    # namespaces and mounts
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "chroot": (161, 51),
+    "pivot_root": (155, 41),
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "mount_setattr": (442, 442),
+    "move_mount": (429, 429),
+    "fsopen": (430, 430),
+    "fsconfig": (431, 431),
+    "fsmount": (432, 432),
+    "fspick": (433, 433),
+    "open_tree": (428, 428),
+    "name_to_handle_at": (303, 264),
+    "open_by_handle_at": (304, 265),
+    # the machine
+    "reboot": (169, 142),
+    "swapon": (167, 224),
+    "swapoff": (168, 225),
+    "sethostname": (170, 161),
+    "setdomainname": (171, 162),
+    "init_module": (175, 105),
+    "finit_module": (313, 273),
+    "delete_module": (176, 106),
+    "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294),
+    "acct": (163, 89),
+    "quotactl": (179, 60),
+    "quotactl_fd": (443, 443),
+    "syslog": (103, 116),
+    "settimeofday": (164, 170),
+    "clock_settime": (227, 112),
+    "adjtimex": (159, 171),
+    "clock_adjtime": (305, 266),
+    "vhangup": (153, 58),
+    "iopl": (172, None),
+    "ioperm": (173, None),
+    "modify_ldt": (154, None),
+    # changing files
+    "creat": (85, None),
+    "truncate": (76, 45),
+    "ftruncate": (77, 46),
+    "fallocate": (285, 47),
+    "mknod": (133, None),
+    "mknodat": (259, 33),
+    "mkdir": (83, None),
+    "mkdirat": (258, 34),
+    "rmdir": (84, None),
+    "unlink": (87, None),
+    "unlinkat": (263, 35),
+    "link": (86, None),
+    "linkat": (265, 37),
+    "symlink": (88, None),
+    "symlinkat": (266, 36),
+    "rename": (82, None),
+    "renameat": (264, 38),
+    "renameat2": (316, 276),
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "chown": (92, None),
+    "fchown": (93, 55),
+    "lchown": (94, None),
+    "fchownat": (260, 54),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "utimensat": (280, 88),
+    "futimesat": (261, None),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
+    "fanotify_init": (300, 262),
+    "fanotify_mark": (301, 263),
+}

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import fcntl
 import itertools
 import os
 import signal
 import socket
-import stat
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -117,22 +115,27 @@ class ParserPool:
 
     async def parse(
         self,
-        source: bytes | Path,
+        source: bytes,
         declared_name: str = "",
         declared_type: str = "",
         limits: ParseLimits | None = None,
         *,
         known_format: str = "",
     ) -> ParsedDocument:
-        """Parse a document given as bytes or as a path to a regular file.
+        """Parse a document.
 
         declared_name: a file name or path; declared_type: a media type; '' if not given. known_format: the name of the format if it was already
-        decided; with '' the parsing process decides it. Raises DocumentRejected for the document's faults, ParserUnavailable when a later attempt
-        may succeed, and OSError when the path cannot be read. Cancelling kills the parsing process first.
+        decided; with '' the parsing process decides it. Raises DocumentRejected for the document's faults, and ParserUnavailable when a later
+        attempt may succeed. Cancelling kills the parsing process first.
         """
         bounds = limits or self._limits
+        if len(source) > bounds.input_bytes:
+            raise rejections.too_large(bounds.input_bytes)
         async with self._slots:
-            descriptor = await _open(source, bounds.input_bytes)
+            if len(source) <= _IN_THREAD_BYTES:
+                descriptor = _memory_file(source)
+            else:
+                descriptor = await asyncio.to_thread(_memory_file, source)
             try:
                 for _ in range(_ATTEMPTS):
                     zygote = await self._running()
@@ -219,32 +222,6 @@ class ParserPool:
 def _declared(text: str) -> str:
     """The end of a name, with the suffix, and without lone surrogates, which a packet cannot carry."""
     return text[-_MAX_DECLARED_CHARS:].encode("utf-8", "replace").decode()
-
-
-async def _open(source: bytes | Path, input_bytes: int) -> int:
-    """A descriptor for reading the document, owned by the caller. Raises DocumentRejected (DOCUMENT_TOO_LARGE), OSError."""
-    if isinstance(source, bytes):
-        if len(source) > input_bytes:
-            raise rejections.too_large(input_bytes)
-        if len(source) <= _IN_THREAD_BYTES:
-            return _memory_file(source)
-        return await asyncio.to_thread(_memory_file, source)
-    return await asyncio.to_thread(_open_file, source, input_bytes)
-
-
-def _open_file(path: Path, input_bytes: int) -> int:
-    # Non-blocking, because opening a FIFO would otherwise wait for its writer.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "Not a regular file", str(path))
-        if status.st_size > input_bytes:
-            raise rejections.too_large(input_bytes)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 def _memory_file(data: bytes) -> int:

@@ -15,8 +15,14 @@ from typing import Literal, cast
 
 from responsa_server.domain.errors import DOCUMENT_REASONS, DocumentRejected, Reason
 from responsa_server.ingest import rejections
-from responsa_server.ingest.formats.blocks import MAX_BLOCKS, language_tag
-from responsa_server.text.canonical import MAX_TITLE_CHARS, Block, BlockKind, ParsedDocument
+from responsa_server.text.canonical import (
+    MAX_BLOCKS,
+    MAX_TITLE_CHARS,
+    Block,
+    BlockKind,
+    ParsedDocument,
+    language_tag,
+)
 
 MAX_PACKET = 16 * 1024
 # Exit status of a process that could not confine itself and therefore did not read its document.

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
-import importlib
 import os
 import select
 import signal
@@ -20,8 +19,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from pkgutil import resolve_name
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn
 
 from responsa_server.domain.errors import DocumentRejected
 from responsa_server.ingest import rejections
@@ -240,12 +240,6 @@ def _write(frame: bytes) -> None:
         view = view[os.write(_OUTPUT, view[:_READ_BYTES]) :]
 
 
-def _load_formats(reference: str) -> Formats:
-    """The table named "module:attribute"."""
-    module, _, name = reference.partition(":")
-    return cast("Formats", getattr(importlib.import_module(module), name))
-
-
 def _warm_up(formats: Formats, parsers: Mapping[str, Parser]) -> None:
     """Load the modules that parsing loads lazily: confined processes cannot import them.
 
@@ -268,7 +262,7 @@ def _main(control_number: int, table: str) -> int:
     control = socket.socket(fileno=control_number)
     control.set_inheritable(False)
     try:
-        formats = _load_formats(table)
+        formats: Formats = resolve_name(table)
         parsers = {row.name: row.load() for row in formats}
         _warm_up(formats, parsers)
         found = capabilities()
