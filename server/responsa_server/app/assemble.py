@@ -221,14 +221,14 @@ def require_default_models(models: Models, default: Sequence[str]) -> None:
     """Check the setting `models.default`. Raises EmbeddedError that names the setting for a model that is not available."""
     for place, name in enumerate(default):
         if name == EXTRACTIVE and place < len(default) - 1:
-            why = f"“{EXTRACTIVE}” before others, and it can only be the last"
+            why = f"“{EXTRACTIVE}” before other models, but it must be the last"
         elif (problem := models.problem(name)) is not None:
-            why = f"“{name}”, which cannot be had: {clause(problem)}"
+            why = f"“{name}”, which is not available: {clause(problem)}"
         else:
             continue
         raise EmbeddedError(
             f"The setting models.default (RESPONSA_MODELS__DEFAULT) names {why}",
-            "see to that, or name another model in this setting, and start again",
+            "correct that, or name another model in this setting, and start again",
         )
 
 

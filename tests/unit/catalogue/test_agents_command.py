@@ -81,7 +81,10 @@ def test_names_of_models_are_held_against_those_that_there_can_be(
         ("model.chain[3]", ""),
     ]
     assert found[0]["message"].startswith(
-        "the model “opnai:gpt-5” cannot be had: there is no provider “opnai”, only “anthropic”, "
+        "the model “opnai:gpt-5” is not available: there is no provider “opnai”, only “anthropic”, "
     )
     assert "models.servers.opnai.url" in found[0]["message"]
-    assert found[3]["message"] == "the model “gpt-5” cannot be had: it is not of the form provider:model"
+    assert (
+        found[3]["message"]
+        == "the model “gpt-5” is not available: a model's name has the form provider:model"
+    )

@@ -145,10 +145,10 @@ def test_who_has_named_a_model_that_cannot_be_had_is_told(tmp_path: Path) -> Non
         build(content(tmp_path, 0), workshop(Lacking()))
     own, default = caught.value.problems
     assert default.message == (
-        "“default” stands for what the setting models.default (RESPONSA_MODELS__DEFAULT) names, and there "
-        '“lab:small” cannot be had: there is no model "lab:small" here; correct the setting'
+        "“default” stands for the setting models.default (RESPONSA_MODELS__DEFAULT), whose model "
+        '“lab:small” is not available: there is no model "lab:small" here; correct the setting'
     )
-    assert own.message == 'the model “openai:gpt” cannot be had: there is no model "openai:gpt" here'
+    assert own.message == 'the model “openai:gpt” is not available: there is no model "openai:gpt" here'
 
 
 def test_a_setting_that_names_a_model_in_vain_is_named_itself() -> None:
@@ -156,7 +156,7 @@ def test_a_setting_that_names_a_model_in_vain_is_named_itself() -> None:
     with pytest.raises(EmbeddedError, match=r"models\.default \(RESPONSA_MODELS__DEFAULT\)") as caught:
         require_default_models(Lacking(), ["opnai:gpt-5"])
     assert str(caught.value).endswith(
-        'names “opnai:gpt-5”, which cannot be had: there is no model "opnai:gpt-5" here; see to that, or name another model in this setting, and start again.'
+        'names “opnai:gpt-5”, which is not available: there is no model "opnai:gpt-5" here; correct that, or name another model in this setting, and start again.'
     )
-    with pytest.raises(EmbeddedError, match="can only be the last"):
+    with pytest.raises(EmbeddedError, match="must be the last"):
         require_default_models(Known(), ["extractive", "a:b"])

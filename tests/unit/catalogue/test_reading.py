@@ -20,7 +20,7 @@ def told(folder: Path, shared: Path | None = None) -> list[str]:
 def test_a_folder_whose_name_is_no_id(tmp_path: Path) -> None:
     folder = write(tmp_path).rename(tmp_path / "My_Agent")
     assert told(folder) == [
-        "agent.toml: “My_Agent”, the folder's name, is no id: small letters, digits and -, at most 63, the first one no -."
+        "agent.toml: the folder's name, “My_Agent”, is not a valid id: use at most 63 lower-case letters, digits and “-”, and no “-” first."
     ]
 
 
@@ -41,26 +41,26 @@ def test_a_link_gives_an_agent_the_links_name(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_folder_without_its_file(tmp_path: Path) -> None:
-    assert told(tmp_path) == ["agent.toml: the folder has no such file."]
+    assert told(tmp_path) == ["agent.toml: is missing from the folder."]
 
 
 def test_a_file_that_is_too_large_or_no_text(tmp_path: Path) -> None:
     folder = write(tmp_path, ("agent.toml", "", "#" * (MAX_FILE_BYTES + 1)))
-    assert told(folder) == ["agent.toml: has 262,145 bytes; a file of an agent has at most 262,144."]
+    assert told(folder) == ["agent.toml: has 262,145 bytes; an agent's file may have at most 262,144."]
     (folder / "agent.toml").write_bytes(b'name = "x"\nstart = "\xff"\n')
-    assert told(folder) == ["agent.toml:2: is no UTF-8 text."]
+    assert told(folder) == ["agent.toml:2: is not valid UTF-8."]
 
 
 def test_examples_that_are_no_text_or_empty(tmp_path: Path) -> None:
     folder = write(tmp_path, ("examples/intents.jsonl", "", "\n"))
     assert told(folder) == ["examples/intents.jsonl: has no examples."]
     (folder / "examples/intents.jsonl").write_bytes(b"{}\n\xff")
-    assert told(folder) == ["examples/intents.jsonl:2: is no UTF-8 text."]
+    assert told(folder) == ["examples/intents.jsonl:2: is not valid UTF-8."]
 
 
 def test_a_front_matter_without_an_end(tmp_path: Path) -> None:
     folder = write(tmp_path, ("prompts/write.md", "", "+++\nvariables = {}\n"))
-    assert told(folder) == ["prompts/write.md:1: the front matter has no line “+++” at its end."]
+    assert told(folder) == ["prompts/write.md:1: the front matter does not end with a line “+++”."]
 
 
 def test_prompts_and_partials_are_shared_unless_the_agent_has_its_own(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_shared_file_that_is_broken_is_told_as_such(tmp_path: Path) -> None:
     (shared / "prompts/talk.md").write_text("One.\n{{ two\n")
     folder = write(tmp_path, ("agent.toml", 'prompt = "write"', 'prompt = "talk"'))
     (one,) = told(folder, shared)
-    assert one.startswith("shared/prompts/talk.md:2: the template is broken: ")
+    assert one.startswith("shared/prompts/talk.md:2: the template is not valid: ")
 
 
 def test_lines_end_as_windows_ends_them(tmp_path: Path) -> None:

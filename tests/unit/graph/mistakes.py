@@ -15,11 +15,11 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
     **IN_FILES,
     "01 TOML syntax": (
         [("agent.toml", 'start = "route"', "start = route")],
-        ["agent.toml:3:9: is no TOML: string values must be quoted, expected literal string."],
+        ["agent.toml:3:9: is not valid TOML: string values must be quoted, expected literal string."],
     ),
     "01 TOML syntax, a key twice": (
         [("agent.toml", 'start = "route"', 'start = "route"\nstart = "grade"')],
-        ["agent.toml:4:1: is no TOML: duplicate key."],
+        ["agent.toml:4:1: is not valid TOML: duplicate key."],
     ),
     "02 unknown key": (
         [("agent.toml", "description =", "descripton =")],
@@ -73,18 +73,18 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
     "08 edge to an unknown node": (
         [("agent.toml", 'to = "refuse"', 'to = "refusal"')],
         [
-            "agent.toml:28:21: graph.edges[6].to: there is no node “refusal” for the edge to lead to. Did you mean “refuse”?"
+            "agent.toml:28:21: graph.edges[6].to: the edge leads to “refusal”, but there is no such node. Did you mean “refuse”?"
         ],
     ),
     "09 edge from an unknown node": (
         [("agent.toml", 'from = "grade", to = "refuse"', 'from = "grader", to = "refuse"')],
         [
-            "agent.toml:28:5: graph.edges[6].from: there is no node “grader” for the edge to come from. Did you mean “grade”?"
+            "agent.toml:28:5: graph.edges[6].from: the edge comes from “grader”, but there is no such node. Did you mean “grade”?"
         ],
     ),
     "10 unreachable node": (
         [("agent.toml", "refuse = { kind", 'other = { kind = "refuse" }\nrefuse = { kind')],
-        ["agent.toml:18:1: nodes.other: no way leads to the node “other”."],
+        ["agent.toml:18:1: nodes.other: no path leads to the node “other”."],
     ),
     "11 no start": (
         [("agent.toml", 'start = "route"\n', "")],
@@ -92,7 +92,7 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
     ),
     "11 start that is not there": (
         [("agent.toml", 'start = "route"', 'start = "rout"')],
-        ["agent.toml:3:1: start: there is no node “rout” to start at. Did you mean “route”?"],
+        ["agent.toml:3:1: start: there is no node “rout”. Did you mean “route”?"],
     ),
     "12 cycle without a limit": (
         [
@@ -103,10 +103,10 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             )
         ],
         [
-            "agent.toml:15:1: nodes.write: tells the answer's text, and so has “hello” on the way hello → route → retrieve → grade → write; one of them must not (stream = false).",
-            "agent.toml:16:1: nodes.quote: tells the answer's text, and so has “hello” on the way hello → route → retrieve → grade → quote; one of them must not (stream = false).",
-            "agent.toml:17:1: nodes.hello: tells the answer's text, and so has “hello” on the way hello → route → hello; one of them must not (stream = false).",
-            "agent.toml:18:1: nodes.refuse: refuses a turn whose answer “hello” has told by then, on the way hello → route → retrieve → grade → refuse; refuse before it, or let it not tell (stream = false) and a node of the kind “output” do it where there is an answer.",
+            "agent.toml:15:1: nodes.write: sends the answer's text, but “hello” has already sent it on the path hello → route → retrieve → grade → write; set stream = false on one of them.",
+            "agent.toml:16:1: nodes.quote: sends the answer's text, but “hello” has already sent it on the path hello → route → retrieve → grade → quote; set stream = false on one of them.",
+            "agent.toml:17:1: nodes.hello: sends the answer's text, but “hello” has already sent it on the path hello → route → hello; set stream = false on one of them.",
+            "agent.toml:18:1: nodes.refuse: refuses a turn after “hello” has sent its answer, on the path hello → route → retrieve → grade → refuse; refuse before “hello”, or set stream = false there and send the answer with a node of the kind “output”.",
             "agent.toml:30:3: graph.edges[8]: the cycle route → hello → route has no limit; give one of its edges limit = n.",
         ],
     ),
@@ -119,7 +119,7 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             )
         ],
         [
-            "agent.toml:28:36: graph.edges[6].when: the last edge from “grade” has a condition, so the turn may find no way on; end with an edge that always fits."
+            "agent.toml:28:36: graph.edges[6].when: the last edge from “grade” has a condition, so a turn may not be able to continue; add a last edge without one."
         ],
     ),
     "13 a limit and no way on": (
@@ -131,17 +131,17 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             )
         ],
         [
-            "agent.toml:15:1: nodes.write: tells the answer's text, and so has “hello” on the way hello → route → retrieve → grade → write; one of them must not (stream = false).",
-            "agent.toml:16:1: nodes.quote: tells the answer's text, and so has “hello” on the way hello → route → retrieve → grade → quote; one of them must not (stream = false).",
-            "agent.toml:17:1: nodes.hello: tells the answer's text, and so has “hello” on the way hello → route → hello; one of them must not (stream = false).",
-            "agent.toml:18:1: nodes.refuse: refuses a turn whose answer “hello” has told by then, on the way hello → route → retrieve → grade → refuse; refuse before it, or let it not tell (stream = false) and a node of the kind “output” do it where there is an answer.",
-            "agent.toml:30:35: graph.edges[8].limit: the last edge from “hello” has a limit, so the turn may find no way on; end with an edge that always fits.",
+            "agent.toml:15:1: nodes.write: sends the answer's text, but “hello” has already sent it on the path hello → route → retrieve → grade → write; set stream = false on one of them.",
+            "agent.toml:16:1: nodes.quote: sends the answer's text, but “hello” has already sent it on the path hello → route → retrieve → grade → quote; set stream = false on one of them.",
+            "agent.toml:17:1: nodes.hello: sends the answer's text, but “hello” has already sent it on the path hello → route → hello; set stream = false on one of them.",
+            "agent.toml:18:1: nodes.refuse: refuses a turn after “hello” has sent its answer, on the path hello → route → retrieve → grade → refuse; refuse before “hello”, or set stream = false there and send the answer with a node of the kind “output”.",
+            "agent.toml:30:35: graph.edges[8].limit: the last edge from “hello” has a limit, so a turn may not be able to continue; add a last edge without one.",
         ],
     ),
     "13 an edge that is never taken": (
         [("agent.toml", 'to = "hello", when = { field = "intent", is = "chat" } }', 'to = "hello" }')],
         [
-            "agent.toml:22:3: graph.edges[0]: this edge from “route” always fits, so those after it are never taken."
+            "agent.toml:22:3: graph.edges[0]: this edge from “route” is always taken, so those after it are never taken."
         ],
     ),
     "14 condition on an unknown field": (
@@ -176,11 +176,9 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
     ),
     "15 value of another type": (
         [("agent.toml", 'field = "intent", is = "chat"', 'field = "intent", is = 3')],
-        ["agent.toml:22:62: graph.edges[0].when.is: “intent” is text, and so never 3."],
-    ),
-    "15 number asked of a text": (
-        [("agent.toml", 'field = "intent", is = "chat"', 'field = "intent", above = 3')],
-        ["agent.toml:22:62: graph.edges[0].when.above: “intent” is no number but text."],
+        [
+            "agent.toml:22:62: graph.edges[0].when.is: “intent” is never “3”; it is one of “qa”, “chat”, “out_of_scope”."
+        ],
     ),
     "15 two tests": (
         [("agent.toml", 'field = "intent", is = "chat"', 'field = "intent", is = "chat", above = 3')],
@@ -195,8 +193,8 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
     "16 input that no way provides": (
         [("agent.toml", 'to = "retrieve" }', 'to = "grade" }')],
         [
-            "agent.toml:13:1: nodes.retrieve: no way leads to the node “retrieve”.",
-            "agent.toml:14:1: nodes.grade: needs “evidence”, which the way begin → route → grade does not provide.",
+            "agent.toml:13:1: nodes.retrieve: no path leads to the node “retrieve”.",
+            "agent.toml:14:1: nodes.grade: needs “evidence”, which the path begin → route → grade does not provide.",
         ],
     ),
     "17 types that do not fit": (
@@ -208,7 +206,7 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
                 'to = "grade" },\n  { from = "grade", to = "spoil", when = { field = "intent", is = "qa" } },\n  { from = "spoil", to = "quote" },',
             ),
         ],
-        ["agent.toml:17:1: nodes.quote: reads “extraction” as Extraction, and “spoil” writes it as text."],
+        ["agent.toml:17:1: nodes.quote: reads “extraction” as Extraction, but “spoil” writes it as text."],
     ),
     "18 text told twice": (
         [
@@ -219,18 +217,18 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             )
         ],
         [
-            "agent.toml:17:1: nodes.hello: tells the answer's text, and so has “write” on the way write → hello; one of them must not (stream = false)."
+            "agent.toml:17:1: nodes.hello: sends the answer's text, but “write” has already sent it on the path write → hello; set stream = false on one of them."
         ],
     ),
     "19 prompt that is not there": (
         [("agent.toml", 'prompt = "write"', 'prompt = "wrote"')],
         [
-            "agent.toml:15:28: nodes.write.prompt: there is no prompts/wrote.md, neither here nor among the shared ones. Did you mean “write”?"
+            "agent.toml:15:28: nodes.write.prompt: there is no file prompts/wrote.md here or among the shared prompts. Did you mean “write”?"
         ],
     ),
     "19 partial that is not there": (
         [("prompts/write.md", "parts/tone.md", "parts/tune.md")],
-        ["prompts/write.md:5: the template is broken: there is no partial parts/tune.md."],
+        ["prompts/write.md:5: the template is not valid: there is no partial parts/tune.md."],
     ),
     "20 variable that is not declared": (
         [("prompts/write.md", "{{ question }}", "{{ question }} {{ quesion }}")],
@@ -248,7 +246,7 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             ),
         ],
         [
-            "agent.toml:16:1: nodes.out: tells the answer's text, and so has “write” on the way write → out; one of them must not (stream = false)."
+            "agent.toml:16:1: nodes.out: sends the answer's text, but “write” has already sent it on the path write → out; set stream = false on one of them."
         ],
     ),
     "18 text that nobody tells": (
@@ -260,7 +258,7 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             )
         ],
         [
-            "agent.toml:15:1: nodes.write: does not tell its text, and nobody does on the way write; add a node of the kind “output”, or let it tell (stream = true)."
+            "agent.toml:15:1: nodes.write: does not send its text, and no later node does on the path write; add a node of the kind “output”, or set stream = true."
         ],
     ),
     "19 prompts that the wrong thing chooses": (
@@ -310,32 +308,34 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
     "21 what others wrote among the instructions": (
         [("prompts/write.md", "one sentence.", "one sentence. {{ question }}")],
         [
-            "prompts/write.md:4: uses “question”, which others have written, among the instructions; it may stand below the line “=== user” alone."
+            "prompts/write.md:4: uses “question”, an untrusted text, in the instructions; move it below the line “=== user”."
         ],
     ),
     "21 what others wrote, by a partial": (
         [("prompts/parts/tone.md", "", "Be kind to {{ question }}.\n")],
         [
-            "prompts/parts/tone.md:1: uses “question”, which others have written, among the instructions; it may stand below the line “=== user” alone."
+            "prompts/parts/tone.md:1: uses “question”, an untrusted text, in the instructions; move it below the line “=== user”."
         ],
     ),
     "22 broken template": (
         [("prompts/write.md", "{{ question }}", "{{ question }")],
-        ["prompts/write.md:7: the template is broken: unexpected `}`, expected end of variable block."],
+        ["prompts/write.md:7: the template is not valid: unexpected `}`, expected end of variable block."],
     ),
     "22 broken partial": (
         [("prompts/parts/tone.md", "", "\n{% if %}")],
-        ["prompts/parts/tone.md:2: the template is broken: unexpected end of block."],
+        ["prompts/parts/tone.md:2: the template is not valid: unexpected end of block."],
     ),
     "22 import": (
         [("prompts/write.md", '{% include "parts/tone.md" %}', '{% import "parts/tone.md" as tone %}')],
         [
-            "prompts/write.md:5: the template is broken: “import” is not allowed in prompts; include a partial instead."
+            "prompts/write.md:5: the template is not valid: “import” is not allowed in prompts; include a partial instead."
         ],
     ),
     "22 broken front matter": (
         [("prompts/write.md", "variables = { question", 'variables = { question "')],
-        ["prompts/write.md:2:24: is no TOML: missing assignment between key-value pairs, expected `=`."],
+        [
+            "prompts/write.md:2:24: is not valid TOML: missing assignment between key-value pairs, expected `=`."
+        ],
     ),
     "22 unknown key of a front matter": (
         [("prompts/write.md", "variables = {", "hint = 1\nvariables = {")],
@@ -344,13 +344,13 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
     "23 unknown provider": (
         [("agent.toml", '"openai:gpt"', '"opnai:gpt"')],
         [
-            "agent.toml:4:31: model.chain[1]: the model “opnai:gpt” cannot be had: there is no provider “opnai” here. Did you mean “openai:gpt”?"
+            "agent.toml:4:31: model.chain[1]: the model “opnai:gpt” is not available: there is no provider “opnai” here. Did you mean “openai:gpt”?"
         ],
     ),
     "23 extractive in the middle": (
         [("agent.toml", '["default", "openai:gpt"]', '["extractive", "openai:gpt"]')],
         [
-            "agent.toml:4:20: model.chain[0]: “extractive” is never unavailable, so what follows it would never be asked; it can only be the last."
+            "agent.toml:4:20: model.chain[0]: “extractive” is never unavailable, so the models after it are never asked; move it to the end."
         ],
     ),
     "24 parameter of no type": (
@@ -389,16 +389,16 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
     ),
     "25 example that is none": (
         [("examples/intents.jsonl", '"label": "chat"', '"lable": "chat"')],
-        ['examples/intents.jsonl:2: is no line of the form {"text": "…", "label": "…"}.'],
+        ['examples/intents.jsonl:2: is not a line of the form {"text": "…", "label": "…"}.'],
     ),
     "25 label that is no intent": (
         [("examples/intents.jsonl", '"label": "chat"', '"label": "chatt"')],
-        ["examples/intents.jsonl:2: the label “chatt” is none of “qa”, “chat”. Did you mean “chat”?"],
+        ["examples/intents.jsonl:2: the label “chatt” is not one of “qa”, “chat”. Did you mean “chat”?"],
     ),
     "26 key in the file": (
         [("agent.toml", '"For tests."', '"sk-abcdefghijklmnopqrstuvwx"')],
         [
-            "agent.toml:2:1: description: holds a key or token; secrets come from the environment or secret files alone."
+            "agent.toml:2:1: description: contains a key or token; put secrets into the environment or into secret files."
         ],
     ),
     "26 key beside the file": (
@@ -413,16 +413,16 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             ("examples/intents.jsonl", "Hello!", "Hello sk-abcdefghijklmnopqrstuvwx!"),
         ],
         [
-            "examples/intents.jsonl:2: holds a key or token; secrets come from the environment or secret files alone.",
-            "prompts/hello.md:2:15: variables.question: holds a key or token; secrets come from the environment or secret files alone.",
-            "prompts/parts/tone.md:1: holds a key or token; secrets come from the environment or secret files alone.",
-            "prompts/write.md:5: holds a key or token; secrets come from the environment or secret files alone.",
+            "examples/intents.jsonl:2: contains a key or token; put secrets into the environment or into secret files.",
+            "prompts/hello.md:2:15: variables.question: contains a key or token; put secrets into the environment or into secret files.",
+            "prompts/parts/tone.md:1: contains a key or token; put secrets into the environment or into secret files.",
+            "prompts/write.md:5: contains a key or token; put secrets into the environment or into secret files.",
         ],
     ),
     "26 name of a secret": (
         [("agent.toml", 'kind = "grader"', 'kind = "grader", api_key = "x"')],
         [
-            "agent.toml:14:28: nodes.grade.api_key: looks like a secret by its name; secrets come from the environment or secret files alone.",
+            "agent.toml:14:28: nodes.grade.api_key: has the name of a secret; put secrets into the environment or into secret files.",
             "agent.toml:14:28: nodes.grade.api_key: the kind grader has no option “api_key”.",
         ],
     ),
@@ -434,15 +434,11 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
                 '  { from = "write", to = "quote", on = "unavailable" },\n  { from = "grade", to = "hello", on = "unavailable" },\n]',
             )
         ],
-        [
-            "agent.toml:30:35: graph.edges[8].on: “grade” is never unavailable, so this edge would never be taken."
-        ],
+        ["agent.toml:30:35: graph.edges[8].on: “grade” is never unavailable, so this edge is never taken."],
     ),
     "name that is kept for the graph": (
         [("agent.toml", "refuse = { kind", 'finish = { kind = "refuse" }\nrefuse = { kind')],
-        [
-            "agent.toml:18:1: nodes.finish: “finish” stands for where the graph itself ends, and is no name for a node."
-        ],
+        ["agent.toml:18:1: nodes.finish: “finish” is the graph's own end; give the node another name."],
     ),
     "turn that ends without an answer": (
         [
@@ -450,7 +446,7 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             ("agent.toml", 'to = "hello", when', 'to = "pass", when'),
         ],
         [
-            "agent.toml:16:1: nodes.pass: the turn can end here, and no node on the way has written an answer or a refusal."
+            "agent.toml:16:1: nodes.pass: the turn can end here, but no node on the way has written an answer or a refusal."
         ],
     ),
     "several at once": (
@@ -462,7 +458,7 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
         [
             "agent.toml:2:1: descripton: there is no key “descripton” here. Did you mean “description”?",
             "agent.toml:14:11: nodes.grade.kind: there is no kind of node “grade”. Did you mean “grader”?",
-            "agent.toml:28:21: graph.edges[6].to: there is no node “refusal” for the edge to lead to. Did you mean “refuse”?",
+            "agent.toml:28:21: graph.edges[6].to: the edge leads to “refusal”, but there is no such node. Did you mean “refuse”?",
         ],
     ),
 }

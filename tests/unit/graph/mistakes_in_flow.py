@@ -28,7 +28,7 @@ IN_FLOW: Final[dict[str, tuple[list[Change], list[str]]]] = {
             )
         ],
         [
-            "agent.toml:15:57: nodes.write.writes.marks: “steps” is written by the engine alone; put “marks” under another name."
+            "agent.toml:15:57: nodes.write.writes.marks: only the engine writes “steps”; write “marks” under another name."
         ],
     ),
     "07 a name that is none": (
@@ -40,7 +40,7 @@ IN_FLOW: Final[dict[str, tuple[list[Change], list[str]]]] = {
             )
         ],
         [
-            "agent.toml:15:57: nodes.write.writes.marks: “my marks” is no name for a field: letters, digits and _, the first one no digit."
+            "agent.toml:15:57: nodes.write.writes.marks: “my marks” is not a valid name for a field: use letters, digits and “_”, and no digit first."
         ],
     ),
     "07 two fields under one name": (
@@ -52,13 +52,13 @@ IN_FLOW: Final[dict[str, tuple[list[Change], list[str]]]] = {
             )
         ],
         [
-            "agent.toml:15:57: nodes.write.writes.shown: puts “marks” and “shown” under the same name, “marks”; give one of them another."
+            "agent.toml:15:57: nodes.write.writes.shown: writes both “marks” and “shown” as “marks”; give one of them another name."
         ],
     ),
     "10 a start that is never reached": (
         [("agent.toml", "edges = [", 'edges = [\n  { from = "begin", to = "refuse" },')],
         [
-            "agent.toml:22:3: graph.edges[0]: this edge from “begin” always fits, so “start” (“route”) is never reached; give it a condition (when), or say start = “refuse” instead."
+            "agent.toml:22:3: graph.edges[0]: this edge from “begin” is always taken, so “start” (“route”) is never reached; give the edge a condition (when), or write start = “refuse” instead."
         ],
     ),
     "10 a node behind what no agent is": (
@@ -70,7 +70,7 @@ IN_FLOW: Final[dict[str, tuple[list[Change], list[str]]]] = {
                 'edges = [\n  { from = "grade", to = "other", when = { all = [{ model = true }, { model = false }] } },',
             ),
         ],
-        ["agent.toml:18:1: nodes.other: no way leads to the node “other”."],
+        ["agent.toml:18:1: nodes.other: no path leads to the node “other”."],
     ),
     "17 types that do not fit, under another name": (
         [
@@ -81,7 +81,7 @@ IN_FLOW: Final[dict[str, tuple[list[Change], list[str]]]] = {
             )
         ],
         [
-            "agent.toml:16:49: nodes.quote.reads.extraction: reads “evidence” as Extraction, and “retrieve” writes it as Evidence."
+            "agent.toml:16:49: nodes.quote.reads.extraction: reads “evidence” as Extraction, but “retrieve” writes it as Evidence."
         ],
     ),
     "17 a text that is none": (
@@ -98,36 +98,7 @@ IN_FLOW: Final[dict[str, tuple[list[Change], list[str]]]] = {
             ),
         ],
         [
-            "agent.toml:16:48: nodes.check.reads.text: reads “evidence” as text, and “retrieve” writes it as Evidence."
-        ],
-    ),
-    "17 a text that may be empty": (
-        [
-            (
-                "agent.toml",
-                "quote = {",
-                'check = { kind = "citation_checker", reads = { text = "model" } }\nquote = {',
-            ),
-            (
-                "agent.toml",
-                '  { from = "write", to = "quote", on = "unavailable" },\n]',
-                '  { from = "write", to = "check" },\n  { from = "write", to = "quote", on = "unavailable" },\n]',
-            ),
-        ],
-        [
-            "agent.toml:16:48: nodes.check.reads.text: reads “model” as text that is never empty, and “write” may leave it so; read what a model has written."
-        ],
-    ),
-    "17 what the turn has, as something else": (
-        [
-            (
-                "agent.toml",
-                'kind = "prompt", prompt = "write"',
-                'kind = "prompt", prompt = "write", reads = { text = "parameters" }',
-            )
-        ],
-        [
-            "agent.toml:15:56: nodes.write.reads.text: reads “parameters” as text, and every turn has it as table."
+            "agent.toml:16:48: nodes.check.reads.text: reads “evidence” as text, but “retrieve” writes it as Evidence."
         ],
     ),
     "17 prompts that no text chooses": (
@@ -139,19 +110,7 @@ IN_FLOW: Final[dict[str, tuple[list[Change], list[str]]]] = {
             )
         ],
         [
-            "agent.toml:15:39: nodes.write.prompt.by: reads “confidence” as text, and “route” writes it as number."
-        ],
-    ),
-    "17 a turn's end of another type": (
-        [
-            (
-                "agent.toml",
-                'kind = "prompt", prompt = "write"',
-                'kind = "prompt", prompt = "write", writes = { model = "answer" }',
-            )
-        ],
-        [
-            "agent.toml:15:46: nodes.write.writes: writes “answer” as text, and a turn's end is made of it as AnswerModel; put it under another name."
+            "agent.toml:15:39: nodes.write.prompt.by: reads “confidence” as text, but “route” writes it as number."
         ],
     ),
     "18 text that is told, and then refused": (
@@ -163,7 +122,7 @@ IN_FLOW: Final[dict[str, tuple[list[Change], list[str]]]] = {
             )
         ],
         [
-            "agent.toml:18:1: nodes.refuse: refuses a turn whose answer “write” has told by then, on the way write → refuse; refuse before it, or let it not tell (stream = false) and a node of the kind “output” do it where there is an answer."
+            "agent.toml:18:1: nodes.refuse: refuses a turn after “write” has sent its answer, on the path write → refuse; refuse before “write”, or set stream = false there and send the answer with a node of the kind “output”."
         ],
     ),
     "18 a way without an answer": (
@@ -177,7 +136,7 @@ IN_FLOW: Final[dict[str, tuple[list[Change], list[str]]]] = {
             ),
         ],
         [
-            "agent.toml:16:1: nodes.pass: the turn can end here, and on the way begin → route → pass no node has written an answer or a refusal."
+            "agent.toml:16:1: nodes.pass: the turn can end here, but no node on the path begin → route → pass has written an answer or a refusal."
         ],
     ),
     "18 an end before the beginning": (
@@ -207,7 +166,7 @@ IN_FLOW: Final[dict[str, tuple[list[Change], list[str]]]] = {
             ("agent.toml", 'refuse = { kind = "refuse" }\n', ""),
         ],
         [
-            'agent.toml:16:1: nodes.quote: answers with what “grade” has found, and on the way grade → quote no edge asks whether there is any; give one when = { field = "extraction.supported", is = true }.'
+            'agent.toml:16:1: nodes.quote: answers with what “grade” found, but no edge on the path grade → quote tests whether it found anything; add when = { field = "extraction.supported", is = true } to one of them.'
         ],
     ),
 }

@@ -10,8 +10,8 @@ IN_TABLES: Final[dict[str, tuple[list[Change], list[str]]]] = {
     "04 malformed collection": (
         [("agent.toml", "limits =", 'retrieval = { collections = ["ok", "../x y", "My notes"] }\nlimits =')],
         [
-            "agent.toml:5:36: retrieval.collections[1]: “../x y” is no id of a collection: small letters, digits and -, at most 63, the first one no -.",
-            "agent.toml:5:46: retrieval.collections[2]: “My notes” is no id of a collection: small letters, digits and -, at most 63, the first one no -. Did you mean “my-notes”?",
+            "agent.toml:5:36: retrieval.collections[1]: “../x y” is not a valid id of a collection: use at most 63 lower-case letters, digits and “-”, and no “-” first.",
+            "agent.toml:5:46: retrieval.collections[2]: “My notes” is not a valid id of a collection: use at most 63 lower-case letters, digits and “-”, and no “-” first. Did you mean “my-notes”?",
         ],
     ),
     "05 no number": (
@@ -19,11 +19,11 @@ IN_TABLES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             ("agent.toml", "limits =", "model = { temperature = nan }\nlimits ="),
             ("agent.toml", 'model = { chain = ["default", "openai:gpt"] }\n', ""),
         ],
-        ["agent.toml:4:11: model.temperature: must be a number that can be counted with, not nan."],
+        ["agent.toml:4:11: model.temperature: must be a finite number, not nan."],
     ),
     "05 endless": (
         [("agent.toml", "seconds = 30", "seconds = inf")],
-        ["agent.toml:5:12: limits.seconds: must be a number that can be counted with, not inf."],
+        ["agent.toml:5:12: limits.seconds: must be a finite number, not inf."],
     ),
     "05 empty name": (
         [("agent.toml", 'name = "Test"', 'name = ""')],
@@ -46,18 +46,20 @@ IN_TABLES: Final[dict[str, tuple[list[Change], list[str]]]] = {
     "23 a model twice": (
         [("agent.toml", '["default", "openai:gpt"]', '["default", "openai:gpt", "openai:gpt"]')],
         [
-            "agent.toml:4:45: model.chain[2]: “openai:gpt” stands in the chain twice; who could not be had is not asked again, so leave it out here."
+            "agent.toml:4:45: model.chain[2]: “openai:gpt” is in the chain twice; an unavailable model is not asked again, so remove it here."
         ],
     ),
     "23 provider nearly of that name": (
         [("agent.toml", '["default", "openai:gpt"]', '["default", "opnai:other"]')],
         [
-            "agent.toml:4:31: model.chain[1]: the model “opnai:other” cannot be had: there is no provider “opnai” here. Did you mean “openai:other”?"
+            "agent.toml:4:31: model.chain[1]: the model “opnai:other” is not available: there is no provider “opnai” here. Did you mean “openai:other”?"
         ],
     ),
     "23 no form of a model": (
         [("agent.toml", '["default", "openai:gpt"]', '["default", "gpt"]')],
-        ["agent.toml:4:31: model.chain[1]: the model “gpt” cannot be had: there is no provider “gpt” here."],
+        [
+            "agent.toml:4:31: model.chain[1]: the model “gpt” is not available: there is no provider “gpt” here."
+        ],
     ),
     "23 extractive without a way round": (
         [
@@ -65,7 +67,7 @@ IN_TABLES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             ("agent.toml", '  { from = "write", to = "quote", on = "unavailable" },\n]', "]"),
         ],
         [
-            'agent.toml:15:1: nodes.write: asks a model, and no edge leads round it when none can be had, as “extractive” in model.chain promises; add one with on = "unavailable", or take “extractive” out.'
+            'agent.toml:15:1: nodes.write: asks a model, but no edge leads around it when no model is available, as “extractive” in model.chain promises; add an edge with on = "unavailable", or remove “extractive”.'
         ],
     ),
     "23 extractive alone": (
@@ -78,8 +80,8 @@ IN_TABLES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             ),
         ],
         [
-            "agent.toml:15:1: nodes.write: asks a model, and “extractive” alone in model.chain says that there is none; name a model there, or lead here by edges with when = { model = true } alone.",
-            'agent.toml:16:1: nodes.quote: answers with what “grade” has found, and on the way grade → write → quote no edge asks whether there is any; give one when = { field = "extraction.supported", is = true }.',
+            "agent.toml:15:1: nodes.write: asks a model, but model.chain names only “extractive”, so there is none; name a model there, or let only edges with when = { model = true } lead here.",
+            'agent.toml:16:1: nodes.quote: answers with what “grade” found, but no edge on the path grade → write → quote tests whether it found anything; add when = { field = "extraction.supported", is = true } to one of them.',
         ],
     ),
     "23 extractive where there may be no model": (
@@ -97,58 +99,30 @@ IN_TABLES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             ),
         ],
         [
-            "agent.toml:15:1: nodes.write: asks a model, and “default” may stand for none, for which “extractive” in model.chain is there; lead here by edges with when = { model = true } alone."
+            "agent.toml:15:1: nodes.write: asks a model, but “default” in model.chain may stand for no model; let only edges with when = { model = true } lead here."
         ],
     ),
     "24 default that is no value": (
         [("agent.toml", '{ enum = ["low", "high"] }', '{ enum = ["low", "high"], default = "hgh" }')],
         [
-            'agent.toml:9:46: parameters.properties.level.default: does not fit its own schema: "hgh" is not one of "low" or "high". Did you mean “high”?'
+            'agent.toml:9:46: parameters.properties.level.default: does not match its schema: "hgh" is not one of "low" or "high". Did you mean “high”?'
         ],
     ),
     "24 default of another type": (
         [("agent.toml", '{ enum = ["low", "high"] }', '{ type = "string", default = 3 }')],
         [
-            'agent.toml:9:39: parameters.properties.level.default: does not fit its own schema: 3 is not of type "string".'
+            'agent.toml:9:39: parameters.properties.level.default: does not match its schema: 3 is not of type "string".'
         ],
     ),
     "24 default out of bounds": (
         [("agent.toml", '{ enum = ["low", "high"] }', '{ type = "integer", minimum = 3, default = 1 }')],
         [
-            "agent.toml:9:53: parameters.properties.level.default: does not fit its own schema: 1 is less than the minimum of 3."
+            "agent.toml:9:53: parameters.properties.level.default: does not match its schema: 1 is less than the minimum of 3."
         ],
     ),
     "24 no values": (
         [("agent.toml", '{ enum = ["low", "high"] }', "{ enum = [] }")],
         ["agent.toml:9:22: parameters.properties.level.enum: must not be empty; give it at least one entry."],
-    ),
-    "24 values of several types": (
-        [("agent.toml", '{ enum = ["low", "high"] }', '{ enum = ["low", 2] }')],
-        [
-            "agent.toml:9:37: parameters.properties.level.enum[1]: the number 2 is not of the type of the first value, “string”."
-        ],
-    ),
-    "24 values of another type": (
-        [("agent.toml", '{ enum = ["low", "high"] }', '{ type = "integer", enum = [1, "two"] }')],
-        [
-            "agent.toml:9:51: parameters.properties.level.enum[1]: the text “two” is not of the type, “integer”."
-        ],
-    ),
-    "24 a value twice": (
-        [("agent.toml", '{ enum = ["low", "high"] }', '{ enum = ["low", "high", "low"] }')],
-        ["agent.toml:9:45: parameters.properties.level.enum[2]: the text “low” stands here twice."],
-    ),
-    "24 bounds the wrong way": (
-        [("agent.toml", '{ enum = ["low", "high"] }', '{ type = "integer", minimum = 9, maximum = 3 }')],
-        [
-            "agent.toml:9:40: parameters.properties.level.minimum: minimum is 9 and maximum is 3, so nothing fits; the first must be the smaller one."
-        ],
-    ),
-    "24 lengths the wrong way": (
-        [("agent.toml", '{ enum = ["low", "high"] }', '{ type = "string", minLength = 9, maxLength = 3 }')],
-        [
-            "agent.toml:9:39: parameters.properties.level.minLength: minLength is 9 and maxLength is 3, so nothing fits; the first must be the smaller one."
-        ],
     ),
     "24 misspelt keyword": (
         [("agent.toml", '{ enum = ["low", "high"] }', '{ enum = ["low", "high"], defalt = "low" }')],
@@ -165,7 +139,7 @@ IN_TABLES: Final[dict[str, tuple[list[Change], list[str]]]] = {
     "24 unknown records": (
         [("agent.toml", '{ enum = ["low", "high"] }', '{ type = "string", x-resource = "teacher" }')],
         [
-            "agent.toml:9:39: parameters.properties.level.x-resource: there are no records “teacher” to name; there are “teachers”. Did you mean “teachers”?"
+            "agent.toml:9:39: parameters.properties.level.x-resource: must be “teachers”, not the text “teacher”. Did you mean “teachers”?"
         ],
     ),
     "24 name of a parameter": (
@@ -174,7 +148,7 @@ IN_TABLES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             ("agent.toml", '["level"]', '["my level"]'),
         ],
         [
-            "agent.toml:9:1: parameters.properties.my level: “my level” is no name for a parameter: letters, digits and _, at most 63, the first one no digit. Did you mean “my_level”?"
+            "agent.toml:9:1: parameters.properties.my level: “my level” is not a valid name for a parameter: use at most 63 letters, digits and “_”, and no digit first. Did you mean “my_level”?"
         ],
     ),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,13 @@ def test_a_mistake_is_told_with_its_place_and_what_was_meant(mistake: str, tmp_p
 
 def test_the_table_has_each_of_the_twenty_six_kinds() -> None:
     assert {name[:2] for name in MISTAKES if name[0].isdigit()} == {f"{number:02}" for number in range(1, 27)}
+
+
+def test_a_suggestion_is_never_the_word_that_was_written(tmp_path: Path) -> None:
+    chain = ("agent.toml", '["default", "openai:gpt"]', '["default", "openai:gpt-9"]')
+    surroundings = replace(SURROUNDINGS, suggested_models=("openai:gpt-9",))
+    (problem,) = examine(write(tmp_path, chain), surroundings, tmp_path / "none").problems
+    assert (problem.path, problem.suggestion) == ("model.chain[1]", "")
 
 
 def test_no_secret_is_repeated(tmp_path: Path) -> None:
@@ -73,7 +81,10 @@ def test_a_text_that_stands_elsewhere_is_not_gone_on_with(tmp_path: Path) -> Non
     )
     found = examine(write(tmp_path / "a", *changes), SURROUNDINGS, tmp_path / "none")
     (problem,) = found.problems
-    assert "nodes.more: tells the answer's text, and so has “write” on the way write → more" in str(problem)
+    assert (
+        "nodes.more: sends the answer's text, but “write” has already sent it on the path write → more"
+        in str(problem)
+    )
     same = (changes[0][0], changes[0][1], two.replace(', writes = { text = "draft" }', ""))
     assert examine(write(tmp_path / "b", same, changes[1]), SURROUNDINGS, tmp_path / "none").problems == []
 

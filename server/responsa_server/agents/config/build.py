@@ -178,7 +178,7 @@ def build(content: Content, context: BuildContext) -> Built:
         made = plan(config, parts, prompts, context.kinds)
         return Built(content, config, made, trained, unpriced if config.limits.cost_micros else ())
     except KeyError as error:  # a model, or a kind of another release
-        problem = Problem(AGENT_FILE, f"cannot be run here: {str(error.args[0]).rstrip('.')}")
+        problem = Problem(AGENT_FILE, f"cannot run on this server: {str(error.args[0]).rstrip('.')}")
         raise BuildFailed(list(_missing_models(content, models)) or [problem]) from error
     except ValidationError as error:
         raise BuildFailed([Problem(AGENT_FILE, str(error).splitlines()[0])]) from error
@@ -192,13 +192,13 @@ def _missing_models(content: Content, models: Models) -> Iterator[Problem]:
     for name in content.chain:
         if (why := models.problem(name)) is None:
             continue
-        missing = f"“{name}” cannot be had: {clause(why)}"
+        missing = f"“{name}” is not available: {clause(why)}"
         if name in own:
             yield in_config(("model", "chain"), f"the model {missing}")
         else:
             yield in_config(
                 ("model", "chain"),
-                f"“{DEFAULT_MODEL}” stands for what the setting models.default (RESPONSA_MODELS__DEFAULT) names, and there {missing}; correct the setting",
+                f"“{DEFAULT_MODEL}” stands for the setting models.default (RESPONSA_MODELS__DEFAULT), whose model {missing}; correct the setting",
             )
 
 

@@ -21,18 +21,32 @@ _SECRET_BEGINNINGS: Final = ("sk-", "rsp_", "AIza", "xox")
 Key = tuple[str | int, ...]
 """The path of a value in a TOML file: names, and positions from 0 in arrays."""
 
-_TYPES: Final[Mapping[str, str]] = {
-    "string_type": "a text",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "tuple_type": "an array",
-    "list_type": "an array",
-    "dict_type": "a table",
-    "mapping_type": "a table",
-    "model_type": "a table",
-    "model_attributes_type": "a table",
+TYPE_NAMES: Final[Mapping[str, str]] = {
+    "string": "a text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "an array",
+    "object": "a table",
+}
+"""The types of JSON Schema in messages."""
+_WRONG_TYPES: Final[Mapping[str, str]] = {
+    "string_type": "string",
+    "int_type": "integer",
+    "int_from_float": "integer",
+    "float_type": "number",
+    "bool_type": "boolean",
+    "tuple_type": "array",
+    "dict_type": "object",
+    "mapping_type": "object",
+    "model_type": "object",
+    "model_attributes_type": "object",
+}
+_BOUNDS: Final[Mapping[str, tuple[str, str]]] = {
+    "greater_than_equal": ("at least", "ge"),
+    "greater_than": ("more than", "gt"),
+    "less_than_equal": ("at most", "le"),
+    "less_than": ("less than", "lt"),
 }
 # Pydantic puts the branch of a union into the path of an error.
 _BRANCHES: Final = frozenset({"bool", "int", "float", "str", "dict[str,str]"})
@@ -81,8 +95,9 @@ def in_config(key: Key, message: str, suggestion: str = "") -> Problem:
 
 
 def closest(given: object, allowed: Iterable[str]) -> str:
-    """The allowed name that is most like the given one, "" when none is similar."""
-    found = difflib.get_close_matches(str(given), list(allowed), n=1, cutoff=0.6)
+    """The allowed name that is most like the given one, but never that name itself; "" when none is similar."""
+    others = [one for one in allowed if one != str(given)]
+    found = difflib.get_close_matches(str(given), others, n=1, cutoff=0.6)
     return found[0] if found else ""
 
 
@@ -135,24 +150,19 @@ def from_validation(
                 allowed = re.findall(r"'([^']*)'", str(context.get("expected", "")))
                 message = f"must be {_either(allowed)}, not {shown(given)}"
                 suggestion = closest(given, allowed)
-            case "greater_than_equal":
-                message = f"must be at least {_number(context['ge'])}, not {shown(given)}"
-            case "greater_than":
-                message = f"must be more than {_number(context['gt'])}, not {shown(given)}"
-            case "less_than_equal":
-                message = f"must be at most {_number(context['le'])}, not {shown(given)}"
-            case "less_than":
-                message = f"must be less than {_number(context['lt'])}, not {shown(given)}"
+            case kind if kind in _BOUNDS:
+                words, bound = _BOUNDS[kind]
+                message = f"must be {words} {_number(context[bound])}, not {shown(given)}"
             case "finite_number":
-                message = f"must be a number that can be counted with, not {given}"
+                message = f"must be a finite number, not {given}"
             case "string_pattern_mismatch":
-                message = f"“{given}” is no name: small letters, digits and _, the first one a letter"
+                message = f"“{given}” is not a valid name: use lower-case letters, digits and “_”, with a letter first"
             case "value_error":
                 message = str(context.get("error", one["msg"]))
             case "string_too_short" | "too_short" | "too_long" | "string_too_long":
                 message = _length(one["type"], context)
-            case kind if kind in _TYPES:
-                message = f"must be {_TYPES[kind]}, not {shown(given)}"
+            case kind if kind in _WRONG_TYPES:
+                message = f"must be {TYPE_NAMES[_WRONG_TYPES[kind]]}, not {shown(given)}"
             case _:
                 message = one["msg"]
         yield Problem(file, message, (*prefix, *path), suggestion)

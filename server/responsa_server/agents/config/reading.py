@@ -136,7 +136,7 @@ def _config(
 ) -> Mapping[str, object] | None:
     path = folder / AGENT_FILE
     if not path.is_file():
-        problems.append(Problem(AGENT_FILE, "the folder has no such file"))
+        problems.append(Problem(AGENT_FILE, "is missing from the folder"))
         return None
     text = _text(path, AGENT_FILE, problems)
     if text is None:
@@ -156,7 +156,7 @@ def _prompt(file: str, text: str, problems: list[Problem], texts: dict[str, tupl
         return PromptSource(file, nothing, text)
     end = next((place for place, line in enumerate(lines) if place and line.rstrip() == _FENCE), None)
     if end is None:
-        problems.append(Problem(file, f"the front matter has no line “{_FENCE}” at its end", line=1))
+        problems.append(Problem(file, f"the front matter does not end with a line “{_FENCE}”", line=1))
         return PromptSource(file, nothing, text, sound=False)
     front = "\n".join(lines[1:end])
     texts[file] = (front, 2)
@@ -174,10 +174,10 @@ def _prompt(file: str, text: str, problems: list[Problem], texts: dict[str, tupl
 
 def _syntax(file: str, error: rtoml.TomlParsingError, first_line: int) -> Problem:
     if (found := _AT.match(str(error))) is None:
-        return Problem(file, f"is no TOML: {error}")
+        return Problem(file, f"is not valid TOML: {error}")
     return Problem(
         file,
-        f"is no TOML: {found['message']}",
+        f"is not valid TOML: {found['message']}",
         line=int(found["line"]) + first_line - 1,
         column=int(found["column"]),
     )
@@ -190,7 +190,7 @@ def _text(path: Path, file: str, problems: list[Problem]) -> str | None:
     try:
         return data.decode().replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        problems.append(Problem(file, "is no UTF-8 text", line=data.count(b"\n", 0, error.start) + 1))
+        problems.append(Problem(file, "is not valid UTF-8", line=data.count(b"\n", 0, error.start) + 1))
         return None
 
 
@@ -198,7 +198,7 @@ def _bytes(path: Path, file: str, problems: list[Problem]) -> bytes | None:
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
         problems.append(
-            Problem(file, f"has {size:,} bytes; a file of an agent has at most {MAX_FILE_BYTES:,}")
+            Problem(file, f"has {size:,} bytes; an agent's file may have at most {MAX_FILE_BYTES:,}")
         )
         return None
     return path.read_bytes()

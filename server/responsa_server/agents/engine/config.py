@@ -27,8 +27,7 @@ WITHOUT_RETRIEVAL: Final = "I could not reach the documents, so this answer rest
 RESOURCE: Final = "x-resource"
 """In a parameter's schema: whose records its values name."""
 TEACHERS: Final = "teachers"
-RESOURCES: Final = (TEACHERS,)
-"""What may be named so."""
+
 
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 Scalar = bool | int | float | str

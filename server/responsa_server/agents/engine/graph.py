@@ -403,7 +403,7 @@ def plan(
         kind = kinds[config.nodes[name].kind].fallback
         if kind is not None and (ways := [edge for edge in edges[name] if edge.on is not None]):
             targets = _targets(ways)
-            stand_ins = {target: kinds[config.nodes[target].kind].stands_in for target in targets}
+            stand_ins = {target: kinds[config.nodes[target].kind].replaces_model for target in targets}
             named = {target: one for target, one in stand_ins.items() if one is not None}
             # The kind of a node that replaces the model says more than “extractive”.
             named = named if kind is FallbackKind.EXTRACTIVE else {}

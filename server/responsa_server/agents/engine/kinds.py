@@ -68,28 +68,27 @@ class NodeParts:
 class NodeKind:
     """A kind of node.
 
-    make: the node from parts, validated options and its name. offers: the variables for prompts and templates. needs_model: it cannot be made without one.
-    tells: it sends the answer's text, unless its option `stream` is false. tells_anew: it sends text of earlier nodes, which must not have sent it.
-    fallback: how an edge `on = "unavailable"` from it is reported; None: it is never unavailable. stands_in: how a detour around a model to it is reported.
-    values: the possible values of an output, by options, where its type does not list them. filled: outputs that are never empty.
-    labels: those that its examples may have and each of which needs an example, by options; None: any. asked: an input that may be an empty result, which an
-    edge on every path must test.
+    make: the node from parts, validated options and its name. offers: the variables for prompts and templates. needs_model: it cannot be made without a model.
+    streams: it sends the answer's text, unless its option `stream` is false. repeats_text: it sends text of earlier nodes, which must not have sent it.
+    fallback: the kind of fallback that an edge `on = "unavailable"` from it reports; None: it is never unavailable. replaces_model: the kind of fallback that a
+    detour around a model to this node reports. values: the possible values of an output, by options, where its type does not list them. labels: the labels
+    that its examples may have, each of which needs an example, by options; None: any. needs_test: an input that may be an empty result, which an edge on every
+    path must test.
     """
 
     make: Callable[[NodeParts, Any, str], AnyNode]
     input_model: type[NodeModel]
     output_model: type[NodeModel]
     options: type[NodeOptions] = NodeOptions
-    tells: bool = False
+    streams: bool = False
     fallback: FallbackKind | None = None
     offers: Offered = field(default_factory=Offered)
     values: Callable[[Any], Mapping[str, Sequence[str]]] | None = None
     needs_model: bool = False
-    stands_in: FallbackKind | None = None
-    tells_anew: bool = False
-    filled: frozenset[str] = frozenset()
+    replaces_model: FallbackKind | None = None
+    repeats_text: bool = False
     labels: Callable[[Any], Sequence[str]] | None = None
-    asked: str = ""
+    needs_test: str = ""
 
 
 def required(part: Part | None, name: str) -> Part:

@@ -7,7 +7,7 @@ neutralised and, in a prompt, put between marks with a number that their authors
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, cast
@@ -138,8 +138,16 @@ class PromptSet:
         self._texts = dict[str, str]()
         for name, one in self._partials.items():
             self._add(_Part(name, one.file, 1), one.text)
-        for error in _circles(self._partials):
-            self._broken_parts.setdefault(error[0], error[1])
+        for name, one in self._partials.items():
+            for match in _INCLUDE.finditer(one.text):
+                if name in self._reached([match["name"]]):
+                    line = _line(_Part(name, one.file, 1), one.text, match.start())
+                    error = PromptError(
+                        one.file,
+                        line,
+                        f"{name} includes itself through {match['name']}; remove one of the includes",
+                    )
+                    self._broken_parts.setdefault(name, error)
         for name, source in self._prompts.items():
             self._take(name, source)
 
@@ -156,24 +164,6 @@ class PromptSet:
         """A prompt as it was read. Raises KeyError."""
         return self._prompts[name]
 
-    def texts(self, name: str) -> Sequence[tuple[str, int, str]]:
-        """A prompt's parts and all partials that they include: file, number of the first line, text. Raises KeyError, PromptError."""
-        parts = {one.template: one for one in self._sound(name) if one is not None}
-        return [
-            (found.file, found.first_line, self._texts[template])
-            for template in self._reached(list(parts))
-            for found in (parts.get(template) or _Part(template, self._partials[template].file, 1),)
-        ]
-
-    def knows(self, word: str, *, test: bool) -> bool:
-        """Whether the template engine has a filter, or a test, of this name."""
-        try:
-            self._environment.eval_expr(f"'' is {word}" if test else f"'' | {word}")
-        except minijinja.TemplateError as error:
-            # One that needs arguments, or a value of another type, fails in another way.
-            return error.kind not in ("UnknownFilter", "UnknownTest", "SyntaxError")
-        return True
-
     def fill(self, name: str, values: Plain) -> str:
         """All parts of a prompt, filled in with the values unchanged, for the check. Raises KeyError, and PromptError with the partial's file for an error in a partial."""
         parts = [one for one in self._sound(name) if one is not None]
@@ -185,12 +175,6 @@ class PromptSet:
                 if template in self._partials:
                     self._filled(_Part(template, self._partials[template].file, 1), values)
             raise
-
-    def members(self, name: str) -> Sequence[str]:
-        """The members of variables that a prompt uses, as `variable.member`. Raises KeyError, PromptError."""
-        reached = self._reached([one.template for one in self._sound(name) if one is not None])
-        find = self._environment.undeclared_variables_in_template
-        return sorted({one for each in reached for one in find(each, nested=True) if "." in one})
 
     def variables(self, name: str) -> Uses:
         """The variables that a prompt's parts use. Raises KeyError, PromptError."""
@@ -323,34 +307,6 @@ def _unfit(part: _Part, text: str, partials: Mapping[str, Partial]) -> PromptErr
         if match["name"] not in partials:
             return PromptError(part.file, at(match.start()), f"there is no partial {match['name']}")
     return None
-
-
-def _circles(partials: Mapping[str, Partial]) -> Iterator[tuple[str, PromptError]]:
-    """Each partial whose include closes a circle, and where."""
-    done = set[str]()
-
-    def closing(name: str, path: list[str]) -> Iterator[tuple[str, PromptError]]:
-        if name in done:
-            return
-        for match in _INCLUDE.finditer(partials[name].text):
-            inner = match["name"]
-            if inner in (*path, name):
-                circle = [*[*path, name][[*path, name].index(inner) :], inner]
-                part = _Part(name, partials[name].file, 1)
-                yield (
-                    name,
-                    PromptError(
-                        part.file,
-                        _line(part, partials[name].text, match.start()),
-                        f"the partials include each other in a circle, {' → '.join(circle)}; take one of the includes out",
-                    ),
-                )
-            elif inner in partials:
-                yield from closing(inner, [*path, name])
-        done.add(name)
-
-    for name in partials:
-        yield from closing(name, [])
 
 
 def _line(part: _Part, text: str, place: int) -> int:

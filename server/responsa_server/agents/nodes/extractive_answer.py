@@ -57,4 +57,6 @@ class Answer(Node[AnswerInput, AnswerOutput]):
         return checked
 
 
-KIND: Final = NodeKind(lambda _, __, ___: Answer(), AnswerInput, AnswerOutput, tells=True, asked="extraction")
+KIND: Final = NodeKind(
+    lambda _, __, ___: Answer(), AnswerInput, AnswerOutput, streams=True, needs_test="extraction"
+)

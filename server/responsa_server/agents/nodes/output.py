@@ -35,7 +35,6 @@ KIND: Final = NodeKind(
     lambda _, __, name: Output(name),
     OutputModel,
     OutputModel,
-    tells=True,
-    tells_anew=True,
-    filled=frozenset({"text"}),
+    streams=True,
+    repeats_text=True,
 )

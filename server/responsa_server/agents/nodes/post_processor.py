@@ -161,8 +161,7 @@ KIND: Final = NodeKind(
     PostInput,
     PostOutput,
     PostOptions,
-    tells=True,
+    streams=True,
     fallback=FallbackKind.EXTRACTIVE,
-    tells_anew=True,
-    filled=frozenset({"text"}),
+    repeats_text=True,
 )

@@ -347,9 +347,8 @@ KIND: Final = NodeKind(
     PromptInput,
     PromptOutput,
     PromptOptions,
-    tells=True,
+    streams=True,
     fallback=FallbackKind.EXTRACTIVE,
     offers=OFFERED,
     needs_model=True,
-    filled=frozenset({"text"}),
 )

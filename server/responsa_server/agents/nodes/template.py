@@ -170,7 +170,7 @@ KIND: Final = NodeKind(
     TemplateInput,
     TemplateOutput,
     TemplateOptions,
-    tells=True,
+    streams=True,
     offers=OFFERED,
-    stands_in=FallbackKind.TEMPLATE,
+    replaces_model=FallbackKind.TEMPLATE,
 )

@@ -10,7 +10,6 @@ from responsa_server.agents.config.check import tables
 from responsa_server.agents.config.check.flow import Flow
 from responsa_server.agents.config.check.inputs import (
     AgentFiles,
-    AnyModel,
     ModelNames,
     NamedModels,
     Surroundings,
@@ -20,7 +19,7 @@ from responsa_server.agents.config.check.shape import shape, without_model
 from responsa_server.agents.config.problems import AGENT_FILE, Problem
 from responsa_server.agents.engine.config import AgentConfig
 
-__all__ = ["AGENT_ID", "AgentFiles", "AnyModel", "ModelNames", "NamedModels", "Surroundings", "check"]
+__all__ = ["AGENT_ID", "AgentFiles", "ModelNames", "NamedModels", "Surroundings", "check"]
 
 AGENT_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -37,7 +36,7 @@ def check(
         found.append(
             Problem(
                 AGENT_FILE,
-                f"“{files.identity}”, the folder's name, is no id: small letters, digits and -, at most 63, the first one no -",
+                f"the folder's name, “{files.identity}”, is not a valid id: use at most 63 lower-case letters, digits and “-”, and no “-” first",
             )
         )
     found += [*tables.secrets(config), *file_secrets(files)]

@@ -2,69 +2,48 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import types
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from enum import Enum
+from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_origin, get_type_hints
 
-from annotated_types import MinLen
-from pydantic import JsonValue, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from responsa_server.agents.config.check import field_types
 from responsa_server.agents.config.check.inputs import Surroundings
 from responsa_server.agents.config.check.shape import Edges, known_edges, path
 from responsa_server.agents.config.problems import Key, Problem, closest, in_config, quoted
-from responsa_server.agents.engine.citations import AnswerModel, RefusalModel
 from responsa_server.agents.engine.config import BEGIN, FINISH, AgentConfig, EdgeTable, NodeTable, WhenTable
 from responsa_server.agents.engine.edges import REFERS_BACK, beyond, demanded, leaves
 from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import BY, DEFAULT, Names, NodeOptions
-from responsa_server.agents.engine.state import ENGINE_KEYS, TASK_KEYS, Said
-from responsa_server.domain.answers import Extraction
-from responsa_server.domain.events import Fallback
+from responsa_server.agents.engine.state import ENGINE_KEYS, TASK_KEYS
 
 CHOICE: Final = "choice"
 """The input of a node whose value chooses among its prompts."""
-
-TASK_FIELDS: Final[Mapping[str, Any]] = {
-    "question": str,
-    "collections": tuple[str, ...],
-    "history": tuple[Said, ...],
-    "older": tuple[Said, ...],
-    "parameters": dict[str, JsonValue],
-}
-"""The fields that every turn begins with."""
-GIVEN: Final[Mapping[str, Any]] = {**TASK_FIELDS, "fallbacks": tuple[Fallback, ...]}
-"""The fields that need no node: those, and what the engine writes."""
-_END: Final[Mapping[str, Any]] = {
-    "answer": AnswerModel,
-    "refusal": RefusalModel,
-    "text": str,
-    "complete": bool,
-    "shown": int,
-    "extraction": Extraction,
-}
-"""The fields that a turn's end is made from, whichever node wrote them."""
-_JSON: Final[Mapping[str, Any]] = {"string": str, "integer": int, "number": float, "boolean": bool}
+_ANY: Final = types.MappingProxyType(dict.fromkeys((*TASK_KEYS, REFERS_BACK), Any))
+"""The fields that conditions may test and no node writes."""
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
 class InputField:
-    """An input of a node. field: its own name; key: its name in the state; filled: whether it must not be empty; place: where the file says so."""
+    """An input of a node. field: its own name; key: its name in the state; place: where the file says so."""
 
     field: str
     key: str
     type: Any
     required: bool
-    filled: bool
     place: Key
 
 
 @dataclass(frozen=True, slots=True)
 class NodeFields:
-    """What a node reads and writes. outputs: types by name in the state; filled: outputs that are never empty; values: the possible values of an output;
-    streams: whether it sends the answer's text to the reader.
+    """What a node reads and writes.
+
+    outputs: types by name in the state; values: the possible values of an output; streams: whether the node sends the answer's text to the reader.
     """
 
     name: str
@@ -72,7 +51,6 @@ class NodeFields:
     streams: bool
     inputs: Sequence[InputField]
     outputs: Mapping[str, Any]
-    filled: frozenset[str]
     values: Mapping[str, Sequence[str]]
 
 
@@ -87,21 +65,16 @@ def options_of(kind: NodeKind, table: NodeTable) -> NodeOptions | None:
 def fields_of(name: str, table: NodeTable, kind: NodeKind) -> NodeFields:
     """What a node reads and writes."""
     options = options_of(kind, table)
-    values: Mapping[str, Sequence[str]] = {}
-    if kind.values is not None and options is not None:
-        values = kind.values(options)
-    # A node that may ask for tools need not write text.
-    filled = frozenset[str]() if getattr(options, "tools", False) else kind.filled
+    values = kind.values(options) if kind.values is not None and options is not None else {}
     return NodeFields(
         name,
         kind,
-        kind.tells and getattr(options, "stream", True),
+        kind.streams and getattr(options, "stream", True),
         list(_inputs(name, table, kind)),
         {
             table.writes.get(field, field): info.annotation
             for field, info in kind.output_model.model_fields.items()
         },
-        frozenset(table.writes.get(field, field) for field in filled),
         {table.writes.get(field, field): one for field, one in values.items()},
     )
 
@@ -116,8 +89,7 @@ def _inputs(name: str, table: NodeTable, kind: NodeKind) -> Iterator[InputField]
         key, place = chosen.get(field, (field, ("nodes", name)))
         if field in table.reads:
             key, place = table.reads[field], ("nodes", name, "reads", field)
-        filled = any(isinstance(one, MinLen) for one in info.metadata)
-        yield InputField(field, key, info.annotation, info.is_required(), filled, place)
+        yield InputField(field, key, info.annotation, info.is_required(), place)
 
 
 class Flow:
@@ -130,6 +102,11 @@ class Flow:
             name: fields_of(name, table, surroundings.kinds[table.kind])
             for name, table in config.nodes.items()
         }
+        self._written = {field for node in self._nodes.values() for field in node.outputs}
+        self._values = dict[str, dict[str, None]]()
+        for node in self._nodes.values():
+            for field, some in node.values.items():
+                self._values.setdefault(field, {}).update(dict.fromkeys(some))
         self._edges: Edges = known_edges(config)
 
     def problems(self) -> Iterator[Problem]:
@@ -139,8 +116,7 @@ class Flow:
         for node in self._nodes.values():
             yield from self._missing(node)
             yield from self._types(node)
-            yield from self._unasked(node)
-        yield from self._end_types()
+            yield from self._untested(node)
         yield from self._streamed_twice()
         yield from self._streamed_and_refused()
         yield from self._never_streamed()
@@ -148,97 +124,74 @@ class Flow:
 
     def choices(self) -> Iterator[Problem]:
         """Problems of tables that choose a prompt by the value of a field."""
-        values = {name: set[str]() for node in self._nodes.values() for name in node.outputs}
-        for node in self._nodes.values():
-            for name, some in node.values.items():
-                values[name].update(some)
         for name, table in self._config.nodes.items():
             for field, info in self._kinds[table.kind].options.model_fields.items():
                 given = table.options.get(field)
                 if Names.PROMPT in info.metadata and isinstance(given, dict):
-                    yield from self._choice(("nodes", name, field), cast("dict[str, Any]", given), values)
+                    yield from self._choice(("nodes", name, field), cast("dict[str, Any]", given))
 
-    def _choice(
-        self, key: Key, given: Mapping[str, Any], values: Mapping[str, set[str]]
-    ) -> Iterator[Problem]:
+    def _choice(self, key: Key, given: Mapping[str, Any]) -> Iterator[Problem]:
         for needed, what in ((BY, "the field that chooses"), (DEFAULT, "the prompt for all other values")):
             if needed not in given:
                 yield in_config(key, f"“{needed}” is missing: {what}")
         by = given.get(BY)
         if not isinstance(by, str):
             return
-        if by not in values:
-            hint, suggestion = "", closest(by, values)
-            if not suggestion:  # a node of another kind may write it
-                kinds = {
-                    field: kind
-                    for kind, one in self._kinds.items()
-                    for field, info in one.output_model.model_fields.items()
-                    if field_types.scalar(info.annotation) is str
-                }
-                close = by if by in kinds else closest(by, kinds)
-                hint = f"; a node of the kind “{kinds[close]}” writes “{close}”" if close else ""
-                suggestion = close if close != by else ""
-            yield in_config((*key, BY), f"no node writes a field “{by}”{hint}", suggestion)
+        if by not in self._written:
+            # A node of another kind may write the field that was meant.
+            fields = {field for kind in self._kinds.values() for field in kind.output_model.model_fields}
+            yield in_config((*key, BY), f"no node writes a field “{by}”", closest(by, self._written | fields))
             return
+        values = self._values.get(by, {})
         for value in given:
-            if values[by] and value not in values[by] and value not in (BY, DEFAULT):
+            if values and value not in values and value not in (BY, DEFAULT):
                 yield in_config(
                     (*key, value),
-                    f"“{by}” is never “{value}”; it is one of {quoted(sorted(values[by]))}",
-                    closest(value, values[by]),
+                    f"“{by}” is never “{value}”; it is one of {quoted(sorted(values))}",
+                    closest(value, values),
                 )
 
     def _conditions(self) -> Iterator[Problem]:
         """Conditions on fields that do not exist, and on values that a field never has."""
-        fields: dict[str, Any] = {**TASK_FIELDS, REFERS_BACK: bool}
-        values: dict[str, Sequence[str]] = {}
+        fields: dict[str, Any] = {**_ANY}
         for node in self._nodes.values():
             for name, kind in node.outputs.items():
-                same = name not in fields or field_types.fits(kind, fields[name])
-                fields[name] = kind if same else field_types.UNKNOWN
-            for name, some in node.values.items():
-                values[name] = [*values.get(name, ()), *some]
+                fields[name] = kind if fields.get(name, kind) == kind else Any
         for place, edge in enumerate(self._config.graph.edges):
             if edge.when is not None:
                 for key, leaf in leaves(edge.when, ("graph", "edges", place, "when")):
-                    yield from self._leaf(leaf, key, fields, values)
+                    yield from self._leaf(leaf, key, fields)
 
-    def _leaf(
-        self, leaf: WhenTable, key: Key, fields: Mapping[str, Any], values: Mapping[str, Sequence[str]]
-    ) -> Iterator[Problem]:
-        parts = (leaf.field or "").split(".")
-        allowed = values.get(leaf.field or "")
-        if parts[0] == "parameters" and len(parts) > 1:
+    def _leaf(self, leaf: WhenTable, key: Key, fields: Mapping[str, Any]) -> Iterator[Problem]:
+        first, *rest = (leaf.field or "").split(".")
+        if first == "parameters" and rest:
             properties = self._config.parameters.properties
-            if parts[1] not in properties:
-                message = f"the agent has no parameter “{parts[1]}”"
-                yield in_config((*key, "field"), message, closest(parts[1], properties))
+            if rest[0] not in properties:
+                message = f"the agent has no parameter “{rest[0]}”"
+                yield in_config((*key, "field"), message, closest(rest[0], properties))
                 return
-            schema = properties[parts[1]]
-            kind, listed = _JSON.get(str(schema.get("type")), field_types.UNKNOWN), schema.get("enum")
-            if isinstance(listed, list) and all(isinstance(one, str) for one in listed):
-                allowed = [str(one) for one in listed]
-            yield from _value(leaf, key, kind, allowed)
+            listed = properties[rest[0]].get("enum")
+            yield from _value(leaf, key, cast("list[object]", listed) if isinstance(listed, list) else None)
             return
-        kind, members = field_types.UNKNOWN, fields
-        for place, part in enumerate(parts):
-            if part not in members:
-                parent = ".".join(parts[:place])
-                message = f"“{parent}” has no field “{part}”" if place else f"no node writes a field “{part}”"
-                yield in_config((*key, "field"), message, closest(part, members))
-                return
-            kind = members[part]
-            inner = field_types.members(kind)
+        if first not in fields:
+            yield in_config((*key, "field"), f"no node writes a field “{first}”", closest(first, fields))
+            return
+        kind = fields[first]
+        for place, part in enumerate(rest):
+            inner = _members(kind)
             if inner is None:  # a table, which may have any field
-                kind = kind if place == len(parts) - 1 else field_types.UNKNOWN
-                break
-            members = inner
-        yield from _value(leaf, key, kind, allowed)
+                return
+            if part not in inner:
+                parent = ".".join([first, *rest[:place]])
+                yield in_config((*key, "field"), f"“{parent}” has no field “{part}”", closest(part, inner))
+                return
+            kind = inner[part]
+        allowed = self._values.get(leaf.field or "")
+        yield from _value(leaf, key, _values(kind) if allowed is None else list(allowed))
 
     def _renamed(self) -> Iterator[Problem]:
         """Names under `reads` that no node writes, and names under `writes` that are not available."""
-        written = {*GIVEN, *(field for node in self._nodes.values() for field in node.outputs)}
+        written = {*TASK_KEYS, "fallbacks", *self._written}
         for name, table in self._config.nodes.items():
             kind = self._nodes[name].kind
             for field, key in table.reads.items():
@@ -257,16 +210,16 @@ class Flow:
                     at = place if field in table.writes else (*place[:-1], taken[key])
                     yield in_config(
                         at,
-                        f"puts “{taken[key]}” and “{field}” under the same name, “{key}”; give one of them another",
+                        f"writes both “{taken[key]}” and “{field}” as “{key}”; give one of them another name",
                     )
                 elif field in table.writes and key in ENGINE_KEYS | TASK_KEYS:
                     yield in_config(
-                        place, f"“{key}” is written by the engine alone; put “{field}” under another name"
+                        place, f"only the engine writes “{key}”; write “{field}” under another name"
                     )
                 elif field in table.writes and not _FIELD.fullmatch(key):
                     yield in_config(
                         place,
-                        f"“{key}” is no name for a field: letters, digits and _, the first one no digit",
+                        f"“{key}” is not a valid name for a field: use letters, digits and “_”, and no digit first",
                     )
                 taken.setdefault(key, field)
 
@@ -274,20 +227,19 @@ class Flow:
         """Required inputs that some path to the node does not provide."""
         for one in node.inputs:
             field = one.key
-            if not one.required or field in TASK_FIELDS:
+            if not one.required or field in TASK_KEYS:
                 continue
 
             def provides(edge: EdgeTable, field: str = field) -> bool:
                 source = self._nodes.get(edge.source)
                 written = source is not None and edge.on is None and field in source.outputs
-                return written or any(field in self._implied(asked) for asked in demanded(edge.when))
+                return written or any(field in self._implied(name) for name in demanded(edge.when))
 
             if (taken := path(self._edges, BEGIN, {node.name}, provides)) is not None:
-                written = {name for other in self._nodes.values() for name in other.outputs}
                 yield in_config(
                     one.place,
-                    f"needs “{field}”, which the way {' → '.join(taken)} does not provide",
-                    "" if field in written else closest(field, written),
+                    f"needs “{field}”, which the path {' → '.join(taken)} does not provide",
+                    "" if field in self._written else closest(field, self._written),
                 )
 
     def _implied(self, field: str, above: frozenset[str] = frozenset()) -> frozenset[str]:
@@ -301,31 +253,20 @@ class Flow:
         return frozenset({field}) | (each[0].intersection(*each[1:]) if each else frozenset[str]())
 
     def _types(self, node: NodeFields) -> Iterator[Problem]:
-        """Inputs that another node, or the turn, writes as another type."""
+        """Inputs that another node writes as another type."""
         for one in node.inputs:
-            wanted = field_types.name(one.type)
-            if one.key in GIVEN and not field_types.fits(GIVEN[one.key], one.type):
-                given = field_types.name(GIVEN[one.key])
-                yield in_config(one.place, f"reads “{one.key}” as {wanted}, and every turn has it as {given}")
-                continue
             for writer in self._nodes.values():
-                if one.key not in writer.outputs:
-                    continue
-                fit = field_types.fits(writer.outputs[one.key], one.type)
-                sure = one.key in writer.filled or not one.filled
-                if (fit and sure) or path(self._edges, writer.name, {node.name}) is None:
-                    continue
-                why = (
-                    f" that is never empty, and “{writer.name}” may leave it so; read what a model has written"
-                    if fit
-                    else f", and “{writer.name}” writes it as {field_types.name(writer.outputs[one.key])}"
-                )
-                yield in_config(one.place, f"reads “{one.key}” as {wanted}{why}")
+                given = writer.outputs.get(one.key, Any)
+                if not fits(given, one.type) and path(self._edges, writer.name, {node.name}) is not None:
+                    yield in_config(
+                        one.place,
+                        f"reads “{one.key}” as {_name(one.type)}, but “{writer.name}” writes it as {_name(given)}",
+                    )
 
-    def _unasked(self, node: NodeFields) -> Iterator[Problem]:
+    def _untested(self, node: NodeFields) -> Iterator[Problem]:
         """Paths on which a node gets a result that may be empty, and no edge tests it."""
         for one in node.inputs:
-            if not node.kind.asked or one.field != node.kind.asked:
+            if not node.kind.needs_test or one.field != node.kind.needs_test:
                 continue
 
             def tests(edge: EdgeTable, field: str = one.key) -> bool:
@@ -339,29 +280,14 @@ class Flow:
                 )
 
             writers = [each for each in self._nodes.values() if one.key in each.outputs]
-            # A field of another type is another problem.
-            if not all(field_types.fits(each.outputs[one.key], one.type) for each in writers):
-                continue
+            if not all(fits(each.outputs[one.key], one.type) for each in writers):
+                continue  # reported as a wrong type
             for writer in writers:
                 if (taken := path(self._edges, writer.name, {node.name}, tests)) is not None:
                     yield in_config(
                         ("nodes", node.name),
-                        f"answers with what “{writer.name}” has found, and on the way {' → '.join(taken)} no edge asks whether there is any; "
-                        f'give one when = {{ field = "{one.key}.supported", is = true }}',
-                    )
-
-    def _end_types(self) -> Iterator[Problem]:
-        """Fields of the turn's end that a node writes as another type."""
-        for node in self._nodes.values():
-            for field, given in node.outputs.items():
-                if field not in _END or field_types.fits(given, _END[field]):
-                    continue
-                inputs = (one for other in self._nodes.values() for one in other.inputs if one.key == field)
-                # Where a node that reads it is reported, that is enough.
-                if all(field_types.fits(given, one.type) for one in inputs):
-                    yield in_config(
-                        ("nodes", node.name, "writes"),
-                        f"writes “{field}” as {field_types.name(given)}, and a turn's end is made of it as {field_types.name(_END[field])}; put it under another name",
+                        f"answers with what “{writer.name}” found, but no edge on the path {' → '.join(taken)} tests whether it found anything; "
+                        f'add when = {{ field = "{one.key}.supported", is = true }} to one of them',
                     )
 
     def _streamed_twice(self) -> Iterator[Problem]:
@@ -370,7 +296,7 @@ class Flow:
             for second in streaming:
                 # A node that reads the text continues it, unless it repeats the text, or the text is elsewhere.
                 reads = any(one.key == "text" for one in second.inputs)
-                if reads and "text" in first.outputs and not second.kind.tells_anew:
+                if reads and "text" in first.outputs and not second.kind.repeats_text:
                     continue
                 # By its fallback edge the first one has sent nothing.
                 taken = path(
@@ -382,7 +308,7 @@ class Flow:
                 if taken is not None:
                     yield in_config(
                         ("nodes", second.name),
-                        f"tells the answer's text, and so has “{first.name}” on the way {' → '.join(taken)}; one of them must not (stream = false)",
+                        f"sends the answer's text, but “{first.name}” has already sent it on the path {' → '.join(taken)}; set stream = false on one of them",
                     )
 
     def _streamed_and_refused(self) -> Iterator[Problem]:
@@ -393,17 +319,17 @@ class Flow:
                 if "refusal" in second.outputs and taken is not None:
                     yield in_config(
                         ("nodes", second.name),
-                        f"refuses a turn whose answer “{first.name}” has told by then, on the way {' → '.join(taken)}; refuse before it, or let it not tell "
-                        "(stream = false) and a node of the kind “output” do it where there is an answer",
+                        f"refuses a turn after “{first.name}” has sent its answer, on the path {' → '.join(taken)}; refuse before “{first.name}”, or set "
+                        "stream = false there and send the answer with a node of the kind “output”",
                     )
 
     def _never_streamed(self) -> Iterator[Problem]:
         """Text that is kept for a later node to send, on a path where no node does."""
-        senders = {name for name, node in self._nodes.items() if node.streams and node.kind.tells_anew}
+        senders = {name for name, node in self._nodes.items() if node.streams and node.kind.repeats_text}
         refusing = {name for name, node in self._nodes.items() if "refusal" in node.outputs}
         ends = {FINISH} | {name for name in self._nodes if self._is_end(name)}
         for name, node in self._nodes.items():
-            if not node.kind.tells or node.streams:
+            if not node.kind.streams or node.streams:
                 continue
 
             def closed(edge: EdgeTable, name: str = name) -> bool:
@@ -414,7 +340,7 @@ class Flow:
             if taken is not None:
                 yield in_config(
                     ("nodes", name),
-                    f"does not tell its text, and nobody does on the way {' → '.join(taken)}; add a node of the kind “output”, or let it tell (stream = true)",
+                    f"does not send its text, and no later node does on the path {' → '.join(taken)}; add a node of the kind “output”, or set stream = true",
                 )
 
     def _is_end(self, name: str) -> bool:
@@ -444,12 +370,14 @@ class Flow:
             if (taken := path(self._edges, BEGIN, {name}, provides)) is None:
                 continue
             before = [one for one in self._nodes.values() if name in beyond(self._edges, one.name)]
+            # A path says more than “no node” where another path does end well.
             which = (
-                f"on the way {' → '.join(taken)} no node has written an answer or a refusal"
-                if any(_ended(one.outputs) for one in before)
-                else "no node on the way has written an answer or a refusal"
+                f"the path {' → '.join(taken)}" if any(_ended(one.outputs) for one in before) else "the way"
             )
-            yield in_config(("nodes", name), f"the turn can end here, and {which}")
+            yield in_config(
+                ("nodes", name),
+                f"the turn can end here, but no node on {which} has written an answer or a refusal",
+            )
 
 
 def _ended(fields: Container[str]) -> bool:
@@ -457,36 +385,66 @@ def _ended(fields: Container[str]) -> bool:
     return "answer" in fields or "refusal" in fields or ("text" in fields and "complete" in fields)
 
 
-def _value(leaf: WhenTable, key: Key, kind: Any, allowed: Sequence[str] | None) -> Iterator[Problem]:
-    """A test that a field of this type cannot meet. allowed: the field's values, None where only the type limits them."""
+def _value(leaf: WhenTable, key: Key, allowed: Sequence[object] | None) -> Iterator[Problem]:
+    """A test for a value that the field never has. allowed: the field's values, None where any value is possible."""
     ((test, wanted),) = leaf.tests.items()
-    if not field_types.known(kind) and allowed is None:
+    if allowed is None or test not in ("is", "in"):
         return
-    scalar = field_types.scalar(kind) if field_types.known(kind) else str
-    word = field_types.name(kind) if field_types.known(kind) else "text"
-    possible = allowed if allowed is not None else field_types.values(kind)
-    match test:
-        case "above" | "below":
-            if scalar is not float:
-                yield in_config((*key, test), f"“{leaf.field}” is no number but {word}")
-        case "empty":
-            if not field_types.can_be_empty(kind):
-                yield in_config((*key, test), f"“{leaf.field}” is {word}, which is never empty")
-        case _:
-            for one in cast("Sequence[object]", wanted if isinstance(wanted, tuple) else (wanted,)):
-                if one is False and scalar is not bool:  # a test for an absent field
-                    continue
-                if field_types.scalar(type(one)) is not scalar:
-                    yield in_config((*key, test), f"“{leaf.field}” is {word}, and so never {_literal(one)}")
-                elif possible is not None and one not in possible:
-                    yield in_config(
-                        (*key, test),
-                        f"“{leaf.field}” is never {_literal(one)}; it is one of {quoted(possible)}",
-                        closest(one, map(str, possible)),
-                    )
+    words = [_word(one) for one in allowed]
+    for one in cast("Sequence[object]", wanted if isinstance(wanted, tuple) else (wanted,)):
+        if one is not False and one not in allowed:  # false tests for an absent field
+            yield in_config(
+                (*key, test),
+                f"“{leaf.field}” is never “{_word(one)}”; it is one of {quoted(words)}",
+                closest(one, words),
+            )
 
 
-def _literal(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"“{value}”" if isinstance(value, str) else str(value)
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _plain(kind: Any) -> Any:
+    """A type without annotations and without None."""
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) in (Union, types.UnionType):
+        inner = [one for one in get_args(kind) if one is not type(None)]
+        return _plain(inner[0]) if len(inner) == 1 else kind
+    return kind
+
+
+def fits(given: Any, wanted: Any) -> bool:
+    """Whether values of one type can be read as the other, as far as the types tell. None and bounds are not considered."""
+    one, other = _plain(given), _plain(wanted)
+    return Any in (one, other) or one == other or (one, other) == (int, float)
+
+
+def _name(kind: Any) -> str:
+    """A type in a message."""
+    kind = _plain(kind)
+    words = {str: "text", bool: "true or false", int: "whole number", float: "number"}
+    return (
+        words.get(kind, kind.__name__) if isinstance(kind, type) and not get_args(kind) else "list or table"
+    )
+
+
+def _members(kind: Any) -> Mapping[str, Any] | None:
+    """The fields of a model or dataclass; None for a type that may have any field, empty for one that has none."""
+    kind = _plain(kind)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return {name: info.annotation for name, info in kind.model_fields.items()}
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return get_type_hints(kind)
+    origin = get_origin(kind) or kind
+    return None if kind is Any or (isinstance(origin, type) and issubclass(origin, Mapping)) else {}
+
+
+def _values(kind: Any) -> Sequence[object] | None:
+    """All values of a type, None where they are not listed."""
+    kind = _plain(kind)
+    if get_origin(kind) is Literal:
+        return list(get_args(kind))
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return [one.value for one in kind]
+    return (True, False) if kind is bool else None

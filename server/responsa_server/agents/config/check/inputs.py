@@ -31,32 +31,25 @@ class ModelNames(Protocol):
         ...
 
 
-class AnyModel:
-    """Accepts every well-formed name. Implements `ModelNames` for a check without a server."""
-
-    def problem(self, name: str) -> str | None:
-        """Why the name is malformed, or None."""
-        provider, colon, model = name.partition(":")
-        return None if colon and provider and model else "It is not of the form provider:model."
-
-
 class NamedModels:
     """Accepts the models of known providers. Implements `ModelNames` for a check without a server.
 
-    providers: the names of each provider's models; an empty collection accepts any.
+    providers: the names of each provider's models, an empty collection for any; None accepts every well-formed name.
     """
 
-    def __init__(self, providers: Mapping[str, Collection[str]]) -> None:
+    def __init__(self, providers: Mapping[str, Collection[str]] | None = None) -> None:
         self._providers = providers
 
     def problem(self, name: str) -> str | None:
         """Why the model is not known, or None."""
         provider, _, model = name.partition(":")
-        if (wrong := AnyModel().problem(name)) is not None:
-            return wrong
+        if not provider or not model:
+            return "A model's name has the form provider:model."
+        if self._providers is None:
+            return None
         if provider not in self._providers:
             return (
-                f"There is no provider “{provider}”, only {quoted(sorted(self._providers))}; a server of your own is declared by the setting "
+                f"There is no provider “{provider}”, only {quoted(sorted(self._providers))}; declare a server of your own with the setting "
                 f"models.servers.{provider}.url."
             )
         known = self._providers[provider]
@@ -70,6 +63,6 @@ class Surroundings:
     """What this server offers agents: kinds of nodes, models, and the names of models and providers for suggestions."""
 
     kinds: Mapping[str, NodeKind] = field(default_factory=lambda: KINDS)
-    models: ModelNames = field(default_factory=AnyModel)
+    models: ModelNames = field(default_factory=NamedModels)
     suggested_models: Sequence[str] = (EXTRACTIVE, "default")
     providers: Collection[str] = ()

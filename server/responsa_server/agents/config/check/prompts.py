@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Final, cast
 
@@ -30,20 +31,16 @@ from responsa_server.domain.intents import OUT_OF_SCOPE
 _EXAMPLE_KEYS: Final = ("text", "label")
 _SHOWN: Final = 40
 
-# For suggestions. Whether a filter or a test exists, the template engine says.
-FILTERS: Final = (
+WORDS: Final = (
     *("abs", "attr", "batch", "bool", "capitalize", "chain", "default", "dictsort", "escape", "first"),
     *("float", "format", "groupby", "indent", "int", "items", "join", "last", "length", "lines", "list"),
     *("lower", "map", "max", "min", "reject", "rejectattr", "replace", "reverse", "round", "safe"),
     *("select", "selectattr", "slice", "sort", "split", "string", "sum", "title", "tojson", "trim"),
-    *("unique", "upper", "urlencode"),
+    *("unique", "upper", "urlencode", "boolean", "defined", "divisibleby", "endingwith", "even", "false"),
+    *("integer", "iterable", "mapping", "none", "number", "odd", "sequence", "startingwith", "true"),
+    "undefined",
 )
-TESTS: Final = (
-    *("boolean", "defined", "divisibleby", "endingwith", "even", "false", "float", "integer", "iterable"),
-    *("lower", "mapping", "none", "number", "odd", "sequence", "startingwith", "string", "true"),
-    *("undefined", "upper"),
-)
-
+"""The template engine's filters and tests, for suggestions. The engine itself says which ones exist."""
 SAMPLES: Final[Mapping[str, object]] = {
     "most": 3,
     "passages": 2,
@@ -64,12 +61,7 @@ EMPTY: Final[Mapping[str, object]] = {
 """The variables that may be empty, with their empty values."""
 _TEXT: Final = "x"
 
-_OPAQUE: Final = re.compile(r"\{%[-+]?\s*raw\b.*?\bendraw\s*[-+]?%\}|\{#.*?#\}", re.DOTALL)
-_TAG: Final = re.compile(r"\{[{%](.*?)[%}]\}", re.DOTALL)
-_QUOTED: Final = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'""", re.DOTALL)
-_FILTER_OR_TEST: Final = re.compile(
-    r"(?:\||\A[-+]?\s*filter\s)\s*(?P<filter>[A-Za-z_]\w*)|\bis\s+(?:not\s+)?(?P<test>[A-Za-z_]\w*)"
-)
+_UNKNOWN: Final = re.compile(r"(?:filter|test) (\w+) is unknown")
 
 
 def prompt_files(config: AgentConfig, given: AgentFiles, surroundings: Surroundings) -> Iterator[Problem]:
@@ -91,11 +83,11 @@ def prompt_files(config: AgentConfig, given: AgentFiles, surroundings: Surroundi
                 labels = kind.labels(options) if kind.labels is not None and options is not None else ()
                 yield from _examples(name, key, given.examples, labels)
             elif not name and (role is Names.TEMPLATE or kind.needs_model):
-                yield in_config(key, "is empty; name a file of the folder prompts, without its .md")
+                yield in_config(key, "is empty; name a file in the folder prompts, without “.md”")
             elif name and name not in given.prompts:
                 yield in_config(
                     key,
-                    f"there is no prompts/{name}.md, neither here nor among the shared ones",
+                    f"there is no file prompts/{name}.md here or among the shared prompts",
                     closest(name, given.prompts),
                 )
             elif name:
@@ -109,7 +101,7 @@ def prompt_files(config: AgentConfig, given: AgentFiles, surroundings: Surroundi
             if Names.PROMPT in info.metadata and field not in table.options:
                 yield in_config(
                     ("nodes", node),
-                    f"“{field}” is missing: the file prompts/NAME.md with the model's instructions; it would get the bare question",
+                    f"“{field}” is missing: without the file prompts/NAME.md the model gets only the question and no instructions",
                 )
 
 
@@ -132,22 +124,22 @@ def _file(prompts: PromptSet, name: str, source: PromptSource) -> Iterator[Probl
     lines = source.body.split("\n")
     parted = [place for place, line in enumerate(lines) if line.rstrip() == USER_LINE]
     if not source.body.strip():
-        yield Problem(source.file, "is empty; write what is to be said", line=source.body_line)
+        yield Problem(source.file, "is empty; write the prompt's text", line=source.body_line)
     for place in parted[1:]:
         yield Problem(
             source.file,
-            f"a second line “{USER_LINE}”; the first one, in line {source.body_line + parted[0]}, ends the instructions, so take one of them out",
+            f"there is a second line “{USER_LINE}”, but the one in line {source.body_line + parted[0]} already ends the instructions; remove one of them",
             line=source.body_line + place,
         )
     if source.front.structured and source.front.structured not in SCHEMAS:
         yield Problem(
             source.file,
-            f"there is no schema “{source.front.structured}”; there are {quoted(SCHEMAS)}",
+            f"there is no schema “{source.front.structured}”; use one of {quoted(SCHEMAS)}",
             ("schema",),
             closest(source.front.structured, SCHEMAS),
         )
     for error in prompts.broken.get(name, ()):
-        yield Problem(error.file, f"the template is broken: {error.message}", line=error.line)
+        yield Problem(error.file, f"the template is not valid: {error.message}", line=error.line)
 
 
 def _variables(
@@ -159,7 +151,7 @@ def _variables(
         return
     uses, declared = prompts.variables(name), source.front.variables
     if uses.all <= set(declared) & offers.all:
-        yield from filling(prompts, name, questions, template=template)
+        yield from filled(prompts, name, questions, template=template)
     for variable in sorted(uses.all - set(declared)):
         file, line = prompts.where(name, variable, system=variable in uses.system)
         yield Problem(
@@ -180,7 +172,7 @@ def _offered(
     for variable in sorted(set(source.front.variables) - offers.all):
         yield Problem(
             source.file,
-            f"declares “{variable}”, which the node “{node}” does not offer; it offers {quoted(sorted(offers.all)) or 'none'}",
+            f"declares “{variable}”, which the node “{node}” does not offer; it offers {quoted(sorted(offers.all)) or 'no variables'}",
             ("variables", variable),
             closest(variable, offers.all),
         )
@@ -188,70 +180,36 @@ def _offered(
         file, line = prompts.where(name, variable, system=True)
         yield Problem(
             file,
-            f"uses “{variable}”, which others have written, among the instructions; it may stand below the line “=== user” alone",
+            f"uses “{variable}”, an untrusted text, in the instructions; move it below the line “=== user”",
             line=line,
         )
 
 
-def filling(prompts: PromptSet, name: str, questions: Sequence[str], *, template: bool) -> Iterator[Problem]:
-    """Whether a prompt can be filled in for every turn. questions: of the agent; template: whether people read the text, which then must not be empty."""
-    found = [*_words(prompts, name), *_members(prompts, name)]
-    yield from found or _filled(prompts, name, questions, template=template)
+def filled(prompts: PromptSet, name: str, questions: Sequence[str], *, template: bool) -> Iterator[Problem]:
+    """Whether a prompt can be filled in with values like those of a turn: with all, without those that may be empty, and without each of these alone.
 
-
-def _words(prompts: PromptSet, name: str) -> Iterator[Problem]:
-    """Filters and tests that do not exist. The engine reports one only where the values lead to it."""
-    for file, first_line, text in prompts.texts(name):
-        visible = _OPAQUE.sub(_blank, text)
-        for tag in _TAG.finditer(visible):
-            for found in _FILTER_OR_TEST.finditer(_QUOTED.sub(_blank, tag[1])):
-                word, test = found["filter"] or found["test"], found["test"] is not None
-                if not prompts.knows(word, test=test):
-                    yield Problem(
-                        file,
-                        f"the template is broken: there is no {'test' if test else 'filter'} “{word}”",
-                        suggestion=closest(word, TESTS if test else FILTERS),
-                        line=first_line + visible.count("\n", 0, tag.start(1) + found.start()),
-                    )
-
-
-def _blank(found: re.Match[str]) -> str:
-    return re.sub(r"[^\n]", " ", found[0])
-
-
-def _members(prompts: PromptSet, name: str) -> Iterator[Problem]:
-    uses = prompts.variables(name)
-    for member in prompts.members(name):
-        variable, _, part = member.partition(".")
-        if variable in uses.all:
-            file, line = prompts.where(name, member, system=variable in uses.system)
-            value = SAMPLES.get(variable, _TEXT)
-            kind = "a text" if isinstance(value, str) else "a number" if isinstance(value, int) else "a list"
-            yield Problem(
-                file,
-                f"the template is broken: “{variable}” is {kind} and has no “{part}”; write {{{{ {variable} }}}} alone",
-                line=line,
-            )
-
-
-def _filled(prompts: PromptSet, name: str, questions: Sequence[str], *, template: bool) -> Iterator[Problem]:
-    """What fails with values like those of a turn: with all, without those that may be empty, and without each of these alone."""
+    questions: of the agent; template: whether people read the text, which then must not be empty.
+    """
     variables = prompts.variables(name).all
     full = {one: questions if one == "questions" else SAMPLES.get(one, _TEXT) for one in variables}
     optional = sorted(variables & set(EMPTY))
     for empty in ([], optional, *([one] for one in optional)):
         words = " and ".join(f"“{one}”" for one in empty)
-        where = f" where {words} {'is' if len(empty) == 1 else 'are'} empty" if empty else ""
+        where = f" when {words} {'is' if len(empty) == 1 else 'are'} empty" if empty else ""
         try:
             text = prompts.fill(name, {**full, **{one: EMPTY[one] for one in empty}})
         except PromptError as error:
             why = error.message.replace("`", "“", 1).replace("`", "”", 1)
-            message = f"the template is broken: it cannot be filled in{where}: {why}"
-            yield Problem(error.file, message, line=error.line)
+            unknown = _UNKNOWN.search(why)
+            yield Problem(
+                error.file,
+                f"the template cannot be filled in{where}: {why}",
+                suggestion=closest(unknown[1], WORDS) if unknown else "",
+                line=error.line,
+            )
             return
         if template and not text.strip():
-            file = prompts.source(name).file
-            yield Problem(file, f"the template says nothing{where}; there must be some text")
+            yield Problem(prompts.source(name).file, f"the template produces no text{where}; write some")
             return
 
 
@@ -261,25 +219,34 @@ def _examples(path: str, key: Key, examples: Mapping[str, bytes], labels: Sequen
     if data is None:
         stems = {PurePosixPath(one).stem: one for one in examples}
         suggestion = closest(path, examples) or stems.get(closest(PurePosixPath(path).stem, stems), "")
+        suggestion = suggestion or stems.get(PurePosixPath(path).stem, "")
         yield in_config(key, f"there is no file {path}", suggestion)
         return
+    found, unused = _lines(path, data, tuple(labels))
+    yield from found
+    for label in unused:
+        yield in_config(
+            key,
+            f"no line of {path} has the label “{label}”, so no message gets it; write some lines, or remove the label",
+        )
+
+
+# Most reloads change no examples, and a file may have thousands of lines.
+@lru_cache(maxsize=256)
+def _lines(path: str, data: bytes, labels: Sequence[str]) -> tuple[Sequence[Problem], Sequence[str]]:
+    """The problems of a file of examples, and, if it has none, the labels without a line."""
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        yield Problem(path, "is no UTF-8 text", line=data.count(b"\n", 0, error.start) + 1)
-        return
+        line = data.count(b"\n", 0, error.start) + 1
+        return [Problem(path, "is not valid UTF-8", line=line)], ()
     rows = {number: _row(line) for number, line in enumerate(text.split("\n"), 1) if line.strip()}
-    found = list(_rows(path, rows, labels))
     if not rows:
-        found.append(Problem(path, "has no examples"))
-    yield from found
-    used = {row["label"] for row in rows.values() if row} if not found else labels
-    for label in labels:
-        if label not in used and label not in OUT_OF_SCOPE:
-            yield in_config(
-                key,
-                f"no line of {path} has the label “{label}”, so nothing would be taken for it; write some, or take it out",
-            )
+        return [Problem(path, "has no examples")], ()
+    if found := list(_rows(path, rows, labels)):
+        return found, ()
+    used = {row["label"] for row in rows.values()}
+    return (), [one for one in labels if one not in used and one not in OUT_OF_SCOPE]
 
 
 def _row(line: str) -> Mapping[str, str]:
@@ -300,16 +267,16 @@ def _rows(path: str, rows: Mapping[int, Mapping[str, str]], labels: Sequence[str
     first = dict[str, tuple[str, int]]()
     for number, row in rows.items():
         if not row:
-            yield Problem(path, 'is no line of the form {"text": "…", "label": "…"}', line=number)
+            yield Problem(path, 'is not a line of the form {"text": "…", "label": "…"}', line=number)
             continue
         text, label = row["text"], row["label"]
         if labels and label not in labels and label not in OUT_OF_SCOPE:
-            message = f"the label “{label}” is none of {quoted(labels)}"
+            message = f"the label “{label}” is not one of {quoted(labels)}"
             yield Problem(path, message, suggestion=closest(label, labels), line=number)
             continue
         for name in row:
             if name not in _EXAMPLE_KEYS:
-                message = f"there is no key “{name}” here; a line has {quoted(_EXAMPLE_KEYS)}"
+                message = f"there is no key “{name}” here; a line has only {quoted(_EXAMPLE_KEYS)}"
                 yield Problem(path, message, suggestion=closest(name, _EXAMPLE_KEYS), line=number)
         intent = "" if label in OUT_OF_SCOPE else label
         other, where = first.setdefault(" ".join(text.split()).casefold(), (intent, number))
@@ -317,6 +284,6 @@ def _rows(path: str, rows: Mapping[int, Mapping[str, str]], labels: Sequence[str
             cut = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
             yield Problem(
                 path,
-                f"the text “{cut}” has the label “{label}” here and another one in line {where}; one of them is wrong",
+                f"the text “{cut}” has the label “{label}” here, but another one in line {where}; correct one of them",
                 line=number,
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
 
 from responsa_server.agents.config.check.inputs import Surroundings
 from responsa_server.agents.config.problems import Key, Problem, closest, in_config
@@ -19,8 +18,6 @@ from responsa_server.agents.engine.edges import edges_from, fixed, possible_edge
 
 Edges = Mapping[str, Sequence[EdgeTable]]
 """The edges from BEGIN and from each node, in order."""
-
-_WORDS: Final = {BEGIN: "begins", FINISH: "ends"}
 
 
 def shape(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]:
@@ -78,18 +75,18 @@ def without_model(config: AgentConfig, surroundings: Surroundings) -> Iterator[P
             continue
         if name in without:
             why = (
-                "“extractive” alone in model.chain says that there is none; name a model there, or lead"
+                "model.chain names only “extractive”, so there is none; name a model there, or let only"
                 if alone
-                else "“default” may stand for none, for which “extractive” in model.chain is there; lead"
+                else "“default” in model.chain may stand for no model; let only"
             )
             yield in_config(
-                ("nodes", name), f"asks a model, and {why} here by edges with when = {{ model = true }} alone"
+                ("nodes", name), f"asks a model, but {why} edges with when = {{ model = true }} lead here"
             )
         elif name in found and not any(edge.on is not None for edge in edges[name]):
             yield in_config(
                 ("nodes", name),
-                "asks a model, and no edge leads round it when none can be had, as “extractive” in model.chain promises; add one with "
-                'on = "unavailable", or take “extractive” out',
+                "asks a model, but no edge leads around it when no model is available, as “extractive” in model.chain promises; add an edge with "
+                'on = "unavailable", or remove “extractive”',
             )
 
 
@@ -98,19 +95,19 @@ def _names(config: AgentConfig) -> Iterator[Problem]:
         if name in config.nodes:
             yield in_config(
                 ("nodes", name),
-                f"“{name}” stands for where the graph itself {_WORDS[name]}, and is no name for a node",
+                f"“{name}” is the graph's own {'beginning' if name == BEGIN else 'end'}; give the node another name",
             )
     for place, edge in enumerate(config.graph.edges):
         if edge.source not in config.nodes and edge.source != BEGIN:
             yield in_config(
                 _key(place, "from"),
-                f"there is no node “{edge.source}” for the edge to come from",
+                f"the edge comes from “{edge.source}”, but there is no such node",
                 closest(edge.source, config.nodes),
             )
         if edge.target not in config.nodes and edge.target != FINISH:
             yield in_config(
                 _key(place, "to"),
-                f"there is no node “{edge.target}” for the edge to lead to",
+                f"the edge leads to “{edge.target}”, but there is no such node",
                 closest(edge.target, config.nodes),
             )
 
@@ -118,7 +115,7 @@ def _names(config: AgentConfig) -> Iterator[Problem]:
 def _start(config: AgentConfig) -> Iterator[Problem]:
     if config.start not in config.nodes:
         suggestion = closest(config.start, config.nodes)
-        yield in_config(("start",), f"there is no node “{config.start}” to start at", suggestion)
+        yield in_config(("start",), f"there is no node “{config.start}”", suggestion)
 
 
 def _untaken_start(config: AgentConfig) -> Iterator[Problem]:
@@ -127,8 +124,8 @@ def _untaken_start(config: AgentConfig) -> Iterator[Problem]:
         if _always(edge):
             yield in_config(
                 _key(place),
-                f"this edge from “{BEGIN}” always fits, so “start” (“{config.start}”) is never reached; give it a condition (when), "
-                + (f"or say start = “{edge.target}” instead" if edge.target != FINISH else "or leave it out"),
+                f"this edge from “{BEGIN}” is always taken, so “start” (“{config.start}”) is never reached; give the edge a condition (when), or "
+                + (f"write start = “{edge.target}” instead" if edge.target != FINISH else "remove it"),
             )
             return
 
@@ -142,11 +139,11 @@ def _order(config: AgentConfig) -> Iterator[Problem]:
                 why = "a limit" if edge.limit is not None and edge.when is None else "a condition"
                 yield in_config(
                     _key(place, "limit" if why == "a limit" else "when"),
-                    f"the last edge from “{name}” has {why}, so the turn may find no way on; end with an edge that always fits",
+                    f"the last edge from “{name}” has {why}, so a turn may not be able to continue; add a last edge without one",
                 )
             elif number < len(edges) and _always(edge):
                 yield in_config(
-                    _key(place), f"this edge from “{name}” always fits, so those after it are never taken"
+                    _key(place), f"this edge from “{name}” is always taken, so those after it are never taken"
                 )
 
 
@@ -159,7 +156,7 @@ def _detours(config: AgentConfig, surroundings: Surroundings) -> Iterator[Proble
         table = config.nodes.get(edge.source)
         kind = surroundings.kinds.get(table.kind) if table is not None else None
         if edge.on is not None and (edge.source == BEGIN or (kind is not None and kind.fallback is None)):
-            message = f"“{edge.source}” is never unavailable, so this edge would never be taken"
+            message = f"“{edge.source}” is never unavailable, so this edge is never taken"
             yield in_config(_key(place, "on"), message)
         if edge.source == BEGIN and edge.limit is not None:
             yield in_config(_key(place, "limit"), "a turn begins once, so this edge needs no limit")
@@ -173,7 +170,7 @@ def _unreachable(config: AgentConfig, *, strict: bool) -> Iterator[Problem]:
         found = reachable(with_model) | reachable(without)
     for name in config.nodes:
         if name not in found:
-            yield in_config(("nodes", name), f"no way leads to the node “{name}”")
+            yield in_config(("nodes", name), f"no path leads to the node “{name}”")
 
 
 def _cycles(config: AgentConfig) -> Iterator[Problem]:

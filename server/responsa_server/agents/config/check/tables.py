@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, cast
 
 import jsonschema_rs
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from responsa_server.agents.config.check.inputs import Surroundings
 from responsa_server.agents.config.problems import (
@@ -18,21 +18,18 @@ from responsa_server.agents.config.problems import (
     closest,
     from_validation,
     in_config,
-    quoted,
-    shown,
 )
 from responsa_server.agents.engine.config import (
     DEFAULT_MODEL,
     EXTRACTIVE,
     RESOURCE,
-    RESOURCES,
     AgentConfig,
     NodeTable,
     Scalar,
     Table,
 )
 
-HELD: Final = "holds a key or token; secrets come from the environment or secret files alone"
+HELD: Final = "contains a key or token; put secrets into the environment or into secret files"
 _COLLECTION: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _PARAMETER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _SECRET_KEY: Final = re.compile(r"(?:^|[_-])(?:key|token|secret|password)$")
@@ -101,16 +98,16 @@ def models(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]
         if name in chain[:place]:
             yield in_config(
                 key,
-                f"“{name}” stands in the chain twice; who could not be had is not asked again, so leave it out here",
+                f"“{name}” is in the chain twice; an unavailable model is not asked again, so remove it here",
             )
         elif name == EXTRACTIVE:
             if place < len(chain) - 1:
                 yield in_config(
                     key,
-                    "“extractive” is never unavailable, so what follows it would never be asked; it can only be the last",
+                    "“extractive” is never unavailable, so the models after it are never asked; move it to the end",
                 )
         elif name != DEFAULT_MODEL and (why := surroundings.models.problem(name)) is not None:
-            message = f"the model “{name}” cannot be had: {clause(why)}"
+            message = f"the model “{name}” is not available: {clause(why)}"
             yield in_config(key, message, _suggested_model(name, surroundings))
 
 
@@ -130,11 +127,11 @@ def collections(config: AgentConfig) -> Iterator[Problem]:
             likely = re.sub(r"[\s_.]+", "-", name.removeprefix("collections/").strip().lower())
             yield in_config(
                 key,
-                f"“{name}” is no id of a collection: small letters, digits and -, at most 63, the first one no -",
+                f"“{name}” is not a valid id of a collection: use at most 63 lower-case letters, digits and “-”, and no “-” first",
                 likely if _COLLECTION.fullmatch(likely) else "",
             )
         elif name in given[:place]:
-            yield in_config(key, f"the collection “{name}” stands here twice")
+            yield in_config(key, f"the collection “{name}” is listed twice")
 
 
 def secrets(value: object, key: Key = (), *, by_name: bool = True) -> Iterator[Problem]:
@@ -144,7 +141,7 @@ def secrets(value: object, key: Key = (), *, by_name: bool = True) -> Iterator[P
             if by_name and isinstance(one, str) and one and _SECRET_KEY.search(name.lower()):
                 yield in_config(
                     (*key, name),
-                    "looks like a secret by its name; secrets come from the environment or secret files alone",
+                    "has the name of a secret; put secrets into the environment or into secret files",
                 )
             else:
                 yield from secrets(one, (*key, name), by_name=by_name)
@@ -185,7 +182,13 @@ class ParameterSchema(Table):
     read_only: bool = Field(False, alias="readOnly")
     write_only: bool = Field(False, alias="writeOnly")
     comment: str = Field("", alias="$comment")
-    resource: str | None = Field(None, alias=RESOURCE)
+    resource: Literal["teachers"] | None = Field(None, alias=RESOURCE)
+
+    @model_validator(mode="after")
+    def _named_by_text(self) -> ParameterSchema:
+        if self.resource is not None and self.type != "string":
+            raise ValueError(f"a parameter with {RESOURCE} needs type = “string”")
+        return self
 
 
 def parameters(config: AgentConfig) -> Iterator[Problem]:
@@ -196,7 +199,7 @@ def parameters(config: AgentConfig) -> Iterator[Problem]:
         if not _PARAMETER.fullmatch(name):
             yield in_config(
                 key,
-                f"“{name}” is no name for a parameter: letters, digits and _, at most 63, the first one no digit",
+                f"“{name}” is not a valid name for a parameter: use at most 63 letters, digits and “_”, and no digit first",
                 re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") if not name[:1].isdigit() else "",
             )
         yield from _parameter(schema, key)
@@ -212,7 +215,9 @@ def parameters(config: AgentConfig) -> Iterator[Problem]:
 def _parameter(schema: Mapping[str, Any], key: Key) -> Iterator[Problem]:
     # Other keywords that begin with x- are the author's own remarks.
     given = {
-        word: one for word, one in schema.items() if not word.startswith("x-") or closest(word, [RESOURCE])
+        word: one
+        for word, one in schema.items()
+        if not word.startswith("x-") or word == RESOURCE or closest(word, [RESOURCE])
     }
     try:
         found = ParameterSchema.model_validate(given)
@@ -227,62 +232,17 @@ def _parameter(schema: Mapping[str, Any], key: Key) -> Iterator[Problem]:
     except (jsonschema_rs.ValidationError, ValueError) as error:
         at = getattr(error, "instance_path", None) or ()
         why = str(getattr(error, "message", error)).splitlines()[0]
-        yield in_config((*key, *at), f"is no JSON Schema: {why}")
+        yield in_config((*key, *at), f"is not a valid JSON Schema: {why}")
         return
-    wrong = [*_values(found, key), *_bounds(found, key), *_resource(found, key)]
-    yield from wrong
     if found.type is None and found.enum is None and found.const is None:
-        yield in_config(key, "a parameter needs a type, or the values that it can have (enum)")
-    elif not wrong and "default" in schema:
+        yield in_config(key, "a parameter needs a type, or a list of its values (enum)")
+    elif "default" in schema:
         for error in list(validator.iter_errors(schema["default"]))[:1]:
             yield in_config(
                 (*key, "default"),
-                f"does not fit its own schema: {error.message.splitlines()[0]}",
+                f"does not match its schema: {error.message.splitlines()[0]}",
                 closest(found.default, [one for one in found.enum or () if isinstance(one, str)]),
             )
-
-
-def _values(schema: ParameterSchema, key: Key) -> Iterator[Problem]:
-    """Listed values that are repeated, or that are not all of one type."""
-    values = schema.enum or ()
-    wanted = _type(values[0]) if values and schema.type is None else schema.type
-    for place, one in enumerate(values):
-        fits = _type(one) == wanted or (wanted == "number" and _type(one) == "integer")
-        if not (fits or (wanted == "integer" and isinstance(one, float) and one.is_integer())):
-            why = "the type" if schema.type is not None else "the type of the first value"
-            yield in_config((*key, "enum", place), f"{shown(one)} is not of {why}, “{wanted}”")
-        elif any(one == other and type(one) is type(other) for other in values[:place]):
-            yield in_config((*key, "enum", place), f"{shown(one)} stands here twice")
-
-
-def _type(value: Scalar) -> str:
-    return {bool: "boolean", int: "integer", float: "number", str: "string"}[type(value)]
-
-
-def _bounds(schema: ParameterSchema, key: Key) -> Iterator[Problem]:
-    for low, high, least, most, equal_fits in (
-        ("minimum", "maximum", schema.least, schema.most, True),
-        ("exclusiveMinimum", "maximum", schema.above, schema.most, False),
-        ("minimum", "exclusiveMaximum", schema.least, schema.below, False),
-        ("exclusiveMinimum", "exclusiveMaximum", schema.above, schema.below, False),
-        ("minLength", "maxLength", schema.least_length, schema.most_length, True),
-    ):
-        if least is not None and most is not None and (least > most or (least == most and not equal_fits)):
-            yield in_config(
-                (*key, low),
-                f"{low} is {least:g} and {high} is {most:g}, so nothing fits; the first must be the smaller one",
-            )
-
-
-def _resource(schema: ParameterSchema, key: Key) -> Iterator[Problem]:
-    if schema.resource is not None and schema.resource not in RESOURCES:
-        yield in_config(
-            (*key, RESOURCE),
-            f"there are no records “{schema.resource}” to name; there are {quoted(RESOURCES)}",
-            closest(schema.resource, RESOURCES),
-        )
-    elif schema.resource is not None and schema.type != "string":
-        yield in_config((*key, RESOURCE), "records are named by a text; say type = “string”")
 
 
 def no_retrieval(address: str) -> Any:
