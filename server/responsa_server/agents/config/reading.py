@@ -75,7 +75,7 @@ def checked(folder: AgentFolder, surroundings: Surroundings) -> tuple[AgentConfi
     """The configuration, None with any problem, and the problems with their lines: those of `agent.toml` first, then by file and line."""
     config, found = None, list(folder.problems)
     if folder.config is not None:
-        config, problems = check(folder.config, folder.files, surroundings)
+        config, problems = check(folder.texts[AGENT_FILE][0], folder.files, surroundings)
         found += problems
     if not found:
         return config, found

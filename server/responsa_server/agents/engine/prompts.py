@@ -136,6 +136,8 @@ class PromptSet:
             self._environment.remove_global(name)
         self._broken_parts = dict[str, PromptError]()
         self._texts = dict[str, str]()
+        self._includes = dict[str, Sequence[str]]()
+        self._uses = dict[str, Uses]()
         for name, one in self._partials.items():
             self._add(_Part(name, one.file, 1), one.text)
         for name, one in self._partials.items():
@@ -179,7 +181,11 @@ class PromptSet:
     def variables(self, name: str) -> Uses:
         """The variables that a prompt's parts use. Raises KeyError, PromptError."""
         system, user = self._sound(name)
-        return Uses(self._used(system.template), self._used(user.template) if user else frozenset())
+        if name not in self._uses:
+            self._uses[name] = Uses(
+                self._used(system.template), self._used(user.template) if user else frozenset()
+            )
+        return self._uses[name]
 
     def where(self, name: str, variable: str, *, system: bool) -> tuple[str, int | None]:
         """The file and the line where a part of a prompt, or what it includes, first uses a variable. Raises KeyError, PromptError."""
@@ -206,8 +212,7 @@ class PromptSet:
         values = {key: _plain(self._prompts[name].file, key, value) for key, value in trusted.items()}
         instruction = self._filled(system, values).strip()
         messages = [PromptMessage(Role.SYSTEM, f"{instruction}\n\n{meaning(mark)}", place=Place.INSTRUCTION)]
-        in_user = self._used(user.template) if user else frozenset[str]()
-        if HISTORY not in in_user:
+        if HISTORY not in self.variables(name).user:
             messages += [_spoken(one, mark) for one in untrusted.history]
         if untrusted.passages:
             numbered = (
@@ -254,7 +259,7 @@ class PromptSet:
             self.broken[name] = found
 
     def _add(self, part: _Part, text: str) -> None:
-        self._texts[part.template] = text
+        self._texts[part.template], self._includes[part.template] = text, included(text)
         error = _unfit(part, text, self._partials)
         if error is None:
             try:
@@ -271,7 +276,7 @@ class PromptSet:
             one = left.pop(0)
             if one not in found and one in self._texts:
                 found.append(one)
-                left += included(self._texts[one])
+                left += self._includes[one]
         return found
 
     def _used(self, template: str) -> frozenset[str]:

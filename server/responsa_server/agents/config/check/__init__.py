@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
+
+import rtoml
 
 from responsa_server.agents.config.check import tables
 from responsa_server.agents.config.check.flow import Flow
@@ -25,11 +28,11 @@ AGENT_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 def check(
-    config: Mapping[str, object], files: AgentFiles, surroundings: Surroundings
+    text: str, files: AgentFiles, surroundings: Surroundings
 ) -> tuple[AgentConfig | None, Sequence[Problem]]:
-    """The configuration as its model, None with any problem, and all problems in the order of the checks. Pure.
+    """The configuration as its model, None with any problem, and all problems. Pure.
 
-    config: `agent.toml` as plain values.
+    text: `agent.toml`, which is valid TOML.
     """
     found: list[Problem] = []
     if not AGENT_ID.fullmatch(files.identity):
@@ -39,12 +42,26 @@ def check(
                 f"the folder's name, “{files.identity}”, is not a valid id: use at most 63 lower-case letters, digits and “-”, and no “-” first",
             )
         )
-    found += [*tables.secrets(config), *file_secrets(files)]
-    agent, wrong = tables.tables(config)
-    found += [*wrong, *tables.node_tables(config, surroundings)]
+    agent, wrong = _configuration(text, surroundings)
+    found += [*wrong, *file_secrets(files)]
     if agent is None:
-        return None, _once(found)
-    found += [*tables.models(agent, surroundings), *tables.parameters(agent), *tables.collections(agent)]
+        return None, found
+    found += tables.models(agent, surroundings)
+    if all(table.kind in surroundings.kinds for table in agent.nodes.values()):
+        found += prompt_files(agent, files, surroundings)
+    return (None if found else agent), list(dict.fromkeys(found))
+
+
+# Most reloads change prompts alone, and the graph takes longest to check.
+@lru_cache(maxsize=256)
+def _configuration(text: str, surroundings: Surroundings) -> tuple[AgentConfig | None, Sequence[Problem]]:
+    """What `agent.toml` alone shows: the configuration, None where it cannot be read as its model, and its problems."""
+    config: Mapping[str, object] = rtoml.loads(text)
+    agent, wrong = tables.tables(config)
+    found = [*tables.secrets(config), *wrong, *tables.node_tables(config, surroundings)]
+    if agent is None:
+        return None, found
+    found += [*tables.parameters(agent), *tables.collections(agent)]
     # In a graph that lacks a node or an edge, the other checks would report the same mistake again.
     nodes_whole = not any(one.key[:1] == ("nodes",) and len(one.key) < 3 for one in wrong)
     graph_whole = nodes_whole and not any(one.key[:1] == ("graph",) for one in wrong)
@@ -56,9 +73,4 @@ def check(
             found += [*flow.problems(), *without_model(agent, surroundings)]
         if nodes_whole:
             found += flow.choices()
-        found += prompt_files(agent, files, surroundings)
-    return (None if found else agent), _once(found)
-
-
-def _once(found: Sequence[Problem]) -> Sequence[Problem]:
-    return list(dict.fromkeys(found))
+    return agent, found

@@ -256,8 +256,9 @@ class Flow:
         """Inputs that another node writes as another type."""
         for one in node.inputs:
             for writer in self._nodes.values():
-                given = writer.outputs.get(one.key, Any)
-                if not fits(given, one.type) and path(self._edges, writer.name, {node.name}) is not None:
+                if one.key not in writer.outputs or fits(given := writer.outputs[one.key], one.type):
+                    continue
+                if path(self._edges, writer.name, {node.name}) is not None:
                     yield in_config(
                         one.place,
                         f"reads “{one.key}” as {_name(one.type)}, but “{writer.name}” writes it as {_name(given)}",
@@ -416,6 +417,8 @@ def _plain(kind: Any) -> Any:
 
 def fits(given: Any, wanted: Any) -> bool:
     """Whether values of one type can be read as the other, as far as the types tell. None and bounds are not considered."""
+    if given == wanted:
+        return True
     one, other = _plain(given), _plain(wanted)
     return Any in (one, other) or one == other or (one, other) == (int, float)
 

@@ -58,9 +58,9 @@ class NamedModels:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Surroundings:
-    """What this server offers agents: kinds of nodes, models, and the names of models and providers for suggestions."""
+    """What this server offers agents: kinds of nodes, models, and the names of models and providers for suggestions. Compared by identity."""
 
     kinds: Mapping[str, NodeKind] = field(default_factory=lambda: KINDS)
     models: ModelNames = field(default_factory=NamedModels)
