@@ -65,7 +65,9 @@ def options_of(kind: NodeKind, table: NodeTable) -> NodeOptions | None:
 def fields_of(name: str, table: NodeTable, kind: NodeKind) -> NodeFields:
     """What a node reads and writes."""
     options = options_of(kind, table)
-    values = kind.values(options) if kind.values is not None and options is not None else {}
+    values: Mapping[str, Sequence[str]] = {}
+    if kind.values is not None and options is not None:
+        values = kind.values(options)
     return NodeFields(
         name,
         kind,
@@ -439,7 +441,7 @@ def _members(kind: Any) -> Mapping[str, Any] | None:
         return {name: info.annotation for name, info in kind.model_fields.items()}
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return get_type_hints(kind)
-    origin = get_origin(kind) or kind
+    origin = cast("object", get_origin(kind) or kind)
     return None if kind is Any or (isinstance(origin, type) and issubclass(origin, Mapping)) else {}
 
 
