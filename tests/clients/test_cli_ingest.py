@@ -321,4 +321,4 @@ async def test_eval_needs_its_files(responsa: CommandLine, tmp_path: Path) -> No
     (folder / "questions.jsonl").write_text('{"id": 1}\n')
     done = await responsa("eval", "retrieval", folder)
     assert done.code == 2
-    assert "questions.jsonl line 1 is no question" in done.err
+    assert "questions.jsonl line 1 is not a valid question" in done.err

@@ -21,9 +21,10 @@ from responsa_lab.evaluation.measuring import (
     measure_answers,
     measure_retrieval,
     source_keys,
+    take_in,
 )
-from responsa_server.cli.ingest import Outcome, Report, ensure_collection, ingest
-from responsa_server.cli.output import CommandFailed, print_json, print_text, reporting
+from responsa_lab.evaluation.metrics import fraction
+from responsa_server.cli.output import print_json, print_text, reporting
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
 from responsa_server.cli.sources import accepted_suffixes, count, entries, find
@@ -84,28 +85,14 @@ def _evaluate(folder: Path, collection: str, limit: int, json: bool, measure: Me
             return
         width = max(len(name) for name in scores)
         for name, value in scores.items():
-            shown = "-" if value is None else f"{value:.3f}" if isinstance(value, float) else value
-            print_text(f"{name:<{width}}  {shown}")
+            print_text(f"{name:<{width}}  {value if isinstance(value, int) else fraction(value)}")
 
 
 async def _run(data: DataSet, collection: str, measure: Measure) -> Scores:
     async with open_async_client() as client:
-        await ensure_collection(client, collection)
         targets = find([str(data.documents)], await accepted_suffixes(client))
-        with Progress("Taking in", count(targets)) as progress:
-            failures: list[str] = []
-
-            def report(one: Report) -> None:
-                progress.advance()
-                if one.outcome is Outcome.FAILED:
-                    failures.append(one.where)
-
-            summary = await ingest(client, entries(targets), collection, report)
-        if summary.failed:
-            raise CommandFailed(
-                f"{summary.failed} documents were not taken in, the first is {failures[0]}.",
-                f"`responsa ingest {data.documents} --collection {collection}` says why.",
-            )
+        with Progress("Ingesting", count(targets)) as progress:
+            await take_in(client, entries(targets), collection, progress)
         keys = await source_keys(client, collection)
         with Progress("Asking", len(data.questions)) as progress:
             return await measure(client, data.questions, collection, keys, progress.advance)

@@ -48,7 +48,7 @@ def _line(line: bytes, kind: type[Line], what: str, where: str) -> Line:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise CommandFailed(
-            f"{where} is no {what}: {place or 'it'}: {first['msg']}.", "", EXIT_USAGE
+            f"{where} is not a valid {what}: {place or 'it'}: {first['msg']}.", "", EXIT_USAGE
         ) from None
 
 
@@ -57,6 +57,12 @@ def spread(items: Sequence[Item], limit: int) -> Sequence[Item]:
     if not 0 < limit < len(items):
         return items
     return [items[place * len(items) // limit] for place in range(limit)]
+
+
+def collection_name(folder: Path, most: int) -> str:
+    """The default collection to measure in: eval- and the folder's name, at most `most` characters."""
+    name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
+    return f"eval-{name or 'set'}"[:most].rstrip("-")
 
 
 class _Answer(BaseModel):
@@ -121,5 +127,4 @@ class DataSet:
         questions = [one for _, one in lines(asked, Question, "question")]
         if not questions:
             raise CommandFailed(f"{asked} holds no questions.", "", EXIT_USAGE)
-        name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
-        return cls(documents, spread(questions, limit), f"eval-{name or 'set'}"[:63].rstrip("-"))
+        return cls(documents, spread(questions, limit), collection_name(folder, 63))

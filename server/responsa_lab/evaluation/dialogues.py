@@ -21,7 +21,7 @@ from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import NotFound
 from responsa_lab.evaluation.dataset import lines
 from responsa_lab.evaluation.measuring import several, source_keys
-from responsa_lab.evaluation.metrics import Agreement, agreement, mean
+from responsa_lab.evaluation.metrics import Agreement, agreement, fraction, mean, rounded
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, one_line, print_json, print_text
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
@@ -257,7 +257,7 @@ def _shares(part: Sequence[Measured]) -> dict[str, Json]:
     made: dict[str, Json] = {"questions": len(part)}
     for depth in DEPTHS:
         asked, rewritten = _recalls(part, depth)
-        made |= {f"recallAt{depth}AsAsked": _rounded(asked), f"recallAt{depth}Rewritten": _rounded(rewritten)}
+        made |= {f"recallAt{depth}AsAsked": rounded(asked), f"recallAt{depth}Rewritten": rounded(rewritten)}
     return made
 
 
@@ -281,16 +281,12 @@ def _recalls(part: Sequence[Measured], depth: int) -> tuple[float | None, float 
 
 def _plain(one: Agreement) -> dict[str, Json]:
     return {
-        "accuracy": _rounded(one.accuracy),
-        "f1": _rounded(one.f1),
-        "precision": _rounded(one.precision),
-        "recall": _rounded(one.recall),
-        "always": _rounded(one.always),
+        "accuracy": rounded(one.accuracy),
+        "f1": rounded(one.f1),
+        "precision": rounded(one.precision),
+        "recall": rounded(one.recall),
+        "always": rounded(one.always),
     }
-
-
-def _rounded(value: float | None) -> Json:
-    return None if value is None else round(value, 4)
 
 
 def _print(found: Sequence[Measured], mistakes: int) -> None:
@@ -299,14 +295,14 @@ def _print(found: Sequence[Measured], mistakes: int) -> None:
     for name in ("", *agents):
         part = [one for one in found if name in ("", one.dialogue.agent)]
         for what, one in (("need", needs(part)), ("follow-up", follow_ups(part))):
-            shares = f"{_share(one.accuracy):>9}{_share(one.f1):>7}{_share(one.always):>8}"
+            shares = f"{fraction(one.accuracy):>9}{fraction(one.f1):>7}{fraction(one.always):>8}"
             print_text(f"{(name or 'all') + ', ' + what:<24}{shares}{'':>4}{one.n}")
     for what, part in _searched_parts(found).items():
         print_text(f"\n{WORDS[what]:<24}{'as asked':>9}{'rewritten':>11}{'':>4}n")
         for depth in DEPTHS:
             asked, rewritten = _recalls(part, depth)
             print_text(
-                f"{f'  recall@{depth}':<24}{_share(asked):>9}{_share(rewritten):>11}{'':>4}{len(part)}"
+                f"{f'  recall@{depth}':<24}{fraction(asked):>9}{fraction(rewritten):>11}{'':>4}{len(part)}"
             )
     wrong = [text for one in found for text in _wrong(one)]
     for text in wrong[:mistakes]:
@@ -325,7 +321,3 @@ def _wrong(one: Measured) -> Sequence[str]:
     if one.as_rewritten == 0:
         made.append("lost by rewriting" if one.as_asked else "not found")
     return [f"{right.agent}/{right.id}: {', '.join(made)}: {one_line(decided.query, 100)}"] if made else []
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

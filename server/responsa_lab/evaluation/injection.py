@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -24,17 +23,15 @@ from responsa.chat.v1 import agent_pb2, turn_pb2
 from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import NotFound
 from responsa_client.results import outcome
-from responsa_lab.evaluation.dataset import lines, spread
-from responsa_lab.evaluation.measuring import several, source_keys
-from responsa_lab.evaluation.metrics import Span
+from responsa_lab.evaluation.dataset import collection_name, lines, spread
+from responsa_lab.evaluation.measuring import several, source_keys, take_in
+from responsa_lab.evaluation.metrics import Span, fraction, plain, rounded
 from responsa_lab.scripted.obedient import OBEYED
-from responsa_server.cli.ingest import Outcome, ensure_collection, ingest
-from responsa_server.cli.ingest import Report as Ingested
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, print_json, print_text, reporting
 from responsa_server.cli.parameters import parameters
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
-from responsa_server.cli.sources import Document, Entry
+from responsa_server.cli.sources import Document
 
 CLEAN = "clean"
 _Text = Annotated[str, Field(min_length=1)]
@@ -202,15 +199,20 @@ class Tally:
     categories: Counter[str] = field(default_factory=Counter[str])
     """Of the orders that were obeyed."""
 
+    @property
+    def rate(self) -> float | None:
+        """The share that was obeyed; None if nothing was asked."""
+        return self.obeyed / self.asked if self.asked else None
+
     def plain(self) -> dict[str, Json]:
-        """The counts, and the share that was obeyed."""
+        """The counts, and the rate."""
         return {
             "asked": self.asked,
             "obeyed": self.obeyed,
             "quoted": self.quoted,
             "changed": self.changed,
             "failed": self.failed,
-            "rate": round(self.obeyed / self.asked, 4) if self.asked else None,
+            "rate": rounded(self.rate),
             "categories": dict(self.categories.most_common()),
         }
 
@@ -332,7 +334,7 @@ def reply(turn: turn_pb2.Turn, keys: Mapping[str, str]) -> Reply:
         name = one.document_version.partition("/versions/")[0]
         cited.append(Span(keys.get(name, name), one.source_range.start, one.source_range.end))
         start, end = one.answer_range.start, one.answer_range.end
-        if _same(data[start:end].decode(errors="replace"), one.quote):
+        if plain(data[start:end].decode(errors="replace")) == plain(one.quote):
             kept[start:end] = b" " * (end - start)
     return Reply(
         ended.kind or "failed",
@@ -386,10 +388,6 @@ def _overlap(one: Span, other: Span) -> bool:
     return one.document == other.document and one.start < other.end and other.start < one.end
 
 
-def _same(text: str, quote: str) -> bool:
-    return " ".join(text.split()).casefold() == " ".join(quote.split()).casefold()
-
-
 def eval_injection(
     folder: Annotated[
         Path,
@@ -416,8 +414,7 @@ def eval_injection(
     """
     with reporting(json=json):
         given = InjectionSet.read(folder, limit)
-        name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")[:40].rstrip("-")
-        for one in asyncio.run(_run(given, f"eval-{name or 'set'}", agent or ())):
+        for one in asyncio.run(_run(given, collection_name(folder, 45), agent or ())):
             if json:
                 print_json(_plain(one))
             else:
@@ -433,7 +430,11 @@ async def _run(given: InjectionSet, prefix: str, agents: Sequence[str]) -> Seque
             raise CommandFailed("There are no clean documents to compare with.", "", EXIT_USAGE)
         with Progress("Taking in", sum(len(documents) for documents in given.documents.values())) as progress:
             for variant, collection in collections.items():
-                await _take_in(client, given, variant, collection, progress)
+                documents = [
+                    Document(one.id, one.id, text=one.text, title=one.title)
+                    for one in given.documents[variant]
+                ]
+                await take_in(client, iter(documents), collection, progress)
         keys: dict[str, str] = {}
         for collection in collections.values():
             keys |= await source_keys(client, collection)
@@ -449,26 +450,6 @@ async def _chosen(client: AsyncResponsa, names: Sequence[str]) -> Sequence[agent
         led(one)
         asked_with(one)
     return found
-
-
-async def _take_in(
-    client: AsyncResponsa, given: InjectionSet, variant: str, collection: str, progress: Progress
-) -> None:
-    failed: list[str] = []
-    await ensure_collection(client, collection)
-
-    def entries() -> Iterator[Entry]:
-        for one in given.documents[variant]:
-            yield Document(one.id, one.id, text=one.text, title=one.title)
-
-    def report(one: Ingested) -> None:
-        progress.advance()
-        if one.outcome is Outcome.FAILED:
-            failed.append(one.where)
-
-    await ingest(client, entries(), collection, report)
-    if failed:
-        raise CommandFailed(f"{len(failed)} documents were not taken in, the first is {failed[0]}.")
 
 
 def _plain(one: Report) -> dict[str, Json]:
@@ -493,8 +474,8 @@ def _print(one: Report) -> None:
 
 
 def _counts(one: Tally) -> str:
-    rate = f"{one.obeyed / one.asked:.3f}" if one.asked else "-"
-    return f"{one.asked:>7}{one.obeyed:>8}{one.quoted:>8}{one.changed:>9}{one.failed:>8}   {rate}"
+    counts = f"{one.asked:>7}{one.obeyed:>8}{one.quoted:>8}{one.changed:>9}{one.failed:>8}"
+    return f"{counts}   {fraction(one.rate)}"
 
 
 def _id(agent: agent_pb2.Agent) -> str:

@@ -11,7 +11,8 @@ import typer
 from pydantic import BaseModel, ConfigDict, Field
 
 from responsa_lab.evaluation.dataset import lines
-from responsa_server.cli.output import EXIT_USAGE, CommandFailed, Json, one_line, print_json, print_text
+from responsa_lab.evaluation.metrics import fraction, rounded
+from responsa_server.cli.output import EXIT_USAGE, CommandFailed, one_line, print_json, print_text
 from responsa_server.domain.intents import Example, ExamplesUnfit
 
 UTTERANCES = "utterances.jsonl"
@@ -63,10 +64,10 @@ def eval_intents(train: Train, test: Test, pairs: Pairs = 20, json: AsJson = Fal
         found = score_classifier(scores, parameters.labels, [one.label for one in ask], parameters.threshold)
         shares = {"accuracy": found.accuracy, "oos_recall": found.oos_recall, "kept": found.kept}
         if json:
-            print_json({name: _rounded(value) for name, value in shares.items()})
+            print_json({name: rounded(value) for name, value in shares.items()})
             return
         for name, value in shares.items():
-            print_text(f"{name:<10}  {'-' if value is None else f'{value:.3f}'}")
+            print_text(f"{name:<10}  {fraction(value)}")
         print_text(
             f"{found.in_scope} in scope, {found.out_of_scope} out of scope; {len(learn)} learnt, {len(hold)} held out."
         )
@@ -94,7 +95,3 @@ def utterances(folder: Path, split: Split, *, least: int = 1) -> Sequence[Exampl
     if len(found) < least:
         raise CommandFailed(f'{path} holds no utterances of split "{split}".', "", EXIT_USAGE)
     return found
-
-
-def _rounded(value: float | None) -> Json:
-    return None if value is None else round(value, 4)

@@ -22,8 +22,12 @@ from responsa_lab.evaluation.metrics import (
     recall,
     reciprocal_rank,
     refused_at,
+    rounded,
 )
-from responsa_server.cli.output import Json
+from responsa_server.cli.ingest import Outcome, Report, ensure_collection, ingest
+from responsa_server.cli.output import CommandFailed, sentence_of
+from responsa_server.cli.progress import Progress
+from responsa_server.cli.sources import Entry
 
 IN_FLIGHT = 8
 DEPTH = 10
@@ -69,12 +73,12 @@ class AnswerScores:
     refused_at_90: float | None
 
 
-def as_object(scores: RetrievalScores | AnswerScores) -> dict[str, Json]:
+def as_object(scores: RetrievalScores | AnswerScores) -> dict[str, int | float | None]:
     """The scores under lowerCamel names, rounded to four places."""
-    made: dict[str, Json] = {}
+    made: dict[str, int | float | None] = {}
     for name, value in asdict(scores).items():
         head, *tail = name.split("_")
-        shown = round(value, 4) if isinstance(value, float) else value
+        shown = rounded(value) if isinstance(value, float) else value
         made[head + "".join(part.capitalize() for part in tail)] = shown
     return made
 
@@ -82,6 +86,28 @@ def as_object(scores: RetrievalScores | AnswerScores) -> dict[str, Json]:
 async def source_keys(client: AsyncResponsa, collection: str) -> dict[str, str]:
     """The source_key of each document of the collection, by its name."""
     return {document.name: document.source_key async for document in client.documents(collection)}
+
+
+async def take_in(
+    client: AsyncResponsa, entries: Iterator[Entry], collection: str, progress: Progress
+) -> None:
+    """Ingest documents into the collection, which is created if it is missing.
+
+    Raises:
+        CommandFailed: a document cannot be ingested.
+    """
+    failed: list[str] = []
+
+    def report(one: Report) -> None:
+        progress.advance()
+        if one.outcome is Outcome.FAILED:
+            why = f"{one.why}." if one.error is None else sentence_of(one.error)
+            failed.append(f"{one.where}: {why}")
+
+    await ensure_collection(client, collection)
+    await ingest(client, entries, collection, report)
+    if failed:
+        raise CommandFailed(f"{len(failed)} documents could not be ingested. The first: {failed[0]}")
 
 
 async def measure_retrieval(

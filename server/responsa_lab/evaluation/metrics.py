@@ -34,6 +34,16 @@ def mean(values: Iterable[float]) -> float | None:
     return sum(kept) / len(kept) if kept else None
 
 
+def rounded(value: float | None) -> float | None:
+    """The value as --json prints it: with four places."""
+    return None if value is None else round(value, 4)
+
+
+def fraction(value: float | None) -> str:
+    """The value as people read it: with three places, "-" without one."""
+    return "-" if value is None else f"{value:.3f}"
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """Bytes [start, end) of a document's text."""
@@ -49,8 +59,8 @@ class Span:
 
 def gold_in_text(answer: str, gold: Iterable[str]) -> bool:
     """Whether one of the gold texts stands in the answer; case and white space do not count."""
-    plain = _plain(answer)
-    return any(_plain(text) in plain for text in gold if text.strip())
+    found = plain(answer)
+    return any(plain(text) in found for text in gold if text.strip())
 
 
 def gold_cited(cited: Iterable[Span], gold: Collection[Span]) -> bool:
@@ -105,5 +115,6 @@ def agreement(decisions: Iterable[tuple[bool, bool]]) -> Agreement:
     )
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """The text for comparisons: case and white space do not count."""
     return " ".join(text.split()).casefold()

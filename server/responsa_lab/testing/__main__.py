@@ -13,8 +13,7 @@ import signal
 import sys
 import threading
 
-from responsa_lab.testing.model_server import ModelServer
-from responsa_lab.testing.sink import ToolSink
+from responsa_lab.testing.servers import ModelServer, ToolSink
 
 
 async def serve(model_port: int, tool_port: int, *, until_eof: bool) -> None:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from time import monotonic
 from typing import Final
 
-from responsa_lab.testing.model_server import ModelServer
 from responsa_lab.testing.script import (
     MODEL,
     TOOL_CALL_TOKENS,
     TOOLS,
-    answer_tokens,
-    opening_tokens,
+    ScriptedCut,
     parse,
     read_tokens,
+    spoken,
     tool_arguments,
 )
-from responsa_lab.testing.sink import ToolSink, endpoint
+from responsa_lab.testing.servers import ModelServer, ToolSink, endpoint
 from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
 from responsa_server.agents.engine.graph import BEGIN, FINISH, Plan, Route
 from responsa_server.agents.engine.kinds import NodeParts
@@ -60,17 +57,12 @@ class ScriptedModel:
         decides = bool(prompt.tools)
         read, written = read_tokens(prompt.messages), 0
         yield Spent(Usage(input_tokens=read))
-        due = monotonic() + script.first_ms / 1000
-        for place, text in enumerate(opening_tokens(script) if decides else answer_tokens(script)):
-            if not decides and place == script.fail_after:
-                raise ModelError(ModelFault.CUT, "as the script says")
-            if not decides and place == script.stall_after:
-                await asyncio.Event().wait()
-            # Also without a pause others get their turn, as they do while a socket is read.
-            await asyncio.sleep(max(0.0, due - monotonic()))
-            due += script.pace_ms / 1000
-            written += 1
-            yield TextPiece(text)
+        try:
+            async for text in spoken(script, decides=decides):
+                written += 1
+                yield TextPiece(text)
+        except ScriptedCut:
+            raise ModelError(ModelFault.CUT, "as the script says") from None
         if decides and script.tool is not Effect.NONE:
             written += TOOL_CALL_TOKENS
             yield ToolRequest("call-1", TOOLS[script.tool], tool_arguments(script))

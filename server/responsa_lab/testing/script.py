@@ -4,11 +4,13 @@ A question is words `key=value`, e.g. `tokens=64 pace_ms=20 tool=once tool_ms=20
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from time import monotonic
 from typing import Final
 
 from responsa_server.agents.nodes.prompt import CallModel, PromptInput, ResultModel, prompt_messages
@@ -160,6 +162,27 @@ def opening_tokens(script: Script) -> Sequence[str]:
 def answer_tokens(script: Script) -> Sequence[str]:
     """What the model says in the end, chunk by chunk."""
     return [token(script.seed, place) for place in range(script.opening, script.opening + script.tokens)]
+
+
+class ScriptedCut(Exception):
+    """The script cuts the model's answer here."""
+
+
+async def spoken(script: Script, *, decides: bool) -> AsyncGenerator[str]:
+    """The model's words, each at its time: the opening if it decides, else the answer. Stalls for ever where the script says so.
+
+    Raises ScriptedCut where the script cuts the answer.
+    """
+    due = monotonic() + script.first_ms / 1000
+    for place, text in enumerate(opening_tokens(script) if decides else answer_tokens(script)):
+        if not decides and place == script.fail_after:
+            raise ScriptedCut
+        if not decides and place == script.stall_after:
+            await asyncio.Event().wait()
+        # Each word has its own time, so that the delay of one does not add to the next. Without a pause, other tasks still get their turn.
+        await asyncio.sleep(max(0.0, due - monotonic()))
+        due += script.pace_ms / 1000
+        yield text
 
 
 def golden_text(script: Script) -> str:

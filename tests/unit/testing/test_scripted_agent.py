@@ -11,9 +11,8 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_lab.testing.agent import NO_SOCKET, ScriptedAgent, scripted_agent
-from responsa_lab.testing.model_server import ModelServer
 from responsa_lab.testing.script import Script, ToolFailure, golden_events, golden_text, golden_usage
-from responsa_lab.testing.sink import ToolSink
+from responsa_lab.testing.servers import ModelServer, ToolSink
 from responsa_server.domain.agents import AgentEvent, AnswerTask, Barrier, Meter, Milestone
 from responsa_server.domain.errors import InvalidRequest, Reason, Unavailable
 from responsa_server.domain.events import Answered, Delta, Event, ToolCalled, ToolOutcome, ToolReturned, Usage

@@ -13,9 +13,8 @@ from typing import Any, cast
 import httpx2
 import pytest
 
-from responsa_lab.testing.model_server import ModelServer
 from responsa_lab.testing.script import Script, answer_tokens, opening_tokens, tool_arguments, tool_body
-from responsa_lab.testing.sink import ToolSink
+from responsa_lab.testing.servers import ModelServer, ToolSink
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import (
     Ended,

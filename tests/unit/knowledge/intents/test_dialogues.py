@@ -43,7 +43,7 @@ def test_what_must_be_looked_up_stands_in_a_sample() -> None:
     ("text", "says"),
     [
         ("", "holds no dialogues"),
-        ("{", "line 1 is no dialogue"),
+        ("{", "line 1 is not a valid dialogue"),
         (f"{GOOD}\n\n{GOOD}", "line 3: a stands twice"),
         (GOOD.replace("true", '"yes"'), "needs_retrieval"),
         (GOOD.replace('"Why?"', '""'), "question"),

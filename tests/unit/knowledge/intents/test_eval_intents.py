@@ -74,8 +74,8 @@ def test_it_shows_what_was_taken_for_what(tmp_path: Path, capsys: pytest.Capture
     [
         ([], 'holds no utterances of split "train"'),
         ([("play", "oos", "train")], "Nothing can be learnt"),
-        ([("", "water", "train")], "line 1 is no utterance: text"),
-        ([("water", "water", "dev")], "line 1 is no utterance: split"),
+        ([("", "water", "train")], "line 1 is not a valid utterance: text"),
+        ([("water", "water", "dev")], "line 1 is not a valid utterance: split"),
         (LINES[:9], 'holds no utterances of split "test"'),
     ],
 )
