@@ -46,7 +46,7 @@ class CommandLine:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "responsa_server.cli",
+            "responsa_server",
             *arguments,
             env=self.environment(**environment),
             cwd=cwd or self.folder,

@@ -21,7 +21,7 @@ from tests.clients.scripted import CHAT, OPERATIONS, TURN, Context, Scripted, an
 
 _LISTENING = (
     "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "runpy.run_module('responsa_server.cli', run_name='__main__', alter_sys=True)"
+    "runpy.run_module('responsa_server', run_name='__main__', alter_sys=True)"
 )
 """A shell's background job has SIGINT ignored, and its children inherit that."""
 

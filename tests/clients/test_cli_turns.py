@@ -58,7 +58,7 @@ async def test_events_are_printed_as_they_come(server: Scripted, responsa: Comma
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "responsa_server.cli",
+        "responsa_server",
         "ask",
         "--json",
         "Who?",

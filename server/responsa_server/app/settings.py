@@ -79,7 +79,7 @@ class ServeRole(StrEnum):
 
 
 class LogLevel(StrEnum):
-    """How much is logged."""
+    """The least severe level that is logged: `debug`, `info`, `warning` or `error`."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -92,15 +92,15 @@ class TestingSettings(BaseModel, extra="forbid"):
 
     agent: bool = Field(
         default=False,
-        description="Whether the agent `testing` is there, which answers by a script in the question and costs nothing. Not for production.",
+        description="Whether the agent `testing` is available, which follows a script in the question and costs nothing. Not allowed in production.",
     )
     model_url: str = Field(
         default="",
-        description="OpenAI-compatible server that the testing agent asks; empty starts a scripted one in the server's own process.",
+        description="The OpenAI-compatible server that the testing agent calls; empty: a scripted one in the server's process.",
     )
     tool_url: str = Field(
         default="",
-        description="What the testing agent's tool calls by HTTP; empty starts a counting one in the server's own process.",
+        description="The HTTP endpoint that the testing agent's tool calls; empty: one in the server's process that counts calls.",
     )
 
 
@@ -116,100 +116,109 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
     )
 
-    home: Annotated[Path, Field(description="Data folder of the embedded parts.")] = DEFAULT_HOME
+    home: Annotated[Path, Field(description="The data folder of this instance.")] = DEFAULT_HOME
     port: int = Field(
-        default=DEFAULT_PORT, ge=1, le=65_535, description="The one port: gRPC, gRPC-Web, REST and the page."
+        default=DEFAULT_PORT,
+        ge=1,
+        le=65_535,
+        description="The port that serves everything: gRPC, gRPC-Web, REST and the page.",
     )
     listen: str = Field(
         default="127.0.0.1",
-        description="Address of the one port. Anything but loopback opens it to the network.",
+        description="The address to listen on. Any address other than loopback opens the port to the network.",
     )
     environment: Environment = Field(
-        default=Environment.DEVELOPMENT, description="development, staging or production."
+        default=Environment.DEVELOPMENT,
+        description="`development`, `staging` or `production`. Production turns off reflection, scripted models and the testing agent.",
     )
     allowed_hosts: Names = Field(
         default=(),
-        description="Host names, beside loopback's, by which the one port may be called (several: separated by commas), with `:port` where it is not the port's own.",
+        description="Host names, in addition to those of loopback, that requests may use, separated by commas; with `:port` if the port differs from `port`.",
     )
     allowed_origins: Names = Field(
         default=(),
-        description="Origins, beside the port's own, whose pages may call (CORS), e.g. `https://app.example.org`.",
+        description="Origins, in addition to the port's own, whose pages may send requests (CORS), such as `https://app.example.org`, separated by commas.",
     )
     reflection: bool | None = Field(
-        default=None, description="Whether gRPC reflection is served; empty means: not in production."
+        default=None, description="Whether gRPC reflection is served; empty: everywhere except in production."
     )
-    log_level: LogLevel = Field(default=LogLevel.INFO, description="How much is logged.")
+    log_level: LogLevel = Field(
+        default=LogLevel.INFO,
+        description="The least severe level that is logged: `debug`, `info`, `warning` or `error`.",
+    )
     drain_seconds: float = Field(
-        default=5.0, ge=0, le=600, description="How long running calls may take when the server stops."
+        default=5.0, ge=0, le=600, description="How long running calls may continue when the server stops."
     )
     notice_seconds: float = Field(
         default=1.5,
         ge=0,
         le=600,
-        description="How long a server that gets SIGTERM still takes calls after it told health checks that it goes, so that Envoy sends none into its drain. SIGINT skips it.",
+        description="How long a server continues to take calls after SIGTERM. Its health checks fail during that time, so that Envoy stops sending calls before the server drains. SIGINT skips this wait.",
     )
     max_calls: int = Field(
         default=2000,
         ge=1,
         le=1_000_000,
-        description="Calls served at a time; more are refused with OVERLOADED.",
+        description="The number of calls served at a time; further calls are refused with OVERLOADED.",
     )
     role: ServeRole = Field(
         default=ServeRole.ALL,
-        description="What `serve` does: `rpc` takes calls, `worker` runs turns and takes in documents, `all` does both. `--role` beats it.",
+        description="What `serve` does: `rpc` takes calls, `worker` runs turns and ingests documents, `all` does both. `--role` overrides it.",
     )
     grpc_listen: str = Field(
         default="",
-        description="Where `serve` listens for gRPC: `unix:PATH` or `HOST:PORT`; empty means a socket in the data folder. `--listen` beats it.",
+        description="The address where `serve` listens for gRPC: `unix:PATH` or `HOST:PORT`; empty: a socket in the data folder. `--listen` overrides it.",
     )
     http_listen: str = Field(
         default="",
-        description="Where `serve` listens for the gateway's HTTP: `unix:PATH` or `HOST:PORT`; empty means a socket in the data folder, or nowhere when another place was named for gRPC. `--http-listen` beats it.",
+        description="The address where `serve` listens for the gateway's HTTP: `unix:PATH` or `HOST:PORT`; empty: a socket in the data folder, or no HTTP if `grpc_listen` is set. `--http-listen` overrides it.",
     )
-    page: Path = Field(default=CHECKOUT / "clients" / "web" / "dist", description="Folder of the built page.")
+    page: Path = Field(
+        default=CHECKOUT / "clients" / "web" / "dist", description="The folder of the built page."
+    )
     docs: Annotated[Path | None, BeforeValidator(_or_none)] = Field(
         default=CHECKOUT,
-        description="Folder whose docs/*.md become the first collection; `none` for none.",
+        description="The folder whose `docs/*.md` `responsa up` loads into the collection `responsa-docs`; `none` loads nothing.",
     )
 
     database_url: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_URL", "database_url"),
-        description="PostgreSQL 18 with pgvector to use instead of the embedded one, as its owner (it must be able to create roles).",
+        description="A PostgreSQL 18 with pgvector to use instead of the embedded one. The URL names the database's owner, who must be allowed to create roles.",
     )
     database_app_url: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_APP_URL", "database_app_url"),
-        description="The same database as the role responsa_app; empty takes DATABASE_URL with `SET ROLE`.",
+        description="The same database for the role responsa_app; empty: DATABASE_URL with `SET ROLE`.",
     )
     database_log_url: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_LOG_URL", "database_log_url"),
-        description="The same database as the role responsa_log; empty takes DATABASE_URL with `SET ROLE`.",
+        description="The same database for the role responsa_log; empty: DATABASE_URL with `SET ROLE`.",
     )
     database_pool: int = Field(
-        default=10, ge=2, le=200, description="Connections of each of the two pools, at most."
+        default=10, ge=2, le=200, description="The maximum number of connections in each of the two pools."
     )
     redis_url: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("REDIS_URL", "redis_url"),
-        description="Redis 6.2 or newer to use instead of the embedded one. It is a cache: nothing is lost with it.",
+        description="A Redis 6.2 or newer to use instead of the embedded one. It is only a cache: losing it loses no data.",
     )
 
     openai_api_key: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("OPENAI_API_KEY", "openai_api_key"),
-        description="Key for `openai:…`, where models.openai.api_key is empty.",
+        description="The key for `openai:…` if `models.openai.api_key` is empty.",
     )
     anthropic_api_key: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("ANTHROPIC_API_KEY", "anthropic_api_key"),
-        description="Key for `anthropic:…`, where models.anthropic.api_key is empty.",
+        description="The key for `anthropic:…` if `models.anthropic.api_key` is empty.",
     )
     gemini_api_key: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("GEMINI_API_KEY", "gemini_api_key"),
-        description="Key for `gemini:…`, where models.gemini.api_key is empty.",
+        description="The key for `gemini:…` if `models.gemini.api_key` is empty.",
     )
 
     turns: TurnSettings = TurnSettings()

@@ -9,12 +9,12 @@ class SessionSettings(BaseModel, extra="forbid"):
     """Browser sessions."""
 
     code_seconds: int = Field(
-        default=600, ge=30, le=3600, description="How long a single-use session code is good."
+        default=600, ge=30, le=3600, description="How long a single-use session code is valid."
     )
     session_seconds: int = Field(
-        default=43_200, ge=300, le=2_592_000, description="How long a browser's session is good."
+        default=43_200, ge=300, le=2_592_000, description="How long a browser's session is valid."
     )
     secure_cookie: bool = Field(
         default=False,
-        description="Whether the session's cookie is sent over TLS alone; set it where TLS is in front.",
+        description="Whether browsers send the session's cookie only over TLS; set it if the server is behind TLS.",
     )

@@ -12,40 +12,40 @@ class RetrievalSettings(BaseModel, extra="forbid"):
 
     vector_store: str = Field(
         default="postgres",
-        description="Where the vectors of passages are stored and searched. postgres: in the database, by the transactions that write the passages.",
+        description="The store of the passages' vectors. `postgres`: the database, in the same transactions as the passages.",
     )
     hnsw_m: int = Field(
         default=16,
         ge=2,
         le=100,
-        description="Links of a node in the vector index; another value builds it anew at the next start.",
+        description="The number of links per node of the vector index; a new value rebuilds the index at the next start.",
     )
     hnsw_ef_construction: int = Field(
         default=64,
         ge=4,
         le=1000,
-        description="Breadth while the vector index is built, at least twice hnsw_m; another value builds it anew at the next start.",
+        description="The breadth of the search while the vector index is built, at least twice `hnsw_m`; a new value rebuilds the index at the next start.",
     )
     hnsw_ef_search: int = Field(
         default=100,
         ge=10,
         le=1000,
-        description="Breadth of a vector search; more finds more and takes longer.",
+        description="The breadth of a vector search; a larger value finds more passages and takes longer.",
     )
     support_threshold: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="Least support that an answer needs, else it is refused; empty takes the calibrated one. 0 never refuses what has any passage.",
+        description="The least support that an answer needs; with less, the question is refused. Empty: the calibrated threshold. 0: a question is refused only if no passage is found.",
     )
     search_seconds: float = Field(
         default=4.0,
         ge=0.1,
         le=30,
-        description="How long one statement of a search may take in the database, waiting for locks included; then words alone are searched, which may take as long, and then the search counts as failed.",
+        description="How long one statement of a search may take in the database, including waiting for locks. If a search by vectors takes longer, only words are searched, with the same limit; if that also takes longer, the search fails.",
     )
     embedding_threads: int = Field(
-        default=0, ge=0, le=64, description="Threads of the embedding model; 0 takes one a core."
+        default=0, ge=0, le=64, description="The number of threads of the embedding model; 0: one per core."
     )
 
     @model_validator(mode="after")

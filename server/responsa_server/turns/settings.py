@@ -21,7 +21,7 @@ class TurnSettings:
         Field(
             ge=0.5,
             le=300,
-            description="How long a worker owns a turn without renewing; then another one takes the turn over and goes on.",
+            description="How long a worker keeps a turn without renewing its lease; after that, another worker takes the turn over.",
         ),
     ] = 6.0
     sweep_seconds: Annotated[
@@ -29,7 +29,7 @@ class TurnSettings:
         Field(
             ge=0.1,
             le=60,
-            description="How often a worker looks for turns that wait for one, or whose lease ran out.",
+            description="How often a worker looks for turns that wait for a worker or whose lease has expired.",
         ),
     ] = 0.5
     time_limit_seconds: Annotated[
@@ -37,7 +37,7 @@ class TurnSettings:
         Field(
             ge=1,
             le=3600,
-            description="The longest a turn may take, from when a worker first took it, before it ends as TURN_TIME_LIMIT.",
+            description="The longest time that a turn may take after a worker first took it; then it fails with TURN_TIME_LIMIT.",
         ),
     ] = 60.0
     max_running: Annotated[
@@ -45,7 +45,7 @@ class TurnSettings:
         Field(
             ge=1,
             le=10_000,
-            description="Turns that one worker runs at a time; more wait for a worker with room.",
+            description="The number of turns that one worker runs at a time; further turns wait for a worker with room.",
         ),
     ] = 64
     max_pending: Annotated[
@@ -53,7 +53,7 @@ class TurnSettings:
         Field(
             ge=1,
             le=1_000_000,
-            description="Turns that may wait for a worker, over all replicas; more are refused with OVERLOADED.",
+            description="The number of turns that may wait for a worker, over all replicas; further turns are refused with OVERLOADED.",
         ),
     ] = 1000
     max_queued: Annotated[
@@ -61,7 +61,7 @@ class TurnSettings:
         Field(
             ge=1,
             le=1000,
-            description="Turns that may wait for each other in one conversation (`on_busy` QUEUE); more are refused with QUEUE_FULL.",
+            description="The number of turns that may wait in one conversation (`on_busy` QUEUE); further turns are refused with QUEUE_FULL.",
         ),
     ] = 8
     max_losses: Annotated[
@@ -69,18 +69,23 @@ class TurnSettings:
         Field(
             ge=0,
             le=100,
-            description="How often a turn is taken over from a worker that was lost over it; the next loss ends it as WORKER_LOST.",
+            description="How many times a turn may lose its worker and be taken over; the next loss fails the turn with WORKER_LOST.",
         ),
     ] = 5
     history_messages: Annotated[
-        int, Field(ge=0, le=100, description="Messages of the conversation that are read as context.")
+        int,
+        Field(
+            ge=0,
+            le=100,
+            description="The number of earlier messages of the conversation that an agent reads.",
+        ),
     ] = 10
     heartbeat_seconds: Annotated[
         float,
         Field(
             ge=1,
             le=30,
-            description="How often a silent stream sends an empty frame; clients take 45 seconds of silence for a cut.",
+            description="How often a silent stream sends an empty frame; after 45 seconds of silence, clients treat the connection as lost.",
         ),
     ] = 15.0
     disconnect_seconds: Annotated[
@@ -88,7 +93,7 @@ class TurnSettings:
         Field(
             ge=0.1,
             le=300,
-            description="How long a turn asked with `cancel_on_disconnect` goes on after its caller left, when nobody follows it.",
+            description="How long a turn with `cancel_on_disconnect` continues after its last follower has left.",
         ),
     ] = 10.0
     retention_days: Annotated[
@@ -96,7 +101,7 @@ class TurnSettings:
         Field(
             ge=1,
             le=3650,
-            description="How long the events of an ended turn are kept; who resumes it later gets its answer whole.",
+            description="How long the events of an ended turn are stored; after that, resuming it returns only the whole answer.",
         ),
     ] = 30
     checkpoint_hours: Annotated[
@@ -104,17 +109,18 @@ class TurnSettings:
         Field(
             ge=1,
             le=8760,
-            description="For how long a turn that no worker runs can be gone on with where it stood; taken over later, it begins anew.",
+            description="How long the checkpoint of a turn without a worker is stored; a worker that takes the turn over later starts it from the beginning.",
         ),
     ] = 24.0
     prune_seconds: Annotated[
         float,
         Field(
-            ge=1, le=86_400, description="How often a worker removes events and checkpoints that are older."
+            ge=1, le=86_400, description="How often a worker deletes events and checkpoints that are too old."
         ),
     ] = 3600.0
     partition_days_ahead: Annotated[
-        int, Field(ge=2, le=90, description="How far ahead partitions of the event log are made.")
+        int,
+        Field(ge=2, le=90, description="How many days ahead the partitions of the event log are created."),
     ] = 14
 
 

@@ -12,14 +12,14 @@ class AgentSettings(BaseModel, extra="forbid"):
 
     folder: Path | None = Field(
         default=None,
-        description="Folder of your own agents, each in a folder that is named by its id; empty means `agents` in the data folder. One of the same id as a shipped agent takes its place.",
+        description="The folder of your own agents, each in a folder named by its id; empty: `agents` in the data folder. An agent with the id of a shipped agent replaces it.",
     )
     default: str = Field(
         default="default",
         pattern=r"^[a-z0-9][a-z0-9-]{0,62}$",
-        description="The agent that answers who names none.",
+        description="The agent that answers requests that name no agent.",
     )
     watch: bool = Field(
         default=True,
-        description="Whether a change of their files is taken up at once; else `responsa agents reload` does.",
+        description="Whether the server reloads agents when their files change; otherwise run `responsa agents reload`.",
     )

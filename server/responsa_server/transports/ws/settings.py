@@ -9,9 +9,14 @@ class SocketSettings(BaseModel, extra="forbid"):
     """WebSocket, `/ws/chat`."""
 
     per_user: int = Field(
-        default=16, ge=1, le=10_000, description="Connections that one user may have open, of one process."
+        default=16,
+        ge=1,
+        le=10_000,
+        description="The number of connections that one user may have open to one process.",
     )
-    turns: int = Field(default=4, ge=1, le=1000, description="Turns that one connection may run at a time.")
+    turns: int = Field(
+        default=4, ge=1, le=1000, description="The number of turns that one connection may run at a time."
+    )
     message_bytes: int = Field(
-        default=262_144, ge=1024, le=1_048_576, description="The longest message that is taken."
+        default=262_144, ge=1024, le=1_048_576, description="The largest message that is accepted, in bytes."
     )
