@@ -48,7 +48,6 @@ NOT_PROSE = (
 
 NOT_YET = (
     "bench/",
-    "clients/python/",
     "deploy/",
     "docs/operations.md",
     "docs/settings.md",

@@ -275,7 +275,7 @@ def wrong_part(answer: turn_pb2.TurnAnswer) -> None:
     [
         (wrong_sha, "SHA-256"),
         (wrong_quote, "quote of citation 2"),
-        (wrong_place, "as long as its place"),
+        (wrong_place, "as long as its range"),
         (wrong_part, "beyond the answer"),
     ],
 )
@@ -309,7 +309,7 @@ async def test_a_failed_turn_is_an_event_and_its_error_typed(server: Scripted, d
 async def test_a_deadline_ends_the_following_and_names_the_turn(server: Scripted, driver: Driver) -> None:
     attempts(server, endless)
     with pytest.raises(
-        DeadlineExceeded, match=f"{TURN} had not ended within 0.3 seconds. It goes on"
+        DeadlineExceeded, match=f"{TURN} had not ended within 0.3 seconds. It continues"
     ) as caught:
         await driver.ask(timeout=0.3)
     assert (caught.value.turn, caught.value.after_seq) == (TURN, 1)

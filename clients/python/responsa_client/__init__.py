@@ -3,11 +3,11 @@
     from responsa_client import Responsa
 
     with Responsa("http://127.0.0.1:8080", api_key="rsp_…") as client:
-        turn = client.answer("How does a client go on after its connection was cut?")
+        turn = client.answer("How does a client continue after a lost connection?")
         print(turn.terminal_event.answer.text)
 
-`ask` hands out a turn's events as they come, over lost connections and restarted servers; `resume` and `cancel` take a turn's name, anywhere. `AsyncResponsa` is the same for asyncio. Messages are the contract's own, from `responsa.chat.v1` and its sisters; those
-most met are offered here too.
+`ask` yields a turn's events as they arrive, and continues after lost connections and server restarts. `resume` and `cancel` take a turn's name and work anywhere. `AsyncResponsa` is the same for asyncio. Messages are the contract's own, from `responsa.chat.v1` and the other packages; the
+most common ones can also be imported from here.
 """
 
 from __future__ import annotations

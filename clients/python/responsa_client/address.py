@@ -1,4 +1,4 @@
-"""Where a server is, read from what people write."""
+"""Parses the address of a server."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 class Address:
     """A server's address.
 
-    target: as gRPC wants it, e.g. "127.0.0.1:8080". url: for browsers and messages, e.g. "http://127.0.0.1:8080".
-    tls: whether to speak TLS. loopback: whether it names this machine by address or as "localhost".
+    target: in gRPC's form, e.g. "127.0.0.1:8080". url: for browsers and messages, e.g. "http://127.0.0.1:8080".
+    tls: whether to use TLS. loopback: whether it names this machine, by address or as "localhost".
     """
 
     target: str
@@ -26,32 +26,34 @@ class Address:
     def parse(cls, text: str) -> Address:
         """Read "http://host:port", "https://host:port", "host:port" (plain text) or "unix:/path/of/socket".
 
-        The port may be missing after http:// (80) and https:// (443) only. A path of "/" is passed over.
+        The port is optional only after http:// (80) and https:// (443). A path of "/" is ignored.
 
         Raises:
-            ValueError: the text is none of these; its message says what to write.
+            ValueError: the text has another form; the message says what to write.
         """
         text = text.strip()
         if text.startswith("unix:"):
             path = text.removeprefix("unix:")
             if not path.strip("/"):
-                raise ValueError(f"{text!r} names no socket; write unix:/path/of/socket")
+                raise ValueError(f"{text!r} does not name a socket; write unix:/path/of/socket")
             return cls(target=text, url=text, tls=False, loopback=True)
         bare = "://" not in text
         try:
             parts = urlsplit(f"http://{text}" if bare else text)
             host, port = parts.hostname, parts.port
         except ValueError as error:
-            raise ValueError(f"{text!r} is no address ({error}); write http://host:port") from None
+            raise ValueError(f"{text!r} is not an address ({error}); write http://host:port") from None
         if parts.scheme not in DEFAULT_PORTS or not host:
             raise ValueError(
-                f"{text!r} is no address of a server; write http://host:port or https://host:port"
+                f"{text!r} is not the address of a server; write http://host:port or https://host:port"
             )
         if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
-            raise ValueError(f"{text!r} holds more than a scheme, a host and a port; write http://host:port")
+            raise ValueError(
+                f"{text!r} has more parts than a scheme, a host and a port; write http://host:port"
+            )
         if port is None:
             if bare:
-                raise ValueError(f"{text!r} lacks a port; write {text}:8080 or http://{text}")
+                raise ValueError(f"{text!r} has no port; write {text}:8080 or http://{text}")
             port = DEFAULT_PORTS[parts.scheme]
         shown = f"[{host}]" if ":" in host else host
         return cls(

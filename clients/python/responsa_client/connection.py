@@ -1,4 +1,4 @@
-"""What both clients know of their connection: address, key, time limits, and which errors to wait out."""
+"""The connection of both clients: address, key, time limits, and the errors that are retried."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from responsa_client.stubs import credentials
 DEFAULT_URL = "http://127.0.0.1:8080"
 DEFAULT_TIMEOUT = 60.0
 SILENCE_SECONDS = 45.0
-"""A stream without a frame for this long counts as cut: the server sends a heartbeat every 15 seconds."""
+"""Seconds without a frame after which a stream counts as lost. The server sends a heartbeat every 15 seconds."""
 
 
 class Silence(Exception):
-    """A stream brought nothing for so long that it counts as cut."""
+    """A stream brought no frame for so long that it counts as lost."""
 
 
 class Deadline:
@@ -31,20 +31,20 @@ class Deadline:
         self._end = None if seconds is None else time.monotonic() + seconds
 
     def remaining(self) -> float | None:
-        """Seconds left, 0 at least; None for never."""
+        """Seconds left, at least 0; None for never."""
         return None if self._end is None else max(0.0, self._end - time.monotonic())
 
     def allows(self, wait: float) -> bool:
-        """Whether there is time left after so many seconds."""
+        """Whether time is left after that number of seconds."""
         left = self.remaining()
         return left is None or wait < left
 
 
 class Connection:
-    """The state of one client's connection. It opens nothing itself.
+    """The state of one client's connection. It does not open anything.
 
     Raises (when made):
-        ValueError: the address, the key or the time limit cannot be right.
+        ValueError: the address, the key or the time limit is not valid.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Connection:
         self.silence = silence
         self.closed = False
         self.reached = False
-        """Whether the server has answered anything yet. Before that nothing is tried twice in vain."""
+        """Whether the server has answered any call yet. Before that, no call is retried."""
 
     def error(self, failure: grpc.RpcError, deadline: Deadline) -> ResponsaError:
         """The typed error of a failed call."""
@@ -84,23 +84,23 @@ class Connection:
         return error if self.reached else unreached(error, self.address.url)
 
     def may_repeat(self, error: ResponsaError) -> bool:
-        """Whether a call that failed so is worth another try. A server never reached is not waited for."""
+        """Whether to retry a call that failed with this error. The client does not wait for a server that it has never reached."""
         if self.closed:
             return False
         return may_pass(error) and (self.reached or not never_connected(error))
 
     def check_open(self) -> None:
-        """Raise Cancelled when the client is closed."""
+        """Raise Cancelled if the client is closed."""
         if self.closed:
             raise closed_error()
 
 
 def closed_error() -> Cancelled:
-    """The error of a call on a client that is closed, or was closed meanwhile."""
+    """The error of a call on a client that is closed or closes during the call."""
     return Cancelled(grpc.StatusCode.CANCELLED, "This client is closed.")
 
 
 def operation_late(name: str, deadline: Deadline) -> DeadlineExceeded:
     """The error of a wait that took too long."""
-    message = f"{name} had not ended after {deadline.seconds:g} seconds; it goes on."
+    message = f"{name} had not ended after {deadline.seconds:g} seconds; it continues."
     return DeadlineExceeded(grpc.StatusCode.DEADLINE_EXCEEDED, message)

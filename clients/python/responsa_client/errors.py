@@ -1,22 +1,22 @@
-"""Every error that a call can end with, read from the google.rpc.Status that the server sends.
+"""All errors that a call can raise, from the google.rpc.Status that the server sends.
 
 ResponsaError
-├── InvalidRequest         INVALID_ARGUMENT, OUT_OF_RANGE: the request is wrong and stays wrong
-│   └── DocumentRejected   a document's bytes cannot be taken in (reason DOCUMENT_…)
-├── Unauthenticated        no credential, or one that is not good (any more)
-├── PermissionDenied       the credential is good and does not suffice
-├── NotFound               no such resource, or none that the caller may see
+├── InvalidRequest         INVALID_ARGUMENT, OUT_OF_RANGE: the request is wrong; repeating it does not help
+│   └── DocumentRejected   the server cannot read a document (reason DOCUMENT_…)
+├── Unauthenticated        the credential is missing, invalid or expired
+├── PermissionDenied       the credential is valid, but not sufficient
+├── NotFound               the resource does not exist, or the caller may not see it
 ├── AlreadyExists          the name or the request_id is taken
-├── Conflict               ABORTED: the resource changed, or is busy; read it anew or wait
+├── Conflict               ABORTED: the resource has changed or is busy; read it again or wait
 ├── FailedPrecondition     the resource must be changed first
-├── ResourceExhausted      more than the server takes on, or than a message may hold
-├── Unavailable            a part is away, or the server is going away
-│   ├── CannotConnect      nothing that speaks Responsa's protocol answers at the address
-│   └── StreamCut          a turn's stream broke off and going on did not bring its end in time
-├── DeadlineExceeded       time is up; a turn that was accepted goes on
-├── Cancelled              ended by a call
-├── ServerFault            INTERNAL, UNKNOWN, UNIMPLEMENTED, DATA_LOSS: the server is at fault
-└── BrokenAnswer           found by this client: what came does not fit its own checksums
+├── ResourceExhausted      a limit of the server or of a message is exceeded
+├── Unavailable            a part is not available, or the server is shutting down
+│   ├── CannotConnect      no Responsa server answers at the address
+│   └── StreamCut          a turn's stream was interrupted, and resuming did not reach its end in time
+├── DeadlineExceeded       time is up; an accepted turn continues
+├── Cancelled              a call ended the turn
+├── ServerFault            INTERNAL, UNKNOWN, UNIMPLEMENTED, DATA_LOSS: an error in the server
+└── BrokenAnswer           the answer does not match its checksums; raised by this client
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 DOMAIN = "responsa"
-"""`domain` of the ErrorInfo that Responsa's own errors carry; an error without it comes from something in between."""
+"""The `domain` of the ErrorInfo in Responsa's own errors. An error without it comes from a proxy or the network."""
 
 _DETAILS_KEY = "grpc-status-details-bin"
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
@@ -37,7 +37,7 @@ _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.Statu
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """One field that broke a rule: its path in the request, the rule's id, and what to send instead."""
+    """A field that breaks a rule: its path in the request, the rule's id, and the remedy."""
 
     field: str
     rule: str
@@ -48,12 +48,12 @@ class ResponsaError(Exception):
     """Base of all errors of this client.
 
     code: the gRPC code. reason: a name of `responsa.errors.v1.Reason` without its prefix, for programs; "" when the error
-    is not Responsa's own (a proxy, the network, this client). message: for people. metadata: keys as the contract
-    documents them for the reason. violations: the fields at fault. retry_after: seconds after which trying again makes
-    sense, None when the server does not say. status: the whole google.rpc.Status.
+    comes from elsewhere (a proxy, the network, this client). message: for people. metadata: the keys that the contract
+    documents for the reason. violations: the wrong fields. retry_after: seconds after which a retry makes
+    sense; None if the server does not say. status: the complete google.rpc.Status.
 
-    turn, after_seq, request_id: of errors that end the following of a turn: its name ("" while it is not known), the last seq that came, and the question's
-    request_id. `resume(turn, after_seq)` goes on there, `ask` with the request_id begins anew with the same turn.
+    turn, after_seq, request_id: set on errors that end a turn's stream: its name ("" if unknown), the last seq that arrived, and the question's
+    request_id. `resume(turn, after_seq)` continues there; `ask` with the request_id attaches to the same turn from its start.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class ResponsaError(Exception):
 
     @property
     def from_server(self) -> bool:
-        """Whether Responsa itself sent it, rather than something on the way or this client."""
+        """Whether Responsa itself sent it, and not a proxy or this client."""
         return self.reason != ""
 
     def __str__(self) -> str:
@@ -89,23 +89,23 @@ class ResponsaError(Exception):
 
 
 class InvalidRequest(ResponsaError):
-    """The request itself is wrong and stays wrong however often it is sent."""
+    """The request itself is wrong; repeating it does not help."""
 
 
 class DocumentRejected(InvalidRequest):
-    """The bytes of a document cannot be taken in."""
+    """The server cannot read the bytes of a document."""
 
 
 class Unauthenticated(ResponsaError):
-    """No credential, or one that is not good (any more)."""
+    """The credential is missing, invalid or expired."""
 
 
 class PermissionDenied(ResponsaError):
-    """The credential is good and does not suffice."""
+    """The credential is valid, but not sufficient."""
 
 
 class NotFound(ResponsaError):
-    """There is no such resource, or none that the caller may see."""
+    """The resource does not exist, or the caller may not see it."""
 
 
 class AlreadyExists(ResponsaError):
@@ -113,7 +113,7 @@ class AlreadyExists(ResponsaError):
 
 
 class Conflict(ResponsaError):
-    """The resource's present state or version forbids the call; reading it anew or waiting helps."""
+    """The resource's current state or version forbids the call; read it again, or wait."""
 
 
 class FailedPrecondition(ResponsaError):
@@ -121,35 +121,35 @@ class FailedPrecondition(ResponsaError):
 
 
 class ResourceExhausted(ResponsaError):
-    """More is asked than the server takes on at the moment, or than one message may hold."""
+    """The call exceeds a limit of the server at the moment, or of a message."""
 
 
 class Unavailable(ResponsaError):
-    """A part that the call needs cannot be reached, or the server is going away."""
+    """A part that the call needs is not available, or the server is shutting down."""
 
 
 class CannotConnect(Unavailable):
-    """Nothing that speaks Responsa's protocol answers at the address."""
+    """No Responsa server answers at the address."""
 
 
 class StreamCut(Unavailable):
-    """A turn's stream broke off, and going on did not bring its end in time. The turn itself may go on."""
+    """A turn's stream was interrupted, and resuming did not reach its end in time. The turn itself may continue."""
 
 
 class DeadlineExceeded(ResponsaError):
-    """Time is up. A turn that was accepted goes on: resume it, or ask again with the same request_id."""
+    """Time is up. An accepted turn continues: resume it, or ask again with the same request_id."""
 
 
 class Cancelled(ResponsaError):
-    """Ended by a call, not by a fault."""
+    """A call ended the turn or the operation; it did not fail."""
 
 
 class ServerFault(ResponsaError):
-    """Something went wrong in the server, or in something between."""
+    """An error in the server, or in a proxy."""
 
 
 class BrokenAnswer(ResponsaError):
-    """What came does not fit its own checksums. Made by this client; nothing of the answer is to be trusted."""
+    """The answer does not match its own checksums; do not trust any of it. This client raises it."""
 
     def __init__(self, message: str) -> None:
         super().__init__(grpc.StatusCode.DATA_LOSS, message)
@@ -172,9 +172,9 @@ _CLASSES: dict[grpc.StatusCode, type[ResponsaError]] = {
 
 
 def error_of_status(status: status_pb2.Status) -> ResponsaError:
-    """The error for a google.rpc.Status, as a turn's `failed` event, an operation or a document carries it.
+    """The error for a google.rpc.Status from a turn's `failed` event, an operation or a document.
 
-    Details that cannot be read are passed over; a code that gRPC does not know counts as UNKNOWN.
+    Unreadable details are ignored; an unknown gRPC code becomes UNKNOWN.
     """
     code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
     info, bad, retry = (
@@ -214,7 +214,7 @@ def error_of_call(
 ) -> ResponsaError:
     """The error for a call's outcome: its code, message and trailing metadata.
 
-    The status in the trailer counts when it agrees with the code; else code and message alone are used.
+    The status in the trailer is used if it has the same code; otherwise only code and message are used.
     """
     for key, value in trailing or ():
         if key == _DETAILS_KEY and isinstance(value, bytes):

@@ -1,7 +1,7 @@
-"""Following one turn over as many streams as it takes: what to ask next, and whether and when. Decisions alone, no transport and no sleep.
+"""Decides how to follow one turn over any number of streams: the next request, and whether and when to send it. It has no transport and does not sleep.
 
-As long as the turn's name is not known the question itself is asked again, which its request_id makes safe; from then on the turn is resumed after the last seq that
-came. tests/cases/following.yaml holds the rules as cases.
+Until the turn's name is known, the client sends the question itself again, which is safe because of its request_id. From then on, it resumes the turn after the last seq that
+arrived. tests/cases/following.yaml has the rules as cases.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from responsa_client.frames import ChainBroken, Frame, FrameReader
 from responsa_client.retries import first_line, may_pass
 
 PATIENCE_SECONDS = 300.0
-"""How long a turn is tried for while no stream of it brings anything."""
+"""How long the client tries to follow a turn without receiving a frame."""
 _INTERNAL_TRIES = 3
-# A deadline or an end of the call that is not the caller's own is some part's on the way.
+# If the caller did not set a deadline or cancel the call, a proxy on the way did.
 _FOLLOWER_PASSES = frozenset({"DEADLINE_EXCEEDED", "CANCELLED"})
 
 Opening = chat_service_pb2.AskRequest | chat_service_pb2.ResumeTurnRequest
@@ -29,26 +29,26 @@ Opening = chat_service_pb2.AskRequest | chat_service_pb2.ResumeTurnRequest
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A queued turn's place: so many turns of its conversation come before it. 0: it waits no longer."""
+    """A queued turn's place: the number of turns before it in its conversation. 0: it no longer waits."""
 
     place: int
 
 
 @dataclass(frozen=True, slots=True)
 class Reconnecting:
-    """The stream ended before the turn did, and another is opened in so many seconds. cause: why, None when the server asked for it."""
+    """The stream ended before the turn, and the client opens another one in `seconds`. cause: the reason; None if the server asked for it."""
 
     seconds: float
     cause: ResponsaError | None
 
 
 Notice = Waiting | Reconnecting
-"""Everything that a follower may be notified of, other than events."""
+"""All notices to a follower; events are not notices."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """What comes before the next stream: so many seconds, and, if `fresh`, another connection."""
+    """What to do before the next stream: wait for `seconds`, and if `fresh`, open another connection."""
 
     seconds: float
     fresh: bool
@@ -57,11 +57,11 @@ class Pause:
 class Following:
     """One turn being followed. For each stream: `begin`, `hand_out` of each frame, then `after`, until `ended`.
 
-    reader: what has come. handed: the seq up to which all was handed out. place: of a queued turn, 0 when it does not wait.
+    reader: the frames so far. handed: the seq up to which all events were yielded. place: of a queued turn; 0 if it does not wait.
 
     Args:
         opening: the question, or which turn to resume and from where.
-        patience: seconds without a frame, counted from the first failure, after which it is given up; math.inf for never.
+        patience: seconds without a frame, counted from the first failure, after which the client gives up; math.inf for never.
         on_notice: called with notices.
     """
 
@@ -93,19 +93,19 @@ class Following:
         self._trouble_since: float | None = None
         self._internal = 0
         self._sent_away = False
-        # Of the stream at hand.
+        # Of the current stream.
         self._frames = 0
         self._reconnect: float | None = None
         self._silent = False
 
     @property
     def ended(self) -> bool:
-        """Whether the terminal event has come, or is known to have come before."""
+        """Whether the terminal event has arrived, now or earlier."""
         return self.reader.terminal is not None
 
     @property
     def done_with_stream(self) -> bool:
-        """Whether nothing more is wanted of the stream at hand."""
+        """Whether the current stream is no longer needed."""
         return self.ended or self._reconnect is not None
 
     def begin(self) -> Opening:
@@ -120,14 +120,14 @@ class Following:
         )
 
     def hand_out(self, frame: Frame) -> Iterator[turn_pb2.TurnEvent]:
-        """The events of a frame, as `take`, one by one: those that nobody came for have not been handed out."""
+        """The events of a frame, as `take`, one by one; `handed` advances only with the events that the caller has taken."""
         for event in self.take(frame):
             self.handed = event.seq
             yield event
         self.handed = self.reader.last_seq
 
     def take(self, frame: Frame) -> list[turn_pb2.TurnEvent]:
-        """The events to hand out. Raises as FrameReader.take does."""
+        """The events to yield. Raises as FrameReader.take does."""
         before = self.reader.last_seq
         taken = self.reader.take(frame)
         self._connection.reached = True
@@ -143,30 +143,30 @@ class Following:
         return taken.events
 
     def fell_silent(self) -> ResponsaError:
-        """The stream at hand was ended because nothing came, not even a heartbeat."""
+        """The client ended the current stream because not even a heartbeat arrived."""
         self._silent = True
-        return self.cut("not even a heartbeat came")
+        return self.cut("not even a heartbeat arrived")
 
     def cut(self, cause: str | ChainBroken) -> StreamCut:
-        """The error for a stream that broke off; `cause` is "" if it just ended."""
-        shown = first_line(str(cause)) or "it ended before the turn did"
-        return StreamCut(grpc.StatusCode.UNAVAILABLE, f"The answer's stream broke off ({shown}).")
+        """The error for an interrupted stream; `cause` is "" if it just ended."""
+        shown = first_line(str(cause)) or "it ended before the turn"
+        return StreamCut(grpc.StatusCode.UNAVAILABLE, f"The answer's stream was interrupted ({shown}).")
 
     @property
     def doubtful(self) -> bool:
-        """Whether the stream that ended well and empty may be one of a turn that had ended before it began."""
+        """Whether a stream that ended empty and without an error may belong to a turn that had ended earlier."""
         return self._frames == 0 and self.reader.turn != "" and self.reader.last_seq > 0
 
     def check_ended(self, turn: turn_pb2.Turn) -> None:
-        """Take the terminal event from the turn itself, if the last seq that was read turns out to be the turn's end."""
+        """Take the terminal event from the turn itself, if the turn ended at the last seq that was read."""
         if turn.HasField("terminal_event") and turn.last_seq == self.reader.last_seq:
             self.reader.end(turn.terminal_event)
 
     def after(self, failure: ResponsaError | None, deadline: Deadline) -> Pause:
-        """Decide how to go on after a stream that ended before its turn. failure: the stream's error, or None if it ended well.
+        """Decide how to continue after a stream that ended before its turn. failure: the stream's error, or None if it ended without one.
 
         Raises:
-            ResponsaError: the failure is final, or going on would take too long.
+            ResponsaError: the failure is final, or continuing would take too long.
         """
         asked = self._reconnect
         if asked is not None and not self._sent_away:
@@ -178,7 +178,7 @@ class Following:
             wait = self._wait(cause, asked)
             fresh = asked is not None or self._silent or cause.reason == "DRAINING"
         if not deadline.allows(wait):
-            # While the turn is not accepted, the server's own error says more than that time is up.
+            # Before the turn is accepted, the server's own error says more than a passed deadline.
             refused = cause is not None and cause.from_server and not self.reader.turn
             raise self._given_up(cause) if refused else self.named(self.late(deadline))
         if self._notify is not None:
@@ -186,12 +186,12 @@ class Following:
         return Pause(wait, fresh)
 
     def stopping(self) -> chat_service_pb2.StartTurnRequest:
-        """The request that attaches to the turn of the question, or makes it, without following it: so its name is learned."""
+        """A request that returns the turn of the question, or creates it, without following it. The client needs it to learn the turn's name."""
         asked = self._opening
-        assert isinstance(asked, chat_service_pb2.AskRequest), "a turn that is resumed has its name"
+        assert isinstance(asked, chat_service_pb2.AskRequest), "the name of a resumed turn is known"
         options = chat_service_pb2.AskOptions()
         options.CopyFrom(asked.options)
-        # They are Ask's own; all else is what a request_id is compared by.
+        # Only Ask has these fields. The server compares the others when a request_id is repeated.
         options.ClearField("include_deltas")
         options.ClearField("cancel_on_disconnect")
         return chat_service_pb2.StartTurnRequest(
@@ -203,7 +203,7 @@ class Following:
         )
 
     def named(self, error: ResponsaError) -> ResponsaError:
-        """The error, with what is needed to go on later."""
+        """The error, with the fields that a caller needs to continue later."""
         error.turn, error.after_seq, error.request_id = (
             self.reader.turn,
             self.handed,
@@ -212,11 +212,11 @@ class Following:
         return error
 
     def late(self, deadline: Deadline) -> DeadlineExceeded:
-        """The error for a caller's deadline that has passed. The turn itself goes on."""
+        """The error for a caller's deadline that has passed. The turn itself continues."""
         what = self.reader.turn or "The turn"
         return DeadlineExceeded(
             grpc.StatusCode.DEADLINE_EXCEEDED,
-            f"{what} had not ended within {deadline.seconds:g} seconds. It goes on{self._how_to_go_on()}.",
+            f"{what} had not ended within {deadline.seconds:g} seconds. It continues{self._how_to_go_on()}.",
         )
 
     def _raise_if_final(self, failure: ResponsaError, deadline: Deadline) -> None:
@@ -239,18 +239,18 @@ class Following:
         least = max(asked or 0.0, cause.retry_after or 0.0)
         now = self._clock()
         self._trouble_since = now if self._trouble_since is None else self._trouble_since
-        # As long as nothing has shown that there is a server to wait for, the tries of a single call are enough.
+        # Until the server has answered once, the tries of a single call are enough.
         wait = self._backoff.pause(least) if self._connection.reached else self._backoff.next(least)
         if wait is None or now + wait - self._trouble_since > self._patience:
             raise self._given_up(cause)
         return wait
 
     def _given_up(self, last: ResponsaError | None) -> ResponsaError:
-        """The error for all patience used up: the server's own last word, else that the stream was cut."""
+        """The error after the patience has run out: the server's last error, or an interrupted stream."""
         if last is not None and last.from_server:
             return self.named(last)
-        cause = first_line(last.message) if last is not None else "The answer's stream broke off"
-        message = f"{cause.rstrip('.')}. The turn may go on{self._how_to_go_on()}."
+        cause = first_line(last.message) if last is not None else "The answer's stream was interrupted"
+        message = f"{cause.rstrip('.')}. The turn may continue{self._how_to_go_on()}."
         error = StreamCut(grpc.StatusCode.UNAVAILABLE, message)
         error.__cause__ = last
         return self.named(error)

@@ -1,8 +1,8 @@
-"""Reading a turn's frames: what makes a stream whole, without any transport.
+"""Reads a turn's frames and checks that a stream is complete, independent of any transport.
 
-A frame covers the events (after_seq, through_seq]. Its `after_seq` is the `through_seq` of the frame before, or what the stream was asked to begin
-after; a frame that does not advance is a heartbeat or a farewell. Events of seq 0 are no part of the log: they tell of the stream. Deltas add up to the answer's
-text, byte for byte, less what `attempt_restarted` withdraws. tests/cases/following.yaml holds all this as cases.
+A frame covers the events (after_seq, through_seq]. Its `after_seq` is the `through_seq` of the frame before, or the seq that the request named;
+a frame that does not advance is a heartbeat, or ends the stream. Events with seq 0 describe the stream and are not part of the log. Deltas add up to the answer's
+text, byte for byte, without the text that `attempt_restarted` withdraws. tests/cases/following.yaml has these rules as cases.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ TERMINAL = frozenset({"answer", "refused", "failed", "cancelled"})
 
 
 Frame = chat_service_pb2.AskResponse | chat_service_pb2.ResumeTurnResponse
-"""The same on the wire."""
+"""Their field numbers on the wire."""
 
 
 class ChainBroken(Exception):
-    """The frames of one stream do not follow each other; another stream brings them all."""
+    """The frames of one stream do not follow each other; another stream returns all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The content of a frame. events: those to hand out, in order of seq. place: the place in the queue, if reported. reconnect: seconds to wait before opening another connection, if the server asks for one."""
+    """The content of a frame. events: the events to yield, in order of seq. place: the place in the queue, if reported. reconnect: seconds to wait before opening another connection, if the server asks for one."""
 
     events: list[turn_pb2.TurnEvent]
     place: int | None = None
@@ -36,15 +36,15 @@ class Taken:
 
 
 class FrameReader:
-    """Takes the frames of one turn, over as many streams as it needs, and hands out each event once.
+    """Takes the frames of one turn, over any number of streams, and returns each event once.
 
-    turn: `turns/{uuid}`, "" before the first frame. last_seq: the seq of the last event handed out or covered.
-    terminal: the event that ended the turn, None before. cited: the citation events that stand.
+    turn: `turns/{uuid}`, "" before the first frame. last_seq: the seq of the last event returned or covered.
+    terminal: the event that ended the turn; None before. cited: the citation events that were not withdrawn.
 
     Args:
-        include_deltas: whether the streams are asked for deltas: then none may be missing.
-        turn: the turn to read, where it is known.
-        after_seq: what was read elsewhere. Above 0, the text before is not known, and deltas are held against the end of the answer.
+        include_deltas: whether the requests ask for deltas; then no delta may be missing.
+        turn: the turn to read, if it is known.
+        after_seq: the last seq that another reader read. Above 0, this reader does not know the text before, and compares the deltas with the end of the answer.
     """
 
     def __init__(self, *, include_deltas: bool, turn: str = "", after_seq: int = 0) -> None:
@@ -60,34 +60,34 @@ class FrameReader:
 
     @property
     def text(self) -> str:
-        """The answer's text as it stands: what was withdrawn is gone. Read from after a seq on, it lacks what came before."""
+        """The answer's text so far, without withdrawn text. A reader that began after a seq lacks the text before it."""
         return self._text.decode()
 
     @property
     def citations(self) -> list[citation_pb2.Citation]:
-        """The citations as they stand."""
+        """The citations so far, without withdrawn ones."""
         if self.terminal is not None and self.terminal.WhichOneof("event") == "answer":
             return list(self.terminal.answer.citations)
         return [event.citation for event in self.cited]
 
     def begin(self, after_seq: int) -> None:
-        """A new stream begins, with what follows after_seq."""
+        """A new stream begins, with the events after after_seq."""
         self._through = after_seq
 
     def take(self, frame: Frame) -> Taken:
-        """What the frame brings that was not handed out before; nothing of it when it is not whole.
+        """The frame's new events and notices. If the frame is not valid, none of its events are returned.
 
-        Kinds of events that this client does not know are passed over.
+        Unknown kinds of events are ignored.
 
         Raises:
-            ChainBroken: the frame does not continue the one before, or holds other events than it says.
-            BrokenAnswer: another turn, deltas or attempts that do not fit, or a wrong checksum: another stream does not help.
+            ChainBroken: the frame does not continue the previous one, or its events do not fit its range.
+            BrokenAnswer: the frame is of another turn, its deltas or attempts do not fit, or a checksum is wrong; another stream does not help.
         """
         if self.turn and frame.turn != self.turn:
-            raise BrokenAnswer(f"The stream of {self.turn} brought a frame of {frame.turn}.")
+            raise BrokenAnswer(f"The stream of {self.turn} contained a frame of {frame.turn}.")
         if frame.after_seq != self._through or frame.through_seq < frame.after_seq:
             raise ChainBroken(
-                f"a frame covers ({frame.after_seq}, {frame.through_seq}] where it should go on after {self._through}"
+                f"a frame covers ({frame.after_seq}, {frame.through_seq}] but should continue after {self._through}"
             )
         self.turn = frame.turn
         place: int | None = None
@@ -110,7 +110,7 @@ class FrameReader:
         return Taken([event for event in fresh if self._take_event(event)], place, reconnect)
 
     def _check_whole(self, frame: Frame, logged: Sequence[turn_pb2.TurnEvent]) -> None:
-        """Events lie in the frame's range, in order; where deltas were asked for none is missing."""
+        """Check that events lie in the frame's range, in order, and that with deltas no event is missing."""
         last = frame.after_seq
         for event in logged:
             whole = event.seq == last + 1 if self._include_deltas else event.seq > last
@@ -121,7 +121,7 @@ class FrameReader:
             raise ChainBroken(f"a frame through {frame.through_seq} ends with event {last}")
 
     def _take_event(self, event: turn_pb2.TurnEvent) -> bool:
-        """Whether the event is of a kind to hand out."""
+        """Whether to yield events of this kind."""
         if self.terminal is not None:
             raise BrokenAnswer(
                 f"Event {event.seq} of {self.turn} follows its end, event {self.terminal.seq}."
@@ -148,7 +148,7 @@ class FrameReader:
         return True
 
     def _take_attempt(self, event: turn_pb2.TurnEvent, kind: str | None) -> None:
-        """Attempts only go up, and each announces itself. Whoever ends a turn may do so between two attempts."""
+        """Check that attempts only increase and that each is announced. A call may end a turn between two attempts."""
         if kind is None:
             return
         known = self._attempt > 0
@@ -178,38 +178,42 @@ class FrameReader:
         self._text += delta.text.encode()
 
     def _withdraw(self, restarted: turn_pb2.TurnAttemptRestarted) -> None:
-        """Take back what the attempt before had not finished."""
+        """Withdraw the unfinished output of the previous attempt."""
         keep = restarted.keep_bytes
         self.cited = [event for event in self.cited if event.seq < restarted.discard_from_seq]
         if not self._include_deltas:
             return
         if self._start is None or keep < self._start:
-            # What is kept was read elsewhere, all of it.
+            # Another reader read all of the kept text.
             self._start = keep
         kept = keep - self._start
-        # A byte 10xxxxxx goes on with a character that would be cut apart.
+        # A byte 10xxxxxx continues a character, so the cut would split it.
         if kept > len(self._text) or (kept < len(self._text) and self._text[kept] & 0xC0 == 0x80):
             end = self._start + len(self._text)
-            raise BrokenAnswer(f"{keep} bytes of the answer of {self.turn} are to stay, of {end} there are.")
+            raise BrokenAnswer(
+                f"{keep} bytes of the answer of {self.turn} should stay, but there are only {end}."
+            )
         del self._text[kept:]
 
     def _check_sum(self, answer: turn_pb2.TurnAnswer) -> None:
-        """The deltas that stand are the answer, or its end where the beginning was read elsewhere."""
+        """Check that the deltas that were not withdrawn are the answer, or its end if another reader read the beginning."""
         read = self._include_deltas and self._start is not None
         if read and answer.text.encode()[self._start :] != bytes(self._text):
             raise BrokenAnswer(f"The pieces of the answer of {self.turn} do not add up to its text.")
 
     def _take_snapshot(self, snapshot: turn_pb2.TurnSnapshot) -> list[turn_pb2.TurnEvent]:
-        """The log is gone: its terminal event stands for all of it, in place of any text that came before."""
+        """The log was pruned: the terminal event replaces it and all earlier text."""
         event = snapshot.terminal_event
         if event.seq != snapshot.through_seq or event.seq <= self.last_seq:
-            raise BrokenAnswer(f"{self.turn} ended with event {event.seq}, before what it had sent already.")
+            raise BrokenAnswer(
+                f"{self.turn} ended with event {event.seq}, but had already sent later events."
+            )
         self.last_seq = self._through = event.seq
         self.end(event)
         return [event] if event.WhichOneof("event") else []
 
     def end(self, event: turn_pb2.TurnEvent) -> None:
-        """The turn has ended with this event, without its log having been read: it stands for all text and citations."""
+        """The turn has ended with this event. Its log was not read, so the event replaces all text and citations."""
         self._text.clear()
         self.cited = []
         if event.WhichOneof("event") == "answer":
@@ -219,20 +223,20 @@ class FrameReader:
 
 
 def check_answer(answer: turn_pb2.TurnAnswer) -> None:
-    """Hold an answer against its own checksums: of the text, and of each citation's quote and ranges.
+    """Check an answer against its own checksums: of the text, and of each citation's quote and ranges.
 
     Raises:
-        BrokenAnswer: one does not fit.
+        BrokenAnswer: a checksum does not match.
     """
     text = answer.text.encode()
     if hashlib.sha256(text).digest() != answer.sha256:
-        raise BrokenAnswer("The answer's text does not have the SHA-256 that came with it.")
+        raise BrokenAnswer("The answer's text does not match its SHA-256.")
     for number, citation in enumerate(answer.citations, start=1):
         quote = citation.quote.encode()
         if hashlib.sha256(quote).digest() != citation.sha256:
-            raise BrokenAnswer(f"The quote of citation {number} does not have the SHA-256 that came with it.")
+            raise BrokenAnswer(f"The quote of citation {number} does not match its SHA-256.")
         source, cited = citation.source_range, citation.answer_range
         if source.end - source.start != len(quote):
-            raise BrokenAnswer(f"The quote of citation {number} is not as long as its place in the source.")
+            raise BrokenAnswer(f"The quote of citation {number} is not as long as its range in the source.")
         if not 0 <= cited.start <= cited.end <= len(text):
             raise BrokenAnswer(f"Citation {number} points beyond the answer's text.")

@@ -1,4 +1,4 @@
-"""The connections that turns are followed over: more than one where one is full, and a fresh one where the old leads to a server that goes away."""
+"""The connections for streams of turns: another one if all are full, and a fresh one if the server of the old one shuts down."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Generic, TypeVar
 from responsa_client.stubs import Stubs
 
 STREAMS_A_LINE = 90
-"""Servers and proxies commonly let 100 streams onto a connection; the next would wait without a word."""
+"""Servers and proxies usually allow 100 streams per connection; the next stream would wait silently."""
 
 Channel = TypeVar("Channel")
 
 
 @dataclass(slots=True, eq=False)
 class Line(Generic[Channel]):
-    """A connection. streams: how many are on it. retired: no more are put on it."""
+    """A connection. streams: the number of its streams. retired: it gets no more streams."""
 
     channel: Channel
     stubs: Stubs
@@ -26,7 +26,7 @@ class Line(Generic[Channel]):
 
 
 class Lines(Generic[Channel]):
-    """Keeps the lines of one client. Safe to share between threads. The first line is also that of all other calls and stays until the client is closed."""
+    """Keeps the lines of one client. Threads may share it. The first line also carries all other calls and stays open until the client is closed."""
 
     def __init__(self, make: Callable[[], tuple[Channel, Stubs]]) -> None:
         self._make = make
@@ -35,7 +35,7 @@ class Lines(Generic[Channel]):
         self._lines: list[Line[Channel]] = [self.first]
 
     def take(self) -> Line[Channel]:
-        """A line for one more stream; to be given back."""
+        """A line for one more stream; the caller returns it with `leave`."""
         with self._lock:
             for line in self._lines:
                 if not line.retired and line.streams < STREAMS_A_LINE:
@@ -47,24 +47,24 @@ class Lines(Generic[Channel]):
             return line
 
     def give_back(self, line: Line[Channel]) -> Channel | None:
-        """The stream is over. Returns the line's channel when it is to be closed."""
+        """The stream has ended. Returns the line's channel if the caller should close it."""
         with self._lock:
             line.streams -= 1
             return self._dropped(line)
 
     def retire(self, line: Line[Channel]) -> Channel | None:
-        """Put no more streams on a line. Returns its channel when it is to be closed."""
+        """Put no more streams on a line. Returns its channel if the caller should close it."""
         with self._lock:
             line.retired = True
             return self._dropped(line)
 
     def all(self) -> list[Channel]:
-        """Every channel that is open."""
+        """All open channels."""
         with self._lock:
             return [line.channel for line in self._lines]
 
     def _dropped(self, line: Line[Channel]) -> Channel | None:
-        # An extra line that is not retired is kept for the next stream.
+        # An extra line stays open for the next stream, unless it is retired.
         if line is self.first or not line.retired or line.streams or line not in self._lines:
             return None
         self._lines.remove(line)

@@ -1,4 +1,4 @@
-"""What is sent: requests made from plain arguments. Nothing here talks to anybody."""
+"""Builds requests from plain arguments. Nothing here makes a call."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from responsa.chat.v1 import chat_service_pb2, conversation_pb2, turn_pb2
 from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
 
 CHUNK_BYTES = 256 * 1024
-"""The most that one message of an upload may carry."""
+"""The largest number of bytes in one message of an upload."""
 PAGE_SIZE = 200
-"""The largest page; iterators over lists ask for these."""
+"""The largest page size, which iterators over lists request."""
 MESSAGES_PAGE_SIZE = 50
-"""Messages carry whole answers: smaller pages keep each response small."""
+"""Messages contain whole answers, so smaller pages keep each response small."""
 
 Asked = TypeVar(
     "Asked", chat_service_pb2.AskRequest, chat_service_pb2.AnswerRequest, chat_service_pb2.StartTurnRequest
 )
 
 Value = None | bool | int | float | str | Sequence["Value"] | Mapping[str, "Value"]
-"""What JSON can say."""
+"""A JSON value."""
 Parameters = Mapping[str, Value]
 """Values by name."""
 
@@ -51,7 +51,7 @@ PagedResponseT = TypeVar("PagedResponseT", bound=PagedResponse)
 
 
 def new_request_id() -> str:
-    """A fresh request_id: a random UUID in its usual form."""
+    """A new request_id: a random UUID in its usual form."""
     return str(uuid.uuid4())
 
 
@@ -61,12 +61,12 @@ def collection_name(collection: str) -> str:
 
 
 def scope(collections: Sequence[str]) -> turn_pb2.Scope:
-    """A scope of the named collections. A lone string is one name, not a sequence of letters."""
+    """A scope of the named collections. A single string is one name, not a sequence of letters."""
     return turn_pb2.Scope(collections=collection_names(collections))
 
 
 def collection_names(collections: Sequence[str]) -> list[str]:
-    """Names of several collections, each once, in the order given."""
+    """The names of several collections, each once, in the given order."""
     given = [collections] if isinstance(collections, str) else collections
     return list(dict.fromkeys(collection_name(name) for name in given))
 
@@ -87,12 +87,12 @@ def turn_name(turn: str) -> str:
 
 
 def struct(values: Parameters) -> struct_pb2.Struct:
-    """Values as the contract carries them: numbers become doubles.
+    """Values as a protobuf Struct: numbers become doubles.
 
     Raises:
-        ValueError, TypeError: they are no JSON, e.g. hold NaN or a date.
+        ValueError, TypeError: they cannot be written as JSON, e.g. NaN or a date.
     """
-    # Through JSON and back, so that nothing is taken for what it is not.
+    # Through JSON and back, so that other Python types cannot slip in.
     return json_format.ParseDict(json.loads(json.dumps(dict(values), allow_nan=False)), struct_pb2.Struct())
 
 
@@ -102,7 +102,7 @@ def options(
     parameters: Parameters | None,
     max_cost_micros: int,
 ) -> chat_service_pb2.AskOptions:
-    """What Ask, Answer and StartTurn have in common. Raises as `struct`."""
+    """The fields that Ask, Answer and StartTurn share. Raises as `struct`."""
     return chat_service_pb2.AskOptions(
         scope=scope(collections),
         on_busy=on_busy,
@@ -119,7 +119,7 @@ def question(
     agent: str,
     options: chat_service_pb2.AskOptions,
 ) -> Asked:
-    """The request of Ask, Answer or StartTurn. conversation: None for a new one; request_id: None for a fresh one."""
+    """The request of Ask, Answer or StartTurn. conversation: None for a new one; request_id: None generates one."""
     return kind(
         conversation=conversation or "",
         text=text,
@@ -189,7 +189,7 @@ def search(
     threshold: float,
     mode: knowledge_service_pb2.SearchMode.ValueType,
 ) -> knowledge_service_pb2.SearchRequest:
-    """The request of Search; one term may be given bare."""
+    """The request of Search; a single term may be a plain string."""
     return knowledge_service_pb2.SearchRequest(
         terms=[terms] if isinstance(terms, str) else terms,
         collections=collection_names(collections),
@@ -240,7 +240,7 @@ def update_teacher(
 def metadata(
     collection: str, source_key: str, title: str, uri: str, media_type: str
 ) -> document_pb2.DocumentMetadata:
-    """What describes a document's bytes."""
+    """The description of a document's bytes."""
     return document_pb2.DocumentMetadata(
         collection=collection_name(collection) if collection else "",
         source_key=source_key,
@@ -252,9 +252,9 @@ def metadata(
 
 @dataclass(slots=True)
 class Upload:
-    """The messages of one upload; may be iterated again for another try.
+    """The messages of one upload; iterate again for another try.
 
-    failure: what went wrong on this side while reading, e.g. an OSError of the file; gRPC itself would hide it.
+    failure: an error on this side while reading, e.g. an OSError of the file; gRPC itself would hide it.
     """
 
     source: Path | bytes
@@ -267,11 +267,11 @@ class Upload:
     ) -> Upload:
         """Prepare the upload of a file, by its path, or of bytes.
 
-        A file's name is its source_key unless the metadata has one. The size is announced, so that a file which
-        changes while it is read is refused (UPLOAD_INCOMPLETE).
+        A file's name is its source_key unless the metadata has one. The request announces the size, so the server
+        refuses a file that changes while it is read (UPLOAD_INCOMPLETE).
 
         Raises:
-            OSError: the file is not there or is no file.
+            OSError: the path does not exist or is not a file.
             ValueError: bytes without a source_key.
         """
         if isinstance(source, bytes):

@@ -1,4 +1,4 @@
-"""What came back: operations and turns read into results or errors."""
+"""Reads operations and turns into results or errors."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from responsa_client.frames import check_answer
 _CANCELLED_BY: Mapping[int, str] = {
     turn_pb2.CANCEL_CAUSE_OWNER: " by its owner",
     turn_pb2.CANCEL_CAUSE_ADMINISTRATOR: " by an administrator",
-    turn_pb2.CANCEL_CAUSE_INTERRUPT: ": a newer question took its place",
-    turn_pb2.CANCEL_CAUSE_DISCONNECT: ": nobody followed it any more",
+    turn_pb2.CANCEL_CAUSE_INTERRUPT: ": a newer question replaced it",
+    turn_pb2.CANCEL_CAUSE_DISCONNECT: ": nobody followed it",
 }
 
 _INTENTS: Mapping[int, str] = {
@@ -34,7 +34,7 @@ def ingest_result(operation: operations_pb2.Operation) -> document_pb2.IngestRes
 
     Raises:
         ResponsaError: the operation's own error.
-        BrokenAnswer: the operation holds no IngestResult.
+        BrokenAnswer: the operation does not contain an IngestResult.
     """
     if operation.HasField("error"):
         raise error_of_status(operation.error)
@@ -45,16 +45,16 @@ def ingest_result(operation: operations_pb2.Operation) -> document_pb2.IngestRes
 
 
 def ingest_progress(operation: operations_pb2.Operation) -> document_pb2.IngestMetadata | None:
-    """How far an operation that takes in a document has come; None when it does not say."""
+    """The progress of an ingestion; None if the operation has no progress."""
     progress = document_pb2.IngestMetadata()
     return progress if operation.metadata.Unpack(progress) else None
 
 
 def checked_turn(turn: turn_pb2.Turn) -> turn_pb2.Turn:
-    """The turn itself, its answer (if it has one) held against its checksums.
+    """The turn itself, after checking its answer (if it has one) against its checksums.
 
     Raises:
-        BrokenAnswer: a checksum does not fit.
+        BrokenAnswer: a checksum does not match.
     """
     if turn.terminal_event.WhichOneof("event") == "answer":
         check_answer(turn.terminal_event.answer)
@@ -62,7 +62,7 @@ def checked_turn(turn: turn_pb2.Turn) -> turn_pb2.Turn:
 
 
 def turn_error(turn: turn_pb2.Turn | turn_pb2.TurnEvent) -> ResponsaError | None:
-    """The error that a turn (or its terminal event) ended with: of a failed one its own, of a cancelled one Cancelled; None of all others."""
+    """The error of a turn or its terminal event: a failed turn's own error, Cancelled for a cancelled turn, None for all others."""
     event = turn.terminal_event if isinstance(turn, turn_pb2.Turn) else turn
     match event.WhichOneof("event"):
         case "failed":
@@ -76,12 +76,12 @@ def turn_error(turn: turn_pb2.Turn | turn_pb2.TurnEvent) -> ResponsaError | None
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a turn ended, and at what cost. What the server did not tell is "" or empty.
+    """The outcome of a turn, and its cost. A value that the server did not send is "" or empty.
 
-    kind: "answer", "refused", "failed", "cancelled", or "" of a turn that has not ended. text: of the answer, or why there is none.
-    intent: what the message was understood to want: chitchat, qa, post or out_of_scope. category: the kind of question, as the agent names it.
-    model: who wrote the text: `provider:model`, "extractive" or "template". fallbacks: what was done in place of what was meant, in order.
-    input_tokens, output_tokens: of all models, those included that were withdrawn. unpriced_tokens: of models whose price is not known.
+    kind: "answer", "refused", "failed", "cancelled", or "" for a turn that has not ended. text: the answer, or the reason why there is no answer.
+    intent: the message's intent: chitchat, qa, post or out_of_scope. category: the kind of question, as the agent names it.
+    model: the writer of the text: `provider:model`, "extractive" or "template". fallbacks: the turn's fallbacks, in order.
+    input_tokens, output_tokens: of all models, with withdrawn text. unpriced_tokens: the tokens of models without a known price.
     """
 
     kind: str
@@ -102,7 +102,7 @@ class Outcome:
 
 
 def outcome(turn: turn_pb2.Turn | turn_pb2.TurnEvent) -> Outcome:
-    """How a turn, or its terminal event, ended. A cancelled turn's cost is known by the turn alone."""
+    """The outcome of a turn or of its terminal event. Only the turn itself has the cost of a cancelled turn."""
     event = turn.terminal_event if isinstance(turn, turn_pb2.Turn) else turn
     kind = event.WhichOneof("event") or ""
     usage = turn.usage if isinstance(turn, turn_pb2.Turn) else turn_pb2.Usage()

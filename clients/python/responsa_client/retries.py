@@ -1,4 +1,4 @@
-"""When to try again, and after how long: pure decisions, no clock and no sleep."""
+"""Decides whether and when to retry, with pure functions: no clock and no sleep."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from responsa_client.errors import CannotConnect, ResponsaError, Unavailable
 PASSING_REASONS = frozenset({"DRAINING", "PART_UNAVAILABLE", "OVERLOADED"})
 _CUT_CODES = frozenset(
     {
-        # A server killed behind a proxy shows as any of these, seldom as UNAVAILABLE.
+        # If a server behind a proxy is killed, the client sees any of these codes, rarely UNAVAILABLE.
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.INTERNAL,
         grpc.StatusCode.UNKNOWN,
@@ -21,14 +21,14 @@ _CUT_CODES = frozenset(
         grpc.StatusCode.CANCELLED,
     }
 )
-# What gRPC says of a connection that never came to be, rather than of one that broke.
+# gRPC's messages for a connection that could not be opened, unlike one that was lost.
 _NEVER_CONNECTED = ("failed to connect", "dns resolution", "name resolution", "http1.x server")
 
 
 def may_pass(error: ResponsaError) -> bool:
-    """Whether the same call may well succeed later: a cut connection, or a reason that says so itself.
+    """Whether the same call can succeed later: the connection was lost, or the reason allows a retry.
 
-    An error that is Responsa's own and not one of DRAINING, PART_UNAVAILABLE, OVERLOADED is final.
+    Responsa's own errors are final, except DRAINING, PART_UNAVAILABLE and OVERLOADED.
     """
     if error.from_server:
         return error.reason in PASSING_REASONS
@@ -36,7 +36,7 @@ def may_pass(error: ResponsaError) -> bool:
 
 
 def never_connected(error: ResponsaError) -> bool:
-    """Whether the call found nobody at the address, so that there is no server to come back."""
+    """Whether no server answered at the address, so that waiting does not help."""
     return isinstance(error, CannotConnect) or (
         error.code is grpc.StatusCode.UNAVAILABLE
         and not error.from_server
@@ -45,24 +45,24 @@ def never_connected(error: ResponsaError) -> bool:
 
 
 def unreached(error: ResponsaError, url: str) -> ResponsaError:
-    """The error as one who never reached the server should see it: CannotConnect, where that is what it is."""
+    """The error for a client that has never reached the server: CannotConnect if it could not connect, otherwise unchanged."""
     if error.from_server or isinstance(error, CannotConnect):
         return error
     if never_connected(error):
-        # gRPC tells the whole way; what ends it, e.g. "Connection refused", is what helps.
+        # gRPC reports a long chain of causes; the last one, e.g. "Connection refused", is useful.
         cause = first_line(error.message).rpartition(": ")[2]
         return CannotConnect(error.code, f"No server answers at {url} ({cause}).")
     if error.code is grpc.StatusCode.UNIMPLEMENTED:
-        return CannotConnect(error.code, f"What answers at {url} is no Responsa server.")
+        return CannotConnect(error.code, f"The server at {url} is not a Responsa server.")
     return error
 
 
 @dataclass(slots=True)
 class Backoff:
-    """Exponential backoff with full jitter: the n-th wait is anything between 0 and `base` · 2ⁿ⁻¹ seconds, `cap` at most.
+    """Exponential backoff with full jitter: the n-th wait is random between 0 and `base` · 2ⁿ⁻¹ seconds, at most `cap`.
 
-    `attempts` bounds the tries of a single call, 20 seconds by default, which is longer than a warm restart takes; following a turn has its patience
-    in seconds instead. A server's own wish (retry_after) is a lower bound of a wait. `reset` after progress. `jitter` gives numbers from 0 to 1.
+    `attempts` limits the tries of a single call, by default to about 20 seconds, longer than a warm restart takes. Following a turn has its patience
+    in seconds instead. The server's retry_after is the shortest wait. Call `reset` after progress. `jitter` returns numbers from 0 to 1.
     """
 
     attempts: int = 12
@@ -72,21 +72,21 @@ class Backoff:
     _used: int = 0
 
     def next(self, retry_after: float | None = None) -> float | None:
-        """Seconds to wait before the next try; None when all tries are used up."""
+        """Seconds to wait before the next try; None after the last try."""
         return None if self._used >= self.attempts else self.pause(retry_after)
 
     def pause(self, retry_after: float | None = None) -> float:
-        """Seconds to wait before the next try, however many there were."""
-        # Far beyond the cap; a power without bound would overflow in a patience without bound.
+        """Seconds to wait before the next try, without a limit on their number."""
+        # This exponent is far above the cap. With infinite patience, an unlimited one would overflow.
         longest = min(self.cap, self.base * 2 ** min(self._used, 32))
         self._used += 1
         return max(longest * self.jitter(), retry_after or 0.0)
 
     def reset(self) -> None:
-        """Something was gained: begin anew."""
+        """Begin again with the shortest wait, after progress."""
         self._used = 0
 
 
 def first_line(text: str) -> str:
-    """The beginning of a message that may run over many lines."""
+    """The first line of a message."""
     return text.strip().partition("\n")[0][:200]

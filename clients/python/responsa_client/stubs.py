@@ -1,4 +1,4 @@
-"""The generated stubs of one channel, and how channels are opened."""
+"""Opens channels, and makes the generated stubs of a channel."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStu
 from responsa_client.address import Address
 
 KEEPALIVE_SECONDS = 30
-"""How often an idle connection with calls on it is probed; the server must permit this."""
+"""Milliseconds between probes of an idle connection that has calls; the server must permit this."""
 KEEPALIVE_TIMEOUT_SECONDS = 10
 MAX_RECONNECT_MILLISECONDS = 2_000
-"""gRPC's own pauses between attempts to connect, at most: by default they grow to two minutes, in which a server that came back is not seen."""
+"""The longest pause between gRPC's own attempts to connect. By default they grow to two minutes, during which the client does not notice that a server is back."""
 CONNECT_TIMEOUT_MILLISECONDS = 5_000
 MAX_RECEIVE_BYTES = 16 * 1024 * 1024
-"""Above the contract's largest page: 200 messages of 24 KiB with 24 quotes of 1 KiB."""
+"""More than the contract's largest page: 200 messages of 24 KiB with 24 quotes of 1 KiB."""
 
 
 class OperationsStub:
@@ -67,7 +67,7 @@ class Stubs:
 
     @classmethod
     def over(cls, channel: aio.Channel | grpc.Channel) -> Stubs:
-        """Make them. The stubs are typed for asyncio; over a blocking channel the same calls block."""
+        """The stubs of all services. They are typed for asyncio; over a blocking channel the same calls block."""
         typed = cast("aio.Channel", channel)
         return cls(
             ChatServiceStub(typed),
@@ -79,7 +79,7 @@ class Stubs:
 
 
 def channel_options(address: Address) -> list[tuple[str, int]]:
-    """Options of every channel: keepalive, a connection of its own, no proxy on the way to this very machine."""
+    """Options of every channel: keepalive, its own connection, no proxy to this machine."""
     options = [
         ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_SECONDS * 1000),
@@ -88,10 +88,10 @@ def channel_options(address: Address) -> list[tuple[str, int]]:
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", MAX_RECONNECT_MILLISECONDS),
-        # How long an attempt to connect may take, in spite of its name.
+        # Despite its name, this is the longest time for an attempt to connect.
         ("grpc.min_reconnect_backoff_ms", CONNECT_TIMEOUT_MILLISECONDS),
         ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
-        # Retrying is decided in retries.py, where it is known which calls may be repeated.
+        # retries.py decides about retries, because it knows which calls may be repeated.
         ("grpc.enable_retries", 0),
     ]
     if address.loopback:
@@ -116,13 +116,13 @@ def open_aio_channel(address: Address) -> aio.Channel:
 
 
 def credentials(api_key: str | None) -> tuple[tuple[str, str], ...]:
-    """The metadata that signs a call in; none without a key.
+    """The metadata that authenticates a call; empty without a key.
 
     Raises:
-        ValueError: the key holds characters that no key has (its text is not repeated).
+        ValueError: the key contains characters that keys cannot have; the message does not repeat the key.
     """
     if not api_key:
         return ()
     if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
-        raise ValueError("The API key holds spaces, line breaks or characters beyond ASCII.")
+        raise ValueError("The API key contains spaces, line breaks or characters beyond ASCII.")
     return (("authorization", f"Bearer {api_key}"),)

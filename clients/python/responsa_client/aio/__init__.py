@@ -1,4 +1,4 @@
-"""One of the two clients: `aio` is written by hand, and `make generate` makes `blocking` of it (tools/blocking_client.py)."""
+"""The asyncio client, written by hand. `make generate` makes `blocking` from it (tools/blocking_client.py)."""
 
 from __future__ import annotations
 

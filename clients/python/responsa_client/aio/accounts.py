@@ -1,4 +1,4 @@
-"""The caller, its keys, and the calls of administrators."""
+"""Calls about the caller and its keys, and administrators' calls."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from responsa_client.requests import Parameters
 
 
 class AsyncAccountCalls(AsyncPart):
-    """The caller, keys, teachers and the server."""
+    """The calls of AuthService and AdminService."""
 
     async def me(self) -> user_pb2.User:
-        """Who the caller is. Raises Unauthenticated."""
+        """The caller's user. Raises Unauthenticated."""
         return await self._calls.unary(self._stubs.auth.GetMe, auth_service_pb2.GetMeRequest())
 
     async def create_session_code(self) -> auth_service_pb2.CreateSessionCodeResponse:
-        """A code, good once and for ten minutes, that a browser exchanges for a session of the caller."""
+        """A code that a browser exchanges for a session of the caller. It works once, within ten minutes."""
         request = auth_service_pb2.CreateSessionCodeRequest()
         return await self._calls.unary(self._stubs.auth.CreateSessionCode, request, repeatable=False)
 
@@ -31,18 +31,18 @@ class AsyncAccountCalls(AsyncPart):
         expire_time: timestamp_pb2.Timestamp | None = None,
         request_id: str | None = None,
     ) -> auth_service_pb2.CreateApiKeyResponse:
-        """A new key of the caller; its secret is in this response and never again.
+        """A new key of the caller. Only this response contains its secret.
 
-        It is not repeated by itself when the connection breaks: a repetition brings the key without its secret.
+        The client does not retry this call after a lost connection, because the second response would not contain the secret.
 
         Args:
             display_name: at most 200 bytes, for people.
-            expire_time: when it ends; None: never.
-            request_id: the same one again gives back the key that the first call made, with an empty secret (revoke it and
-                make another). None makes one.
+            expire_time: when the key expires; None: never.
+            request_id: a repeated id returns the key of the first call, with an empty secret (revoke it and
+                create another). None generates one.
 
         Raises:
-            AlreadyExists: the request_id was used before with another name or end.
+            AlreadyExists: the request_id was used before with another name or expiry.
         """
         api_key = api_key_pb2.ApiKey(display_name=display_name, expire_time=expire_time)
         made = request_id or requests.new_request_id()
@@ -57,17 +57,17 @@ class AsyncAccountCalls(AsyncPart):
         return self._calls.paged(self._stubs.auth.ListApiKeys, request, lambda page: page.api_keys)
 
     async def revoke_api_key(self, name: str) -> api_key_pb2.ApiKey:
-        """End a key at once; ending it again changes nothing. Raises NotFound."""
+        """Revoke a key at once; revoking it again has no effect. Raises NotFound."""
         return await self._calls.unary(
             self._stubs.auth.RevokeApiKey, auth_service_pb2.RevokeApiKeyRequest(name=name)
         )
 
     async def get_system_status(self) -> system_status_pb2.SystemStatus:
-        """How each part of the server is. Needs the role ADMIN, else PermissionDenied."""
+        """The state of each part of the server. Raises PermissionDenied without the role ADMIN."""
         request = admin_service_pb2.GetSystemStatusRequest()
         return await self._calls.unary(self._stubs.admin.GetSystemStatus, request)
 
-    # Administrators: without the role ADMIN all that follows raises PermissionDenied.
+    # For administrators: without the role ADMIN, all methods below raise PermissionDenied.
 
     async def create_teacher(
         self,
@@ -77,18 +77,18 @@ class AsyncAccountCalls(AsyncPart):
         teacher_id: str = "",
         request_id: str | None = None,
     ) -> teacher_pb2.Teacher:
-        """A new teacher: a persona that agents speak as.
+        """A new teacher: a persona for agents.
 
         Args:
-            display_name: what people call it, 1 to 200 bytes.
+            display_name: its name for people, 1 to 200 bytes.
             persona: how it speaks and teaches, 1 byte to 8 KiB.
             parameters: anything else that prompts may use; at most 4 KiB encoded.
-            teacher_id: the UUID that it shall have; "" leaves it to the server.
-            request_id: the same one again gives back the teacher that the first call made. None makes one.
+            teacher_id: its UUID; with "" the server chooses one.
+            request_id: a repeated id returns the teacher of the first call. None generates one.
 
         Raises:
-            AlreadyExists: there is a teacher of this id, or the request_id was used before for another.
-            ValueError, TypeError: the parameters are no JSON.
+            AlreadyExists: a teacher has this id, or the request_id was used before for another teacher.
+            ValueError, TypeError: the parameters cannot be written as JSON.
         """
         made = request_id or requests.new_request_id()
         request = requests.create_teacher(display_name, persona, parameters, teacher_id, made)
@@ -100,7 +100,7 @@ class AsyncAccountCalls(AsyncPart):
         return await self._calls.unary(self._stubs.admin.GetTeacher, request)
 
     def teachers(self, filter_by: str = "", order_by: str = "") -> AsyncIterator[teacher_pb2.Teacher]:
-        """All teachers, by default in the order they were made."""
+        """All teachers, by default in the order of their creation."""
         request = admin_service_pb2.ListTeachersRequest(
             page_size=requests.MESSAGES_PAGE_SIZE, filter=filter_by, order_by=order_by
         )
@@ -115,22 +115,22 @@ class AsyncAccountCalls(AsyncPart):
         parameters: Parameters | None = None,
         etag: str = "",
     ) -> teacher_pb2.Teacher:
-        """Change what is given, all or nothing; parameters are replaced as a whole. Turns at work keep the persona they began with.
+        """Change the given fields, all or none; parameters are replaced as a whole. Running turns keep the persona that they began with.
 
         Raises:
-            NotFound: no such teacher.
-            Conflict: the etag is no longer the teacher's.
-            ValueError, TypeError: the parameters are no JSON.
+            NotFound: the teacher does not exist.
+            Conflict: the teacher has another etag.
+            ValueError, TypeError: the parameters cannot be written as JSON.
         """
         request = requests.update_teacher(teacher, display_name, persona, parameters, etag)
         return await self._calls.unary(self._stubs.admin.UpdateTeacher, request, repeatable=not etag)
 
     async def delete_teacher(self, teacher: str, etag: str = "") -> None:
-        """Delete a teacher; what was answered in its voice stays. Raises NotFound, Conflict (the etag)."""
+        """Delete a teacher; earlier answers in its voice stay. Raises NotFound, Conflict (the etag)."""
         request = admin_service_pb2.DeleteTeacherRequest(name=requests.teacher_name(teacher), etag=etag)
         await self._calls.unary(self._stubs.admin.DeleteTeacher, request, repeatable=False)
 
     async def reload_agents(self) -> list[admin_service_pb2.AgentReload]:
-        """Have the server read all agents' files again. A broken agent keeps serving its old version, and its problems are returned."""
+        """Ask the server to read all agents' files again. A broken agent keeps its old version in service; the result lists its problems."""
         request = admin_service_pb2.ReloadAgentsRequest()
         return list((await self._calls.unary(self._stubs.admin.ReloadAgents, request)).agents)

@@ -1,4 +1,4 @@
-"""Repeating, paging, uploading and waiting. Following a turn is stream.py's."""
+"""Retries, paging, uploads and waiting. stream.py follows turns."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class AsyncCalls:
         return channel, Stubs.over(channel)
 
     async def close(self) -> None:
-        """End all calls and the connection. Closing again changes nothing."""
+        """End all calls and close the connection. A second call has no effect."""
         if not self.connection.closed:
             self.connection.closed = True
             for channel in self.lines.all():
@@ -54,7 +54,7 @@ class AsyncCalls:
         timeout: float | None = None,
         repeatable: bool = True,
     ) -> Response:
-        """One request, one response; tried again where that is safe and may help.
+        """One request, one response; retried if that is safe and can help.
 
         Raises:
             ResponsaError: the typed error.
@@ -73,7 +73,7 @@ class AsyncCalls:
         request: requests.PagedRequestT,
         items: Callable[[requests.PagedResponseT], Iterable[Item]],
     ) -> AsyncIterator[Item]:
-        """All items of a list; each page is asked for when the one before is used up."""
+        """All items of a list; each page is requested after the previous one is used up."""
         while True:
             page = await self.unary(method, request)
             for item in items(page):
@@ -83,7 +83,7 @@ class AsyncCalls:
             request.page_token = page.next_page_token
 
     async def upload(self, upload: requests.Upload, timeout: float | None) -> operations_pb2.Operation:
-        """Send a document; sent anew, with the same request_id, after a cut."""
+        """Send a document; after a lost connection, send it again with the same request_id."""
 
         async def attempt(left: float | None) -> operations_pb2.Operation:
             return await transport.send_upload(self.stubs, upload, left, self.connection)
@@ -99,9 +99,7 @@ class AsyncCalls:
             try:
                 while (piece := await stream.read()) is not None:
                     if piece.byte_offset != len(pieces):
-                        raise BrokenAnswer(
-                            f"The text of {request.name} came with a hole at byte {len(pieces)}."
-                        )
+                        raise BrokenAnswer(f"The text of {request.name} has a gap at byte {len(pieces)}.")
                     pieces += piece.text.encode()
             finally:
                 stream.cancel()
@@ -115,7 +113,7 @@ class AsyncCalls:
         timeout: float | None,
         on_progress: Callable[[document_pb2.IngestMetadata], None] | None,
     ) -> document_pb2.IngestResult:
-        """Wait for the end of an operation that takes in a document."""
+        """Wait for the end of an ingestion."""
         deadline = Deadline(timeout)
         while not operation.done:
             longest = 1.0 if on_progress else 20.0
@@ -134,7 +132,7 @@ class AsyncCalls:
             if not operation.done:
                 if not deadline.allows(0):
                     raise operation_late(operation.name, deadline)
-                # A server may answer at once; asking again without a pause would flood it.
+                # A server may answer at once; calls without a pause would flood it.
                 await transport.sleep(max(0.0, 0.05 - (time.monotonic() - began)))
         return ingest_result(operation)
 
@@ -164,7 +162,7 @@ class AsyncCalls:
 
 
 class AsyncPart:
-    """The state that all groups of calls of one client share."""
+    """The state that all calls of one client share."""
 
     _calls: AsyncCalls
     _stubs: Stubs

@@ -1,4 +1,4 @@
-"""Turns, conversations with their messages, and agents."""
+"""Calls about turns, conversations with their messages, and agents."""
 
 from __future__ import annotations
 
@@ -33,37 +33,37 @@ class AsyncChatCalls(AsyncPart):
         patience: float | None = None,
         on_notice: Callable[[Notice], None] | None = None,
     ) -> AsyncTurnStream:
-        """Ask a question and follow its turn to its end, whatever happens to connections and servers meanwhile.
+        """Ask a question and follow its turn to its end, over lost connections and server restarts.
 
-        A stream that breaks off, falls silent or is asked to reconnect is gone on with by itself: where the turn's name is not known yet by asking again with the same
-        request_id, then by resuming after the last seq that came. Each event is handed out once, in order of seq. Frames are checked to follow each other
-        without a hole, and an answer against its checksums and its deltas. Kinds of events that this client does not know are passed over.
+        If a stream is interrupted, falls silent or asks the client to reconnect, the client continues by itself: until it knows the turn's name, it asks again with the same
+        request_id; then it resumes after the last seq that arrived. It yields each event once, in order of seq. It checks that frames follow each other
+        without a gap, and compares the answer with its checksums and its deltas. It ignores unknown kinds of events.
 
-        `attempt_restarted` is an event like others: it withdraws deltas and citations that were handed out; `AsyncTurnStream.text` is what stands. When the
-        log of the turn was pruned meanwhile, its terminal event alone comes, with its own seq, though others before it did not: the answer in it
-        takes the place of any text handed out before.
+        `attempt_restarted` is an event like any other: it withdraws earlier deltas and citations; `AsyncTurnStream.text` is the text without them. If the
+        server pruned the turn's log meanwhile, only the terminal event arrives, with its own seq and so after a gap: its answer
+        replaces any earlier text.
 
         Args:
             text: the question, 1 byte to 16 KiB of UTF-8.
-            conversation: `conversations/{uuid}` to go on with; None makes a new one.
-            collections: ids or names of collections to answer from; none means all that the caller may read.
-            request_id: any UUID; the same one again attaches to the turn that it made before. None makes one.
-            include_deltas: whether pieces of the answer are handed out as they are made.
+            conversation: the `conversations/{uuid}` to continue; None creates a new one.
+            collections: ids or names of the collections to search; empty means all that the caller may read.
+            request_id: any UUID; a repeated one attaches to its earlier turn. None generates one.
+            include_deltas: whether the stream includes pieces of the answer while it is being made.
             agent: id or name of the agent that answers; "" for the default.
-            parameters: what the agent asks for beside the text, e.g. {"teacher_id": …}; `agent(…).parameters_schema` says what it knows.
-            max_cost_micros: the most that the turn's models may cost, in millionths of a US dollar; 0 leaves it to the agent, whose own limit cannot be raised.
-            on_busy: what happens when the conversation has a turn at work; refused (CONVERSATION_BUSY) by default.
-            cancel_on_disconnect: whether the turn is cancelled once nobody has followed it for 10 seconds.
-            timeout: seconds until the terminal event; None for no limit. When they have passed the turn goes on.
-            patience: seconds for which it tries to go on while no frame comes at all; None takes the client's, math.inf has no end.
-            on_notice: called while iterating with everything that is not an event: `Waiting` (the place in the queue), `Reconnecting`.
+            parameters: the agent's parameters, e.g. {"teacher_id": …}; `agent(…).parameters_schema` is their schema.
+            max_cost_micros: the highest cost of the turn's models, in millionths of a US dollar. 0 means the agent's own limit, which this cannot raise.
+            on_busy: what to do if the conversation has a running turn; by default the server refuses the question (CONVERSATION_BUSY).
+            cancel_on_disconnect: whether the server cancels the turn if nobody has followed it for 10 seconds.
+            timeout: seconds until the terminal event; None for no limit. The turn continues after a timeout.
+            patience: seconds to keep trying while no frame arrives; None means the client's value, math.inf means forever.
+            on_notice: called during the iteration with notices that are not events: `Waiting` (the place in the queue), `Reconnecting`.
 
         Raises (at once):
-            ValueError, TypeError: the parameters are no JSON.
+            ValueError, TypeError: the parameters cannot be written as JSON.
 
-        Raises (from the first event on; with `turn`, `after_seq` and `request_id`, by which to go on):
-            ResponsaError: the question was not accepted; or DeadlineExceeded, StreamCut, BrokenAnswer while following.
-                A turn that fails or is cancelled ends its stream with that event and raises nothing: see `turn_error`.
+        Raises (from the first event on; with `turn`, `after_seq` and `request_id` to continue later):
+            ResponsaError: the server did not accept the question; or DeadlineExceeded, StreamCut, BrokenAnswer while following.
+                If a turn fails or is cancelled, its stream ends with that event, without an exception: see `turn_error`.
         """
         options = requests.options(collections, on_busy, parameters, max_cost_micros)
         options.include_deltas = include_deltas
@@ -82,15 +82,15 @@ class AsyncChatCalls(AsyncPart):
         patience: float | None = None,
         on_notice: Callable[[Notice], None] | None = None,
     ) -> AsyncTurnStream:
-        """Follow a turn from after a seq on, before, during or after it runs, wherever it was asked. Otherwise as `ask`.
+        """Follow a turn from after a seq on, before, during or after its run, from any client. Otherwise as `ask`.
 
         Args:
             turn: `turns/{uuid}`, or the UUID alone.
-            after_seq: the seq of the last event that is known; 0 replays all. Of a turn that ended there nothing is handed out, and `terminal` is known.
+            after_seq: the seq of the last event that the caller has; 0 replays all. If the turn ended there, the stream yields nothing, and `terminal` is set.
 
         Raises (from the first event on):
-            NotFound: no such turn of the caller's.
-            InvalidRequest: AFTER_SEQ_BEYOND_END: the turn has not come so far.
+            NotFound: the turn does not exist, or is not the caller's.
+            InvalidRequest: AFTER_SEQ_BEYOND_END: the turn has no such seq yet.
         """
         return self._follow(requests.resume(turn, after_seq, include_deltas), timeout, patience, on_notice)
 
@@ -106,13 +106,13 @@ class AsyncChatCalls(AsyncPart):
         return AsyncTurnStream(self._calls, following, timeout)
 
     async def cancel(self, turn: str) -> turn_pb2.Turn:
-        """End a turn, `turns/{uuid}` or the UUID alone, that has not ended. Repeating it changes nothing.
+        """End a running turn, `turns/{uuid}` or the UUID alone. A second call has no effect.
 
         Returns:
-            The turn with the terminal event that won: `cancelled`, or the one that had come before.
+            The turn with its terminal event: `cancelled`, or an earlier one.
 
         Raises:
-            NotFound: no such turn of the caller's.
+            NotFound: the turn does not exist, or is not the caller's.
         """
         request = chat_service_pb2.CancelTurnRequest(name=requests.turn_name(turn))
         return await self._calls.unary(self._stubs.chat.CancelTurn, request)
@@ -130,15 +130,15 @@ class AsyncChatCalls(AsyncPart):
         on_busy: chat_service_pb2.OnBusy.ValueType = chat_service_pb2.ON_BUSY_UNSPECIFIED,
         timeout: float | None = None,
     ) -> turn_pb2.Turn:
-        """Ask a question and wait for the end of its turn. Arguments as of `ask`; `timeout` defaults to the client's.
+        """Ask a question and wait for the end of its turn. Same arguments as `ask`; `timeout` defaults to the client's.
 
         Returns:
-            The finished turn; its answer, if it has one, was checked against its checksums. A turn that failed is
+            The finished turn; its answer, if it has one, matches its checksums. A failed turn is
             returned, not raised: see `turn_error`.
 
         Raises:
-            DeadlineExceeded: the turn goes on; call again with the same request_id.
-            BrokenAnswer: the answer does not fit its checksums.
+            DeadlineExceeded: the turn continues; call again with the same request_id.
+            BrokenAnswer: the answer does not match its checksums.
         """
         options = requests.options(collections, on_busy, parameters, max_cost_micros)
         kind = chat_service_pb2.AnswerRequest
@@ -157,7 +157,7 @@ class AsyncChatCalls(AsyncPart):
         max_cost_micros: int = 0,
         on_busy: chat_service_pb2.OnBusy.ValueType = chat_service_pb2.ON_BUSY_UNSPECIFIED,
     ) -> turn_pb2.Turn:
-        """Ask a question without waiting: the turn as it was accepted. Arguments as of `ask`."""
+        """Ask a question without waiting, and return the accepted turn. Same arguments as `ask`."""
         options = requests.options(collections, on_busy, parameters, max_cost_micros)
         kind = chat_service_pb2.StartTurnRequest
         request = requests.question(kind, text, conversation, request_id, agent, options)
@@ -175,19 +175,19 @@ class AsyncChatCalls(AsyncPart):
         return self._calls.paged(self._stubs.chat.ListTurns, request, lambda page: page.turns)
 
     async def verify_citations(self, name: str) -> list[chat_service_pb2.CitationCheck]:
-        """A verdict for each citation of an answer, `turns/{uuid}` or `messages/{uuid}`, in its order. Raises NotFound."""
+        """A verdict for each citation of an answer, `turns/{uuid}` or `messages/{uuid}`, in the answer's order. Raises NotFound."""
         request = chat_service_pb2.VerifyCitationsRequest(name=name)
         return list((await self._calls.unary(self._stubs.chat.VerifyCitations, request)).checks)
 
     def agents(self, filter_by: str = "", order_by: str = "") -> AsyncIterator[agent_pb2.Agent]:
-        """The agents that may be asked, by default by name."""
+        """The agents, by default in order of their names."""
         request = chat_service_pb2.ListAgentsRequest(
             page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
         )
         return self._calls.paged(self._stubs.chat.ListAgents, request, lambda page: page.agents)
 
     async def agent(self, agent: str) -> agent_pb2.Agent:
-        """One agent, by id or name; the schema of its parameters lists the records that may be chosen. Raises NotFound (metadata `known`)."""
+        """One agent, by id or name; the schema of its parameters lists the records to choose from. Raises NotFound (metadata `known`)."""
         request = chat_service_pb2.GetAgentRequest(name=requests.agent_name(agent))
         return await self._calls.unary(self._stubs.chat.GetAgent, request)
 
@@ -206,7 +206,7 @@ class AsyncChatCalls(AsyncPart):
     def conversations(
         self, filter_by: str = "", order_by: str = ""
     ) -> AsyncIterator[conversation_pb2.Conversation]:
-        """The caller's conversations, by default the last changed first."""
+        """The caller's conversations, by default the most recently changed first."""
         request = chat_service_pb2.ListConversationsRequest(
             page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
         )
@@ -215,19 +215,19 @@ class AsyncChatCalls(AsyncPart):
     async def update_conversation(
         self, name: str, *, title: str | None = None, labels: Mapping[str, str] | None = None, etag: str = ""
     ) -> conversation_pb2.Conversation:
-        """Change what is given, all or nothing. Raises NotFound; Conflict when the etag is no longer the resource's."""
+        """Change the given fields, all or none. Raises NotFound; Conflict if the resource has another etag."""
         request = requests.update_conversation(name, title, labels, etag)
         return await self._calls.unary(self._stubs.chat.UpdateConversation, request, repeatable=not etag)
 
     async def delete_conversation(self, name: str, etag: str = "") -> None:
-        """Delete a conversation with all that belongs to it. Raises NotFound, Conflict (busy, or the etag)."""
+        """Delete a conversation with its turns and messages. Raises NotFound, Conflict (busy, or the etag)."""
         request = chat_service_pb2.DeleteConversationRequest(name=name, etag=etag)
         await self._calls.unary(self._stubs.chat.DeleteConversation, request, repeatable=False)
 
     def messages(
         self, conversation: str, filter_by: str = "", order_by: str = ""
     ) -> AsyncIterator[message_pb2.Message]:
-        """A conversation's messages in the order they were written. Raises NotFound."""
+        """A conversation's messages in the order of their writing. Raises NotFound."""
         request = chat_service_pb2.ListMessagesRequest(
             parent=conversation, page_size=requests.MESSAGES_PAGE_SIZE, filter=filter_by, order_by=order_by
         )

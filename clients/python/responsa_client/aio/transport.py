@@ -1,7 +1,7 @@
-"""What the asyncio client does in a way of its own: channels, pauses, single calls and streams over grpc.aio.
+"""The parts of the asyncio client that differ from the blocking one: channels, pauses, single calls and streams over grpc.aio.
 
-`blocking/transport.py` offers the same names for the blocking client; all other files of that folder are generated from this one's.
-A call that is given up is always cancelled, since gRPC does not collect it.
+`blocking/transport.py` has the same names for the blocking client; all its other files are generated from this folder.
+An abandoned call is always cancelled, because gRPC does not collect it.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ async def send(
 async def send_upload(
     stubs: Stubs, upload: Upload, timeout: float | None, connection: Connection
 ) -> operations_pb2.Operation:
-    """Send a document once. Raises grpc.RpcError, or what went wrong while the document was read."""
+    """Send a document once. Raises grpc.RpcError, or the error of reading the document."""
     call = stubs.knowledge.UploadDocument(_messages(upload), timeout=timeout, metadata=connection.metadata)
     try:
         with _closing_is_an_error(connection):
             return await call
     except (grpc.RpcError, asyncio.CancelledError):
-        # gRPC answers a failure of the reading side by cancelling its own call.
+        # If reading fails, gRPC cancels its own call.
         if upload.failure is not None:
             raise upload.failure from None
         raise
@@ -57,7 +57,7 @@ async def send_upload(
 
 
 async def _messages(upload: Upload) -> AsyncIterator[knowledge_service_pb2.UploadDocumentRequest]:
-    """The messages of an upload; a file is read in threads, so that a slow disk does not hold up the event loop."""
+    """The messages of an upload. Threads read the file, so that a slow disk does not block the event loop."""
     messages = upload.messages()
     if isinstance(upload.source, bytes):
         for message in messages:
@@ -89,7 +89,7 @@ class AsyncStream(Generic[Response]):
         """The next message, or None at the end.
 
         Raises:
-            grpc.RpcError: the stream broke off.
+            grpc.RpcError: the stream was interrupted.
             Silence: no message came for too long.
         """
         try:
@@ -107,7 +107,7 @@ class AsyncStream(Generic[Response]):
 
 @contextmanager
 def _closing_is_an_error(connection: Connection) -> Generator[None]:
-    """Closing the client cancels its calls; a task that was not cancelled itself gets an error for that, not a cancellation."""
+    """Closing the client cancels its calls. A task that was not itself cancelled gets an error instead of a cancellation."""
     try:
         yield
     except asyncio.CancelledError:

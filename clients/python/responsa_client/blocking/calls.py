@@ -1,5 +1,5 @@
 # Generated from ../aio/calls.py by `make generate`. Do not edit.
-"""Repeating, paging, uploading and waiting. Following a turn is stream.py's."""
+"""Retries, paging, uploads and waiting. stream.py follows turns."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Calls:
         return channel, Stubs.over(channel)
 
     def close(self) -> None:
-        """End all calls and the connection. Closing again changes nothing."""
+        """End all calls and close the connection. A second call has no effect."""
         if not self.connection.closed:
             self.connection.closed = True
             for channel in self.lines.all():
@@ -55,7 +55,7 @@ class Calls:
         timeout: float | None = None,
         repeatable: bool = True,
     ) -> Response:
-        """One request, one response; tried again where that is safe and may help.
+        """One request, one response; retried if that is safe and can help.
 
         Raises:
             ResponsaError: the typed error.
@@ -74,7 +74,7 @@ class Calls:
         request: requests.PagedRequestT,
         items: Callable[[requests.PagedResponseT], Iterable[Item]],
     ) -> Iterator[Item]:
-        """All items of a list; each page is asked for when the one before is used up."""
+        """All items of a list; each page is requested after the previous one is used up."""
         while True:
             page = self.unary(method, request)
             yield from items(page)
@@ -83,7 +83,7 @@ class Calls:
             request.page_token = page.next_page_token
 
     def upload(self, upload: requests.Upload, timeout: float | None) -> operations_pb2.Operation:
-        """Send a document; sent anew, with the same request_id, after a cut."""
+        """Send a document; after a lost connection, send it again with the same request_id."""
 
         def attempt(left: float | None) -> operations_pb2.Operation:
             return transport.send_upload(self.stubs, upload, left, self.connection)
@@ -99,9 +99,7 @@ class Calls:
             try:
                 while (piece := stream.read()) is not None:
                     if piece.byte_offset != len(pieces):
-                        raise BrokenAnswer(
-                            f"The text of {request.name} came with a hole at byte {len(pieces)}."
-                        )
+                        raise BrokenAnswer(f"The text of {request.name} has a gap at byte {len(pieces)}.")
                     pieces += piece.text.encode()
             finally:
                 stream.cancel()
@@ -115,7 +113,7 @@ class Calls:
         timeout: float | None,
         on_progress: Callable[[document_pb2.IngestMetadata], None] | None,
     ) -> document_pb2.IngestResult:
-        """Wait for the end of an operation that takes in a document."""
+        """Wait for the end of an ingestion."""
         deadline = Deadline(timeout)
         while not operation.done:
             longest = 1.0 if on_progress else 20.0
@@ -134,7 +132,7 @@ class Calls:
             if not operation.done:
                 if not deadline.allows(0):
                     raise operation_late(operation.name, deadline)
-                # A server may answer at once; asking again without a pause would flood it.
+                # A server may answer at once; calls without a pause would flood it.
                 transport.sleep(max(0.0, 0.05 - (time.monotonic() - began)))
         return ingest_result(operation)
 
@@ -164,7 +162,7 @@ class Calls:
 
 
 class Part:
-    """The state that all groups of calls of one client share."""
+    """The state that all calls of one client share."""
 
     _calls: Calls
     _stubs: Stubs

@@ -20,22 +20,22 @@ class Responsa(ChatCalls, KnowledgeCalls, AccountCalls):
     The blocking client may be shared between threads. The asyncio client belongs to one event loop: create it while the loop is running.
     Both have the same names, arguments, results and errors.
 
-    Requests and responses are the contract's own messages (`responsa.chat.v1` and its sisters), whose comments hold all
-    limits. All calls raise ResponsaError (see `responsa_client.errors` for its kinds); CannotConnect means that nothing
-    answers at the address. A call that broke off is repeated, with backoff and jitter, where repeating it is safe and the
-    server has answered before. Creating calls carry a request_id, made when none is given, so that none is done twice.
+    Requests and responses are the contract's own messages (`responsa.chat.v1` and the other packages), whose comments state all
+    limits. All calls raise ResponsaError (see `responsa_client.errors` for its kinds); CannotConnect means that no server
+    answers at the address. The client retries an interrupted call, with backoff and jitter, if a retry is safe and the
+    server has answered before. Calls that create something carry a request_id, generated if not given, so that no retry creates it twice.
 
     Args:
         url: "http://host:port", "https://host[:port]", "host:port" or "unix:/path/of/socket".
         api_key: sent as `authorization: Bearer …`; None for calls without a credential.
-        timeout: seconds that one call may take, repetitions included; None for no limit. `ask`, `resume`, `upload` and
-            `wait` have limits of their own, none by default.
-        backoff: makes the policy of one call's repetitions, and of one turn's streams.
-        patience: seconds for which a turn is tried for while no frame of it comes at all; math.inf has no end.
-        silence: seconds without a frame after which a turn's stream counts as cut; the server sends a heartbeat every 15.
+        timeout: seconds that one call may take, with its retries; None for no limit. `ask`, `resume`, `upload` and
+            `wait` have their own limits, by default no limit.
+        backoff: returns the policy for the retries of one call, or for the streams of one turn.
+        patience: seconds to keep trying to follow a turn while no frame arrives; math.inf means forever.
+        silence: seconds without a frame after which a turn's stream counts as lost; the server sends a heartbeat every 15.
 
     Raises:
-        ValueError: the address, the key or a time cannot be right.
+        ValueError: the address, the key or a time is not valid.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Responsa(ChatCalls, KnowledgeCalls, AccountCalls):
         return self._calls.connection.address.url
 
     def close(self) -> None:
-        """End all calls and the connection. Closing again changes nothing."""
+        """End all calls and close the connection. A second call has no effect."""
         self._calls.close()
 
     def __enter__(self) -> Responsa:

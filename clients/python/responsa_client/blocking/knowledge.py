@@ -1,5 +1,5 @@
 # Generated from ../aio/knowledge.py by `make generate`. Do not edit.
-"""Collections, documents, passages and search."""
+"""Calls about collections, documents and passages, and search."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from responsa_client.blocking.calls import Part
 
 
 class KnowledgeCalls(Part):
-    """Collections, documents and passages."""
+    """The calls of KnowledgeService."""
 
     def create_collection(
         self,
@@ -34,7 +34,7 @@ class KnowledgeCalls(Part):
         return self._calls.unary(self._stubs.knowledge.GetCollection, request)
 
     def collections(self, filter_by: str = "", order_by: str = "") -> Iterator[collection_pb2.Collection]:
-        """The collections that the caller may read, by default by name."""
+        """The collections that the caller may read, by default in order of their names."""
         request = knowledge_service_pb2.ListCollectionsRequest(
             page_size=requests.PAGE_SIZE, filter=filter_by, order_by=order_by
         )
@@ -68,24 +68,24 @@ class KnowledgeCalls(Part):
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> operations_pb2.Operation:
-        """Send a document, in chunks of at most 256 KiB; `wait` tells when it is searched.
+        """Send a document, in chunks of at most 256 KiB; `wait` returns when search finds it.
 
         Args:
-            source: path of a file, or the bytes themselves; 64 MiB at most.
+            source: the path of a file, or the bytes themselves; at most 64 MiB.
             collection: id or name of the collection; "" means `default`.
-            source_key: what the document is known by, unique in its collection; "" takes the file's name. The same key
-                with the same bytes is the same document, with other bytes a new version of it.
-            title: "" takes the one found in the document.
-            uri: where the document can be found outside.
-            media_type: e.g. "text/markdown"; "" decides by the key's ending and the bytes.
-            request_id: the same one again gives back what the first call made. None makes one.
-            timeout: seconds for the whole sending; None for no limit.
+            source_key: identifies the document in its collection; "" takes the file's name. The same key
+                with the same bytes is the same document; with other bytes it is a new version.
+            title: "" takes the title in the document.
+            uri: the document's address outside Responsa.
+            media_type: e.g. "text/markdown"; with "" the server decides by the key's ending and the bytes.
+            request_id: a repeated id returns the operation of the first call. None generates one.
+            timeout: seconds for the whole upload; None for no limit.
 
         Raises:
             OSError: the file cannot be read.
             ValueError: bytes without a source_key.
             DocumentRejected: empty, too large, or not of an accepted type.
-            InvalidRequest, NotFound: as the contract says for UploadDocument.
+            InvalidRequest, NotFound: see UploadDocument in the contract.
         """
         metadata = requests.metadata(collection, source_key, title, uri, media_type)
         upload = requests.Upload.of(source, metadata, request_id or requests.new_request_id())
@@ -102,7 +102,7 @@ class KnowledgeCalls(Part):
         media_type: str = "",
         request_id: str | None = None,
     ) -> operations_pb2.Operation:
-        """Take in a text of at most 1 MiB, Markdown unless told otherwise, in one call. Otherwise as `upload`."""
+        """Create a document from a text of at most 1 MiB, by default Markdown, in one call. Otherwise as `upload`."""
         metadata = requests.metadata(collection, source_key, title, uri, media_type)
         made = request_id or requests.new_request_id()
         request = knowledge_service_pb2.CreateDocumentRequest(metadata=metadata, text=text, request_id=made)
@@ -114,15 +114,15 @@ class KnowledgeCalls(Part):
         timeout: float | None = None,
         on_progress: Callable[[document_pb2.IngestMetadata], None] | None = None,
     ) -> document_pb2.IngestResult:
-        """Wait until a document is searched, or was found unchanged.
+        """Wait until search finds a document, or the server finds it unchanged.
 
         Args:
-            operation: what `upload` or `create_document` returned, or its name.
+            operation: the result of `upload` or `create_document`, or its name.
             timeout: seconds; None for no limit.
             on_progress: called about once a second with the progress.
 
         Raises:
-            DeadlineExceeded: the operation goes on.
+            DeadlineExceeded: the operation continues.
             ResponsaError: the operation failed, e.g. DocumentRejected.
         """
         known = self.get_operation(operation) if isinstance(operation, str) else operation
@@ -134,7 +134,7 @@ class KnowledgeCalls(Part):
         return self._calls.unary(self._stubs.operations.GetOperation, request)
 
     def cancel_operation(self, name: str) -> None:
-        """Ask an operation to end; `wait` then raises Cancelled, unless it had ended before. Raises NotFound."""
+        """Cancel an operation; `wait` then raises Cancelled, unless the operation had already ended. Raises NotFound."""
         request = operations_pb2.CancelOperationRequest(name=name)
         self._calls.unary(self._stubs.operations.CancelOperation, request)
 
@@ -146,7 +146,7 @@ class KnowledgeCalls(Part):
     def documents(
         self, collection: str = "default", filter_by: str = "", order_by: str = ""
     ) -> Iterator[document_pb2.Document]:
-        """A collection's documents, by default by source_key. Raises NotFound."""
+        """A collection's documents, by default in order of their source_key. Raises NotFound."""
         request = knowledge_service_pb2.ListDocumentsRequest(
             parent=requests.collection_name(collection),
             page_size=requests.PAGE_SIZE,
@@ -156,12 +156,12 @@ class KnowledgeCalls(Part):
         return self._calls.paged(self._stubs.knowledge.ListDocuments, request, lambda page: page.documents)
 
     def delete_document(self, name: str, etag: str = "") -> None:
-        """Delete a document: nothing is answered from it any more. Raises NotFound, PermissionDenied, Conflict (the etag)."""
+        """Delete a document: new answers cannot use it. Raises NotFound, PermissionDenied, Conflict (the etag)."""
         request = knowledge_service_pb2.DeleteDocumentRequest(name=name, etag=etag)
         self._calls.unary(self._stubs.knowledge.DeleteDocument, request, repeatable=False)
 
     def document_content(self, name: str) -> str:
-        """The canonical text, whole, of `documents/{uuid}` or `documents/{uuid}/versions/{n}`. Raises NotFound.
+        """The complete canonical text of `documents/{uuid}` or `documents/{uuid}/versions/{n}`. Raises NotFound.
 
         The ranges of citations are bytes of its UTF-8 form.
         """
@@ -185,14 +185,14 @@ class KnowledgeCalls(Part):
         threshold: float = 0.0,
         mode: knowledge_service_pb2.SearchMode.ValueType = knowledge_service_pb2.SEARCH_MODE_HYBRID,
     ) -> list[knowledge_service_pb2.SearchHit]:
-        """The passages that match best, best first.
+        """The best-matching passages, best first.
 
         Args:
-            terms: one term, or up to 8; a passage scores by the one that it matches best.
-            collections: ids or names; none means all that the caller may read.
-            top_k: how many at most, 1 to 100.
-            threshold: passages that score lower, from 0 to 1, are left out.
-            mode: which indexes are asked.
+            terms: one term, or up to 8; the best-matching term gives a passage its score.
+            collections: ids or names; empty means all that the caller may read.
+            top_k: the largest number of passages, 1 to 100.
+            threshold: the lowest score of a passage, from 0 to 1.
+            mode: the indexes to search.
         """
         request = requests.search(terms, collections, top_k, threshold, mode)
         return list((self._calls.unary(self._stubs.knowledge.Search, request)).hits)

@@ -1,5 +1,5 @@
 # Generated from ../aio/stream.py by `make generate`. Do not edit.
-"""Following a turn. The decisions are following.py's; this makes the calls, waits and hands out the events."""
+"""Follows a turn: makes the calls, waits and yields the events. following.py makes the decisions."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from responsa_client.stubs import Stubs
 
 
 class TurnStream(Iterator[turn_pb2.TurnEvent]):
-    """The events of one turn, each once, in order of seq, through its terminal event, over as many connections as that takes.
+    """The events of one turn, each once, in order of seq, up to its terminal event, over any number of connections.
 
-    The question is sent when the first event is asked for. Leave a stream early by `close` or by its context manager: the turn itself goes on, and can be resumed; `stop`
-    ends it. Iterate in one thread or task; `stop` and the properties may be used from others meanwhile.
+    The iteration sends the question with its first step. To leave a stream early, call `close` or use it as a context manager: the turn itself continues, and can be resumed; `stop`
+    ends it. Iterate in one thread or task; others may use `stop` and the properties meanwhile.
 
-    request_id: what the question is asked with; asking again with it attaches to the same turn. "" of a turn that is resumed.
+    request_id: the question's id; asking again with it attaches to the same turn. "" for a resumed turn.
     """
 
     def __init__(self, calls: Calls, following: Following, timeout: float | None) -> None:
@@ -40,42 +40,42 @@ class TurnStream(Iterator[turn_pb2.TurnEvent]):
 
     @property
     def last_seq(self) -> int:
-        """The seq up to which everything was handed out: from here another client may resume."""
+        """The seq of the last event yielded; another client can resume after it."""
         return self._following.handed
 
     @property
     def terminal(self) -> turn_pb2.TurnEvent | None:
-        """The event that ended the turn, once it has come. Of a turn that is resumed at its end it is known though nothing is handed out."""
+        """The event that ended the turn, once it has arrived. If the stream resumed at the turn's end, it is set although the stream yields nothing."""
         return self._following.reader.terminal
 
     @property
     def text(self) -> str:
-        """The answer's text as it stands: deltas (if asked for) less what was withdrawn; the whole answer once it has come. Resumed after a seq, it lacks what came before."""
+        """The answer's text so far: the deltas, if requested, without withdrawn text; then the complete answer. A stream that resumed after a seq lacks the text before it."""
         return self._following.reader.text
 
     @property
     def citations(self) -> list[citation_pb2.Citation]:
-        """The citations as they stand, those withdrawn left out."""
+        """The citations so far, without withdrawn ones."""
         return self._following.reader.citations
 
     @property
     def queue_place(self) -> int:
-        """How many turns of the conversation come before this one, as last reported; 0 when it does not wait."""
+        """The last reported number of turns before this one in its conversation; 0 if it does not wait."""
         return self._following.place
 
     def stop(self) -> turn_pb2.Turn:
-        """End the turn, as `Responsa.cancel`. It works before the turn's name is known too: the question's request_id finds the turn, or makes it and ends it at once, so that a
-        question still under way cannot begin afterwards. Iterating goes on to the terminal event.
+        """End the turn, as `Responsa.cancel`. It also works before the turn's name is known: the server finds the turn by the question's request_id, or creates and ends it at once, so that a
+        question in transit cannot start afterwards. The iteration continues to the terminal event.
 
         Raises:
-            ResponsaError: as of `cancel`; or, where the turn was not accepted, why.
+            ResponsaError: as `cancel`; or the reason why the server did not accept the turn.
         """
         chat = self._calls.stubs.chat
         name = self.turn or (self._calls.unary(chat.StartTurn, self._following.stopping())).name
         return self._calls.unary(chat.CancelTurn, chat_service_pb2.CancelTurnRequest(name=name))
 
     def close(self) -> None:
-        """Stop following. The call is cancelled; the turn is not, unless it was asked with cancel_on_disconnect: then 10 seconds later, if nobody follows it."""
+        """Stop following. This cancels the call but not the turn. With cancel_on_disconnect, the server cancels the turn 10 seconds later if nobody follows it."""
         self._events.close()
 
     def __next__(self) -> turn_pb2.TurnEvent:
@@ -128,7 +128,7 @@ class TurnStream(Iterator[turn_pb2.TurnEvent]):
             transport.sleep(pause.seconds)
 
     def _ask_whether_ended(self, deadline: Deadline) -> ResponsaError | None:
-        """Ask the turn itself whether it has ended."""
+        """Get the turn itself, to see whether it has ended."""
         request = chat_service_pb2.GetTurnRequest(name=self._following.reader.turn)
         try:
             self._following.check_ended(

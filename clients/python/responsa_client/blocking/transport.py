@@ -1,6 +1,6 @@
-"""What the blocking client does in a way of its own: channels, pauses, single calls and streams over grpc.
+"""The parts of the blocking client that differ from the asyncio one: channels, pauses, single calls and streams over grpc.
 
-It offers the names of `aio/transport.py`; the stubs are typed for asyncio, so their calls are cast here.
+It has the same names as `aio/transport.py`; the stubs are typed for asyncio, so their calls are cast here.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def send(
 def send_upload(
     stubs: Stubs, upload: Upload, timeout: float | None, connection: Connection
 ) -> operations_pb2.Operation:
-    """Send a document once. Raises grpc.RpcError, or what went wrong while the document was read."""
+    """Send a document once. Raises grpc.RpcError, or the error of reading the document."""
     call = cast(
         "grpc.StreamUnaryMultiCallable[knowledge_service_pb2.UploadDocumentRequest, operations_pb2.Operation]",
         stubs.knowledge.UploadDocument,
@@ -83,7 +83,7 @@ class Stream(Generic[Response]):
         """The next message, or None at the end.
 
         Raises:
-            grpc.RpcError: the stream broke off.
+            grpc.RpcError: the stream was interrupted.
             Silence: no message came for too long.
         """
         if self._watchdog is None:
@@ -104,7 +104,7 @@ class Stream(Generic[Response]):
 
 
 class _Watchdog:
-    """Cancels a stream whose reader has waited too long for a message: one thread a stream. The time between two reads does not count.
+    """Cancels a stream whose reader has waited too long for a message, with one thread per stream. The time between two reads does not count.
 
     barked: whether it cancelled the stream.
     """
@@ -119,7 +119,7 @@ class _Watchdog:
 
     @contextmanager
     def waiting(self) -> Generator[None]:
-        """The time that counts."""
+        """The watchdog counts the time inside this context."""
         self._since = time.monotonic()
         try:
             yield
@@ -131,7 +131,7 @@ class _Watchdog:
         self._ended.set()
 
     def _watch(self) -> None:
-        # The stream cannot have been silent for so long before the first look, and each look finds out when the next can matter.
+        # Before the first check, the stream cannot have been silent for that long; each check computes the time of the next one.
         pause = self._seconds
         while not self._ended.wait(pause):
             since = self._since
