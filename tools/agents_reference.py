@@ -1,6 +1,6 @@
 """Write the tables of docs/agents.md from the models of the configuration and the table of kinds.
 
-Usage: python tools/agents_reference.py [--check]   (--check writes nothing and fails when the page is out of date)
+Usage: python tools/agents_reference.py [--check]   (--check only compares, and fails if the page is out of date)
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "agents.md"
 BEGIN: Final = "<!-- written by `make generate` from here -->"
 END: Final = "<!-- to here -->"
 
-_HEAD: Final = "| key | default | what it says |\n|---|---|---|"
+_HEAD: Final = "| key | default | meaning |\n|---|---|---|"
 _TABLES: Final[Mapping[str, type[BaseModel]]] = {
     "a node (`nodes.NAME`)": NodeTable,
     "`retry` of a node": RetryTable,
@@ -47,14 +47,14 @@ def reference(kinds: Mapping[str, NodeKind] = KINDS) -> str:
     parts = [_HEAD, *_rows(AgentConfig, "")]
     for title, model in _TABLES.items():
         parts += ["", f"Keys of {title}:", "", _HEAD, *_rows(model, "")]
-    parts += ["", "Fields that each kind reads and writes; what it cannot do without stands in `code`:", ""]
+    parts += ["", "Fields that each kind reads and writes; required fields are in `code`:", ""]
     parts += ["| kind | reads | writes | its own options |", "|---|---|---|---|"]
     parts += [
         f"| `{name}` | {_names(kind.input_model)} | {_names(kind.output_model)} | {_names(kind.options)} |"
         for name, kind in sorted(kinds.items())
     ]
-    parts += ["", "What the prompts and templates of a kind may use:", ""]
-    parts += ["| kind | anywhere | below `=== user` alone |", "|---|---|---|"]
+    parts += ["", "The variables that the prompts and templates of a kind may use:", ""]
+    parts += ["| kind | anywhere | only below `=== user` |", "|---|---|---|"]
     parts += [
         f"| `{name}` | {_listed(kind.offers.trusted)} | {_listed(kind.offers.untrusted)} |"
         for name, kind in sorted(kinds.items())

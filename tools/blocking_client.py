@@ -1,9 +1,9 @@
 """Write the blocking Python client from the asyncio one: responsa_client/blocking from responsa_client/aio, all files but transport.py.
 
-Usage: python tools/blocking_client.py [--check]   (--check writes nothing and fails when a file is out of date)
+Usage: python tools/blocking_client.py [--check]   (--check only compares, and fails if a file is out of date)
 
-`async` and `await` go, names lose what makes them asynchronous, and ruff sorts the imports and formats. Everything that differs by more than that is
-in transport.py, which each of the two has for itself.
+The script removes `async` and `await` and replaces asynchronous names; ruff sorts the imports and formats. All other differences are
+in transport.py, which each client has for itself.
 """
 
 from __future__ import annotations

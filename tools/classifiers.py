@@ -1,6 +1,6 @@
-"""Train the classifiers of the shipped agents, so that a fresh instance need not.
+"""Train the classifiers of the shipped agents, so that a fresh instance does not have to.
 
-Usage: python tools/classifiers.py   (writes knowledge/intents/shipped of the server anew)
+Usage: python tools/classifiers.py   (replaces routing/shipped of the server)
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def examples() -> dict[str, str]:
 
 
 async def train() -> None:
-    """Train them all; each is kept."""
+    """Train and save all classifiers."""
     with ExitStack() as stack:
         trainer = stored.KeptClassifiers(stored.SHIPPED, load_embedder(stack))
         for one in classifiers(examples(), trainer).values():
@@ -28,12 +28,12 @@ async def train() -> None:
 
 
 def main() -> None:
-    """Write the folder anew."""
+    """Replace the folder's content."""
     for old in stored.SHIPPED.glob("*.npz"):
         old.unlink()
     asyncio.run(train())
     for made in stored.SHIPPED.glob("*.npz"):
-        made.chmod(0o644)  # what is kept on a user's machine is for nobody else
+        made.chmod(0o644)  # classifiers from a user's machine must not be shipped
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Generate all code from protos/ with packages alone: Python, TypeScript and the descriptor set.
 
-Usage: python tools/generate.py [--out DIR]   (DIR defaults to generated/; another folder serves the freshness test)
+Usage: python tools/generate.py [--out DIR]   (DIR defaults to generated/; the freshness test uses another folder)
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from google.protobuf import (
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
-# What our files import from others; TypeScript needs code for them too, Python has packages for Google's.
+# Files that ours import. TypeScript needs generated code for them too; for Python, Google publishes packages.
 GOOGLE = [
     "google/api/annotations.proto",
     "google/api/client.proto",
@@ -65,7 +65,7 @@ def _foreign_sources(folder: Path) -> None:
 
 def _validate_set(folder: Path) -> Path:
     """Write a descriptor set with protovalidate's rules, taken from the installed package, and the standard types."""
-    from protovalidate._gen.buf.validate import validate_pb  # the package offers its schema nowhere else
+    from protovalidate._gen.buf.validate import validate_pb  # the package has no other access to its schema
 
     result = descriptor_pb2.FileDescriptorSet()
     for module in STANDARD:
@@ -99,7 +99,7 @@ def main() -> None:
         google = sorted(
             str(path.relative_to(build / "foreign")) for path in (build / "foreign").rglob("*.proto")
         )
-        # The foreign files as descriptors: protoc takes either sources or descriptors for its imports, not both.
+        # The imported files as descriptors: protoc accepts either sources or descriptors for its imports, not both.
         imports = build / "imports.binpb"
         _run([f"--descriptor_set_in={rules}", f"--proto_path={build / 'foreign'}", "--include_imports",
               f"--descriptor_set_out={imports}", *google])  # fmt: skip

@@ -1,6 +1,6 @@
 """Writes the table of prices, `server/responsa_server/providers/prices.json`, from the data of the package genai-prices (MIT).
 
-That package is no dependency: it is 60 MB once imported. Put it into a folder of its own, and tell where:
+The package is not a dependency, because it takes 60 MB when imported. Install it in a separate folder and pass the folder's path:
 
     pip install --no-deps --target FOLDER genai-prices==VERSION
     python tools/prices.py FOLDER
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 TARGET: Final = Path(__file__).parent.parent / "server/responsa_server/providers/prices.json"
-# The package's name of a provider, ours, and the beginnings of the names that are language models.
+# The package's name of a provider, our name, and the prefixes of the names of language models.
 PROVIDERS: Final = (
     ("openai", "openai", ("gpt-", "chatgpt-", "o1", "o3", "o4", "codex")),
     ("anthropic", "anthropic", ("claude-",)),
@@ -87,7 +87,7 @@ def rows_of(model: Any) -> Iterator[dict[str, Any]]:
 
 
 def clauses(clause: Any) -> Iterator[tuple[str, str]]:
-    """Those parts of a rule that are a whole name or the beginning of one; the others are for resellers, or leave out what is left out here too."""
+    """The parts of a rule that match a whole name or a prefix. The other parts are for resellers, or exclude models that this script excludes too."""
     if hasattr(clause, "or_") or hasattr(clause, "and_"):
         for one in getattr(clause, "or_", None) or clause.and_:
             yield from clauses(one)

@@ -1,13 +1,13 @@
-"""Records what an instance answers, so that two revisions can be compared byte for byte.
+"""Records the answers of an instance, so that two revisions can be compared byte for byte.
 
     python tools/record_answers.py DATA OUTPUT.jsonl.gz
 
 DATA is a folder of question sets: `squad2`, `cairo_docs`, `cranfield` and `xquad/{de,en,es,ru}`, each with `docs.jsonl` (id, title, text) and
-`questions.jsonl` (id, question). The script starts an instance of the environment that it runs in, with a data folder and a port of its own and without
+`questions.jsonl` (id, question). The script starts an instance from its own environment, with a separate data folder and port and without
 a model, uploads a fixed part of the documents, and asks 500 questions that a fixed seed draws.
 
 Each line of OUTPUT has a question's number, the outcome of its turn, the text and the citations of the answer, and the first ten search hits. Ids and
-times are left out; documents are named by their source key. Scores are written with all their digits. The last line on stdout is the SHA-256 of the
+times are left out; documents appear by their source key. Scores have all their digits. The last line on stdout is the SHA-256 of the
 lines before compression.
 
 The same revision gives the same bytes: documents are uploaded one after the other, so that passages are numbered in one order, and vectors are searched
@@ -47,7 +47,7 @@ SETS: Final[Mapping[str, tuple[int, int]]] = {
     "xquad/es": (40, 30),
     "xquad/ru": (40, 30),
 }
-"""Of each set: how many of its first documents are uploaded, how many of its questions are asked."""
+"""For each set, the number of documents to upload and the number of questions to ask."""
 START_SECONDS: Final = 300.0
 STOP_SECONDS: Final = 60.0
 _FOREIGN: Final = ("RESPONSA_", "DATABASE_", "REDIS_", "LANGSMITH_", "LANGCHAIN_")
@@ -55,7 +55,7 @@ _FOREIGN: Final = ("RESPONSA_", "DATABASE_", "REDIS_", "LANGSMITH_", "LANGCHAIN_
 
 def main() -> None:
     """Record, and print the checksum."""
-    # Both end the script by an exception, so that the instance is stopped; a shell's background job ignores SIGINT by default.
+    # Both signals raise an exception, so that the script stops the instance. A shell's background job ignores SIGINT by default.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, leave)
     data, output = Path(sys.argv[1]), Path(sys.argv[2])
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def leave(number: int, _: FrameType | None) -> None:
-    """End the script by an exception."""
+    """End the script with an exception."""
     raise SystemExit(128 + number)
 
 
@@ -93,7 +93,7 @@ def rows(path: Path) -> Sequence[Mapping[str, str]]:
 
 
 def draw(name: str, questions: Sequence[Mapping[str, str]], number: int) -> Sequence[Mapping[str, str]]:
-    """So many of a set's questions, the same in every run."""
+    """Draw `number` questions of a set, the same in every run."""
     return random.Random(f"{SEED} {name}").sample(questions, number)
 
 
@@ -103,7 +103,7 @@ def collection_of(name: str) -> str:
 
 
 def upload(client: Responsa, collection: str, documents: Sequence[Mapping[str, str]]) -> Mapping[str, str]:
-    """Upload documents one after the other, each when the one before is searchable; returns their source keys by name."""
+    """Upload documents one after the other, each after the previous one is searchable. Returns their source keys by name."""
     client.create_collection(collection)
     keys: dict[str, str] = {}
     for document in documents:
@@ -121,14 +121,14 @@ def upload(client: Responsa, collection: str, documents: Sequence[Mapping[str, s
 def answered(
     client: Responsa, collection: str, question: str, keys: Mapping[str, str]
 ) -> Mapping[str, object]:
-    """What a question comes to: its turn, and its search."""
+    """The results of a question: its turn and its search."""
     turn = client.answer(question, collections=[collection])
     hits = client.search(question, collections=[collection])
     return {**ended(turn), "hits": [hit(one, keys) for one in hits]}
 
 
 def ended(turn: turn_pb2.Turn) -> Mapping[str, object]:
-    """How a turn ended. Raises RuntimeError when it failed: then there is nothing to compare."""
+    """The outcome of a turn. Raises RuntimeError if it failed, because then there is nothing to compare."""
     event = turn.terminal_event
     match event.WhichOneof("event"):
         case "answer":
@@ -173,7 +173,7 @@ def hit(one: knowledge_service_pb2.SearchHit, keys: Mapping[str, str]) -> Sequen
 
 @contextmanager
 def instance(folder: Path) -> Generator[Responsa]:
-    """A client of a fresh instance, which is stopped and purged at the end."""
+    """A client of a fresh instance. At the end, the instance is stopped and purged."""
     home = folder / "home"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

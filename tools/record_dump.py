@@ -1,7 +1,7 @@
 """Record a database of an older release, for the test that upgrades it: `python tools/record_dump.py FOLDER`.
 
-Run it with the interpreter of a checkout of that release. It uses nothing but what every release keeps: `responsa migrate`, `admin` and `serve`, the RPCs, and
-the embedded parts. It writes FOLDER/dump.sql.gz, which psycopg can run, and FOLDER/manifest.json: who may call, what was asked and what callers were sent.
+Run it with the interpreter of a checkout of that release. It uses only the interfaces that every release keeps: `responsa migrate`, `admin` and `serve`, the RPCs, and
+the embedded parts. It writes FOLDER/dump.sql.gz, which psycopg can run, and FOLDER/manifest.json: the credentials, the questions and the responses.
 It was run at 8e1076a for tests/migrations/at_8e1076a.
 """
 
@@ -43,7 +43,7 @@ FERRY = "The ferry to Skye leaves from Mallaig at six in the morning."
 FERRY_LATER = "The ferry to Skye leaves from Mallaig at seven in the morning since May."
 LIGHTHOUSE = "The lighthouse at Neist Point was lit first in 1909."
 PATIENCE = 120.0
-# Turns that are open when the server is killed. The first calls a tool that never answers: nobody knows what came of it.
+# Turns that are open when the server is killed. The first calls a tool that never answers, so its outcome stays unknown.
 OPEN: Mapping[str, str] = {
     "unknown_tool": "tokens=8 pace_ms=1 tool=once tool_ms=600000 seed=1",
     "running": "tokens=60 pace_ms=100 tool=idempotent tool_ms=1 seed=2",
@@ -61,7 +61,7 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 
 class Recorder:
-    """An instance in a folder: PostgreSQL and Redis for as long as it lives, a server between `serve` and `kill`."""
+    """An instance in a folder: PostgreSQL and Redis until `close`, and a server between `serve` and `kill`."""
 
     def __init__(self, folder: Path) -> None:
         self.layout = Layout.of(folder / "home").prepare()
@@ -81,14 +81,14 @@ class Recorder:
         self.metadata: list[tuple[str, str]] = []
 
     def responsa(self, *arguments: str) -> str:
-        """Run a command and give what it prints."""
+        """Run a command and return its output."""
         command = [sys.executable, "-m", "responsa_server", *arguments]
         return subprocess.run(
             command, env=self.environment, check=True, capture_output=True, text=True
         ).stdout.strip()
 
     def serve(self, role: str) -> None:
-        """Start a server process and wait until it takes calls."""
+        """Start a server process and wait until it accepts calls."""
         with self.log.open("ab") as log:
             self.server = subprocess.Popen(
                 [sys.executable, "-m", "responsa_server", "serve", "--role", role],
@@ -110,7 +110,7 @@ class Recorder:
         self.knowledge: Any = KnowledgeServiceStub(self.channel)
 
     def kill(self) -> None:
-        """End the server without a word."""
+        """Kill the server."""
         assert self.server is not None
         self.channel.close()
         self.server.send_signal(signal.SIGKILL)
@@ -127,7 +127,7 @@ class Recorder:
             return [row[0] for row in connection.execute(query.encode()).fetchall()]
 
     def document(self, text: str, source_key: str) -> str:
-        """Create a document or its next version; gives the operation's name."""
+        """Create a document or its next version; returns the operation's name."""
         request = knowledge.CreateDocumentRequest(text=text, request_id=str(uuid.uuid4()))
         request.metadata.collection = "collections/isles"
         request.metadata.source_key = source_key
@@ -135,7 +135,7 @@ class Recorder:
         return self.knowledge.CreateDocument(request, metadata=self.metadata).name
 
     def ask(self, text: str, agent: str = "", **fields: Any) -> tuple[chat.AskRequest, Any, str, str]:
-        """Ask, and read up to the names of turn and conversation: the request, the stream and the names."""
+        """Ask, and read until the names of turn and conversation arrive. Returns the request, the stream and the names."""
         request = chat.AskRequest(text=text, agent=agent, request_id=str(uuid.uuid4()), **fields)
         stream = self.chat.Ask(request, metadata=self.metadata)
         for frame in stream:
@@ -145,7 +145,7 @@ class Recorder:
         raise AssertionError("a stream without a beginning")
 
     def ended(self, request: chat.AskRequest, turn: str) -> dict[str, Any]:
-        """What is recorded of a turn that has ended."""
+        """The manifest's entry for a turn that has ended."""
         resumed = self.chat.ResumeTurn(
             chat.ResumeTurnRequest(turn=turn, include_deltas=True), metadata=self.metadata
         )
@@ -160,7 +160,7 @@ def encoded(message: Message) -> str:
 
 
 def record(recorder: Recorder) -> dict[str, Any]:
-    """Fill the database and leave it as a server that was killed leaves it."""
+    """Fill the database, and leave it in the state after a killed server."""
     recorder.responsa("migrate")
     helper = recorder.layout.home / "agents" / "helper"
     shutil.copytree(next(Path(responsa_server.__file__).parent.rglob("default/agent.toml")).parent, helper)
@@ -227,7 +227,7 @@ def record(recorder: Recorder) -> dict[str, Any]:
     file.write_text(
         re.sub(r'^description = ".*"', 'description = "The second version."', file.read_text(), flags=re.M)
     )
-    # A server that takes calls and no work: what it accepts waits.
+    # A server that accepts calls but runs no turns, so accepted turns wait.
     recorder.serve("rpc")
     operation = recorder.document(LIGHTHOUSE, "lighthouse.md")
     recorder.kill()
@@ -252,7 +252,7 @@ def dump(recorder: Recorder) -> bytes:
         check=True,
         capture_output=True,
     )
-    # Lines for psql alone.
+    # Lines that only psql understands.
     return re.sub(rb"^\\(un)?restrict .*\n", b"", done.stdout, flags=re.M)
 
 

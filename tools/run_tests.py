@@ -1,6 +1,6 @@
-"""All that `make test` runs, the cheap checks first. Stops at the first stage that fails and says which.
+"""Runs all stages of `make test`, the cheap checks first. Stops at the first stage that fails and reports it.
 
-Usage: python tools/run_tests.py [--static]   (--static leaves the tests out: formatting, lint, types and imports alone)
+Usage: python tools/run_tests.py [--static]   (--static runs only formatting, lint, types and imports)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PYTHON_SOURCES = ("server", "clients/python", "tests", "tools", "bench")
 
 
 def stage(name: str, command: Sequence[str | Path]) -> None:
-    """Run one stage with its output as it is."""
+    """Run one stage and show its output unchanged."""
     print(f"── {name}", flush=True)
     began = time.monotonic()
     done = subprocess.run([str(part) for part in command], cwd=ROOT, check=False)
@@ -53,7 +53,7 @@ def main() -> None:
                 "--cov-report=term:skip-covered",
                 "--cov-fail-under=85",
                 "-q",
-                # Most tests wait for processes: four at a time keep two cores busy. tests/groups.py says which stay together, and the order.
+                # Most tests wait for processes: four at a time keep two cores busy. tests/groups.py defines their groups and order.
                 "-n",
                 "4",
                 "--dist",

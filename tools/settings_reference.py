@@ -1,6 +1,6 @@
 """Write docs/settings.md from the settings themselves.
 
-Usage: python tools/settings_reference.py [--check]   (--check writes nothing and fails when the page is out of date)
+Usage: python tools/settings_reference.py [--check]   (--check only compares, and fails if the page is out of date)
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def rows(model: type[Any], prefix: str, environment: str) -> Iterator[tuple[str,
             groups.append((name, kind))
             continue
         if get_origin(hints[name]) is dict:
-            # As many groups as one likes, each under a name of one's own.
+            # Any number of groups, each under a name that the operator chooses.
             groups.append((f"{name}.NAME", get_args(hints[name])[1]))
             continue
         alias = field.validation_alias
@@ -67,7 +67,7 @@ def fields_of(group: type[Any]) -> Mapping[str, FieldInfo]:
 
 
 def shown(value: object) -> str:
-    """A default as it reads on the page; paths of the checkout are told relative to it."""
+    """A default as the page shows it; paths in the checkout are relative to it."""
     if isinstance(value, Path):
         return f"`{value.relative_to(CHECKOUT)}` in the checkout" if value != CHECKOUT else "the checkout"
     if value is PydanticUndefined:

@@ -1,11 +1,11 @@
 """Count the server's modules on the way of a question and of an upload: `python tools/trace_modules.py [--steps]`.
 
-Starts an instance of the installed `responsa_server` in a folder of its own (run it with another checkout's interpreter to measure that one), with a profiler in
-every server process, the zygote of the sandbox and its children included. Then, each in a window of its own: (a) one Ask over gRPC until the terminal event, and
-(b) one upload over gRPC until its passages are searched. Both have been done once before, so that what is loaded and compiled once is not counted.
+Starts an instance of the installed `responsa_server` in a separate folder, with a profiler in
+every server process, including the sandbox's zygote and its children. To measure another checkout, run this with its interpreter. Then it traces, each in its own window: (a) one Ask over gRPC until the terminal event, and
+(b) one upload over gRPC until search finds its passages. It does both once before, so that one-time loading and compiling do not count.
 
-A module is counted when one of its functions was called in the window that is not called in an idle window of the same length: loops that run anyway are not on
-the way. Module bodies do not count. `--steps` prints the functions in the order of their first call, with the process that called them.
+A module counts if the window calls one of its functions that an idle window of the same length does not call. So loops that run anyway do not
+count. Module bodies do not count either. `--steps` prints the functions in the order of their first call, with the process that called them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FOLDER: Final = "RESPONSA_TRACE_FOLDER"
 _SECONDS: Final = 5.0
 _START_SECONDS: Final = 180.0
 
-# Loaded by every interpreter that has its folder on the path. Records are written to files that are mapped into memory: that needs no system call, which a
+# Loaded by every interpreter that has its folder on the path. It writes records to memory-mapped files, because that needs no system call, which a
 # parsing process could not make.
 _PROFILER: Final = """
 import mmap, os, struct, subprocess, sys, threading, time
@@ -104,7 +104,7 @@ if {"serve", "worker"} & set(sys.orig_argv) or "sandbox.zygote" in " ".join(sys.
 """
 
 Step = tuple[int, str, str, str]
-"""When a function was first called in nanoseconds, in which kind of process, its module's path, its qualified name."""
+"""The first call of a function: time in nanoseconds, kind of process, path of the module, qualified name."""
 
 
 class Trace:
@@ -116,7 +116,7 @@ class Trace:
         self._windows = 0
 
     def window(self, work: Callable[[], object]) -> int:
-        """Do something in a window of its own, at least `_SECONDS` long; returns the window's number."""
+        """Run `work` in its own window, at least `_SECONDS` long. Returns the window's number."""
         self._windows += 1
         with (self.folder / "window").open("r+b") as file:
             file.write(bytes([self._windows]))
@@ -176,7 +176,7 @@ def instance(folder: Path) -> Generator[Trace]:
 
 
 def document(subject: str) -> bytes:
-    """A small text about a subject of its own."""
+    """A small text about a subject that no other text has."""
     return (
         f"The {subject} lighthouse stands 41 metres above the sea. Its lamp was lit in 1874 by keeper Ann Foster.\n"
         f"Ships that pass the {subject} rocks at night steer by its white flash every nine seconds.\n"
@@ -184,7 +184,7 @@ def document(subject: str) -> bytes:
 
 
 def measure(trace: Trace) -> dict[str, list[Step]]:
-    """The steps of both ways that do not belong to loops."""
+    """The steps of the question and of the upload, without those of idle loops."""
     key = (trace.folder / "home" / "api-key").read_text(encoding="utf-8").strip()
     with Responsa(f"http://127.0.0.1:{trace.port}", key) as client:
 
