@@ -85,6 +85,8 @@ def message_of(method: str, request: Message) -> Json:
         sent["after_seq"] = int(sent["after_seq"])
     if method == "Ask":
         sent.setdefault("content", "")
+        # A socket's own default is another agent than that of the other transports.
+        sent.setdefault("agent", "agents/default")
         # A teacher has a field of its own.
         parameters: Json = sent.pop("parameters", {})
         if isinstance(parameters.get("teacher_id"), str):
@@ -156,7 +158,8 @@ def _message(
     metadata = {
         "intent": intent,
         "chunks_used": used,
-        "source_chunks": sources,
+        "source_chunks": [*dict.fromkeys(one["passage"] for one in sources)],
+        "sources": sources,
         "conversation_id": conversation,
     }
     return {"type": "message", "role": "assistant", "content": content, "metadata": {**metadata, **more}}

@@ -32,8 +32,8 @@ from responsa_server.calls.status import of as status_of
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, UnixAddress, hosts_of, origins_of
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, Reason, Unauthenticated
 from responsa_server.transports.http.guard import Allowed
-from responsa_server.transports.ws.bridge import Bridge
-from responsa_server.transports.ws.session import Limits
+from responsa_server.transports.ws.bridge import Bridge, Timing
+from responsa_server.transports.ws.settings import SocketSettings
 from tests.gateway.in_process import calls_of
 from tests.gateway.scripted_turns import ScriptedTurns
 
@@ -290,7 +290,7 @@ async def serve(grpc_socket: str, http_socket: str, web_root: str, patience: str
     await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
     server.add_insecure_port(f"unix:{grpc_socket}")
     await server.start()
-    limits = Limits(
+    timing = Timing(
         heartbeat_seconds=float(patience),
         credential_seconds=float(patience),
         call_seconds=min(10.0, 4 * float(patience)),
@@ -299,7 +299,7 @@ async def serve(grpc_socket: str, http_socket: str, web_root: str, patience: str
     calls = calls_of(
         *((file.DESCRIPTOR.services_by_name[type(one).__name__ + "Service"], one) for file, one in services)
     )
-    bridge = Bridge(calls, limits=limits, sockets_per_user=3)
+    bridge = Bridge(calls, SocketSettings(per_user=3), timing)
     gateway = GatewayServer(
         build_app(GatewaySettings(Path(web_root), allowed_of(int(port))), calls, Codes(), bridge=bridge),
         UnixAddress(Path(http_socket)),

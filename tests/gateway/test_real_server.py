@@ -228,21 +228,25 @@ async def test_the_same_answer_over_every_transport(server: Server, http: httpx2
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_the_same_answer_over_a_socket(server: Server, http: httpx2.Client, library: str) -> None:
     ingest(http, server, "lighthouses.md", TEXT)
-    question = {"text": "Where did the lighthouse of Alexandria stand?", "requestId": f"0192f3c8-0000-7000-8000-0000000000{len(library):02}"}  # fmt: skip
+    question = {
+        "text": "Where did the lighthouse of Alexandria stand?",
+        "agent": "agents/default",
+        "requestId": f"0192f3c8-0000-7000-8000-0000000000{len(library):02}",
+    }
     turn = http.post("/v1/turns:answer", json=question, headers=server.bearer).json()
     answer = turn["terminalEvent"]["answer"]
     with Client(server.target, library, key=server.key) as client:
         # The same request_id attaches to the turn that was asked over REST.
-        client.say(content=question["text"], request_id=question["requestId"], deltas=True)
+        client.say(content=question["text"], agent="default", request_id=question["requestId"], deltas=True)
         frames = client.turn()
         assert {frame["turn"] for frame in frames} == {turn["name"]}
         assert "".join(frame["text"] for frame in frames if frame["type"] == "delta") == answer["text"]
         end = frames[-1]
         assert end["seq"] == int(turn["lastSeq"])
         assert end["metadata"]["conversation_id"] == turn["conversation"].removeprefix("conversations/")
-        assert [one["quote"] for one in end["metadata"]["source_chunks"]] == [
-            one["quote"] for one in answer["citations"]
-        ]
+        sources = end["metadata"]["sources"]
+        assert [one["quote"] for one in sources] == [one["quote"] for one in answer["citations"]]
+        assert end["metadata"]["source_chunks"] == [*dict.fromkeys(one["passage"] for one in sources)]
         # Cut behind each seq, the rest is the same.
         for place, frame in enumerate(frames[:-1]):
             client.say(type="resume", turn=turn["name"], after_seq=frame["seq"], deltas=True)
@@ -250,8 +254,25 @@ def test_the_same_answer_over_a_socket(server: Server, http: httpx2.Client, libr
         frame = client.say(type="resume", turn=turn["name"], after_seq=99).hear()
         assert (frame["code"], reason_of(frame)) == ("INVALID_INPUT", "AFTER_SEQ_BEYOND_END")
         # Going on with the conversation.
-        client.say(content="When was it built?", conversation_id=end["metadata"]["conversation_id"])
+        conversation = end["metadata"]["conversation_id"]
+        client.say(content="When was it built?", agent="default", conversation_id=conversation)
         assert "third century" in client.turn()[-1]["content"]
+
+
+def test_a_socket_that_names_no_agent_asks_the_chat_agent(server: Server) -> None:
+    with Client(server.target, key=server.key) as client:
+        first, *_, end = client.say(content="Hello!").turn()
+        assert (first["type"], first["step"], first["message"]) == ("status", "routing", "Classifying your query...")  # fmt: skip
+        assert end["metadata"]["intent"] == "chitchat"
+
+
+def test_a_conversation_that_is_not_a_uuid_is_refused(server: Server) -> None:
+    with Client(server.target, key=server.key) as client:
+        frame = client.say(content="Why?", conversation_id="last").hear()
+        assert (frame["code"], reason_of(frame)) == ("INVALID_INPUT", "INVALID_FIELD")
+        assert frame["message"].startswith("conversation_id: ")
+        (bad,) = [one for one in frame["status"]["details"] if "fieldViolations" in one]
+        assert [one["field"] for one in bad["fieldViolations"]] == ["conversation_id"]
 
 
 def test_a_browsers_session_opens_a_socket(server: Server, http: httpx2.Client) -> None:

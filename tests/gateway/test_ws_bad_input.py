@@ -12,6 +12,7 @@ from responsa_server.transports.ws.incoming import parse
 from tests.gateway.conftest import Place
 from tests.gateway.sockets import LIBRARIES, Client, Json, reason_of
 
+MOST_BYTES = 262_144
 UUID = "0192f3c8-0000-7000-8000-0000000000aa"
 MALFORMED: dict[str, str | bytes] = {
     "binary": b"\x00\x01\xff",
@@ -44,7 +45,6 @@ WRONG: dict[str, tuple[Json, list[str]]] = {
     "no flag": ({"content": "Why?", "deltas": 1}, ["deltas"]),
     "half a character": ({"content": "\ud83d"}, ["content"]),
     "half a character's name": ({"content": "Why?", "\ud83d": 1}, ["?"]),
-    "a conversation that is none": ({"content": "Why?", "conversation_id": "last"}, ["conversation_id"]),
     "a teacher that is none": ({"content": "Why?", "teacher_id": 7}, ["teacher_id"]),
     "two teachers": (
         {"content": "Why?", "teacher_id": UUID, "parameters": {"teacher_id": "x"}},
@@ -123,7 +123,7 @@ def test_what_the_rpc_refuses_is_told_in_its_words(place: Place) -> None:
 )
 def test_a_key_that_is_given_twice_is_named(text: str, name: str) -> None:
     with pytest.raises(InvalidRequest) as raised:
-        parse(text)
+        parse(text, MOST_BYTES)
     assert [(one.field, one.rule) for one in raised.value.violations] == [(name, "field.twice")]
 
 
@@ -219,7 +219,8 @@ def test_what_comes_before_the_token_is_short(place: Place) -> None:
         assert client.say(type="auth", token="rsp_good").say(type="ping").hear() == {"type": "pong"}
 
 
-def test_not_all_that_is_wrong_is_looked_for() -> None:
+def test_no_more_violations_are_described_than_a_status_carries() -> None:
     with pytest.raises(InvalidRequest) as raised:
-        parse(json.dumps({f"f{number}": 1 for number in range(10_000)}))
+        parse(json.dumps({"content": "Why?"} | {f"f{number}": 1 for number in range(10_000)}), MOST_BYTES)
     assert [one.field for one in raised.value.violations] == [f"f{number}" for number in range(16)]
+    assert raised.value.metadata == {"violations": "10000"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from responsa_server.transports.ws.session import Limits
+from responsa_server.transports.ws.bridge import Timing
 from tests.gateway.conftest import Place
 from tests.gateway.scripted_turns import CONVERSATION, log_of
 from tests.gateway.sockets import LIBRARIES, Client, Json, reason_of
@@ -21,8 +21,14 @@ SOURCES = [
         "quote": "A lease ends.",
     }
 ]
-METADATA: Json = {"intent": None, "chunks_used": 3, "source_chunks": SOURCES, "conversation_id": CONVERSATION}
-NOTHING: Json = {"intent": None, "chunks_used": 0, "source_chunks": [], "conversation_id": CONVERSATION}
+METADATA: Json = {
+    "intent": None,
+    "chunks_used": 3,
+    "source_chunks": ["passages/p"],
+    "sources": SOURCES,
+    "conversation_id": CONVERSATION,
+}
+NOTHING: Json = METADATA | {"chunks_used": 0, "source_chunks": [], "sources": []}
 HTML = "<p>A <strong>lease</strong> &lt;script&gt;alert(1)&lt;/script&gt; ends.</p>\n"
 RETRIEVING = {"type": "status", "step": "retrieving", "message": "Searching knowledge base..."}
 GENERATING = {"type": "status", "step": "generating", "message": "Generating response..."}
@@ -174,7 +180,7 @@ def test_whichever_way_a_question_is_spelled(place: Place) -> None:
 
 TEACHER = "0192f3c8-0000-7000-8000-0000000000bb"
 ASKED: dict[str, tuple[Json, str, Json]] = {
-    "nothing": ({}, "", {}),
+    "nothing": ({}, "agents/chat", {}),
     "a teacher": ({"teacher_id": TEACHER}, "agents/tutor", {"teacher_id": TEACHER}),
     "a teacher by name": (
         {"teacher_id": f"teachers/{TEACHER}"},
@@ -202,7 +208,7 @@ ASKED: dict[str, tuple[Json, str, Json]] = {
         "agents/chat",
         {"intent": "post", "n": [1, 2.5, None, True, {"x": "é"}]},
     ),
-    "no parameters": ({"parameters": {}}, "", {}),
+    "no parameters": ({"parameters": {}}, "agents/chat", {}),
 }
 """What is said of an agent, the agent that is asked, the parameters it is asked with."""
 
@@ -233,7 +239,7 @@ def test_a_turn_that_waits_tells_its_place(place: Place) -> None:
 
 
 def test_heartbeats_come_at_least_every_thirty_seconds(hasty: Place) -> None:
-    assert Limits().heartbeat_seconds < 30
+    assert Timing().heartbeat_seconds < 30
     with Client(hasty.target) as client:
         assert client.hear() == {"type": "heartbeat"}
         assert client.hear() == {"type": "heartbeat"}

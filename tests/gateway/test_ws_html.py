@@ -6,10 +6,11 @@ import asyncio
 import re
 import threading
 from html.parser import HTMLParser
+from typing import Any
 
+import nh3
 import pytest
 
-from responsa_server.transports.ws import html
 from responsa_server.transports.ws.html import ATTRIBUTES, TAGS, Rendering, of_markdown, of_plain
 
 HOSTILE = [
@@ -142,26 +143,29 @@ def test_tables_may_leave_cells_out() -> None:
     assert of_markdown("|a|b|c|\n|-|-|-|\n" + "|1|\n" * 20).count(row) == 20
 
 
-async def test_what_was_made_is_kept_and_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_recent_html_is_kept_and_made_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[int] = []
-    make = html.of_markdown
+    clean = nh3.clean
 
-    def counted(text: str) -> str:
+    def counted(text: str, **options: Any) -> str:
         threads.append(threading.get_ident())
-        return make(text)
+        return clean(text, **options)
 
-    monkeypatch.setattr(html, "of_markdown", counted)
-    rendering = Rendering(kept_bytes=64)
-    # Whoever goes away takes nothing from the others.
-    first = asyncio.create_task(rendering.of_markdown("*a*"))
-    second = asyncio.create_task(rendering.of_markdown("*a*"))
+    monkeypatch.setattr(nh3, "clean", counted)
+    rendering = Rendering()
+    text = "*made once*"
+    # A follower that leaves takes nothing from the others.
+    first = asyncio.create_task(rendering.of_markdown(text))
     await asyncio.sleep(0)
     first.cancel()
-    assert await second == "<p><em>a</em></p>\n"
-    assert await rendering.of_markdown("*a*") == "<p><em>a</em></p>\n"
-    assert len(threads) == 1
+    assert await rendering.of_markdown(text) == "<p><em>made once</em></p>\n"
+    assert threads
     # Off the loop, however short.
-    assert threads[0] != threading.get_ident()
-    await rendering.of_markdown("b" * 60)
-    await rendering.of_markdown("*a*")
-    assert len(threads) == 3
+    assert threading.get_ident() not in threads
+    threads.clear()
+    assert await rendering.of_markdown(text) == "<p><em>made once</em></p>\n"
+    assert not threads
+    for number in range(100):
+        await rendering.of_markdown(str(number))
+    await rendering.of_markdown(text)
+    assert len(threads) == 101

@@ -50,7 +50,7 @@ async def test_what_is_no_delta_overtakes_the_deltas_of_other_turns() -> None:
     await outbox.put(second, end("b", 9))
     await outbox.put(third, delta("c", 5, "x"))
     await outbox.put(third, status("c", 6))
-    await outbox.tell(PONG)
+    await outbox.control(PONG)
     assert await heard(outbox) == [
         ("pong", "", 0),
         # Its own deltas come before its end; theirs do not.
@@ -91,7 +91,7 @@ async def test_too_much_waits_for_the_reader(kind: str) -> None:
                 case "status":
                     await outbox.put(lane, status("a", seq, 1000))
                 case _:
-                    await outbox.tell(PONG)
+                    await outbox.control(PONG)
 
     filling = asyncio.create_task(fill())
     for _ in range(3):
@@ -111,7 +111,7 @@ async def test_deltas_that_are_too_much_keep_no_other_frame_waiting() -> None:
     while outbox.size < DELTA_BYTES:
         await outbox.put(first, delta("a", 2, "x" * 30_000))
     await outbox.put(second, end("b", 3))
-    await outbox.tell(PONG)
+    await outbox.control(PONG)
     assert json.loads(await outbox.next() or "")["type"] == "pong"
     assert json.loads(await outbox.next() or "")["type"] == "message"
 
@@ -121,7 +121,7 @@ async def test_a_wait_that_is_cancelled_takes_nothing_away() -> None:
     for _ in range(3):
         waiting = asyncio.create_task(outbox.next())
         await asyncio.sleep(0)
-        await outbox.tell(PONG)
+        await outbox.control(PONG)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         assert await outbox.next() == PONG.encode()

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import NoReturn
 
+import pytest
+import structlog
+from starlette.websockets import WebSocket
+
+from responsa_server.calls.chain import Calls
+from responsa_server.calls.interceptors.limits import Admission
 from responsa_server.domain.errors import Exhausted, Reason
-from responsa_server.transports.ws.auth import Owner
-from responsa_server.transports.ws.registry import Registry
+from responsa_server.transports.ws.bridge import Bridge, Owner, Session
+from responsa_server.transports.ws.settings import SocketSettings
 
 ANNE, BERT, NAMESAKE = (
     Owner("tenants/a", "users/1"),
@@ -15,49 +21,62 @@ ANNE, BERT, NAMESAKE = (
 )
 
 
-class Told:
-    """Counts what it is told."""
+class Leaving(Session):
+    """Counts how often it is asked to leave."""
 
-    def __init__(self) -> None:
+    def __init__(self, bridge: Bridge) -> None:
+        super().__init__(WebSocket({"type": "websocket", "query_string": b"", "headers": []}, unused, unused), bridge)  # fmt: skip
         self.times = 0
 
     def leave(self) -> None:
         self.times += 1
 
 
+async def unused(*_: object) -> NoReturn:
+    raise AssertionError
+
+
+def bridge_of(per_user: int) -> Bridge:
+    calls = Calls((), Admission(1), structlog.get_logger("test"))
+    return Bridge(calls, SocketSettings(per_user=per_user))
+
+
 def test_sockets_by_user_and_teacher() -> None:
-    registry, first, second, other = Registry(2), Told(), Told(), Told()
-    registry.enter(ANNE, first)
-    registry.enter(ANNE, second)
-    registry.enter(NAMESAKE, other)
-    registry.about(ANNE, second, "t1")
-    assert [*registry.of(ANNE)] == [first, second]
-    assert [*registry.of(ANNE, "t1")] == [second]
-    assert [*registry.of(ANNE, "")] == [first]
-    assert [*registry.of(NAMESAKE)] == [other]
-    assert [*registry.of(BERT)] == []
-    registry.exit(ANNE, second)
-    registry.exit(ANNE, second)
-    # What has left is about nothing any more.
-    registry.about(ANNE, second, "t1")
-    assert [*registry.of(ANNE)] == [first]
+    bridge = bridge_of(2)
+    first, second, other = Leaving(bridge), Leaving(bridge), Leaving(bridge)
+    bridge.enter(ANNE, first)
+    bridge.enter(ANNE, second)
+    bridge.enter(NAMESAKE, other)
+    bridge.about(ANNE, second, "t1")
+    assert [*bridge.of(ANNE)] == [first, second]
+    assert [*bridge.of(ANNE, "t1")] == [second]
+    assert [*bridge.of(ANNE, "")] == [first]
+    assert [*bridge.of(NAMESAKE)] == [other]
+    assert [*bridge.of(BERT)] == []
+    bridge.exit(ANNE, second)
+    bridge.exit(ANNE, second)
+    # A socket that has left is not recorded again.
+    bridge.about(ANNE, second, "t1")
+    assert [*bridge.of(ANNE)] == [first]
 
 
-def test_a_user_has_so_many_and_no_more() -> None:
-    registry, first = Registry(1), Told()
-    registry.enter(ANNE, first)
+def test_a_user_has_a_limited_number_of_sockets() -> None:
+    bridge = bridge_of(1)
+    first = Leaving(bridge)
+    bridge.enter(ANNE, first)
     with pytest.raises(Exhausted) as raised:
-        registry.enter(ANNE, Told())
+        bridge.enter(ANNE, Leaving(bridge))
     assert (raised.value.reason, raised.value.metadata) == (Reason.OVERLOADED, {"limit": "1"})
-    registry.exit(ANNE, first)
-    registry.enter(ANNE, Told())
+    bridge.exit(ANNE, first)
+    bridge.enter(ANNE, Leaving(bridge))
 
 
-def test_all_are_told_to_leave() -> None:
-    registry, sockets = Registry(4), [Told() for _ in range(3)]
+def test_all_are_asked_to_leave() -> None:
+    bridge = bridge_of(4)
+    sockets = [Leaving(bridge) for _ in range(3)]
     for owner, socket in zip((ANNE, ANNE, BERT), sockets, strict=True):
-        registry.enter(owner, socket)
-    assert not registry.leaving
-    registry.leave()
-    assert registry.leaving
+        bridge.enter(owner, socket)
+    assert not bridge.leaving
+    bridge.leave()
+    assert bridge.leaving
     assert [one.times for one in sockets] == [1, 1, 1]

@@ -13,10 +13,7 @@ from starlette.websockets import WebSocket
 from responsa.auth.v1 import auth_service_pb2
 from responsa.chat.v1 import chat_service_pb2
 from responsa_server.calls.chain import Calls
-from responsa_server.transports.ws.auth import Owner
-from responsa_server.transports.ws.html import Rendering
-from responsa_server.transports.ws.registry import Registry
-from responsa_server.transports.ws.session import Limits, Session
+from responsa_server.transports.ws.bridge import Bridge, Owner, Session
 from tests.gateway.in_process import calls_of
 from tests.gateway.scripted_turns import name_of
 from tests.gateway.stand_in import Auth, Chat
@@ -40,14 +37,14 @@ def calls() -> Calls:
 class Opened:
     """A session with a client's side of its socket."""
 
-    def __init__(self, calls: Calls, registry: Registry) -> None:
+    def __init__(self, bridge: Bridge) -> None:
         self._to: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
         self._from: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
         headers = [(b"authorization", KEY.encode())]
         scope: dict[str, Any] = {"type": "websocket", "query_string": b"", "headers": headers}
         self._to.put_nowait({"type": "websocket.connect"})
         socket = WebSocket(scope, self._to.get, self._from.put)
-        self.session = Session(socket, calls, registry, Rendering(), Limits())
+        self.session = Session(socket, bridge)
         self.task = asyncio.create_task(self.session.run())
 
     async def turn(self, **fields: Any) -> None:
@@ -65,15 +62,15 @@ class Opened:
 
 
 async def test_who_resumes_a_turn_is_about_its_teacher(calls: Calls) -> None:
-    registry = Registry(4)
-    asking, resuming = Opened(calls, registry), Opened(calls, registry)
+    bridge = Bridge(calls)
+    asking, resuming = Opened(bridge), Opened(bridge)
     await asking.turn(content="script limit", request_id="r", teacher_id=TEACHER)
-    assert [*registry.of(OWNER, TEACHER)] == [asking.session]
+    assert [*bridge.of(OWNER, TEACHER)] == [asking.session]
     await resuming.turn(type="resume", turn=name_of("script limitr"))
-    assert {*registry.of(OWNER, TEACHER)} == {asking.session, resuming.session}
+    assert {*bridge.of(OWNER, TEACHER)} == {asking.session, resuming.session}
     # And what it asks next may be about nobody.
     await resuming.turn(content="script limit")
-    assert [*registry.of(OWNER, TEACHER)] == [asking.session]
+    assert [*bridge.of(OWNER, TEACHER)] == [asking.session]
     await asking.close()
     await resuming.close()
-    assert [*registry.of(OWNER)] == []
+    assert [*bridge.of(OWNER)] == []

@@ -152,7 +152,7 @@ def test_the_same_over_a_socket(house: House) -> None:
     *_, end = over_socket(house, chain)
     assert end["type"] == "message"
     assert QUOTED in end["content"]
-    assert QUOTED in [one["quote"] for one in end["metadata"]["source_chunks"]]
+    assert QUOTED in [one["quote"] for one in end["metadata"]["sources"]]
 
 
 def check_failed(failed: Json, model: str, plug: Plug) -> None:

@@ -26,7 +26,6 @@ from responsa_server.stores.redis import RedisPart
 from responsa_server.transports.grpc.server import RpcServer
 from responsa_server.transports.http.guard import Allowed
 from responsa_server.transports.ws.bridge import Bridge
-from responsa_server.transports.ws.session import Limits
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
 
@@ -76,12 +75,7 @@ class Callers:
         )
         self._server = RpcServer(calls, SERVICES, str(self._grpc), reflects=settings.serves_reflection)
         self._gateway: GatewayServer | None = None
-        sockets = settings.sockets
-        self._bridge = Bridge(
-            calls,
-            limits=Limits(turns=sockets.turns, message_bytes=sockets.message_bytes),
-            sockets_per_user=sockets.per_user,
-        )
+        self._bridge = Bridge(calls, settings.sockets)
         if listens.http is not None:
             hosts = hosts_of(settings.port, (*LOOPBACK_HOSTS, *settings.allowed_hosts))
             gateway_settings = GatewaySettings(

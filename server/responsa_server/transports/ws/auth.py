@@ -1,9 +1,9 @@
-"""Finds the user of a socket, by the token of the handshake or of the first frame."""
+"""Finds the credential of a socket: the token of the handshake or of the first frame."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from starlette.websockets import WebSocket
@@ -14,19 +14,11 @@ from responsa_server.calls.interceptors.reporting import call_id
 from responsa_server.domain.errors import Reason, Unauthenticated
 
 PROTOCOL: Final = "responsa.v1"
-"""The subprotocol that this server speaks. Other names are returned only to clients that do not offer it."""
+"""The subprotocol that this server speaks. The server names another one only to clients that do not offer it."""
 _BEARER: Final = "bearer."
 
 Metadata: TypeAlias = Mapping[str, Sequence[str]]
 """The credential of a call."""
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """The user of a socket: `users/{uuid}` of a tenant."""
-
-    tenant: str
-    user: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +27,8 @@ class Handshake:
     all calls of the socket."""
 
     subprotocol: str | None
-    metadata: Metadata | None
+    metadata: Metadata | None = field(repr=False)
     call_id: str
-
-    def __repr__(self) -> str:
-        return f"Handshake({self.subprotocol})"
 
 
 def handshake_of(socket: WebSocket) -> Handshake:
@@ -50,18 +39,16 @@ def handshake_of(socket: WebSocket) -> Handshake:
     offered: list[str] = socket.scope.get("subprotocols", [])
     queried = socket.query_params.get("token", "")
     socket.scope["query_string"] = b""
-    named = [one for one in offered if one not in (PROTOCOL, "bearer")]
-    tokens = [one.removeprefix(_BEARER) for one in named if one.removeprefix(_BEARER)]
-    metadata: Metadata | None = None
-    if tokens or queried:
-        metadata = bearer(tokens[0] if tokens else queried)
-    else:
-        found = metadata_of_headers(socket.headers.items())
-        metadata = {name: found[name] for name in ("authorization", "cookie") if name in found} or None
+    others = [one.removeprefix(_BEARER) for one in offered if one not in (PROTOCOL, "bearer")]
+    token = next((one for one in others if one), queried)
+    found = metadata_of_headers(socket.headers.items())
+    credentials = {name: found[name] for name in ("authorization", "cookie") if name in found}
     # Browsers abort a handshake when the response names none of the subprotocols that they offered.
     answered = next((one for one in (PROTOCOL, "bearer") if one in offered), next(iter(offered), None))
     # The call id is the one that Envoy set, as for any other call.
-    return Handshake(answered, metadata, call_id(socket.headers.get(CALL_ID, "")))
+    return Handshake(
+        answered, bearer(token) if token else credentials or None, call_id(socket.headers.get(CALL_ID, ""))
+    )
 
 
 def bearer(token: str) -> Metadata:

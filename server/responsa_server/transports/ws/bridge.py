@@ -1,47 +1,388 @@
-"""`/ws/chat`, as a route of the gateway."""
+"""`/ws/chat`, as a route of the gateway: all sockets of a process, and each one from its handshake to its end."""
 
 from __future__ import annotations
 
-from typing import Final
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+from uuid import uuid4
 
-from starlette.websockets import WebSocket
+import structlog
+from google.protobuf import json_format
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from responsa.auth.v1.auth_service_pb2 import GetMeRequest
+from responsa.auth.v1.user_pb2 import User
+from responsa.chat.v1.chat_service_pb2 import CancelTurnRequest
+from responsa.chat.v1.turn_pb2 import Turn
+from responsa_server.calls import status
+from responsa_server.calls.call import CALL_ID, peer_of
 from responsa_server.calls.chain import Calls
-from responsa_server.transports.ws.auth import handshake_of
+from responsa_server.calls.status import Code
+from responsa_server.domain.errors import Exhausted, InvalidRequest, Reason, ResponsaError
+from responsa_server.transports.ws import frames
+from responsa_server.transports.ws.auth import Handshake, Metadata, bearer, handshake_of, missing
 from responsa_server.transports.ws.html import Rendering
-from responsa_server.transports.ws.registry import Registry
-from responsa_server.transports.ws.session import SERVICE_RESTART, Limits, Session
+from responsa_server.transports.ws.incoming import (
+    Cancel,
+    Incoming,
+    Ping,
+    Question,
+    Resume,
+    SignIn,
+    parse,
+    teacher_in,
+)
+from responsa_server.transports.ws.outbox import Lane, Outbox
+from responsa_server.transports.ws.settings import SocketSettings
+from responsa_server.transports.ws.turn import Caller, Follower, GoElsewhere
 
 PATH: Final = "/ws/chat"
-SOCKETS_PER_USER: Final = 16
+_GET_ME: Final = "/responsa.auth.v1.AuthService/GetMe"
+_CANCEL: Final = "/responsa.chat.v1.ChatService/CancelTurn"
+_POLICY_VIOLATION: Final = 1008
+_SERVICE_RESTART: Final = 1012
+_TRY_AGAIN_LATER: Final = 1013
+_FIRST_MESSAGE_BYTES: Final = 8_192
+"""Per message before the sign-in; a token is far shorter."""
+_FIRST_MESSAGES: Final = 128
+"""How many messages may come before the sign-in."""
+_MOST_NAME: Final = 64
+"""Characters of a turn name from a client that are sent back to it; valid names are shorter."""
+_LAST_WORDS_SECONDS: Final = 5.0
+"""How long a client may take to read what was waiting when its socket closes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """heartbeat_seconds: of silence before a heartbeat. credential_seconds: time in which a token must arrive. call_seconds: time limit for a call that is
+    not a stream."""
+
+    heartbeat_seconds: float = 15.0
+    credential_seconds: float = 10.0
+    call_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The user of a socket: `users/{uuid}` of a tenant."""
+
+    tenant: str
+    user: str
 
 
 class Bridge:
-    """All sockets of this process.
-
-    sockets_per_user: how many a user may have open at a time, in this process.
-    """
+    """All sockets of this process, by user, and by the teacher of their last question."""
 
     def __init__(
-        self,
-        calls: Calls,
-        *,
-        limits: Limits | None = None,
-        sockets_per_user: int = SOCKETS_PER_USER,
+        self, calls: Calls, settings: SocketSettings | None = None, timing: Timing | None = None
     ) -> None:
-        self._calls = calls
-        self._limits = limits or Limits()
-        self._registry = Registry(sockets_per_user)
-        self._rendering = Rendering()
+        self.calls = calls
+        self.settings = settings or SocketSettings()
+        self.timing = timing or Timing()
+        self.rendering = Rendering()
+        self.leaving = False
+        """Whether all sockets were asked to reconnect elsewhere."""
+        self._sockets: dict[Owner, dict[Session, str]] = {}
 
     async def serve(self, socket: WebSocket) -> None:
         """Serve one socket to its end."""
-        if self._registry.leaving:
-            await socket.accept(subprotocol=handshake_of(socket).subprotocol)
-            await socket.close(SERVICE_RESTART)
-            return
-        await Session(socket, self._calls, self._registry, self._rendering, self._limits).run()
+        await Session(socket, self).run()
 
     def leave(self) -> None:
         """Ask the clients of all sockets, and of those that still open, to reconnect elsewhere."""
-        self._registry.leave()
+        self.leaving = True
+        for sockets in [*self._sockets.values()]:
+            for session in [*sockets]:
+                session.leave()
+
+    def enter(self, owner: Owner, session: Session) -> None:
+        """Add a user's socket. Raises Exhausted (OVERLOADED)."""
+        most = self.settings.per_user
+        if len(self._sockets.get(owner, ())) >= most:
+            raise Exhausted(
+                Reason.OVERLOADED,
+                f"You have {most} open sockets, the most that this server allows; close one, or ask over one of them.",
+                {"limit": str(most)},
+                retry_after=5,
+            )
+        self._sockets.setdefault(owner, {})[session] = ""
+
+    def about(self, owner: Owner, session: Session, teacher: str) -> None:
+        """Record the teacher ("" without one) of a socket's last question."""
+        if session in self._sockets.get(owner, {}):
+            self._sockets[owner][session] = teacher
+
+    def exit(self, owner: Owner, session: Session) -> None:
+        """Remove a socket; no effect if it is not there."""
+        sockets = self._sockets.get(owner, {})
+        sockets.pop(session, None)
+        if not sockets:
+            self._sockets.pop(owner, None)
+
+    def of(self, owner: Owner, teacher: str | None = None) -> Collection[Session]:
+        """A user's sockets; with a teacher, those whose last question was for that teacher."""
+        found = self._sockets.get(owner, {})
+        return [session for session, last in found.items() if teacher is None or last == teacher]
+
+
+class Session:
+    """One socket. Its reader takes messages, one follower per turn fills the outbox, its writer empties it."""
+
+    def __init__(self, socket: WebSocket, bridge: Bridge) -> None:
+        self._socket = socket
+        self._bridge = bridge
+        self._outbox = Outbox()
+        self._handshake = handshake_of(socket)
+        self._caller: Caller | None = None
+        self._owner: Owner | None = None
+        self._asked = False
+        self._followers: dict[asyncio.Task[None], Follower] = {}
+        self._ended = asyncio.Event()
+        self._end = (1000, "")
+        self._log = structlog.get_logger("websocket").bind(call_id=self._handshake.call_id)
+
+    async def run(self) -> None:
+        """Serve the socket until one side ends it. Turns continue when the client disconnects."""
+        await self._socket.accept(subprotocol=self._handshake.subprotocol)
+        if self._bridge.leaving:
+            await self._socket.close(_SERVICE_RESTART)
+            return
+        reader = asyncio.create_task(self._read(self._handshake))
+        writer = asyncio.create_task(self._write())
+        ended = asyncio.create_task(self._ended.wait())
+        try:
+            await asyncio.wait({reader, writer, ended}, return_when=asyncio.FIRST_COMPLETED)
+            await self._stop(reader, *self._followers)
+            self._outbox.close()
+            await asyncio.wait({writer}, timeout=_LAST_WORDS_SECONDS)
+        finally:
+            await self._stop(reader, writer, ended, *self._followers)
+            if self._owner is not None:
+                self._bridge.exit(self._owner, self)
+
+    def leave(self) -> None:
+        """Ask the client to reconnect elsewhere."""
+        self._finish(_SERVICE_RESTART, "the server is shutting down; reconnect and resume")
+
+    def _finish(self, code: int, reason: str) -> None:
+        """Close the socket once the outbox is sent. The first reason counts."""
+        if not self._ended.is_set():
+            self._end = (code, reason)
+            self._ended.set()
+
+    async def _stop(self, *tasks: asyncio.Task[Any]) -> None:
+        for task in tasks:
+            task.cancel()
+        for end in await asyncio.gather(*tasks, return_exceptions=True):
+            gone = isinstance(end, asyncio.CancelledError | WebSocketDisconnect)
+            if isinstance(end, BaseException) and not gone:
+                self._log.error("socket failed", exc_info=end)
+
+    async def _write(self) -> None:
+        """Send the outbox, and heartbeats when it stays empty for long; then close."""
+        while True:
+            try:
+                async with asyncio.timeout(self._bridge.timing.heartbeat_seconds):
+                    text = await self._outbox.next()
+            except TimeoutError:
+                text = frames.HEARTBEAT.encode()
+            if text is None:
+                await self._socket.close(*self._end)
+                return
+            await self._socket.send_text(text)
+
+    async def _read(self, handshake: Handshake) -> None:
+        try:
+            await self._sign_in(handshake.metadata or await self._first_token())
+        except ResponsaError as error:
+            await self._refuse(error)
+            return
+        while True:
+            await self._take(await self._message())
+
+    async def _message(self) -> str | None:
+        """The next message; None for a binary one. Raises WebSocketDisconnect."""
+        message = await self._socket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1006))
+        text: str | None = message.get("text")
+        return text
+
+    async def _first_token(self) -> Metadata:
+        """The credential of the first message. Raises Unauthenticated when a question or too many other messages come first, or nothing in time."""
+        most_bytes = min(_FIRST_MESSAGE_BYTES, self._bridge.settings.message_bytes)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._bridge.timing.credential_seconds):
+                for _ in range(_FIRST_MESSAGES):
+                    try:
+                        message = parse(await self._message(), most_bytes)
+                    except InvalidRequest as error:
+                        await self._report(error)
+                        continue
+                    match message:
+                        case SignIn():
+                            return bearer(message.token)
+                        case Ping():
+                            await self._outbox.control(frames.PONG)
+                        case _:
+                            break
+        raise missing()
+
+    async def _sign_in(self, metadata: Metadata) -> None:
+        """Make the credential's user the owner of the socket. Raises ResponsaError."""
+        caller = Caller(
+            self._bridge.calls,
+            {**metadata, CALL_ID: [self._handshake.call_id]},
+            f"ws {peer_of(self._socket.scope.get('client'))}",
+            self._bridge.timing.call_seconds,
+        )
+        me = await caller.answer(_GET_ME, GetMeRequest(), User)
+        if self._owner is not None:
+            self._bridge.exit(self._owner, self)
+            self._owner = None
+        owner = Owner(me.tenant, me.name)
+        self._bridge.enter(owner, self)
+        self._owner, self._caller = owner, caller
+        if self._bridge.leaving:
+            self.leave()
+
+    async def _refuse(self, error: ResponsaError) -> None:
+        """Send one frame, then close."""
+        await self._report(error)
+        denied = status.code(error) in (Code.UNAUTHENTICATED, Code.PERMISSION_DENIED)
+        self._finish(_POLICY_VIOLATION if denied else _TRY_AGAIN_LATER, error.reason.value)
+
+    async def _report(self, error: ResponsaError, message: Incoming | None = None) -> None:
+        """Send the error of a message; None if the message could not be parsed."""
+        request_id = message.request_id if isinstance(message, Question) else ""
+        turn = message.turn[:_MOST_NAME] if isinstance(message, Resume | Cancel) else ""
+        await self._outbox.control(frames.error(status.of(error), turn=turn, request_id=request_id))
+
+    async def _take(self, text: str | None) -> None:
+        """Handle a message. If it fails, send the error and keep the socket open."""
+        message: Incoming | None = None
+        try:
+            message = parse(text, self._bridge.settings.message_bytes)
+            await self._do(message)
+        except ResponsaError as error:
+            await self._report(error, message)
+            self._close_if_over(error)
+
+    async def _do(self, message: Incoming) -> None:
+        match message:
+            case Ping():
+                await self._outbox.control(frames.PONG)
+            case SignIn():
+                await self._sign_in_again(message)
+            case Question():
+                # A question that is cut off before its turn is known is sent again with the same id, which attaches to the turn.
+                request = message.request(message.request_id or str(uuid4()), self._bridge.settings.agent)
+                follower = self._follower(message)
+                self._start(follower, partial(follower.ask, request), message)
+                self._about(message.teacher)
+            case Resume():
+                follower = self._follower(message)
+                follower.turn, follower.after_seq = message.turn, message.after_seq
+                self._start(follower, partial(self._resume, follower), message)
+            case Cancel():
+                self._asked = True
+                await self._cancel(message.turn)
+
+    async def _sign_in_again(self, message: SignIn) -> None:
+        if self._asked:
+            raise InvalidRequest.of_field(
+                "type", "auth.first", "sign in before the first question, or over another socket"
+            )
+        try:
+            await self._sign_in(bearer(message.token))
+        except ResponsaError as error:
+            await self._refuse(error)
+
+    async def _resume(self, follower: Follower) -> None:
+        found = await follower.look_up()
+        if found is not None:
+            self._about(teacher_in(json_format.MessageToDict(found.parameters)))
+        await follower.resume()
+
+    def _about(self, teacher: str) -> None:
+        if self._owner is not None:
+            self._bridge.about(self._owner, self, teacher)
+
+    def _follower(self, message: Question | Resume) -> Follower:
+        """Raises Exhausted (OVERLOADED) when the socket already follows as many turns as it may."""
+        self._asked = True
+        most = self._bridge.settings.turns
+        if sum(not one.ended for one in self._followers.values()) >= most:
+            raise Exhausted(
+                Reason.OVERLOADED,
+                f"This socket follows {most} turns, the most that it may follow at a time; wait for one to end.",
+                {"limit": str(most)},
+                retry_after=1,
+            )
+        return Follower(self._signed_in, self._outbox, self._bridge.rendering, message.deltas)
+
+    def _start(
+        self, follower: Follower, following: Callable[[], Awaitable[None]], message: Question | Resume
+    ) -> None:
+        task = asyncio.create_task(self._follow(follower, following, message))
+        self._followers[task] = follower
+        task.add_done_callback(self._followers.pop)
+
+    async def _follow(
+        self, follower: Follower, following: Callable[[], Awaitable[None]], message: Question | Resume
+    ) -> None:
+        try:
+            await following()
+        except GoElsewhere:
+            self.leave()
+        except ResponsaError as error:
+            await self._not_followed(follower, message, error)
+            self._close_if_over(error)
+        except (
+            Exception
+        ):  # whatever fails in one turn, its client gets the error and the socket's other turns continue
+            self._log.exception("turn not followed")
+            await self._not_followed(follower, message, status.unexpected(self._handshake.call_id))
+
+    async def _not_followed(
+        self, follower: Follower, message: Question | Resume, error: ResponsaError
+    ) -> None:
+        """Send the reason why a turn is no longer followed. The frame has no seq, since it is not the turn's end."""
+        if not follower.turn:
+            await self._report(error, message)
+            return
+        request_id = message.request_id if isinstance(message, Question) else ""
+        # After the frames of the turn that wait.
+        await follower.put(
+            frames.error(status.of(error), turn=follower.turn[:_MOST_NAME], request_id=request_id)
+        )
+
+    def _close_if_over(self, error: ResponsaError) -> None:
+        """Close the socket of a client that is no longer signed in, or whose server is stopping."""
+        if status.code(error) == Code.UNAUTHENTICATED:
+            self._finish(_POLICY_VIOLATION, error.reason.value)
+        elif error.reason is Reason.DRAINING:
+            self.leave()
+
+    async def _cancel(self, turn: str) -> None:
+        """Cancel a turn. Its follower here sends the last frame; without a follower it is sent at once. Raises ResponsaError."""
+        followed = self._follows(turn)
+        ended = await self._signed_in.answer(_CANCEL, CancelTurnRequest(name=turn), Turn)
+        if followed or self._follows(turn):
+            return
+        event = ended.terminal_event
+        frame = await frames.of_event(turn, event, event.seq, ended.conversation, self._bridge.rendering)
+        if frame is not None:
+            await self._outbox.put(Lane(), frame)
+
+    def _follows(self, turn: str) -> bool:
+        return any(one.turn == turn and not one.ended for one in self._followers.values())
+
+    @property
+    def _signed_in(self) -> Caller:
+        assert self._caller is not None, "messages are taken after the sign-in"
+        return self._caller

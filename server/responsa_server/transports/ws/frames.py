@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import Final, TypeAlias, cast
 
-from google.rpc.code_pb2 import Code
+from google.protobuf.descriptor import EnumDescriptor
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
@@ -19,40 +19,29 @@ from responsa.chat.v1.turn_pb2 import (
     Intent,
     RefusalReason,
     Step,
-    TurnAnswer,
     TurnEvent,
-    TurnRefused,
 )
 from responsa_server.calls import status as statuses
+from responsa_server.calls.status import Code
 from responsa_server.domain.errors import Reason
-from responsa_server.transports.ws import html
-from responsa_server.transports.ws.html import Rendering
+from responsa_server.transports.ws.html import Rendering, of_plain
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
-TERMINAL = ("answer", "refused", "failed", "cancelled")
+TERMINAL: Final = ("answer", "refused", "failed", "cancelled")
 """The kinds of event that end a turn."""
 
-LLM_ERROR = "LLM_ERROR"
-RATE_LIMIT = "RATE_LIMIT"
-INVALID_INPUT = "INVALID_INPUT"
-UNAUTHENTICATED = "UNAUTHENTICATED"
-NOT_FOUND = "NOT_FOUND"
-INTERNAL = "INTERNAL"
-
-CODES: Mapping[int, str] = {
-    Code.INVALID_ARGUMENT: INVALID_INPUT,
-    Code.ALREADY_EXISTS: INVALID_INPUT,
-    Code.ABORTED: INVALID_INPUT,
-    Code.OUT_OF_RANGE: INVALID_INPUT,
-    Code.FAILED_PRECONDITION: INVALID_INPUT,
-    Code.RESOURCE_EXHAUSTED: RATE_LIMIT,
-    Code.UNAUTHENTICATED: UNAUTHENTICATED,
-    Code.PERMISSION_DENIED: UNAUTHENTICATED,
-    Code.NOT_FOUND: NOT_FOUND,
+_CODES: Final[Mapping[int, str]] = {
+    Code.INVALID_ARGUMENT: "INVALID_INPUT",
+    Code.ALREADY_EXISTS: "INVALID_INPUT",
+    Code.ABORTED: "INVALID_INPUT",
+    Code.OUT_OF_RANGE: "INVALID_INPUT",
+    Code.FAILED_PRECONDITION: "INVALID_INPUT",
+    Code.RESOURCE_EXHAUSTED: "RATE_LIMIT",
+    Code.UNAUTHENTICATED: "UNAUTHENTICATED",
+    Code.PERMISSION_DENIED: "UNAUTHENTICATED",
+    Code.NOT_FOUND: "NOT_FOUND",
 }
 """The frame's code by the code of the Status; other codes become INTERNAL."""
-BY_REASON: Mapping[str, str] = {Reason.MODEL_UNAVAILABLE.value: LLM_ERROR}
-"""Reasons that have a separate code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +56,8 @@ class Frame:
         return json.dumps(self.content, ensure_ascii=False, separators=(",", ":"))
 
 
-PONG = Frame({"type": "pong"})
-HEARTBEAT = Frame({"type": "heartbeat"})
+PONG: Final = Frame({"type": "pong"})
+HEARTBEAT: Final = Frame({"type": "heartbeat"})
 
 
 def delta(turn: str, seq: int, text: str) -> Frame:
@@ -78,10 +67,10 @@ def delta(turn: str, seq: int, text: str) -> Frame:
 
 def joined(first: Frame, second: Frame) -> Frame:
     """Two consecutive deltas of one turn as one. It has the later seq, so that a client resumes after both."""
-    assert first.text is not None, "deltas alone are joined"
-    assert second.text is not None, "deltas alone are joined"
-    seq, turn = second.content["seq"], second.content["turn"]
-    return delta(cast("str", turn), cast("int", seq), first.text + second.text)
+    assert first.text is not None, "only deltas are joined"
+    assert second.text is not None, "only deltas are joined"
+    text = first.text + second.text
+    return Frame({**second.content, "text": text}, text=text)
 
 
 def error(found: Status, *, turn: str = "", seq: int = 0, request_id: str = "") -> Frame:
@@ -89,30 +78,16 @@ def error(found: Status, *, turn: str = "", seq: int = 0, request_id: str = "") 
 
     request_id: the id that the client gave its question.
     """
+    info = ErrorInfo()
+    model = any(one.Unpack(info) for one in found.details) and info.reason == Reason.MODEL_UNAVAILABLE
     content: dict[str, Json] = {
         "type": "error",
-        "code": code_of(found),
+        "code": "LLM_ERROR" if model else _CODES.get(found.code, "INTERNAL"),
         "message": found.message,
         "status": cast("Json", json.loads(statuses.as_json(found))),
     }
-    if turn:
-        content["turn"] = turn
-    if seq:
-        content["seq"] = seq
-    if request_id:
-        content["request_id"] = request_id
-    return Frame(content)
-
-
-def code_of(found: Status) -> str:
-    """The frame's code for a Status."""
-    return BY_REASON.get(reason_of(found)) or CODES.get(found.code, INTERNAL)
-
-
-def reason_of(found: Status) -> str:
-    """The reason in the ErrorInfo; "" when there is none."""
-    info = ErrorInfo()
-    return next((info.reason for one in found.details if one.Unpack(info)), "")
+    place: dict[str, Json] = {"turn": turn, "seq": seq, "request_id": request_id}
+    return Frame(content | {name: value for name, value in place.items() if value})
 
 
 def waiting(turn: str, seq: int, place: int) -> Frame:
@@ -123,11 +98,12 @@ def waiting(turn: str, seq: int, place: int) -> Frame:
 async def of_event(
     turn: str, event: TurnEvent, seq: int, conversation: str, rendering: Rendering
 ) -> Frame | None:
-    """The frame of an event; None for kinds that have no frame (sources come with the message). conversation: the turn's, which its last frame names."""
+    """The frame of an event; None for kinds without a frame (sources come with the message). conversation: the turn's, which its last frame names."""
     content: dict[str, Json]
     match event.WhichOneof("event"):
         case "status":
-            content = {"type": "status", "step": _step(event.status.step), "message": event.status.message}
+            step = _name(Step.DESCRIPTOR, event.status.step)
+            content = {"type": "status", "step": step, "message": event.status.message}
         case "delta":
             return delta(turn, seq, event.delta.text)
         case "attempt_restarted":
@@ -138,14 +114,20 @@ async def of_event(
                 "keep_bytes": restarted.keep_bytes,
             }
         case "answer":
-            content = _message(
-                await rendering.of_markdown(event.answer.text), _answered(event.answer, conversation)
-            )
+            answer = event.answer
+            metadata = _metadata(conversation, answer.intent, answer.passages_used, answer.citations)
+            if answer.outcome == AnswerOutcome.ANSWER_OUTCOME_OUTPUT_LIMIT:
+                metadata["outcome"] = "output_limit"
+            html = await rendering.of_markdown(answer.text)
+            content = _message(html, metadata, answer.fallbacks)
         case "refused":
+            refused = event.refused
+            metadata = _metadata(conversation, refused.intent)
+            metadata |= {"outcome": "refused", "reason": _name(RefusalReason.DESCRIPTOR, refused.reason)}
             # A refusal quotes the question, whose text is not Markdown.
-            content = _message(html.of_plain(event.refused.message), _refused(event.refused, conversation))
+            content = _message(of_plain(refused.message), metadata, refused.fallbacks)
         case "cancelled":
-            content = _message("", _metadata(None, 0, (), conversation) | {"outcome": "cancelled"})
+            content = _message("", _metadata(conversation) | {"outcome": "cancelled"})
         case "failed":
             return error(event.failed.status, turn=turn, seq=seq)
         case _:
@@ -153,54 +135,28 @@ async def of_event(
     return Frame({**content, "turn": turn, "seq": seq})
 
 
-def is_terminal(event: TurnEvent) -> bool:
-    """Whether an event ends its turn."""
-    return event.WhichOneof("event") in TERMINAL
-
-
-def _message(content: str, metadata: dict[str, Json]) -> dict[str, Json]:
+def _message(content: str, metadata: dict[str, Json], fallbacks: Sequence[Fallback] = ()) -> dict[str, Json]:
+    if fallbacks:
+        metadata["fallbacks"] = [
+            {
+                "kind": _name(FallbackKind.DESCRIPTOR, one.kind),
+                "source": one.source,
+                "target": one.target,
+                "cause": one.cause,
+            }
+            for one in fallbacks
+        ]
     return {"type": "message", "role": "assistant", "content": content, "metadata": metadata}
 
 
-def _answered(answer: TurnAnswer, conversation: str) -> dict[str, Json]:
-    metadata = _metadata(_intent(answer), answer.passages_used, answer.citations, conversation)
-    if answer.outcome == AnswerOutcome.ANSWER_OUTCOME_OUTPUT_LIMIT:
-        metadata["outcome"] = "output_limit"
-    return metadata | _fallen(answer.fallbacks)
-
-
-def _refused(refused: TurnRefused, conversation: str) -> dict[str, Json]:
-    reason = _name(RefusalReason, refused.reason, "REFUSAL_REASON_")
-    metadata = _metadata(_intent(refused), 0, (), conversation)
-    return metadata | {"outcome": "refused", "reason": reason} | _fallen(refused.fallbacks)
-
-
-def _fallen(fallbacks: Sequence[Fallback]) -> dict[str, Json]:
-    """The turn's fallbacks; empty when there were none."""
-    told: list[Json] = [
-        {
-            "kind": _name(FallbackKind, one.kind, "FALLBACK_KIND_"),
-            "source": one.source,
-            "target": one.target,
-            "cause": one.cause,
-        }
-        for one in fallbacks
-    ]
-    return {"fallbacks": told} if told else {}
-
-
-def _intent(end: TurnAnswer | TurnRefused) -> str | None:
-    """The intent of the message; None when the agent does not classify intents."""
-    return _name(Intent, end.intent, "INTENT_") if end.intent else None
-
-
 def _metadata(
-    intent: str | None, used: int, citations: Iterable[Citation], conversation: str
+    conversation: str, intent: int = 0, used: int = 0, citations: Sequence[Citation] = ()
 ) -> dict[str, Json]:
     return {
-        "intent": intent,
+        "intent": _name(Intent.DESCRIPTOR, intent) if intent else None,
         "chunks_used": used,
-        "source_chunks": [
+        "source_chunks": [*dict.fromkeys(one.passage for one in citations)],
+        "sources": [
             {
                 "passage": one.passage,
                 "document": one.document_version,
@@ -214,14 +170,8 @@ def _metadata(
     }
 
 
-def _step(value: Step.ValueType) -> str:
-    return _name(Step, value, "STEP_")
-
-
-def _name(
-    kind: type[Step] | type[RefusalReason] | type[Intent] | type[FallbackKind], value: int, prefix: str
-) -> str:
+def _name(kind: EnumDescriptor, value: int) -> str:
     """An enum's value in lower case without its prefix; "unspecified" for a value that only a newer server has."""
-    if value not in kind.values():
-        return "unspecified"
-    return kind.Name(cast("int", value)).removeprefix(prefix).lower()  # pyright: ignore
+    prefix = kind.values[0].name.removesuffix("UNSPECIFIED")
+    found = kind.values_by_number.get(value, kind.values[0])
+    return found.name.removeprefix(prefix).lower()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import html
 import re
-from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Final
 
 import nh3
@@ -23,8 +23,7 @@ TAGS: Final = frozenset(
 """All allowed tags. None of them fetches (images least of all), runs code or sets styles."""
 ATTRIBUTES: Final = {"a": {"href", "title"}, "ol": {"start"}}
 SCHEMES: Final = frozenset({"http", "https", "mailto"})
-KEPT_BYTES: Final = 4_194_304
-"""Bytes of recent HTML that are kept for other followers of the same turn."""
+_KEPT: Final = 16
 _AT_A_TIME: Final = 2
 _WHOLE_LINK = re.compile(r"https?://|mailto:", re.IGNORECASE)
 """The start of an allowed link. A link without a host would lead to this server, under the reader's session."""
@@ -58,6 +57,7 @@ _MARKDOWN: Final = _markdown(tables=True)
 _WITHOUT_TABLES: Final = _markdown(tables=False)
 
 
+@lru_cache(_KEPT)
 def of_markdown(text: str) -> str:
     """Sanitised HTML of a Markdown text. Its length is at most a multiple of the text's. Takes up to half a second for the worst 24 KiB."""
     fits = _cells_left_out(text) <= max(_FEW_CELLS, len(text) // _CHARACTERS_PER_CELL)
@@ -96,37 +96,11 @@ def of_plain(text: str) -> str:
 
 
 class Rendering:
-    """Makes HTML outside the event loop, two texts at a time, and keeps recent results: all followers of a turn get its end."""
+    """Makes HTML outside the event loop, two texts at a time. All followers of a turn get its end, so recent results are kept."""
 
-    def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
-        self._most = kept_bytes
-        self._kept: OrderedDict[bytes, str] = OrderedDict()
-        self._bytes = 0
-        self._under_way: dict[bytes, asyncio.Task[str]] = {}
-        self._room = asyncio.Semaphore(_AT_A_TIME)
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_AT_A_TIME, "html")
 
     async def of_markdown(self, text: str) -> str:
         """The same as the function `of_markdown`."""
-        key = hashlib.sha256(text.encode(errors="replace")).digest()
-        if (found := self._kept.get(key)) is not None:
-            self._kept.move_to_end(key)
-            return found
-        task = self._under_way.get(key)
-        if task is None:
-            task = self._under_way[key] = asyncio.create_task(self._made(text))
-            task.add_done_callback(lambda ended: self._ended(key, ended))
-        # Others may wait for the task too, so one cancelled waiter must not cancel it.
-        return await asyncio.shield(task)
-
-    async def _made(self, text: str) -> str:
-        async with self._room:
-            return await asyncio.to_thread(of_markdown, text)
-
-    def _ended(self, key: bytes, task: asyncio.Task[str]) -> None:
-        del self._under_way[key]
-        if task.cancelled() or task.exception() is not None:
-            return
-        self._kept[key] = task.result()
-        self._bytes += len(task.result())
-        while self._bytes > self._most:
-            self._bytes -= len(self._kept.popitem(last=False)[1])
+        return await asyncio.get_running_loop().run_in_executor(self._threads, of_markdown, text)

@@ -64,12 +64,13 @@ class Outbox:
         """Approximate number of waiting bytes."""
         return self._bytes + self._control_bytes
 
-    async def tell(self, frame: Frame) -> None:
-        """Add a frame that belongs to no turn; waits while too many bytes wait."""
+    async def control(self, frame: Frame) -> None:
+        """Add a frame that does not belong to a turn; waits while too many bytes wait."""
         while self._control_bytes >= CONTROL_BYTES and not self._closed:
             self._emptied.clear()
             await self._emptied.wait()
-        self._control.append(waiting := _Waiting.of(frame))
+        waiting = _Waiting.of(frame)
+        self._control.append(waiting)
         self._control_bytes += waiting.size
         self._filled.set()
 
@@ -85,7 +86,7 @@ class Outbox:
         self._filled.set()
 
     def close(self) -> None:
-        """End the outbox: the waiting frames are the last ones. Nothing waits for room any more."""
+        """End the outbox: the waiting frames are the last ones. Calls that wait for room return."""
         self._closed = True
         self._filled.set()
         self._emptied.set()
@@ -111,7 +112,8 @@ class Outbox:
         ):
             self._bytes -= lane.frames.pop().size
             frame = joined(last, frame)
-        lane.frames.append(waiting := _Waiting.of(frame))
+        waiting = _Waiting.of(frame)
+        lane.frames.append(waiting)
         self._bytes += waiting.size
 
     def _take(self) -> str:

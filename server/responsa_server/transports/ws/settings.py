@@ -5,9 +5,14 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 
-class SocketSettings(BaseModel, extra="forbid"):
+class SocketSettings(BaseModel, extra="forbid", frozen=True):
     """WebSocket, `/ws/chat`."""
 
+    agent: str = Field(
+        default="chat",
+        pattern=r"^([a-z0-9][a-z0-9-]{0,62})?$",
+        description="The agent that answers a question that names neither an agent nor a teacher; empty: the default agent.",
+    )
     per_user: int = Field(
         default=16,
         ge=1,
@@ -15,7 +20,7 @@ class SocketSettings(BaseModel, extra="forbid"):
         description="The number of connections that one user may have open to one process.",
     )
     turns: int = Field(
-        default=4, ge=1, le=1000, description="The number of turns that one connection may run at a time."
+        default=4, ge=1, le=1000, description="The number of turns that one connection may follow at a time."
     )
     message_bytes: int = Field(
         default=262_144, ge=1024, le=1_048_576, description="The largest message that is accepted, in bytes."

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from google.protobuf.message import Message
-from google.rpc.status_pb2 import Status
 
 from responsa.chat.v1.chat_service_pb2 import AskRequest, AskResponse, GetTurnRequest, ResumeTurnRequest
 from responsa.chat.v1.turn_pb2 import Turn, TurnEvent
 from responsa_server.calls import status
 from responsa_server.calls.call import Call, Send, deadline_in, only
 from responsa_server.calls.chain import Calls
-from responsa_server.domain.errors import Exhausted, Reason, ResponsaError, Unavailable
+from responsa_server.domain.errors import Exhausted, FieldViolation, Reason, ResponsaError, Unavailable
 from responsa_server.transports.ws import frames
 from responsa_server.transports.ws.auth import Metadata
 from responsa_server.transports.ws.html import Rendering
@@ -26,21 +25,15 @@ TRIES: Final = 3
 FIRST_PAUSE_SECONDS: Final = 0.1
 _CHAT: Final = "/responsa.chat.v1.ChatService/"
 _ASK, _RESUME, _GET = _CHAT + "Ask", _CHAT + "ResumeTurn", _CHAT + "GetTurn"
+_FIELDS: Final = {
+    "text": "content",
+    "conversation": "conversation_id",
+    "name": "turn",
+    "options.parameters.teacher_id": "teacher_id",
+}
+"""The fields of the socket's messages whose names differ from those of the contract."""
 
 Response = TypeVar("Response", bound=Message)
-
-
-class CallFailed(Exception):
-    """A call of this socket failed; the error names the contract's fields, not those of the socket's messages."""
-
-    def __init__(self, error: ResponsaError) -> None:
-        super().__init__(error.message)
-        self.error = error
-
-    @property
-    def status(self) -> Status:
-        """The error as clients receive it."""
-        return status.of(self.error)
 
 
 class GoElsewhere(Exception):
@@ -49,60 +42,54 @@ class GoElsewhere(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Makes the calls of one socket. seconds: the time limit for a call that is not a stream."""
+    """Makes the calls of one socket. Their errors name the fields of the socket's messages. seconds: the time limit for a call that is not a stream."""
 
     calls: Calls
-    metadata: Metadata
+    metadata: Metadata = field(repr=False)
     peer: str
     seconds: float
 
     async def answer(self, method: str, request: Message, kind: type[Response]) -> Response:
-        """Make a call with one response. Raises CallFailed; PART_UNAVAILABLE when the time limit passed."""
+        """Make a call with one response. Raises ResponsaError; PART_UNAVAILABLE when the time limit passed."""
         call = Call(method, self.metadata, self.peer, deadline_in(self.seconds))
         try:
             return await self.calls.answer(call, request, kind)
         except ResponsaError as error:
             late = error.reason is Reason.DEADLINE_EXCEEDED
-            raise CallFailed(status.SERVER_GONE if late else error) from error
+            raise replace(status.SERVER_GONE) if late else _renamed(error) from error
 
     async def stream(self, method: str, request: Message, send: Send) -> None:
         """Make a call with many responses. Raises ResponsaError."""
-        await self.calls.serve(Call(method, self.metadata, self.peer), only(request), send)
-
-
-@dataclass(slots=True)
-class Place:
-    """How much of a turn was sent. turn: `turns/{uuid}`, "" before the turn is accepted. conversation: "" while unknown."""
-
-    turn: str = ""
-    after_seq: int = 0
-    conversation: str = ""
+        try:
+            await self.calls.serve(Call(method, self.metadata, self.peer), only(request), send)
+        except ResponsaError as error:
+            raise _renamed(error) from error
 
 
 @dataclass(slots=True, eq=False)
 class Follower:
-    """Follows one turn, from a question or from a seq, and puts its frames into a lane of the outbox."""
+    """Follows one turn, from a question or from a seq, and puts its frames into a lane of the outbox.
+
+    turn: `turns/{uuid}`, "" before the turn is accepted. after_seq: the last seq that was sent. conversation: "" while unknown. ended: whether the turn's end
+    is in the outbox; its stream may close a moment later.
+    """
 
     caller: Caller
     outbox: Outbox
     rendering: Rendering
     deltas: bool
-    place: Place = field(default_factory=Place)
+    turn: str = ""
+    after_seq: int = 0
+    conversation: str = ""
     ended: bool = False
-    """Whether the turn's end is in the outbox; its stream may close a moment later."""
     _lane: Lane = field(default_factory=Lane)
     _elsewhere: bool = False
-
-    @property
-    def turn(self) -> str:
-        """`turns/{uuid}`; "" before the turn is accepted."""
-        return self.place.turn
 
     async def ask(self, request: AskRequest) -> None:
         """Ask, and follow to the end. The request has a request_id: if the stream breaks off before the turn is known, the same request attaches to the turn.
 
         Raises:
-            CallFailed: the question was refused, or the turn can no longer be followed.
+            ResponsaError: the question was refused, or the turn can no longer be followed.
             GoElsewhere: the turn was accepted and continues; this server can no longer follow it.
         """
         await self._follow(_ASK, request)
@@ -115,34 +102,34 @@ class Follower:
         """The turn that is resumed; None when it cannot be read. `resume` raises the reason."""
         try:
             found = await self._get()
-        except CallFailed:
+        except ResponsaError:
             return None
-        self.place.conversation = found.conversation
+        self.conversation = found.conversation
         return found
 
-    async def tell(self, frame: frames.Frame) -> None:
+    async def put(self, frame: frames.Frame) -> None:
         """Add a frame after those of the turn."""
         await self.outbox.put(self._lane, frame)
 
     async def _follow(self, method: str, request: AskRequest | ResumeTurnRequest) -> None:
         came, tries = False, 0
         while True:
-            before = self.place.after_seq
+            before = self.after_seq
             try:
                 await self.caller.stream(method, request, self._take)
             except ResponsaError as error:
                 if self.ended:
                     return
                 if not isinstance(error, Unavailable | Exhausted):
-                    raise CallFailed(error) from error
+                    raise
                 # The turn itself is not affected by what happens to its followers.
-                came = came or self.place.after_seq > before
-                tries = 0 if self.place.after_seq > before else tries + 1
+                came = came or self.after_seq > before
+                tries = 0 if self.after_seq > before else tries + 1
                 over = tries > TRIES or error.reason is Reason.DRAINING
                 if came and over:
                     raise GoElsewhere from error
                 if over or not (came or isinstance(error, Unavailable)):
-                    raise CallFailed(error) from error
+                    raise
             else:
                 if self._elsewhere:
                     raise GoElsewhere
@@ -152,47 +139,53 @@ class Follower:
             await asyncio.sleep(FIRST_PAUSE_SECONDS * 2**tries * random.uniform(0.5, 1))  # noqa: S311  no secret
 
     def _rest(self) -> ResumeTurnRequest:
-        return ResumeTurnRequest(turn=self.turn, after_seq=self.place.after_seq, include_deltas=self.deltas)
+        return ResumeTurnRequest(turn=self.turn, after_seq=self.after_seq, include_deltas=self.deltas)
 
     async def _take(self, message: Message | bytes) -> None:
         """Add the frames for one message of the stream."""
         data = message if isinstance(message, bytes) else message.SerializeToString()
         frame = AskResponse.FromString(data)
-        self.place.turn = frame.turn
+        self.turn = frame.turn
         for event in frame.events:
-            await self._put(event)
-            self.place.after_seq = max(self.place.after_seq, event.seq)
-        self.place.after_seq = frame.through_seq
+            await self._put_event(event)
+            self.after_seq = max(self.after_seq, event.seq)
+        self.after_seq = frame.through_seq
 
-    async def _put(self, event: TurnEvent) -> None:
+    async def _put_event(self, event: TurnEvent) -> None:
         seq = event.seq
         match event.WhichOneof("event"):
             case "started":
-                self.place.conversation = event.started.conversation
+                self.conversation = event.started.conversation
                 return
             case "reconnect":
                 self._elsewhere = True
                 return
             case "heartbeat":
-                if event.heartbeat.queue_place:
-                    place = event.heartbeat.queue_place
-                    await self.tell(frames.waiting(self.turn, self.place.after_seq, place))
+                if place := event.heartbeat.queue_place:
+                    await self.put(frames.waiting(self.turn, self.after_seq, place))
                 return
             case "snapshot":
                 event, seq = event.snapshot.terminal_event, event.snapshot.through_seq
             case _:
                 pass
-        ends = frames.is_terminal(event)
-        if ends and not self.place.conversation:
-            try:
-                self.place.conversation = (await self._get()).conversation
-            except CallFailed as failed:
-                # The stream of this frame ends with the same error.
-                raise failed.error from failed
-        frame = await frames.of_event(self.turn, event, seq, self.place.conversation, self.rendering)
+        ends = event.WhichOneof("event") in frames.TERMINAL
+        if ends and not self.conversation:
+            self.conversation = (await self._get()).conversation
+        frame = await frames.of_event(self.turn, event, seq, self.conversation, self.rendering)
         if frame is not None:
-            await self.tell(frame)
+            await self.put(frame)
         self.ended = ends
 
     async def _get(self) -> Turn:
         return await self.caller.answer(_GET, GetTurnRequest(name=self.turn), Turn)
+
+
+def _renamed(error: ResponsaError) -> ResponsaError:
+    """The same error with its fields named as in the socket's messages."""
+    message = error.message
+    violations: list[FieldViolation] = []
+    for one in error.violations:
+        name = _FIELDS.get(one.field) or one.field.removeprefix("options.")
+        message = message.replace(f"{one.field}: ", f"{name}: ", 1)
+        violations.append(replace(one, field=name))
+    return replace(error, message=message, violations=violations)
