@@ -88,6 +88,10 @@ class AgentTable:
             raise unknown(identity, self._agents)
         return found
 
+    async def version(self, identity: str, number: int) -> Agent:
+        """See `Agents.version`."""
+        return self.at(names.agent_version(identity, number))
+
     def at(self, version: str) -> Agent:
         """See `Agents.at`."""
         return self._by_version[version]

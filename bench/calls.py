@@ -8,6 +8,7 @@ from bench.jobs import Call, Job
 from responsa.auth.v1 import auth_service_pb2
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2
+from responsa.type.v1 import scope_pb2
 
 METHODS: Final = {
     Call.ASK: "/responsa.chat.v1.ChatService/Ask",
@@ -22,12 +23,13 @@ def request_of(job: Job, place: int) -> bytes:
     """The request of the job's call number `place`, without a request_id: every call does its own work."""
     text = job.texts[place % len(job.texts)] if job.texts else ""
     collections = [f"collections/{job.collection}"] if job.collection else []
-    options = chat_service_pb2.AskOptions(
-        include_deltas=job.call is Call.ASK, scope=turn_pb2.Scope(collections=collections)
-    )
+    scope = scope_pb2.Scope(collections=collections)
+    options = chat_service_pb2.AskOptions(scope=scope)
     match job.call:
         case Call.ASK:
-            return chat_service_pb2.AskRequest(text=text, options=options).SerializeToString()
+            return chat_service_pb2.AskRequest(
+                text=text, options=options, include_deltas=True
+            ).SerializeToString()
         case Call.ANSWER:
             return chat_service_pb2.AnswerRequest(text=text, options=options).SerializeToString()
         case Call.GET_ME:
@@ -35,7 +37,7 @@ def request_of(job: Job, place: int) -> bytes:
         case Call.SEARCH:
             mode = knowledge_service_pb2.SearchMode.Value(job.mode)
             return knowledge_service_pb2.SearchRequest(
-                terms=[text], collections=collections, top_k=_TOP_K, mode=mode
+                terms=[text], scope=scope, top_k=_TOP_K, mode=mode
             ).SerializeToString()
 
 

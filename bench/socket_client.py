@@ -23,7 +23,7 @@ class SocketCaller:
     def call(self, request: bytes) -> tuple[float, int, bool]:
         """Ask. Returns when the first frame came (time.perf_counter), how many came, and whether there is an answer."""
         question = AskRequest.FromString(request)
-        message = {"content": question.text, "deltas": question.options.include_deltas}
+        message = {"content": question.text, "deltas": question.include_deltas}
         self._socket.send(json.dumps(message))
         first, frames = 0.0, 0
         while True:

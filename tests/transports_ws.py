@@ -78,7 +78,7 @@ def message_of(method: str, request: Message) -> Json:
         "name": "turn",
     }
     sent: Json = {names.get(key, key): value for key, value in {**given, **options}.items()}
-    assert not set(sent) & {"scope", "onBusy", "cancelOnDisconnect", "maxCostMicros"}, (
+    assert not set(sent) & {"scope", "onBusy", "cancelOnDisconnect", "maxCostUsdMicros"}, (
         "no WebSocket client can say that"
     )
     if "after_seq" in sent:
@@ -144,7 +144,7 @@ def steadily(value: Any) -> Any:
 
 
 def _intent(end: Json) -> str | None:
-    return end["intent"].removeprefix("INTENT_").lower() if "intent" in end else None
+    return end.get("intent")
 
 
 def _message(

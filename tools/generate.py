@@ -33,6 +33,7 @@ GOOGLE = [
     "google/api/field_behavior.proto",
     "google/api/http.proto",
     "google/api/launch_stage.proto",
+    "google/api/resource.proto",
     "google/longrunning/operations.proto",
     "google/rpc/error_details.proto",
     "google/rpc/status.proto",

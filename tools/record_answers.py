@@ -134,7 +134,7 @@ def ended(turn: turn_pb2.Turn) -> Mapping[str, object]:
         case "answer":
             return {
                 "outcome": "answer",
-                "intent": turn_pb2.Intent.Name(event.answer.intent),
+                "intent": intent(event.answer.intent),
                 "support": event.answer.support,
                 "text": event.answer.text,
                 "citations": [citation(one) for one in event.answer.citations],
@@ -143,13 +143,18 @@ def ended(turn: turn_pb2.Turn) -> Mapping[str, object]:
             refused = event.refused
             return {
                 "outcome": "refused",
-                "intent": turn_pb2.Intent.Name(event.refused.intent),
+                "intent": intent(event.refused.intent),
                 "support": event.refused.support,
                 "reason": turn_pb2.RefusalReason.Name(refused.reason),
                 "text": refused.message,
             }
         case other:
             raise RuntimeError(f"a turn ended as {other}: {event}")
+
+
+def intent(name: str) -> str:
+    """An intent as it is written in recordings of 8e1076a, where it was an enum."""
+    return f"INTENT_{name.upper() or 'UNSPECIFIED'}"
 
 
 def citation(one: citation_pb2.Citation) -> Mapping[str, object]:

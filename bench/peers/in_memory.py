@@ -66,7 +66,7 @@ class InMemoryChat:
                 for seq, one in enumerate(events, first)
             ]
             events_so_far.extend(numbered)
-            deltas = request.options.include_deltas
+            deltas = request.include_deltas
             shown = [converted(one) for one in numbered if deltas or not isinstance(one.event, Delta)]
             if shown:
                 through = len(events_so_far)

@@ -54,7 +54,6 @@ NOT_YET = (
     "docs/websocket.md",
     "envoy/",
     "migrations/",
-    "protos/",
     "server/",
     "tests/",
     "tools/",

@@ -188,7 +188,7 @@ async def test_what_fell_back_and_what_it_cost_is_told_below_the_answer(person: 
     await tab.watch_live()
     await tab.ask(RYE_BREAD)
     (turn,) = person.client.turns()
-    micros = turn.usage.cost_micros
+    micros = turn.usage.cost_usd_micros
     assert micros >= 100
     price = f"{micros / 1e6:.4f}".rstrip("0")
     await expect(tab.answers).to_contain_text("nineteen hours")

@@ -221,7 +221,7 @@ async def test_search_and_verdicts(server: Scripted, driver: Driver) -> None:
     hits = await driver.call("search", "one term", "default", top_k=3, threshold=0.25)
     assert [hit.score for hit in hits] == [0.5]
     asked = server.requests[f"{KNOWLEDGE}/Search"][0]
-    assert (list(asked.terms), list(asked.collections)) == (["one term"], ["collections/default"])
+    assert (list(asked.terms), list(asked.scope.collections)) == (["one term"], ["collections/default"])
     assert (asked.top_k, asked.threshold) == (3, 0.25)
     assert asked.mode == knowledge_service_pb2.SEARCH_MODE_HYBRID
     checks = await driver.call("verify_citations", TURN)

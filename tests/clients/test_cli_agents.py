@@ -122,7 +122,7 @@ async def test_parameters_are_typed_by_the_schema(
     done = await responsa("ask", "--agent", "tutor", *arguments, "--max-cost", "0.0021", "Who?")
     assert done.code == 0, done.err
     options = server.requests[ASK][0].options
-    assert options.max_cost_micros == 2_100
+    assert options.max_cost_usd_micros == 2_100
     assert json_format.MessageToDict(options.parameters) == {
         "teacher_id": ASHDOWN,
         "level": "advanced",
@@ -193,7 +193,7 @@ async def test_who_answered_what_fell_back_and_the_cost_are_told_beside_the_answ
     end.answer.MergeFrom(
         turn_pb2.TurnAnswer(
             model="scripted:strong",
-            intent=turn_pb2.INTENT_QA,
+            intent="qa",
             category="exercise",
             fallbacks=[
                 turn_pb2.Fallback(
@@ -204,7 +204,7 @@ async def test_who_answered_what_fell_back_and_the_cost_are_told_beside_the_answ
                 ),
                 turn_pb2.Fallback(kind=turn_pb2.FALLBACK_KIND_TEXT_ONLY, source="retrieve"),
             ],
-            usage=turn_pb2.Usage(input_tokens=1_200, output_tokens=34, cost_micros=2_100),
+            usage=turn_pb2.Usage(input_tokens=1_200, output_tokens=34, cost_usd_micros=2_100),
         )
     )
     events = [first, step(2), end]

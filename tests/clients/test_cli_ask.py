@@ -42,7 +42,7 @@ ASK = f"{CHAT}/Ask"
 
 def replies(server: Scripted, events: list[turn_pb2.TurnEvent]) -> None:
     async def script(request: Any, _: Context) -> AsyncIterator[chat_service_pb2.AskResponse]:
-        shown = events if request.options.include_deltas else without_deltas(events)
+        shown = events if request.include_deltas else without_deltas(events)
         yield frame(0, 2, shown)
         yield frame(2, events[-1].seq, shown)
 

@@ -44,7 +44,7 @@ async def test_dialogues_are_decided_and_searched(
 
     async def search(request: Any, _: Context) -> knowledge_service_pb2.SearchResponse:
         (term,) = request.terms
-        assert list(request.collections) == ["collections/tutor"]
+        assert list(request.scope.collections) == ["collections/tutor"]
         hits: list[document_pb2.Passage] = []
         if "Water" in term or "water" in term:
             hits = [document_pb2.Passage(document="documents/1", title="The states of Water")]

@@ -248,9 +248,9 @@ async def test_eval_retrieval(
     responsa: CommandLine, server: Scripted, library: ScriptedLibrary, tmp_path: Path
 ) -> None:
     async def search(request: Any, _: Context) -> knowledge_service_pb2.SearchResponse:
-        assert list(request.collections) == ["collections/eval-my-set"]
+        assert list(request.scope.collections) == ["collections/eval-my-set"]
         found = [
-            document_pb2.Passage(document=library.documents[request.collections[0], key].document.name)
+            document_pb2.Passage(document=library.documents[request.scope.collections[0], key].document.name)
             for key in ("a", "a", "b")
         ]
         return knowledge_service_pb2.SearchResponse(

@@ -227,7 +227,7 @@ def test_an_answer_is_read_with_what_it_quotes_apart() -> None:
             answer_range=byte_range_pb2.ByteRange(start=0, end=end),
             quote=quote,
         )
-        answer = turn_pb2.TurnAnswer(text=text, citations=[cited], intent=turn_pb2.INTENT_QA)
+        answer = turn_pb2.TurnAnswer(text=text, citations=[cited], intent="qa")
         return turn_pb2.Turn(terminal_event=turn_pb2.TurnEvent(seq=3, answer=answer))
 
     found = reply(turn(len("Émile said BLUE.".encode())), {"documents/1": "a/inj0"})

@@ -84,8 +84,8 @@ async def test_how_to_ask_is_passed_on(server: Scripted, responsa: CommandLine) 
     told, plain = server.requests[ASK]
     assert told.agent == "agents/testing"
     assert told.options.on_busy == chat_service_pb2.ON_BUSY_INTERRUPT
-    assert told.options.cancel_on_disconnect
-    assert (plain.agent, plain.options.on_busy, plain.options.cancel_on_disconnect) == ("", 0, False)
+    assert told.cancel_on_disconnect
+    assert (plain.agent, plain.options.on_busy, plain.cancel_on_disconnect) == ("", 0, False)
     assert (await responsa("ask", "Who?", "--on-busy", "wait")).code == 2
 
 

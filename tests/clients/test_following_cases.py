@@ -165,7 +165,7 @@ def check_requests(case: Mapping[str, Any], player: Player) -> None:
             case "ask":
                 assert request == player.asked[0]
                 assert request.request_id
-                assert request.options.include_deltas == case["deltas"]
+                assert request.include_deltas == case["deltas"]
             case "get":
                 assert request == chat_service_pb2.GetTurnRequest(name=TURN)
             case resumed:

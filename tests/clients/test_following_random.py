@@ -111,8 +111,10 @@ def play(log: Log, follower: Following, rng: random.Random, *, deltas: bool) -> 
 
 
 def opening(*, deltas: bool) -> chat_service_pb2.AskRequest:
-    options = chat_service_pb2.AskOptions(include_deltas=deltas)
-    return requests.question(chat_service_pb2.AskRequest, "Who?", None, None, "", options)
+    options = chat_service_pb2.AskOptions()
+    request = requests.question(chat_service_pb2.AskRequest, "Who?", None, None, "", options)
+    request.include_deltas = deltas
+    return request
 
 
 @pytest.mark.parametrize("deltas", [True, False])

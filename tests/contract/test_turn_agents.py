@@ -81,7 +81,7 @@ async def test_a_turn_is_attached_to_whatever_its_agent_objects_to_since(
             assert (again.turn_id, again.attached, again.state) == (first.turn_id, True, TurnState.ANSWERED)
         for other, difference in (
             (replace(TAUGHT, parameters='{"teacher_id":"y"}'), "options.parameters"),
-            (replace(TAUGHT, max_cost_micros=0), "options.max_cost_micros"),
+            (replace(TAUGHT, max_cost_micros=0), "options.max_cost_usd_micros"),
         ):
             script.objections.append(GONE)
             with pytest.raises(AlreadyExists) as caught:

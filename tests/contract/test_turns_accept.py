@@ -90,7 +90,7 @@ async def test_the_same_call_again_is_the_same_turn_with_and_without_a_request_i
         "options.scope",
         "options.on_busy",
         "options.parameters",
-        "options.max_cost_micros",
+        "options.max_cost_usd_micros",
     ],
 )
 async def test_a_request_id_with_another_body_names_the_difference(
@@ -113,7 +113,7 @@ async def test_a_request_id_with_another_body_names_the_difference(
         "options.parameters": new_turn(
             "What is a reed?", request_id=request_id, parameters='{"level":"advanced"}'
         ),
-        "options.max_cost_micros": new_turn("What is a reed?", request_id=request_id, max_cost_micros=7),
+        "options.max_cost_usd_micros": new_turn("What is a reed?", request_id=request_id, max_cost_micros=7),
     }[field]
     for call in (
         turn_store.accept(people.ann, changed, cancelled),

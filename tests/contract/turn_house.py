@@ -133,6 +133,9 @@ class Cast:
             raise NotFound.of("agent", f"agents/{identity}")
         return self.by_id[identity]
 
+    async def version(self, identity: str, number: int) -> Agent:
+        return self.at(f"agents/{identity}/versions/{number}")
+
     def at(self, version: str) -> Agent:
         return {one.version: one for one in self.by_id.values()}[version]
 

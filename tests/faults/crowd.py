@@ -148,7 +148,7 @@ def differences(ledger: Ledger, seen: Sequence[Seen], *, script: bool = True) ->
             continue
         of_request.setdefault(one.request.request_id, set()).add(one.turn)
         identity = UUID(one.turn.removeprefix("turns/"))
-        deltas = one.request.options.include_deltas
+        deltas = one.request.include_deltas
         if identity not in turns:
             found.append(Violation("contiguous", one.turn, "a turn was seen that is not there"))
             continue

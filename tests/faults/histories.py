@@ -207,7 +207,7 @@ class History(RuleBasedStateMachine):
         self.count("resume")
         request = chat.AskRequest()
         request.CopyFrom(question.request)
-        request.options.include_deltas = deltas
+        request.include_deltas = deltas
         seen = max((one.through for one in question.readers), default=0)
         # After the last event there is nothing to come.
         through = int(share * (seen - 1 if question.ended else seen))

@@ -287,12 +287,10 @@ class HouseWay:
                 self._who,
                 question_of(request),
                 UUID(request.request_id),
-                cancel_on_disconnect=request.options.cancel_on_disconnect,
+                cancel_on_disconnect=request.cancel_on_disconnect,
             ),
         )
-        async with aclosing(
-            self._frames(process, accepted.turn_id, 0, request.options.include_deltas)
-        ) as found:
+        async with aclosing(self._frames(process, accepted.turn_id, 0, request.include_deltas)) as found:
             async for data in found:
                 yield chat.AskResponse.FromString(data)
 

@@ -372,7 +372,7 @@ def asking(
 ) -> chat.AskRequest:
     """A question, with a request_id of its own unless one is given."""
     request = chat.AskRequest(text=text, agent=agent, request_id=request_id or str(uuid4()))
-    request.options.include_deltas = deltas
+    request.include_deltas = deltas
     return request
 
 
@@ -383,7 +383,7 @@ async def follow(way: Way, seen: Seen, *, until: Callable[[Seen], bool] = lambda
         stream = (
             way.resume(
                 chat.ResumeTurnRequest(
-                    turn=seen.turn, after_seq=seen.through, include_deltas=seen.request.options.include_deltas
+                    turn=seen.turn, after_seq=seen.through, include_deltas=seen.request.include_deltas
                 )
             )
             if seen.turn

@@ -164,7 +164,7 @@ class ScriptedTurns:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "cut")
         if "queued" in self._words(name):
             yield AskResponse(turn=name, events=[other(heartbeat={"queue_place": 2})])
-        async for frame in self._frames(name, 0, context, first=True, deltas=request.options.include_deltas):
+        async for frame in self._frames(name, 0, context, first=True, deltas=request.include_deltas):
             yield frame
 
     async def resumed(self, request: ResumeTurnRequest, context: Any) -> AsyncIterator[AskResponse]:

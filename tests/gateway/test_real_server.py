@@ -197,7 +197,7 @@ async def test_the_same_answer_over_every_transport(server: Server, http: httpx2
     body = {
         "text": question,
         "requestId": "0192f3c8-0000-7000-8000-0000000000aa",
-        "options": {"includeDeltas": True},
+        "includeDeltas": True,
     }
     lines = http.post("/v1/turns:ask", json=body, headers=server.bearer).text.splitlines()
     frames = [json.loads(line) for line in lines]

@@ -220,7 +220,7 @@ def test_parameters_are_carried_on(place: Place, name: str) -> None:
         frames = client.say(content="script echo", deltas=True, **said).turn()
     (echo,) = [json.loads(frame["text"]) for frame in frames if frame["type"] == "delta"]
     assert (echo.get("agent", ""), echo["options"].get("parameters", {})) == (agent, parameters)
-    assert set(echo["options"]) <= {"includeDeltas", "parameters"}
+    assert (echo["includeDeltas"], set(echo["options"]) <= {"parameters"}) == (True, True)
 
 
 def test_an_error_before_a_turn_names_the_question(place: Place) -> None:

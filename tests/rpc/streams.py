@@ -18,8 +18,7 @@ async def asked(
     served: Served, who: Caller, text: str, *, include_deltas: bool = False, **fields: object
 ) -> list[pb.AskResponse]:
     """All frames of a question."""
-    request = pb.AskRequest(text=text, **fields)
-    request.options.include_deltas = include_deltas
+    request = pb.AskRequest(text=text, include_deltas=include_deltas, **fields)
     return [frame async for frame in served.chat.Ask(request, metadata=who.metadata)]
 
 

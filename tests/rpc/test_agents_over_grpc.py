@@ -86,16 +86,16 @@ async def test_an_agent_tells_what_it_can_be_asked_with(served: Served) -> None:
 async def test_a_turn_keeps_what_it_was_asked_with(served: Served) -> None:
     parameters = Struct()
     parameters.update({"level": "low", "years": [7, 8], "of": {"x": 0.5}})
-    options = chat.AskOptions(parameters=parameters, max_cost_micros=250)
+    options = chat.AskOptions(parameters=parameters, max_cost_usd_micros=250)
     request = chat.AnswerRequest(text="Why?", options=options, request_id=CHOSEN)
     turn = await served.chat.Answer(request, metadata=served.bob.metadata)
     assert turn.parameters == parameters
     again = await served.chat.Answer(request, metadata=served.bob.metadata)
     assert again.name == turn.name
     for other in (
-        chat.AskOptions(parameters=parameters, max_cost_micros=251),
-        chat.AskOptions(parameters={"level": "high"}, max_cost_micros=250),
-        chat.AskOptions(max_cost_micros=250),
+        chat.AskOptions(parameters=parameters, max_cost_usd_micros=251),
+        chat.AskOptions(parameters={"level": "high"}, max_cost_usd_micros=250),
+        chat.AskOptions(max_cost_usd_micros=250),
     ):
         changed = chat.AnswerRequest(text="Why?", options=other, request_id=CHOSEN)
         error = await failed(served.chat.Answer(changed, metadata=served.bob.metadata))
@@ -112,9 +112,9 @@ async def test_parameters_with_what_cannot_be_kept(served: Served) -> None:
         request = chat.AskRequest(text="Why?", options={"parameters": content})
         error = await failed(served.chat.Ask(request, metadata=served.bob.metadata))
         assert (error.code, list(error.violations)) == (grpc.StatusCode.INVALID_ARGUMENT, [field]), content
-    bad = chat.AskRequest(text="Why?", options={"max_cost_micros": -1})
+    bad = chat.AskRequest(text="Why?", options={"max_cost_usd_micros": -1})
     error = await failed(served.chat.Ask(bad, metadata=served.bob.metadata))
-    assert error.violations == {"options.max_cost_micros": "must be 0 or more"}
+    assert error.violations == {"options.max_cost_usd_micros": "must be 1 or more"}
 
 
 async def test_a_teacher_from_beginning_to_end(served: Served) -> None:

@@ -19,7 +19,7 @@ from tests.instance import Instance, eventually
 from tests.transports import Json, Ways, stub_of
 
 ASK = "/responsa.chat.v1.ChatService/Ask"
-QUESTION = AskRequest(text="Which one burns?", options={"cancel_on_disconnect": True})
+QUESTION = AskRequest(text="Which one burns?", cancel_on_disconnect=True)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def over_web(ways: Ways, headers: dict[str, str], *, text: bool) -> str:
 
 def over_rest(ways: Ways, headers: dict[str, str]) -> str:
     """The same by REST."""
-    sent = {"text": QUESTION.text, "options": {"cancelOnDisconnect": True}}
+    sent = {"text": QUESTION.text, "cancelOnDisconnect": True}
     with ways.http.stream("POST", "/v1/turns:ask", json=sent, headers=headers) as answer:
         return str(json.loads(next(answer.iter_lines()))["turn"])
 

@@ -250,8 +250,8 @@ async def test_an_agent_is_named(served: Served) -> None:
 
 
 async def test_a_turn_ends_when_its_only_client_has_left_for_good(quick: Served) -> None:
-    options = pb.AskOptions(cancel_on_disconnect=True)
-    call = quick.chat.Ask(pb.AskRequest(text="wait", options=options), metadata=quick.bob.metadata)
+    request = pb.AskRequest(text="wait", cancel_on_disconnect=True)
+    call = quick.chat.Ask(request, metadata=quick.bob.metadata)
     frame = await call.read()
     assert isinstance(frame, pb.AskResponse)
     call.cancel()
@@ -298,9 +298,7 @@ async def test_a_client_that_leaves_before_its_turn_is_known_has_left_it(
         return await accept(*given, **named)
 
     monkeypatch.setattr(served.turns, "accept", slow)
-    request = pb.AskRequest(
-        text="wait", request_id=str(uuid4()), options=pb.AskOptions(cancel_on_disconnect=True)
-    )
+    request = pb.AskRequest(text="wait", request_id=str(uuid4()), cancel_on_disconnect=True)
     call = served.chat.Ask(request, metadata=served.bob.metadata)
     reading = asyncio.ensure_future(call.read())
     await begun.wait()

@@ -60,7 +60,7 @@ def test_three_are_answered_out_of_the_samples(bench: Bench, mode: str, agent: s
         assert "⟦" not in end.answer.text, one["id"]
         assert end.answer.outcome in (turn_pb2.ANSWER_OUTCOME_COMPLETE, turn_pb2.ANSWER_OUTCOME_OUTPUT_LIMIT)
         if "intent" in one:
-            assert turn_pb2.Intent.Name(end.answer.intent) == f"INTENT_{one['intent']}", one["id"]
+            assert end.answer.intent == one["intent"].lower(), one["id"]
         assert any(citation.uri.endswith(one["source"]) for citation in end.answer.citations), (
             one["id"],
             end,
@@ -117,7 +117,7 @@ def test_small_talk_is_answered_without_documents(bench: Bench, mode: str) -> No
     for one in golden("chat")["chitchat"]:
         end = bench.ask(one["question"], f"chat-{mode}")
         assert end.WhichOneof("event") == "answer", end
-        assert end.answer.intent == turn_pb2.INTENT_CHITCHAT
+        assert end.answer.intent == "chitchat"
         assert not end.answer.citations
 
 
@@ -143,7 +143,7 @@ def test_a_post_is_drafted_from_the_samples(bench: Bench, mode: str) -> None:
     for one in golden("chat")["posts"]:
         end = bench.ask(one["question"], f"chat-{mode}")
         assert end.WhichOneof("event") == "answer", (one["id"], end)
-        assert end.answer.intent == turn_pb2.INTENT_POST
+        assert end.answer.intent == "post"
         assert end.answer.citations
         if mode == "none":
             assert end.answer.model == "template"

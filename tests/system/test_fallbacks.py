@@ -137,7 +137,7 @@ def test_the_same_over_other_ways(house: House, way: Way, left: int) -> None:
 
 
 def over_socket(house: House, chain: Chain, conversation: str = "") -> list[Json]:
-    request = {"text": QUESTION, "agent": f"agents/{chain.agent}", "options": {"includeDeltas": True}}
+    request = {"text": QUESTION, "agent": f"agents/{chain.agent}", "includeDeltas": True}
     return house.call(
         "ChatService/Ask", request | ({"conversation": conversation} if conversation else {}), Way.WS
     )
@@ -268,7 +268,7 @@ def broken(bench: Bench, *functions: str) -> Generator[None]:
 def tutored(house: House, way: Way = Way.GRPC, agent: str = "tutor-strong") -> tuple[list[Json], Json]:
     parameters = {"teacher_id": "62f746b4-84e6-4ceb-95bd-447e7184d454"}
     question = "How many chromosomes does a human body cell have?"
-    options = {"includeDeltas": True, "parameters": parameters}
+    options = {"parameters": parameters}
     return house.asked(agent, way, question, options=options)
 
 

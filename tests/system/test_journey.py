@@ -172,13 +172,13 @@ def test_the_same_request_id_is_the_same_turn_byte_for_byte(
     request = chat.AskRequest(
         text="How high does the Cuillin rise?", request_id="6e1a3f0e-6b1b-4a58-8d6d-9a3f7f0e2b11"
     )
-    request.options.include_deltas = True
+    request.include_deltas = True
     live = raw_events(instance, ways, request, headers)
     before = registry.rows(tenant.name)
     assert raw_events(instance, ways, request, headers) == live
     # In another spelling, and followed in another way: the same question.
     request.request_id = request.request_id.upper()
-    request.options.include_deltas = False
+    request.include_deltas = False
     without = raw_events(instance, ways, request, headers)
     assert [one for one in live if one in without] == without
     assert len(without) < len(live)

@@ -31,7 +31,7 @@ class Asking:
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
         self.request = chat.AskRequest(text=QUESTION, request_id=str(uuid7()))
-        self.request.options.include_deltas = True
+        self.request.include_deltas = True
         self.seen: list[Event] = []
         self.sent_away = False
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = psycopg.connect(

@@ -74,7 +74,7 @@ class House:
         self, agent: str, way: Way = Way.GRPC, question: str = QUESTION, **more: Any
     ) -> tuple[list[Json], Json]:
         """The events of a turn, and what GetTurn then says of it, which is no other end than theirs."""
-        request = {"text": question, "agent": f"agents/{agent}", "options": {"includeDeltas": True}, **more}
+        request = {"text": question, "agent": f"agents/{agent}", "includeDeltas": True, **more}
         frames = self.call("ChatService/Ask", request, way)
         events = events_of(frames)
         (turn,) = self.call("ChatService/GetTurn", {"name": frames[0]["turn"]})

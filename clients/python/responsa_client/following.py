@@ -82,7 +82,7 @@ class Following:
         self._clock = clock
         self._backoff = connection.backoff()
         if isinstance(opening, chat_service_pb2.AskRequest):
-            self._deltas = opening.options.include_deltas
+            self._deltas = opening.include_deltas
             self.reader = FrameReader(include_deltas=self._deltas)
         else:
             self._deltas = opening.include_deltas
@@ -189,16 +189,11 @@ class Following:
         """A request that returns the turn of the question, or creates it, without following it. The client needs it to learn the turn's name."""
         asked = self._opening
         assert isinstance(asked, chat_service_pb2.AskRequest), "the name of a resumed turn is known"
-        options = chat_service_pb2.AskOptions()
-        options.CopyFrom(asked.options)
-        # Only Ask has these fields. The server compares the others when a request_id is repeated.
-        options.ClearField("include_deltas")
-        options.ClearField("cancel_on_disconnect")
         return chat_service_pb2.StartTurnRequest(
             conversation=asked.conversation,
             text=asked.text,
             request_id=asked.request_id,
-            options=options,
+            options=asked.options,
             agent=asked.agent,
         )
 

@@ -14,8 +14,9 @@ from typing import Protocol, TypeVar
 from google.protobuf import field_mask_pb2, json_format, struct_pb2
 
 from responsa.admin.v1 import admin_service_pb2, teacher_pb2
-from responsa.chat.v1 import chat_service_pb2, conversation_pb2, turn_pb2
+from responsa.chat.v1 import chat_service_pb2, conversation_pb2
 from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
+from responsa.type.v1 import scope_pb2
 
 CHUNK_BYTES = 256 * 1024
 """The largest number of bytes in one message of an upload."""
@@ -60,9 +61,9 @@ def collection_name(collection: str) -> str:
     return collection if "/" in collection else f"collections/{collection}"
 
 
-def scope(collections: Sequence[str]) -> turn_pb2.Scope:
+def scope(collections: Sequence[str]) -> scope_pb2.Scope:
     """A scope of the named collections. A single string is one name, not a sequence of letters."""
-    return turn_pb2.Scope(collections=collection_names(collections))
+    return scope_pb2.Scope(collections=collection_names(collections))
 
 
 def collection_names(collections: Sequence[str]) -> list[str]:
@@ -72,8 +73,8 @@ def collection_names(collections: Sequence[str]) -> list[str]:
 
 
 def agent_name(agent: str) -> str:
-    """ "testing" and "agents/testing" both name `agents/testing`; "" is the default agent."""
-    return agent if not agent or "/" in agent else f"agents/{agent}"
+    """ "testing" and "agents/testing" both name `agents/testing`, "testing/versions/3" a version of it; "" is the default agent."""
+    return agent if not agent or agent.startswith("agents/") else f"agents/{agent}"
 
 
 def teacher_name(teacher: str) -> str:
@@ -100,14 +101,14 @@ def options(
     collections: Sequence[str],
     on_busy: chat_service_pb2.OnBusy.ValueType,
     parameters: Parameters | None,
-    max_cost_micros: int,
+    max_cost_usd_micros: int | None,
 ) -> chat_service_pb2.AskOptions:
     """The fields that Ask, Answer and StartTurn share. Raises as `struct`."""
     return chat_service_pb2.AskOptions(
         scope=scope(collections),
         on_busy=on_busy,
         parameters=struct(parameters) if parameters else None,
-        max_cost_micros=max_cost_micros,
+        max_cost_usd_micros=max_cost_usd_micros,
     )
 
 
@@ -192,7 +193,7 @@ def search(
     """The request of Search; a single term may be a plain string."""
     return knowledge_service_pb2.SearchRequest(
         terms=[terms] if isinstance(terms, str) else terms,
-        collections=collection_names(collections),
+        scope=scope(collections),
         top_k=top_k,
         threshold=threshold,
         mode=mode,

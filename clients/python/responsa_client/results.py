@@ -21,13 +21,6 @@ _CANCELLED_BY: Mapping[int, str] = {
     turn_pb2.CANCEL_CAUSE_DISCONNECT: ": nobody followed it",
 }
 
-_INTENTS: Mapping[int, str] = {
-    turn_pb2.INTENT_CHITCHAT: "chitchat",
-    turn_pb2.INTENT_QA: "qa",
-    turn_pb2.INTENT_POST: "post",
-    turn_pb2.INTENT_OUT_OF_SCOPE: "out_of_scope",
-}
-
 
 def ingest_result(operation: operations_pb2.Operation) -> document_pb2.IngestResult:
     """The result of an operation that has ended.
@@ -79,7 +72,7 @@ class Outcome:
     """The outcome of a turn, and its cost. A value that the server did not send is "" or empty.
 
     kind: "answer", "refused", "failed", "cancelled", or "" for a turn that has not ended. text: the answer, or the reason why there is no answer.
-    intent: the message's intent: chitchat, qa, post or out_of_scope. category: the kind of question, as the agent names it.
+    intent: what the message asks for, and category: the kind of question, both as the agent's file names them.
     model: the writer of the text: `provider:model`, "extractive" or "template". fallbacks: the turn's fallbacks, in order.
     input_tokens, output_tokens: of all models, with withdrawn text. unpriced_tokens: the tokens of models without a known price.
     """
@@ -93,12 +86,12 @@ class Outcome:
     input_tokens: int
     output_tokens: int
     unpriced_tokens: int
-    cost_micros: int
+    cost_usd_micros: int
 
     @property
     def cost(self) -> Decimal:
         """US dollars, as far as prices are known."""
-        return Decimal(self.cost_micros) / 1_000_000
+        return Decimal(self.cost_usd_micros) / 1_000_000
 
 
 def outcome(turn: turn_pb2.Turn | turn_pb2.TurnEvent) -> Outcome:
@@ -106,7 +99,7 @@ def outcome(turn: turn_pb2.Turn | turn_pb2.TurnEvent) -> Outcome:
     event = turn.terminal_event if isinstance(turn, turn_pb2.Turn) else turn
     kind = event.WhichOneof("event") or ""
     usage = turn.usage if isinstance(turn, turn_pb2.Turn) else turn_pb2.Usage()
-    text, intent, category, model = "", turn_pb2.INTENT_UNSPECIFIED, "", ""
+    text, intent, category, model = "", "", "", ""
     fallbacks: Sequence[turn_pb2.Fallback] = ()
     match kind:
         case "answer":
@@ -125,12 +118,12 @@ def outcome(turn: turn_pb2.Turn | turn_pb2.TurnEvent) -> Outcome:
     return Outcome(
         kind,
         text,
-        _INTENTS.get(intent, ""),
+        intent,
         category,
         model,
         tuple(fallbacks),
         usage.input_tokens,
         usage.output_tokens,
         usage.unpriced_tokens,
-        usage.cost_micros,
+        usage.cost_usd_micros,
     )

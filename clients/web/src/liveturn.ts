@@ -103,7 +103,7 @@ export class LiveTurn {
     if (pending) waiting.keep(pending);
     if (pending?.stopping) void this.stop();
     const calls: Calls = {
-      ...(pending && { ask: (signal) => streams.ask((one) => api.chat.ask(body(pending), { signal: one, ...NO_LIMIT }), signal) }),
+      ...(pending && { ask: (signal) => streams.ask((one) => api.chat.ask({ ...body(pending), includeDeltas: true }, { signal: one, ...NO_LIMIT }), signal) }),
       resume: streams.resume.bind(streams),
       get: (name, signal) => api.chat.getTurn({ name }, { signal }),
     };
@@ -214,6 +214,6 @@ export class LiveTurn {
 /** The same for each call about this turn. */
 function body({ conversation, text, requestId, agent, parameters, collections }: Pending) {
   const given = Object.keys(parameters).length > 0 && { parameters };
-  const options = { includeDeltas: true, scope: { collections: [...collections] }, onBusy: OnBusy.QUEUE, ...given };
+  const options = { scope: { collections: [...collections] }, onBusy: OnBusy.QUEUE, ...given };
   return { conversation, text, requestId, agent, options };
 }

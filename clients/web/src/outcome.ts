@@ -33,9 +33,9 @@ export function money(micros: bigint): string {
 /** The cost of the models; "" if no model was called. */
 export function cost(usage: Usage | undefined): string {
   if (!usage) return "";
-  const { costMicros, unpricedTokens, inputTokens, outputTokens } = usage;
+  const { costUsdMicros, unpricedTokens, inputTokens, outputTokens } = usage;
   const unpriced = unpricedTokens > 0n ? `${count(unpricedTokens, "token")} of unknown price` : "";
-  if (costMicros > 0n) return unpriced ? `${money(costMicros)}, and ${unpriced}` : money(costMicros);
+  if (costUsdMicros > 0n) return unpriced ? `${money(costUsdMicros)}, and ${unpriced}` : money(costUsdMicros);
   return unpriced || (inputTokens + outputTokens > 0n ? money(0n) : "");
 }
 

@@ -42,15 +42,15 @@ describe("cost", () => {
 
   it("counts tokens of unknown price", () => {
     expect(cost(usage({ inputTokens: 10n }))).toBe("0.00 USD");
-    expect(cost(usage({ costMicros: 2100n, inputTokens: 10n }))).toBe("0.0021 USD");
-    expect(cost(usage({ costMicros: 2100n, unpricedTokens: 1532n }))).toBe("0.0021 USD, and 1,532 tokens of unknown price");
+    expect(cost(usage({ costUsdMicros: 2100n, inputTokens: 10n }))).toBe("0.0021 USD");
+    expect(cost(usage({ costUsdMicros: 2100n, unpricedTokens: 1532n }))).toBe("0.0021 USD, and 1,532 tokens of unknown price");
     expect(cost(usage({ unpricedTokens: 1n, inputTokens: 1n }))).toBe("1 token of unknown price");
   });
 });
 
 describe("answeredBy", () => {
   it.each([
-    ["Tutor", "gemini:flash", { costMicros: 2100n }, "Answered by Tutor with gemini:flash; 0.0021 USD."],
+    ["Tutor", "gemini:flash", { costUsdMicros: 2100n }, "Answered by Tutor with gemini:flash; 0.0021 USD."],
     ["Tutor", "extractive", {}, "Answered by Tutor with sentences of the documents."],
     ["Chat", "template", {}, "Answered by Chat with a template."],
     ["Default", "", {}, "Answered by Default."],
@@ -87,14 +87,14 @@ describe("fallbacks", () => {
 describe("outcomeOf", () => {
   it("reports agent, model, cost and fallbacks of an answer, each once", () => {
     const text = fallback(FallbackKind.TEXT_ONLY);
-    const value = { model: "openai:x", usage: usage({ costMicros: 100n }), fallbacks: [text, text], outcome: AnswerOutcome.OUTPUT_LIMIT };
+    const value = { model: "openai:x", usage: usage({ costUsdMicros: 100n }), fallbacks: [text, text], outcome: AnswerOutcome.OUTPUT_LIMIT };
     const found = outcomeOf(ended({ case: "answer", value }), "Tutor")!;
     expect(found.who).toBe("Answered by Tutor with openai:x; 0.0001 USD.");
     expect(found.fallbacks).toEqual([fellBack(text), expect.stringMatching(/^The answer was cut off/)]);
   });
 
   it("reports the cost of a turn without an answer", () => {
-    const value = { usage: usage({ costMicros: 100n }), fallbacks: [fallback(FallbackKind.RULE)] };
+    const value = { usage: usage({ costUsdMicros: 100n }), fallbacks: [fallback(FallbackKind.RULE)] };
     for (const kind of ["refused", "failed"] as const) {
       expect(outcomeOf(ended({ case: kind, value }), "Tutor")).toEqual({ who: "It cost 0.0001 USD.", fallbacks: [fellBack(value.fallbacks[0]!)] });
     }
@@ -109,7 +109,7 @@ describe("outcomeOf", () => {
     const terminalEvent = ended({ case: "answer", value: { model: "template" } });
     expect(outcomeOfTurn(create(TurnSchema, { terminalEvent }), "Chat").who).toBe("Answered by Chat with a template.");
     const fallbacks = [fallback(FallbackKind.RULE)];
-    expect(outcomeOfTurn(create(TurnSchema, { usage: usage({ costMicros: 100n }), fallbacks }), "Chat")).toEqual({ who: "It cost 0.0001 USD.", fallbacks: [fellBack(fallbacks[0]!)] });
+    expect(outcomeOfTurn(create(TurnSchema, { usage: usage({ costUsdMicros: 100n }), fallbacks }), "Chat")).toEqual({ who: "It cost 0.0001 USD.", fallbacks: [fellBack(fallbacks[0]!)] });
   });
 });
 
@@ -131,7 +131,7 @@ describe("words", () => {
   it("describes model switches and usage", () => {
     const event = create(TurnProviderSwitchedSchema, { source: "openai:a", target: "gemini:b", cause: "timeout" });
     expect(switched(event)).toBe("openai:a was not available (it did not answer in time); calling gemini:b");
-    const spent = create(TurnUsageSchema, { model: "gemini:b", usage: usage({ inputTokens: 1200n, outputTokens: 30n, costMicros: 2100n }) });
+    const spent = create(TurnUsageSchema, { model: "gemini:b", usage: usage({ inputTokens: 1200n, outputTokens: 30n, costUsdMicros: 2100n }) });
     expect(called(spent)).toBe("gemini:b read 1,200 tokens and wrote 30: 0.0021 USD");
   });
 });

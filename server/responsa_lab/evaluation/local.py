@@ -31,7 +31,6 @@ from responsa_server.agents.nodes.table import KINDS
 from responsa_server.app.settings import load
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed
 from responsa_server.domain.conversations import Speaker
-from responsa_server.domain.events import Intent
 from responsa_server.domain.intents import OUT_OF_SCOPE
 from responsa_server.domain.people import Principal, Role
 from responsa_server.embedded import Layout
@@ -166,7 +165,7 @@ def _needed(found: Any) -> bool:
     if isinstance(found, NeedOutput):
         return found.needs_retrieval
     assert isinstance(found, IntentOutput)
-    return found.intent not in (Intent.CHITCHAT.value, Intent.OUT_OF_SCOPE.value)
+    return found.intent not in ("chitchat", OUT_OF_SCOPE)
 
 
 def _run() -> Run:

@@ -11,6 +11,7 @@ from typing import assert_never
 from uuid import UUID
 
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
+from responsa.type.v1 import scope_pb2
 from responsa_server.calls.convert import chat, enums, structs
 from responsa_server.calls.convert.events import event as convert_event
 from responsa_server.domain import names
@@ -54,20 +55,29 @@ class AskFrames:
             else names.conversation(question.conversation_id),
             text=question.text,
             options=chat_service_pb2.AskOptions(
-                scope=turn_pb2.Scope(
+                scope=scope_pb2.Scope(
                     collections=[names.collection(one) for one in sorted(question.collections)]
                 ),
                 # REJECT is omitted: the bytes are compared, and questions encoded before the field existed do not have it.
                 on_busy=enums.ON_BUSY.number(None if question.on_busy is OnBusy.REJECT else question.on_busy),
                 parameters=structs.of_text(question.parameters) if question.parameters else None,
-                max_cost_micros=question.max_cost_micros,
+                # Absent for the agent's limit, for the same reason.
+                max_cost_usd_micros=question.max_cost_micros or None,
             ),
-            agent=names.agent(question.agent) if question.agent else "",
+            agent=_agent(question),
         ).SerializeToString(deterministic=True)
 
     def decode_question(self, data: bytes) -> Question:
         """The inverse of `encode_question`."""
         return chat.question(chat_service_pb2.StartTurnRequest.FromString(data))
+
+
+def _agent(question: Question) -> str:
+    if not question.agent:
+        return ""
+    if question.agent_version is None:
+        return names.agent(question.agent)
+    return names.agent_version(question.agent, question.agent_version)
 
 
 def after(frame: bytes, after_seq: int) -> bytes:

@@ -17,12 +17,16 @@ _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _EXAMPLE = "0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10"
 _SLUG_FORM = "1 to 63 of a-z, 0-9 and hyphen, not beginning with a hyphen"
 _MAX_KEY_CHARS = 64
+# 0 breaks only the rules of fields that have a default: absent, not 0, stands for it.
+_OMIT = "; leave it out for the default"
 
 # What each regular expression of the contract requires, in words. A test checks that every expression has an entry.
 PATTERNS: Mapping[str, str] = {
     r"[^\s]": "must hold at least one character that is not white space",
     r"^[a-z0-9][a-z0-9-]{0,62}$": f"must be {_SLUG_FORM}, e.g. handbook",
     r"^collections/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of a collection, collections/{{id}}, the id {_SLUG_FORM}; e.g. collections/handbook",
+    r"^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$": f"must be the name of an agent, agents/{{id}}, the id {_SLUG_FORM}, "
+    "or of one of its versions; e.g. agents/default or agents/default/versions/1",
     r"^agents/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of an agent, agents/{{id}}, the id {_SLUG_FORM}; e.g. agents/default",
     f"^conversations/{_UUID}$": f"must be the name of a conversation as the server gave it, e.g. conversations/{_EXAMPLE}",
     f"^turns/{_UUID}$": f"must be the name of a turn as the server gave it, e.g. turns/{_EXAMPLE}",
@@ -161,7 +165,9 @@ def _remedy(violation: Violation) -> str:
         case "repeated.min_items" if limit == 1:
             return "must hold at least one"
         case "int64.gte":
-            return f"must be {limit} or more"
+            return f"must be {limit} or more{_OMIT if value == 0 else ''}"
+        case "int32.gte_lte" if value == 0:
+            return f"{violation.proto.message}{_OMIT}"
         case "repeated.unique":
             return "must not hold the same entry twice"
         case "enum.defined_only":

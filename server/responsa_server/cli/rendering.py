@@ -190,12 +190,12 @@ def _who(outcome: Outcome, agent_version: str) -> str:
 
 def _cost(outcome: Outcome) -> str:
     tokens = outcome.input_tokens + outcome.output_tokens
-    if not tokens and not outcome.cost_micros:
+    if not tokens and not outcome.cost_usd_micros:
         return ""
     shown = f"{tokens:,} token{'' if tokens == 1 else 's'}"
     if not outcome.unpriced_tokens:
-        return f"{shown}, {dollars(outcome.cost_micros)}"
-    known = f", {dollars(outcome.cost_micros)}" if outcome.cost_micros else ""
+        return f"{shown}, {dollars(outcome.cost_usd_micros)}"
+    known = f", {dollars(outcome.cost_usd_micros)}" if outcome.cost_usd_micros else ""
     return f"{shown}{known} ({outcome.unpriced_tokens:,} of the tokens without a known price)"
 
 

@@ -142,7 +142,7 @@ def ask(
             deltas if json else printer.wants_deltas,
             agent=agent,
             parameters=parameters,
-            max_cost_micros=most,
+            max_cost_usd_micros=most,
             on_busy=_ON_BUSY[on_busy],
             cancel_on_disconnect=cancel_on_disconnect,
             on_notice=printer.notice,
@@ -192,14 +192,14 @@ def cancel(
 
 
 def asked_agent(client: Responsa, agent: str) -> agent_pb2.Agent:
-    """The agent that answers a question; "" is the server's default.
+    """The agent that answers a question, also where a version of it is named; "" is the server's default.
 
     Raises:
         NotFound: there is no such agent; the known ones are in its metadata.
         CommandFailed: the server names no default.
     """
     if agent:
-        return client.agent(agent)
+        return client.agent(agent.partition("/versions/")[0])
     default = next((one for one in client.agents() if one.is_default), None)
     if default is None:
         raise CommandFailed("The server has no default agent.", "Name one with --agent.", EXIT_USAGE)
@@ -215,14 +215,14 @@ def _explain(client: Responsa, agent: str, error: ResponsaError) -> None:
             error.add_note(advice)
 
 
-def micros(dollars: str) -> int:
-    """Millionths of a dollar; 0 for "".
+def micros(dollars: str) -> int | None:
+    """Millionths of a dollar; None for "".
 
     Raises:
         CommandFailed: the text is not a sum of money, is below a millionth, or is not a whole number of millionths.
     """
     if not dollars:
-        return 0
+        return None
     try:
         found = Decimal(dollars) * 1_000_000
         if found.is_finite() and 1 <= found < 2**63 and found == int(found):

@@ -250,6 +250,10 @@ class Agents(Protocol):
         """The agent of this id, "" for the default. Raises NotFound."""
         ...
 
+    async def version(self, identity: str, number: int) -> Agent:
+        """One version of the agent with this id, which must still serve. Raises NotFound, Unavailable."""
+        ...
+
     def at(self, version: str) -> Agent:
         """The agent of this version, one of `versions`. Raises KeyError."""
         ...

@@ -37,15 +37,6 @@ class RefusalReason(StrEnum):
     BUDGET = "budget"
 
 
-class Intent(StrEnum):
-    """What somebody wants with a message."""
-
-    CHITCHAT = "chitchat"
-    QA = "qa"
-    POST = "post"
-    OUT_OF_SCOPE = "out_of_scope"
-
-
 class FallbackKind(StrEnum):
     """What an answer had to do without, or what stood in for what could not be had."""
 
@@ -237,7 +228,7 @@ class CancelCause(StrEnum):
 class Answered:
     """Terminal: the answer, whole. standalone_question is "" when the question was not rewritten. support: 0 to 1, how far documents bear it out.
 
-    intent: None where the agent does not route; category: the question's, "" for none. model: who wrote the text: `provider:model`, `extractive` or `template`.
+    intent: what the message asks for, category: the kind of question, both as the agent's file names them, "" for agents that have none. model: who wrote the text: `provider:model`, `extractive` or `template`.
     """
 
     text: str
@@ -248,7 +239,7 @@ class Answered:
     usage: Usage
     standalone_question: str = ""
     support: float = 0.0
-    intent: Intent | None = None
+    intent: str = ""
     category: str = ""
     model: str = ""
     fallbacks: Sequence[Fallback] = ()
@@ -262,7 +253,7 @@ class Refused:
     message: str
     usage: Usage
     support: float = 0.0
-    intent: Intent | None = None
+    intent: str = ""
     fallbacks: Sequence[Fallback] = ()
 
 

@@ -64,6 +64,11 @@ def agent(identity: str) -> str:
     return f"agents/{identity}"
 
 
+def agent_version(identity: str, version: int) -> str:
+    """`agents/{id}/versions/{n}`"""
+    return f"agents/{identity}/versions/{version}"
+
+
 def teacher(identity: UUID) -> str:
     """`teachers/{uuid}`"""
     return f"teachers/{identity}"
@@ -97,10 +102,20 @@ def parse_slug(prefix: str, name: str) -> str:
 
 def parse_document_version(name: str) -> tuple[UUID, int | None]:
     """Parse `documents/{uuid}` (version None) or `documents/{uuid}/versions/{n}`. Raises ValueError for any other form."""
-    head, _, tail = name.partition("/versions/")
-    identity = parse_uuid("documents", head)
-    if not tail:
-        return identity, None
+    head, version = _versioned(name)
+    return parse_uuid("documents", head), version
+
+
+def parse_agent_version(name: str) -> tuple[str, int | None]:
+    """Parse `agents/{id}` (version None) or `agents/{id}/versions/{n}`. Raises ValueError for any other form."""
+    head, version = _versioned(name)
+    return parse_slug("agents", head), version
+
+
+def _versioned(name: str) -> tuple[str, int | None]:
+    head, separator, tail = name.partition("/versions/")
+    if not separator:
+        return head, None
     if re.fullmatch(r"[1-9][0-9]{0,8}", tail) is None:
         raise ValueError(f"not a version number: {tail!r}")
-    return identity, int(tail)
+    return head, int(tail)

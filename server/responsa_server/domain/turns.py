@@ -66,7 +66,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question as meant: what two calls with one request_id are compared by. collections is sorted; empty means all. agent: its id, "" for the default.
+    """A question as meant: what two calls with one request_id are compared by. collections is sorted; empty means all. agent: its id, "" for the default;
+    agent_version: the number of the version, None for the current one.
 
     parameters: for the agent, a JSON object with sorted keys, "" for none. max_cost_micros: the most it may cost, in millionths of a US dollar; 0: as the agent says.
     """
@@ -78,6 +79,7 @@ class Question:
     on_busy: OnBusy = OnBusy.REJECT
     parameters: str = ""
     max_cost_micros: int = 0
+    agent_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,6 +181,9 @@ class Turns:
             raise draining()
         try:
             agent = self._agents.named(question.agent)
+            if question.agent_version is not None:
+                asked, number = question.agent, question.agent_version
+                agent = await repeated(lambda: self._agents.version(asked, number), _PATIENCE_SECONDS)
             await repeated(lambda: agent.admit(who, question), _PATIENCE_SECONDS)
         except (NotFound, InvalidRequest):
             # An accepted turn stays valid, even if its agent or what its parameters name has gone since.

@@ -35,9 +35,7 @@ async def served(folder: Path, *, alone: bool = False) -> AsyncGenerator[str]:
 
 async def asked(target: str, *, deltas: bool) -> list[chat_service_pb2.AskResponse]:
     async with grpc.aio.insecure_channel(target) as channel:
-        request = chat_service_pb2.AskRequest(
-            text="Why?", options=chat_service_pb2.AskOptions(include_deltas=deltas)
-        )
+        request = chat_service_pb2.AskRequest(text="Why?", include_deltas=deltas)
         return [frame async for frame in ChatServiceStub(channel).Ask(request)]
 
 

@@ -22,13 +22,15 @@ def test_who_answered() -> None:
     assert told("", model="openai:x\n") == ["answered by openai:x."]
     # An older server tells nothing, and nothing is said.
     assert told() == []
-    assert told(intent=turn_pb2.INTENT_POST, model="a:b") == ["tutor answered by a:b; taken for post."]
+    assert told(intent="post", model="a:b") == ["tutor answered by a:b; taken for post."]
 
 
 def test_what_it_cost() -> None:
-    usage = turn_pb2.Usage(input_tokens=1, cost_micros=0)
+    usage = turn_pb2.Usage(input_tokens=1, cost_usd_micros=0)
     assert told(usage=usage) == ["tutor; 1 token, 0.00 USD."]
-    usage = turn_pb2.Usage(input_tokens=1_000, output_tokens=500, cost_micros=120_000, unpriced_tokens=900)
+    usage = turn_pb2.Usage(
+        input_tokens=1_000, output_tokens=500, cost_usd_micros=120_000, unpriced_tokens=900
+    )
     assert told(model="a:b", usage=usage) == [
         "tutor answered by a:b; 1,500 tokens, 0.12 USD (900 of the tokens without a known price)."
     ]

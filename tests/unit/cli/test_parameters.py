@@ -99,8 +99,8 @@ def test_many_records_are_not_all_listed() -> None:
     assert ASHDOWN not in "".join(lines)
 
 
-@pytest.mark.parametrize(("text", "value"), [("", 0), ("0.05", 50_000), ("1", 1_000_000), ("1e-6", 1), ("2.50", 2_500_000)])  # fmt: skip
-def test_money_is_millionths_of_a_dollar(text: str, value: int) -> None:
+@pytest.mark.parametrize(("text", "value"), [("", None), ("0.05", 50_000), ("1", 1_000_000), ("1e-6", 1), ("2.50", 2_500_000)])  # fmt: skip
+def test_money_is_millionths_of_a_dollar(text: str, value: int | None) -> None:
     assert micros(text) == value
 
 

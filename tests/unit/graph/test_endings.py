@@ -26,7 +26,6 @@ from responsa_server.domain.events import (
     AnswerOutcome,
     Fallback,
     FallbackKind,
-    Intent,
     RefusalReason,
     Refused,
     Usage,
@@ -68,21 +67,21 @@ def test_an_answer_tells_what_the_question_was_taken_for() -> None:
     state = {**CITED, **GRADED, "intent": "qa", "category": "fact", "standalone_question": "Why?"}
     end = answered(state)
     assert (end.intent, end.category, end.support, end.standalone_question) == (
-        Intent.QA,
+        "qa",
         "fact",
         0.7,
         "Why?",
     )
     assert (end.passages_used, end.usage) == (2, USAGE)
     assert answered({**WRITTEN, "shown": 3}).passages_used == 3
-    # An agent may have intents of its own, which callers do not know.
-    assert answered({**CITED, "intent": "shopping"}).intent is None
-    assert answered(CITED).intent is None
+    # An agent's file may name any intent.
+    assert answered({**CITED, "intent": "shopping"}).intent == "shopping"
+    assert answered(CITED).intent == ""
 
 
 def test_a_refusal_tells_what_the_question_was_taken_for() -> None:
     end = ending({**REFUSED, **GRADED, "intent": "out_of_scope"}, USAGE)
-    assert end == Refused(RefusalReason.NO_SUPPORT, "Nothing.", USAGE, 0.7, Intent.OUT_OF_SCOPE)
+    assert end == Refused(RefusalReason.NO_SUPPORT, "Nothing.", USAGE, 0.7, "out_of_scope")
 
 
 def test_a_text_that_was_cut_is_not_whole_however_it_was_cited() -> None:

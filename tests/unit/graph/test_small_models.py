@@ -17,7 +17,6 @@ from responsa_server.domain.events import (
     Delta,
     Fallback,
     FallbackKind,
-    Intent,
     RefusalReason,
     Refused,
 )
@@ -119,12 +118,12 @@ async def test_a_post_that_no_document_supports_is_refused() -> None:
     question = asked("chat", "Write a post about the Nile.")
     end = (await told("chat", says("Rivers!"), question, supported=False))[-1]
     assert isinstance(end, Refused)
-    assert (end.reason, end.intent) == (RefusalReason.NO_SUPPORT, Intent.POST)
+    assert (end.reason, end.intent) == (RefusalReason.NO_SUPPORT, "post")
 
 
 async def test_where_there_is_nothing_to_cite_it_is_told_as_it_comes() -> None:
     events = await told("chat", says("Hel", "lo."), asked("chat", "Hello, how are you?"))
     end = events[-1]
     assert isinstance(end, Answered)
-    assert (end.text, end.intent, end.model) == ("Hello.", Intent.CHITCHAT, SMALL)
+    assert (end.text, end.intent, end.model) == ("Hello.", "chitchat", SMALL)
     assert len([one for one in events if isinstance(one, Delta)]) == 2

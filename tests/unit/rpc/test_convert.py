@@ -19,6 +19,7 @@ from responsa.admin.v1 import admin_service_pb2, system_status_pb2, teacher_pb2
 from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, message_pb2, turn_pb2
 from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
+from responsa.type.v1 import scope_pb2
 from responsa_server.calls import status
 from responsa_server.calls.convert import agents, basics, chat, enums, events, knowledge, structs
 from responsa_server.calls.convert.enums import EnumMap
@@ -31,7 +32,6 @@ from responsa_server.domain.events import (
     Failed,
     Fallback,
     FallbackKind,
-    Intent,
     ModelUsed,
     NumberedEvent,
     ProviderSwitched,
@@ -91,7 +91,6 @@ DOCUMENT = Document(
         (turn_pb2.AnswerOutcome, AnswerOutcome, enums.ANSWER_OUTCOME, "ANSWER_OUTCOME_"),
         (turn_pb2.ToolOutcome, ToolOutcome, enums.TOOL_OUTCOME, "TOOL_OUTCOME_"),
         (turn_pb2.CancelCause, CancelCause, enums.CANCEL_CAUSE, "CANCEL_CAUSE_"),
-        (turn_pb2.Intent, Intent, enums.INTENT, "INTENT_"),
         (turn_pb2.FallbackKind, FallbackKind, enums.FALLBACK_KIND, "FALLBACK_KIND_"),
         (citation_pb2.CitationVerdict, Verdict, enums.VERDICT, "CITATION_VERDICT_"),
         (message_pb2.Role, Speaker, enums.SPEAKER, "ROLE_"),
@@ -127,7 +126,7 @@ def test_the_mapped_enums_are_all_that_there_are() -> None:
     )
     found = {name for one in modules for name in one.DESCRIPTOR.enum_types_by_name}
     mapped = sum(isinstance(one, EnumMap) for one in vars(enums).values())
-    assert len(found) == mapped == 16
+    assert len(found) == mapped == 15
 
 
 def test_enums_with_other_names_are_no_pair() -> None:
@@ -145,12 +144,10 @@ def test_what_is_not_chosen_has_a_default() -> None:
 
 def test_three_ways_to_ask_mean_the_same_question() -> None:
     options = chat_service_pb2.AskOptions(
-        include_deltas=True,
-        scope=turn_pb2.Scope(collections=["collections/b", "collections/a"]),
+        scope=scope_pb2.Scope(collections=["collections/b", "collections/a"]),
         on_busy=chat_service_pb2.ON_BUSY_QUEUE,
-        cancel_on_disconnect=True,
         parameters=struct(level="expert", age=12),
-        max_cost_micros=700,
+        max_cost_usd_micros=700,
     )
     asked = [
         chat.question(
@@ -350,23 +347,25 @@ def test_a_turn_tells_what_its_end_tells(end: Terminal, count: int) -> None:
     )
     assert list(found.fallbacks) == [told] * count
     assert found.parameters == struct(level="expert")
-    assert (found.usage.cost_micros, found.usage.unpriced_tokens) == (4, 5)
+    assert (found.usage.cost_usd_micros, found.usage.unpriced_tokens) == (4, 5)
 
 
 def test_what_an_answer_tells_of_how_it_was_made() -> None:
     answered = Answered(
-        "", b"", (), AnswerOutcome.COMPLETE, 0, Usage(), intent=Intent.POST, category="exercise", model="a:b"
+        "", b"", (), AnswerOutcome.COMPLETE, 0, Usage(), intent="post", category="exercise", model="a:b"
     )
     answer = events.event(NumberedEvent(1, 1, None, answered)).answer
-    assert (answer.intent, answer.category, answer.model) == (turn_pb2.INTENT_POST, "exercise", "a:b")
-    refused = Refused(RefusalReason.OUT_OF_SCOPE, "", Usage(), intent=Intent.OUT_OF_SCOPE)
-    assert events.event(NumberedEvent(1, 1, None, refused)).refused.intent == turn_pb2.INTENT_OUT_OF_SCOPE
+    assert (answer.intent, answer.category, answer.model) == ("post", "exercise", "a:b")
+    refused = Refused(RefusalReason.OUT_OF_SCOPE, "", Usage(), intent="out_of_scope")
+    assert events.event(NumberedEvent(1, 1, None, refused)).refused.intent == "out_of_scope"
     switched = events.event(NumberedEvent(1, 1, None, ProviderSwitched("a:b", "c:d", "timeout")))
     assert switched.provider_switched == turn_pb2.TurnProviderSwitched(
         source="a:b", target="c:d", cause="timeout"
     )
     used = events.event(NumberedEvent(1, 1, None, ModelUsed("a:b", Usage(input_tokens=7, cost_micros=2))))
-    assert used.usage == turn_pb2.TurnUsage(model="a:b", usage=turn_pb2.Usage(input_tokens=7, cost_micros=2))
+    assert used.usage == turn_pb2.TurnUsage(
+        model="a:b", usage=turn_pb2.Usage(input_tokens=7, cost_usd_micros=2)
+    )
 
 
 def test_a_teacher_there_and_back() -> None:

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
+from responsa.type.v1 import scope_pb2
 from responsa_server.calls import frames, status
 from responsa_server.calls.convert import chat
 from responsa_server.calls.convert.events import event as converted
@@ -219,7 +220,7 @@ def test_questions_that_were_kept_before_there_were_agents_and_policies() -> Non
     old = chat_service_pb2.StartTurnRequest(
         text="Why?",
         conversation=f"conversations/{UUID(int=5)}",
-        options=chat_service_pb2.AskOptions(scope=turn_pb2.Scope(collections=["collections/a"])),
+        options=chat_service_pb2.AskOptions(scope=scope_pb2.Scope(collections=["collections/a"])),
     ).SerializeToString(deterministic=True)
     assert old.hex() == (
         "0a32636f6e766572736174696f6e732f30303030303030302d303030302d303030302d303030302d303030303030303030303035"

@@ -18,9 +18,10 @@ from buf.validate import validate_pb2
 from responsa.admin.v1 import admin_service_pb2
 from responsa.auth.v1 import auth_service_pb2
 from responsa.chat.v1 import chat_service_pb2 as chat
-from responsa.chat.v1 import conversation_pb2, turn_pb2
+from responsa.chat.v1 import conversation_pb2
 from responsa.knowledge.v1 import document_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
+from responsa.type.v1 import scope_pb2
 from responsa_server.calls import sizes, status, violations, wire
 from responsa_server.calls.authorisation import RULES
 from responsa_server.calls.call import Call
@@ -53,7 +54,7 @@ def described(error: InvalidRequest) -> dict[str, str]:
 
 
 def test_each_field_says_what_is_wanted() -> None:
-    scope = turn_pb2.Scope(collections=["collections/ok", "Not OK"])
+    scope = scope_pb2.Scope(collections=["collections/ok", "Not OK"])
     error = ask(
         text="x" * 17408, conversation="conversations/7", request_id="7", options=chat.AskOptions(scope=scope)
     )
@@ -101,7 +102,7 @@ def test_a_chunk_that_is_too_large() -> None:
 
 
 def test_nul_characters_are_found_wherever_they_are() -> None:
-    scope = turn_pb2.Scope(collections=["collections/a"])
+    scope = scope_pb2.Scope(collections=["collections/a"])
     error = ask(text="Why\x00?", options=chat.AskOptions(scope=scope))
     assert [(one.field, one.rule) for one in error.violations] == [("text", "string.no_nul")]
     labels = conversation_pb2.Conversation(title="a\x00", labels={"b": "c\x00", "d\x00": "e"})
@@ -184,7 +185,7 @@ def calls_of(act: Callable[[], object]) -> int:
 
 def test_a_list_that_is_too_long_is_one_violation_whatever_its_entries() -> None:
     """200,000 broken entries once froze the event loop for seconds: each was validated and described."""
-    error = ask(options=chat.AskOptions(scope=turn_pb2.Scope(collections=[""] * 100_000)))
+    error = ask(options=chat.AskOptions(scope=scope_pb2.Scope(collections=[""] * 100_000)))
     assert error.metadata == {"violations": "1"}
     assert [(one.field, one.rule, one.description) for one in error.violations] == [
         ("options.scope.collections", "repeated.max_items", "must hold at most 64 entries; leave some out")
@@ -200,7 +201,7 @@ def test_a_list_that_is_too_long_is_one_violation_whatever_its_entries() -> None
 
 def test_the_cost_of_refusing_does_not_grow_with_the_list() -> None:
     def refuse(entries: int) -> None:
-        ask(options=chat.AskOptions(scope=turn_pb2.Scope(collections=[""] * entries)))
+        ask(options=chat.AskOptions(scope=scope_pb2.Scope(collections=[""] * entries)))
 
     refuse(65)
     assert calls_of(lambda: refuse(100_000)) == calls_of(lambda: refuse(65))
@@ -208,15 +209,17 @@ def test_the_cost_of_refusing_does_not_grow_with_the_list() -> None:
 
 def test_at_most_sixteen_violations_are_described_and_all_are_counted() -> None:
     bad = [f"collections/{number} " for number in range(64)]
-    error = ask(text="", options=chat.AskOptions(scope=turn_pb2.Scope(collections=bad)))
+    error = ask(text="", options=chat.AskOptions(scope=scope_pb2.Scope(collections=bad)))
     assert error.metadata == {"violations": "65"}
     assert len(error.violations) == status.MAX_VIOLATIONS
     assert error.message.endswith("(64 more)")
-    search = knowledge.SearchRequest(terms=["why"], collections=[f"{one}\x00" for one in bad])
+    search = knowledge.SearchRequest(
+        terms=["why"], scope=scope_pb2.Scope(collections=[f"{one}\x00" for one in bad])
+    )
     found = violations.nul_characters(search)
     assert found is not None
     assert found.metadata == {"violations": "64"}
-    assert [one.field for one in found.violations] == [f"collections[{number}]" for number in range(16)]
+    assert [one.field for one in found.violations] == [f"scope.collections[{number}]" for number in range(16)]
 
 
 def test_a_message_over_its_methods_size_is_not_even_parsed() -> None:
@@ -232,7 +235,8 @@ def test_a_message_over_its_methods_size_is_not_even_parsed() -> None:
 
 def test_the_largest_requests_that_the_rules_allow_fit() -> None:
     search = knowledge.SearchRequest(
-        terms=["x" * 16_384] * 8, collections=[f"collections/{number:063d}" for number in range(64)]
+        terms=["x" * 16_384] * 8,
+        scope=scope_pb2.Scope(collections=[f"collections/{number:063d}" for number in range(64)]),
     )
     received = Received(search.SerializeToString(), knowledge.SearchRequest.FromString)
     call = Call("/responsa.knowledge.v1.KnowledgeService/Search", None)  # type: ignore[arg-type]

@@ -26,7 +26,7 @@ class AsyncChatCalls(AsyncPart):
         *,
         agent: str = "",
         parameters: Parameters | None = None,
-        max_cost_micros: int = 0,
+        max_cost_usd_micros: int | None = None,
         on_busy: chat_service_pb2.OnBusy.ValueType = chat_service_pb2.ON_BUSY_UNSPECIFIED,
         cancel_on_disconnect: bool = False,
         timeout: float | None = None,
@@ -49,9 +49,9 @@ class AsyncChatCalls(AsyncPart):
             collections: ids or names of the collections to search; empty means all that the caller may read.
             request_id: any UUID; a repeated one attaches to its earlier turn. None generates one.
             include_deltas: whether the stream includes pieces of the answer while it is being made.
-            agent: id or name of the agent that answers; "" for the default.
+            agent: id or name of the agent that answers, or of one of its versions ("chat/versions/3"); "" for the default.
             parameters: the agent's parameters, e.g. {"teacher_id": …}; `agent(…).parameters_schema` is their schema.
-            max_cost_micros: the highest cost of the turn's models, in millionths of a US dollar. 0 means the agent's own limit, which this cannot raise.
+            max_cost_usd_micros: the highest cost of the turn's models, in millionths of a US dollar, 1 or more. It can only lower the agent's own limit.
             on_busy: what to do if the conversation has a running turn; by default the server refuses the question (CONVERSATION_BUSY).
             cancel_on_disconnect: whether the server cancels the turn if nobody has followed it for 10 seconds.
             timeout: seconds until the terminal event; None for no limit. The turn continues after a timeout.
@@ -65,11 +65,10 @@ class AsyncChatCalls(AsyncPart):
             ResponsaError: the server did not accept the question; or DeadlineExceeded, StreamCut, BrokenAnswer while following.
                 If a turn fails or is cancelled, its stream ends with that event, without an exception: see `turn_error`.
         """
-        options = requests.options(collections, on_busy, parameters, max_cost_micros)
-        options.include_deltas = include_deltas
-        options.cancel_on_disconnect = cancel_on_disconnect
+        options = requests.options(collections, on_busy, parameters, max_cost_usd_micros)
         kind = chat_service_pb2.AskRequest
         request = requests.question(kind, text, conversation, request_id, agent, options)
+        request.include_deltas, request.cancel_on_disconnect = include_deltas, cancel_on_disconnect
         return self._follow(request, timeout, patience, on_notice)
 
     def resume(
@@ -126,7 +125,7 @@ class AsyncChatCalls(AsyncPart):
         *,
         agent: str = "",
         parameters: Parameters | None = None,
-        max_cost_micros: int = 0,
+        max_cost_usd_micros: int | None = None,
         on_busy: chat_service_pb2.OnBusy.ValueType = chat_service_pb2.ON_BUSY_UNSPECIFIED,
         timeout: float | None = None,
     ) -> turn_pb2.Turn:
@@ -140,7 +139,7 @@ class AsyncChatCalls(AsyncPart):
             DeadlineExceeded: the turn continues; call again with the same request_id.
             BrokenAnswer: the answer does not match its checksums.
         """
-        options = requests.options(collections, on_busy, parameters, max_cost_micros)
+        options = requests.options(collections, on_busy, parameters, max_cost_usd_micros)
         kind = chat_service_pb2.AnswerRequest
         request = requests.question(kind, text, conversation, request_id, agent, options)
         return checked_turn(await self._calls.unary(self._stubs.chat.Answer, request, timeout=timeout))
@@ -154,11 +153,11 @@ class AsyncChatCalls(AsyncPart):
         *,
         agent: str = "",
         parameters: Parameters | None = None,
-        max_cost_micros: int = 0,
+        max_cost_usd_micros: int | None = None,
         on_busy: chat_service_pb2.OnBusy.ValueType = chat_service_pb2.ON_BUSY_UNSPECIFIED,
     ) -> turn_pb2.Turn:
         """Ask a question without waiting, and return the accepted turn. Same arguments as `ask`."""
-        options = requests.options(collections, on_busy, parameters, max_cost_micros)
+        options = requests.options(collections, on_busy, parameters, max_cost_usd_micros)
         kind = chat_service_pb2.StartTurnRequest
         request = requests.question(kind, text, conversation, request_id, agent, options)
         return await self._calls.unary(self._stubs.chat.StartTurn, request)

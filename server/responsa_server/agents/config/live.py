@@ -176,6 +176,24 @@ class LiveAgents:
             raise unknown(wanted, self._snapshot.cards)
         return found
 
+    async def version(self, identity: str, number: int) -> Agent:
+        """One version of an agent that serves; an older one is loaded from the database and stays in memory like any other. Raises NotFound, Unavailable."""
+        self.named(identity)
+        name = names.agent_version(identity, number)
+        if name not in self._snapshot.versions:
+            async with self._lock:
+                await self._load(name)
+        if name not in self._snapshot.versions:
+            raise NotFound.of("agent", name)
+        return self._snapshot.versions[name]
+
+    async def _load(self, name: str) -> None:
+        if name in self._snapshot.versions or name in self._unfit:
+            return
+        for stored in await self._versions.named([name], ENGINE):
+            if (agent := await self._restored(stored)) is not None:
+                self._snapshot = replace(self._snapshot, versions={**self._snapshot.versions, name: agent})
+
     def at(self, version: str) -> Agent:
         """The agent of a version. Raises KeyError."""
         return self._snapshot.versions[version]

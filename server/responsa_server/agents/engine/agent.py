@@ -25,7 +25,6 @@ from responsa_server.domain.events import (
     AnswerOutcome,
     Citation,
     Fallback,
-    Intent,
     RefusalReason,
     Refused,
     Terminal,
@@ -197,7 +196,7 @@ def ending(state: Mapping[str, object], usage: Usage) -> Answered | Refused:
         )
     if "refusal" in state:
         refusal = RefusalModel.model_validate(state["refusal"])
-        return Refused(refusal.reason, refusal.message, usage, _support(state), _intent(state))
+        return Refused(refusal.reason, refusal.message, usage, _support(state), str(state.get("intent", "")))
     return _written(cast("str", state["text"]), complete=bool(state["complete"]), state=state, usage=usage)
 
 
@@ -211,7 +210,7 @@ def _written(text: str, *, complete: bool, state: Mapping[str, object], usage: U
         usage=usage,
         standalone_question=str(state.get("standalone_question", "")),
         support=_support(state),
-        intent=_intent(state),
+        intent=str(state.get("intent", "")),
         category=str(state.get("category", "")),
         model=str(state.get("model", "")),
     )
@@ -223,12 +222,6 @@ _EXTRACTION: Final = TypeAdapter(Extraction)
 def _support(state: Mapping[str, object]) -> float:
     extraction = state.get("extraction")
     return _EXTRACTION.validate_python(extraction).support if extraction else 0.0
-
-
-def _intent(state: Mapping[str, object]) -> Intent | None:
-    """The intent, where it is one that callers know; an agent may have others of its own."""
-    found = state.get("intent")
-    return Intent(str(found)) if found in set(Intent) else None
 
 
 def _citation(model: CitationModel) -> Citation:

@@ -33,7 +33,7 @@ from responsa_server.agents.engine.prompts import PromptSet, Untrusted
 from responsa_server.agents.engine.rewriting import standalone
 from responsa_server.agents.engine.state import Said
 from responsa_server.domain import names
-from responsa_server.domain.events import Fallback, FallbackKind, Intent, Step
+from responsa_server.domain.events import Fallback, FallbackKind, Step
 from responsa_server.domain.intents import OUT_OF_SCOPE as NO_INTENT
 from responsa_server.domain.intents import Example, IntentClassifier
 from responsa_server.domain.models import (
@@ -261,7 +261,8 @@ def _untitled(value: object) -> object:
     return value
 
 
-OUT_OF_SCOPE: Final = Intent.OUT_OF_SCOPE.value
+OUT_OF_SCOPE: Final = "out_of_scope"
+"""The intent, and the category, of a message that has none of the others."""
 OFFERED: Final = offered("categories", "examples")
 """The variables for the prompts of these nodes."""
 _LAST: Final = 4

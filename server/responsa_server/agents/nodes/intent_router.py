@@ -20,9 +20,11 @@ from responsa_server.agents.engine.config import Texts
 from responsa_server.agents.engine.kinds import NodeKind, from_examples
 from responsa_server.agents.engine.node import NodeModel, Run
 from responsa_server.agents.engine.state import Said
-from responsa_server.domain.events import Intent
 from responsa_server.domain.intents import Example, IntentClassifier
 
+QA: Final = "qa"
+"""What a message without a classifier is taken for, if the agent has this intent."""
+POST: Final = "post"
 LINKEDIN: Final = "linkedin"
 """Another name for the intent `post` in the parameter."""
 
@@ -31,9 +33,9 @@ class IntentOptions(DecidingOptions):
     """intents: the possible ones."""
 
     intents: Annotated[Texts, Field(min_length=1, max_length=32)] = (
-        Intent.CHITCHAT.value,
-        Intent.QA.value,
-        Intent.POST.value,
+        "chitchat",
+        QA,
+        POST,
     )
 
 
@@ -83,7 +85,7 @@ class IntentRouter(DecidingNode[IntentInput, IntentOutput]):
         """Choose. A model's failure never fails the node."""
         follow_up = refers_back(given.question, given.history)
         chosen = given.parameters.get("intent")
-        wanted = Intent.POST.value if chosen == LINKEDIN else chosen
+        wanted = POST if chosen == LINKEDIN else chosen
         if isinstance(wanted, str) and wanted in self._intents:
             return IntentOutput(intent=wanted, follow_up=follow_up)
         found = await self._asked(run, self._shape, self._intents, given.question, given.history)
@@ -93,7 +95,7 @@ class IntentRouter(DecidingNode[IntentInput, IntentOutput]):
 
     async def _classified(self, text: str) -> str:
         if self._classifier is None:
-            return Intent.QA.value if Intent.QA.value in self._intents else self._intents[0]
+            return QA if QA in self._intents else self._intents[0]
         found = await self._classifier.classify(text)
         return found.label if found.in_scope and found.label in self._intents else OUT_OF_SCOPE
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from responsa_server.agents.engine.asking import OUT_OF_SCOPE
 from responsa_server.agents.engine.citations import RefusalModel
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Run
 from responsa_server.domain.answers import Evidence
-from responsa_server.domain.events import Intent, RefusalReason
+from responsa_server.domain.events import RefusalReason
 
 _SHOWN_CHARACTERS: Final = 160
 _NOTHING: Final = Evidence(0, 0, {})
@@ -52,7 +53,7 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
     async def process(self, given: RefuseInput, run: Run) -> RefuseOutput:
         """Write the refusal: what was searched and what helps, or what the agent is for."""
         asked = _shown(given.standalone_question or given.question)
-        if self._out_of_scope or given.intent == Intent.OUT_OF_SCOPE:
+        if self._out_of_scope or given.intent == OUT_OF_SCOPE:
             reason, message = RefusalReason.OUT_OF_SCOPE, self._not_mine(_shown(given.question))
         else:
             reason, message = RefusalReason.NO_SUPPORT, self._not_found(asked, given)

@@ -10,6 +10,7 @@ from responsa_server.calls.convert.basics import named_slug, named_uuid, timesta
 from responsa_server.calls.convert.events import citation, usage
 from responsa_server.domain import names
 from responsa_server.domain.conversations import Conversation, Message
+from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.events import Citation
 from responsa_server.domain.turns import OnBusy, Question, Turn, Verdict
 
@@ -17,7 +18,8 @@ Asking = chat_service_pb2.AskRequest | chat_service_pb2.StartTurnRequest | chat_
 
 
 def question(request: Asking) -> Question:
-    """Return the question without the options of its delivery. Two calls with the same request_id are compared by it."""
+    """Return the question without the wishes for its stream. Two calls with the same request_id are compared by it."""
+    agent, version = _agent(request.agent) if request.agent else ("", None)
     return Question(
         text=request.text,
         conversation_id=named_uuid("conversation", "conversations", request.conversation)
@@ -29,13 +31,25 @@ def question(request: Asking) -> Question:
                 for name in request.options.scope.collections
             )
         ),
-        agent=named_slug("agent", "agents", request.agent) if request.agent else "",
+        agent=agent,
+        agent_version=version,
         on_busy=enums.ON_BUSY.value(request.options.on_busy) or OnBusy.REJECT,
         parameters=structs.text("options.parameters", request.options.parameters)
         if request.options.HasField("parameters")
         else "",
-        max_cost_micros=request.options.max_cost_micros,
+        max_cost_micros=request.options.max_cost_usd_micros,
     )
+
+
+def _agent(name: str) -> tuple[str, int | None]:
+    try:
+        return names.parse_agent_version(name)
+    except ValueError as error:
+        raise InvalidRequest.of_field(
+            "agent",
+            "name",
+            "must be a name of the form agents/{id} or agents/{id}/versions/{n}, e.g. agents/chat",
+        ) from error
 
 
 def turn(value: Turn) -> turn_pb2.Turn:
@@ -50,6 +64,7 @@ def turn(value: Turn) -> turn_pb2.Turn:
         last_seq=value.last_seq,
         usage=usage(value.usage),
         create_time=timestamp(value.create_time),
+        owner=names.user(value.user_id),
     )
     if value.terminal is not None:
         result.terminal_event.ParseFromString(value.terminal)
@@ -83,6 +98,7 @@ def conversation(value: Conversation) -> conversation_pb2.Conversation:
         create_time=timestamp(value.create_time),
         update_time=timestamp(value.update_time),
         etag=value.etag,
+        owner=names.user(value.user_id),
     )
 
 

@@ -15,7 +15,6 @@ from responsa_server.domain.events import (
     AnswerOutcome,
     CancelCause,
     FallbackKind,
-    Intent,
     RefusalReason,
     Step,
     ToolOutcome,
@@ -67,7 +66,6 @@ REFUSAL_REASON: Final = EnumMap(turn_pb2.RefusalReason, RefusalReason)
 ANSWER_OUTCOME: Final = EnumMap(turn_pb2.AnswerOutcome, AnswerOutcome)
 TOOL_OUTCOME: Final = EnumMap(turn_pb2.ToolOutcome, ToolOutcome)
 CANCEL_CAUSE: Final = EnumMap(turn_pb2.CancelCause, CancelCause)
-INTENT: Final = EnumMap(turn_pb2.Intent, Intent)
 FALLBACK_KIND: Final = EnumMap(turn_pb2.FallbackKind, FallbackKind)
 VERDICT: Final = EnumMap(citation_pb2.CitationVerdict, Verdict)
 SPEAKER: Final = EnumMap(message_pb2.Role, Speaker)

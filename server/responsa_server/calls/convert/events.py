@@ -72,7 +72,7 @@ def usage(value: Usage) -> turn_pb2.Usage:
         embedding_tokens=value.embedding_tokens,
         input_tokens=value.input_tokens,
         output_tokens=value.output_tokens,
-        cost_micros=value.cost_micros,
+        cost_usd_micros=value.cost_micros,
         unpriced_tokens=value.unpriced_tokens,
     )
 
@@ -125,7 +125,7 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
                     usage=usage(what.usage),
                     standalone_question=what.standalone_question,
                     support=what.support,
-                    intent=enums.INTENT.number(what.intent),
+                    intent=what.intent,
                     fallbacks=fallbacks(what.fallbacks),
                     category=what.category,
                     model=what.model,
@@ -136,7 +136,7 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
             result.refused.message = what.message
             result.refused.usage.CopyFrom(usage(what.usage))
             result.refused.support = what.support
-            result.refused.intent = enums.INTENT.number(what.intent)
+            result.refused.intent = what.intent
             result.refused.fallbacks.extend(fallbacks(what.fallbacks))
         case Failed():
             result.failed.status.CopyFrom(status.of(what.error))

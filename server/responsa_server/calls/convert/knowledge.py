@@ -44,7 +44,7 @@ def document_format(value: Format) -> format_pb2.Format:
 def chunking(value: collection_pb2.Chunking) -> Chunking:
     """Convert a chunking, with defaults for unset fields. Raises InvalidRequest when the overlap is half of max_tokens or more."""
     default = Chunking()
-    max_tokens = value.max_tokens or default.max_tokens
+    max_tokens = value.max_tokens if value.HasField("max_tokens") else default.max_tokens
     if value.HasField("overlap_tokens"):
         overlap = value.overlap_tokens
         if overlap * 2 >= max_tokens:
@@ -135,9 +135,9 @@ def search_query(request: knowledge_service_pb2.SearchRequest) -> SearchQuery:
     return SearchQuery(
         terms=tuple(request.terms),
         collections=tuple(
-            sorted(named_slug("collections", "collections", name) for name in request.collections)
+            sorted(named_slug("scope.collections", "collections", name) for name in request.scope.collections)
         ),
-        top_k=request.top_k or DEFAULT_TOP_K,
+        top_k=request.top_k if request.HasField("top_k") else DEFAULT_TOP_K,
         threshold=request.threshold,
         mode=enums.SEARCH_MODE.value(request.mode) or SearchMode.HYBRID,
     )

@@ -31,7 +31,7 @@ def api_key(value: ApiKey) -> api_key_pb2.ApiKey:
     return api_key_pb2.ApiKey(
         name=names.api_key(value.id),
         display_name=value.display_name,
-        user=names.user(value.user_id),
+        owner=names.user(value.user_id),
         prefix=value.prefix,
         create_time=timestamp(value.create_time),
         expire_time=None if value.expire_time is None else timestamp(value.expire_time),

@@ -40,14 +40,14 @@ class ChatService:
     async def Ask(self, request: pb.AskRequest) -> AsyncIterator[bytes]:
         """Start a turn or attach to one, and follow it. Each item is the bytes of an `AskResponse`."""
         who, call = caller(), current()
-        include_deltas = request.options.include_deltas
+        include_deltas = request.include_deltas
         accepting = self._turns.accept(
             who,
             chat.question(request),
             request_id(request.request_id),
-            cancel_on_disconnect=request.options.cancel_on_disconnect,
+            cancel_on_disconnect=request.cancel_on_disconnect,
         )
-        if request.options.cancel_on_disconnect:
+        if request.cancel_on_disconnect:
             # A caller that disconnects before it receives its turn's name has left that turn too.
             accepting = asyncio.ensure_future(accepting)
             call.when_left(partial(accepting.add_done_callback, partial(self._leave, who)))

@@ -87,12 +87,13 @@ class KnowledgeService:
                 "The first message of an upload must carry `start` with the document's metadata; the bytes follow in `chunk`."
             )
         start = first.start
+        announced = start.size_bytes if start.HasField("size_bytes") else None
         with _blaming("chunk"):
             operation = await self._library.upload(
                 caller(),
                 knowledge.metadata("start.metadata", start.metadata),
-                _chunks(requests, start.size_bytes),
-                start.size_bytes or None,
+                _chunks(requests, announced),
+                announced,
                 request_id(start.request_id),
             )
         return await encoded(self._library, caller(), operation)
@@ -179,8 +180,10 @@ def _blaming(field: str) -> Generator[None]:
         raise replace(error, violations=(violation,)) from error
 
 
-async def _chunks(requests: AsyncIterator[pb.UploadDocumentRequest], announced: int) -> AsyncIterator[bytes]:
-    """The bytes of an upload up to its `finish`. announced: the size that the start named, 0 for none. Raises InvalidRequest: UPLOAD_INCOMPLETE and others."""
+async def _chunks(
+    requests: AsyncIterator[pb.UploadDocumentRequest], announced: int | None
+) -> AsyncIterator[bytes]:
+    """The bytes of an upload up to its `finish`. announced: the size in `start`, if it had one. Raises InvalidRequest: UPLOAD_INCOMPLETE and others."""
     received, digest = 0, hashlib.sha256()
     async for one in requests:
         match one.WhichOneof("part"):
@@ -202,7 +205,7 @@ async def _chunks(requests: AsyncIterator[pb.UploadDocumentRequest], announced: 
                     "Only the first message of an upload may carry `start`; the others carry `chunk`."
                 )
     what = "The upload ended without `finish`, so that bytes may be missing; nothing was kept. Send the document again, and `finish` after its last chunk."
-    raise _incomplete("finish", what, announced, received)
+    raise _incomplete("finish", what, announced or 0, received)
 
 
 def _incomplete(field: str, what: str, size: int, received: int) -> InvalidRequest:

@@ -167,12 +167,12 @@ def _difference(before: Question, now: Question) -> str | None:
     """The first field of the request in which two questions differ, None when they are the same."""
     fields = (
         ("conversation", before.conversation_id, now.conversation_id),
-        ("agent", before.agent, now.agent),
+        ("agent", (before.agent, before.agent_version), (now.agent, now.agent_version)),
         ("text", before.text, now.text),
         ("options.scope", before.collections, now.collections),
         ("options.on_busy", before.on_busy, now.on_busy),
         ("options.parameters", before.parameters, now.parameters),
-        ("options.max_cost_micros", before.max_cost_micros, now.max_cost_micros),
+        ("options.max_cost_usd_micros", before.max_cost_micros, now.max_cost_micros),
     )
     return next((field for field, one, other in fields if one != other), None)
 

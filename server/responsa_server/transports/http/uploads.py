@@ -143,7 +143,7 @@ def _start_of(request: Request) -> UploadStart:
         violation = FieldViolation("chunk", Reason.DOCUMENT_TOO_LARGE.lower(), message)
         raise DocumentRejected(Reason.DOCUMENT_TOO_LARGE, message, metadata, (violation,))
     request_id = values.pop("request_id")
-    return UploadStart(metadata=DocumentMetadata(**values), size_bytes=size, request_id=request_id)
+    return UploadStart(metadata=DocumentMetadata(**values), size_bytes=size or None, request_id=request_id)
 
 
 def _announced_size(request: Request) -> int:

@@ -16,7 +16,6 @@ from responsa.chat.v1.turn_pb2 import (
     AnswerOutcome,
     Fallback,
     FallbackKind,
-    Intent,
     RefusalReason,
     Step,
     TurnEvent,
@@ -150,10 +149,10 @@ def _message(content: str, metadata: dict[str, Json], fallbacks: Sequence[Fallba
 
 
 def _metadata(
-    conversation: str, intent: int = 0, used: int = 0, citations: Sequence[Citation] = ()
+    conversation: str, intent: str = "", used: int = 0, citations: Sequence[Citation] = ()
 ) -> dict[str, Json]:
     return {
-        "intent": _name(Intent.DESCRIPTOR, intent) if intent else None,
+        "intent": intent or None,
         "chunks_used": used,
         "source_chunks": [*dict.fromkeys(one.passage for one in citations)],
         "sources": [

@@ -86,7 +86,8 @@ class Question(_Message):
             text=self.content,
             request_id=request_id,
             agent=self.agent or named("agents", TUTOR if self.teacher else default_agent),
-            options=AskOptions(include_deltas=self.deltas, parameters=self._parameters()),
+            options=AskOptions(parameters=self._parameters()),
+            include_deltas=self.deltas,
         )
 
     def _parameters(self) -> Struct | None:

@@ -24,13 +24,15 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from responsa.admin.v1 import system_status_pb2 as responsa_dot_admin_dot_v1_dot_system__status__pb2
 from responsa.admin.v1 import teacher_pb2 as responsa_dot_admin_dot_v1_dot_teacher__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%responsa/admin/v1/admin_service.proto\x12\x11responsa.admin.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a%responsa/admin/v1/system_status.proto\x1a\x1fresponsa/admin/v1/teacher.proto\"\x18\n\x16GetSystemStatusRequest\"\x8c\x03\n\x14\x43reateTeacherRequest\x12\xb1\x02\n\x07teacher\x18\x01 \x01(\x0b\x32\x1a.responsa.admin.v1.TeacherB\x83\x02\xbaH\xff\x01\xba\x01\x82\x01\n\x14teacher.display_name\x12\x45\x64isplay_name must have at least one character that is not white space\x1a#this.display_name.matches(\'[^\\\\s]\')\xba\x01s\n\x0fteacher.persona\x12@persona must have at least one character that is not white space\x1a\x1ethis.persona.matches(\'[^\\\\s]\')\xc8\x01\x01\x12\x1f\n\nteacher_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"q\n\x11GetTeacherRequest\x12\\\n\x04name\x18\x01 \x01(\tBN\xbaHKrI2G^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\x88\x01\n\x13ListTeachersRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x10\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x1a\n\x08order_by\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\"]\n\x14ListTeachersResponse\x12,\n\x08teachers\x18\x01 \x03(\x0b\x32\x1a.responsa.admin.v1.Teacher\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9f\x02\n\x14UpdateTeacherRequest\x12\xd5\x01\n\x07teacher\x18\x01 \x01(\x0b\x32\x1a.responsa.admin.v1.TeacherB\xa7\x01\xbaH\xa3\x01\xba\x01\x9c\x01\n\x0cteacher.name\x12.must be the name of a teacher, teachers/{uuid}\x1a\\this.name.matches(\'^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\')\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"\x8b\x01\n\x14\x44\x65leteTeacherRequest\x12\\\n\x04name\x18\x01 \x01(\tBN\xbaHKrI2G^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02(@\"\x15\n\x13ReloadAgentsRequest\"F\n\x14ReloadAgentsResponse\x12.\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x1e.responsa.admin.v1.AgentReload\"q\n\x0b\x41gentReload\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x08\x12\x31\n\x08problems\x18\x04 \x03(\x0b\x32\x1f.responsa.admin.v1.AgentProblem\"\\\n\x0c\x41gentProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x12\n\nsuggestion\x18\x05 \x01(\t2\xd3\x06\n\x0c\x41\x64minService\x12w\n\x0fGetSystemStatus\x12).responsa.admin.v1.GetSystemStatusRequest\x1a\x1f.responsa.admin.v1.SystemStatus\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/systemStatus\x12m\n\rCreateTeacher\x12\'.responsa.admin.v1.CreateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"\x17\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/teachers:\x01*\x12m\n\nGetTeacher\x12$.responsa.admin.v1.GetTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=teachers/*}\x12u\n\x0cListTeachers\x12&.responsa.admin.v1.ListTeachersRequest\x1a\'.responsa.admin.v1.ListTeachersResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/teachers\x12\x84\x01\n\rUpdateTeacher\x12\'.responsa.admin.v1.UpdateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\".\x82\xd3\xe4\x93\x02(2\x1d/v1/{teacher.name=teachers/*}:\x07teacher\x12o\n\rDeleteTeacher\x12\'.responsa.admin.v1.DeleteTeacherRequest\x1a\x16.google.protobuf.Empty\"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=teachers/*}\x12}\n\x0cReloadAgents\x12&.responsa.admin.v1.ReloadAgentsRequest\x1a\'.responsa.admin.v1.ReloadAgentsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/agents:reload:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%responsa/admin/v1/admin_service.proto\x12\x11responsa.admin.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a%responsa/admin/v1/system_status.proto\x1a\x1fresponsa/admin/v1/teacher.proto\"\x18\n\x16GetSystemStatusRequest\"\x98\x03\n\x14\x43reateTeacherRequest\x12\xb5\x02\n\x07teacher\x18\x01 \x01(\x0b\x32\x1a.responsa.admin.v1.TeacherB\x87\x02\xe2\x41\x01\x02\xbaH\xff\x01\xba\x01\x82\x01\n\x14teacher.display_name\x12\x45\x64isplay_name must have at least one character that is not white space\x1a#this.display_name.matches(\'[^\\\\s]\')\xba\x01s\n\x0fteacher.persona\x12@persona must have at least one character that is not white space\x1a\x1ethis.persona.matches(\'[^\\\\s]\')\xc8\x01\x01\x12#\n\nteacher_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12#\n\nrequest_id\x18\x03 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\x8a\x01\n\x11GetTeacherRequest\x12u\n\x04name\x18\x01 \x01(\tBg\xe2\x41\x01\x02\xfa\x41\x12\n\x10responsa/Teacher\xbaHKrI2G^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\xab\x01\n\x13ListTeachersRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"]\n\x14ListTeachersResponse\x12,\n\x08teachers\x18\x01 \x03(\x0b\x32\x1a.responsa.admin.v1.Teacher\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa9\x02\n\x14UpdateTeacherRequest\x12\xd9\x01\n\x07teacher\x18\x01 \x01(\x0b\x32\x1a.responsa.admin.v1.TeacherB\xab\x01\xe2\x41\x01\x02\xbaH\xa3\x01\xba\x01\x9c\x01\n\x0cteacher.name\x12.must be the name of a teacher, teachers/{uuid}\x1a\\this.name.matches(\'^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\')\xc8\x01\x01\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x02\"\xa8\x01\n\x14\x44\x65leteTeacherRequest\x12u\n\x04name\x18\x01 \x01(\tBg\xe2\x41\x01\x02\xfa\x41\x12\n\x10responsa/Teacher\xbaHKrI2G^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x19\n\x04\x65tag\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\"\x15\n\x13ReloadAgentsRequest\"F\n\x14ReloadAgentsResponse\x12.\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x1e.responsa.admin.v1.AgentReload\"\xa2\x01\n\x0b\x41gentReload\x12\"\n\x05\x61gent\x18\x01 \x01(\tB\x13\xfa\x41\x10\n\x0eresponsa/Agent\x12+\n\x07version\x18\x02 \x01(\tB\x1a\xfa\x41\x17\n\x15responsa/AgentVersion\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x08\x12\x31\n\x08problems\x18\x04 \x03(\x0b\x32\x1f.responsa.admin.v1.AgentProblem\"\\\n\x0c\x41gentProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x12\n\nsuggestion\x18\x05 \x01(\t2\xd3\x06\n\x0c\x41\x64minService\x12w\n\x0fGetSystemStatus\x12).responsa.admin.v1.GetSystemStatusRequest\x1a\x1f.responsa.admin.v1.SystemStatus\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/systemStatus\x12m\n\rCreateTeacher\x12\'.responsa.admin.v1.CreateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"\x17\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/teachers:\x01*\x12m\n\nGetTeacher\x12$.responsa.admin.v1.GetTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=teachers/*}\x12u\n\x0cListTeachers\x12&.responsa.admin.v1.ListTeachersRequest\x1a\'.responsa.admin.v1.ListTeachersResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/teachers\x12\x84\x01\n\rUpdateTeacher\x12\'.responsa.admin.v1.UpdateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\".\x82\xd3\xe4\x93\x02(2\x1d/v1/{teacher.name=teachers/*}:\x07teacher\x12o\n\rDeleteTeacher\x12\'.responsa.admin.v1.DeleteTeacherRequest\x1a\x16.google.protobuf.Empty\"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=teachers/*}\x12}\n\x0cReloadAgents\x12&.responsa.admin.v1.ReloadAgentsRequest\x1a\'.responsa.admin.v1.ReloadAgentsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/agents:reload:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,27 +40,33 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'responsa.admin.v1.admin_ser
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATETEACHERREQUEST'].fields_by_name['teacher']._loaded_options = None
-  _globals['_CREATETEACHERREQUEST'].fields_by_name['teacher']._serialized_options = b'\272H\377\001\272\001\202\001\n\024teacher.display_name\022Edisplay_name must have at least one character that is not white space\032#this.display_name.matches(\'[^\\\\s]\')\272\001s\n\017teacher.persona\022@persona must have at least one character that is not white space\032\036this.persona.matches(\'[^\\\\s]\')\310\001\001'
+  _globals['_CREATETEACHERREQUEST'].fields_by_name['teacher']._serialized_options = b'\342A\001\002\272H\377\001\272\001\202\001\n\024teacher.display_name\022Edisplay_name must have at least one character that is not white space\032#this.display_name.matches(\'[^\\\\s]\')\272\001s\n\017teacher.persona\022@persona must have at least one character that is not white space\032\036this.persona.matches(\'[^\\\\s]\')\310\001\001'
   _globals['_CREATETEACHERREQUEST'].fields_by_name['teacher_id']._loaded_options = None
-  _globals['_CREATETEACHERREQUEST'].fields_by_name['teacher_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_CREATETEACHERREQUEST'].fields_by_name['teacher_id']._serialized_options = b'\342A\001\001\272H\010r\003\260\001\001\330\001\001'
   _globals['_CREATETEACHERREQUEST'].fields_by_name['request_id']._loaded_options = None
-  _globals['_CREATETEACHERREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_CREATETEACHERREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001\272H\010r\003\260\001\001\330\001\001'
   _globals['_GETTEACHERREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_GETTEACHERREQUEST'].fields_by_name['name']._serialized_options = b'\272HKrI2G^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+  _globals['_GETTEACHERREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\022\n\020responsa/Teacher\272HKrI2G^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
   _globals['_LISTTEACHERSREQUEST'].fields_by_name['page_size']._loaded_options = None
-  _globals['_LISTTEACHERSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\310\001(\000'
+  _globals['_LISTTEACHERSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001\272H\007\032\005\030\310\001(\001'
   _globals['_LISTTEACHERSREQUEST'].fields_by_name['page_token']._loaded_options = None
-  _globals['_LISTTEACHERSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003(\200\020'
+  _globals['_LISTTEACHERSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001\272H\005r\003(\200\020'
   _globals['_LISTTEACHERSREQUEST'].fields_by_name['filter']._loaded_options = None
-  _globals['_LISTTEACHERSREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003(\200\010'
+  _globals['_LISTTEACHERSREQUEST'].fields_by_name['filter']._serialized_options = b'\342A\001\001\272H\005r\003(\200\010'
   _globals['_LISTTEACHERSREQUEST'].fields_by_name['order_by']._loaded_options = None
-  _globals['_LISTTEACHERSREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\005r\003(\200\001'
+  _globals['_LISTTEACHERSREQUEST'].fields_by_name['order_by']._serialized_options = b'\342A\001\001\272H\005r\003(\200\001'
   _globals['_UPDATETEACHERREQUEST'].fields_by_name['teacher']._loaded_options = None
-  _globals['_UPDATETEACHERREQUEST'].fields_by_name['teacher']._serialized_options = b'\272H\243\001\272\001\234\001\n\014teacher.name\022.must be the name of a teacher, teachers/{uuid}\032\\this.name.matches(\'^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\')\310\001\001'
+  _globals['_UPDATETEACHERREQUEST'].fields_by_name['teacher']._serialized_options = b'\342A\001\002\272H\243\001\272\001\234\001\n\014teacher.name\022.must be the name of a teacher, teachers/{uuid}\032\\this.name.matches(\'^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\')\310\001\001'
+  _globals['_UPDATETEACHERREQUEST'].fields_by_name['update_mask']._loaded_options = None
+  _globals['_UPDATETEACHERREQUEST'].fields_by_name['update_mask']._serialized_options = b'\342A\001\002'
   _globals['_DELETETEACHERREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_DELETETEACHERREQUEST'].fields_by_name['name']._serialized_options = b'\272HKrI2G^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+  _globals['_DELETETEACHERREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\022\n\020responsa/Teacher\272HKrI2G^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
   _globals['_DELETETEACHERREQUEST'].fields_by_name['etag']._loaded_options = None
-  _globals['_DELETETEACHERREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002(@'
+  _globals['_DELETETEACHERREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\001\272H\004r\002(@'
+  _globals['_AGENTRELOAD'].fields_by_name['agent']._loaded_options = None
+  _globals['_AGENTRELOAD'].fields_by_name['agent']._serialized_options = b'\372A\020\n\016responsa/Agent'
+  _globals['_AGENTRELOAD'].fields_by_name['version']._loaded_options = None
+  _globals['_AGENTRELOAD'].fields_by_name['version']._serialized_options = b'\372A\027\n\025responsa/AgentVersion'
   _globals['_ADMINSERVICE'].methods_by_name['GetSystemStatus']._loaded_options = None
   _globals['_ADMINSERVICE'].methods_by_name['GetSystemStatus']._serialized_options = b'\202\323\344\223\002\022\022\020/v1/systemStatus'
   _globals['_ADMINSERVICE'].methods_by_name['CreateTeacher']._loaded_options = None
@@ -73,28 +81,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADMINSERVICE'].methods_by_name['DeleteTeacher']._serialized_options = b'\202\323\344\223\002\027*\025/v1/{name=teachers/*}'
   _globals['_ADMINSERVICE'].methods_by_name['ReloadAgents']._loaded_options = None
   _globals['_ADMINSERVICE'].methods_by_name['ReloadAgents']._serialized_options = b'\202\323\344\223\002\026\"\021/v1/agents:reload:\001*'
-  _globals['_GETSYSTEMSTATUSREQUEST']._serialized_start=254
-  _globals['_GETSYSTEMSTATUSREQUEST']._serialized_end=278
-  _globals['_CREATETEACHERREQUEST']._serialized_start=281
-  _globals['_CREATETEACHERREQUEST']._serialized_end=677
-  _globals['_GETTEACHERREQUEST']._serialized_start=679
-  _globals['_GETTEACHERREQUEST']._serialized_end=792
-  _globals['_LISTTEACHERSREQUEST']._serialized_start=795
-  _globals['_LISTTEACHERSREQUEST']._serialized_end=931
-  _globals['_LISTTEACHERSRESPONSE']._serialized_start=933
-  _globals['_LISTTEACHERSRESPONSE']._serialized_end=1026
-  _globals['_UPDATETEACHERREQUEST']._serialized_start=1029
-  _globals['_UPDATETEACHERREQUEST']._serialized_end=1316
-  _globals['_DELETETEACHERREQUEST']._serialized_start=1319
-  _globals['_DELETETEACHERREQUEST']._serialized_end=1458
-  _globals['_RELOADAGENTSREQUEST']._serialized_start=1460
-  _globals['_RELOADAGENTSREQUEST']._serialized_end=1481
-  _globals['_RELOADAGENTSRESPONSE']._serialized_start=1483
-  _globals['_RELOADAGENTSRESPONSE']._serialized_end=1553
-  _globals['_AGENTRELOAD']._serialized_start=1555
-  _globals['_AGENTRELOAD']._serialized_end=1668
-  _globals['_AGENTPROBLEM']._serialized_start=1670
-  _globals['_AGENTPROBLEM']._serialized_end=1762
-  _globals['_ADMINSERVICE']._serialized_start=1765
-  _globals['_ADMINSERVICE']._serialized_end=2616
+  _globals['_GETSYSTEMSTATUSREQUEST']._serialized_start=314
+  _globals['_GETSYSTEMSTATUSREQUEST']._serialized_end=338
+  _globals['_CREATETEACHERREQUEST']._serialized_start=341
+  _globals['_CREATETEACHERREQUEST']._serialized_end=749
+  _globals['_GETTEACHERREQUEST']._serialized_start=752
+  _globals['_GETTEACHERREQUEST']._serialized_end=890
+  _globals['_LISTTEACHERSREQUEST']._serialized_start=893
+  _globals['_LISTTEACHERSREQUEST']._serialized_end=1064
+  _globals['_LISTTEACHERSRESPONSE']._serialized_start=1066
+  _globals['_LISTTEACHERSRESPONSE']._serialized_end=1159
+  _globals['_UPDATETEACHERREQUEST']._serialized_start=1162
+  _globals['_UPDATETEACHERREQUEST']._serialized_end=1459
+  _globals['_DELETETEACHERREQUEST']._serialized_start=1462
+  _globals['_DELETETEACHERREQUEST']._serialized_end=1630
+  _globals['_RELOADAGENTSREQUEST']._serialized_start=1632
+  _globals['_RELOADAGENTSREQUEST']._serialized_end=1653
+  _globals['_RELOADAGENTSRESPONSE']._serialized_start=1655
+  _globals['_RELOADAGENTSRESPONSE']._serialized_end=1725
+  _globals['_AGENTRELOAD']._serialized_start=1728
+  _globals['_AGENTRELOAD']._serialized_end=1890
+  _globals['_AGENTPROBLEM']._serialized_start=1892
+  _globals['_AGENTPROBLEM']._serialized_end=1984
+  _globals['_ADMINSERVICE']._serialized_start=1987
+  _globals['_ADMINSERVICE']._serialized_end=2838
 # @@protoc_insertion_point(module_scope)

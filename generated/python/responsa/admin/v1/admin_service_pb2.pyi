@@ -47,12 +47,14 @@ class CreateTeacherRequest(_message.Message):
     TEACHER_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     teacher_id: _builtins.str
-    """The UUID that it shall have; empty for one of the server's choice."""
+    """The UUID in the teacher's name. Empty: the server chooses one."""
     request_id: _builtins.str
-    """Any UUID; the same one again gives back what the first call made. Scoped to tenant and user. Another body: REQUEST_ID_REUSED."""
+    """Any UUID. A repetition with the same UUID and the same body returns what the first call created; with another body: REQUEST_ID_REUSED. Scoped to the
+    tenant and the user.
+    """
     @_builtins.property
     def teacher(self) -> _teacher_pb2.Teacher:
-        """display_name, persona and parameters count; all else is set by the server."""
+        """The display_name, the persona and the parameters. The server sets all other fields."""
 
     def __init__(
         self,
@@ -93,7 +95,7 @@ Global___GetTeacherRequest: _TypeAlias = GetTeacherRequest  # noqa: Y015
 
 @_typing.final
 class ListTeachersRequest(_message.Message):
-    """ListTeachersRequest asks for a page of teachers."""
+    """ListTeachersRequest asks for one page of teachers."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -102,39 +104,41 @@ class ListTeachersRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most this many, 1 to 200; 0 means 50."""
+    """The number of items on the page at most, 1 to 200. Unset: 50."""
     page_token: _builtins.str
-    """`next_page_token` of the page before, with all else unchanged; empty for the first page. Else: PAGE_TOKEN_INVALID."""
+    """The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID."""
     filter: _builtins.str
-    """AIP-160, comparisons joined by AND, on: display_name, create_time. Else: FILTER_INVALID."""
+    """Comparisons joined by AND (AIP-160), on: display_name, create_time. Otherwise: FILTER_INVALID."""
     order_by: _builtins.str
-    """AIP-132: create_time, create_time desc, display_name, display_name desc; the first is the default. Else: ORDER_BY_INVALID."""
+    """One of (AIP-132): create_time, create_time desc, display_name, display_name desc; the first is the default. Otherwise: ORDER_BY_INVALID."""
     def __init__(
         self,
         *,
-        page_size: _builtins.int = ...,
+        page_size: _builtins.int | None = ...,
         page_token: _builtins.str = ...,
         filter: _builtins.str = ...,
         order_by: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "page_size", b"page_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
 
 Global___ListTeachersRequest: _TypeAlias = ListTeachersRequest  # noqa: Y015
 
 @_typing.final
 class ListTeachersResponse(_message.Message):
-    """ListTeachersResponse is a page of teachers."""
+    """ListTeachersResponse is one page of teachers."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TEACHERS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """The token of the next page; empty on the last page."""
     @_builtins.property
     def teachers(self) -> _containers.RepeatedCompositeFieldContainer[_teacher_pb2.Teacher]:
         """The teachers."""
@@ -155,7 +159,7 @@ Global___ListTeachersResponse: _TypeAlias = ListTeachersResponse  # noqa: Y015
 
 @_typing.final
 class UpdateTeacherRequest(_message.Message):
-    """UpdateTeacherRequest says what to change."""
+    """UpdateTeacherRequest names a teacher and its new values."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -163,11 +167,11 @@ class UpdateTeacherRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def teacher(self) -> _teacher_pb2.Teacher:
-        """The teacher, with `name` and the new values; its etag is honoured when given."""
+        """The teacher with its `name` and the new values. With an etag: the teacher must still have it."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which of `display_name`, `persona`, `parameters` to change."""
+        """The fields to change: one or more of `display_name`, `persona`, `parameters`."""
 
     def __init__(
         self,
@@ -185,7 +189,7 @@ Global___UpdateTeacherRequest: _TypeAlias = UpdateTeacherRequest  # noqa: Y015
 
 @_typing.final
 class DeleteTeacherRequest(_message.Message):
-    """DeleteTeacherRequest names a teacher to delete."""
+    """DeleteTeacherRequest names the teacher to delete."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -194,7 +198,7 @@ class DeleteTeacherRequest(_message.Message):
     name: _builtins.str
     """`teachers/{uuid}`."""
     etag: _builtins.str
-    """When given and no longer the resource's: ETAG_MISMATCH, nothing is changed."""
+    """The etag that the resource must still have; otherwise: ETAG_MISMATCH, and nothing changes. Empty: any."""
     def __init__(
         self,
         *,
@@ -228,14 +232,14 @@ Global___ReloadAgentsRequest: _TypeAlias = ReloadAgentsRequest  # noqa: Y015
 
 @_typing.final
 class ReloadAgentsResponse(_message.Message):
-    """ReloadAgentsResponse tells what became of each agent."""
+    """ReloadAgentsResponse holds the outcome for each agent."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     AGENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def agents(self) -> _containers.RepeatedCompositeFieldContainer[Global___AgentReload]:
-        """By id."""
+        """The outcomes, by the agents' ids."""
 
     def __init__(
         self,
@@ -252,7 +256,7 @@ Global___ReloadAgentsResponse: _TypeAlias = ReloadAgentsResponse  # noqa: Y015
 
 @_typing.final
 class AgentReload(_message.Message):
-    """AgentReload is what became of one agent."""
+    """AgentReload is the outcome of reloading one agent."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -263,12 +267,12 @@ class AgentReload(_message.Message):
     agent: _builtins.str
     """`agents/{id}`."""
     version: _builtins.str
-    """The version that serves now, `agents/{id}/versions/{n}`; empty where none does."""
+    """The version that serves now, `agents/{id}/versions/{n}`; empty when no version serves."""
     changed: _builtins.bool
-    """Whether that is another one than before."""
+    """Whether another version served before."""
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___AgentProblem]:
-        """Why what was read does not serve; none when it does."""
+        """The mistakes in the agent's files; empty for an agent without mistakes."""
 
     def __init__(
         self,
@@ -288,7 +292,7 @@ Global___AgentReload: _TypeAlias = AgentReload  # noqa: Y015
 
 @_typing.final
 class AgentProblem(_message.Message):
-    """AgentProblem is something wrong in an agent's files."""
+    """AgentProblem is a mistake in an agent's files."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -298,15 +302,15 @@ class AgentProblem(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     SUGGESTION_FIELD_NUMBER: _builtins.int
     file: _builtins.str
-    """The file, within the agent's folder."""
+    """The file, relative to the agent's folder."""
     line: _builtins.int
-    """The line, from 1; 0 where there is none."""
+    """The line, from 1; 0 when the mistake has no line."""
     key: _builtins.str
-    """The key or node that it is about, e.g. "nodes.retrieve.timeout"."""
+    """The key or node, e.g. "nodes.retrieve.timeout"."""
     message: _builtins.str
-    """What is wrong and what helps."""
+    """The mistake and its remedy."""
     suggestion: _builtins.str
-    """What was probably meant; empty for no idea."""
+    """What the author probably meant; empty for no suggestion."""
     def __init__(
         self,
         *,

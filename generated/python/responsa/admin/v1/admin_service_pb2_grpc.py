@@ -29,7 +29,7 @@ if _version_not_supported:
 
 
 class AdminServiceStub:
-    """AdminService is for those who run Responsa. All calls need the role ADMIN (ROLE_REQUIRED).
+    """AdminService is for administrators. Every call needs the role ADMIN: ROLE_REQUIRED.
     """
 
     def __init__(self, channel):
@@ -76,18 +76,18 @@ class AdminServiceStub:
 
 
 class AdminServiceServicer:
-    """AdminService is for those who run Responsa. All calls need the role ADMIN (ROLE_REQUIRED).
+    """AdminService is for administrators. Every call needs the role ADMIN: ROLE_REQUIRED.
     """
 
     def GetSystemStatus(self, request, context):
-        """GetSystemStatus asks each part how it is, for at most two seconds; a part that does not answer is DOWN, the call succeeds.
+        """GetSystemStatus checks every part of the system, for at most two seconds. A part that does not answer is reported as DOWN; the call succeeds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateTeacher(self, request, context):
-        """CreateTeacher makes a teacher. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (the id is taken).
+        """CreateTeacher creates a teacher. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another teacher has the teacher_id).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -101,14 +101,14 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTeachers(self, request, context):
-        """ListTeachers lists the tenant's teachers, the oldest first unless told otherwise. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """ListTeachers lists the tenant's teachers, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateTeacher(self, request, context):
-        """UpdateTeacher changes the fields named in update_mask (display_name, persona, parameters), all or none. A turn at work keeps the persona it began with.
+        """UpdateTeacher changes the fields that update_mask names (display_name, persona, parameters), all or none. A running turn keeps the persona that it began with.
         Errors: TEACHER_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -116,15 +116,15 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteTeacher(self, request, context):
-        """DeleteTeacher deletes a teacher. What was answered in its voice stays. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH.
+        """DeleteTeacher deletes a teacher. Answers in the teacher's voice remain. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReloadAgents(self, request, context):
-        """ReloadAgents reads the files of all agents anew and swaps in what is sound, all at once; of a broken one the old version goes on serving, and the problems
-        are told. Turns at work keep the version they began with. Other servers are asked to do the same. Errors: PART_UNAVAILABLE (nothing has changed).
+        """ReloadAgents reads the files of all agents again and replaces every valid agent in one step. An agent with a mistake in its files keeps its previous version,
+        and the response reports the mistakes. Running turns keep their versions. Other servers are asked to reload too. Errors: PART_UNAVAILABLE (nothing changed).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -177,7 +177,7 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService:
-    """AdminService is for those who run Responsa. All calls need the role ADMIN (ROLE_REQUIRED).
+    """AdminService is for administrators. Every call needs the role ADMIN: ROLE_REQUIRED.
     """
 
     @staticmethod

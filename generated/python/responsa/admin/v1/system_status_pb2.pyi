@@ -30,26 +30,26 @@ class _HealthEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Health.ValueTy
     HEALTH_OK: _Health.ValueType  # 1
     """It answers."""
     HEALTH_DEGRADED: _Health.ValueType  # 2
-    """It answers late, or the server works without it, slower."""
+    """It answers slowly, or the server works without it and is slower."""
     HEALTH_DOWN: _Health.ValueType  # 3
     """It does not answer."""
 
 class Health(_Health, metaclass=_HealthEnumTypeWrapper):
-    """Health is how a part is."""
+    """Health is the health of a part of the system."""
 
 HEALTH_UNSPECIFIED: Health.ValueType  # 0
 """Never sent."""
 HEALTH_OK: Health.ValueType  # 1
 """It answers."""
 HEALTH_DEGRADED: Health.ValueType  # 2
-"""It answers late, or the server works without it, slower."""
+"""It answers slowly, or the server works without it and is slower."""
 HEALTH_DOWN: Health.ValueType  # 3
 """It does not answer."""
 Global___Health: _TypeAlias = Health  # noqa: Y015
 
 @_typing.final
 class PartStatus(_message.Message):
-    """PartStatus is the state of one part."""
+    """PartStatus is the status of one part of the system."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -58,13 +58,13 @@ class PartStatus(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     part: _builtins.str
-    """E.g. "postgresql", "redis", "embedding", "jobs"."""
+    """The part, e.g. "postgresql", "redis", "embedding", "jobs"."""
     health: Global___Health.ValueType
-    """How it is."""
+    """Its health."""
     version: _builtins.str
-    """Its version, where it tells one."""
+    """Its version; empty when it reports none."""
     detail: _builtins.str
-    """What is wrong and what helps, when something is; else empty."""
+    """The problem and its remedy; empty when there is no problem."""
     def __init__(
         self,
         *,
@@ -83,7 +83,7 @@ Global___PartStatus: _TypeAlias = PartStatus  # noqa: Y015
 
 @_typing.final
 class SystemStatus(_message.Message):
-    """SystemStatus is the state of the whole."""
+    """SystemStatus is the status of the whole system."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -95,22 +95,22 @@ class SystemStatus(_message.Message):
     ANSWER_MODEL_FIELD_NUMBER: _builtins.int
     COUNTERS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
-    """Version of the server."""
+    """The version of the server."""
     migration: _builtins.str
-    """The last migration applied, e.g. "0005_pre_jobs"."""
+    """The last migration that was applied, e.g. "0005_pre_jobs"."""
     migrations_pending: _builtins.bool
-    """True when the database lacks migrations that this server has."""
+    """Whether this server has migrations that the database lacks."""
     embedding_model: _builtins.str
-    """The embedding model in force."""
+    """The embedding model in use."""
     answer_model: _builtins.str
-    """Who writes the answers, e.g. "extractive"."""
+    """The author of answers, e.g. "extractive"."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartStatus]:
-        """Each part."""
+        """The status of each part."""
 
     @_builtins.property
     def counters(self) -> _containers.RepeatedCompositeFieldContainer[Global___Counter]:
-        """What has happened in this process since its start, e.g. fallbacks by agent and kind."""
+        """Counts since this process started, e.g. of fallbacks by agent and kind."""
 
     def __init__(
         self,
@@ -161,12 +161,12 @@ class Counter(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """What, e.g. "fallbacks"."""
+    """What is counted, e.g. "fallbacks"."""
     value: _builtins.int
-    """How often."""
+    """The count."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Of which kind, e.g. agent: "tutor", kind: "without_retrieval"."""
+        """Which of them, e.g. agent: "tutor", kind: "without_retrieval"."""
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Teacher(_message.Message):
-    """Teacher is a persona that the tutor speaks as."""
+    """Teacher is a persona of the agent `tutor`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -32,24 +32,24 @@ class Teacher(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`teachers/{uuid}`; set by the server."""
+    """`teachers/{uuid}`."""
     display_name: _builtins.str
-    """What people call it: 1 to 200 bytes of UTF-8."""
+    """The name to show to people: 1 to 200 bytes of UTF-8."""
     persona: _builtins.str
-    """How it speaks and teaches, for the model to read: 1 byte to 8 KiB of UTF-8."""
+    """How the teacher speaks and teaches, as text for the model: 1 byte to 8 KiB of UTF-8."""
     etag: _builtins.str
-    """Changes with every change."""
+    """Changes with every change of the teacher. An update or a delete with an old etag is refused: ETAG_MISMATCH."""
     @_builtins.property
     def parameters(self) -> _struct_pb2.Struct:
-        """Anything else that prompts may use, e.g. subject: "Physics"; at most 4 KiB of JSON, nested 16 deep at most."""
+        """Further values for prompts, e.g. subject: "Physics"; at most 4 KiB of JSON, nested at most 16 deep."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was made."""
+        """When the teacher was created."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was last changed."""
+        """When the teacher last changed."""
 
     def __init__(
         self,

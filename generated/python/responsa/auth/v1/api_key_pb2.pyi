@@ -19,13 +19,13 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ApiKey(_message.Message):
-    """ApiKey is a credential of a user for programs. The server keeps a hash of it only."""
+    """ApiKey is a user's credential for programs. The server keeps only a hash of its secret."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
-    USER_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     PREFIX_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
@@ -33,29 +33,29 @@ class ApiKey(_message.Message):
     name: _builtins.str
     """`apiKeys/{uuid}`."""
     display_name: _builtins.str
-    """What it is for; at most 200 bytes."""
-    user: _builtins.str
-    """Whose it is, `users/{uuid}`. Output only."""
+    """The purpose of the key, to show to people; at most 200 bytes."""
+    owner: _builtins.str
+    """The user whose calls the key makes, `users/{uuid}`."""
     prefix: _builtins.str
-    """The key's first characters, to tell keys apart. Output only."""
+    """The first characters of the secret, to tell keys apart."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was made. Output only."""
+        """When the key was created."""
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When it ends; unset means never."""
+        """When the key expires. Unset: never."""
 
     @_builtins.property
     def revoke_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was revoked; unset while it is good. Output only."""
+        """When the key was revoked. Unset: it was not."""
 
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         display_name: _builtins.str = ...,
-        user: _builtins.str = ...,
+        owner: _builtins.str = ...,
         prefix: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
@@ -63,7 +63,7 @@ class ApiKey(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "revoke_time", b"revoke_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "expire_time", b"expire_time", "name", b"name", "prefix", b"prefix", "revoke_time", b"revoke_time", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "expire_time", b"expire_time", "name", b"name", "owner", b"owner", "prefix", b"prefix", "revoke_time", b"revoke_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,30 +24,34 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from responsa.auth.v1 import api_key_pb2 as responsa_dot_auth_dot_v1_dot_api__key__pb2
 from responsa.auth.v1 import user_pb2 as responsa_dot_auth_dot_v1_dot_user__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/auth/v1/auth_service.proto\x12\x10responsa.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a\x1bresponsa/auth/v1/user.proto\"\x0e\n\x0cGetMeRequest\"\x1a\n\x18\x43reateSessionCodeRequest\"Z\n\x19\x43reateSessionCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"a\n\x13\x43reateApiKeyRequest\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"Q\n\x14\x43reateApiKeyResponse\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\x87\x01\n\x12ListApiKeysRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x10\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x1a\n\x08order_by\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\"Z\n\x13ListApiKeysResponse\x12*\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"r\n\x13RevokeApiKeyRequest\x12[\n\x04name\x18\x01 \x01(\tBM\xbaHJrH2F^apiKeys/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$2\xd1\x04\n\x0b\x41uthService\x12U\n\x05GetMe\x12\x1e.responsa.auth.v1.GetMeRequest\x1a\x16.responsa.auth.v1.User\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/users/me\x12\x89\x01\n\x11\x43reateSessionCode\x12*.responsa.auth.v1.CreateSessionCodeRequest\x1a+.responsa.auth.v1.CreateSessionCodeResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/sessionCodes:\x01*\x12u\n\x0c\x43reateApiKey\x12%.responsa.auth.v1.CreateApiKeyRequest\x1a&.responsa.auth.v1.CreateApiKeyResponse\"\x16\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/apiKeys:\x01*\x12o\n\x0bListApiKeys\x12$.responsa.auth.v1.ListApiKeysRequest\x1a%.responsa.auth.v1.ListApiKeysResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/apiKeys\x12w\n\x0cRevokeApiKey\x12%.responsa.auth.v1.RevokeApiKeyRequest\x1a\x18.responsa.auth.v1.ApiKey\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=apiKeys/*}:revoke:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/auth/v1/auth_service.proto\x12\x10responsa.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a\x1bresponsa/auth/v1/user.proto\"\x0e\n\x0cGetMeRequest\"\x1a\n\x18\x43reateSessionCodeRequest\"Z\n\x19\x43reateSessionCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"k\n\x13\x43reateApiKeyRequest\x12/\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKeyB\x04\xe2\x41\x01\x01\x12#\n\nrequest_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"Q\n\x14\x43reateApiKeyResponse\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\xaa\x01\n\x12ListApiKeysRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"Z\n\x13ListApiKeysResponse\x12*\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8a\x01\n\x13RevokeApiKeyRequest\x12s\n\x04name\x18\x01 \x01(\tBe\xe2\x41\x01\x02\xfa\x41\x11\n\x0fresponsa/ApiKey\xbaHJrH2F^apiKeys/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$2\xd1\x04\n\x0b\x41uthService\x12U\n\x05GetMe\x12\x1e.responsa.auth.v1.GetMeRequest\x1a\x16.responsa.auth.v1.User\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/users/me\x12\x89\x01\n\x11\x43reateSessionCode\x12*.responsa.auth.v1.CreateSessionCodeRequest\x1a+.responsa.auth.v1.CreateSessionCodeResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/sessionCodes:\x01*\x12u\n\x0c\x43reateApiKey\x12%.responsa.auth.v1.CreateApiKeyRequest\x1a&.responsa.auth.v1.CreateApiKeyResponse\"\x16\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/apiKeys:\x01*\x12o\n\x0bListApiKeys\x12$.responsa.auth.v1.ListApiKeysRequest\x1a%.responsa.auth.v1.ListApiKeysResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/apiKeys\x12w\n\x0cRevokeApiKey\x12%.responsa.auth.v1.RevokeApiKeyRequest\x1a\x18.responsa.auth.v1.ApiKey\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=apiKeys/*}:revoke:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'responsa.auth.v1.auth_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_CREATEAPIKEYREQUEST'].fields_by_name['api_key']._loaded_options = None
+  _globals['_CREATEAPIKEYREQUEST'].fields_by_name['api_key']._serialized_options = b'\342A\001\001'
   _globals['_CREATEAPIKEYREQUEST'].fields_by_name['request_id']._loaded_options = None
-  _globals['_CREATEAPIKEYREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_CREATEAPIKEYREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001\272H\010r\003\260\001\001\330\001\001'
   _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_size']._loaded_options = None
-  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\310\001(\000'
+  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001\272H\007\032\005\030\310\001(\001'
   _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_token']._loaded_options = None
-  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003(\200\020'
+  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001\272H\005r\003(\200\020'
   _globals['_LISTAPIKEYSREQUEST'].fields_by_name['filter']._loaded_options = None
-  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003(\200\010'
+  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['filter']._serialized_options = b'\342A\001\001\272H\005r\003(\200\010'
   _globals['_LISTAPIKEYSREQUEST'].fields_by_name['order_by']._loaded_options = None
-  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\005r\003(\200\001'
+  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['order_by']._serialized_options = b'\342A\001\001\272H\005r\003(\200\001'
   _globals['_REVOKEAPIKEYREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_REVOKEAPIKEYREQUEST'].fields_by_name['name']._serialized_options = b'\272HJrH2F^apiKeys/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+  _globals['_REVOKEAPIKEYREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\021\n\017responsa/ApiKey\272HJrH2F^apiKeys/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
   _globals['_AUTHSERVICE'].methods_by_name['GetMe']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['GetMe']._serialized_options = b'\202\323\344\223\002\016\022\014/v1/users/me'
   _globals['_AUTHSERVICE'].methods_by_name['CreateSessionCode']._loaded_options = None
@@ -58,22 +62,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHSERVICE'].methods_by_name['ListApiKeys']._serialized_options = b'\202\323\344\223\002\r\022\013/v1/apiKeys'
   _globals['_AUTHSERVICE'].methods_by_name['RevokeApiKey']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['RevokeApiKey']._serialized_options = b'\202\323\344\223\002 \"\033/v1/{name=apiKeys/*}:revoke:\001*'
-  _globals['_GETMEREQUEST']._serialized_start=210
-  _globals['_GETMEREQUEST']._serialized_end=224
-  _globals['_CREATESESSIONCODEREQUEST']._serialized_start=226
-  _globals['_CREATESESSIONCODEREQUEST']._serialized_end=252
-  _globals['_CREATESESSIONCODERESPONSE']._serialized_start=254
-  _globals['_CREATESESSIONCODERESPONSE']._serialized_end=344
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=346
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=443
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=445
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=526
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=529
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=664
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=666
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=756
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=758
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=872
-  _globals['_AUTHSERVICE']._serialized_start=875
-  _globals['_AUTHSERVICE']._serialized_end=1468
+  _globals['_GETMEREQUEST']._serialized_start=270
+  _globals['_GETMEREQUEST']._serialized_end=284
+  _globals['_CREATESESSIONCODEREQUEST']._serialized_start=286
+  _globals['_CREATESESSIONCODEREQUEST']._serialized_end=312
+  _globals['_CREATESESSIONCODERESPONSE']._serialized_start=314
+  _globals['_CREATESESSIONCODERESPONSE']._serialized_end=404
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=406
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=513
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=515
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=596
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=599
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=769
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=771
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=861
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=864
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1002
+  _globals['_AUTHSERVICE']._serialized_start=1005
+  _globals['_AUTHSERVICE']._serialized_end=1598
 # @@protoc_insertion_point(module_scope)

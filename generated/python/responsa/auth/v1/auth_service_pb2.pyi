@@ -63,10 +63,10 @@ class CreateSessionCodeResponse(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     code: _builtins.str
-    """The code; a secret."""
+    """The code, a secret."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When it ends."""
+        """When the code expires."""
 
     def __init__(
         self,
@@ -91,12 +91,12 @@ class CreateApiKeyRequest(_message.Message):
     API_KEY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Any UUID; the same one again gives back the key that the first call made, without its secret. Scoped to tenant and user. Another body:
-    REQUEST_ID_REUSED.
+    """Any UUID. A repetition with the same UUID and the same body returns the key that the first call created, without its secret; with another body:
+    REQUEST_ID_REUSED. Scoped to the tenant and the user.
     """
     @_builtins.property
     def api_key(self) -> _api_key_pb2.ApiKey:
-        """display_name and expire_time (which must lie ahead) count."""
+        """The display_name and the expire_time, which must be in the future. The server sets all other fields."""
 
     def __init__(
         self,
@@ -121,10 +121,10 @@ class CreateApiKeyResponse(_message.Message):
     API_KEY_FIELD_NUMBER: _builtins.int
     SECRET_FIELD_NUMBER: _builtins.int
     secret: _builtins.str
-    """What to send as `authorization: Bearer …`. Shown once: empty when the request_id was used before."""
+    """The secret, sent as `authorization: Bearer …`; empty in the response to a repetition."""
     @_builtins.property
     def api_key(self) -> _api_key_pb2.ApiKey:
-        """The key as it is kept."""
+        """The key."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ Global___CreateApiKeyResponse: _TypeAlias = CreateApiKeyResponse  # noqa: Y015
 
 @_typing.final
 class ListApiKeysRequest(_message.Message):
-    """ListApiKeysRequest asks for a page of keys."""
+    """ListApiKeysRequest asks for one page of the caller's keys."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -151,39 +151,41 @@ class ListApiKeysRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most this many, 1 to 200; 0 means 50."""
+    """The number of items on the page at most, 1 to 200. Unset: 50."""
     page_token: _builtins.str
-    """`next_page_token` of the page before, with all else unchanged; empty for the first page. Else: PAGE_TOKEN_INVALID."""
+    """The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID."""
     filter: _builtins.str
-    """AIP-160, comparisons joined by AND, on: display_name, create_time. Else: FILTER_INVALID."""
+    """Comparisons joined by AND (AIP-160), on: display_name, create_time. Otherwise: FILTER_INVALID."""
     order_by: _builtins.str
-    """AIP-132: create_time desc, create_time; the first is the default. Else: ORDER_BY_INVALID."""
+    """One of (AIP-132): create_time desc, create_time; the first is the default. Otherwise: ORDER_BY_INVALID."""
     def __init__(
         self,
         *,
-        page_size: _builtins.int = ...,
+        page_size: _builtins.int | None = ...,
         page_token: _builtins.str = ...,
         filter: _builtins.str = ...,
         order_by: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "page_size", b"page_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
 
 Global___ListApiKeysRequest: _TypeAlias = ListApiKeysRequest  # noqa: Y015
 
 @_typing.final
 class ListApiKeysResponse(_message.Message):
-    """ListApiKeysResponse is a page of keys."""
+    """ListApiKeysResponse is one page of keys."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     API_KEYS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """The token of the next page; empty on the last page."""
     @_builtins.property
     def api_keys(self) -> _containers.RepeatedCompositeFieldContainer[_api_key_pb2.ApiKey]:
         """The keys."""
@@ -204,7 +206,7 @@ Global___ListApiKeysResponse: _TypeAlias = ListApiKeysResponse  # noqa: Y015
 
 @_typing.final
 class RevokeApiKeyRequest(_message.Message):
-    """RevokeApiKeyRequest names a key."""
+    """RevokeApiKeyRequest names the key to revoke."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -28,7 +28,7 @@ if _version_not_supported:
 
 
 class AuthServiceStub:
-    """AuthService tells who the caller is and keeps credentials. All calls need one.
+    """AuthService identifies the caller and manages the caller's credentials. Every call needs a credential.
     """
 
     def __init__(self, channel):
@@ -65,7 +65,7 @@ class AuthServiceStub:
 
 
 class AuthServiceServicer:
-    """AuthService tells who the caller is and keeps credentials. All calls need one.
+    """AuthService identifies the caller and manages the caller's credentials. Every call needs a credential.
     """
 
     def GetMe(self, request, context):
@@ -76,31 +76,30 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateSessionCode(self, request, context):
-        """CreateSessionCode makes a code, good once and for ten minutes, that a browser exchanges for a session of the caller (POST /v1/sessions).
-        It takes no request_id: a code that got lost ends by itself, and another one is made by calling again.
+        """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). It works once, within ten minutes. The call has no
+        request_id: a code that was lost expires, and the next call creates another one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateApiKey(self, request, context):
-        """CreateApiKey makes a key for the caller. The secret is in this response and never again: only its digest is kept, so a repetition with
-        the same request_id gives back the key with an empty secret. Whose secret got lost revokes the key and makes another. Errors:
-        INVALID_FIELD, REQUEST_ID_REUSED.
+        """CreateApiKey creates a key for the caller. The secret is only in this response, since the server keeps no copy: a repetition with the same request_id returns
+        the key without its secret. To replace a lost secret, revoke the key and create another one. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListApiKeys(self, request, context):
-        """ListApiKeys lists the caller's keys, newest first unless told otherwise. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """ListApiKeys lists the caller's keys, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RevokeApiKey(self, request, context):
-        """RevokeApiKey ends a key of the caller at once; ending it again changes nothing. Errors: RESOURCE_NOT_FOUND.
+        """RevokeApiKey revokes one of the caller's keys at once. A repetition changes nothing. Errors: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,7 +142,7 @@ def add_AuthServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuthService:
-    """AuthService tells who the caller is and keeps credentials. All calls need one.
+    """AuthService identifies the caller and manages the caller's credentials. Every call needs a credential.
     """
 
     @staticmethod

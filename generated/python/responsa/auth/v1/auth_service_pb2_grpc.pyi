@@ -15,27 +15,26 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuthServiceStub:
-    """AuthService tells who the caller is and keeps credentials. All calls need one."""
+    """AuthService identifies the caller and manages the caller's credentials. Every call needs a credential."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetMe: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetMeRequest, _user_pb2.User]
     """GetMe returns the caller."""
     CreateSessionCode: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateSessionCodeRequest, _auth_service_pb2.CreateSessionCodeResponse]
-    """CreateSessionCode makes a code, good once and for ten minutes, that a browser exchanges for a session of the caller (POST /v1/sessions).
-    It takes no request_id: a code that got lost ends by itself, and another one is made by calling again.
+    """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). It works once, within ten minutes. The call has no
+    request_id: a code that was lost expires, and the next call creates another one.
     """
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateApiKeyRequest, _auth_service_pb2.CreateApiKeyResponse]
-    """CreateApiKey makes a key for the caller. The secret is in this response and never again: only its digest is kept, so a repetition with
-    the same request_id gives back the key with an empty secret. Whose secret got lost revokes the key and makes another. Errors:
-    INVALID_FIELD, REQUEST_ID_REUSED.
+    """CreateApiKey creates a key for the caller. The secret is only in this response, since the server keeps no copy: a repetition with the same request_id returns
+    the key without its secret. To replace a lost secret, revoke the key and create another one. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
     """
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListApiKeysRequest, _auth_service_pb2.ListApiKeysResponse]
-    """ListApiKeys lists the caller's keys, newest first unless told otherwise. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+    """ListApiKeys lists the caller's keys, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeApiKeyRequest, _api_key_pb2.ApiKey]
-    """RevokeApiKey ends a key of the caller at once; ending it again changes nothing. Errors: RESOURCE_NOT_FOUND."""
+    """RevokeApiKey revokes one of the caller's keys at once. A repetition changes nothing. Errors: RESOURCE_NOT_FOUND."""
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
-    """AuthService tells who the caller is and keeps credentials. All calls need one."""
+    """AuthService identifies the caller and manages the caller's credentials. Every call needs a credential."""
 
     @_abc_1.abstractmethod
     def GetMe(
@@ -51,8 +50,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.CreateSessionCodeRequest,
         context: _aio.ServicerContext[_auth_service_pb2.CreateSessionCodeRequest, _abc.Awaitable[_auth_service_pb2.CreateSessionCodeResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.CreateSessionCodeResponse]:
-        """CreateSessionCode makes a code, good once and for ten minutes, that a browser exchanges for a session of the caller (POST /v1/sessions).
-        It takes no request_id: a code that got lost ends by itself, and another one is made by calling again.
+        """CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). It works once, within ten minutes. The call has no
+        request_id: a code that was lost expires, and the next call creates another one.
         """
 
     @_abc_1.abstractmethod
@@ -61,9 +60,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.CreateApiKeyRequest,
         context: _aio.ServicerContext[_auth_service_pb2.CreateApiKeyRequest, _abc.Awaitable[_auth_service_pb2.CreateApiKeyResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.CreateApiKeyResponse]:
-        """CreateApiKey makes a key for the caller. The secret is in this response and never again: only its digest is kept, so a repetition with
-        the same request_id gives back the key with an empty secret. Whose secret got lost revokes the key and makes another. Errors:
-        INVALID_FIELD, REQUEST_ID_REUSED.
+        """CreateApiKey creates a key for the caller. The secret is only in this response, since the server keeps no copy: a repetition with the same request_id returns
+        the key without its secret. To replace a lost secret, revoke the key and create another one. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -72,7 +70,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.ListApiKeysRequest,
         context: _aio.ServicerContext[_auth_service_pb2.ListApiKeysRequest, _abc.Awaitable[_auth_service_pb2.ListApiKeysResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.ListApiKeysResponse]:
-        """ListApiKeys lists the caller's keys, newest first unless told otherwise. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+        """ListApiKeys lists the caller's keys, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
 
     @_abc_1.abstractmethod
     def RevokeApiKey(
@@ -80,6 +78,6 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.RevokeApiKeyRequest,
         context: _aio.ServicerContext[_auth_service_pb2.RevokeApiKeyRequest, _abc.Awaitable[_api_key_pb2.ApiKey]],
     ) -> _abc.Awaitable[_api_key_pb2.ApiKey]:
-        """RevokeApiKey ends a key of the caller at once; ending it again changes nothing. Errors: RESOURCE_NOT_FOUND."""
+        """RevokeApiKey revokes one of the caller's keys at once. A repetition changes nothing. Errors: RESOURCE_NOT_FOUND."""
 
 def add_AuthServiceServicer_to_server(servicer: AuthServiceServicer, server: _aio.Server) -> None: ...

@@ -27,9 +27,9 @@ class _UserRoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UserRole.Val
     USER_ROLE_UNSPECIFIED: _UserRole.ValueType  # 0
     """Never sent."""
     USER_ROLE_USER: _UserRole.ValueType  # 1
-    """Asks questions and keeps documents."""
+    """A person who asks questions and keeps documents."""
     USER_ROLE_ADMIN: _UserRole.ValueType  # 2
-    """Runs the tenant."""
+    """A person who administers the tenant."""
     USER_ROLE_SERVICE: _UserRole.ValueType  # 3
     """A program."""
 
@@ -39,9 +39,9 @@ class UserRole(_UserRole, metaclass=_UserRoleEnumTypeWrapper):
 USER_ROLE_UNSPECIFIED: UserRole.ValueType  # 0
 """Never sent."""
 USER_ROLE_USER: UserRole.ValueType  # 1
-"""Asks questions and keeps documents."""
+"""A person who asks questions and keeps documents."""
 USER_ROLE_ADMIN: UserRole.ValueType  # 2
-"""Runs the tenant."""
+"""A person who administers the tenant."""
 USER_ROLE_SERVICE: UserRole.ValueType  # 3
 """A program."""
 Global___UserRole: _TypeAlias = UserRole  # noqa: Y015
@@ -63,14 +63,14 @@ class User(_message.Message):
     tenant: _builtins.str
     """The tenant, `tenants/{id}`."""
     display_name: _builtins.str
-    """For people."""
+    """The name to show to people."""
     email: _builtins.str
-    """Folded e-mail address; may be empty."""
+    """The e-mail address in lower case; may be empty."""
     role: Global___UserRole.ValueType
-    """What the user may do."""
+    """The role."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was made."""
+        """When the user was created."""
 
     def __init__(
         self,

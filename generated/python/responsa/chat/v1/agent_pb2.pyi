@@ -21,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Agent(_message.Message):
-    """Agent is somebody to ask: a graph of steps, its documents and its models."""
+    """Agent answers questions: a graph of steps with its documents and its models."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -38,32 +38,32 @@ class Agent(_message.Message):
     name: _builtins.str
     """`agents/{id}`."""
     display_name: _builtins.str
-    """What people call it."""
+    """The name to show to people."""
     description: _builtins.str
-    """What it is for, in a sentence."""
+    """The agent's purpose, in one sentence."""
     version: _builtins.str
-    """The version that questions asked now are answered by, `agents/{id}/versions/{n}`."""
+    """The version that answers new questions, `agents/{id}/versions/{n}`."""
     history_messages: _builtins.int
-    """How many of the conversation's last messages it reads word for word."""
+    """How many of the conversation's last messages the agent reads in full."""
     is_default: _builtins.bool
-    """Whether questions that name no agent are its own."""
+    """Whether this agent answers questions that name no agent."""
     @_builtins.property
     def parameters_schema(self) -> _struct_pb2.Struct:
-        """What `options.parameters` may hold: a JSON Schema (2020-12) of one flat object. A property with `x-resource` names a record, e.g. "teachers"; GetAgent lists
-        the records to choose from as `oneOf` of `const` and `title`.
+        """The JSON Schema (2020-12) of `options.parameters`, one flat object. A property with `x-resource` names a resource, e.g. "teachers"; GetAgent lists the
+        resources that the caller may choose as `oneOf` with `const` and `title`.
         """
 
     @_builtins.property
     def examples(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Questions to try."""
+        """Example questions."""
 
     @_builtins.property
     def collections(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Where it searches when a question does not say, `collections/{id}`; none means all that the caller may read."""
+        """The collections that the agent searches when a question has no scope, `collections/{id}`. Empty: every collection that the caller may read."""
 
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Its models, in the order they are asked, as `provider:model`; none where it quotes the documents alone."""
+        """The agent's models in the order in which it tries them, as `provider:model`. Empty: it only quotes documents."""
 
     def __init__(
         self,

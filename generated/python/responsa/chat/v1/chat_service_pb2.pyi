@@ -15,6 +15,7 @@ from responsa.chat.v1 import citation_pb2 as _citation_pb2
 from responsa.chat.v1 import conversation_pb2 as _conversation_pb2
 from responsa.chat.v1 import message_pb2 as _message_pb2
 from responsa.chat.v1 import turn_pb2 as _turn_pb2
+from responsa.type.v1 import scope_pb2 as _scope_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -33,74 +34,66 @@ class _OnBusy:
 class _OnBusyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnBusy.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ON_BUSY_UNSPECIFIED: _OnBusy.ValueType  # 0
-    """As REJECT."""
+    """The same as REJECT."""
     ON_BUSY_REJECT: _OnBusy.ValueType  # 1
-    """It is refused: CONVERSATION_BUSY."""
+    """The question is refused: CONVERSATION_BUSY."""
     ON_BUSY_QUEUE: _OnBusy.ValueType  # 2
-    """It waits for its turn, in the order of asking; its place is told in heartbeats. Beyond the server's limit: QUEUE_FULL."""
+    """The question waits behind earlier ones. Heartbeats report its place. A queue that is full: QUEUE_FULL."""
     ON_BUSY_INTERRUPT: _OnBusy.ValueType  # 3
-    """It takes the place: the turn at work, and those that wait, end as `cancelled`."""
+    """The turn in progress and the turns that wait are cancelled, and the question starts at once."""
 
 class OnBusy(_OnBusy, metaclass=_OnBusyEnumTypeWrapper):
-    """OnBusy says what becomes of a question whose conversation has a turn at work."""
+    """OnBusy is what happens to a question whose conversation has a turn in progress."""
 
 ON_BUSY_UNSPECIFIED: OnBusy.ValueType  # 0
-"""As REJECT."""
+"""The same as REJECT."""
 ON_BUSY_REJECT: OnBusy.ValueType  # 1
-"""It is refused: CONVERSATION_BUSY."""
+"""The question is refused: CONVERSATION_BUSY."""
 ON_BUSY_QUEUE: OnBusy.ValueType  # 2
-"""It waits for its turn, in the order of asking; its place is told in heartbeats. Beyond the server's limit: QUEUE_FULL."""
+"""The question waits behind earlier ones. Heartbeats report its place. A queue that is full: QUEUE_FULL."""
 ON_BUSY_INTERRUPT: OnBusy.ValueType  # 3
-"""It takes the place: the turn at work, and those that wait, end as `cancelled`."""
+"""The turn in progress and the turns that wait are cancelled, and the question starts at once."""
 Global___OnBusy: _TypeAlias = OnBusy  # noqa: Y015
 
 @_typing.final
 class AskOptions(_message.Message):
-    """AskOptions says how to answer a question, and how to follow its turn."""
+    """AskOptions says how to answer a question. Ask, StartTurn and Answer share it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    INCLUDE_DELTAS_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
     ON_BUSY_FIELD_NUMBER: _builtins.int
-    CANCEL_ON_DISCONNECT_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
-    MAX_COST_MICROS_FIELD_NUMBER: _builtins.int
-    include_deltas: _builtins.bool
-    """Whether pieces of the answer are sent as they are made. The answer comes whole in any case. Two callers of one turn may choose differently; it counts
-    for Ask alone.
-    """
+    MAX_COST_USD_MICROS_FIELD_NUMBER: _builtins.int
     on_busy: Global___OnBusy.ValueType
-    """What happens when the conversation has a turn at work."""
-    cancel_on_disconnect: _builtins.bool
-    """Whether the turn is cancelled when this stream's client goes away: ten seconds later, if nobody follows the turn then. A server that goes away, a passed
-    deadline and a replica's death never cancel. It counts for Ask alone, and for this stream; it is no part of what a request_id is compared by.
-    """
-    max_cost_micros: _builtins.int
-    """The most that the turn's models may cost, in millionths of a US dollar; it can only lower the agent's own limit. 0: as the agent says."""
+    """What happens when the conversation has a turn in progress."""
+    max_cost_usd_micros: _builtins.int
+    """The most that the turn's models may cost, in millionths of a US dollar, 1 or more. It can only lower the agent's own limit. Unset: the agent's limit."""
     @_builtins.property
-    def scope(self) -> _turn_pb2.Scope:
-        """What may be read for the answer; none means all that the caller may read."""
+    def scope(self) -> _scope_pb2.Scope:
+        """What may be read for the answer. Unset: every document that the caller may read."""
 
     @_builtins.property
     def parameters(self) -> _struct_pb2.Struct:
-        """For the agent, as its schema says (Agent.parameters_schema); else: PARAMETERS_INVALID. At most 4 KiB of JSON, nested 16 deep at most; else: INVALID_FIELD."""
+        """Parameters for the agent, as Agent.parameters_schema describes them; otherwise: PARAMETERS_INVALID. At most 4 KiB of JSON, nested at most 16 deep;
+        otherwise: INVALID_FIELD.
+        """
 
     def __init__(
         self,
         *,
-        include_deltas: _builtins.bool = ...,
-        scope: _turn_pb2.Scope | None = ...,
+        scope: _scope_pb2.Scope | None = ...,
         on_busy: Global___OnBusy.ValueType = ...,
-        cancel_on_disconnect: _builtins.bool = ...,
         parameters: _struct_pb2.Struct | None = ...,
-        max_cost_micros: _builtins.int = ...,
+        max_cost_usd_micros: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters", "scope", b"scope"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd_micros", b"_max_cost_usd_micros", "max_cost_usd_micros", b"max_cost_usd_micros", "parameters", b"parameters", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_on_disconnect", b"cancel_on_disconnect", "include_deltas", b"include_deltas", "max_cost_micros", b"max_cost_micros", "on_busy", b"on_busy", "parameters", b"parameters", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd_micros", b"_max_cost_usd_micros", "max_cost_usd_micros", b"max_cost_usd_micros", "on_busy", b"on_busy", "parameters", b"parameters", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_cost_usd_micros: _TypeAlias = _typing.Literal["max_cost_usd_micros"]  # noqa: Y015
+    _WhichOneofArgType__max_cost_usd_micros: _TypeAlias = _typing.Literal["_max_cost_usd_micros", b"_max_cost_usd_micros"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost_usd_micros) -> _WhichOneofReturnType__max_cost_usd_micros | None: ...
 
 Global___AskOptions: _TypeAlias = AskOptions  # noqa: Y015
 
@@ -115,16 +108,25 @@ class AskRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
+    INCLUDE_DELTAS_FIELD_NUMBER: _builtins.int
+    CANCEL_ON_DISCONNECT_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
-    """The conversation to go on with; empty makes a new one."""
+    """The conversation to continue, `conversations/{uuid}`. Empty: a new one is created."""
     text: _builtins.str
-    """The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8 with at least one character that is not white space."""
+    """The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8, with at least one character that is not white space."""
     request_id: _builtins.str
-    """Any UUID; the same one again attaches to the turn that the first call made, whichever of Ask, StartTurn and Answer that was. Scoped to tenant and
-    user. With another conversation, agent, text, scope, parameters, max_cost_micros or on_busy: REQUEST_ID_REUSED.
+    """Any UUID. A repetition with the same UUID attaches to the turn that the first call created, whether that was Ask, StartTurn or Answer. Scoped to the tenant
+    and the user. With another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros: REQUEST_ID_REUSED.
     """
     agent: _builtins.str
-    """The agent that answers, `agents/{id}`; empty takes the default. Unknown: RESOURCE_NOT_FOUND."""
+    """The agent, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. Empty: the default agent. Unknown: RESOURCE_NOT_FOUND."""
+    include_deltas: _builtins.bool
+    """Whether the stream carries pieces of the answer while it is written. The terminal event has the complete answer in any case."""
+    cancel_on_disconnect: _builtins.bool
+    """Whether the turn is cancelled when its clients have disconnected: ten seconds after the last stream of it ended, unless it is followed again by then. The
+    turn keeps this wish, whichever stream follows it later; a call that attaches to a turn does not change it. A deadline, a server that shuts down and a server
+    that fails never cancel a turn.
+    """
     @_builtins.property
     def options(self) -> Global___AskOptions:
         """How to answer."""
@@ -137,10 +139,12 @@ class AskRequest(_message.Message):
         request_id: _builtins.str = ...,
         options: Global___AskOptions | None = ...,
         agent: _builtins.str = ...,
+        include_deltas: _builtins.bool = ...,
+        cancel_on_disconnect: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "conversation", b"conversation", "options", b"options", "request_id", b"request_id", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "cancel_on_disconnect", b"cancel_on_disconnect", "conversation", b"conversation", "include_deltas", b"include_deltas", "options", b"options", "request_id", b"request_id", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -148,7 +152,7 @@ Global___AskRequest: _TypeAlias = AskRequest  # noqa: Y015
 
 @_typing.final
 class AskResponse(_message.Message):
-    """AskResponse is a frame: all that was committed in (after_seq, through_seq], less the deltas where they were not asked for."""
+    """AskResponse is a frame: every event in (after_seq, through_seq], except deltas that the caller did not ask for."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -159,12 +163,12 @@ class AskResponse(_message.Message):
     turn: _builtins.str
     """`turns/{uuid}`."""
     after_seq: _builtins.int
-    """The `through_seq` of the frame before; 0 in the first."""
+    """The `through_seq` of the previous frame; 0 in the first frame."""
     through_seq: _builtins.int
-    """The last seq that this frame covers. Equal to `after_seq`: a frame that does not advance (a heartbeat, a reconnect)."""
+    """The last seq that the frame covers. Equal to `after_seq` in a frame that does not advance: a heartbeat or a reconnect."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_turn_pb2.TurnEvent]:
-        """Events in the order of seq."""
+        """The events, in the order of their seq."""
 
     def __init__(
         self,
@@ -184,7 +188,7 @@ Global___AskResponse: _TypeAlias = AskResponse  # noqa: Y015
 
 @_typing.final
 class StartTurnRequest(_message.Message):
-    """StartTurnRequest asks a question without waiting."""
+    """StartTurnRequest asks a question without waiting for its answer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -194,15 +198,15 @@ class StartTurnRequest(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
-    """The conversation to go on with; empty makes a new one."""
+    """The conversation to continue, `conversations/{uuid}`. Empty: a new one is created."""
     text: _builtins.str
-    """The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8 with at least one character that is not white space."""
+    """The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8, with at least one character that is not white space."""
     request_id: _builtins.str
-    """Any UUID; the same one again attaches to the turn that the first call made, whichever of Ask, StartTurn and Answer that was. Scoped to tenant and
-    user. With another conversation, agent, text, scope, parameters, max_cost_micros or on_busy: REQUEST_ID_REUSED.
+    """Any UUID. A repetition with the same UUID attaches to the turn that the first call created, whether that was Ask, StartTurn or Answer. Scoped to the tenant
+    and the user. With another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros: REQUEST_ID_REUSED.
     """
     agent: _builtins.str
-    """The agent that answers, `agents/{id}`; empty takes the default. Unknown: RESOURCE_NOT_FOUND."""
+    """The agent, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. Empty: the default agent. Unknown: RESOURCE_NOT_FOUND."""
     @_builtins.property
     def options(self) -> Global___AskOptions:
         """How to answer."""
@@ -236,15 +240,15 @@ class AnswerRequest(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
-    """The conversation to go on with; empty makes a new one."""
+    """The conversation to continue, `conversations/{uuid}`. Empty: a new one is created."""
     text: _builtins.str
-    """The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8 with at least one character that is not white space."""
+    """The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8, with at least one character that is not white space."""
     request_id: _builtins.str
-    """Any UUID; the same one again attaches to the turn that the first call made, whichever of Ask, StartTurn and Answer that was. Scoped to tenant and
-    user. With another conversation, agent, text, scope, parameters, max_cost_micros or on_busy: REQUEST_ID_REUSED.
+    """Any UUID. A repetition with the same UUID attaches to the turn that the first call created, whether that was Ask, StartTurn or Answer. Scoped to the tenant
+    and the user. With another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros: REQUEST_ID_REUSED.
     """
     agent: _builtins.str
-    """The agent that answers, `agents/{id}`; empty takes the default. Unknown: RESOURCE_NOT_FOUND."""
+    """The agent, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. Empty: the default agent. Unknown: RESOURCE_NOT_FOUND."""
     @_builtins.property
     def options(self) -> Global___AskOptions:
         """How to answer."""
@@ -268,7 +272,7 @@ Global___AnswerRequest: _TypeAlias = AnswerRequest  # noqa: Y015
 
 @_typing.final
 class ResumeTurnRequest(_message.Message):
-    """ResumeTurnRequest says which turn to follow, and from where."""
+    """ResumeTurnRequest names a turn and the position from which to follow it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -278,9 +282,9 @@ class ResumeTurnRequest(_message.Message):
     turn: _builtins.str
     """`turns/{uuid}`."""
     after_seq: _builtins.int
-    """The seq of the last event that the caller has (a frame's `through_seq`); 0 replays all. Beyond the log's end: AFTER_SEQ_BEYOND_END."""
+    """The last seq that the caller has: the `through_seq` of its last frame. 0 replays the whole turn. Beyond the end of the log: AFTER_SEQ_BEYOND_END."""
     include_deltas: _builtins.bool
-    """Whether pieces of the answer are sent as they are made."""
+    """Whether the stream carries pieces of the answer while it is written."""
     def __init__(
         self,
         *,
@@ -298,9 +302,7 @@ Global___ResumeTurnRequest: _TypeAlias = ResumeTurnRequest  # noqa: Y015
 
 @_typing.final
 class ResumeTurnResponse(_message.Message):
-    """ResumeTurnResponse is a frame: all that was committed in (after_seq, through_seq], less the deltas where they were not asked for. On the wire it is the same
-    as AskResponse.
-    """
+    """ResumeTurnResponse is a frame: every event in (after_seq, through_seq], except deltas that the caller did not ask for. It has the same bytes as AskResponse."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -311,12 +313,12 @@ class ResumeTurnResponse(_message.Message):
     turn: _builtins.str
     """`turns/{uuid}`."""
     after_seq: _builtins.int
-    """The `through_seq` of the frame before; the request's `after_seq` in the first."""
+    """The `through_seq` of the previous frame; the request's `after_seq` in the first frame."""
     through_seq: _builtins.int
-    """The last seq that this frame covers. Equal to `after_seq`: a frame that does not advance (a heartbeat, a reconnect)."""
+    """The last seq that the frame covers. Equal to `after_seq` in a frame that does not advance: a heartbeat or a reconnect."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_turn_pb2.TurnEvent]:
-        """Events in the order of seq."""
+        """The events, in the order of their seq."""
 
     def __init__(
         self,
@@ -336,7 +338,7 @@ Global___ResumeTurnResponse: _TypeAlias = ResumeTurnResponse  # noqa: Y015
 
 @_typing.final
 class CancelTurnRequest(_message.Message):
-    """CancelTurnRequest names a turn to end."""
+    """CancelTurnRequest names the turn to cancel."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -380,7 +382,7 @@ Global___GetTurnRequest: _TypeAlias = GetTurnRequest  # noqa: Y015
 
 @_typing.final
 class ListTurnsRequest(_message.Message):
-    """ListTurnsRequest asks for a page of turns."""
+    """ListTurnsRequest asks for one page of the caller's turns."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -389,39 +391,41 @@ class ListTurnsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most this many, 1 to 200; 0 means 50."""
+    """The number of items on the page at most, 1 to 200. Unset: 50."""
     page_token: _builtins.str
-    """`next_page_token` of the page before, with all else unchanged; empty for the first page. Else: PAGE_TOKEN_INVALID."""
+    """The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID."""
     filter: _builtins.str
-    """AIP-160, comparisons joined by AND, on: conversation, state, create_time. Else: FILTER_INVALID."""
+    """Comparisons joined by AND (AIP-160), on: conversation, state, create_time. Otherwise: FILTER_INVALID."""
     order_by: _builtins.str
-    """AIP-132: create_time desc, create_time; the first is the default. Else: ORDER_BY_INVALID."""
+    """One of (AIP-132): create_time desc, create_time; the first is the default. Otherwise: ORDER_BY_INVALID."""
     def __init__(
         self,
         *,
-        page_size: _builtins.int = ...,
+        page_size: _builtins.int | None = ...,
         page_token: _builtins.str = ...,
         filter: _builtins.str = ...,
         order_by: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "page_size", b"page_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
 
 Global___ListTurnsRequest: _TypeAlias = ListTurnsRequest  # noqa: Y015
 
 @_typing.final
 class ListTurnsResponse(_message.Message):
-    """ListTurnsResponse is a page of turns."""
+    """ListTurnsResponse is one page of turns."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TURNS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """The token of the next page; empty on the last page."""
     @_builtins.property
     def turns(self) -> _containers.RepeatedCompositeFieldContainer[_turn_pb2.Turn]:
         """The turns."""
@@ -449,10 +453,12 @@ class CreateConversationRequest(_message.Message):
     CONVERSATION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Any UUID; the same one again gives back what the first call made. Scoped to tenant and user. Another body: REQUEST_ID_REUSED."""
+    """Any UUID. A repetition with the same UUID and the same body returns what the first call created; with another body: REQUEST_ID_REUSED. Scoped to the
+    tenant and the user.
+    """
     @_builtins.property
     def conversation(self) -> _conversation_pb2.Conversation:
-        """Title and labels count; all else is set by the server."""
+        """The title and the labels. The server sets all other fields."""
 
     def __init__(
         self,
@@ -492,7 +498,7 @@ Global___GetConversationRequest: _TypeAlias = GetConversationRequest  # noqa: Y0
 
 @_typing.final
 class ListConversationsRequest(_message.Message):
-    """ListConversationsRequest asks for a page of conversations."""
+    """ListConversationsRequest asks for one page of the caller's conversations."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -501,39 +507,41 @@ class ListConversationsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most this many, 1 to 200; 0 means 50."""
+    """The number of items on the page at most, 1 to 200. Unset: 50."""
     page_token: _builtins.str
-    """`next_page_token` of the page before, with all else unchanged; empty for the first page. Else: PAGE_TOKEN_INVALID."""
+    """The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID."""
     filter: _builtins.str
-    """AIP-160, comparisons joined by AND, on: title, create_time, update_time, labels.KEY. Else: FILTER_INVALID."""
+    """Comparisons joined by AND (AIP-160), on: title, create_time, update_time, labels.KEY. Otherwise: FILTER_INVALID."""
     order_by: _builtins.str
-    """AIP-132: update_time desc, update_time, create_time, create_time desc; the first is the default. Else: ORDER_BY_INVALID."""
+    """One of (AIP-132): update_time desc, update_time, create_time, create_time desc; the first is the default. Otherwise: ORDER_BY_INVALID."""
     def __init__(
         self,
         *,
-        page_size: _builtins.int = ...,
+        page_size: _builtins.int | None = ...,
         page_token: _builtins.str = ...,
         filter: _builtins.str = ...,
         order_by: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "page_size", b"page_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
 
 Global___ListConversationsRequest: _TypeAlias = ListConversationsRequest  # noqa: Y015
 
 @_typing.final
 class ListConversationsResponse(_message.Message):
-    """ListConversationsResponse is a page of conversations."""
+    """ListConversationsResponse is one page of conversations."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONVERSATIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """The token of the next page; empty on the last page."""
     @_builtins.property
     def conversations(self) -> _containers.RepeatedCompositeFieldContainer[_conversation_pb2.Conversation]:
         """The conversations."""
@@ -554,7 +562,7 @@ Global___ListConversationsResponse: _TypeAlias = ListConversationsResponse  # no
 
 @_typing.final
 class UpdateConversationRequest(_message.Message):
-    """UpdateConversationRequest says what to change."""
+    """UpdateConversationRequest names a conversation and its new values."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -562,11 +570,11 @@ class UpdateConversationRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def conversation(self) -> _conversation_pb2.Conversation:
-        """The conversation, with `name` and the new values; its etag is honoured when given."""
+        """The conversation with its `name` and the new values. With an etag: the conversation must still have it."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which of `title`, `labels` to change."""
+        """The fields to change: `title`, `labels` or both."""
 
     def __init__(
         self,
@@ -584,7 +592,7 @@ Global___UpdateConversationRequest: _TypeAlias = UpdateConversationRequest  # no
 
 @_typing.final
 class DeleteConversationRequest(_message.Message):
-    """DeleteConversationRequest names a conversation to delete."""
+    """DeleteConversationRequest names the conversation to delete."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -593,7 +601,7 @@ class DeleteConversationRequest(_message.Message):
     name: _builtins.str
     """`conversations/{uuid}`."""
     etag: _builtins.str
-    """When given and no longer the resource's: ETAG_MISMATCH, nothing is changed."""
+    """The etag that the resource must still have; otherwise: ETAG_MISMATCH, and nothing changes. Empty: any."""
     def __init__(
         self,
         *,
@@ -610,7 +618,7 @@ Global___DeleteConversationRequest: _TypeAlias = DeleteConversationRequest  # no
 
 @_typing.final
 class ListMessagesRequest(_message.Message):
-    """ListMessagesRequest asks for a page of a conversation's messages."""
+    """ListMessagesRequest asks for one page of a conversation's messages."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -622,40 +630,42 @@ class ListMessagesRequest(_message.Message):
     parent: _builtins.str
     """`conversations/{uuid}`."""
     page_size: _builtins.int
-    """At most this many, 1 to 200; 0 means 50."""
+    """The number of items on the page at most, 1 to 200. Unset: 50."""
     page_token: _builtins.str
-    """`next_page_token` of the page before, with all else unchanged; empty for the first page. Else: PAGE_TOKEN_INVALID."""
+    """The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID."""
     filter: _builtins.str
-    """AIP-160, comparisons joined by AND, on: role, create_time. Else: FILTER_INVALID."""
+    """Comparisons joined by AND (AIP-160), on: role, create_time. Otherwise: FILTER_INVALID."""
     order_by: _builtins.str
-    """AIP-132: create_time, create_time desc; the first is the default. Else: ORDER_BY_INVALID."""
+    """One of (AIP-132): create_time, create_time desc; the first is the default. Otherwise: ORDER_BY_INVALID."""
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
-        page_size: _builtins.int = ...,
+        page_size: _builtins.int | None = ...,
         page_token: _builtins.str = ...,
         filter: _builtins.str = ...,
         order_by: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "page_size", b"page_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
 
 Global___ListMessagesRequest: _TypeAlias = ListMessagesRequest  # noqa: Y015
 
 @_typing.final
 class ListMessagesResponse(_message.Message):
-    """ListMessagesResponse is a page of messages."""
+    """ListMessagesResponse is one page of messages."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MESSAGES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """The token of the next page; empty on the last page."""
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Message]:
         """The messages."""
@@ -720,14 +730,14 @@ Global___VerifyCitationsRequest: _TypeAlias = VerifyCitationsRequest  # noqa: Y0
 
 @_typing.final
 class VerifyCitationsResponse(_message.Message):
-    """VerifyCitationsResponse holds a verdict for every citation of the answer."""
+    """VerifyCitationsResponse holds a verdict for each citation of the answer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CHECKS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___CitationCheck]:
-        """In the order of the answer; none when it was refused or failed."""
+        """The verdicts, in the order of the answer; empty for a turn without an answer."""
 
     def __init__(
         self,
@@ -744,17 +754,17 @@ Global___VerifyCitationsResponse: _TypeAlias = VerifyCitationsResponse  # noqa: 
 
 @_typing.final
 class CitationCheck(_message.Message):
-    """CitationCheck is a citation and what became of its source."""
+    """CitationCheck is a citation with its verdict."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CITATION_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     verdict: _citation_pb2.CitationVerdict.ValueType
-    """What became of its source."""
+    """The verdict."""
     @_builtins.property
     def citation(self) -> _citation_pb2.Citation:
-        """The citation as it was given."""
+        """The citation, as in the answer."""
 
     def __init__(
         self,
@@ -772,7 +782,7 @@ Global___CitationCheck: _TypeAlias = CitationCheck  # noqa: Y015
 
 @_typing.final
 class ListAgentsRequest(_message.Message):
-    """ListAgentsRequest asks for a page of agents."""
+    """ListAgentsRequest asks for one page of agents."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -781,39 +791,41 @@ class ListAgentsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most this many, 1 to 200; 0 means 50."""
+    """The number of items on the page at most, 1 to 200. Unset: 50."""
     page_token: _builtins.str
-    """`next_page_token` of the page before, with all else unchanged; empty for the first page. Else: PAGE_TOKEN_INVALID."""
+    """The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID."""
     filter: _builtins.str
-    """AIP-160, comparisons joined by AND, on: display_name. Else: FILTER_INVALID."""
+    """Comparisons joined by AND (AIP-160), on: display_name. Otherwise: FILTER_INVALID."""
     order_by: _builtins.str
-    """AIP-132: name, name desc; the first is the default. Else: ORDER_BY_INVALID."""
+    """One of (AIP-132): name, name desc; the first is the default. Otherwise: ORDER_BY_INVALID."""
     def __init__(
         self,
         *,
-        page_size: _builtins.int = ...,
+        page_size: _builtins.int | None = ...,
         page_token: _builtins.str = ...,
         filter: _builtins.str = ...,
         order_by: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "page_size", b"page_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
 
 Global___ListAgentsRequest: _TypeAlias = ListAgentsRequest  # noqa: Y015
 
 @_typing.final
 class ListAgentsResponse(_message.Message):
-    """ListAgentsResponse is a page of agents."""
+    """ListAgentsResponse is one page of agents."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     AGENTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """The token of the next page; empty on the last page."""
     @_builtins.property
     def agents(self) -> _containers.RepeatedCompositeFieldContainer[_agent_pb2.Agent]:
         """The agents."""

@@ -31,8 +31,8 @@ if _version_not_supported:
 
 
 class ChatServiceStub:
-    """ChatService answers questions. All calls need a user's or a service's credential and see what that user owns; what belongs to somebody else
-    is NOT_FOUND (RESOURCE_NOT_FOUND).
+    """ChatService answers questions. Every call needs a credential, and sees only what the caller owns. A resource of another user is reported as one that does not
+    exist: RESOURCE_NOT_FOUND.
     """
 
     def __init__(self, channel):
@@ -129,53 +129,56 @@ class ChatServiceStub:
 
 
 class ChatServiceServicer:
-    """ChatService answers questions. All calls need a user's or a service's credential and see what that user owns; what belongs to somebody else
-    is NOT_FOUND (RESOURCE_NOT_FOUND).
+    """ChatService answers questions. Every call needs a credential, and sees only what the caller owns. A resource of another user is reported as one that does not
+    exist: RESOURCE_NOT_FOUND.
     """
 
     def Ask(self, request, context):
-        """Ask starts a turn, or attaches to the one that has this request_id, and follows it from its first event to its terminal event.
-        Every event is committed before it is sent. A call that breaks off takes nothing back: ask again with the same request_id and body
-        and the same turn is replayed from seq 1, at no further cost. Frames follow each other without a hole: `after_seq` is always the `through_seq`
-        of the frame before; a frame that does not advance holds one event that is no part of the log, a heartbeat or a reconnect. Errors before acceptance are statuses and leave nothing behind:
-        INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL, OVERLOADED, PARAMETERS_INVALID, and what the agent's parameters name:
-        TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Afterwards the stream ends with `answer`, `refused`,
-        `failed` or `cancelled`; or, when the server goes away, with `reconnect`: go on with ResumeTurn then. A stream that ends in any other way was cut: go on
-        with ResumeTurn from the last `through_seq`. A caller's deadline ends its stream, never the turn. Over REST the frames are lines of JSON (NDJSON).
+        """Ask starts a turn, or attaches to the turn with the same request_id, and follows it from its first event to its terminal event.
+
+        Frames: every event is committed before it is sent, and frames follow each other without gaps: `after_seq` is the `through_seq` of the previous frame. A
+        frame that does not advance holds one event that is not in the log: a heartbeat or a reconnect. Over REST each frame is a line of JSON (NDJSON), or a
+        server-sent event for `accept: text/event-stream`.
+
+        End: the stream ends with `answer`, `refused`, `failed` or `cancelled`, or with `reconnect` when the server shuts down. A stream that ends in any other way
+        was cut. After a reconnect or a cut, continue with ResumeTurn from the last `through_seq`; or repeat the call with the same request_id, which replays the
+        turn from seq 1 at no further cost. A deadline ends the stream, never the turn.
+
+        Errors before acceptance end the call and leave nothing behind: INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL,
+        OVERLOADED, PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors are the event `failed`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StartTurn(self, request, context):
-        """StartTurn is Ask without following: it returns once the turn is accepted. Errors as of Ask before acceptance.
+        """StartTurn is Ask without a stream: it returns the turn when it is accepted. Errors: those of Ask before acceptance.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Answer(self, request, context):
-        """Answer is Ask that waits for the end: it returns the finished turn with its terminal event. When the caller's deadline passes first the turn
-        goes on (DEADLINE_EXCEEDED; call again with the same request_id). A turn that failed is returned, not raised.
+        """Answer is Ask without a stream: it waits for the end and returns the turn with its terminal event. A turn that failed is returned like any other. If the
+        caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. Other errors: those of Ask before acceptance.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResumeTurn(self, request, context):
-        """ResumeTurn follows a turn from after a given seq on: before, during and after it runs, on any replica. Its events are, byte for byte, those that Ask sent or
-        would have sent; how many come in a frame may differ. A turn that has ended is replayed and the stream ends; with `after_seq` at its last seq nothing is sent.
-        Once the log's events were pruned the stream is one frame with a `snapshot`. The stream ends as Ask's does. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND,
-        AFTER_SEQ_BEYOND_END (the log has not come so far: an `after_seq` that no stream of this turn has given).
+        """ResumeTurn follows a turn from after a given seq, before, during or after it runs, on any server. Its events are byte for byte those of Ask; the number of
+        events in a frame may differ. For a turn that has ended the stream replays the rest and ends; with `after_seq` at the turn's last seq it sends nothing. If
+        the log was pruned, the stream is one frame with a `snapshot`. It ends as Ask's stream does. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelTurn(self, request, context):
-        """CancelTurn ends a turn that has not ended, as `cancelled`, and stops what works on it; its owner may, and an administrator of the tenant. It returns the turn
-        with the terminal event that won: when the turn had ended already, that one. Repeating it changes nothing. Nothing of a cancelled turn enters the
-        conversation; what it cost is recorded. Errors: RESOURCE_NOT_FOUND.
+        """CancelTurn cancels a turn and stops its worker. The turn's owner and administrators of the tenant may call it. It returns the turn with its terminal event:
+        a turn that had already ended keeps the event that it ended with. A repetition changes nothing. A cancelled turn leaves no message in the conversation; its
+        cost is recorded. Errors: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -189,14 +192,14 @@ class ChatServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTurns(self, request, context):
-        """ListTurns lists the caller's turns, newest first unless told otherwise. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """ListTurns lists the caller's turns, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateConversation(self, request, context):
-        """CreateConversation makes an empty conversation. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+        """CreateConversation creates an empty conversation. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -210,31 +213,29 @@ class ChatServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListConversations(self, request, context):
-        """ListConversations lists the caller's conversations, the last changed first unless told otherwise. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
-        ORDER_BY_INVALID.
+        """ListConversations lists the caller's conversations, the last changed first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateConversation(self, request, context):
-        """UpdateConversation changes the fields named in update_mask (title, labels), all or none. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
-        ETAG_MISMATCH.
+        """UpdateConversation changes the fields that update_mask names (title, labels), all or none. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteConversation(self, request, context):
-        """DeleteConversation deletes a conversation with its messages, turns and their events, in one transaction. Errors: RESOURCE_NOT_FOUND,
-        ETAG_MISMATCH, CONVERSATION_BUSY (a turn is running).
+        """DeleteConversation deletes a conversation with its messages, its turns and their logs, in one transaction. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
+        CONVERSATION_BUSY (a turn has not ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListMessages(self, request, context):
-        """ListMessages lists a conversation's messages in the order they were written. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
+        """ListMessages lists the messages of a conversation, oldest first by default. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
         ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -249,22 +250,21 @@ class ChatServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def VerifyCitations(self, request, context):
-        """VerifyCitations checks each citation of an answer against the documents as they are now, in the order of the answer. Errors:
-        RESOURCE_NOT_FOUND.
+        """VerifyCitations checks every citation of an answer against the current documents, in the order of the answer. Errors: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAgents(self, request, context):
-        """ListAgents lists the agents that may be asked, by name. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """ListAgents lists the agents that answer questions, by name. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetAgent(self, request, context):
-        """GetAgent returns one agent, with the schema of its parameters; where a parameter names a record, the schema lists those that the caller may choose.
+        """GetAgent returns one agent with the schema of its parameters. Where a parameter names a resource, the schema lists the resources that the caller may choose.
         Errors: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -368,8 +368,8 @@ def add_ChatServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ChatService:
-    """ChatService answers questions. All calls need a user's or a service's credential and see what that user owns; what belongs to somebody else
-    is NOT_FOUND (RESOURCE_NOT_FOUND).
+    """ChatService answers questions. Every call needs a credential, and sees only what the caller owns. A resource of another user is reported as one that does not
+    exist: RESOURCE_NOT_FOUND.
     """
 
     @staticmethod

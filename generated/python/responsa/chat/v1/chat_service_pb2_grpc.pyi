@@ -18,78 +18,75 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ChatServiceStub:
-    """ChatService answers questions. All calls need a user's or a service's credential and see what that user owns; what belongs to somebody else
-    is NOT_FOUND (RESOURCE_NOT_FOUND).
+    """ChatService answers questions. Every call needs a credential, and sees only what the caller owns. A resource of another user is reported as one that does not
+    exist: RESOURCE_NOT_FOUND.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Ask: _aio.UnaryStreamMultiCallable[_chat_service_pb2.AskRequest, _chat_service_pb2.AskResponse]
-    """Ask starts a turn, or attaches to the one that has this request_id, and follows it from its first event to its terminal event.
-    Every event is committed before it is sent. A call that breaks off takes nothing back: ask again with the same request_id and body
-    and the same turn is replayed from seq 1, at no further cost. Frames follow each other without a hole: `after_seq` is always the `through_seq`
-    of the frame before; a frame that does not advance holds one event that is no part of the log, a heartbeat or a reconnect. Errors before acceptance are statuses and leave nothing behind:
-    INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL, OVERLOADED, PARAMETERS_INVALID, and what the agent's parameters name:
-    TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Afterwards the stream ends with `answer`, `refused`,
-    `failed` or `cancelled`; or, when the server goes away, with `reconnect`: go on with ResumeTurn then. A stream that ends in any other way was cut: go on
-    with ResumeTurn from the last `through_seq`. A caller's deadline ends its stream, never the turn. Over REST the frames are lines of JSON (NDJSON).
+    """Ask starts a turn, or attaches to the turn with the same request_id, and follows it from its first event to its terminal event.
+
+    Frames: every event is committed before it is sent, and frames follow each other without gaps: `after_seq` is the `through_seq` of the previous frame. A
+    frame that does not advance holds one event that is not in the log: a heartbeat or a reconnect. Over REST each frame is a line of JSON (NDJSON), or a
+    server-sent event for `accept: text/event-stream`.
+
+    End: the stream ends with `answer`, `refused`, `failed` or `cancelled`, or with `reconnect` when the server shuts down. A stream that ends in any other way
+    was cut. After a reconnect or a cut, continue with ResumeTurn from the last `through_seq`; or repeat the call with the same request_id, which replays the
+    turn from seq 1 at no further cost. A deadline ends the stream, never the turn.
+
+    Errors before acceptance end the call and leave nothing behind: INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL,
+    OVERLOADED, PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors are the event `failed`.
     """
     StartTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.StartTurnRequest, _turn_pb2.Turn]
-    """StartTurn is Ask without following: it returns once the turn is accepted. Errors as of Ask before acceptance."""
+    """StartTurn is Ask without a stream: it returns the turn when it is accepted. Errors: those of Ask before acceptance."""
     Answer: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.AnswerRequest, _turn_pb2.Turn]
-    """Answer is Ask that waits for the end: it returns the finished turn with its terminal event. When the caller's deadline passes first the turn
-    goes on (DEADLINE_EXCEEDED; call again with the same request_id). A turn that failed is returned, not raised.
+    """Answer is Ask without a stream: it waits for the end and returns the turn with its terminal event. A turn that failed is returned like any other. If the
+    caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. Other errors: those of Ask before acceptance.
     """
     ResumeTurn: _aio.UnaryStreamMultiCallable[_chat_service_pb2.ResumeTurnRequest, _chat_service_pb2.ResumeTurnResponse]
-    """ResumeTurn follows a turn from after a given seq on: before, during and after it runs, on any replica. Its events are, byte for byte, those that Ask sent or
-    would have sent; how many come in a frame may differ. A turn that has ended is replayed and the stream ends; with `after_seq` at its last seq nothing is sent.
-    Once the log's events were pruned the stream is one frame with a `snapshot`. The stream ends as Ask's does. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND,
-    AFTER_SEQ_BEYOND_END (the log has not come so far: an `after_seq` that no stream of this turn has given).
+    """ResumeTurn follows a turn from after a given seq, before, during or after it runs, on any server. Its events are byte for byte those of Ask; the number of
+    events in a frame may differ. For a turn that has ended the stream replays the rest and ends; with `after_seq` at the turn's last seq it sends nothing. If
+    the log was pruned, the stream is one frame with a `snapshot`. It ends as Ask's stream does. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
     """
     CancelTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.CancelTurnRequest, _turn_pb2.Turn]
-    """CancelTurn ends a turn that has not ended, as `cancelled`, and stops what works on it; its owner may, and an administrator of the tenant. It returns the turn
-    with the terminal event that won: when the turn had ended already, that one. Repeating it changes nothing. Nothing of a cancelled turn enters the
-    conversation; what it cost is recorded. Errors: RESOURCE_NOT_FOUND.
+    """CancelTurn cancels a turn and stops its worker. The turn's owner and administrators of the tenant may call it. It returns the turn with its terminal event:
+    a turn that had already ended keeps the event that it ended with. A repetition changes nothing. A cancelled turn leaves no message in the conversation; its
+    cost is recorded. Errors: RESOURCE_NOT_FOUND.
     """
     GetTurn: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetTurnRequest, _turn_pb2.Turn]
     """GetTurn returns one turn. Errors: RESOURCE_NOT_FOUND."""
     ListTurns: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.ListTurnsRequest, _chat_service_pb2.ListTurnsResponse]
-    """ListTurns lists the caller's turns, newest first unless told otherwise. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+    """ListTurns lists the caller's turns, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     CreateConversation: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.CreateConversationRequest, _conversation_pb2.Conversation]
-    """CreateConversation makes an empty conversation. Errors: INVALID_FIELD, REQUEST_ID_REUSED."""
+    """CreateConversation creates an empty conversation. Errors: INVALID_FIELD, REQUEST_ID_REUSED."""
     GetConversation: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetConversationRequest, _conversation_pb2.Conversation]
     """GetConversation returns one conversation. Errors: RESOURCE_NOT_FOUND."""
     ListConversations: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.ListConversationsRequest, _chat_service_pb2.ListConversationsResponse]
-    """ListConversations lists the caller's conversations, the last changed first unless told otherwise. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
-    ORDER_BY_INVALID.
-    """
+    """ListConversations lists the caller's conversations, the last changed first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     UpdateConversation: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.UpdateConversationRequest, _conversation_pb2.Conversation]
-    """UpdateConversation changes the fields named in update_mask (title, labels), all or none. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
-    ETAG_MISMATCH.
-    """
+    """UpdateConversation changes the fields that update_mask names (title, labels), all or none. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH."""
     DeleteConversation: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.DeleteConversationRequest, _empty_pb2.Empty]
-    """DeleteConversation deletes a conversation with its messages, turns and their events, in one transaction. Errors: RESOURCE_NOT_FOUND,
-    ETAG_MISMATCH, CONVERSATION_BUSY (a turn is running).
+    """DeleteConversation deletes a conversation with its messages, its turns and their logs, in one transaction. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
+    CONVERSATION_BUSY (a turn has not ended).
     """
     ListMessages: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.ListMessagesRequest, _chat_service_pb2.ListMessagesResponse]
-    """ListMessages lists a conversation's messages in the order they were written. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
+    """ListMessages lists the messages of a conversation, oldest first by default. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
     ORDER_BY_INVALID.
     """
     GetMessage: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetMessageRequest, _message_pb2.Message]
     """GetMessage returns one message with its citations. Errors: RESOURCE_NOT_FOUND."""
     VerifyCitations: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.VerifyCitationsRequest, _chat_service_pb2.VerifyCitationsResponse]
-    """VerifyCitations checks each citation of an answer against the documents as they are now, in the order of the answer. Errors:
-    RESOURCE_NOT_FOUND.
-    """
+    """VerifyCitations checks every citation of an answer against the current documents, in the order of the answer. Errors: RESOURCE_NOT_FOUND."""
     ListAgents: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.ListAgentsRequest, _chat_service_pb2.ListAgentsResponse]
-    """ListAgents lists the agents that may be asked, by name. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+    """ListAgents lists the agents that answer questions, by name. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     GetAgent: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GetAgentRequest, _agent_pb2.Agent]
-    """GetAgent returns one agent, with the schema of its parameters; where a parameter names a record, the schema lists those that the caller may choose.
+    """GetAgent returns one agent with the schema of its parameters. Where a parameter names a resource, the schema lists the resources that the caller may choose.
     Errors: RESOURCE_NOT_FOUND.
     """
 
 class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
-    """ChatService answers questions. All calls need a user's or a service's credential and see what that user owns; what belongs to somebody else
-    is NOT_FOUND (RESOURCE_NOT_FOUND).
+    """ChatService answers questions. Every call needs a credential, and sees only what the caller owns. A resource of another user is reported as one that does not
+    exist: RESOURCE_NOT_FOUND.
     """
 
     @_abc_1.abstractmethod
@@ -98,14 +95,18 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.AskRequest,
         context: _aio.ServicerContext[_chat_service_pb2.AskRequest, _abc.AsyncIterator[_chat_service_pb2.AskResponse]],
     ) -> _abc.AsyncIterator[_chat_service_pb2.AskResponse]:
-        """Ask starts a turn, or attaches to the one that has this request_id, and follows it from its first event to its terminal event.
-        Every event is committed before it is sent. A call that breaks off takes nothing back: ask again with the same request_id and body
-        and the same turn is replayed from seq 1, at no further cost. Frames follow each other without a hole: `after_seq` is always the `through_seq`
-        of the frame before; a frame that does not advance holds one event that is no part of the log, a heartbeat or a reconnect. Errors before acceptance are statuses and leave nothing behind:
-        INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL, OVERLOADED, PARAMETERS_INVALID, and what the agent's parameters name:
-        TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Afterwards the stream ends with `answer`, `refused`,
-        `failed` or `cancelled`; or, when the server goes away, with `reconnect`: go on with ResumeTurn then. A stream that ends in any other way was cut: go on
-        with ResumeTurn from the last `through_seq`. A caller's deadline ends its stream, never the turn. Over REST the frames are lines of JSON (NDJSON).
+        """Ask starts a turn, or attaches to the turn with the same request_id, and follows it from its first event to its terminal event.
+
+        Frames: every event is committed before it is sent, and frames follow each other without gaps: `after_seq` is the `through_seq` of the previous frame. A
+        frame that does not advance holds one event that is not in the log: a heartbeat or a reconnect. Over REST each frame is a line of JSON (NDJSON), or a
+        server-sent event for `accept: text/event-stream`.
+
+        End: the stream ends with `answer`, `refused`, `failed` or `cancelled`, or with `reconnect` when the server shuts down. A stream that ends in any other way
+        was cut. After a reconnect or a cut, continue with ResumeTurn from the last `through_seq`; or repeat the call with the same request_id, which replays the
+        turn from seq 1 at no further cost. A deadline ends the stream, never the turn.
+
+        Errors before acceptance end the call and leave nothing behind: INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL,
+        OVERLOADED, PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors are the event `failed`.
         """
 
     @_abc_1.abstractmethod
@@ -114,7 +115,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.StartTurnRequest,
         context: _aio.ServicerContext[_chat_service_pb2.StartTurnRequest, _abc.Awaitable[_turn_pb2.Turn]],
     ) -> _abc.Awaitable[_turn_pb2.Turn]:
-        """StartTurn is Ask without following: it returns once the turn is accepted. Errors as of Ask before acceptance."""
+        """StartTurn is Ask without a stream: it returns the turn when it is accepted. Errors: those of Ask before acceptance."""
 
     @_abc_1.abstractmethod
     def Answer(
@@ -122,8 +123,8 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.AnswerRequest,
         context: _aio.ServicerContext[_chat_service_pb2.AnswerRequest, _abc.Awaitable[_turn_pb2.Turn]],
     ) -> _abc.Awaitable[_turn_pb2.Turn]:
-        """Answer is Ask that waits for the end: it returns the finished turn with its terminal event. When the caller's deadline passes first the turn
-        goes on (DEADLINE_EXCEEDED; call again with the same request_id). A turn that failed is returned, not raised.
+        """Answer is Ask without a stream: it waits for the end and returns the turn with its terminal event. A turn that failed is returned like any other. If the
+        caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. Other errors: those of Ask before acceptance.
         """
 
     @_abc_1.abstractmethod
@@ -132,10 +133,9 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.ResumeTurnRequest,
         context: _aio.ServicerContext[_chat_service_pb2.ResumeTurnRequest, _abc.AsyncIterator[_chat_service_pb2.ResumeTurnResponse]],
     ) -> _abc.AsyncIterator[_chat_service_pb2.ResumeTurnResponse]:
-        """ResumeTurn follows a turn from after a given seq on: before, during and after it runs, on any replica. Its events are, byte for byte, those that Ask sent or
-        would have sent; how many come in a frame may differ. A turn that has ended is replayed and the stream ends; with `after_seq` at its last seq nothing is sent.
-        Once the log's events were pruned the stream is one frame with a `snapshot`. The stream ends as Ask's does. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND,
-        AFTER_SEQ_BEYOND_END (the log has not come so far: an `after_seq` that no stream of this turn has given).
+        """ResumeTurn follows a turn from after a given seq, before, during or after it runs, on any server. Its events are byte for byte those of Ask; the number of
+        events in a frame may differ. For a turn that has ended the stream replays the rest and ends; with `after_seq` at the turn's last seq it sends nothing. If
+        the log was pruned, the stream is one frame with a `snapshot`. It ends as Ask's stream does. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
         """
 
     @_abc_1.abstractmethod
@@ -144,9 +144,9 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.CancelTurnRequest,
         context: _aio.ServicerContext[_chat_service_pb2.CancelTurnRequest, _abc.Awaitable[_turn_pb2.Turn]],
     ) -> _abc.Awaitable[_turn_pb2.Turn]:
-        """CancelTurn ends a turn that has not ended, as `cancelled`, and stops what works on it; its owner may, and an administrator of the tenant. It returns the turn
-        with the terminal event that won: when the turn had ended already, that one. Repeating it changes nothing. Nothing of a cancelled turn enters the
-        conversation; what it cost is recorded. Errors: RESOURCE_NOT_FOUND.
+        """CancelTurn cancels a turn and stops its worker. The turn's owner and administrators of the tenant may call it. It returns the turn with its terminal event:
+        a turn that had already ended keeps the event that it ended with. A repetition changes nothing. A cancelled turn leaves no message in the conversation; its
+        cost is recorded. Errors: RESOURCE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -163,7 +163,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.ListTurnsRequest,
         context: _aio.ServicerContext[_chat_service_pb2.ListTurnsRequest, _abc.Awaitable[_chat_service_pb2.ListTurnsResponse]],
     ) -> _abc.Awaitable[_chat_service_pb2.ListTurnsResponse]:
-        """ListTurns lists the caller's turns, newest first unless told otherwise. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+        """ListTurns lists the caller's turns, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
 
     @_abc_1.abstractmethod
     def CreateConversation(
@@ -171,7 +171,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.CreateConversationRequest,
         context: _aio.ServicerContext[_chat_service_pb2.CreateConversationRequest, _abc.Awaitable[_conversation_pb2.Conversation]],
     ) -> _abc.Awaitable[_conversation_pb2.Conversation]:
-        """CreateConversation makes an empty conversation. Errors: INVALID_FIELD, REQUEST_ID_REUSED."""
+        """CreateConversation creates an empty conversation. Errors: INVALID_FIELD, REQUEST_ID_REUSED."""
 
     @_abc_1.abstractmethod
     def GetConversation(
@@ -187,9 +187,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.ListConversationsRequest,
         context: _aio.ServicerContext[_chat_service_pb2.ListConversationsRequest, _abc.Awaitable[_chat_service_pb2.ListConversationsResponse]],
     ) -> _abc.Awaitable[_chat_service_pb2.ListConversationsResponse]:
-        """ListConversations lists the caller's conversations, the last changed first unless told otherwise. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
-        ORDER_BY_INVALID.
-        """
+        """ListConversations lists the caller's conversations, the last changed first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
 
     @_abc_1.abstractmethod
     def UpdateConversation(
@@ -197,9 +195,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.UpdateConversationRequest,
         context: _aio.ServicerContext[_chat_service_pb2.UpdateConversationRequest, _abc.Awaitable[_conversation_pb2.Conversation]],
     ) -> _abc.Awaitable[_conversation_pb2.Conversation]:
-        """UpdateConversation changes the fields named in update_mask (title, labels), all or none. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
-        ETAG_MISMATCH.
-        """
+        """UpdateConversation changes the fields that update_mask names (title, labels), all or none. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH."""
 
     @_abc_1.abstractmethod
     def DeleteConversation(
@@ -207,8 +203,8 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.DeleteConversationRequest,
         context: _aio.ServicerContext[_chat_service_pb2.DeleteConversationRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
-        """DeleteConversation deletes a conversation with its messages, turns and their events, in one transaction. Errors: RESOURCE_NOT_FOUND,
-        ETAG_MISMATCH, CONVERSATION_BUSY (a turn is running).
+        """DeleteConversation deletes a conversation with its messages, its turns and their logs, in one transaction. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
+        CONVERSATION_BUSY (a turn has not ended).
         """
 
     @_abc_1.abstractmethod
@@ -217,7 +213,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.ListMessagesRequest,
         context: _aio.ServicerContext[_chat_service_pb2.ListMessagesRequest, _abc.Awaitable[_chat_service_pb2.ListMessagesResponse]],
     ) -> _abc.Awaitable[_chat_service_pb2.ListMessagesResponse]:
-        """ListMessages lists a conversation's messages in the order they were written. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
+        """ListMessages lists the messages of a conversation, oldest first by default. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
         ORDER_BY_INVALID.
         """
 
@@ -235,9 +231,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.VerifyCitationsRequest,
         context: _aio.ServicerContext[_chat_service_pb2.VerifyCitationsRequest, _abc.Awaitable[_chat_service_pb2.VerifyCitationsResponse]],
     ) -> _abc.Awaitable[_chat_service_pb2.VerifyCitationsResponse]:
-        """VerifyCitations checks each citation of an answer against the documents as they are now, in the order of the answer. Errors:
-        RESOURCE_NOT_FOUND.
-        """
+        """VerifyCitations checks every citation of an answer against the current documents, in the order of the answer. Errors: RESOURCE_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def ListAgents(
@@ -245,7 +239,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.ListAgentsRequest,
         context: _aio.ServicerContext[_chat_service_pb2.ListAgentsRequest, _abc.Awaitable[_chat_service_pb2.ListAgentsResponse]],
     ) -> _abc.Awaitable[_chat_service_pb2.ListAgentsResponse]:
-        """ListAgents lists the agents that may be asked, by name. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+        """ListAgents lists the agents that answer questions, by name. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
 
     @_abc_1.abstractmethod
     def GetAgent(
@@ -253,7 +247,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _chat_service_pb2.GetAgentRequest,
         context: _aio.ServicerContext[_chat_service_pb2.GetAgentRequest, _abc.Awaitable[_agent_pb2.Agent]],
     ) -> _abc.Awaitable[_agent_pb2.Agent]:
-        """GetAgent returns one agent, with the schema of its parameters; where a parameter names a record, the schema lists those that the caller may choose.
+        """GetAgent returns one agent with the schema of its parameters. Where a parameter names a resource, the schema lists the resources that the caller may choose.
         Errors: RESOURCE_NOT_FOUND.
         """
 

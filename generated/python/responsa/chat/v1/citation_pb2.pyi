@@ -27,32 +27,32 @@ class _CitationVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Citat
     CITATION_VERDICT_UNSPECIFIED: _CitationVerdict.ValueType  # 0
     """Never sent."""
     CITATION_VERDICT_VALID: _CitationVerdict.ValueType  # 1
-    """The quote still stands, byte for byte, in the document's current version."""
+    """The document's current version still has the quote at this position, byte for byte."""
     CITATION_VERDICT_SOURCE_CHANGED: _CitationVerdict.ValueType  # 2
-    """The document has a newer version in which the quote does not stand at this place."""
+    """The document has a newer version without the quote at this position."""
     CITATION_VERDICT_SOURCE_DELETED: _CitationVerdict.ValueType  # 3
     """The document was deleted."""
     CITATION_VERDICT_NOT_PERMITTED: _CitationVerdict.ValueType  # 4
-    """The caller may not read the document (any more)."""
+    """The caller may not, or may no longer, read the document."""
 
 class CitationVerdict(_CitationVerdict, metaclass=_CitationVerdictEnumTypeWrapper):
-    """CitationVerdict says what became of a citation's source."""
+    """CitationVerdict is the result of checking a citation against its source."""
 
 CITATION_VERDICT_UNSPECIFIED: CitationVerdict.ValueType  # 0
 """Never sent."""
 CITATION_VERDICT_VALID: CitationVerdict.ValueType  # 1
-"""The quote still stands, byte for byte, in the document's current version."""
+"""The document's current version still has the quote at this position, byte for byte."""
 CITATION_VERDICT_SOURCE_CHANGED: CitationVerdict.ValueType  # 2
-"""The document has a newer version in which the quote does not stand at this place."""
+"""The document has a newer version without the quote at this position."""
 CITATION_VERDICT_SOURCE_DELETED: CitationVerdict.ValueType  # 3
 """The document was deleted."""
 CITATION_VERDICT_NOT_PERMITTED: CitationVerdict.ValueType  # 4
-"""The caller may not read the document (any more)."""
+"""The caller may not, or may no longer, read the document."""
 Global___CitationVerdict: _TypeAlias = CitationVerdict  # noqa: Y015
 
 @_typing.final
 class Citation(_message.Message):
-    """Citation ties a part of an answer to the bytes that support it. It outlives its source: the quote and its hash are kept."""
+    """Citation connects a part of an answer with the bytes that support it. It outlives its source: it keeps the quote and the quote's hash."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -66,22 +66,22 @@ class Citation(_message.Message):
     ANSWER_RANGE_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     passage: _builtins.str
-    """The passage that was read, `passages/{uuid}`. It may have been deleted since."""
+    """The passage that the answer used, `passages/{uuid}`. It may have been deleted since."""
     document_version: _builtins.str
-    """The version of the document that was read, `documents/{uuid}/versions/{n}`."""
+    """The version of the document that the answer used, `documents/{uuid}/versions/{n}`."""
     title: _builtins.str
-    """Title of the document when it was read."""
+    """The title that the document had at that time."""
     uri: _builtins.str
-    """Where the document came from (its source_key or URI). May be empty."""
+    """Where the document came from: its URI or its source_key. May be empty."""
     quote: _builtins.str
-    """The quoted text, exactly as in the source. 1 KiB at most."""
+    """The quoted text, exactly as in the source; at most 1 KiB."""
     sha256: _builtins.bytes
     """SHA-256 of the quote's UTF-8 bytes, 32 bytes."""
     score: _builtins.float
-    """How well the quote supports its part, 0 to 1; only good for comparing citations of one answer."""
+    """How well the quote supports that part, 0 to 1. Compare it only between citations of one answer."""
     @_builtins.property
     def source_range(self) -> _byte_range_pb2.ByteRange:
-        """Where the quote stands in the version's canonical text."""
+        """The position of the quote in the version's canonical text."""
 
     @_builtins.property
     def answer_range(self) -> _byte_range_pb2.ByteRange:

@@ -21,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Conversation(_message.Message):
-    """Conversation is an ordered exchange of messages between one user and Responsa. It belongs to the user who made it."""
+    """Conversation is an ordered exchange of messages between one user and Responsa."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -52,25 +52,28 @@ class Conversation(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`conversations/{uuid}`; given by the server."""
+    """`conversations/{uuid}`; the server chooses it."""
     title: _builtins.str
-    """At most 200 bytes. Until one is set or made from the first answer it reads `Chat YYYY-MM-DD HH:MM` (UTC)."""
+    """At most 200 bytes. Until the caller sets a title, or the server makes one from the first answer, it reads `Chat YYYY-MM-DD HH:MM` (UTC)."""
     active_turn: _builtins.str
-    """The turn being worked on, `turns/{uuid}`; empty when there is none. Output only."""
+    """The turn in progress, `turns/{uuid}`; empty when there is none."""
     etag: _builtins.str
-    """Changes with every change; send it back with an update or a delete to be refused when somebody else was faster."""
+    """Changes with every change of the conversation. An update or a delete with an old etag is refused: ETAG_MISMATCH."""
+    owner: _builtins.str
+    """The user who created the conversation, `users/{uuid}`."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The caller's own marks; at most 32, keys of 63 bytes, values of 255."""
+        """The caller's labels: at most 32, keys of 1 to 63 bytes, values of at most 255 bytes."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was made. Output only."""
+        """When the conversation was created."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When its last message came or it was changed. Output only."""
+        """When the conversation last changed or got a message."""
 
     def __init__(
         self,
@@ -82,10 +85,11 @@ class Conversation(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_turn", b"active_turn", "create_time", b"create_time", "etag", b"etag", "labels", b"labels", "name", b"name", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_turn", b"active_turn", "create_time", b"create_time", "etag", b"etag", "labels", b"labels", "name", b"name", "owner", b"owner", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

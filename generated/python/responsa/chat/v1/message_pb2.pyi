@@ -36,7 +36,7 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     """Responsa."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
-    """Role tells who speaks in a message."""
+    """Role is the author of a message."""
 
 ROLE_UNSPECIFIED: Role.ValueType  # 0
 """Never sent."""
@@ -48,7 +48,7 @@ Global___Role: _TypeAlias = Role  # noqa: Y015
 
 @_typing.final
 class Message(_message.Message):
-    """Message is one entry of a conversation. Questions and answers enter it together, when their turn ended in an answer or a refusal."""
+    """Message is one entry of a conversation. A question and its answer enter the conversation together, when the turn has ended with an answer or a refusal."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -63,22 +63,22 @@ class Message(_message.Message):
     name: _builtins.str
     """`messages/{uuid}`."""
     conversation: _builtins.str
-    """`conversations/{uuid}`."""
+    """The conversation, `conversations/{uuid}`."""
     turn: _builtins.str
-    """The turn it came from, `turns/{uuid}`."""
+    """The turn that wrote the message, `turns/{uuid}`."""
     role: Global___Role.ValueType
-    """Who speaks."""
+    """The author."""
     text: _builtins.str
-    """The text; of a refusal, its message."""
+    """The text: a question, an answer, or the message of a refusal."""
     refusal_reason: _turn_pb2.RefusalReason.ValueType
-    """Set on the assistant's messages that refuse."""
+    """Why there is no answer; set only on refusals."""
     @_builtins.property
     def citations(self) -> _containers.RepeatedCompositeFieldContainer[_citation_pb2.Citation]:
-        """Citations of an answer, in the order of the text."""
+        """The citations of an answer, in the order of its text."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was written."""
+        """When the message was written."""
 
     def __init__(
         self,

@@ -33,39 +33,39 @@ class _TurnStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TurnState.V
     TURN_STATE_UNSPECIFIED: _TurnState.ValueType  # 0
     """Never sent."""
     TURN_STATE_PENDING: _TurnState.ValueType  # 1
-    """Accepted, not begun."""
+    """Accepted; waits for a worker."""
     TURN_STATE_RUNNING: _TurnState.ValueType  # 2
-    """A worker is at it."""
+    """A worker runs it."""
     TURN_STATE_ANSWERED: _TurnState.ValueType  # 3
     """Ended with an answer."""
     TURN_STATE_REFUSED: _TurnState.ValueType  # 4
-    """Ended with a typed refusal."""
+    """Ended with a refusal."""
     TURN_STATE_FAILED: _TurnState.ValueType  # 5
     """Ended with an error."""
     TURN_STATE_QUEUED: _TurnState.ValueType  # 6
-    """Accepted; waits for the turn before it in its conversation."""
+    """Accepted; waits for an earlier turn of its conversation."""
     TURN_STATE_CANCELLED: _TurnState.ValueType  # 7
-    """Ended by a call, a newer question or its caller's leaving."""
+    """Ended by CancelTurn, by a newer question, or because its caller disconnected."""
 
 class TurnState(_TurnState, metaclass=_TurnStateEnumTypeWrapper):
-    """TurnState is where a turn stands: queued, pending, running and then one of the terminal states, which it never leaves."""
+    """TurnState is the state of a turn: queued, pending, running, then one terminal state, which never changes."""
 
 TURN_STATE_UNSPECIFIED: TurnState.ValueType  # 0
 """Never sent."""
 TURN_STATE_PENDING: TurnState.ValueType  # 1
-"""Accepted, not begun."""
+"""Accepted; waits for a worker."""
 TURN_STATE_RUNNING: TurnState.ValueType  # 2
-"""A worker is at it."""
+"""A worker runs it."""
 TURN_STATE_ANSWERED: TurnState.ValueType  # 3
 """Ended with an answer."""
 TURN_STATE_REFUSED: TurnState.ValueType  # 4
-"""Ended with a typed refusal."""
+"""Ended with a refusal."""
 TURN_STATE_FAILED: TurnState.ValueType  # 5
 """Ended with an error."""
 TURN_STATE_QUEUED: TurnState.ValueType  # 6
-"""Accepted; waits for the turn before it in its conversation."""
+"""Accepted; waits for an earlier turn of its conversation."""
 TURN_STATE_CANCELLED: TurnState.ValueType  # 7
-"""Ended by a call, a newer question or its caller's leaving."""
+"""Ended by CancelTurn, by a newer question, or because its caller disconnected."""
 Global___TurnState: _TypeAlias = TurnState  # noqa: Y015
 
 class _Step:
@@ -77,37 +77,37 @@ class _StepEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Step.ValueType],
     STEP_UNSPECIFIED: _Step.ValueType  # 0
     """Never sent."""
     STEP_REWRITING: _Step.ValueType  # 1
-    """Making the question stand alone, with what was said before."""
+    """Rewriting the question so that it can be understood without the conversation."""
     STEP_RETRIEVING: _Step.ValueType  # 2
     """Searching the documents."""
     STEP_GRADING: _Step.ValueType  # 3
-    """Judging what was found."""
+    """Grading the passages that the search found."""
     STEP_GENERATING: _Step.ValueType  # 4
     """Writing the answer."""
     STEP_CALLING_TOOL: _Step.ValueType  # 5
     """Calling a tool."""
     STEP_ROUTING: _Step.ValueType  # 6
-    """Telling what the message wants."""
+    """Finding out what the message asks for."""
     STEP_VERIFYING: _Step.ValueType  # 7
     """Checking the answer against its sources."""
 
 class Step(_Step, metaclass=_StepEnumTypeWrapper):
-    """Step is what a worker does for a turn at the moment."""
+    """Step is the current work on a turn."""
 
 STEP_UNSPECIFIED: Step.ValueType  # 0
 """Never sent."""
 STEP_REWRITING: Step.ValueType  # 1
-"""Making the question stand alone, with what was said before."""
+"""Rewriting the question so that it can be understood without the conversation."""
 STEP_RETRIEVING: Step.ValueType  # 2
 """Searching the documents."""
 STEP_GRADING: Step.ValueType  # 3
-"""Judging what was found."""
+"""Grading the passages that the search found."""
 STEP_GENERATING: Step.ValueType  # 4
 """Writing the answer."""
 STEP_CALLING_TOOL: Step.ValueType  # 5
 """Calling a tool."""
 STEP_ROUTING: Step.ValueType  # 6
-"""Telling what the message wants."""
+"""Finding out what the message asks for."""
 STEP_VERIFYING: Step.ValueType  # 7
 """Checking the answer against its sources."""
 Global___Step: _TypeAlias = Step  # noqa: Y015
@@ -121,60 +121,28 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     REFUSAL_REASON_UNSPECIFIED: _RefusalReason.ValueType  # 0
     """Never sent."""
     REFUSAL_REASON_NO_SUPPORT: _RefusalReason.ValueType  # 1
-    """Nothing in the documents that the caller may read supports an answer."""
+    """No document that the caller may read supports an answer."""
     REFUSAL_REASON_OUT_OF_SCOPE: _RefusalReason.ValueType  # 2
-    """The question is none that this agent is for."""
+    """The agent does not answer questions of this kind."""
     REFUSAL_REASON_UNSAFE: _RefusalReason.ValueType  # 3
-    """The model, or its provider, will not say it."""
+    """The model or its provider declined to answer."""
     REFUSAL_REASON_BUDGET: _RefusalReason.ValueType  # 4
-    """It would take more tokens, money or steps than the agent, or the request, allows."""
+    """The answer would take more tokens, money or steps than the agent or the request allows."""
 
 class RefusalReason(_RefusalReason, metaclass=_RefusalReasonEnumTypeWrapper):
-    """RefusalReason says why there is no answer. A refusal is an outcome, not an error."""
+    """RefusalReason is why there is no answer. A refusal is a result, not an error."""
 
 REFUSAL_REASON_UNSPECIFIED: RefusalReason.ValueType  # 0
 """Never sent."""
 REFUSAL_REASON_NO_SUPPORT: RefusalReason.ValueType  # 1
-"""Nothing in the documents that the caller may read supports an answer."""
+"""No document that the caller may read supports an answer."""
 REFUSAL_REASON_OUT_OF_SCOPE: RefusalReason.ValueType  # 2
-"""The question is none that this agent is for."""
+"""The agent does not answer questions of this kind."""
 REFUSAL_REASON_UNSAFE: RefusalReason.ValueType  # 3
-"""The model, or its provider, will not say it."""
+"""The model or its provider declined to answer."""
 REFUSAL_REASON_BUDGET: RefusalReason.ValueType  # 4
-"""It would take more tokens, money or steps than the agent, or the request, allows."""
+"""The answer would take more tokens, money or steps than the agent or the request allows."""
 Global___RefusalReason: _TypeAlias = RefusalReason  # noqa: Y015
-
-class _Intent:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _IntentEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Intent.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    INTENT_UNSPECIFIED: _Intent.ValueType  # 0
-    """The agent does not tell them apart."""
-    INTENT_CHITCHAT: _Intent.ValueType  # 1
-    """Small talk."""
-    INTENT_QA: _Intent.ValueType  # 2
-    """A question to be answered from the documents."""
-    INTENT_POST: _Intent.ValueType  # 3
-    """A post is to be written."""
-    INTENT_OUT_OF_SCOPE: _Intent.ValueType  # 4
-    """Nothing that this agent is for."""
-
-class Intent(_Intent, metaclass=_IntentEnumTypeWrapper):
-    """Intent is what somebody wants with a message, where the agent tells such things apart."""
-
-INTENT_UNSPECIFIED: Intent.ValueType  # 0
-"""The agent does not tell them apart."""
-INTENT_CHITCHAT: Intent.ValueType  # 1
-"""Small talk."""
-INTENT_QA: Intent.ValueType  # 2
-"""A question to be answered from the documents."""
-INTENT_POST: Intent.ValueType  # 3
-"""A post is to be written."""
-INTENT_OUT_OF_SCOPE: Intent.ValueType  # 4
-"""Nothing that this agent is for."""
-Global___Intent: _TypeAlias = Intent  # noqa: Y015
 
 class _FallbackKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -185,43 +153,43 @@ class _FallbackKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Fallback
     FALLBACK_KIND_UNSPECIFIED: _FallbackKind.ValueType  # 0
     """Never sent."""
     FALLBACK_KIND_WITHOUT_RETRIEVAL: _FallbackKind.ValueType  # 1
-    """The documents could not be searched; the answer rests on none of them, and says so."""
+    """The documents could not be searched; the answer uses none, and says so."""
     FALLBACK_KIND_TEXT_ONLY: _FallbackKind.ValueType  # 2
-    """Vectors could not be had; words alone decided what was found."""
+    """No vectors were available; the search used words alone."""
     FALLBACK_KIND_PROVIDER: _FallbackKind.ValueType  # 3
-    """Another model than the first of the agent's chain answered."""
+    """A later model of the agent's chain answered."""
     FALLBACK_KIND_EXTRACTIVE: _FallbackKind.ValueType  # 4
-    """No model could be had; the answer is sentences of the documents, quoted."""
+    """No model was available; the answer quotes sentences of the documents."""
     FALLBACK_KIND_TEMPLATE: _FallbackKind.ValueType  # 5
-    """No model wrote it: a template did."""
+    """A template wrote the text, not a model."""
     FALLBACK_KIND_CLASSIFIER: _FallbackKind.ValueType  # 6
-    """A trained classifier decided in place of a model."""
+    """A trained classifier decided, not a model."""
     FALLBACK_KIND_RULE: _FallbackKind.ValueType  # 7
-    """A rule decided in place of a model."""
+    """A rule decided, not a model."""
     FALLBACK_KIND_WITHOUT_SUMMARY: _FallbackKind.ValueType  # 8
-    """The conversation's older messages were left out, as they could not be summed up."""
+    """The conversation's older messages could not be summarised and were left out."""
 
 class FallbackKind(_FallbackKind, metaclass=_FallbackKindEnumTypeWrapper):
-    """FallbackKind says what was done in place of what was meant."""
+    """FallbackKind is what the server did when it could not do what it meant to do."""
 
 FALLBACK_KIND_UNSPECIFIED: FallbackKind.ValueType  # 0
 """Never sent."""
 FALLBACK_KIND_WITHOUT_RETRIEVAL: FallbackKind.ValueType  # 1
-"""The documents could not be searched; the answer rests on none of them, and says so."""
+"""The documents could not be searched; the answer uses none, and says so."""
 FALLBACK_KIND_TEXT_ONLY: FallbackKind.ValueType  # 2
-"""Vectors could not be had; words alone decided what was found."""
+"""No vectors were available; the search used words alone."""
 FALLBACK_KIND_PROVIDER: FallbackKind.ValueType  # 3
-"""Another model than the first of the agent's chain answered."""
+"""A later model of the agent's chain answered."""
 FALLBACK_KIND_EXTRACTIVE: FallbackKind.ValueType  # 4
-"""No model could be had; the answer is sentences of the documents, quoted."""
+"""No model was available; the answer quotes sentences of the documents."""
 FALLBACK_KIND_TEMPLATE: FallbackKind.ValueType  # 5
-"""No model wrote it: a template did."""
+"""A template wrote the text, not a model."""
 FALLBACK_KIND_CLASSIFIER: FallbackKind.ValueType  # 6
-"""A trained classifier decided in place of a model."""
+"""A trained classifier decided, not a model."""
 FALLBACK_KIND_RULE: FallbackKind.ValueType  # 7
-"""A rule decided in place of a model."""
+"""A rule decided, not a model."""
 FALLBACK_KIND_WITHOUT_SUMMARY: FallbackKind.ValueType  # 8
-"""The conversation's older messages were left out, as they could not be summed up."""
+"""The conversation's older messages could not be summarised and were left out."""
 Global___FallbackKind: _TypeAlias = FallbackKind  # noqa: Y015
 
 class _AnswerOutcome:
@@ -233,19 +201,19 @@ class _AnswerOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnswerO
     ANSWER_OUTCOME_UNSPECIFIED: _AnswerOutcome.ValueType  # 0
     """Never sent."""
     ANSWER_OUTCOME_COMPLETE: _AnswerOutcome.ValueType  # 1
-    """Whole."""
+    """The answer is complete."""
     ANSWER_OUTCOME_OUTPUT_LIMIT: _AnswerOutcome.ValueType  # 2
-    """Cut at the limits of an answer (24 KiB, 24 citations), or by the model's own; what is quoted is whole sentences."""
+    """The answer was cut at the limits of an answer (24 KiB, 24 citations) or of its model. Quotes are still whole sentences."""
 
 class AnswerOutcome(_AnswerOutcome, metaclass=_AnswerOutcomeEnumTypeWrapper):
-    """AnswerOutcome says whether the answer is all of it."""
+    """AnswerOutcome is whether an answer is complete."""
 
 ANSWER_OUTCOME_UNSPECIFIED: AnswerOutcome.ValueType  # 0
 """Never sent."""
 ANSWER_OUTCOME_COMPLETE: AnswerOutcome.ValueType  # 1
-"""Whole."""
+"""The answer is complete."""
 ANSWER_OUTCOME_OUTPUT_LIMIT: AnswerOutcome.ValueType  # 2
-"""Cut at the limits of an answer (24 KiB, 24 citations), or by the model's own; what is quoted is whole sentences."""
+"""The answer was cut at the limits of an answer (24 KiB, 24 citations) or of its model. Quotes are still whole sentences."""
 Global___AnswerOutcome: _TypeAlias = AnswerOutcome  # noqa: Y015
 
 class _ToolOutcome:
@@ -257,23 +225,23 @@ class _ToolOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToolOutco
     TOOL_OUTCOME_UNSPECIFIED: _ToolOutcome.ValueType  # 0
     """Never sent."""
     TOOL_OUTCOME_OK: _ToolOutcome.ValueType  # 1
-    """It was done."""
+    """The tool succeeded."""
     TOOL_OUTCOME_ERROR: _ToolOutcome.ValueType  # 2
-    """It failed, and the tool says so."""
+    """The tool failed, and said so."""
     TOOL_OUTCOME_UNKNOWN: _ToolOutcome.ValueType  # 3
-    """It was begun and nobody knows whether it was done: the worker was lost, or the connection. It is not called again."""
+    """The call began, and its outcome is unknown, because the worker or the connection was lost. It is not repeated."""
 
 class ToolOutcome(_ToolOutcome, metaclass=_ToolOutcomeEnumTypeWrapper):
-    """ToolOutcome says what is known of a tool's call."""
+    """ToolOutcome is the known outcome of a tool call."""
 
 TOOL_OUTCOME_UNSPECIFIED: ToolOutcome.ValueType  # 0
 """Never sent."""
 TOOL_OUTCOME_OK: ToolOutcome.ValueType  # 1
-"""It was done."""
+"""The tool succeeded."""
 TOOL_OUTCOME_ERROR: ToolOutcome.ValueType  # 2
-"""It failed, and the tool says so."""
+"""The tool failed, and said so."""
 TOOL_OUTCOME_UNKNOWN: ToolOutcome.ValueType  # 3
-"""It was begun and nobody knows whether it was done: the worker was lost, or the connection. It is not called again."""
+"""The call began, and its outcome is unknown, because the worker or the connection was lost. It is not repeated."""
 Global___ToolOutcome: _TypeAlias = ToolOutcome  # noqa: Y015
 
 class _CancelCause:
@@ -285,86 +253,62 @@ class _CancelCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CancelCau
     CANCEL_CAUSE_UNSPECIFIED: _CancelCause.ValueType  # 0
     """Never sent."""
     CANCEL_CAUSE_OWNER: _CancelCause.ValueType  # 1
-    """Who asked."""
+    """The user who asked."""
     CANCEL_CAUSE_ADMINISTRATOR: _CancelCause.ValueType  # 2
     """An administrator of the tenant."""
     CANCEL_CAUSE_INTERRUPT: _CancelCause.ValueType  # 3
-    """A newer question in the same conversation, asked with INTERRUPT."""
+    """A newer question in the same conversation, with INTERRUPT."""
     CANCEL_CAUSE_DISCONNECT: _CancelCause.ValueType  # 4
-    """Nobody followed any more, and it was asked with cancel_on_disconnect."""
+    """No client followed the turn any more, and it was asked with cancel_on_disconnect."""
 
 class CancelCause(_CancelCause, metaclass=_CancelCauseEnumTypeWrapper):
-    """CancelCause says who ended a turn."""
+    """CancelCause is who or what cancelled a turn."""
 
 CANCEL_CAUSE_UNSPECIFIED: CancelCause.ValueType  # 0
 """Never sent."""
 CANCEL_CAUSE_OWNER: CancelCause.ValueType  # 1
-"""Who asked."""
+"""The user who asked."""
 CANCEL_CAUSE_ADMINISTRATOR: CancelCause.ValueType  # 2
 """An administrator of the tenant."""
 CANCEL_CAUSE_INTERRUPT: CancelCause.ValueType  # 3
-"""A newer question in the same conversation, asked with INTERRUPT."""
+"""A newer question in the same conversation, with INTERRUPT."""
 CANCEL_CAUSE_DISCONNECT: CancelCause.ValueType  # 4
-"""Nobody followed any more, and it was asked with cancel_on_disconnect."""
+"""No client followed the turn any more, and it was asked with cancel_on_disconnect."""
 Global___CancelCause: _TypeAlias = CancelCause  # noqa: Y015
 
 @_typing.final
-class Scope(_message.Message):
-    """Scope bounds what may be read for an answer or a search."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    COLLECTIONS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def collections(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """`collections/{id}`; none means all that the caller may read."""
-
-    def __init__(
-        self,
-        *,
-        collections: _abc.Iterable[_builtins.str] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collections", b"collections"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Scope: _TypeAlias = Scope  # noqa: Y015
-
-@_typing.final
 class Usage(_message.Message):
-    """Usage is what a turn has cost so far."""
+    """Usage is what a turn, or one call of a model, has cost."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EMBEDDING_TOKENS_FIELD_NUMBER: _builtins.int
     INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
-    COST_MICROS_FIELD_NUMBER: _builtins.int
+    COST_USD_MICROS_FIELD_NUMBER: _builtins.int
     UNPRICED_TOKENS_FIELD_NUMBER: _builtins.int
     embedding_tokens: _builtins.int
-    """Tokens that the embedding model read for this turn."""
+    """Tokens that the embedding model read."""
     input_tokens: _builtins.int
     """Tokens that language models read."""
     output_tokens: _builtins.int
-    """Tokens that language models wrote, those included that were withdrawn or never sent on."""
-    cost_micros: _builtins.int
-    """What the models' tokens cost, in millionths of a US dollar, as far as their price is known."""
+    """Tokens that language models wrote, including text that was withdrawn or never sent."""
+    cost_usd_micros: _builtins.int
+    """The cost of the tokens whose price is known, in millionths of a US dollar."""
     unpriced_tokens: _builtins.int
-    """Tokens, read and written, of models whose price is not known; they are not in the cost."""
+    """Tokens, read and written, of models without a known price. `cost_usd_micros` does not include them."""
     def __init__(
         self,
         *,
         embedding_tokens: _builtins.int = ...,
         input_tokens: _builtins.int = ...,
         output_tokens: _builtins.int = ...,
-        cost_micros: _builtins.int = ...,
+        cost_usd_micros: _builtins.int = ...,
         unpriced_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_micros", b"cost_micros", "embedding_tokens", b"embedding_tokens", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "unpriced_tokens", b"unpriced_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_usd_micros", b"cost_usd_micros", "embedding_tokens", b"embedding_tokens", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "unpriced_tokens", b"unpriced_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -372,7 +316,7 @@ Global___Usage: _TypeAlias = Usage  # noqa: Y015
 
 @_typing.final
 class Fallback(_message.Message):
-    """Fallback tells that something else was done than was meant."""
+    """Fallback records that the server did something else than it meant to do."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -381,13 +325,13 @@ class Fallback(_message.Message):
     TARGET_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
     kind: Global___FallbackKind.ValueType
-    """What was done instead."""
+    """What it did instead."""
     source: _builtins.str
-    """Where it happened, or what could not be had: a node of the agent's graph, or a model as `provider:model`."""
+    """Where it happened or what was not available: a node of the agent's graph, or a model as `provider:model`."""
     target: _builtins.str
-    """What stood in: a node or a model."""
+    """The replacement: a node or a model."""
     cause: _builtins.str
-    """Why, short and for programs, e.g. "rate_limited" or "part_unavailable:postgresql"."""
+    """The cause, short and for programs, e.g. "rate_limited" or "part_unavailable:postgresql"."""
     def __init__(
         self,
         *,
@@ -406,7 +350,7 @@ Global___Fallback: _TypeAlias = Fallback  # noqa: Y015
 
 @_typing.final
 class Turn(_message.Message):
-    """Turn is one question and all that came of it. Its event log is the truth; this is its summary."""
+    """Turn is one question and its outcome. It summarises the turn's event log, which decides."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -423,43 +367,46 @@ class Turn(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     FALLBACKS_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`turns/{uuid}`."""
     conversation: _builtins.str
-    """`conversations/{uuid}`."""
+    """The conversation, `conversations/{uuid}`."""
     text: _builtins.str
-    """The question as asked."""
+    """The question, unchanged."""
     request_id: _builtins.str
-    """The request_id it was asked with; empty when none was given."""
+    """The request_id of the call that created the turn; empty when the call had no request_id."""
     agent_version: _builtins.str
-    """The agent that works on it, at its version: `agents/{id}/versions/{n}`."""
+    """The version of the agent that answers, `agents/{id}/versions/{n}`."""
     state: Global___TurnState.ValueType
-    """Where it stands."""
+    """The state."""
     last_seq: _builtins.int
-    """The seq of its last committed event."""
+    """The seq of the last committed event."""
+    owner: _builtins.str
+    """The user who asked, `users/{uuid}`."""
     @_builtins.property
     def terminal_event(self) -> Global___TurnEvent:
-        """The terminal event, once there is one."""
+        """The terminal event; unset until the turn has ended."""
 
     @_builtins.property
     def usage(self) -> Global___Usage:
-        """What it has cost."""
+        """What the turn has cost."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was accepted."""
+        """When the turn was accepted."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When its terminal event was committed."""
+        """When the terminal event was committed."""
 
     @_builtins.property
     def fallbacks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fallback]:
-        """What was done in place of what was meant, as its terminal event tells; 16 at most."""
+        """The fallbacks in the terminal event; at most 16."""
 
     @_builtins.property
     def parameters(self) -> _struct_pb2.Struct:
-        """The parameters it was asked with."""
+        """The parameters of the question."""
 
     def __init__(
         self,
@@ -477,10 +424,11 @@ class Turn(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         fallbacks: _abc.Iterable[Global___Fallback] | None = ...,
         parameters: _struct_pb2.Struct | None = ...,
+        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "parameters", b"parameters", "terminal_event", b"terminal_event", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "conversation", b"conversation", "create_time", b"create_time", "end_time", b"end_time", "fallbacks", b"fallbacks", "last_seq", b"last_seq", "name", b"name", "parameters", b"parameters", "request_id", b"request_id", "state", b"state", "terminal_event", b"terminal_event", "text", b"text", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "conversation", b"conversation", "create_time", b"create_time", "end_time", b"end_time", "fallbacks", b"fallbacks", "last_seq", b"last_seq", "name", b"name", "owner", b"owner", "parameters", b"parameters", "request_id", b"request_id", "state", b"state", "terminal_event", b"terminal_event", "text", b"text", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -488,7 +436,7 @@ Global___Turn: _TypeAlias = Turn  # noqa: Y015
 
 @_typing.final
 class TurnEvent(_message.Message):
-    """TurnEvent is one entry of a turn's log. Numbers run 1, 2, 3 … without a gap; what was sent is never changed."""
+    """TurnEvent is one entry of a turn's log. The seqs of a log are 1, 2, 3 … without gaps, and an event never changes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -512,16 +460,16 @@ class TurnEvent(_message.Message):
     PROVIDER_SWITCHED_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
-    """Place in the log, from 1; 0 for what is no part of the log (snapshot, reconnect, heartbeat)."""
+    """The position in the log, from 1. Snapshots, reconnects and heartbeats are not in the log and have 0."""
     attempt: _builtins.int
-    """Which attempt at the turn wrote it, from 1; a later attempt begins with `attempt_restarted`."""
+    """The attempt that wrote the event, from 1. Each later attempt begins with `attempt_restarted`."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it happened (not on deltas)."""
+        """When the event happened. Deltas have no time."""
 
     @_builtins.property
     def started(self) -> Global___TurnStarted:
-        """The turn was accepted; always seq 1."""
+        """The turn was accepted. Always seq 1."""
 
     @_builtins.property
     def status(self) -> Global___TurnStatus:
@@ -533,15 +481,15 @@ class TurnEvent(_message.Message):
 
     @_builtins.property
     def citation(self) -> _citation_pb2.Citation:
-        """A citation of the text sent so far."""
+        """A citation of the text so far."""
 
     @_builtins.property
     def answer(self) -> Global___TurnAnswer:
-        """Terminal: the answer, whole."""
+        """Terminal: the complete answer."""
 
     @_builtins.property
     def refused(self) -> Global___TurnRefused:
-        """Terminal: no answer, and why."""
+        """Terminal: a refusal."""
 
     @_builtins.property
     def failed(self) -> Global___TurnFailed:
@@ -553,35 +501,35 @@ class TurnEvent(_message.Message):
 
     @_builtins.property
     def tool_result(self) -> Global___TurnToolResult:
-        """What became of a tool's call."""
+        """The result of a tool call."""
 
     @_builtins.property
     def attempt_restarted(self) -> Global___TurnAttemptRestarted:
-        """Another worker has taken the turn over: some of what was sent is withdrawn."""
+        """Another worker took over the turn and withdrew a part of what was sent."""
 
     @_builtins.property
     def cancelled(self) -> Global___TurnCancelled:
-        """Terminal: ended by somebody."""
+        """Terminal: the turn was cancelled."""
 
     @_builtins.property
     def snapshot(self) -> Global___TurnSnapshot:
-        """Not in the log: the events are gone, this is how the turn ended."""
+        """Not in the log: the log was pruned, and this is the turn's terminal event."""
 
     @_builtins.property
     def reconnect(self) -> Global___TurnReconnect:
-        """Not in the log, the last of its stream: this server goes away, follow the turn through another connection."""
+        """Not in the log, and the last event of its stream: the server is shutting down, so follow the turn over a new connection."""
 
     @_builtins.property
     def heartbeat(self) -> Global___TurnHeartbeat:
-        """Not in the log: nothing new, but all is well."""
+        """Not in the log: nothing new has happened, and the stream is alive."""
 
     @_builtins.property
     def provider_switched(self) -> Global___TurnProviderSwitched:
-        """A model gave nothing, and another one was asked."""
+        """A model failed, and the next model was called."""
 
     @_builtins.property
     def usage(self) -> Global___TurnUsage:
-        """A call of a model has ended, and what it cost."""
+        """The cost of a finished call of a model."""
 
     def __init__(
         self,
@@ -618,7 +566,7 @@ Global___TurnEvent: _TypeAlias = TurnEvent  # noqa: Y015
 
 @_typing.final
 class TurnStarted(_message.Message):
-    """TurnStarted tells where the turn belongs."""
+    """TurnStarted is the first event of every turn."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -626,11 +574,11 @@ class TurnStarted(_message.Message):
     AGENT_VERSION_FIELD_NUMBER: _builtins.int
     CREATED_CONVERSATION_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
-    """`conversations/{uuid}`."""
+    """The conversation, `conversations/{uuid}`."""
     agent_version: _builtins.str
-    """`agents/{id}/versions/{n}`; a turn keeps the version it began with."""
+    """The version of the agent, `agents/{id}/versions/{n}`. A turn keeps its version to the end."""
     created_conversation: _builtins.bool
-    """Whether the conversation was made for this turn."""
+    """Whether the conversation was created for this turn."""
     def __init__(
         self,
         *,
@@ -648,7 +596,7 @@ Global___TurnStarted: _TypeAlias = TurnStarted  # noqa: Y015
 
 @_typing.final
 class TurnStatus(_message.Message):
-    """TurnStatus announces a step that is really taken."""
+    """TurnStatus announces a step. The server sends it only for steps that it takes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -674,16 +622,16 @@ Global___TurnStatus: _TypeAlias = TurnStatus  # noqa: Y015
 
 @_typing.final
 class TurnDelta(_message.Message):
-    """TurnDelta is a piece of the answer. All deltas that were not withdrawn are together the answer's text, byte for byte."""
+    """TurnDelta is a piece of the answer. All deltas that were not withdrawn, joined, are the answer's text, byte for byte."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: _builtins.int
     BYTE_OFFSET_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """The piece; 1 KiB at most."""
+    """The piece; at most 1 KiB."""
     byte_offset: _builtins.int
-    """Where the piece begins in the answer's text, in bytes."""
+    """The position of the piece in the answer's text, in bytes."""
     def __init__(
         self,
         *,
@@ -717,26 +665,26 @@ class TurnAnswer(_message.Message):
     CATEGORY_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """The answer; 24 KiB at most."""
+    """The answer; at most 24 KiB."""
     sha256: _builtins.bytes
     """SHA-256 of the text's UTF-8 bytes, 32 bytes."""
     outcome: Global___AnswerOutcome.ValueType
-    """Whether it is whole."""
+    """Whether the answer is complete."""
     passages_used: _builtins.int
-    """How many passages were read for it."""
+    """How many passages the answer was made from."""
     standalone_question: _builtins.str
-    """The question as it was understood, when it was rewritten to stand alone; else empty."""
+    """The question as rewritten to be understood without the conversation; empty when it was not rewritten."""
     support: _builtins.float
-    """How far the documents support an answer to the question, 0 to 1; comparable between turns of one agent version."""
-    intent: Global___Intent.ValueType
-    """What the message was understood to want."""
+    """How well the documents support an answer to the question, 0 to 1. Comparable between turns of one agent version."""
+    intent: _builtins.str
+    """What the message asks for, as the agent's file names it, e.g. "chitchat", "qa" or "out_of_scope"; empty for agents that do not tell intents apart."""
     category: _builtins.str
-    """The kind of question that it was taken for, as the agent names it; empty where it does not."""
+    """The category of the question, as the agent's file names it; empty for agents without categories."""
     model: _builtins.str
-    """Who wrote the text: a model as `provider:model`, "extractive" for sentences of the documents, or "template"."""
+    """The author of the text: a model as `provider:model`, "extractive" for sentences of the documents, or "template"."""
     @_builtins.property
     def citations(self) -> _containers.RepeatedCompositeFieldContainer[_citation_pb2.Citation]:
-        """All citations, in the order of the text; 24 at most."""
+        """All citations, in the order of the text; at most 24."""
 
     @_builtins.property
     def usage(self) -> Global___Usage:
@@ -744,7 +692,7 @@ class TurnAnswer(_message.Message):
 
     @_builtins.property
     def fallbacks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fallback]:
-        """What was done in place of what was meant, in the order it happened; 16 at most."""
+        """The fallbacks of the turn, in the order in which they happened; at most 16."""
 
     def __init__(
         self,
@@ -757,7 +705,7 @@ class TurnAnswer(_message.Message):
         usage: Global___Usage | None = ...,
         standalone_question: _builtins.str = ...,
         support: _builtins.float = ...,
-        intent: Global___Intent.ValueType = ...,
+        intent: _builtins.str = ...,
         fallbacks: _abc.Iterable[Global___Fallback] | None = ...,
         category: _builtins.str = ...,
         model: _builtins.str = ...,
@@ -783,20 +731,20 @@ class TurnRefused(_message.Message):
     INTENT_FIELD_NUMBER: _builtins.int
     FALLBACKS_FIELD_NUMBER: _builtins.int
     reason: Global___RefusalReason.ValueType
-    """Why, for programs."""
+    """The reason, for programs."""
     message: _builtins.str
-    """Why, for people."""
+    """The reason, for people."""
     support: _builtins.float
-    """How far the documents would have supported an answer, 0 to 1; see TurnAnswer.support."""
-    intent: Global___Intent.ValueType
-    """What the message was understood to want."""
+    """How well the documents support an answer, 0 to 1. See TurnAnswer.support."""
+    intent: _builtins.str
+    """What the message asks for. See TurnAnswer.intent."""
     @_builtins.property
     def usage(self) -> Global___Usage:
         """What the turn cost."""
 
     @_builtins.property
     def fallbacks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fallback]:
-        """What was done in place of what was meant, in the order it happened; 16 at most."""
+        """The fallbacks of the turn, in the order in which they happened; at most 16."""
 
     def __init__(
         self,
@@ -805,7 +753,7 @@ class TurnRefused(_message.Message):
         message: _builtins.str = ...,
         usage: Global___Usage | None = ...,
         support: _builtins.float = ...,
-        intent: Global___Intent.ValueType = ...,
+        intent: _builtins.str = ...,
         fallbacks: _abc.Iterable[Global___Fallback] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
@@ -827,18 +775,18 @@ class TurnFailed(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     FALLBACKS_FIELD_NUMBER: _builtins.int
     retriable: _builtins.bool
-    """Whether asking again can help."""
+    """Whether asking again may succeed."""
     @_builtins.property
     def status(self) -> _status_pb2.Status:
-        """The error, just as a call that fails would carry it."""
+        """The error, in the same form in which a failed call carries it."""
 
     @_builtins.property
     def usage(self) -> Global___Usage:
-        """What the turn cost until then."""
+        """What the turn cost."""
 
     @_builtins.property
     def fallbacks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fallback]:
-        """What was done in place of what was meant until then, in the order it happened; 16 at most."""
+        """The fallbacks of the turn, in the order in which they happened; at most 16."""
 
     def __init__(
         self,
@@ -858,7 +806,7 @@ Global___TurnFailed: _TypeAlias = TurnFailed  # noqa: Y015
 
 @_typing.final
 class TurnProviderSwitched(_message.Message):
-    """TurnProviderSwitched tells that another model was asked, before anything was said."""
+    """TurnProviderSwitched reports that a model failed before it wrote anything, and that the next one was called."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -868,9 +816,9 @@ class TurnProviderSwitched(_message.Message):
     source: _builtins.str
     """The model that failed, `provider:model`."""
     target: _builtins.str
-    """The model that is asked now, `provider:model`."""
+    """The next model, `provider:model`."""
     cause: _builtins.str
-    """Why, short and for programs: unreachable, timeout, refused, malformed, cut, credential, rate_limited, overloaded, empty."""
+    """The cause, short and for programs: unreachable, timeout, refused, malformed, cut, credential, rate_limited, overloaded, empty."""
     def __init__(
         self,
         *,
@@ -888,7 +836,7 @@ Global___TurnProviderSwitched: _TypeAlias = TurnProviderSwitched  # noqa: Y015
 
 @_typing.final
 class TurnUsage(_message.Message):
-    """TurnUsage tells what a call of a model has cost."""
+    """TurnUsage reports the cost of one call of a model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -898,7 +846,7 @@ class TurnUsage(_message.Message):
     """The model, `provider:model`."""
     @_builtins.property
     def usage(self) -> Global___Usage:
-        """What this call cost."""
+        """The cost of this call."""
 
     def __init__(
         self,
@@ -916,7 +864,7 @@ Global___TurnUsage: _TypeAlias = TurnUsage  # noqa: Y015
 
 @_typing.final
 class TurnToolCall(_message.Message):
-    """TurnToolCall announces a tool's call; it is committed before the tool is called. It is never withdrawn."""
+    """TurnToolCall announces a tool call. It is committed before the tool is called, and never withdrawn."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -924,12 +872,12 @@ class TurnToolCall(_message.Message):
     TOOL_FIELD_NUMBER: _builtins.int
     ARGUMENTS_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
-    """Names this call within its turn; its result carries the same."""
+    """The id of this call within its turn. The result has the same id."""
     tool: _builtins.str
     """The tool, `tools/{id}`."""
     @_builtins.property
     def arguments(self) -> _struct_pb2.Struct:
-        """What it is called with."""
+        """The arguments."""
 
     def __init__(
         self,
@@ -948,7 +896,7 @@ Global___TurnToolCall: _TypeAlias = TurnToolCall  # noqa: Y015
 
 @_typing.final
 class TurnToolResult(_message.Message):
-    """TurnToolResult tells what became of a tool's call. It is never withdrawn."""
+    """TurnToolResult is the result of a tool call. It is never withdrawn."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -956,11 +904,11 @@ class TurnToolResult(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
-    """As in the call."""
+    """The id of the call."""
     outcome: Global___ToolOutcome.ValueType
-    """What is known."""
+    """The outcome."""
     content: _builtins.str
-    """What the tool gave back, or a sentence on what went wrong; at most 8 KiB, the rest is cut."""
+    """The tool's result, or a sentence about the error; at most 8 KiB, the rest is cut."""
     def __init__(
         self,
         *,
@@ -978,8 +926,8 @@ Global___TurnToolResult: _TypeAlias = TurnToolResult  # noqa: Y015
 
 @_typing.final
 class TurnAttemptRestarted(_message.Message):
-    """TurnAttemptRestarted withdraws what the attempt before had sent and not finished: deltas and citations from discard_from_seq on. Statuses and tool events
-    are never withdrawn. Readers keep the first keep_bytes of the answer's text; the next delta begins there.
+    """TurnAttemptRestarted withdraws what an earlier attempt sent but did not finish: deltas and citations from discard_from_seq on. Statuses and tool events are
+    never withdrawn. Readers keep the first keep_bytes of the answer's text; the next delta begins there.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -987,9 +935,9 @@ class TurnAttemptRestarted(_message.Message):
     DISCARD_FROM_SEQ_FIELD_NUMBER: _builtins.int
     KEEP_BYTES_FIELD_NUMBER: _builtins.int
     discard_from_seq: _builtins.int
-    """Deltas and citations of this seq or later, up to this event, are withdrawn."""
+    """Deltas and citations from this seq up to this event are withdrawn."""
     keep_bytes: _builtins.int
-    """How many bytes of the answer's text stay."""
+    """How many bytes of the answer's text remain."""
     def __init__(
         self,
         *,
@@ -1006,13 +954,13 @@ Global___TurnAttemptRestarted: _TypeAlias = TurnAttemptRestarted  # noqa: Y015
 
 @_typing.final
 class TurnCancelled(_message.Message):
-    """TurnCancelled ends a turn that somebody stopped."""
+    """TurnCancelled ends a turn that was cancelled."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BY_FIELD_NUMBER: _builtins.int
     by: Global___CancelCause.ValueType
-    """Who."""
+    """The cause."""
     def __init__(
         self,
         *,
@@ -1028,7 +976,7 @@ Global___TurnCancelled: _TypeAlias = TurnCancelled  # noqa: Y015
 
 @_typing.final
 class TurnSnapshot(_message.Message):
-    """TurnSnapshot stands for a log that was pruned."""
+    """TurnSnapshot replaces the events of a log that was pruned."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1038,7 +986,7 @@ class TurnSnapshot(_message.Message):
     """The seq of the terminal event."""
     @_builtins.property
     def terminal_event(self) -> Global___TurnEvent:
-        """The terminal event, the same bytes as in the log."""
+        """The terminal event, with the same bytes as in the log."""
 
     def __init__(
         self,
@@ -1056,14 +1004,14 @@ Global___TurnSnapshot: _TypeAlias = TurnSnapshot  # noqa: Y015
 
 @_typing.final
 class TurnReconnect(_message.Message):
-    """TurnReconnect asks the reader to follow through another connection."""
+    """TurnReconnect tells the reader to follow the turn over a new connection."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     AFTER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def after(self) -> _duration_pb2.Duration:
-        """How long to wait before, at least."""
+        """How long to wait before that, at least."""
 
     def __init__(
         self,
@@ -1080,13 +1028,13 @@ Global___TurnReconnect: _TypeAlias = TurnReconnect  # noqa: Y015
 
 @_typing.final
 class TurnHeartbeat(_message.Message):
-    """TurnHeartbeat shows that the stream lives."""
+    """TurnHeartbeat shows that a stream without news is alive."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     QUEUE_PLACE_FIELD_NUMBER: _builtins.int
     queue_place: _builtins.int
-    """How many turns of the conversation come before this one; 0 once it is not queued."""
+    """How many turns of the conversation come before this one; 0 for a turn that is not queued."""
     def __init__(
         self,
         *,

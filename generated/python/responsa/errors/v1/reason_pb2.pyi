@@ -25,235 +25,223 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_UNSPECIFIED: _Reason.ValueType  # 0
     """Never sent."""
     REASON_INTERNAL: _Reason.ValueType  # 1
-    """INTERNAL. Something unexpected; the message is "Something went wrong. Please try again." Metadata: call_id."""
+    """INTERNAL. An unexpected error; the message is "Something went wrong. Please try again." Metadata: call_id."""
     REASON_INVALID_FIELD: _Reason.ValueType  # 2
-    """INVALID_ARGUMENT. One or more fields broke a rule of the contract; BadRequest names each with its remedy (16 at most).
-    Metadata: violations, e.g. "2".
-    """
+    """INVALID_ARGUMENT. One or more fields break a rule of the contract; BadRequest names each field with a remedy (16 at most). Metadata: violations, e.g. "2"."""
     REASON_MALFORMED_MESSAGE: _Reason.ValueType  # 3
-    """INVALID_ARGUMENT. The request's bytes are no valid message of its type, or hold text that is not UTF-8. Metadata: message_type,
-    e.g. "responsa.chat.v1.AskRequest"; "application/json" when the gateway refuses, which knows no more of the request than its form.
+    """INVALID_ARGUMENT. The request's bytes are not a valid message of its type, or hold text that is not UTF-8. Metadata: message_type, e.g.
+    "responsa.chat.v1.AskRequest", or "application/json" when the gateway refused the request.
     """
     REASON_CREDENTIAL_MISSING: _Reason.ValueType  # 4
-    """UNAUTHENTICATED. The call carried neither an API key nor a session. Metadata: none."""
+    """UNAUTHENTICATED. The call has neither an API key nor a session. Metadata: none."""
     REASON_CREDENTIAL_MALFORMED: _Reason.ValueType  # 5
-    """UNAUTHENTICATED. The credential has not the form of an API key or of a session. Metadata: none."""
+    """UNAUTHENTICATED. The credential does not have the form of an API key or of a session. Metadata: none."""
     REASON_CREDENTIAL_UNKNOWN: _Reason.ValueType  # 6
-    """UNAUTHENTICATED. The credential has the right form and is not known. Metadata: none."""
+    """UNAUTHENTICATED. The credential has the right form, but does not exist. Metadata: none."""
     REASON_CREDENTIAL_REVOKED: _Reason.ValueType  # 7
     """UNAUTHENTICATED. The API key was revoked. Metadata: api_key, e.g. "apiKeys/0192f3c8-…"."""
     REASON_CREDENTIAL_EXPIRED: _Reason.ValueType  # 8
-    """UNAUTHENTICATED. The session or the API key is past its end. Metadata: none."""
+    """UNAUTHENTICATED. The session or the API key has expired. Metadata: none."""
     REASON_ROLE_REQUIRED: _Reason.ValueType  # 9
-    """PERMISSION_DENIED. The caller's role may not make this call. Metadata: required_role, e.g. "ADMIN"."""
+    """PERMISSION_DENIED. The call needs a role that the caller does not have. Metadata: required_role, e.g. "ADMIN"."""
     REASON_RESOURCE_NOT_FOUND: _Reason.ValueType  # 10
-    """NOT_FOUND. No such resource, or one that the caller may not see; the two are never told apart. Metadata: resource_type, e.g.
-    "conversation"; resource_name, e.g. "conversations/0192f3c8-…"; of an agent also known, e.g. "chat,default,tutor".
+    """NOT_FOUND. The resource does not exist, or the caller may not see it; the error is the same. Metadata: resource_type, e.g. "conversation"; resource_name,
+    e.g. "conversations/0192f3c8-…"; for agents also known, e.g. "chat,default,tutor".
     """
     REASON_RESOURCE_ALREADY_EXISTS: _Reason.ValueType  # 11
-    """ALREADY_EXISTS. A resource of this name is there already. Metadata: resource_type, resource_name."""
+    """ALREADY_EXISTS. A resource with this name exists. Metadata: resource_type, resource_name."""
     REASON_REQUEST_ID_REUSED: _Reason.ValueType  # 12
-    """ALREADY_EXISTS. The request_id was used before with another body. Metadata: request_id; resource_name (what it made); difference, the
-    first field that differs, e.g. "text".
+    """ALREADY_EXISTS. The request_id was used before with another body. Metadata: request_id; resource_name (the resource that the first call created);
+    difference (the first field that differs), e.g. "text".
     """
     REASON_CONVERSATION_BUSY: _Reason.ValueType  # 13
     """ABORTED. The conversation's active turn has not ended. Metadata: conversation; active_turn, e.g. "turns/0192f3c8-…"."""
     REASON_ETAG_MISMATCH: _Reason.ValueType  # 14
-    """ABORTED. The resource changed since the etag was read. Metadata: resource_name."""
+    """ABORTED. The resource has changed since its etag was read. Metadata: resource_name."""
     REASON_PAGE_TOKEN_INVALID: _Reason.ValueType  # 15
-    """INVALID_ARGUMENT. The page token is not one that this list gave for these same arguments. Metadata: none."""
+    """INVALID_ARGUMENT. The page token does not belong to this list with these arguments. Metadata: none."""
     REASON_FILTER_INVALID: _Reason.ValueType  # 16
-    """INVALID_ARGUMENT. The filter cannot be read, or names a field that this list cannot filter by. Metadata: filterable, e.g. "state,title"."""
+    """INVALID_ARGUMENT. The filter is malformed, or uses a field that the list cannot filter by. Metadata: filterable, e.g. "state,title"."""
     REASON_ORDER_BY_INVALID: _Reason.ValueType  # 17
-    """INVALID_ARGUMENT. The order_by cannot be read, or names a field that this list cannot order by. Metadata: orderable, e.g. "create_time"."""
+    """INVALID_ARGUMENT. The order_by is malformed, or uses a field that the list cannot order by. Metadata: orderable, e.g. "create_time"."""
     REASON_UPDATE_MASK_INVALID: _Reason.ValueType  # 18
-    """INVALID_ARGUMENT. The update_mask is empty or names a field that cannot be changed. Metadata: updatable, e.g. "title,labels"."""
+    """INVALID_ARGUMENT. The update_mask is empty, or names a field that cannot be changed. Metadata: updatable, e.g. "title,labels"."""
     REASON_DOCUMENT_EMPTY: _Reason.ValueType  # 19
     """INVALID_ARGUMENT. The document has no text. Metadata: source_key."""
     REASON_DOCUMENT_TYPE_UNSUPPORTED: _Reason.ValueType  # 20
-    """INVALID_ARGUMENT. Documents of this type are not read. Metadata: source_key; media_type, e.g. "application/pdf"; accepted."""
+    """INVALID_ARGUMENT. The server does not read documents of this type. Metadata: source_key; media_type, e.g. "application/pdf"; accepted."""
     REASON_DOCUMENT_TYPE_MISMATCH: _Reason.ValueType  # 21
-    """INVALID_ARGUMENT. The document's bytes are not of the type that its name or declared type tells. Metadata: source_key; media_type; accepted."""
+    """INVALID_ARGUMENT. The document's bytes do not have the type that its name or its declared type says. Metadata: source_key; media_type; accepted."""
     REASON_DOCUMENT_TOO_LARGE: _Reason.ValueType  # 22
-    """INVALID_ARGUMENT. The document is larger than the server takes. Metadata: source_key (absent when the gateway refuses, which has not
-    read it); limit_bytes, e.g. "67108864".
+    """INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refused the document, which it does not
+    read); limit_bytes, e.g. "67108864".
     """
     REASON_DOCUMENT_MALFORMED: _Reason.ValueType  # 23
-    """INVALID_ARGUMENT. The document's bytes cannot be read as what they claim to be. Metadata: source_key."""
+    """INVALID_ARGUMENT. The document's bytes are not valid for its type. Metadata: source_key."""
     REASON_DOCUMENT_PARSER_LIMIT: _Reason.ValueType  # 24
     """INVALID_ARGUMENT. Reading the document took more memory, time or depth than a document may take. Metadata: source_key."""
     REASON_UPLOAD_METADATA_MISSING: _Reason.ValueType  # 25
-    """INVALID_ARGUMENT. The first message of an upload did not carry its metadata, or a later one did. Metadata: none."""
+    """INVALID_ARGUMENT. The first message of an upload has no metadata, or a later one has. Metadata: none."""
     REASON_UPLOAD_INCOMPLETE: _Reason.ValueType  # 26
-    """INVALID_ARGUMENT. The upload ended without `finish` or before all announced bytes came, or brought others. Metadata: size_bytes; received_bytes."""
+    """INVALID_ARGUMENT. The upload ended without `finish`, or with other bytes than announced. Metadata: size_bytes; received_bytes."""
     REASON_SESSION_CODE_INVALID: _Reason.ValueType  # 27
-    """UNAUTHENTICATED. The session code was used, has expired or was never given. Metadata: none."""
+    """UNAUTHENTICATED. The session code was used, has expired or does not exist. Metadata: none."""
     REASON_ORIGIN_NOT_ALLOWED: _Reason.ValueType  # 28
-    """PERMISSION_DENIED. The call named a Host or came from a page of an Origin that this server does not serve. Metadata: none."""
+    """PERMISSION_DENIED. The server does not serve the Host of the call, or the Origin of its page. Metadata: none."""
     REASON_ROUTE_NOT_FOUND: _Reason.ValueType  # 29
-    """NOT_FOUND (over gRPC: UNIMPLEMENTED). No such method or path. Metadata: none."""
+    """NOT_FOUND (over gRPC: UNIMPLEMENTED). The method or path does not exist. Metadata: none."""
     REASON_OVERLOADED: _Reason.ValueType  # 30
-    """RESOURCE_EXHAUSTED. More is being done than the server takes on; RetryInfo says when to come back. Metadata: limit, e.g. "64" (absent
-    when the gateway refuses).
-    """
+    """RESOURCE_EXHAUSTED. The server has reached a limit; RetryInfo says when to try again. Metadata: limit, e.g. "64" (absent when the gateway refused the call)."""
     REASON_DEADLINE_EXCEEDED: _Reason.ValueType  # 31
-    """DEADLINE_EXCEEDED. The caller's deadline passed, or the request did not arrive in time; a turn that was accepted goes on. Metadata:
-    none.
-    """
+    """DEADLINE_EXCEEDED. The caller's deadline passed, or the request did not arrive in time. An accepted turn continues. Metadata: none."""
     REASON_PART_UNAVAILABLE: _Reason.ValueType  # 32
-    """UNAVAILABLE. A part that the call needs cannot be reached at the moment. Metadata: part, e.g. "postgresql"; "server" when the gateway
-    cannot reach the server.
-    """
+    """UNAVAILABLE. A part that the call needs cannot be reached. Metadata: part, e.g. "postgresql", or "server" when the gateway cannot reach the server."""
     REASON_DRAINING: _Reason.ValueType  # 33
-    """UNAVAILABLE. The server is shutting down; another one, or the same one after its start, takes the call. Metadata: none."""
+    """UNAVAILABLE. The server is shutting down; repeat the call, on another server or after the restart. Metadata: none."""
     REASON_WORKER_LOST: _Reason.ValueType  # 34
     """UNAVAILABLE, in a turn's `failed` event. The worker that ran the turn was lost; ask again. Metadata: turn."""
     REASON_TURN_TIME_LIMIT: _Reason.ValueType  # 35
     """DEADLINE_EXCEEDED, in a turn's `failed` event. The turn took longer than its agent allows. Metadata: turn; limit_seconds."""
     REASON_OPERATION_CANCELLED: _Reason.ValueType  # 36
-    """CANCELLED, in an operation's error. The operation was cancelled by a call. Metadata: operation."""
+    """CANCELLED, in an operation's error. A call cancelled the operation. Metadata: operation."""
     REASON_COLLECTION_NOT_EMPTY: _Reason.ValueType  # 37
-    """FAILED_PRECONDITION. The collection still holds documents; delete it with `force`. Metadata: collection; documents, e.g. "3"."""
+    """FAILED_PRECONDITION. The collection has documents; delete it with `force`. Metadata: collection; documents, e.g. "3"."""
     REASON_OPERATION_RUNNING: _Reason.ValueType  # 38
     """FAILED_PRECONDITION. The operation has not ended, so it cannot be deleted. Metadata: operation."""
     REASON_CANCELLED: _Reason.ValueType  # 39
     """CANCELLED. The caller ended the call. Metadata: none."""
     REASON_COLLECTION_EMBEDDING_DIFFERS: _Reason.ValueType  # 40
-    """FAILED_PRECONDITION, in an operation's error. The collection's vectors are of another model than the one that runs, and the two must not
-    be mixed; upload to a new collection. Metadata: collection; embedding, the collection's model; running, the server's.
+    """FAILED_PRECONDITION, in an operation's error. The collection's vectors belong to another embedding model than the server's; upload to a new collection.
+    Metadata: collection; embedding (the collection's model); running (the server's model).
     """
     REASON_AFTER_SEQ_BEYOND_END: _Reason.ValueType  # 41
-    """OUT_OF_RANGE. The after_seq lies beyond what the turn's log holds. Metadata: turn; last_seq, e.g. "12"."""
+    """OUT_OF_RANGE. The after_seq is beyond the end of the turn's log. Metadata: turn; last_seq, e.g. "12"."""
     REASON_QUEUE_FULL: _Reason.ValueType  # 42
-    """RESOURCE_EXHAUSTED. As many questions wait in the conversation as may; RetryInfo says when to come back. Metadata: conversation; limit, e.g. "8"."""
+    """RESOURCE_EXHAUSTED. The conversation's queue is full; RetryInfo says when to try again. Metadata: conversation; limit, e.g. "8"."""
     REASON_MODEL_UNAVAILABLE: _Reason.ValueType  # 43
-    """UNAVAILABLE, in a turn's `failed` event. The model's server could not be reached, or broke off; ask again. Metadata: model; cause, e.g. "rate_limited"."""
+    """UNAVAILABLE, in a turn's `failed` event. The model's server could not be reached, or its response was cut; ask again. Metadata: model; cause, e.g.
+    "rate_limited".
+    """
     REASON_TEACHER_ID_MALFORMED: _Reason.ValueType  # 44
-    """INVALID_ARGUMENT. The parameter teacher_id is no UUID and no `teachers/{uuid}`. Metadata: teacher_id, its first 64 characters."""
+    """INVALID_ARGUMENT. The parameter teacher_id is neither a UUID nor `teachers/{uuid}`. Metadata: teacher_id (its first 64 characters)."""
     REASON_TEACHER_NOT_FOUND: _Reason.ValueType  # 45
-    """NOT_FOUND, also in a turn's `failed` event when it was deleted meanwhile. There is no such teacher. Metadata: resource_type, "teacher";
+    """NOT_FOUND. The teacher does not exist; in a turn's `failed` event, because it was deleted after the question. Metadata: resource_type, "teacher";
     resource_name, e.g. "teachers/0192f3c8-…".
     """
     REASON_PARAMETERS_INVALID: _Reason.ValueType  # 46
-    """INVALID_ARGUMENT. The parameters do not fit the agent's schema; BadRequest names each with its remedy (16 at most). Metadata: agent; violations, e.g. "1"."""
+    """INVALID_ARGUMENT. The parameters do not match the agent's schema; BadRequest names each with a remedy (16 at most). Metadata: agent; violations, e.g. "1"."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
-    """Reason says why a call or a turn failed. It travels, without the prefix `REASON_`, as `reason` of a google.rpc.ErrorInfo whose
-    domain is "responsa". Reasons are stable: programs may branch on them. Each comment names the gRPC code and the metadata keys.
+    """Reason is why a call, a turn or an operation failed. It is sent without the prefix `REASON_`, as `reason` of a google.rpc.ErrorInfo with the domain "responsa".
+    Reasons are stable: programs may depend on them. Each comment gives the gRPC code and the metadata keys.
     """
 
 REASON_UNSPECIFIED: Reason.ValueType  # 0
 """Never sent."""
 REASON_INTERNAL: Reason.ValueType  # 1
-"""INTERNAL. Something unexpected; the message is "Something went wrong. Please try again." Metadata: call_id."""
+"""INTERNAL. An unexpected error; the message is "Something went wrong. Please try again." Metadata: call_id."""
 REASON_INVALID_FIELD: Reason.ValueType  # 2
-"""INVALID_ARGUMENT. One or more fields broke a rule of the contract; BadRequest names each with its remedy (16 at most).
-Metadata: violations, e.g. "2".
-"""
+"""INVALID_ARGUMENT. One or more fields break a rule of the contract; BadRequest names each field with a remedy (16 at most). Metadata: violations, e.g. "2"."""
 REASON_MALFORMED_MESSAGE: Reason.ValueType  # 3
-"""INVALID_ARGUMENT. The request's bytes are no valid message of its type, or hold text that is not UTF-8. Metadata: message_type,
-e.g. "responsa.chat.v1.AskRequest"; "application/json" when the gateway refuses, which knows no more of the request than its form.
+"""INVALID_ARGUMENT. The request's bytes are not a valid message of its type, or hold text that is not UTF-8. Metadata: message_type, e.g.
+"responsa.chat.v1.AskRequest", or "application/json" when the gateway refused the request.
 """
 REASON_CREDENTIAL_MISSING: Reason.ValueType  # 4
-"""UNAUTHENTICATED. The call carried neither an API key nor a session. Metadata: none."""
+"""UNAUTHENTICATED. The call has neither an API key nor a session. Metadata: none."""
 REASON_CREDENTIAL_MALFORMED: Reason.ValueType  # 5
-"""UNAUTHENTICATED. The credential has not the form of an API key or of a session. Metadata: none."""
+"""UNAUTHENTICATED. The credential does not have the form of an API key or of a session. Metadata: none."""
 REASON_CREDENTIAL_UNKNOWN: Reason.ValueType  # 6
-"""UNAUTHENTICATED. The credential has the right form and is not known. Metadata: none."""
+"""UNAUTHENTICATED. The credential has the right form, but does not exist. Metadata: none."""
 REASON_CREDENTIAL_REVOKED: Reason.ValueType  # 7
 """UNAUTHENTICATED. The API key was revoked. Metadata: api_key, e.g. "apiKeys/0192f3c8-…"."""
 REASON_CREDENTIAL_EXPIRED: Reason.ValueType  # 8
-"""UNAUTHENTICATED. The session or the API key is past its end. Metadata: none."""
+"""UNAUTHENTICATED. The session or the API key has expired. Metadata: none."""
 REASON_ROLE_REQUIRED: Reason.ValueType  # 9
-"""PERMISSION_DENIED. The caller's role may not make this call. Metadata: required_role, e.g. "ADMIN"."""
+"""PERMISSION_DENIED. The call needs a role that the caller does not have. Metadata: required_role, e.g. "ADMIN"."""
 REASON_RESOURCE_NOT_FOUND: Reason.ValueType  # 10
-"""NOT_FOUND. No such resource, or one that the caller may not see; the two are never told apart. Metadata: resource_type, e.g.
-"conversation"; resource_name, e.g. "conversations/0192f3c8-…"; of an agent also known, e.g. "chat,default,tutor".
+"""NOT_FOUND. The resource does not exist, or the caller may not see it; the error is the same. Metadata: resource_type, e.g. "conversation"; resource_name,
+e.g. "conversations/0192f3c8-…"; for agents also known, e.g. "chat,default,tutor".
 """
 REASON_RESOURCE_ALREADY_EXISTS: Reason.ValueType  # 11
-"""ALREADY_EXISTS. A resource of this name is there already. Metadata: resource_type, resource_name."""
+"""ALREADY_EXISTS. A resource with this name exists. Metadata: resource_type, resource_name."""
 REASON_REQUEST_ID_REUSED: Reason.ValueType  # 12
-"""ALREADY_EXISTS. The request_id was used before with another body. Metadata: request_id; resource_name (what it made); difference, the
-first field that differs, e.g. "text".
+"""ALREADY_EXISTS. The request_id was used before with another body. Metadata: request_id; resource_name (the resource that the first call created);
+difference (the first field that differs), e.g. "text".
 """
 REASON_CONVERSATION_BUSY: Reason.ValueType  # 13
 """ABORTED. The conversation's active turn has not ended. Metadata: conversation; active_turn, e.g. "turns/0192f3c8-…"."""
 REASON_ETAG_MISMATCH: Reason.ValueType  # 14
-"""ABORTED. The resource changed since the etag was read. Metadata: resource_name."""
+"""ABORTED. The resource has changed since its etag was read. Metadata: resource_name."""
 REASON_PAGE_TOKEN_INVALID: Reason.ValueType  # 15
-"""INVALID_ARGUMENT. The page token is not one that this list gave for these same arguments. Metadata: none."""
+"""INVALID_ARGUMENT. The page token does not belong to this list with these arguments. Metadata: none."""
 REASON_FILTER_INVALID: Reason.ValueType  # 16
-"""INVALID_ARGUMENT. The filter cannot be read, or names a field that this list cannot filter by. Metadata: filterable, e.g. "state,title"."""
+"""INVALID_ARGUMENT. The filter is malformed, or uses a field that the list cannot filter by. Metadata: filterable, e.g. "state,title"."""
 REASON_ORDER_BY_INVALID: Reason.ValueType  # 17
-"""INVALID_ARGUMENT. The order_by cannot be read, or names a field that this list cannot order by. Metadata: orderable, e.g. "create_time"."""
+"""INVALID_ARGUMENT. The order_by is malformed, or uses a field that the list cannot order by. Metadata: orderable, e.g. "create_time"."""
 REASON_UPDATE_MASK_INVALID: Reason.ValueType  # 18
-"""INVALID_ARGUMENT. The update_mask is empty or names a field that cannot be changed. Metadata: updatable, e.g. "title,labels"."""
+"""INVALID_ARGUMENT. The update_mask is empty, or names a field that cannot be changed. Metadata: updatable, e.g. "title,labels"."""
 REASON_DOCUMENT_EMPTY: Reason.ValueType  # 19
 """INVALID_ARGUMENT. The document has no text. Metadata: source_key."""
 REASON_DOCUMENT_TYPE_UNSUPPORTED: Reason.ValueType  # 20
-"""INVALID_ARGUMENT. Documents of this type are not read. Metadata: source_key; media_type, e.g. "application/pdf"; accepted."""
+"""INVALID_ARGUMENT. The server does not read documents of this type. Metadata: source_key; media_type, e.g. "application/pdf"; accepted."""
 REASON_DOCUMENT_TYPE_MISMATCH: Reason.ValueType  # 21
-"""INVALID_ARGUMENT. The document's bytes are not of the type that its name or declared type tells. Metadata: source_key; media_type; accepted."""
+"""INVALID_ARGUMENT. The document's bytes do not have the type that its name or its declared type says. Metadata: source_key; media_type; accepted."""
 REASON_DOCUMENT_TOO_LARGE: Reason.ValueType  # 22
-"""INVALID_ARGUMENT. The document is larger than the server takes. Metadata: source_key (absent when the gateway refuses, which has not
-read it); limit_bytes, e.g. "67108864".
+"""INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refused the document, which it does not
+read); limit_bytes, e.g. "67108864".
 """
 REASON_DOCUMENT_MALFORMED: Reason.ValueType  # 23
-"""INVALID_ARGUMENT. The document's bytes cannot be read as what they claim to be. Metadata: source_key."""
+"""INVALID_ARGUMENT. The document's bytes are not valid for its type. Metadata: source_key."""
 REASON_DOCUMENT_PARSER_LIMIT: Reason.ValueType  # 24
 """INVALID_ARGUMENT. Reading the document took more memory, time or depth than a document may take. Metadata: source_key."""
 REASON_UPLOAD_METADATA_MISSING: Reason.ValueType  # 25
-"""INVALID_ARGUMENT. The first message of an upload did not carry its metadata, or a later one did. Metadata: none."""
+"""INVALID_ARGUMENT. The first message of an upload has no metadata, or a later one has. Metadata: none."""
 REASON_UPLOAD_INCOMPLETE: Reason.ValueType  # 26
-"""INVALID_ARGUMENT. The upload ended without `finish` or before all announced bytes came, or brought others. Metadata: size_bytes; received_bytes."""
+"""INVALID_ARGUMENT. The upload ended without `finish`, or with other bytes than announced. Metadata: size_bytes; received_bytes."""
 REASON_SESSION_CODE_INVALID: Reason.ValueType  # 27
-"""UNAUTHENTICATED. The session code was used, has expired or was never given. Metadata: none."""
+"""UNAUTHENTICATED. The session code was used, has expired or does not exist. Metadata: none."""
 REASON_ORIGIN_NOT_ALLOWED: Reason.ValueType  # 28
-"""PERMISSION_DENIED. The call named a Host or came from a page of an Origin that this server does not serve. Metadata: none."""
+"""PERMISSION_DENIED. The server does not serve the Host of the call, or the Origin of its page. Metadata: none."""
 REASON_ROUTE_NOT_FOUND: Reason.ValueType  # 29
-"""NOT_FOUND (over gRPC: UNIMPLEMENTED). No such method or path. Metadata: none."""
+"""NOT_FOUND (over gRPC: UNIMPLEMENTED). The method or path does not exist. Metadata: none."""
 REASON_OVERLOADED: Reason.ValueType  # 30
-"""RESOURCE_EXHAUSTED. More is being done than the server takes on; RetryInfo says when to come back. Metadata: limit, e.g. "64" (absent
-when the gateway refuses).
-"""
+"""RESOURCE_EXHAUSTED. The server has reached a limit; RetryInfo says when to try again. Metadata: limit, e.g. "64" (absent when the gateway refused the call)."""
 REASON_DEADLINE_EXCEEDED: Reason.ValueType  # 31
-"""DEADLINE_EXCEEDED. The caller's deadline passed, or the request did not arrive in time; a turn that was accepted goes on. Metadata:
-none.
-"""
+"""DEADLINE_EXCEEDED. The caller's deadline passed, or the request did not arrive in time. An accepted turn continues. Metadata: none."""
 REASON_PART_UNAVAILABLE: Reason.ValueType  # 32
-"""UNAVAILABLE. A part that the call needs cannot be reached at the moment. Metadata: part, e.g. "postgresql"; "server" when the gateway
-cannot reach the server.
-"""
+"""UNAVAILABLE. A part that the call needs cannot be reached. Metadata: part, e.g. "postgresql", or "server" when the gateway cannot reach the server."""
 REASON_DRAINING: Reason.ValueType  # 33
-"""UNAVAILABLE. The server is shutting down; another one, or the same one after its start, takes the call. Metadata: none."""
+"""UNAVAILABLE. The server is shutting down; repeat the call, on another server or after the restart. Metadata: none."""
 REASON_WORKER_LOST: Reason.ValueType  # 34
 """UNAVAILABLE, in a turn's `failed` event. The worker that ran the turn was lost; ask again. Metadata: turn."""
 REASON_TURN_TIME_LIMIT: Reason.ValueType  # 35
 """DEADLINE_EXCEEDED, in a turn's `failed` event. The turn took longer than its agent allows. Metadata: turn; limit_seconds."""
 REASON_OPERATION_CANCELLED: Reason.ValueType  # 36
-"""CANCELLED, in an operation's error. The operation was cancelled by a call. Metadata: operation."""
+"""CANCELLED, in an operation's error. A call cancelled the operation. Metadata: operation."""
 REASON_COLLECTION_NOT_EMPTY: Reason.ValueType  # 37
-"""FAILED_PRECONDITION. The collection still holds documents; delete it with `force`. Metadata: collection; documents, e.g. "3"."""
+"""FAILED_PRECONDITION. The collection has documents; delete it with `force`. Metadata: collection; documents, e.g. "3"."""
 REASON_OPERATION_RUNNING: Reason.ValueType  # 38
 """FAILED_PRECONDITION. The operation has not ended, so it cannot be deleted. Metadata: operation."""
 REASON_CANCELLED: Reason.ValueType  # 39
 """CANCELLED. The caller ended the call. Metadata: none."""
 REASON_COLLECTION_EMBEDDING_DIFFERS: Reason.ValueType  # 40
-"""FAILED_PRECONDITION, in an operation's error. The collection's vectors are of another model than the one that runs, and the two must not
-be mixed; upload to a new collection. Metadata: collection; embedding, the collection's model; running, the server's.
+"""FAILED_PRECONDITION, in an operation's error. The collection's vectors belong to another embedding model than the server's; upload to a new collection.
+Metadata: collection; embedding (the collection's model); running (the server's model).
 """
 REASON_AFTER_SEQ_BEYOND_END: Reason.ValueType  # 41
-"""OUT_OF_RANGE. The after_seq lies beyond what the turn's log holds. Metadata: turn; last_seq, e.g. "12"."""
+"""OUT_OF_RANGE. The after_seq is beyond the end of the turn's log. Metadata: turn; last_seq, e.g. "12"."""
 REASON_QUEUE_FULL: Reason.ValueType  # 42
-"""RESOURCE_EXHAUSTED. As many questions wait in the conversation as may; RetryInfo says when to come back. Metadata: conversation; limit, e.g. "8"."""
+"""RESOURCE_EXHAUSTED. The conversation's queue is full; RetryInfo says when to try again. Metadata: conversation; limit, e.g. "8"."""
 REASON_MODEL_UNAVAILABLE: Reason.ValueType  # 43
-"""UNAVAILABLE, in a turn's `failed` event. The model's server could not be reached, or broke off; ask again. Metadata: model; cause, e.g. "rate_limited"."""
+"""UNAVAILABLE, in a turn's `failed` event. The model's server could not be reached, or its response was cut; ask again. Metadata: model; cause, e.g.
+"rate_limited".
+"""
 REASON_TEACHER_ID_MALFORMED: Reason.ValueType  # 44
-"""INVALID_ARGUMENT. The parameter teacher_id is no UUID and no `teachers/{uuid}`. Metadata: teacher_id, its first 64 characters."""
+"""INVALID_ARGUMENT. The parameter teacher_id is neither a UUID nor `teachers/{uuid}`. Metadata: teacher_id (its first 64 characters)."""
 REASON_TEACHER_NOT_FOUND: Reason.ValueType  # 45
-"""NOT_FOUND, also in a turn's `failed` event when it was deleted meanwhile. There is no such teacher. Metadata: resource_type, "teacher";
+"""NOT_FOUND. The teacher does not exist; in a turn's `failed` event, because it was deleted after the question. Metadata: resource_type, "teacher";
 resource_name, e.g. "teachers/0192f3c8-…".
 """
 REASON_PARAMETERS_INVALID: Reason.ValueType  # 46
-"""INVALID_ARGUMENT. The parameters do not fit the agent's schema; BadRequest names each with its remedy (16 at most). Metadata: agent; violations, e.g. "1"."""
+"""INVALID_ARGUMENT. The parameters do not match the agent's schema; BadRequest names each with a remedy (16 at most). Metadata: agent; violations, e.g. "1"."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -23,26 +23,44 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&responsa/knowledge/v1/collection.proto\x12\x15responsa.knowledge.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa0\x02\n\nCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\xc8\x01\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x31\n\x08\x63hunking\x18\x04 \x01(\x0b\x32\x1f.responsa.knowledge.v1.Chunking\x12\x11\n\tembedding\x18\x05 \x01(\t\x12\x16\n\x0e\x64ocument_count\x18\x06 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x04\x65tag\x18\t \x01(\tB\x07\xbaH\x04r\x02(@\"i\n\x08\x43hunking\x12!\n\nmax_tokens\x18\x01 \x01(\x05\x42\r\xbaH\n\x1a\x05\x18\xd0\x0f(@\xd8\x01\x01\x12\'\n\x0eoverlap_tokens\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00H\x00\x88\x01\x01\x42\x11\n\x0f_overlap_tokensb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&responsa/knowledge/v1/collection.proto\x12\x15responsa.knowledge.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x03\n\nCollection\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\"\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\x12%\n\x05owner\x18\x03 \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/User\x12\x38\n\x08\x63hunking\x18\x04 \x01(\x0b\x32\x1f.responsa.knowledge.v1.ChunkingB\x05\xe2\x41\x02\x01\x05\x12\x17\n\tembedding\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x64ocument_count\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x19\n\x04\x65tag\x18\t \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@:K\xea\x41H\n\x13responsa/Collection\x12\x18\x63ollections/{collection}*\x0b\x63ollections2\ncollection\"\x82\x01\n\x08\x43hunking\x12\'\n\nmax_tokens\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xd0\x0f(@H\x00\x88\x01\x01\x12+\n\x0eoverlap_tokens\x18\x02 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xf4\x03(\x00H\x01\x88\x01\x01\x42\r\n\x0b_max_tokensB\x11\n\x0f_overlap_tokensb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'responsa.knowledge.v1.collection_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_COLLECTION'].fields_by_name['name']._loaded_options = None
+  _globals['_COLLECTION'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_COLLECTION'].fields_by_name['display_name']._loaded_options = None
-  _globals['_COLLECTION'].fields_by_name['display_name']._serialized_options = b'\272H\005r\003(\310\001'
+  _globals['_COLLECTION'].fields_by_name['display_name']._serialized_options = b'\342A\001\001\272H\005r\003(\310\001'
+  _globals['_COLLECTION'].fields_by_name['owner']._loaded_options = None
+  _globals['_COLLECTION'].fields_by_name['owner']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/User'
+  _globals['_COLLECTION'].fields_by_name['chunking']._loaded_options = None
+  _globals['_COLLECTION'].fields_by_name['chunking']._serialized_options = b'\342A\002\001\005'
+  _globals['_COLLECTION'].fields_by_name['embedding']._loaded_options = None
+  _globals['_COLLECTION'].fields_by_name['embedding']._serialized_options = b'\342A\001\003'
+  _globals['_COLLECTION'].fields_by_name['document_count']._loaded_options = None
+  _globals['_COLLECTION'].fields_by_name['document_count']._serialized_options = b'\342A\001\003'
+  _globals['_COLLECTION'].fields_by_name['create_time']._loaded_options = None
+  _globals['_COLLECTION'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
+  _globals['_COLLECTION'].fields_by_name['update_time']._loaded_options = None
+  _globals['_COLLECTION'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
   _globals['_COLLECTION'].fields_by_name['etag']._loaded_options = None
-  _globals['_COLLECTION'].fields_by_name['etag']._serialized_options = b'\272H\004r\002(@'
+  _globals['_COLLECTION'].fields_by_name['etag']._serialized_options = b'\342A\001\001\272H\004r\002(@'
+  _globals['_COLLECTION']._loaded_options = None
+  _globals['_COLLECTION']._serialized_options = b'\352AH\n\023responsa/Collection\022\030collections/{collection}*\013collections2\ncollection'
   _globals['_CHUNKING'].fields_by_name['max_tokens']._loaded_options = None
-  _globals['_CHUNKING'].fields_by_name['max_tokens']._serialized_options = b'\272H\n\032\005\030\320\017(@\330\001\001'
+  _globals['_CHUNKING'].fields_by_name['max_tokens']._serialized_options = b'\342A\001\001\272H\007\032\005\030\320\017(@'
   _globals['_CHUNKING'].fields_by_name['overlap_tokens']._loaded_options = None
-  _globals['_CHUNKING'].fields_by_name['overlap_tokens']._serialized_options = b'\272H\007\032\005\030\364\003(\000'
-  _globals['_COLLECTION']._serialized_start=128
-  _globals['_COLLECTION']._serialized_end=416
-  _globals['_CHUNKING']._serialized_start=418
-  _globals['_CHUNKING']._serialized_end=523
+  _globals['_CHUNKING'].fields_by_name['overlap_tokens']._serialized_options = b'\342A\001\001\272H\007\032\005\030\364\003(\000'
+  _globals['_COLLECTION']._serialized_start=188
+  _globals['_COLLECTION']._serialized_end=622
+  _globals['_CHUNKING']._serialized_start=625
+  _globals['_CHUNKING']._serialized_end=755
 # @@protoc_insertion_point(module_scope)

@@ -19,7 +19,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Collection(_message.Message):
-    """Collection is a set of documents that are searched together and share how they are cut and embedded."""
+    """Collection is a set of documents that are searched together and share a chunking and an embedding model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -35,26 +35,26 @@ class Collection(_message.Message):
     name: _builtins.str
     """`collections/{id}`."""
     display_name: _builtins.str
-    """For people; at most 200 bytes."""
+    """The name to show to people; at most 200 bytes."""
     owner: _builtins.str
-    """Who made it, `users/{uuid}`. Output only."""
+    """The user who created the collection, `users/{uuid}`."""
     embedding: _builtins.str
-    """The embedding model of its vectors. Output only."""
+    """The embedding model of the collection's vectors."""
     document_count: _builtins.int
-    """How many documents it holds. Output only."""
+    """The number of documents in the collection."""
     etag: _builtins.str
-    """Changes with every change of the collection itself."""
+    """Changes with every change of the collection itself. An update or a delete with an old etag is refused: ETAG_MISMATCH."""
     @_builtins.property
     def chunking(self) -> Global___Chunking:
-        """How documents are cut into passages. Fixed when the collection is made."""
+        """How documents are cut into passages. Set when the collection is created; it never changes."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was made. Output only."""
+        """When the collection was created."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was last changed. Output only."""
+        """When the collection itself last changed."""
 
     def __init__(
         self,
@@ -79,28 +79,33 @@ Global___Collection: _TypeAlias = Collection  # noqa: Y015
 
 @_typing.final
 class Chunking(_message.Message):
-    """Chunking says how documents are cut."""
+    """Chunking is how documents are cut into passages."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MAX_TOKENS_FIELD_NUMBER: _builtins.int
     OVERLAP_TOKENS_FIELD_NUMBER: _builtins.int
     max_tokens: _builtins.int
-    """Tokens of the embedding model in a passage at most, 64 to 2,000; 0 means 500."""
+    """The most tokens of the embedding model in a passage, 64 to 2,000. Unset: 500."""
     overlap_tokens: _builtins.int
-    """Tokens that a passage shares with the one before; less than half of max_tokens. Unset means 50."""
+    """How many tokens a passage shares with the previous one, 0 to 500 and less than half of max_tokens. Unset: 50, or less where max_tokens requires it."""
     def __init__(
         self,
         *,
-        max_tokens: _builtins.int = ...,
+        max_tokens: _builtins.int | None = ...,
         overlap_tokens: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_overlap_tokens", b"_overlap_tokens", "overlap_tokens", b"overlap_tokens"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_overlap_tokens", b"_overlap_tokens", "max_tokens", b"max_tokens", "overlap_tokens", b"overlap_tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_overlap_tokens", b"_overlap_tokens", "max_tokens", b"max_tokens", "overlap_tokens", b"overlap_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_overlap_tokens", b"_overlap_tokens", "max_tokens", b"max_tokens", "overlap_tokens", b"overlap_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_tokens: _TypeAlias = _typing.Literal["max_tokens"]  # noqa: Y015
+    _WhichOneofArgType__max_tokens: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens"]  # noqa: Y015
     _WhichOneofReturnType__overlap_tokens: _TypeAlias = _typing.Literal["overlap_tokens"]  # noqa: Y015
     _WhichOneofArgType__overlap_tokens: _TypeAlias = _typing.Literal["_overlap_tokens", b"_overlap_tokens"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_tokens) -> _WhichOneofReturnType__max_tokens | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__overlap_tokens) -> _WhichOneofReturnType__overlap_tokens | None: ...
 
 Global___Chunking: _TypeAlias = Chunking  # noqa: Y015

@@ -31,23 +31,23 @@ class _DocumentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Documen
     DOCUMENT_STATE_UNSPECIFIED: _DocumentState.ValueType  # 0
     """Never sent."""
     DOCUMENT_STATE_INDEXING: _DocumentState.ValueType  # 1
-    """Its newest version is being read and indexed; an older version, if any, is searched meanwhile."""
+    """It is being read and indexed. Searches use the previous version, if there is one."""
     DOCUMENT_STATE_READY: _DocumentState.ValueType  # 2
-    """Its newest version is searched."""
+    """Searches use it."""
     DOCUMENT_STATE_FAILED: _DocumentState.ValueType  # 3
-    """Its newest version could not be indexed; an older version, if any, is searched still."""
+    """It could not be indexed. Searches use the previous version, if there is one."""
 
 class DocumentState(_DocumentState, metaclass=_DocumentStateEnumTypeWrapper):
-    """DocumentState is where a document stands."""
+    """DocumentState is the state of a document's newest version."""
 
 DOCUMENT_STATE_UNSPECIFIED: DocumentState.ValueType  # 0
 """Never sent."""
 DOCUMENT_STATE_INDEXING: DocumentState.ValueType  # 1
-"""Its newest version is being read and indexed; an older version, if any, is searched meanwhile."""
+"""It is being read and indexed. Searches use the previous version, if there is one."""
 DOCUMENT_STATE_READY: DocumentState.ValueType  # 2
-"""Its newest version is searched."""
+"""Searches use it."""
 DOCUMENT_STATE_FAILED: DocumentState.ValueType  # 3
-"""Its newest version could not be indexed; an older version, if any, is searched still."""
+"""It could not be indexed. Searches use the previous version, if there is one."""
 Global___DocumentState: _TypeAlias = DocumentState  # noqa: Y015
 
 class _IngestStage:
@@ -61,25 +61,25 @@ class _IngestStageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_IngestSta
     INGEST_STAGE_QUEUED: _IngestStage.ValueType  # 1
     """Waiting for a worker."""
     INGEST_STAGE_PARSING: _IngestStage.ValueType  # 2
-    """Reading it."""
+    """Reading the document."""
     INGEST_STAGE_EMBEDDING: _IngestStage.ValueType  # 3
-    """Making vectors."""
+    """Computing vectors."""
     INGEST_STAGE_DONE: _IngestStage.ValueType  # 4
-    """Done: searchable, unchanged, or failed."""
+    """Finished: the document can be searched, was unchanged, or failed."""
 
 class IngestStage(_IngestStage, metaclass=_IngestStageEnumTypeWrapper):
-    """IngestStage is what is being done to a document."""
+    """IngestStage is a stage of storing and indexing a document."""
 
 INGEST_STAGE_UNSPECIFIED: IngestStage.ValueType  # 0
 """Never sent."""
 INGEST_STAGE_QUEUED: IngestStage.ValueType  # 1
 """Waiting for a worker."""
 INGEST_STAGE_PARSING: IngestStage.ValueType  # 2
-"""Reading it."""
+"""Reading the document."""
 INGEST_STAGE_EMBEDDING: IngestStage.ValueType  # 3
-"""Making vectors."""
+"""Computing vectors."""
 INGEST_STAGE_DONE: IngestStage.ValueType  # 4
-"""Done: searchable, unchanged, or failed."""
+"""Finished: the document can be searched, was unchanged, or failed."""
 Global___IngestStage: _TypeAlias = IngestStage  # noqa: Y015
 
 @_typing.final
@@ -106,40 +106,40 @@ class Document(_message.Message):
     name: _builtins.str
     """`documents/{uuid}`."""
     collection: _builtins.str
-    """`collections/{id}`."""
+    """The collection, `collections/{id}`."""
     source_key: _builtins.str
-    """What the caller knows it by (a path, an id); unique in its collection. The same key with the same bytes is the same document, with other bytes a
-    new version of it. At most 1,024 bytes.
+    """The caller's key for the document, e.g. a path or an id; unique in its collection, at most 1,024 bytes. The same key with the same bytes is the same document;
+    with other bytes it is a new version of the document.
     """
     title: _builtins.str
-    """Title: given, or found in the document."""
+    """The title: the caller's, or the one found in the document."""
     uri: _builtins.str
-    """Where it can be found outside, if told."""
+    """Where the document can be found outside Responsa; may be empty."""
     media_type: _builtins.str
-    """Media type as sniffed, e.g. "text/markdown"."""
+    """The media type that the server detected, e.g. "text/markdown"."""
     version: _builtins.int
-    """The version that is searched; 0 while the first is being indexed or when it failed."""
+    """The version that searches use; 0 until the first version is indexed."""
     state: Global___DocumentState.ValueType
-    """Where it stands."""
+    """The state."""
     size_bytes: _builtins.int
-    """Size of the original, in bytes."""
+    """The size of the original, in bytes."""
     sha256: _builtins.bytes
-    """SHA-256 of the original's bytes."""
+    """SHA-256 of the original's bytes, 32 bytes."""
     passage_count: _builtins.int
-    """How many passages are searched."""
+    """The number of passages that searches use."""
     etag: _builtins.str
-    """Changes with every version and state."""
+    """Changes with every version and state. A delete with an old etag is refused: ETAG_MISMATCH."""
     @_builtins.property
     def error(self) -> _status_pb2.Status:
-        """Why indexing failed, when it did."""
+        """Why the newest version could not be indexed; unset otherwise."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When its first version came."""
+        """When the first version arrived."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When its last version came, or its state last changed."""
+        """When the newest version arrived, or the state last changed."""
 
     def __init__(
         self,
@@ -170,7 +170,7 @@ Global___Document: _TypeAlias = Document  # noqa: Y015
 
 @_typing.final
 class DocumentMetadata(_message.Message):
-    """DocumentMetadata describes bytes that are sent."""
+    """DocumentMetadata describes a document to store."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -180,15 +180,15 @@ class DocumentMetadata(_message.Message):
     URI_FIELD_NUMBER: _builtins.int
     MEDIA_TYPE_FIELD_NUMBER: _builtins.int
     collection: _builtins.str
-    """The collection to put it in, `collections/{id}`; empty means `collections/default`, which is made when it is missing."""
+    """The collection for the document, `collections/{id}`. Empty: `collections/default`, which is created if it is missing."""
     source_key: _builtins.str
-    """See Document.source_key. 1 to 1,024 bytes."""
+    """The key of the document, 1 to 1,024 bytes. See Document.source_key."""
     title: _builtins.str
-    """Title; empty means the one found in the document. At most 512 bytes."""
+    """The title; at most 512 bytes. Empty: the title found in the document."""
     uri: _builtins.str
-    """Where it can be found outside. At most 2,048 bytes."""
+    """Where the document can be found outside Responsa; at most 2,048 bytes."""
     media_type: _builtins.str
-    """Media type as declared; empty means: by the name and the bytes. At most 255 bytes."""
+    """The media type; at most 255 bytes. Empty: the server detects it from the source_key's suffix and the bytes."""
     def __init__(
         self,
         *,
@@ -208,7 +208,7 @@ Global___DocumentMetadata: _TypeAlias = DocumentMetadata  # noqa: Y015
 
 @_typing.final
 class IngestMetadata(_message.Message):
-    """IngestMetadata is the progress of an operation that takes in a document."""
+    """IngestMetadata is the progress of an operation that stores and indexes a document."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -222,20 +222,20 @@ class IngestMetadata(_message.Message):
     document: _builtins.str
     """The document, `documents/{uuid}`."""
     version: _builtins.int
-    """The version being made."""
+    """The version that is being indexed."""
     stage: Global___IngestStage.ValueType
-    """What is being done."""
+    """The current stage."""
     passages_done: _builtins.int
-    """Passages embedded so far."""
+    """The number of passages with vectors."""
     passages_total: _builtins.int
-    """Passages to embed; 0 until they are counted."""
+    """The number of passages in all; 0 until they have been counted."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When the bytes were taken."""
+        """When the server accepted the document."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When this progress was written."""
+        """When this progress was recorded."""
 
     def __init__(
         self,
@@ -258,14 +258,14 @@ Global___IngestMetadata: _TypeAlias = IngestMetadata  # noqa: Y015
 
 @_typing.final
 class IngestResult(_message.Message):
-    """IngestResult is what an operation that takes in a document comes to."""
+    """IngestResult is the result of an operation that stores and indexes a document."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DOCUMENT_FIELD_NUMBER: _builtins.int
     UNCHANGED_FIELD_NUMBER: _builtins.int
     unchanged: _builtins.bool
-    """True when these very bytes were its current version already, and nothing was done."""
+    """Whether the document already had exactly these bytes, so that nothing changed."""
     @_builtins.property
     def document(self) -> Global___Document:
         """The document."""
@@ -286,7 +286,7 @@ Global___IngestResult: _TypeAlias = IngestResult  # noqa: Y015
 
 @_typing.final
 class Passage(_message.Message):
-    """Passage is a piece of a document version, as it is searched and cited."""
+    """Passage is a piece of a document version, the unit of search and citation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -302,24 +302,24 @@ class Passage(_message.Message):
     name: _builtins.str
     """`passages/{uuid}`."""
     document: _builtins.str
-    """`documents/{uuid}`."""
+    """The document, `documents/{uuid}`."""
     document_version: _builtins.str
-    """`documents/{uuid}/versions/{n}`."""
+    """The version of the document, `documents/{uuid}/versions/{n}`."""
     collection: _builtins.str
-    """`collections/{id}`."""
+    """The collection, `collections/{id}`."""
     title: _builtins.str
-    """Title of the document."""
+    """The title of the document."""
     text: _builtins.str
-    """Its text, the canonical text's bytes in that range."""
+    """The text: the bytes of that range."""
     sha256: _builtins.bytes
-    """SHA-256 of the text's UTF-8 bytes."""
+    """SHA-256 of the text's UTF-8 bytes, 32 bytes."""
     @_builtins.property
     def source_range(self) -> _byte_range_pb2.ByteRange:
-        """Where the passage stands in the version's canonical text."""
+        """The position of the passage in the version's canonical text."""
 
     @_builtins.property
     def headings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Headings above it, the outermost first."""
+        """The headings above the passage, the outermost first."""
 
     def __init__(
         self,

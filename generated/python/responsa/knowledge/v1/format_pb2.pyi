@@ -20,7 +20,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Format(_message.Message):
-    """Format is a format of documents that the server reads."""
+    """Format is a document format that the server reads."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -28,14 +28,14 @@ class Format(_message.Message):
     SUFFIXES_FIELD_NUMBER: _builtins.int
     MEDIA_TYPES_FIELD_NUMBER: _builtins.int
     display_name: _builtins.str
-    """For people, as within a sentence: "Markdown", "plain text", "HTML"."""
+    """The name to show to people, as written within a sentence: "Markdown", "plain text", "HTML"."""
     @_builtins.property
     def suffixes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The endings of its files' names, in lower case and with the dot, the usual one first: ".md"."""
+        """The suffixes of file names, in lower case and with the dot, the most common one first: ".md"."""
 
     @_builtins.property
     def media_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Its media types (RFC 6838), in lower case; documents of the format have the first."""
+        """The media types (RFC 6838), in lower case. Documents of this format get the first one."""
 
     def __init__(
         self,

@@ -24,15 +24,18 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from responsa.knowledge.v1 import collection_pb2 as responsa_dot_knowledge_dot_v1_dot_collection__pb2
 from responsa.knowledge.v1 import document_pb2 as responsa_dot_knowledge_dot_v1_dot_document__pb2
 from responsa.knowledge.v1 import format_pb2 as responsa_dot_knowledge_dot_v1_dot_format__pb2
+from responsa.type.v1 import scope_pb2 as responsa_dot_type_dot_v1_dot_scope__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-responsa/knowledge/v1/knowledge_service.proto\x12\x15responsa.knowledge.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a#google/longrunning/operations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a&responsa/knowledge/v1/collection.proto\x1a$responsa/knowledge/v1/document.proto\x1a\"responsa/knowledge/v1/format.proto\"\xaa\x01\n\x17\x43reateCollectionRequest\x12\x37\n\rcollection_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,62}$\x12\x35\n\ncollection\x18\x02 \x01(\x0b\x32!.responsa.knowledge.v1.Collection\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"R\n\x14GetCollectionRequest\x12:\n\x04name\x18\x01 \x01(\tB,\xbaH)r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$\"\x8b\x01\n\x16ListCollectionsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x10\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x1a\n\x08order_by\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\"j\n\x17ListCollectionsResponse\x12\x36\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32!.responsa.knowledge.v1.Collection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x91\x02\n\x17UpdateCollectionRequest\x12\xc4\x01\n\ncollection\x18\x01 \x01(\x0b\x32!.responsa.knowledge.v1.CollectionB\x8c\x01\xbaH\x88\x01\xba\x01\x81\x01\n\x0f\x63ollection.name\x12\x32must be the name of a collection, collections/{id}\x1a:this.name.matches(\'^collections/[a-z0-9][a-z0-9-]{0,62}$\')\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"{\n\x17\x44\x65leteCollectionRequest\x12:\n\x04name\x18\x01 \x01(\tB,\xbaH)r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02(@\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\"\xb0\x01\n\x15UploadDocumentRequest\x12\x33\n\x05start\x18\x01 \x01(\x0b\x32\".responsa.knowledge.v1.UploadStartH\x00\x12\x1c\n\x05\x63hunk\x18\x02 \x01(\x0c\x42\x0b\xbaH\x08z\x06\x10\x01\x18\x80\x80\x10H\x00\x12\x35\n\x06\x66inish\x18\x03 \x01(\x0b\x32#.responsa.knowledge.v1.UploadFinishH\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"G\n\x0cUploadFinish\x12\x1b\n\nsize_bytes\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1a\n\x06sha256\x18\x02 \x01(\x0c\x42\n\xbaH\x07z\x02h \xd8\x01\x01\"\x8e\x01\n\x0bUploadStart\x12\x41\n\x08metadata\x18\x01 \x01(\x0b\x32\'.responsa.knowledge.v1.DocumentMetadataB\x06\xbaH\x03\xc8\x01\x01\x12\x1b\n\nsize_bytes\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\x96\x01\n\x15\x43reateDocumentRequest\x12\x41\n\x08metadata\x18\x01 \x01(\x0b\x32\'.responsa.knowledge.v1.DocumentMetadataB\x06\xbaH\x03\xc8\x01\x01\x12\x19\n\x04text\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06 \x01(\x80\x80@\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"s\n\x12GetDocumentRequest\x12]\n\x04name\x18\x01 \x01(\tBO\xbaHLrJ2H^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\xc7\x01\n\x14ListDocumentsRequest\x12<\n\x06parent\x18\x01 \x01(\tB,\xbaH)r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x10\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x1a\n\x08order_by\x18\x05 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\"d\n\x15ListDocumentsResponse\x12\x32\n\tdocuments\x18\x01 \x03(\x0b\x32\x1f.responsa.knowledge.v1.Document\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8d\x01\n\x15\x44\x65leteDocumentRequest\x12]\n\x04name\x18\x01 \x01(\tBO\xbaHLrJ2H^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02(@\"\x96\x01\n\x19GetDocumentContentRequest\x12y\n\x04name\x18\x01 \x01(\tBk\xbaHhrf2d^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(/versions/[1-9][0-9]{0,8})?$\"?\n\x1aGetDocumentContentResponse\x12\x13\n\x0b\x62yte_offset\x18\x01 \x01(\x03\x12\x0c\n\x04text\x18\x02 \x01(\t\"q\n\x11GetPassageRequest\x12\\\n\x04name\x18\x01 \x01(\tBN\xbaHKrI2G^passages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\x14\n\x12ListFormatsRequest\"E\n\x13ListFormatsResponse\x12.\n\x07\x66ormats\x18\x01 \x03(\x0b\x32\x1d.responsa.knowledge.v1.Format\"\x88\x02\n\rSearchRequest\x12*\n\x05terms\x18\x01 \x03(\tB\x1b\xbaH\x18\x92\x01\x15\x08\x01\x10\x08\"\x0fr\r \x01(\x80\x80\x01\x32\x05[^\\s]\x12J\n\x0b\x63ollections\x18\x02 \x03(\tB5\xbaH2\x92\x01/\x10@\x18\x01\")r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$\x12\x18\n\x05top_k\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12*\n\tthreshold\x18\x04 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x39\n\x04mode\x18\x05 \x01(\x0e\x32!.responsa.knowledge.v1.SearchModeB\x08\xbaH\x05\x82\x01\x02\x10\x01\"@\n\x0eSearchResponse\x12.\n\x04hits\x18\x01 \x03(\x0b\x32 .responsa.knowledge.v1.SearchHit\"}\n\tSearchHit\x12/\n\x07passage\x18\x01 \x01(\x0b\x32\x1e.responsa.knowledge.v1.Passage\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x30\n\x05parts\x18\x03 \x01(\x0b\x32!.responsa.knowledge.v1.ScoreParts\"8\n\nScoreParts\x12\x0c\n\x04text\x18\x01 \x01(\x01\x12\x0e\n\x06vector\x18\x02 \x01(\x01\x12\x0c\n\x04term\x18\x03 \x01(\x05*o\n\nSearchMode\x12\x1b\n\x17SEARCH_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12SEARCH_MODE_HYBRID\x10\x01\x12\x16\n\x12SEARCH_MODE_VECTOR\x10\x02\x12\x14\n\x10SEARCH_MODE_TEXT\x10\x03\x32\xe9\x0e\n\x10KnowledgeService\x12\x81\x01\n\x10\x43reateCollection\x12..responsa.knowledge.v1.CreateCollectionRequest\x1a!.responsa.knowledge.v1.Collection\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/collections:\x01*\x12\x81\x01\n\rGetCollection\x12+.responsa.knowledge.v1.GetCollectionRequest\x1a!.responsa.knowledge.v1.Collection\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/{name=collections/*}\x12\x89\x01\n\x0fListCollections\x12-.responsa.knowledge.v1.ListCollectionsRequest\x1a..responsa.knowledge.v1.ListCollectionsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/collections\x12\x9e\x01\n\x10UpdateCollection\x12..responsa.knowledge.v1.UpdateCollectionRequest\x1a!.responsa.knowledge.v1.Collection\"7\x82\xd3\xe4\x93\x02\x31\x32#/v1/{collection.name=collections/*}:\ncollection\x12|\n\x10\x44\x65leteCollection\x12..responsa.knowledge.v1.DeleteCollectionRequest\x1a\x16.google.protobuf.Empty\" \x82\xd3\xe4\x93\x02\x1a*\x18/v1/{name=collections/*}\x12_\n\x0eUploadDocument\x12,.responsa.knowledge.v1.UploadDocumentRequest\x1a\x1d.google.longrunning.Operation(\x01\x12w\n\x0e\x43reateDocument\x12,.responsa.knowledge.v1.CreateDocumentRequest\x1a\x1d.google.longrunning.Operation\"\x18\x82\xd3\xe4\x93\x02\x12\"\r/v1/documents:\x01*\x12y\n\x0bGetDocument\x12).responsa.knowledge.v1.GetDocumentRequest\x1a\x1f.responsa.knowledge.v1.Document\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=documents/*}\x12\x98\x01\n\rListDocuments\x12+.responsa.knowledge.v1.ListDocumentsRequest\x1a,.responsa.knowledge.v1.ListDocumentsResponse\",\x82\xd3\xe4\x93\x02&\x12$/v1/{parent=collections/*}/documents\x12v\n\x0e\x44\x65leteDocument\x12,.responsa.knowledge.v1.DeleteDocumentRequest\x1a\x16.google.protobuf.Empty\"\x1e\x82\xd3\xe4\x93\x02\x18*\x16/v1/{name=documents/*}\x12\xd0\x01\n\x12GetDocumentContent\x12\x30.responsa.knowledge.v1.GetDocumentContentRequest\x1a\x31.responsa.knowledge.v1.GetDocumentContentResponse\"S\x82\xd3\xe4\x93\x02M\x12\x1e/v1/{name=documents/*}:contentZ+\x12)/v1/{name=documents/*/versions/*}:content0\x01\x12u\n\nGetPassage\x12(.responsa.knowledge.v1.GetPassageRequest\x1a\x1e.responsa.knowledge.v1.Passage\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=passages/*}\x12y\n\x0bListFormats\x12).responsa.knowledge.v1.ListFormatsRequest\x1a*.responsa.knowledge.v1.ListFormatsResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/formats\x12u\n\x06Search\x12$.responsa.knowledge.v1.SearchRequest\x1a%.responsa.knowledge.v1.SearchResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\"\x13/v1/passages:search:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-responsa/knowledge/v1/knowledge_service.proto\x12\x15responsa.knowledge.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a&responsa/knowledge/v1/collection.proto\x1a$responsa/knowledge/v1/document.proto\x1a\"responsa/knowledge/v1/format.proto\x1a\x1cresponsa/type/v1/scope.proto\"\xb8\x01\n\x17\x43reateCollectionRequest\x12;\n\rcollection_id\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,62}$\x12;\n\ncollection\x18\x02 \x01(\x0b\x32!.responsa.knowledge.v1.CollectionB\x04\xe2\x41\x01\x01\x12#\n\nrequest_id\x18\x03 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"n\n\x14GetCollectionRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xe2\x41\x01\x02\xfa\x41\x15\n\x13responsa/Collection\xbaH)r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$\"\xae\x01\n\x16ListCollectionsRequest\x12&\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"j\n\x17ListCollectionsResponse\x12\x36\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32!.responsa.knowledge.v1.Collection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9b\x02\n\x17UpdateCollectionRequest\x12\xc8\x01\n\ncollection\x18\x01 \x01(\x0b\x32!.responsa.knowledge.v1.CollectionB\x90\x01\xe2\x41\x01\x02\xbaH\x88\x01\xba\x01\x81\x01\n\x0f\x63ollection.name\x12\x32must be the name of a collection, collections/{id}\x1a:this.name.matches(\'^collections/[a-z0-9][a-z0-9-]{0,62}$\')\xc8\x01\x01\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x02\"\xa1\x01\n\x17\x44\x65leteCollectionRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xe2\x41\x01\x02\xfa\x41\x15\n\x13responsa/Collection\xbaH)r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$\x12\x19\n\x04\x65tag\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\x12\x13\n\x05\x66orce\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\xb0\x01\n\x15UploadDocumentRequest\x12\x33\n\x05start\x18\x01 \x01(\x0b\x32\".responsa.knowledge.v1.UploadStartH\x00\x12\x1c\n\x05\x63hunk\x18\x02 \x01(\x0c\x42\x0b\xbaH\x08z\x06\x10\x01\x18\x80\x80\x10H\x00\x12\x35\n\x06\x66inish\x18\x03 \x01(\x0b\x32#.responsa.knowledge.v1.UploadFinishH\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"O\n\x0cUploadFinish\x12\x1f\n\nsize_bytes\x18\x01 \x01(\x03\x42\x0b\xe2\x41\x01\x02\xbaH\x04\"\x02(\x00\x12\x1e\n\x06sha256\x18\x02 \x01(\x0c\x42\x0e\xe2\x41\x01\x01\xbaH\x07z\x02h \xd8\x01\x01\"\xae\x01\n\x0bUploadStart\x12\x45\n\x08metadata\x18\x01 \x01(\x0b\x32\'.responsa.knowledge.v1.DocumentMetadataB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12$\n\nsize_bytes\x18\x02 \x01(\x03\x42\x0b\xe2\x41\x01\x01\xbaH\x04\"\x02(\x00H\x00\x88\x01\x01\x12#\n\nrequest_id\x18\x03 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x42\r\n\x0b_size_bytes\"\xa2\x01\n\x15\x43reateDocumentRequest\x12\x45\n\x08metadata\x18\x01 \x01(\x0b\x32\'.responsa.knowledge.v1.DocumentMetadataB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x1d\n\x04text\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x02\xbaH\x08r\x06 \x01(\x80\x80@\x12#\n\nrequest_id\x18\x03 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\x8d\x01\n\x12GetDocumentRequest\x12w\n\x04name\x18\x01 \x01(\tBi\xe2\x41\x01\x02\xfa\x41\x13\n\x11responsa/Document\xbaHLrJ2H^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\x86\x02\n\x14ListDocumentsRequest\x12X\n\x06parent\x18\x01 \x01(\tBH\xe2\x41\x01\x02\xfa\x41\x15\n\x13responsa/Collection\xbaH)r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$\x12&\n\tpage_size\x18\x02 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x01H\x00\x88\x01\x01\x12 \n\npage_token\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x05 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"d\n\x15ListDocumentsResponse\x12\x32\n\tdocuments\x18\x01 \x03(\x0b\x32\x1f.responsa.knowledge.v1.Document\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xab\x01\n\x15\x44\x65leteDocumentRequest\x12w\n\x04name\x18\x01 \x01(\tBi\xe2\x41\x01\x02\xfa\x41\x13\n\x11responsa/Document\xbaHLrJ2H^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x19\n\x04\x65tag\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\"\xa1\x01\n\x19GetDocumentContentRequest\x12\x83\x01\n\x04name\x18\x01 \x01(\tBu\xe2\x41\x01\x02\xfa\x41\x03\n\x01*\xbaHhrf2d^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(/versions/[1-9][0-9]{0,8})?$\"?\n\x1aGetDocumentContentResponse\x12\x13\n\x0b\x62yte_offset\x18\x01 \x01(\x03\x12\x0c\n\x04text\x18\x02 \x01(\t\"\x8a\x01\n\x11GetPassageRequest\x12u\n\x04name\x18\x01 \x01(\tBg\xe2\x41\x01\x02\xfa\x41\x12\n\x10responsa/Passage\xbaHKrI2G^passages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\x14\n\x12ListFormatsRequest\"E\n\x13ListFormatsResponse\x12.\n\x07\x66ormats\x18\x01 \x03(\x0b\x32\x1d.responsa.knowledge.v1.Format\"\x9c\x02\n\rSearchRequest\x12.\n\x05terms\x18\x01 \x03(\tB\x1f\xe2\x41\x01\x02\xbaH\x18\x92\x01\x15\x08\x01\x10\x08\"\x0fr\r \x01(\x80\x80\x01\x32\x05[^\\s]\x12!\n\x05top_k\x18\x03 \x01(\x05\x42\r\xe2\x41\x01\x01\xbaH\x06\x1a\x04\x18\x64(\x01H\x00\x88\x01\x01\x12.\n\tthreshold\x18\x04 \x01(\x01\x42\x1b\xe2\x41\x01\x01\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12=\n\x04mode\x18\x05 \x01(\x0e\x32!.responsa.knowledge.v1.SearchModeB\x0c\xe2\x41\x01\x01\xbaH\x05\x82\x01\x02\x10\x01\x12,\n\x05scope\x18\x06 \x01(\x0b\x32\x17.responsa.type.v1.ScopeB\x04\xe2\x41\x01\x01\x42\x08\n\x06_top_kJ\x04\x08\x02\x10\x03R\x0b\x63ollections\"@\n\x0eSearchResponse\x12.\n\x04hits\x18\x01 \x03(\x0b\x32 .responsa.knowledge.v1.SearchHit\"}\n\tSearchHit\x12/\n\x07passage\x18\x01 \x01(\x0b\x32\x1e.responsa.knowledge.v1.Passage\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x30\n\x05parts\x18\x03 \x01(\x0b\x32!.responsa.knowledge.v1.ScoreParts\"8\n\nScoreParts\x12\x0c\n\x04text\x18\x01 \x01(\x01\x12\x0e\n\x06vector\x18\x02 \x01(\x01\x12\x0c\n\x04term\x18\x03 \x01(\x05*o\n\nSearchMode\x12\x1b\n\x17SEARCH_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12SEARCH_MODE_HYBRID\x10\x01\x12\x16\n\x12SEARCH_MODE_VECTOR\x10\x02\x12\x14\n\x10SEARCH_MODE_TEXT\x10\x03\x32\xaf\x0f\n\x10KnowledgeService\x12\x81\x01\n\x10\x43reateCollection\x12..responsa.knowledge.v1.CreateCollectionRequest\x1a!.responsa.knowledge.v1.Collection\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/collections:\x01*\x12\x81\x01\n\rGetCollection\x12+.responsa.knowledge.v1.GetCollectionRequest\x1a!.responsa.knowledge.v1.Collection\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/{name=collections/*}\x12\x89\x01\n\x0fListCollections\x12-.responsa.knowledge.v1.ListCollectionsRequest\x1a..responsa.knowledge.v1.ListCollectionsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/collections\x12\x9e\x01\n\x10UpdateCollection\x12..responsa.knowledge.v1.UpdateCollectionRequest\x1a!.responsa.knowledge.v1.Collection\"7\x82\xd3\xe4\x93\x02\x31\x32#/v1/{collection.name=collections/*}:\ncollection\x12|\n\x10\x44\x65leteCollection\x12..responsa.knowledge.v1.DeleteCollectionRequest\x1a\x16.google.protobuf.Empty\" \x82\xd3\xe4\x93\x02\x1a*\x18/v1/{name=collections/*}\x12\x82\x01\n\x0eUploadDocument\x12,.responsa.knowledge.v1.UploadDocumentRequest\x1a\x1d.google.longrunning.Operation\"!\xca\x41\x1e\n\x0cIngestResult\x12\x0eIngestMetadata(\x01\x12\x98\x01\n\x0e\x43reateDocument\x12,.responsa.knowledge.v1.CreateDocumentRequest\x1a\x1d.google.longrunning.Operation\"9\xca\x41\x1e\n\x0cIngestResult\x12\x0eIngestMetadata\x82\xd3\xe4\x93\x02\x12\"\r/v1/documents:\x01*\x12y\n\x0bGetDocument\x12).responsa.knowledge.v1.GetDocumentRequest\x1a\x1f.responsa.knowledge.v1.Document\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=documents/*}\x12\x98\x01\n\rListDocuments\x12+.responsa.knowledge.v1.ListDocumentsRequest\x1a,.responsa.knowledge.v1.ListDocumentsResponse\",\x82\xd3\xe4\x93\x02&\x12$/v1/{parent=collections/*}/documents\x12v\n\x0e\x44\x65leteDocument\x12,.responsa.knowledge.v1.DeleteDocumentRequest\x1a\x16.google.protobuf.Empty\"\x1e\x82\xd3\xe4\x93\x02\x18*\x16/v1/{name=documents/*}\x12\xd0\x01\n\x12GetDocumentContent\x12\x30.responsa.knowledge.v1.GetDocumentContentRequest\x1a\x31.responsa.knowledge.v1.GetDocumentContentResponse\"S\x82\xd3\xe4\x93\x02M\x12\x1e/v1/{name=documents/*}:contentZ+\x12)/v1/{name=documents/*/versions/*}:content0\x01\x12u\n\nGetPassage\x12(.responsa.knowledge.v1.GetPassageRequest\x1a\x1e.responsa.knowledge.v1.Passage\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=passages/*}\x12y\n\x0bListFormats\x12).responsa.knowledge.v1.ListFormatsRequest\x1a*.responsa.knowledge.v1.ListFormatsResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/formats\x12u\n\x06Search\x12$.responsa.knowledge.v1.SearchRequest\x1a%.responsa.knowledge.v1.SearchResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\"\x13/v1/passages:search:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,75 +43,81 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'responsa.knowledge.v1.knowl
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATECOLLECTIONREQUEST'].fields_by_name['collection_id']._loaded_options = None
-  _globals['_CREATECOLLECTIONREQUEST'].fields_by_name['collection_id']._serialized_options = b'\272H\035r\0332\031^[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_CREATECOLLECTIONREQUEST'].fields_by_name['collection_id']._serialized_options = b'\342A\001\002\272H\035r\0332\031^[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_CREATECOLLECTIONREQUEST'].fields_by_name['collection']._loaded_options = None
+  _globals['_CREATECOLLECTIONREQUEST'].fields_by_name['collection']._serialized_options = b'\342A\001\001'
   _globals['_CREATECOLLECTIONREQUEST'].fields_by_name['request_id']._loaded_options = None
-  _globals['_CREATECOLLECTIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_CREATECOLLECTIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001\272H\010r\003\260\001\001\330\001\001'
   _globals['_GETCOLLECTIONREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_GETCOLLECTIONREQUEST'].fields_by_name['name']._serialized_options = b'\272H)r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_GETCOLLECTIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\025\n\023responsa/Collection\272H)r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_LISTCOLLECTIONSREQUEST'].fields_by_name['page_size']._loaded_options = None
-  _globals['_LISTCOLLECTIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\310\001(\000'
+  _globals['_LISTCOLLECTIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001\272H\007\032\005\030\310\001(\001'
   _globals['_LISTCOLLECTIONSREQUEST'].fields_by_name['page_token']._loaded_options = None
-  _globals['_LISTCOLLECTIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003(\200\020'
+  _globals['_LISTCOLLECTIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001\272H\005r\003(\200\020'
   _globals['_LISTCOLLECTIONSREQUEST'].fields_by_name['filter']._loaded_options = None
-  _globals['_LISTCOLLECTIONSREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003(\200\010'
+  _globals['_LISTCOLLECTIONSREQUEST'].fields_by_name['filter']._serialized_options = b'\342A\001\001\272H\005r\003(\200\010'
   _globals['_LISTCOLLECTIONSREQUEST'].fields_by_name['order_by']._loaded_options = None
-  _globals['_LISTCOLLECTIONSREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\005r\003(\200\001'
+  _globals['_LISTCOLLECTIONSREQUEST'].fields_by_name['order_by']._serialized_options = b'\342A\001\001\272H\005r\003(\200\001'
   _globals['_UPDATECOLLECTIONREQUEST'].fields_by_name['collection']._loaded_options = None
-  _globals['_UPDATECOLLECTIONREQUEST'].fields_by_name['collection']._serialized_options = b'\272H\210\001\272\001\201\001\n\017collection.name\0222must be the name of a collection, collections/{id}\032:this.name.matches(\'^collections/[a-z0-9][a-z0-9-]{0,62}$\')\310\001\001'
+  _globals['_UPDATECOLLECTIONREQUEST'].fields_by_name['collection']._serialized_options = b'\342A\001\002\272H\210\001\272\001\201\001\n\017collection.name\0222must be the name of a collection, collections/{id}\032:this.name.matches(\'^collections/[a-z0-9][a-z0-9-]{0,62}$\')\310\001\001'
+  _globals['_UPDATECOLLECTIONREQUEST'].fields_by_name['update_mask']._loaded_options = None
+  _globals['_UPDATECOLLECTIONREQUEST'].fields_by_name['update_mask']._serialized_options = b'\342A\001\002'
   _globals['_DELETECOLLECTIONREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_DELETECOLLECTIONREQUEST'].fields_by_name['name']._serialized_options = b'\272H)r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_DELETECOLLECTIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\025\n\023responsa/Collection\272H)r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_DELETECOLLECTIONREQUEST'].fields_by_name['etag']._loaded_options = None
-  _globals['_DELETECOLLECTIONREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002(@'
+  _globals['_DELETECOLLECTIONREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\001\272H\004r\002(@'
+  _globals['_DELETECOLLECTIONREQUEST'].fields_by_name['force']._loaded_options = None
+  _globals['_DELETECOLLECTIONREQUEST'].fields_by_name['force']._serialized_options = b'\342A\001\001'
   _globals['_UPLOADDOCUMENTREQUEST'].oneofs_by_name['part']._loaded_options = None
   _globals['_UPLOADDOCUMENTREQUEST'].oneofs_by_name['part']._serialized_options = b'\272H\002\010\001'
   _globals['_UPLOADDOCUMENTREQUEST'].fields_by_name['chunk']._loaded_options = None
   _globals['_UPLOADDOCUMENTREQUEST'].fields_by_name['chunk']._serialized_options = b'\272H\010z\006\020\001\030\200\200\020'
   _globals['_UPLOADFINISH'].fields_by_name['size_bytes']._loaded_options = None
-  _globals['_UPLOADFINISH'].fields_by_name['size_bytes']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_UPLOADFINISH'].fields_by_name['size_bytes']._serialized_options = b'\342A\001\002\272H\004\"\002(\000'
   _globals['_UPLOADFINISH'].fields_by_name['sha256']._loaded_options = None
-  _globals['_UPLOADFINISH'].fields_by_name['sha256']._serialized_options = b'\272H\007z\002h \330\001\001'
+  _globals['_UPLOADFINISH'].fields_by_name['sha256']._serialized_options = b'\342A\001\001\272H\007z\002h \330\001\001'
   _globals['_UPLOADSTART'].fields_by_name['metadata']._loaded_options = None
-  _globals['_UPLOADSTART'].fields_by_name['metadata']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_UPLOADSTART'].fields_by_name['metadata']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
   _globals['_UPLOADSTART'].fields_by_name['size_bytes']._loaded_options = None
-  _globals['_UPLOADSTART'].fields_by_name['size_bytes']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_UPLOADSTART'].fields_by_name['size_bytes']._serialized_options = b'\342A\001\001\272H\004\"\002(\000'
   _globals['_UPLOADSTART'].fields_by_name['request_id']._loaded_options = None
-  _globals['_UPLOADSTART'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_UPLOADSTART'].fields_by_name['request_id']._serialized_options = b'\342A\001\001\272H\010r\003\260\001\001\330\001\001'
   _globals['_CREATEDOCUMENTREQUEST'].fields_by_name['metadata']._loaded_options = None
-  _globals['_CREATEDOCUMENTREQUEST'].fields_by_name['metadata']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_CREATEDOCUMENTREQUEST'].fields_by_name['metadata']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
   _globals['_CREATEDOCUMENTREQUEST'].fields_by_name['text']._loaded_options = None
-  _globals['_CREATEDOCUMENTREQUEST'].fields_by_name['text']._serialized_options = b'\272H\010r\006 \001(\200\200@'
+  _globals['_CREATEDOCUMENTREQUEST'].fields_by_name['text']._serialized_options = b'\342A\001\002\272H\010r\006 \001(\200\200@'
   _globals['_CREATEDOCUMENTREQUEST'].fields_by_name['request_id']._loaded_options = None
-  _globals['_CREATEDOCUMENTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_CREATEDOCUMENTREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001\272H\010r\003\260\001\001\330\001\001'
   _globals['_GETDOCUMENTREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_GETDOCUMENTREQUEST'].fields_by_name['name']._serialized_options = b'\272HLrJ2H^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+  _globals['_GETDOCUMENTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\023\n\021responsa/Document\272HLrJ2H^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
   _globals['_LISTDOCUMENTSREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_LISTDOCUMENTSREQUEST'].fields_by_name['parent']._serialized_options = b'\272H)r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_LISTDOCUMENTSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\025\n\023responsa/Collection\272H)r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_LISTDOCUMENTSREQUEST'].fields_by_name['page_size']._loaded_options = None
-  _globals['_LISTDOCUMENTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\310\001(\000'
+  _globals['_LISTDOCUMENTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001\272H\007\032\005\030\310\001(\001'
   _globals['_LISTDOCUMENTSREQUEST'].fields_by_name['page_token']._loaded_options = None
-  _globals['_LISTDOCUMENTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003(\200\020'
+  _globals['_LISTDOCUMENTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001\272H\005r\003(\200\020'
   _globals['_LISTDOCUMENTSREQUEST'].fields_by_name['filter']._loaded_options = None
-  _globals['_LISTDOCUMENTSREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003(\200\010'
+  _globals['_LISTDOCUMENTSREQUEST'].fields_by_name['filter']._serialized_options = b'\342A\001\001\272H\005r\003(\200\010'
   _globals['_LISTDOCUMENTSREQUEST'].fields_by_name['order_by']._loaded_options = None
-  _globals['_LISTDOCUMENTSREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\005r\003(\200\001'
+  _globals['_LISTDOCUMENTSREQUEST'].fields_by_name['order_by']._serialized_options = b'\342A\001\001\272H\005r\003(\200\001'
   _globals['_DELETEDOCUMENTREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_DELETEDOCUMENTREQUEST'].fields_by_name['name']._serialized_options = b'\272HLrJ2H^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+  _globals['_DELETEDOCUMENTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\023\n\021responsa/Document\272HLrJ2H^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
   _globals['_DELETEDOCUMENTREQUEST'].fields_by_name['etag']._loaded_options = None
-  _globals['_DELETEDOCUMENTREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002(@'
+  _globals['_DELETEDOCUMENTREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\001\272H\004r\002(@'
   _globals['_GETDOCUMENTCONTENTREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_GETDOCUMENTCONTENTREQUEST'].fields_by_name['name']._serialized_options = b'\272Hhrf2d^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(/versions/[1-9][0-9]{0,8})?$'
+  _globals['_GETDOCUMENTCONTENTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\003\n\001*\272Hhrf2d^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(/versions/[1-9][0-9]{0,8})?$'
   _globals['_GETPASSAGEREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_GETPASSAGEREQUEST'].fields_by_name['name']._serialized_options = b'\272HKrI2G^passages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+  _globals['_GETPASSAGEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\022\n\020responsa/Passage\272HKrI2G^passages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
   _globals['_SEARCHREQUEST'].fields_by_name['terms']._loaded_options = None
-  _globals['_SEARCHREQUEST'].fields_by_name['terms']._serialized_options = b'\272H\030\222\001\025\010\001\020\010\"\017r\r \001(\200\200\0012\005[^\\s]'
-  _globals['_SEARCHREQUEST'].fields_by_name['collections']._loaded_options = None
-  _globals['_SEARCHREQUEST'].fields_by_name['collections']._serialized_options = b'\272H2\222\001/\020@\030\001\")r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_SEARCHREQUEST'].fields_by_name['terms']._serialized_options = b'\342A\001\002\272H\030\222\001\025\010\001\020\010\"\017r\r \001(\200\200\0012\005[^\\s]'
   _globals['_SEARCHREQUEST'].fields_by_name['top_k']._loaded_options = None
-  _globals['_SEARCHREQUEST'].fields_by_name['top_k']._serialized_options = b'\272H\006\032\004\030d(\000'
+  _globals['_SEARCHREQUEST'].fields_by_name['top_k']._serialized_options = b'\342A\001\001\272H\006\032\004\030d(\001'
   _globals['_SEARCHREQUEST'].fields_by_name['threshold']._loaded_options = None
-  _globals['_SEARCHREQUEST'].fields_by_name['threshold']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\000\360?)\000\000\000\000\000\000\000\000'
+  _globals['_SEARCHREQUEST'].fields_by_name['threshold']._serialized_options = b'\342A\001\001\272H\024\022\022\031\000\000\000\000\000\000\360?)\000\000\000\000\000\000\000\000'
   _globals['_SEARCHREQUEST'].fields_by_name['mode']._loaded_options = None
-  _globals['_SEARCHREQUEST'].fields_by_name['mode']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_SEARCHREQUEST'].fields_by_name['mode']._serialized_options = b'\342A\001\001\272H\005\202\001\002\020\001'
+  _globals['_SEARCHREQUEST'].fields_by_name['scope']._loaded_options = None
+  _globals['_SEARCHREQUEST'].fields_by_name['scope']._serialized_options = b'\342A\001\001'
   _globals['_KNOWLEDGESERVICE'].methods_by_name['CreateCollection']._loaded_options = None
   _globals['_KNOWLEDGESERVICE'].methods_by_name['CreateCollection']._serialized_options = b'\202\323\344\223\002\024\"\017/v1/collections:\001*'
   _globals['_KNOWLEDGESERVICE'].methods_by_name['GetCollection']._loaded_options = None
@@ -119,8 +128,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_KNOWLEDGESERVICE'].methods_by_name['UpdateCollection']._serialized_options = b'\202\323\344\223\00212#/v1/{collection.name=collections/*}:\ncollection'
   _globals['_KNOWLEDGESERVICE'].methods_by_name['DeleteCollection']._loaded_options = None
   _globals['_KNOWLEDGESERVICE'].methods_by_name['DeleteCollection']._serialized_options = b'\202\323\344\223\002\032*\030/v1/{name=collections/*}'
+  _globals['_KNOWLEDGESERVICE'].methods_by_name['UploadDocument']._loaded_options = None
+  _globals['_KNOWLEDGESERVICE'].methods_by_name['UploadDocument']._serialized_options = b'\312A\036\n\014IngestResult\022\016IngestMetadata'
   _globals['_KNOWLEDGESERVICE'].methods_by_name['CreateDocument']._loaded_options = None
-  _globals['_KNOWLEDGESERVICE'].methods_by_name['CreateDocument']._serialized_options = b'\202\323\344\223\002\022\"\r/v1/documents:\001*'
+  _globals['_KNOWLEDGESERVICE'].methods_by_name['CreateDocument']._serialized_options = b'\312A\036\n\014IngestResult\022\016IngestMetadata\202\323\344\223\002\022\"\r/v1/documents:\001*'
   _globals['_KNOWLEDGESERVICE'].methods_by_name['GetDocument']._loaded_options = None
   _globals['_KNOWLEDGESERVICE'].methods_by_name['GetDocument']._serialized_options = b'\202\323\344\223\002\030\022\026/v1/{name=documents/*}'
   _globals['_KNOWLEDGESERVICE'].methods_by_name['ListDocuments']._loaded_options = None
@@ -135,54 +146,54 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_KNOWLEDGESERVICE'].methods_by_name['ListFormats']._serialized_options = b'\202\323\344\223\002\r\022\013/v1/formats'
   _globals['_KNOWLEDGESERVICE'].methods_by_name['Search']._loaded_options = None
   _globals['_KNOWLEDGESERVICE'].methods_by_name['Search']._serialized_options = b'\202\323\344\223\002\030\"\023/v1/passages:search:\001*'
-  _globals['_SEARCHMODE']._serialized_start=3312
-  _globals['_SEARCHMODE']._serialized_end=3423
-  _globals['_CREATECOLLECTIONREQUEST']._serialized_start=346
-  _globals['_CREATECOLLECTIONREQUEST']._serialized_end=516
-  _globals['_GETCOLLECTIONREQUEST']._serialized_start=518
-  _globals['_GETCOLLECTIONREQUEST']._serialized_end=600
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=603
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=742
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=744
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=850
-  _globals['_UPDATECOLLECTIONREQUEST']._serialized_start=853
-  _globals['_UPDATECOLLECTIONREQUEST']._serialized_end=1126
-  _globals['_DELETECOLLECTIONREQUEST']._serialized_start=1128
-  _globals['_DELETECOLLECTIONREQUEST']._serialized_end=1251
-  _globals['_UPLOADDOCUMENTREQUEST']._serialized_start=1254
-  _globals['_UPLOADDOCUMENTREQUEST']._serialized_end=1430
-  _globals['_UPLOADFINISH']._serialized_start=1432
-  _globals['_UPLOADFINISH']._serialized_end=1503
-  _globals['_UPLOADSTART']._serialized_start=1506
-  _globals['_UPLOADSTART']._serialized_end=1648
-  _globals['_CREATEDOCUMENTREQUEST']._serialized_start=1651
-  _globals['_CREATEDOCUMENTREQUEST']._serialized_end=1801
-  _globals['_GETDOCUMENTREQUEST']._serialized_start=1803
-  _globals['_GETDOCUMENTREQUEST']._serialized_end=1918
-  _globals['_LISTDOCUMENTSREQUEST']._serialized_start=1921
-  _globals['_LISTDOCUMENTSREQUEST']._serialized_end=2120
-  _globals['_LISTDOCUMENTSRESPONSE']._serialized_start=2122
-  _globals['_LISTDOCUMENTSRESPONSE']._serialized_end=2222
-  _globals['_DELETEDOCUMENTREQUEST']._serialized_start=2225
-  _globals['_DELETEDOCUMENTREQUEST']._serialized_end=2366
-  _globals['_GETDOCUMENTCONTENTREQUEST']._serialized_start=2369
-  _globals['_GETDOCUMENTCONTENTREQUEST']._serialized_end=2519
-  _globals['_GETDOCUMENTCONTENTRESPONSE']._serialized_start=2521
-  _globals['_GETDOCUMENTCONTENTRESPONSE']._serialized_end=2584
-  _globals['_GETPASSAGEREQUEST']._serialized_start=2586
-  _globals['_GETPASSAGEREQUEST']._serialized_end=2699
-  _globals['_LISTFORMATSREQUEST']._serialized_start=2701
-  _globals['_LISTFORMATSREQUEST']._serialized_end=2721
-  _globals['_LISTFORMATSRESPONSE']._serialized_start=2723
-  _globals['_LISTFORMATSRESPONSE']._serialized_end=2792
-  _globals['_SEARCHREQUEST']._serialized_start=2795
-  _globals['_SEARCHREQUEST']._serialized_end=3059
-  _globals['_SEARCHRESPONSE']._serialized_start=3061
-  _globals['_SEARCHRESPONSE']._serialized_end=3125
-  _globals['_SEARCHHIT']._serialized_start=3127
-  _globals['_SEARCHHIT']._serialized_end=3252
-  _globals['_SCOREPARTS']._serialized_start=3254
-  _globals['_SCOREPARTS']._serialized_end=3310
-  _globals['_KNOWLEDGESERVICE']._serialized_start=3426
-  _globals['_KNOWLEDGESERVICE']._serialized_end=5323
+  _globals['_SEARCHMODE']._serialized_start=3757
+  _globals['_SEARCHMODE']._serialized_end=3868
+  _globals['_CREATECOLLECTIONREQUEST']._serialized_start=436
+  _globals['_CREATECOLLECTIONREQUEST']._serialized_end=620
+  _globals['_GETCOLLECTIONREQUEST']._serialized_start=622
+  _globals['_GETCOLLECTIONREQUEST']._serialized_end=732
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=735
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=909
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=911
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=1017
+  _globals['_UPDATECOLLECTIONREQUEST']._serialized_start=1020
+  _globals['_UPDATECOLLECTIONREQUEST']._serialized_end=1303
+  _globals['_DELETECOLLECTIONREQUEST']._serialized_start=1306
+  _globals['_DELETECOLLECTIONREQUEST']._serialized_end=1467
+  _globals['_UPLOADDOCUMENTREQUEST']._serialized_start=1470
+  _globals['_UPLOADDOCUMENTREQUEST']._serialized_end=1646
+  _globals['_UPLOADFINISH']._serialized_start=1648
+  _globals['_UPLOADFINISH']._serialized_end=1727
+  _globals['_UPLOADSTART']._serialized_start=1730
+  _globals['_UPLOADSTART']._serialized_end=1904
+  _globals['_CREATEDOCUMENTREQUEST']._serialized_start=1907
+  _globals['_CREATEDOCUMENTREQUEST']._serialized_end=2069
+  _globals['_GETDOCUMENTREQUEST']._serialized_start=2072
+  _globals['_GETDOCUMENTREQUEST']._serialized_end=2213
+  _globals['_LISTDOCUMENTSREQUEST']._serialized_start=2216
+  _globals['_LISTDOCUMENTSREQUEST']._serialized_end=2478
+  _globals['_LISTDOCUMENTSRESPONSE']._serialized_start=2480
+  _globals['_LISTDOCUMENTSRESPONSE']._serialized_end=2580
+  _globals['_DELETEDOCUMENTREQUEST']._serialized_start=2583
+  _globals['_DELETEDOCUMENTREQUEST']._serialized_end=2754
+  _globals['_GETDOCUMENTCONTENTREQUEST']._serialized_start=2757
+  _globals['_GETDOCUMENTCONTENTREQUEST']._serialized_end=2918
+  _globals['_GETDOCUMENTCONTENTRESPONSE']._serialized_start=2920
+  _globals['_GETDOCUMENTCONTENTRESPONSE']._serialized_end=2983
+  _globals['_GETPASSAGEREQUEST']._serialized_start=2986
+  _globals['_GETPASSAGEREQUEST']._serialized_end=3124
+  _globals['_LISTFORMATSREQUEST']._serialized_start=3126
+  _globals['_LISTFORMATSREQUEST']._serialized_end=3146
+  _globals['_LISTFORMATSRESPONSE']._serialized_start=3148
+  _globals['_LISTFORMATSRESPONSE']._serialized_end=3217
+  _globals['_SEARCHREQUEST']._serialized_start=3220
+  _globals['_SEARCHREQUEST']._serialized_end=3504
+  _globals['_SEARCHRESPONSE']._serialized_start=3506
+  _globals['_SEARCHRESPONSE']._serialized_end=3570
+  _globals['_SEARCHHIT']._serialized_start=3572
+  _globals['_SEARCHHIT']._serialized_end=3697
+  _globals['_SCOREPARTS']._serialized_start=3699
+  _globals['_SCOREPARTS']._serialized_end=3755
+  _globals['_KNOWLEDGESERVICE']._serialized_start=3871
+  _globals['_KNOWLEDGESERVICE']._serialized_end=5838
 # @@protoc_insertion_point(module_scope)

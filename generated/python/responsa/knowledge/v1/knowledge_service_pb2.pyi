@@ -12,6 +12,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from responsa.knowledge.v1 import collection_pb2 as _collection_pb2
 from responsa.knowledge.v1 import document_pb2 as _document_pb2
 from responsa.knowledge.v1 import format_pb2 as _format_pb2
+from responsa.type.v1 import scope_pb2 as _scope_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -30,25 +31,25 @@ class _SearchMode:
 class _SearchModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SearchMode.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SEARCH_MODE_UNSPECIFIED: _SearchMode.ValueType  # 0
-    """HYBRID."""
+    """The same as HYBRID."""
     SEARCH_MODE_HYBRID: _SearchMode.ValueType  # 1
-    """Words and vectors, their scores summed."""
+    """By words and by vectors; the score adds both."""
     SEARCH_MODE_VECTOR: _SearchMode.ValueType  # 2
-    """Vectors alone."""
+    """By vectors only."""
     SEARCH_MODE_TEXT: _SearchMode.ValueType  # 3
-    """Words alone."""
+    """By words only."""
 
 class SearchMode(_SearchMode, metaclass=_SearchModeEnumTypeWrapper):
-    """SearchMode says which indexes are asked."""
+    """SearchMode is how passages are found and scored."""
 
 SEARCH_MODE_UNSPECIFIED: SearchMode.ValueType  # 0
-"""HYBRID."""
+"""The same as HYBRID."""
 SEARCH_MODE_HYBRID: SearchMode.ValueType  # 1
-"""Words and vectors, their scores summed."""
+"""By words and by vectors; the score adds both."""
 SEARCH_MODE_VECTOR: SearchMode.ValueType  # 2
-"""Vectors alone."""
+"""By vectors only."""
 SEARCH_MODE_TEXT: SearchMode.ValueType  # 3
-"""Words alone."""
+"""By words only."""
 Global___SearchMode: _TypeAlias = SearchMode  # noqa: Y015
 
 @_typing.final
@@ -61,12 +62,14 @@ class CreateCollectionRequest(_message.Message):
     COLLECTION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     collection_id: _builtins.str
-    """The id that its name will have: 1 to 63 of a-z, 0-9 and hyphen, not beginning with a hyphen."""
+    """The id in the collection's name: 1 to 63 of a-z, 0-9 and hyphen, not beginning with a hyphen."""
     request_id: _builtins.str
-    """Any UUID; the same one again gives back what the first call made. Scoped to tenant and user. Another body: REQUEST_ID_REUSED."""
+    """Any UUID. A repetition with the same UUID and the same body returns what the first call created; with another body: REQUEST_ID_REUSED. Scoped to the
+    tenant and the user.
+    """
     @_builtins.property
     def collection(self) -> _collection_pb2.Collection:
-        """display_name and chunking count; all else is set by the server."""
+        """The display_name and the chunking. The server sets all other fields."""
 
     def __init__(
         self,
@@ -107,7 +110,7 @@ Global___GetCollectionRequest: _TypeAlias = GetCollectionRequest  # noqa: Y015
 
 @_typing.final
 class ListCollectionsRequest(_message.Message):
-    """ListCollectionsRequest asks for a page of collections."""
+    """ListCollectionsRequest asks for one page of collections."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -116,39 +119,41 @@ class ListCollectionsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most this many, 1 to 200; 0 means 50."""
+    """The number of items on the page at most, 1 to 200. Unset: 50."""
     page_token: _builtins.str
-    """`next_page_token` of the page before, with all else unchanged; empty for the first page. Else: PAGE_TOKEN_INVALID."""
+    """The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID."""
     filter: _builtins.str
-    """AIP-160, comparisons joined by AND, on: display_name, create_time, update_time. Else: FILTER_INVALID."""
+    """Comparisons joined by AND (AIP-160), on: display_name, create_time, update_time. Otherwise: FILTER_INVALID."""
     order_by: _builtins.str
-    """AIP-132: name, name desc, create_time, create_time desc; the first is the default. Else: ORDER_BY_INVALID."""
+    """One of (AIP-132): name, name desc, create_time, create_time desc; the first is the default. Otherwise: ORDER_BY_INVALID."""
     def __init__(
         self,
         *,
-        page_size: _builtins.int = ...,
+        page_size: _builtins.int | None = ...,
         page_token: _builtins.str = ...,
         filter: _builtins.str = ...,
         order_by: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "page_size", b"page_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
 
 Global___ListCollectionsRequest: _TypeAlias = ListCollectionsRequest  # noqa: Y015
 
 @_typing.final
 class ListCollectionsResponse(_message.Message):
-    """ListCollectionsResponse is a page of collections."""
+    """ListCollectionsResponse is one page of collections."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     COLLECTIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """The token of the next page; empty on the last page."""
     @_builtins.property
     def collections(self) -> _containers.RepeatedCompositeFieldContainer[_collection_pb2.Collection]:
         """The collections."""
@@ -169,7 +174,7 @@ Global___ListCollectionsResponse: _TypeAlias = ListCollectionsResponse  # noqa: 
 
 @_typing.final
 class UpdateCollectionRequest(_message.Message):
-    """UpdateCollectionRequest says what to change."""
+    """UpdateCollectionRequest names a collection and its new values."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -177,11 +182,11 @@ class UpdateCollectionRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def collection(self) -> _collection_pb2.Collection:
-        """The collection, with `name` and the new values; its etag is honoured when given."""
+        """The collection with its `name` and the new values. With an etag: the collection must still have it."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which fields to change: `display_name`."""
+        """The fields to change: `display_name`."""
 
     def __init__(
         self,
@@ -199,7 +204,7 @@ Global___UpdateCollectionRequest: _TypeAlias = UpdateCollectionRequest  # noqa: 
 
 @_typing.final
 class DeleteCollectionRequest(_message.Message):
-    """DeleteCollectionRequest names a collection to delete."""
+    """DeleteCollectionRequest names the collection to delete."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -209,9 +214,9 @@ class DeleteCollectionRequest(_message.Message):
     name: _builtins.str
     """`collections/{id}`."""
     etag: _builtins.str
-    """When given and no longer the resource's: ETAG_MISMATCH, nothing is changed."""
+    """The etag that the resource must still have; otherwise: ETAG_MISMATCH, and nothing changes. Empty: any."""
     force: _builtins.bool
-    """Whether documents in it are deleted too."""
+    """Whether the collection's documents are deleted too."""
     def __init__(
         self,
         *,
@@ -237,14 +242,14 @@ class UploadDocumentRequest(_message.Message):
     CHUNK_FIELD_NUMBER: _builtins.int
     FINISH_FIELD_NUMBER: _builtins.int
     chunk: _builtins.bytes
-    """The next bytes; 1 to 262,144."""
+    """The next 1 to 262,144 bytes."""
     @_builtins.property
     def start(self) -> Global___UploadStart:
-        """What is coming."""
+        """Describes the document."""
 
     @_builtins.property
     def finish(self) -> Global___UploadFinish:
-        """All bytes were sent."""
+        """Every byte was sent."""
 
     def __init__(
         self,
@@ -265,16 +270,16 @@ Global___UploadDocumentRequest: _TypeAlias = UploadDocumentRequest  # noqa: Y015
 
 @_typing.final
 class UploadFinish(_message.Message):
-    """UploadFinish ends an upload. A stream that ends without it was cut off: UPLOAD_INCOMPLETE, and nothing is kept."""
+    """UploadFinish ends an upload. A stream that ends without it was cut: UPLOAD_INCOMPLETE, and nothing is kept."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     size_bytes: _builtins.int
-    """How many bytes were sent in all; another number than came is UPLOAD_INCOMPLETE."""
+    """The number of bytes sent. If another number arrived: UPLOAD_INCOMPLETE."""
     sha256: _builtins.bytes
-    """SHA-256 of all the bytes, 32 bytes; empty means that it is not compared. Another hash than that of what came is UPLOAD_INCOMPLETE."""
+    """SHA-256 of the bytes, 32 bytes. If bytes with another hash arrived: UPLOAD_INCOMPLETE. Empty: the hash is not compared."""
     def __init__(
         self,
         *,
@@ -291,7 +296,7 @@ Global___UploadFinish: _TypeAlias = UploadFinish  # noqa: Y015
 
 @_typing.final
 class UploadStart(_message.Message):
-    """UploadStart announces an upload."""
+    """UploadStart begins an upload."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -299,31 +304,35 @@ class UploadStart(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     size_bytes: _builtins.int
-    """How many bytes are coming, when known: more or fewer are then UPLOAD_INCOMPLETE. 0 means: not known before `finish`."""
+    """The number of bytes that will be sent. If another number arrives: UPLOAD_INCOMPLETE. Unset: not known before `finish`."""
     request_id: _builtins.str
-    """Any UUID; the same one again gives back what the first call made. Scoped to tenant and user. Another body: REQUEST_ID_REUSED."""
+    """Any UUID. A repetition with the same UUID and the same body returns what the first call created; with another body: REQUEST_ID_REUSED. Scoped to the
+    tenant and the user.
+    """
     @_builtins.property
     def metadata(self) -> _document_pb2.DocumentMetadata:
-        """What is coming."""
+        """Describes the document."""
 
     def __init__(
         self,
         *,
         metadata: _document_pb2.DocumentMetadata | None = ...,
-        size_bytes: _builtins.int = ...,
+        size_bytes: _builtins.int | None = ...,
         request_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "metadata", b"metadata", "size_bytes", b"size_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "request_id", b"request_id", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "metadata", b"metadata", "request_id", b"request_id", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__size_bytes: _TypeAlias = _typing.Literal["size_bytes"]  # noqa: Y015
+    _WhichOneofArgType__size_bytes: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size_bytes) -> _WhichOneofReturnType__size_bytes | None: ...
 
 Global___UploadStart: _TypeAlias = UploadStart  # noqa: Y015
 
 @_typing.final
 class CreateDocumentRequest(_message.Message):
-    """CreateDocumentRequest brings a text."""
+    """CreateDocumentRequest carries a text."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -331,12 +340,14 @@ class CreateDocumentRequest(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """The text, 1 byte to 1 MiB; read as Markdown unless metadata says otherwise."""
+    """The text, 1 byte to 1 MiB. It is read as Markdown unless the metadata says otherwise."""
     request_id: _builtins.str
-    """Any UUID; the same one again gives back what the first call made. Scoped to tenant and user. Another body: REQUEST_ID_REUSED."""
+    """Any UUID. A repetition with the same UUID and the same body returns what the first call created; with another body: REQUEST_ID_REUSED. Scoped to the
+    tenant and the user.
+    """
     @_builtins.property
     def metadata(self) -> _document_pb2.DocumentMetadata:
-        """What it is."""
+        """Describes the document."""
 
     def __init__(
         self,
@@ -377,7 +388,7 @@ Global___GetDocumentRequest: _TypeAlias = GetDocumentRequest  # noqa: Y015
 
 @_typing.final
 class ListDocumentsRequest(_message.Message):
-    """ListDocumentsRequest asks for a page of a collection's documents."""
+    """ListDocumentsRequest asks for one page of a collection's documents."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -389,40 +400,42 @@ class ListDocumentsRequest(_message.Message):
     parent: _builtins.str
     """`collections/{id}`."""
     page_size: _builtins.int
-    """At most this many, 1 to 200; 0 means 50."""
+    """The number of items on the page at most, 1 to 200. Unset: 50."""
     page_token: _builtins.str
-    """`next_page_token` of the page before, with all else unchanged; empty for the first page. Else: PAGE_TOKEN_INVALID."""
+    """The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID."""
     filter: _builtins.str
-    """AIP-160, comparisons joined by AND, on: source_key, title, state, media_type, create_time, update_time. Else: FILTER_INVALID."""
+    """Comparisons joined by AND (AIP-160), on: source_key, title, state, media_type, create_time, update_time. Otherwise: FILTER_INVALID."""
     order_by: _builtins.str
-    """AIP-132: source_key, source_key desc, create_time, create_time desc, update_time, update_time desc; the first is the default. Else: ORDER_BY_INVALID."""
+    """One of (AIP-132): source_key, source_key desc, create_time, create_time desc, update_time, update_time desc; the first is the default. Otherwise: ORDER_BY_INVALID."""
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
-        page_size: _builtins.int = ...,
+        page_size: _builtins.int | None = ...,
         page_token: _builtins.str = ...,
         filter: _builtins.str = ...,
         order_by: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "page_size", b"page_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
 
 Global___ListDocumentsRequest: _TypeAlias = ListDocumentsRequest  # noqa: Y015
 
 @_typing.final
 class ListDocumentsResponse(_message.Message):
-    """ListDocumentsResponse is a page of documents."""
+    """ListDocumentsResponse is one page of documents."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DOCUMENTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """The token of the next page; empty on the last page."""
     @_builtins.property
     def documents(self) -> _containers.RepeatedCompositeFieldContainer[_document_pb2.Document]:
         """The documents."""
@@ -443,7 +456,7 @@ Global___ListDocumentsResponse: _TypeAlias = ListDocumentsResponse  # noqa: Y015
 
 @_typing.final
 class DeleteDocumentRequest(_message.Message):
-    """DeleteDocumentRequest names a document to delete."""
+    """DeleteDocumentRequest names the document to delete."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -452,7 +465,7 @@ class DeleteDocumentRequest(_message.Message):
     name: _builtins.str
     """`documents/{uuid}`."""
     etag: _builtins.str
-    """When given and no longer the resource's: ETAG_MISMATCH, nothing is changed."""
+    """The etag that the resource must still have; otherwise: ETAG_MISMATCH, and nothing changes. Empty: any."""
     def __init__(
         self,
         *,
@@ -491,14 +504,14 @@ Global___GetDocumentContentRequest: _TypeAlias = GetDocumentContentRequest  # no
 
 @_typing.final
 class GetDocumentContentResponse(_message.Message):
-    """GetDocumentContentResponse is the next piece of the canonical text."""
+    """GetDocumentContentResponse is the next piece of a canonical text."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BYTE_OFFSET_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     byte_offset: _builtins.int
-    """Where the piece begins, in bytes."""
+    """The position of the piece in the text, in bytes."""
     text: _builtins.str
     """The piece."""
     def __init__(
@@ -539,7 +552,7 @@ Global___GetPassageRequest: _TypeAlias = GetPassageRequest  # noqa: Y015
 
 @_typing.final
 class ListFormatsRequest(_message.Message):
-    """ListFormatsRequest asks for the formats."""
+    """ListFormatsRequest has no fields."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -556,14 +569,14 @@ Global___ListFormatsRequest: _TypeAlias = ListFormatsRequest  # noqa: Y015
 
 @_typing.final
 class ListFormatsResponse(_message.Message):
-    """ListFormatsResponse holds all formats."""
+    """ListFormatsResponse holds every format."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     FORMATS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def formats(self) -> _containers.RepeatedCompositeFieldContainer[_format_pb2.Format]:
-        """Markdown first, then in the order in which they were added."""
+        """The formats: Markdown first, the others in the order in which they were added to Responsa."""
 
     def __init__(
         self,
@@ -580,56 +593,58 @@ Global___ListFormatsResponse: _TypeAlias = ListFormatsResponse  # noqa: Y015
 
 @_typing.final
 class SearchRequest(_message.Message):
-    """SearchRequest says what to look for."""
+    """SearchRequest says what to search for."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TERMS_FIELD_NUMBER: _builtins.int
-    COLLECTIONS_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
     top_k: _builtins.int
-    """How many passages at most, 1 to 100; 0 means 10."""
+    """How many passages to return at most, 1 to 100. Unset: 10."""
     threshold: _builtins.float
-    """Passages whose score is lower are left out; 0 to 1."""
+    """The lowest score of a passage that is returned, 0 to 1."""
     mode: Global___SearchMode.ValueType
-    """Which indexes are asked."""
+    """How passages are found and scored."""
     @_builtins.property
     def terms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """1 to 8 terms, each 1 byte to 16 KiB; a passage scores by the term that it matches best."""
+        """1 to 8 terms, each 1 byte to 16 KiB. A passage's score is that of the term that it matches best."""
 
     @_builtins.property
-    def collections(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The collections to search, `collections/{id}`; none means all that the caller may read."""
+    def scope(self) -> _scope_pb2.Scope:
+        """Where to search. Unset: every document that the caller may read."""
 
     def __init__(
         self,
         *,
         terms: _abc.Iterable[_builtins.str] | None = ...,
-        collections: _abc.Iterable[_builtins.str] | None = ...,
-        top_k: _builtins.int = ...,
+        top_k: _builtins.int | None = ...,
         threshold: _builtins.float = ...,
         mode: Global___SearchMode.ValueType = ...,
+        scope: _scope_pb2.Scope | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_top_k", b"_top_k", "scope", b"scope", "top_k", b"top_k"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collections", b"collections", "mode", b"mode", "terms", b"terms", "threshold", b"threshold", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_top_k", b"_top_k", "mode", b"mode", "scope", b"scope", "terms", b"terms", "threshold", b"threshold", "top_k", b"top_k"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__top_k: _TypeAlias = _typing.Literal["top_k"]  # noqa: Y015
+    _WhichOneofArgType__top_k: _TypeAlias = _typing.Literal["_top_k", b"_top_k"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__top_k) -> _WhichOneofReturnType__top_k | None: ...
 
 Global___SearchRequest: _TypeAlias = SearchRequest  # noqa: Y015
 
 @_typing.final
 class SearchResponse(_message.Message):
-    """SearchResponse holds what was found."""
+    """SearchResponse holds the passages that were found."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     HITS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___SearchHit]:
-        """Best first."""
+        """The passages, best first."""
 
     def __init__(
         self,
@@ -646,7 +661,7 @@ Global___SearchResponse: _TypeAlias = SearchResponse  # noqa: Y015
 
 @_typing.final
 class SearchHit(_message.Message):
-    """SearchHit is a passage and why it is here."""
+    """SearchHit is a passage with its score."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -654,14 +669,14 @@ class SearchHit(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
     score: _builtins.float
-    """0 to 1; only good for comparing hits of one search."""
+    """0 to 1. Compare it only between hits of one search."""
     @_builtins.property
     def passage(self) -> _document_pb2.Passage:
         """The passage."""
 
     @_builtins.property
     def parts(self) -> Global___ScoreParts:
-        """Where the score comes from."""
+        """The parts of the score."""
 
     def __init__(
         self,
@@ -688,11 +703,11 @@ class ScoreParts(_message.Message):
     VECTOR_FIELD_NUMBER: _builtins.int
     TERM_FIELD_NUMBER: _builtins.int
     text: _builtins.float
-    """How well the words match (BM25), not scaled."""
+    """How well the words match (BM25), not scaled; 0 when the search did not use words."""
     vector: _builtins.float
-    """Cosine of the passage's nearest vector, -1 to 1; 0 when vectors were not asked."""
+    """The cosine of the nearest of the passage's vectors, -1 to 1; 0 when the search did not use vectors."""
     term: _builtins.int
-    """The term that matched best, from 0."""
+    """The index of the term that matches best, from 0."""
     def __init__(
         self,
         *,

@@ -30,7 +30,8 @@ if _version_not_supported:
 
 
 class KnowledgeServiceStub:
-    """KnowledgeService keeps the documents that answers are made from. All calls need a credential; what belongs to another tenant is NOT_FOUND.
+    """KnowledgeService keeps the documents that answers are made from. Every call needs a credential. A resource of another tenant is reported as one that does not
+    exist: RESOURCE_NOT_FOUND.
     """
 
     def __init__(self, channel):
@@ -112,11 +113,12 @@ class KnowledgeServiceStub:
 
 
 class KnowledgeServiceServicer:
-    """KnowledgeService keeps the documents that answers are made from. All calls need a credential; what belongs to another tenant is NOT_FOUND.
+    """KnowledgeService keeps the documents that answers are made from. Every call needs a credential. A resource of another tenant is reported as one that does not
+    exist: RESOURCE_NOT_FOUND.
     """
 
     def CreateCollection(self, request, context):
-        """CreateCollection makes an empty collection. Errors: RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED, INVALID_FIELD.
+        """CreateCollection creates an empty collection. Errors: RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED, INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,43 +132,45 @@ class KnowledgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListCollections(self, request, context):
-        """ListCollections lists the collections that the caller may read, by name unless told otherwise. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
-        ORDER_BY_INVALID.
+        """ListCollections lists the collections that the caller may read, by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateCollection(self, request, context):
-        """UpdateCollection changes the fields named in update_mask (display_name). Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH,
-        ROLE_REQUIRED (owner or administrator).
+        """UpdateCollection changes the fields that update_mask names (display_name). The collection's owner and administrators may call it. Errors:
+        RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCollection(self, request, context):
-        """DeleteCollection deletes a collection; with `force` also its documents, passages and vectors, in one transaction. Errors: RESOURCE_NOT_FOUND,
-        COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED (owner or administrator).
+        """DeleteCollection deletes a collection; with `force` also its documents, passages and vectors, in one transaction. The collection's owner and administrators
+        may call it. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UploadDocument(self, request_iterator, context):
-        """UploadDocument takes in a document: first one message with metadata, then its bytes in chunks of at most 256 KiB, 64 MiB in all, then
-        `finish`. Nothing is kept unless all of it came. The operation (response: IngestResult, metadata: IngestMetadata) is done once the document is searchable or refused;
-        a document that cannot be read fails its operation with a DOCUMENT_… reason. Errors of the call: UPLOAD_METADATA_MISSING, UPLOAD_INCOMPLETE,
-        DOCUMENT_TOO_LARGE, ROLE_REQUIRED (other bytes for the source_key of a document that somebody else uploaded, unless the
-        caller owns the collection or is an administrator), DOCUMENT_EMPTY, DOCUMENT_TYPE_UNSUPPORTED, DOCUMENT_TYPE_MISMATCH, RESOURCE_NOT_FOUND (collection), REQUEST_ID_REUSED. Browsers, and curl, send
+        """UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes in chunks of at most 256 KiB, 64 MiB in all, then
+        `finish`. Nothing is kept unless all of it arrives. The operation (response: IngestResult, metadata: IngestMetadata) ends when the document can be searched
+        or could not be read; then its error has a DOCUMENT_… reason.
+
+        Only the uploader of a document, the collection's owner and administrators may upload other bytes for its source_key (ROLE_REQUIRED). Browsers and curl send
         the bytes with PUT /v1/uploads.
+
+        Errors: UPLOAD_METADATA_MISSING, UPLOAD_INCOMPLETE, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_TYPE_UNSUPPORTED, DOCUMENT_TYPE_MISMATCH, ROLE_REQUIRED,
+        RESOURCE_NOT_FOUND (the collection), REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateDocument(self, request, context):
-        """CreateDocument takes in a text of at most 1 MiB that comes in the request. Otherwise as UploadDocument.
+        """CreateDocument stores and indexes a text of at most 1 MiB, which the request carries. Operation and errors: those of UploadDocument.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -180,46 +184,45 @@ class KnowledgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListDocuments(self, request, context):
-        """ListDocuments lists a collection's documents, by source_key unless told otherwise. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
-        ORDER_BY_INVALID.
+        """ListDocuments lists a collection's documents, by source_key by default. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteDocument(self, request, context):
-        """DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction: afterwards nothing is answered from it. Answers
-        given before keep their quotes. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED (who uploaded it, the collection's owner or an administrator).
+        """DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction: no later answer uses it. Earlier answers keep their quotes.
+        The document's uploader, the collection's owner and administrators may call it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetDocumentContent(self, request, context):
-        """GetDocumentContent streams the canonical text of a document's current version, or of the version named, in order and in chunks of at most 64 KiB that
-        end at character boundaries. All ranges of citations refer to this text. Errors: RESOURCE_NOT_FOUND.
+        """GetDocumentContent streams the canonical text of a document's current version, or of the named version: in order, in pieces of at most 64 KiB that end at
+        character boundaries. The ranges of citations are positions in this text. Errors: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetPassage(self, request, context):
-        """GetPassage returns one passage; one of an older version as long as an answer cites it. Errors: RESOURCE_NOT_FOUND.
+        """GetPassage returns one passage. A passage of an older version remains while an answer cites it. Errors: RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListFormats(self, request, context):
-        """ListFormats lists the formats of documents that the server reads, all at once and always in the same order. A document of another format is
-        refused with DOCUMENT_TYPE_UNSUPPORTED. No errors of its own.
+        """ListFormats lists the document formats that the server reads, on one page and always in the same order. A document of any other format is refused:
+        DOCUMENT_TYPE_UNSUPPORTED. No other errors.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Search(self, request, context):
-        """Search finds the passages that match best, best first. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the scope), PART_UNAVAILABLE.
+        """Search returns the passages that match best, best first. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the scope), PART_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -307,7 +310,8 @@ def add_KnowledgeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class KnowledgeService:
-    """KnowledgeService keeps the documents that answers are made from. All calls need a credential; what belongs to another tenant is NOT_FOUND.
+    """KnowledgeService keeps the documents that answers are made from. Every call needs a credential. A resource of another tenant is reported as one that does not
+    exist: RESOURCE_NOT_FOUND.
     """
 
     @staticmethod

@@ -25,9 +25,9 @@ class ByteRange(_message.Message):
     START_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     start: _builtins.int
-    """First byte of the range, counted from 0."""
+    """The first byte of the range, counted from 0."""
     end: _builtins.int
-    """First byte after the range; never before `start`."""
+    """The first byte after the range; `start` or more."""
     def __init__(
         self,
         *,

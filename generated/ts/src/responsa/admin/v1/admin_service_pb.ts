@@ -6,6 +6,8 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
+import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import type { EmptySchema, FieldMask } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_empty, file_google_protobuf_field_mask } from "@bufbuild/protobuf/wkt";
 import type { SystemStatusSchema } from "./system_status_pb.js";
@@ -18,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/admin/v1/admin_service.proto.
  */
 export const file_responsa_admin_v1_admin_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVyZXNwb25zYS9hZG1pbi92MS9hZG1pbl9zZXJ2aWNlLnByb3RvEhFyZXNwb25zYS5hZG1pbi52MSIYChZHZXRTeXN0ZW1TdGF0dXNSZXF1ZXN0IowDChRDcmVhdGVUZWFjaGVyUmVxdWVzdBKxAgoHdGVhY2hlchgBIAEoCzIaLnJlc3BvbnNhLmFkbWluLnYxLlRlYWNoZXJCgwK6SP8BugGCAQoUdGVhY2hlci5kaXNwbGF5X25hbWUSRWRpc3BsYXlfbmFtZSBtdXN0IGhhdmUgYXQgbGVhc3Qgb25lIGNoYXJhY3RlciB0aGF0IGlzIG5vdCB3aGl0ZSBzcGFjZRojdGhpcy5kaXNwbGF5X25hbWUubWF0Y2hlcygnW15cXHNdJym6AXMKD3RlYWNoZXIucGVyc29uYRJAcGVyc29uYSBtdXN0IGhhdmUgYXQgbGVhc3Qgb25lIGNoYXJhY3RlciB0aGF0IGlzIG5vdCB3aGl0ZSBzcGFjZRoedGhpcy5wZXJzb25hLm1hdGNoZXMoJ1teXFxzXScpyAEBEh8KCnRlYWNoZXJfaWQYAiABKAlCC7pICHIDsAEB2AEBEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICHIDsAEB2AEBInEKEUdldFRlYWNoZXJSZXF1ZXN0ElwKBG5hbWUYASABKAlCTrpIS3JJMkdedGVhY2hlcnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCKIAQoTTGlzdFRlYWNoZXJzUmVxdWVzdBIdCglwYWdlX3NpemUYASABKAVCCrpIBxoFGMgBKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMogBASGAoGZmlsdGVyGAMgASgJQgi6SAVyAyiACBIaCghvcmRlcl9ieRgEIAEoCUIIukgFcgMogAEiXQoUTGlzdFRlYWNoZXJzUmVzcG9uc2USLAoIdGVhY2hlcnMYASADKAsyGi5yZXNwb25zYS5hZG1pbi52MS5UZWFjaGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKfAgoUVXBkYXRlVGVhY2hlclJlcXVlc3QS1QEKB3RlYWNoZXIYASABKAsyGi5yZXNwb25zYS5hZG1pbi52MS5UZWFjaGVyQqcBukijAboBnAEKDHRlYWNoZXIubmFtZRIubXVzdCBiZSB0aGUgbmFtZSBvZiBhIHRlYWNoZXIsIHRlYWNoZXJzL3t1dWlkfRpcdGhpcy5uYW1lLm1hdGNoZXMoJ150ZWFjaGVycy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kJynIAQESLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIosBChREZWxldGVUZWFjaGVyUmVxdWVzdBJcCgRuYW1lGAEgASgJQk66SEtySTJHXnRlYWNoZXJzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQSFQoEZXRhZxgCIAEoCUIHukgEcgIoQCIVChNSZWxvYWRBZ2VudHNSZXF1ZXN0IkYKFFJlbG9hZEFnZW50c1Jlc3BvbnNlEi4KBmFnZW50cxgBIAMoCzIeLnJlc3BvbnNhLmFkbWluLnYxLkFnZW50UmVsb2FkInEKC0FnZW50UmVsb2FkEg0KBWFnZW50GAEgASgJEg8KB3ZlcnNpb24YAiABKAkSDwoHY2hhbmdlZBgDIAEoCBIxCghwcm9ibGVtcxgEIAMoCzIfLnJlc3BvbnNhLmFkbWluLnYxLkFnZW50UHJvYmxlbSJcCgxBZ2VudFByb2JsZW0SDAoEZmlsZRgBIAEoCRIMCgRsaW5lGAIgASgFEgsKA2tleRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhIKCnN1Z2dlc3Rpb24YBSABKAky0wYKDEFkbWluU2VydmljZRJ3Cg9HZXRTeXN0ZW1TdGF0dXMSKS5yZXNwb25zYS5hZG1pbi52MS5HZXRTeXN0ZW1TdGF0dXNSZXF1ZXN0Gh8ucmVzcG9uc2EuYWRtaW4udjEuU3lzdGVtU3RhdHVzIhiC0+STAhISEC92MS9zeXN0ZW1TdGF0dXMSbQoNQ3JlYXRlVGVhY2hlchInLnJlc3BvbnNhLmFkbWluLnYxLkNyZWF0ZVRlYWNoZXJSZXF1ZXN0GhoucmVzcG9uc2EuYWRtaW4udjEuVGVhY2hlciIXgtPkkwIRIgwvdjEvdGVhY2hlcnM6ASoSbQoKR2V0VGVhY2hlchIkLnJlc3BvbnNhLmFkbWluLnYxLkdldFRlYWNoZXJSZXF1ZXN0GhoucmVzcG9uc2EuYWRtaW4udjEuVGVhY2hlciIdgtPkkwIXEhUvdjEve25hbWU9dGVhY2hlcnMvKn0SdQoMTGlzdFRlYWNoZXJzEiYucmVzcG9uc2EuYWRtaW4udjEuTGlzdFRlYWNoZXJzUmVxdWVzdBonLnJlc3BvbnNhLmFkbWluLnYxLkxpc3RUZWFjaGVyc1Jlc3BvbnNlIhSC0+STAg4SDC92MS90ZWFjaGVycxKEAQoNVXBkYXRlVGVhY2hlchInLnJlc3BvbnNhLmFkbWluLnYxLlVwZGF0ZVRlYWNoZXJSZXF1ZXN0GhoucmVzcG9uc2EuYWRtaW4udjEuVGVhY2hlciIugtPkkwIoMh0vdjEve3RlYWNoZXIubmFtZT10ZWFjaGVycy8qfToHdGVhY2hlchJvCg1EZWxldGVUZWFjaGVyEicucmVzcG9uc2EuYWRtaW4udjEuRGVsZXRlVGVhY2hlclJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiHYLT5JMCFyoVL3YxL3tuYW1lPXRlYWNoZXJzLyp9En0KDFJlbG9hZEFnZW50cxImLnJlc3BvbnNhLmFkbWluLnYxLlJlbG9hZEFnZW50c1JlcXVlc3QaJy5yZXNwb25zYS5hZG1pbi52MS5SZWxvYWRBZ2VudHNSZXNwb25zZSIcgtPkkwIWIhEvdjEvYWdlbnRzOnJlbG9hZDoBKmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_empty, file_google_protobuf_field_mask, file_responsa_admin_v1_system_status, file_responsa_admin_v1_teacher]);
+  fileDesc("CiVyZXNwb25zYS9hZG1pbi92MS9hZG1pbl9zZXJ2aWNlLnByb3RvEhFyZXNwb25zYS5hZG1pbi52MSIYChZHZXRTeXN0ZW1TdGF0dXNSZXF1ZXN0IpgDChRDcmVhdGVUZWFjaGVyUmVxdWVzdBK1AgoHdGVhY2hlchgBIAEoCzIaLnJlc3BvbnNhLmFkbWluLnYxLlRlYWNoZXJChwLiQQECukj/AboBggEKFHRlYWNoZXIuZGlzcGxheV9uYW1lEkVkaXNwbGF5X25hbWUgbXVzdCBoYXZlIGF0IGxlYXN0IG9uZSBjaGFyYWN0ZXIgdGhhdCBpcyBub3Qgd2hpdGUgc3BhY2UaI3RoaXMuZGlzcGxheV9uYW1lLm1hdGNoZXMoJ1teXFxzXScpugFzCg90ZWFjaGVyLnBlcnNvbmESQHBlcnNvbmEgbXVzdCBoYXZlIGF0IGxlYXN0IG9uZSBjaGFyYWN0ZXIgdGhhdCBpcyBub3Qgd2hpdGUgc3BhY2UaHnRoaXMucGVyc29uYS5tYXRjaGVzKCdbXlxcc10nKcgBARIjCgp0ZWFjaGVyX2lkGAIgASgJQg/iQQEBukgIcgOwAQHYAQESIwoKcmVxdWVzdF9pZBgDIAEoCUIP4kEBAbpICHIDsAEB2AEBIooBChFHZXRUZWFjaGVyUmVxdWVzdBJ1CgRuYW1lGAEgASgJQmfiQQEC+kESChByZXNwb25zYS9UZWFjaGVyukhLckkyR150ZWFjaGVycy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIqsBChNMaXN0VGVhY2hlcnNSZXF1ZXN0EiYKCXBhZ2Vfc2l6ZRgBIAEoBUIO4kEBAbpIBxoFGMgBKAFIAIgBARIgCgpwYWdlX3Rva2VuGAIgASgJQgziQQEBukgFcgMogBASHAoGZmlsdGVyGAMgASgJQgziQQEBukgFcgMogAgSHgoIb3JkZXJfYnkYBCABKAlCDOJBAQG6SAVyAyiAAUIMCgpfcGFnZV9zaXplIl0KFExpc3RUZWFjaGVyc1Jlc3BvbnNlEiwKCHRlYWNoZXJzGAEgAygLMhoucmVzcG9uc2EuYWRtaW4udjEuVGVhY2hlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiqQIKFFVwZGF0ZVRlYWNoZXJSZXF1ZXN0EtkBCgd0ZWFjaGVyGAEgASgLMhoucmVzcG9uc2EuYWRtaW4udjEuVGVhY2hlckKrAeJBAQK6SKMBugGcAQoMdGVhY2hlci5uYW1lEi5tdXN0IGJlIHRoZSBuYW1lIG9mIGEgdGVhY2hlciwgdGVhY2hlcnMve3V1aWR9Glx0aGlzLm5hbWUubWF0Y2hlcygnXnRlYWNoZXJzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQnKcgBARI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQIiqAEKFERlbGV0ZVRlYWNoZXJSZXF1ZXN0EnUKBG5hbWUYASABKAlCZ+JBAQL6QRIKEHJlc3BvbnNhL1RlYWNoZXK6SEtySTJHXnRlYWNoZXJzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQSGQoEZXRhZxgCIAEoCUIL4kEBAbpIBHICKEAiFQoTUmVsb2FkQWdlbnRzUmVxdWVzdCJGChRSZWxvYWRBZ2VudHNSZXNwb25zZRIuCgZhZ2VudHMYASADKAsyHi5yZXNwb25zYS5hZG1pbi52MS5BZ2VudFJlbG9hZCKiAQoLQWdlbnRSZWxvYWQSIgoFYWdlbnQYASABKAlCE/pBEAoOcmVzcG9uc2EvQWdlbnQSKwoHdmVyc2lvbhgCIAEoCUIa+kEXChVyZXNwb25zYS9BZ2VudFZlcnNpb24SDwoHY2hhbmdlZBgDIAEoCBIxCghwcm9ibGVtcxgEIAMoCzIfLnJlc3BvbnNhLmFkbWluLnYxLkFnZW50UHJvYmxlbSJcCgxBZ2VudFByb2JsZW0SDAoEZmlsZRgBIAEoCRIMCgRsaW5lGAIgASgFEgsKA2tleRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhIKCnN1Z2dlc3Rpb24YBSABKAky0wYKDEFkbWluU2VydmljZRJ3Cg9HZXRTeXN0ZW1TdGF0dXMSKS5yZXNwb25zYS5hZG1pbi52MS5HZXRTeXN0ZW1TdGF0dXNSZXF1ZXN0Gh8ucmVzcG9uc2EuYWRtaW4udjEuU3lzdGVtU3RhdHVzIhiC0+STAhISEC92MS9zeXN0ZW1TdGF0dXMSbQoNQ3JlYXRlVGVhY2hlchInLnJlc3BvbnNhLmFkbWluLnYxLkNyZWF0ZVRlYWNoZXJSZXF1ZXN0GhoucmVzcG9uc2EuYWRtaW4udjEuVGVhY2hlciIXgtPkkwIRIgwvdjEvdGVhY2hlcnM6ASoSbQoKR2V0VGVhY2hlchIkLnJlc3BvbnNhLmFkbWluLnYxLkdldFRlYWNoZXJSZXF1ZXN0GhoucmVzcG9uc2EuYWRtaW4udjEuVGVhY2hlciIdgtPkkwIXEhUvdjEve25hbWU9dGVhY2hlcnMvKn0SdQoMTGlzdFRlYWNoZXJzEiYucmVzcG9uc2EuYWRtaW4udjEuTGlzdFRlYWNoZXJzUmVxdWVzdBonLnJlc3BvbnNhLmFkbWluLnYxLkxpc3RUZWFjaGVyc1Jlc3BvbnNlIhSC0+STAg4SDC92MS90ZWFjaGVycxKEAQoNVXBkYXRlVGVhY2hlchInLnJlc3BvbnNhLmFkbWluLnYxLlVwZGF0ZVRlYWNoZXJSZXF1ZXN0GhoucmVzcG9uc2EuYWRtaW4udjEuVGVhY2hlciIugtPkkwIoMh0vdjEve3RlYWNoZXIubmFtZT10ZWFjaGVycy8qfToHdGVhY2hlchJvCg1EZWxldGVUZWFjaGVyEicucmVzcG9uc2EuYWRtaW4udjEuRGVsZXRlVGVhY2hlclJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiHYLT5JMCFyoVL3YxL3tuYW1lPXRlYWNoZXJzLyp9En0KDFJlbG9hZEFnZW50cxImLnJlc3BvbnNhLmFkbWluLnYxLlJlbG9hZEFnZW50c1JlcXVlc3QaJy5yZXNwb25zYS5hZG1pbi52MS5SZWxvYWRBZ2VudHNSZXNwb25zZSIcgtPkkwIWIhEvdjEvYWdlbnRzOnJlbG9hZDoBKmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_empty, file_google_protobuf_field_mask, file_responsa_admin_v1_system_status, file_responsa_admin_v1_teacher]);
 
 /**
  * GetSystemStatusRequest has no fields.
@@ -42,21 +44,22 @@ export const GetSystemStatusRequestSchema: GenMessage<GetSystemStatusRequest> = 
  */
 export type CreateTeacherRequest = Message<"responsa.admin.v1.CreateTeacherRequest"> & {
   /**
-   * display_name, persona and parameters count; all else is set by the server.
+   * The display_name, the persona and the parameters. The server sets all other fields.
    *
    * @generated from field: responsa.admin.v1.Teacher teacher = 1;
    */
   teacher?: Teacher | undefined;
 
   /**
-   * The UUID that it shall have; empty for one of the server's choice.
+   * The UUID in the teacher's name. Empty: the server chooses one.
    *
    * @generated from field: string teacher_id = 2;
    */
   teacherId: string;
 
   /**
-   * Any UUID; the same one again gives back what the first call made. Scoped to tenant and user. Another body: REQUEST_ID_REUSED.
+   * Any UUID. A repetition with the same UUID and the same body returns what the first call created; with another body: REQUEST_ID_REUSED. Scoped to the
+   * tenant and the user.
    *
    * @generated from field: string request_id = 3;
    */
@@ -92,34 +95,34 @@ export const GetTeacherRequestSchema: GenMessage<GetTeacherRequest> = /*@__PURE_
   messageDesc(file_responsa_admin_v1_admin_service, 2);
 
 /**
- * ListTeachersRequest asks for a page of teachers.
+ * ListTeachersRequest asks for one page of teachers.
  *
  * @generated from message responsa.admin.v1.ListTeachersRequest
  */
 export type ListTeachersRequest = Message<"responsa.admin.v1.ListTeachersRequest"> & {
   /**
-   * At most this many, 1 to 200; 0 means 50.
+   * The number of items on the page at most, 1 to 200. Unset: 50.
    *
-   * @generated from field: int32 page_size = 1;
+   * @generated from field: optional int32 page_size = 1;
    */
-  pageSize: number;
+  pageSize?: number | undefined;
 
   /**
-   * `next_page_token` of the page before, with all else unchanged; empty for the first page. Else: PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * AIP-160, comparisons joined by AND, on: display_name, create_time. Else: FILTER_INVALID.
+   * Comparisons joined by AND (AIP-160), on: display_name, create_time. Otherwise: FILTER_INVALID.
    *
    * @generated from field: string filter = 3;
    */
   filter: string;
 
   /**
-   * AIP-132: create_time, create_time desc, display_name, display_name desc; the first is the default. Else: ORDER_BY_INVALID.
+   * One of (AIP-132): create_time, create_time desc, display_name, display_name desc; the first is the default. Otherwise: ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -134,7 +137,7 @@ export const ListTeachersRequestSchema: GenMessage<ListTeachersRequest> = /*@__P
   messageDesc(file_responsa_admin_v1_admin_service, 3);
 
 /**
- * ListTeachersResponse is a page of teachers.
+ * ListTeachersResponse is one page of teachers.
  *
  * @generated from message responsa.admin.v1.ListTeachersResponse
  */
@@ -147,7 +150,7 @@ export type ListTeachersResponse = Message<"responsa.admin.v1.ListTeachersRespon
   teachers: Teacher[];
 
   /**
-   * Empty on the last page.
+   * The token of the next page; empty on the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -162,20 +165,20 @@ export const ListTeachersResponseSchema: GenMessage<ListTeachersResponse> = /*@_
   messageDesc(file_responsa_admin_v1_admin_service, 4);
 
 /**
- * UpdateTeacherRequest says what to change.
+ * UpdateTeacherRequest names a teacher and its new values.
  *
  * @generated from message responsa.admin.v1.UpdateTeacherRequest
  */
 export type UpdateTeacherRequest = Message<"responsa.admin.v1.UpdateTeacherRequest"> & {
   /**
-   * The teacher, with `name` and the new values; its etag is honoured when given.
+   * The teacher with its `name` and the new values. With an etag: the teacher must still have it.
    *
    * @generated from field: responsa.admin.v1.Teacher teacher = 1;
    */
   teacher?: Teacher | undefined;
 
   /**
-   * Which of `display_name`, `persona`, `parameters` to change.
+   * The fields to change: one or more of `display_name`, `persona`, `parameters`.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -190,7 +193,7 @@ export const UpdateTeacherRequestSchema: GenMessage<UpdateTeacherRequest> = /*@_
   messageDesc(file_responsa_admin_v1_admin_service, 5);
 
 /**
- * DeleteTeacherRequest names a teacher to delete.
+ * DeleteTeacherRequest names the teacher to delete.
  *
  * @generated from message responsa.admin.v1.DeleteTeacherRequest
  */
@@ -203,7 +206,7 @@ export type DeleteTeacherRequest = Message<"responsa.admin.v1.DeleteTeacherReque
   name: string;
 
   /**
-   * When given and no longer the resource's: ETAG_MISMATCH, nothing is changed.
+   * The etag that the resource must still have; otherwise: ETAG_MISMATCH, and nothing changes. Empty: any.
    *
    * @generated from field: string etag = 2;
    */
@@ -233,13 +236,13 @@ export const ReloadAgentsRequestSchema: GenMessage<ReloadAgentsRequest> = /*@__P
   messageDesc(file_responsa_admin_v1_admin_service, 7);
 
 /**
- * ReloadAgentsResponse tells what became of each agent.
+ * ReloadAgentsResponse holds the outcome for each agent.
  *
  * @generated from message responsa.admin.v1.ReloadAgentsResponse
  */
 export type ReloadAgentsResponse = Message<"responsa.admin.v1.ReloadAgentsResponse"> & {
   /**
-   * By id.
+   * The outcomes, by the agents' ids.
    *
    * @generated from field: repeated responsa.admin.v1.AgentReload agents = 1;
    */
@@ -254,7 +257,7 @@ export const ReloadAgentsResponseSchema: GenMessage<ReloadAgentsResponse> = /*@_
   messageDesc(file_responsa_admin_v1_admin_service, 8);
 
 /**
- * AgentReload is what became of one agent.
+ * AgentReload is the outcome of reloading one agent.
  *
  * @generated from message responsa.admin.v1.AgentReload
  */
@@ -267,21 +270,21 @@ export type AgentReload = Message<"responsa.admin.v1.AgentReload"> & {
   agent: string;
 
   /**
-   * The version that serves now, `agents/{id}/versions/{n}`; empty where none does.
+   * The version that serves now, `agents/{id}/versions/{n}`; empty when no version serves.
    *
    * @generated from field: string version = 2;
    */
   version: string;
 
   /**
-   * Whether that is another one than before.
+   * Whether another version served before.
    *
    * @generated from field: bool changed = 3;
    */
   changed: boolean;
 
   /**
-   * Why what was read does not serve; none when it does.
+   * The mistakes in the agent's files; empty for an agent without mistakes.
    *
    * @generated from field: repeated responsa.admin.v1.AgentProblem problems = 4;
    */
@@ -296,41 +299,41 @@ export const AgentReloadSchema: GenMessage<AgentReload> = /*@__PURE__*/
   messageDesc(file_responsa_admin_v1_admin_service, 9);
 
 /**
- * AgentProblem is something wrong in an agent's files.
+ * AgentProblem is a mistake in an agent's files.
  *
  * @generated from message responsa.admin.v1.AgentProblem
  */
 export type AgentProblem = Message<"responsa.admin.v1.AgentProblem"> & {
   /**
-   * The file, within the agent's folder.
+   * The file, relative to the agent's folder.
    *
    * @generated from field: string file = 1;
    */
   file: string;
 
   /**
-   * The line, from 1; 0 where there is none.
+   * The line, from 1; 0 when the mistake has no line.
    *
    * @generated from field: int32 line = 2;
    */
   line: number;
 
   /**
-   * The key or node that it is about, e.g. "nodes.retrieve.timeout".
+   * The key or node, e.g. "nodes.retrieve.timeout".
    *
    * @generated from field: string key = 3;
    */
   key: string;
 
   /**
-   * What is wrong and what helps.
+   * The mistake and its remedy.
    *
    * @generated from field: string message = 4;
    */
   message: string;
 
   /**
-   * What was probably meant; empty for no idea.
+   * What the author probably meant; empty for no suggestion.
    *
    * @generated from field: string suggestion = 5;
    */
@@ -345,13 +348,13 @@ export const AgentProblemSchema: GenMessage<AgentProblem> = /*@__PURE__*/
   messageDesc(file_responsa_admin_v1_admin_service, 10);
 
 /**
- * AdminService is for those who run Responsa. All calls need the role ADMIN (ROLE_REQUIRED).
+ * AdminService is for administrators. Every call needs the role ADMIN: ROLE_REQUIRED.
  *
  * @generated from service responsa.admin.v1.AdminService
  */
 export const AdminService: GenService<{
   /**
-   * GetSystemStatus asks each part how it is, for at most two seconds; a part that does not answer is DOWN, the call succeeds.
+   * GetSystemStatus checks every part of the system, for at most two seconds. A part that does not answer is reported as DOWN; the call succeeds.
    *
    * @generated from rpc responsa.admin.v1.AdminService.GetSystemStatus
    */
@@ -361,7 +364,7 @@ export const AdminService: GenService<{
     output: typeof SystemStatusSchema;
   },
   /**
-   * CreateTeacher makes a teacher. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (the id is taken).
+   * CreateTeacher creates a teacher. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another teacher has the teacher_id).
    *
    * @generated from rpc responsa.admin.v1.AdminService.CreateTeacher
    */
@@ -381,7 +384,7 @@ export const AdminService: GenService<{
     output: typeof TeacherSchema;
   },
   /**
-   * ListTeachers lists the tenant's teachers, the oldest first unless told otherwise. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+   * ListTeachers lists the tenant's teachers, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.admin.v1.AdminService.ListTeachers
    */
@@ -391,7 +394,7 @@ export const AdminService: GenService<{
     output: typeof ListTeachersResponseSchema;
   },
   /**
-   * UpdateTeacher changes the fields named in update_mask (display_name, persona, parameters), all or none. A turn at work keeps the persona it began with.
+   * UpdateTeacher changes the fields that update_mask names (display_name, persona, parameters), all or none. A running turn keeps the persona that it began with.
    * Errors: TEACHER_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
    *
    * @generated from rpc responsa.admin.v1.AdminService.UpdateTeacher
@@ -402,7 +405,7 @@ export const AdminService: GenService<{
     output: typeof TeacherSchema;
   },
   /**
-   * DeleteTeacher deletes a teacher. What was answered in its voice stays. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH.
+   * DeleteTeacher deletes a teacher. Answers in the teacher's voice remain. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH.
    *
    * @generated from rpc responsa.admin.v1.AdminService.DeleteTeacher
    */
@@ -412,8 +415,8 @@ export const AdminService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * ReloadAgents reads the files of all agents anew and swaps in what is sound, all at once; of a broken one the old version goes on serving, and the problems
-   * are told. Turns at work keep the version they began with. Other servers are asked to do the same. Errors: PART_UNAVAILABLE (nothing has changed).
+   * ReloadAgents reads the files of all agents again and replaces every valid agent in one step. An agent with a mistake in its files keeps its previous version,
+   * and the response reports the mistakes. Running turns keep their versions. Other servers are asked to reload too. Errors: PART_UNAVAILABLE (nothing changed).
    *
    * @generated from rpc responsa.admin.v1.AdminService.ReloadAgents
    */

@@ -13,34 +13,34 @@ export const file_responsa_admin_v1_system_status: GenFile = /*@__PURE__*/
   fileDesc("CiVyZXNwb25zYS9hZG1pbi92MS9zeXN0ZW1fc3RhdHVzLnByb3RvEhFyZXNwb25zYS5hZG1pbi52MSJmCgpQYXJ0U3RhdHVzEgwKBHBhcnQYASABKAkSKQoGaGVhbHRoGAIgASgOMhkucmVzcG9uc2EuYWRtaW4udjEuSGVhbHRoEg8KB3ZlcnNpb24YAyABKAkSDgoGZGV0YWlsGAQgASgJItkBCgxTeXN0ZW1TdGF0dXMSDwoHdmVyc2lvbhgBIAEoCRIRCgltaWdyYXRpb24YAiABKAkSGgoSbWlncmF0aW9uc19wZW5kaW5nGAMgASgIEiwKBXBhcnRzGAQgAygLMh0ucmVzcG9uc2EuYWRtaW4udjEuUGFydFN0YXR1cxIXCg9lbWJlZGRpbmdfbW9kZWwYBSABKAkSFAoMYW5zd2VyX21vZGVsGAYgASgJEiwKCGNvdW50ZXJzGAcgAygLMhoucmVzcG9uc2EuYWRtaW4udjEuQ291bnRlciKNAQoHQ291bnRlchIMCgRuYW1lGAEgASgJEjYKBmxhYmVscxgCIAMoCzImLnJlc3BvbnNhLmFkbWluLnYxLkNvdW50ZXIuTGFiZWxzRW50cnkSDQoFdmFsdWUYAyABKAMaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASpVCgZIZWFsdGgSFgoSSEVBTFRIX1VOU1BFQ0lGSUVEEAASDQoJSEVBTFRIX09LEAESEwoPSEVBTFRIX0RFR1JBREVEEAISDwoLSEVBTFRIX0RPV04QA2IGcHJvdG8z");
 
 /**
- * PartStatus is the state of one part.
+ * PartStatus is the status of one part of the system.
  *
  * @generated from message responsa.admin.v1.PartStatus
  */
 export type PartStatus = Message<"responsa.admin.v1.PartStatus"> & {
   /**
-   * E.g. "postgresql", "redis", "embedding", "jobs".
+   * The part, e.g. "postgresql", "redis", "embedding", "jobs".
    *
    * @generated from field: string part = 1;
    */
   part: string;
 
   /**
-   * How it is.
+   * Its health.
    *
    * @generated from field: responsa.admin.v1.Health health = 2;
    */
   health: Health;
 
   /**
-   * Its version, where it tells one.
+   * Its version; empty when it reports none.
    *
    * @generated from field: string version = 3;
    */
   version: string;
 
   /**
-   * What is wrong and what helps, when something is; else empty.
+   * The problem and its remedy; empty when there is no problem.
    *
    * @generated from field: string detail = 4;
    */
@@ -55,55 +55,55 @@ export const PartStatusSchema: GenMessage<PartStatus> = /*@__PURE__*/
   messageDesc(file_responsa_admin_v1_system_status, 0);
 
 /**
- * SystemStatus is the state of the whole.
+ * SystemStatus is the status of the whole system.
  *
  * @generated from message responsa.admin.v1.SystemStatus
  */
 export type SystemStatus = Message<"responsa.admin.v1.SystemStatus"> & {
   /**
-   * Version of the server.
+   * The version of the server.
    *
    * @generated from field: string version = 1;
    */
   version: string;
 
   /**
-   * The last migration applied, e.g. "0005_pre_jobs".
+   * The last migration that was applied, e.g. "0005_pre_jobs".
    *
    * @generated from field: string migration = 2;
    */
   migration: string;
 
   /**
-   * True when the database lacks migrations that this server has.
+   * Whether this server has migrations that the database lacks.
    *
    * @generated from field: bool migrations_pending = 3;
    */
   migrationsPending: boolean;
 
   /**
-   * Each part.
+   * The status of each part.
    *
    * @generated from field: repeated responsa.admin.v1.PartStatus parts = 4;
    */
   parts: PartStatus[];
 
   /**
-   * The embedding model in force.
+   * The embedding model in use.
    *
    * @generated from field: string embedding_model = 5;
    */
   embeddingModel: string;
 
   /**
-   * Who writes the answers, e.g. "extractive".
+   * The author of answers, e.g. "extractive".
    *
    * @generated from field: string answer_model = 6;
    */
   answerModel: string;
 
   /**
-   * What has happened in this process since its start, e.g. fallbacks by agent and kind.
+   * Counts since this process started, e.g. of fallbacks by agent and kind.
    *
    * @generated from field: repeated responsa.admin.v1.Counter counters = 7;
    */
@@ -124,21 +124,21 @@ export const SystemStatusSchema: GenMessage<SystemStatus> = /*@__PURE__*/
  */
 export type Counter = Message<"responsa.admin.v1.Counter"> & {
   /**
-   * What, e.g. "fallbacks".
+   * What is counted, e.g. "fallbacks".
    *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * Of which kind, e.g. agent: "tutor", kind: "without_retrieval".
+   * Which of them, e.g. agent: "tutor", kind: "without_retrieval".
    *
    * @generated from field: map<string, string> labels = 2;
    */
   labels: { [key: string]: string };
 
   /**
-   * How often.
+   * The count.
    *
    * @generated from field: int64 value = 3;
    */
@@ -153,7 +153,7 @@ export const CounterSchema: GenMessage<Counter> = /*@__PURE__*/
   messageDesc(file_responsa_admin_v1_system_status, 2);
 
 /**
- * Health is how a part is.
+ * Health is the health of a part of the system.
  *
  * @generated from enum responsa.admin.v1.Health
  */
@@ -173,7 +173,7 @@ export enum Health {
   OK = 1,
 
   /**
-   * It answers late, or the server works without it, slower.
+   * It answers slowly, or the server works without it and is slower.
    *
    * @generated from enum value: HEALTH_DEGRADED = 2;
    */

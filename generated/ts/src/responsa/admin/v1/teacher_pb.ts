@@ -5,6 +5,8 @@
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
+import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
@@ -13,58 +15,58 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file responsa/admin/v1/teacher.proto.
  */
 export const file_responsa_admin_v1_teacher: GenFile = /*@__PURE__*/
-  fileDesc("Ch9yZXNwb25zYS9hZG1pbi92MS90ZWFjaGVyLnByb3RvEhFyZXNwb25zYS5hZG1pbi52MSL4AQoHVGVhY2hlchIMCgRuYW1lGAEgASgJEh4KDGRpc3BsYXlfbmFtZRgCIAEoCUIIukgFcgMoyAESGQoHcGVyc29uYRgDIAEoCUIIukgFcgMogEASKwoKcGFyYW1ldGVycxgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCgRldGFnGAcgASgJQge6SARyAihAYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("Ch9yZXNwb25zYS9hZG1pbi92MS90ZWFjaGVyLnByb3RvEhFyZXNwb25zYS5hZG1pbi52MSLaAgoHVGVhY2hlchISCgRuYW1lGAEgASgJQgTiQQEIEiIKDGRpc3BsYXlfbmFtZRgCIAEoCUIM4kEBArpIBXIDKMgBEh0KB3BlcnNvbmEYAyABKAlCDOJBAQK6SAVyAyiAQBIxCgpwYXJhbWV0ZXJzGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdEIE4kEBARI1CgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhkKBGV0YWcYByABKAlCC+JBAQG6SARyAihAOjzqQTkKEHJlc3BvbnNhL1RlYWNoZXISEnRlYWNoZXJzL3t0ZWFjaGVyfSoIdGVhY2hlcnMyB3RlYWNoZXJiBnByb3RvMw", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
- * Teacher is a persona that the tutor speaks as.
+ * Teacher is a persona of the agent `tutor`.
  *
  * @generated from message responsa.admin.v1.Teacher
  */
 export type Teacher = Message<"responsa.admin.v1.Teacher"> & {
   /**
-   * `teachers/{uuid}`; set by the server.
+   * `teachers/{uuid}`.
    *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * What people call it: 1 to 200 bytes of UTF-8.
+   * The name to show to people: 1 to 200 bytes of UTF-8.
    *
    * @generated from field: string display_name = 2;
    */
   displayName: string;
 
   /**
-   * How it speaks and teaches, for the model to read: 1 byte to 8 KiB of UTF-8.
+   * How the teacher speaks and teaches, as text for the model: 1 byte to 8 KiB of UTF-8.
    *
    * @generated from field: string persona = 3;
    */
   persona: string;
 
   /**
-   * Anything else that prompts may use, e.g. subject: "Physics"; at most 4 KiB of JSON, nested 16 deep at most.
+   * Further values for prompts, e.g. subject: "Physics"; at most 4 KiB of JSON, nested at most 16 deep.
    *
    * @generated from field: google.protobuf.Struct parameters = 4;
    */
   parameters?: JsonObject | undefined;
 
   /**
-   * When it was made.
+   * When the teacher was created.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 5;
    */
   createTime?: Timestamp | undefined;
 
   /**
-   * When it was last changed.
+   * When the teacher last changed.
    *
    * @generated from field: google.protobuf.Timestamp update_time = 6;
    */
   updateTime?: Timestamp | undefined;
 
   /**
-   * Changes with every change.
+   * Changes with every change of the teacher. An update or a delete with an old etag is refused: ETAG_MISMATCH.
    *
    * @generated from field: string etag = 7;
    */

@@ -5,6 +5,8 @@
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
+import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -13,10 +15,10 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/auth/v1/api_key.proto.
  */
 export const file_responsa_auth_v1_api_key: GenFile = /*@__PURE__*/
-  fileDesc("Ch5yZXNwb25zYS9hdXRoL3YxL2FwaV9rZXkucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEi5wEKBkFwaUtleRIMCgRuYW1lGAEgASgJEh4KDGRpc3BsYXlfbmFtZRgCIAEoCUIIukgFcgMoyAESDAoEdXNlchgDIAEoCRIOCgZwcmVmaXgYBCABKAkSLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtyZXZva2VfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("Ch5yZXNwb25zYS9hdXRoL3YxL2FwaV9rZXkucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEi3AIKBkFwaUtleRISCgRuYW1lGAEgASgJQgTiQQEIEiIKDGRpc3BsYXlfbmFtZRgCIAEoCUIM4kEBAbpIBXIDKMgBEiUKBW93bmVyGAMgASgJQhbiQQED+kEPCg1yZXNwb25zYS9Vc2VyEhQKBnByZWZpeBgEIAEoCUIE4kEBAxI1CgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLZXhwaXJlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEBEjUKC3Jldm9rZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAzo46kE1Cg9yZXNwb25zYS9BcGlLZXkSEWFwaUtleXMve2FwaV9rZXl9KgdhcGlLZXlzMgZhcGlLZXliBnByb3RvMw", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
- * ApiKey is a credential of a user for programs. The server keeps a hash of it only.
+ * ApiKey is a user's credential for programs. The server keeps only a hash of its secret.
  *
  * @generated from message responsa.auth.v1.ApiKey
  */
@@ -29,42 +31,42 @@ export type ApiKey = Message<"responsa.auth.v1.ApiKey"> & {
   name: string;
 
   /**
-   * What it is for; at most 200 bytes.
+   * The purpose of the key, to show to people; at most 200 bytes.
    *
    * @generated from field: string display_name = 2;
    */
   displayName: string;
 
   /**
-   * Whose it is, `users/{uuid}`. Output only.
+   * The user whose calls the key makes, `users/{uuid}`.
    *
-   * @generated from field: string user = 3;
+   * @generated from field: string owner = 3;
    */
-  user: string;
+  owner: string;
 
   /**
-   * The key's first characters, to tell keys apart. Output only.
+   * The first characters of the secret, to tell keys apart.
    *
    * @generated from field: string prefix = 4;
    */
   prefix: string;
 
   /**
-   * When it was made. Output only.
+   * When the key was created.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 5;
    */
   createTime?: Timestamp | undefined;
 
   /**
-   * When it ends; unset means never.
+   * When the key expires. Unset: never.
    *
    * @generated from field: google.protobuf.Timestamp expire_time = 6;
    */
   expireTime?: Timestamp | undefined;
 
   /**
-   * When it was revoked; unset while it is good. Output only.
+   * When the key was revoked. Unset: it was not.
    *
    * @generated from field: google.protobuf.Timestamp revoke_time = 7;
    */

@@ -6,6 +6,8 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
+import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { ApiKey, ApiKeySchema } from "./api_key_pb.js";
@@ -18,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/auth/v1/auth_service.proto.
  */
 export const file_responsa_auth_v1_auth_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNyZXNwb25zYS9hdXRoL3YxL2F1dGhfc2VydmljZS5wcm90bxIQcmVzcG9uc2EuYXV0aC52MSIOCgxHZXRNZVJlcXVlc3QiGgoYQ3JlYXRlU2Vzc2lvbkNvZGVSZXF1ZXN0IloKGUNyZWF0ZVNlc3Npb25Db2RlUmVzcG9uc2USDAoEY29kZRgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiYQoTQ3JlYXRlQXBpS2V5UmVxdWVzdBIpCgdhcGlfa2V5GAEgASgLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXkSHwoKcmVxdWVzdF9pZBgCIAEoCUILukgIcgOwAQHYAQEiUQoUQ3JlYXRlQXBpS2V5UmVzcG9uc2USKQoHYXBpX2tleRgBIAEoCzIYLnJlc3BvbnNhLmF1dGgudjEuQXBpS2V5Eg4KBnNlY3JldBgCIAEoCSKHAQoSTGlzdEFwaUtleXNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUYyAEoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAyiAEBIYCgZmaWx0ZXIYAyABKAlCCLpIBXIDKIAIEhoKCG9yZGVyX2J5GAQgASgJQgi6SAVyAyiAASJaChNMaXN0QXBpS2V5c1Jlc3BvbnNlEioKCGFwaV9rZXlzGAEgAygLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJInIKE1Jldm9rZUFwaUtleVJlcXVlc3QSWwoEbmFtZRgBIAEoCUJNukhKckgyRl5hcGlLZXlzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQy0QQKC0F1dGhTZXJ2aWNlElUKBUdldE1lEh4ucmVzcG9uc2EuYXV0aC52MS5HZXRNZVJlcXVlc3QaFi5yZXNwb25zYS5hdXRoLnYxLlVzZXIiFILT5JMCDhIML3YxL3VzZXJzL21lEokBChFDcmVhdGVTZXNzaW9uQ29kZRIqLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlU2Vzc2lvbkNvZGVSZXF1ZXN0GisucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVTZXNzaW9uQ29kZVJlc3BvbnNlIhuC0+STAhUiEC92MS9zZXNzaW9uQ29kZXM6ASoSdQoMQ3JlYXRlQXBpS2V5EiUucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVBcGlLZXlSZXF1ZXN0GiYucmVzcG9uc2EuYXV0aC52MS5DcmVhdGVBcGlLZXlSZXNwb25zZSIWgtPkkwIQIgsvdjEvYXBpS2V5czoBKhJvCgtMaXN0QXBpS2V5cxIkLnJlc3BvbnNhLmF1dGgudjEuTGlzdEFwaUtleXNSZXF1ZXN0GiUucmVzcG9uc2EuYXV0aC52MS5MaXN0QXBpS2V5c1Jlc3BvbnNlIhOC0+STAg0SCy92MS9hcGlLZXlzEncKDFJldm9rZUFwaUtleRIlLnJlc3BvbnNhLmF1dGgudjEuUmV2b2tlQXBpS2V5UmVxdWVzdBoYLnJlc3BvbnNhLmF1dGgudjEuQXBpS2V5IiaC0+STAiAiGy92MS97bmFtZT1hcGlLZXlzLyp9OnJldm9rZToBKmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_responsa_auth_v1_api_key, file_responsa_auth_v1_user]);
+  fileDesc("CiNyZXNwb25zYS9hdXRoL3YxL2F1dGhfc2VydmljZS5wcm90bxIQcmVzcG9uc2EuYXV0aC52MSIOCgxHZXRNZVJlcXVlc3QiGgoYQ3JlYXRlU2Vzc2lvbkNvZGVSZXF1ZXN0IloKGUNyZWF0ZVNlc3Npb25Db2RlUmVzcG9uc2USDAoEY29kZRgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiawoTQ3JlYXRlQXBpS2V5UmVxdWVzdBIvCgdhcGlfa2V5GAEgASgLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXlCBOJBAQESIwoKcmVxdWVzdF9pZBgCIAEoCUIP4kEBAbpICHIDsAEB2AEBIlEKFENyZWF0ZUFwaUtleVJlc3BvbnNlEikKB2FwaV9rZXkYASABKAsyGC5yZXNwb25zYS5hdXRoLnYxLkFwaUtleRIOCgZzZWNyZXQYAiABKAkiqgEKEkxpc3RBcGlLZXlzUmVxdWVzdBImCglwYWdlX3NpemUYASABKAVCDuJBAQG6SAcaBRjIASgBSACIAQESIAoKcGFnZV90b2tlbhgCIAEoCUIM4kEBAbpIBXIDKIAQEhwKBmZpbHRlchgDIAEoCUIM4kEBAbpIBXIDKIAIEh4KCG9yZGVyX2J5GAQgASgJQgziQQEBukgFcgMogAFCDAoKX3BhZ2Vfc2l6ZSJaChNMaXN0QXBpS2V5c1Jlc3BvbnNlEioKCGFwaV9rZXlzGAEgAygLMhgucmVzcG9uc2EuYXV0aC52MS5BcGlLZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIooBChNSZXZva2VBcGlLZXlSZXF1ZXN0EnMKBG5hbWUYASABKAlCZeJBAQL6QREKD3Jlc3BvbnNhL0FwaUtlebpISnJIMkZeYXBpS2V5cy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kMtEECgtBdXRoU2VydmljZRJVCgVHZXRNZRIeLnJlc3BvbnNhLmF1dGgudjEuR2V0TWVSZXF1ZXN0GhYucmVzcG9uc2EuYXV0aC52MS5Vc2VyIhSC0+STAg4SDC92MS91c2Vycy9tZRKJAQoRQ3JlYXRlU2Vzc2lvbkNvZGUSKi5yZXNwb25zYS5hdXRoLnYxLkNyZWF0ZVNlc3Npb25Db2RlUmVxdWVzdBorLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlU2Vzc2lvbkNvZGVSZXNwb25zZSIbgtPkkwIVIhAvdjEvc2Vzc2lvbkNvZGVzOgEqEnUKDENyZWF0ZUFwaUtleRIlLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlQXBpS2V5UmVxdWVzdBomLnJlc3BvbnNhLmF1dGgudjEuQ3JlYXRlQXBpS2V5UmVzcG9uc2UiFoLT5JMCECILL3YxL2FwaUtleXM6ASoSbwoLTGlzdEFwaUtleXMSJC5yZXNwb25zYS5hdXRoLnYxLkxpc3RBcGlLZXlzUmVxdWVzdBolLnJlc3BvbnNhLmF1dGgudjEuTGlzdEFwaUtleXNSZXNwb25zZSITgtPkkwINEgsvdjEvYXBpS2V5cxJ3CgxSZXZva2VBcGlLZXkSJS5yZXNwb25zYS5hdXRoLnYxLlJldm9rZUFwaUtleVJlcXVlc3QaGC5yZXNwb25zYS5hdXRoLnYxLkFwaUtleSImgtPkkwIgIhsvdjEve25hbWU9YXBpS2V5cy8qfTpyZXZva2U6ASpiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_auth_v1_api_key, file_responsa_auth_v1_user]);
 
 /**
  * GetMeRequest has no fields.
@@ -57,14 +59,14 @@ export const CreateSessionCodeRequestSchema: GenMessage<CreateSessionCodeRequest
  */
 export type CreateSessionCodeResponse = Message<"responsa.auth.v1.CreateSessionCodeResponse"> & {
   /**
-   * The code; a secret.
+   * The code, a secret.
    *
    * @generated from field: string code = 1;
    */
   code: string;
 
   /**
-   * When it ends.
+   * When the code expires.
    *
    * @generated from field: google.protobuf.Timestamp expire_time = 2;
    */
@@ -85,15 +87,15 @@ export const CreateSessionCodeResponseSchema: GenMessage<CreateSessionCodeRespon
  */
 export type CreateApiKeyRequest = Message<"responsa.auth.v1.CreateApiKeyRequest"> & {
   /**
-   * display_name and expire_time (which must lie ahead) count.
+   * The display_name and the expire_time, which must be in the future. The server sets all other fields.
    *
    * @generated from field: responsa.auth.v1.ApiKey api_key = 1;
    */
   apiKey?: ApiKey | undefined;
 
   /**
-   * Any UUID; the same one again gives back the key that the first call made, without its secret. Scoped to tenant and user. Another body:
-   * REQUEST_ID_REUSED.
+   * Any UUID. A repetition with the same UUID and the same body returns the key that the first call created, without its secret; with another body:
+   * REQUEST_ID_REUSED. Scoped to the tenant and the user.
    *
    * @generated from field: string request_id = 2;
    */
@@ -114,14 +116,14 @@ export const CreateApiKeyRequestSchema: GenMessage<CreateApiKeyRequest> = /*@__P
  */
 export type CreateApiKeyResponse = Message<"responsa.auth.v1.CreateApiKeyResponse"> & {
   /**
-   * The key as it is kept.
+   * The key.
    *
    * @generated from field: responsa.auth.v1.ApiKey api_key = 1;
    */
   apiKey?: ApiKey | undefined;
 
   /**
-   * What to send as `authorization: Bearer …`. Shown once: empty when the request_id was used before.
+   * The secret, sent as `authorization: Bearer …`; empty in the response to a repetition.
    *
    * @generated from field: string secret = 2;
    */
@@ -136,34 +138,34 @@ export const CreateApiKeyResponseSchema: GenMessage<CreateApiKeyResponse> = /*@_
   messageDesc(file_responsa_auth_v1_auth_service, 4);
 
 /**
- * ListApiKeysRequest asks for a page of keys.
+ * ListApiKeysRequest asks for one page of the caller's keys.
  *
  * @generated from message responsa.auth.v1.ListApiKeysRequest
  */
 export type ListApiKeysRequest = Message<"responsa.auth.v1.ListApiKeysRequest"> & {
   /**
-   * At most this many, 1 to 200; 0 means 50.
+   * The number of items on the page at most, 1 to 200. Unset: 50.
    *
-   * @generated from field: int32 page_size = 1;
+   * @generated from field: optional int32 page_size = 1;
    */
-  pageSize: number;
+  pageSize?: number | undefined;
 
   /**
-   * `next_page_token` of the page before, with all else unchanged; empty for the first page. Else: PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * AIP-160, comparisons joined by AND, on: display_name, create_time. Else: FILTER_INVALID.
+   * Comparisons joined by AND (AIP-160), on: display_name, create_time. Otherwise: FILTER_INVALID.
    *
    * @generated from field: string filter = 3;
    */
   filter: string;
 
   /**
-   * AIP-132: create_time desc, create_time; the first is the default. Else: ORDER_BY_INVALID.
+   * One of (AIP-132): create_time desc, create_time; the first is the default. Otherwise: ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -178,7 +180,7 @@ export const ListApiKeysRequestSchema: GenMessage<ListApiKeysRequest> = /*@__PUR
   messageDesc(file_responsa_auth_v1_auth_service, 5);
 
 /**
- * ListApiKeysResponse is a page of keys.
+ * ListApiKeysResponse is one page of keys.
  *
  * @generated from message responsa.auth.v1.ListApiKeysResponse
  */
@@ -191,7 +193,7 @@ export type ListApiKeysResponse = Message<"responsa.auth.v1.ListApiKeysResponse"
   apiKeys: ApiKey[];
 
   /**
-   * Empty on the last page.
+   * The token of the next page; empty on the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -206,7 +208,7 @@ export const ListApiKeysResponseSchema: GenMessage<ListApiKeysResponse> = /*@__P
   messageDesc(file_responsa_auth_v1_auth_service, 6);
 
 /**
- * RevokeApiKeyRequest names a key.
+ * RevokeApiKeyRequest names the key to revoke.
  *
  * @generated from message responsa.auth.v1.RevokeApiKeyRequest
  */
@@ -227,7 +229,7 @@ export const RevokeApiKeyRequestSchema: GenMessage<RevokeApiKeyRequest> = /*@__P
   messageDesc(file_responsa_auth_v1_auth_service, 7);
 
 /**
- * AuthService tells who the caller is and keeps credentials. All calls need one.
+ * AuthService identifies the caller and manages the caller's credentials. Every call needs a credential.
  *
  * @generated from service responsa.auth.v1.AuthService
  */
@@ -243,8 +245,8 @@ export const AuthService: GenService<{
     output: typeof UserSchema;
   },
   /**
-   * CreateSessionCode makes a code, good once and for ten minutes, that a browser exchanges for a session of the caller (POST /v1/sessions).
-   * It takes no request_id: a code that got lost ends by itself, and another one is made by calling again.
+   * CreateSessionCode creates a code that a browser exchanges for a session of the caller (POST /v1/sessions). It works once, within ten minutes. The call has no
+   * request_id: a code that was lost expires, and the next call creates another one.
    *
    * @generated from rpc responsa.auth.v1.AuthService.CreateSessionCode
    */
@@ -254,9 +256,8 @@ export const AuthService: GenService<{
     output: typeof CreateSessionCodeResponseSchema;
   },
   /**
-   * CreateApiKey makes a key for the caller. The secret is in this response and never again: only its digest is kept, so a repetition with
-   * the same request_id gives back the key with an empty secret. Whose secret got lost revokes the key and makes another. Errors:
-   * INVALID_FIELD, REQUEST_ID_REUSED.
+   * CreateApiKey creates a key for the caller. The secret is only in this response, since the server keeps no copy: a repetition with the same request_id returns
+   * the key without its secret. To replace a lost secret, revoke the key and create another one. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
    *
    * @generated from rpc responsa.auth.v1.AuthService.CreateApiKey
    */
@@ -266,7 +267,7 @@ export const AuthService: GenService<{
     output: typeof CreateApiKeyResponseSchema;
   },
   /**
-   * ListApiKeys lists the caller's keys, newest first unless told otherwise. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+   * ListApiKeys lists the caller's keys, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.auth.v1.AuthService.ListApiKeys
    */
@@ -276,7 +277,7 @@ export const AuthService: GenService<{
     output: typeof ListApiKeysResponseSchema;
   },
   /**
-   * RevokeApiKey ends a key of the caller at once; ending it again changes nothing. Errors: RESOURCE_NOT_FOUND.
+   * RevokeApiKey revokes one of the caller's keys at once. A repetition changes nothing. Errors: RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.auth.v1.AuthService.RevokeApiKey
    */

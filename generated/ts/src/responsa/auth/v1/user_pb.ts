@@ -4,6 +4,8 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
+import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -12,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/auth/v1/user.proto.
  */
 export const file_responsa_auth_v1_user: GenFile = /*@__PURE__*/
-  fileDesc("ChtyZXNwb25zYS9hdXRoL3YxL3VzZXIucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEipAEKBFVzZXISDAoEbmFtZRgBIAEoCRIOCgZ0ZW5hbnQYAiABKAkSFAoMZGlzcGxheV9uYW1lGAMgASgJEg0KBWVtYWlsGAQgASgJEigKBHJvbGUYBSABKA4yGi5yZXNwb25zYS5hdXRoLnYxLlVzZXJSb2xlEi8KC2NyZWF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCplCghVc2VyUm9sZRIZChVVU0VSX1JPTEVfVU5TUEVDSUZJRUQQABISCg5VU0VSX1JPTEVfVVNFUhABEhMKD1VTRVJfUk9MRV9BRE1JThACEhUKEVVTRVJfUk9MRV9TRVJWSUNFEANiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("ChtyZXNwb25zYS9hdXRoL3YxL3VzZXIucHJvdG8SEHJlc3BvbnNhLmF1dGgudjEiiwIKBFVzZXISEgoEbmFtZRgBIAEoCUIE4kEBCBIoCgZ0ZW5hbnQYAiABKAlCGOJBAQP6QREKD3Jlc3BvbnNhL1RlbmFudBIaCgxkaXNwbGF5X25hbWUYAyABKAlCBOJBAQMSEwoFZW1haWwYBCABKAlCBOJBAQMSLgoEcm9sZRgFIAEoDjIaLnJlc3BvbnNhLmF1dGgudjEuVXNlclJvbGVCBOJBAQMSNQoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDOi3qQSoKDXJlc3BvbnNhL1VzZXISDHVzZXJzL3t1c2VyfSoFdXNlcnMyBHVzZXIqZQoIVXNlclJvbGUSGQoVVVNFUl9ST0xFX1VOU1BFQ0lGSUVEEAASEgoOVVNFUl9ST0xFX1VTRVIQARITCg9VU0VSX1JPTEVfQURNSU4QAhIVChFVU0VSX1JPTEVfU0VSVklDRRADQibqQSMKD3Jlc3BvbnNhL1RlbmFudBIQdGVuYW50cy97dGVuYW50fWIGcHJvdG8z", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
  * User is a person or a program of a tenant.
@@ -35,28 +37,28 @@ export type User = Message<"responsa.auth.v1.User"> & {
   tenant: string;
 
   /**
-   * For people.
+   * The name to show to people.
    *
    * @generated from field: string display_name = 3;
    */
   displayName: string;
 
   /**
-   * Folded e-mail address; may be empty.
+   * The e-mail address in lower case; may be empty.
    *
    * @generated from field: string email = 4;
    */
   email: string;
 
   /**
-   * What the user may do.
+   * The role.
    *
    * @generated from field: responsa.auth.v1.UserRole role = 5;
    */
   role: UserRole;
 
   /**
-   * When it was made.
+   * When the user was created.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 6;
    */
@@ -84,14 +86,14 @@ export enum UserRole {
   UNSPECIFIED = 0,
 
   /**
-   * Asks questions and keeps documents.
+   * A person who asks questions and keeps documents.
    *
    * @generated from enum value: USER_ROLE_USER = 1;
    */
   USER = 1,
 
   /**
-   * Runs the tenant.
+   * A person who administers the tenant.
    *
    * @generated from enum value: USER_ROLE_ADMIN = 2;
    */

@@ -4,6 +4,8 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
+import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
@@ -11,10 +13,10 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file responsa/chat/v1/agent.proto.
  */
 export const file_responsa_chat_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChxyZXNwb25zYS9jaGF0L3YxL2FnZW50LnByb3RvEhByZXNwb25zYS5jaGF0LnYxIuoBCgVBZ2VudBIMCgRuYW1lGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCRIPCgd2ZXJzaW9uGAQgASgJEjIKEXBhcmFtZXRlcnNfc2NoZW1hGAUgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIQCghleGFtcGxlcxgGIAMoCRITCgtjb2xsZWN0aW9ucxgHIAMoCRIOCgZtb2RlbHMYCCADKAkSGAoQaGlzdG9yeV9tZXNzYWdlcxgJIAEoBRISCgppc19kZWZhdWx0GAogASgIYgZwcm90bzM", [file_google_protobuf_struct]);
+  fileDesc("ChxyZXNwb25zYS9jaGF0L3YxL2FnZW50LnByb3RvEhByZXNwb25zYS5jaGF0LnYxIowDCgVBZ2VudBISCgRuYW1lGAEgASgJQgTiQQEIEhoKDGRpc3BsYXlfbmFtZRgCIAEoCUIE4kEBAxIZCgtkZXNjcmlwdGlvbhgDIAEoCUIE4kEBAxIvCgd2ZXJzaW9uGAQgASgJQh7iQQED+kEXChVyZXNwb25zYS9BZ2VudFZlcnNpb24SOAoRcGFyYW1ldGVyc19zY2hlbWEYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0QgTiQQEDEhYKCGV4YW1wbGVzGAYgAygJQgTiQQEDEjEKC2NvbGxlY3Rpb25zGAcgAygJQhziQQED+kEVChNyZXNwb25zYS9Db2xsZWN0aW9uEhQKBm1vZGVscxgIIAMoCUIE4kEBAxIeChBoaXN0b3J5X21lc3NhZ2VzGAkgASgFQgTiQQEDEhgKCmlzX2RlZmF1bHQYCiABKAhCBOJBAQM6MupBLwoOcmVzcG9uc2EvQWdlbnQSDmFnZW50cy97YWdlbnR9KgZhZ2VudHMyBWFnZW50Qj3qQToKFXJlc3BvbnNhL0FnZW50VmVyc2lvbhIhYWdlbnRzL3thZ2VudH0vdmVyc2lvbnMve3ZlcnNpb259YgZwcm90bzM", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_struct]);
 
 /**
- * Agent is somebody to ask: a graph of steps, its documents and its models.
+ * Agent answers questions: a graph of steps with its documents and its models.
  *
  * @generated from message responsa.chat.v1.Agent
  */
@@ -27,64 +29,64 @@ export type Agent = Message<"responsa.chat.v1.Agent"> & {
   name: string;
 
   /**
-   * What people call it.
+   * The name to show to people.
    *
    * @generated from field: string display_name = 2;
    */
   displayName: string;
 
   /**
-   * What it is for, in a sentence.
+   * The agent's purpose, in one sentence.
    *
    * @generated from field: string description = 3;
    */
   description: string;
 
   /**
-   * The version that questions asked now are answered by, `agents/{id}/versions/{n}`.
+   * The version that answers new questions, `agents/{id}/versions/{n}`.
    *
    * @generated from field: string version = 4;
    */
   version: string;
 
   /**
-   * What `options.parameters` may hold: a JSON Schema (2020-12) of one flat object. A property with `x-resource` names a record, e.g. "teachers"; GetAgent lists
-   * the records to choose from as `oneOf` of `const` and `title`.
+   * The JSON Schema (2020-12) of `options.parameters`, one flat object. A property with `x-resource` names a resource, e.g. "teachers"; GetAgent lists the
+   * resources that the caller may choose as `oneOf` with `const` and `title`.
    *
    * @generated from field: google.protobuf.Struct parameters_schema = 5;
    */
   parametersSchema?: JsonObject | undefined;
 
   /**
-   * Questions to try.
+   * Example questions.
    *
    * @generated from field: repeated string examples = 6;
    */
   examples: string[];
 
   /**
-   * Where it searches when a question does not say, `collections/{id}`; none means all that the caller may read.
+   * The collections that the agent searches when a question has no scope, `collections/{id}`. Empty: every collection that the caller may read.
    *
    * @generated from field: repeated string collections = 7;
    */
   collections: string[];
 
   /**
-   * Its models, in the order they are asked, as `provider:model`; none where it quotes the documents alone.
+   * The agent's models in the order in which it tries them, as `provider:model`. Empty: it only quotes documents.
    *
    * @generated from field: repeated string models = 8;
    */
   models: string[];
 
   /**
-   * How many of the conversation's last messages it reads word for word.
+   * How many of the conversation's last messages the agent reads in full.
    *
    * @generated from field: int32 history_messages = 9;
    */
   historyMessages: number;
 
   /**
-   * Whether questions that name no agent are its own.
+   * Whether this agent answers questions that name no agent.
    *
    * @generated from field: bool is_default = 10;
    */

@@ -6,6 +6,8 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
+import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import type { EmptySchema, FieldMask } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
 import type { Agent, AgentSchema } from "./agent_pb.js";
@@ -16,65 +18,52 @@ import type { Conversation, ConversationSchema } from "./conversation_pb.js";
 import { file_responsa_chat_v1_conversation } from "./conversation_pb.js";
 import type { Message as Message$1, MessageSchema } from "./message_pb.js";
 import { file_responsa_chat_v1_message } from "./message_pb.js";
-import type { Scope, Turn, TurnEvent, TurnSchema } from "./turn_pb.js";
+import type { Turn, TurnEvent, TurnSchema } from "./turn_pb.js";
 import { file_responsa_chat_v1_turn } from "./turn_pb.js";
+import type { Scope } from "../../type/v1/scope_pb.js";
+import { file_responsa_type_v1_scope } from "../../type/v1/scope_pb.js";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file responsa/chat/v1/chat_service.proto.
  */
 export const file_responsa_chat_v1_chat_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNyZXNwb25zYS9jaGF0L3YxL2NoYXRfc2VydmljZS5wcm90bxIQcmVzcG9uc2EuY2hhdC52MSLuAQoKQXNrT3B0aW9ucxIWCg5pbmNsdWRlX2RlbHRhcxgBIAEoCBImCgVzY29wZRgCIAEoCzIXLnJlc3BvbnNhLmNoYXQudjEuU2NvcGUSMwoHb25fYnVzeRgDIAEoDjIYLnJlc3BvbnNhLmNoYXQudjEuT25CdXN5Qgi6SAWCAQIQARIcChRjYW5jZWxfb25fZGlzY29ubmVjdBgEIAEoCBIrCgpwYXJhbWV0ZXJzGAUgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIgCg9tYXhfY29zdF9taWNyb3MYBiABKANCB7pIBCICKAAipwIKCkFza1JlcXVlc3QSbAoMY29udmVyc2F0aW9uGAEgASgJQla6SFNyTjJMXmNvbnZlcnNhdGlvbnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JNgBARIgCgR0ZXh0GAIgASgJQhK6SA9yDSABKICAATIFW15cc10SHwoKcmVxdWVzdF9pZBgDIAEoCUILukgIcgOwAQHYAQESLQoHb3B0aW9ucxgEIAEoCzIcLnJlc3BvbnNhLmNoYXQudjEuQXNrT3B0aW9ucxI5CgVhZ2VudBgFIAEoCUIqukgnciIyIF5hZ2VudHMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0k2AEBInAKC0Fza1Jlc3BvbnNlEgwKBHR1cm4YASABKAkSEQoJYWZ0ZXJfc2VxGAIgASgDEhMKC3Rocm91Z2hfc2VxGAMgASgDEisKBmV2ZW50cxgEIAMoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50Iq0CChBTdGFydFR1cm5SZXF1ZXN0EmwKDGNvbnZlcnNhdGlvbhgBIAEoCUJWukhTck4yTF5jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSTYAQESIAoEdGV4dBgCIAEoCUISukgPcg0gASiAgAEyBVteXHNdEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICHIDsAEB2AEBEi0KB29wdGlvbnMYBCABKAsyHC5yZXNwb25zYS5jaGF0LnYxLkFza09wdGlvbnMSOQoFYWdlbnQYBSABKAlCKrpIJ3IiMiBeYWdlbnRzL1thLXowLTldW2EtejAtOS1dezAsNjJ9JNgBASKqAgoNQW5zd2VyUmVxdWVzdBJsCgxjb252ZXJzYXRpb24YASABKAlCVrpIU3JOMkxeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0k2AEBEiAKBHRleHQYAiABKAlCErpID3INIAEogIABMgVbXlxzXRIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAhyA7ABAdgBARItCgdvcHRpb25zGAQgASgLMhwucmVzcG9uc2EuY2hhdC52MS5Bc2tPcHRpb25zEjkKBWFnZW50GAUgASgJQiq6SCdyIjIgXmFnZW50cy9bYS16MC05XVthLXowLTktXXswLDYyfSTYAQEiogEKEVJlc3VtZVR1cm5SZXF1ZXN0ElkKBHR1cm4YASABKAlCS7pISHJGMkRedHVybnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JBIaCglhZnRlcl9zZXEYAiABKANCB7pIBCICKAASFgoOaW5jbHVkZV9kZWx0YXMYAyABKAgidwoSUmVzdW1lVHVyblJlc3BvbnNlEgwKBHR1cm4YASABKAkSEQoJYWZ0ZXJfc2VxGAIgASgDEhMKC3Rocm91Z2hfc2VxGAMgASgDEisKBmV2ZW50cxgEIAMoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50Im4KEUNhbmNlbFR1cm5SZXF1ZXN0ElkKBG5hbWUYASABKAlCS7pISHJGMkRedHVybnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCJrCg5HZXRUdXJuUmVxdWVzdBJZCgRuYW1lGAEgASgJQku6SEhyRjJEXnR1cm5zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQihQEKEExpc3RUdXJuc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjIASgAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDKIAQEhgKBmZpbHRlchgDIAEoCUIIukgFcgMogAgSGgoIb3JkZXJfYnkYBCABKAlCCLpIBXIDKIABIlMKEUxpc3RUdXJuc1Jlc3BvbnNlEiUKBXR1cm5zGAEgAygLMhYucmVzcG9uc2EuY2hhdC52MS5UdXJuEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJyChlDcmVhdGVDb252ZXJzYXRpb25SZXF1ZXN0EjQKDGNvbnZlcnNhdGlvbhgBIAEoCzIeLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uEh8KCnJlcXVlc3RfaWQYAiABKAlCC7pICHIDsAEB2AEBInsKFkdldENvbnZlcnNhdGlvblJlcXVlc3QSYQoEbmFtZRgBIAEoCUJTukhQck4yTF5jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQijQEKGExpc3RDb252ZXJzYXRpb25zUmVxdWVzdBIdCglwYWdlX3NpemUYASABKAVCCrpIBxoFGMgBKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMogBASGAoGZmlsdGVyGAMgASgJQgi6SAVyAyiACBIaCghvcmRlcl9ieRgEIAEoCUIIukgFcgMogAEiawoZTGlzdENvbnZlcnNhdGlvbnNSZXNwb25zZRI1Cg1jb252ZXJzYXRpb25zGAEgAygLMh4ucmVzcG9uc2EuY2hhdC52MS5Db252ZXJzYXRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIsECChlVcGRhdGVDb252ZXJzYXRpb25SZXF1ZXN0EvIBCgxjb252ZXJzYXRpb24YASABKAsyHi5yZXNwb25zYS5jaGF0LnYxLkNvbnZlcnNhdGlvbkK7AbpItwG6AbABChFjb252ZXJzYXRpb24ubmFtZRI4bXVzdCBiZSB0aGUgbmFtZSBvZiBhIGNvbnZlcnNhdGlvbiwgY29udmVyc2F0aW9ucy97dXVpZH0aYXRoaXMubmFtZS5tYXRjaGVzKCdeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kJynIAQESLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIpUBChlEZWxldGVDb252ZXJzYXRpb25SZXF1ZXN0EmEKBG5hbWUYASABKAlCU7pIUHJOMkxeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kEhUKBGV0YWcYAiABKAlCB7pIBHICKEAi7QEKE0xpc3RNZXNzYWdlc1JlcXVlc3QSYwoGcGFyZW50GAEgASgJQlO6SFByTjJMXmNvbnZlcnNhdGlvbnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JBIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGMgBKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMogBASGAoGZmlsdGVyGAQgASgJQgi6SAVyAyiACBIaCghvcmRlcl9ieRgFIAEoCUIIukgFcgMogAEiXAoUTGlzdE1lc3NhZ2VzUmVzcG9uc2USKwoIbWVzc2FnZXMYASADKAsyGS5yZXNwb25zYS5jaGF0LnYxLk1lc3NhZ2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJInEKEUdldE1lc3NhZ2VSZXF1ZXN0ElwKBG5hbWUYASABKAlCTrpIS3JJMkdebWVzc2FnZXMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCJ+ChZWZXJpZnlDaXRhdGlvbnNSZXF1ZXN0EmQKBG5hbWUYASABKAlCVrpIU3JRMk9eKHR1cm5zfG1lc3NhZ2VzKS9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIkoKF1ZlcmlmeUNpdGF0aW9uc1Jlc3BvbnNlEi8KBmNoZWNrcxgBIAMoCzIfLnJlc3BvbnNhLmNoYXQudjEuQ2l0YXRpb25DaGVjayJxCg1DaXRhdGlvbkNoZWNrEiwKCGNpdGF0aW9uGAEgASgLMhoucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvbhIyCgd2ZXJkaWN0GAIgASgOMiEucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvblZlcmRpY3QihgEKEUxpc3RBZ2VudHNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUYyAEoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAyiAEBIYCgZmaWx0ZXIYAyABKAlCCLpIBXIDKIAIEhoKCG9yZGVyX2J5GAQgASgJQgi6SAVyAyiAASJWChJMaXN0QWdlbnRzUmVzcG9uc2USJwoGYWdlbnRzGAEgAygLMhcucmVzcG9uc2EuY2hhdC52MS5BZ2VudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiSAoPR2V0QWdlbnRSZXF1ZXN0EjUKBG5hbWUYASABKAlCJ7pIJHIiMiBeYWdlbnRzL1thLXowLTldW2EtejAtOS1dezAsNjJ9JCpfCgZPbkJ1c3kSFwoTT05fQlVTWV9VTlNQRUNJRklFRBAAEhIKDk9OX0JVU1lfUkVKRUNUEAESEQoNT05fQlVTWV9RVUVVRRACEhUKEU9OX0JVU1lfSU5URVJSVVBUEAMysRAKC0NoYXRTZXJ2aWNlEl4KA0FzaxIcLnJlc3BvbnNhLmNoYXQudjEuQXNrUmVxdWVzdBodLnJlc3BvbnNhLmNoYXQudjEuQXNrUmVzcG9uc2UiGILT5JMCEiINL3YxL3R1cm5zOmFzazoBKjABEl0KCVN0YXJ0VHVybhIiLnJlc3BvbnNhLmNoYXQudjEuU3RhcnRUdXJuUmVxdWVzdBoWLnJlc3BvbnNhLmNoYXQudjEuVHVybiIUgtPkkwIOIgkvdjEvdHVybnM6ASoSXgoGQW5zd2VyEh8ucmVzcG9uc2EuY2hhdC52MS5BbnN3ZXJSZXF1ZXN0GhYucmVzcG9uc2EuY2hhdC52MS5UdXJuIhuC0+STAhUiEC92MS90dXJuczphbnN3ZXI6ASoSfAoKUmVzdW1lVHVybhIjLnJlc3BvbnNhLmNoYXQudjEuUmVzdW1lVHVyblJlcXVlc3QaJC5yZXNwb25zYS5jaGF0LnYxLlJlc3VtZVR1cm5SZXNwb25zZSIhgtPkkwIbEhkvdjEve3R1cm49dHVybnMvKn0vZXZlbnRzMAESbwoKQ2FuY2VsVHVybhIjLnJlc3BvbnNhLmNoYXQudjEuQ2FuY2VsVHVyblJlcXVlc3QaFi5yZXNwb25zYS5jaGF0LnYxLlR1cm4iJILT5JMCHiIZL3YxL3tuYW1lPXR1cm5zLyp9OmNhbmNlbDoBKhJfCgdHZXRUdXJuEiAucmVzcG9uc2EuY2hhdC52MS5HZXRUdXJuUmVxdWVzdBoWLnJlc3BvbnNhLmNoYXQudjEuVHVybiIagtPkkwIUEhIvdjEve25hbWU9dHVybnMvKn0SZwoJTGlzdFR1cm5zEiIucmVzcG9uc2EuY2hhdC52MS5MaXN0VHVybnNSZXF1ZXN0GiMucmVzcG9uc2EuY2hhdC52MS5MaXN0VHVybnNSZXNwb25zZSIRgtPkkwILEgkvdjEvdHVybnMSigEKEkNyZWF0ZUNvbnZlcnNhdGlvbhIrLnJlc3BvbnNhLmNoYXQudjEuQ3JlYXRlQ29udmVyc2F0aW9uUmVxdWVzdBoeLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uIieC0+STAiEiES92MS9jb252ZXJzYXRpb25zOgxjb252ZXJzYXRpb24SfwoPR2V0Q29udmVyc2F0aW9uEigucmVzcG9uc2EuY2hhdC52MS5HZXRDb252ZXJzYXRpb25SZXF1ZXN0Gh4ucmVzcG9uc2EuY2hhdC52MS5Db252ZXJzYXRpb24iIoLT5JMCHBIaL3YxL3tuYW1lPWNvbnZlcnNhdGlvbnMvKn0ShwEKEUxpc3RDb252ZXJzYXRpb25zEioucmVzcG9uc2EuY2hhdC52MS5MaXN0Q29udmVyc2F0aW9uc1JlcXVlc3QaKy5yZXNwb25zYS5jaGF0LnYxLkxpc3RDb252ZXJzYXRpb25zUmVzcG9uc2UiGYLT5JMCExIRL3YxL2NvbnZlcnNhdGlvbnMSoAEKElVwZGF0ZUNvbnZlcnNhdGlvbhIrLnJlc3BvbnNhLmNoYXQudjEuVXBkYXRlQ29udmVyc2F0aW9uUmVxdWVzdBoeLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uIj2C0+STAjcyJy92MS97Y29udmVyc2F0aW9uLm5hbWU9Y29udmVyc2F0aW9ucy8qfToMY29udmVyc2F0aW9uEn0KEkRlbGV0ZUNvbnZlcnNhdGlvbhIrLnJlc3BvbnNhLmNoYXQudjEuRGVsZXRlQ29udmVyc2F0aW9uUmVxdWVzdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eSIigtPkkwIcKhovdjEve25hbWU9Y29udmVyc2F0aW9ucy8qfRKMAQoMTGlzdE1lc3NhZ2VzEiUucmVzcG9uc2EuY2hhdC52MS5MaXN0TWVzc2FnZXNSZXF1ZXN0GiYucmVzcG9uc2EuY2hhdC52MS5MaXN0TWVzc2FnZXNSZXNwb25zZSItgtPkkwInEiUvdjEve3BhcmVudD1jb252ZXJzYXRpb25zLyp9L21lc3NhZ2VzEmsKCkdldE1lc3NhZ2USIy5yZXNwb25zYS5jaGF0LnYxLkdldE1lc3NhZ2VSZXF1ZXN0GhkucmVzcG9uc2EuY2hhdC52MS5NZXNzYWdlIh2C0+STAhcSFS92MS97bmFtZT1tZXNzYWdlcy8qfRLBAQoPVmVyaWZ5Q2l0YXRpb25zEigucmVzcG9uc2EuY2hhdC52MS5WZXJpZnlDaXRhdGlvbnNSZXF1ZXN0GikucmVzcG9uc2EuY2hhdC52MS5WZXJpZnlDaXRhdGlvbnNSZXNwb25zZSJZgtPkkwJTIiIvdjEve25hbWU9dHVybnMvKn06dmVyaWZ5Q2l0YXRpb25zOgEqWioiJS92MS97bmFtZT1tZXNzYWdlcy8qfTp2ZXJpZnlDaXRhdGlvbnM6ASoSawoKTGlzdEFnZW50cxIjLnJlc3BvbnNhLmNoYXQudjEuTGlzdEFnZW50c1JlcXVlc3QaJC5yZXNwb25zYS5jaGF0LnYxLkxpc3RBZ2VudHNSZXNwb25zZSISgtPkkwIMEgovdjEvYWdlbnRzEmMKCEdldEFnZW50EiEucmVzcG9uc2EuY2hhdC52MS5HZXRBZ2VudFJlcXVlc3QaFy5yZXNwb25zYS5jaGF0LnYxLkFnZW50IhuC0+STAhUSEy92MS97bmFtZT1hZ2VudHMvKn1iBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_struct, file_responsa_chat_v1_agent, file_responsa_chat_v1_citation, file_responsa_chat_v1_conversation, file_responsa_chat_v1_message, file_responsa_chat_v1_turn]);
+  fileDesc("CiNyZXNwb25zYS9jaGF0L3YxL2NoYXRfc2VydmljZS5wcm90bxIQcmVzcG9uc2EuY2hhdC52MSKfAgoKQXNrT3B0aW9ucxIsCgVzY29wZRgCIAEoCzIXLnJlc3BvbnNhLnR5cGUudjEuU2NvcGVCBOJBAQESNwoHb25fYnVzeRgDIAEoDjIYLnJlc3BvbnNhLmNoYXQudjEuT25CdXN5QgziQQEBukgFggECEAESMQoKcGFyYW1ldGVycxgFIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCBOJBAQESLQoTbWF4X2Nvc3RfdXNkX21pY3JvcxgGIAEoA0IL4kEBAbpIBCICKAFIAIgBAUIWChRfbWF4X2Nvc3RfdXNkX21pY3Jvc0oECAEQAkoECAQQBVIOaW5jbHVkZV9kZWx0YXNSFGNhbmNlbF9vbl9kaXNjb25uZWN0IrwDCgpBc2tSZXF1ZXN0EooBCgxjb252ZXJzYXRpb24YASABKAlCdOJBAQH6QRcKFXJlc3BvbnNhL0NvbnZlcnNhdGlvbrpIU3JOMkxeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0k2AEBEiQKBHRleHQYAiABKAlCFuJBAQK6SA9yDSABKICAATIFW15cc10SIwoKcmVxdWVzdF9pZBgDIAEoCUIP4kEBAbpICHIDsAEB2AEBEjMKB29wdGlvbnMYBCABKAsyHC5yZXNwb25zYS5jaGF0LnYxLkFza09wdGlvbnNCBOJBAQESXwoFYWdlbnQYBSABKAlCUOJBAQH6QQMKASq6SENyPjI8XmFnZW50cy9bYS16MC05XVthLXowLTktXXswLDYyfSgvdmVyc2lvbnMvWzEtOV1bMC05XXswLDh9KT8k2AEBEhwKDmluY2x1ZGVfZGVsdGFzGAYgASgIQgTiQQEBEiIKFGNhbmNlbF9vbl9kaXNjb25uZWN0GAcgASgIQgTiQQEBIoQBCgtBc2tSZXNwb25zZRIgCgR0dXJuGAEgASgJQhL6QQ8KDXJlc3BvbnNhL1R1cm4SEQoJYWZ0ZXJfc2VxGAIgASgDEhMKC3Rocm91Z2hfc2VxGAMgASgDEisKBmV2ZW50cxgEIAMoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50IoADChBTdGFydFR1cm5SZXF1ZXN0EooBCgxjb252ZXJzYXRpb24YASABKAlCdOJBAQH6QRcKFXJlc3BvbnNhL0NvbnZlcnNhdGlvbrpIU3JOMkxeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0k2AEBEiQKBHRleHQYAiABKAlCFuJBAQK6SA9yDSABKICAATIFW15cc10SIwoKcmVxdWVzdF9pZBgDIAEoCUIP4kEBAbpICHIDsAEB2AEBEjMKB29wdGlvbnMYBCABKAsyHC5yZXNwb25zYS5jaGF0LnYxLkFza09wdGlvbnNCBOJBAQESXwoFYWdlbnQYBSABKAlCUOJBAQH6QQMKASq6SENyPjI8XmFnZW50cy9bYS16MC05XVthLXowLTktXXswLDYyfSgvdmVyc2lvbnMvWzEtOV1bMC05XXswLDh9KT8k2AEBIv0CCg1BbnN3ZXJSZXF1ZXN0EooBCgxjb252ZXJzYXRpb24YASABKAlCdOJBAQH6QRcKFXJlc3BvbnNhL0NvbnZlcnNhdGlvbrpIU3JOMkxeY29udmVyc2F0aW9ucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0k2AEBEiQKBHRleHQYAiABKAlCFuJBAQK6SA9yDSABKICAATIFW15cc10SIwoKcmVxdWVzdF9pZBgDIAEoCUIP4kEBAbpICHIDsAEB2AEBEjMKB29wdGlvbnMYBCABKAsyHC5yZXNwb25zYS5jaGF0LnYxLkFza09wdGlvbnNCBOJBAQESXwoFYWdlbnQYBSABKAlCUOJBAQH6QQMKASq6SENyPjI8XmFnZW50cy9bYS16MC05XVthLXowLTktXXswLDYyfSgvdmVyc2lvbnMvWzEtOV1bMC05XXswLDh9KT8k2AEBIsIBChFSZXN1bWVUdXJuUmVxdWVzdBJvCgR0dXJuGAEgASgJQmHiQQEC+kEPCg1yZXNwb25zYS9UdXJuukhIckYyRF50dXJucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kEh4KCWFmdGVyX3NlcRgCIAEoA0IL4kEBAbpIBCICKAASHAoOaW5jbHVkZV9kZWx0YXMYAyABKAhCBOJBAQEiiwEKElJlc3VtZVR1cm5SZXNwb25zZRIgCgR0dXJuGAEgASgJQhL6QQ8KDXJlc3BvbnNhL1R1cm4SEQoJYWZ0ZXJfc2VxGAIgASgDEhMKC3Rocm91Z2hfc2VxGAMgASgDEisKBmV2ZW50cxgEIAMoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50IoQBChFDYW5jZWxUdXJuUmVxdWVzdBJvCgRuYW1lGAEgASgJQmHiQQEC+kEPCg1yZXNwb25zYS9UdXJuukhIckYyRF50dXJucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIoEBCg5HZXRUdXJuUmVxdWVzdBJvCgRuYW1lGAEgASgJQmHiQQEC+kEPCg1yZXNwb25zYS9UdXJuukhIckYyRF50dXJucy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIqgBChBMaXN0VHVybnNSZXF1ZXN0EiYKCXBhZ2Vfc2l6ZRgBIAEoBUIO4kEBAbpIBxoFGMgBKAFIAIgBARIgCgpwYWdlX3Rva2VuGAIgASgJQgziQQEBukgFcgMogBASHAoGZmlsdGVyGAMgASgJQgziQQEBukgFcgMogAgSHgoIb3JkZXJfYnkYBCABKAlCDOJBAQG6SAVyAyiAAUIMCgpfcGFnZV9zaXplIlMKEUxpc3RUdXJuc1Jlc3BvbnNlEiUKBXR1cm5zGAEgAygLMhYucmVzcG9uc2EuY2hhdC52MS5UdXJuEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJ8ChlDcmVhdGVDb252ZXJzYXRpb25SZXF1ZXN0EjoKDGNvbnZlcnNhdGlvbhgBIAEoCzIeLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uQgTiQQEBEiMKCnJlcXVlc3RfaWQYAiABKAlCD+JBAQG6SAhyA7ABAdgBASKZAQoWR2V0Q29udmVyc2F0aW9uUmVxdWVzdBJ/CgRuYW1lGAEgASgJQnHiQQEC+kEXChVyZXNwb25zYS9Db252ZXJzYXRpb266SFByTjJMXmNvbnZlcnNhdGlvbnMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCKwAQoYTGlzdENvbnZlcnNhdGlvbnNSZXF1ZXN0EiYKCXBhZ2Vfc2l6ZRgBIAEoBUIO4kEBAbpIBxoFGMgBKAFIAIgBARIgCgpwYWdlX3Rva2VuGAIgASgJQgziQQEBukgFcgMogBASHAoGZmlsdGVyGAMgASgJQgziQQEBukgFcgMogAgSHgoIb3JkZXJfYnkYBCABKAlCDOJBAQG6SAVyAyiAAUIMCgpfcGFnZV9zaXplImsKGUxpc3RDb252ZXJzYXRpb25zUmVzcG9uc2USNQoNY29udmVyc2F0aW9ucxgBIAMoCzIeLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLLAgoZVXBkYXRlQ29udmVyc2F0aW9uUmVxdWVzdBL2AQoMY29udmVyc2F0aW9uGAEgASgLMh4ucmVzcG9uc2EuY2hhdC52MS5Db252ZXJzYXRpb25CvwHiQQECuki3AboBsAEKEWNvbnZlcnNhdGlvbi5uYW1lEjhtdXN0IGJlIHRoZSBuYW1lIG9mIGEgY29udmVyc2F0aW9uLCBjb252ZXJzYXRpb25zL3t1dWlkfRphdGhpcy5uYW1lLm1hdGNoZXMoJ15jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQnKcgBARI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQIitwEKGURlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QSfwoEbmFtZRgBIAEoCUJx4kEBAvpBFwoVcmVzcG9uc2EvQ29udmVyc2F0aW9uukhQck4yTF5jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQSGQoEZXRhZxgCIAEoCUIL4kEBAbpIBHICKEAirwIKE0xpc3RNZXNzYWdlc1JlcXVlc3QSgQEKBnBhcmVudBgBIAEoCUJx4kEBAvpBFwoVcmVzcG9uc2EvQ29udmVyc2F0aW9uukhQck4yTF5jb252ZXJzYXRpb25zL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQSJgoJcGFnZV9zaXplGAIgASgFQg7iQQEBukgHGgUYyAEoAUgAiAEBEiAKCnBhZ2VfdG9rZW4YAyABKAlCDOJBAQG6SAVyAyiAEBIcCgZmaWx0ZXIYBCABKAlCDOJBAQG6SAVyAyiACBIeCghvcmRlcl9ieRgFIAEoCUIM4kEBAbpIBXIDKIABQgwKCl9wYWdlX3NpemUiXAoUTGlzdE1lc3NhZ2VzUmVzcG9uc2USKwoIbWVzc2FnZXMYASADKAsyGS5yZXNwb25zYS5jaGF0LnYxLk1lc3NhZ2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIooBChFHZXRNZXNzYWdlUmVxdWVzdBJ1CgRuYW1lGAEgASgJQmfiQQEC+kESChByZXNwb25zYS9NZXNzYWdlukhLckkyR15tZXNzYWdlcy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kIogBChZWZXJpZnlDaXRhdGlvbnNSZXF1ZXN0Em4KBG5hbWUYASABKAlCYOJBAQL6QQMKASq6SFNyUTJPXih0dXJuc3xtZXNzYWdlcykvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCJKChdWZXJpZnlDaXRhdGlvbnNSZXNwb25zZRIvCgZjaGVja3MYASADKAsyHy5yZXNwb25zYS5jaGF0LnYxLkNpdGF0aW9uQ2hlY2sicQoNQ2l0YXRpb25DaGVjaxIsCghjaXRhdGlvbhgBIAEoCzIaLnJlc3BvbnNhLmNoYXQudjEuQ2l0YXRpb24SMgoHdmVyZGljdBgCIAEoDjIhLnJlc3BvbnNhLmNoYXQudjEuQ2l0YXRpb25WZXJkaWN0IqkBChFMaXN0QWdlbnRzUmVxdWVzdBImCglwYWdlX3NpemUYASABKAVCDuJBAQG6SAcaBRjIASgBSACIAQESIAoKcGFnZV90b2tlbhgCIAEoCUIM4kEBAbpIBXIDKIAQEhwKBmZpbHRlchgDIAEoCUIM4kEBAbpIBXIDKIAIEh4KCG9yZGVyX2J5GAQgASgJQgziQQEBukgFcgMogAFCDAoKX3BhZ2Vfc2l6ZSJWChJMaXN0QWdlbnRzUmVzcG9uc2USJwoGYWdlbnRzGAEgAygLMhcucmVzcG9uc2EuY2hhdC52MS5BZ2VudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiXwoPR2V0QWdlbnRSZXF1ZXN0EkwKBG5hbWUYASABKAlCPuJBAQL6QRAKDnJlc3BvbnNhL0FnZW50ukgkciIyIF5hZ2VudHMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kKl8KBk9uQnVzeRIXChNPTl9CVVNZX1VOU1BFQ0lGSUVEEAASEgoOT05fQlVTWV9SRUpFQ1QQARIRCg1PTl9CVVNZX1FVRVVFEAISFQoRT05fQlVTWV9JTlRFUlJVUFQQAzKxEAoLQ2hhdFNlcnZpY2USXgoDQXNrEhwucmVzcG9uc2EuY2hhdC52MS5Bc2tSZXF1ZXN0Gh0ucmVzcG9uc2EuY2hhdC52MS5Bc2tSZXNwb25zZSIYgtPkkwISIg0vdjEvdHVybnM6YXNrOgEqMAESXQoJU3RhcnRUdXJuEiIucmVzcG9uc2EuY2hhdC52MS5TdGFydFR1cm5SZXF1ZXN0GhYucmVzcG9uc2EuY2hhdC52MS5UdXJuIhSC0+STAg4iCS92MS90dXJuczoBKhJeCgZBbnN3ZXISHy5yZXNwb25zYS5jaGF0LnYxLkFuc3dlclJlcXVlc3QaFi5yZXNwb25zYS5jaGF0LnYxLlR1cm4iG4LT5JMCFSIQL3YxL3R1cm5zOmFuc3dlcjoBKhJ8CgpSZXN1bWVUdXJuEiMucmVzcG9uc2EuY2hhdC52MS5SZXN1bWVUdXJuUmVxdWVzdBokLnJlc3BvbnNhLmNoYXQudjEuUmVzdW1lVHVyblJlc3BvbnNlIiGC0+STAhsSGS92MS97dHVybj10dXJucy8qfS9ldmVudHMwARJvCgpDYW5jZWxUdXJuEiMucmVzcG9uc2EuY2hhdC52MS5DYW5jZWxUdXJuUmVxdWVzdBoWLnJlc3BvbnNhLmNoYXQudjEuVHVybiIkgtPkkwIeIhkvdjEve25hbWU9dHVybnMvKn06Y2FuY2VsOgEqEl8KB0dldFR1cm4SIC5yZXNwb25zYS5jaGF0LnYxLkdldFR1cm5SZXF1ZXN0GhYucmVzcG9uc2EuY2hhdC52MS5UdXJuIhqC0+STAhQSEi92MS97bmFtZT10dXJucy8qfRJnCglMaXN0VHVybnMSIi5yZXNwb25zYS5jaGF0LnYxLkxpc3RUdXJuc1JlcXVlc3QaIy5yZXNwb25zYS5jaGF0LnYxLkxpc3RUdXJuc1Jlc3BvbnNlIhGC0+STAgsSCS92MS90dXJucxKKAQoSQ3JlYXRlQ29udmVyc2F0aW9uEisucmVzcG9uc2EuY2hhdC52MS5DcmVhdGVDb252ZXJzYXRpb25SZXF1ZXN0Gh4ucmVzcG9uc2EuY2hhdC52MS5Db252ZXJzYXRpb24iJ4LT5JMCISIRL3YxL2NvbnZlcnNhdGlvbnM6DGNvbnZlcnNhdGlvbhJ/Cg9HZXRDb252ZXJzYXRpb24SKC5yZXNwb25zYS5jaGF0LnYxLkdldENvbnZlcnNhdGlvblJlcXVlc3QaHi5yZXNwb25zYS5jaGF0LnYxLkNvbnZlcnNhdGlvbiIigtPkkwIcEhovdjEve25hbWU9Y29udmVyc2F0aW9ucy8qfRKHAQoRTGlzdENvbnZlcnNhdGlvbnMSKi5yZXNwb25zYS5jaGF0LnYxLkxpc3RDb252ZXJzYXRpb25zUmVxdWVzdBorLnJlc3BvbnNhLmNoYXQudjEuTGlzdENvbnZlcnNhdGlvbnNSZXNwb25zZSIZgtPkkwITEhEvdjEvY29udmVyc2F0aW9ucxKgAQoSVXBkYXRlQ29udmVyc2F0aW9uEisucmVzcG9uc2EuY2hhdC52MS5VcGRhdGVDb252ZXJzYXRpb25SZXF1ZXN0Gh4ucmVzcG9uc2EuY2hhdC52MS5Db252ZXJzYXRpb24iPYLT5JMCNzInL3YxL3tjb252ZXJzYXRpb24ubmFtZT1jb252ZXJzYXRpb25zLyp9Ogxjb252ZXJzYXRpb24SfQoSRGVsZXRlQ29udmVyc2F0aW9uEisucmVzcG9uc2EuY2hhdC52MS5EZWxldGVDb252ZXJzYXRpb25SZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5IiKC0+STAhwqGi92MS97bmFtZT1jb252ZXJzYXRpb25zLyp9EowBCgxMaXN0TWVzc2FnZXMSJS5yZXNwb25zYS5jaGF0LnYxLkxpc3RNZXNzYWdlc1JlcXVlc3QaJi5yZXNwb25zYS5jaGF0LnYxLkxpc3RNZXNzYWdlc1Jlc3BvbnNlIi2C0+STAicSJS92MS97cGFyZW50PWNvbnZlcnNhdGlvbnMvKn0vbWVzc2FnZXMSawoKR2V0TWVzc2FnZRIjLnJlc3BvbnNhLmNoYXQudjEuR2V0TWVzc2FnZVJlcXVlc3QaGS5yZXNwb25zYS5jaGF0LnYxLk1lc3NhZ2UiHYLT5JMCFxIVL3YxL3tuYW1lPW1lc3NhZ2VzLyp9EsEBCg9WZXJpZnlDaXRhdGlvbnMSKC5yZXNwb25zYS5jaGF0LnYxLlZlcmlmeUNpdGF0aW9uc1JlcXVlc3QaKS5yZXNwb25zYS5jaGF0LnYxLlZlcmlmeUNpdGF0aW9uc1Jlc3BvbnNlIlmC0+STAlMiIi92MS97bmFtZT10dXJucy8qfTp2ZXJpZnlDaXRhdGlvbnM6ASpaKiIlL3YxL3tuYW1lPW1lc3NhZ2VzLyp9OnZlcmlmeUNpdGF0aW9uczoBKhJrCgpMaXN0QWdlbnRzEiMucmVzcG9uc2EuY2hhdC52MS5MaXN0QWdlbnRzUmVxdWVzdBokLnJlc3BvbnNhLmNoYXQudjEuTGlzdEFnZW50c1Jlc3BvbnNlIhKC0+STAgwSCi92MS9hZ2VudHMSYwoIR2V0QWdlbnQSIS5yZXNwb25zYS5jaGF0LnYxLkdldEFnZW50UmVxdWVzdBoXLnJlc3BvbnNhLmNoYXQudjEuQWdlbnQiG4LT5JMCFRITL3YxL3tuYW1lPWFnZW50cy8qfWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_empty, file_google_protobuf_field_mask, file_google_protobuf_struct, file_responsa_chat_v1_agent, file_responsa_chat_v1_citation, file_responsa_chat_v1_conversation, file_responsa_chat_v1_message, file_responsa_chat_v1_turn, file_responsa_type_v1_scope]);
 
 /**
- * AskOptions says how to answer a question, and how to follow its turn.
+ * AskOptions says how to answer a question. Ask, StartTurn and Answer share it.
  *
  * @generated from message responsa.chat.v1.AskOptions
  */
 export type AskOptions = Message<"responsa.chat.v1.AskOptions"> & {
   /**
-   * Whether pieces of the answer are sent as they are made. The answer comes whole in any case. Two callers of one turn may choose differently; it counts
-   * for Ask alone.
+   * What may be read for the answer. Unset: every document that the caller may read.
    *
-   * @generated from field: bool include_deltas = 1;
-   */
-  includeDeltas: boolean;
-
-  /**
-   * What may be read for the answer; none means all that the caller may read.
-   *
-   * @generated from field: responsa.chat.v1.Scope scope = 2;
+   * @generated from field: responsa.type.v1.Scope scope = 2;
    */
   scope?: Scope | undefined;
 
   /**
-   * What happens when the conversation has a turn at work.
+   * What happens when the conversation has a turn in progress.
    *
    * @generated from field: responsa.chat.v1.OnBusy on_busy = 3;
    */
   onBusy: OnBusy;
 
   /**
-   * Whether the turn is cancelled when this stream's client goes away: ten seconds later, if nobody follows the turn then. A server that goes away, a passed
-   * deadline and a replica's death never cancel. It counts for Ask alone, and for this stream; it is no part of what a request_id is compared by.
-   *
-   * @generated from field: bool cancel_on_disconnect = 4;
-   */
-  cancelOnDisconnect: boolean;
-
-  /**
-   * For the agent, as its schema says (Agent.parameters_schema); else: PARAMETERS_INVALID. At most 4 KiB of JSON, nested 16 deep at most; else: INVALID_FIELD.
+   * Parameters for the agent, as Agent.parameters_schema describes them; otherwise: PARAMETERS_INVALID. At most 4 KiB of JSON, nested at most 16 deep;
+   * otherwise: INVALID_FIELD.
    *
    * @generated from field: google.protobuf.Struct parameters = 5;
    */
   parameters?: JsonObject | undefined;
 
   /**
-   * The most that the turn's models may cost, in millionths of a US dollar; it can only lower the agent's own limit. 0: as the agent says.
+   * The most that the turn's models may cost, in millionths of a US dollar, 1 or more. It can only lower the agent's own limit. Unset: the agent's limit.
    *
-   * @generated from field: int64 max_cost_micros = 6;
+   * @generated from field: optional int64 max_cost_usd_micros = 6;
    */
-  maxCostMicros: bigint;
+  maxCostUsdMicros?: bigint | undefined;
 };
 
 /**
@@ -91,22 +80,22 @@ export const AskOptionsSchema: GenMessage<AskOptions> = /*@__PURE__*/
  */
 export type AskRequest = Message<"responsa.chat.v1.AskRequest"> & {
   /**
-   * The conversation to go on with; empty makes a new one.
+   * The conversation to continue, `conversations/{uuid}`. Empty: a new one is created.
    *
    * @generated from field: string conversation = 1;
    */
   conversation: string;
 
   /**
-   * The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8 with at least one character that is not white space.
+   * The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8, with at least one character that is not white space.
    *
    * @generated from field: string text = 2;
    */
   text: string;
 
   /**
-   * Any UUID; the same one again attaches to the turn that the first call made, whichever of Ask, StartTurn and Answer that was. Scoped to tenant and
-   * user. With another conversation, agent, text, scope, parameters, max_cost_micros or on_busy: REQUEST_ID_REUSED.
+   * Any UUID. A repetition with the same UUID attaches to the turn that the first call created, whether that was Ask, StartTurn or Answer. Scoped to the tenant
+   * and the user. With another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros: REQUEST_ID_REUSED.
    *
    * @generated from field: string request_id = 3;
    */
@@ -120,11 +109,27 @@ export type AskRequest = Message<"responsa.chat.v1.AskRequest"> & {
   options?: AskOptions | undefined;
 
   /**
-   * The agent that answers, `agents/{id}`; empty takes the default. Unknown: RESOURCE_NOT_FOUND.
+   * The agent, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. Empty: the default agent. Unknown: RESOURCE_NOT_FOUND.
    *
    * @generated from field: string agent = 5;
    */
   agent: string;
+
+  /**
+   * Whether the stream carries pieces of the answer while it is written. The terminal event has the complete answer in any case.
+   *
+   * @generated from field: bool include_deltas = 6;
+   */
+  includeDeltas: boolean;
+
+  /**
+   * Whether the turn is cancelled when its clients have disconnected: ten seconds after the last stream of it ended, unless it is followed again by then. The
+   * turn keeps this wish, whichever stream follows it later; a call that attaches to a turn does not change it. A deadline, a server that shuts down and a server
+   * that fails never cancel a turn.
+   *
+   * @generated from field: bool cancel_on_disconnect = 7;
+   */
+  cancelOnDisconnect: boolean;
 };
 
 /**
@@ -135,7 +140,7 @@ export const AskRequestSchema: GenMessage<AskRequest> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_chat_service, 1);
 
 /**
- * AskResponse is a frame: all that was committed in (after_seq, through_seq], less the deltas where they were not asked for.
+ * AskResponse is a frame: every event in (after_seq, through_seq], except deltas that the caller did not ask for.
  *
  * @generated from message responsa.chat.v1.AskResponse
  */
@@ -148,21 +153,21 @@ export type AskResponse = Message<"responsa.chat.v1.AskResponse"> & {
   turn: string;
 
   /**
-   * The `through_seq` of the frame before; 0 in the first.
+   * The `through_seq` of the previous frame; 0 in the first frame.
    *
    * @generated from field: int64 after_seq = 2;
    */
   afterSeq: bigint;
 
   /**
-   * The last seq that this frame covers. Equal to `after_seq`: a frame that does not advance (a heartbeat, a reconnect).
+   * The last seq that the frame covers. Equal to `after_seq` in a frame that does not advance: a heartbeat or a reconnect.
    *
    * @generated from field: int64 through_seq = 3;
    */
   throughSeq: bigint;
 
   /**
-   * Events in the order of seq.
+   * The events, in the order of their seq.
    *
    * @generated from field: repeated responsa.chat.v1.TurnEvent events = 4;
    */
@@ -177,28 +182,28 @@ export const AskResponseSchema: GenMessage<AskResponse> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_chat_service, 2);
 
 /**
- * StartTurnRequest asks a question without waiting.
+ * StartTurnRequest asks a question without waiting for its answer.
  *
  * @generated from message responsa.chat.v1.StartTurnRequest
  */
 export type StartTurnRequest = Message<"responsa.chat.v1.StartTurnRequest"> & {
   /**
-   * The conversation to go on with; empty makes a new one.
+   * The conversation to continue, `conversations/{uuid}`. Empty: a new one is created.
    *
    * @generated from field: string conversation = 1;
    */
   conversation: string;
 
   /**
-   * The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8 with at least one character that is not white space.
+   * The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8, with at least one character that is not white space.
    *
    * @generated from field: string text = 2;
    */
   text: string;
 
   /**
-   * Any UUID; the same one again attaches to the turn that the first call made, whichever of Ask, StartTurn and Answer that was. Scoped to tenant and
-   * user. With another conversation, agent, text, scope, parameters, max_cost_micros or on_busy: REQUEST_ID_REUSED.
+   * Any UUID. A repetition with the same UUID attaches to the turn that the first call created, whether that was Ask, StartTurn or Answer. Scoped to the tenant
+   * and the user. With another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros: REQUEST_ID_REUSED.
    *
    * @generated from field: string request_id = 3;
    */
@@ -212,7 +217,7 @@ export type StartTurnRequest = Message<"responsa.chat.v1.StartTurnRequest"> & {
   options?: AskOptions | undefined;
 
   /**
-   * The agent that answers, `agents/{id}`; empty takes the default. Unknown: RESOURCE_NOT_FOUND.
+   * The agent, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. Empty: the default agent. Unknown: RESOURCE_NOT_FOUND.
    *
    * @generated from field: string agent = 5;
    */
@@ -233,22 +238,22 @@ export const StartTurnRequestSchema: GenMessage<StartTurnRequest> = /*@__PURE__*
  */
 export type AnswerRequest = Message<"responsa.chat.v1.AnswerRequest"> & {
   /**
-   * The conversation to go on with; empty makes a new one.
+   * The conversation to continue, `conversations/{uuid}`. Empty: a new one is created.
    *
    * @generated from field: string conversation = 1;
    */
   conversation: string;
 
   /**
-   * The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8 with at least one character that is not white space.
+   * The question: 1 byte to 16 KiB (16,384 bytes) of UTF-8, with at least one character that is not white space.
    *
    * @generated from field: string text = 2;
    */
   text: string;
 
   /**
-   * Any UUID; the same one again attaches to the turn that the first call made, whichever of Ask, StartTurn and Answer that was. Scoped to tenant and
-   * user. With another conversation, agent, text, scope, parameters, max_cost_micros or on_busy: REQUEST_ID_REUSED.
+   * Any UUID. A repetition with the same UUID attaches to the turn that the first call created, whether that was Ask, StartTurn or Answer. Scoped to the tenant
+   * and the user. With another conversation, agent, text, scope, on_busy, parameters or max_cost_usd_micros: REQUEST_ID_REUSED.
    *
    * @generated from field: string request_id = 3;
    */
@@ -262,7 +267,7 @@ export type AnswerRequest = Message<"responsa.chat.v1.AnswerRequest"> & {
   options?: AskOptions | undefined;
 
   /**
-   * The agent that answers, `agents/{id}`; empty takes the default. Unknown: RESOURCE_NOT_FOUND.
+   * The agent, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. Empty: the default agent. Unknown: RESOURCE_NOT_FOUND.
    *
    * @generated from field: string agent = 5;
    */
@@ -277,7 +282,7 @@ export const AnswerRequestSchema: GenMessage<AnswerRequest> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_chat_service, 4);
 
 /**
- * ResumeTurnRequest says which turn to follow, and from where.
+ * ResumeTurnRequest names a turn and the position from which to follow it.
  *
  * @generated from message responsa.chat.v1.ResumeTurnRequest
  */
@@ -290,14 +295,14 @@ export type ResumeTurnRequest = Message<"responsa.chat.v1.ResumeTurnRequest"> & 
   turn: string;
 
   /**
-   * The seq of the last event that the caller has (a frame's `through_seq`); 0 replays all. Beyond the log's end: AFTER_SEQ_BEYOND_END.
+   * The last seq that the caller has: the `through_seq` of its last frame. 0 replays the whole turn. Beyond the end of the log: AFTER_SEQ_BEYOND_END.
    *
    * @generated from field: int64 after_seq = 2;
    */
   afterSeq: bigint;
 
   /**
-   * Whether pieces of the answer are sent as they are made.
+   * Whether the stream carries pieces of the answer while it is written.
    *
    * @generated from field: bool include_deltas = 3;
    */
@@ -312,8 +317,7 @@ export const ResumeTurnRequestSchema: GenMessage<ResumeTurnRequest> = /*@__PURE_
   messageDesc(file_responsa_chat_v1_chat_service, 5);
 
 /**
- * ResumeTurnResponse is a frame: all that was committed in (after_seq, through_seq], less the deltas where they were not asked for. On the wire it is the same
- * as AskResponse.
+ * ResumeTurnResponse is a frame: every event in (after_seq, through_seq], except deltas that the caller did not ask for. It has the same bytes as AskResponse.
  *
  * @generated from message responsa.chat.v1.ResumeTurnResponse
  */
@@ -326,21 +330,21 @@ export type ResumeTurnResponse = Message<"responsa.chat.v1.ResumeTurnResponse"> 
   turn: string;
 
   /**
-   * The `through_seq` of the frame before; the request's `after_seq` in the first.
+   * The `through_seq` of the previous frame; the request's `after_seq` in the first frame.
    *
    * @generated from field: int64 after_seq = 2;
    */
   afterSeq: bigint;
 
   /**
-   * The last seq that this frame covers. Equal to `after_seq`: a frame that does not advance (a heartbeat, a reconnect).
+   * The last seq that the frame covers. Equal to `after_seq` in a frame that does not advance: a heartbeat or a reconnect.
    *
    * @generated from field: int64 through_seq = 3;
    */
   throughSeq: bigint;
 
   /**
-   * Events in the order of seq.
+   * The events, in the order of their seq.
    *
    * @generated from field: repeated responsa.chat.v1.TurnEvent events = 4;
    */
@@ -355,7 +359,7 @@ export const ResumeTurnResponseSchema: GenMessage<ResumeTurnResponse> = /*@__PUR
   messageDesc(file_responsa_chat_v1_chat_service, 6);
 
 /**
- * CancelTurnRequest names a turn to end.
+ * CancelTurnRequest names the turn to cancel.
  *
  * @generated from message responsa.chat.v1.CancelTurnRequest
  */
@@ -397,34 +401,34 @@ export const GetTurnRequestSchema: GenMessage<GetTurnRequest> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_chat_service, 8);
 
 /**
- * ListTurnsRequest asks for a page of turns.
+ * ListTurnsRequest asks for one page of the caller's turns.
  *
  * @generated from message responsa.chat.v1.ListTurnsRequest
  */
 export type ListTurnsRequest = Message<"responsa.chat.v1.ListTurnsRequest"> & {
   /**
-   * At most this many, 1 to 200; 0 means 50.
+   * The number of items on the page at most, 1 to 200. Unset: 50.
    *
-   * @generated from field: int32 page_size = 1;
+   * @generated from field: optional int32 page_size = 1;
    */
-  pageSize: number;
+  pageSize?: number | undefined;
 
   /**
-   * `next_page_token` of the page before, with all else unchanged; empty for the first page. Else: PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * AIP-160, comparisons joined by AND, on: conversation, state, create_time. Else: FILTER_INVALID.
+   * Comparisons joined by AND (AIP-160), on: conversation, state, create_time. Otherwise: FILTER_INVALID.
    *
    * @generated from field: string filter = 3;
    */
   filter: string;
 
   /**
-   * AIP-132: create_time desc, create_time; the first is the default. Else: ORDER_BY_INVALID.
+   * One of (AIP-132): create_time desc, create_time; the first is the default. Otherwise: ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -439,7 +443,7 @@ export const ListTurnsRequestSchema: GenMessage<ListTurnsRequest> = /*@__PURE__*
   messageDesc(file_responsa_chat_v1_chat_service, 9);
 
 /**
- * ListTurnsResponse is a page of turns.
+ * ListTurnsResponse is one page of turns.
  *
  * @generated from message responsa.chat.v1.ListTurnsResponse
  */
@@ -452,7 +456,7 @@ export type ListTurnsResponse = Message<"responsa.chat.v1.ListTurnsResponse"> & 
   turns: Turn[];
 
   /**
-   * Empty on the last page.
+   * The token of the next page; empty on the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -473,14 +477,15 @@ export const ListTurnsResponseSchema: GenMessage<ListTurnsResponse> = /*@__PURE_
  */
 export type CreateConversationRequest = Message<"responsa.chat.v1.CreateConversationRequest"> & {
   /**
-   * Title and labels count; all else is set by the server.
+   * The title and the labels. The server sets all other fields.
    *
    * @generated from field: responsa.chat.v1.Conversation conversation = 1;
    */
   conversation?: Conversation | undefined;
 
   /**
-   * Any UUID; the same one again gives back what the first call made. Scoped to tenant and user. Another body: REQUEST_ID_REUSED.
+   * Any UUID. A repetition with the same UUID and the same body returns what the first call created; with another body: REQUEST_ID_REUSED. Scoped to the
+   * tenant and the user.
    *
    * @generated from field: string request_id = 2;
    */
@@ -516,34 +521,34 @@ export const GetConversationRequestSchema: GenMessage<GetConversationRequest> = 
   messageDesc(file_responsa_chat_v1_chat_service, 12);
 
 /**
- * ListConversationsRequest asks for a page of conversations.
+ * ListConversationsRequest asks for one page of the caller's conversations.
  *
  * @generated from message responsa.chat.v1.ListConversationsRequest
  */
 export type ListConversationsRequest = Message<"responsa.chat.v1.ListConversationsRequest"> & {
   /**
-   * At most this many, 1 to 200; 0 means 50.
+   * The number of items on the page at most, 1 to 200. Unset: 50.
    *
-   * @generated from field: int32 page_size = 1;
+   * @generated from field: optional int32 page_size = 1;
    */
-  pageSize: number;
+  pageSize?: number | undefined;
 
   /**
-   * `next_page_token` of the page before, with all else unchanged; empty for the first page. Else: PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * AIP-160, comparisons joined by AND, on: title, create_time, update_time, labels.KEY. Else: FILTER_INVALID.
+   * Comparisons joined by AND (AIP-160), on: title, create_time, update_time, labels.KEY. Otherwise: FILTER_INVALID.
    *
    * @generated from field: string filter = 3;
    */
   filter: string;
 
   /**
-   * AIP-132: update_time desc, update_time, create_time, create_time desc; the first is the default. Else: ORDER_BY_INVALID.
+   * One of (AIP-132): update_time desc, update_time, create_time, create_time desc; the first is the default. Otherwise: ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -558,7 +563,7 @@ export const ListConversationsRequestSchema: GenMessage<ListConversationsRequest
   messageDesc(file_responsa_chat_v1_chat_service, 13);
 
 /**
- * ListConversationsResponse is a page of conversations.
+ * ListConversationsResponse is one page of conversations.
  *
  * @generated from message responsa.chat.v1.ListConversationsResponse
  */
@@ -571,7 +576,7 @@ export type ListConversationsResponse = Message<"responsa.chat.v1.ListConversati
   conversations: Conversation[];
 
   /**
-   * Empty on the last page.
+   * The token of the next page; empty on the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -586,20 +591,20 @@ export const ListConversationsResponseSchema: GenMessage<ListConversationsRespon
   messageDesc(file_responsa_chat_v1_chat_service, 14);
 
 /**
- * UpdateConversationRequest says what to change.
+ * UpdateConversationRequest names a conversation and its new values.
  *
  * @generated from message responsa.chat.v1.UpdateConversationRequest
  */
 export type UpdateConversationRequest = Message<"responsa.chat.v1.UpdateConversationRequest"> & {
   /**
-   * The conversation, with `name` and the new values; its etag is honoured when given.
+   * The conversation with its `name` and the new values. With an etag: the conversation must still have it.
    *
    * @generated from field: responsa.chat.v1.Conversation conversation = 1;
    */
   conversation?: Conversation | undefined;
 
   /**
-   * Which of `title`, `labels` to change.
+   * The fields to change: `title`, `labels` or both.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -614,7 +619,7 @@ export const UpdateConversationRequestSchema: GenMessage<UpdateConversationReque
   messageDesc(file_responsa_chat_v1_chat_service, 15);
 
 /**
- * DeleteConversationRequest names a conversation to delete.
+ * DeleteConversationRequest names the conversation to delete.
  *
  * @generated from message responsa.chat.v1.DeleteConversationRequest
  */
@@ -627,7 +632,7 @@ export type DeleteConversationRequest = Message<"responsa.chat.v1.DeleteConversa
   name: string;
 
   /**
-   * When given and no longer the resource's: ETAG_MISMATCH, nothing is changed.
+   * The etag that the resource must still have; otherwise: ETAG_MISMATCH, and nothing changes. Empty: any.
    *
    * @generated from field: string etag = 2;
    */
@@ -642,7 +647,7 @@ export const DeleteConversationRequestSchema: GenMessage<DeleteConversationReque
   messageDesc(file_responsa_chat_v1_chat_service, 16);
 
 /**
- * ListMessagesRequest asks for a page of a conversation's messages.
+ * ListMessagesRequest asks for one page of a conversation's messages.
  *
  * @generated from message responsa.chat.v1.ListMessagesRequest
  */
@@ -655,28 +660,28 @@ export type ListMessagesRequest = Message<"responsa.chat.v1.ListMessagesRequest"
   parent: string;
 
   /**
-   * At most this many, 1 to 200; 0 means 50.
+   * The number of items on the page at most, 1 to 200. Unset: 50.
    *
-   * @generated from field: int32 page_size = 2;
+   * @generated from field: optional int32 page_size = 2;
    */
-  pageSize: number;
+  pageSize?: number | undefined;
 
   /**
-   * `next_page_token` of the page before, with all else unchanged; empty for the first page. Else: PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 3;
    */
   pageToken: string;
 
   /**
-   * AIP-160, comparisons joined by AND, on: role, create_time. Else: FILTER_INVALID.
+   * Comparisons joined by AND (AIP-160), on: role, create_time. Otherwise: FILTER_INVALID.
    *
    * @generated from field: string filter = 4;
    */
   filter: string;
 
   /**
-   * AIP-132: create_time, create_time desc; the first is the default. Else: ORDER_BY_INVALID.
+   * One of (AIP-132): create_time, create_time desc; the first is the default. Otherwise: ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 5;
    */
@@ -691,7 +696,7 @@ export const ListMessagesRequestSchema: GenMessage<ListMessagesRequest> = /*@__P
   messageDesc(file_responsa_chat_v1_chat_service, 17);
 
 /**
- * ListMessagesResponse is a page of messages.
+ * ListMessagesResponse is one page of messages.
  *
  * @generated from message responsa.chat.v1.ListMessagesResponse
  */
@@ -704,7 +709,7 @@ export type ListMessagesResponse = Message<"responsa.chat.v1.ListMessagesRespons
   messages: Message$1[];
 
   /**
-   * Empty on the last page.
+   * The token of the next page; empty on the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -761,13 +766,13 @@ export const VerifyCitationsRequestSchema: GenMessage<VerifyCitationsRequest> = 
   messageDesc(file_responsa_chat_v1_chat_service, 20);
 
 /**
- * VerifyCitationsResponse holds a verdict for every citation of the answer.
+ * VerifyCitationsResponse holds a verdict for each citation of the answer.
  *
  * @generated from message responsa.chat.v1.VerifyCitationsResponse
  */
 export type VerifyCitationsResponse = Message<"responsa.chat.v1.VerifyCitationsResponse"> & {
   /**
-   * In the order of the answer; none when it was refused or failed.
+   * The verdicts, in the order of the answer; empty for a turn without an answer.
    *
    * @generated from field: repeated responsa.chat.v1.CitationCheck checks = 1;
    */
@@ -782,20 +787,20 @@ export const VerifyCitationsResponseSchema: GenMessage<VerifyCitationsResponse> 
   messageDesc(file_responsa_chat_v1_chat_service, 21);
 
 /**
- * CitationCheck is a citation and what became of its source.
+ * CitationCheck is a citation with its verdict.
  *
  * @generated from message responsa.chat.v1.CitationCheck
  */
 export type CitationCheck = Message<"responsa.chat.v1.CitationCheck"> & {
   /**
-   * The citation as it was given.
+   * The citation, as in the answer.
    *
    * @generated from field: responsa.chat.v1.Citation citation = 1;
    */
   citation?: Citation | undefined;
 
   /**
-   * What became of its source.
+   * The verdict.
    *
    * @generated from field: responsa.chat.v1.CitationVerdict verdict = 2;
    */
@@ -810,34 +815,34 @@ export const CitationCheckSchema: GenMessage<CitationCheck> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_chat_service, 22);
 
 /**
- * ListAgentsRequest asks for a page of agents.
+ * ListAgentsRequest asks for one page of agents.
  *
  * @generated from message responsa.chat.v1.ListAgentsRequest
  */
 export type ListAgentsRequest = Message<"responsa.chat.v1.ListAgentsRequest"> & {
   /**
-   * At most this many, 1 to 200; 0 means 50.
+   * The number of items on the page at most, 1 to 200. Unset: 50.
    *
-   * @generated from field: int32 page_size = 1;
+   * @generated from field: optional int32 page_size = 1;
    */
-  pageSize: number;
+  pageSize?: number | undefined;
 
   /**
-   * `next_page_token` of the page before, with all else unchanged; empty for the first page. Else: PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * AIP-160, comparisons joined by AND, on: display_name. Else: FILTER_INVALID.
+   * Comparisons joined by AND (AIP-160), on: display_name. Otherwise: FILTER_INVALID.
    *
    * @generated from field: string filter = 3;
    */
   filter: string;
 
   /**
-   * AIP-132: name, name desc; the first is the default. Else: ORDER_BY_INVALID.
+   * One of (AIP-132): name, name desc; the first is the default. Otherwise: ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -852,7 +857,7 @@ export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest> = /*@__PURE_
   messageDesc(file_responsa_chat_v1_chat_service, 23);
 
 /**
- * ListAgentsResponse is a page of agents.
+ * ListAgentsResponse is one page of agents.
  *
  * @generated from message responsa.chat.v1.ListAgentsResponse
  */
@@ -865,7 +870,7 @@ export type ListAgentsResponse = Message<"responsa.chat.v1.ListAgentsResponse"> 
   agents: Agent[];
 
   /**
-   * Empty on the last page.
+   * The token of the next page; empty on the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -901,34 +906,34 @@ export const GetAgentRequestSchema: GenMessage<GetAgentRequest> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_chat_service, 25);
 
 /**
- * OnBusy says what becomes of a question whose conversation has a turn at work.
+ * OnBusy is what happens to a question whose conversation has a turn in progress.
  *
  * @generated from enum responsa.chat.v1.OnBusy
  */
 export enum OnBusy {
   /**
-   * As REJECT.
+   * The same as REJECT.
    *
    * @generated from enum value: ON_BUSY_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * It is refused: CONVERSATION_BUSY.
+   * The question is refused: CONVERSATION_BUSY.
    *
    * @generated from enum value: ON_BUSY_REJECT = 1;
    */
   REJECT = 1,
 
   /**
-   * It waits for its turn, in the order of asking; its place is told in heartbeats. Beyond the server's limit: QUEUE_FULL.
+   * The question waits behind earlier ones. Heartbeats report its place. A queue that is full: QUEUE_FULL.
    *
    * @generated from enum value: ON_BUSY_QUEUE = 2;
    */
   QUEUE = 2,
 
   /**
-   * It takes the place: the turn at work, and those that wait, end as `cancelled`.
+   * The turn in progress and the turns that wait are cancelled, and the question starts at once.
    *
    * @generated from enum value: ON_BUSY_INTERRUPT = 3;
    */
@@ -942,21 +947,25 @@ export const OnBusySchema: GenEnum<OnBusy> = /*@__PURE__*/
   enumDesc(file_responsa_chat_v1_chat_service, 0);
 
 /**
- * ChatService answers questions. All calls need a user's or a service's credential and see what that user owns; what belongs to somebody else
- * is NOT_FOUND (RESOURCE_NOT_FOUND).
+ * ChatService answers questions. Every call needs a credential, and sees only what the caller owns. A resource of another user is reported as one that does not
+ * exist: RESOURCE_NOT_FOUND.
  *
  * @generated from service responsa.chat.v1.ChatService
  */
 export const ChatService: GenService<{
   /**
-   * Ask starts a turn, or attaches to the one that has this request_id, and follows it from its first event to its terminal event.
-   * Every event is committed before it is sent. A call that breaks off takes nothing back: ask again with the same request_id and body
-   * and the same turn is replayed from seq 1, at no further cost. Frames follow each other without a hole: `after_seq` is always the `through_seq`
-   * of the frame before; a frame that does not advance holds one event that is no part of the log, a heartbeat or a reconnect. Errors before acceptance are statuses and leave nothing behind:
-   * INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL, OVERLOADED, PARAMETERS_INVALID, and what the agent's parameters name:
-   * TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Afterwards the stream ends with `answer`, `refused`,
-   * `failed` or `cancelled`; or, when the server goes away, with `reconnect`: go on with ResumeTurn then. A stream that ends in any other way was cut: go on
-   * with ResumeTurn from the last `through_seq`. A caller's deadline ends its stream, never the turn. Over REST the frames are lines of JSON (NDJSON).
+   * Ask starts a turn, or attaches to the turn with the same request_id, and follows it from its first event to its terminal event.
+   *
+   * Frames: every event is committed before it is sent, and frames follow each other without gaps: `after_seq` is the `through_seq` of the previous frame. A
+   * frame that does not advance holds one event that is not in the log: a heartbeat or a reconnect. Over REST each frame is a line of JSON (NDJSON), or a
+   * server-sent event for `accept: text/event-stream`.
+   *
+   * End: the stream ends with `answer`, `refused`, `failed` or `cancelled`, or with `reconnect` when the server shuts down. A stream that ends in any other way
+   * was cut. After a reconnect or a cut, continue with ResumeTurn from the last `through_seq`; or repeat the call with the same request_id, which replays the
+   * turn from seq 1 at no further cost. A deadline ends the stream, never the turn.
+   *
+   * Errors before acceptance end the call and leave nothing behind: INVALID_FIELD, RESOURCE_NOT_FOUND, REQUEST_ID_REUSED, CONVERSATION_BUSY, QUEUE_FULL,
+   * OVERLOADED, PARAMETERS_INVALID, TEACHER_ID_MALFORMED, TEACHER_NOT_FOUND. Later errors are the event `failed`.
    *
    * @generated from rpc responsa.chat.v1.ChatService.Ask
    */
@@ -966,7 +975,7 @@ export const ChatService: GenService<{
     output: typeof AskResponseSchema;
   },
   /**
-   * StartTurn is Ask without following: it returns once the turn is accepted. Errors as of Ask before acceptance.
+   * StartTurn is Ask without a stream: it returns the turn when it is accepted. Errors: those of Ask before acceptance.
    *
    * @generated from rpc responsa.chat.v1.ChatService.StartTurn
    */
@@ -976,8 +985,8 @@ export const ChatService: GenService<{
     output: typeof TurnSchema;
   },
   /**
-   * Answer is Ask that waits for the end: it returns the finished turn with its terminal event. When the caller's deadline passes first the turn
-   * goes on (DEADLINE_EXCEEDED; call again with the same request_id). A turn that failed is returned, not raised.
+   * Answer is Ask without a stream: it waits for the end and returns the turn with its terminal event. A turn that failed is returned like any other. If the
+   * caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. Other errors: those of Ask before acceptance.
    *
    * @generated from rpc responsa.chat.v1.ChatService.Answer
    */
@@ -987,10 +996,9 @@ export const ChatService: GenService<{
     output: typeof TurnSchema;
   },
   /**
-   * ResumeTurn follows a turn from after a given seq on: before, during and after it runs, on any replica. Its events are, byte for byte, those that Ask sent or
-   * would have sent; how many come in a frame may differ. A turn that has ended is replayed and the stream ends; with `after_seq` at its last seq nothing is sent.
-   * Once the log's events were pruned the stream is one frame with a `snapshot`. The stream ends as Ask's does. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND,
-   * AFTER_SEQ_BEYOND_END (the log has not come so far: an `after_seq` that no stream of this turn has given).
+   * ResumeTurn follows a turn from after a given seq, before, during or after it runs, on any server. Its events are byte for byte those of Ask; the number of
+   * events in a frame may differ. For a turn that has ended the stream replays the rest and ends; with `after_seq` at the turn's last seq it sends nothing. If
+   * the log was pruned, the stream is one frame with a `snapshot`. It ends as Ask's stream does. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND, AFTER_SEQ_BEYOND_END.
    *
    * @generated from rpc responsa.chat.v1.ChatService.ResumeTurn
    */
@@ -1000,9 +1008,9 @@ export const ChatService: GenService<{
     output: typeof ResumeTurnResponseSchema;
   },
   /**
-   * CancelTurn ends a turn that has not ended, as `cancelled`, and stops what works on it; its owner may, and an administrator of the tenant. It returns the turn
-   * with the terminal event that won: when the turn had ended already, that one. Repeating it changes nothing. Nothing of a cancelled turn enters the
-   * conversation; what it cost is recorded. Errors: RESOURCE_NOT_FOUND.
+   * CancelTurn cancels a turn and stops its worker. The turn's owner and administrators of the tenant may call it. It returns the turn with its terminal event:
+   * a turn that had already ended keeps the event that it ended with. A repetition changes nothing. A cancelled turn leaves no message in the conversation; its
+   * cost is recorded. Errors: RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.chat.v1.ChatService.CancelTurn
    */
@@ -1022,7 +1030,7 @@ export const ChatService: GenService<{
     output: typeof TurnSchema;
   },
   /**
-   * ListTurns lists the caller's turns, newest first unless told otherwise. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+   * ListTurns lists the caller's turns, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.chat.v1.ChatService.ListTurns
    */
@@ -1032,7 +1040,7 @@ export const ChatService: GenService<{
     output: typeof ListTurnsResponseSchema;
   },
   /**
-   * CreateConversation makes an empty conversation. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+   * CreateConversation creates an empty conversation. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
    *
    * @generated from rpc responsa.chat.v1.ChatService.CreateConversation
    */
@@ -1052,8 +1060,7 @@ export const ChatService: GenService<{
     output: typeof ConversationSchema;
   },
   /**
-   * ListConversations lists the caller's conversations, the last changed first unless told otherwise. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
-   * ORDER_BY_INVALID.
+   * ListConversations lists the caller's conversations, the last changed first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.chat.v1.ChatService.ListConversations
    */
@@ -1063,8 +1070,7 @@ export const ChatService: GenService<{
     output: typeof ListConversationsResponseSchema;
   },
   /**
-   * UpdateConversation changes the fields named in update_mask (title, labels), all or none. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID,
-   * ETAG_MISMATCH.
+   * UpdateConversation changes the fields that update_mask names (title, labels), all or none. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
    *
    * @generated from rpc responsa.chat.v1.ChatService.UpdateConversation
    */
@@ -1074,8 +1080,8 @@ export const ChatService: GenService<{
     output: typeof ConversationSchema;
   },
   /**
-   * DeleteConversation deletes a conversation with its messages, turns and their events, in one transaction. Errors: RESOURCE_NOT_FOUND,
-   * ETAG_MISMATCH, CONVERSATION_BUSY (a turn is running).
+   * DeleteConversation deletes a conversation with its messages, its turns and their logs, in one transaction. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
+   * CONVERSATION_BUSY (a turn has not ended).
    *
    * @generated from rpc responsa.chat.v1.ChatService.DeleteConversation
    */
@@ -1085,7 +1091,7 @@ export const ChatService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * ListMessages lists a conversation's messages in the order they were written. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
+   * ListMessages lists the messages of a conversation, oldest first by default. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
    * ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.chat.v1.ChatService.ListMessages
@@ -1106,8 +1112,7 @@ export const ChatService: GenService<{
     output: typeof MessageSchema;
   },
   /**
-   * VerifyCitations checks each citation of an answer against the documents as they are now, in the order of the answer. Errors:
-   * RESOURCE_NOT_FOUND.
+   * VerifyCitations checks every citation of an answer against the current documents, in the order of the answer. Errors: RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.chat.v1.ChatService.VerifyCitations
    */
@@ -1117,7 +1122,7 @@ export const ChatService: GenService<{
     output: typeof VerifyCitationsResponseSchema;
   },
   /**
-   * ListAgents lists the agents that may be asked, by name. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+   * ListAgents lists the agents that answer questions, by name. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.chat.v1.ChatService.ListAgents
    */
@@ -1127,7 +1132,7 @@ export const ChatService: GenService<{
     output: typeof ListAgentsResponseSchema;
   },
   /**
-   * GetAgent returns one agent, with the schema of its parameters; where a parameter names a record, the schema lists those that the caller may choose.
+   * GetAgent returns one agent with the schema of its parameters. Where a parameter names a resource, the schema lists the resources that the caller may choose.
    * Errors: RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.chat.v1.ChatService.GetAgent

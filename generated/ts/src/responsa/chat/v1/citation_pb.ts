@@ -5,6 +5,7 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
+import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import type { ByteRange } from "../../type/v1/byte_range_pb.js";
 import { file_responsa_type_v1_byte_range } from "../../type/v1/byte_range_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -13,51 +14,51 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/chat/v1/citation.proto.
  */
 export const file_responsa_chat_v1_citation: GenFile = /*@__PURE__*/
-  fileDesc("Ch9yZXNwb25zYS9jaGF0L3YxL2NpdGF0aW9uLnByb3RvEhByZXNwb25zYS5jaGF0LnYxIvgBCghDaXRhdGlvbhIPCgdwYXNzYWdlGAEgASgJEhgKEGRvY3VtZW50X3ZlcnNpb24YAiABKAkSDQoFdGl0bGUYAyABKAkSCwoDdXJpGAQgASgJEjEKDHNvdXJjZV9yYW5nZRgFIAEoCzIbLnJlc3BvbnNhLnR5cGUudjEuQnl0ZVJhbmdlEhcKBXF1b3RlGAYgASgJQgi6SAVyAyiACBIXCgZzaGEyNTYYByABKAxCB7pIBHoCaCASMQoMYW5zd2VyX3JhbmdlGAggASgLMhsucmVzcG9uc2EudHlwZS52MS5CeXRlUmFuZ2USDQoFc2NvcmUYCSABKAEqvQEKD0NpdGF0aW9uVmVyZGljdBIgChxDSVRBVElPTl9WRVJESUNUX1VOU1BFQ0lGSUVEEAASGgoWQ0lUQVRJT05fVkVSRElDVF9WQUxJRBABEiMKH0NJVEFUSU9OX1ZFUkRJQ1RfU09VUkNFX0NIQU5HRUQQAhIjCh9DSVRBVElPTl9WRVJESUNUX1NPVVJDRV9ERUxFVEVEEAMSIgoeQ0lUQVRJT05fVkVSRElDVF9OT1RfUEVSTUlUVEVEEARiBnByb3RvMw", [file_buf_validate_validate, file_responsa_type_v1_byte_range]);
+  fileDesc("Ch9yZXNwb25zYS9jaGF0L3YxL2NpdGF0aW9uLnByb3RvEhByZXNwb25zYS5jaGF0LnYxIq4CCghDaXRhdGlvbhImCgdwYXNzYWdlGAEgASgJQhX6QRIKEHJlc3BvbnNhL1Bhc3NhZ2USNwoQZG9jdW1lbnRfdmVyc2lvbhgCIAEoCUId+kEaChhyZXNwb25zYS9Eb2N1bWVudFZlcnNpb24SDQoFdGl0bGUYAyABKAkSCwoDdXJpGAQgASgJEjEKDHNvdXJjZV9yYW5nZRgFIAEoCzIbLnJlc3BvbnNhLnR5cGUudjEuQnl0ZVJhbmdlEhcKBXF1b3RlGAYgASgJQgi6SAVyAyiACBIXCgZzaGEyNTYYByABKAxCB7pIBHoCaCASMQoMYW5zd2VyX3JhbmdlGAggASgLMhsucmVzcG9uc2EudHlwZS52MS5CeXRlUmFuZ2USDQoFc2NvcmUYCSABKAEqvQEKD0NpdGF0aW9uVmVyZGljdBIgChxDSVRBVElPTl9WRVJESUNUX1VOU1BFQ0lGSUVEEAASGgoWQ0lUQVRJT05fVkVSRElDVF9WQUxJRBABEiMKH0NJVEFUSU9OX1ZFUkRJQ1RfU09VUkNFX0NIQU5HRUQQAhIjCh9DSVRBVElPTl9WRVJESUNUX1NPVVJDRV9ERUxFVEVEEAMSIgoeQ0lUQVRJT05fVkVSRElDVF9OT1RfUEVSTUlUVEVEEARiBnByb3RvMw", [file_buf_validate_validate, file_google_api_resource, file_responsa_type_v1_byte_range]);
 
 /**
- * Citation ties a part of an answer to the bytes that support it. It outlives its source: the quote and its hash are kept.
+ * Citation connects a part of an answer with the bytes that support it. It outlives its source: it keeps the quote and the quote's hash.
  *
  * @generated from message responsa.chat.v1.Citation
  */
 export type Citation = Message<"responsa.chat.v1.Citation"> & {
   /**
-   * The passage that was read, `passages/{uuid}`. It may have been deleted since.
+   * The passage that the answer used, `passages/{uuid}`. It may have been deleted since.
    *
    * @generated from field: string passage = 1;
    */
   passage: string;
 
   /**
-   * The version of the document that was read, `documents/{uuid}/versions/{n}`.
+   * The version of the document that the answer used, `documents/{uuid}/versions/{n}`.
    *
    * @generated from field: string document_version = 2;
    */
   documentVersion: string;
 
   /**
-   * Title of the document when it was read.
+   * The title that the document had at that time.
    *
    * @generated from field: string title = 3;
    */
   title: string;
 
   /**
-   * Where the document came from (its source_key or URI). May be empty.
+   * Where the document came from: its URI or its source_key. May be empty.
    *
    * @generated from field: string uri = 4;
    */
   uri: string;
 
   /**
-   * Where the quote stands in the version's canonical text.
+   * The position of the quote in the version's canonical text.
    *
    * @generated from field: responsa.type.v1.ByteRange source_range = 5;
    */
   sourceRange?: ByteRange | undefined;
 
   /**
-   * The quoted text, exactly as in the source. 1 KiB at most.
+   * The quoted text, exactly as in the source; at most 1 KiB.
    *
    * @generated from field: string quote = 6;
    */
@@ -78,7 +79,7 @@ export type Citation = Message<"responsa.chat.v1.Citation"> & {
   answerRange?: ByteRange | undefined;
 
   /**
-   * How well the quote supports its part, 0 to 1; only good for comparing citations of one answer.
+   * How well the quote supports that part, 0 to 1. Compare it only between citations of one answer.
    *
    * @generated from field: double score = 9;
    */
@@ -93,7 +94,7 @@ export const CitationSchema: GenMessage<Citation> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_citation, 0);
 
 /**
- * CitationVerdict says what became of a citation's source.
+ * CitationVerdict is the result of checking a citation against its source.
  *
  * @generated from enum responsa.chat.v1.CitationVerdict
  */
@@ -106,14 +107,14 @@ export enum CitationVerdict {
   UNSPECIFIED = 0,
 
   /**
-   * The quote still stands, byte for byte, in the document's current version.
+   * The document's current version still has the quote at this position, byte for byte.
    *
    * @generated from enum value: CITATION_VERDICT_VALID = 1;
    */
   VALID = 1,
 
   /**
-   * The document has a newer version in which the quote does not stand at this place.
+   * The document has a newer version without the quote at this position.
    *
    * @generated from enum value: CITATION_VERDICT_SOURCE_CHANGED = 2;
    */
@@ -127,7 +128,7 @@ export enum CitationVerdict {
   SOURCE_DELETED = 3,
 
   /**
-   * The caller may not read the document (any more).
+   * The caller may not, or may no longer, read the document.
    *
    * @generated from enum value: CITATION_VERDICT_NOT_PERMITTED = 4;
    */

@@ -5,6 +5,8 @@
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
+import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -13,62 +15,69 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/chat/v1/conversation.proto.
  */
 export const file_responsa_chat_v1_conversation: GenFile = /*@__PURE__*/
-  fileDesc("CiNyZXNwb25zYS9jaGF0L3YxL2NvbnZlcnNhdGlvbi5wcm90bxIQcmVzcG9uc2EuY2hhdC52MSLHAgoMQ29udmVyc2F0aW9uEgwKBG5hbWUYASABKAkSFwoFdGl0bGUYAiABKAlCCLpIBXIDKMgBElMKBmxhYmVscxgDIAMoCzIqLnJlc3BvbnNhLmNoYXQudjEuQ29udmVyc2F0aW9uLkxhYmVsc0VudHJ5Qhe6SBSaAREQICIGcgQgASg/KgVyAyj/ARITCgthY3RpdmVfdHVybhgEIAEoCRIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKBGV0YWcYByABKAlCB7pIBHICKEAaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("CiNyZXNwb25zYS9jaGF0L3YxL2NvbnZlcnNhdGlvbi5wcm90bxIQcmVzcG9uc2EuY2hhdC52MSL7AwoMQ29udmVyc2F0aW9uEhIKBG5hbWUYASABKAlCBOJBAQgSGwoFdGl0bGUYAiABKAlCDOJBAQG6SAVyAyjIARJXCgZsYWJlbHMYAyADKAsyKi5yZXNwb25zYS5jaGF0LnYxLkNvbnZlcnNhdGlvbi5MYWJlbHNFbnRyeUIb4kEBAbpIFJoBERAgIgZyBCABKD8qBXIDKP8BEisKC2FjdGl2ZV90dXJuGAQgASgJQhbiQQED+kEPCg1yZXNwb25zYS9UdXJuEjUKC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxI1Cgt1cGRhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSGQoEZXRhZxgHIAEoCUIL4kEBAbpIBHICKEASJQoFb3duZXIYCCABKAlCFuJBAQP6QQ8KDXJlc3BvbnNhL1VzZXIaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ATpV6kFSChVyZXNwb25zYS9Db252ZXJzYXRpb24SHGNvbnZlcnNhdGlvbnMve2NvbnZlcnNhdGlvbn0qDWNvbnZlcnNhdGlvbnMyDGNvbnZlcnNhdGlvbmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
- * Conversation is an ordered exchange of messages between one user and Responsa. It belongs to the user who made it.
+ * Conversation is an ordered exchange of messages between one user and Responsa.
  *
  * @generated from message responsa.chat.v1.Conversation
  */
 export type Conversation = Message<"responsa.chat.v1.Conversation"> & {
   /**
-   * `conversations/{uuid}`; given by the server.
+   * `conversations/{uuid}`; the server chooses it.
    *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * At most 200 bytes. Until one is set or made from the first answer it reads `Chat YYYY-MM-DD HH:MM` (UTC).
+   * At most 200 bytes. Until the caller sets a title, or the server makes one from the first answer, it reads `Chat YYYY-MM-DD HH:MM` (UTC).
    *
    * @generated from field: string title = 2;
    */
   title: string;
 
   /**
-   * The caller's own marks; at most 32, keys of 63 bytes, values of 255.
+   * The caller's labels: at most 32, keys of 1 to 63 bytes, values of at most 255 bytes.
    *
    * @generated from field: map<string, string> labels = 3;
    */
   labels: { [key: string]: string };
 
   /**
-   * The turn being worked on, `turns/{uuid}`; empty when there is none. Output only.
+   * The turn in progress, `turns/{uuid}`; empty when there is none.
    *
    * @generated from field: string active_turn = 4;
    */
   activeTurn: string;
 
   /**
-   * When it was made. Output only.
+   * When the conversation was created.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 5;
    */
   createTime?: Timestamp | undefined;
 
   /**
-   * When its last message came or it was changed. Output only.
+   * When the conversation last changed or got a message.
    *
    * @generated from field: google.protobuf.Timestamp update_time = 6;
    */
   updateTime?: Timestamp | undefined;
 
   /**
-   * Changes with every change; send it back with an update or a delete to be refused when somebody else was faster.
+   * Changes with every change of the conversation. An update or a delete with an old etag is refused: ETAG_MISMATCH.
    *
    * @generated from field: string etag = 7;
    */
   etag: string;
+
+  /**
+   * The user who created the conversation, `users/{uuid}`.
+   *
+   * @generated from field: string owner = 8;
+   */
+  owner: string;
 };
 
 /**

@@ -4,6 +4,8 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
+import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Citation } from "./citation_pb.js";
@@ -16,10 +18,10 @@ import type { Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file responsa/chat/v1/message.proto.
  */
 export const file_responsa_chat_v1_message: GenFile = /*@__PURE__*/
-  fileDesc("Ch5yZXNwb25zYS9jaGF0L3YxL21lc3NhZ2UucHJvdG8SEHJlc3BvbnNhLmNoYXQudjEiiAIKB01lc3NhZ2USDAoEbmFtZRgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDAoEdHVybhgDIAEoCRIkCgRyb2xlGAQgASgOMhYucmVzcG9uc2EuY2hhdC52MS5Sb2xlEgwKBHRleHQYBSABKAkSLQoJY2l0YXRpb25zGAYgAygLMhoucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvbhI3Cg5yZWZ1c2FsX3JlYXNvbhgHIAEoDjIfLnJlc3BvbnNhLmNoYXQudjEuUmVmdXNhbFJlYXNvbhIvCgtjcmVhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqPwoEUm9sZRIUChBST0xFX1VOU1BFQ0lGSUVEEAASDQoJUk9MRV9VU0VSEAESEgoOUk9MRV9BU1NJU1RBTlQQAmIGcHJvdG8z", [file_google_protobuf_timestamp, file_responsa_chat_v1_citation, file_responsa_chat_v1_turn]);
+  fileDesc("Ch5yZXNwb25zYS9jaGF0L3YxL21lc3NhZ2UucHJvdG8SEHJlc3BvbnNhLmNoYXQudjEiogMKB01lc3NhZ2USEgoEbmFtZRgBIAEoCUIE4kEBCBI0Cgxjb252ZXJzYXRpb24YAiABKAlCHuJBAQP6QRcKFXJlc3BvbnNhL0NvbnZlcnNhdGlvbhIkCgR0dXJuGAMgASgJQhbiQQED+kEPCg1yZXNwb25zYS9UdXJuEioKBHJvbGUYBCABKA4yFi5yZXNwb25zYS5jaGF0LnYxLlJvbGVCBOJBAQMSEgoEdGV4dBgFIAEoCUIE4kEBAxIzCgljaXRhdGlvbnMYBiADKAsyGi5yZXNwb25zYS5jaGF0LnYxLkNpdGF0aW9uQgTiQQEDEj0KDnJlZnVzYWxfcmVhc29uGAcgASgOMh8ucmVzcG9uc2EuY2hhdC52MS5SZWZ1c2FsUmVhc29uQgTiQQEDEjUKC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAzo86kE5ChByZXNwb25zYS9NZXNzYWdlEhJtZXNzYWdlcy97bWVzc2FnZX0qCG1lc3NhZ2VzMgdtZXNzYWdlKj8KBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg0KCVJPTEVfVVNFUhABEhIKDlJPTEVfQVNTSVNUQU5UEAJiBnByb3RvMw", [file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_chat_v1_citation, file_responsa_chat_v1_turn]);
 
 /**
- * Message is one entry of a conversation. Questions and answers enter it together, when their turn ended in an answer or a refusal.
+ * Message is one entry of a conversation. A question and its answer enter the conversation together, when the turn has ended with an answer or a refusal.
  *
  * @generated from message responsa.chat.v1.Message
  */
@@ -32,49 +34,49 @@ export type Message = Message$1<"responsa.chat.v1.Message"> & {
   name: string;
 
   /**
-   * `conversations/{uuid}`.
+   * The conversation, `conversations/{uuid}`.
    *
    * @generated from field: string conversation = 2;
    */
   conversation: string;
 
   /**
-   * The turn it came from, `turns/{uuid}`.
+   * The turn that wrote the message, `turns/{uuid}`.
    *
    * @generated from field: string turn = 3;
    */
   turn: string;
 
   /**
-   * Who speaks.
+   * The author.
    *
    * @generated from field: responsa.chat.v1.Role role = 4;
    */
   role: Role;
 
   /**
-   * The text; of a refusal, its message.
+   * The text: a question, an answer, or the message of a refusal.
    *
    * @generated from field: string text = 5;
    */
   text: string;
 
   /**
-   * Citations of an answer, in the order of the text.
+   * The citations of an answer, in the order of its text.
    *
    * @generated from field: repeated responsa.chat.v1.Citation citations = 6;
    */
   citations: Citation[];
 
   /**
-   * Set on the assistant's messages that refuse.
+   * Why there is no answer; set only on refusals.
    *
    * @generated from field: responsa.chat.v1.RefusalReason refusal_reason = 7;
    */
   refusalReason: RefusalReason;
 
   /**
-   * When it was written.
+   * When the message was written.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 8;
    */
@@ -89,7 +91,7 @@ export const MessageSchema: GenMessage<Message> = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_message, 0);
 
 /**
- * Role tells who speaks in a message.
+ * Role is the author of a message.
  *
  * @generated from enum responsa.chat.v1.Role
  */

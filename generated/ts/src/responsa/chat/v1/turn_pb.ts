@@ -5,6 +5,8 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
+import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Status } from "../../../google/rpc/status_pb.js";
@@ -17,37 +19,16 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file responsa/chat/v1/turn.proto.
  */
 export const file_responsa_chat_v1_turn: GenFile = /*@__PURE__*/
-  fileDesc("ChtyZXNwb25zYS9jaGF0L3YxL3R1cm4ucHJvdG8SEHJlc3BvbnNhLmNoYXQudjEiUwoFU2NvcGUSSgoLY29sbGVjdGlvbnMYASADKAlCNbpIMpIBLxBAGAEiKXInMiVeY29sbGVjdGlvbnMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kInwKBVVzYWdlEhgKEGVtYmVkZGluZ190b2tlbnMYASABKAMSFAoMaW5wdXRfdG9rZW5zGAIgASgDEhUKDW91dHB1dF90b2tlbnMYAyABKAMSEwoLY29zdF9taWNyb3MYBCABKAMSFwoPdW5wcmljZWRfdG9rZW5zGAUgASgDImcKCEZhbGxiYWNrEiwKBGtpbmQYASABKA4yHi5yZXNwb25zYS5jaGF0LnYxLkZhbGxiYWNrS2luZBIOCgZzb3VyY2UYAiABKAkSDgoGdGFyZ2V0GAMgASgJEg0KBWNhdXNlGAQgASgJIrkDCgRUdXJuEgwKBG5hbWUYASABKAkSFAoMY29udmVyc2F0aW9uGAIgASgJEgwKBHRleHQYAyABKAkSEgoKcmVxdWVzdF9pZBgEIAEoCRIVCg1hZ2VudF92ZXJzaW9uGAUgASgJEioKBXN0YXRlGAYgASgOMhsucmVzcG9uc2EuY2hhdC52MS5UdXJuU3RhdGUSEAoIbGFzdF9zZXEYByABKAMSMwoOdGVybWluYWxfZXZlbnQYCCABKAsyGy5yZXNwb25zYS5jaGF0LnYxLlR1cm5FdmVudBImCgV1c2FnZRgJIAEoCzIXLnJlc3BvbnNhLmNoYXQudjEuVXNhZ2USLwoLY3JlYXRlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglmYWxsYmFja3MYDCADKAsyGi5yZXNwb25zYS5jaGF0LnYxLkZhbGxiYWNrEisKCnBhcmFtZXRlcnMYDSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IroHCglUdXJuRXZlbnQSFAoDc2VxGAEgASgDQge6SAQiAigAEg8KB2F0dGVtcHQYAiABKAUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKB3N0YXJ0ZWQYBCABKAsyHS5yZXNwb25zYS5jaGF0LnYxLlR1cm5TdGFydGVkSAASLgoGc3RhdHVzGAUgASgLMhwucmVzcG9uc2EuY2hhdC52MS5UdXJuU3RhdHVzSAASLAoFZGVsdGEYBiABKAsyGy5yZXNwb25zYS5jaGF0LnYxLlR1cm5EZWx0YUgAEi4KCGNpdGF0aW9uGAcgASgLMhoucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvbkgAEi4KBmFuc3dlchgIIAEoCzIcLnJlc3BvbnNhLmNoYXQudjEuVHVybkFuc3dlckgAEjAKB3JlZnVzZWQYCSABKAsyHS5yZXNwb25zYS5jaGF0LnYxLlR1cm5SZWZ1c2VkSAASLgoGZmFpbGVkGAogASgLMhwucmVzcG9uc2EuY2hhdC52MS5UdXJuRmFpbGVkSAASMwoJdG9vbF9jYWxsGAsgASgLMh4ucmVzcG9uc2EuY2hhdC52MS5UdXJuVG9vbENhbGxIABI3Cgt0b29sX3Jlc3VsdBgMIAEoCzIgLnJlc3BvbnNhLmNoYXQudjEuVHVyblRvb2xSZXN1bHRIABJDChFhdHRlbXB0X3Jlc3RhcnRlZBgNIAEoCzImLnJlc3BvbnNhLmNoYXQudjEuVHVybkF0dGVtcHRSZXN0YXJ0ZWRIABI0CgljYW5jZWxsZWQYDiABKAsyHy5yZXNwb25zYS5jaGF0LnYxLlR1cm5DYW5jZWxsZWRIABIyCghzbmFwc2hvdBgPIAEoCzIeLnJlc3BvbnNhLmNoYXQudjEuVHVyblNuYXBzaG90SAASNAoJcmVjb25uZWN0GBAgASgLMh8ucmVzcG9uc2EuY2hhdC52MS5UdXJuUmVjb25uZWN0SAASNAoJaGVhcnRiZWF0GBEgASgLMh8ucmVzcG9uc2EuY2hhdC52MS5UdXJuSGVhcnRiZWF0SAASQwoRcHJvdmlkZXJfc3dpdGNoZWQYEiABKAsyJi5yZXNwb25zYS5jaGF0LnYxLlR1cm5Qcm92aWRlclN3aXRjaGVkSAASLAoFdXNhZ2UYEyABKAsyGy5yZXNwb25zYS5jaGF0LnYxLlR1cm5Vc2FnZUgAQgcKBWV2ZW50IlgKC1R1cm5TdGFydGVkEhQKDGNvbnZlcnNhdGlvbhgBIAEoCRIVCg1hZ2VudF92ZXJzaW9uGAIgASgJEhwKFGNyZWF0ZWRfY29udmVyc2F0aW9uGAMgASgIIkMKClR1cm5TdGF0dXMSJAoEc3RlcBgBIAEoDjIWLnJlc3BvbnNhLmNoYXQudjEuU3RlcBIPCgdtZXNzYWdlGAIgASgJIi4KCVR1cm5EZWx0YRIMCgR0ZXh0GAEgASgJEhMKC2J5dGVfb2Zmc2V0GAIgASgDIvICCgpUdXJuQW5zd2VyEgwKBHRleHQYASABKAkSDgoGc2hhMjU2GAIgASgMEi0KCWNpdGF0aW9ucxgDIAMoCzIaLnJlc3BvbnNhLmNoYXQudjEuQ2l0YXRpb24SMAoHb3V0Y29tZRgEIAEoDjIfLnJlc3BvbnNhLmNoYXQudjEuQW5zd2VyT3V0Y29tZRIVCg1wYXNzYWdlc191c2VkGAUgASgFEiYKBXVzYWdlGAYgASgLMhcucmVzcG9uc2EuY2hhdC52MS5Vc2FnZRIbChNzdGFuZGFsb25lX3F1ZXN0aW9uGAcgASgJEg8KB3N1cHBvcnQYCCABKAESKAoGaW50ZW50GAkgASgOMhgucmVzcG9uc2EuY2hhdC52MS5JbnRlbnQSLQoJZmFsbGJhY2tzGAogAygLMhoucmVzcG9uc2EuY2hhdC52MS5GYWxsYmFjaxIQCghjYXRlZ29yeRgLIAEoCRINCgVtb2RlbBgMIAEoCSLhAQoLVHVyblJlZnVzZWQSLwoGcmVhc29uGAEgASgOMh8ucmVzcG9uc2EuY2hhdC52MS5SZWZ1c2FsUmVhc29uEg8KB21lc3NhZ2UYAiABKAkSJgoFdXNhZ2UYAyABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlEg8KB3N1cHBvcnQYBCABKAESKAoGaW50ZW50GAUgASgOMhgucmVzcG9uc2EuY2hhdC52MS5JbnRlbnQSLQoJZmFsbGJhY2tzGAYgAygLMhoucmVzcG9uc2EuY2hhdC52MS5GYWxsYmFjayKaAQoKVHVybkZhaWxlZBIiCgZzdGF0dXMYASABKAsyEi5nb29nbGUucnBjLlN0YXR1cxIRCglyZXRyaWFibGUYAiABKAgSJgoFdXNhZ2UYAyABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlEi0KCWZhbGxiYWNrcxgEIAMoCzIaLnJlc3BvbnNhLmNoYXQudjEuRmFsbGJhY2siRQoUVHVyblByb3ZpZGVyU3dpdGNoZWQSDgoGc291cmNlGAEgASgJEg4KBnRhcmdldBgCIAEoCRINCgVjYXVzZRgDIAEoCSJCCglUdXJuVXNhZ2USDQoFbW9kZWwYASABKAkSJgoFdXNhZ2UYAiABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlIlkKDFR1cm5Ub29sQ2FsbBIPCgdjYWxsX2lkGAEgASgJEgwKBHRvb2wYAiABKAkSKgoJYXJndW1lbnRzGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJiCg5UdXJuVG9vbFJlc3VsdBIPCgdjYWxsX2lkGAEgASgJEi4KB291dGNvbWUYAiABKA4yHS5yZXNwb25zYS5jaGF0LnYxLlRvb2xPdXRjb21lEg8KB2NvbnRlbnQYAyABKAkiRAoUVHVybkF0dGVtcHRSZXN0YXJ0ZWQSGAoQZGlzY2FyZF9mcm9tX3NlcRgBIAEoAxISCgprZWVwX2J5dGVzGAIgASgDIjoKDVR1cm5DYW5jZWxsZWQSKQoCYnkYASABKA4yHS5yZXNwb25zYS5jaGF0LnYxLkNhbmNlbENhdXNlIlgKDFR1cm5TbmFwc2hvdBITCgt0aHJvdWdoX3NlcRgBIAEoAxIzCg50ZXJtaW5hbF9ldmVudBgCIAEoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50IjkKDVR1cm5SZWNvbm5lY3QSKAoFYWZ0ZXIYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iJAoNVHVybkhlYXJ0YmVhdBITCgtxdWV1ZV9wbGFjZRgBIAEoBSrQAQoJVHVyblN0YXRlEhoKFlRVUk5fU1RBVEVfVU5TUEVDSUZJRUQQABIWChJUVVJOX1NUQVRFX1BFTkRJTkcQARIWChJUVVJOX1NUQVRFX1JVTk5JTkcQAhIXChNUVVJOX1NUQVRFX0FOU1dFUkVEEAMSFgoSVFVSTl9TVEFURV9SRUZVU0VEEAQSFQoRVFVSTl9TVEFURV9GQUlMRUQQBRIVChFUVVJOX1NUQVRFX1FVRVVFRBAGEhgKFFRVUk5fU1RBVEVfQ0FOQ0VMTEVEEAcqqQEKBFN0ZXASFAoQU1RFUF9VTlNQRUNJRklFRBAAEhIKDlNURVBfUkVXUklUSU5HEAESEwoPU1RFUF9SRVRSSUVWSU5HEAISEAoMU1RFUF9HUkFESU5HEAMSEwoPU1RFUF9HRU5FUkFUSU5HEAQSFQoRU1RFUF9DQUxMSU5HX1RPT0wQBRIQCgxTVEVQX1JPVVRJTkcQBhISCg5TVEVQX1ZFUklGWUlORxAHKqUBCg1SZWZ1c2FsUmVhc29uEh4KGlJFRlVTQUxfUkVBU09OX1VOU1BFQ0lGSUVEEAASHQoZUkVGVVNBTF9SRUFTT05fTk9fU1VQUE9SVBABEh8KG1JFRlVTQUxfUkVBU09OX09VVF9PRl9TQ09QRRACEhkKFVJFRlVTQUxfUkVBU09OX1VOU0FGRRADEhkKFVJFRlVTQUxfUkVBU09OX0JVREdFVBAEKm4KBkludGVudBIWChJJTlRFTlRfVU5TUEVDSUZJRUQQABITCg9JTlRFTlRfQ0hJVENIQVQQARINCglJTlRFTlRfUUEQAhIPCgtJTlRFTlRfUE9TVBADEhcKE0lOVEVOVF9PVVRfT0ZfU0NPUEUQBCqeAgoMRmFsbGJhY2tLaW5kEh0KGUZBTExCQUNLX0tJTkRfVU5TUEVDSUZJRUQQABIjCh9GQUxMQkFDS19LSU5EX1dJVEhPVVRfUkVUUklFVkFMEAESGwoXRkFMTEJBQ0tfS0lORF9URVhUX09OTFkQAhIaChZGQUxMQkFDS19LSU5EX1BST1ZJREVSEAMSHAoYRkFMTEJBQ0tfS0lORF9FWFRSQUNUSVZFEAQSGgoWRkFMTEJBQ0tfS0lORF9URU1QTEFURRAFEhwKGEZBTExCQUNLX0tJTkRfQ0xBU1NJRklFUhAGEhYKEkZBTExCQUNLX0tJTkRfUlVMRRAHEiEKHUZBTExCQUNLX0tJTkRfV0lUSE9VVF9TVU1NQVJZEAgqbQoNQW5zd2VyT3V0Y29tZRIeChpBTlNXRVJfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhsKF0FOU1dFUl9PVVRDT01FX0NPTVBMRVRFEAESHwobQU5TV0VSX09VVENPTUVfT1VUUFVUX0xJTUlUEAIqcgoLVG9vbE91dGNvbWUSHAoYVE9PTF9PVVRDT01FX1VOU1BFQ0lGSUVEEAASEwoPVE9PTF9PVVRDT01FX09LEAESFgoSVE9PTF9PVVRDT01FX0VSUk9SEAISGAoUVE9PTF9PVVRDT01FX1VOS05PV04QAyqcAQoLQ2FuY2VsQ2F1c2USHAoYQ0FOQ0VMX0NBVVNFX1VOU1BFQ0lGSUVEEAASFgoSQ0FOQ0VMX0NBVVNFX09XTkVSEAESHgoaQ0FOQ0VMX0NBVVNFX0FETUlOSVNUUkFUT1IQAhIaChZDQU5DRUxfQ0FVU0VfSU5URVJSVVBUEAMSGwoXQ0FOQ0VMX0NBVVNFX0RJU0NPTk5FQ1QQBGIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_google_rpc_status, file_responsa_chat_v1_citation]);
+  fileDesc("ChtyZXNwb25zYS9jaGF0L3YxL3R1cm4ucHJvdG8SEHJlc3BvbnNhLmNoYXQudjEigAEKBVVzYWdlEhgKEGVtYmVkZGluZ190b2tlbnMYASABKAMSFAoMaW5wdXRfdG9rZW5zGAIgASgDEhUKDW91dHB1dF90b2tlbnMYAyABKAMSFwoPY29zdF91c2RfbWljcm9zGAQgASgDEhcKD3VucHJpY2VkX3Rva2VucxgFIAEoAyJnCghGYWxsYmFjaxIsCgRraW5kGAEgASgOMh4ucmVzcG9uc2EuY2hhdC52MS5GYWxsYmFja0tpbmQSDgoGc291cmNlGAIgASgJEg4KBnRhcmdldBgDIAEoCRINCgVjYXVzZRgEIAEoCSKRBQoEVHVybhISCgRuYW1lGAEgASgJQgTiQQEIEjQKDGNvbnZlcnNhdGlvbhgCIAEoCUIe4kEBA/pBFwoVcmVzcG9uc2EvQ29udmVyc2F0aW9uEhIKBHRleHQYAyABKAlCBOJBAQMSGAoKcmVxdWVzdF9pZBgEIAEoCUIE4kEBAxI1Cg1hZ2VudF92ZXJzaW9uGAUgASgJQh7iQQED+kEXChVyZXNwb25zYS9BZ2VudFZlcnNpb24SMAoFc3RhdGUYBiABKA4yGy5yZXNwb25zYS5jaGF0LnYxLlR1cm5TdGF0ZUIE4kEBAxIWCghsYXN0X3NlcRgHIAEoA0IE4kEBAxI5Cg50ZXJtaW5hbF9ldmVudBgIIAEoCzIbLnJlc3BvbnNhLmNoYXQudjEuVHVybkV2ZW50QgTiQQEDEiwKBXVzYWdlGAkgASgLMhcucmVzcG9uc2EuY2hhdC52MS5Vc2FnZUIE4kEBAxI1CgtjcmVhdGVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSMgoIZW5kX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjMKCWZhbGxiYWNrcxgMIAMoCzIaLnJlc3BvbnNhLmNoYXQudjEuRmFsbGJhY2tCBOJBAQMSMQoKcGFyYW1ldGVycxgNIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCBOJBAQMSJQoFb3duZXIYDiABKAlCFuJBAQP6QQ8KDXJlc3BvbnNhL1VzZXI6LepBKgoNcmVzcG9uc2EvVHVybhIMdHVybnMve3R1cm59KgV0dXJuczIEdHVybiK6BwoJVHVybkV2ZW50EhQKA3NlcRgBIAEoA0IHukgEIgIoABIPCgdhdHRlbXB0GAIgASgFEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgdzdGFydGVkGAQgASgLMh0ucmVzcG9uc2EuY2hhdC52MS5UdXJuU3RhcnRlZEgAEi4KBnN0YXR1cxgFIAEoCzIcLnJlc3BvbnNhLmNoYXQudjEuVHVyblN0YXR1c0gAEiwKBWRlbHRhGAYgASgLMhsucmVzcG9uc2EuY2hhdC52MS5UdXJuRGVsdGFIABIuCghjaXRhdGlvbhgHIAEoCzIaLnJlc3BvbnNhLmNoYXQudjEuQ2l0YXRpb25IABIuCgZhbnN3ZXIYCCABKAsyHC5yZXNwb25zYS5jaGF0LnYxLlR1cm5BbnN3ZXJIABIwCgdyZWZ1c2VkGAkgASgLMh0ucmVzcG9uc2EuY2hhdC52MS5UdXJuUmVmdXNlZEgAEi4KBmZhaWxlZBgKIAEoCzIcLnJlc3BvbnNhLmNoYXQudjEuVHVybkZhaWxlZEgAEjMKCXRvb2xfY2FsbBgLIAEoCzIeLnJlc3BvbnNhLmNoYXQudjEuVHVyblRvb2xDYWxsSAASNwoLdG9vbF9yZXN1bHQYDCABKAsyIC5yZXNwb25zYS5jaGF0LnYxLlR1cm5Ub29sUmVzdWx0SAASQwoRYXR0ZW1wdF9yZXN0YXJ0ZWQYDSABKAsyJi5yZXNwb25zYS5jaGF0LnYxLlR1cm5BdHRlbXB0UmVzdGFydGVkSAASNAoJY2FuY2VsbGVkGA4gASgLMh8ucmVzcG9uc2EuY2hhdC52MS5UdXJuQ2FuY2VsbGVkSAASMgoIc25hcHNob3QYDyABKAsyHi5yZXNwb25zYS5jaGF0LnYxLlR1cm5TbmFwc2hvdEgAEjQKCXJlY29ubmVjdBgQIAEoCzIfLnJlc3BvbnNhLmNoYXQudjEuVHVyblJlY29ubmVjdEgAEjQKCWhlYXJ0YmVhdBgRIAEoCzIfLnJlc3BvbnNhLmNoYXQudjEuVHVybkhlYXJ0YmVhdEgAEkMKEXByb3ZpZGVyX3N3aXRjaGVkGBIgASgLMiYucmVzcG9uc2EuY2hhdC52MS5UdXJuUHJvdmlkZXJTd2l0Y2hlZEgAEiwKBXVzYWdlGBMgASgLMhsucmVzcG9uc2EuY2hhdC52MS5UdXJuVXNhZ2VIAEIHCgVldmVudCKQAQoLVHVyblN0YXJ0ZWQSMAoMY29udmVyc2F0aW9uGAEgASgJQhr6QRcKFXJlc3BvbnNhL0NvbnZlcnNhdGlvbhIxCg1hZ2VudF92ZXJzaW9uGAIgASgJQhr6QRcKFXJlc3BvbnNhL0FnZW50VmVyc2lvbhIcChRjcmVhdGVkX2NvbnZlcnNhdGlvbhgDIAEoCCJDCgpUdXJuU3RhdHVzEiQKBHN0ZXAYASABKA4yFi5yZXNwb25zYS5jaGF0LnYxLlN0ZXASDwoHbWVzc2FnZRgCIAEoCSIuCglUdXJuRGVsdGESDAoEdGV4dBgBIAEoCRITCgtieXRlX29mZnNldBgCIAEoAyLeAgoKVHVybkFuc3dlchIMCgR0ZXh0GAEgASgJEg4KBnNoYTI1NhgCIAEoDBItCgljaXRhdGlvbnMYAyADKAsyGi5yZXNwb25zYS5jaGF0LnYxLkNpdGF0aW9uEjAKB291dGNvbWUYBCABKA4yHy5yZXNwb25zYS5jaGF0LnYxLkFuc3dlck91dGNvbWUSFQoNcGFzc2FnZXNfdXNlZBgFIAEoBRImCgV1c2FnZRgGIAEoCzIXLnJlc3BvbnNhLmNoYXQudjEuVXNhZ2USGwoTc3RhbmRhbG9uZV9xdWVzdGlvbhgHIAEoCRIPCgdzdXBwb3J0GAggASgBEg4KBmludGVudBgNIAEoCRItCglmYWxsYmFja3MYCiADKAsyGi5yZXNwb25zYS5jaGF0LnYxLkZhbGxiYWNrEhAKCGNhdGVnb3J5GAsgASgJEg0KBW1vZGVsGAwgASgJSgQICRAKIs0BCgtUdXJuUmVmdXNlZBIvCgZyZWFzb24YASABKA4yHy5yZXNwb25zYS5jaGF0LnYxLlJlZnVzYWxSZWFzb24SDwoHbWVzc2FnZRgCIAEoCRImCgV1c2FnZRgDIAEoCzIXLnJlc3BvbnNhLmNoYXQudjEuVXNhZ2USDwoHc3VwcG9ydBgEIAEoARIOCgZpbnRlbnQYByABKAkSLQoJZmFsbGJhY2tzGAYgAygLMhoucmVzcG9uc2EuY2hhdC52MS5GYWxsYmFja0oECAUQBiKaAQoKVHVybkZhaWxlZBIiCgZzdGF0dXMYASABKAsyEi5nb29nbGUucnBjLlN0YXR1cxIRCglyZXRyaWFibGUYAiABKAgSJgoFdXNhZ2UYAyABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlEi0KCWZhbGxiYWNrcxgEIAMoCzIaLnJlc3BvbnNhLmNoYXQudjEuRmFsbGJhY2siRQoUVHVyblByb3ZpZGVyU3dpdGNoZWQSDgoGc291cmNlGAEgASgJEg4KBnRhcmdldBgCIAEoCRINCgVjYXVzZRgDIAEoCSJCCglUdXJuVXNhZ2USDQoFbW9kZWwYASABKAkSJgoFdXNhZ2UYAiABKAsyFy5yZXNwb25zYS5jaGF0LnYxLlVzYWdlIm0KDFR1cm5Ub29sQ2FsbBIPCgdjYWxsX2lkGAEgASgJEiAKBHRvb2wYAiABKAlCEvpBDwoNcmVzcG9uc2EvVG9vbBIqCglhcmd1bWVudHMYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0ImIKDlR1cm5Ub29sUmVzdWx0Eg8KB2NhbGxfaWQYASABKAkSLgoHb3V0Y29tZRgCIAEoDjIdLnJlc3BvbnNhLmNoYXQudjEuVG9vbE91dGNvbWUSDwoHY29udGVudBgDIAEoCSJEChRUdXJuQXR0ZW1wdFJlc3RhcnRlZBIYChBkaXNjYXJkX2Zyb21fc2VxGAEgASgDEhIKCmtlZXBfYnl0ZXMYAiABKAMiOgoNVHVybkNhbmNlbGxlZBIpCgJieRgBIAEoDjIdLnJlc3BvbnNhLmNoYXQudjEuQ2FuY2VsQ2F1c2UiWAoMVHVyblNuYXBzaG90EhMKC3Rocm91Z2hfc2VxGAEgASgDEjMKDnRlcm1pbmFsX2V2ZW50GAIgASgLMhsucmVzcG9uc2EuY2hhdC52MS5UdXJuRXZlbnQiOQoNVHVyblJlY29ubmVjdBIoCgVhZnRlchgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIkCg1UdXJuSGVhcnRiZWF0EhMKC3F1ZXVlX3BsYWNlGAEgASgFKtABCglUdXJuU3RhdGUSGgoWVFVSTl9TVEFURV9VTlNQRUNJRklFRBAAEhYKElRVUk5fU1RBVEVfUEVORElORxABEhYKElRVUk5fU1RBVEVfUlVOTklORxACEhcKE1RVUk5fU1RBVEVfQU5TV0VSRUQQAxIWChJUVVJOX1NUQVRFX1JFRlVTRUQQBBIVChFUVVJOX1NUQVRFX0ZBSUxFRBAFEhUKEVRVUk5fU1RBVEVfUVVFVUVEEAYSGAoUVFVSTl9TVEFURV9DQU5DRUxMRUQQByqpAQoEU3RlcBIUChBTVEVQX1VOU1BFQ0lGSUVEEAASEgoOU1RFUF9SRVdSSVRJTkcQARITCg9TVEVQX1JFVFJJRVZJTkcQAhIQCgxTVEVQX0dSQURJTkcQAxITCg9TVEVQX0dFTkVSQVRJTkcQBBIVChFTVEVQX0NBTExJTkdfVE9PTBAFEhAKDFNURVBfUk9VVElORxAGEhIKDlNURVBfVkVSSUZZSU5HEAcqpQEKDVJlZnVzYWxSZWFzb24SHgoaUkVGVVNBTF9SRUFTT05fVU5TUEVDSUZJRUQQABIdChlSRUZVU0FMX1JFQVNPTl9OT19TVVBQT1JUEAESHwobUkVGVVNBTF9SRUFTT05fT1VUX09GX1NDT1BFEAISGQoVUkVGVVNBTF9SRUFTT05fVU5TQUZFEAMSGQoVUkVGVVNBTF9SRUFTT05fQlVER0VUEAQqngIKDEZhbGxiYWNrS2luZBIdChlGQUxMQkFDS19LSU5EX1VOU1BFQ0lGSUVEEAASIwofRkFMTEJBQ0tfS0lORF9XSVRIT1VUX1JFVFJJRVZBTBABEhsKF0ZBTExCQUNLX0tJTkRfVEVYVF9PTkxZEAISGgoWRkFMTEJBQ0tfS0lORF9QUk9WSURFUhADEhwKGEZBTExCQUNLX0tJTkRfRVhUUkFDVElWRRAEEhoKFkZBTExCQUNLX0tJTkRfVEVNUExBVEUQBRIcChhGQUxMQkFDS19LSU5EX0NMQVNTSUZJRVIQBhIWChJGQUxMQkFDS19LSU5EX1JVTEUQBxIhCh1GQUxMQkFDS19LSU5EX1dJVEhPVVRfU1VNTUFSWRAIKm0KDUFuc3dlck91dGNvbWUSHgoaQU5TV0VSX09VVENPTUVfVU5TUEVDSUZJRUQQABIbChdBTlNXRVJfT1VUQ09NRV9DT01QTEVURRABEh8KG0FOU1dFUl9PVVRDT01FX09VVFBVVF9MSU1JVBACKnIKC1Rvb2xPdXRjb21lEhwKGFRPT0xfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhMKD1RPT0xfT1VUQ09NRV9PSxABEhYKElRPT0xfT1VUQ09NRV9FUlJPUhACEhgKFFRPT0xfT1VUQ09NRV9VTktOT1dOEAMqnAEKC0NhbmNlbENhdXNlEhwKGENBTkNFTF9DQVVTRV9VTlNQRUNJRklFRBAAEhYKEkNBTkNFTF9DQVVTRV9PV05FUhABEh4KGkNBTkNFTF9DQVVTRV9BRE1JTklTVFJBVE9SEAISGgoWQ0FOQ0VMX0NBVVNFX0lOVEVSUlVQVBADEhsKF0NBTkNFTF9DQVVTRV9ESVNDT05ORUNUEARCIOpBHQoNcmVzcG9uc2EvVG9vbBIMdG9vbHMve3Rvb2x9YgZwcm90bzM", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_google_rpc_status, file_responsa_chat_v1_citation]);
 
 /**
- * Scope bounds what may be read for an answer or a search.
- *
- * @generated from message responsa.chat.v1.Scope
- */
-export type Scope = Message<"responsa.chat.v1.Scope"> & {
-  /**
-   * `collections/{id}`; none means all that the caller may read.
-   *
-   * @generated from field: repeated string collections = 1;
-   */
-  collections: string[];
-};
-
-/**
- * Describes the message responsa.chat.v1.Scope.
- * Use `create(ScopeSchema)` to create a new message.
- */
-export const ScopeSchema: GenMessage<Scope> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 0);
-
-/**
- * Usage is what a turn has cost so far.
+ * Usage is what a turn, or one call of a model, has cost.
  *
  * @generated from message responsa.chat.v1.Usage
  */
 export type Usage = Message<"responsa.chat.v1.Usage"> & {
   /**
-   * Tokens that the embedding model read for this turn.
+   * Tokens that the embedding model read.
    *
    * @generated from field: int64 embedding_tokens = 1;
    */
@@ -61,21 +42,21 @@ export type Usage = Message<"responsa.chat.v1.Usage"> & {
   inputTokens: bigint;
 
   /**
-   * Tokens that language models wrote, those included that were withdrawn or never sent on.
+   * Tokens that language models wrote, including text that was withdrawn or never sent.
    *
    * @generated from field: int64 output_tokens = 3;
    */
   outputTokens: bigint;
 
   /**
-   * What the models' tokens cost, in millionths of a US dollar, as far as their price is known.
+   * The cost of the tokens whose price is known, in millionths of a US dollar.
    *
-   * @generated from field: int64 cost_micros = 4;
+   * @generated from field: int64 cost_usd_micros = 4;
    */
-  costMicros: bigint;
+  costUsdMicros: bigint;
 
   /**
-   * Tokens, read and written, of models whose price is not known; they are not in the cost.
+   * Tokens, read and written, of models without a known price. `cost_usd_micros` does not include them.
    *
    * @generated from field: int64 unpriced_tokens = 5;
    */
@@ -87,37 +68,37 @@ export type Usage = Message<"responsa.chat.v1.Usage"> & {
  * Use `create(UsageSchema)` to create a new message.
  */
 export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 1);
+  messageDesc(file_responsa_chat_v1_turn, 0);
 
 /**
- * Fallback tells that something else was done than was meant.
+ * Fallback records that the server did something else than it meant to do.
  *
  * @generated from message responsa.chat.v1.Fallback
  */
 export type Fallback = Message<"responsa.chat.v1.Fallback"> & {
   /**
-   * What was done instead.
+   * What it did instead.
    *
    * @generated from field: responsa.chat.v1.FallbackKind kind = 1;
    */
   kind: FallbackKind;
 
   /**
-   * Where it happened, or what could not be had: a node of the agent's graph, or a model as `provider:model`.
+   * Where it happened or what was not available: a node of the agent's graph, or a model as `provider:model`.
    *
    * @generated from field: string source = 2;
    */
   source: string;
 
   /**
-   * What stood in: a node or a model.
+   * The replacement: a node or a model.
    *
    * @generated from field: string target = 3;
    */
   target: string;
 
   /**
-   * Why, short and for programs, e.g. "rate_limited" or "part_unavailable:postgresql".
+   * The cause, short and for programs, e.g. "rate_limited" or "part_unavailable:postgresql".
    *
    * @generated from field: string cause = 4;
    */
@@ -129,10 +110,10 @@ export type Fallback = Message<"responsa.chat.v1.Fallback"> & {
  * Use `create(FallbackSchema)` to create a new message.
  */
 export const FallbackSchema: GenMessage<Fallback> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 2);
+  messageDesc(file_responsa_chat_v1_turn, 1);
 
 /**
- * Turn is one question and all that came of it. Its event log is the truth; this is its summary.
+ * Turn is one question and its outcome. It summarises the turn's event log, which decides.
  *
  * @generated from message responsa.chat.v1.Turn
  */
@@ -145,88 +126,95 @@ export type Turn = Message<"responsa.chat.v1.Turn"> & {
   name: string;
 
   /**
-   * `conversations/{uuid}`.
+   * The conversation, `conversations/{uuid}`.
    *
    * @generated from field: string conversation = 2;
    */
   conversation: string;
 
   /**
-   * The question as asked.
+   * The question, unchanged.
    *
    * @generated from field: string text = 3;
    */
   text: string;
 
   /**
-   * The request_id it was asked with; empty when none was given.
+   * The request_id of the call that created the turn; empty when the call had no request_id.
    *
    * @generated from field: string request_id = 4;
    */
   requestId: string;
 
   /**
-   * The agent that works on it, at its version: `agents/{id}/versions/{n}`.
+   * The version of the agent that answers, `agents/{id}/versions/{n}`.
    *
    * @generated from field: string agent_version = 5;
    */
   agentVersion: string;
 
   /**
-   * Where it stands.
+   * The state.
    *
    * @generated from field: responsa.chat.v1.TurnState state = 6;
    */
   state: TurnState;
 
   /**
-   * The seq of its last committed event.
+   * The seq of the last committed event.
    *
    * @generated from field: int64 last_seq = 7;
    */
   lastSeq: bigint;
 
   /**
-   * The terminal event, once there is one.
+   * The terminal event; unset until the turn has ended.
    *
    * @generated from field: responsa.chat.v1.TurnEvent terminal_event = 8;
    */
   terminalEvent?: TurnEvent | undefined;
 
   /**
-   * What it has cost.
+   * What the turn has cost.
    *
    * @generated from field: responsa.chat.v1.Usage usage = 9;
    */
   usage?: Usage | undefined;
 
   /**
-   * When it was accepted.
+   * When the turn was accepted.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 10;
    */
   createTime?: Timestamp | undefined;
 
   /**
-   * When its terminal event was committed.
+   * When the terminal event was committed.
    *
    * @generated from field: google.protobuf.Timestamp end_time = 11;
    */
   endTime?: Timestamp | undefined;
 
   /**
-   * What was done in place of what was meant, as its terminal event tells; 16 at most.
+   * The fallbacks in the terminal event; at most 16.
    *
    * @generated from field: repeated responsa.chat.v1.Fallback fallbacks = 12;
    */
   fallbacks: Fallback[];
 
   /**
-   * The parameters it was asked with.
+   * The parameters of the question.
    *
    * @generated from field: google.protobuf.Struct parameters = 13;
    */
   parameters?: JsonObject | undefined;
+
+  /**
+   * The user who asked, `users/{uuid}`.
+   *
+   * @generated from field: string owner = 14;
+   */
+  owner: string;
 };
 
 /**
@@ -234,43 +222,43 @@ export type Turn = Message<"responsa.chat.v1.Turn"> & {
  * Use `create(TurnSchema)` to create a new message.
  */
 export const TurnSchema: GenMessage<Turn> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 3);
+  messageDesc(file_responsa_chat_v1_turn, 2);
 
 /**
- * TurnEvent is one entry of a turn's log. Numbers run 1, 2, 3 … without a gap; what was sent is never changed.
+ * TurnEvent is one entry of a turn's log. The seqs of a log are 1, 2, 3 … without gaps, and an event never changes.
  *
  * @generated from message responsa.chat.v1.TurnEvent
  */
 export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
   /**
-   * Place in the log, from 1; 0 for what is no part of the log (snapshot, reconnect, heartbeat).
+   * The position in the log, from 1. Snapshots, reconnects and heartbeats are not in the log and have 0.
    *
    * @generated from field: int64 seq = 1;
    */
   seq: bigint;
 
   /**
-   * Which attempt at the turn wrote it, from 1; a later attempt begins with `attempt_restarted`.
+   * The attempt that wrote the event, from 1. Each later attempt begins with `attempt_restarted`.
    *
    * @generated from field: int32 attempt = 2;
    */
   attempt: number;
 
   /**
-   * When it happened (not on deltas).
+   * When the event happened. Deltas have no time.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 3;
    */
   createTime?: Timestamp | undefined;
 
   /**
-   * What happened. A reader passes over a kind that it does not know.
+   * The event. Readers skip kinds that they do not know.
    *
    * @generated from oneof responsa.chat.v1.TurnEvent.event
    */
   event: {
     /**
-     * The turn was accepted; always seq 1.
+     * The turn was accepted. Always seq 1.
      *
      * @generated from field: responsa.chat.v1.TurnStarted started = 4;
      */
@@ -294,7 +282,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
     case: "delta";
   } | {
     /**
-     * A citation of the text sent so far.
+     * A citation of the text so far.
      *
      * @generated from field: responsa.chat.v1.Citation citation = 7;
      */
@@ -302,7 +290,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
     case: "citation";
   } | {
     /**
-     * Terminal: the answer, whole.
+     * Terminal: the complete answer.
      *
      * @generated from field: responsa.chat.v1.TurnAnswer answer = 8;
      */
@@ -310,7 +298,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
     case: "answer";
   } | {
     /**
-     * Terminal: no answer, and why.
+     * Terminal: a refusal.
      *
      * @generated from field: responsa.chat.v1.TurnRefused refused = 9;
      */
@@ -334,7 +322,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
     case: "toolCall";
   } | {
     /**
-     * What became of a tool's call.
+     * The result of a tool call.
      *
      * @generated from field: responsa.chat.v1.TurnToolResult tool_result = 12;
      */
@@ -342,7 +330,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
     case: "toolResult";
   } | {
     /**
-     * Another worker has taken the turn over: some of what was sent is withdrawn.
+     * Another worker took over the turn and withdrew a part of what was sent.
      *
      * @generated from field: responsa.chat.v1.TurnAttemptRestarted attempt_restarted = 13;
      */
@@ -350,7 +338,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
     case: "attemptRestarted";
   } | {
     /**
-     * Terminal: ended by somebody.
+     * Terminal: the turn was cancelled.
      *
      * @generated from field: responsa.chat.v1.TurnCancelled cancelled = 14;
      */
@@ -358,7 +346,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
     case: "cancelled";
   } | {
     /**
-     * Not in the log: the events are gone, this is how the turn ended.
+     * Not in the log: the log was pruned, and this is the turn's terminal event.
      *
      * @generated from field: responsa.chat.v1.TurnSnapshot snapshot = 15;
      */
@@ -366,7 +354,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
     case: "snapshot";
   } | {
     /**
-     * Not in the log, the last of its stream: this server goes away, follow the turn through another connection.
+     * Not in the log, and the last event of its stream: the server is shutting down, so follow the turn over a new connection.
      *
      * @generated from field: responsa.chat.v1.TurnReconnect reconnect = 16;
      */
@@ -374,7 +362,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
     case: "reconnect";
   } | {
     /**
-     * Not in the log: nothing new, but all is well.
+     * Not in the log: nothing new has happened, and the stream is alive.
      *
      * @generated from field: responsa.chat.v1.TurnHeartbeat heartbeat = 17;
      */
@@ -382,7 +370,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
     case: "heartbeat";
   } | {
     /**
-     * A model gave nothing, and another one was asked.
+     * A model failed, and the next model was called.
      *
      * @generated from field: responsa.chat.v1.TurnProviderSwitched provider_switched = 18;
      */
@@ -390,7 +378,7 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
     case: "providerSwitched";
   } | {
     /**
-     * A call of a model has ended, and what it cost.
+     * The cost of a finished call of a model.
      *
      * @generated from field: responsa.chat.v1.TurnUsage usage = 19;
      */
@@ -404,30 +392,30 @@ export type TurnEvent = Message<"responsa.chat.v1.TurnEvent"> & {
  * Use `create(TurnEventSchema)` to create a new message.
  */
 export const TurnEventSchema: GenMessage<TurnEvent> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 4);
+  messageDesc(file_responsa_chat_v1_turn, 3);
 
 /**
- * TurnStarted tells where the turn belongs.
+ * TurnStarted is the first event of every turn.
  *
  * @generated from message responsa.chat.v1.TurnStarted
  */
 export type TurnStarted = Message<"responsa.chat.v1.TurnStarted"> & {
   /**
-   * `conversations/{uuid}`.
+   * The conversation, `conversations/{uuid}`.
    *
    * @generated from field: string conversation = 1;
    */
   conversation: string;
 
   /**
-   * `agents/{id}/versions/{n}`; a turn keeps the version it began with.
+   * The version of the agent, `agents/{id}/versions/{n}`. A turn keeps its version to the end.
    *
    * @generated from field: string agent_version = 2;
    */
   agentVersion: string;
 
   /**
-   * Whether the conversation was made for this turn.
+   * Whether the conversation was created for this turn.
    *
    * @generated from field: bool created_conversation = 3;
    */
@@ -439,10 +427,10 @@ export type TurnStarted = Message<"responsa.chat.v1.TurnStarted"> & {
  * Use `create(TurnStartedSchema)` to create a new message.
  */
 export const TurnStartedSchema: GenMessage<TurnStarted> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 5);
+  messageDesc(file_responsa_chat_v1_turn, 4);
 
 /**
- * TurnStatus announces a step that is really taken.
+ * TurnStatus announces a step. The server sends it only for steps that it takes.
  *
  * @generated from message responsa.chat.v1.TurnStatus
  */
@@ -467,23 +455,23 @@ export type TurnStatus = Message<"responsa.chat.v1.TurnStatus"> & {
  * Use `create(TurnStatusSchema)` to create a new message.
  */
 export const TurnStatusSchema: GenMessage<TurnStatus> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 6);
+  messageDesc(file_responsa_chat_v1_turn, 5);
 
 /**
- * TurnDelta is a piece of the answer. All deltas that were not withdrawn are together the answer's text, byte for byte.
+ * TurnDelta is a piece of the answer. All deltas that were not withdrawn, joined, are the answer's text, byte for byte.
  *
  * @generated from message responsa.chat.v1.TurnDelta
  */
 export type TurnDelta = Message<"responsa.chat.v1.TurnDelta"> & {
   /**
-   * The piece; 1 KiB at most.
+   * The piece; at most 1 KiB.
    *
    * @generated from field: string text = 1;
    */
   text: string;
 
   /**
-   * Where the piece begins in the answer's text, in bytes.
+   * The position of the piece in the answer's text, in bytes.
    *
    * @generated from field: int64 byte_offset = 2;
    */
@@ -495,7 +483,7 @@ export type TurnDelta = Message<"responsa.chat.v1.TurnDelta"> & {
  * Use `create(TurnDeltaSchema)` to create a new message.
  */
 export const TurnDeltaSchema: GenMessage<TurnDelta> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 7);
+  messageDesc(file_responsa_chat_v1_turn, 6);
 
 /**
  * TurnAnswer ends a turn with an answer.
@@ -504,7 +492,7 @@ export const TurnDeltaSchema: GenMessage<TurnDelta> = /*@__PURE__*/
  */
 export type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
   /**
-   * The answer; 24 KiB at most.
+   * The answer; at most 24 KiB.
    *
    * @generated from field: string text = 1;
    */
@@ -518,21 +506,21 @@ export type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
   sha256: Uint8Array;
 
   /**
-   * All citations, in the order of the text; 24 at most.
+   * All citations, in the order of the text; at most 24.
    *
    * @generated from field: repeated responsa.chat.v1.Citation citations = 3;
    */
   citations: Citation[];
 
   /**
-   * Whether it is whole.
+   * Whether the answer is complete.
    *
    * @generated from field: responsa.chat.v1.AnswerOutcome outcome = 4;
    */
   outcome: AnswerOutcome;
 
   /**
-   * How many passages were read for it.
+   * How many passages the answer was made from.
    *
    * @generated from field: int32 passages_used = 5;
    */
@@ -546,42 +534,42 @@ export type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
   usage?: Usage | undefined;
 
   /**
-   * The question as it was understood, when it was rewritten to stand alone; else empty.
+   * The question as rewritten to be understood without the conversation; empty when it was not rewritten.
    *
    * @generated from field: string standalone_question = 7;
    */
   standaloneQuestion: string;
 
   /**
-   * How far the documents support an answer to the question, 0 to 1; comparable between turns of one agent version.
+   * How well the documents support an answer to the question, 0 to 1. Comparable between turns of one agent version.
    *
    * @generated from field: double support = 8;
    */
   support: number;
 
   /**
-   * What the message was understood to want.
+   * What the message asks for, as the agent's file names it, e.g. "chitchat", "qa" or "out_of_scope"; empty for agents that do not tell intents apart.
    *
-   * @generated from field: responsa.chat.v1.Intent intent = 9;
+   * @generated from field: string intent = 13;
    */
-  intent: Intent;
+  intent: string;
 
   /**
-   * What was done in place of what was meant, in the order it happened; 16 at most.
+   * The fallbacks of the turn, in the order in which they happened; at most 16.
    *
    * @generated from field: repeated responsa.chat.v1.Fallback fallbacks = 10;
    */
   fallbacks: Fallback[];
 
   /**
-   * The kind of question that it was taken for, as the agent names it; empty where it does not.
+   * The category of the question, as the agent's file names it; empty for agents without categories.
    *
    * @generated from field: string category = 11;
    */
   category: string;
 
   /**
-   * Who wrote the text: a model as `provider:model`, "extractive" for sentences of the documents, or "template".
+   * The author of the text: a model as `provider:model`, "extractive" for sentences of the documents, or "template".
    *
    * @generated from field: string model = 12;
    */
@@ -593,7 +581,7 @@ export type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
  * Use `create(TurnAnswerSchema)` to create a new message.
  */
 export const TurnAnswerSchema: GenMessage<TurnAnswer> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 8);
+  messageDesc(file_responsa_chat_v1_turn, 7);
 
 /**
  * TurnRefused ends a turn without an answer.
@@ -602,14 +590,14 @@ export const TurnAnswerSchema: GenMessage<TurnAnswer> = /*@__PURE__*/
  */
 export type TurnRefused = Message<"responsa.chat.v1.TurnRefused"> & {
   /**
-   * Why, for programs.
+   * The reason, for programs.
    *
    * @generated from field: responsa.chat.v1.RefusalReason reason = 1;
    */
   reason: RefusalReason;
 
   /**
-   * Why, for people.
+   * The reason, for people.
    *
    * @generated from field: string message = 2;
    */
@@ -623,21 +611,21 @@ export type TurnRefused = Message<"responsa.chat.v1.TurnRefused"> & {
   usage?: Usage | undefined;
 
   /**
-   * How far the documents would have supported an answer, 0 to 1; see TurnAnswer.support.
+   * How well the documents support an answer, 0 to 1. See TurnAnswer.support.
    *
    * @generated from field: double support = 4;
    */
   support: number;
 
   /**
-   * What the message was understood to want.
+   * What the message asks for. See TurnAnswer.intent.
    *
-   * @generated from field: responsa.chat.v1.Intent intent = 5;
+   * @generated from field: string intent = 7;
    */
-  intent: Intent;
+  intent: string;
 
   /**
-   * What was done in place of what was meant, in the order it happened; 16 at most.
+   * The fallbacks of the turn, in the order in which they happened; at most 16.
    *
    * @generated from field: repeated responsa.chat.v1.Fallback fallbacks = 6;
    */
@@ -649,7 +637,7 @@ export type TurnRefused = Message<"responsa.chat.v1.TurnRefused"> & {
  * Use `create(TurnRefusedSchema)` to create a new message.
  */
 export const TurnRefusedSchema: GenMessage<TurnRefused> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 9);
+  messageDesc(file_responsa_chat_v1_turn, 8);
 
 /**
  * TurnFailed ends a turn with an error.
@@ -658,28 +646,28 @@ export const TurnRefusedSchema: GenMessage<TurnRefused> = /*@__PURE__*/
  */
 export type TurnFailed = Message<"responsa.chat.v1.TurnFailed"> & {
   /**
-   * The error, just as a call that fails would carry it.
+   * The error, in the same form in which a failed call carries it.
    *
    * @generated from field: google.rpc.Status status = 1;
    */
   status?: Status | undefined;
 
   /**
-   * Whether asking again can help.
+   * Whether asking again may succeed.
    *
    * @generated from field: bool retriable = 2;
    */
   retriable: boolean;
 
   /**
-   * What the turn cost until then.
+   * What the turn cost.
    *
    * @generated from field: responsa.chat.v1.Usage usage = 3;
    */
   usage?: Usage | undefined;
 
   /**
-   * What was done in place of what was meant until then, in the order it happened; 16 at most.
+   * The fallbacks of the turn, in the order in which they happened; at most 16.
    *
    * @generated from field: repeated responsa.chat.v1.Fallback fallbacks = 4;
    */
@@ -691,10 +679,10 @@ export type TurnFailed = Message<"responsa.chat.v1.TurnFailed"> & {
  * Use `create(TurnFailedSchema)` to create a new message.
  */
 export const TurnFailedSchema: GenMessage<TurnFailed> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 10);
+  messageDesc(file_responsa_chat_v1_turn, 9);
 
 /**
- * TurnProviderSwitched tells that another model was asked, before anything was said.
+ * TurnProviderSwitched reports that a model failed before it wrote anything, and that the next one was called.
  *
  * @generated from message responsa.chat.v1.TurnProviderSwitched
  */
@@ -707,14 +695,14 @@ export type TurnProviderSwitched = Message<"responsa.chat.v1.TurnProviderSwitche
   source: string;
 
   /**
-   * The model that is asked now, `provider:model`.
+   * The next model, `provider:model`.
    *
    * @generated from field: string target = 2;
    */
   target: string;
 
   /**
-   * Why, short and for programs: unreachable, timeout, refused, malformed, cut, credential, rate_limited, overloaded, empty.
+   * The cause, short and for programs: unreachable, timeout, refused, malformed, cut, credential, rate_limited, overloaded, empty.
    *
    * @generated from field: string cause = 3;
    */
@@ -726,10 +714,10 @@ export type TurnProviderSwitched = Message<"responsa.chat.v1.TurnProviderSwitche
  * Use `create(TurnProviderSwitchedSchema)` to create a new message.
  */
 export const TurnProviderSwitchedSchema: GenMessage<TurnProviderSwitched> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 11);
+  messageDesc(file_responsa_chat_v1_turn, 10);
 
 /**
- * TurnUsage tells what a call of a model has cost.
+ * TurnUsage reports the cost of one call of a model.
  *
  * @generated from message responsa.chat.v1.TurnUsage
  */
@@ -742,7 +730,7 @@ export type TurnUsage = Message<"responsa.chat.v1.TurnUsage"> & {
   model: string;
 
   /**
-   * What this call cost.
+   * The cost of this call.
    *
    * @generated from field: responsa.chat.v1.Usage usage = 2;
    */
@@ -754,16 +742,16 @@ export type TurnUsage = Message<"responsa.chat.v1.TurnUsage"> & {
  * Use `create(TurnUsageSchema)` to create a new message.
  */
 export const TurnUsageSchema: GenMessage<TurnUsage> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 12);
+  messageDesc(file_responsa_chat_v1_turn, 11);
 
 /**
- * TurnToolCall announces a tool's call; it is committed before the tool is called. It is never withdrawn.
+ * TurnToolCall announces a tool call. It is committed before the tool is called, and never withdrawn.
  *
  * @generated from message responsa.chat.v1.TurnToolCall
  */
 export type TurnToolCall = Message<"responsa.chat.v1.TurnToolCall"> & {
   /**
-   * Names this call within its turn; its result carries the same.
+   * The id of this call within its turn. The result has the same id.
    *
    * @generated from field: string call_id = 1;
    */
@@ -777,7 +765,7 @@ export type TurnToolCall = Message<"responsa.chat.v1.TurnToolCall"> & {
   tool: string;
 
   /**
-   * What it is called with.
+   * The arguments.
    *
    * @generated from field: google.protobuf.Struct arguments = 3;
    */
@@ -789,30 +777,30 @@ export type TurnToolCall = Message<"responsa.chat.v1.TurnToolCall"> & {
  * Use `create(TurnToolCallSchema)` to create a new message.
  */
 export const TurnToolCallSchema: GenMessage<TurnToolCall> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 13);
+  messageDesc(file_responsa_chat_v1_turn, 12);
 
 /**
- * TurnToolResult tells what became of a tool's call. It is never withdrawn.
+ * TurnToolResult is the result of a tool call. It is never withdrawn.
  *
  * @generated from message responsa.chat.v1.TurnToolResult
  */
 export type TurnToolResult = Message<"responsa.chat.v1.TurnToolResult"> & {
   /**
-   * As in the call.
+   * The id of the call.
    *
    * @generated from field: string call_id = 1;
    */
   callId: string;
 
   /**
-   * What is known.
+   * The outcome.
    *
    * @generated from field: responsa.chat.v1.ToolOutcome outcome = 2;
    */
   outcome: ToolOutcome;
 
   /**
-   * What the tool gave back, or a sentence on what went wrong; at most 8 KiB, the rest is cut.
+   * The tool's result, or a sentence about the error; at most 8 KiB, the rest is cut.
    *
    * @generated from field: string content = 3;
    */
@@ -824,24 +812,24 @@ export type TurnToolResult = Message<"responsa.chat.v1.TurnToolResult"> & {
  * Use `create(TurnToolResultSchema)` to create a new message.
  */
 export const TurnToolResultSchema: GenMessage<TurnToolResult> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 14);
+  messageDesc(file_responsa_chat_v1_turn, 13);
 
 /**
- * TurnAttemptRestarted withdraws what the attempt before had sent and not finished: deltas and citations from discard_from_seq on. Statuses and tool events
- * are never withdrawn. Readers keep the first keep_bytes of the answer's text; the next delta begins there.
+ * TurnAttemptRestarted withdraws what an earlier attempt sent but did not finish: deltas and citations from discard_from_seq on. Statuses and tool events are
+ * never withdrawn. Readers keep the first keep_bytes of the answer's text; the next delta begins there.
  *
  * @generated from message responsa.chat.v1.TurnAttemptRestarted
  */
 export type TurnAttemptRestarted = Message<"responsa.chat.v1.TurnAttemptRestarted"> & {
   /**
-   * Deltas and citations of this seq or later, up to this event, are withdrawn.
+   * Deltas and citations from this seq up to this event are withdrawn.
    *
    * @generated from field: int64 discard_from_seq = 1;
    */
   discardFromSeq: bigint;
 
   /**
-   * How many bytes of the answer's text stay.
+   * How many bytes of the answer's text remain.
    *
    * @generated from field: int64 keep_bytes = 2;
    */
@@ -853,16 +841,16 @@ export type TurnAttemptRestarted = Message<"responsa.chat.v1.TurnAttemptRestarte
  * Use `create(TurnAttemptRestartedSchema)` to create a new message.
  */
 export const TurnAttemptRestartedSchema: GenMessage<TurnAttemptRestarted> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 15);
+  messageDesc(file_responsa_chat_v1_turn, 14);
 
 /**
- * TurnCancelled ends a turn that somebody stopped.
+ * TurnCancelled ends a turn that was cancelled.
  *
  * @generated from message responsa.chat.v1.TurnCancelled
  */
 export type TurnCancelled = Message<"responsa.chat.v1.TurnCancelled"> & {
   /**
-   * Who.
+   * The cause.
    *
    * @generated from field: responsa.chat.v1.CancelCause by = 1;
    */
@@ -874,10 +862,10 @@ export type TurnCancelled = Message<"responsa.chat.v1.TurnCancelled"> & {
  * Use `create(TurnCancelledSchema)` to create a new message.
  */
 export const TurnCancelledSchema: GenMessage<TurnCancelled> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 16);
+  messageDesc(file_responsa_chat_v1_turn, 15);
 
 /**
- * TurnSnapshot stands for a log that was pruned.
+ * TurnSnapshot replaces the events of a log that was pruned.
  *
  * @generated from message responsa.chat.v1.TurnSnapshot
  */
@@ -890,7 +878,7 @@ export type TurnSnapshot = Message<"responsa.chat.v1.TurnSnapshot"> & {
   throughSeq: bigint;
 
   /**
-   * The terminal event, the same bytes as in the log.
+   * The terminal event, with the same bytes as in the log.
    *
    * @generated from field: responsa.chat.v1.TurnEvent terminal_event = 2;
    */
@@ -902,16 +890,16 @@ export type TurnSnapshot = Message<"responsa.chat.v1.TurnSnapshot"> & {
  * Use `create(TurnSnapshotSchema)` to create a new message.
  */
 export const TurnSnapshotSchema: GenMessage<TurnSnapshot> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 17);
+  messageDesc(file_responsa_chat_v1_turn, 16);
 
 /**
- * TurnReconnect asks the reader to follow through another connection.
+ * TurnReconnect tells the reader to follow the turn over a new connection.
  *
  * @generated from message responsa.chat.v1.TurnReconnect
  */
 export type TurnReconnect = Message<"responsa.chat.v1.TurnReconnect"> & {
   /**
-   * How long to wait before, at least.
+   * How long to wait before that, at least.
    *
    * @generated from field: google.protobuf.Duration after = 1;
    */
@@ -923,16 +911,16 @@ export type TurnReconnect = Message<"responsa.chat.v1.TurnReconnect"> & {
  * Use `create(TurnReconnectSchema)` to create a new message.
  */
 export const TurnReconnectSchema: GenMessage<TurnReconnect> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 18);
+  messageDesc(file_responsa_chat_v1_turn, 17);
 
 /**
- * TurnHeartbeat shows that the stream lives.
+ * TurnHeartbeat shows that a stream without news is alive.
  *
  * @generated from message responsa.chat.v1.TurnHeartbeat
  */
 export type TurnHeartbeat = Message<"responsa.chat.v1.TurnHeartbeat"> & {
   /**
-   * How many turns of the conversation come before this one; 0 once it is not queued.
+   * How many turns of the conversation come before this one; 0 for a turn that is not queued.
    *
    * @generated from field: int32 queue_place = 1;
    */
@@ -944,10 +932,10 @@ export type TurnHeartbeat = Message<"responsa.chat.v1.TurnHeartbeat"> & {
  * Use `create(TurnHeartbeatSchema)` to create a new message.
  */
 export const TurnHeartbeatSchema: GenMessage<TurnHeartbeat> = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_turn, 19);
+  messageDesc(file_responsa_chat_v1_turn, 18);
 
 /**
- * TurnState is where a turn stands: queued, pending, running and then one of the terminal states, which it never leaves.
+ * TurnState is the state of a turn: queued, pending, running, then one terminal state, which never changes.
  *
  * @generated from enum responsa.chat.v1.TurnState
  */
@@ -960,14 +948,14 @@ export enum TurnState {
   UNSPECIFIED = 0,
 
   /**
-   * Accepted, not begun.
+   * Accepted; waits for a worker.
    *
    * @generated from enum value: TURN_STATE_PENDING = 1;
    */
   PENDING = 1,
 
   /**
-   * A worker is at it.
+   * A worker runs it.
    *
    * @generated from enum value: TURN_STATE_RUNNING = 2;
    */
@@ -981,7 +969,7 @@ export enum TurnState {
   ANSWERED = 3,
 
   /**
-   * Ended with a typed refusal.
+   * Ended with a refusal.
    *
    * @generated from enum value: TURN_STATE_REFUSED = 4;
    */
@@ -995,14 +983,14 @@ export enum TurnState {
   FAILED = 5,
 
   /**
-   * Accepted; waits for the turn before it in its conversation.
+   * Accepted; waits for an earlier turn of its conversation.
    *
    * @generated from enum value: TURN_STATE_QUEUED = 6;
    */
   QUEUED = 6,
 
   /**
-   * Ended by a call, a newer question or its caller's leaving.
+   * Ended by CancelTurn, by a newer question, or because its caller disconnected.
    *
    * @generated from enum value: TURN_STATE_CANCELLED = 7;
    */
@@ -1016,7 +1004,7 @@ export const TurnStateSchema: GenEnum<TurnState> = /*@__PURE__*/
   enumDesc(file_responsa_chat_v1_turn, 0);
 
 /**
- * Step is what a worker does for a turn at the moment.
+ * Step is the current work on a turn.
  *
  * @generated from enum responsa.chat.v1.Step
  */
@@ -1029,7 +1017,7 @@ export enum Step {
   UNSPECIFIED = 0,
 
   /**
-   * Making the question stand alone, with what was said before.
+   * Rewriting the question so that it can be understood without the conversation.
    *
    * @generated from enum value: STEP_REWRITING = 1;
    */
@@ -1043,7 +1031,7 @@ export enum Step {
   RETRIEVING = 2,
 
   /**
-   * Judging what was found.
+   * Grading the passages that the search found.
    *
    * @generated from enum value: STEP_GRADING = 3;
    */
@@ -1064,7 +1052,7 @@ export enum Step {
   CALLING_TOOL = 5,
 
   /**
-   * Telling what the message wants.
+   * Finding out what the message asks for.
    *
    * @generated from enum value: STEP_ROUTING = 6;
    */
@@ -1085,7 +1073,7 @@ export const StepSchema: GenEnum<Step> = /*@__PURE__*/
   enumDesc(file_responsa_chat_v1_turn, 1);
 
 /**
- * RefusalReason says why there is no answer. A refusal is an outcome, not an error.
+ * RefusalReason is why there is no answer. A refusal is a result, not an error.
  *
  * @generated from enum responsa.chat.v1.RefusalReason
  */
@@ -1098,28 +1086,28 @@ export enum RefusalReason {
   UNSPECIFIED = 0,
 
   /**
-   * Nothing in the documents that the caller may read supports an answer.
+   * No document that the caller may read supports an answer.
    *
    * @generated from enum value: REFUSAL_REASON_NO_SUPPORT = 1;
    */
   NO_SUPPORT = 1,
 
   /**
-   * The question is none that this agent is for.
+   * The agent does not answer questions of this kind.
    *
    * @generated from enum value: REFUSAL_REASON_OUT_OF_SCOPE = 2;
    */
   OUT_OF_SCOPE = 2,
 
   /**
-   * The model, or its provider, will not say it.
+   * The model or its provider declined to answer.
    *
    * @generated from enum value: REFUSAL_REASON_UNSAFE = 3;
    */
   UNSAFE = 3,
 
   /**
-   * It would take more tokens, money or steps than the agent, or the request, allows.
+   * The answer would take more tokens, money or steps than the agent or the request allows.
    *
    * @generated from enum value: REFUSAL_REASON_BUDGET = 4;
    */
@@ -1133,55 +1121,7 @@ export const RefusalReasonSchema: GenEnum<RefusalReason> = /*@__PURE__*/
   enumDesc(file_responsa_chat_v1_turn, 2);
 
 /**
- * Intent is what somebody wants with a message, where the agent tells such things apart.
- *
- * @generated from enum responsa.chat.v1.Intent
- */
-export enum Intent {
-  /**
-   * The agent does not tell them apart.
-   *
-   * @generated from enum value: INTENT_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * Small talk.
-   *
-   * @generated from enum value: INTENT_CHITCHAT = 1;
-   */
-  CHITCHAT = 1,
-
-  /**
-   * A question to be answered from the documents.
-   *
-   * @generated from enum value: INTENT_QA = 2;
-   */
-  QA = 2,
-
-  /**
-   * A post is to be written.
-   *
-   * @generated from enum value: INTENT_POST = 3;
-   */
-  POST = 3,
-
-  /**
-   * Nothing that this agent is for.
-   *
-   * @generated from enum value: INTENT_OUT_OF_SCOPE = 4;
-   */
-  OUT_OF_SCOPE = 4,
-}
-
-/**
- * Describes the enum responsa.chat.v1.Intent.
- */
-export const IntentSchema: GenEnum<Intent> = /*@__PURE__*/
-  enumDesc(file_responsa_chat_v1_turn, 3);
-
-/**
- * FallbackKind says what was done in place of what was meant.
+ * FallbackKind is what the server did when it could not do what it meant to do.
  *
  * @generated from enum responsa.chat.v1.FallbackKind
  */
@@ -1194,56 +1134,56 @@ export enum FallbackKind {
   UNSPECIFIED = 0,
 
   /**
-   * The documents could not be searched; the answer rests on none of them, and says so.
+   * The documents could not be searched; the answer uses none, and says so.
    *
    * @generated from enum value: FALLBACK_KIND_WITHOUT_RETRIEVAL = 1;
    */
   WITHOUT_RETRIEVAL = 1,
 
   /**
-   * Vectors could not be had; words alone decided what was found.
+   * No vectors were available; the search used words alone.
    *
    * @generated from enum value: FALLBACK_KIND_TEXT_ONLY = 2;
    */
   TEXT_ONLY = 2,
 
   /**
-   * Another model than the first of the agent's chain answered.
+   * A later model of the agent's chain answered.
    *
    * @generated from enum value: FALLBACK_KIND_PROVIDER = 3;
    */
   PROVIDER = 3,
 
   /**
-   * No model could be had; the answer is sentences of the documents, quoted.
+   * No model was available; the answer quotes sentences of the documents.
    *
    * @generated from enum value: FALLBACK_KIND_EXTRACTIVE = 4;
    */
   EXTRACTIVE = 4,
 
   /**
-   * No model wrote it: a template did.
+   * A template wrote the text, not a model.
    *
    * @generated from enum value: FALLBACK_KIND_TEMPLATE = 5;
    */
   TEMPLATE = 5,
 
   /**
-   * A trained classifier decided in place of a model.
+   * A trained classifier decided, not a model.
    *
    * @generated from enum value: FALLBACK_KIND_CLASSIFIER = 6;
    */
   CLASSIFIER = 6,
 
   /**
-   * A rule decided in place of a model.
+   * A rule decided, not a model.
    *
    * @generated from enum value: FALLBACK_KIND_RULE = 7;
    */
   RULE = 7,
 
   /**
-   * The conversation's older messages were left out, as they could not be summed up.
+   * The conversation's older messages could not be summarised and were left out.
    *
    * @generated from enum value: FALLBACK_KIND_WITHOUT_SUMMARY = 8;
    */
@@ -1254,10 +1194,10 @@ export enum FallbackKind {
  * Describes the enum responsa.chat.v1.FallbackKind.
  */
 export const FallbackKindSchema: GenEnum<FallbackKind> = /*@__PURE__*/
-  enumDesc(file_responsa_chat_v1_turn, 4);
+  enumDesc(file_responsa_chat_v1_turn, 3);
 
 /**
- * AnswerOutcome says whether the answer is all of it.
+ * AnswerOutcome is whether an answer is complete.
  *
  * @generated from enum responsa.chat.v1.AnswerOutcome
  */
@@ -1270,14 +1210,14 @@ export enum AnswerOutcome {
   UNSPECIFIED = 0,
 
   /**
-   * Whole.
+   * The answer is complete.
    *
    * @generated from enum value: ANSWER_OUTCOME_COMPLETE = 1;
    */
   COMPLETE = 1,
 
   /**
-   * Cut at the limits of an answer (24 KiB, 24 citations), or by the model's own; what is quoted is whole sentences.
+   * The answer was cut at the limits of an answer (24 KiB, 24 citations) or of its model. Quotes are still whole sentences.
    *
    * @generated from enum value: ANSWER_OUTCOME_OUTPUT_LIMIT = 2;
    */
@@ -1288,10 +1228,10 @@ export enum AnswerOutcome {
  * Describes the enum responsa.chat.v1.AnswerOutcome.
  */
 export const AnswerOutcomeSchema: GenEnum<AnswerOutcome> = /*@__PURE__*/
-  enumDesc(file_responsa_chat_v1_turn, 5);
+  enumDesc(file_responsa_chat_v1_turn, 4);
 
 /**
- * ToolOutcome says what is known of a tool's call.
+ * ToolOutcome is the known outcome of a tool call.
  *
  * @generated from enum responsa.chat.v1.ToolOutcome
  */
@@ -1304,21 +1244,21 @@ export enum ToolOutcome {
   UNSPECIFIED = 0,
 
   /**
-   * It was done.
+   * The tool succeeded.
    *
    * @generated from enum value: TOOL_OUTCOME_OK = 1;
    */
   OK = 1,
 
   /**
-   * It failed, and the tool says so.
+   * The tool failed, and said so.
    *
    * @generated from enum value: TOOL_OUTCOME_ERROR = 2;
    */
   ERROR = 2,
 
   /**
-   * It was begun and nobody knows whether it was done: the worker was lost, or the connection. It is not called again.
+   * The call began, and its outcome is unknown, because the worker or the connection was lost. It is not repeated.
    *
    * @generated from enum value: TOOL_OUTCOME_UNKNOWN = 3;
    */
@@ -1329,10 +1269,10 @@ export enum ToolOutcome {
  * Describes the enum responsa.chat.v1.ToolOutcome.
  */
 export const ToolOutcomeSchema: GenEnum<ToolOutcome> = /*@__PURE__*/
-  enumDesc(file_responsa_chat_v1_turn, 6);
+  enumDesc(file_responsa_chat_v1_turn, 5);
 
 /**
- * CancelCause says who ended a turn.
+ * CancelCause is who or what cancelled a turn.
  *
  * @generated from enum responsa.chat.v1.CancelCause
  */
@@ -1345,7 +1285,7 @@ export enum CancelCause {
   UNSPECIFIED = 0,
 
   /**
-   * Who asked.
+   * The user who asked.
    *
    * @generated from enum value: CANCEL_CAUSE_OWNER = 1;
    */
@@ -1359,14 +1299,14 @@ export enum CancelCause {
   ADMINISTRATOR = 2,
 
   /**
-   * A newer question in the same conversation, asked with INTERRUPT.
+   * A newer question in the same conversation, with INTERRUPT.
    *
    * @generated from enum value: CANCEL_CAUSE_INTERRUPT = 3;
    */
   INTERRUPT = 3,
 
   /**
-   * Nobody followed any more, and it was asked with cancel_on_disconnect.
+   * No client followed the turn any more, and it was asked with cancel_on_disconnect.
    *
    * @generated from enum value: CANCEL_CAUSE_DISCONNECT = 4;
    */
@@ -1377,5 +1317,5 @@ export enum CancelCause {
  * Describes the enum responsa.chat.v1.CancelCause.
  */
 export const CancelCauseSchema: GenEnum<CancelCause> = /*@__PURE__*/
-  enumDesc(file_responsa_chat_v1_turn, 7);
+  enumDesc(file_responsa_chat_v1_turn, 6);
 

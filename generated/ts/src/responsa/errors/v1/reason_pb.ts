@@ -12,8 +12,8 @@ export const file_responsa_errors_v1_reason: GenFile = /*@__PURE__*/
   fileDesc("Ch9yZXNwb25zYS9lcnJvcnMvdjEvcmVhc29uLnByb3RvEhJyZXNwb25zYS5lcnJvcnMudjEqgwsKBlJlYXNvbhIWChJSRUFTT05fVU5TUEVDSUZJRUQQABITCg9SRUFTT05fSU5URVJOQUwQARIYChRSRUFTT05fSU5WQUxJRF9GSUVMRBACEhwKGFJFQVNPTl9NQUxGT1JNRURfTUVTU0FHRRADEh0KGVJFQVNPTl9DUkVERU5USUFMX01JU1NJTkcQBBIfChtSRUFTT05fQ1JFREVOVElBTF9NQUxGT1JNRUQQBRIdChlSRUFTT05fQ1JFREVOVElBTF9VTktOT1dOEAYSHQoZUkVBU09OX0NSRURFTlRJQUxfUkVWT0tFRBAHEh0KGVJFQVNPTl9DUkVERU5USUFMX0VYUElSRUQQCBIYChRSRUFTT05fUk9MRV9SRVFVSVJFRBAJEh0KGVJFQVNPTl9SRVNPVVJDRV9OT1RfRk9VTkQQChIiCh5SRUFTT05fUkVTT1VSQ0VfQUxSRUFEWV9FWElTVFMQCxIcChhSRUFTT05fUkVRVUVTVF9JRF9SRVVTRUQQDBIcChhSRUFTT05fQ09OVkVSU0FUSU9OX0JVU1kQDRIYChRSRUFTT05fRVRBR19NSVNNQVRDSBAOEh0KGVJFQVNPTl9QQUdFX1RPS0VOX0lOVkFMSUQQDxIZChVSRUFTT05fRklMVEVSX0lOVkFMSUQQEBIbChdSRUFTT05fT1JERVJfQllfSU5WQUxJRBAREh4KGlJFQVNPTl9VUERBVEVfTUFTS19JTlZBTElEEBISGQoVUkVBU09OX0RPQ1VNRU5UX0VNUFRZEBMSJAogUkVBU09OX0RPQ1VNRU5UX1RZUEVfVU5TVVBQT1JURUQQFBIhCh1SRUFTT05fRE9DVU1FTlRfVFlQRV9NSVNNQVRDSBAVEh0KGVJFQVNPTl9ET0NVTUVOVF9UT09fTEFSR0UQFhIdChlSRUFTT05fRE9DVU1FTlRfTUFMRk9STUVEEBcSIAocUkVBU09OX0RPQ1VNRU5UX1BBUlNFUl9MSU1JVBAYEiIKHlJFQVNPTl9VUExPQURfTUVUQURBVEFfTUlTU0lORxAZEhwKGFJFQVNPTl9VUExPQURfSU5DT01QTEVURRAaEh8KG1JFQVNPTl9TRVNTSU9OX0NPREVfSU5WQUxJRBAbEh0KGVJFQVNPTl9PUklHSU5fTk9UX0FMTE9XRUQQHBIaChZSRUFTT05fUk9VVEVfTk9UX0ZPVU5EEB0SFQoRUkVBU09OX09WRVJMT0FERUQQHhIcChhSRUFTT05fREVBRExJTkVfRVhDRUVERUQQHxIbChdSRUFTT05fUEFSVF9VTkFWQUlMQUJMRRAgEhMKD1JFQVNPTl9EUkFJTklORxAhEhYKElJFQVNPTl9XT1JLRVJfTE9TVBAiEhoKFlJFQVNPTl9UVVJOX1RJTUVfTElNSVQQIxIeChpSRUFTT05fT1BFUkFUSU9OX0NBTkNFTExFRBAkEh8KG1JFQVNPTl9DT0xMRUNUSU9OX05PVF9FTVBUWRAlEhwKGFJFQVNPTl9PUEVSQVRJT05fUlVOTklORxAmEhQKEFJFQVNPTl9DQU5DRUxMRUQQJxInCiNSRUFTT05fQ09MTEVDVElPTl9FTUJFRERJTkdfRElGRkVSUxAoEh8KG1JFQVNPTl9BRlRFUl9TRVFfQkVZT05EX0VORBApEhUKEVJFQVNPTl9RVUVVRV9GVUxMECoSHAoYUkVBU09OX01PREVMX1VOQVZBSUxBQkxFECsSHwobUkVBU09OX1RFQUNIRVJfSURfTUFMRk9STUVEECwSHAoYUkVBU09OX1RFQUNIRVJfTk9UX0ZPVU5EEC0SHQoZUkVBU09OX1BBUkFNRVRFUlNfSU5WQUxJRBAuYgZwcm90bzM");
 
 /**
- * Reason says why a call or a turn failed. It travels, without the prefix `REASON_`, as `reason` of a google.rpc.ErrorInfo whose
- * domain is "responsa". Reasons are stable: programs may branch on them. Each comment names the gRPC code and the metadata keys.
+ * Reason is why a call, a turn or an operation failed. It is sent without the prefix `REASON_`, as `reason` of a google.rpc.ErrorInfo with the domain "responsa".
+ * Reasons are stable: programs may depend on them. Each comment gives the gRPC code and the metadata keys.
  *
  * @generated from enum responsa.errors.v1.Reason
  */
@@ -26,44 +26,43 @@ export enum Reason {
   UNSPECIFIED = 0,
 
   /**
-   * INTERNAL. Something unexpected; the message is "Something went wrong. Please try again." Metadata: call_id.
+   * INTERNAL. An unexpected error; the message is "Something went wrong. Please try again." Metadata: call_id.
    *
    * @generated from enum value: REASON_INTERNAL = 1;
    */
   INTERNAL = 1,
 
   /**
-   * INVALID_ARGUMENT. One or more fields broke a rule of the contract; BadRequest names each with its remedy (16 at most).
-   * Metadata: violations, e.g. "2".
+   * INVALID_ARGUMENT. One or more fields break a rule of the contract; BadRequest names each field with a remedy (16 at most). Metadata: violations, e.g. "2".
    *
    * @generated from enum value: REASON_INVALID_FIELD = 2;
    */
   INVALID_FIELD = 2,
 
   /**
-   * INVALID_ARGUMENT. The request's bytes are no valid message of its type, or hold text that is not UTF-8. Metadata: message_type,
-   * e.g. "responsa.chat.v1.AskRequest"; "application/json" when the gateway refuses, which knows no more of the request than its form.
+   * INVALID_ARGUMENT. The request's bytes are not a valid message of its type, or hold text that is not UTF-8. Metadata: message_type, e.g.
+   * "responsa.chat.v1.AskRequest", or "application/json" when the gateway refused the request.
    *
    * @generated from enum value: REASON_MALFORMED_MESSAGE = 3;
    */
   MALFORMED_MESSAGE = 3,
 
   /**
-   * UNAUTHENTICATED. The call carried neither an API key nor a session. Metadata: none.
+   * UNAUTHENTICATED. The call has neither an API key nor a session. Metadata: none.
    *
    * @generated from enum value: REASON_CREDENTIAL_MISSING = 4;
    */
   CREDENTIAL_MISSING = 4,
 
   /**
-   * UNAUTHENTICATED. The credential has not the form of an API key or of a session. Metadata: none.
+   * UNAUTHENTICATED. The credential does not have the form of an API key or of a session. Metadata: none.
    *
    * @generated from enum value: REASON_CREDENTIAL_MALFORMED = 5;
    */
   CREDENTIAL_MALFORMED = 5,
 
   /**
-   * UNAUTHENTICATED. The credential has the right form and is not known. Metadata: none.
+   * UNAUTHENTICATED. The credential has the right form, but does not exist. Metadata: none.
    *
    * @generated from enum value: REASON_CREDENTIAL_UNKNOWN = 6;
    */
@@ -77,37 +76,37 @@ export enum Reason {
   CREDENTIAL_REVOKED = 7,
 
   /**
-   * UNAUTHENTICATED. The session or the API key is past its end. Metadata: none.
+   * UNAUTHENTICATED. The session or the API key has expired. Metadata: none.
    *
    * @generated from enum value: REASON_CREDENTIAL_EXPIRED = 8;
    */
   CREDENTIAL_EXPIRED = 8,
 
   /**
-   * PERMISSION_DENIED. The caller's role may not make this call. Metadata: required_role, e.g. "ADMIN".
+   * PERMISSION_DENIED. The call needs a role that the caller does not have. Metadata: required_role, e.g. "ADMIN".
    *
    * @generated from enum value: REASON_ROLE_REQUIRED = 9;
    */
   ROLE_REQUIRED = 9,
 
   /**
-   * NOT_FOUND. No such resource, or one that the caller may not see; the two are never told apart. Metadata: resource_type, e.g.
-   * "conversation"; resource_name, e.g. "conversations/0192f3c8-…"; of an agent also known, e.g. "chat,default,tutor".
+   * NOT_FOUND. The resource does not exist, or the caller may not see it; the error is the same. Metadata: resource_type, e.g. "conversation"; resource_name,
+   * e.g. "conversations/0192f3c8-…"; for agents also known, e.g. "chat,default,tutor".
    *
    * @generated from enum value: REASON_RESOURCE_NOT_FOUND = 10;
    */
   RESOURCE_NOT_FOUND = 10,
 
   /**
-   * ALREADY_EXISTS. A resource of this name is there already. Metadata: resource_type, resource_name.
+   * ALREADY_EXISTS. A resource with this name exists. Metadata: resource_type, resource_name.
    *
    * @generated from enum value: REASON_RESOURCE_ALREADY_EXISTS = 11;
    */
   RESOURCE_ALREADY_EXISTS = 11,
 
   /**
-   * ALREADY_EXISTS. The request_id was used before with another body. Metadata: request_id; resource_name (what it made); difference, the
-   * first field that differs, e.g. "text".
+   * ALREADY_EXISTS. The request_id was used before with another body. Metadata: request_id; resource_name (the resource that the first call created);
+   * difference (the first field that differs), e.g. "text".
    *
    * @generated from enum value: REASON_REQUEST_ID_REUSED = 12;
    */
@@ -121,35 +120,35 @@ export enum Reason {
   CONVERSATION_BUSY = 13,
 
   /**
-   * ABORTED. The resource changed since the etag was read. Metadata: resource_name.
+   * ABORTED. The resource has changed since its etag was read. Metadata: resource_name.
    *
    * @generated from enum value: REASON_ETAG_MISMATCH = 14;
    */
   ETAG_MISMATCH = 14,
 
   /**
-   * INVALID_ARGUMENT. The page token is not one that this list gave for these same arguments. Metadata: none.
+   * INVALID_ARGUMENT. The page token does not belong to this list with these arguments. Metadata: none.
    *
    * @generated from enum value: REASON_PAGE_TOKEN_INVALID = 15;
    */
   PAGE_TOKEN_INVALID = 15,
 
   /**
-   * INVALID_ARGUMENT. The filter cannot be read, or names a field that this list cannot filter by. Metadata: filterable, e.g. "state,title".
+   * INVALID_ARGUMENT. The filter is malformed, or uses a field that the list cannot filter by. Metadata: filterable, e.g. "state,title".
    *
    * @generated from enum value: REASON_FILTER_INVALID = 16;
    */
   FILTER_INVALID = 16,
 
   /**
-   * INVALID_ARGUMENT. The order_by cannot be read, or names a field that this list cannot order by. Metadata: orderable, e.g. "create_time".
+   * INVALID_ARGUMENT. The order_by is malformed, or uses a field that the list cannot order by. Metadata: orderable, e.g. "create_time".
    *
    * @generated from enum value: REASON_ORDER_BY_INVALID = 17;
    */
   ORDER_BY_INVALID = 17,
 
   /**
-   * INVALID_ARGUMENT. The update_mask is empty or names a field that cannot be changed. Metadata: updatable, e.g. "title,labels".
+   * INVALID_ARGUMENT. The update_mask is empty, or names a field that cannot be changed. Metadata: updatable, e.g. "title,labels".
    *
    * @generated from enum value: REASON_UPDATE_MASK_INVALID = 18;
    */
@@ -163,29 +162,29 @@ export enum Reason {
   DOCUMENT_EMPTY = 19,
 
   /**
-   * INVALID_ARGUMENT. Documents of this type are not read. Metadata: source_key; media_type, e.g. "application/pdf"; accepted.
+   * INVALID_ARGUMENT. The server does not read documents of this type. Metadata: source_key; media_type, e.g. "application/pdf"; accepted.
    *
    * @generated from enum value: REASON_DOCUMENT_TYPE_UNSUPPORTED = 20;
    */
   DOCUMENT_TYPE_UNSUPPORTED = 20,
 
   /**
-   * INVALID_ARGUMENT. The document's bytes are not of the type that its name or declared type tells. Metadata: source_key; media_type; accepted.
+   * INVALID_ARGUMENT. The document's bytes do not have the type that its name or its declared type says. Metadata: source_key; media_type; accepted.
    *
    * @generated from enum value: REASON_DOCUMENT_TYPE_MISMATCH = 21;
    */
   DOCUMENT_TYPE_MISMATCH = 21,
 
   /**
-   * INVALID_ARGUMENT. The document is larger than the server takes. Metadata: source_key (absent when the gateway refuses, which has not
-   * read it); limit_bytes, e.g. "67108864".
+   * INVALID_ARGUMENT. The document is larger than the server accepts. Metadata: source_key (absent when the gateway refused the document, which it does not
+   * read); limit_bytes, e.g. "67108864".
    *
    * @generated from enum value: REASON_DOCUMENT_TOO_LARGE = 22;
    */
   DOCUMENT_TOO_LARGE = 22,
 
   /**
-   * INVALID_ARGUMENT. The document's bytes cannot be read as what they claim to be. Metadata: source_key.
+   * INVALID_ARGUMENT. The document's bytes are not valid for its type. Metadata: source_key.
    *
    * @generated from enum value: REASON_DOCUMENT_MALFORMED = 23;
    */
@@ -199,66 +198,63 @@ export enum Reason {
   DOCUMENT_PARSER_LIMIT = 24,
 
   /**
-   * INVALID_ARGUMENT. The first message of an upload did not carry its metadata, or a later one did. Metadata: none.
+   * INVALID_ARGUMENT. The first message of an upload has no metadata, or a later one has. Metadata: none.
    *
    * @generated from enum value: REASON_UPLOAD_METADATA_MISSING = 25;
    */
   UPLOAD_METADATA_MISSING = 25,
 
   /**
-   * INVALID_ARGUMENT. The upload ended without `finish` or before all announced bytes came, or brought others. Metadata: size_bytes; received_bytes.
+   * INVALID_ARGUMENT. The upload ended without `finish`, or with other bytes than announced. Metadata: size_bytes; received_bytes.
    *
    * @generated from enum value: REASON_UPLOAD_INCOMPLETE = 26;
    */
   UPLOAD_INCOMPLETE = 26,
 
   /**
-   * UNAUTHENTICATED. The session code was used, has expired or was never given. Metadata: none.
+   * UNAUTHENTICATED. The session code was used, has expired or does not exist. Metadata: none.
    *
    * @generated from enum value: REASON_SESSION_CODE_INVALID = 27;
    */
   SESSION_CODE_INVALID = 27,
 
   /**
-   * PERMISSION_DENIED. The call named a Host or came from a page of an Origin that this server does not serve. Metadata: none.
+   * PERMISSION_DENIED. The server does not serve the Host of the call, or the Origin of its page. Metadata: none.
    *
    * @generated from enum value: REASON_ORIGIN_NOT_ALLOWED = 28;
    */
   ORIGIN_NOT_ALLOWED = 28,
 
   /**
-   * NOT_FOUND (over gRPC: UNIMPLEMENTED). No such method or path. Metadata: none.
+   * NOT_FOUND (over gRPC: UNIMPLEMENTED). The method or path does not exist. Metadata: none.
    *
    * @generated from enum value: REASON_ROUTE_NOT_FOUND = 29;
    */
   ROUTE_NOT_FOUND = 29,
 
   /**
-   * RESOURCE_EXHAUSTED. More is being done than the server takes on; RetryInfo says when to come back. Metadata: limit, e.g. "64" (absent
-   * when the gateway refuses).
+   * RESOURCE_EXHAUSTED. The server has reached a limit; RetryInfo says when to try again. Metadata: limit, e.g. "64" (absent when the gateway refused the call).
    *
    * @generated from enum value: REASON_OVERLOADED = 30;
    */
   OVERLOADED = 30,
 
   /**
-   * DEADLINE_EXCEEDED. The caller's deadline passed, or the request did not arrive in time; a turn that was accepted goes on. Metadata:
-   * none.
+   * DEADLINE_EXCEEDED. The caller's deadline passed, or the request did not arrive in time. An accepted turn continues. Metadata: none.
    *
    * @generated from enum value: REASON_DEADLINE_EXCEEDED = 31;
    */
   DEADLINE_EXCEEDED = 31,
 
   /**
-   * UNAVAILABLE. A part that the call needs cannot be reached at the moment. Metadata: part, e.g. "postgresql"; "server" when the gateway
-   * cannot reach the server.
+   * UNAVAILABLE. A part that the call needs cannot be reached. Metadata: part, e.g. "postgresql", or "server" when the gateway cannot reach the server.
    *
    * @generated from enum value: REASON_PART_UNAVAILABLE = 32;
    */
   PART_UNAVAILABLE = 32,
 
   /**
-   * UNAVAILABLE. The server is shutting down; another one, or the same one after its start, takes the call. Metadata: none.
+   * UNAVAILABLE. The server is shutting down; repeat the call, on another server or after the restart. Metadata: none.
    *
    * @generated from enum value: REASON_DRAINING = 33;
    */
@@ -279,14 +275,14 @@ export enum Reason {
   TURN_TIME_LIMIT = 35,
 
   /**
-   * CANCELLED, in an operation's error. The operation was cancelled by a call. Metadata: operation.
+   * CANCELLED, in an operation's error. A call cancelled the operation. Metadata: operation.
    *
    * @generated from enum value: REASON_OPERATION_CANCELLED = 36;
    */
   OPERATION_CANCELLED = 36,
 
   /**
-   * FAILED_PRECONDITION. The collection still holds documents; delete it with `force`. Metadata: collection; documents, e.g. "3".
+   * FAILED_PRECONDITION. The collection has documents; delete it with `force`. Metadata: collection; documents, e.g. "3".
    *
    * @generated from enum value: REASON_COLLECTION_NOT_EMPTY = 37;
    */
@@ -307,43 +303,44 @@ export enum Reason {
   CANCELLED = 39,
 
   /**
-   * FAILED_PRECONDITION, in an operation's error. The collection's vectors are of another model than the one that runs, and the two must not
-   * be mixed; upload to a new collection. Metadata: collection; embedding, the collection's model; running, the server's.
+   * FAILED_PRECONDITION, in an operation's error. The collection's vectors belong to another embedding model than the server's; upload to a new collection.
+   * Metadata: collection; embedding (the collection's model); running (the server's model).
    *
    * @generated from enum value: REASON_COLLECTION_EMBEDDING_DIFFERS = 40;
    */
   COLLECTION_EMBEDDING_DIFFERS = 40,
 
   /**
-   * OUT_OF_RANGE. The after_seq lies beyond what the turn's log holds. Metadata: turn; last_seq, e.g. "12".
+   * OUT_OF_RANGE. The after_seq is beyond the end of the turn's log. Metadata: turn; last_seq, e.g. "12".
    *
    * @generated from enum value: REASON_AFTER_SEQ_BEYOND_END = 41;
    */
   AFTER_SEQ_BEYOND_END = 41,
 
   /**
-   * RESOURCE_EXHAUSTED. As many questions wait in the conversation as may; RetryInfo says when to come back. Metadata: conversation; limit, e.g. "8".
+   * RESOURCE_EXHAUSTED. The conversation's queue is full; RetryInfo says when to try again. Metadata: conversation; limit, e.g. "8".
    *
    * @generated from enum value: REASON_QUEUE_FULL = 42;
    */
   QUEUE_FULL = 42,
 
   /**
-   * UNAVAILABLE, in a turn's `failed` event. The model's server could not be reached, or broke off; ask again. Metadata: model; cause, e.g. "rate_limited".
+   * UNAVAILABLE, in a turn's `failed` event. The model's server could not be reached, or its response was cut; ask again. Metadata: model; cause, e.g.
+   * "rate_limited".
    *
    * @generated from enum value: REASON_MODEL_UNAVAILABLE = 43;
    */
   MODEL_UNAVAILABLE = 43,
 
   /**
-   * INVALID_ARGUMENT. The parameter teacher_id is no UUID and no `teachers/{uuid}`. Metadata: teacher_id, its first 64 characters.
+   * INVALID_ARGUMENT. The parameter teacher_id is neither a UUID nor `teachers/{uuid}`. Metadata: teacher_id (its first 64 characters).
    *
    * @generated from enum value: REASON_TEACHER_ID_MALFORMED = 44;
    */
   TEACHER_ID_MALFORMED = 44,
 
   /**
-   * NOT_FOUND, also in a turn's `failed` event when it was deleted meanwhile. There is no such teacher. Metadata: resource_type, "teacher";
+   * NOT_FOUND. The teacher does not exist; in a turn's `failed` event, because it was deleted after the question. Metadata: resource_type, "teacher";
    * resource_name, e.g. "teachers/0192f3c8-…".
    *
    * @generated from enum value: REASON_TEACHER_NOT_FOUND = 45;
@@ -351,7 +348,7 @@ export enum Reason {
   TEACHER_NOT_FOUND = 45,
 
   /**
-   * INVALID_ARGUMENT. The parameters do not fit the agent's schema; BadRequest names each with its remedy (16 at most). Metadata: agent; violations, e.g. "1".
+   * INVALID_ARGUMENT. The parameters do not match the agent's schema; BadRequest names each with a remedy (16 at most). Metadata: agent; violations, e.g. "1".
    *
    * @generated from enum value: REASON_PARAMETERS_INVALID = 46;
    */

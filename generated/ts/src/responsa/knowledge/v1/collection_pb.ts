@@ -5,6 +5,8 @@
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
+import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -13,10 +15,10 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/knowledge/v1/collection.proto.
  */
 export const file_responsa_knowledge_v1_collection: GenFile = /*@__PURE__*/
-  fileDesc("CiZyZXNwb25zYS9rbm93bGVkZ2UvdjEvY29sbGVjdGlvbi5wcm90bxIVcmVzcG9uc2Eua25vd2xlZGdlLnYxIqACCgpDb2xsZWN0aW9uEgwKBG5hbWUYASABKAkSHgoMZGlzcGxheV9uYW1lGAIgASgJQgi6SAVyAyjIARINCgVvd25lchgDIAEoCRIxCghjaHVua2luZxgEIAEoCzIfLnJlc3BvbnNhLmtub3dsZWRnZS52MS5DaHVua2luZxIRCgllbWJlZGRpbmcYBSABKAkSFgoOZG9jdW1lbnRfY291bnQYBiABKAMSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCgRldGFnGAkgASgJQge6SARyAihAImkKCENodW5raW5nEiEKCm1heF90b2tlbnMYASABKAVCDbpIChoFGNAPKEDYAQESJwoOb3ZlcmxhcF90b2tlbnMYAiABKAVCCrpIBxoFGPQDKABIAIgBAUIRCg9fb3ZlcmxhcF90b2tlbnNiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("CiZyZXNwb25zYS9rbm93bGVkZ2UvdjEvY29sbGVjdGlvbi5wcm90bxIVcmVzcG9uc2Eua25vd2xlZGdlLnYxIrIDCgpDb2xsZWN0aW9uEhIKBG5hbWUYASABKAlCBOJBAQgSIgoMZGlzcGxheV9uYW1lGAIgASgJQgziQQEBukgFcgMoyAESJQoFb3duZXIYAyABKAlCFuJBAQP6QQ8KDXJlc3BvbnNhL1VzZXISOAoIY2h1bmtpbmcYBCABKAsyHy5yZXNwb25zYS5rbm93bGVkZ2UudjEuQ2h1bmtpbmdCBeJBAgEFEhcKCWVtYmVkZGluZxgFIAEoCUIE4kEBAxIcCg5kb2N1bWVudF9jb3VudBgGIAEoA0IE4kEBAxI1CgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhkKBGV0YWcYCSABKAlCC+JBAQG6SARyAihAOkvqQUgKE3Jlc3BvbnNhL0NvbGxlY3Rpb24SGGNvbGxlY3Rpb25zL3tjb2xsZWN0aW9ufSoLY29sbGVjdGlvbnMyCmNvbGxlY3Rpb24iggEKCENodW5raW5nEicKCm1heF90b2tlbnMYASABKAVCDuJBAQG6SAcaBRjQDyhASACIAQESKwoOb3ZlcmxhcF90b2tlbnMYAiABKAVCDuJBAQG6SAcaBRj0AygASAGIAQFCDQoLX21heF90b2tlbnNCEQoPX292ZXJsYXBfdG9rZW5zYgZwcm90bzM", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp]);
 
 /**
- * Collection is a set of documents that are searched together and share how they are cut and embedded.
+ * Collection is a set of documents that are searched together and share a chunking and an embedding model.
  *
  * @generated from message responsa.knowledge.v1.Collection
  */
@@ -29,56 +31,56 @@ export type Collection = Message<"responsa.knowledge.v1.Collection"> & {
   name: string;
 
   /**
-   * For people; at most 200 bytes.
+   * The name to show to people; at most 200 bytes.
    *
    * @generated from field: string display_name = 2;
    */
   displayName: string;
 
   /**
-   * Who made it, `users/{uuid}`. Output only.
+   * The user who created the collection, `users/{uuid}`.
    *
    * @generated from field: string owner = 3;
    */
   owner: string;
 
   /**
-   * How documents are cut into passages. Fixed when the collection is made.
+   * How documents are cut into passages. Set when the collection is created; it never changes.
    *
    * @generated from field: responsa.knowledge.v1.Chunking chunking = 4;
    */
   chunking?: Chunking | undefined;
 
   /**
-   * The embedding model of its vectors. Output only.
+   * The embedding model of the collection's vectors.
    *
    * @generated from field: string embedding = 5;
    */
   embedding: string;
 
   /**
-   * How many documents it holds. Output only.
+   * The number of documents in the collection.
    *
    * @generated from field: int64 document_count = 6;
    */
   documentCount: bigint;
 
   /**
-   * When it was made. Output only.
+   * When the collection was created.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 7;
    */
   createTime?: Timestamp | undefined;
 
   /**
-   * When it was last changed. Output only.
+   * When the collection itself last changed.
    *
    * @generated from field: google.protobuf.Timestamp update_time = 8;
    */
   updateTime?: Timestamp | undefined;
 
   /**
-   * Changes with every change of the collection itself.
+   * Changes with every change of the collection itself. An update or a delete with an old etag is refused: ETAG_MISMATCH.
    *
    * @generated from field: string etag = 9;
    */
@@ -93,20 +95,20 @@ export const CollectionSchema: GenMessage<Collection> = /*@__PURE__*/
   messageDesc(file_responsa_knowledge_v1_collection, 0);
 
 /**
- * Chunking says how documents are cut.
+ * Chunking is how documents are cut into passages.
  *
  * @generated from message responsa.knowledge.v1.Chunking
  */
 export type Chunking = Message<"responsa.knowledge.v1.Chunking"> & {
   /**
-   * Tokens of the embedding model in a passage at most, 64 to 2,000; 0 means 500.
+   * The most tokens of the embedding model in a passage, 64 to 2,000. Unset: 500.
    *
-   * @generated from field: int32 max_tokens = 1;
+   * @generated from field: optional int32 max_tokens = 1;
    */
-  maxTokens: number;
+  maxTokens?: number | undefined;
 
   /**
-   * Tokens that a passage shares with the one before; less than half of max_tokens. Unset means 50.
+   * How many tokens a passage shares with the previous one, 0 to 500 and less than half of max_tokens. Unset: 50, or less where max_tokens requires it.
    *
    * @generated from field: optional int32 overlap_tokens = 2;
    */

@@ -5,6 +5,8 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
+import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Status } from "../../../google/rpc/status_pb.js";
@@ -17,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file responsa/knowledge/v1/document.proto.
  */
 export const file_responsa_knowledge_v1_document: GenFile = /*@__PURE__*/
-  fileDesc("CiRyZXNwb25zYS9rbm93bGVkZ2UvdjEvZG9jdW1lbnQucHJvdG8SFXJlc3BvbnNhLmtub3dsZWRnZS52MSKNAwoIRG9jdW1lbnQSDAoEbmFtZRgBIAEoCRISCgpjb2xsZWN0aW9uGAIgASgJEhIKCnNvdXJjZV9rZXkYAyABKAkSDQoFdGl0bGUYBCABKAkSCwoDdXJpGAUgASgJEhIKCm1lZGlhX3R5cGUYBiABKAkSDwoHdmVyc2lvbhgHIAEoBRIzCgVzdGF0ZRgIIAEoDjIkLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudFN0YXRlEiEKBWVycm9yGAkgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXMSEgoKc2l6ZV9ieXRlcxgKIAEoAxIOCgZzaGEyNTYYCyABKAwSFQoNcGFzc2FnZV9jb3VudBgMIAEoBRIvCgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKBGV0YWcYDyABKAlCB7pIBHICKEAixQEKEERvY3VtZW50TWV0YWRhdGESQwoKY29sbGVjdGlvbhgBIAEoCUIvukgscicyJV5jb2xsZWN0aW9ucy9bYS16MC05XVthLXowLTktXXswLDYyfSTYAQESHgoKc291cmNlX2tleRgCIAEoCUIKukgHcgUgASiACBIXCgV0aXRsZRgDIAEoCUIIukgFcgMogAQSFQoDdXJpGAQgASgJQgi6SAVyAyiAEBIcCgptZWRpYV90eXBlGAUgASgJQgi6SAVyAyj/ASL3AQoOSW5nZXN0TWV0YWRhdGESEAoIZG9jdW1lbnQYASABKAkSDwoHdmVyc2lvbhgCIAEoBRIxCgVzdGFnZRgDIAEoDjIiLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Jbmdlc3RTdGFnZRIVCg1wYXNzYWdlc19kb25lGAQgASgFEhYKDnBhc3NhZ2VzX3RvdGFsGAUgASgFEi8KC2NyZWF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiVAoMSW5nZXN0UmVzdWx0EjEKCGRvY3VtZW50GAEgASgLMh8ucmVzcG9uc2Eua25vd2xlZGdlLnYxLkRvY3VtZW50EhEKCXVuY2hhbmdlZBgCIAEoCCLJAQoHUGFzc2FnZRIMCgRuYW1lGAEgASgJEhAKCGRvY3VtZW50GAIgASgJEhgKEGRvY3VtZW50X3ZlcnNpb24YAyABKAkSEgoKY29sbGVjdGlvbhgEIAEoCRINCgV0aXRsZRgFIAEoCRIxCgxzb3VyY2VfcmFuZ2UYBiABKAsyGy5yZXNwb25zYS50eXBlLnYxLkJ5dGVSYW5nZRIMCgR0ZXh0GAcgASgJEhAKCGhlYWRpbmdzGAggAygJEg4KBnNoYTI1NhgJIAEoDCqBAQoNRG9jdW1lbnRTdGF0ZRIeChpET0NVTUVOVF9TVEFURV9VTlNQRUNJRklFRBAAEhsKF0RPQ1VNRU5UX1NUQVRFX0lOREVYSU5HEAESGAoURE9DVU1FTlRfU1RBVEVfUkVBRFkQAhIZChVET0NVTUVOVF9TVEFURV9GQUlMRUQQAyqRAQoLSW5nZXN0U3RhZ2USHAoYSU5HRVNUX1NUQUdFX1VOU1BFQ0lGSUVEEAASFwoTSU5HRVNUX1NUQUdFX1FVRVVFRBABEhgKFElOR0VTVF9TVEFHRV9QQVJTSU5HEAISGgoWSU5HRVNUX1NUQUdFX0VNQkVERElORxADEhUKEUlOR0VTVF9TVEFHRV9ET05FEARiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp, file_google_rpc_status, file_responsa_type_v1_byte_range]);
+  fileDesc("CiRyZXNwb25zYS9rbm93bGVkZ2UvdjEvZG9jdW1lbnQucHJvdG8SFXJlc3BvbnNhLmtub3dsZWRnZS52MSLABAoIRG9jdW1lbnQSEgoEbmFtZRgBIAEoCUIE4kEBCBIwCgpjb2xsZWN0aW9uGAIgASgJQhziQQED+kEVChNyZXNwb25zYS9Db2xsZWN0aW9uEhgKCnNvdXJjZV9rZXkYAyABKAlCBOJBAQMSEwoFdGl0bGUYBCABKAlCBOJBAQMSEQoDdXJpGAUgASgJQgTiQQEDEhgKCm1lZGlhX3R5cGUYBiABKAlCBOJBAQMSFQoHdmVyc2lvbhgHIAEoBUIE4kEBAxI5CgVzdGF0ZRgIIAEoDjIkLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudFN0YXRlQgTiQQEDEicKBWVycm9yGAkgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXNCBOJBAQMSGAoKc2l6ZV9ieXRlcxgKIAEoA0IE4kEBAxIUCgZzaGEyNTYYCyABKAxCBOJBAQMSGwoNcGFzc2FnZV9jb3VudBgMIAEoBUIE4kEBAxI1CgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLdXBkYXRlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhkKBGV0YWcYDyABKAlCC+JBAQO6SARyAihAOkHqQT4KEXJlc3BvbnNhL0RvY3VtZW50EhRkb2N1bWVudHMve2RvY3VtZW50fSoJZG9jdW1lbnRzMghkb2N1bWVudCLxAQoQRG9jdW1lbnRNZXRhZGF0YRJfCgpjb2xsZWN0aW9uGAEgASgJQkviQQEB+kEVChNyZXNwb25zYS9Db2xsZWN0aW9uukgscicyJV5jb2xsZWN0aW9ucy9bYS16MC05XVthLXowLTktXXswLDYyfSTYAQESIgoKc291cmNlX2tleRgCIAEoCUIO4kEBArpIB3IFIAEogAgSGwoFdGl0bGUYAyABKAlCDOJBAQG6SAVyAyiABBIZCgN1cmkYBCABKAlCDOJBAQG6SAVyAyiAEBIgCgptZWRpYV90eXBlGAUgASgJQgziQQEBukgFcgMo/wEijwIKDkluZ2VzdE1ldGFkYXRhEigKCGRvY3VtZW50GAEgASgJQhb6QRMKEXJlc3BvbnNhL0RvY3VtZW50Eg8KB3ZlcnNpb24YAiABKAUSMQoFc3RhZ2UYAyABKA4yIi5yZXNwb25zYS5rbm93bGVkZ2UudjEuSW5nZXN0U3RhZ2USFQoNcGFzc2FnZXNfZG9uZRgEIAEoBRIWCg5wYXNzYWdlc190b3RhbBgFIAEoBRIvCgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlQKDEluZ2VzdFJlc3VsdBIxCghkb2N1bWVudBgBIAEoCzIfLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudBIRCgl1bmNoYW5nZWQYAiABKAgiiAMKB1Bhc3NhZ2USEgoEbmFtZRgBIAEoCUIE4kEBCBIsCghkb2N1bWVudBgCIAEoCUIa4kEBA/pBEwoRcmVzcG9uc2EvRG9jdW1lbnQSOwoQZG9jdW1lbnRfdmVyc2lvbhgDIAEoCUIh4kEBA/pBGgoYcmVzcG9uc2EvRG9jdW1lbnRWZXJzaW9uEjAKCmNvbGxlY3Rpb24YBCABKAlCHOJBAQP6QRUKE3Jlc3BvbnNhL0NvbGxlY3Rpb24SEwoFdGl0bGUYBSABKAlCBOJBAQMSNwoMc291cmNlX3JhbmdlGAYgASgLMhsucmVzcG9uc2EudHlwZS52MS5CeXRlUmFuZ2VCBOJBAQMSEgoEdGV4dBgHIAEoCUIE4kEBAxIWCghoZWFkaW5ncxgIIAMoCUIE4kEBAxIUCgZzaGEyNTYYCSABKAxCBOJBAQM6POpBOQoQcmVzcG9uc2EvUGFzc2FnZRIScGFzc2FnZXMve3Bhc3NhZ2V9KghwYXNzYWdlczIHcGFzc2FnZSqBAQoNRG9jdW1lbnRTdGF0ZRIeChpET0NVTUVOVF9TVEFURV9VTlNQRUNJRklFRBAAEhsKF0RPQ1VNRU5UX1NUQVRFX0lOREVYSU5HEAESGAoURE9DVU1FTlRfU1RBVEVfUkVBRFkQAhIZChVET0NVTUVOVF9TVEFURV9GQUlMRUQQAyqRAQoLSW5nZXN0U3RhZ2USHAoYSU5HRVNUX1NUQUdFX1VOU1BFQ0lGSUVEEAASFwoTSU5HRVNUX1NUQUdFX1FVRVVFRBABEhgKFElOR0VTVF9TVEFHRV9QQVJTSU5HEAISGgoWSU5HRVNUX1NUQUdFX0VNQkVERElORxADEhUKEUlOR0VTVF9TVEFHRV9ET05FEARCRupBQwoYcmVzcG9uc2EvRG9jdW1lbnRWZXJzaW9uEidkb2N1bWVudHMve2RvY3VtZW50fS92ZXJzaW9ucy97dmVyc2lvbn1iBnByb3RvMw", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource, file_google_protobuf_timestamp, file_google_rpc_status, file_responsa_type_v1_byte_range]);
 
 /**
  * Document is a text of a collection, in its current version.
@@ -33,99 +35,99 @@ export type Document = Message<"responsa.knowledge.v1.Document"> & {
   name: string;
 
   /**
-   * `collections/{id}`.
+   * The collection, `collections/{id}`.
    *
    * @generated from field: string collection = 2;
    */
   collection: string;
 
   /**
-   * What the caller knows it by (a path, an id); unique in its collection. The same key with the same bytes is the same document, with other bytes a
-   * new version of it. At most 1,024 bytes.
+   * The caller's key for the document, e.g. a path or an id; unique in its collection, at most 1,024 bytes. The same key with the same bytes is the same document;
+   * with other bytes it is a new version of the document.
    *
    * @generated from field: string source_key = 3;
    */
   sourceKey: string;
 
   /**
-   * Title: given, or found in the document.
+   * The title: the caller's, or the one found in the document.
    *
    * @generated from field: string title = 4;
    */
   title: string;
 
   /**
-   * Where it can be found outside, if told.
+   * Where the document can be found outside Responsa; may be empty.
    *
    * @generated from field: string uri = 5;
    */
   uri: string;
 
   /**
-   * Media type as sniffed, e.g. "text/markdown".
+   * The media type that the server detected, e.g. "text/markdown".
    *
    * @generated from field: string media_type = 6;
    */
   mediaType: string;
 
   /**
-   * The version that is searched; 0 while the first is being indexed or when it failed.
+   * The version that searches use; 0 until the first version is indexed.
    *
    * @generated from field: int32 version = 7;
    */
   version: number;
 
   /**
-   * Where it stands.
+   * The state.
    *
    * @generated from field: responsa.knowledge.v1.DocumentState state = 8;
    */
   state: DocumentState;
 
   /**
-   * Why indexing failed, when it did.
+   * Why the newest version could not be indexed; unset otherwise.
    *
    * @generated from field: google.rpc.Status error = 9;
    */
   error?: Status | undefined;
 
   /**
-   * Size of the original, in bytes.
+   * The size of the original, in bytes.
    *
    * @generated from field: int64 size_bytes = 10;
    */
   sizeBytes: bigint;
 
   /**
-   * SHA-256 of the original's bytes.
+   * SHA-256 of the original's bytes, 32 bytes.
    *
    * @generated from field: bytes sha256 = 11;
    */
   sha256: Uint8Array;
 
   /**
-   * How many passages are searched.
+   * The number of passages that searches use.
    *
    * @generated from field: int32 passage_count = 12;
    */
   passageCount: number;
 
   /**
-   * When its first version came.
+   * When the first version arrived.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 13;
    */
   createTime?: Timestamp | undefined;
 
   /**
-   * When its last version came, or its state last changed.
+   * When the newest version arrived, or the state last changed.
    *
    * @generated from field: google.protobuf.Timestamp update_time = 14;
    */
   updateTime?: Timestamp | undefined;
 
   /**
-   * Changes with every version and state.
+   * Changes with every version and state. A delete with an old etag is refused: ETAG_MISMATCH.
    *
    * @generated from field: string etag = 15;
    */
@@ -140,41 +142,41 @@ export const DocumentSchema: GenMessage<Document> = /*@__PURE__*/
   messageDesc(file_responsa_knowledge_v1_document, 0);
 
 /**
- * DocumentMetadata describes bytes that are sent.
+ * DocumentMetadata describes a document to store.
  *
  * @generated from message responsa.knowledge.v1.DocumentMetadata
  */
 export type DocumentMetadata = Message<"responsa.knowledge.v1.DocumentMetadata"> & {
   /**
-   * The collection to put it in, `collections/{id}`; empty means `collections/default`, which is made when it is missing.
+   * The collection for the document, `collections/{id}`. Empty: `collections/default`, which is created if it is missing.
    *
    * @generated from field: string collection = 1;
    */
   collection: string;
 
   /**
-   * See Document.source_key. 1 to 1,024 bytes.
+   * The key of the document, 1 to 1,024 bytes. See Document.source_key.
    *
    * @generated from field: string source_key = 2;
    */
   sourceKey: string;
 
   /**
-   * Title; empty means the one found in the document. At most 512 bytes.
+   * The title; at most 512 bytes. Empty: the title found in the document.
    *
    * @generated from field: string title = 3;
    */
   title: string;
 
   /**
-   * Where it can be found outside. At most 2,048 bytes.
+   * Where the document can be found outside Responsa; at most 2,048 bytes.
    *
    * @generated from field: string uri = 4;
    */
   uri: string;
 
   /**
-   * Media type as declared; empty means: by the name and the bytes. At most 255 bytes.
+   * The media type; at most 255 bytes. Empty: the server detects it from the source_key's suffix and the bytes.
    *
    * @generated from field: string media_type = 5;
    */
@@ -189,7 +191,7 @@ export const DocumentMetadataSchema: GenMessage<DocumentMetadata> = /*@__PURE__*
   messageDesc(file_responsa_knowledge_v1_document, 1);
 
 /**
- * IngestMetadata is the progress of an operation that takes in a document.
+ * IngestMetadata is the progress of an operation that stores and indexes a document.
  *
  * @generated from message responsa.knowledge.v1.IngestMetadata
  */
@@ -202,42 +204,42 @@ export type IngestMetadata = Message<"responsa.knowledge.v1.IngestMetadata"> & {
   document: string;
 
   /**
-   * The version being made.
+   * The version that is being indexed.
    *
    * @generated from field: int32 version = 2;
    */
   version: number;
 
   /**
-   * What is being done.
+   * The current stage.
    *
    * @generated from field: responsa.knowledge.v1.IngestStage stage = 3;
    */
   stage: IngestStage;
 
   /**
-   * Passages embedded so far.
+   * The number of passages with vectors.
    *
    * @generated from field: int32 passages_done = 4;
    */
   passagesDone: number;
 
   /**
-   * Passages to embed; 0 until they are counted.
+   * The number of passages in all; 0 until they have been counted.
    *
    * @generated from field: int32 passages_total = 5;
    */
   passagesTotal: number;
 
   /**
-   * When the bytes were taken.
+   * When the server accepted the document.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 6;
    */
   createTime?: Timestamp | undefined;
 
   /**
-   * When this progress was written.
+   * When this progress was recorded.
    *
    * @generated from field: google.protobuf.Timestamp update_time = 7;
    */
@@ -252,7 +254,7 @@ export const IngestMetadataSchema: GenMessage<IngestMetadata> = /*@__PURE__*/
   messageDesc(file_responsa_knowledge_v1_document, 2);
 
 /**
- * IngestResult is what an operation that takes in a document comes to.
+ * IngestResult is the result of an operation that stores and indexes a document.
  *
  * @generated from message responsa.knowledge.v1.IngestResult
  */
@@ -265,7 +267,7 @@ export type IngestResult = Message<"responsa.knowledge.v1.IngestResult"> & {
   document?: Document | undefined;
 
   /**
-   * True when these very bytes were its current version already, and nothing was done.
+   * Whether the document already had exactly these bytes, so that nothing changed.
    *
    * @generated from field: bool unchanged = 2;
    */
@@ -280,7 +282,7 @@ export const IngestResultSchema: GenMessage<IngestResult> = /*@__PURE__*/
   messageDesc(file_responsa_knowledge_v1_document, 3);
 
 /**
- * Passage is a piece of a document version, as it is searched and cited.
+ * Passage is a piece of a document version, the unit of search and citation.
  *
  * @generated from message responsa.knowledge.v1.Passage
  */
@@ -293,56 +295,56 @@ export type Passage = Message<"responsa.knowledge.v1.Passage"> & {
   name: string;
 
   /**
-   * `documents/{uuid}`.
+   * The document, `documents/{uuid}`.
    *
    * @generated from field: string document = 2;
    */
   document: string;
 
   /**
-   * `documents/{uuid}/versions/{n}`.
+   * The version of the document, `documents/{uuid}/versions/{n}`.
    *
    * @generated from field: string document_version = 3;
    */
   documentVersion: string;
 
   /**
-   * `collections/{id}`.
+   * The collection, `collections/{id}`.
    *
    * @generated from field: string collection = 4;
    */
   collection: string;
 
   /**
-   * Title of the document.
+   * The title of the document.
    *
    * @generated from field: string title = 5;
    */
   title: string;
 
   /**
-   * Where the passage stands in the version's canonical text.
+   * The position of the passage in the version's canonical text.
    *
    * @generated from field: responsa.type.v1.ByteRange source_range = 6;
    */
   sourceRange?: ByteRange | undefined;
 
   /**
-   * Its text, the canonical text's bytes in that range.
+   * The text: the bytes of that range.
    *
    * @generated from field: string text = 7;
    */
   text: string;
 
   /**
-   * Headings above it, the outermost first.
+   * The headings above the passage, the outermost first.
    *
    * @generated from field: repeated string headings = 8;
    */
   headings: string[];
 
   /**
-   * SHA-256 of the text's UTF-8 bytes.
+   * SHA-256 of the text's UTF-8 bytes, 32 bytes.
    *
    * @generated from field: bytes sha256 = 9;
    */
@@ -357,7 +359,7 @@ export const PassageSchema: GenMessage<Passage> = /*@__PURE__*/
   messageDesc(file_responsa_knowledge_v1_document, 4);
 
 /**
- * DocumentState is where a document stands.
+ * DocumentState is the state of a document's newest version.
  *
  * @generated from enum responsa.knowledge.v1.DocumentState
  */
@@ -370,21 +372,21 @@ export enum DocumentState {
   UNSPECIFIED = 0,
 
   /**
-   * Its newest version is being read and indexed; an older version, if any, is searched meanwhile.
+   * It is being read and indexed. Searches use the previous version, if there is one.
    *
    * @generated from enum value: DOCUMENT_STATE_INDEXING = 1;
    */
   INDEXING = 1,
 
   /**
-   * Its newest version is searched.
+   * Searches use it.
    *
    * @generated from enum value: DOCUMENT_STATE_READY = 2;
    */
   READY = 2,
 
   /**
-   * Its newest version could not be indexed; an older version, if any, is searched still.
+   * It could not be indexed. Searches use the previous version, if there is one.
    *
    * @generated from enum value: DOCUMENT_STATE_FAILED = 3;
    */
@@ -398,7 +400,7 @@ export const DocumentStateSchema: GenEnum<DocumentState> = /*@__PURE__*/
   enumDesc(file_responsa_knowledge_v1_document, 0);
 
 /**
- * IngestStage is what is being done to a document.
+ * IngestStage is a stage of storing and indexing a document.
  *
  * @generated from enum responsa.knowledge.v1.IngestStage
  */
@@ -418,21 +420,21 @@ export enum IngestStage {
   QUEUED = 1,
 
   /**
-   * Reading it.
+   * Reading the document.
    *
    * @generated from enum value: INGEST_STAGE_PARSING = 2;
    */
   PARSING = 2,
 
   /**
-   * Making vectors.
+   * Computing vectors.
    *
    * @generated from enum value: INGEST_STAGE_EMBEDDING = 3;
    */
   EMBEDDING = 3,
 
   /**
-   * Done: searchable, unchanged, or failed.
+   * Finished: the document can be searched, was unchanged, or failed.
    *
    * @generated from enum value: INGEST_STAGE_DONE = 4;
    */

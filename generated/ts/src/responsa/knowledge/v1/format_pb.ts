@@ -13,27 +13,27 @@ export const file_responsa_knowledge_v1_format: GenFile = /*@__PURE__*/
   fileDesc("CiJyZXNwb25zYS9rbm93bGVkZ2UvdjEvZm9ybWF0LnByb3RvEhVyZXNwb25zYS5rbm93bGVkZ2UudjEiRQoGRm9ybWF0EhQKDGRpc3BsYXlfbmFtZRgBIAEoCRIQCghzdWZmaXhlcxgCIAMoCRITCgttZWRpYV90eXBlcxgDIAMoCWIGcHJvdG8z");
 
 /**
- * Format is a format of documents that the server reads.
+ * Format is a document format that the server reads.
  *
  * @generated from message responsa.knowledge.v1.Format
  */
 export type Format = Message<"responsa.knowledge.v1.Format"> & {
   /**
-   * For people, as within a sentence: "Markdown", "plain text", "HTML".
+   * The name to show to people, as written within a sentence: "Markdown", "plain text", "HTML".
    *
    * @generated from field: string display_name = 1;
    */
   displayName: string;
 
   /**
-   * The endings of its files' names, in lower case and with the dot, the usual one first: ".md".
+   * The suffixes of file names, in lower case and with the dot, the most common one first: ".md".
    *
    * @generated from field: repeated string suffixes = 2;
    */
   suffixes: string[];
 
   /**
-   * Its media types (RFC 6838), in lower case; documents of the format have the first.
+   * The media types (RFC 6838), in lower case. Documents of this format get the first one.
    *
    * @generated from field: repeated string media_types = 3;
    */

@@ -6,6 +6,8 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.js";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.js";
+import { file_google_api_resource } from "../../../google/api/resource_pb.js";
 import type { OperationSchema } from "../../../google/longrunning/operations_pb.js";
 import { file_google_longrunning_operations } from "../../../google/longrunning/operations_pb.js";
 import type { EmptySchema, FieldMask } from "@bufbuild/protobuf/wkt";
@@ -16,13 +18,15 @@ import type { Document, DocumentMetadata, DocumentSchema, Passage, PassageSchema
 import { file_responsa_knowledge_v1_document } from "./document_pb.js";
 import type { Format } from "./format_pb.js";
 import { file_responsa_knowledge_v1_format } from "./format_pb.js";
+import type { Scope } from "../../type/v1/scope_pb.js";
+import { file_responsa_type_v1_scope } from "../../type/v1/scope_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file responsa/knowledge/v1/knowledge_service.proto.
  */
 export const file_responsa_knowledge_v1_knowledge_service: GenFile = /*@__PURE__*/
-  fileDesc("Ci1yZXNwb25zYS9rbm93bGVkZ2UvdjEva25vd2xlZGdlX3NlcnZpY2UucHJvdG8SFXJlc3BvbnNhLmtub3dsZWRnZS52MSKqAQoXQ3JlYXRlQ29sbGVjdGlvblJlcXVlc3QSNwoNY29sbGVjdGlvbl9pZBgBIAEoCUIgukgdchsyGV5bYS16MC05XVthLXowLTktXXswLDYyfSQSNQoKY29sbGVjdGlvbhgCIAEoCzIhLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Db2xsZWN0aW9uEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICHIDsAEB2AEBIlIKFEdldENvbGxlY3Rpb25SZXF1ZXN0EjoKBG5hbWUYASABKAlCLLpIKXInMiVeY29sbGVjdGlvbnMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kIosBChZMaXN0Q29sbGVjdGlvbnNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUYyAEoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAyiAEBIYCgZmaWx0ZXIYAyABKAlCCLpIBXIDKIAIEhoKCG9yZGVyX2J5GAQgASgJQgi6SAVyAyiAASJqChdMaXN0Q29sbGVjdGlvbnNSZXNwb25zZRI2Cgtjb2xsZWN0aW9ucxgBIAMoCzIhLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Db2xsZWN0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKRAgoXVXBkYXRlQ29sbGVjdGlvblJlcXVlc3QSxAEKCmNvbGxlY3Rpb24YASABKAsyIS5yZXNwb25zYS5rbm93bGVkZ2UudjEuQ29sbGVjdGlvbkKMAbpIiAG6AYEBCg9jb2xsZWN0aW9uLm5hbWUSMm11c3QgYmUgdGhlIG5hbWUgb2YgYSBjb2xsZWN0aW9uLCBjb2xsZWN0aW9ucy97aWR9Gjp0aGlzLm5hbWUubWF0Y2hlcygnXmNvbGxlY3Rpb25zL1thLXowLTldW2EtejAtOS1dezAsNjJ9JCcpyAEBEi8KC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayJ7ChdEZWxldGVDb2xsZWN0aW9uUmVxdWVzdBI6CgRuYW1lGAEgASgJQiy6SClyJzIlXmNvbGxlY3Rpb25zL1thLXowLTldW2EtejAtOS1dezAsNjJ9JBIVCgRldGFnGAIgASgJQge6SARyAihAEg0KBWZvcmNlGAMgASgIIrABChVVcGxvYWREb2N1bWVudFJlcXVlc3QSMwoFc3RhcnQYASABKAsyIi5yZXNwb25zYS5rbm93bGVkZ2UudjEuVXBsb2FkU3RhcnRIABIcCgVjaHVuaxgCIAEoDEILukgIegYQARiAgBBIABI1CgZmaW5pc2gYAyABKAsyIy5yZXNwb25zYS5rbm93bGVkZ2UudjEuVXBsb2FkRmluaXNoSABCDQoEcGFydBIFukgCCAEiRwoMVXBsb2FkRmluaXNoEhsKCnNpemVfYnl0ZXMYASABKANCB7pIBCICKAASGgoGc2hhMjU2GAIgASgMQgq6SAd6Amgg2AEBIo4BCgtVcGxvYWRTdGFydBJBCghtZXRhZGF0YRgBIAEoCzInLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudE1ldGFkYXRhQga6SAPIAQESGwoKc2l6ZV9ieXRlcxgCIAEoA0IHukgEIgIoABIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAhyA7ABAdgBASKWAQoVQ3JlYXRlRG9jdW1lbnRSZXF1ZXN0EkEKCG1ldGFkYXRhGAEgASgLMicucmVzcG9uc2Eua25vd2xlZGdlLnYxLkRvY3VtZW50TWV0YWRhdGFCBrpIA8gBARIZCgR0ZXh0GAIgASgJQgu6SAhyBiABKICAQBIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAhyA7ABAdgBASJzChJHZXREb2N1bWVudFJlcXVlc3QSXQoEbmFtZRgBIAEoCUJPukhMckoySF5kb2N1bWVudHMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCLHAQoUTGlzdERvY3VtZW50c1JlcXVlc3QSPAoGcGFyZW50GAEgASgJQiy6SClyJzIlXmNvbGxlY3Rpb25zL1thLXowLTldW2EtejAtOS1dezAsNjJ9JBIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGMgBKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMogBASGAoGZmlsdGVyGAQgASgJQgi6SAVyAyiACBIaCghvcmRlcl9ieRgFIAEoCUIIukgFcgMogAEiZAoVTGlzdERvY3VtZW50c1Jlc3BvbnNlEjIKCWRvY3VtZW50cxgBIAMoCzIfLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkijQEKFURlbGV0ZURvY3VtZW50UmVxdWVzdBJdCgRuYW1lGAEgASgJQk+6SExySjJIXmRvY3VtZW50cy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kEhUKBGV0YWcYAiABKAlCB7pIBHICKEAilgEKGUdldERvY3VtZW50Q29udGVudFJlcXVlc3QSeQoEbmFtZRgBIAEoCUJrukhocmYyZF5kb2N1bWVudHMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9KC92ZXJzaW9ucy9bMS05XVswLTldezAsOH0pPyQiPwoaR2V0RG9jdW1lbnRDb250ZW50UmVzcG9uc2USEwoLYnl0ZV9vZmZzZXQYASABKAMSDAoEdGV4dBgCIAEoCSJxChFHZXRQYXNzYWdlUmVxdWVzdBJcCgRuYW1lGAEgASgJQk66SEtySTJHXnBhc3NhZ2VzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQiFAoSTGlzdEZvcm1hdHNSZXF1ZXN0IkUKE0xpc3RGb3JtYXRzUmVzcG9uc2USLgoHZm9ybWF0cxgBIAMoCzIdLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Gb3JtYXQiiAIKDVNlYXJjaFJlcXVlc3QSKgoFdGVybXMYASADKAlCG7pIGJIBFQgBEAgiD3INIAEogIABMgVbXlxzXRJKCgtjb2xsZWN0aW9ucxgCIAMoCUI1ukgykgEvEEAYASIpcicyJV5jb2xsZWN0aW9ucy9bYS16MC05XVthLXowLTktXXswLDYyfSQSGAoFdG9wX2sYAyABKAVCCbpIBhoEGGQoABIqCgl0aHJlc2hvbGQYBCABKAFCF7pIFBISGQAAAAAAAPA/KQAAAAAAAAAAEjkKBG1vZGUYBSABKA4yIS5yZXNwb25zYS5rbm93bGVkZ2UudjEuU2VhcmNoTW9kZUIIukgFggECEAEiQAoOU2VhcmNoUmVzcG9uc2USLgoEaGl0cxgBIAMoCzIgLnJlc3BvbnNhLmtub3dsZWRnZS52MS5TZWFyY2hIaXQifQoJU2VhcmNoSGl0Ei8KB3Bhc3NhZ2UYASABKAsyHi5yZXNwb25zYS5rbm93bGVkZ2UudjEuUGFzc2FnZRINCgVzY29yZRgCIAEoARIwCgVwYXJ0cxgDIAEoCzIhLnJlc3BvbnNhLmtub3dsZWRnZS52MS5TY29yZVBhcnRzIjgKClNjb3JlUGFydHMSDAoEdGV4dBgBIAEoARIOCgZ2ZWN0b3IYAiABKAESDAoEdGVybRgDIAEoBSpvCgpTZWFyY2hNb2RlEhsKF1NFQVJDSF9NT0RFX1VOU1BFQ0lGSUVEEAASFgoSU0VBUkNIX01PREVfSFlCUklEEAESFgoSU0VBUkNIX01PREVfVkVDVE9SEAISFAoQU0VBUkNIX01PREVfVEVYVBADMukOChBLbm93bGVkZ2VTZXJ2aWNlEoEBChBDcmVhdGVDb2xsZWN0aW9uEi4ucmVzcG9uc2Eua25vd2xlZGdlLnYxLkNyZWF0ZUNvbGxlY3Rpb25SZXF1ZXN0GiEucmVzcG9uc2Eua25vd2xlZGdlLnYxLkNvbGxlY3Rpb24iGoLT5JMCFCIPL3YxL2NvbGxlY3Rpb25zOgEqEoEBCg1HZXRDb2xsZWN0aW9uEisucmVzcG9uc2Eua25vd2xlZGdlLnYxLkdldENvbGxlY3Rpb25SZXF1ZXN0GiEucmVzcG9uc2Eua25vd2xlZGdlLnYxLkNvbGxlY3Rpb24iIILT5JMCGhIYL3YxL3tuYW1lPWNvbGxlY3Rpb25zLyp9EokBCg9MaXN0Q29sbGVjdGlvbnMSLS5yZXNwb25zYS5rbm93bGVkZ2UudjEuTGlzdENvbGxlY3Rpb25zUmVxdWVzdBouLnJlc3BvbnNhLmtub3dsZWRnZS52MS5MaXN0Q29sbGVjdGlvbnNSZXNwb25zZSIXgtPkkwIREg8vdjEvY29sbGVjdGlvbnMSngEKEFVwZGF0ZUNvbGxlY3Rpb24SLi5yZXNwb25zYS5rbm93bGVkZ2UudjEuVXBkYXRlQ29sbGVjdGlvblJlcXVlc3QaIS5yZXNwb25zYS5rbm93bGVkZ2UudjEuQ29sbGVjdGlvbiI3gtPkkwIxMiMvdjEve2NvbGxlY3Rpb24ubmFtZT1jb2xsZWN0aW9ucy8qfToKY29sbGVjdGlvbhJ8ChBEZWxldGVDb2xsZWN0aW9uEi4ucmVzcG9uc2Eua25vd2xlZGdlLnYxLkRlbGV0ZUNvbGxlY3Rpb25SZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5IiCC0+STAhoqGC92MS97bmFtZT1jb2xsZWN0aW9ucy8qfRJfCg5VcGxvYWREb2N1bWVudBIsLnJlc3BvbnNhLmtub3dsZWRnZS52MS5VcGxvYWREb2N1bWVudFJlcXVlc3QaHS5nb29nbGUubG9uZ3J1bm5pbmcuT3BlcmF0aW9uKAESdwoOQ3JlYXRlRG9jdW1lbnQSLC5yZXNwb25zYS5rbm93bGVkZ2UudjEuQ3JlYXRlRG9jdW1lbnRSZXF1ZXN0Gh0uZ29vZ2xlLmxvbmdydW5uaW5nLk9wZXJhdGlvbiIYgtPkkwISIg0vdjEvZG9jdW1lbnRzOgEqEnkKC0dldERvY3VtZW50EikucmVzcG9uc2Eua25vd2xlZGdlLnYxLkdldERvY3VtZW50UmVxdWVzdBofLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudCIegtPkkwIYEhYvdjEve25hbWU9ZG9jdW1lbnRzLyp9EpgBCg1MaXN0RG9jdW1lbnRzEisucmVzcG9uc2Eua25vd2xlZGdlLnYxLkxpc3REb2N1bWVudHNSZXF1ZXN0GiwucmVzcG9uc2Eua25vd2xlZGdlLnYxLkxpc3REb2N1bWVudHNSZXNwb25zZSIsgtPkkwImEiQvdjEve3BhcmVudD1jb2xsZWN0aW9ucy8qfS9kb2N1bWVudHMSdgoORGVsZXRlRG9jdW1lbnQSLC5yZXNwb25zYS5rbm93bGVkZ2UudjEuRGVsZXRlRG9jdW1lbnRSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5Ih6C0+STAhgqFi92MS97bmFtZT1kb2N1bWVudHMvKn0S0AEKEkdldERvY3VtZW50Q29udGVudBIwLnJlc3BvbnNhLmtub3dsZWRnZS52MS5HZXREb2N1bWVudENvbnRlbnRSZXF1ZXN0GjEucmVzcG9uc2Eua25vd2xlZGdlLnYxLkdldERvY3VtZW50Q29udGVudFJlc3BvbnNlIlOC0+STAk0SHi92MS97bmFtZT1kb2N1bWVudHMvKn06Y29udGVudForEikvdjEve25hbWU9ZG9jdW1lbnRzLyovdmVyc2lvbnMvKn06Y29udGVudDABEnUKCkdldFBhc3NhZ2USKC5yZXNwb25zYS5rbm93bGVkZ2UudjEuR2V0UGFzc2FnZVJlcXVlc3QaHi5yZXNwb25zYS5rbm93bGVkZ2UudjEuUGFzc2FnZSIdgtPkkwIXEhUvdjEve25hbWU9cGFzc2FnZXMvKn0SeQoLTGlzdEZvcm1hdHMSKS5yZXNwb25zYS5rbm93bGVkZ2UudjEuTGlzdEZvcm1hdHNSZXF1ZXN0GioucmVzcG9uc2Eua25vd2xlZGdlLnYxLkxpc3RGb3JtYXRzUmVzcG9uc2UiE4LT5JMCDRILL3YxL2Zvcm1hdHMSdQoGU2VhcmNoEiQucmVzcG9uc2Eua25vd2xlZGdlLnYxLlNlYXJjaFJlcXVlc3QaJS5yZXNwb25zYS5rbm93bGVkZ2UudjEuU2VhcmNoUmVzcG9uc2UiHoLT5JMCGCITL3YxL3Bhc3NhZ2VzOnNlYXJjaDoBKmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_longrunning_operations, file_google_protobuf_empty, file_google_protobuf_field_mask, file_responsa_knowledge_v1_collection, file_responsa_knowledge_v1_document, file_responsa_knowledge_v1_format]);
+  fileDesc("Ci1yZXNwb25zYS9rbm93bGVkZ2UvdjEva25vd2xlZGdlX3NlcnZpY2UucHJvdG8SFXJlc3BvbnNhLmtub3dsZWRnZS52MSK4AQoXQ3JlYXRlQ29sbGVjdGlvblJlcXVlc3QSOwoNY29sbGVjdGlvbl9pZBgBIAEoCUIk4kEBArpIHXIbMhleW2EtejAtOV1bYS16MC05LV17MCw2Mn0kEjsKCmNvbGxlY3Rpb24YAiABKAsyIS5yZXNwb25zYS5rbm93bGVkZ2UudjEuQ29sbGVjdGlvbkIE4kEBARIjCgpyZXF1ZXN0X2lkGAMgASgJQg/iQQEBukgIcgOwAQHYAQEibgoUR2V0Q29sbGVjdGlvblJlcXVlc3QSVgoEbmFtZRgBIAEoCUJI4kEBAvpBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbrpIKXInMiVeY29sbGVjdGlvbnMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kIq4BChZMaXN0Q29sbGVjdGlvbnNSZXF1ZXN0EiYKCXBhZ2Vfc2l6ZRgBIAEoBUIO4kEBAbpIBxoFGMgBKAFIAIgBARIgCgpwYWdlX3Rva2VuGAIgASgJQgziQQEBukgFcgMogBASHAoGZmlsdGVyGAMgASgJQgziQQEBukgFcgMogAgSHgoIb3JkZXJfYnkYBCABKAlCDOJBAQG6SAVyAyiAAUIMCgpfcGFnZV9zaXplImoKF0xpc3RDb2xsZWN0aW9uc1Jlc3BvbnNlEjYKC2NvbGxlY3Rpb25zGAEgAygLMiEucmVzcG9uc2Eua25vd2xlZGdlLnYxLkNvbGxlY3Rpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIpsCChdVcGRhdGVDb2xsZWN0aW9uUmVxdWVzdBLIAQoKY29sbGVjdGlvbhgBIAEoCzIhLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Db2xsZWN0aW9uQpAB4kEBArpIiAG6AYEBCg9jb2xsZWN0aW9uLm5hbWUSMm11c3QgYmUgdGhlIG5hbWUgb2YgYSBjb2xsZWN0aW9uLCBjb2xsZWN0aW9ucy97aWR9Gjp0aGlzLm5hbWUubWF0Y2hlcygnXmNvbGxlY3Rpb25zL1thLXowLTldW2EtejAtOS1dezAsNjJ9JCcpyAEBEjUKC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFza0IE4kEBAiKhAQoXRGVsZXRlQ29sbGVjdGlvblJlcXVlc3QSVgoEbmFtZRgBIAEoCUJI4kEBAvpBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbrpIKXInMiVeY29sbGVjdGlvbnMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kEhkKBGV0YWcYAiABKAlCC+JBAQG6SARyAihAEhMKBWZvcmNlGAMgASgIQgTiQQEBIrABChVVcGxvYWREb2N1bWVudFJlcXVlc3QSMwoFc3RhcnQYASABKAsyIi5yZXNwb25zYS5rbm93bGVkZ2UudjEuVXBsb2FkU3RhcnRIABIcCgVjaHVuaxgCIAEoDEILukgIegYQARiAgBBIABI1CgZmaW5pc2gYAyABKAsyIy5yZXNwb25zYS5rbm93bGVkZ2UudjEuVXBsb2FkRmluaXNoSABCDQoEcGFydBIFukgCCAEiTwoMVXBsb2FkRmluaXNoEh8KCnNpemVfYnl0ZXMYASABKANCC+JBAQK6SAQiAigAEh4KBnNoYTI1NhgCIAEoDEIO4kEBAbpIB3oCaCDYAQEirgEKC1VwbG9hZFN0YXJ0EkUKCG1ldGFkYXRhGAEgASgLMicucmVzcG9uc2Eua25vd2xlZGdlLnYxLkRvY3VtZW50TWV0YWRhdGFCCuJBAQK6SAPIAQESJAoKc2l6ZV9ieXRlcxgCIAEoA0IL4kEBAbpIBCICKABIAIgBARIjCgpyZXF1ZXN0X2lkGAMgASgJQg/iQQEBukgIcgOwAQHYAQFCDQoLX3NpemVfYnl0ZXMiogEKFUNyZWF0ZURvY3VtZW50UmVxdWVzdBJFCghtZXRhZGF0YRgBIAEoCzInLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Eb2N1bWVudE1ldGFkYXRhQgriQQECukgDyAEBEh0KBHRleHQYAiABKAlCD+JBAQK6SAhyBiABKICAQBIjCgpyZXF1ZXN0X2lkGAMgASgJQg/iQQEBukgIcgOwAQHYAQEijQEKEkdldERvY3VtZW50UmVxdWVzdBJ3CgRuYW1lGAEgASgJQmniQQEC+kETChFyZXNwb25zYS9Eb2N1bWVudLpITHJKMkheZG9jdW1lbnRzL1swLTlhLWZdezh9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezR9LVswLTlhLWZdezEyfSQihgIKFExpc3REb2N1bWVudHNSZXF1ZXN0ElgKBnBhcmVudBgBIAEoCUJI4kEBAvpBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbrpIKXInMiVeY29sbGVjdGlvbnMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kEiYKCXBhZ2Vfc2l6ZRgCIAEoBUIO4kEBAbpIBxoFGMgBKAFIAIgBARIgCgpwYWdlX3Rva2VuGAMgASgJQgziQQEBukgFcgMogBASHAoGZmlsdGVyGAQgASgJQgziQQEBukgFcgMogAgSHgoIb3JkZXJfYnkYBSABKAlCDOJBAQG6SAVyAyiAAUIMCgpfcGFnZV9zaXplImQKFUxpc3REb2N1bWVudHNSZXNwb25zZRIyCglkb2N1bWVudHMYASADKAsyHy5yZXNwb25zYS5rbm93bGVkZ2UudjEuRG9jdW1lbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIqsBChVEZWxldGVEb2N1bWVudFJlcXVlc3QSdwoEbmFtZRgBIAEoCUJp4kEBAvpBEwoRcmVzcG9uc2EvRG9jdW1lbnS6SExySjJIXmRvY3VtZW50cy9bMC05YS1mXXs4fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXs0fS1bMC05YS1mXXsxMn0kEhkKBGV0YWcYAiABKAlCC+JBAQG6SARyAihAIqEBChlHZXREb2N1bWVudENvbnRlbnRSZXF1ZXN0EoMBCgRuYW1lGAEgASgJQnXiQQEC+kEDCgEqukhocmYyZF5kb2N1bWVudHMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9KC92ZXJzaW9ucy9bMS05XVswLTldezAsOH0pPyQiPwoaR2V0RG9jdW1lbnRDb250ZW50UmVzcG9uc2USEwoLYnl0ZV9vZmZzZXQYASABKAMSDAoEdGV4dBgCIAEoCSKKAQoRR2V0UGFzc2FnZVJlcXVlc3QSdQoEbmFtZRgBIAEoCUJn4kEBAvpBEgoQcmVzcG9uc2EvUGFzc2FnZbpIS3JJMkdecGFzc2FnZXMvWzAtOWEtZl17OH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17NH0tWzAtOWEtZl17MTJ9JCIUChJMaXN0Rm9ybWF0c1JlcXVlc3QiRQoTTGlzdEZvcm1hdHNSZXNwb25zZRIuCgdmb3JtYXRzGAEgAygLMh0ucmVzcG9uc2Eua25vd2xlZGdlLnYxLkZvcm1hdCKcAgoNU2VhcmNoUmVxdWVzdBIuCgV0ZXJtcxgBIAMoCUIf4kEBArpIGJIBFQgBEAgiD3INIAEogIABMgVbXlxzXRIhCgV0b3BfaxgDIAEoBUIN4kEBAbpIBhoEGGQoAUgAiAEBEi4KCXRocmVzaG9sZBgEIAEoAUIb4kEBAbpIFBISGQAAAAAAAPA/KQAAAAAAAAAAEj0KBG1vZGUYBSABKA4yIS5yZXNwb25zYS5rbm93bGVkZ2UudjEuU2VhcmNoTW9kZUIM4kEBAbpIBYIBAhABEiwKBXNjb3BlGAYgASgLMhcucmVzcG9uc2EudHlwZS52MS5TY29wZUIE4kEBAUIICgZfdG9wX2tKBAgCEANSC2NvbGxlY3Rpb25zIkAKDlNlYXJjaFJlc3BvbnNlEi4KBGhpdHMYASADKAsyIC5yZXNwb25zYS5rbm93bGVkZ2UudjEuU2VhcmNoSGl0In0KCVNlYXJjaEhpdBIvCgdwYXNzYWdlGAEgASgLMh4ucmVzcG9uc2Eua25vd2xlZGdlLnYxLlBhc3NhZ2USDQoFc2NvcmUYAiABKAESMAoFcGFydHMYAyABKAsyIS5yZXNwb25zYS5rbm93bGVkZ2UudjEuU2NvcmVQYXJ0cyI4CgpTY29yZVBhcnRzEgwKBHRleHQYASABKAESDgoGdmVjdG9yGAIgASgBEgwKBHRlcm0YAyABKAUqbwoKU2VhcmNoTW9kZRIbChdTRUFSQ0hfTU9ERV9VTlNQRUNJRklFRBAAEhYKElNFQVJDSF9NT0RFX0hZQlJJRBABEhYKElNFQVJDSF9NT0RFX1ZFQ1RPUhACEhQKEFNFQVJDSF9NT0RFX1RFWFQQAzKvDwoQS25vd2xlZGdlU2VydmljZRKBAQoQQ3JlYXRlQ29sbGVjdGlvbhIuLnJlc3BvbnNhLmtub3dsZWRnZS52MS5DcmVhdGVDb2xsZWN0aW9uUmVxdWVzdBohLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Db2xsZWN0aW9uIhqC0+STAhQiDy92MS9jb2xsZWN0aW9uczoBKhKBAQoNR2V0Q29sbGVjdGlvbhIrLnJlc3BvbnNhLmtub3dsZWRnZS52MS5HZXRDb2xsZWN0aW9uUmVxdWVzdBohLnJlc3BvbnNhLmtub3dsZWRnZS52MS5Db2xsZWN0aW9uIiCC0+STAhoSGC92MS97bmFtZT1jb2xsZWN0aW9ucy8qfRKJAQoPTGlzdENvbGxlY3Rpb25zEi0ucmVzcG9uc2Eua25vd2xlZGdlLnYxLkxpc3RDb2xsZWN0aW9uc1JlcXVlc3QaLi5yZXNwb25zYS5rbm93bGVkZ2UudjEuTGlzdENvbGxlY3Rpb25zUmVzcG9uc2UiF4LT5JMCERIPL3YxL2NvbGxlY3Rpb25zEp4BChBVcGRhdGVDb2xsZWN0aW9uEi4ucmVzcG9uc2Eua25vd2xlZGdlLnYxLlVwZGF0ZUNvbGxlY3Rpb25SZXF1ZXN0GiEucmVzcG9uc2Eua25vd2xlZGdlLnYxLkNvbGxlY3Rpb24iN4LT5JMCMTIjL3YxL3tjb2xsZWN0aW9uLm5hbWU9Y29sbGVjdGlvbnMvKn06CmNvbGxlY3Rpb24SfAoQRGVsZXRlQ29sbGVjdGlvbhIuLnJlc3BvbnNhLmtub3dsZWRnZS52MS5EZWxldGVDb2xsZWN0aW9uUmVxdWVzdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eSIggtPkkwIaKhgvdjEve25hbWU9Y29sbGVjdGlvbnMvKn0SggEKDlVwbG9hZERvY3VtZW50EiwucmVzcG9uc2Eua25vd2xlZGdlLnYxLlVwbG9hZERvY3VtZW50UmVxdWVzdBodLmdvb2dsZS5sb25ncnVubmluZy5PcGVyYXRpb24iIcpBHgoMSW5nZXN0UmVzdWx0Eg5Jbmdlc3RNZXRhZGF0YSgBEpgBCg5DcmVhdGVEb2N1bWVudBIsLnJlc3BvbnNhLmtub3dsZWRnZS52MS5DcmVhdGVEb2N1bWVudFJlcXVlc3QaHS5nb29nbGUubG9uZ3J1bm5pbmcuT3BlcmF0aW9uIjnKQR4KDEluZ2VzdFJlc3VsdBIOSW5nZXN0TWV0YWRhdGGC0+STAhIiDS92MS9kb2N1bWVudHM6ASoSeQoLR2V0RG9jdW1lbnQSKS5yZXNwb25zYS5rbm93bGVkZ2UudjEuR2V0RG9jdW1lbnRSZXF1ZXN0Gh8ucmVzcG9uc2Eua25vd2xlZGdlLnYxLkRvY3VtZW50Ih6C0+STAhgSFi92MS97bmFtZT1kb2N1bWVudHMvKn0SmAEKDUxpc3REb2N1bWVudHMSKy5yZXNwb25zYS5rbm93bGVkZ2UudjEuTGlzdERvY3VtZW50c1JlcXVlc3QaLC5yZXNwb25zYS5rbm93bGVkZ2UudjEuTGlzdERvY3VtZW50c1Jlc3BvbnNlIiyC0+STAiYSJC92MS97cGFyZW50PWNvbGxlY3Rpb25zLyp9L2RvY3VtZW50cxJ2Cg5EZWxldGVEb2N1bWVudBIsLnJlc3BvbnNhLmtub3dsZWRnZS52MS5EZWxldGVEb2N1bWVudFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkiHoLT5JMCGCoWL3YxL3tuYW1lPWRvY3VtZW50cy8qfRLQAQoSR2V0RG9jdW1lbnRDb250ZW50EjAucmVzcG9uc2Eua25vd2xlZGdlLnYxLkdldERvY3VtZW50Q29udGVudFJlcXVlc3QaMS5yZXNwb25zYS5rbm93bGVkZ2UudjEuR2V0RG9jdW1lbnRDb250ZW50UmVzcG9uc2UiU4LT5JMCTRIeL3YxL3tuYW1lPWRvY3VtZW50cy8qfTpjb250ZW50WisSKS92MS97bmFtZT1kb2N1bWVudHMvKi92ZXJzaW9ucy8qfTpjb250ZW50MAESdQoKR2V0UGFzc2FnZRIoLnJlc3BvbnNhLmtub3dsZWRnZS52MS5HZXRQYXNzYWdlUmVxdWVzdBoeLnJlc3BvbnNhLmtub3dsZWRnZS52MS5QYXNzYWdlIh2C0+STAhcSFS92MS97bmFtZT1wYXNzYWdlcy8qfRJ5CgtMaXN0Rm9ybWF0cxIpLnJlc3BvbnNhLmtub3dsZWRnZS52MS5MaXN0Rm9ybWF0c1JlcXVlc3QaKi5yZXNwb25zYS5rbm93bGVkZ2UudjEuTGlzdEZvcm1hdHNSZXNwb25zZSITgtPkkwINEgsvdjEvZm9ybWF0cxJ1CgZTZWFyY2gSJC5yZXNwb25zYS5rbm93bGVkZ2UudjEuU2VhcmNoUmVxdWVzdBolLnJlc3BvbnNhLmtub3dsZWRnZS52MS5TZWFyY2hSZXNwb25zZSIegtPkkwIYIhMvdjEvcGFzc2FnZXM6c2VhcmNoOgEqYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_api_field_behavior, file_google_api_resource, file_google_longrunning_operations, file_google_protobuf_empty, file_google_protobuf_field_mask, file_responsa_knowledge_v1_collection, file_responsa_knowledge_v1_document, file_responsa_knowledge_v1_format, file_responsa_type_v1_scope]);
 
 /**
  * CreateCollectionRequest describes a new collection.
@@ -31,21 +35,22 @@ export const file_responsa_knowledge_v1_knowledge_service: GenFile = /*@__PURE__
  */
 export type CreateCollectionRequest = Message<"responsa.knowledge.v1.CreateCollectionRequest"> & {
   /**
-   * The id that its name will have: 1 to 63 of a-z, 0-9 and hyphen, not beginning with a hyphen.
+   * The id in the collection's name: 1 to 63 of a-z, 0-9 and hyphen, not beginning with a hyphen.
    *
    * @generated from field: string collection_id = 1;
    */
   collectionId: string;
 
   /**
-   * display_name and chunking count; all else is set by the server.
+   * The display_name and the chunking. The server sets all other fields.
    *
    * @generated from field: responsa.knowledge.v1.Collection collection = 2;
    */
   collection?: Collection | undefined;
 
   /**
-   * Any UUID; the same one again gives back what the first call made. Scoped to tenant and user. Another body: REQUEST_ID_REUSED.
+   * Any UUID. A repetition with the same UUID and the same body returns what the first call created; with another body: REQUEST_ID_REUSED. Scoped to the
+   * tenant and the user.
    *
    * @generated from field: string request_id = 3;
    */
@@ -81,34 +86,34 @@ export const GetCollectionRequestSchema: GenMessage<GetCollectionRequest> = /*@_
   messageDesc(file_responsa_knowledge_v1_knowledge_service, 1);
 
 /**
- * ListCollectionsRequest asks for a page of collections.
+ * ListCollectionsRequest asks for one page of collections.
  *
  * @generated from message responsa.knowledge.v1.ListCollectionsRequest
  */
 export type ListCollectionsRequest = Message<"responsa.knowledge.v1.ListCollectionsRequest"> & {
   /**
-   * At most this many, 1 to 200; 0 means 50.
+   * The number of items on the page at most, 1 to 200. Unset: 50.
    *
-   * @generated from field: int32 page_size = 1;
+   * @generated from field: optional int32 page_size = 1;
    */
-  pageSize: number;
+  pageSize?: number | undefined;
 
   /**
-   * `next_page_token` of the page before, with all else unchanged; empty for the first page. Else: PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * AIP-160, comparisons joined by AND, on: display_name, create_time, update_time. Else: FILTER_INVALID.
+   * Comparisons joined by AND (AIP-160), on: display_name, create_time, update_time. Otherwise: FILTER_INVALID.
    *
    * @generated from field: string filter = 3;
    */
   filter: string;
 
   /**
-   * AIP-132: name, name desc, create_time, create_time desc; the first is the default. Else: ORDER_BY_INVALID.
+   * One of (AIP-132): name, name desc, create_time, create_time desc; the first is the default. Otherwise: ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 4;
    */
@@ -123,7 +128,7 @@ export const ListCollectionsRequestSchema: GenMessage<ListCollectionsRequest> = 
   messageDesc(file_responsa_knowledge_v1_knowledge_service, 2);
 
 /**
- * ListCollectionsResponse is a page of collections.
+ * ListCollectionsResponse is one page of collections.
  *
  * @generated from message responsa.knowledge.v1.ListCollectionsResponse
  */
@@ -136,7 +141,7 @@ export type ListCollectionsResponse = Message<"responsa.knowledge.v1.ListCollect
   collections: Collection[];
 
   /**
-   * Empty on the last page.
+   * The token of the next page; empty on the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -151,20 +156,20 @@ export const ListCollectionsResponseSchema: GenMessage<ListCollectionsResponse> 
   messageDesc(file_responsa_knowledge_v1_knowledge_service, 3);
 
 /**
- * UpdateCollectionRequest says what to change.
+ * UpdateCollectionRequest names a collection and its new values.
  *
  * @generated from message responsa.knowledge.v1.UpdateCollectionRequest
  */
 export type UpdateCollectionRequest = Message<"responsa.knowledge.v1.UpdateCollectionRequest"> & {
   /**
-   * The collection, with `name` and the new values; its etag is honoured when given.
+   * The collection with its `name` and the new values. With an etag: the collection must still have it.
    *
    * @generated from field: responsa.knowledge.v1.Collection collection = 1;
    */
   collection?: Collection | undefined;
 
   /**
-   * Which fields to change: `display_name`.
+   * The fields to change: `display_name`.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -179,7 +184,7 @@ export const UpdateCollectionRequestSchema: GenMessage<UpdateCollectionRequest> 
   messageDesc(file_responsa_knowledge_v1_knowledge_service, 4);
 
 /**
- * DeleteCollectionRequest names a collection to delete.
+ * DeleteCollectionRequest names the collection to delete.
  *
  * @generated from message responsa.knowledge.v1.DeleteCollectionRequest
  */
@@ -192,14 +197,14 @@ export type DeleteCollectionRequest = Message<"responsa.knowledge.v1.DeleteColle
   name: string;
 
   /**
-   * When given and no longer the resource's: ETAG_MISMATCH, nothing is changed.
+   * The etag that the resource must still have; otherwise: ETAG_MISMATCH, and nothing changes. Empty: any.
    *
    * @generated from field: string etag = 2;
    */
   etag: string;
 
   /**
-   * Whether documents in it are deleted too.
+   * Whether the collection's documents are deleted too.
    *
    * @generated from field: bool force = 3;
    */
@@ -220,13 +225,13 @@ export const DeleteCollectionRequestSchema: GenMessage<DeleteCollectionRequest> 
  */
 export type UploadDocumentRequest = Message<"responsa.knowledge.v1.UploadDocumentRequest"> & {
   /**
-   * The first message carries `start`, the last one `finish`, all others `chunk`.
+   * The first message has `start`, the last one `finish`, every other one `chunk`.
    *
    * @generated from oneof responsa.knowledge.v1.UploadDocumentRequest.part
    */
   part: {
     /**
-     * What is coming.
+     * Describes the document.
      *
      * @generated from field: responsa.knowledge.v1.UploadStart start = 1;
      */
@@ -234,7 +239,7 @@ export type UploadDocumentRequest = Message<"responsa.knowledge.v1.UploadDocumen
     case: "start";
   } | {
     /**
-     * The next bytes; 1 to 262,144.
+     * The next 1 to 262,144 bytes.
      *
      * @generated from field: bytes chunk = 2;
      */
@@ -242,7 +247,7 @@ export type UploadDocumentRequest = Message<"responsa.knowledge.v1.UploadDocumen
     case: "chunk";
   } | {
     /**
-     * All bytes were sent.
+     * Every byte was sent.
      *
      * @generated from field: responsa.knowledge.v1.UploadFinish finish = 3;
      */
@@ -259,20 +264,20 @@ export const UploadDocumentRequestSchema: GenMessage<UploadDocumentRequest> = /*
   messageDesc(file_responsa_knowledge_v1_knowledge_service, 6);
 
 /**
- * UploadFinish ends an upload. A stream that ends without it was cut off: UPLOAD_INCOMPLETE, and nothing is kept.
+ * UploadFinish ends an upload. A stream that ends without it was cut: UPLOAD_INCOMPLETE, and nothing is kept.
  *
  * @generated from message responsa.knowledge.v1.UploadFinish
  */
 export type UploadFinish = Message<"responsa.knowledge.v1.UploadFinish"> & {
   /**
-   * How many bytes were sent in all; another number than came is UPLOAD_INCOMPLETE.
+   * The number of bytes sent. If another number arrived: UPLOAD_INCOMPLETE.
    *
    * @generated from field: int64 size_bytes = 1;
    */
   sizeBytes: bigint;
 
   /**
-   * SHA-256 of all the bytes, 32 bytes; empty means that it is not compared. Another hash than that of what came is UPLOAD_INCOMPLETE.
+   * SHA-256 of the bytes, 32 bytes. If bytes with another hash arrived: UPLOAD_INCOMPLETE. Empty: the hash is not compared.
    *
    * @generated from field: bytes sha256 = 2;
    */
@@ -287,27 +292,28 @@ export const UploadFinishSchema: GenMessage<UploadFinish> = /*@__PURE__*/
   messageDesc(file_responsa_knowledge_v1_knowledge_service, 7);
 
 /**
- * UploadStart announces an upload.
+ * UploadStart begins an upload.
  *
  * @generated from message responsa.knowledge.v1.UploadStart
  */
 export type UploadStart = Message<"responsa.knowledge.v1.UploadStart"> & {
   /**
-   * What is coming.
+   * Describes the document.
    *
    * @generated from field: responsa.knowledge.v1.DocumentMetadata metadata = 1;
    */
   metadata?: DocumentMetadata | undefined;
 
   /**
-   * How many bytes are coming, when known: more or fewer are then UPLOAD_INCOMPLETE. 0 means: not known before `finish`.
+   * The number of bytes that will be sent. If another number arrives: UPLOAD_INCOMPLETE. Unset: not known before `finish`.
    *
-   * @generated from field: int64 size_bytes = 2;
+   * @generated from field: optional int64 size_bytes = 2;
    */
-  sizeBytes: bigint;
+  sizeBytes?: bigint | undefined;
 
   /**
-   * Any UUID; the same one again gives back what the first call made. Scoped to tenant and user. Another body: REQUEST_ID_REUSED.
+   * Any UUID. A repetition with the same UUID and the same body returns what the first call created; with another body: REQUEST_ID_REUSED. Scoped to the
+   * tenant and the user.
    *
    * @generated from field: string request_id = 3;
    */
@@ -322,27 +328,28 @@ export const UploadStartSchema: GenMessage<UploadStart> = /*@__PURE__*/
   messageDesc(file_responsa_knowledge_v1_knowledge_service, 8);
 
 /**
- * CreateDocumentRequest brings a text.
+ * CreateDocumentRequest carries a text.
  *
  * @generated from message responsa.knowledge.v1.CreateDocumentRequest
  */
 export type CreateDocumentRequest = Message<"responsa.knowledge.v1.CreateDocumentRequest"> & {
   /**
-   * What it is.
+   * Describes the document.
    *
    * @generated from field: responsa.knowledge.v1.DocumentMetadata metadata = 1;
    */
   metadata?: DocumentMetadata | undefined;
 
   /**
-   * The text, 1 byte to 1 MiB; read as Markdown unless metadata says otherwise.
+   * The text, 1 byte to 1 MiB. It is read as Markdown unless the metadata says otherwise.
    *
    * @generated from field: string text = 2;
    */
   text: string;
 
   /**
-   * Any UUID; the same one again gives back what the first call made. Scoped to tenant and user. Another body: REQUEST_ID_REUSED.
+   * Any UUID. A repetition with the same UUID and the same body returns what the first call created; with another body: REQUEST_ID_REUSED. Scoped to the
+   * tenant and the user.
    *
    * @generated from field: string request_id = 3;
    */
@@ -378,7 +385,7 @@ export const GetDocumentRequestSchema: GenMessage<GetDocumentRequest> = /*@__PUR
   messageDesc(file_responsa_knowledge_v1_knowledge_service, 10);
 
 /**
- * ListDocumentsRequest asks for a page of a collection's documents.
+ * ListDocumentsRequest asks for one page of a collection's documents.
  *
  * @generated from message responsa.knowledge.v1.ListDocumentsRequest
  */
@@ -391,28 +398,28 @@ export type ListDocumentsRequest = Message<"responsa.knowledge.v1.ListDocumentsR
   parent: string;
 
   /**
-   * At most this many, 1 to 200; 0 means 50.
+   * The number of items on the page at most, 1 to 200. Unset: 50.
    *
-   * @generated from field: int32 page_size = 2;
+   * @generated from field: optional int32 page_size = 2;
    */
-  pageSize: number;
+  pageSize?: number | undefined;
 
   /**
-   * `next_page_token` of the page before, with all else unchanged; empty for the first page. Else: PAGE_TOKEN_INVALID.
+   * The `next_page_token` of the previous page; empty for the first page. All other fields must be the same as for that page; otherwise: PAGE_TOKEN_INVALID.
    *
    * @generated from field: string page_token = 3;
    */
   pageToken: string;
 
   /**
-   * AIP-160, comparisons joined by AND, on: source_key, title, state, media_type, create_time, update_time. Else: FILTER_INVALID.
+   * Comparisons joined by AND (AIP-160), on: source_key, title, state, media_type, create_time, update_time. Otherwise: FILTER_INVALID.
    *
    * @generated from field: string filter = 4;
    */
   filter: string;
 
   /**
-   * AIP-132: source_key, source_key desc, create_time, create_time desc, update_time, update_time desc; the first is the default. Else: ORDER_BY_INVALID.
+   * One of (AIP-132): source_key, source_key desc, create_time, create_time desc, update_time, update_time desc; the first is the default. Otherwise: ORDER_BY_INVALID.
    *
    * @generated from field: string order_by = 5;
    */
@@ -427,7 +434,7 @@ export const ListDocumentsRequestSchema: GenMessage<ListDocumentsRequest> = /*@_
   messageDesc(file_responsa_knowledge_v1_knowledge_service, 11);
 
 /**
- * ListDocumentsResponse is a page of documents.
+ * ListDocumentsResponse is one page of documents.
  *
  * @generated from message responsa.knowledge.v1.ListDocumentsResponse
  */
@@ -440,7 +447,7 @@ export type ListDocumentsResponse = Message<"responsa.knowledge.v1.ListDocuments
   documents: Document[];
 
   /**
-   * Empty on the last page.
+   * The token of the next page; empty on the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -455,7 +462,7 @@ export const ListDocumentsResponseSchema: GenMessage<ListDocumentsResponse> = /*
   messageDesc(file_responsa_knowledge_v1_knowledge_service, 12);
 
 /**
- * DeleteDocumentRequest names a document to delete.
+ * DeleteDocumentRequest names the document to delete.
  *
  * @generated from message responsa.knowledge.v1.DeleteDocumentRequest
  */
@@ -468,7 +475,7 @@ export type DeleteDocumentRequest = Message<"responsa.knowledge.v1.DeleteDocumen
   name: string;
 
   /**
-   * When given and no longer the resource's: ETAG_MISMATCH, nothing is changed.
+   * The etag that the resource must still have; otherwise: ETAG_MISMATCH, and nothing changes. Empty: any.
    *
    * @generated from field: string etag = 2;
    */
@@ -504,13 +511,13 @@ export const GetDocumentContentRequestSchema: GenMessage<GetDocumentContentReque
   messageDesc(file_responsa_knowledge_v1_knowledge_service, 14);
 
 /**
- * GetDocumentContentResponse is the next piece of the canonical text.
+ * GetDocumentContentResponse is the next piece of a canonical text.
  *
  * @generated from message responsa.knowledge.v1.GetDocumentContentResponse
  */
 export type GetDocumentContentResponse = Message<"responsa.knowledge.v1.GetDocumentContentResponse"> & {
   /**
-   * Where the piece begins, in bytes.
+   * The position of the piece in the text, in bytes.
    *
    * @generated from field: int64 byte_offset = 1;
    */
@@ -553,7 +560,7 @@ export const GetPassageRequestSchema: GenMessage<GetPassageRequest> = /*@__PURE_
   messageDesc(file_responsa_knowledge_v1_knowledge_service, 16);
 
 /**
- * ListFormatsRequest asks for the formats.
+ * ListFormatsRequest has no fields.
  *
  * @generated from message responsa.knowledge.v1.ListFormatsRequest
  */
@@ -568,13 +575,13 @@ export const ListFormatsRequestSchema: GenMessage<ListFormatsRequest> = /*@__PUR
   messageDesc(file_responsa_knowledge_v1_knowledge_service, 17);
 
 /**
- * ListFormatsResponse holds all formats.
+ * ListFormatsResponse holds every format.
  *
  * @generated from message responsa.knowledge.v1.ListFormatsResponse
  */
 export type ListFormatsResponse = Message<"responsa.knowledge.v1.ListFormatsResponse"> & {
   /**
-   * Markdown first, then in the order in which they were added.
+   * The formats: Markdown first, the others in the order in which they were added to Responsa.
    *
    * @generated from field: repeated responsa.knowledge.v1.Format formats = 1;
    */
@@ -589,45 +596,45 @@ export const ListFormatsResponseSchema: GenMessage<ListFormatsResponse> = /*@__P
   messageDesc(file_responsa_knowledge_v1_knowledge_service, 18);
 
 /**
- * SearchRequest says what to look for.
+ * SearchRequest says what to search for.
  *
  * @generated from message responsa.knowledge.v1.SearchRequest
  */
 export type SearchRequest = Message<"responsa.knowledge.v1.SearchRequest"> & {
   /**
-   * 1 to 8 terms, each 1 byte to 16 KiB; a passage scores by the term that it matches best.
+   * 1 to 8 terms, each 1 byte to 16 KiB. A passage's score is that of the term that it matches best.
    *
    * @generated from field: repeated string terms = 1;
    */
   terms: string[];
 
   /**
-   * The collections to search, `collections/{id}`; none means all that the caller may read.
+   * How many passages to return at most, 1 to 100. Unset: 10.
    *
-   * @generated from field: repeated string collections = 2;
+   * @generated from field: optional int32 top_k = 3;
    */
-  collections: string[];
+  topK?: number | undefined;
 
   /**
-   * How many passages at most, 1 to 100; 0 means 10.
-   *
-   * @generated from field: int32 top_k = 3;
-   */
-  topK: number;
-
-  /**
-   * Passages whose score is lower are left out; 0 to 1.
+   * The lowest score of a passage that is returned, 0 to 1.
    *
    * @generated from field: double threshold = 4;
    */
   threshold: number;
 
   /**
-   * Which indexes are asked.
+   * How passages are found and scored.
    *
    * @generated from field: responsa.knowledge.v1.SearchMode mode = 5;
    */
   mode: SearchMode;
+
+  /**
+   * Where to search. Unset: every document that the caller may read.
+   *
+   * @generated from field: responsa.type.v1.Scope scope = 6;
+   */
+  scope?: Scope | undefined;
 };
 
 /**
@@ -638,13 +645,13 @@ export const SearchRequestSchema: GenMessage<SearchRequest> = /*@__PURE__*/
   messageDesc(file_responsa_knowledge_v1_knowledge_service, 19);
 
 /**
- * SearchResponse holds what was found.
+ * SearchResponse holds the passages that were found.
  *
  * @generated from message responsa.knowledge.v1.SearchResponse
  */
 export type SearchResponse = Message<"responsa.knowledge.v1.SearchResponse"> & {
   /**
-   * Best first.
+   * The passages, best first.
    *
    * @generated from field: repeated responsa.knowledge.v1.SearchHit hits = 1;
    */
@@ -659,7 +666,7 @@ export const SearchResponseSchema: GenMessage<SearchResponse> = /*@__PURE__*/
   messageDesc(file_responsa_knowledge_v1_knowledge_service, 20);
 
 /**
- * SearchHit is a passage and why it is here.
+ * SearchHit is a passage with its score.
  *
  * @generated from message responsa.knowledge.v1.SearchHit
  */
@@ -672,14 +679,14 @@ export type SearchHit = Message<"responsa.knowledge.v1.SearchHit"> & {
   passage?: Passage | undefined;
 
   /**
-   * 0 to 1; only good for comparing hits of one search.
+   * 0 to 1. Compare it only between hits of one search.
    *
    * @generated from field: double score = 2;
    */
   score: number;
 
   /**
-   * Where the score comes from.
+   * The parts of the score.
    *
    * @generated from field: responsa.knowledge.v1.ScoreParts parts = 3;
    */
@@ -700,21 +707,21 @@ export const SearchHitSchema: GenMessage<SearchHit> = /*@__PURE__*/
  */
 export type ScoreParts = Message<"responsa.knowledge.v1.ScoreParts"> & {
   /**
-   * How well the words match (BM25), not scaled.
+   * How well the words match (BM25), not scaled; 0 when the search did not use words.
    *
    * @generated from field: double text = 1;
    */
   text: number;
 
   /**
-   * Cosine of the passage's nearest vector, -1 to 1; 0 when vectors were not asked.
+   * The cosine of the nearest of the passage's vectors, -1 to 1; 0 when the search did not use vectors.
    *
    * @generated from field: double vector = 2;
    */
   vector: number;
 
   /**
-   * The term that matched best, from 0.
+   * The index of the term that matches best, from 0.
    *
    * @generated from field: int32 term = 3;
    */
@@ -729,34 +736,34 @@ export const ScorePartsSchema: GenMessage<ScoreParts> = /*@__PURE__*/
   messageDesc(file_responsa_knowledge_v1_knowledge_service, 22);
 
 /**
- * SearchMode says which indexes are asked.
+ * SearchMode is how passages are found and scored.
  *
  * @generated from enum responsa.knowledge.v1.SearchMode
  */
 export enum SearchMode {
   /**
-   * HYBRID.
+   * The same as HYBRID.
    *
    * @generated from enum value: SEARCH_MODE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * Words and vectors, their scores summed.
+   * By words and by vectors; the score adds both.
    *
    * @generated from enum value: SEARCH_MODE_HYBRID = 1;
    */
   HYBRID = 1,
 
   /**
-   * Vectors alone.
+   * By vectors only.
    *
    * @generated from enum value: SEARCH_MODE_VECTOR = 2;
    */
   VECTOR = 2,
 
   /**
-   * Words alone.
+   * By words only.
    *
    * @generated from enum value: SEARCH_MODE_TEXT = 3;
    */
@@ -770,13 +777,14 @@ export const SearchModeSchema: GenEnum<SearchMode> = /*@__PURE__*/
   enumDesc(file_responsa_knowledge_v1_knowledge_service, 0);
 
 /**
- * KnowledgeService keeps the documents that answers are made from. All calls need a credential; what belongs to another tenant is NOT_FOUND.
+ * KnowledgeService keeps the documents that answers are made from. Every call needs a credential. A resource of another tenant is reported as one that does not
+ * exist: RESOURCE_NOT_FOUND.
  *
  * @generated from service responsa.knowledge.v1.KnowledgeService
  */
 export const KnowledgeService: GenService<{
   /**
-   * CreateCollection makes an empty collection. Errors: RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED, INVALID_FIELD.
+   * CreateCollection creates an empty collection. Errors: RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED, INVALID_FIELD.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.CreateCollection
    */
@@ -796,8 +804,7 @@ export const KnowledgeService: GenService<{
     output: typeof CollectionSchema;
   },
   /**
-   * ListCollections lists the collections that the caller may read, by name unless told otherwise. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID,
-   * ORDER_BY_INVALID.
+   * ListCollections lists the collections that the caller may read, by name by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.ListCollections
    */
@@ -807,8 +814,8 @@ export const KnowledgeService: GenService<{
     output: typeof ListCollectionsResponseSchema;
   },
   /**
-   * UpdateCollection changes the fields named in update_mask (display_name). Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH,
-   * ROLE_REQUIRED (owner or administrator).
+   * UpdateCollection changes the fields that update_mask names (display_name). The collection's owner and administrators may call it. Errors:
+   * RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, ROLE_REQUIRED.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.UpdateCollection
    */
@@ -818,8 +825,8 @@ export const KnowledgeService: GenService<{
     output: typeof CollectionSchema;
   },
   /**
-   * DeleteCollection deletes a collection; with `force` also its documents, passages and vectors, in one transaction. Errors: RESOURCE_NOT_FOUND,
-   * COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED (owner or administrator).
+   * DeleteCollection deletes a collection; with `force` also its documents, passages and vectors, in one transaction. The collection's owner and administrators
+   * may call it. Errors: RESOURCE_NOT_FOUND, COLLECTION_NOT_EMPTY, ETAG_MISMATCH, ROLE_REQUIRED.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.DeleteCollection
    */
@@ -829,12 +836,15 @@ export const KnowledgeService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * UploadDocument takes in a document: first one message with metadata, then its bytes in chunks of at most 256 KiB, 64 MiB in all, then
-   * `finish`. Nothing is kept unless all of it came. The operation (response: IngestResult, metadata: IngestMetadata) is done once the document is searchable or refused;
-   * a document that cannot be read fails its operation with a DOCUMENT_… reason. Errors of the call: UPLOAD_METADATA_MISSING, UPLOAD_INCOMPLETE,
-   * DOCUMENT_TOO_LARGE, ROLE_REQUIRED (other bytes for the source_key of a document that somebody else uploaded, unless the
-   * caller owns the collection or is an administrator), DOCUMENT_EMPTY, DOCUMENT_TYPE_UNSUPPORTED, DOCUMENT_TYPE_MISMATCH, RESOURCE_NOT_FOUND (collection), REQUEST_ID_REUSED. Browsers, and curl, send
+   * UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes in chunks of at most 256 KiB, 64 MiB in all, then
+   * `finish`. Nothing is kept unless all of it arrives. The operation (response: IngestResult, metadata: IngestMetadata) ends when the document can be searched
+   * or could not be read; then its error has a DOCUMENT_… reason.
+   *
+   * Only the uploader of a document, the collection's owner and administrators may upload other bytes for its source_key (ROLE_REQUIRED). Browsers and curl send
    * the bytes with PUT /v1/uploads.
+   *
+   * Errors: UPLOAD_METADATA_MISSING, UPLOAD_INCOMPLETE, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_TYPE_UNSUPPORTED, DOCUMENT_TYPE_MISMATCH, ROLE_REQUIRED,
+   * RESOURCE_NOT_FOUND (the collection), REQUEST_ID_REUSED.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.UploadDocument
    */
@@ -844,7 +854,7 @@ export const KnowledgeService: GenService<{
     output: typeof OperationSchema;
   },
   /**
-   * CreateDocument takes in a text of at most 1 MiB that comes in the request. Otherwise as UploadDocument.
+   * CreateDocument stores and indexes a text of at most 1 MiB, which the request carries. Operation and errors: those of UploadDocument.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.CreateDocument
    */
@@ -864,8 +874,7 @@ export const KnowledgeService: GenService<{
     output: typeof DocumentSchema;
   },
   /**
-   * ListDocuments lists a collection's documents, by source_key unless told otherwise. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID,
-   * ORDER_BY_INVALID.
+   * ListDocuments lists a collection's documents, by source_key by default. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.ListDocuments
    */
@@ -875,8 +884,8 @@ export const KnowledgeService: GenService<{
     output: typeof ListDocumentsResponseSchema;
   },
   /**
-   * DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction: afterwards nothing is answered from it. Answers
-   * given before keep their quotes. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED (who uploaded it, the collection's owner or an administrator).
+   * DeleteDocument deletes a document with all its versions, passages and vectors, in one transaction: no later answer uses it. Earlier answers keep their quotes.
+   * The document's uploader, the collection's owner and administrators may call it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.DeleteDocument
    */
@@ -886,8 +895,8 @@ export const KnowledgeService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * GetDocumentContent streams the canonical text of a document's current version, or of the version named, in order and in chunks of at most 64 KiB that
-   * end at character boundaries. All ranges of citations refer to this text. Errors: RESOURCE_NOT_FOUND.
+   * GetDocumentContent streams the canonical text of a document's current version, or of the named version: in order, in pieces of at most 64 KiB that end at
+   * character boundaries. The ranges of citations are positions in this text. Errors: RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.GetDocumentContent
    */
@@ -897,7 +906,7 @@ export const KnowledgeService: GenService<{
     output: typeof GetDocumentContentResponseSchema;
   },
   /**
-   * GetPassage returns one passage; one of an older version as long as an answer cites it. Errors: RESOURCE_NOT_FOUND.
+   * GetPassage returns one passage. A passage of an older version remains while an answer cites it. Errors: RESOURCE_NOT_FOUND.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.GetPassage
    */
@@ -907,8 +916,8 @@ export const KnowledgeService: GenService<{
     output: typeof PassageSchema;
   },
   /**
-   * ListFormats lists the formats of documents that the server reads, all at once and always in the same order. A document of another format is
-   * refused with DOCUMENT_TYPE_UNSUPPORTED. No errors of its own.
+   * ListFormats lists the document formats that the server reads, on one page and always in the same order. A document of any other format is refused:
+   * DOCUMENT_TYPE_UNSUPPORTED. No other errors.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.ListFormats
    */
@@ -918,7 +927,7 @@ export const KnowledgeService: GenService<{
     output: typeof ListFormatsResponseSchema;
   },
   /**
-   * Search finds the passages that match best, best first. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the scope), PART_UNAVAILABLE.
+   * Search returns the passages that match best, best first. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (a collection of the scope), PART_UNAVAILABLE.
    *
    * @generated from rpc responsa.knowledge.v1.KnowledgeService.Search
    */

@@ -20,14 +20,14 @@ export const file_responsa_type_v1_byte_range: GenFile = /*@__PURE__*/
  */
 export type ByteRange = Message<"responsa.type.v1.ByteRange"> & {
   /**
-   * First byte of the range, counted from 0.
+   * The first byte of the range, counted from 0.
    *
    * @generated from field: int64 start = 1;
    */
   start: bigint;
 
   /**
-   * First byte after the range; never before `start`.
+   * The first byte after the range; `start` or more.
    *
    * @generated from field: int64 end = 2;
    */
