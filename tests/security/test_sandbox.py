@@ -21,7 +21,8 @@ from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.ingest.formats.table import FORMATS, Format
 from responsa_server.ingest.rejections import ParserUnavailable
 from responsa_server.ingest.sandbox.confinement import SandboxCapabilities, capabilities
-from responsa_server.ingest.sandbox.pool import MIB, ParseLimits, ParserPool
+from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_server.ingest.settings import MIB, ParseLimits
 from responsa_server.ingest.sniff import CHARSETS
 from responsa_server.text.canonical import ParsedDocument
 

@@ -37,7 +37,7 @@ from responsa_server.domain.teachers import Teachers
 from responsa_server.embedded import EmbeddedError, Layout
 from responsa_server.ingest.indexing import Indexer
 from responsa_server.ingest.jobs import EndedOperations, Ingest, KnowledgeJobs, VectorPublishing
-from responsa_server.ingest.sandbox.pool import ParseLimits, ParserPool
+from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.library.library import Library
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.providers.minilm import load as load_minilm
@@ -119,11 +119,7 @@ async def build_knowledge(
 async def _parser(settings: Settings, stack: AsyncExitStack) -> ParserPool:
     parser = ParserPool(
         concurrency=settings.ingestion.concurrency,
-        limits=ParseLimits(
-            memory_bytes=settings.ingestion.parser_memory_mib << 20,
-            cpu_seconds=max(1, int(settings.ingestion.parser_seconds)),
-            wall_seconds=settings.ingestion.parser_seconds * 1.5,
-        ),
+        limits=settings.ingestion.parse_limits,
         allow_unconfined=settings.allows_unconfined_parsing,
     )
     await parser.start()

@@ -1,12 +1,38 @@
-"""The settings of taking in documents, `ingestion`."""
+"""The settings of ingestion, `ingestion`."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pydantic import BaseModel, Field
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ParseLimits:
+    """Limits for one document.
+
+    input_bytes: the file; memory_bytes: address space in addition to that of the fresh process; cpu_seconds: processor
+    time; wall_seconds: from the start of the process to the last byte of its result; result_bytes: the encoded result.
+    """
+
+    input_bytes: int = 64 * MIB
+    memory_bytes: int = 512 * MIB
+    cpu_seconds: int = 20
+    wall_seconds: float = 30.0
+    result_bytes: int = 192 * MIB
+
+    def __post_init__(self) -> None:
+        if (
+            min(self.input_bytes, self.memory_bytes, self.cpu_seconds, self.result_bytes) <= 0
+            or self.wall_seconds <= 0
+        ):
+            raise ValueError("every parse limit must be positive")
 
 
 class IngestionSettings(BaseModel, extra="forbid"):
-    """Taking in documents."""
+    """Ingestion: reading, splitting and embedding documents."""
 
     concurrency: int = Field(
         default=2, ge=1, le=64, description="The number of documents that are parsed and embedded at a time."
@@ -24,3 +50,12 @@ class IngestionSettings(BaseModel, extra="forbid"):
         default=None,
         description="Whether documents are parsed on a kernel that lacks Landlock or seccomp. There, only resource limits and a separate user confine a parser that a document has taken over. Empty: everywhere except in production.",
     )
+
+    @property
+    def parse_limits(self) -> ParseLimits:
+        """The limits for one document."""
+        return ParseLimits(
+            memory_bytes=self.parser_memory_mib * MIB,
+            cpu_seconds=max(1, int(self.parser_seconds)),
+            wall_seconds=self.parser_seconds * 1.5,
+        )

@@ -16,7 +16,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -40,11 +39,10 @@ from responsa_server.ingest.sandbox.protocol import (
     unpack_message,
     unpack_result,
 )
+from responsa_server.ingest.settings import MIB, ParseLimits
 from responsa_server.text.canonical import ParsedDocument
 
 DEFAULT_FORMATS = "responsa_server.ingest.formats.table:FORMATS"
-
-MIB = 1024 * 1024
 
 _ATTEMPTS = 3
 _PIPE_BYTES = 1 * MIB
@@ -52,28 +50,6 @@ _IN_THREAD_BYTES = 256 * 1024
 _MAX_DECLARED_CHARS = 1000
 _START_SECONDS = 30.0
 _STOP_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class ParseLimits:
-    """Limits for one document.
-
-    input_bytes: the file; memory_bytes: address space in addition to that of the fresh process; cpu_seconds: processor
-    time; wall_seconds: from the start of the process to the last byte of its result; result_bytes: the encoded result.
-    """
-
-    input_bytes: int = 64 * MIB
-    memory_bytes: int = 512 * MIB
-    cpu_seconds: int = 20
-    wall_seconds: float = 30.0
-    result_bytes: int = 192 * MIB
-
-    def __post_init__(self) -> None:
-        if (
-            min(self.input_bytes, self.memory_bytes, self.cpu_seconds, self.result_bytes) <= 0
-            or self.wall_seconds <= 0
-        ):
-            raise ValueError("every parse limit must be positive")
 
 
 class ParserPool:

@@ -6,7 +6,7 @@ They are written in the transactions that write the passages (`PassageTable`), s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from uuid import UUID
 
 import numpy as np
@@ -19,7 +19,6 @@ from psycopg.pq import Format
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import (
     VECTORS_PART,
-    OpenedVectors,
     PassageCosines,
     PassagePiece,
     QuestionVector,
@@ -118,29 +117,6 @@ class PostgresVectorIndex:
             self._database, tenant_id, VECTORS_PART, statements, self._search_seconds, vector_cursor
         )
         return rows
-
-
-class _Retrieval(Protocol):
-    @property
-    def search_seconds(self) -> float: ...
-    @property
-    def hnsw_ef_search(self) -> int: ...
-
-
-class _Context(Protocol):
-    @property
-    def database(self) -> Database: ...
-    @property
-    def settings(self) -> _Retrieval: ...
-
-
-def open_vectors(context: _Context) -> OpenedVectors:
-    """Open the index; the database's transactions write it."""
-    settings = context.settings
-    index = PostgresVectorIndex(
-        context.database, search_seconds=settings.search_seconds, breadth=settings.hnsw_ef_search
-    )
-    return OpenedVectors(index, None)
 
 
 async def fit_index(url: str, *, m: int, ef_construction: int) -> bool:
