@@ -1,1 +1,1 @@
-"""Measures this server beside its peers. `python -m bench --help` tells what it can measure."""
+"""Compares this server with its peers. `python -m bench --help` lists the measurements."""

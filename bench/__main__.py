@@ -1,4 +1,4 @@
-"""`python -m bench`: every measurement in one run, each beside its peer."""
+"""`python -m bench`: all measurements in one run, each with its peer."""
 
 from __future__ import annotations
 
@@ -48,19 +48,21 @@ SECTIONS: Final[Mapping[str, Callable[[Run], list[Line]]]] = {
     "held": holding.measure_held,
     "idle": holding.measure_idle,
 }
-"""Those that share one instance, in this order: the index is small while turns are measured, and what is held open leaves thousands of turns."""
+"""The sections that share one instance, in this order: turns need a small index, and the open streams leave thousands of turns behind."""
 
 
 def main(given: Sequence[str] | None = None) -> int:
     """Measure and report. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "--only", action="append", choices=[START, *SECTIONS], help="measure this alone; repeatable"
+        "--only", action="append", choices=[START, *SECTIONS], help="measure only this section; repeatable"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="short rounds: whether it works, not what it says"
+        "--quick",
+        action="store_true",
+        help="short rounds: to see whether the bench works, not for its figures",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write what was found as JSON")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results as JSON")
     options = parser.parse_args(given)
     leave_in_order()
     wanted = options.only or [START, *SECTIONS]
@@ -84,7 +86,7 @@ def main(given: Sequence[str] | None = None) -> int:
                     if name in wanted:
                         lines += measure(run)
     except (BenchError, ResponsaError) as error:
-        messages.print(f"The bench could not go on: {error}", style="bold", markup=False)
+        messages.print(f"The bench had to stop: {error}", style="bold", markup=False)
         return 1
     finally:
         if lines:

@@ -19,7 +19,7 @@ class AgentServerCaller:
         self._connection = http.client.HTTPConnection(host, int(port), timeout=60)
 
     def call(self, request: bytes) -> tuple[float, int, bool]:
-        """Run the graph. Returns when its first event came (time.perf_counter), how many came, and whether it ended with its text."""
+        """Run the graph. Returns the time of its first event (time.perf_counter), the number of events, and whether it ended with its text."""
         question = chat_service_pb2.AskRequest.FromString(request).text
         body = {
             "assistant_id": "agent",

@@ -1,4 +1,4 @@
-"""Agents that are code, for measurements and tests: the graph of the default agent, and a fixed table of agents."""
+"""Agents written in code, for measurements and tests: the graph of the default agent, and a fixed table of agents."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _KINDS: Final = {
 
 
 def plan(parts: NodeParts) -> Plan:
-    """The default agent's graph. A step that is not needed is passed by, and so not announced."""
+    """The default agent's graph. The graph skips steps that it does not need, and does not announce them."""
     return Plan(
         {name: KINDS[kind].make(parts, KINDS[kind].options(), name) for name, kind in _KINDS.items()},
         [
@@ -70,14 +70,14 @@ class GraphAgent(PlannedAgent):
 
 
 class AgentTable:
-    """Implements `Agents`: agents by id, among them the default one. Raises ValueError for a table that does not fit its agents."""
+    """Implements `Agents`: agents by id, including the default agent. Raises ValueError if the table does not fit its agents."""
 
     def __init__(self, agents: Mapping[str, Agent]) -> None:
         if DEFAULT not in agents:
             raise ValueError(f"there is no agent {DEFAULT}")
         for identity, agent in agents.items():
             if not agent.version.startswith(f"{names.agent(identity)}/versions/"):
-                raise ValueError(f"the agent {agent.version} stands in the table as {identity}")
+                raise ValueError(f"the table has the agent {agent.version} under the id {identity}")
         self._agents = dict(agents)
         self._by_version = {agent.version: agent for agent in agents.values()}
 

@@ -1,6 +1,6 @@
-"""The calling process: makes the calls that it is told to, so that the caller's work is not the server's.
+"""The calling process: makes the calls of its jobs, so that the caller's work does not count as the server's.
 
-python -m bench.client        reads a `Job` a line on standard input, prints its `Outcome`, or {"error": …}, a line
+python -m bench.client        reads one `Job` per line from standard input, and prints its `Outcome`, or {"error": …}, on one line
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from bench.jobs import JOBS, OUTCOMES, Call, Job, Outcome, Transport
 from bench.socket_client import SocketCaller
 from bench.web import WebCaller
 
-# Generic in its stubs alone.
+# Generic only in its stubs.
 Streaming: TypeAlias = "grpc.aio.UnaryStreamMultiCallable[bytes, bytes]"
 Unary: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]"
 
-# Of streams that are held: a question each, which no server should get a thousand of in one moment.
+# Open streams have one question each, and a server should not get a thousand of them in one moment.
 _OPENED_AT_ONCE: Final = 64
 _SETTLING_SECONDS: Final = 2.0
 
 
 @dataclass(slots=True)
 class Tally:
-    """What the calls of a job came to."""
+    """The results of a job's calls."""
 
     totals: list[float] = field(default_factory=list[float])
     firsts: list[float] = field(default_factory=list[float])
@@ -50,7 +50,7 @@ class Tally:
 
 
 def places(job: Job, until: float) -> Callable[[], int | None]:
-    """Gives the place of the next call, None when no more are to be begun. For one thread, or under its interpreter's lock."""
+    """Returns the number of the next call; None if the job begins no more calls. For one thread, or under the interpreter's lock."""
     numbers = count(job.first)
 
     def following() -> int | None:
@@ -63,7 +63,7 @@ def places(job: Job, until: float) -> Callable[[], int | None]:
 
 @asynccontextmanager
 async def _channels(job: Job) -> AsyncGenerator[list[grpc.aio.Channel]]:
-    # Without a pool of its own every channel would share one connection, which carries a hundred streams at most.
+    # Without its own pool, every channel would share one connection, which carries at most a hundred streams.
     options = (("grpc.use_local_subchannel_pool", 1),)
     number = -(-job.streams // job.streams_a_channel)
     channels = [grpc.aio.insecure_channel(job.target, options=options) for _ in range(number)]
@@ -80,7 +80,7 @@ async def by_grpc(job: Job) -> Outcome:
     method, tally = METHODS[job.call], Tally()
 
     async def stream(channel: grpc.aio.Channel, following: Callable[[], int | None]) -> None:
-        # Bytes both ways: what the caller spends on parsing is not the server's.
+        # Bytes in both directions, so that parsing in the caller does not count as the server's work.
         streaming: Streaming = channel.unary_stream(method)
         unary: Unary = channel.unary_unary(method)
         while (place := following()) is not None:
@@ -107,7 +107,7 @@ async def by_grpc(job: Job) -> Outcome:
 
 
 async def by_holding(job: Job) -> Outcome:
-    """Open a job's streams, hold them, leave them. Raises grpc.aio.AioRpcError, RuntimeError when a stream ends by itself."""
+    """Open a job's streams, keep them open, close them. Raises grpc.aio.AioRpcError, and RuntimeError if a stream ends by itself."""
     metadata = (("authorization", f"Bearer {job.key}"),)
     tally, gaps = Tally(), list[float]()
     opening = asyncio.Semaphore(_OPENED_AT_ONCE)
@@ -130,7 +130,7 @@ async def by_holding(job: Job) -> Outcome:
                 now = time.perf_counter()
                 gaps.append((now - lasts[number]) * 1000)
                 lasts[number] = now
-        raise RuntimeError("a stream that was to be held ended")
+        raise RuntimeError("a stream that should stay open ended")
 
     async with _channels(job) as channels:
         begun = time.perf_counter()
@@ -140,12 +140,12 @@ async def by_holding(job: Job) -> Outcome:
         ]
         waiting = asyncio.ensure_future(all_open.wait())
         await asyncio.wait([waiting, *streams], return_when=asyncio.FIRST_COMPLETED)
-        # What the opening has left behind is worked off first.
+        # First, read what has accumulated while the streams opened.
         await asyncio.wait(streams, timeout=_SETTLING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         lasts.update(dict.fromkeys(range(job.streams), time.perf_counter()))
         ended, _ = await asyncio.wait(streams, timeout=job.hold, return_when=asyncio.FIRST_COMPLETED)
         now = time.perf_counter()
-        # A stream's silence at the end is a gap as well.
+        # The silence at the end of a stream is a gap, too.
         gaps.extend((now - last) * 1000 for last in lasts.values())
         lasts.clear()
         for one in ended:
@@ -167,7 +167,7 @@ def _web_caller(job: Job) -> WebCaller | SocketCaller | AgentServerCaller:
 
 
 async def by_web(job: Job) -> Outcome:
-    """Do a job over gRPC-Web, REST or WebSockets, a thread and a connection a stream. Raises OSError, http.client.HTTPException, WebProblem."""
+    """Do a job over gRPC-Web, REST or WebSockets, with one thread and one connection per stream. Raises OSError, http.client.HTTPException, WebProblem."""
     tally = Tally()
 
     def stream(
@@ -199,7 +199,7 @@ async def main() -> None:
                 outcome = await by_holding(job)
             else:
                 outcome = await (by_grpc(job) if job.transport is Transport.GRPC else by_web(job))
-        except Exception as error:  # whatever it is, the starter must hear of it
+        except Exception as error:  # the process that started this one must get every error
             print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
         else:
             print(OUTCOMES.dump_json(outcome).decode(), flush=True)

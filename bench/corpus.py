@@ -1,7 +1,7 @@
-"""Texts to measure with: own prose from templates, the same in every run.
+"""Texts for measurements: our own prose from templates, the same in every run.
 
-Imaginary survey stations, one a document. A paragraph has some fifty tokens, so that each becomes a passage of its own when a collection cuts at 64,
-and the name in it is its own, so that a question about it has one right place.
+Each document describes an imaginary survey station. A paragraph has some fifty tokens, so that each becomes one passage in a collection that splits at 64,
+and contains a unique name, so that a question about it has one right passage.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 CHUNK_TOKENS: Final = 64
-"""A passage's tokens at most, in collections of these documents; overlap 0."""
+"""The largest number of tokens per passage in collections of these documents; the overlap is 0."""
 _PARAGRAPHS_A_HEADING: Final = 20
 
 
@@ -48,7 +48,7 @@ _REMEDIES: Final = _listed(
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A document to be taken in, in Markdown, and questions that single paragraphs of it answer."""
+    """A document in Markdown, and questions that single paragraphs of it answer."""
 
     key: str
     title: str
@@ -57,7 +57,7 @@ class Text:
 
 
 def documents(number: int, paragraphs: int, *, first: int = 0, seed: int = 1) -> list[Text]:
-    """So many documents of so many paragraphs, from place `first` on; the same for the same seed, and each text different from all others."""
+    """`number` documents of that many paragraphs, from place `first` on. The same seed gives the same texts; all texts differ."""
     return [
         _document(place, paragraphs, random.Random(seed * 1_000_003 + place))
         for place in range(first, first + number)
@@ -65,7 +65,7 @@ def documents(number: int, paragraphs: int, *, first: int = 0, seed: int = 1) ->
 
 
 def questions(texts: Sequence[Text], number: int, *, seed: int = 1) -> list[str]:
-    """So many of the texts' questions, none twice. Raises ValueError when they have fewer."""
+    """`number` of the texts' questions, without repetition. Raises ValueError if they have fewer."""
     return random.Random(seed).sample([one for text in texts for one in text.questions], number)
 
 

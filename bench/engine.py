@@ -1,4 +1,4 @@
-"""The engine's own work a turn: a cited answer by a model, from a configuration, against the same graph written by hand for LangGraph."""
+"""The engine's own work per turn: a cited answer by a model, from a configuration, compared with the same graph written by hand for LangGraph."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from responsa_server.domain.events import Answered
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import Question
 
-TITLE: Final = "The engine alone, in one process: retrieve, grade, write (64 pieces of a model), cite; against LangGraph by hand"
+TITLE: Final = "The engine alone, in one process: retrieve, grade, write (64 pieces of a model), cite; compared with LangGraph by hand"
 _AGENT: Final = """
 name = "Bench"
 description = "A cited answer by a model."
@@ -57,7 +57,7 @@ _QUESTION: Final = "When was the tide gauge at Marness set up?"
 
 
 def measure(run: Run) -> list[Line]:
-    """CPU time a turn, both sides in this process and in turns."""
+    """CPU time per turn, both sides alternately in this process."""
     run.say("the engine alone")
     return asyncio.run(_measured(run.pick(9, 3), run.pick(200, 20)))
 
@@ -85,7 +85,7 @@ async def _measured(rounds: int, turns: int) -> list[Line]:
                 await sides[side]()
             values[side].append((time.process_time() - begun) * 1000 / turns)
     found = Comparison.of(*values)
-    return [Line.compared(TITLE, "CPU time a turn", "ms", "less", found, 2 * rounds * turns)]
+    return [Line.compared(TITLE, "CPU time per turn", "ms", "less", found, 2 * rounds * turns)]
 
 
 def _agent(evidence: MemoryEvidence, model: Speaking) -> PlannedAgent:
@@ -105,11 +105,11 @@ def _agent(evidence: MemoryEvidence, model: Speaking) -> PlannedAgent:
 
 
 async def _checked(ours: Awaitable[object], theirs: Awaitable[object]) -> None:
-    """Both sides say the same; else there is nothing to compare."""
+    """Check that both sides give the same answer; otherwise there is nothing to compare."""
     end = await ours
     found = await theirs
     if not isinstance(end, Answered) or not isinstance(found, dict):
         raise BenchError("the engine's turn, or the one by hand, did not end in an answer")
     state = cast("Mapping[str, Any]", found)
     if end.text != state.get("text") or not end.citations or len(end.citations) != len(state["citations"]):
-        raise BenchError(f"the engine and the graph by hand say different things: {end.text!r}, {state!r}")
+        raise BenchError(f"the engine and the graph by hand give different answers: {end.text!r}, {state!r}")

@@ -1,4 +1,4 @@
-"""The arithmetic of measuring: medians, percentiles, and ratios of what was measured side by side."""
+"""Statistics: medians, percentiles, and ratios of paired measurements."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle value; of an even number the mean of the two middle ones. Raises ValueError for none."""
+    """The middle value; of an even number the mean of the two middle ones. Raises ValueError without values."""
     if not values:
-        raise ValueError("there is no median of nothing")
+        raise ValueError("a median needs values")
     ordered = sorted(values)
     middle = len(ordered) // 2
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share (0 to 1) of all values do not exceed. Raises ValueError for none."""
+    """The smallest value that at least this share (0 to 1) of all values do not exceed. Raises ValueError without values."""
     if not values or not 0 <= share <= 1:
         raise ValueError("a percentile needs values, and a share from 0 to 1")
     ordered = sorted(values)
@@ -34,13 +34,13 @@ class Figure:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Figure:
-        """Of one value a round. Raises ValueError for none."""
+        """From one value per round. Raises ValueError without values."""
         return cls(median(values), min(values), max(values))
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two sides measured in turns. ratio: ours to the peer's, made in each round, so that what slows both does not move it."""
+    """Two sides, measured alternately. ratio: ours to the peer's, computed in each round, so that a slowdown of both does not change it."""
 
     ours: Figure
     peer: Figure
@@ -49,6 +49,6 @@ class Comparison:
 
     @classmethod
     def of(cls, ours: Sequence[float], peer: Sequence[float]) -> Comparison:
-        """Of one value a side and round. Raises ValueError unless both have as many, one at least."""
+        """From one value per side and round. Raises ValueError unless both sides have the same number of values, at least one."""
         ratios = [mine / theirs for mine, theirs in zip(ours, peer, strict=True)]
         return cls(Figure.of(ours), Figure.of(peer), Figure.of(ratios), len(ratios))

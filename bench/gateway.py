@@ -1,4 +1,4 @@
-"""The one port through Envoy against the server's own socket."""
+"""Compares the port through Envoy with the server's own socket."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from bench.report import Line
 from bench.run import FEW, Run
 from responsa_server.embedded import Layout
 
-TITLE: Final = "Envoy: the one port against the server's own socket (ours: through Envoy; peer: direct gRPC)"
+TITLE: Final = (
+    "Envoy: the port compared with the server's own socket (ours: through Envoy; peer: direct gRPC)"
+)
 _PATHS: Final = (
     (Transport.GRPC, "gRPC"),
     (Transport.GRPC_WEB, "gRPC-Web"),
@@ -23,7 +25,7 @@ _BUSY_STREAMS: Final = 16
 
 def measure(run: Run) -> list[Line]:
     """Unary calls and streams over each transport."""
-    total: Callable[[Outcome], float] = lambda one: percentile(one.totals, 0.5)  # noqa: E731 - beside its like
+    total: Callable[[Outcome], float] = lambda one: percentile(one.totals, 0.5)  # noqa: E731 - next to similar ones
     first: Callable[[Outcome], float] = lambda one: percentile(one.firsts, 0.5)  # noqa: E731
     return [
         *_compared(run, Call.GET_ME, "GetMe p50", "ms", total, number=run.pick(300, 50)),

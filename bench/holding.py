@@ -1,4 +1,4 @@
-"""Turns and streams that are open side by side: how many at fifty tokens a second, and what an idle one takes of memory."""
+"""Turns and streams that are open at the same time: how many at fifty tokens per second, and the memory of an idle one."""
 
 from __future__ import annotations
 
@@ -15,30 +15,32 @@ from bench.processes import BenchError, peer_process
 from bench.report import Line
 from bench.run import Run
 
-HELD: Final = "Open turns at 50 tokens a second each, durable, over gRPC; load generator on the same machine"
+HELD: Final = (
+    "Open turns at 50 tokens per second each, durable, over gRPC; load generator on the same machine"
+)
 IDLE: Final = "Idle open streams, each with its running turn"
 _RATE: Final = 50
 _STEPS: Final = (50, 100, 200, 300, 400, 500, 650, 800, 1000, 1250)
 _MOST_GAP_MS: Final = 100.0
 _TRIES: Final = 2
 _OPENING_A_SECOND: Final = 20
-"""Turns that are begun a second, at the least, on a machine that is busy with those that are open."""
+"""The smallest number of turns to begin per second while the machine is busy with open ones."""
 _ROOM: Final = {"RESPONSA_TURNS__MAX_RUNNING": "10000", "RESPONSA_MAX_CALLS": "20000"}
-# What the largest setting leaves room for, beside the places that a worker keeps while it looks for turns to claim.
+# The room under the largest setting, without the places that a worker reserves while it looks for turns to claim.
 _IDLE_STREAMS: Final = 9_900
 _IDLE_HOLD_SECONDS: Final = 10.0
 _STREAMS_A_CHANNEL: Final = 50
 
 
 def measure_held(run: Run) -> list[Line]:
-    """The most turns whose frames keep coming: a 99th percentile of gaps within 100 ms."""
+    """The largest number of turns whose frames arrive in time: the 99th percentile of gaps is at most 100 ms."""
     lines: list[Line] = []
     hold = 5.0 if not run.quick else 1.0
     for streams in _STEPS if not run.quick else _STEPS[:2]:
         gap, number = 0.0, 0
         for _ in range(_TRIES):
-            run.say(f"held turns: {streams} at {_RATE} tokens a second")
-            # Turns go on when their readers leave: a process each, with which they go.
+            run.say(f"open turns: {streams} at {_RATE} tokens per second")
+            # Turns continue when their readers leave, so each round has its own process and ends with it.
             with _paced(run) as (target, _):
                 found = _held(run, target, streams, hold)
             gap, number = percentile(found.gaps, 0.99), len(found.gaps)
@@ -72,14 +74,14 @@ def _held(run: Run, target: str, streams: int, hold: float) -> Outcome:
 
 
 def measure_idle(run: Run) -> list[Line]:
-    """What the server's memory grows by, a stream."""
+    """The growth of the server's memory per stream."""
     streams = run.pick(_IDLE_STREAMS, 200)
     run.say(f"idle streams: {streams}")
     with peer_process(run.place, "bench.peers.durable", "--evidence", EvidenceKind.PACED, settings=_ROOM) as (
         target,
         process,
     ):
-        # What the first turns load stays, and is no part of what one more takes.
+        # The first turns load modules that stay; they are not part of the cost of one more turn.
         _idle(run, target, 50, 0.5)
         server = psutil.Process(process)
         before = server.memory_info().rss
@@ -101,7 +103,9 @@ def measure_idle(run: Run) -> list[Line]:
         raise failed[0]
     kib = (max(sizes) - before) / streams / 1024
     return [
-        Line.alone(IDLE, f"{streams} streams: memory of the server a stream", "KiB", [kib], measured=streams)
+        Line.alone(
+            IDLE, f"{streams} streams: memory of the server per stream", "KiB", [kib], measured=streams
+        )
     ]
 
 

@@ -1,4 +1,4 @@
-"""Documents made searchable against the bare embedding of the same texts."""
+"""Compares the ingestion of documents with the bare embedding of the same texts."""
 
 from __future__ import annotations
 
@@ -25,61 +25,61 @@ from responsa_server.ingest.sniff import sniff
 from responsa_server.providers.minilm import load as load_model
 from responsa_server.search.embedder import Embedder, Vectors
 
-TITLE: Final = "Ingestion: documents made searchable, against the bare embedding of the same texts"
+TITLE: Final = "Ingestion: until documents are searchable, compared with the bare embedding of the same texts"
 
 
 @dataclass(slots=True)
 class Recorder:
-    """An `Embedder` that keeps what it is asked for, in the same runs, and makes nothing of it; and a cache that has nothing."""
+    """An `Embedder` that records the texts of each call and returns zeros; and an empty cache."""
 
     model: Embedder
     runs: list[Sequence[str]] = field(default_factory=list[Sequence[str]])
 
     @property
     def name(self) -> str:
-        """The model's."""
+        """As the model."""
         return self.model.name
 
     @property
     def dimensions(self) -> int:
-        """The model's."""
+        """As the model."""
         return self.model.dimensions
 
     @property
     def max_tokens(self) -> int:
-        """The model's."""
+        """As the model."""
         return self.model.max_tokens
 
     @property
     def languages(self) -> frozenset[str] | None:
-        """The model's."""
+        """As the model."""
         return self.model.languages
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
-        """The model's."""
+        """As the model."""
         return self.model.token_offsets(text)
 
     def embed_sync(self, texts: Sequence[str]) -> Vectors:
-        """Zeros."""
+        """Return zeros."""
         self.runs.append(list(texts))
         return np.zeros((len(texts), self.dimensions), np.float32)
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
-        """Zeros."""
+        """Return zeros."""
         return self.embed_sync(texts)
 
     async def cached_vectors(
         self, tenant_id: str, model: str, hashes: Sequence[bytes]
     ) -> Mapping[bytes, bytes]:
-        """None."""
+        """Return None."""
         return {}
 
     async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:
-        """Nothing is kept."""
+        """Store nothing."""
 
 
 def texts_embedded(model: Embedder, documents: Sequence[corpus.Text]) -> tuple[list[Sequence[str]], int]:
-    """What the index embeds of these documents, run by run, and how many passages they make: found by indexing them with a model that only listens."""
+    """The texts that the index embeds for these documents, call by call, and the number of passages. Indexes the documents with a model that only records."""
     recorder = Recorder(model)
     indexer = Indexer(recorder, recorder, new_id)
 
@@ -98,7 +98,7 @@ def texts_embedded(model: Embedder, documents: Sequence[corpus.Text]) -> tuple[l
 
 
 def measure(run: Run) -> list[Line]:
-    """Passages a second, both ways, over documents that are new each round."""
+    """Passages per second on both sides, over new documents in each round."""
     number = run.pick(3, 2)
     model = load_model(Layout.of(run.place.home).data / "models")
     counted: list[int] = []
@@ -111,7 +111,7 @@ def measure(run: Run) -> list[Line]:
         return passages / seconds
 
     def bare(place: int) -> float:
-        # Documents that the server has not seen and will not see; like all others in what matters here.
+        # Documents that the server never gets, otherwise like the others.
         runs, passages = texts_embedded(
             model, corpus.documents(number, PARAGRAPHS, first=place * number, seed=3)
         )
@@ -130,7 +130,7 @@ def measure(run: Run) -> list[Line]:
     return [
         Line.compared(
             TITLE,
-            f"passages of {corpus.CHUNK_TOKENS} tokens at most, {sum(embedded) / sum(counted):.1f} texts embedded for each",
+            f"passages of at most {corpus.CHUNK_TOKENS} tokens, {sum(embedded) / sum(counted):.1f} texts embedded for each",
             "/s",
             "more",
             Comparison.of(mine, theirs),

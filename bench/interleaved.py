@@ -1,4 +1,4 @@
-"""A B A B …: what slows the machine for a while then slows both sides alike."""
+"""Measures alternately (A B A B …), so that a slow phase of the machine slows both sides alike."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Value = TypeVar("Value")
 
 
 def interleaved(rounds: int, *sides: Callable[[int], Value]) -> Sequence[Sequence[Value]]:
-    """Measure each side in each round, beginning with another one each time. Gives each side's values, in the order of the rounds."""
+    """Measure each side in each round, in rotating order. Returns each side's values, in the order of the rounds."""
     found: list[list[Value]] = [[] for _ in sides]
     for number in range(rounds):
         for step in range(len(sides)):
@@ -27,5 +27,5 @@ def by(value: Callable[[Outcome], float], ours: Sequence[Outcome], peer: Sequenc
 
 
 def calls(*sides: Sequence[Outcome]) -> int:
-    """How many calls lie behind outcomes."""
+    """The number of calls in the outcomes."""
     return sum(len(one.totals) for side in sides for one in side)

@@ -1,4 +1,4 @@
-"""What the calling process is told to do, and what it tells of it: one JSON object a line each way."""
+"""The jobs of the calling process and their outcomes: one JSON object per line in each direction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 
 class Call(StrEnum):
-    """What is called."""
+    """The called method."""
 
     ASK = "ask"
     ANSWER = "answer"
@@ -19,24 +19,24 @@ class Call(StrEnum):
 
 
 class Transport(StrEnum):
-    """How it is called."""
+    """The transport of the call."""
 
     GRPC = "grpc"
     GRPC_WEB = "grpc-web"
     REST = "rest"
     WEBSOCKET = "websocket"
-    """ASK alone, and of all documents."""
+    """Only ASK, over all documents."""
     AGENT_SERVER = "agent-server"
-    """ASK alone, of LangGraph Agent Server."""
+    """Only ASK, of LangGraph Agent Server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Calls, by so many streams side by side, each making one call after the other.
+    """Calls on a number of concurrent streams, each with one call after the other.
 
-    target: a gRPC target, or HOST:PORT. seconds, calls: after which no new call is begun, whichever comes first (calls 0: any number). texts: the
-    questions, asked in turn, from place `first` on. mode: of a search, the enum's name. streams_a_channel: of gRPC, each channel a connection of its own.
-    hold: each stream makes one call of ASK; when all are open they are read for so many seconds more, and then left.
+    target: a gRPC target, or HOST:PORT. seconds, calls: the first limit reached ends the start of new calls (calls 0: no limit). texts: the
+    questions, in order, from place `first` on. mode: of a search, the enum's name. streams_a_channel: of gRPC; each channel has its own connection.
+    hold: each stream makes one call of ASK; when all are open, they are read for that many seconds and then closed.
     """
 
     call: Call
@@ -56,10 +56,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """seconds: from the first call's begin to the last one's end. totals, firsts: milliseconds a call, to its end and to its first message.
+    """seconds: from the begin of the first call to the end of the last. totals, firsts: milliseconds of each call, to its end and to its first message.
 
-    messages: how many came in all. odd: turns that ended in something else than an answer. gaps: milliseconds between two messages of a stream, of streams
-    that were held, while all were open; of these totals are firsts.
+    messages: their total number. odd: turns that ended without an answer. gaps: milliseconds between two messages of a stream, for streams
+    with `hold`, while all were open; for these, totals are firsts.
     """
 
     seconds: float
@@ -71,7 +71,7 @@ class Outcome:
 
     @property
     def rate(self) -> float:
-        """Calls a second."""
+        """Calls per second."""
         return len(self.totals) / self.seconds
 
 

@@ -1,6 +1,6 @@
-"""Turns against LangGraph Agent Server's in-memory development server, where that can be installed: one graph on both sides.
+"""Compares turns with LangGraph Agent Server's in-memory development server, if it can be installed, with one graph on both sides.
 
-The peer keeps nothing beyond its process and knows no credential; it is what somebody runs who builds on LangGraph without a service around it.
+The peer stores nothing outside its process and checks no credential; developers use it to build on LangGraph without their own service.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from bench.processes import ROOT, BenchError, free_port, peer
 from bench.report import Line
 from bench.run import Run
 
-TITLE: Final = "Turns of 3 statuses and 64 deltas, durable, against LangGraph Agent Server's in-memory development server"
+TITLE: Final = "Turns of 3 statuses and 64 deltas, durable, compared with LangGraph Agent Server's in-memory development server"
 _PROJECT: Final = Path(__file__).parent / "peers" / "agent_server"
 _ENVIRONMENT: Final = ROOT / ".venv" / "agent-server"
-"""Beside our own packages: what it needs is no part of ours."""
+"""A separate environment, because its packages are not our dependencies."""
 _STREAMS: Final = (1, 16)
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 20.0
 _AT_A_TIME: Final = "16"
-"""Runs that the peer works on side by side, as many as are asked for; by default it takes one."""
+"""The number of runs that the peer works on concurrently, equal to our streams; its default is one."""
 
 
 def measure(run: Run) -> list[Line]:
-    """Turns a second and time to the first event. Without the peer: nothing, and why is said."""
+    """Turns per second and time to the first event. If the peer is not available, it reports why and measures nothing."""
     lines: list[Line] = []
     try:
         installed(run)
@@ -94,7 +94,7 @@ def installed(run: Run) -> None:
     lock = _PROJECT / "requirements.lock"
     if done.is_file() and done.stat().st_mtime >= lock.stat().st_mtime:
         return
-    run.say("installing LangGraph Agent Server into an environment of its own")
+    run.say("installing LangGraph Agent Server into its own environment")
     for command in (
         [sys.executable, "-m", "venv", str(_ENVIRONMENT)],
         [_python(), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(lock)],
@@ -111,7 +111,7 @@ def _python() -> str:
 
 @contextmanager
 def agent_server() -> Generator[str]:
-    """The peer, serving within the block. Gives HOST:PORT. Raises BenchError when it does not start."""
+    """Run the peer within the block. Yields HOST:PORT. Raises BenchError if it does not start."""
     port = free_port()
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("LANGSMITH_", "LANGCHAIN_"))
@@ -120,7 +120,7 @@ def agent_server() -> Generator[str]:
         tempfile.TemporaryFile("w+", encoding="utf-8") as log,
         tempfile.TemporaryDirectory(prefix="responsa-bench-") as folder,
     ):
-        # It writes its state beside the graph, and reads it at its next start.
+        # It writes its state into the graph's folder, and reads it at its next start.
         for name in ("langgraph.json", "graph.py"):
             shutil.copy(_PROJECT / name, folder)
         process = subprocess.Popen(

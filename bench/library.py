@@ -12,12 +12,12 @@ from bench.processes import BenchError, Place
 from responsa.knowledge.v1 import collection_pb2
 from responsa_client.aio import AsyncResponsa
 
-# As `responsa ingest` does.
+# The same number as `responsa ingest`.
 _IN_FLIGHT: Final = 8
 
 
 def make_collection(at: Place, collection: str) -> None:
-    """A collection that cuts as the corpus is meant to be cut."""
+    """Create a collection that splits the corpus into one passage per paragraph."""
 
     async def work() -> None:
         async with AsyncResponsa(f"http://{at.target}", at.key) as client:
@@ -45,7 +45,7 @@ def take_in(at: Place, collection: str, texts: Sequence[Text]) -> tuple[float, i
                         title=text.title,
                         media_type="text/markdown",
                     )
-                    # Not added in one expression: what others add while this one waits would be lost.
+                    # Not in one expression, because the additions of other tasks during the wait would be lost.
                     result = await client.wait(operation)
                     passages += result.document.passage_count
 
@@ -58,7 +58,7 @@ def take_in(at: Place, collection: str, texts: Sequence[Text]) -> tuple[float, i
 
 
 def passages_of(at: Place, collection: str) -> int:
-    """How many passages a collection's documents have. Raises ResponsaError."""
+    """The number of passages of a collection's documents. Raises ResponsaError."""
 
     async def work() -> int:
         async with AsyncResponsa(f"http://{at.target}", at.key) as client:
@@ -68,7 +68,7 @@ def passages_of(at: Place, collection: str) -> int:
 
 
 def answered_questions(at: Place, collection: str, questions: Sequence[str], number: int) -> list[str]:
-    """The first so many of the questions that are answered, not refused. Raises BenchError when there are fewer."""
+    """The first `number` questions that are answered and not refused. Raises BenchError if there are fewer."""
 
     async def work() -> list[str]:
         good: list[str] = []

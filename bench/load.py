@@ -1,6 +1,6 @@
-"""`python -m bench.load`: the real ghz on Answer and Ask, through the one port of an instance of its own.
+"""`python -m bench.load`: the real ghz on Answer and Ask, through the port of a separate instance.
 
-ghz (github.com/bojand/ghz) is built by `go install`, once, into the user's cache folder. Nothing but loopback is called, and the number of calls is bounded.
+`go install` builds ghz (github.com/bojand/ghz) once, into the user's cache folder. The load calls only loopback, and the number of calls is limited.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ GHZ_VERSION: Final = "v0.120.0"
 _CHAT: Final = "responsa.chat.v1.ChatService"
 _NANOSECONDS: Final = 1_000_000  # in a millisecond
 _QUESTIONS: Final = 32
-# A connection carries a hundred streams at most.
+# A connection carries at most a hundred streams.
 _STREAMS_A_CONNECTION: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """So many calls of a method, so many of them at a time."""
+    """A number of calls of a method, and how many of them run at a time."""
 
     method: str
     calls: int
@@ -46,7 +46,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What ghz says of a load. Times in milliseconds; statuses: how many calls ended in each, by its name."""
+    """ghz's report on a load. Times in milliseconds; statuses: the number of calls by name of their status."""
 
     load: Load
     rate: float
@@ -57,12 +57,12 @@ class Found:
 
     @property
     def errors(self) -> int:
-        """Calls that did not end as OK."""
+        """The number of calls that did not end with OK."""
         return sum(number for status, number in self.statuses.items() if status != "OK")
 
 
 def read(load: Load, report: Mapping[str, Any]) -> Found:
-    """A ghz report (its `json` format). Raises BenchError for one without latencies: no call came back."""
+    """Read a ghz report (its `json` format). Raises BenchError if it has no latencies, because no call returned."""
     latencies = {
         one["percentage"]: one["latency"] / _NANOSECONDS for one in report["latencyDistribution"] or ()
     }
@@ -79,7 +79,7 @@ def read(load: Load, report: Mapping[str, Any]) -> Found:
 
 
 def ghz() -> str:
-    """The path of ghz, built when it is not there yet. Raises BenchError that names what is missing."""
+    """The path of ghz, which is built if missing. Raises a BenchError that names the missing tool."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "responsa" / f"ghz-{GHZ_VERSION}"
     program = folder / "ghz"
@@ -119,7 +119,7 @@ def put(program: str, at: Place, load: Load, questions: Sequence[str]) -> Found:
         "timeout": "60s",
         "format": "json",
     }
-    # In a file of its owner's alone: arguments, and the key in them, could be read by everybody.
+    # In a file that only its owner can read, because every user could read the key in the arguments.
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(config, file)
         file.flush()
@@ -130,9 +130,9 @@ def put(program: str, at: Place, load: Load, questions: Sequence[str]) -> Found:
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Start an instance, put the loads on it, report. Returns the exit code: 1 when anything failed."""
+    """Start an instance, run the loads, report. Returns the exit code: 1 if anything failed."""
     parser = argparse.ArgumentParser(prog="python -m bench.load", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--calls", type=int, default=2000, help="calls of each load (2000)")
+    parser.add_argument("--calls", type=int, default=2000, help="the number of calls of each load (2000)")
     options = parser.parse_args(given)
     leave_in_order()
     messages = Console(stderr=True)
@@ -151,7 +151,7 @@ def main(given: Sequence[str] | None = None) -> int:
                     messages.print(f"{method}, {load.calls} calls, {streams} at a time")
                     found.append(put(program, at, load, questions))
     except (BenchError, ResponsaError) as error:
-        messages.print(f"The load could not be put on: {error}", style="bold", markup=False)
+        messages.print(f"The load could not run: {error}", style="bold", markup=False)
         return 1
     finally:
         if found:
@@ -160,7 +160,7 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 def show(found: Sequence[Found], console: Console) -> None:
-    """Print what was found."""
+    """Print the results."""
     table = Table(title=f"ghz {GHZ_VERSION}, through Envoy", title_justify="left", title_style="bold")
     for heading in ("call", "at a time", "calls", "calls/s", "p50 ms", "p95 ms", "p99 ms", "errors"):
         table.add_column(heading, justify="left" if heading == "call" else "right")

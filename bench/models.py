@@ -1,4 +1,4 @@
-"""What stands between a model's server and whoever reads the answer: time on the way, and what two hundred answers at once do to a worker's loop."""
+"""The path from a model's server to the reader: the time of each word, and the effect of two hundred concurrent answers on a worker's event loop."""
 
 from __future__ import annotations
 
@@ -20,18 +20,16 @@ from bench.report import Line
 from bench.run import Run
 from bench.stamps import FOUNDS, READINGS, Found, Reading
 
-TITLE: Final = (
-    "Models: from the provider's words to the reader's; provider and reader in processes of their own"
-)
+TITLE: Final = "Models: from the provider's words to the reader's; provider and reader in separate processes"
 _STREAMS: Final = 200
 _PACE_MS: Final = 50
-"""Twenty words a second."""
+"""Milliseconds between two words: twenty words per second."""
 _LAGS: Final = TypeAdapter(list[float])
 _MOST_RUNNING: Final = {"RESPONSA_TURNS__MAX_RUNNING": "400"}
 
 
 def measure(run: Run) -> list[Line]:
-    """The adapter by itself, and the whole way: adapter, graph, log, gRPC."""
+    """The adapter alone, and the whole path: adapter, graph, log, gRPC."""
     lines: list[Line] = []
     rounds, words = run.pick(3, 1), run.pick(300, 60)
     with provider(run) as url:
@@ -45,7 +43,7 @@ def measure(run: Run) -> list[Line]:
         lines.append(
             Line.alone(
                 TITLE,
-                f"adapter alone, {_STREAMS} answers: CPU a word",
+                f"adapter alone, {_STREAMS} answers: CPU per word",
                 "µs",
                 [one.cpu / (_STREAMS * words) * 1e6 for one in crowd],
             )
@@ -67,7 +65,7 @@ def measure(run: Run) -> list[Line]:
                         )
                     )
                 )
-            # A look every five milliseconds; the process had its start and its end as well, where nobody streams.
+            # The lag is sampled every five milliseconds; the samples at start and end, without streams, do not count.
             lags.append(looks[-int(words * _PACE_MS / 5 / 2) :])
         lines += _lines("durable turn over gRPC", one_turn, turns, lags)
     return lines
@@ -76,7 +74,7 @@ def measure(run: Run) -> list[Line]:
 def _lines(
     what: str, alone: Sequence[Found], crowd: Sequence[Found], lags: Sequence[Sequence[float]]
 ) -> list[Line]:
-    streams = f"{what}, {_STREAMS} answers of {1000 // _PACE_MS} words a second"
+    streams = f"{what}, {_STREAMS} answers of {1000 // _PACE_MS} words per second"
 
     def line(name: str, values: Sequence[Sequence[float]], share: float) -> Line:
         figures = [percentile(one, share) for one in values]
@@ -87,15 +85,15 @@ def _lines(
             f"{what}: provider's first byte to first delta, p50 (bar 5)", [one.firsts for one in alone], 0.5
         ),
         line(f"{what}: the same, p99", [one.firsts for one in alone], 0.99),
-        line(f"{streams}: a word's way, p50", [one.words for one in crowd], 0.5),
-        line(f"{streams}: a word's way, p99", [one.words for one in crowd], 0.99),
+        line(f"{streams}: time of a word, p50", [one.words for one in crowd], 0.5),
+        line(f"{streams}: time of a word, p99", [one.words for one in crowd], 0.99),
         line(f"{streams}: the loop's lag, p99 (bar 20)", lags, 0.99),
     ]
 
 
 @contextmanager
 def provider(run: Run) -> Generator[str]:
-    """The model's server. Gives the url for its adapter."""
+    """Run the model's server. Yields the URL for its adapter."""
     port = free_port()
     with peer(run.place, "bench.peers.provider", "--port", str(port)):
         yield f"http://127.0.0.1:{port}/v1"
@@ -103,7 +101,7 @@ def provider(run: Run) -> Generator[str]:
 
 @contextmanager
 def serving(run: Run, url: str) -> Generator[tuple[str, list[float]]]:
-    """A durable server with an agent that asks that model. Gives its gRPC target, and what its loop came late, once it has ended."""
+    """Run a durable server with an agent that asks that model. Yields its gRPC target and the list of its loop's lags, which is filled when the server has ended."""
     settings = {
         **_MOST_RUNNING,
         "RESPONSA_MODELS__SERVERS__BENCH__URL": url,
@@ -118,7 +116,7 @@ def serving(run: Run, url: str) -> Generator[tuple[str, list[float]]]:
 
 
 def read(reading: Reading) -> Found:
-    """Do a reading in a process of its own. Raises BenchError."""
+    """Do a reading in a separate process. Raises BenchError."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.stamps"],
         cwd=ROOT,

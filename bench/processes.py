@@ -1,4 +1,4 @@
-"""Processes that the bench starts: an instance of its own, peers, and the calling process. Each is ended by who started it."""
+"""The processes of the bench: its own instance, peers, and the calling process. Whoever starts a process also ends it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from bench.jobs import JOBS, OUTCOMES, Job, Outcome
 from bench.peers.process import READY
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-# Settings that a developer may have must not change what is measured.
+# A developer's own settings must not change the measurements.
 _FOREIGN: Final = ("RESPONSA_", "DATABASE_", "REDIS_", "LANGSMITH_", "LANGCHAIN_")
 _STOP_SECONDS: Final = 30.0
-# Above the most streams that are measured, so that no question is refused as one too many.
+# More than the largest number of measured streams, so that the server refuses no question.
 _MAX_RUNNING: Final = "256"
 
 
@@ -34,13 +34,13 @@ class BenchError(Exception):
 
 
 def leave_in_order() -> None:
-    """From now on SIGINT and SIGTERM end this process by an exception, so that what it started is stopped and purged.
+    """From now on, SIGINT and SIGTERM end this process with an exception, so that it stops and purges what it started.
 
     A shell's background job inherits SIGINT as ignored, and SIGTERM would end it at once.
     """
 
     def leave(number: int, _: FrameType | None) -> None:
-        # Once is enough: what is being stopped must not be cut off by a second one.
+        # Only the first signal counts, so that a second one does not interrupt the stopping.
         for one in (signal.SIGINT, signal.SIGTERM):
             signal.signal(one, signal.SIG_IGN)
         raise SystemExit(128 + number)
@@ -50,7 +50,7 @@ def leave_in_order() -> None:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on at the moment."""
+    """A free port on loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -58,14 +58,14 @@ def free_port() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an instance is: its data folder and its port."""
+    """The place of an instance: its data folder and its port."""
 
     home: Path
     port: int
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment in which `responsa` means this instance. Its parts see it as well."""
+        """The environment for `responsa` commands on this instance, which its parts inherit."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
         return {
             **kept,
@@ -76,7 +76,7 @@ class Place:
 
     @property
     def target(self) -> str:
-        """Of the one port."""
+        """The address of the port."""
         return f"127.0.0.1:{self.port}"
 
     @property
@@ -92,7 +92,7 @@ class Place:
 
 @contextmanager
 def place() -> Generator[Place]:
-    """A fresh place for an instance, purged at the end."""
+    """A new place for an instance, purged at the end."""
     with tempfile.TemporaryDirectory(prefix="responsa-bench-") as folder:
         made = Place(Path(folder) / "home", free_port())
         try:
@@ -110,7 +110,7 @@ def place() -> Generator[Place]:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """An instance that runs. times: by what it printed, seconds from its start to each line."""
+    """A running instance. times: for each printed line, the seconds since its start."""
 
     place: Place
     begun: float
@@ -119,7 +119,7 @@ class Started:
 
 @contextmanager
 def running(at: Place) -> Generator[Started]:
-    """`responsa up`, ready within the block, stopped as by Ctrl-C at its end. Raises BenchError when it does not start."""
+    """Run `responsa up`, which is ready within the block, and stop it as Ctrl-C does. Raises BenchError if it does not start."""
     begun = time.perf_counter()
     process = subprocess.Popen(
         [at.executable, "up"],
@@ -139,7 +139,7 @@ def running(at: Place) -> Generator[Started]:
 
 @contextmanager
 def peer(at: Place, module: str, *arguments: str) -> Generator[str]:
-    """A peer's process on the instance's parts. Gives the gRPC target it listens on. Raises BenchError when it does not start."""
+    """Run a peer's process on the instance's parts. Yields its gRPC target. Raises BenchError if it does not start."""
     with peer_process(at, module, *arguments) as (target, _):
         yield target
 
@@ -148,8 +148,8 @@ def peer(at: Place, module: str, *arguments: str) -> Generator[str]:
 def peer_process(
     at: Place, module: str, *arguments: str, settings: Mapping[str, str] | None = None
 ) -> Generator[tuple[str, int]]:
-    """As `peer`, with settings of its own by their variables' names. Gives its process id as well."""
-    # Beside the server's own sockets' folder would be too long a path on some machines.
+    """As `peer`, with its own settings by the names of their variables. Yields its process id, too."""
+    # In the folder of the server's sockets, the path would be too long on some machines.
     with tempfile.TemporaryDirectory(prefix="rsp-") as folder:
         target = f"unix:{folder}/peer.sock"
         with (Path(folder) / "log").open("w+", encoding="utf-8") as log:
@@ -175,7 +175,7 @@ def peer_process(
 
 
 class Caller:
-    """The calling process, for one job after the other."""
+    """The calling process; it runs one job after the other."""
 
     def __init__(self, process: subprocess.Popen[str], stdin: IO[str], stdout: IO[str]) -> None:
         self._process = process
@@ -183,7 +183,7 @@ class Caller:
         self._stdout = stdout
 
     def do(self, job: Job) -> Outcome:
-        """Make a job's calls. Raises BenchError when one of them failed: what is left then is no figure."""
+        """Make a job's calls. Raises BenchError if a call failed, because the figures would then be wrong."""
         self._stdin.write(JOBS.dump_json(job).decode() + "\n")
         self._stdin.flush()
         line = self._stdout.readline()
@@ -221,7 +221,7 @@ def caller() -> Generator[Caller]:
 
 
 def command(at: Place, *arguments: str) -> str:
-    """Run the command line against the instance and give back what it printed. Raises BenchError unless it exits with 0."""
+    """Run the command line on the instance and return its output. Raises BenchError unless it exits with 0."""
     done = subprocess.run(
         [at.executable, *arguments], env=at.environment, capture_output=True, text=True, check=False
     )
@@ -239,7 +239,7 @@ def _read_until(process: subprocess.Popen[str], begin: str, begun: float) -> dic
         times[line.strip()] = time.perf_counter() - begun
         if line.startswith(begin):
             return times
-    raise BenchError(f"it ended before it was ready; it said: {' / '.join(times) or 'nothing'}")
+    raise BenchError(f"it ended before it was ready; its output: {' / '.join(times) or 'nothing'}")
 
 
 def _stop(process: subprocess.Popen[str], how: signal.Signals) -> None:

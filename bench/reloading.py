@@ -1,4 +1,4 @@
-"""Taking up changed files of agents: read, checked, numbered in the database and swapped in, with a hundred agents of the tutor's size."""
+"""Reloading changed agents: reading, checking, numbering in the database and swapping, with a hundred agents of the tutor's size."""
 
 from __future__ import annotations
 
@@ -28,14 +28,12 @@ from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.teachers import PostgresTeachers
 
-TITLE: Final = (
-    "Reloading agents: 100 of the tutor's size (13 nodes, 12 prompts and parts, 841 examples), training aside"
-)
+TITLE: Final = "Reloading agents: 100 of the tutor's size (13 nodes, 12 prompts and parts, 841 examples), without training"
 AGENTS: Final = 100
 
 
 def measure(run: Run) -> list[Line]:
-    """Milliseconds from the call of a reload to its end, for none, one and all of the agents changed."""
+    """Milliseconds of a reload if no agent, one agent or all agents have changed."""
     run.say(f"reloading {AGENTS} agents")
     postgres = EmbeddedPostgres(Layout.of(run.place.home))
     return asyncio.run(measured(postgres.dsn("app"), postgres.dsn("log"), run.pick(9, 3)))
@@ -64,7 +62,7 @@ async def _measured(database: Database, folder: Path, rounds: int) -> list[Line]
         PostgresAgentVersions(database),
         BuildContext(parts, models, MemoryCounters()),
         Surroundings(models=models),
-        # As in a process that takes calls: graphs are compiled, and classifiers trained, while nobody waits.
+        # As in a serving process, which compiles graphs and trains classifiers in the background.
         LiveOptions(runs_turns=False, poll_seconds=3600.0),
     )
     await agents.start()
@@ -77,7 +75,7 @@ async def _measured(database: Database, folder: Path, rounds: int) -> list[Line]
                     path.write_text(
                         f"{path.read_text(encoding='utf-8')}Edition {number} {what}.\n", encoding="utf-8"
                     )
-                # What was written this moment would be read once more the next time.
+                # The next reload would read files again if they were written in this moment.
                 await asyncio.sleep(0.2)
                 found.setdefault(what, []).append(await _reload(agents, changed))
     finally:
@@ -95,6 +93,6 @@ async def _reload(agents: LiveAgents, changed: Sequence[str]) -> float:
     taken = (time.perf_counter() - begun) * 1000
     if sum(one.changed for one in outcome) != len(changed) or any(one.problems for one in outcome):
         raise AssertionError(
-            f"not what was written: {[one for one in outcome if one.problems or one.changed]}"
+            f"the reload did not take the written files: {[one for one in outcome if one.problems or one.changed]}"
         )
     return taken

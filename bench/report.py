@@ -1,4 +1,4 @@
-"""What was measured, as a table to read and as JSON to keep."""
+"""The results, as a table to read and as JSON to store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.figures import Comparison, Figure
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One measurement. what: of ours, against what. unit: of both sides; better: "more" or "less". measured: how many single values lie behind it."""
+    """One measurement. what: the measured quantity and its peer. unit: of both sides; better: "more" or "less". measured: the number of single values."""
 
     section: str
     what: str
@@ -32,7 +32,7 @@ class Line:
     def compared(
         cls, section: str, what: str, unit: str, better: str, found: Comparison, measured: int
     ) -> Line:
-        """Of two sides."""
+        """A line that compares two sides."""
         return cls(section, what, unit, better, found.ours, found.peer, found.ratio, found.rounds, measured)
 
     @classmethod
@@ -46,14 +46,14 @@ class Line:
         better: str = "less",
         measured: int = 0,
     ) -> Line:
-        """Of ours alone, a value a round."""
+        """A line for our side only, with one value per round."""
         return cls(
             section, what, unit, better, Figure.of(values), None, None, len(values), measured or len(values)
         )
 
 
 def show(lines: Sequence[Line], console: Console) -> None:
-    """Print one table a section."""
+    """Print one table per section."""
     for section in dict.fromkeys(line.section for line in lines):
         table = Table(title=section, title_justify="left", title_style="bold", expand=False)
         for heading in ("measured", "ours", "peer", "ratio (spread)", "rounds", "values"):
@@ -73,7 +73,7 @@ def show(lines: Sequence[Line], console: Console) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where it was measured. load: runnable processes in the minute before; a busy machine makes wide spreads."""
+    """The machine. load: runnable processes in the minute before; a busy machine gives wide spreads."""
 
     cores: int
     architecture: str
@@ -90,7 +90,7 @@ class Machine:
 
 
 def as_json(lines: Sequence[Line], machine: Machine) -> str:
-    """A JSON object with `machine` and `lines`, as the classes here say."""
+    """A JSON object with `machine` and `lines`, in the form of the classes here."""
     return json.dumps({"machine": asdict(machine), "lines": [asdict(line) for line in lines]}, indent=1)
 
 

@@ -1,4 +1,4 @@
-"""The router's decision without a language model: embedding and classifier, trained from the shipped chat agent's examples."""
+"""Routing without a language model: embedding and classifier, trained from the shipped chat agent's examples."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from responsa_server.embedded import Layout
 from responsa_server.providers.minilm import MiniLmEmbedder, load
 from responsa_server.routing.stored import KeptClassifiers
 
-TITLE: Final = "The router's decision: chat's three intents, questions of evals/dialogues.jsonl, one at a time; against embedding alone"
+TITLE: Final = "The router's decision: chat's three intents, questions of evals/dialogues.jsonl, one at a time; compared with embedding alone"
 _AGENT: Final = "chat"
 _EXAMPLES: Final = "examples/intents.jsonl"
 
 
 def measure(run: Run) -> list[Line]:
-    """Milliseconds from a question to its intent, in this process; training aside."""
+    """Milliseconds from a question to its intent, in this process and without training."""
     run.say("the router's decision")
     data = Layout.of(run.place.home).data
     texts = [one.question for one in dialogues(OURS) if one.agent == _AGENT]
@@ -67,7 +67,7 @@ async def _measured(
 
 
 async def _times(work: Callable[[str], Awaitable[None]], texts: Sequence[str]) -> Sequence[float]:
-    """Milliseconds each."""
+    """Milliseconds of each decision."""
     found: list[float] = []
     for text in texts:
         begun = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What every section of the bench has at hand."""
+"""The tools that every section of the bench uses."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from bench.processes import Caller, Place
 FEW: Final = "few"
 """The collection of the sections that ask questions: 200 passages."""
 MANY: Final = "stations"
-"""The collection that ingestion is measured with, and then search."""
+"""The collection for ingestion and, after it, search."""
 PARAGRAPHS: Final = 100
-"""Of each document."""
+"""The number of paragraphs of each document."""
 _QUESTIONS: Final = 64
 
 
 @dataclass(slots=True)
 class Run:
-    """A running instance, the calling process, and how much time may be spent."""
+    """A running instance, the calling process, and the length of the run."""
 
     place: Place
     caller: Caller
     quick: bool
     say: Callable[[str], None]
     many: list[corpus.Text] = field(default_factory=list[corpus.Text])
-    """The documents that MANY holds."""
+    """The number of documents in MANY."""
     _questions: Sequence[str] = ()
 
     def pick(self, whole: int, quick: int) -> int:
-        """How much of something, in a whole run and in a quick one."""
+        """Choose the value for a whole run or a quick one."""
         return quick if self.quick else whole
 
     def questions(self) -> Sequence[str]:
-        """Sixty-four questions that FEW answers; the collection is made when it is not there."""
+        """Sixty-four questions that FEW answers; creates the collection if it does not exist."""
         if not self._questions:
-            self.say("taking in the documents that questions are asked about")
+            self.say("uploading the documents for the questions")
             texts = corpus.documents(2, PARAGRAPHS, seed=2)
             make_collection(self.place, FEW)
             take_in(self.place, FEW, texts)
@@ -47,7 +47,7 @@ class Run:
         return self._questions
 
     def take_in_more(self, number: int) -> tuple[float, int]:
-        """Take new documents into MANY, and wait until each is searchable. Returns seconds and passages."""
+        """Upload new documents to MANY, and wait until each is searchable. Returns seconds and passages."""
         if not self.many:
             make_collection(self.place, MANY)
         texts = corpus.documents(number, PARAGRAPHS, first=len(self.many))

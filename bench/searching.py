@@ -1,4 +1,4 @@
-"""Search in ten thousand passages against embedding the question alone."""
+"""Compares search in ten thousand passages with embedding the question alone."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ _MODES: Final = ("HYBRID", "VECTOR", "TEXT")
 
 
 def measure(run: Run) -> list[Line]:
-    """p50 and p99 of each mode, every question new; and searches a second at 16 streams."""
+    """p50 and p99 of each mode with new questions, and searches per second at 16 streams."""
     missing = run.pick(100, 10) - len(run.many)
-    run.say(f"search: taking in {missing} documents of {PARAGRAPHS} paragraphs")
+    run.say(f"search: uploading {missing} documents of {PARAGRAPHS} paragraphs")
     seconds, passages = run.take_in_more(missing)
     number = passages_of(run.place, MANY)
-    title = f"Search in {number:,} passages against embedding the question alone (bare loop, same model)"
+    title = (
+        f"Search in {number:,} passages, compared with embedding the question alone (bare loop, same model)"
+    )
     lines = [
         Line.alone(
             title, "taking them in", "passages/s", [passages / seconds], better="more", measured=passages

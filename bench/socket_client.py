@@ -1,4 +1,4 @@
-"""Questions over a WebSocket through Envoy, as a page asks them."""
+"""Sends questions over a WebSocket through Envoy, as a web page does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SocketCaller:
         self._socket = self._opening.__enter__()
 
     def call(self, request: bytes) -> tuple[float, int, bool]:
-        """Ask. Returns when the first frame came (time.perf_counter), how many came, and whether there is an answer."""
+        """Ask. Returns the time of the first frame (time.perf_counter), the number of frames, and whether there is an answer."""
         question = AskRequest.FromString(request)
         message = {"content": question.text, "deltas": question.include_deltas}
         self._socket.send(json.dumps(message))

@@ -1,4 +1,4 @@
-"""A WebSocket beside gRPC-Web: the same questions through the same Envoy."""
+"""Compares a WebSocket with gRPC-Web: the same questions through the same Envoy."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from bench.jobs import Call, Job, Outcome, Transport
 from bench.report import Line
 from bench.run import Run
 
-TITLE: Final = "WebSocket (ours) beside gRPC-Web (peer), both through Envoy; all documents are asked"
+TITLE: Final = "WebSocket (ours) and gRPC-Web (peer), both through Envoy; questions search all documents"
 _STREAMS: Final = 16
 Sides: TypeAlias = "tuple[Sequence[Outcome], Sequence[Outcome]]"
 
 
 def measure(run: Run) -> list[Line]:
-    """How long one question takes, and how many turns and frames come over many connections."""
+    """The time of one question, and the rate of turns and frames over many connections."""
     alone = _sides(run, streams=1, number=run.pick(60, 15))
     many = _sides(run, streams=_STREAMS, seconds=run.pick(20, 5) / 10)
 

@@ -1,6 +1,6 @@
-"""Reads streams of words that say when they were sent, over gRPC or from a model's adapter in this process; in a process of its own.
+"""Reads streams of words that carry the time of their sending, over gRPC or from a model's adapter in this process. Runs in a separate process.
 
-python -m bench.stamps        reads a `Reading` on standard input, prints what it `Found`, or {"error": …}
+python -m bench.stamps        reads a `Reading` from standard input, prints what it `Found`, or {"error": …}
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from responsa_server.app.process import freeze, run
 from responsa_server.domain.models import ModelPrompt, PromptMessage, Role, TextPiece
 from responsa_server.providers.settings import ModelSettings
 
-# Generic in its stubs alone.
+# Generic only in its stubs.
 Streaming: TypeAlias = "grpc.aio.UnaryStreamMultiCallable[bytes, bytes]"
 _STAMP: Final = re.compile(rb"t(\d{10,19});")
 _STREAMS_A_CHANNEL: Final = 50
@@ -36,9 +36,9 @@ _STREAMS_A_CHANNEL: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """So many streams side by side of so many words each, one every so often; then again, so many times.
+    """A number of concurrent streams, each with a number of words at a fixed pace, repeated a number of times.
 
-    url: of the provider, for the adapter; target, key: of a server, for gRPC. One of both is given. warm_up: words of each stream that are not counted.
+    Either url, of the provider, for the adapter, or target and key, of a server, for gRPC. warm_up: the first words of each stream, which do not count.
     """
 
     streams: int
@@ -52,13 +52,13 @@ class Reading:
 
     @property
     def question(self) -> str:
-        """What the provider is asked."""
+        """The prompt for the provider."""
         return f"{self.words} {self.pace_ms}"
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Milliseconds that words were on their way: the first of each stream, and all. lags: of this process's loop. cpu: seconds of it, of so many."""
+    """Milliseconds between sending and receiving: of the first word of each stream, and of all words. lags: of this process's event loop. cpu: its CPU seconds."""
 
     firsts: Sequence[float]
     words: Sequence[float]
@@ -72,7 +72,7 @@ FOUNDS: Final = TypeAdapter(Found)
 
 
 class Tally:
-    """What came, in milliseconds on its way. warm_up: words of each stream that are not counted among all."""
+    """Received words, with the milliseconds since their sending. warm_up: the first words of each stream, which do not count."""
 
     def __init__(self, warm_up: int) -> None:
         self.firsts: list[float] = []
@@ -80,7 +80,7 @@ class Tally:
         self._warm_up = warm_up
 
     def add(self, place: int, ages: Iterator[float]) -> int:
-        """Count the words of a message, the first of which is the stream's number `place`. Returns the next one's."""
+        """Count the words of a message; its first word has the number `place` in the stream. Returns the number of the next word."""
         for age in ages:
             if place == 0:
                 self.firsts.append(age)
@@ -113,7 +113,7 @@ async def by_adapter(reading: Reading, tally: Tally) -> None:
                     if isinstance(piece, TextPiece):
                         place = tally.add(place, _ages(piece.text.encode()))
             if place != reading.words:
-                raise RuntimeError(f"{place} words came of {reading.words}")
+                raise RuntimeError(f"{place} of {reading.words} words arrived")
 
     await asyncio.gather(*(stream() for _ in range(reading.streams)))
     await models.close()
@@ -132,10 +132,10 @@ async def by_grpc(reading: Reading, tally: Tally) -> None:
             place = 0
             streaming: Streaming = channel.unary_stream(METHODS[job.call])
             async for message in streaming(request_of(job, 0), metadata=metadata):
-                # The last one holds the whole text once more, behind what is new.
+                # The last frame contains the whole text again, after the new words.
                 place = tally.add(place, islice(_ages(message), reading.words - place))
             if place != reading.words:
-                raise RuntimeError(f"{place} words came of {reading.words}")
+                raise RuntimeError(f"{place} of {reading.words} words arrived")
 
     await asyncio.gather(*(stream(channels[one % number]) for one in range(reading.streams)))
     await asyncio.gather(*(one.close() for one in channels))
@@ -150,7 +150,7 @@ async def main() -> None:
         begun, cpu = time.perf_counter(), time.process_time()
         try:
             await (by_adapter if reading.url else by_grpc)(reading, tally)
-        except Exception as error:  # whoever started this process tells of it
+        except Exception as error:  # the process that started this one reports it
             print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
             return
         spent = time.process_time() - cpu

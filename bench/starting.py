@@ -10,13 +10,13 @@ from bench.processes import Place, Started, command, place, running
 from bench.report import Line
 
 TITLE: Final = "Start: `responsa up` until `responsa ask` has printed its answer"
-_QUESTION: Final = "How does a client go on after its connection was cut?"
+_QUESTION: Final = "How does a client continue after a lost connection?"
 _READY: Final = "Responsa is ready"
 _DOCS: Final = "Reading Responsa's own documents"
 
 
 def measure(*, quick: bool, say: Callable[[str], None]) -> list[Line]:
-    """Cold: an empty data folder, which the project's own documents are read into. Warm: the same folder again."""
+    """Cold: an empty data folder, into which the server reads the project's own documents. Warm: the same folder again."""
     cold: list[dict[str, float]] = []
     warm: list[dict[str, float]] = []
     for number in range(1 if quick else 2):
@@ -35,16 +35,16 @@ def measure(*, quick: bool, say: Callable[[str], None]) -> list[Line]:
 
 
 def _once(at: Place) -> dict[str, float]:
-    """One start and one question; seconds, the whole first."""
+    """One start and one question. Returns seconds, the total first."""
     with running(at) as started:
         ready = _at(started, _READY)
         begun = time.perf_counter()
         command(at, "ask", _QUESTION)
         ended = time.perf_counter()
     docs = _at(started, _DOCS)
-    parts = {"to the first answer": ended - started.begun, "of it until the URL is printed": ready}
+    parts = {"to the first answer": ended - started.begun, "of it until the link is printed": ready}
     if docs:
-        parts["of that, reading the own documents"] = ready - docs
+        parts["of that, reading Responsa's own documents"] = ready - docs
     return parts | {"of it the question (responsa ask)": ended - begun}
 
 

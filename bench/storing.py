@@ -1,4 +1,4 @@
-"""What durable turns ask of the disk: how much they write to the log, and how they do where a flush takes its time."""
+"""Durable turns and the disk: the bytes that they write to the log, and their rate if a flush is slow."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from bench.report import Line
 from bench.run import Run
 from responsa_server.embedded import EmbeddedPostgres, Layout
 
-LOG: Final = "The log: what a turn of 69 events (start, 3 statuses, 64 deltas, answer) adds to it, its indexes included"
+LOG: Final = "The log: the bytes that a turn of 69 events (start, 3 statuses, 64 deltas, answer) adds, indexes included"
 DISK: Final = (
     "A disk whose flush takes 4 ms (ours: commit_delay = 4000; peer: the same server on the disk as it is)"
 )
 _STREAMS: Final = 64
-# Files grow by blocks, and a few at a time.
+# Files grow by several blocks at a time.
 _TURNS: Final = 1_000
 _FLUSH_MICROSECONDS: Final = 4_000
-# A process of PostgreSQL looks for new settings before its next statement, once the postmaster has told it.
+# After a signal of the postmaster, a process of PostgreSQL reads new settings before its next statement.
 _RELOAD_SECONDS: Final = 0.3
 _SIZE: Final = "SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'responsa.turn_event'::regclass"
 
@@ -44,12 +44,12 @@ def measure_log(run: Run) -> list[Line]:
             before = _size(database)
             _ask(run, target, streams=streams, number=number)
             each = (_size(database) - before) / number / 1000
-            lines.append(Line.alone(LOG, f"{streams} streams: bytes a turn", "kB", [each], measured=number))
+            lines.append(Line.alone(LOG, f"{streams} streams: bytes per turn", "kB", [each], measured=number))
     return lines
 
 
 def measure_disk(run: Run) -> list[Line]:
-    """Turns a second with each flush delayed, against the same without."""
+    """Turns per second with each flush delayed, compared with no delay."""
     seconds = 2.0 if not run.quick else 0.5
     with (
         _superuser(run.place) as database,
@@ -102,7 +102,7 @@ def _size(database: psycopg.Connection) -> int:
 
 @contextmanager
 def _slow_flushes(database: psycopg.Connection) -> Generator[None]:
-    """Every flush of the write-ahead log waits before it begins, alone or not; those that come meanwhile are flushed with it, as on a disk that is slow."""
+    """Delay every flush of the write-ahead log. It then includes commits that arrive meanwhile, as on a slow disk."""
     names = {"commit_delay": _FLUSH_MICROSECONDS, "commit_siblings": 0}
     for name, value in names.items():
         database.execute(sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), sql.Literal(value)))

@@ -1,4 +1,4 @@
-"""Durable turns against the same graph in a bare in-memory server, and the time to the first event."""
+"""Compares durable turns with the same graph in a bare in-memory server: their rate and the time to the first event."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from bench.report import Line
 from bench.run import FEW, Run
 from responsa_server.embedded import Layout
 
-TITLE: Final = "Turns of 69 events (start, 3 statuses, 64 deltas, answer), durable, against the same graph in memory, bare grpc.aio"
-LIBRARY: Final = "Turns that search the library, durable, against the same in memory"
+TITLE: Final = "Turns of 69 events (start, 3 statuses, 64 deltas, answer), durable, compared with the same graph in memory, bare grpc.aio"
+LIBRARY: Final = "Turns that search the library, durable, compared with the same in memory"
 _STREAMS: Final = (1, 16, 64)
 _PEER: Final = "bench.peers.in_memory"
 
 
 def measure(run: Run) -> list[Line]:
-    """Turns a second and time to the first event: a graph that costs little, against both ways to frame its events; then the whole agent."""
+    """Turns per second and time to the first event: a cheap graph, compared with both ways to frame its events; then the whole agent."""
     lines: list[Line] = []
     with ExitStack() as stack:
         kind = EvidenceKind.DELTAS
@@ -34,7 +34,7 @@ def measure(run: Run) -> list[Line]:
                 run,
                 TITLE,
                 ours,
-                {"the peer frames as we do": framed, "the peer sends an event a message": alone},
+                {"the peer sends the same frames": framed, "the peer sends one event per message": alone},
                 streams,
             )
     with peer(run.place, _PEER, "--evidence", EvidenceKind.LIBRARY) as theirs:

@@ -1,4 +1,4 @@
-"""Calls over HTTP/1.1 through Envoy, as a browser and as curl make them."""
+"""Makes calls over HTTP/1.1 through Envoy, as a browser and as curl do."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _TRAILERS: Final = 0x80
 
 
 class WebProblem(Exception):
-    """A call did not end well; the message says how."""
+    """A call failed; the message says how."""
 
 
 class ByteReader(Protocol):
-    """A response's body. Reading gives at most so many bytes, as soon as some are there, b"" at the end."""
+    """A response's body. `read` returns at most that many bytes, as soon as some have arrived; b"" at the end."""
 
     def read1(self, n: int = -1, /) -> bytes:
         """Read."""
@@ -63,7 +63,7 @@ class WebCaller:
         )
 
     def call(self, request: bytes) -> tuple[float, int, bool]:
-        """Make the call. Returns when its first message came (time.perf_counter), how many came, and whether it brought what was asked for."""
+        """Make the call. Returns the time of its first message (time.perf_counter), the number of messages, and whether the response is good."""
         self._connection.request(self._verb, self._path, self._body(request), self._headers)
         response = self._connection.getresponse()
         if response.status != http.client.OK:
@@ -73,7 +73,7 @@ class WebCaller:
             messages, last = messages + 1, message
             if messages == 1:
                 first = time.perf_counter()
-        response.read()  # at its end already; only this tells the connection so
+        response.read()  # the body is at its end, but the connection notices only with this read
         return first, messages, messages > 0 and self._answered(last)
 
     def close(self) -> None:
@@ -97,7 +97,7 @@ class WebCaller:
 
 
 def lines(response: ByteReader) -> Iterator[bytes]:
-    """The lines of NDJSON as they come; a body without line ends is one line."""
+    """The lines of NDJSON as they arrive; a body without line ends is one line."""
     rest = b""
     while data := response.read1(65_536):
         *whole, rest = (rest + data).split(b"\n")
@@ -107,7 +107,7 @@ def lines(response: ByteReader) -> Iterator[bytes]:
 
 
 def web_messages(response: ByteReader) -> Iterator[bytes]:
-    """The messages of a gRPC-Web body as they come. Raises WebProblem when its trailers tell of an error or are missing."""
+    """The messages of a gRPC-Web body as they arrive. Raises WebProblem if its trailers report an error or are missing."""
     rest = b""
     status: str | None = None
     while data := response.read1(65_536):

@@ -1,1 +1,1 @@
-"""Servers to compare with, each a process of its own."""
+"""Servers to compare with, each in its own process."""

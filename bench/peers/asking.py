@@ -1,4 +1,4 @@
-"""An agent that asks a model, and does nothing else: `models.servers.bench`, as any agent would, its marks for citations looked for."""
+"""An agent that only calls a model, `models.servers.bench`, and looks for citation marks as any agent does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MODEL: Final = "bench:stamps"
 
 
 def agent(models: ModelTable) -> PlannedAgent:
-    """The agent; of a version of this process alone, so that no other one takes over the turns that it leaves. Raises KeyError where there is no such server."""
+    """The agent. Its version belongs to this process, so that no other process takes over its open turns. Raises KeyError if the server is not configured."""
     chain = models.chain([MODEL])
     assert chain is not None
     write = Prompt(NodeParts(model=chain), "write", PromptOptions(cites=True))

@@ -1,4 +1,4 @@
-"""An agent whose turn is three statuses and sixty-four pieces of text, and hardly any work: what is left is the machinery of a turn."""
+"""An agent whose turn has three statuses and sixty-four pieces of text, and hardly any work of its agent, to measure the machinery of a turn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from responsa_server.agents.engine.node import Announcement, Node, NodeModel, Ru
 from responsa_server.domain.events import Delta, Step
 
 EVENTS: Final = 69
-"""Of a turn: its start, three statuses, sixty-four deltas, its answer."""
+"""The number of events of a turn: its start, three statuses, sixty-four deltas, its answer."""
 _PIECES: Final = tuple(f"word{number:02d} and " for number in range(64))
 
 
@@ -20,14 +20,14 @@ class Nothing(NodeModel):
 
 
 class Text(NodeModel):
-    """What the last node has told."""
+    """The text of the last node."""
 
     text: str = ""
     complete: bool = True
 
 
 class Step1(Node[Nothing, Text]):
-    """Announces itself and passes on."""
+    """Announces its step and does nothing else."""
 
     input_model = Nothing
     output_model = Text
@@ -41,7 +41,7 @@ class Step1(Node[Nothing, Text]):
 
 
 class Pieces(Step1):
-    """Tells sixty-four pieces."""
+    """Emits sixty-four pieces."""
 
     async def process(self, given: Nothing, run: Run) -> Text:
         offset = 0
@@ -52,7 +52,7 @@ class Pieces(Step1):
 
 
 def agent(options: AgentOptions) -> PlannedAgent:
-    """The agent; of a version of its own, so that no other server takes over the turns that it leaves."""
+    """The agent. Its version is unique, so that no other server takes over its open turns."""
     nodes = {
         "retrieve": Step1("retrieve", Step.RETRIEVING, "Searching knowledge base..."),
         "grade": Step1("grade", Step.GRADING, "Analyzing results..."),

@@ -1,4 +1,4 @@
-"""Evidence that costs nothing: what is left of a turn is its machinery."""
+"""Evidence without a cost, to measure only the machinery of a turn."""
 
 from __future__ import annotations
 

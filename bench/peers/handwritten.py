@@ -1,6 +1,6 @@
-"""A cited answer by a model as somebody writes it who has LangGraph and no engine: functions on a dictionary, LangGraph's own stream.
+"""A cited answer by a model, written by hand for LangGraph without the engine: functions on a dictionary, LangGraph's own stream.
 
-The same parts are called in the same order as by the engine. What is left out is what the engine adds: checked input and output, limits, fallbacks, milestones.
+It calls the same parts in the same order as the engine. It lacks the engine's additions: checked input and output, limits, fallbacks, milestones.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SYSTEM: Final = "Answer from the passages, and mark each sentence with the numb
 
 
 class State(TypedDict):
-    """What travels through the graph."""
+    """The state of the graph."""
 
     who: Principal
     question: str
@@ -36,7 +36,7 @@ class State(TypedDict):
 
 
 async def _verdict(state: State) -> str:
-    # A plain function LangGraph would run on another thread.
+    # LangGraph would run a plain function on another thread.
     return "write" if state["extraction"].supported else END
 
 
@@ -63,7 +63,7 @@ class Handwritten:
         self._graph = builder.compile()  # pyright: ignore[reportUnknownMemberType]
 
     async def answer(self, who: Principal, question: str) -> AsyncGenerator[object]:
-        """What is told while it works, then the state that it ends in."""
+        """The graph's events, then its final state."""
         given = cast("State", {"who": who, "question": question})
         streamed = self._graph.astream(given, stream_mode=["custom", "values"])  # pyright: ignore[reportUnknownMemberType]
         last: Mapping[str, object] = {}

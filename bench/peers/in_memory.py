@@ -1,4 +1,4 @@
-"""The same graph in a bare grpc.aio server that keeps everything in memory: no log, no credential, no checks, nothing survives.
+"""The same graph in a bare grpc.aio server that keeps everything in memory: no log, no credential, no checks, no durability.
 
 python -m bench.peers.in_memory --listen unix:PATH [--evidence library|memory] [--one-event-a-message]
 """
@@ -31,17 +31,17 @@ _KEPT_TURNS: Final = 1000
 
 
 class InMemoryChat:
-    """Answers by `Ask` alone. The last turns' events are kept, in memory."""
+    """Implements only `Ask`. It keeps the events of the last turns in memory."""
 
     def __init__(self, agent: Agent, *, alone: bool = False) -> None:
-        """alone: every event in a message of its own; else what is there at one time travels together, as from the durable server."""
+        """alone: every event has its own message; otherwise events that are ready together share one, as from the durable server."""
         self._agent = agent
         self._alone = alone
         self._who = Principal("default", uuid.UUID(int=1), Role.USER, "")
         self.kept: deque[tuple[uuid.UUID, Sequence[NumberedEvent]]] = deque(maxlen=_KEPT_TURNS)
 
     def added_to(self, server: grpc.aio.Server) -> None:
-        """Serve ChatService's Ask, and nothing else, on a server."""
+        """Register only ChatService's Ask on a server."""
         ask = grpc.unary_stream_rpc_method_handler(
             self.ask,
             request_deserializer=pb.AskRequest.FromString,
@@ -78,13 +78,13 @@ class InMemoryChat:
     async def _gathered(
         self, turn_id: uuid.UUID, request: pb.AskRequest
     ) -> AsyncGenerator[Sequence[Event], None]:
-        """The turn's events, those together that were there at one time."""
+        """The turn's events, grouped as they were ready together."""
         yield [Started(uuid_utils.compat.uuid7(), self._agent.version, created_conversation=True)]
         task = AnswerTask(turn_id, self._who, chat.question(request), ())
         events: asyncio.Queue[Event] = asyncio.Queue()
 
         def emit(event: AgentEvent) -> None:
-            # Where nothing survives, nothing is kept to go on from.
+            # Nothing survives a restart, so no milestone is stored.
             if not isinstance(event, (Milestone, Barrier)):
                 events.put_nowait(event)
 
@@ -105,14 +105,14 @@ class InMemoryChat:
 
 
 async def main() -> None:
-    """Serve until told to stop."""
+    """Serve until a signal."""
     given = arguments(__doc__ or "")
     async with opened(given.evidence) as parts:
         server = grpc.aio.server()
         InMemoryChat(parts.agent, alone=given.alone).added_to(server)
         server.add_insecure_port(given.address)
         await server.start()
-        freeze()  # the loop and the collector as in our own server: they are no part of what is compared
+        freeze()  # the same loop and collector settings as our server, because they are not compared
         await until_told()
         await server.stop(0.5)
 

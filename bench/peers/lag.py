@@ -1,4 +1,4 @@
-"""How long a loop keeps waiting whoever wants a turn: looked at every five milliseconds."""
+"""Measures the lag of an event loop every five milliseconds."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _EVERY_SECONDS: Final = 0.005
 
 @asynccontextmanager
 async def lagging() -> AsyncGenerator[Sequence[float]]:
-    """Within the block: milliseconds that the loop came late, one a look. The list grows.
+    """Within the block: the loop's lag in milliseconds, one value per sample, in a growing list.
 
-    Looks that a held loop has missed are counted as well, each as late as it would have been: else a long hold would be one value among many.
+    Samples that a blocked loop missed count too, each with its lag; otherwise a long block would be one value among many.
     """
     found: list[float] = []
 

@@ -1,4 +1,4 @@
-"""An agent that tells a piece of text every so often, or nothing, for as long as its question says: turns that are open, whatever they cost."""
+"""An agent that emits pieces of text at a fixed pace, or none, for the time that its question names, to measure open turns."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Pace(NodeModel):
 
 
 class Paced(NodeModel):
-    """What was told; the pieces themselves are of no interest to anybody."""
+    """The text of the turn, which nothing uses."""
 
     text: str = ""
     complete: bool = True
 
 
 class Telling(Node[Pace, Paced]):
-    """Tells pieces by the clock: what could not be told in time is told at once."""
+    """Emits pieces by the clock; late pieces follow at once."""
 
     name = "tell"
     input_model = Pace
@@ -53,7 +53,7 @@ class Telling(Node[Pace, Paced]):
 
 
 def agent() -> PlannedAgent:
-    """The agent; of a version of this process alone, so that no other one takes over the turns that it leaves."""
+    """The agent. Its version belongs to this process, so that no other process takes over its open turns."""
     routes = [Route(BEGIN, ("tell",)), Route("tell", (FINISH,))]
     version = f"agents/default/versions/paced-{os.getpid()}"
     options = AgentOptions(version=version, time_limit_seconds=LIMIT_SECONDS)

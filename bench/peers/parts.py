@@ -1,4 +1,4 @@
-"""The parts that both peers stand on: the instance's own PostgreSQL, Redis and model, opened from its data folder."""
+"""The parts that both peers use: the instance's own PostgreSQL, Redis and model, opened from its data folder."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from responsa_server.stores.redis import RedisCache
 
 
 class EvidenceKind(StrEnum):
-    """Where a peer's graph looks for evidence; DELTAS, PACED, MODEL: other graphs, which look for none: three statuses and 64 deltas at once,
-    what the question says, by the clock, and what a model says.
+    """The source of evidence of a peer's graph. DELTAS, PACED, MODEL: graphs without evidence: three statuses and 64 deltas at once,
+    pieces at the question's pace, and a model's answer.
     """
 
     LIBRARY = "library"
@@ -41,7 +41,7 @@ class EvidenceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a peer is made of."""
+    """The parts of a peer."""
 
     settings: Settings
     layout: Layout

@@ -1,4 +1,4 @@
-"""What every peer's process does: read its arguments, serve, say that it is ready, and leave when its starter does."""
+"""The frame of every peer's process: read the arguments, serve, print that it is ready, and end with its parent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ READY = "ready"
 
 @dataclass(frozen=True, slots=True)
 class PeerArguments:
-    """address: a gRPC target, `unix:PATH`. alone: every event in a message of its own. lags: the file for what the loop came late, None for none."""
+    """address: a gRPC target, `unix:PATH`. alone: every event has its own message. lags: the file for the loop's lags, or None."""
 
     address: str
     evidence: EvidenceKind
@@ -27,7 +27,7 @@ class PeerArguments:
 
 
 def arguments(description: str, given: Sequence[str] | None = None) -> PeerArguments:
-    """From the command line. Exits with a message when they are wrong."""
+    """Read them from the command line. Exits with a message if they are wrong."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--listen", required=True, metavar="TARGET")
     parser.add_argument(
@@ -40,7 +40,7 @@ def arguments(description: str, given: Sequence[str] | None = None) -> PeerArgum
 
 
 async def until_told() -> None:
-    """Say that the peer serves, then wait for SIGTERM or SIGINT."""
+    """Print that the peer serves, then wait for SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

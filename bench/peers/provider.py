@@ -1,9 +1,9 @@
-"""A model's server whose every word is the moment at which it was sent: whoever reads it knows how long it was on its way.
+"""A model's server whose every word is the time of its sending, so that the reader can compute how long it took.
 
 python -m bench.peers.provider --listen IGNORED --port PORT
 
-The last message of a prompt says how: `WORDS PACE_MS`. Moments are nanoseconds of the monotonic clock, which all processes of a machine share. The first word's
-moment is that of the answer's first byte.
+The last message of a prompt sets number and pace: `WORDS PACE_MS`. Times are nanoseconds of the monotonic clock, which all processes of a machine share. The first word's
+time is that of the answer's first byte.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bench.peers.process import until_told
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.app.process import freeze, run
 
-# Streams that begin together must not speak in one breath ever after: each takes a step of the golden ratio further.
+# Streams that begin together must not send in step, so the golden ratio shifts each stream.
 _STEP: Final = 0.618
 _CHUNK: Final = (
     b'data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1790000000,"model":"bench","service_tier":"default",'
@@ -32,7 +32,7 @@ _LAST: Final = (
 
 
 class Provider:
-    """Speaks OpenAI's chat completions, to whoever asks."""
+    """Speaks OpenAI's chat completions, without a check of credentials."""
 
     def __init__(self) -> None:
         self._numbers = count(1)
@@ -64,7 +64,7 @@ def _stamp() -> bytes:
 
 
 async def main() -> None:
-    """Serve until told to stop."""
+    """Serve until a signal."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--listen")
     parser.add_argument("--port", type=int, required=True)

@@ -1,4 +1,4 @@
-"""A model in this process that says the same sixty-four pieces at once: what is left of a turn is the engine."""
+"""A model in this process that sends the same sixty-four pieces at once, to measure only the engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The graph of `bench.peers.deltas`, written for LangGraph alone: three statuses, sixty-four pieces of text, no search. It runs in an environment of its own."""
+"""The graph of `bench.peers.deltas`, written for plain LangGraph: three statuses, sixty-four pieces of text, no search. It runs in a separate environment."""
 
 from typing import TypedDict
 
