@@ -203,5 +203,5 @@ async def test_an_interrupt_whose_answer_was_lost_still_tells_the_worker(
         assert list(newer.ended) == []
         await script.closed.wait()
         link.deaf = False
-        assert (await other.get(people.ann, first.turn_id)).state is TurnState.CANCELLED
+        assert (await other.store.get(people.ann, first.turn_id)).state is TurnState.CANCELLED
         await other.cancel(people.ann, newer.turn_id)
