@@ -13,7 +13,7 @@ from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.domain.knowledge import MAX_DOCUMENT_BYTES
 from responsa_server.ingest.formats.table import Formats
 
-CHECK_FILE: Final = "Check the file, or save it anew and upload it again."
+CHECK_FILE: Final = "Check the file, or save it again, and upload it again."
 SAVE_AS_UTF8: Final = "Save the file as UTF-8 and upload it again."
 SPLIT: Final = "Split the document into smaller files."
 
@@ -29,7 +29,7 @@ class ParserUnavailable(Exception):
 
 
 def empty(
-    what: str = "The document holds no text. Upload a file with visible text in it.",
+    what: str = "The document has no text. Upload a file with visible text.",
 ) -> DocumentRejected:
     """No visible text: no bytes, only white space, or markup without text."""
     return DocumentRejected(Reason.DOCUMENT_EMPTY, what)
@@ -59,13 +59,13 @@ def parser_limit(what: str, remedy: str = SPLIT) -> DocumentRejected:
 
 def too_much_text() -> DocumentRejected:
     """The parsed document is larger than the storage limit."""
-    return parser_limit("The document expands to more text than is taken in.")
+    return parser_limit("The document expands to more text than the server stores.")
 
 
 def access_refused() -> DocumentRejected:
     """The parser tried something that its confinement forbids."""
     return parser_limit(
-        "Parsing this document wanted access that parsers do not have, and was stopped.",
+        "While parsing this document, the parser tried to access something that it may not access, and was stopped.",
         "Upload the document in another format if you trust it.",
     )
 
@@ -75,7 +75,7 @@ def too_large(limit_bytes: int = MAX_DOCUMENT_BYTES) -> DocumentRejected:
     limit = f"{limit_bytes:,} bytes" if limit_bytes % _MIB else f"{limit_bytes // _MIB} MiB"
     return DocumentRejected(
         Reason.DOCUMENT_TOO_LARGE,
-        f"The document has more than {limit}. Split it, and upload its parts.",
+        f"The document has more than {limit}. Split it and upload its parts.",
         {"limit_bytes": str(limit_bytes)},
     )
 

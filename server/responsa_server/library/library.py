@@ -170,16 +170,13 @@ class Library:
         while True:
             piece = await self.documents.canonical(who.tenant_id, document_id, version, start, _READ_BYTES)
             version = piece.version  # the version that was current at the first piece
-            last = start + len(piece.data) >= piece.length
             offset = 0
-            while offset < len(piece.data):
-                end = _character_end(piece.data, min(offset + CONTENT_CHUNK_BYTES, len(piece.data)))
-                if end <= offset:
-                    break
-                yield start + offset, piece.data[offset:end].decode()
-                offset = end
+            # A character that the end of a chunk splits is ignored here, and begins the next chunk.
+            while text := piece.data[offset : offset + CONTENT_CHUNK_BYTES].decode(errors="ignore"):
+                yield start + offset, text
+                offset += len(text.encode())
             start += offset
-            if last or offset == 0:
+            if offset == 0 or start >= piece.length:
                 return
 
     async def search(self, who: Principal, query: SearchQuery) -> Sequence[Hit]:
@@ -251,21 +248,6 @@ def _require(who: Principal, owner_id: UUID) -> None:
             "Only its owner or an administrator may do this; ask one of them.",
             {"required_role": Role.ADMIN.name},
         )
-
-
-def _character_end(data: bytes, end: int) -> int:
-    """The greatest offset up to `end` that is not inside a UTF-8 character."""
-    if end == len(data):
-        # The data itself may have been cut: step back over an incomplete character.
-        for back in range(1, min(4, end) + 1):
-            lead = data[end - back]
-            if lead & 0xC0 != 0x80:
-                width = 1 if lead < 0x80 else 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
-                return end if width <= back else end - back
-        return end
-    while end > 0 and data[end] & 0xC0 == 0x80:
-        end -= 1
-    return end
 
 
 class _Received:

@@ -21,9 +21,10 @@ from responsa_server.domain.models import (
 from responsa_server.providers.http_model import (
     Complaint,
     Events,
-    Gathering,
     HttpModel,
+    RequestParts,
     WireModel,
+    alternating,
     ending,
 )
 from responsa_server.providers.settings import CompatibleSettings
@@ -107,34 +108,34 @@ class AnthropicMessages(HttpModel):
 
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
         """The pieces in the events. An answer ends with a stop reason and then `message_stop`. Unknown kinds of events, blocks and deltas are skipped."""
-        wanted, spent, reason, stopped, said = Gathering(), _Usage(), "", False, False
+        requested, spent, reason, stopped, said = RequestParts(), _Usage(), "", False, False
         async for event in events:
             if not event.data or event.event not in _KINDS:
                 continue
-            told = _Event.model_validate_json(event.data)
-            match told.type:
+            data = _Event.model_validate_json(event.data)
+            match data.type:
                 case "message_start":
-                    spent = told.message.usage
+                    spent = data.message.usage
                     yield _spent(spent)
-                case "content_block_start" if told.content_block is not None:
-                    block = told.content_block
+                case "content_block_start" if data.content_block is not None:
+                    block = data.content_block
                     if block.type == "tool_use":
-                        wanted.add(told.index, block.id, block.name)
+                        requested.add(data.index, block.id, block.name)
                     elif block.type == "text" and block.text:
                         said = True
                         yield TextPiece(block.text)
-                case "content_block_delta" if told.delta.type == "text_delta" and told.delta.text:
+                case "content_block_delta" if data.delta.type == "text_delta" and data.delta.text:
                     said = True
-                    yield TextPiece(told.delta.text)
-                case "content_block_delta" if told.delta.type == "input_json_delta":
-                    wanted.add(told.index, arguments=told.delta.partial_json)
+                    yield TextPiece(data.delta.text)
+                case "content_block_delta" if data.delta.type == "input_json_delta":
+                    requested.add(data.index, arguments=data.delta.partial_json)
                 case "message_delta":
-                    reason = told.delta.stop_reason or reason
-                    if told.usage is not None:
-                        spent = spent.model_copy(update=told.usage.model_dump(exclude_none=True))
+                    reason = data.delta.stop_reason or reason
+                    if data.usage is not None:
+                        spent = spent.model_copy(update=data.usage.model_dump(exclude_none=True))
                         yield _spent(spent)
                 case "error":
-                    raise self._failed({"error": told.error})
+                    raise self._failed({"error": data.error})
                 case "message_stop":
                     stopped = True
                     await self._rest(events)
@@ -143,9 +144,9 @@ class AnthropicMessages(HttpModel):
                     pass
         if not (stopped and reason):
             raise ModelError(ModelFault.CUT, "the stream ended without message_stop")
-        for request in wanted.requests():
+        for request in requested.requests():
             yield request
-        yield ending(prompt, _STOPS.get(reason, Stop.END), said=said or bool(wanted))
+        yield ending(prompt, _STOPS.get(reason, Stop.END), said=said or bool(requested))
 
     def _body(self, prompt: ModelPrompt) -> dict[str, Any]:
         """The request's JSON. This version of the API takes no temperature."""
@@ -168,18 +169,8 @@ class AnthropicMessages(HttpModel):
 
 
 def messages(given: Sequence[PromptMessage]) -> list[dict[str, Any]]:
-    """A prompt's messages without the system message. Roles alternate: successive messages of one role become blocks of one message, tool results first."""
-    made: list[dict[str, Any]] = []
-    for one in given:
-        if one.role is Role.SYSTEM:
-            continue
-        role = "assistant" if one.role is Role.ASSISTANT else "user"
-        if not (blocks := _blocks(one)):
-            continue
-        if made and made[-1]["role"] == role:
-            made[-1]["content"] += blocks
-        else:
-            made.append({"role": role, "content": blocks})
+    """A prompt's messages without the system message, those of one role in one; tool results first in each."""
+    made = alternating(given, _blocks, assistant="assistant", field="content")
     for one in made:
         one["content"].sort(key=_late)
     return made
@@ -194,11 +185,11 @@ def _blocks(message: PromptMessage) -> list[dict[str, Any]]:
         return [{"type": "tool_result", "tool_use_id": message.answers, "content": message.text}]
     # A block of text must not be empty.
     text = [{"type": "text", "text": message.text}] if message.text.strip() else []
-    asked = [
+    requests = [
         {"type": "tool_use", "id": one.call_id, "name": one.tool, "input": dict(one.arguments)}
         for one in message.requests
     ]
-    return [*text, *asked]
+    return [*text, *requests]
 
 
 def complaint(body: Mapping[str, Any]) -> Complaint:
@@ -206,8 +197,8 @@ def complaint(body: Mapping[str, Any]) -> Complaint:
     error = body.get("error")
     if not isinstance(error, dict):
         return Complaint(message=str(error or body))
-    told = cast("dict[str, Any]", error)
-    return Complaint(str(told.get("type", "")), str(told.get("message", "")))
+    fields = cast("dict[str, Any]", error)
+    return Complaint(str(fields.get("type", "")), str(fields.get("message", "")))
 
 
 def _spent(usage: _Usage) -> Spent:

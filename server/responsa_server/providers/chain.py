@@ -117,10 +117,10 @@ class RetryPolicy:
 
     def pause(self, error: ModelError, tried: int, share: float) -> float | None:
         """Seconds to wait after `tried` tries before the next one; share: a random number from 0 to 1. None: no further try."""
-        asked = error.retry_after or 0.0
-        if not error.passing or tried > self.retries or asked > self.most_asked_seconds:
+        least = error.retry_after or 0.0
+        if not error.passing or tried > self.retries or least > self.most_asked_seconds:
             return None
-        return asked + share * min(self.longest_seconds, self.first_seconds * 2 ** (tried - 1))
+        return least + share * min(self.longest_seconds, self.first_seconds * 2 ** (tried - 1))
 
 
 class Retrying:
@@ -315,9 +315,10 @@ class ModelChain:
             barred = self._barred.fault(member, own)
             try:
                 if barred is not None:
-                    raise ModelError(barred, "so it was a moment ago")
-                asked = replace(prompt, patience_seconds=own)
-                async with aclosing(member.model.stream(asked)) as pieces:
+                    raise ModelError(
+                        barred, "an earlier call failed in this way, so the model was not called"
+                    )
+                async with aclosing(member.model.stream(replace(prompt, patience_seconds=own))) as pieces:
                     while not said:
                         async with asyncio.timeout_at(begun + own) as patience:
                             piece = await anext(pieces, None)
@@ -333,7 +334,9 @@ class ModelChain:
                                     continue
                                 piece = TextPiece(held)
                             case Ended() if held and not _may_be_empty(prompt, piece):
-                                raise ModelError(ModelFault.EMPTY, "an answer of blanks and marks")
+                                raise ModelError(
+                                    ModelFault.EMPTY, "the answer held only blanks and citation marks"
+                                )
                             case _:
                                 pass
                         said = True
@@ -349,7 +352,7 @@ class ModelChain:
             except TimeoutError:
                 if not patience.expired():
                     raise
-                error = ModelError(ModelFault.TIMEOUT, f"no word within {own:g} s")
+                error = ModelError(ModelFault.TIMEOUT, f"the model sent no word within {own:g} s")
             except ModelError as caught:
                 error = caught
             error.model = member.name
@@ -376,7 +379,9 @@ def _is_nothing(text: str, prompt: ModelPrompt) -> bool:
     if (_MARKS if prompt.cites else _BLANK).fullmatch(text) is None:
         return False
     if len(text) > _MOST_HELD:
-        raise ModelError(ModelFault.EMPTY, "blanks and marks without end")
+        raise ModelError(
+            ModelFault.EMPTY, "the answer began with more than 1 KiB of blanks and citation marks"
+        )
     return True
 
 

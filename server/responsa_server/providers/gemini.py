@@ -28,9 +28,10 @@ from responsa_server.domain.models import (
 from responsa_server.providers.http_model import (
     Complaint,
     Events,
-    Gathering,
     HttpModel,
+    RequestParts,
     WireModel,
+    alternating,
     ending,
 )
 from responsa_server.providers.settings import CompatibleSettings
@@ -125,8 +126,8 @@ class Gemini(HttpModel):
 
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
         """The pieces in the chunks. An answer ends where the body ends after a finish reason: the last usage may come after that reason."""
-        wanted, finish, blocked, said = Gathering(), "", False, False
-        asked = {one.call_id for message in prompt.messages for one in message.requests}
+        requested, finish, blocked, said = RequestParts(), "", False, False
+        used_ids = {one.call_id for message in prompt.messages for one in message.requests}
         async for event in events:
             if not event.data:
                 continue
@@ -139,7 +140,7 @@ class Gemini(HttpModel):
             for candidate in (chunk.candidates or ())[:1]:
                 for part in candidate.content.parts or ():
                     if part.function_call is not None:
-                        _gather(wanted, part.function_call, part.thought_signature or "", asked)
+                        _gather(requested, part.function_call, part.thought_signature or "", used_ids)
                     elif part.text and not part.thought:
                         said = True
                         yield TextPiece(part.text)
@@ -147,12 +148,12 @@ class Gemini(HttpModel):
         if not (finish or blocked):
             raise ModelError(ModelFault.CUT, "the stream ended without a finish reason")
         if finish in _FAILED:
-            raise ModelError(_FAILED[finish], f"it stopped by {finish}")
-        for request in wanted.requests():
+            raise ModelError(_FAILED[finish], f"the answer stopped with {finish}")
+        for request in requested.requests():
             yield request
         # Any other reason (OTHER, LANGUAGE, …) means that the answer is incomplete.
         stop = Stop.UNSAFE if blocked or finish in _UNSAFE else Stop.LIMIT
-        yield ending(prompt, Stop.END if finish == "STOP" else stop, said=said or bool(wanted))
+        yield ending(prompt, Stop.END if finish == "STOP" else stop, said=said or bool(requested))
 
 
 def body_of(prompt: ModelPrompt) -> dict[str, Any]:
@@ -182,25 +183,16 @@ def body_of(prompt: ModelPrompt) -> dict[str, Any]:
 
 
 def contents(given: Sequence[PromptMessage]) -> list[dict[str, Any]]:
-    """A prompt's messages without the system message. Roles alternate: successive messages of one role become parts of one."""
-    tools = {asked.call_id: asked.tool for one in given for asked in one.requests}
-    made: list[dict[str, Any]] = []
-    for one in given:
-        if one.role is Role.SYSTEM or not (parts := _parts(one, tools)):
-            continue
-        role = "model" if one.role is Role.ASSISTANT else "user"
-        if made and made[-1]["role"] == role:
-            made[-1]["parts"] += parts
-        else:
-            made.append({"role": role, "parts": parts})
-    return made
+    """A prompt's messages without the system message, those of one role in one."""
+    tools = {request.call_id: request.tool for one in given for request in one.requests}
+    return alternating(given, lambda one: _parts(one, tools), assistant="model", field="parts")
 
 
 def _parts(message: PromptMessage, tools: Mapping[str, str]) -> list[dict[str, Any]]:
     if message.role is Role.TOOL:
         name = tools.get(message.answers, message.answers)
-        told = {"id": message.answers, "name": name, "response": {"result": message.text}}
-        return [{"functionResponse": told}]
+        response = {"id": message.answers, "name": name, "response": {"result": message.text}}
+        return [{"functionResponse": response}]
     parts: list[dict[str, Any]] = [{"text": message.text}] if message.text else []
     for one in message.requests:
         part: dict[str, Any] = {
@@ -217,9 +209,9 @@ def complaint(body: Mapping[str, Any]) -> Complaint:
     error = body.get("error")
     if not isinstance(error, dict):
         return Complaint(message=str(error or body))
-    told = cast("dict[str, Any]", error)
-    kind, delay = str(told.get("status", "")), None
-    details = told.get("details")
+    fields = cast("dict[str, Any]", error)
+    kind, delay = str(fields.get("status", "")), None
+    details = fields.get("details")
     for one in cast("list[object]", details) if isinstance(details, list) else ():
         if isinstance(one, dict):
             detail = cast("dict[str, Any]", one)
@@ -227,16 +219,16 @@ def complaint(body: Mapping[str, Any]) -> Complaint:
                 kind = str(detail["reason"])
             with contextlib.suppress(KeyError, ValueError):
                 delay = max(0.0, float(str(detail["retryDelay"]).removesuffix("s")))
-    return Complaint(kind, str(told.get("message", "")), delay)
+    return Complaint(kind, str(fields.get("message", "")), delay)
 
 
-def _gather(wanted: Gathering, call: _FunctionCall, signature: str, asked: set[str]) -> None:
-    """Add a call, which comes whole, with or without an id. asked: the ids in use, also by earlier answers of the conversation; the call's id is added."""
-    numbered = (f"call-{number}" for number in count(len(asked) + 1))
-    call_id = call.id or next(one for one in numbered if one not in asked)
-    asked.add(call_id)
+def _gather(requested: RequestParts, call: _FunctionCall, signature: str, used_ids: set[str]) -> None:
+    """Add a call, which arrives whole, with or without an id. used_ids: the ids in use, also by earlier answers of the conversation; the call's id is added."""
+    numbered = (f"call-{number}" for number in count(len(used_ids) + 1))
+    call_id = call.id or next(one for one in numbered if one not in used_ids)
+    used_ids.add(call_id)
     arguments = json.dumps(call.args or {}, ensure_ascii=False)
-    wanted.add(len(wanted), call_id, call.name, arguments, signature)
+    requested.add(len(requested), call_id, call.name, arguments, signature)
 
 
 def _spent(usage: _Usage) -> Spent:

@@ -29,6 +29,8 @@ from responsa_server.domain.models import (
     ModelFault,
     ModelPiece,
     ModelPrompt,
+    PromptMessage,
+    Role,
     Stop,
     ToolRequest,
 )
@@ -151,7 +153,7 @@ class HttpModel(abc.ABC):
                     raise await self._refused(response)
                 kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
                 if kind != _EVENT_STREAM:
-                    raise ModelError(ModelFault.MALFORMED, f"an answer of type {kind[:_SHOWN_BYTES]!r}")
+                    raise ModelError(ModelFault.MALFORMED, f"the answer has the type {kind[:_SHOWN_BYTES]!r}")
                 source = cast(
                     "AsyncGenerator[httpx2.ServerSentEvent, None]",
                     aiter(httpx2.EventSource(response, _MAX_EVENT_BYTES)),
@@ -378,53 +380,78 @@ class _Borrowed(httpx2.AsyncByteStream):
             await self._connections.give_back(self._single, usable=usable)
 
 
+def alternating(
+    messages: Sequence[PromptMessage],
+    blocks: Callable[[PromptMessage], list[dict[str, Any]]],
+    *,
+    assistant: str,
+    field: str,
+) -> list[dict[str, Any]]:
+    """A prompt's messages without the system message, for wires on which roles alternate: successive messages of one role become blocks of one message.
+
+    blocks: of one message; messages without blocks are left out. assistant: the wire's name for that role; field: its name for the list of blocks.
+    """
+    made: list[dict[str, Any]] = []
+    for one in messages:
+        if one.role is Role.SYSTEM or not (parts := blocks(one)):
+            continue
+        role = assistant if one.role is Role.ASSISTANT else "user"
+        if made and made[-1]["role"] == role:
+            made[-1][field] += parts
+        else:
+            made.append({"role": role, field: parts})
+    return made
+
+
 def ending(prompt: ModelPrompt, stop: Stop, *, said: bool) -> Ended:
     """How an answer ended. said: whether it held text or a request. Raises ModelError (EMPTY) if it held neither without a reason."""
     if not said and stop is not Stop.UNSAFE and not prompt.tools:
-        raise ModelError(ModelFault.EMPTY, f"an answer without text ({stop})")
+        raise ModelError(ModelFault.EMPTY, f"the answer holds no text ({stop})")
     return Ended(complete=stop is Stop.END, stop=stop)
 
 
 @dataclass(slots=True)
-class _Wanted:
+class _PartialRequest:
     call_id: str = ""
     tool: str = ""
     arguments: str = ""
     signature: str = ""
 
 
-class Gathering:
+class RequestParts:
     """The tool requests of one answer, collected part by part under their index."""
 
     def __init__(self) -> None:
-        self._wanted: dict[int, _Wanted] = {}
+        self._requests: dict[int, _PartialRequest] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._wanted)
+        return bool(self._requests)
 
     def __len__(self) -> int:
-        return len(self._wanted)
+        return len(self._requests)
 
     def add(
         self, index: int, call_id: str = "", tool: str = "", arguments: str = "", signature: str = ""
     ) -> None:
         """Add the next parts of a request. Raises ModelError (MALFORMED) if a limit is exceeded."""
-        into = self._wanted.setdefault(index, _Wanted())
+        into = self._requests.setdefault(index, _PartialRequest())
         into.call_id += call_id
         into.tool += tool
         into.arguments += arguments
         into.signature += signature
-        if len(self._wanted) > _MAX_CALLS:
-            raise ModelError(ModelFault.MALFORMED, f"more than {_MAX_CALLS} calls of tools")
+        if len(self._requests) > _MAX_CALLS:
+            raise ModelError(ModelFault.MALFORMED, f"the answer calls tools more than {_MAX_CALLS} times")
         parts = (into.call_id, into.tool, into.arguments.encode(), into.signature)
         if max(map(len, parts)) > _MAX_ARGUMENTS_BYTES:
-            raise ModelError(ModelFault.MALFORMED, f"a tool's call of more than {_MAX_ARGUMENTS_BYTES} bytes")
+            raise ModelError(
+                ModelFault.MALFORMED, f"a call of a tool has more than {_MAX_ARGUMENTS_BYTES} bytes"
+            )
 
     def requests(self) -> Sequence[ToolRequest]:
         """All requests, ordered by index. Raises ModelError (MALFORMED) for arguments that are not a JSON object, or that no event can carry."""
-        return [self._request(self._wanted[index]) for index in sorted(self._wanted)]
+        return [self._request(self._requests[index]) for index in sorted(self._requests)]
 
-    def _request(self, one: _Wanted) -> ToolRequest:
+    def _request(self, one: _PartialRequest) -> ToolRequest:
         try:
             arguments = _ARGUMENTS.validate_json(one.arguments or "{}")
         except ValidationError:

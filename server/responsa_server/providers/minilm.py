@@ -68,7 +68,7 @@ class MiniLmEmbedder:
 
     @property
     def name(self) -> str:
-        """Identity of the vectors: equal names, equal vectors. Changes with weights, precision and graph."""
+        """The identity of the vectors: equal names mean equal vectors. It changes with the weights, the precision and the graph."""
         return self._name
 
     @property
@@ -78,16 +78,16 @@ class MiniLmEmbedder:
 
     @property
     def max_tokens(self) -> int:
-        """Tokens of text that one vector can cover; not counting the two special tokens at the ends."""
+        """The tokens of text that one vector can cover, without the two special tokens at its ends."""
         return _WINDOW - _MARKS
 
     @property
     def languages(self) -> frozenset[str]:
-        """Languages (ISO 639-1) that the vectors are good for. Do not rank by the vectors of other languages."""
+        """The languages (ISO 639-1) that the vectors suit. Texts in other languages must not be ranked by them."""
         return frozenset({"en"})
 
     def embed_sync(self, texts: Sequence[str]) -> Float:
-        """Vectors of the texts in their order, float32 [n, 384], each of length one; blocks the caller."""
+        """The vectors of the texts, in their order: float32 [n, 384], each of length one. Blocks the caller."""
         vectors = np.empty((len(texts), DIMENSIONS), np.float32)
         if not texts:
             return vectors
@@ -97,15 +97,15 @@ class MiniLmEmbedder:
         return vectors
 
     async def embed(self, texts: Sequence[str]) -> Float:
-        """As `embed_sync`, in the model's own thread."""
+        """Like `embed_sync`, in the model's own thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self.embed_sync, texts)
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
-        """Character ranges (start, end) of every token of the text, in order, nothing cut."""
+        """The character range (start, end) of each token of the whole text, in order."""
         return self._whole.encode(text, add_special_tokens=False).offsets
 
     def close(self) -> None:
-        """Ends the thread; calls in flight finish first."""
+        """End the thread after its running call."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, encodings: Sequence[Encoding]) -> Float:
@@ -119,9 +119,9 @@ class MiniLmEmbedder:
 
 
 def load(cache: Path, *, threads: int = 0, precision: Precision = "int8") -> MiniLmEmbedder:
-    """The embedder; makes `cache` and the ONNX file in it when they are missing (about a second, once).
+    """Load the embedder. Creates `cache` and the ONNX file in it if they are missing, which takes about a second.
 
-    `threads` are onnxruntime's for one call, 0 meaning as many as there are cores.
+    threads: onnxruntime's threads for one call; 0: one per core.
     Raises EmbeddingModelUnavailable when the package with the weights is missing or holds other weights.
     """
     folder = _model_folder()
@@ -141,8 +141,10 @@ def load(cache: Path, *, threads: int = 0, precision: Precision = "int8") -> Min
 
 
 def _silent_onnxruntime() -> ModuleType:
-    """Imports onnxruntime. From 1.29 on, it reports every session to its maker (and keeps a file in the user's cache folder) unless this
-    variable is set before its first import. Its `disable_telemetry_events` comes too late for that.
+    """Import onnxruntime without its telemetry.
+
+    From 1.29 on, it reports every session to its maker, and keeps a file in the user's cache folder, unless this variable is set before its first
+    import. Its function `disable_telemetry_events` comes too late.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
@@ -160,8 +162,8 @@ def _model_folder() -> Path:
 
 
 def _write_graph(weights: Path, path: Path, precision: Precision) -> None:
-    """Writes the ONNX file beside its final name and renames it, so that no reader sees a part of it."""
-    # Needed once a cache folder, and slow to import.
+    """Write the ONNX file under another name and rename it, so that no reader finds an incomplete file."""
+    # Slow to import, and needed only once per cache folder.
     from safetensors.numpy import load_file  # pyright: ignore[reportUnknownVariableType] -- its PathLike lacks a parameter
 
     from responsa_server.providers.minilm_graph import build
@@ -187,7 +189,7 @@ def _write_graph(weights: Path, path: Path, precision: Precision) -> None:
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[npt.NDArray[np.int64]]:
-    """Places of texts of similar length, so that little of a batch is padding."""
+    """The indexes of texts of similar length, so that a batch has little padding."""
     order = np.argsort(lengths, kind="stable")
     start = 0
     for end in range(1, len(order) + 1):

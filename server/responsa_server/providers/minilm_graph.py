@@ -3,7 +3,7 @@
 The published model is BERT with six post-norm layers of 384 dimensions, 12 heads and exact (erf) GELU; a text's vector is
 the mean of its tokens' last states, scaled to length one (Reimers and Gurevych 2019, arXiv:1908.10084; Wang et al. 2020,
 arXiv:2002.10957). The graph uses onnxruntime's fused operators and keeps the linear layers as 8-bit integers in blocks
-of 32 (`MatMulNBits`): every block has a scale of its own, so that a text's vector does not depend on the texts that
+of 32 (`MatMulNBits`): every block has its own scale, so that a text's vector does not depend on the texts that
 share its batch, which quantisation by whole tensors does not give.
 """
 

@@ -21,8 +21,8 @@ from responsa_server.domain.models import (
 from responsa_server.providers.http_model import (
     Complaint,
     Events,
-    Gathering,
     HttpModel,
+    RequestParts,
     WireModel,
     ending,
 )
@@ -93,7 +93,7 @@ class OpenAiChat(HttpModel):
 
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
         """The pieces in the chunks. An answer ends with a finish reason and then `[DONE]`, the usage before it, or the end of the body: servers differ."""
-        wanted, finish, said, refused = Gathering(), "", False, False
+        requested, finish, said, refused = RequestParts(), "", False, False
         async for event in events:
             if not event.data:
                 continue
@@ -113,16 +113,16 @@ class OpenAiChat(HttpModel):
                     yield TextPiece(choice.delta.content)
                 refused |= bool(choice.delta.refusal)
                 for call in choice.delta.tool_calls or ():
-                    wanted.add(
+                    requested.add(
                         call.index, call.id or "", call.function.name or "", call.function.arguments or ""
                     )
                 finish = choice.finish_reason or finish
         if not finish:
             raise ModelError(ModelFault.CUT, "the stream ended without a finish reason")
-        for request in wanted.requests():
+        for request in requested.requests():
             yield request
         stop = Stop.UNSAFE if refused else _STOPS.get(finish, Stop.END)
-        yield ending(prompt, stop, said=said or bool(wanted))
+        yield ending(prompt, stop, said=said or bool(requested))
 
     def _body(self, prompt: ModelPrompt) -> dict[str, Any]:
         usage: dict[str, bool] = {"include_usage": True}
@@ -160,10 +160,10 @@ def complaint(body: Mapping[str, Any]) -> Complaint:
     error = body.get("error", body)
     if not isinstance(error, dict):
         return Complaint(message=str(error))
-    told = cast("dict[str, Any]", error)
-    words = [str(told.get("code") or ""), str(told.get("type") or "")]
+    fields = cast("dict[str, Any]", error)
+    words = [str(fields.get("code") or ""), str(fields.get("type") or "")]
     kind = next((one for one in words if one in _FAULTS), words[0] or words[1])
-    return Complaint(kind, str(told.get("message", "")))
+    return Complaint(kind, str(fields.get("message", "")))
 
 
 def _spent(usage: _Usage) -> Spent:

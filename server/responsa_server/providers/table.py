@@ -30,7 +30,7 @@ _NAME: Final = re.compile(r"[\w./@:+-]{1,200}")
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A server of models. needs_key: the name of the setting that must hold its key, "" if it needs none.
+    """A server of models. needs_key: the name of the setting that must hold its key, "" if it needs no key.
 
     models: all its models; empty if unknown. window: the tokens of a prompt and its answer together; None if unknown.
     small: whether its models are small, see `Models.small`.
@@ -45,7 +45,7 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class TableOptions:
-    """default: the models that `default` stands for in a chain. made: models that need no server, by `provider:name`; absent: why a provider is not available, by its name."""
+    """default: the models that `default` stands for in a chain. made: models without a server, by `provider:name`; absent: why a provider is not available, by its name."""
 
     default: Sequence[str] = ()
     patience_seconds: float = 30.0
@@ -88,7 +88,7 @@ class ModelTable:
         """The names, each once, with `default` replaced by its models, and without `extractive`. Raises KeyError for a model that is not available."""
         flat = [one for name in names for one in (self._options.default if name == DEFAULT else (name,))]
         if EXTRACTIVE in flat[:-1]:
-            raise KeyError(f"{EXTRACTIVE} ends a chain: nothing can stand after it")
+            raise KeyError(f"{EXTRACTIVE} must be the last of a chain")
         wanted = tuple(dict.fromkeys(one for one in flat if one != EXTRACTIVE))
         for name in wanted:
             if (problem := self.problem(name)) is not None:
@@ -101,7 +101,7 @@ class ModelTable:
             return None
         provider, colon, model = name.partition(":")
         if not (colon and _NAME.fullmatch(model)):
-            return f'"{name}" names no model: write provider:model, or {EXTRACTIVE}.'
+            return f'"{name}" is not a model: write provider:model, or {EXTRACTIVE}.'
         if provider in self._options.absent:
             return self._options.absent[provider]
         found = self._providers.get(provider)

@@ -19,7 +19,7 @@ _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}\Z")
 
 
 class BlockKind(StrEnum):
-    """What a stretch of canonical text is."""
+    """The kind of a part of the canonical text."""
 
     HEADING = "HEADING"
     PARAGRAPH = "PARAGRAPH"
@@ -34,7 +34,7 @@ class Block:
     """One piece of structure: bytes [byte_start, byte_end) of the canonical text's UTF-8.
 
     `level` is 1 to 6 for headings, the depth (from 1) for list items and quotes, else 0. `title` is a heading's
-    plain text without markup, '' for all else.
+    plain text without markup, '' for other kinds.
     """
 
     kind: BlockKind
@@ -106,7 +106,7 @@ class BlockCollector:
     ) -> ParsedDocument:
         """The parsed document with these blocks.
 
-        title: the document's own; if it has none, the title is the first visible line from character `body_start` on, or else the file's name.
+        title: the document's own; without one, the title is the first visible line from character `body_start` on, or else the file's name.
         language: as the document states it; ignored if it does not have the shape of a language tag.
         """
         flat = byte_positions(text, [edge for _, start, end, _, _ in self._rows for edge in (start, end)])
@@ -124,8 +124,8 @@ class BlockCollector:
 
 
 def one_line(text: str) -> str:
-    """Text with every run of white space as one space, cut at 300 characters: fit for a title."""
-    # A title is wanted from the first few lines: splitting all of a huge text would copy it for nothing.
+    """The text as a title: every run of white space becomes one space, and it is cut at 300 characters."""
+    # Only the first characters matter: splitting all of a huge text would copy it.
     return " ".join(text[: MAX_TITLE_CHARS * 8].split())[:MAX_TITLE_CHARS].rstrip()
 
 

@@ -20,7 +20,7 @@ from typing import Final
 import Stemmer
 
 UNKNOWN: Final = ""
-"""Nothing tells: too short, or a language without a row below. Treated as English by what follows."""
+"""The language is not known: the text is too short, or its language has no row below. Such a text is treated as English."""
 
 _SAMPLE_CHARS: Final = 2000
 _ENOUGH_LETTERS: Final = 0.3
@@ -70,8 +70,8 @@ STOPWORDS: Final[dict[str, frozenset[str]]] = {
     }.items()
 }
 
-# In the order of STOPWORDS, which is by how common the language is: ties go to the earlier. One-letter words are left
-# out, for they stand in most Latin-script languages, and in what an apostrophe leaves over.
+# In the order of STOPWORDS, commoner languages first: of two languages with equal scores, the first one wins. One-letter words do not count: they occur
+# in most languages with Latin script, and after apostrophes.
 _EVIDENCE: Final = {
     code: frozenset(word for word in words if len(word) > 1) for code, words in STOPWORDS.items()
 }
@@ -94,7 +94,7 @@ _WORD: Final = re.compile(r"[^\W\d_]+")
 
 
 def language_of(text: str) -> str:
-    """The code of the language that most of the text's beginning is in, or UNKNOWN."""
+    """The code of the main language of the text's beginning, or UNKNOWN."""
     sample = text[:_SAMPLE_CHARS].lower()
     words = _WORD.findall(sample)
     letters = sum(map(len, words))
@@ -114,7 +114,7 @@ def language_of(text: str) -> str:
 
 
 MAX_TERM_CHARS: Final = 64
-"""Longer runs (keys, base64) are cut: nobody asks for them whole, and a tsvector's lexeme has a limit."""
+"""Longer runs (keys, base64) are cut: no question contains them whole, and the lexemes of a tsvector are limited."""
 
 _REMEMBERED_WORDS: Final = 50_000
 
@@ -166,7 +166,7 @@ _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One word of a text: its term, its place in the count of words, and its characters [start, end)."""
+    """One word of a text: its term, its position among the words, and its characters [start, end)."""
 
     term: str
     position: int
@@ -175,7 +175,7 @@ class Token:
 
 
 class Analyzer:
-    """Splits text into terms. Keep one per thread: the stemmers hold a cache that is not guarded."""
+    """Splits text into terms. Use one per thread: the stemmers have a cache without a lock."""
 
     def __init__(self) -> None:
         self._stemmers: dict[str, Stemmer.Stemmer] = {}
@@ -199,7 +199,7 @@ class Analyzer:
         return found
 
     def _matched(self, match: re.Match[str], language: str) -> Sequence[str]:
-        """The terms of one match of _TOKEN that is written apart; none for what an apostrophe leaves over."""
+        """The terms of one match of _TOKEN, except unspaced runs; no terms for the single letter after an apostrophe."""
         word = match.group()
         if match.lastgroup == "number":
             return (word.replace(",", "")[:MAX_TERM_CHARS],)
@@ -210,7 +210,7 @@ class Analyzer:
         return self._terms_of(word, language)
 
     def _terms_of(self, word: str, language: str) -> tuple[str, ...]:
-        """The word's term, then its parts' if it is compound; remembered, since most words of a text were seen before."""
+        """The term of the word, then those of its parts if it is a compound. They are cached, because most words of a text occur several times."""
         key = (word, language)
         known = self._words.get(key)
         if known is None:
@@ -222,7 +222,7 @@ class Analyzer:
         return known
 
     def terms(self, text: str, language: str = UNKNOWN) -> Sequence[str]:
-        """As `tokens`, the terms alone, in less time."""
+        """Only the terms of `tokens`, in less time."""
         found: list[str] = []
         for match in _TOKEN.finditer(text):
             if match.lastgroup == "unspaced":
@@ -232,11 +232,11 @@ class Analyzer:
         return found
 
     def query_terms(self, text: str, language: str = UNKNOWN) -> list[str]:
-        """Distinct terms worth matching, in order: without function words, unless there is nothing else."""
+        """The distinct terms to search for, in order: without function words, unless the text has only those."""
         stop = STOPWORDS.get(language or "en", frozenset())
         tokens = self.tokens(text, language)
         words = [(token.term, text[token.start : token.end]) for token in tokens]
-        # "US" is a country and "IT" a trade, whatever they are in lower case.
+        # "US" is a country and "IT" a trade; "us" and "it" are function words.
         content = [
             term for term, word in words if word.lower() not in stop or (len(word) > 1 and word.isupper())
         ]
@@ -253,13 +253,13 @@ class Analyzer:
 
 def _term(word: str, stemmer: Stemmer.Stemmer | None) -> str:
     lowered = word[:MAX_TERM_CHARS].lower()
-    # The Arabic stemmer leaves nothing of some words.
+    # The Arabic stemmer reduces some words to nothing.
     return _folded(stemmer.stemWord(lowered) if stemmer is not None else lowered) or _folded(lowered)
 
 
 @lru_cache(maxsize=20_000)
 def _folded(term: str) -> str:
-    """Without Latin, Greek and Cyrillic diacritics: people leave them out when they ask."""
+    """The term without Latin, Greek and Cyrillic diacritics, because people omit them in questions."""
     if term.isascii():
         return term
     decomposed = unicodedata.normalize("NFKD", term)
@@ -269,7 +269,7 @@ def _folded(term: str) -> str:
 
 
 def _compound(word: str, stemmer: Stemmer.Stemmer | None) -> list[str]:
-    """The parts of an identifier, so that `max_tokens` is found by "tokens" and `getPassage` by "passage"."""
+    """The parts of an identifier, so that "tokens" finds `max_tokens`, and "passage" finds `getPassage`."""
     if not _COMPOUND.search(word):
         return []
     parts = [part for piece in _PARTS.findall(word) for part in _CAMEL.split(piece)]
@@ -279,7 +279,7 @@ def _compound(word: str, stemmer: Stemmer.Stemmer | None) -> list[str]:
 
 
 def _bigrams(run: str) -> Iterator[tuple[int, str]]:
-    """Overlapping pairs of a run without spaces; a lone character stands for itself."""
+    """The overlapping pairs of characters of a run without spaces; a single character is its own term."""
     if len(run) == 1:
         yield 0, run
     for place in range(len(run) - 1):
@@ -289,7 +289,7 @@ def _bigrams(run: str) -> Iterator[tuple[int, str]]:
 def tsvector_literal(title: Sequence[str], body: Sequence[str]) -> str:
     """The input text of a PostgreSQL `tsvector`: title terms with label A, then the body's, with their places.
 
-    PostgreSQL keeps at most 255 places a term and none above 16383, so later ones are left out here.
+    PostgreSQL keeps at most 255 positions per term, and no position above 16383, so later ones are left out.
     """
     places: dict[str, list[str]] = {}
     for number, term in enumerate(title[:1000], 1):

@@ -1,8 +1,7 @@
 """Quotable pieces of a document: sentences, list items, rows, with their byte ranges.
 
-A piece is what an answer may quote, and it is always exact bytes of the canonical text. Prose is cut by `sentencex`
-(Wikimedia's rule-based segmenter, some 250 languages); what is not prose is cut along the document's blocks, so that no
-code is ever cut and no heading is taken for a sentence.
+An answer may quote pieces, and each piece is exact bytes of the canonical text. `sentencex` (Wikimedia's rule-based segmenter for some 250
+languages) cuts prose. Everything else is cut along the document's blocks, so that code is never cut and a heading never counts as a sentence.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ import sentencex
 from responsa_server.text.canonical import Block, BlockKind
 
 MAX_PIECE_BYTES: Final = 900
-"""A longer piece is cut at a clause or a word: a citation's quote has 1 KiB."""
+"""A longer piece is cut at a clause or a word, because a citation's quote has at most 1 KiB."""
 
 MAX_LEAD_BYTES: Final = 600
-"""An introduction ending in a colon takes the list or code after it along when both fit in this."""
+"""An introduction that ends in a colon is joined with the list or code after it if both together are at most this long."""
 
-# Markup that says nothing to a reader: where a link leads, tags of layout.
+# Markup that means nothing to a reader: link definitions, layout tags.
 _NO_TEXT: Final = re.compile(
     rb"\[[^\]\n]{1,200}\]:\s|</?(?:div|span|img|p|br|a|table|t[rdh]|center|figure|details|summary|picture|source)\b|<!"
 )
@@ -32,7 +31,7 @@ _CLAUSE: Final = re.compile(r"[;:,.!?)\u3001\u3002\uff0c\uff1b][\s\"'”’)]*")
 
 
 class PieceKind(StrEnum):
-    """What a piece is. Headings give context and are never quoted."""
+    """The kind of a piece. Headings give context and are never quoted."""
 
     SENTENCE = "sentence"
     ITEM = "item"
@@ -51,7 +50,7 @@ class Piece:
 
 
 def pieces(text: str, blocks: Sequence[Block], language: str = "") -> list[Piece]:
-    """All pieces of a document in order, disjoint; text outside all blocks and mere markup are not quotable.
+    """All pieces of a document, in order and disjoint. Text outside all blocks, and pure markup, belong to no piece.
 
     `blocks` are disjoint, in order, in bytes of the text's UTF-8.
     """
@@ -74,7 +73,7 @@ def _of_block(source: bytes, block: Block, language: str) -> Iterator[Piece]:
         case BlockKind.TABLE:
             yield from _lines(source, start, end)
         case BlockKind.LIST_ITEM:
-            # An item is short as a rule and makes sense whole; a long one is prose.
+            # Most items are short and make sense as a whole; a long one is prose.
             if end - start <= MAX_LEAD_BYTES:
                 yield Piece(start, end, PieceKind.ITEM)
             else:
@@ -96,7 +95,7 @@ def _prose(source: bytes, start: int, end: int, language: str, kind: PieceKind) 
 
 def _sentences(text: str, language: str) -> Iterator[str]:
     """Consecutive substrings that together are the text."""
-    # Wrapped lines are one sentence; the segmenter would take each line break of a list or verse for nothing anyway.
+    # Paragraphs are segmented one by one; line breaks within a paragraph do not end a sentence.
     start = 0
     for gap in [*(match.end() for match in _PARAGRAPH.finditer(text)), len(text)]:
         for boundary in sentencex.get_sentence_boundaries(language, text[start:gap]):
@@ -105,7 +104,7 @@ def _sentences(text: str, language: str) -> Iterator[str]:
 
 
 def _lines(source: bytes, start: int, end: int) -> Iterator[Piece]:
-    """The rows of a table; a ruler between them is none."""
+    """The rows of a table, without the rulers between them."""
     place = start
     for line in source[start:end].splitlines(keepends=True):
         low, high = _trim(source, place, place + len(line))
@@ -116,7 +115,7 @@ def _lines(source: bytes, start: int, end: int) -> Iterator[Piece]:
 
 
 def _bounded(source: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The range, cut where it is too long: behind a clause if one ends in the second half, else at a space."""
+    """The range, cut if it is too long: after a clause that ends in the second half, or else at a space."""
     while end - start > MAX_PIECE_BYTES:
         window = source[start : start + MAX_PIECE_BYTES].decode(errors="ignore")
         half = len(window) // 2
@@ -132,14 +131,14 @@ def _bounded(source: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _trim(source: bytes, start: int, end: int) -> tuple[int, int]:
-    """The range without white space at its ends (ASCII's; no other byte can be part of a character)."""
+    """The range without ASCII white space at its ends."""
     part = source[start:end]
     left = len(part) - len(part.lstrip())
     return start + left, max(start + left, end - (len(part) - len(part.rstrip())))
 
 
 def _with_leads(source: bytes, found: Sequence[Piece]) -> Iterator[Piece]:
-    """Joins "To start it, run:" with the code or list that it announces, which alone would both say little."""
+    """Join an introduction such as "To start it, run:" with the code or list after it: separately, neither says much."""
     index = 0
     while index < len(found):
         piece = found[index]
@@ -174,7 +173,7 @@ _MARK: Final = re.compile(r"[`*_<\[]|^[ \t]*(?:[#>+~-]|\d+[.)])", re.MULTILINE)
 
 
 def plain(text: str) -> str:
-    """Markdown marks removed and lines joined: what is embedded and matched, never what is quoted."""
+    """The text without Markdown marks, its lines joined: for embedding and matching, never for quotes."""
     if not _MARK.search(text):
         return " ".join(text.split())
     for pattern, replacement in _MARKUP:

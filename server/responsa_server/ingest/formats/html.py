@@ -239,7 +239,7 @@ def parse(original: Original) -> ParsedDocument:
         _walk(root, body if body is not None else root, writer)
     text = "".join(writer.parts)
     if not text.strip():
-        raise rejections.empty("The HTML document shows no text. Upload a page with visible text in it.")
+        raise rejections.empty("The HTML document shows no text. Upload a page with visible text.")
     title_node = tree.css_first("head > title")
     return writer.collector.document(
         text,

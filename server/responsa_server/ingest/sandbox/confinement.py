@@ -30,7 +30,7 @@ _UNPRIVILEGED_USER = 65533
 
 @dataclass(frozen=True, slots=True)
 class SandboxCapabilities:
-    """What the kernel supports. landlock_abi: the version of the interface, 0 if there is none.
+    """The kernel's support for confinement. landlock_abi: the version of Landlock's interface, 0 without Landlock.
 
     Resource limits and separate processes are always available.
     """

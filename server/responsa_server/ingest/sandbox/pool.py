@@ -134,7 +134,7 @@ class ParserPool:
                         continue
             finally:
                 os.close(descriptor)
-        raise ParserUnavailable("The document parser was stopped again and again.")
+        raise ParserUnavailable("The document parser was stopped several times.")
 
     async def close(self) -> None:
         """Stop every parsing process and the zygote. Running calls raise ParserUnavailable. May be called twice."""
@@ -149,7 +149,7 @@ class ParserPool:
         found = SandboxCapabilities(zygote.ready.landlock_abi, zygote.ready.seccomp)
         if found.complete or self._allow_unconfined:
             return None
-        return f"{found.sentence} Without both, documents are not parsed; see ingestion.allow_unconfined."
+        return f"{found.sentence} Documents are parsed only with both; see the setting ingestion.allow_unconfined."
 
     async def _running(self) -> _ZygoteClient:
         async with self._starting:
@@ -252,9 +252,7 @@ def _failure(status: int, limits: ParseLimits) -> DocumentRejected | ParserUnava
     if code == 0:
         return None
     if code == EXIT_UNCONFINED:
-        return ParserUnavailable(
-            "A parsing process could not be locked up, so the document was not looked at."
-        )
+        return ParserUnavailable("A parsing process could not be confined, so it did not read the document.")
     if code == -signal.SIGXCPU:
         return rejections.parser_limit(
             f"Parsing this document takes more than {limits.cpu_seconds} seconds of processor time."
@@ -264,7 +262,7 @@ def _failure(status: int, limits: ParseLimits) -> DocumentRejected | ParserUnava
         return rejections.parser_limit("Parsing this document takes more time or memory than is allowed.")
     if code == -signal.SIGSYS:
         return rejections.access_refused()
-    return rejections.malformed("The parser broke down on this document.")
+    return rejections.malformed("The parser crashed on this document.")
 
 
 class _ZygoteLost(Exception):
@@ -386,7 +384,7 @@ class _ZygoteClient:
                     if ended is not None and not ended.done():
                         ended.set_result(status)
                 case ParseJob() | KillJob():
-                    self._lose("It sent what only the server sends.")
+                    self._lose("It sent a message that only the server sends.")
 
     def _lose(self, message: str) -> None:
         """Stop listening and fail every waiter. The zygote stops when its socket closes."""

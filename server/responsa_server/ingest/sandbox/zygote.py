@@ -206,7 +206,7 @@ def _result(job: ParseJob, formats: Formats, parsers: Mapping[str, Parser]) -> b
     except RecursionError:
         return pack_rejection(
             rejections.parser_limit(
-                "The document is nested too deep to be parsed.", "Flatten it and upload it again."
+                "The document is nested too deeply to be parsed.", "Flatten it and upload it again."
             )
         )
     except OSError as error:
