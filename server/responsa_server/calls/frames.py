@@ -18,8 +18,8 @@ from responsa_server.domain import names
 from responsa_server.domain.events import Delta, NumberedEvent
 from responsa_server.domain.turns import Followed, Heartbeat, LogRow, OnBusy, Question, Reconnect, Snapshot
 
-# Tags of AskResponse: turn = 1, after_seq = 2, events = 4. `encode` writes them in this order and omits zeros.
-_TURN, _AFTER, _EVENTS = 0x0A, 0x10, 0x22
+# Tags of AskResponse: turn = 1, after_seq = 2, through_seq = 3, events = 4. `encode` writes them in this order and omits zeros.
+_TURN, _AFTER, _THROUGH, _EVENTS = 0x0A, 0x10, 0x18, 0x22
 # TurnEvent: seq = 1, attempt = 2, delta = 6; TurnDelta: text = 1, byte_offset = 2.
 _SEQ, _ATTEMPT, _DELTA, _DELTA_TEXT, _DELTA_OFFSET = b"\x08", b"\x10", 0x32, 0x0A, b"\x10"
 _ONE_BYTE = tuple(bytes([value]) for value in range(0x80))
@@ -89,14 +89,15 @@ def after(frame: bytes, after_seq: int) -> bytes:
 
 
 def rest(frame: bytes, after_seq: int) -> bytes:
-    """The part of a frame after a seq within it, without that seq. Only this function reads a frame."""
-    message = chat_service_pb2.AskResponse.FromString(frame)
-    message.after_seq = after_seq
-    kept = next(
-        (place for place, event in enumerate(message.events) if event.seq > after_seq), len(message.events)
-    )
-    del message.events[:kept]
-    return message.SerializeToString(deterministic=True)
+    """The part of a frame after a seq within it, without that seq.
+
+    Events are copied and not parsed: encoding one again could order its fields differently, if an earlier version of the contract wrote it.
+    """
+    events = _field_end(frame, _field_end(frame, _field_end(frame, 0, _TURN, length=True), _AFTER), _THROUGH)
+    position = events
+    while position < len(frame) and _seq(frame, position) <= after_seq:
+        position = _field_end(frame, position, _EVENTS, length=True)
+    return after(frame[:events], after_seq) + frame[position:]
 
 
 def empty(turn_id: UUID, after_seq: int, through_seq: int) -> bytes:
@@ -179,6 +180,13 @@ def _field_end(frame: bytes, position: int, tag: int, *, length: bool = False) -
         return position
     value, position = _read_varint(frame, position + 1)
     return position + value if length else position
+
+
+def _seq(frame: bytes, position: int) -> int:
+    """The seq of the event at this position: the first field of every event in the log."""
+    _, begin = _read_varint(frame, position + 1)
+    assert frame[begin : begin + 1] == _SEQ
+    return _read_varint(frame, begin + 1)[0]
 
 
 def _read_varint(frame: bytes, position: int) -> tuple[int, int]:
