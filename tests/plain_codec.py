@@ -47,7 +47,7 @@ class PlainCodec:
 
     def encode_question(self, question: Question) -> bytes:
         conversation = str(question.conversation_id) if question.conversation_id else None
-        more = [question.parameters, question.max_cost_micros]
+        more = [question.parameters, question.max_cost_micros, question.agent_version]
         return json.dumps(
             [
                 conversation,

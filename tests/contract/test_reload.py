@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from responsa_server.agents.config.folders import Folders
 from responsa_server.agents.config.live import AgentsBroken, LiveAgents, LiveOptions
 from responsa_server.agents.config.reading import SHIPPED
 from responsa_server.agents.config.watch import Watch
-from responsa_server.domain.errors import NotFound, Unavailable
+from responsa_server.domain.errors import AlreadyExists, NotFound, Unavailable
 from responsa_server.domain.parts import Health
 from responsa_server.domain.relay import Reload
+from responsa_server.domain.turns import Question
 from responsa_server.providers.settings import ModelSettings
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
@@ -28,7 +30,7 @@ from responsa_server.turns.service import Turns
 from tests.conftest import DatabaseUrls
 from tests.contract.agents_house import Folder, Town, said, served
 from tests.contract.conftest import People, new_turn
-from tests.contract.turn_house import Cast, Script
+from tests.contract.turn_house import NO_REDIS, Cast, Script
 from tests.contract.turn_steps import cancelled
 from tests.plain_codec import PlainCodec
 
@@ -79,6 +81,84 @@ async def test_a_change_is_a_version_and_the_old_one_can_still_be_run(town: Town
             unchanged,
             type(back)("own", back.version, changed=False),
         ]
+
+
+async def test_a_version_that_is_asked_for_is_loaded_and_answers_as_it_did(
+    town: Town, folder: Folder
+) -> None:
+    folder.write("own", "One.")
+    async with town.process() as agents:
+        folder.write("own", "Two.")
+        await agents.reload()
+        folder.write("own", "Three.")
+        await agents.reload()
+    async with town.process() as later:
+        assert served(later) == ["agents/default/versions/1", "agents/own/versions/3"]
+        assert "agents/own/versions/1" not in later.versions
+        assert await said(await later.version("own", 1)) == "One."
+        assert later.at("agents/own/versions/1") is await later.version("own", 1)
+        assert await later.version("own", 3) is later.named("own")
+        await later.poll()
+        assert "agents/own/versions/1" in later.versions
+        assert await said(later.named("own")) == "Three."
+        for identity, number in (("own", 4), ("default", 2)):
+            with pytest.raises(NotFound) as caught:
+                await later.version(identity, number)
+            assert caught.value.metadata["resource_name"] == f"agents/{identity}/versions/{number}"
+        shutil.rmtree(folder.path("own"))
+        await later.reload()
+        with pytest.raises(NotFound) as caught:
+            await later.version("own", 1)
+        assert caught.value.metadata == {
+            "resource_type": "agent",
+            "resource_name": "agents/own",
+            "known": "default",
+        }
+
+
+async def test_a_question_for_a_version_runs_with_it_after_a_restart(
+    town: Town, folder: Folder, people: People
+) -> None:
+    """Through the turns: the version that serves is another one, and only the database holds the one that is asked for."""
+    folder.write("own", "One.")
+    async with town.process() as agents:
+        folder.write("own", "Two.")
+        await agents.reload()
+    async with town.process() as agents:
+        turns = Turns(
+            PostgresTurnStore(town.database, PlainCodec()),
+            PostgresConversationStore(town.database),
+            agents,
+            RedisRelay(NO_REDIS),
+            Runtime(uuid7, PlainCodec()),
+        )
+        await turns.start()
+        try:
+            texts: dict[str, str] = {}
+            for question in (
+                Question("Hello!", agent="own"),
+                Question("Hello!", agent="own", agent_version=1),
+                Question("Hello!", agent="own", agent_version=2),
+            ):
+                accepted = await turns.accept(people.ann, question, uuid7())
+                ended = await turns.wait(people.ann, accepted.turn_id)
+                assert ended.terminal is not None
+                texts[f"{question.agent_version} {ended.agent_version}"] = json.loads(ended.terminal)["text"]
+            assert texts == {
+                "None agents/own/versions/2": "Two.",
+                "1 agents/own/versions/1": "One.",
+                "2 agents/own/versions/2": "Two.",
+            }
+            # The same request_id: the version is a part of the question.
+            request_id = uuid7()
+            await turns.accept(people.ann, Question("Hello!", agent="own", agent_version=1), request_id)
+            with pytest.raises(AlreadyExists) as caught:
+                await turns.accept(people.ann, Question("Hello!", agent="own"), request_id)
+            assert caught.value.metadata["difference"] == "agent"
+            with pytest.raises(NotFound):
+                await turns.accept(people.ann, Question("Hello!", agent="own", agent_version=3), None)
+        finally:
+            await turns.close()
 
 
 async def test_what_shapes_no_answer_makes_no_version(town: Town, folder: Folder) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from responsa_server.calls.interceptors.validation import MAX_BYTES
 from responsa_server.envoy.envoy_config import EnvoyConfig, render
 from tests.gateway.conftest import DESCRIPTOR, Place, start_place
 from tests.gateway.wire import of_rest
@@ -110,9 +111,14 @@ def test_what_is_gathered_is_bounded_in_size_and_time() -> None:
         for one in routes
         if "envoy.filters.http.grpc_json_transcoder" in one.get("typed_per_filter_config", {})
     }
-    assert set(gathering) == {"/v1/documents", "/v1/"}
+    assert set(gathering) == {"/v1/documents", "/v1/passages:search", "/v1/"}
     document = gathering["/v1/documents"]["route"]
     assert (document["priority"], document["max_stream_duration"]) == ("HIGH", {"max_stream_duration": "30s"})
+    search = gathering["/v1/passages:search"]
+    assert search["route"] == gathering["/v1/documents"]["route"]
+    (length,) = (one["range_match"] for one in search["match"]["headers"] if one["name"] == "content-length")
+    # Above what any body may have, up to what the server takes of a message.
+    assert length == {"start": 65_536 + 1, "end": MAX_BYTES + 1}
     rest = gathering["/v1/"]["typed_per_filter_config"]["envoy.filters.http.buffer"]
     assert rest["buffer"] == {"max_request_bytes": 65_536}
     actions = {one["name"].rpartition(".")[2] for one in config["overload_manager"]["actions"]}

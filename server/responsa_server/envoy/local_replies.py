@@ -74,6 +74,12 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
         ),
         path="/v1/documents",
     ),
+    LocalReply(
+        413,
+        413,
+        _malformed("The body is larger than 256 KiB, or larger than 64 KiB and without a content-length."),
+        path="/v1/passages:search",
+    ),
     LocalReply(413, 413, _malformed("The body is larger than 64 KiB.")),
     LocalReply(431, 431, _malformed("The request has more than 16 KiB or more than 64 fields of headers.")),
     LocalReply(408, 408, DeadlinePassed(Reason.DEADLINE_EXCEEDED, "The request did not arrive in time.")),

@@ -14,8 +14,8 @@ from responsa_server.calls.call import Call
 from responsa_server.calls.interceptors.shape import Interceptor, Received
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 
-_MAX_BYTES: Final = 256 * 1024
-"""The limit for a message of a request. Any message that the contract's rules allow is far smaller: the largest is a Search with eight terms of 16 KiB."""
+MAX_BYTES: Final = 256 * 1024
+"""The limit for a message of a request. Any message that the contract's rules allow is far smaller: the largest is a Search with eight terms of 16 KiB. The gateway's limits (envoy/routes.yaml) agree."""
 _LARGER: Final[Mapping[str, int]] = {
     "/responsa.knowledge.v1.KnowledgeService/CreateDocument": 4 * 1024 * 1024,
     "/responsa.knowledge.v1.KnowledgeService/UploadDocument": 4 * 1024 * 1024,
@@ -44,7 +44,7 @@ class Validation(Interceptor[None]):
         """Parse and validate. Raises InvalidRequest: MALFORMED_MESSAGE, INVALID_FIELD."""
         assert isinstance(message, Received)
         data = message.data
-        limit = _LARGER.get(call.method, _MAX_BYTES)
+        limit = _LARGER.get(call.method, MAX_BYTES)
         if len(data) > limit:
             raise violations.too_large(len(data), limit)
         try:

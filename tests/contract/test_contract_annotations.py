@@ -1,0 +1,266 @@
+"""The annotations that OpenAPI documents and generated clients are made from: none is missing, and each says what the contract means.
+
+What needs an annotation is found by other means than the annotations: by the methods, by the rules, and by the forms of names that comments show.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import pytest
+from google.api import field_behavior_pb2, resource_pb2
+from google.longrunning import operations_proto_pb2
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    FieldDescriptorProto,
+    FileDescriptorProto,
+    FileDescriptorSet,
+    MethodDescriptorProto,
+)
+
+from buf.validate import validate_pb2
+from tests.contract.test_contract_baseline import CURRENT, load, messages, ours
+
+# Their stubs are untyped.
+BEHAVIOR: Any = field_behavior_pb2.field_behavior
+RESOURCE: Any = resource_pb2.resource
+DEFINITION: Any = resource_pb2.resource_definition
+REFERENCE: Any = resource_pb2.resource_reference
+OPERATION: Any = operations_proto_pb2.operation_info
+
+REQUIRED = field_behavior_pb2.FieldBehavior.Value("REQUIRED")
+IDENTIFIER = field_behavior_pb2.FieldBehavior.Value("IDENTIFIER")
+ANY = "*"
+"""The reference of a field that may name resources of more than one type."""
+FORM = re.compile(r"`(\w+)/\{(?:uuid|id)\}(/versions/\{n\})?`")
+"""A name in a comment, such as `turns/{uuid}`."""
+
+Types = Mapping[str, DescriptorProto]
+
+
+def types_of(files: FileDescriptorSet) -> Types:
+    """The contract's messages by full name; the entries of maps are left out."""
+    return {
+        f".{name}": message
+        for file in ours(files)
+        for name, message in messages(file.package, file.message_type)
+        if not message.options.map_entry
+    }
+
+
+def methods(files: FileDescriptorSet) -> Iterator[tuple[str, MethodDescriptorProto]]:
+    for file in ours(files):
+        for service in file.service:
+            for method in service.method:
+                yield file.package, method
+
+
+def fields_of(message: DescriptorProto) -> Iterator[FieldDescriptorProto]:
+    """The fields but those of a oneof, of which exactly one is given."""
+    return (one for one in message.field if one.proto3_optional or not one.HasField("oneof_index"))
+
+
+def closure(types: Types, names: set[str]) -> set[str]:
+    """These messages and all that they hold."""
+    found: set[str] = set()
+    while names:
+        name = names.pop()
+        if name in types and name not in found:
+            found.add(name)
+            names |= {one.type_name for one in types[name].field if one.type_name}
+    return found
+
+
+def resources(files: FileDescriptorSet, types: Types) -> set[str]:
+    """The messages that methods return, alone or in a list, and that have a name."""
+    answers = {method.output_type for _, method in methods(files)}
+    lists = {one for one in answers if re.search(r"\.List\w+Response$", one)}
+    items = {field.type_name for one in lists for field in types[one].field}
+    return {
+        one
+        for one in (answers - lists) | items
+        if one in types and any(field.name == "name" for field in types[one].field)
+    }
+
+
+def comments(file: FileDescriptorProto) -> dict[tuple[int, ...], str]:
+    return {tuple(one.path): one.leading_comments for one in file.source_code_info.location}
+
+
+def forms(files: FileDescriptorSet) -> Iterator[tuple[str, FieldDescriptorProto, set[tuple[str, bool]]]]:
+    """The texts that hold names, with the forms that their comments show: the plural, and whether it is a version's."""
+    for file in ours(files):
+        found = comments(file)
+        for number, message in enumerate(file.message_type):
+            for place, field in enumerate(message.field):
+                if field.type != FieldDescriptorProto.TYPE_STRING:
+                    continue
+                shown = FORM.findall(found.get((4, number, 2, place), ""))
+                if shown:
+                    name = f"{file.package}.{message.name}.{field.name}"
+                    yield name, field, {(plural, bool(version)) for plural, version in shown}
+
+
+def patterns(files: FileDescriptorSet, types: Types) -> dict[str, list[str]]:
+    """The patterns of each type of resource."""
+    found: dict[str, list[str]] = {}
+    for message in types.values():
+        resource = message.options.Extensions[RESOURCE]
+        if resource.type:
+            found[resource.type] = list(resource.pattern)
+    for file in ours(files):
+        for one in file.options.Extensions[DEFINITION]:
+            found[one.type] = list(one.pattern)
+    return found
+
+
+def refuses_nothing_given(field: FieldDescriptorProto) -> bool:
+    """Whether the rules of a field refuse a request without it."""
+    rules = field.options.Extensions[validate_pb2.field]
+    if rules.ignore == validate_pb2.IGNORE_IF_ZERO_VALUE or field.proto3_optional:
+        return False
+    return (
+        rules.required
+        or bool(rules.string.pattern)
+        or rules.string.min_bytes > 0
+        or rules.repeated.min_items > 0
+    )
+
+
+def missing(files: FileDescriptorSet) -> list[str]:
+    """What lacks an annotation, or has one that contradicts the contract."""
+    types, found = types_of(files), list[str]()
+    made = resources(files, types)
+    known = patterns(files, types)
+    for name in sorted(made):
+        resource = types[name].options.Extensions[RESOURCE]
+        if resource.type != f"responsa/{types[name].name}" or not resource.pattern:
+            found.append(f"{name}: no resource")
+        behaviors = [
+            list(one.options.Extensions[BEHAVIOR]) for one in types[name].field if one.name == "name"
+        ]
+        if behaviors != [[IDENTIFIER]]:
+            found.append(f"{name}: its name is not its identifier")
+    requests = closure(types, {method.input_type for _, method in methods(files)})
+    for name in sorted(requests | made):
+        for field in fields_of(types[name]):
+            behaviors = field.options.Extensions[BEHAVIOR]
+            if not behaviors:
+                found.append(f"{name}.{field.name}: no field_behavior")
+            elif refuses_nothing_given(field) and REQUIRED not in behaviors:
+                found.append(f"{name}.{field.name}: the rules require it and its field_behavior does not")
+    for name, field, shown in forms(files):
+        if IDENTIFIER in field.options.Extensions[BEHAVIOR]:
+            continue
+        reference = field.options.Extensions[REFERENCE].type
+        heads = {(pattern.partition("/")[0], "/versions/" in pattern) for pattern in known.get(reference, ())}
+        if not reference:
+            found.append(f"{name}: no resource_reference")
+        elif (reference == ANY) != (len(shown) > 1) or (reference != ANY and heads != shown):
+            found.append(f"{name}: a reference to {reference}, and names of {sorted(shown)}")
+    for package, method in methods(files):
+        if method.output_type == ".google.longrunning.Operation":
+            info = method.options.Extensions[OPERATION]
+            if not all(f".{package}.{one}" in types for one in (info.response_type, info.metadata_type)):
+                found.append(f"{method.name}: no operation_info")
+    return found
+
+
+@cache
+def current() -> FileDescriptorSet:
+    return load(CURRENT)
+
+
+def test_no_annotation_is_missing() -> None:
+    assert missing(current()) == []
+
+
+def test_what_needs_one_is_found() -> None:
+    """The tests above see something: without this an empty search would pass."""
+    types = types_of(current())
+    assert {one.rpartition(".")[2] for one in resources(current(), types)} == {
+        "Agent", "ApiKey", "Collection", "Conversation", "Document", "Message", "Passage", "Teacher", "Turn", "User"
+    }  # fmt: skip
+    assert len(list(forms(current()))) > 60
+    names = {name for name, _, _ in forms(current())}
+    for package, method in methods(current()):
+        request = types[method.input_type]
+        lone = {
+            f"{package}.{request.name}.{one.name}"
+            for one in request.field
+            if one.name in ("name", "parent", "turn")
+        }
+        assert lone <= names
+
+
+def test_turns_conversations_and_keys_have_an_owner() -> None:
+    types = types_of(current())
+    owned = {
+        name.rpartition(".")[2]: one.options.Extensions[REFERENCE].type
+        for name, message in types.items()
+        for one in message.field
+        if one.name == "owner"
+    }
+    assert owned == dict.fromkeys(("Turn", "Conversation", "ApiKey", "Collection"), "responsa/User")
+
+
+# Faults that are planted, to see that each is caught.
+
+
+def field(files: FileDescriptorSet, message: str, name: str) -> FieldDescriptorProto:
+    return next(one for one in types_of(files)[f".responsa.{message}"].field if one.name == name)
+
+
+def _no_resource(files: FileDescriptorSet) -> None:
+    types_of(files)[".responsa.chat.v1.Turn"].options.ClearExtension(RESOURCE)
+
+
+def _no_pattern(files: FileDescriptorSet) -> None:
+    types_of(files)[".responsa.chat.v1.Message"].options.Extensions[RESOURCE].ClearField("pattern")
+
+
+def _no_behavior(files: FileDescriptorSet) -> None:
+    field(files, "type.v1.Scope", "collections").options.ClearExtension(BEHAVIOR)
+
+
+def _not_required(files: FileDescriptorSet) -> None:
+    field(files, "chat.v1.AskRequest", "text").options.Extensions[BEHAVIOR][:] = [1]
+
+
+def _no_reference(files: FileDescriptorSet) -> None:
+    field(files, "chat.v1.Citation", "passage").options.ClearExtension(REFERENCE)
+
+
+def _another_type(files: FileDescriptorSet) -> None:
+    field(files, "chat.v1.Turn", "owner").options.Extensions[REFERENCE].type = "responsa/Tenant"
+
+
+def _an_older_type(files: FileDescriptorSet) -> None:
+    field(files, "chat.v1.AskRequest", "agent").options.Extensions[REFERENCE].type = "responsa/Agent"
+
+
+def _no_operation(files: FileDescriptorSet) -> None:
+    (method,) = (one for _, one in methods(files) if one.name == "CreateDocument")
+    method.options.ClearExtension(OPERATION)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        _no_resource,
+        _no_pattern,
+        _no_behavior,
+        _not_required,
+        _no_reference,
+        _another_type,
+        _an_older_type,
+        _no_operation,
+    ],
+)
+def test_each_fault_is_caught(plant: Callable[[FileDescriptorSet], None]) -> None:
+    changed = load(CURRENT)
+    plant(changed)
+    assert missing(changed)
