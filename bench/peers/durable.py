@@ -31,8 +31,8 @@ from responsa_server.stores.postgres.conversations import PostgresConversationSt
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.operations import OperationStore
-from responsa_server.stores.postgres.part import PostgresMigrations
 from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay

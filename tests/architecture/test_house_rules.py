@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from responsa_server.domain.errors import Reason
-from responsa_server.stores.postgres.queries import Queries
+from responsa_server.stores.postgres.database import Queries
 from tests.instance import ROOT
 
 SERVER = ROOT / "server" / "responsa_server"

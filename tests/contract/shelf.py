@@ -12,9 +12,8 @@ from responsa_server.ingest.indexing import lexical_form, plan_vectors
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.embedder import Embedder
 from responsa_server.search.retrieve import Retriever
-from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.database import SEARCH_SECONDS, Database
 from responsa_server.stores.postgres.passages import PassageTable, PostgresLexicalIndex
-from responsa_server.stores.postgres.searching import SEARCH_SECONDS
 from responsa_server.stores.postgres.vectors import PostgresVectorIndex
 from responsa_server.text.canonical import Block, BlockKind
 from responsa_server.text.lexical import Analyzer, language_of

@@ -20,9 +20,8 @@ from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.embedder import Embedder, Vectors
 from responsa_server.search.retrieve import KnowledgeSearch, Retrieval, Retriever
-from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.database import SEARCH_SECONDS, Database
 from responsa_server.stores.postgres.passages import PostgresLexicalIndex
-from responsa_server.stores.postgres.searching import SEARCH_SECONDS
 from responsa_server.stores.postgres.vectors import PostgresVectorIndex
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People

@@ -8,9 +8,8 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.conversations import MAX_SUMMARY_BYTES, Summary
 from responsa_server.domain.errors import Unavailable
-from responsa_server.stores.postgres.conversations import PostgresConversationStore
+from responsa_server.stores.postgres.conversations import PostgresConversationStore, PostgresSummaries
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.summaries import PostgresSummaries
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
 from tests.contract.cut_database import CutDatabase

@@ -17,8 +17,7 @@ from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.turns import OnBusy, TurnLost, TurnState
 from responsa_server.stores.postgres import turns as turns_module
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
-from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.queries import Queries
+from responsa_server.stores.postgres.database import Database, Queries
 from responsa_server.stores.postgres.turns import PostgresTurnStore, turn_queries
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
@@ -51,10 +50,8 @@ class Unguarded:
 
 
 TURN_FILES = (
-    "turn_accept.sql",
-    "turn_ends.sql",
+    "turns.sql",
     "turn_log.sql",
-    "turn_reads.sql",
 )
 
 

@@ -13,7 +13,7 @@ from responsa_server.domain.errors import NotFound
 from responsa_server.domain.events import Usage
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.turns import Cursor, LogRow, News, OnBusy, TurnState
-from responsa_server.stores.postgres import turn_reads
+from responsa_server.stores.postgres import turns as turns_module
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
@@ -228,7 +228,7 @@ async def test_the_ledger_goes_with_the_log_and_followers_when_they_are_believed
     aged: list[UUID],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(turn_reads, "_MOST_PRUNED", 2)
+    monkeypatch.setattr(turns_module, "_MOST_PRUNED", 2)
     gone, running, recent, today = aged
     for turn in aged:
         for call in range(5):

@@ -17,7 +17,7 @@ from responsa_server.domain.events import Failed
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import Append, Followed, LogRow
 from responsa_server.stores.postgres import database
-from responsa_server.stores.postgres.turn_rows import NamedQueries
+from responsa_server.stores.postgres.turn_log import NamedQueries
 from responsa_server.turns.following import Following
 from responsa_server.turns.worker import Outcome, Run
 from responsa_server.turns.writer import TurnWriter

@@ -34,7 +34,7 @@ from responsa_server.domain.tools import Effect, Sent, ToolCard, ToolResult
 from responsa_server.domain.turns import Question, TurnStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.turn_rows import NamedQueries
+from responsa_server.stores.postgres.turn_log import NamedQueries
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.runtime import Runtime
 from responsa_server.turns.service import Turns

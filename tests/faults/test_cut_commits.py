@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from responsa_server.stores.postgres.queries import Queries
+from responsa_server.stores.postgres.database import Queries
 from tests.faults.cluster import Cluster
 from tests.faults.crowd import Crowd, answer_to, hold, question
 from tests.faults.forms import Form, Report, forms
@@ -108,7 +108,7 @@ async def test_without_its_fence_the_campaign_finds_what_was_written_twice(clust
 
 def test_the_proxy_tells_statements_apart() -> None:
     """The statements of the product are what the proxy takes them for: else it would cut nothing, and find nothing."""
-    queries = Queries("turn_accept.sql", "turn_ends.sql", "turn_log.sql", "turn_reads.sql")
+    queries = Queries("turns.sql", "turn_log.sql")
     assert kind_of([queries["accept_turn"]]) is Write.ACCEPT
     assert kind_of([queries["finish_turns"]]) is Write.FINISH
     assert kind_of([queries["append_fence"], queries["append_rows"]]) is Write.APPEND

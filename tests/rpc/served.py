@@ -50,9 +50,9 @@ from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import Question
 from responsa_server.identity.service import Identity
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
-from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.database import Database, PostgresPart
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
-from responsa_server.stores.postgres.part import PostgresMigrations, PostgresPart
+from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay

@@ -26,7 +26,7 @@ from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.parts import Installation
 from responsa_server.domain.turns import TurnState
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.part import PostgresMigrations
+from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.teachers import PostgresTeachers
 from responsa_server.transports.grpc.health import Health
 from responsa_server.transports.grpc.server import RpcServer

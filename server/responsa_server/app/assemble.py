@@ -47,15 +47,14 @@ from responsa_server.search.extract import DEFAULT_SUPPORT
 from responsa_server.search.retrieve import KnowledgeSearch, Retriever
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.collections import CollectionStore
-from responsa_server.stores.postgres.conversations import PostgresConversationStore
+from responsa_server.stores.postgres.conversations import PostgresConversationStore, PostgresSummaries
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from responsa_server.stores.postgres.passages import PostgresLexicalIndex
-from responsa_server.stores.postgres.summaries import PostgresSummaries
 from responsa_server.stores.postgres.teachers import PostgresTeachers
-from responsa_server.stores.postgres.turn_rows import NamedQueries
+from responsa_server.stores.postgres.turn_log import NamedQueries
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis import RedisCache
 from responsa_server.stores.redis_relay import RedisRelay

@@ -20,8 +20,8 @@ from responsa_server.domain.parts import Installation, Part
 from responsa_server.embedded import Layout
 from responsa_server.search.embedder import EmbeddingPart
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
-from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.part import PostgresMigrations, PostgresPart
+from responsa_server.stores.postgres.database import Database, PostgresPart
+from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.redis import RedisPart
 from responsa_server.transports.grpc.server import RpcServer
 from responsa_server.transports.http.guard import Allowed

@@ -20,7 +20,7 @@ from responsa_server.domain.addresses import Address
 from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.embedded import EmbeddedError, Layout
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.turn_rows import NamedQueries
+from responsa_server.stores.postgres.turn_log import NamedQueries
 
 # Time to commit the last events of turns and to send them to their followers once the drain time is over.
 _LAST_WORDS_SECONDS: Final = 1.0
@@ -50,7 +50,7 @@ async def running(
     # Imported here: they load grpc, LangGraph and the model's runtime, which other commands do without.
     from responsa_server.app.assemble import build_knowledge, build_turns
     from responsa_server.app.front import Callers, Silent
-    from responsa_server.stores.postgres.part import PostgresMigrations
+    from responsa_server.stores.postgres.migrate import PostgresMigrations
     from responsa_server.stores.redis import RedisCache
 
     listens = addresses(settings, layout)

@@ -7,6 +7,7 @@ when the lexical index confirms them (`LexicalIndex.candidates`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
@@ -187,6 +188,10 @@ class LexicalIndex(Protocol):
     All methods raise Unavailable with the part "text index" when the index fails, and TooSlow when it takes too long. A call runs to its end even
     when its caller is cancelled; the caller is released at once.
     """
+
+    def session(self, tenant_id: str) -> AbstractAsyncContextManager[None]:
+        """Surrounds the calls of one search of this tenant. They may share a connection; so may those of a `VectorIndex` in the same database."""
+        ...
 
     async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> TermStatistics:
         """The counts that BM25 needs."""

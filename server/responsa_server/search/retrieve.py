@@ -128,36 +128,26 @@ class Retriever:
         terms = (*expansions, *terms)
         languages = [language_of(term) for term in terms]
         try:
-            vectors = await self._embed(tenant_id, terms, languages, mode)
-        except Exception:
-            # A search by words needs no model, so the kind of failure does not matter.
-            if not text_will_do:
-                raise
-            _LOG.warning("a question could not be embedded; words alone decide", exc_info=True)
-            vectors = None
-        if vectors is not None:
-            try:
+            # The statistics need no vectors, so they are read while the model embeds.
+            weighed, vectors = await asyncio.gather(
+                self._weigh_all(scope, terms, languages),
+                self._embed(tenant_id, terms, languages, mode, text_will_do=text_will_do),
+            )
+            if vectors is not None:
                 return await self._search(
-                    scope,
-                    terms,
-                    languages,
-                    vectors,
-                    mode,
-                    top_k,
-                    threshold,
-                    rerank=rerank,
-                    own=own,
+                    scope, terms, weighed, vectors, mode, top_k, threshold, rerank=rerank, own=own
                 )
-            except Unavailable as error:
-                # A search may have taken too long only because it waited for the vectors.
-                slow = isinstance(error, TooSlow)
-                if not text_will_do or not (slow or error.metadata.get("part") == VECTORS_PART):
-                    raise
-                _LOG.warning("vectors could not be searched; words alone decide", exc_info=True)
+        except Unavailable as error:
+            # A search may have taken too long only because it waited for the vectors.
+            slow = isinstance(error, TooSlow)
+            if not text_will_do or not (slow or error.metadata.get("part") == VECTORS_PART):
+                raise
+            _LOG.warning("vectors could not be searched; words alone decide", exc_info=True)
+        weighed = await self._weigh_all(scope, terms, languages)
         found = await self._search(
             scope,
             terms,
-            [language_of(term) for term in terms],
+            weighed,
             [None] * len(terms),
             SearchMode.TEXT,
             top_k,
@@ -171,7 +161,7 @@ class Retriever:
         self,
         scope: SearchScope,
         terms: Sequence[str],
-        languages: list[str],
+        weighed: Sequence[tuple[Weights, str]],
         vectors: Sequence[bytes | None],
         mode: SearchMode,
         top_k: int,
@@ -180,18 +170,18 @@ class Retriever:
         rerank: bool,
         own: int,
     ) -> Retrieval:
-        """languages: unknown ones are filled in. own: the index of the first string that is not an expansion."""
+        """weighed: each string's weights and language. own: the index of the first string that is not an expansion."""
         limit = max(top_k, RERANKED)
+        weights = [one for one, _ in weighed]
+        languages = [language for _, language in weighed]
         ranked: list[_Ranked] = []
-        weights: list[Weights] = []
-        for place, (term, vector) in enumerate(zip(terms, vectors, strict=True)):
-            weighed, languages[place] = await self._weigh(scope, term, languages[place])
-            weights.append(weighed)
-            ranked += await self._rank(scope, place, weighed, vector, mode)
-        from_question = [one for one in ranked if one.term >= own] if own else []
-        passages, alone = await self._read(
-            scope.tenant_id, _best(ranked)[:limit], _best(from_question)[:limit]
-        )
+        async with self._lexical.session(scope.tenant_id):
+            for place, (weight, vector) in enumerate(zip(weights, vectors, strict=True)):
+                ranked += await self._rank(scope, place, weight, vector, mode)
+            from_question = [one for one in ranked if one.term >= own] if own else []
+            passages, alone = await self._read(
+                scope.tenant_id, _best(ranked)[:limit], _best(from_question)[:limit]
+            )
         if passages and rerank and mode is not SearchMode.VECTOR:
             passages, alone = await self.analyse(
                 lambda analyses: (
@@ -209,6 +199,13 @@ class Retriever:
             expansions=own,
             alone=[one for one in alone if one.score.total >= threshold],
         )
+
+    async def _weigh_all(
+        self, scope: SearchScope, terms: Sequence[str], languages: Sequence[str]
+    ) -> Sequence[tuple[Weights, str]]:
+        return [
+            await self._weigh(scope, term, language) for term, language in zip(terms, languages, strict=True)
+        ]
 
     async def _weigh(self, scope: SearchScope, term: str, language: str) -> tuple[Weights, str]:
         """The weighted terms of a string, and the language that they were taken in.
@@ -228,14 +225,28 @@ class Retriever:
         return weigh(stems[code], await self._lexical.statistics(scope, stems[code])), code
 
     async def _embed(
-        self, tenant_id: str, terms: Sequence[str], languages: Sequence[str], mode: SearchMode
-    ) -> Sequence[bytes | None]:
+        self,
+        tenant_id: str,
+        terms: Sequence[str],
+        languages: Sequence[str],
+        mode: SearchMode,
+        *,
+        text_will_do: bool,
+    ) -> Sequence[bytes | None] | None:
+        """A vector for each string for which vectors are used; None when they cannot be made and words alone will do."""
         votes = [
             mode is SearchMode.VECTOR or (mode is SearchMode.HYBRID and self._knows(language))
             for language in languages
         ]
         wanted = [term for term, vote in zip(terms, votes, strict=True) if vote]
-        made = iter(np.asarray(await self._questions.embed(tenant_id, wanted), "<f4") if wanted else ())
+        try:
+            made = iter(np.asarray(await self._questions.embed(tenant_id, wanted), "<f4") if wanted else ())
+        except Exception:
+            # A search by words needs no model, so the kind of failure does not matter.
+            if not text_will_do:
+                raise
+            _LOG.warning("a question could not be embedded; words alone decide", exc_info=True)
+            return None
         return [next(made).tobytes() if vote else None for vote in votes]
 
     async def _rank(
@@ -300,15 +311,24 @@ class Retriever:
         self, tenant_id: str, ids: Sequence[UUID], vector: bytes | None
     ) -> Sequence[FoundPassage]:
         """Passages with their pieces. Without a vector, passages whose stored pieces are not available are cut anew."""
+        found, stored = await asyncio.gather(
+            self._lexical.passages(tenant_id, ids), self._pieces(tenant_id, ids, vector)
+        )
+        if stored is None:
+            return [_cut(one) for one in found]
+        return [replace(one, pieces=stored.get(one.passage.id, ())) for one in found]
+
+    async def _pieces(
+        self, tenant_id: str, ids: Sequence[UUID], vector: bytes | None
+    ) -> Mapping[UUID, Sequence[PassagePiece]] | None:
+        """The stored pieces of passages; None when they are not available and no vector needs them."""
         try:
-            stored = await self._vectors.pieces(tenant_id, ids, self._question(vector))
+            return await self._vectors.pieces(tenant_id, ids, self._question(vector))
         except Unavailable:
             if vector is not None:
                 raise
-            _LOG.warning("pieces of passages could not be read; they are cut anew", exc_info=True)
-            return [_cut(one) for one in await self._lexical.passages(tenant_id, ids)]
-        found = await self._lexical.passages(tenant_id, ids)
-        return [replace(one, pieces=stored.get(one.passage.id, ())) for one in found]
+            _LOG.warning("pieces of passages could not be read; they are cut again", exc_info=True)
+            return None
 
     def _question(self, vector: bytes | None) -> QuestionVector | None:
         return None if vector is None else QuestionVector(self._embedder.name, vector)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from uuid import UUID
 
@@ -43,6 +44,9 @@ BOILING = "Water boils at 100 degrees at sea level. On a mountain of 3,000 metre
 
 class NoIndex:
     """Both indexes; these tests search nothing."""
+
+    def session(self, tenant_id: str) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
 
     async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> TermStatistics:
         raise NotImplementedError

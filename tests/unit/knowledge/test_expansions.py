@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from typing import Final
 from uuid import UUID
@@ -70,6 +71,9 @@ class Three:
             number: Analyzer().terms(f"{one.passage.title} {one.passage.text}", "en")
             for number, one in self._passages.items()
         }
+
+    def session(self, tenant_id: str) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
 
     async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> TermStatistics:
         counts = {term: sum(term in one for one in self._terms.values()) for term in terms}

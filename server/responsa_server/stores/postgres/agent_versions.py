@@ -9,8 +9,7 @@ from typing import Any, Final, LiteralString
 from psycopg.rows import dict_row
 
 from responsa_server.domain.agents import NewVersion, StoredVersion
-from responsa_server.stores.postgres.database import Database, one_row, shielded
-from responsa_server.stores.postgres.queries import Queries
+from responsa_server.stores.postgres.database import Database, Queries, one_row, shielded
 
 _QUERIES: Final = Queries("agent_versions.sql")
 _NAME: Final = re.compile(r"agents/([^/]+)/versions/([0-9]{1,9})")

@@ -15,11 +15,10 @@ from responsa_server.domain.knowledge import Chunking, Collection, JobKind
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import COLLECTIONS
 from responsa_server.domain.people import Principal
-from responsa_server.stores.postgres.database import Connection, Database, shielded
+from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
-from responsa_server.stores.postgres.queries import Queries
 from responsa_server.stores.postgres.requests import CreationRequests
 
 _LIST: Final[SqlList[Collection]] = SqlList(

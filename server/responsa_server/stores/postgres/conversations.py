@@ -1,4 +1,4 @@
-"""Conversations, messages and citations in PostgreSQL."""
+"""Conversations, their messages with citations, and their summaries in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -11,16 +11,22 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
-from responsa_server.domain.conversations import Conversation, Message, Speaker
+from responsa_server.domain.conversations import Conversation, Message, Speaker, Summary
 from responsa_server.domain.errors import AlreadyExists, Conflict, NotFound, Reason
 from responsa_server.domain.events import ByteRange, Citation, RefusalReason
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import CONVERSATIONS, MESSAGES
 from responsa_server.domain.people import Principal
-from responsa_server.stores.postgres.database import Connection, Database, shielded, unavailable
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    Queries,
+    one_row,
+    shielded,
+    unavailable,
+)
 from responsa_server.stores.postgres.listing import SqlList
-from responsa_server.stores.postgres.queries import Queries
-from responsa_server.stores.postgres.turn_rows import NamedQueries
+from responsa_server.stores.postgres.turn_log import NamedQueries
 
 _CONVERSATIONS: Final[SqlList[Conversation]] = SqlList(
     CONVERSATIONS,
@@ -199,6 +205,34 @@ class PostgresConversationStore:
         cursor = connection.cursor(row_factory=dict_row)
         await cursor.execute(self._queries[query], parameters)
         return await cursor.fetchone()
+
+
+class PostgresSummaries:
+    """Implements the port `Summaries`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queries = Queries("conversations.sql")
+
+    @shielded
+    async def find(self, who: Principal, conversation_id: UUID) -> Summary | None:
+        """See `Summaries.find`."""
+        parameters = {**_caller(who), "conversation": conversation_id}
+        async with self._database.tenant(who.tenant_id) as connection:
+            row = await one_row(connection, self._queries["find_summary"], parameters)
+        return None if row is None else Summary(row["summary"], row["through_message"])
+
+    @shielded
+    async def keep(self, who: Principal, conversation_id: UUID, summary: Summary) -> None:
+        """See `Summaries.keep`."""
+        parameters = {
+            **_caller(who),
+            "conversation": conversation_id,
+            "through": summary.through,
+            "summary": summary.text,
+        }
+        async with self._database.tenant(who.tenant_id) as connection:
+            await connection.execute(self._queries["keep_summary"], parameters)
 
 
 def _caller(who: Principal) -> dict[str, object]:

@@ -6,11 +6,14 @@ import asyncio
 import contextlib
 import functools
 import logging
+import re
 import select
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
+from importlib.resources import files
 from types import CoroutineType
-from typing import Any, Concatenate, Final, Generic, LiteralString, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Final, Generic, LiteralString, ParamSpec, Protocol, TypeVar, cast
 
 import psycopg
 from psycopg import errors, sql
@@ -19,7 +22,9 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from responsa_server.domain.background import Background
-from responsa_server.domain.errors import Reason, ResponsaError, Unavailable
+from responsa_server.domain.errors import Reason, ResponsaError, TooSlow, Unavailable
+from responsa_server.domain.parts import Health, PartReport
+from responsa_server.domain.passages import VECTORS_PART
 
 _LOGGER: Final = logging.getLogger(__name__)
 # How long a pool tries to replace a connection before it reports failure and starts again.
@@ -27,6 +32,11 @@ _RECONNECT_SECONDS: Final = 0.5
 
 # Seconds that running methods of stores have to end when the database is closed.
 _CLOSE_SECONDS: Final = 5.0
+
+SEARCH_SECONDS: Final = 4.0
+"""The default of how long one statement of a search may take."""
+# The errors of a statement that took too long, by itself or while it waited for a lock.
+_TOO_SLOW: Final = (errors.QueryCanceled, errors.LockNotAvailable)
 
 Result = TypeVar("Result")
 Args = ParamSpec("Args")
@@ -60,6 +70,8 @@ _TCP: Final[Mapping[str, str]] = {
 }
 
 
+_NAME: Final = re.compile(r"^-- name: ([a-z0-9_]+)[^\n]*$", re.MULTILINE)
+_COMMENT: Final = re.compile(r"^\s*--[^\n]*\n", re.MULTILINE)
 # In one message: the beginning of a transaction costs one way to the server and back, not two.
 _BEGIN_AS: Final = sql.SQL("BEGIN; SELECT set_config('responsa.tenant_id', {tenant}, true)")
 _NO_LONGER: Final = sql.SQL(", set_config('statement_timeout', {bound}, true)")
@@ -83,6 +95,35 @@ def conninfo(url: str, options: str) -> str:
     parameters = conninfo_to_dict(url)
     merged = f"{parameters.get('options') or ''} {options}".strip()
     return make_conninfo("", **{**_TCP, **parameters, "options": merged})
+
+
+class Queries:
+    """The queries of files of this package: `Queries("turn_reads.sql")["get_turn"]`.
+
+    Raises KeyError for a name that the files have not, ValueError for one that they have twice.
+    """
+
+    def __init__(self, *filenames: str) -> None:
+        parts = [
+            part
+            for filename in filenames
+            for part in _NAME.split((files(__package__ or "") / filename).read_text(encoding="utf-8"))[1:]
+        ]
+        names = parts[::2]
+        if len(set(names)) != len(names):
+            raise ValueError(f"{', '.join(filenames)}: a query's name stands twice")
+        # The files are ours, part of the package, and hold no input: as good as literals.
+        self._queries: dict[str, LiteralString] = {
+            name: cast("LiteralString", _COMMENT.sub("", body).strip())
+            for name, body in zip(names, parts[1::2], strict=True)
+        }
+
+    def __getitem__(self, name: str) -> LiteralString:
+        return self._queries[name]
+
+    def names(self) -> frozenset[str]:
+        """All names in the files, for tests."""
+        return frozenset(self._queries)
 
 
 class _Store(Protocol):
@@ -175,18 +216,55 @@ class Database:
         """A transaction of the app role that sees this tenant's rows alone. statement_seconds: for each statement, waiting for locks included; None: half a minute."""
         begin = _BEGIN_AS.format(tenant=sql.Literal(tenant_id))
         if statement_seconds is not None:
-            milliseconds = sql.Literal(f"{max(1, round(statement_seconds * 1000))}ms")
-            begin += _NO_LONGER.format(bound=milliseconds)
+            begin += _NO_LONGER.format(bound=sql.Literal(f"{_milliseconds(statement_seconds)}ms"))
         async with self._checked_out(self._app) as connection, _transaction(connection, begin):
             yield connection
 
+    async def search(
+        self,
+        tenant_id: str,
+        part: str,
+        statements: Sequence[Statement],
+        seconds: float,
+        cursor: Callable[[Connection], psycopg.AsyncCursor[tuple[Any, ...]]] = psycopg.AsyncConnection.cursor,
+    ) -> Sequence[Sequence[tuple[Any, ...]]]:
+        """The rows of each statement, all read as one tenant: in the transaction of the `search_session` around it, or in one message as a transaction of
+        their own. The caller's method is `shielded`.
+
+        seconds: for each statement. part: the index that is read. Raises Unavailable with this part when the database cannot search it, TooSlow when that
+        takes too long, and Unavailable with the part "postgresql" when the database cannot be reached. A request's own fault is raised as it is.
+        """
+        session = _SESSION.get()
+        if session is not None and session.of == (self._app, tenant_id):
+            async with session.begun(seconds) as connection, _search_errors(connection, part):
+                found: list[Sequence[tuple[Any, ...]]] = []
+                for query, parameters in statements:
+                    one = await cursor(connection).execute(query, parameters)
+                    found.append(await one.fetchall())
+                return found
+        async with self._checked_out(self._app) as connection, _search_errors(connection, part):
+            cursors = [cursor(connection) for _ in statements]
+            async with connection.pipeline():
+                values = {"tenant": tenant_id, "bound": f"{_milliseconds(seconds)}ms"}
+                await connection.execute(_AS_TENANT_WITHIN, values)
+                for one, (query, parameters) in zip(cursors, statements, strict=True):
+                    await one.execute(query, parameters)
+            # After the pipeline: a fetch within it would be another way to the server and back.
+            return [await one.fetchall() for one in cursors]
+
     @asynccontextmanager
-    async def one_message(self, tenant_id: str, *, statement_seconds: float) -> AsyncGenerator[Connection]:
-        """As `tenant`, for reading: the transaction's beginning and its statements go to the server in one message when the first result is fetched."""
-        bound = f"{max(1, round(statement_seconds * 1000))}ms"
-        async with self._checked_out(self._app) as connection, connection.pipeline():
-            await connection.execute(_AS_TENANT_WITHIN, {"tenant": tenant_id, "bound": bound})
-            yield connection
+    async def search_session(self, tenant_id: str) -> AsyncGenerator[None]:
+        """Searches of this tenant in the block share one connection and one transaction, one after the other. A search that fails ends the transaction; the
+        next one begins another.
+        """
+        session = _SearchSession(self._app, tenant_id, lambda: self._checked_out(self._app))
+        token = _SESSION.set(session)
+        try:
+            yield
+        finally:
+            _SESSION.reset(token)
+            # Nobody waits for it: nothing was written. It waits for the search of a caller that was cancelled.
+            self.background.start(session.close())
 
     @asynccontextmanager
     async def locking(self, tenant_id: str, seconds: int = 5) -> AsyncGenerator[Connection]:
@@ -250,6 +328,84 @@ class Database:
                 yield connection
         except (PoolTimeout, psycopg.OperationalError, *_ENDED) as error:
             raise unavailable() from error
+
+
+class _SearchSession:
+    """The connection that the searches of one `Database.search_session` share. It is checked out by the first of them."""
+
+    def __init__(
+        self,
+        pool: AsyncConnectionPool[Connection],
+        tenant_id: str,
+        check_out: Callable[[], AbstractAsyncContextManager[Connection]],
+    ) -> None:
+        self.of = (pool, tenant_id)
+        """The pool and the tenant whose searches may share it."""
+        self._tenant_id = tenant_id
+        self._check_out = check_out
+        self._stack = AsyncExitStack()
+        self._one_at_a_time = asyncio.Lock()
+        self._connection: Connection | None = None
+        self._begun = False
+
+    @asynccontextmanager
+    async def begun(self, statement_seconds: float) -> AsyncGenerator[Connection]:
+        """The connection, in the transaction."""
+        async with self._one_at_a_time:
+            if self._connection is None:
+                self._connection = await self._stack.enter_async_context(self._check_out())
+            connection = self._connection
+            try:
+                if not self._begun:
+                    bound = sql.Literal(f"{_milliseconds(statement_seconds)}ms")
+                    begin = _BEGIN_AS.format(tenant=sql.Literal(self._tenant_id)) + _NO_LONGER.format(
+                        bound=bound
+                    )
+                    await connection.execute(begin, prepare=False)
+                    self._begun = True
+                yield connection
+            except BaseException as error:
+                self._begun = False
+                with contextlib.suppress(psycopg.Error):
+                    await connection.execute("ROLLBACK")
+                if connection.broken:
+                    self._connection = None
+                    await self._stack.aclose()
+                if isinstance(error, (psycopg.OperationalError, *_ENDED)):
+                    raise unavailable() from error
+                raise
+
+    async def close(self) -> None:
+        """End the transaction and give the connection back."""
+        async with self._one_at_a_time:
+            if self._connection is not None and self._begun:
+                with contextlib.suppress(psycopg.Error):
+                    await self._connection.execute("COMMIT")
+            await self._stack.aclose()
+
+
+_SESSION: ContextVar[_SearchSession | None] = ContextVar("search_session", default=None)
+
+
+@asynccontextmanager
+async def _search_errors(connection: Connection, part: str) -> AsyncGenerator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        slow = isinstance(error, _TOO_SLOW)
+        if connection.broken or (part != VECTORS_PART and not slow and _not_the_index(error)):
+            raise
+        _LOGGER.error("the %s cannot be searched: %s", part, type(error).__name__)
+        raise (TooSlow if slow else Unavailable)(
+            Reason.PART_UNAVAILABLE,
+            "The documents cannot be searched at the moment; try again.",
+            {"part": part},
+            retry_after=1.0,
+        ) from error
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
 
 
 class Gathered(Generic[Key, Item, Result]):
@@ -344,3 +500,29 @@ async def _check(connection: Connection) -> None:
     looking.register(connection.fileno(), select.POLLIN)
     if looking.poll(0):
         await AsyncConnectionPool[Connection].check_connection(connection)
+
+
+def _not_the_index(error: psycopg.Error) -> bool:
+    """Whether the request is wrong (values or statements that are not valid), or the database as a whole fails."""
+    ours = isinstance(error, (psycopg.DataError, psycopg.InterfaceError, errors.SyntaxError))
+    # Errors that the library itself finds have no SQLSTATE.
+    return ours or isinstance(error, psycopg.OperationalError) or error.sqlstate is None
+
+
+class PostgresPart:
+    """Implements `domain.parts.Part`."""
+
+    name = "postgresql"
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @shielded
+    async def check(self) -> PartReport:
+        """Ask both roles for an answer, and the server for its version."""
+        async with self._database.no_tenant() as connection:
+            cursor = await connection.execute("SELECT current_setting('server_version')")
+            row = await cursor.fetchone()
+        async with self._database.log() as connection:
+            await connection.execute("SELECT 1")
+        return PartReport(Health.OK, version=str(row[0]) if row else "")

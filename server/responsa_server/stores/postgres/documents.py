@@ -31,11 +31,10 @@ from responsa_server.domain.passages import Passage
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
-from responsa_server.stores.postgres.database import Connection, Database, shielded
+from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
-from responsa_server.stores.postgres.queries import Queries
 from responsa_server.stores.postgres.requests import CreationRequests
 
 _LIST: Final[SqlList[Document]] = SqlList(

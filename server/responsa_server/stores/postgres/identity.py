@@ -12,9 +12,8 @@ from responsa_server.domain.errors import NotFound
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import API_KEYS
 from responsa_server.domain.people import ApiKey, AuditEvent, FoundKey, FoundSession, Principal, Role, User
-from responsa_server.stores.postgres.database import Connection, Database, shielded
+from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
 from responsa_server.stores.postgres.listing import SqlList
-from responsa_server.stores.postgres.queries import Queries
 from responsa_server.stores.postgres.requests import CreationRequests
 
 _KEYS: Final[SqlList[ApiKey]] = SqlList(

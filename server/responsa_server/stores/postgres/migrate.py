@@ -12,6 +12,9 @@ from typing import LiteralString, cast
 
 import psycopg
 
+from responsa_server.domain.parts import MigrationState
+from responsa_server.stores.postgres.database import Database, shielded
+
 _FILE = re.compile(r"(\d{4})_(pre|post)_([a-z0-9_]+)\.sql")
 # Two processes that start at once must not migrate at once; the number is ours alone in this database.
 _LOCK = 0x7265_7370
@@ -117,3 +120,17 @@ async def _has_vectors(connection: psycopg.AsyncConnection) -> bool:
     """Whether pgvector was made known to this database."""
     cursor = await connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'")
     return await cursor.fetchone() is not None
+
+
+class PostgresMigrations:
+    """Implements `domain.parts.Migrations`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @shielded
+    async def state(self) -> MigrationState:
+        """Compare what is applied with what this version has."""
+        async with self._database.no_tenant() as connection:
+            present = await applied(connection)
+        return MigrationState(last=present[-1][0] if present else "", pending=len(present) < len(load()))

@@ -38,11 +38,10 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.listing import ListQuery, Page, Position
 from responsa_server.domain.lists import OPERATIONS
 from responsa_server.domain.passages import NewPassage
-from responsa_server.stores.postgres.database import Connection, Database, shielded
+from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
-from responsa_server.stores.postgres.queries import Queries
 
 _LIST: Final[SqlList[Operation]] = SqlList(OPERATIONS, {"create_time": "create_time"})
 # An unfinished answer may still cite the version that was just replaced; longer than any turn may take.

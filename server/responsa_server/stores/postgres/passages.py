@@ -7,6 +7,7 @@ with whatever else that transaction commits. Methods that touch all of a documen
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 from uuid import UUID
 
@@ -23,9 +24,14 @@ from responsa_server.domain.passages import (
     SearchScope,
     TermStatistics,
 )
-from responsa_server.stores.postgres.database import Connection, Database, Statement, shielded
-from responsa_server.stores.postgres.queries import Queries
-from responsa_server.stores.postgres.searching import SEARCH_SECONDS, searched
+from responsa_server.stores.postgres.database import (
+    SEARCH_SECONDS,
+    Connection,
+    Database,
+    Queries,
+    Statement,
+    shielded,
+)
 from responsa_server.stores.postgres.vectors import HalfVector, vector_cursor
 
 _HASHES_A_QUERY: Final = 1000
@@ -199,6 +205,10 @@ class PostgresLexicalIndex:
         self._search_seconds = search_seconds
         self._queries = Queries("passages.sql")
 
+    def session(self, tenant_id: str) -> AbstractAsyncContextManager[None]:
+        """See `LexicalIndex.session`."""
+        return self._database.search_session(tenant_id)
+
     @shielded
     async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> TermStatistics:
         """See `LexicalIndex.statistics`."""
@@ -242,7 +252,7 @@ class PostgresLexicalIndex:
     ) -> Sequence[Sequence[tuple[Any, ...]]]:
         parameters = {**values, "tenant": tenant_id}
         statements: list[Statement] = [(self._queries[name], parameters) for name in names]
-        return await searched(self._database, tenant_id, TEXT_PART, statements, self._search_seconds)
+        return await self._database.search(tenant_id, TEXT_PART, statements, self._search_seconds)
 
 
 def _in_order(rows: Sequence[tuple[Any, ...]], ids: Sequence[UUID]) -> Sequence[FoundPassage]:

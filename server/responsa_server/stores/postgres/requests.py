@@ -14,8 +14,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from responsa_server.domain.errors import AlreadyExists, Reason
-from responsa_server.stores.postgres.database import Connection
-from responsa_server.stores.postgres.queries import Queries
+from responsa_server.stores.postgres.database import Connection, Queries
 
 KIND: Final = "kind"
 _FILE: Final = "requests.sql"

@@ -16,9 +16,15 @@ from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import TEACHERS
 from responsa_server.domain.people import Principal
 from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange
-from responsa_server.stores.postgres.database import Connection, Database, one_row, shielded, unavailable
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    Queries,
+    one_row,
+    shielded,
+    unavailable,
+)
 from responsa_server.stores.postgres.listing import SqlList
-from responsa_server.stores.postgres.queries import Queries
 from responsa_server.stores.postgres.requests import CreationRequests
 
 _LIST: Final[SqlList[Teacher]] = SqlList(

@@ -1,50 +1,84 @@
-"""What workers do with turns, over all tenants: claim and release them, and write rows, checkpoints and tool calls of many behind the fence of their epochs."""
+"""How workers hold, write and end turns: claims, rows, checkpoints and tool calls over all tenants, behind the fence of their epochs; and cancels from outside."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import accumulate
-from typing import Any, ClassVar
+from typing import Any, Final, LiteralString, Protocol
 from uuid import UUID
 
 from psycopg import errors
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import Unavailable
-from responsa_server.domain.events import ToolCalled, ToolOutcome, ToolReturned
+from responsa_server.domain.errors import NotFound, Unavailable
+from responsa_server.domain.events import ToolCalled, ToolOutcome, ToolReturned, Usage
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import (
     Append,
+    CancelledTurn,
     Checkpoint,
     Claim,
     ClaimedTurn,
+    Conclusion,
+    End,
+    EndedTurn,
     FrameCodec,
+    LogRow,
+    NewMessage,
+    OpenTurn,
     ToolRecord,
+    Turn,
     TurnLost,
     TurnState,
 )
-from responsa_server.stores.postgres.database import Connection, Database, shielded, unavailable
-from responsa_server.stores.postgres.turn_rows import (
-    NamedQueries,
-    TurnPart,
-    held,
-    log_rows,
-    usage_lists,
-    usage_of,
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    Gathered,
+    one_row,
+    shielded,
+    unavailable,
 )
 
+USAGE: Final = ("embedding_tokens", "input_tokens", "output_tokens", "cost_micros", "unpriced_tokens")
+"""What a usage counts; the columns are called as its fields are."""
 
-class TurnLog(TurnPart):
-    """`claim`, `release`, `append`, `renew` and `follows` of a `TurnStore`."""
 
-    FILES: ClassVar[Sequence[str]] = ("turn_log.sql",)
+class NamedQueries(Protocol):
+    """Queries by name."""
+
+    def __getitem__(self, name: str, /) -> LiteralString: ...
+
+
+# Turns in one transaction. Joins of so few cost nothing, whichever way they go.
+_MOST_TURNS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """A turn's last write."""
+
+    claim: Claim
+    rows: Sequence[LogRow]
+    conclusion: Conclusion
+
+
+class TurnLog:
+    """What workers do with turns: `claim`, `release`, `append`, `renew`, `follows`, `finish` and `book` of a `TurnStore`; and its cancels."""
+
+    FILE: Final = "turn_log.sql"
 
     def __init__(self, database: Database, codec: FrameCodec, queries: NamedQueries) -> None:
-        super().__init__(database, codec, queries)
+        self._database = database
+        self._codec = codec
+        self._queries = queries
+        self._finishing: Gathered[str, _End, bool | None] = Gathered(self._finish_together, _MOST_TURNS)
         # What a claim took whose commit was not heard of, by owner: the next claim looks whether it has them.
         self._unsure: dict[UUID, Sequence[ClaimedTurn]] = {}
 
@@ -207,6 +241,162 @@ class TurnLog(TurnPart):
         await cursor.execute(self._queries["positions"], {"turns": [one.turn_id for one in claims]})
         return {row["id"]: row for row in await cursor.fetchall()}
 
+    @shielded
+    async def finish(self, claim: Claim, rows: Sequence[LogRow], conclusion: Conclusion) -> bool:
+        """See `TurnStore.finish`."""
+        end = _End(claim, rows, conclusion)
+        promoted = await self._finishing.put(claim.tenant_id, end)
+        return await self._finish_alone(end) if promoted is None else promoted
+
+    async def _finish_together(self, tenant_id: str, ends: Sequence[_End]) -> Sequence[bool | None]:
+        """Whether each has promoted a queued turn; None for one that was passed over."""
+        parameters = _ends(tenant_id, ends)
+        finished, promoted = await self._database.together(
+            tenant_id,
+            [(self._queries["finish_turns"], parameters), (self._queries["promote_after"], parameters)],
+        )
+        promoting = {row["conversation_id"] for row in promoted}
+        outcomes = {row["place"]: row["conversation_id"] in promoting for row in finished}
+        return [outcomes.get(place) for place, _ in enumerate(ends, start=1)]
+
+    async def _finish_alone(self, end: _End) -> bool:
+        """End a turn that was passed over: wait for the locks on its conversation and row, then try again."""
+        claim = end.claim
+        place = {"tenant": claim.tenant_id, "turn": claim.turn_id}
+        parameters = _ends(claim.tenant_id, [end])
+        _, _, finished, promoted = await self._database.together(
+            claim.tenant_id,
+            [
+                (self._queries["hold_conversation"], place),
+                (self._queries["hold_turn"], place),
+                (self._queries["finish_turns"], parameters),
+                (self._queries["promote_after"], parameters),
+            ],
+        )
+        if finished:
+            return bool(promoted)
+        [found] = await self._database.together(claim.tenant_id, [(self._queries["position"], place)])
+        return _finished_before(found[0] if found else None, claim, end.rows)
+
+    @shielded
+    async def cancel(self, who: Principal, turn_id: UUID, owner_only: bool, end: End) -> CancelledTurn:
+        """See `TurnStore.cancel`."""
+        parameters = {**caller(who), "turn": turn_id, "owner_only": owner_only}
+        async with self._database.locking(who.tenant_id) as connection:
+            if await self._row(connection, "find_cancelled", parameters) is None:
+                raise NotFound.of("turn", names.turn(turn_id))
+            await self._row(connection, "hold_conversation", parameters)
+            locked = await self._row(connection, "lock_turn", parameters)
+            ended: EndedTurn | None = None
+            if locked is not None and not TurnState(locked["state"]).terminal:
+                ended = await self._end(connection, locked, end)
+                await self._row(connection, "promote_after", {**parameters, "turns": [turn_id]})
+            row = await self._row(connection, "get_turn", parameters)
+        if row is None:  # deleted meanwhile
+            raise NotFound.of("turn", names.turn(turn_id))
+        return CancelledTurn(turn_of(row, self._codec), ended)
+
+    @shielded
+    async def cancel_unfollowed(self, who: Principal, turn_id: UUID, end: End) -> EndedTurn | None:
+        """See `TurnStore.cancel_unfollowed`."""
+        parameters = {**caller(who), "turn": turn_id}
+        async with self._database.locking(who.tenant_id) as connection:
+            if await self._row(connection, "hold_watched", parameters) is None:
+                return None
+            locked = await self._row(connection, "lock_unfollowed", parameters)
+            if locked is None:
+                return None
+            ended = await self._end(connection, locked, end)
+            await self._row(connection, "promote_after", {**parameters, "turns": [turn_id]})
+        return ended
+
+    @shielded
+    async def book(self, claim: Claim, usage: Usage) -> None:
+        """See `TurnStore.book`."""
+        parameters = {
+            "tenant": claim.tenant_id,
+            "turn": claim.turn_id,
+            "epoch": claim.epoch,
+            **usage_columns(usage),
+        }
+        await self._database.together(claim.tenant_id, [(self._queries["book_spent"], parameters)])
+
+    async def _end(self, connection: Connection, row: Mapping[str, Any], end: End) -> EndedTurn:
+        """End a turn whose conversation and row are locked and which has not ended."""
+        ending = end(OpenTurn(row["id"], row["tenant_id"], row["last_seq"], row["attempt"]))
+        parameters = {
+            "tenant": row["tenant_id"],
+            "turn": row["id"],
+            "first": ending.row.first_seq,
+            "last": ending.row.last_seq,
+            "terminal": ending.terminal,
+            "frame": ending.row.frame,
+        }
+        ended = await self._row(connection, "end_turn", parameters)
+        if ended is None:
+            raise AssertionError("a turn ended while its row was locked")
+        return EndedTurn(row["id"], ended["epoch"], ending.row)
+
+    async def _row(
+        self, connection: Connection, query: str, parameters: Mapping[str, object]
+    ) -> dict[str, Any] | None:
+        return await one_row(connection, self._queries[query], parameters)
+
+
+def caller(who: Principal) -> dict[str, object]:
+    """Parameters that keep a query to its caller."""
+    return {"tenant": who.tenant_id, "user": who.user_id}
+
+
+def log_rows(rows: Sequence[LogRow]) -> dict[str, object]:
+    """A log's rows as columns."""
+    return {
+        "seqs": [row.first_seq for row in rows],
+        "last_seqs": [row.last_seq for row in rows],
+        "deltas": [row.deltas for row in rows],
+        "frames": [row.frame for row in rows],
+    }
+
+
+def held(claims: Sequence[Claim]) -> dict[str, object]:
+    """Claims as columns."""
+    return {"turns": [one.turn_id for one in claims], "epochs": [one.epoch for one in claims]}
+
+
+def usage_of(row: Mapping[str, Any]) -> Usage:
+    """The columns of a usage."""
+    return Usage(**{name: row[name] for name in USAGE})
+
+
+def usage_columns(usage: Usage) -> dict[str, object]:
+    """A usage as parameters."""
+    return {name: getattr(usage, name) for name in USAGE}
+
+
+def usage_lists(usages: Sequence[Usage]) -> dict[str, object]:
+    """Usages as columns."""
+    return {name: [getattr(one, name) for one in usages] for name in USAGE}
+
+
+def turn_of(row: Mapping[str, Any], codec: FrameCodec) -> Turn:
+    """A turn's row with its usage summed up."""
+    return Turn(
+        id=row["id"],
+        tenant_id=row["tenant_id"],
+        user_id=row["user_id"],
+        conversation_id=row["conversation_id"],
+        request_id=row["request_id"],
+        question=codec.decode_question(row["request"]),
+        agent_version=row["agent_version"],
+        state=TurnState(row["state"]),
+        epoch=row["epoch"],
+        last_seq=row["last_seq"],
+        terminal=row["terminal"],
+        usage=usage_of(row),
+        create_time=row["create_time"],
+        end_time=row["end_time"],
+    )
+
 
 def _lost(position: Mapping[str, Any] | None, claim: Claim) -> bool:
     return position is None or position["epoch"] != claim.epoch or TurnState(position["state"]).terminal
@@ -280,3 +470,83 @@ def _tools(batch: Sequence[Append]) -> dict[str, object]:
         "returned_outcomes": [tool.outcome.value for _, tool in returned],
         "returned_contents": [tool.content for _, tool in returned],
     }
+
+
+def _ends(tenant_id: str, ends: Sequence[_End]) -> dict[str, object]:
+    """Ends as columns."""
+    through = list(accumulate(len(one.rows) for one in ends))
+    conclusions = [one.conclusion for one in ends]
+    return {
+        "tenant": tenant_id,
+        **held([one.claim for one in ends]),
+        **log_rows([row for one in ends for row in one.rows]),
+        "firsts": [one.rows[0].first_seq for one in ends],
+        "lasts": [one.rows[-1].last_seq for one in ends],
+        "froms": [end - len(one.rows) + 1 for one, end in zip(ends, through, strict=True)],
+        "tos": through,
+        "states": [one.state.value for one in conclusions],
+        "terminals": [one.terminal for one in conclusions],
+        **usage_lists([one.usage for one in conclusions]),
+        "titles": [one.title for one in conclusions],
+        "speaks": [bool(one.messages) for one in conclusions],
+        "messages": Jsonb(
+            [_message(place, said) for place, one in enumerate(conclusions, 1) for said in one.messages]
+        ),
+        "citations": Jsonb(
+            [
+                row
+                for place, one in enumerate(conclusions, 1)
+                for said in one.messages
+                for row in _citations(place, said)
+            ]
+        ),
+    }
+
+
+def _finished_before(position: Mapping[str, Any] | None, claim: Claim, rows: Sequence[LogRow]) -> bool:
+    """Tell why a finish found no row. Returns (whether a turn was promoted) when an earlier try of the same finish was committed after all.
+
+    Only who holds the epoch writes under it, one write after the other, so the last seq tells.
+    """
+    if position is None or position["epoch"] != claim.epoch:
+        raise TurnLost(names.turn(claim.turn_id))
+    terminal = TurnState(position["state"]).terminal
+    if terminal and position["last_seq"] == rows[-1].last_seq:
+        return bool(position["promoted"])
+    if terminal or position["last_seq"] != rows[0].first_seq - 1:
+        raise TurnLost(names.turn(claim.turn_id))
+    # What stood in the way was taken back meanwhile: sending it again will do.
+    raise unavailable()
+
+
+def _message(finish: int, message: NewMessage) -> dict[str, object]:
+    return {
+        "finish": finish,
+        "id": str(message.id),
+        "speaker": message.speaker.value,
+        "content": message.text,
+        "refusal": message.refusal.value if message.refusal else None,
+    }
+
+
+def _citations(finish: int, message: NewMessage) -> Sequence[dict[str, object]]:
+    return [
+        {
+            "finish": finish,
+            "message_id": str(message.id),
+            "place": place,
+            "passage_id": str(one.passage_id),
+            "document_id": str(one.document_id),
+            "version": one.version,
+            "title": one.title,
+            "uri": one.uri,
+            "source_start": one.source.start,
+            "source_end": one.source.end,
+            "quote": one.quote,
+            "sha256": one.sha256.hex(),
+            "answer_start": one.answer.start,
+            "answer_end": one.answer.end,
+            "score": one.score,
+        }
+        for place, one in enumerate(message.citations)
+    ]

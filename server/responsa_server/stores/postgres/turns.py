@@ -1,26 +1,344 @@
-"""Turns and their logs in PostgreSQL: the `TurnStore`, put together from its parts."""
+"""Turns in PostgreSQL: the `TurnStore`. Questions become turns, turns are read and listed, and their logs are pruned; turn_log.py has what workers do."""
 
 from __future__ import annotations
 
-from responsa_server.domain.turns import FrameCodec
-from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.queries import Queries
-from responsa_server.stores.postgres.turn_accept import TurnAccepts
-from responsa_server.stores.postgres.turn_ends import TurnEnds
-from responsa_server.stores.postgres.turn_log import TurnLog
-from responsa_server.stores.postgres.turn_reads import TurnReads
-from responsa_server.stores.postgres.turn_rows import NamedQueries
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
 
-_PARTS = (TurnAccepts, TurnLog, TurnEnds, TurnReads)
+from psycopg import errors
+from psycopg.rows import dict_row
+
+from responsa_server.domain import names
+from responsa_server.domain.errors import AlreadyExists, Conflict, Exhausted, NotFound, Reason
+from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.lists import TURNS
+from responsa_server.domain.people import Principal
+from responsa_server.domain.turns import (
+    Accepted,
+    Backlog,
+    Cursor,
+    End,
+    EndedTurn,
+    FrameCodec,
+    LogRow,
+    News,
+    NewTurn,
+    OnBusy,
+    Question,
+    Turn,
+    TurnState,
+)
+from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded, unavailable
+from responsa_server.stores.postgres.listing import SqlList
+from responsa_server.stores.postgres.turn_log import NamedQueries, TurnLog, caller, turn_of
+
+# How often an accept looks again when what stood in its way was gone before it could be named.
+_LOOKS: Final = 8
+_LIST: Final[SqlList[Turn]] = SqlList(
+    TURNS, {"conversation": "conversation_id", "state": "state", "create_time": "create_time"}
+)
+
+# Calls of tools, or checkpoints, that are deleted in one statement, which has its bounds.
+_MOST_PRUNED: Final = 5000
 
 
 def turn_queries() -> Queries:
     """All queries of the turn store, by name."""
-    return Queries(*(file for part in _PARTS for file in part.FILES))
+    return Queries("turns.sql", TurnLog.FILE)
 
 
-class PostgresTurnStore(TurnAccepts, TurnLog, TurnEnds, TurnReads):
-    """A `TurnStore`. codec reads and writes the questions that rows keep; queries stands for `turn_queries()`, all of them."""
+class PostgresTurnStore(TurnLog):
+    """A `TurnStore`. codec: reads and writes the questions that rows keep. queries: replaces `turn_queries()`, all of them."""
 
     def __init__(self, database: Database, codec: FrameCodec, *, queries: NamedQueries | None = None) -> None:
         super().__init__(database, codec, queries or turn_queries())
+
+    @shielded
+    async def accept(self, who: Principal, new: NewTurn, interrupt: End) -> Accepted:
+        """See `TurnStore.accept`."""
+        parameters = self._parameters(who, new)
+        # Nearly always nothing stands in the way: one statement, one way there and back.
+        [written] = await self._database.together(who.tenant_id, [(self._queries["accept_turn"], parameters)])
+        if written:
+            return Accepted(new.id, new.conversation_id, attached=False, state=_state(new))
+        async with self._database.locking(who.tenant_id) as connection:
+            return await self._accept_after_a_look(connection, new, parameters, interrupt)
+
+    async def _accept_after_a_look(
+        self, connection: Connection, new: NewTurn, parameters: Mapping[str, object], interrupt: End
+    ) -> Accepted:
+        """Something stands in the way: an earlier try of this very call, the request_id's turn, a collection that is not there, the conversation's turns, or too many
+        that wait.
+        """
+        queues = new.question.conversation_id is not None and new.question.on_busy is not OnBusy.REJECT
+        ended: list[EndedTurn] = []
+        for _ in range(_LOOKS):
+            # Locked before anything is looked at: who ends a turn of this conversation, or queues behind one, waits.
+            place = await self._row(connection, "lock_place" if queues else "find_place", parameters)
+            found = await self._row(connection, "find_accepted", parameters)
+            if found is not None:
+                return self._attach(found, new.question, new.request_id, new.id)
+            if new.question.collections:
+                await self._require_collections(connection, parameters)
+            state = _state(new)
+            if new.question.conversation_id is not None:
+                if place is None:
+                    raise NotFound.of("conversation", names.conversation(new.conversation_id))
+                state, more = await self._make_room(connection, new, parameters, interrupt)
+                ended.extend(more)
+            if await self._row(connection, "accept_turn", {**parameters, **_held(new, state)}) is not None:
+                return Accepted(new.id, new.conversation_id, attached=False, state=state, ended=ended)
+            if state is TurnState.PENDING:
+                await self._require_capacity(connection, new.max_pending)
+        raise unavailable()
+
+    async def _make_room(
+        self, connection: Connection, new: NewTurn, parameters: Mapping[str, object], interrupt: End
+    ) -> tuple[TurnState, list[EndedTurn]]:
+        """What the question says of a busy conversation: the state in which its turn begins, and turns ended for it."""
+        cursor = await connection.execute(self._queries["open_turns"], parameters)
+        present = await cursor.fetchall()
+        if not present:
+            return _state(new), []
+        match new.question.on_busy:
+            case OnBusy.REJECT:
+                raise _busy(new.conversation_id, present[0][0])
+            case OnBusy.QUEUE:
+                if sum(state == TurnState.QUEUED.value for _, state in present) >= new.max_queued:
+                    raise _full(new.conversation_id, new.max_queued)
+                return TurnState.QUEUED, []
+            case OnBusy.INTERRUPT:
+                ended: list[EndedTurn] = []
+                for turn_id, _ in present:
+                    locked = await self._row(connection, "lock_turn", {**parameters, "turn": turn_id})
+                    if locked is not None and not TurnState(locked["state"]).terminal:
+                        ended.append(await self._end(connection, locked, interrupt))
+                return _state(new), ended
+
+    async def _require_collections(self, connection: Connection, parameters: Mapping[str, object]) -> None:
+        missing = await self._row(connection, "missing_collection", parameters)
+        if missing is not None:
+            raise NotFound.of("collection", names.collection(missing["id"]))
+
+    async def _require_capacity(self, connection: Connection, limit: int) -> None:
+        row = await self._row(connection, "overloaded", {"max_pending": limit})
+        if row is not None and row["overloaded"]:
+            raise Exhausted(
+                Reason.OVERLOADED,
+                f"{limit} questions wait for a worker at the moment, which is all the server takes on; try again soon.",
+                {"limit": str(limit)},
+                retry_after=1.0,
+            )
+
+    def _parameters(self, who: Principal, new: NewTurn) -> dict[str, object]:
+        request = self._codec.encode_question(new.question)
+        return {
+            **caller(who),
+            "role": who.role.value,
+            "id": new.id,
+            "conversation": new.conversation_id,
+            "create": new.question.conversation_id is None,
+            "request_id": new.request_id,
+            "request": request,
+            "request_sha256": hashlib.sha256(request).digest(),
+            "agent_version": new.agent_version,
+            "frame": new.frame,
+            "watched": new.cancel_on_disconnect,
+            "collections": list(dict.fromkeys(new.question.collections)),
+            "max_pending": new.max_pending,
+            **_held(new, _state(new)),
+        }
+
+    @shielded
+    async def find(self, who: Principal, question: Question, request_id: UUID) -> Accepted | None:
+        """See `TurnStore.find`."""
+        parameters = {**caller(who), "request_id": request_id}
+        async with self._database.tenant(who.tenant_id) as connection:
+            found = await self._row(connection, "find_request", parameters)
+        return None if found is None else self._attach(found, question, request_id, None)
+
+    def _attach(
+        self, row: Mapping[str, Any], question: Question, request_id: UUID | None, own: UUID | None
+    ) -> Accepted:
+        """The turn that was found, if it is of the same question. own: the id under which this call tried to write it."""
+        difference = _difference(self._codec.decode_question(row["request"]), question)
+        if difference is not None:
+            raise AlreadyExists(
+                Reason.REQUEST_ID_REUSED,
+                f"This request_id was used before with another {difference}; take a new one for a new question.",
+                {
+                    "request_id": str(request_id),
+                    "resource_name": names.turn(row["id"]),
+                    "difference": difference,
+                },
+            )
+        # What an earlier try of this call has written, and somebody has claimed since, is theirs to run.
+        attached = row["id"] != own or row["epoch"] > 1
+        return Accepted(row["id"], row["conversation_id"], attached, TurnState(row["state"]))
+
+    @shielded
+    async def backlog(self, who: Principal, turn_id: UUID, after_seq: int, most: int) -> Backlog:
+        """See `TurnStore.backlog`."""
+        parameters = {**caller(who), "turn": turn_id, "after": after_seq, "most": most}
+        [found] = await self._database.together(who.tenant_id, [(self._queries["backlog"], parameters)])
+        if not found:
+            raise NotFound.of("turn", names.turn(turn_id))
+        first = found[0]
+        rows = [_log_row(row) for row in found if row["seq"] is not None]
+        return Backlog(
+            rows,
+            first["position"],
+            first["end_seq"],
+            first["queue_place"],
+            first["terminal"],
+            first["watched"],
+        )
+
+    @shielded
+    async def poll(self, cursors: Sequence[Cursor], most: int) -> Sequence[News]:
+        """See `TurnStore.poll`."""
+        if not cursors:
+            return []
+        parameters = {
+            "turns": [one.turn_id for one in cursors],
+            "after": [one.after_seq for one in cursors],
+            "most": most,
+        }
+        async with self._database.log_statements() as connection:
+            cursor = connection.cursor(binary=True, row_factory=dict_row)
+            await cursor.execute(self._queries["poll"], parameters)
+            found = await cursor.fetchall()
+        news: dict[UUID, News] = {}
+        rows: dict[UUID, list[LogRow]] = {}
+        for row in found:
+            held = rows.setdefault(row["id"], [])
+            if row["seq"] is not None:
+                held.append(_log_row(row))
+            news[row["id"]] = News(row["id"], held, row["end_seq"], row["queue_place"])
+        return list(news.values())
+
+    @shielded
+    async def get(self, who: Principal, turn_id: UUID) -> Turn:
+        """See `TurnStore.get`."""
+        parameters = {**caller(who), "turn": turn_id, "owner_only": True}
+        [found] = await self._database.together(who.tenant_id, [(self._queries["get_turn"], parameters)])
+        if not found:
+            raise NotFound.of("turn", names.turn(turn_id))
+        return turn_of(found[0], self._codec)
+
+    @shielded
+    async def list(self, who: Principal, query: ListQuery) -> Page[Turn]:
+        """See `TurnStore.list`."""
+        async with self._database.tenant(who.tenant_id) as connection:
+            rows = await _LIST.rows(connection, self._queries["list_turns"], query, caller(who))
+        return _LIST.page([turn_of(row, self._codec) for row in rows], query)
+
+    @shielded
+    async def make_partitions(self, days_ahead: int) -> int:
+        """See `TurnStore.make_partitions`."""
+        return int(await self._value("make_partitions", {"days": days_ahead}) or 0)
+
+    @shielded
+    async def prune(self, days: int) -> int:
+        """See `TurnStore.prune`. A log that is in use at the moment is left for the next time."""
+        dropped = 0
+        try:
+            # Each in a transaction of its own, so that the log is never locked for longer than one partition takes. First what an earlier
+            # call has taken out and not come to drop.
+            dropped += int(await self._value("drop_partitions", {}) or 0)
+            while await self._value("detach_partition", {"days": days}) is not None:
+                dropped += int(await self._value("drop_partitions", {}) or 0)
+        except _InUse:
+            pass
+        async with self._database.log_statements() as connection:
+            parameters = {"days": days, "most": _MOST_PRUNED}
+            while (
+                await connection.execute(self._queries["prune_tools"], parameters)
+            ).rowcount == _MOST_PRUNED:
+                pass
+            await connection.execute(self._queries["prune_followers"])
+        return dropped
+
+    @shielded
+    async def prune_checkpoints(self, hours: float) -> int:
+        """See `TurnStore.prune_checkpoints`."""
+        dropped = 0
+        async with self._database.log_statements() as connection:
+            for query in ("prune_ended_checkpoints", "prune_open_checkpoints"):
+                removed = _MOST_PRUNED
+                while removed == _MOST_PRUNED:
+                    parameters = {"hours": hours, "most": _MOST_PRUNED}
+                    removed = (await connection.execute(self._queries[query], parameters)).rowcount
+                    dropped += removed
+        return dropped
+
+    async def _value(self, query: str, parameters: Mapping[str, object]) -> Any:
+        """The one value that a function gives back. Raises _InUse where it gave up waiting for a lock."""
+        async with self._database.log_statements() as connection:
+            cursor = connection.cursor()
+            try:
+                await cursor.execute(self._queries[query], parameters)
+            except errors.LockNotAvailable as error:
+                raise _InUse from error
+            row = await cursor.fetchone()
+        if row is None:
+            raise unavailable()
+        return row[0]
+
+
+class _InUse(Exception):
+    """A lock could not be taken in time."""
+
+
+def _log_row(row: Mapping[str, Any]) -> LogRow:
+    return LogRow(row["seq"], row["last_seq"], row["deltas"], row["frame"])
+
+
+def _state(new: NewTurn) -> TurnState:
+    """In which a turn begins that nothing stands in the way of."""
+    return TurnState.PENDING if new.owner is None else TurnState.RUNNING
+
+
+def _held(new: NewTurn, state: TurnState) -> dict[str, object]:
+    """The state, with the claim of a turn that begins as running."""
+    claimed = state is TurnState.RUNNING
+    return {
+        "state": state.value,
+        "owner": new.owner if claimed else None,
+        "lease": timedelta(seconds=new.lease_seconds) if claimed else None,
+    }
+
+
+def _difference(before: Question, now: Question) -> str | None:
+    """The first field of the request in which two questions differ, None when they are the same."""
+    fields = (
+        ("conversation", before.conversation_id, now.conversation_id),
+        ("agent", (before.agent, before.agent_version), (now.agent, now.agent_version)),
+        ("text", before.text, now.text),
+        ("options.scope", before.collections, now.collections),
+        ("options.on_busy", before.on_busy, now.on_busy),
+        ("options.parameters", before.parameters, now.parameters),
+        ("options.max_cost_usd_micros", before.max_cost_micros, now.max_cost_micros),
+    )
+    return next((field for field, one, other in fields if one != other), None)
+
+
+def _busy(conversation_id: UUID, turn_id: UUID) -> Conflict:
+    return Conflict(
+        Reason.CONVERSATION_BUSY,
+        "The conversation's last question is still being answered; wait for its end, then ask again.",
+        {"conversation": names.conversation(conversation_id), "active_turn": names.turn(turn_id)},
+        retry_after=1.0,
+    )
+
+
+def _full(conversation_id: UUID, limit: int) -> Exhausted:
+    return Exhausted(
+        Reason.QUEUE_FULL,
+        "As many questions wait in this conversation as may; wait for an answer, then ask again.",
+        {"conversation": names.conversation(conversation_id), "limit": str(limit)},
+        retry_after=1.0,
+    )

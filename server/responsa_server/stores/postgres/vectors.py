@@ -25,9 +25,14 @@ from responsa_server.domain.passages import (
     SearchScope,
     VectorKind,
 )
-from responsa_server.stores.postgres.database import Connection, Database, Statement, shielded
-from responsa_server.stores.postgres.queries import Queries
-from responsa_server.stores.postgres.searching import SEARCH_SECONDS, searched
+from responsa_server.stores.postgres.database import (
+    SEARCH_SECONDS,
+    Connection,
+    Database,
+    Queries,
+    Statement,
+    shielded,
+)
 
 _INDEX: Final = "passage_vector_embedding"
 _NEW_INDEX: Final = "passage_vector_embedding_fresh"
@@ -113,8 +118,8 @@ class PostgresVectorIndex:
             "vector": None if question is None else HalfVector(question.data),
         }
         statements: list[Statement] = [(self._queries[name], parameters)]
-        [rows] = await searched(
-            self._database, tenant_id, VECTORS_PART, statements, self._search_seconds, vector_cursor
+        [rows] = await self._database.search(
+            tenant_id, VECTORS_PART, statements, self._search_seconds, vector_cursor
         )
         return rows
 
