@@ -37,6 +37,7 @@ class Job:
     target: a gRPC target, or HOST:PORT. seconds, calls: the first limit reached ends the start of new calls (calls 0: no limit). texts: the
     questions, in order, from place `first` on. mode: of a search, the enum's name. streams_a_channel: of gRPC; each channel has its own connection.
     hold: each stream makes one call of ASK; when all are open, they are read for that many seconds and then closed.
+    past_started: of ASK over gRPC-Web; the first message is the first one with an event other than `started`, which a WebSocket does not send.
     """
 
     call: Call
@@ -52,6 +53,7 @@ class Job:
     mode: str = "SEARCH_MODE_HYBRID"
     streams_a_channel: int = 16
     hold: float = 0.0
+    past_started: bool = False
 
 
 @dataclass(frozen=True, slots=True)

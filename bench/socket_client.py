@@ -23,7 +23,8 @@ class SocketCaller:
     def call(self, request: bytes) -> tuple[float, int, bool]:
         """Ask. Returns the time of the first frame (time.perf_counter), the number of frames, and whether there is an answer."""
         question = AskRequest.FromString(request)
-        message = {"content": question.text, "deltas": question.include_deltas}
+        # The default agent of a socket is not that of gRPC-Web.
+        message = {"content": question.text, "agent": "default", "deltas": question.include_deltas}
         self._socket.send(json.dumps(message))
         first, frames = 0.0, 0
         while True:

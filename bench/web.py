@@ -51,6 +51,7 @@ class WebCaller:
         self._connection = http.client.HTTPConnection(host, int(port), timeout=60)
         self._call = job.call
         self._web = job.transport is Transport.GRPC_WEB
+        self._past_started = job.past_started
         self._verb, self._path = ("POST", method) if self._web else _REST[job.call]
         self._headers = {"authorization": f"Bearer {job.key}"} | (
             {
@@ -71,7 +72,7 @@ class WebCaller:
         first, messages, last = 0.0, 0, b""
         for message in web_messages(response) if self._web else lines(response):
             messages, last = messages + 1, message
-            if messages == 1:
+            if not first and not (self._past_started and _only_started(message)):
                 first = time.perf_counter()
         response.read()  # the body is at its end, but the connection notices only with this read
         return first, messages, messages > 0 and self._answered(last)
@@ -94,6 +95,11 @@ class WebCaller:
         found = json.loads(last)
         event = found["events"][-1] if self._call is Call.ASK else found["terminalEvent"]
         return "answer" in event
+
+
+def _only_started(message: bytes) -> bool:
+    events = chat_service_pb2.AskResponse.FromString(message).events
+    return all(event.HasField("started") for event in events)
 
 
 def lines(response: ByteReader) -> Iterator[bytes]:
