@@ -53,9 +53,9 @@ class Replica:
             yield reading
 
     @asynccontextmanager
-    async def asking(self, text: str, **options: object) -> AsyncGenerator[Reading]:
+    async def asking(self, text: str, **fields: object) -> AsyncGenerator[Reading]:
         """The stream of a question."""
-        async with self._opened("POST", "/v1/turns:ask", {}, json={"text": text, "options": options}) as reading:  # fmt: skip
+        async with self._opened("POST", "/v1/turns:ask", {}, json={"text": text, **fields}) as reading:  # fmt: skip
             yield reading
 
     @asynccontextmanager
