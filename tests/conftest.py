@@ -134,6 +134,6 @@ async def parser() -> AsyncIterator[ParserPool]:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path | None:
-    """The folder of public data sets, where it lies beside the checkout; never part of the project."""
+    """The folder of public data sets, if it exists next to the checkout. It is not part of the project."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     return folder if folder.is_dir() else None

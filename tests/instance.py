@@ -1,4 +1,4 @@
-"""A whole real instance, started as a user starts one: `responsa up` in a process of its own, with a home and a port of its own.
+"""A complete real instance, started as a user starts it: `responsa up` in its own process, with its own home and port.
 
 The fixture `instance` is the one that a test run shares (started when the first test asks for it, purged at the end): make collections,
 users or tenants of your own in it. A test that kills or changes an instance starts another one with `Instance.started(folder)`.
@@ -34,7 +34,7 @@ FOREIGN = ("COV", "RESPONSA_", "DATABASE_", "REDIS_", "LANGSMITH_", "LANGCHAIN_"
 def eventually(
     condition: Callable[[], bool], what: Callable[[], str] | str, patience: float = PATIENCE
 ) -> None:
-    """Wait until the condition holds, for so many seconds; looks every 20 ms."""
+    """Wait until the condition holds, for at most that many seconds; checks every 20 ms."""
     deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() > deadline:

@@ -388,7 +388,7 @@ def _query(sent: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
 def events_of(frames: Sequence[Json], after_seq: int = 0) -> list[Json]:
     """The events of a turn's frames after a seq, to its end, after checking that the frames and the events follow each other without a hole.
 
-    Heartbeats, which are no part of the log, are left out.
+    Heartbeats are left out, because they are not part of the log.
     """
     events: list[Json] = []
     through = after_seq

@@ -87,7 +87,7 @@ def message_of(method: str, request: Message) -> Json:
         sent.setdefault("content", "")
         # A socket's own default is another agent than that of the other transports.
         sent.setdefault("agent", "agents/default")
-        # A teacher has a field of its own.
+        # A teacher has a separate field.
         parameters: Json = sent.pop("parameters", {})
         if isinstance(parameters.get("teacher_id"), str):
             sent["teacher_id"] = parameters.pop("teacher_id")
@@ -139,7 +139,7 @@ def _html(text: str) -> str:
 
 
 def steadily(value: Any) -> Any:
-    """The same with ids that are no numbers any more: events and frames do not meet them in the same order."""
+    """The same, with ids that are no longer numbered, because events and frames meet them in different orders."""
     return json.loads(re.sub(r"<uuid \d+>", "<uuid>", json.dumps(value)))
 
 

@@ -1,4 +1,4 @@
-"""Rules of the house that no linter knows."""
+"""Rules of this repository that no linter has."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tests.instance import ROOT
 SERVER = ROOT / "server" / "responsa_server"
 CLIENT = ROOT / "clients" / "python" / "responsa_client"
 READS_THE_ENVIRONMENT: Mapping[str, str] = {
-    "app/settings.py": "the server's settings, and `environment()` for those who hand it on",
+    "app/settings.py": "the server's settings, and `environment()` for code that passes it on",
     "providers/minilm.py": "sets the one variable that keeps onnxruntime silent, before importing it",
     "cli/main.py": "sets the one variable that keeps gRPC's own messages off the terminal, before it is imported",
 }
 """Modules of the server that touch os.environ, and why. The command line's client settings read it through pydantic-settings."""
 
 NOT_RAISED: Mapping[Reason, str] = {
-    Reason.INTERNAL: "`calls/status.py` itself makes it, of what nobody foresaw",
+    Reason.INTERNAL: "`calls/status.py` makes it from unexpected exceptions",
     Reason.RESOURCE_NOT_FOUND: "`NotFound.of` makes it",
     Reason.ORIGIN_NOT_ALLOWED: "`calls/status.py` makes it once, for Envoy's replies and for the gateway's own check",
 }
-"""Reasons that nothing else in the server names, and why."""
+"""Reasons that the server's code does not name elsewhere, and why."""
 
 
 def sources(*folders: Path) -> Iterator[Path]:
@@ -80,7 +80,7 @@ def test_no_folder_or_module_is_named_after_nothing() -> None:
 
 
 def test_tests_wait_for_conditions() -> None:
-    """A sleep stands only between two looks at a condition, in a loop."""
+    """A sleep is allowed only in a loop, between two checks of a condition."""
     for path in sources(ROOT / "tests"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         loops = {
@@ -94,5 +94,5 @@ def test_tests_wait_for_conditions() -> None:
             if isinstance(node, ast.Call) and isinstance(called, ast.Attribute) and called.attr == "sleep":
                 constant = node.args and isinstance(node.args[0], ast.Constant)
                 seconds = ast.literal_eval(node.args[0]) if constant else 1
-                # 0 lets others run; a minute and more is somebody who hangs, not a wait.
+                # 0 lets other tasks run; a minute or more simulates a hanging part and is not a wait.
                 assert seconds == 0 or seconds >= 60 or id(node) in loops, f"{path}:{node.lineno}"

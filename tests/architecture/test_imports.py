@@ -1,4 +1,4 @@
-"""Who may import whom: import-linter's contracts hold, and a breach of one is caught."""
+"""The direction of imports: import-linter's contracts hold, and it finds a violation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SERVER = ROOT / "server" / "responsa_server"
 
 
 def lint(tree: Path) -> subprocess.CompletedProcess[str]:
-    """Run import-linter on a checkout, with the contracts of its own pyproject.toml."""
+    """Run import-linter on a checkout, with the contracts in its pyproject.toml."""
     folders = ":".join(str(tree / name) for name in ("server", "clients/python", "generated/python"))
     return subprocess.run(
         [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],

@@ -41,7 +41,7 @@ def chromium() -> str:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """One browser a run; every person has profiles of their own in it."""
+    """One browser per run; every person has their own profiles."""
     expect.set_options(timeout=PATIENCE)
     async with async_playwright() as playwright:
         started = await playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
@@ -53,7 +53,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture(scope="session")
 def scripted() -> Iterator[Instance]:
-    """An instance of these tests' own, with the agent whose answers take as long as a question's text says, and those of `agents` beside this file.
+    """An instance for these tests, with the testing agent, whose answers take as long as the question says, and the agents in the folder `agents`.
 
     Its server may be killed: it comes back.
     """
@@ -75,7 +75,7 @@ def scripted() -> Iterator[Instance]:
 
 @pytest.fixture(scope="session")
 def instance(scripted: Instance) -> Instance:
-    """The same: users at a browser have documents of their own, and need no other instance."""
+    """The same instance: every user at a browser has separate documents."""
     return scripted
 
 

@@ -1,4 +1,4 @@
-"""A user at a browser: opens tabs, asks, and everything that goes wrong underneath is written down."""
+"""A user at a browser: opens tabs and asks. Records all errors of the page."""
 
 from __future__ import annotations
 
@@ -68,27 +68,27 @@ class Tab:
 
     @property
     def live(self) -> Locator:
-        """What screen readers are told by themselves."""
+        """The announcements to screen readers."""
         return self.page.locator("[aria-live=polite]")
 
     @property
     def agent(self) -> Locator:
-        """Whom a question goes to."""
+        """The selected agent."""
         return self.page.get_by_label("Agent", exact=True)
 
     @property
     def outcome(self) -> Locator:
-        """What is told below each reply that has something to tell."""
+        """The notes below replies."""
         return self.page.locator("li.assistant .outcome")
 
     @property
     def fallbacks(self) -> Locator:
-        """What was done in place of what was meant."""
+        """The fallbacks below replies."""
         return self.page.locator("li.assistant .fell-back li")
 
     @property
     def alert(self) -> Locator:
-        """Why something that the user wanted did not happen."""
+        """The error that the page shows."""
         return self.page.locator("main [role=alert]:not(:empty)")
 
     async def ask(self, text: str) -> None:
@@ -173,7 +173,7 @@ class Person:
     browser: Browser
     client: Responsa
     agent: str = ""
-    """The agent that the page is told to ask, by its address."""
+    """The agent in the page's address."""
     troubles: list[str] = field(default_factory=list[str])
     requests: list[Request] = field(default_factory=list[Request])
     under_way: set[Request] = field(default_factory=set[Request])

@@ -1,4 +1,4 @@
-"""Choosing whom to ask, giving what it wants to know, and seeing who answered, what stood in for what, and for how much."""
+"""Choosing an agent and its parameters, and seeing the agent, model, fallbacks and cost of an answer."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_the_tutor_is_asked_as_a_teacher_and_answers_with_citations(person
     await expect(tab.page.get_by_label("Level")).to_have_value("1")  # the default: intermediate
     await expect(tab.page.get_by_text("Asking tutor")).to_be_visible()
 
-    # Who does not choose a teacher is told so, and nothing is sent.
+    # Without a teacher, the page shows an error and sends nothing.
     await tab.send(WHO_BUILT)
     await expect(teachers).to_be_focused()
     await expect(teachers).to_have_attribute("aria-invalid", "true")
@@ -203,7 +203,7 @@ async def test_what_fell_back_and_what_it_cost_is_told_below_the_answer(person: 
 
     told = await tab.outcome.text_content()
     await tab.page.reload()
-    await expect(tab.outcome).to_have_text(told or "nothing was told")
+    await expect(tab.outcome).to_have_text(told or "no note")
 
 
 @pytest.mark.parametrize(

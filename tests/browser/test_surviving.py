@@ -92,7 +92,7 @@ async def test_a_turn_that_a_program_asks_appears_and_can_be_stopped_here(asker:
 
 
 async def test_more_tabs_than_a_browser_has_connections(asker: Person) -> None:
-    """Each with an answer of its own: the streams take turns, and calls find a connection always."""
+    """Each tab has its own answer: the streams share slots, and calls always find a connection."""
     context = await asker.profile()
     first = await asker.sign_in(context)
     tabs = [first, *[await asker.open(context, f"{asker.url}/?agent=testing") for _ in range(6)]]

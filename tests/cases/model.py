@@ -88,7 +88,7 @@ class Expect(Strict):
     messages: list[Pattern] | None = Field(default=None, description="A stream's messages, in order.")
     golden: str = Field(
         default="",
-        description="A turn's events (those after the request's afterSeq) must be those of golden/NAME.json. `RESPONSA_GOLDEN=write` writes it anew from gRPC.",
+        description="A turn's events (those after the request's afterSeq) must be those of golden/NAME.json. `RESPONSA_GOLDEN=write` rewrites it from gRPC.",
     )
 
     @model_validator(mode="after")

@@ -38,7 +38,7 @@ def ways(instance: Instance) -> Iterator[Ways]:
 
 @contextmanager
 def cast_of(instance: Instance, ways: Ways) -> Generator[None]:
-    """The agents of these cases, beside those that come with Responsa."""
+    """The agents of these cases, in addition to the shipped ones."""
     folder = instance.home / "agents"
     names = [one.name for one in AGENTS.iterdir()]
     headers = {"authorization": f"Bearer {instance.key}"}
@@ -220,7 +220,7 @@ def test_every_bad_credential_is_refused_somewhere() -> None:
 def test_editors_know_what_a_case_is() -> None:
     if os.environ.get("RESPONSA_GOLDEN") == "write":
         SCHEMA.write_text(schema(), encoding="utf-8")
-    assert SCHEMA.read_text(encoding="utf-8") == schema(), "write it anew: RESPONSA_GOLDEN=write"
+    assert SCHEMA.read_text(encoding="utf-8") == schema(), "rewrite it: RESPONSA_GOLDEN=write"
 
 
 def test_no_golden_file_is_left_over() -> None:

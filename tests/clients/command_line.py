@@ -1,4 +1,4 @@
-"""Running the command line as a user does: a process of its own, with an environment of its own."""
+"""Runs the command line as a user does: in its own process and environment."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Done:
 
 @dataclass(frozen=True)
 class CommandLine:
-    """Runs `responsa` against the server, in a folder of its own."""
+    """Runs `responsa` against the server, in a separate folder."""
 
     server: Scripted
     folder: Path

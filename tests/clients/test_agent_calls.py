@@ -56,7 +56,7 @@ async def test_parameters_and_limits_travel_with_every_way_to_ask(server: Script
 
 
 async def test_a_question_that_is_stopped_early_is_the_same_question(server: Scripted) -> None:
-    """The request by which `stop` finds the turn differs in nothing that a request_id is compared by."""
+    """With `stop`, the client finds the turn by a request that is equal in all fields that the server compares."""
 
     async def found(_: Any, __: Context) -> turn_pb2.Turn:
         return turn_pb2.Turn(name=TURN)

@@ -1,4 +1,4 @@
-"""`responsa agents` and `ask` with an agent's parameters: what is sent, what is told, and how they exit."""
+"""`responsa agents` and `ask` with an agent's parameters: requests, output and exit codes."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ async def test_parameters_that_are_refused_are_told_with_the_choices(
     done = await responsa("ask", "--agent", "tutor", "-p", f"teacher_id={NOWHERE}", "Who?")
     assert "no teachers are there yet: `responsa samples load` makes some" in done.err
 
-    # Where the choices cannot be had the refusal is told all the same.
+    # If the choices are not available, the refusal is still reported.
     async def away(_: Any, context: Context) -> Any:
         await abort(context, status(grpc.StatusCode.INTERNAL, "INTERNAL", "Oh."))
 

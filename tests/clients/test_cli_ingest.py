@@ -30,7 +30,7 @@ from tests.clients.scripted import (
 
 
 def guide(folder: Path) -> Path:
-    """A folder with three documents, and things that are none."""
+    """A folder with three documents and other files."""
     (folder / "guide" / "parts").mkdir(parents=True)
     (folder / "guide" / ".git").mkdir()
     (folder / "guide" / "intro.md").write_text("# Intro")

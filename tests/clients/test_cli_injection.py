@@ -1,4 +1,4 @@
-"""`responsa eval injection` against a server whose model does what it is told: found out where texts are not marked, harmless where they are."""
+"""`responsa eval injection` against a server whose model follows instructions: they are found in unmarked texts, and harmless in marked ones."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ async def collected(stream: Any) -> list[Any]:
 
 
 def test_many_streams_over_a_killed_server(living: Instance) -> None:
-    """Threads share a client; each stream is whole, and nobody is told anything but a pause."""
+    """Threads share a client; each stream is complete, and the only notices are pauses."""
     before = living.processes()["server"]
     told: list[Notice] = []
     results: list[tuple[list[int], str]] = []

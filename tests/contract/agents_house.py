@@ -63,7 +63,7 @@ class Folder:
 
 
 class Town:
-    """Processes that share a database, and files where they are told the same folder."""
+    """Processes that share a database, and files if they use the same folder."""
 
     def __init__(self, database: Database, folder: Folder) -> None:
         self.database = database

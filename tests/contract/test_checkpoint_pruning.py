@@ -77,7 +77,7 @@ async def test_what_is_too_old_goes_where_nobody_runs_the_turn(
     assert value(database_urls, LEFT) == [young.id, runs.id]
     assert await turn_store.prune_checkpoints(24) == 0
 
-    # Who takes such a turn over begins it anew, and what it had cost stays counted.
+    # A worker that takes such a turn over starts it again; its earlier cost still counts.
     taken = {one.claim.turn_id: one for one in await claim_all(turn_store)}
     assert set(taken) == {lost.id, young.id, released.id}
     assert taken[lost.id].checkpoint is taken[released.id].checkpoint is None
@@ -157,7 +157,7 @@ async def test_a_process_prunes_what_its_options_say(
     run_out(database_urls, young.id, old.id)
     change(database_urls, AGE, [young.id, old.id])
     change(database_urls, AGE.replace("25 h", "27 h"), [old.id])
-    # Without work of its own, so that nobody takes the turns.
+    # Without workers, so that nobody takes the turns.
     options = TurnOptions(works=False, checkpoint_hours=26.0, prune_seconds=0.02)
     pruned = asyncio.Event()
     async with house.turns(options=options, store=lambda store: PrunedStore(store, pruned)):

@@ -129,7 +129,7 @@ def _as_wide(rule: str, old: Any, new: Any) -> bool:
 
 
 def buf(*arguments: str | Path, home: Path) -> subprocess.CompletedProcess[str]:
-    """Run buf, offline, with a home of its own."""
+    """Run buf, offline, with a separate home."""
     program = Path(sys.executable).parent / "buf"
     environment = {**os.environ, "HOME": str(home), "BUF_CACHE_DIR": str(home), "NO_COLOR": "1"}
     return subprocess.run(

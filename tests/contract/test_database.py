@@ -71,7 +71,7 @@ async def test_a_statement_has_its_time_and_each_role_its_plans(database_urls: D
 
 
 class Impatient(Database):
-    """Its limit for those who lock what others wait for is short."""
+    """A database with a short limit for sessions whose locks block others."""
 
     @asynccontextmanager
     async def locking(self, tenant_id: str, seconds: int = 5) -> AsyncGenerator[Connection]:

@@ -324,7 +324,7 @@ async def test_a_cited_version_is_kept_and_others_are_pruned(house: House, peopl
     assert (old.current_version, old.text) == (4, b"# Rivers")
     assert (gone.current_version, gone.text) == (4, None)
     assert current.text == b"# Rivers"
-    # A new version that is on its way is none of pruning's business.
+    # Pruning ignores a new version that is not published yet.
     coming = await house.upload(people.ann, TEXT + "five")
     await house.documents.prune("acme", document_id)
     await house.ingest().run("acme", coming.id)

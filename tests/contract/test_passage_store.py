@@ -1,4 +1,4 @@
-"""The passages' store beside other sessions: the cache of vectors, long statements, callers that go away."""
+"""The passages' store with other sessions: the cache of vectors, long statements, callers that leave."""
 
 from __future__ import annotations
 

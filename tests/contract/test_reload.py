@@ -274,7 +274,7 @@ async def test_a_server_without_the_files_runs_what_others_have_brought(
         await other.poll()
         assert await said(other.at("agents/own/versions/1")) == "From afar."
         with pytest.raises(NotFound):
-            other.named("own")  # new questions are for those who have the files
+            other.named("own")  # only processes with the files take new questions
 
 
 async def test_what_open_turns_began_with_is_there_from_the_start(

@@ -66,7 +66,7 @@ async def test_a_teacher_is_kept_as_given_and_changed_by_what_is_named(
     changed = await teachers.update(people.ann, made.id, whole, "")
     assert (changed.display_name, changed.persona, changed.parameters) == ("B", "Strict.", {})
     assert len({made.etag, renamed.etag, changed.etag}) == 3
-    # A change that names nothing is none.
+    # A change without fields changes nothing.
     assert await teachers.update(people.ann, made.id, TeacherChange(), changed.etag) == changed
     await teachers.delete(people.ann, made.id, changed.etag)
     with pytest.raises(NotFound):

@@ -30,7 +30,7 @@ def house(database: Database) -> House:
 
 
 class Broken:
-    """Faults: the first so many times that a turn comes by a place, the connection is gone."""
+    """Faults: the first few times that a turn reaches a place, its connection is lost."""
 
     def __init__(self, place: Fault, times: int) -> None:
         self.place = place
@@ -135,7 +135,7 @@ async def test_an_accept_that_hears_late_of_its_turn_leaves_it_to_who_runs_it(
 
 
 class Gated(Script):
-    """Each of its turns waits for a gate of its own."""
+    """An agent whose turns wait, each for its own gate."""
 
     def __init__(self, gates: Sequence[asyncio.Event]) -> None:
         super().__init__()

@@ -35,7 +35,7 @@ from tests.plain_codec import events_of
 
 RIVER = Question("How long is the river?")
 IDLE = replace(QUICK, works=False)
-# Longer than any test: nothing is found by asking the log, all is told by Redis.
+# Longer than any test: polling the log finds nothing, and all hints arrive through Redis.
 NEVER_POLLS = replace(QUICK, poll_seconds=3600.0)
 
 
@@ -45,7 +45,7 @@ def house(database: Database) -> House:
 
 
 def stepwise(count: int) -> tuple[list[asyncio.Event], list[Line]]:
-    """Pieces of an answer, each behind a gate of its own."""
+    """Pieces of an answer, each behind its own gate."""
     gates = [asyncio.Event() for _ in range(count)]
     lines: list[Line] = [SEARCHING]
     for place, gate in enumerate(gates):

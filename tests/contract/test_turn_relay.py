@@ -51,7 +51,7 @@ def test_a_part_of_a_message_is_no_other_message(sender: UUID, hint: Hint, data:
     message = encode(sender, hint)
     cut = message[: data.draw(st.integers(0, len(message) - 1))]
     understood = decode(cut)
-    # A list of turns has no length of its own: a shorter one is a list as well.
+    # A list of turns does not encode its length: a shorter one is a valid list, too.
     assert understood is None or isinstance(understood[1], Interest)
 
 
@@ -171,7 +171,7 @@ async def test_what_nobody_foresaw_does_not_end_the_sending(redis_url: str) -> N
 
 
 class Mute:
-    """Stands between a process and Redis, and when it is told to holds back all that Redis says, with no connection closed."""
+    """A proxy between a process and Redis. On request, it holds back all of Redis's messages without closing a connection."""
 
     def __init__(self, redis_url: str) -> None:
         self._redis = urlsplit(redis_url)

@@ -411,7 +411,7 @@ async def test_citations_in_the_conversation_are_those_of_the_answer(house: Hous
 
 @dataclass
 class Stubborn(Script):
-    """An agent that does not end when it is told to, and fails in the end."""
+    """An agent that ignores a request to end, and fails at last."""
 
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -216,7 +216,7 @@ async def test_a_process_whose_own_lease_ran_out_goes_on_with_its_turn(house: Ho
 
 
 class Lingering(Script):
-    """An agent whose first run does not end when it is told to."""
+    """An agent whose first run ignores a request to end."""
 
     def __init__(self) -> None:
         super().__init__()

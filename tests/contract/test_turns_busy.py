@@ -274,7 +274,7 @@ async def test_what_was_not_promoted_is_promoted_by_the_next_claim(
 async def test_the_sweep_gives_way_to_a_question_that_takes_the_place_meanwhile(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """A promotion that finds the place taken at its commit is none; the turn waits for its end then."""
+    """If another turn takes the place before a promotion commits, the promotion has no effect, and the turn waits for that turn's end."""
     first, other = new_turn(), new_turn(pending=True)
     await turn_store.accept(people.ann, first, cancelled)
     await turn_store.accept(people.bob, other, cancelled)

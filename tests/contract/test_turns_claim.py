@@ -311,7 +311,7 @@ async def test_each_guard_of_a_claim_is_what_gives_a_turn_to_one_worker(
 async def test_a_worker_that_stops_in_the_midst_of_a_finish_does_not_keep_its_turn(
     turn_store: PostgresTurnStore, database: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """It holds the turn's row and says nothing more; the server ends its transaction, as a limit of its own (here a short one) tells it."""
+    """A session that locks the turn's row and falls silent; the server ends its transaction after its time limit (here a short one)."""
     new = new_turn()
     await turn_store.accept(people.ann, new, cancelled)
     run_out(database_urls, new.id)

@@ -1,6 +1,6 @@
 """How PostgreSQL goes about the statements that run all the time: few rows are walked however many turns there are.
 
-Plans are looked at as they are kept: those of prepared statements, made while there was nothing, and made anew under load.
+The tests examine stored plans: those of prepared statements, made on empty tables, and made again under load.
 """
 
 from __future__ import annotations

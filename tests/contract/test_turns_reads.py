@@ -104,7 +104,7 @@ async def test_a_list_sums_up_what_was_spent_and_finds_every_state(
 
 
 def old_id(days: int) -> UUID:
-    """A UUIDv7 of so many days ago."""
+    """A UUIDv7 from `days` days ago."""
     milliseconds = int((datetime.now(UTC) - timedelta(days=days)).timestamp() * 1000)
     return UUID(int=(milliseconds << 80) | (uuid7().int & ((1 << 80) - 1)))
 
@@ -119,7 +119,7 @@ def weeks(urls: DatabaseUrls) -> list[str]:
 
 
 def week_of(days: int) -> tuple[str, datetime]:
-    """The name and the Monday of the week in which so many days ago lies."""
+    """The name and the Monday of the week that was `days` days ago."""
     day = (datetime.now(UTC) - timedelta(days=days)).date()
     monday = day - timedelta(days=day.weekday())
     return f"turn_event_{monday:%Y%m%d}", datetime(monday.year, monday.month, monday.day, tzinfo=UTC)

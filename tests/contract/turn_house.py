@@ -195,11 +195,11 @@ class House:
 
 
 async def told(turns: Turns, who: Principal, turn_id: UUID, after: int = 0) -> list[Followed]:
-    """All that a follower is told, heartbeats left out."""
+    """All news for a follower, without heartbeats."""
     async with aclosing(turns.follow(who, turn_id, after)) as news:
         return [one async for one in news if not isinstance(one, Heartbeat)]
 
 
 async def followed(turns: Turns, who: Principal, turn_id: UUID, after: int = 0) -> list[LogRow]:
-    """All rows that a follower is told."""
+    """All rows for a follower."""
     return [one for one in await told(turns, who, turn_id, after) if isinstance(one, LogRow)]

@@ -37,7 +37,7 @@ def free_port() -> int:
 
 
 class Running:
-    """One instance in a process of its own, its output in files beside the home."""
+    """One instance in its own process, with its output in files next to the home."""
 
     def __init__(self, home: Path, *flags: str, port: int | None = None, within: Sequence[str] = ()) -> None:
         self.home = home

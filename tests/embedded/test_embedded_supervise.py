@@ -130,7 +130,7 @@ def test_kill_9_of_the_supervisor_leaves_no_process(start: Start, home: Path, vi
         running.kill(running.process.pid)
     running.process.wait(60)
     if victims == "both":
-        # The stand-in's worker asks for nothing when its parent dies; a real one does. All else is told by the kernel.
+        # The stand-in's worker does not request a signal at its parent's death; a real one does. The kernel signals all other parts.
         worker.kill()
     running.until_nothing_left()
     busy.close()

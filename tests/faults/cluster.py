@@ -1,6 +1,6 @@
 """A whole installation under the hands of a campaign: PostgreSQL, Redis, Envoy, a model that is scripted, and any number of replicas with faults in them.
 
-All of it is real and runs in processes of its own; model and sink outlive every replica. Replicas are told apart by the application_name of their connections.
+All parts are real and run in separate processes; model and sink outlive every replica. The application_name of their connections distinguishes replicas.
 """
 
 from __future__ import annotations
@@ -264,7 +264,7 @@ class Cluster:
                 self.ended_at[self._names[told["pid"]]] = time.time()
 
     def _start_testing(self) -> None:
-        """The scripted model and the sink that counts, in a process of their own."""
+        """The scripted model and the counting sink, in their own process."""
         # It ends with this process, whatever becomes of it: its stdin does.
         self._testing = subprocess.Popen(
             [sys.executable, "-m", "responsa_lab.testing", "--until-eof"],
@@ -418,7 +418,7 @@ class Cluster:
 
 @contextmanager
 def clusters(*, durable: bool = False) -> Generator[Cluster]:
-    """A cluster in a folder of its own, gone at the end of the block."""
+    """A cluster in a separate folder, removed at the end of the block."""
     # Not pytest's folder: the paths of sockets must stay short, also on a machine with a long TMPDIR.
     folder = Path(tempfile.mkdtemp(prefix="rsf-"))
     cluster: Cluster | None = None

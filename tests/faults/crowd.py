@@ -23,7 +23,7 @@ Ask = Callable[[random.Random], str]
 
 
 def question(*, tokens: int = 64, pace_ms: int = 5, tool: str = "none", tool_ms: int = 0) -> Ask:
-    """Questions of this kind, each with a seed of its own."""
+    """Questions of this kind, each with its own seed."""
     return lambda dice: (
         f"tokens={tokens} pace_ms={pace_ms} tool={tool} tool_ms={tool_ms} seed={dice.randrange(1 << 30)}"
     )
@@ -39,7 +39,7 @@ class Crowd:
     size: int
     ask: Ask = field(default_factory=question)
     fresh: bool = False
-    """A connection of its own for each stream."""
+    """A separate connection for each stream."""
     way: Callable[[], Way] | None = None
     """How each asker reaches the server; gRPC by default."""
     seen: list[Seen] = field(default_factory=list[Seen])
@@ -136,7 +136,7 @@ def hold(caller: Caller, seen: Sequence[Seen], report: Report, *, script: bool =
 
 def differences(ledger: Ledger, seen: Sequence[Seen], *, script: bool = True) -> Sequence[Violation]:
     """Where what readers saw is not what the log holds, or not what was asked for."""
-    # Before the log is looked at: readers go on meanwhile, and what they have not seen yet is no difference.
+    # Before reading the log: readers continue meanwhile, and events that they have not read yet do not count as a difference.
     ended = [(one, list(one.events), one.ended) for one in seen]
     turns = ledger.turns()
     found: list[Violation] = []

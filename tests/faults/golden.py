@@ -11,7 +11,7 @@ from responsa.chat.v1 import chat_service_pb2, turn_pb2
 Event = turn_pb2.TurnEvent
 TERMINAL = ("answer", "refused", "failed", "cancelled")
 OUTSIDE = ("snapshot", "reconnect", "heartbeat")
-"""Events that are no part of the log."""
+"""Events that are not part of the log."""
 
 
 class Differs(AssertionError):

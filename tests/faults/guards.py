@@ -36,7 +36,7 @@ class Guard(StrEnum):
     SUBSCRIBE_BEFORE_READ = "subscribe_before_read"
     """A follower subscribes, then reads the log, and reads it again where something is missing."""
     OVERLAP_DROPPED = "overlap_dropped"
-    """What was both read and delivered is told once."""
+    """Events that were both read and delivered are yielded once."""
     COMMIT_BEFORE_VISIBLE = "commit_before_visible"
     """Readers are shown what is committed."""
     SYNCHRONOUS_COMMIT = "synchronous_commit"

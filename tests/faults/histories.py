@@ -33,7 +33,7 @@ class Asked:
     request: chat.AskRequest
     readers: list[Seen] = field(default_factory=list[Seen])
     refusals: list[str] = field(default_factory=list[str])
-    """Reasons for which it was not taken on; a reader that got one is no reader any more."""
+    """Reasons for refusing a reader; a refused reader stops reading."""
     cancelled: bool = False
     """Somebody has asked for its end."""
 

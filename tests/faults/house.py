@@ -1,4 +1,4 @@
-"""Several "processes" in one: each a `Turns` of its own on the real PostgreSQL, which can be killed, stopped and drained as a process can.
+"""Several "processes" in one: each has its own `Turns` on the real PostgreSQL, which can be killed, stopped and drained as a process can.
 
 A killed one gets no answer from its store any more and tells nobody anything; what it had sent may still be committed, as with a process that dies while its
 statement runs. Followers of it are cut.

@@ -29,7 +29,7 @@ WITNESS = Path(__file__).with_name("witness.sql")
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A promise that was not kept: its name, by which turn, and what was found."""
+    """A broken invariant: its name, the turn, and the finding."""
 
     invariant: str
     turn: str

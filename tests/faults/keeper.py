@@ -1,4 +1,4 @@
-"""The parts of a cluster, as a campaign orders them about: they live in a process of their own (parts.py)."""
+"""Controls the parts of a cluster for a campaign; they run in their own process (parts.py)."""
 
 from __future__ import annotations
 

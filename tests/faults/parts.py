@@ -1,4 +1,4 @@
-"""PostgreSQL, Redis and Envoy of a campaign, kept by a process of their own: `python -m tests.faults.parts HOME PORT DURABLE`.
+"""Runs a campaign's PostgreSQL, Redis and Envoy in a separate process: `python -m tests.faults.parts HOME PORT DURABLE`.
 
 A campaign's own process speaks gRPC, and one that does must not fork. Orders come as lines `{"part", "do"}` on stdin: start, stop, kill (all of its processes at once).
 Each is answered by a line `{"pid", "error"}`. All parts end with this process, and it ends with its stdin.
@@ -26,7 +26,7 @@ from responsa_server.embedded import (
 
 
 def kill(part: Part) -> None:
-    """kill -9 of all its processes, then what is to be cleared away."""
+    """kill -9 of all its processes, then remove what they leave behind."""
     assert part.pid is not None, f"{part.name} does not run"
     first = psutil.Process(part.pid)
     for one in [first, *first.children(recursive=True)]:

@@ -1,6 +1,6 @@
 """Faults at named places: an adapter of the port `Faults` that kills, stops, delays or cuts when a turn comes by.
 
-It is steered by plain data, so that a replica in another process can be told by an argument.
+It is steered by plain data, so that an argument can pass it to a replica in another process.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Act(StrEnum):
 
 
 class Struck(BaseException):
-    """What a process that dies would be to those who wait for it; no handler of errors catches it."""
+    """Simulates the death of a process for its waiters; no error handler catches it."""
 
 
 @dataclass(frozen=True, slots=True)

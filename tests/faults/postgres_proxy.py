@@ -153,7 +153,7 @@ class PostgresProxy:
                 gathered, statements = bytearray(), []
 
     def _cut(self, session: _Session, statements: Sequence[str]) -> When | None:
-        """Whether a unit that is about to be sent commits something that is to be cut."""
+        """Whether the next unit commits a transaction whose connection the proxy should cut."""
         verbs = {word for text in statements for word in _verbs(text)}
         if session.status == b"I" and not session.in_flight:
             session.transaction.clear()

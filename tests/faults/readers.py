@@ -31,7 +31,7 @@ PATIENCE = 60.0
 
 
 class Unserved(AssertionError):
-    """A reader got no further, or an error that is no cut."""
+    """A reader cannot continue, or got an error other than a lost connection."""
 
 
 @dataclass
@@ -120,7 +120,7 @@ class Way(Protocol):
 
 
 class Cut(Exception):
-    """A stream ended in a way that is no answer of Responsa's own."""
+    """A stream ended with an error that Responsa did not send."""
 
 
 class Refusal(Exception):
@@ -150,7 +150,7 @@ def _error(status: Status) -> Exception:
 
 
 def channel_to(target: str) -> aio.Channel:
-    """A channel of its own connection, which reconnects at once."""
+    """A channel with a separate connection, which reconnects at once."""
     return aio.insecure_channel(
         target,
         [
@@ -370,7 +370,7 @@ def _trailers(piece: bytes) -> Mapping[str, str]:
 def asking(
     text: str, *, deltas: bool = True, agent: str = "agents/testing", request_id: str = ""
 ) -> chat.AskRequest:
-    """A question, with a request_id of its own unless one is given."""
+    """A question, with a new request_id unless one is given."""
     request = chat.AskRequest(text=text, agent=agent, request_id=request_id or str(uuid4()))
     request.include_deltas = deltas
     return request

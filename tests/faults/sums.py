@@ -11,7 +11,7 @@ from typing import Any
 from tests.faults.forms import ROOT
 
 LEVELS = ("model calls a turn", "KiB more than idle streams", "readers", "open streams")
-"""What is no count of things that happened: the largest is told."""
+"""Fields that are not counts of occurrences; the sum reports their largest value."""
 
 
 def sums(path: Path) -> str:

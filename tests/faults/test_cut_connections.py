@@ -108,7 +108,7 @@ class Readers:
                         one.events.append(event)
                     one.turn = stream.turn
             except CannotConnect:
-                # Its very first connection was cut before it had reached the server: a user is told so, and tries again.
+                # Its very first connection was cut before it had reached the server: a user gets this error and tries again.
                 continue
             self.seen.append(one)
             self.report.count("turns by the public client")

@@ -35,7 +35,7 @@ def play(stage: Stage, report: Report) -> None:
         database=None,
         print_blob=True,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-        # Histories take seconds, and what is found in one may hang on its timing: it is told as it is.
+        # Histories take seconds, and a finding may depend on timing, so it is reported without shrinking.
         phases=(Phase.generate,),
     )
     machine = Played if derandomize else seed(form.seed)(Played)
@@ -43,7 +43,7 @@ def play(stage: Stage, report: Report) -> None:
 
 
 def campaign(stage: Stage, report: Report, request: pytest.FixtureRequest) -> None:
-    """Play them; what they counted is told also when one of them breaks a promise."""
+    """Play them, and report their counts even if one of them breaks an invariant."""
     try:
         play(stage, report)
     finally:

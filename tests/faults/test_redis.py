@@ -94,7 +94,7 @@ async def test_without_redis_from_the_start_all_is_as_ever_and_a_little_later(
 
 
 async def test_without_reading_the_log_the_campaign_finds_what_redis_lost(cluster: Cluster) -> None:
-    """A reader that goes by Redis alone is told that all is well while its turn has long ended."""
+    """A reader that relies only on Redis still gets heartbeats long after its turn has ended."""
     caller = await cluster.caller()
     follower, _ = await asyncio.gather(
         cluster.soon("rpc", guards_out=[Guard.POLL], REDIS_URL=ABSENT, RESPONSA_TURNS__HEARTBEAT_SECONDS="1"),

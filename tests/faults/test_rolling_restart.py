@@ -79,7 +79,7 @@ async def replace(cluster: Cluster, old: Replica) -> Replica:
 
 
 def reconnects(crowd: Crowd) -> int:
-    """How often one of them was told to go elsewhere."""
+    """How often the server asked one of them to reconnect."""
     return sum(one.reconnects for one in crowd.seen)
 
 

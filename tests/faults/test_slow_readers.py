@@ -27,7 +27,7 @@ SECONDS = 600.0
 
 
 class SlowReader:
-    """A follower of a turn over a connection of its own, whose kernel buffers next to nothing."""
+    """A follower of a turn over a separate connection with a tiny kernel buffer."""
 
     def __init__(self, port: int, request: bytes, then: bytes = b"") -> None:
         """request: what opens the stream. then: what is sent once the head of the response has come."""
@@ -157,7 +157,7 @@ async def grown(
     count: int,
     seconds: float,
 ) -> int:
-    """Bytes by which a replica's memory is larger under slow readers than under as many idle streams."""
+    """The bytes of memory that a replica needs more with slow readers than with the same number of idle streams."""
     sizes: list[int] = []
     # First turns that are silent, so that their readers have nothing to read; then turns that say much.
     for text in ("tokens=10 stall_after=1", "tokens=2000 pace_ms=1"):

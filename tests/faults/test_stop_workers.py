@@ -73,7 +73,7 @@ async def test_without_the_epoch_check_the_campaign_finds_rows_by_an_old_epoch(c
     """The moment that the check is for: the turn was claimed by another, who has not written anything yet."""
     caller = await cluster.caller()
     cluster.admit(await cluster.soon("rpc"))
-    # Without Redis, by which it might be told in time.
+    # Without Redis, so that no hint can reach it in time.
     stopped = await cluster.soon("worker", guards_out=[Guard.EPOCH_CHECK], REDIS_URL=ABSENT)
     async with GrpcWay(cluster.target, caller.key) as way:
         one = Seen(asking(question(tokens=1000, pace_ms=5)(random.Random(1))))

@@ -1,4 +1,4 @@
-"""Workers killed around a tool's call: a call with a side effect is made once at most, and where nobody knows whether it was, that is told."""
+"""Workers killed around a tool's call: a call with a side effect is made at most once, and an unknown outcome is reported as unknown."""
 
 from __future__ import annotations
 

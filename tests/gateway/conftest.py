@@ -153,7 +153,7 @@ def place(web: Path) -> Iterator[Place]:
 
 @pytest.fixture(scope="session")
 def hasty() -> Iterator[Place]:
-    """One whose sockets are told of silence, and whose patience ends, after half a second."""
+    """A gateway whose sockets send heartbeats, and time out, after half a second."""
     place = start_place(patience=0.5)
     yield place
     place.stop()

@@ -67,7 +67,7 @@ def error_of(status: Status) -> ResponsaError:
 
 
 def calls_of(*servicers: tuple[ServiceDescriptor, object]) -> Calls:
-    """The calls of a gateway beside these servicers. Methods that a servicer lacks are not served."""
+    """The calls of a gateway with these servicers. Methods that a servicer lacks are not served."""
     log = structlog.get_logger("stand_in")
     admission = Admission(1000)
     calls = Calls((CallId(), Errors(log), Deadline(), admission, Parsing()), admission, log)

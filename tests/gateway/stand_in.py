@@ -1,4 +1,4 @@
-"""A small gRPC server with the real contract and the real gateway beside it, run as a process of its own behind Envoy.
+"""A small gRPC server with the real contract and the real gateway, run as a separate process behind Envoy.
 
 It answers in a way that shows what arrived: the transports are looked at here, not the answers. Usage: stand_in.py GRPC_SOCKET HTTP_SOCKET WEB_ROOT PATIENCE PORT; patience
 in seconds: how long sockets stay silent, and wait for a token; port: Envoy's. SIGUSR1 has sockets leave.

@@ -25,7 +25,7 @@ PATIENCE = 60.0
 
 @pytest.fixture
 def own(web: Path) -> Generator[Place]:
-    """An Envoy of its own: its memory is what is looked at."""
+    """A separate Envoy, so that the test can measure its memory."""
     place = start_place((), web)
     try:
         yield place

@@ -39,23 +39,23 @@ def deep(levels: int) -> dict[str, Any]:
 WRONG: dict[str, tuple[Json, list[str]]] = {
     "nothing in it": ({}, ["content"]),
     "no content": ({"conversation_id": "new"}, ["content"]),
-    "content that is none": ({"content": ["Why?"]}, ["content"]),
+    "content of the wrong type": ({"content": ["Why?"]}, ["content"]),
     "an unknown field": ({"content": "Why?", "model": "gpt"}, ["model"]),
     "several": ({"content": 1, "deltas": "yes", "x": 1}, ["content", "deltas", "x"]),
     "no flag": ({"content": "Why?", "deltas": 1}, ["deltas"]),
     "half a character": ({"content": "\ud83d"}, ["content"]),
     "half a character's name": ({"content": "Why?", "\ud83d": 1}, ["?"]),
-    "a teacher that is none": ({"content": "Why?", "teacher_id": 7}, ["teacher_id"]),
+    "a teacher of the wrong type": ({"content": "Why?", "teacher_id": 7}, ["teacher_id"]),
     "two teachers": (
         {"content": "Why?", "teacher_id": UUID, "parameters": {"teacher_id": "x"}},
         ["teacher_id"],
     ),
-    "parameters that are none": ({"content": "Why?", "parameters": ["level"]}, ["parameters"]),
+    "parameters of the wrong type": ({"content": "Why?", "parameters": ["level"]}, ["parameters"]),
     "half a character in a parameter": ({"content": "Why?", "parameters": {"x": ["\ud83d"]}}, ["parameters"]),
     "a number beyond all measure": ({"content": "Why?", "parameters": {"x": 10**400}}, ["parameters"]),
     "parameters that are deep": ({"content": "Why?", "parameters": deep(150)}, ["parameters"]),
     "an unknown type": ({"type": "subscribe"}, ["type"]),
-    "a type that is none": ({"type": 7}, ["type"]),
+    "a type of the wrong type": ({"type": 7}, ["type"]),
     "a ping with more": ({"type": "ping", "content": "Why?"}, ["content"]),
     "resume nothing": ({"type": "resume"}, ["turn"]),
     "resume from a text": ({"type": "resume", "turn": UUID, "after_seq": "7"}, ["after_seq"]),
@@ -169,7 +169,7 @@ def test_a_hundred_at_once(place: Place, library: str) -> None:
                 ends.append(frame)
         answered = [one for one in ends if one["type"] == "message"]
         refused = [one for one in ends if one["type"] == "error"]
-        # As many as there is room for, and each of the others is told so, with when to come back.
+        # The limit of sockets is used up, and each further one gets an error with the time to come back.
         assert len({one["turn"] for one in answered}) == len(answered) >= 4
         assert {(one["code"], reason_of(one)) for one in refused} <= {("RATE_LIMIT", "OVERLOADED")}
         assert all("RetryInfo" in json.dumps(one["status"]) for one in refused)

@@ -193,7 +193,7 @@ ASKED: dict[str, tuple[Json, str, Json]] = {
         "agents/tutor",
         {"teacher_id": TEACHER, "level": "beginner"},
     ),
-    "a teacher beside parameters": (
+    "a teacher with parameters": (
         {"teacher_id": TEACHER, "parameters": {"level": "beginner"}},
         "agents/tutor",
         {"teacher_id": TEACHER, "level": "beginner"},

@@ -1,4 +1,4 @@
-"""Who may do what in the database: every table, policy, grant and function that runs with its owner's rights, against a list; and what a tenant sees
+"""Rights in the database: every table, policy, grant and function that runs with its owner's rights, against a list; and what a tenant sees
 when nothing but the policies keeps it from the others."""
 
 from __future__ import annotations

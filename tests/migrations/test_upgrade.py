@@ -1,4 +1,4 @@
-"""A whole database of 8e1076a, left by a server that was killed, under the code of today. `tools/record_dump.py` made it; nothing in it is ever written anew."""
+"""A whole database of 8e1076a, left by a server that was killed, under today's code. `tools/record_dump.py` made it; it is never recorded again."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_a_turn_that_was_open_ends_as_its_script_says(upgraded: Upgraded, name: 
 
 
 def test_a_turn_with_a_checkpoint_goes_on_behind_its_tool(upgraded: Upgraded) -> None:
-    """What came before the takeover is what the server of 8e1076a wrote: the tool was called by it, and its answer is told once."""
+    """The server of 8e1076a wrote the events before the takeover: it called the tool, and the tool's result appears once."""
     events = upgraded.events(TURNS["running"]["turn"])
     (place,) = [at for at, event in enumerate(events) if event.HasField("attempt_restarted")]
     assert any(event.HasField("tool_result") for event in events[:place])

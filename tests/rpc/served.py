@@ -71,7 +71,7 @@ SECRET_CAUSE = "password=hunter2 host=10.1.2.3"  # what a driver might say
 
 
 class Lines:
-    """A logger that keeps what it is told."""
+    """A logger that keeps its records."""
 
     def __init__(self) -> None:
         self.kept: list[tuple[str, str, dict[str, Any]]] = []
@@ -224,7 +224,7 @@ class Caller:
 
 @dataclass
 class Served:
-    """The server, those who call it, and what it is made of."""
+    """The server, its callers, and its parts."""
 
     address: str
     calls: Calls

@@ -1,4 +1,4 @@
-"""A client of HTTP/2 that takes only as many bytes as it is told to: gRPC's own clients always read on."""
+"""An HTTP/2 client that reads only the allowed number of bytes; gRPC's own clients always read everything."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_BYTES = 2**30
 
 
 class SlowReader:
-    """A connection over a unix socket whose streams may receive so many bytes, at first and whenever `allow` is called."""
+    """A connection over a Unix socket whose streams may receive `window` bytes, and more after each `allow`."""
 
     def __init__(self, path: str, window: int) -> None:
         self._path = path
@@ -58,11 +58,11 @@ class SlowReader:
         return stream
 
     def allow(self, stream: int, count: int) -> None:
-        """Let a stream receive so many bytes more."""
+        """Let a stream receive more bytes."""
         self._write(_WINDOW_UPDATE, 0, stream, struct.pack(">I", count))
 
     async def received(self, count: int) -> None:
-        """Wait for so many bytes of messages, over all streams."""
+        """Wait for a number of bytes of messages, over all streams."""
         while count > 0:
             head = await self._reader.readexactly(9)
             size = int.from_bytes(head[:3])

@@ -31,7 +31,7 @@ async def resumed(
 
 
 def events(found: Frames, after_seq: int = 0) -> list[turn_pb2.TurnEvent]:
-    """The log's events, after a look at the chain of frames. What is no part of the log is left out: it comes in frames that do not advance."""
+    """The log's events, after a look at the chain of frames. Leaves out events outside the log, which arrive in frames that do not advance."""
     at = after_seq
     result: list[turn_pb2.TurnEvent] = []
     for frame in found:

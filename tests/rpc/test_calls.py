@@ -99,7 +99,7 @@ async def test_every_method_but_health_and_reflection_asks_for_a_credential(serv
     for method, rule in RULES.items():
         if rule is Rule.PUBLIC:
             continue
-        # Not as a stream of requests: that may be refused before its first one is sent, which grpc.aio tells as an error of its own.
+        # Not as a stream of requests: the server may refuse it before the first request, which grpc.aio reports as its own error.
         error = await failed(served.channel.unary_stream(method)(b""))
         assert error.reason == "CREDENTIAL_MISSING", method
 

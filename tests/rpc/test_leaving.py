@@ -1,4 +1,4 @@
-"""How a stream's end looks through the gateway: a client that goes away is told from one whose time is up, on every way in."""
+"""The end of a stream through the gateway: the server distinguishes a client that disconnects from one whose time is up, on every transport."""
 
 # Requests are written as plain literals here.
 # pyright: reportUnknownMemberType=false, reportArgumentType=false

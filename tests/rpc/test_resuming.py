@@ -86,7 +86,7 @@ async def test_whoever_resumes_sees_what_the_first_saw(served: Served, deltas: b
         again = await resumed(served, served.bob, whole[0].turn, after_seq, include_deltas=deltas)
         assert events(again, after_seq) == [one for one in told if one.seq > after_seq]
         assert again[-1].through_seq == end
-    # At the end there is nothing more to tell, and that is no error.
+    # At the end there are no more events, and this is not an error.
     assert await resumed(served, served.bob, whole[0].turn, end, include_deltas=deltas) == []
 
 

@@ -117,7 +117,7 @@ def _fcntl(command: int, argument: int) -> None:
     try:
         fcntl.fcntl(4, command, argument)
     except OSError as error:
-        # An errno that is no refusal would pass for a broken parser.
+        # Any other errno would look like a broken parser.
         raise (
             PermissionError(error.errno, "fcntl") if error.errno == errno.EPERM else KeyError("fcntl")
         ) from error
@@ -280,7 +280,7 @@ DEEDS: dict[str, Callable[[], None]] = {
 
 
 def parse(original: Original) -> ParsedDocument:
-    """Do the deed that the first word names; parse like plain text when it names none."""
+    """Do the attack that the first word names; without such a word, parse as plain text."""
     deed = DEEDS.get(original.text.split()[0])
     if deed is None:
         return parse_plain_text(original)

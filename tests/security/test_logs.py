@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-# As grpc._cython.cygrpc does when a call's metadata are no text; Envoy lets such bytes through. In a process of its own: logging is global.
+# grpc._cython.cygrpc does this if a call's metadata are not text; Envoy lets such bytes through. In a separate process, because logging is global.
 PROGRAM = """
 import logging
 from responsa_server.app import logs

@@ -486,7 +486,7 @@ exec setpriv --reuid="$user" --regid="$user" --clear-groups -- "$@"
 def as_plain_user(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a command as an unprivileged user.
 
-    An interpreter below a closed home (root's, say) is shown to that user in a mount namespace of its own: nobody
+    An interpreter below a closed home (root's, say) is shown to that user in a separate mount namespace: nobody
     else's view and no real folder's mode changes.
     """
     needed = {Path(sys.base_prefix), Path(sys.prefix), *(Path(path) for path in sys.path if path)}

@@ -63,7 +63,7 @@ def collector() -> Iterator[Listener]:
 
 @pytest.fixture(scope="session")
 def second(collector: Listener) -> Iterator[Instance]:
-    """Another instance, beside the shared one, whose parts tests may kill; each leaves it ready. Its user traces LangChain programs."""
+    """Another instance, in addition to the shared one. Tests may kill its parts, and each test leaves it ready. Its user traces LangChain programs."""
     folder = Path(tempfile.mkdtemp(prefix="rss-"))
     docs = folder / "docs"
     docs.mkdir()
@@ -160,7 +160,7 @@ class Bench:
 
 @pytest.fixture(scope="session")
 def bench() -> Iterator[Bench]:
-    """An instance of its own, with the samples of the agents that come with the server, scripted models, the embedded one where it is installed, and a model server under the test's thumb."""
+    """A separate instance, with the samples of the shipped agents, scripted models, the embedded model if it is installed, and a model server that the test controls."""
     folder = Path(tempfile.mkdtemp(prefix="rsa-"))
     echo, lab = Echo(), Lab()
     settings = {

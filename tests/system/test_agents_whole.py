@@ -30,7 +30,7 @@ def golden(agent: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module", params=list(MODES))
 def mode(bench: Bench, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The agents under names of their own, with a chain of their own, e.g. `chat-strong`."""
+    """The agents under other names and with another chain, e.g. `chat-strong`."""
     mode = str(request.param)
     if mode == "embedded" and (why := llama_missing()) is not None:
         pytest.skip(why)
@@ -73,7 +73,7 @@ def test_three_are_answered_out_of_the_samples(bench: Bench, mode: str, agent: s
 
 
 def _small(answer: Any) -> None:
-    """A small model's answer was told since a document bears it out, or the documents are quoted, and it is said why. It was not asked for any decision."""
+    """A small model's answer appears only if a document supports it; otherwise the documents are quoted, with the reason. The model makes no decision."""
     instead = [(one.kind, one.cause) for one in answer.fallbacks]
     if answer.model == MODES["embedded"]:
         assert not instead

@@ -24,7 +24,7 @@ CHUNK = 256 * 1024
 
 
 def left(instance: Instance, registry: Registry, tenant: Tenant) -> tuple[Any, Sequence[str]]:
-    """Rows of the tenant, and files beside the database."""
+    """Rows of the tenant, and files outside the database."""
     files = sorted(str(one) for one in (instance.home / "data").rglob("*") if one.is_file())
     return registry.rows(*tenant.names), files
 

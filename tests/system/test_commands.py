@@ -25,7 +25,7 @@ ASHDOWN = "62f746b4-84e6-4ceb-95bd-447e7184d454"
 
 @pytest.fixture
 def other() -> Iterator[Instance]:
-    """An instance beside the shared one, with another document."""
+    """An instance in addition to the shared one, with another document."""
     folder = Path(tempfile.mkdtemp(prefix="rso-"))
     (folder / "docs").mkdir()
     (folder / "docs" / "ferry.md").write_text(FERRY)
@@ -73,7 +73,7 @@ def test_exit_codes_of_ask(instance: Instance, tenant: Tenant) -> None:
 def test_the_agents_that_come_along_answer_in_a_fresh_installation(
     instance: Instance, tenant: Tenant
 ) -> None:
-    """The commands of the README, without a key for any model. In a tenant of its own: samples change what there is to be found."""
+    """The commands of the README, without a key for any model. In a separate tenant, because samples change the search results."""
     key: dict[str, Any] = {"RESPONSA_API_KEY": tenant.key(Credential.ADMIN)}
     # Documents are read one by one: on a loaded machine that takes longer than other commands.
     loaded = subprocess.run(
@@ -107,7 +107,7 @@ def test_the_agents_that_come_along_answer_in_a_fresh_installation(
         done = instance.run("ask", *arguments, **key)
         assert quote in done.stdout, done
         assert "[1]" in done.stdout, done
-    # Who wrote it is told, too.
+    # The output also names the author.
     assert "template" in done.stderr
     refused = instance.run("ask", "--json", "--agent", "tutor", chromosomes, check=False, **key)
     assert refused.returncode == 2, refused

@@ -75,7 +75,7 @@ def provider(source: str, target: str, plug: Plug) -> Json:
 
 
 def check_unplugged(house: House, chain: Chain, plugs: Sequence[Plug], way: Way = Way.GRPC) -> None:
-    """The first of the chain are unplugged so: the next one answers, or sentences of the documents do, and every change is told."""
+    """The first models of the chain fail in this way: the next one answers, or the documents are quoted, and every switch is reported."""
     agent, models = chain.agent, chain.models
     before = {kind: house.counted(agent, kind) for kind in ("provider", "extractive")}
     house.bench.lab.plug(*plugs)
@@ -178,7 +178,7 @@ def test_each_is_unplugged_in_the_midst_of_its_answer(house: House, plug: Plug, 
     before = house.messages(talk)
     house.bench.lab.plug(*[Plug.REFUSED] * place, plug)
     events, turn = house.asked(chain.agent, conversation=talk)
-    # A space that may stand before a mark is told with what follows it.
+    # A space that may precede a mark is sent with the text after it.
     assert text_of(events) == f"I am {NAMES[place]}."
     check_failed(turn["terminalEvent"]["failed"], chain.models[place], plug)
     moves = [provider(*pair, Plug.REFUSED) for pair in pairwise(chain.models[: place + 1])]

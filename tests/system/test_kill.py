@@ -46,7 +46,7 @@ class Asking:
         with grpc.insecure_channel(self.instance.target) as channel, contextlib.suppress(grpc.RpcError):
             stub = stub_of(channel, "ChatService")
             for frame in stub.Ask(self.request, metadata=self.metadata, timeout=60):
-                # What has no seq is said to this reader alone, and is no part of the log.
+                # Events without a seq are for this reader only and not part of the log.
                 self.seen.extend(event for event in frame.events if event.seq)
                 self.sent_away |= any(event.HasField("reconnect") for event in frame.events)
 
@@ -95,7 +95,7 @@ def kill(instance: Instance, role: str) -> None:
 
 
 def nothing_was_lost(asking: Asking) -> Event:
-    """Hold the turn as it is told now against what was seen of it; returns its terminal event."""
+    """Compare the turn's current stream with the events seen before; returns its terminal event."""
     now = asking.again()
     assert now[: len(asking.seen)] == asking.seen
     assert [event.seq for event in now] == list(range(1, len(now) + 1))
@@ -145,7 +145,7 @@ def test_a_server_that_drains_sends_its_followers_elsewhere(second: Instance, as
     asking.let_go()
     eventually(lambda: second.processes().get("server", server) != server, "another server")
     eventually(lambda: answers(second), "an answer")
-    # Ended within the grace, or given up and taken up again: whoever follows it anew sees an answer.
+    # It ended within the grace period, or was released and taken over: a new follower sees an answer.
     assert "six in the morning" in nothing_was_lost(asking).answer.text
 
 

@@ -17,7 +17,7 @@ from tests.instance import Instance
 from tests.system.conftest import FERRY, Listener
 
 UNREACHED = re.compile(r"^(Ip6OutNoRoutes)\s+(\d+)$", re.MULTILINE)
-# Brings loopback up in a network of its own, then becomes the program.
+# Brings up loopback in a separate network namespace, then becomes the program.
 WITHIN = (
     "unshare", "--net", sys.executable, "-c",
     "import fcntl, os, socket, struct, sys\n"

@@ -1,4 +1,4 @@
-"""Replicas beside `responsa up`, started, killed and replaced as docs/operations.md says."""
+"""Replicas in addition to `responsa up`, started, killed and replaced as docs/operations.md says."""
 
 # The health service's stub is untyped.
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportAttributeAccessIssue=false

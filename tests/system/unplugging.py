@@ -73,7 +73,7 @@ class House:
     def asked(
         self, agent: str, way: Way = Way.GRPC, question: str = QUESTION, **more: Any
     ) -> tuple[list[Json], Json]:
-        """The events of a turn, and what GetTurn then says of it, which is no other end than theirs."""
+        """The events of a turn, and the result of GetTurn afterwards, which has the same end."""
         request = {"text": question, "agent": f"agents/{agent}", "includeDeltas": True, **more}
         frames = self.call("ChatService/Ask", request, way)
         events = events_of(frames)

@@ -1,4 +1,4 @@
-"""What a model's server says, apart from how a vendor puts it: the same scenes are told on every wire, over real sockets.
+"""The answers of a model's server, independent of a vendor's protocol: every wire plays the same scenes, over real sockets.
 
 The wires were written from the types that the vendors' client libraries publish (openai 3.52.0, anthropic 2.11.0, google-genai 3.4.0; read 2026-11-20), not from
 the live services.

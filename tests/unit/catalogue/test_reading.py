@@ -1,4 +1,4 @@
-"""Folders that are no agent's, files that cannot be read, and where the shared ones are taken from."""
+"""Folders that do not belong to an agent, unreadable files, and the source of shared files."""
 
 from __future__ import annotations
 

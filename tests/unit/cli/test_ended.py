@@ -1,4 +1,4 @@
-"""What is told beside an answer."""
+"""The notes that accompany an answer."""
 
 from __future__ import annotations
 

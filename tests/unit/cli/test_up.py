@@ -1,4 +1,4 @@
-"""What `responsa up` does beside starting parts."""
+"""The work of `responsa up` in addition to starting parts."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class TextOfGrades(NodeModel):
 
 
 class Spoiler(Node[RouterInput, TextOfGrades]):
-    """Writes a field of others with a type of its own."""
+    """Writes a field that other nodes have, with another type."""
 
     name = "spoiler"
     input_model = RouterInput

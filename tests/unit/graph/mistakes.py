@@ -236,7 +236,7 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             "prompts/write.md:7: uses “quesion”, which the front matter of prompts/write.md does not declare. Did you mean “question”?"
         ],
     ),
-    "18 text that is told, and told anew": (
+    "18 text that is emitted, and emitted again": (
         [
             ("agent.toml", "quote = {", 'out = { kind = "output" }\nquote = {'),
             (
@@ -387,11 +387,11 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             "agent.toml:12:28: nodes.route.examples: there is no file examples/intent.jsonl. Did you mean “examples/intents.jsonl”?"
         ],
     ),
-    "25 example that is none": (
+    "25 invalid example": (
         [("examples/intents.jsonl", '"label": "chat"', '"lable": "chat"')],
         ['examples/intents.jsonl:2: is not a line of the form {"text": "…", "label": "…"}.'],
     ),
-    "25 label that is no intent": (
+    "25 label that is not an intent": (
         [("examples/intents.jsonl", '"label": "chat"', '"label": "chatt"')],
         ["examples/intents.jsonl:2: the label “chatt” is not one of “qa”, “chat”. Did you mean “chat”?"],
     ),
@@ -401,7 +401,7 @@ MISTAKES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             "agent.toml:2:1: description: contains a key or token; put secrets into the environment or into secret files."
         ],
     ),
-    "26 key beside the file": (
+    "26 key in addition to the file": (
         [
             (
                 "prompts/write.md",

@@ -31,7 +31,7 @@ IN_FLOW: Final[dict[str, tuple[list[Change], list[str]]]] = {
             "agent.toml:15:57: nodes.write.writes.marks: only the engine writes “steps”; write “marks” under another name."
         ],
     ),
-    "07 a name that is none": (
+    "07 invalid name": (
         [
             (
                 "agent.toml",
@@ -84,7 +84,7 @@ IN_FLOW: Final[dict[str, tuple[list[Change], list[str]]]] = {
             "agent.toml:16:49: nodes.quote.reads.extraction: reads “evidence” as Extraction, but “retrieve” writes it as Evidence."
         ],
     ),
-    "17 a text that is none": (
+    "17 invalid text": (
         [
             (
                 "agent.toml",
@@ -113,7 +113,7 @@ IN_FLOW: Final[dict[str, tuple[list[Change], list[str]]]] = {
             "agent.toml:15:39: nodes.write.prompt.by: reads “confidence” as text, but “route” writes it as number."
         ],
     ),
-    "18 text that is told, and then refused": (
+    "18 text that is emitted, and then refused": (
         [
             (
                 "agent.toml",

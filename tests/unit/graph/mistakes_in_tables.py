@@ -102,7 +102,7 @@ IN_TABLES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             "agent.toml:15:1: nodes.write: asks a model, but “default” in model.chain may stand for no model; let only edges with when = { model = true } lead here."
         ],
     ),
-    "24 default that is no value": (
+    "24 default that is not a value": (
         [("agent.toml", '{ enum = ["low", "high"] }', '{ enum = ["low", "high"], default = "hgh" }')],
         [
             'agent.toml:9:46: parameters.properties.level.default: does not match its schema: "hgh" is not one of "low" or "high". Did you mean “high”?'

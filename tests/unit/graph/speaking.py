@@ -73,7 +73,7 @@ class Places:
 
 @dataclass
 class Turn:
-    """A run of one turn's graph: what was told, what it cost. A barrier is passed at once, unless they are held."""
+    """A run of one turn's graph, with its events and cost. It passes a barrier at once, unless barriers are held."""
 
     tools: Mapping[str, ToolRecord] = field(default_factory=dict[str, ToolRecord])
     events: list[Progress] = field(default_factory=list[Progress])
@@ -84,7 +84,7 @@ class Turn:
     _more: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def has_told(self, events: int) -> None:
-        """Wait until so much was told."""
+        """Wait until the run has emitted that much text."""
         while len(self.events) < events:
             self._more.clear()
             await self._more.wait()
@@ -117,7 +117,7 @@ async def told_by(agent: Agent, task: AnswerTask, most: int = 10_000) -> list[Ag
 
 
 def deltas(told: Sequence[AgentEvent]) -> list[Delta]:
-    """Those of what was told."""
+    """The emitted events of these types."""
     return [one for one in told if isinstance(one, Delta)]
 
 

@@ -142,7 +142,7 @@ async def test_a_stream_that_breaks_off_fails_the_turn_which_may_be_tried_again(
         Reason.MODEL_UNAVAILABLE,
         {"model": f"broken-{kind}", "cause": cause},
     )
-    # What the turn's failure is told with.
+    # The message of the turn's failure.
     assert one.meter.fallbacks[0].kind is FallbackKind.CLASSIFIER
 
 

@@ -79,7 +79,7 @@ PRICES = {
 
 
 def priced(model: str = "") -> Price | None:
-    """By name; "unknown:m" has none. Of the chain: the dearest."""
+    """Prices by name; "unknown:m" has no price. Of the chain: the most expensive."""
     return PRICES.get(model) if model else DEAR
 
 

@@ -1,4 +1,4 @@
-"""What a model has written and the passages bear out is cited, and nothing else; the text stays as it was told."""
+"""Only the model's sentences that the passages support get citations; the text stays as it was emitted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.unit.graph.speaking import Turn
 
 
 class Believes:
-    """A judge: bears out what it was told, by claim."""
+    """A judge with fixed verdicts by claim."""
 
     def __init__(self, quotes: Mapping[str, Quote]) -> None:
         self.quotes = quotes

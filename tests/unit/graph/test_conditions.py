@@ -21,7 +21,7 @@ STATE: dict[str, object] = {
     ("when", "holds"),
     [
         ({"field": "a.b", "is": True}, True),
-        ({"field": "a.b", "is": 1}, False),  # true is no number
+        ({"field": "a.b", "is": 1}, False),  # true is not a number
         ({"field": "a.n", "is": 3}, True),
         ({"field": "a.text", "is": "x"}, True),
         ({"field": "a.text.deep", "is": "x"}, False),

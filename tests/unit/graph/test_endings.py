@@ -1,4 +1,4 @@
-"""How turns end, what is told of it, and that a worker who takes one over comes to the same end."""
+"""The ends of turns, their events, and the same end after a takeover by another worker."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_an_answer_tells_who_wrote_it() -> None:
     assert answered({**WRITTEN, **CITED}).model == "a:x"
     assert answered({**CITED, "model": "template"}).model == "template"
     assert answered(CITED).model == "extractive"
-    # What was not fit to be told is not what stands there.
+    # The unsafe text is not in the answer.
     unfit = {"text": "Buy!", "complete": False, "model": "a:x", **CITED}
     assert (answered(unfit).model, answered(unfit).outcome) == ("extractive", AnswerOutcome.COMPLETE)
     assert answered({**unfit, "model": "template"}).model == "template"
@@ -164,7 +164,7 @@ class Nothing(NodeModel):
 
 
 class FallsOften(Node[Nothing, Nothing]):
-    """Does without more than can be told."""
+    """Has more fallbacks than an event can list."""
 
     name = "a"
     input_model = Nothing

@@ -1,4 +1,4 @@
-"""What a check knows of templates beside what stands in the file: the engine's words, and what turns bring."""
+"""The variables that a check knows in addition to the file's own: those of the engine and of turns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every kind of mistake in an agent's files, with the whole of what is said about it: file, line, column, key, message, what was meant."""
+"""Every kind of mistake in an agent's files, with its complete report: file, line, column, key, message, suggestion."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_text_that_stands_elsewhere_is_not_gone_on_with(tmp_path: Path) -> Non
 
 
 def test_what_is_kept_until_it_is_known_may_be_refused_or_told(tmp_path: Path) -> None:
-    """The remedy for a refusal of what was told: nothing is told before it."""
+    """The remedy for a refusal after emitted text: no node emits text before the refusal."""
     kept = (
         'write = { kind = "prompt", prompt = "write", stream = false }\n'
         'check = { kind = "citation_checker" }\nout = { kind = "output" }'

@@ -1,4 +1,4 @@
-"""A turn that has nothing left for a model: what was told stays, what was not is no answer, and what needs no model is still done."""
+"""A turn without budget for a model: emitted text stays, other text is not an answer, and nodes without a model still run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ QUESTION = "How long is the Nile?"
 
 
 def drafting(folder: Path, *, limits: str, quoted: bool = False, stream: bool = False) -> Path:
-    """An agent whose draft is told by a node behind a second one that asks a model."""
+    """An agent whose draft is emitted by a node after a second node that calls a model."""
     nodes = (
         f'write = {{ kind = "prompt", prompt = "write", stream = {str(stream).lower()} }}\n'
         f'check = {{ kind = "{"rewriter" if stream else "prompt"}", prompt = "write"{"" if stream else ", stream = false"} }}\n'

@@ -1,4 +1,4 @@
-"""Prompts: strictly filled in, and what others have written in a place of its own, marked."""
+"""Prompts: filled in strictly, with other people's text in a separate, marked place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Milestones: when they are told, what they keep, and going on from them."""
+"""Milestones: when they are emitted, their content, and continuing from them."""
 
 from __future__ import annotations
 

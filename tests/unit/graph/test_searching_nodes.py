@@ -67,7 +67,7 @@ async def test_what_is_no_rewriting_counts_as_none(answer: object) -> None:
     run = Turn().run
     node = Rewrite(asker(says(answer)), "kb_search_query")
     found = (await node.process(FOLLOW_UP, run)).standalone_question
-    assert found in ("", BY_RULE)  # too long is no answer of the shape, and the rule stands in
+    assert found in ("", BY_RULE)  # a reply that is too long does not fit the schema, so the rule applies
     assert (found == BY_RULE) is bool(run.fallen)
 
 

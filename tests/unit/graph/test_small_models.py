@@ -1,4 +1,4 @@
-"""A small model decides nothing, and what it writes about documents is told only if they bear it out."""
+"""A small model makes no decisions, and its text about documents is emitted only if they support it."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_who_is_asked_in_the_end_decides() -> None:
         (FallbackKind.PROVIDER, "unreachable"),
         (FallbackKind.EXTRACTIVE, "model_unavailable:uncited"),
     ]
-    # Another one stands in for it: what that writes is told as it comes.
+    # Another model replaces it, and its text is emitted as it arrives.
     larger = says("12", "0000")
     events = await told("chat", chain(away, larger), asked("chat"), small="p0:m", larger=larger)
     end = events[-1]

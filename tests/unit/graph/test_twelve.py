@@ -32,7 +32,7 @@ class Path(NodeModel):
 
 
 class Walks(Node[Path, Path]):
-    """Adds its name to the path; unavailable as often as it is told."""
+    """Adds its name to the path; unavailable for a given number of times."""
 
     input_model = Path
     output_model = Path

@@ -1,4 +1,4 @@
-"""Text on its way out: a model's, a template's, and what is done to one before it is told."""
+"""Text on its way to the reader: a model's, a template's, and the changes before it is emitted."""
 
 from __future__ import annotations
 

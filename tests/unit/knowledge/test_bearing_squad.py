@@ -1,4 +1,4 @@
-"""The judge of citations on public paragraphs: their own sentences, and claims made of questions and answers, beside their paragraph and beside another one of the article."""
+"""The judge of citations on public paragraphs: their own sentences, and claims made of questions and answers, against their paragraph and another one of the article."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_on_public_paragraphs_nearly_all_right_claims_are_borne_out_and_fe
     embedder: MiniLmEmbedder, shared_data: Path | None
 ) -> None:
     if shared_data is None:
-        pytest.skip("the public data sets do not lie beside the checkout")
+        pytest.skip("the public data sets are not next to the checkout")
     paragraphs = read(shared_data / "squad2")
     chance = random.Random(4)
     chosen = chance.sample(sorted(paragraphs), PARAGRAPHS)

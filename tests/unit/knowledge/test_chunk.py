@@ -40,7 +40,7 @@ def bytewise(text: str) -> list[tuple[int, int]]:
 
 
 def forgetful(text: str) -> list[tuple[int, int]]:
-    """Passes over all that is no ASCII letter, and reports an empty token."""
+    """Skips everything except ASCII letters, and reports an empty token."""
     return [(0, 0), *(match.span() for match in re.finditer(r"[a-z]+", text))]
 
 

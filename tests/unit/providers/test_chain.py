@@ -1,4 +1,4 @@
-"""Who is asked when somebody fails, and what it cost."""
+"""The next model of a chain after a failure, and the cost."""
 
 from __future__ import annotations
 

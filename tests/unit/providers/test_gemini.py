@@ -172,7 +172,7 @@ async def test_thoughts_are_no_text() -> None:
 
 
 async def test_calls_without_an_id_are_numbered_on_through_the_talk() -> None:
-    """Each answer of a turn is asked anew: what was called before stands in its prompt."""
+    """Each step of a turn is a new request, whose prompt contains the earlier tool calls."""
     note: dict[str, object] = {"functionCall": {"name": "note", "args": {}}}
     answers = [chunk(note, note, finish="STOP")]
     done = [

@@ -1,4 +1,4 @@
-"""Models that say what they are told to, and note what they were asked."""
+"""Models with scripted replies, which record their requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the hub hands to whom. Everything here is between one process's followers and what they are told."""
+"""The hub's deliveries. All tests are within one process, between the hub and its followers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def row(first: int, last: int | None = None, size: int = 1) -> LogRow:
 
 
 class Heard:
-    """A relay that keeps what it is told."""
+    """A relay that records its messages."""
 
     def __init__(self) -> None:
         self.to: list[tuple[UUID | None, Hint]] = []

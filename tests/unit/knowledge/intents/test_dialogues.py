@@ -28,7 +28,7 @@ def test_it_is_large_and_balanced_enough() -> None:
     assert agents.keys() == {"chat", "tutor"}
     assert min(agents.values()) >= 36
     assert len({one.question.casefold() for one in found}) == len(found)
-    # A change of topic after something said is no follow-up.
+    # A change of topic after another message is not a follow-up.
     assert sum(bool(one.turns) and one.needs_retrieval and not one.follow_up for one in found) >= 6
 
 

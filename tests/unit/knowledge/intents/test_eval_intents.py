@@ -1,4 +1,4 @@
-"""`responsa eval intents`, without a server: on a small set of its own."""
+"""`responsa eval intents`, without a server, on a small set for this test."""
 
 from __future__ import annotations
 
