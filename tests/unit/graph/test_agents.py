@@ -35,7 +35,7 @@ def test_agents_are_found_by_id_and_by_version() -> None:
 def test_a_table_must_fit_its_agents() -> None:
     with pytest.raises(ValueError, match="no agent default"):
         AgentTable({})
-    with pytest.raises(ValueError, match="stands in the table as other"):
+    with pytest.raises(ValueError, match="under the id other"):
         AgentTable(
             {"default": agent("agents/default/versions/1"), "other": agent("agents/default/versions/1")}
         )
