@@ -88,19 +88,27 @@ export class SharedStreams {
   async *#lead(turn: string, afterSeq: bigint, signal: AbortSignal, ask?: Ask, lock?: Release): AsyncGenerator<Frame> {
     let known = turn;
     let release = lock;
+    let through = afterSeq;
+    let led = false;
     if (release) this.#leads.set(turn, afterSeq);
     try {
       for await (const frame of this.#slotted(turn, afterSeq, signal, ask)) {
         if (!known) {
           known = frame.turn;
-          if (this.#locks) release = await this.#lock(lockOf(known), { ifAvailable: true });
+          if (this.#locks) {
+            release = await this.#lock(lockOf(known), { ifAvailable: true });
+            led = !release;
+          }
         }
+        through = frame.throughSeq;
         this.#keep(frame);
         if (release) {
           this.#leads.set(known, frame.throughSeq);
           this.#tell(known, [frame]);
         }
         yield frame;
+        // Another tab found the turn first, so it sends the frames from here on.
+        if (led) break;
       }
     } finally {
       if (release) {
@@ -108,6 +116,7 @@ export class SharedStreams {
         release();
       }
     }
+    if (led && !signal.aborted) yield* this.resume(known, through, signal);
   }
 
   /** The frames that another tab sends of a turn. Returns the last seq: with the lock once the other tab has closed, without it if the other tab does not respond. */

@@ -119,6 +119,22 @@ describe("SharedStreams", () => {
     expect(server.most).toBe(1);
   });
 
+  it("leaves the stream to a tab that found the turn before the asking tab knew its name", async () => {
+    const server = new Server();
+    const [one, two] = tabs(server, 2) as [SharedStreams, SharedStreams];
+    const log = whole(4);
+    const asking = new Tab((signal) => one.ask(server.ask, signal));
+    await expect.poll(() => server.streams).toBe(1);
+    const other = resuming(two);
+    await expect.poll(() => server.streams).toBe(2);
+    server.grow(...log.slice(0, 2));
+    for (const tab of [asking, other]) await expect.poll(() => tab.seqs).toEqual([1, 2]);
+    await expect.poll(() => server.streams).toBe(1);
+    server.grow(...log.slice(2));
+    await Promise.all([asking.ended, other.ended]);
+    for (const tab of [asking, other]) expect(tab.seqs).toEqual([1, 2, 3, 4]);
+  });
+
   it("goes on in another tab, where that stands, when the one that follows goes", async () => {
     const server = new Server();
     const [one, two, three] = tabs(server, 3) as [SharedStreams, SharedStreams, SharedStreams];
