@@ -21,7 +21,7 @@ from bench.peers.process import arguments, until_told
 from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa_server.app.process import freeze, run
 from responsa_server.calls.convert import chat
-from responsa_server.calls.convert.events import event as converted
+from responsa_server.calls.convert.chat import event as converted
 from responsa_server.domain import names
 from responsa_server.domain.agents import Agent, AgentEvent, AnswerTask, Barrier, Milestone
 from responsa_server.domain.events import Answered, Delta, Event, Failed, NumberedEvent, Refused, Started

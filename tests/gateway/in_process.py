@@ -13,11 +13,10 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 
-from responsa_server.calls.call import Call, current
+from responsa_server.calls.call import Call, Interceptor, Received, current
 from responsa_server.calls.chain import Calls, Method
 from responsa_server.calls.interceptors.limits import Admission, Deadline
 from responsa_server.calls.interceptors.reporting import CallId, Errors
-from responsa_server.calls.interceptors.shape import Interceptor, Received
 from responsa_server.domain.errors import FieldViolation, Reason, ResponsaError, Unavailable
 
 _metadata: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("metadata")

@@ -16,7 +16,7 @@ from google.protobuf.duration_pb2 import Duration
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_server.calls.authorisation import RULES, Rule
-from responsa_server.calls.methods import input_type
+from responsa_server.calls.interceptors.validation import input_type
 from responsa_server.domain.listing import ListQuery, Order
 from tests.rpc.served import Failure, Served, failed
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
-from typing import NoReturn, TypeAlias
+from typing import Generic, NoReturn, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
@@ -129,3 +129,37 @@ def only(message: Message) -> Read:
         return waiting.pop() if waiting else None
 
     return read
+
+
+StartValue = TypeVar("StartValue")
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message of a request as received, and the function that parses it."""
+
+    data: bytes
+    parse: Callable[[bytes], Message]
+
+
+class Interceptor(Generic[StartValue]):
+    """Code that runs around a call.
+
+    The first interceptor of the chain begins first and ends last. An error that `on_start` raises ends the call; the interceptors that have begun then end.
+    """
+
+    async def on_start(self, call: Call) -> StartValue:
+        """Begin, before the handler. The return value is passed to `on_end`."""
+        raise NotImplementedError
+
+    def on_request(self, call: Call, message: object) -> object:
+        """Process one message of the request: `Received` for the first interceptor, else the previous one's result. Return the message for the next one."""
+        del call
+        return message
+
+    async def on_end(
+        self, call: Call, token: StartValue, error: BaseException | None
+    ) -> BaseException | None:
+        """End, however the call ended. error: the reason, None on success. Returns the error for the interceptors before this one."""
+        del call, token
+        return error

@@ -12,8 +12,8 @@ from uuid import UUID
 
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa.type.v1 import scope_pb2
-from responsa_server.calls.convert import chat, enums, structs
-from responsa_server.calls.convert.events import event as convert_event
+from responsa_server.calls.convert import chat, structs, values
+from responsa_server.calls.convert.chat import event as convert_event
 from responsa_server.domain import names
 from responsa_server.domain.events import Delta, NumberedEvent
 from responsa_server.domain.turns import Followed, Heartbeat, LogRow, OnBusy, Question, Reconnect, Snapshot
@@ -59,7 +59,9 @@ class AskFrames:
                     collections=[names.collection(one) for one in sorted(question.collections)]
                 ),
                 # REJECT is omitted: the bytes are compared, and questions encoded before the field existed do not have it.
-                on_busy=enums.ON_BUSY.number(None if question.on_busy is OnBusy.REJECT else question.on_busy),
+                on_busy=values.ON_BUSY.number(
+                    None if question.on_busy is OnBusy.REJECT else question.on_busy
+                ),
                 parameters=structs.of_text(question.parameters) if question.parameters else None,
                 # Absent for the agent's limit, for the same reason.
                 max_cost_usd_micros=question.max_cost_micros or None,

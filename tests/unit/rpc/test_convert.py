@@ -21,8 +21,8 @@ from responsa.chat.v1 import chat_service_pb2, citation_pb2, message_pb2, turn_p
 from responsa.knowledge.v1 import collection_pb2, document_pb2, knowledge_service_pb2
 from responsa.type.v1 import scope_pb2
 from responsa_server.calls import status
-from responsa_server.calls.convert import agents, basics, chat, enums, events, knowledge, structs
-from responsa_server.calls.convert.enums import EnumMap
+from responsa_server.calls.convert import agents, chat, knowledge, structs, values
+from responsa_server.calls.convert.values import EnumMap
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason
 from responsa_server.domain.events import (
@@ -85,21 +85,21 @@ DOCUMENT = Document(
 @pytest.mark.parametrize(
     ("proto", "domain", "mapped", "prefix"),
     [
-        (turn_pb2.Step, Step, enums.STEP, "STEP_"),
-        (turn_pb2.TurnState, TurnState, enums.TURN_STATE, "TURN_STATE_"),
-        (turn_pb2.RefusalReason, RefusalReason, enums.REFUSAL_REASON, "REFUSAL_REASON_"),
-        (turn_pb2.AnswerOutcome, AnswerOutcome, enums.ANSWER_OUTCOME, "ANSWER_OUTCOME_"),
-        (turn_pb2.ToolOutcome, ToolOutcome, enums.TOOL_OUTCOME, "TOOL_OUTCOME_"),
-        (turn_pb2.CancelCause, CancelCause, enums.CANCEL_CAUSE, "CANCEL_CAUSE_"),
-        (turn_pb2.FallbackKind, FallbackKind, enums.FALLBACK_KIND, "FALLBACK_KIND_"),
-        (citation_pb2.CitationVerdict, Verdict, enums.VERDICT, "CITATION_VERDICT_"),
-        (message_pb2.Role, Speaker, enums.SPEAKER, "ROLE_"),
-        (chat_service_pb2.OnBusy, OnBusy, enums.ON_BUSY, "ON_BUSY_"),
-        (document_pb2.DocumentState, DocumentState, enums.DOCUMENT_STATE, "DOCUMENT_STATE_"),
-        (document_pb2.IngestStage, IngestStage, enums.INGEST_STAGE, "INGEST_STAGE_"),
-        (knowledge_service_pb2.SearchMode, SearchMode, enums.SEARCH_MODE, "SEARCH_MODE_"),
-        (user_pb2.UserRole, Role, enums.ROLE, "USER_ROLE_"),
-        (system_status_pb2.Health, Health, enums.HEALTH, "HEALTH_"),
+        (turn_pb2.Step, Step, values.STEP, "STEP_"),
+        (turn_pb2.TurnState, TurnState, values.TURN_STATE, "TURN_STATE_"),
+        (turn_pb2.RefusalReason, RefusalReason, values.REFUSAL_REASON, "REFUSAL_REASON_"),
+        (turn_pb2.AnswerOutcome, AnswerOutcome, values.ANSWER_OUTCOME, "ANSWER_OUTCOME_"),
+        (turn_pb2.ToolOutcome, ToolOutcome, values.TOOL_OUTCOME, "TOOL_OUTCOME_"),
+        (turn_pb2.CancelCause, CancelCause, values.CANCEL_CAUSE, "CANCEL_CAUSE_"),
+        (turn_pb2.FallbackKind, FallbackKind, values.FALLBACK_KIND, "FALLBACK_KIND_"),
+        (citation_pb2.CitationVerdict, Verdict, values.VERDICT, "CITATION_VERDICT_"),
+        (message_pb2.Role, Speaker, values.SPEAKER, "ROLE_"),
+        (chat_service_pb2.OnBusy, OnBusy, values.ON_BUSY, "ON_BUSY_"),
+        (document_pb2.DocumentState, DocumentState, values.DOCUMENT_STATE, "DOCUMENT_STATE_"),
+        (document_pb2.IngestStage, IngestStage, values.INGEST_STAGE, "INGEST_STAGE_"),
+        (knowledge_service_pb2.SearchMode, SearchMode, values.SEARCH_MODE, "SEARCH_MODE_"),
+        (user_pb2.UserRole, Role, values.ROLE, "USER_ROLE_"),
+        (system_status_pb2.Health, Health, values.HEALTH, "HEALTH_"),
     ],
 )
 def test_enums_are_the_same_inside_and_outside(
@@ -125,7 +125,7 @@ def test_the_mapped_enums_are_all_that_there_are() -> None:
         system_status_pb2,
     )
     found = {name for one in modules for name in one.DESCRIPTOR.enum_types_by_name}
-    mapped = sum(isinstance(one, EnumMap) for one in vars(enums).values())
+    mapped = sum(isinstance(one, EnumMap) for one in vars(values).values())
     assert len(found) == mapped == 15
 
 
@@ -224,10 +224,10 @@ def test_operations() -> None:
 
 
 def test_masks() -> None:
-    assert basics.updated(FieldMask(paths=["title"]), ("title", "labels")) == {"title"}
+    assert values.updated(FieldMask(paths=["title"]), ("title", "labels")) == {"title"}
     for paths in ([], ["etag"], ["title", "name"], ["*"], ["labels.x"]):
         with pytest.raises(InvalidRequest) as caught:
-            basics.updated(FieldMask(paths=paths), ("title", "labels"))
+            values.updated(FieldMask(paths=paths), ("title", "labels"))
         assert caught.value.reason is Reason.UPDATE_MASK_INVALID
         assert caught.value.metadata == {"updatable": "title,labels"}
 
@@ -235,13 +235,13 @@ def test_masks() -> None:
 @pytest.mark.parametrize("time", [Timestamp(seconds=2**62), Timestamp(seconds=-(2**62)), Timestamp(nanos=-5)])
 def test_times_that_are_none(time: Timestamp) -> None:
     with pytest.raises(InvalidRequest):
-        basics.to_datetime("api_key.expire_time", time)
+        values.to_datetime("api_key.expire_time", time)
 
 
 @pytest.mark.parametrize("name", ["", "turns/1", "conversations/x", f"turns/{UUID(int=1)}/x", "turns/a%2Fb"])
 def test_names_that_are_none(name: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        basics.named_uuid("name", "turns", name)
+        values.named_uuid("name", "turns", name)
     assert caught.value.violations[0].field == "name"
 
 
@@ -335,7 +335,7 @@ FALLBACK = Fallback(FallbackKind.PROVIDER, "openai:large", "extractive", "rate_l
     ],
 )
 def test_a_turn_tells_what_its_end_tells(end: Terminal, count: int) -> None:
-    terminal = events.event(NumberedEvent(4, 1, NOW, end)).SerializeToString()
+    terminal = chat.event(NumberedEvent(4, 1, NOW, end)).SerializeToString()
     question = Question("Why?", parameters='{"level":"expert"}', max_cost_micros=5)
     usage = Usage(1, 2, 3, 4, 5)
     found = chat.turn(
@@ -354,15 +354,15 @@ def test_what_an_answer_tells_of_how_it_was_made() -> None:
     answered = Answered(
         "", b"", (), AnswerOutcome.COMPLETE, 0, Usage(), intent="post", category="exercise", model="a:b"
     )
-    answer = events.event(NumberedEvent(1, 1, None, answered)).answer
+    answer = chat.event(NumberedEvent(1, 1, None, answered)).answer
     assert (answer.intent, answer.category, answer.model) == ("post", "exercise", "a:b")
     refused = Refused(RefusalReason.OUT_OF_SCOPE, "", Usage(), intent="out_of_scope")
-    assert events.event(NumberedEvent(1, 1, None, refused)).refused.intent == "out_of_scope"
-    switched = events.event(NumberedEvent(1, 1, None, ProviderSwitched("a:b", "c:d", "timeout")))
+    assert chat.event(NumberedEvent(1, 1, None, refused)).refused.intent == "out_of_scope"
+    switched = chat.event(NumberedEvent(1, 1, None, ProviderSwitched("a:b", "c:d", "timeout")))
     assert switched.provider_switched == turn_pb2.TurnProviderSwitched(
         source="a:b", target="c:d", cause="timeout"
     )
-    used = events.event(NumberedEvent(1, 1, None, ModelUsed("a:b", Usage(input_tokens=7, cost_micros=2))))
+    used = chat.event(NumberedEvent(1, 1, None, ModelUsed("a:b", Usage(input_tokens=7, cost_micros=2))))
     assert used.usage == turn_pb2.TurnUsage(
         model="a:b", usage=turn_pb2.Usage(input_tokens=7, cost_usd_micros=2)
     )

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from responsa_server.calls.feed import Feed
+from responsa_server.calls.chain import Feed
 
 
 async def test_items_come_in_order_and_then_the_end() -> None:

@@ -18,7 +18,7 @@ from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa.type.v1 import scope_pb2
 from responsa_server.calls import frames, status
 from responsa_server.calls.convert import chat
-from responsa_server.calls.convert.events import event as converted
+from responsa_server.calls.convert.chat import event as converted
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (

@@ -22,11 +22,10 @@ from responsa.chat.v1 import conversation_pb2
 from responsa.knowledge.v1 import document_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa.type.v1 import scope_pb2
-from responsa_server.calls import sizes, status, violations, wire
+from responsa_server.calls import status, violations, wire
 from responsa_server.calls.authorisation import RULES
-from responsa_server.calls.call import Call
-from responsa_server.calls.interceptors.shape import Received
-from responsa_server.calls.interceptors.validation import Validation, request_types
+from responsa_server.calls.call import Call, Received
+from responsa_server.calls.interceptors.validation import Validation, oversized, request_types
 from responsa_server.domain.errors import InvalidRequest, Reason
 
 LOADED = (admin_service_pb2, auth_service_pb2)
@@ -266,9 +265,9 @@ def test_parameters_are_refused_by_their_size_before_anything_reads_them() -> No
 
 def test_every_list_with_rules_for_its_entries_has_a_limit() -> None:
     for one in request_types(tuple(RULES)):
-        assert sizes.check(one()) is None
+        assert oversized(one()) is None
     with pytest.raises(ValueError, match=r"turns of a request"):
-        sizes.check(_unbounded()())
+        oversized(_unbounded()())
 
 
 def _unbounded() -> type[Message]:

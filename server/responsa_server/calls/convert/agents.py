@@ -8,7 +8,7 @@ from uuid import UUID
 from responsa.admin.v1 import admin_service_pb2, teacher_pb2
 from responsa.chat.v1 import agent_pb2
 from responsa_server.calls.convert import structs
-from responsa_server.calls.convert.basics import timestamp
+from responsa_server.calls.convert.values import timestamp
 from responsa_server.domain import names
 from responsa_server.domain.agents import AgentCard, Reloaded
 from responsa_server.domain.teachers import NewTeacher, Teacher, TeacherChange

@@ -10,9 +10,9 @@ from google.longrunning import operations_proto_pb2 as operations_pb2
 
 from responsa.knowledge.v1 import collection_pb2, document_pb2, format_pb2, knowledge_service_pb2
 from responsa_server.calls import status
-from responsa_server.calls.convert import enums
-from responsa_server.calls.convert.basics import named_slug, timestamp
-from responsa_server.calls.convert.events import byte_range
+from responsa_server.calls.convert import values
+from responsa_server.calls.convert.chat import byte_range
+from responsa_server.calls.convert.values import named_slug, timestamp
 from responsa_server.domain import names
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.knowledge import (
@@ -104,7 +104,7 @@ def document(value: Document) -> document_pb2.Document:
         uri=value.uri,
         media_type=value.media_type,
         version=value.version,
-        state=enums.DOCUMENT_STATE.number(value.state),
+        state=values.DOCUMENT_STATE.number(value.state),
         error=None if value.error is None else status.of(value.error),
         size_bytes=value.size_bytes,
         sha256=value.sha256,
@@ -139,7 +139,7 @@ def search_query(request: knowledge_service_pb2.SearchRequest) -> SearchQuery:
         ),
         top_k=request.top_k if request.HasField("top_k") else DEFAULT_TOP_K,
         threshold=request.threshold,
-        mode=enums.SEARCH_MODE.value(request.mode) or SearchMode.HYBRID,
+        mode=values.SEARCH_MODE.value(request.mode) or SearchMode.HYBRID,
     )
 
 
@@ -161,7 +161,7 @@ def operation(value: Operation, result: Document | None) -> operations_pb2.Opera
         document_pb2.IngestMetadata(
             document=names.document(value.document_id),
             version=value.version,
-            stage=enums.INGEST_STAGE.number(value.stage),
+            stage=values.INGEST_STAGE.number(value.stage),
             passages_done=value.passages_done,
             passages_total=value.passages_total,
             create_time=timestamp(value.create_time),

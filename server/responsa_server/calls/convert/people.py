@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from responsa.admin.v1 import system_status_pb2
 from responsa.auth.v1 import api_key_pb2, user_pb2
-from responsa_server.calls.convert import enums
-from responsa_server.calls.convert.basics import timestamp
+from responsa_server.calls.convert import values
+from responsa_server.calls.convert.values import timestamp
 from responsa_server.domain import names
 from responsa_server.domain.counters import Count
 from responsa_server.domain.parts import Installation, MigrationState, PartReport
@@ -21,7 +21,7 @@ def user(value: User) -> user_pb2.User:
         tenant=names.tenant(value.tenant_id),
         display_name=value.display_name,
         email=value.email,
-        role=enums.ROLE.number(value.role),
+        role=values.ROLE.number(value.role),
         create_time=timestamp(value.create_time),
     )
 
@@ -53,7 +53,7 @@ def system_status(
         parts=[
             system_status_pb2.PartStatus(
                 part=name,
-                health=enums.HEALTH.number(report.health),
+                health=values.HEALTH.number(report.health),
                 version=report.version,
                 detail=report.detail,
             )

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, assert_never
 
 from responsa_server.calls.authorisation import RULES, Rule
-from responsa_server.calls.call import CALL_ID, Call
-from responsa_server.calls.interceptors.shape import Interceptor
+from responsa_server.calls.call import CALL_ID, Call, Interceptor
 from responsa_server.domain.errors import NotFound, NotPermitted, Reason, Unauthenticated
 from responsa_server.domain.people import Principal, Role
 from responsa_server.identity.service import Credential

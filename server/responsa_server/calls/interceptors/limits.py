@@ -7,8 +7,7 @@ import contextlib
 from typing import Final
 
 from responsa_server.calls.authorisation import RULES, Rule
-from responsa_server.calls.call import Call
-from responsa_server.calls.interceptors.shape import Interceptor
+from responsa_server.calls.call import Call, Interceptor
 from responsa_server.domain.errors import DeadlinePassed, Exhausted, Reason, Unavailable
 
 RETRY_SECONDS: Final = 1.0

@@ -11,8 +11,7 @@ from uuid import uuid4
 
 from responsa_server.calls import status
 from responsa_server.calls.authorisation import RULES, Rule
-from responsa_server.calls.call import CALL_ID, Call
-from responsa_server.calls.interceptors.shape import Interceptor
+from responsa_server.calls.call import CALL_ID, Call, Interceptor
 from responsa_server.calls.status import Code
 from responsa_server.domain.errors import Cancelled, Reason, ResponsaError, Unavailable
 

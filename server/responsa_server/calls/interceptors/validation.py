@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final, cast
 
-from google.protobuf import message_factory
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
+from google.protobuf.struct_pb2 import Struct
 from protovalidate import Validator
 
-from responsa_server.calls import methods, sizes, violations, wire
-from responsa_server.calls.call import Call
-from responsa_server.calls.interceptors.shape import Interceptor, Received
+from buf.validate import validate_pb2
+from responsa_server.calls import violations, wire
+from responsa_server.calls.call import Call, Interceptor, Received
+from responsa_server.calls.convert import structs
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 
 MAX_BYTES: Final = 256 * 1024
@@ -56,7 +61,7 @@ class Validation(Interceptor[None]):
         return parsed
 
     def _check(self, message: Message, data: bytes) -> InvalidRequest | None:
-        if error := sizes.check(message):
+        if error := oversized(message):
             return error
         if found := self._validator.collect_violations(message):
             return violations.broken_rules(found)
@@ -65,7 +70,7 @@ class Validation(Interceptor[None]):
 
 
 def _malformed(method: str, data: bytes) -> InvalidRequest:
-    descriptor = methods.input_type(method)
+    descriptor = input_type(method)
     name = "" if descriptor is None else descriptor.full_name
     path = None if descriptor is None else wire.invalid_text(descriptor, data)
     metadata = {"message_type": name}
@@ -83,5 +88,67 @@ def _malformed(method: str, data: bytes) -> InvalidRequest:
 
 def request_types(service_methods: Sequence[str]) -> Sequence[type[Message]]:
     """The message classes of these methods' requests."""
-    found = [methods.input_type(one) for one in service_methods]
+    found = [input_type(one) for one in service_methods]
     return [message_factory.GetMessageClass(one) for one in found if one is not None]
+
+
+def input_type(method: str) -> Descriptor | None:
+    """The type of a method's request; None for a method that no loaded file declares. method: `/package.Service/Method`."""
+    try:
+        found = descriptor_pool.Default().FindMethodByName(method.lstrip("/").replace("/", "."))
+    except KeyError:
+        return None
+    return found.input_type
+
+
+_GOOGLE = "google.protobuf."
+
+
+@dataclass(frozen=True, slots=True)
+class _Sized:
+    """A list or map with a limit of entries, or an object (rule and limit empty). path: the names of the fields from the message to it."""
+
+    path: tuple[str, ...]
+    rule: str = ""
+    limit: int = 0
+
+
+def oversized(message: Message) -> InvalidRequest | None:
+    """The error for lists, maps and objects of a request that are too large; None when all are within their limits."""
+    found: list[FieldViolation] = []
+    for sized in _sized_fields(type(message)):
+        value: Any = message
+        for name in sized.path:
+            value = getattr(value, name)
+        if isinstance(value, Struct):
+            found.extend(structs.too_large(".".join(sized.path), value))
+        elif len(value) > sized.limit:
+            found.append(violations.too_many(".".join(sized.path), sized.rule, sized.limit))
+    return violations.invalid(found) if found else None
+
+
+@cache
+def _sized_fields(message_type: type[Message]) -> tuple[_Sized, ...]:
+    return tuple(_within(cast("Descriptor", message_type.DESCRIPTOR), ()))
+
+
+def _within(descriptor: Descriptor, path: tuple[str, ...]) -> Iterator[_Sized]:
+    for field in descriptor.fields:
+        here = (*path, field.name)
+        inner = field.message_type
+        if field.is_repeated:
+            yield from _limit(field, here)
+        elif inner is not None and inner.full_name == Struct.DESCRIPTOR.full_name:
+            yield _Sized(here)
+        elif inner is not None and not inner.full_name.startswith(_GOOGLE):
+            yield from _within(inner, here)
+
+
+def _limit(field: FieldDescriptor, path: tuple[str, ...]) -> Iterator[_Sized]:
+    rules = field.GetOptions().Extensions[validate_pb2.field]
+    if rules.repeated.HasField("max_items"):
+        yield _Sized(path, "repeated.max_items", rules.repeated.max_items)
+    elif rules.map.HasField("max_pairs"):
+        yield _Sized(path, "map.max_pairs", rules.map.max_pairs)
+    elif rules.ByteSize():
+        raise ValueError(f"{'.'.join(path)} of a request has rules for its entries and no limit of how many")

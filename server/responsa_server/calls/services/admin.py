@@ -13,7 +13,7 @@ from responsa.admin.v1 import system_status_pb2, teacher_pb2
 from responsa_server.calls import violations
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import agents, people
-from responsa_server.calls.convert.basics import named_uuid, request_id, updated
+from responsa_server.calls.convert.values import named_uuid, request_id, updated
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists
 from responsa_server.domain.agents import Catalogue

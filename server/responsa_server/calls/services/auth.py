@@ -6,7 +6,7 @@ from responsa.auth.v1 import api_key_pb2, user_pb2
 from responsa.auth.v1 import auth_service_pb2 as pb
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import people
-from responsa_server.calls.convert.basics import named_uuid, request_id, timestamp, to_datetime
+from responsa_server.calls.convert.values import named_uuid, request_id, timestamp, to_datetime
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists
 from responsa_server.identity.service import Identity

@@ -14,7 +14,7 @@ from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa_server.calls import frames
 from responsa_server.calls.call import caller, current
 from responsa_server.calls.convert import agents, chat
-from responsa_server.calls.convert.basics import named_slug, named_uuid, request_id, updated
+from responsa_server.calls.convert.values import named_slug, named_uuid, request_id, updated
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists, names
 from responsa_server.domain.agents import AgentCard, Catalogue

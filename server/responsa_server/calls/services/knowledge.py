@@ -14,7 +14,7 @@ from responsa.knowledge.v1 import collection_pb2, document_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as pb
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import knowledge
-from responsa_server.calls.convert.basics import named_slug, named_uuid, request_id, updated
+from responsa_server.calls.convert.values import named_slug, named_uuid, request_id, updated
 from responsa_server.calls.listing import Listing
 from responsa_server.calls.services.operations import encoded
 from responsa_server.domain import lists, names

@@ -10,7 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from responsa_server.calls.call import caller, current
 from responsa_server.calls.convert import knowledge
-from responsa_server.calls.convert.basics import named_uuid
+from responsa_server.calls.convert.values import named_uuid
 from responsa_server.calls.listing import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Listing
 from responsa_server.domain import lists
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
