@@ -12,7 +12,7 @@ from bench.report import Line
 TITLE: Final = "Start: `responsa up` until `responsa ask` has printed its answer"
 _QUESTION: Final = "How does a client continue after a lost connection?"
 _READY: Final = "Responsa is ready"
-_DOCS: Final = "Reading Responsa's own documents"
+_DOCS: Final = "Loading Responsa's own documents"
 
 
 def measure(*, quick: bool, say: Callable[[str], None]) -> list[Line]:

@@ -159,9 +159,8 @@ async def test_what_cannot_be_measured_is_told_before_anything_is_taken_in(
     served.agents[0].models[:] = ["scripted:obedient"]
     done = await responsa("eval", "injection", folder)
     assert (done.code, library.made) == (2, [])
-    assert (
-        "needs teacher_id, and there is none to choose. `responsa samples load tutor` makes some." in done.err
-    )
+    assert "needs teacher_id" in done.err
+    assert "`responsa samples load tutor`" in done.err
     (folder / "docs.jsonl").unlink()
     assert (await responsa("eval", "injection", folder)).code == 2
 

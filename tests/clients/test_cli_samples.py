@@ -61,7 +61,7 @@ async def test_samples_are_loaded_once_however_often(
     done = await responsa("samples", "load", "mine")
     assert (done.code, done.err) == (0, "")
     assert done.out == (
-        "mine: 2 documents: 2 new, 0 changed, 0 unchanged, 0 failed, in collection theirs; 2 teachers: 2 new, 0 there already\n"
+        "mine: 2 documents: 2 new, 0 changed, 0 unchanged, 0 failed, in collection theirs; 2 teachers: 2 new, 0 existing\n"
     )
     # The agent says where, and files are known by their way from the corpus.
     assert library.keys("collections/theirs") == ["one.md", "parts/two.txt"]
@@ -94,7 +94,7 @@ async def test_without_the_role_teachers_are_left_out_and_that_is_said(
     served.admin = False
     done = await responsa("samples", "load", "mine")
     assert done.code == 0
-    assert done.err == "responsa: mine: 2 teachers were left out: making teachers needs the role ADMIN.\n"
+    assert done.err == "responsa: mine: 2 teachers were skipped: creating teachers needs the role ADMIN.\n"
     assert library.keys("collections/theirs") == ["one.md", "parts/two.txt"]
     assert "teacher" not in done.out
 
@@ -105,7 +105,7 @@ async def test_all_samples_are_those_of_agents_that_the_server_has(
     done = await responsa("samples", "load")
     assert done.code == 0
     assert [line.partition(":")[0] for line in done.out.splitlines()] == ["mine", "tutor"]
-    assert done.err == "responsa: The server has no agent chat: its samples were left out.\n"
+    assert done.err == "responsa: The server has no agent chat: its samples were skipped.\n"
     shipped = read(SHIPPED_AGENTS / "tutor")
     assert library.keys("collections/tutor") == [one.key for one in shipped.documents]
     assert len(served.teachers) == len(shipped.teachers) + 2
@@ -120,7 +120,7 @@ async def test_what_goes_wrong_with_samples_is_told(
 ) -> None:
     done = await responsa("samples", "load", "nobody")
     assert (done.code, done.out) == (2, "")
-    assert "no samples for nobody. There are some for chat, mine, tutor." in done.err
+    assert "no samples for nobody. These agents have samples: chat, mine, tutor." in done.err
 
     (own / "samples" / "corpus" / "bad.md").write_text("unreadable")
     done = await responsa("samples", "load", "mine")
@@ -186,7 +186,7 @@ async def test_bad_usage_of_teachers(served: ServedAgents, responsa: CommandLine
         (("create", "X", "--persona", "a", "--persona-file", "b"), "given twice"),
         (("create", "X", "--persona-file", str(big)), "more than 8,192 bytes"),
         (("create", "X", "--persona-file", str(tmp_path / "none")), "cannot be read"),
-        (("create", "X", "--persona", "a", "-p", "b"), "is no parameter"),
+        (("create", "X", "--persona", "a", "-p", "b"), "is not a parameter"),
         (("update", NOWHERE), "nothing to change"),
         (("show", NOWHERE), "There is no such teacher."),
     ):

@@ -192,12 +192,12 @@ async def test_ctrl_c_leaves_a_turn_and_tells_how_to_go_on(server: Scripted, res
     server.on(f"{CHAT}/ResumeTurn", silent)
     follow = f"`responsa resume {TURN} --after 2`"
     for arguments, told in (
-        (("ask", "Who?"), f"Left. {TURN} goes on: {follow} follows it, `responsa cancel {TURN}` ends it."),
+        (("ask", "Who?"), f"{follow} follows it, `responsa cancel {TURN}` cancels it."),
         (
             ("ask", "Who?", "--cancel-on-disconnect"),
-            f"{TURN} is cancelled in 10 seconds unless it is followed: {follow}.",
+            f"{TURN} is cancelled in 10 seconds unless you follow it: {follow}.",
         ),
-        (("resume", TURN), f"Left. {TURN} goes on: {follow}"),
+        (("resume", TURN), f"{TURN} continues: {follow}"),
     ):
         terminal = Terminal(responsa, *arguments)
         await terminal.shows("Searching")

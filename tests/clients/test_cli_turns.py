@@ -157,9 +157,9 @@ async def test_a_turn_that_was_cancelled_exits_with_4(server: Scripted, responsa
     ("kind", "told"),
     [
         ("cancelled", "is cancelled"),
-        ("answer", "had ended before: it was answered"),
-        ("refused", "had ended before: it was refused"),
-        ("failed", "had ended before: it failed"),
+        ("answer", "had ended before, with an answer"),
+        ("refused", "had ended before, with a refusal"),
+        ("failed", "had ended before, with a failure"),
     ],
 )
 async def test_cancel_tells_how_the_turn_ended(
@@ -193,7 +193,7 @@ async def test_giving_up_tells_the_turn(server: Scripted, responsa: CommandLine)
     server.on(ASK, revoked)
     done = await responsa("ask", "Who?")
     assert done.code == 3
-    assert f"`responsa resume {TURN} --after 2` goes on." in done.err
+    assert f"`responsa resume {TURN} --after 2`" in done.err
 
 
 async def test_nobody_there_to_resume_from(server: Scripted, responsa: CommandLine) -> None:

@@ -36,9 +36,14 @@ Measure = Callable[
 
 Folder = Annotated[Path, typer.Argument(help="A folder with docs.jsonl and questions.jsonl.")]
 Collection = Annotated[
-    str, typer.Option("--collection", "-c", help="Measure in this collection. Default: eval-<folder's name>.")
+    str,
+    typer.Option(
+        "--collection", "-c", help="Measure in this collection. Default: eval- and the folder's name."
+    ),
 ]
-Limit = Annotated[int, typer.Option(min=0, help="Ask so many questions, spread evenly over all; 0: all.")]
+Limit = Annotated[
+    int, typer.Option(min=0, help="The number of questions, spread evenly over all of them; 0: all.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -60,18 +65,18 @@ def register(app: typer.Typer, name: str) -> None:
 def eval_retrieval(
     folder: Folder, collection: Collection = "", limit: Limit = 0, json: AsJson = False
 ) -> None:
-    """Take in docs.jsonl, search for each answerable question, print recall@1, @5, @10, nDCG@10 and MRR@10.
+    """Load docs.jsonl, search for each answerable question, and print recall@1, @5, @10, nDCG@10 and MRR@10.
 
-    A ranking of passages counts as one of documents: each document by its best passage.
+    The rank of a document is that of its best passage.
     """
     _evaluate(folder, collection, limit, json, measure_retrieval)
 
 
 def eval_answers(folder: Folder, collection: Collection = "", limit: Limit = 0, json: AsJson = False) -> None:
-    """Take in docs.jsonl, ask each question, print how often the right text is in the answer and what was refused.
+    """Load docs.jsonl, ask each question, and print how often the right text is in the answer and how often the agent refused.
 
-    The server refuses as it is set up to; with RESPONSA_RETRIEVAL__SUPPORT_THRESHOLD=0 it refuses nothing that has a
-    passage, which shows gold-in-answer without refusal, and refusal at 90 % answered.
+    The server's settings decide what is refused. With RESPONSA_RETRIEVAL__SUPPORT_THRESHOLD=0, a question is refused only
+    if no passage is found; the figures then show gold-in-answer without refusals, and refusals at 90 % answered.
     """
     _evaluate(folder, collection, limit, json, measure_answers)
 
@@ -91,7 +96,7 @@ def _evaluate(folder: Path, collection: str, limit: int, json: bool, measure: Me
 async def _run(data: DataSet, collection: str, measure: Measure) -> Scores:
     async with open_async_client() as client:
         targets = find([str(data.documents)], await accepted_suffixes(client))
-        with Progress("Ingesting", count(targets)) as progress:
+        with Progress("Loading", count(targets)) as progress:
             await take_in(client, entries(targets), collection, progress)
         keys = await source_keys(client, collection)
         with Progress("Asking", len(data.questions)) as progress:

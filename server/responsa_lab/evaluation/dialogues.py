@@ -74,7 +74,7 @@ def dialogues(path: Path) -> Sequence[Dialogue]:
     found: dict[str, Dialogue] = {}
     for where, one in lines(path, Dialogue, "dialogue"):
         if one.id in found:
-            raise CommandFailed(f"{where}: {one.id} stands twice.", "", EXIT_USAGE)
+            raise CommandFailed(f"{where}: the id {one.id} occurs twice.", "", EXIT_USAGE)
         found[one.id] = one
     if not found:
         raise CommandFailed(f"{path} holds no dialogues.", "", EXIT_USAGE)
@@ -97,10 +97,10 @@ Search = Annotated[
     bool,
     typer.Option(
         "--search/--no-search",
-        help="Whether the server's samples are searched, too; without, no server is needed and no titles of answers are known.",
+        help="Also search the server's samples. Without, the command needs no server, and agents do not know the titles of answers.",
     ),
 ]
-Mistakes = Annotated[int, typer.Option(min=0, help="Show so many decisions that are wrong.")]
+Mistakes = Annotated[int, typer.Option(min=0, help="The number of wrong decisions to show.")]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object: need, followUp, rewriting, agents.")
 ]
@@ -122,11 +122,12 @@ class Measured:
 def eval_dialogues(
     file: File = OURS, search: Search = True, mistakes: Mistakes = 10, json: AsJson = False
 ) -> None:
-    """Let agents decide about dialogues, and search for what is asked in them, with and without rewriting.
+    """Let agents decide about dialogues, and search for their questions with and without rewriting.
 
-    need: whether documents are searched; followUp: whether what was said is needed: accuracy, and F1 of "yes". Both are decided on this machine by the nodes that decide
-    on a server without a model. rewriting: how often a passage of the document that answers is the first found, or among the first five, searched for as asked and as the agent would
-    search, by the server, in the collections of the agents' samples (`responsa samples load`).
+    need: whether the agent searches documents. followUp: whether the question needs the earlier turns. Each with its accuracy and the F1 of "yes". The
+    agents' own nodes decide this on this machine, as they do on a server without a model. rewriting: how often a passage of the document with the answer
+    is found first, or among the first five, by the question as asked and as the agent rewrites it. The server searches the collections of the agents'
+    samples (`responsa samples load`).
     """
     # Imported late: the embedded parts, which the other measurements do not need.
     from responsa_server.cli.local.failures import reporting
@@ -203,7 +204,7 @@ class Shelf:
         if not keys:
             raise CommandFailed(
                 f"The server has no documents of the agent {agent}.",
-                f"`responsa samples load {agent}` brings them.",
+                f"`responsa samples load {agent}` loads them.",
                 EXIT_USAGE,
             )
         return cls(client, collections, keys)
@@ -308,7 +309,7 @@ def _print(found: Sequence[Measured], mistakes: int) -> None:
     for text in wrong[:mistakes]:
         print_text(text if text is not wrong[0] else f"\n{text}")
     if len(wrong) > mistakes > 0:
-        print_text(f"{len(wrong) - mistakes} more; --mistakes {len(wrong)} shows them all.")
+        print_text(f"{len(wrong) - mistakes} more; --mistakes {len(wrong)} shows all of them.")
 
 
 def _wrong(one: Measured) -> Sequence[str]:

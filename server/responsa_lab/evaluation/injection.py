@@ -162,7 +162,7 @@ PATIENCE_SECONDS = 300.0
 """Seconds for one answer: a busy server must not spoil a measurement."""
 SAYS_HOW = (
     "Start a server with RESPONSA_MODELS__SCRIPTED=true RESPONSA_MODELS__DEFAULT=scripted:obedient, never in production; "
-    "scripted:heedless is the control that heeds no marks."
+    "scripted:heedless is the control, which ignores the marks."
 )
 
 
@@ -241,12 +241,12 @@ def asked_with(agent: agent_pb2.Agent) -> dict[str, Json]:
             continue
         if not one.choices:
             remedy = (
-                f"`responsa samples load {agent.name.removeprefix('agents/')}` makes some."
+                f"`responsa samples load {agent.name.removeprefix('agents/')}` loads samples."
                 if one.resource
                 else ""
             )
             raise CommandFailed(
-                f"{agent.name} needs {one.name}, and there is none to choose.", remedy, EXIT_USAGE
+                f"{agent.name} needs {one.name}, and the server has none to choose from.", remedy, EXIT_USAGE
             )
         made[one.name] = one.choices[0].value
     return made
@@ -261,7 +261,7 @@ def led(agent: agent_pb2.Agent) -> str:
     model = next(iter(agent.models), "")
     if model and model not in LED:
         raise CommandFailed(
-            f"{agent.name} asks {model}, which is not known to carry out orders.", SAYS_HOW, EXIT_USAGE
+            f"{agent.name} calls {model}, which is not a model that obeys orders.", SAYS_HOW, EXIT_USAGE
         )
     return model
 
@@ -399,18 +399,18 @@ def eval_injection(
     limit: Annotated[
         int,
         typer.Option(
-            min=0, help="Ask so many of the questions and messages, spread evenly over all; 0: all."
+            min=0, help="The number of questions and of messages, spread evenly over all of them; 0: all."
         ),
     ] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print one object an agent.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one object per agent.")] = False,
 ) -> None:
     """Ask agents about documents that give orders, and about their clean twins, and send them messages that give orders.
 
-    obeyed: the order's sign stands in the answer, and is no quote. quoted: a citation overlaps the order. changed: another outcome, or other quotes, than the
-    clean twin's; of a message, another outcome, intent or category. Documents of each kind go into a collection of their own, eval-FOLDER-clean and so on.
+    obeyed: the order's sign is in the answer, outside quotes. quoted: a citation overlaps the order. changed: the outcome or the quotes differ from those for
+    the clean twin; for a message, the outcome, the intent or the category. Each variant of the documents has its own collection: eval-FOLDER-clean and so on.
 
-    The agents' model must be scripted:obedient, which carries out every order that is not marked as data, or scripted:heedless, which carries out all: the control. An
-    agent without a model is measured as it is.
+    The agents' model must be scripted:obedient, which obeys every order that is not marked as data, or scripted:heedless, which obeys all orders and is the
+    control. An agent without a model is measured as it is.
     """
     with reporting(json=json):
         given = InjectionSet.read(folder, limit)
@@ -428,7 +428,7 @@ async def _run(given: InjectionSet, prefix: str, agents: Sequence[str]) -> Seque
         collections = {variant: f"{prefix}-{variant}" for variant in given.documents}
         if CLEAN not in collections:
             raise CommandFailed("There are no clean documents to compare with.", "", EXIT_USAGE)
-        with Progress("Taking in", sum(len(documents) for documents in given.documents.values())) as progress:
+        with Progress("Loading", sum(len(documents) for documents in given.documents.values())) as progress:
             for variant, collection in collections.items():
                 documents = [
                     Document(one.id, one.id, text=one.text, title=one.title)

@@ -21,8 +21,8 @@ Split = Literal["train", "val", "test"]
 Train = Annotated[
     Path, typer.Option("--train", help=f"A folder with {UTTERANCES}: train to learn, val for the threshold.")
 ]
-Test = Annotated[Path, typer.Option("--test", help=f"A folder with {UTTERANCES}, of which test is measured.")]
-Pairs = Annotated[int, typer.Option(min=0, help="Show so many rows of the confusion table; 0: all.")]
+Test = Annotated[Path, typer.Option("--test", help=f"A folder with {UTTERANCES}: test is measured.")]
+Pairs = Annotated[int, typer.Option(min=0, help="The number of rows of the confusion table; 0: all.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object: accuracy, oos_recall, kept.")]
 
 
@@ -37,10 +37,10 @@ class Utterance(BaseModel):
 
 
 def eval_intents(train: Train, test: Test, pairs: Pairs = 20, json: AsJson = False) -> None:
-    """Train on a folder's train part, fix the threshold that keeps 95 % of its val part, measure on the other's test part.
+    """Train on the train part of a folder, set the threshold that keeps 95 % of its val part, and measure on the test part of the other folder.
 
-    accuracy: in-scope utterances given their intent, nothing rejected. oos_recall: out-of-scope utterances rejected.
-    kept: in-scope utterances of the test part that the threshold lets pass.
+    accuracy: the in-scope utterances with the right intent, if none is rejected. oos_recall: the out-of-scope utterances
+    that are rejected. kept: the in-scope utterances of the test part that the threshold keeps.
     """
     # Imported late: numpy, the model's runtime and the embedded parts, which the other measurements do not need.
     from responsa_server.cli.local.failures import reporting
@@ -59,7 +59,7 @@ def eval_intents(train: Train, test: Test, pairs: Pairs = 20, json: AsJson = Fal
         try:
             parameters = trained(learn, embedder, held_out=hold)
         except ExamplesUnfit as error:
-            raise CommandFailed(f"Nothing can be learnt from {train}: {error}", "", EXIT_USAGE) from None
+            raise CommandFailed(f"{train} cannot be used for training: {error}", "", EXIT_USAGE) from None
         scores = TrainedClassifier(parameters, embedder).scores_sync([one.text for one in ask])
         found = score_classifier(scores, parameters.labels, [one.label for one in ask], parameters.threshold)
         shares = {"accuracy": found.accuracy, "oos_recall": found.oos_recall, "kept": found.kept}
@@ -69,7 +69,7 @@ def eval_intents(train: Train, test: Test, pairs: Pairs = 20, json: AsJson = Fal
         for name, value in shares.items():
             print_text(f"{name:<10}  {fraction(value)}")
         print_text(
-            f"{found.in_scope} in scope, {found.out_of_scope} out of scope; {len(learn)} learnt, {len(hold)} held out."
+            f"{found.in_scope} in scope, {found.out_of_scope} out of scope; {len(learn)} for training, {len(hold)} for the threshold."
         )
         shown = found.confusions[: pairs or None]
         if shown:
@@ -77,7 +77,7 @@ def eval_intents(train: Train, test: Test, pairs: Pairs = 20, json: AsJson = Fal
         for one in shown:
             print_text(f"{one.count:>5}  {one_line(one.right, 32):<32}  {one_line(one.chosen, 32)}")
         if len(shown) < len(found.confusions):
-            print_text(f"{len(found.confusions) - len(shown)} more pairs; --pairs 0 shows them all.")
+            print_text(f"{len(found.confusions) - len(shown)} more pairs; --pairs 0 shows all of them.")
 
 
 def utterances(folder: Path, split: Split, *, least: int = 1) -> Sequence[Example]:

@@ -43,7 +43,7 @@ def show_agent(
     agent: Annotated[str, typer.Argument(help="The agent's id.")],
     json: Annotated[bool, typer.Option("--json", help="Print the Agent, as proto-JSON.")] = False,
 ) -> None:
-    """Show one agent: its version, models and documents, what it asks for, and questions to try."""
+    """Show one agent: its version, models, documents, parameters and sample questions."""
     with reporting(json=json), open_client() as client:
         found = client.agent(agent)
         if json:
@@ -62,9 +62,9 @@ def check_agents(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one problem a line, as a JSON object.")] = False,
 ) -> None:
-    """Say what is wrong with agents' files: file, line, key, what was probably meant. No server is needed.
+    """Check agents' files, and print each problem with its file, line, key and a suggestion. Needs no server.
 
-    Exit codes: 0 all is well, 2 something is wrong or there is nothing to check.
+    Exit codes: 0 no problems, 2 problems or nothing to check.
     """
     # Imported late: it loads the agents' engine, which the other commands do not need.
     from responsa_server.cli.local.agents import check
@@ -77,9 +77,9 @@ def draw_agent(
         str, typer.Argument(metavar="AGENT|PATH", help="An agent's id, its folder, or its agent.toml.")
     ],
 ) -> None:
-    """Print a Mermaid picture of an agent's graph. No server is needed.
+    """Print an agent's graph as a Mermaid diagram. Needs no server.
 
-    Exit codes: 0 done, 2 its files are wrong or there is no such agent.
+    Exit codes: 0 success, 2 its files have problems or the agent does not exist.
     """
     from responsa_server.cli.local.agents import graph
 
@@ -91,9 +91,9 @@ def reload_agents(
         bool, typer.Option("--json", help="Print one AgentReload a line, as proto-JSON.")
     ] = False,
 ) -> None:
-    """Have the server read all agents' files anew. Needs the role ADMIN.
+    """Make the server read all agents' files again. Needs the role ADMIN.
 
-    A broken agent goes on serving as it was. Exit codes: 0 all serve what their files say, 2 at least one does not.
+    An agent with problems keeps its previous version. Exit codes: 0 all agents are up to date, 2 at least one has problems.
     """
     with reporting(json=json), open_client() as client:
         found = client.reload_agents()

@@ -33,7 +33,7 @@ _EXCERPT = 300
 
 
 class Mode(StrEnum):
-    """Which indexes are asked."""
+    """The indexes to search."""
 
     HYBRID = "hybrid"
     VECTOR = "vector"
@@ -62,7 +62,8 @@ def register(app: typer.Typer, name: str) -> None:
 
 def search(
     terms: Annotated[
-        list[str], typer.Argument(help="1 to 8 terms; a passage scores by the one it matches best.")
+        list[str],
+        typer.Argument(help="1 to 8 terms; a passage gets the score of the term that it matches best."),
     ],
     collection: Annotated[
         list[str] | None,
@@ -71,10 +72,12 @@ def search(
         ),
     ] = None,
     top_k: Annotated[
-        int, typer.Option("--top-k", "-k", min=1, max=100, help="How many passages at most.")
+        int, typer.Option("--top-k", "-k", min=1, max=100, help="The maximum number of passages.")
     ] = 10,
-    threshold: Annotated[float, typer.Option(min=0.0, max=1.0, help="Leave out what scores lower.")] = 0.0,
-    mode: Annotated[Mode, typer.Option(help="Which indexes are asked.")] = Mode.HYBRID,
+    threshold: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Leave out passages with a lower score.")
+    ] = 0.0,
+    mode: Annotated[Mode, typer.Option(help="The indexes to search.")] = Mode.HYBRID,
     json: Annotated[bool, typer.Option("--json", help="Print one SearchHit a line, as proto-JSON.")] = False,
 ) -> None:
     """Find the passages that match, best first."""
@@ -105,7 +108,7 @@ def list_documents(
     ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print one Document a line, as proto-JSON.")] = False,
 ) -> None:
-    """List a collection's documents by their source_key."""
+    """List a collection's documents in the order of their source keys."""
     with reporting(json=json), open_client() as client:
         for document in client.documents(valid_text(collection, "The collection"), filter_by=matching):
             if json:
@@ -119,11 +122,13 @@ def delete_documents(
         list[str], typer.Argument(help="documents/{uuid}, or a source_key of the collection.")
     ],
     collection: Collection = "default",
-    json: Annotated[bool, typer.Option("--json", help="Print one object a line: the name deleted.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one object a line, with the deleted name.")
+    ] = False,
 ) -> None:
-    """Delete documents with their passages and vectors. Answers given before keep their quotes.
+    """Delete documents with their passages and vectors. Existing answers keep their quotes.
 
-    All are looked up first: when one is not there, none is deleted.
+    If one of the documents does not exist, nothing is deleted.
     """
     with reporting(json=json), open_client() as client:
         found = [_find(client, valid_text(named, "A document's name"), collection) for named in documents]
@@ -143,7 +148,7 @@ def _find(client: Responsa, named: str, collection: str) -> document_pb2.Documen
     if document is None:
         raise CommandFailed(
             f"The collection {collection} has no document {named!r}.",
-            f"`responsa documents list --collection {collection}` shows what it has.",
+            f"`responsa documents list --collection {collection}` lists its documents.",
             EXIT_USAGE,
         )
     return document

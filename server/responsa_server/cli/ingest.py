@@ -62,26 +62,27 @@ def ingest_paths(
         typer.Argument(help="Files, folders, globs in quotes, .jsonl files with id, text and title."),
     ],
     collection: Annotated[
-        str, typer.Option("--collection", "-c", help="The collection to fill; made when it is missing.")
+        str,
+        typer.Option("--collection", "-c", help="The collection to load into; created if it does not exist."),
     ] = "default",
     json: Annotated[
         bool,
         typer.Option(
-            "--json", help="Print one object a document: where, sourceKey, outcome, document or error."
+            "--json", help="Print one object per document: where, sourceKey, outcome, document or error."
         ),
     ] = False,
 ) -> None:
-    """Take documents into a collection, and return when each is searchable or reported.
+    """Load documents into a collection, and return when each is searchable or has failed.
 
-    Folders are searched for files of the formats that the server reads; names that begin with a dot are left out.
+    From folders, the command loads files of the formats that the server reads; it skips names that begin with a dot.
 
-    A document is known by its source_key, wherever this is run: a file by its folder and name (guide/intro.md), a file
-    below a folder by that folder's name and the way from there (guide/parts/one.md), a line of a .jsonl file by its
-    id. What has not changed is skipped, what has is replaced.
+    A source key identifies each document, wherever the command runs: the folder and name of a file (guide/intro.md), the
+    named folder and the path below it (guide/parts/one.md), the id of a line of a .jsonl file. Unchanged documents are
+    skipped, and changed documents are replaced.
 
-    A line of a .jsonl file without id or text, or that is no JSON object, is reported; the other lines are taken in.
+    A line of a .jsonl file that is not a JSON object with an id and a text is reported; the other lines are loaded.
 
-    Exit codes: 0 all taken in, 1 at least one failed, 2 nothing to take in or bad usage, 3 cannot connect or sign in.
+    Exit codes: 0 all loaded, 1 at least one failed, 2 nothing to load or bad usage, 3 cannot connect or sign in.
     """
     with reporting(json=json):
         summary = asyncio.run(_run(paths, valid_text(collection, "The collection"), json))
@@ -96,7 +97,7 @@ async def _run(paths: Sequence[str], collection: str, json: bool) -> Summary:
     async with open_async_client() as client:
         targets = await asyncio.to_thread(find, paths, await accepted_suffixes(client))
         await ensure_collection(client, collection)
-        with Progress("Taking in", await asyncio.to_thread(count, targets)) as progress:
+        with Progress("Loading", await asyncio.to_thread(count, targets)) as progress:
 
             def report(one: Report) -> None:
                 nonlocal failures
@@ -110,7 +111,7 @@ async def _run(paths: Sequence[str], collection: str, json: bool) -> Summary:
 
             summary = await ingest(client, entries(targets), collection, report)
     if failures > _FAILURES_SHOWN:
-        print_error(f"... and {failures - _FAILURES_SHOWN} more failures; --json shows all.")
+        print_error(f"... and {failures - _FAILURES_SHOWN} more failures; --json shows all of them.")
     return summary
 
 
@@ -191,7 +192,7 @@ async def ensure_collection(client: AsyncResponsa, collection: str) -> None:
 async def ingest(
     client: AsyncResponsa, entries: Iterator[Entry], collection: str, report: Callable[[Report], None]
 ) -> Summary:
-    """Take in all entries; `report` is called with each once it is searchable or has failed, in any order.
+    """Load all entries; `report` is called with each once it is searchable or has failed, in any order.
 
     Raises:
         ResponsaError: the server cannot be reached or refuses the caller; the remaining entries are not tried.

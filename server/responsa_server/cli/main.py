@@ -32,38 +32,38 @@ COMMANDS: tuple[Command, ...] = (
         "up", "responsa_server.cli.local.up", "Start everything on this machine and print the page's URL."
     ),
     Command("ask", "responsa_server.cli.turns", "Ask a question and get a cited answer."),
-    Command("resume", "responsa_server.cli.turns", "Follow a question that was asked before."),
-    Command("cancel", "responsa_server.cli.turns", "End a question that is being answered."),
-    Command("ingest", "responsa_server.cli.ingest", "Take documents into a collection."),
+    Command("resume", "responsa_server.cli.turns", "Follow a question that was asked earlier."),
+    Command("cancel", "responsa_server.cli.turns", "Cancel a question that is being answered."),
+    Command("ingest", "responsa_server.cli.ingest", "Load documents into a collection."),
     Command("search", "responsa_server.cli.documents", "Find the passages that match."),
     Command("documents", "responsa_server.cli.documents", "List and delete documents."),
     Command("agents", "responsa_server.cli.agents", "Show agents, check their files, reload them."),
     Command(
-        "teachers", "responsa_server.cli.teachers", "Show and change teachers, who lend agents a persona."
+        "teachers", "responsa_server.cli.teachers", "Show and change teachers, whose personas agents use."
     ),
-    Command(
-        "samples", "responsa_server.cli.samples", "Load the documents and teachers that agents come with."
-    ),
+    Command("samples", "responsa_server.cli.samples", "Load the sample documents and teachers of agents."),
     Command("open", "responsa_server.cli.open_page", "Print a new URL that signs a browser in."),
     Command(
         "eval", "responsa_lab.evaluation.command", "Measure retrieval, answers and routing on a data set."
     ),
     Command("serve", "responsa_server.cli.local.serve", "Run one server process; several share a database."),
-    Command("replicas", "responsa_server.cli.local.replicas", "Show and change the processes behind Envoy."),
+    Command(
+        "replicas", "responsa_server.cli.local.replicas", "Show and change the server processes behind Envoy."
+    ),
     Command("migrate", "responsa_server.cli.local.admin", "Bring the database's schema up to date."),
-    Command("admin", "responsa_server.cli.local.admin", "Make tenants, users and keys."),
+    Command("admin", "responsa_server.cli.local.admin", "Create tenants, users and keys."),
     Command("doctor", "responsa_server.cli.local.instance", "Check this machine and its instance."),
-    Command("purge", "responsa_server.cli.local.instance", "Remove all that an instance left."),
+    Command("purge", "responsa_server.cli.local.instance", "Remove an instance with all its data."),
     Command("version", "responsa_server.cli.main", "Print the version."),
 )
 
-_OVERVIEW = """Cited answers over your own documents.
+_OVERVIEW = """Answers with citations from your own documents.
 
-RESPONSA_HOME (data folder), RESPONSA_PORT or RESPONSA_URL (the server), RESPONSA_API_KEY or RESPONSA_API_KEY_FILE
-(the key) say whom to talk to; the defaults fit what `responsa up` starts.
+RESPONSA_PORT or RESPONSA_URL selects the server, RESPONSA_HOME the data folder, and RESPONSA_API_KEY or
+RESPONSA_API_KEY_FILE the key; the defaults match the instance that `responsa up` starts.
 
-Commands that ask a server exit with 0 when done, 1 when it failed, 2 on bad usage (arguments that the server refuses
-included), 3 when they cannot connect or sign in.
+Exit codes of commands that call a server: 0 success, 1 failure, 2 bad usage (also arguments that the server refuses),
+3 cannot connect or sign in.
 """
 
 

@@ -18,11 +18,11 @@ def register(app: typer.Typer, name: str) -> None:
 
 def open_page(
     browser: Annotated[
-        bool, typer.Option("--browser", help="Open it in a browser of this machine too.")
+        bool, typer.Option("--browser", help="Also open it in a browser on this machine.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object: url, expireTime.")] = False,
 ) -> None:
-    """Print a URL of the page that signs a browser in: good once and for ten minutes."""
+    """Print a URL of the page that signs a browser in, once and within ten minutes."""
     with reporting(json=json), open_client() as client:
         if not client.url.startswith("http"):
             raise CommandFailed(

@@ -99,7 +99,7 @@ def _harmless(character: str) -> str:
 
 
 class CommandFailed(Exception):
-    """A command cannot go on, for a reason found by the command itself.
+    """A command cannot continue, for a reason that the command itself found.
 
     sentence: the fault, as a whole sentence. remedy: a whole sentence, or "". exit_code: of the process.
     """
@@ -144,7 +144,7 @@ def sentence_of(error: ResponsaError) -> str:
     elif soon and said == message:
         parts.append(f"Try {soon}")
     if error.turn and not isinstance(error, BrokenAnswer | CannotConnect | InvalidRequest | NotFound):
-        parts.append(f"{going_on(error.turn, error.after_seq)} goes on.")
+        parts.append(f"{going_on(error.turn, error.after_seq)} follows it.")
     return " ".join(parts)
 
 

@@ -99,7 +99,7 @@ def described(one: Parameter) -> Iterator[str]:
     )
     notes += [f"default {shown_value(one.default)}"] if one.default is not None else []
     if one.resource and not one.choices:
-        notes += [f"no {one.resource} are there yet: `responsa samples load` makes some"]
+        notes += [f"there are no {one.resource} yet: `responsa samples load` loads samples"]
     yield f"  --param {one.name}=…  {', '.join(notes)}{':' if named else ''}"
     for choice in named[:_SHOWN]:
         yield f"      {shown_value(choice.value)}  {one_line(choice.title, 60)}"
@@ -110,7 +110,7 @@ def described(one: Parameter) -> Iterator[str]:
 def _parted(text: str, before: Mapping[str, Json]) -> tuple[str, str]:
     name, equals, value = valid_text(text, "A parameter").partition("=")
     if not equals or not name:
-        raise CommandFailed(f"{text!r} is no parameter.", "Write --param name=value.", EXIT_USAGE)
+        raise CommandFailed(f"{text!r} is not a parameter.", "Write --param name=value.", EXIT_USAGE)
     if name in before:
         raise CommandFailed(f"The parameter {name} is given twice.", "", EXIT_USAGE)
     return name, value
@@ -156,7 +156,7 @@ def _value(text: str, parameter: Parameter) -> Json:
         if found:
             return value
     raise CommandFailed(
-        f"{parameter.name} takes {' or '.join(kinds)}, and {text!r} is none.",
+        f"{parameter.name} takes {' or '.join(kinds)}, not {text!r}.",
         "",
         EXIT_USAGE,
     )
@@ -175,7 +175,7 @@ def _as(kind: str, text: str) -> tuple[bool, Json]:
 
 
 def _no_constant(name: str) -> Json:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _kind(value: Json) -> str:
@@ -208,10 +208,10 @@ def shown_value(value: Json) -> str:
 
 def _known(name: str, known: Mapping[str, Parameter]) -> str:
     if not known:
-        return "It has none."
+        return "It has no parameters."
     near = difflib.get_close_matches(name, list(known), n=1)
     meant = f" Did you mean {near[0]}?" if near else ""
-    return f"It has {', '.join(known)}.{meant}"
+    return f"Its parameters are {', '.join(known)}.{meant}"
 
 
 def _object(value: Json) -> Mapping[str, Json]:

@@ -1,4 +1,4 @@
-"""What a terminal shows on stderr while a command works: a bar that counts, or a turn's step with the end of its text. It is drawn over and over, and leaves nothing behind."""
+"""What a terminal shows on stderr while a command works: a bar that counts, or a turn's step with the end of its text. It is redrawn in place and erased at the end."""
 
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ class LiveAnswer:
                 self._step = f"Calling {event.tool_call.tool.removeprefix('tools/')}..."
             case "provider_switched":
                 switched = event.provider_switched
-                self._step = f"{switched.source} gave nothing. Asking {switched.target}..."
+                self._step = f"{switched.source} did not answer. Calling {switched.target}..."
             case "attempt_restarted":
-                self._step = "Starting over: another worker took the question on..."
+                self._step = "Starting again: another worker took the question over..."
             case _:
                 pass
         self._text = text
@@ -93,10 +93,10 @@ class LiveAnswer:
         """Show that the turn waits, or that the connection was lost."""
         match notice:
             case Waiting(place):
-                before = "1 question comes" if place == 1 else f"{place} questions come"
-                self._draw(f"Waiting: {before} before this one." if place else self._step)
+                earlier = "1 earlier question" if place == 1 else f"{place} earlier questions"
+                self._draw(f"Waiting for {earlier}..." if place else self._step)
             case Reconnecting():
-                self._draw("The connection was lost. Going on...")
+                self._draw("The connection was lost. Connecting again...")
 
     def __enter__(self) -> LiveAnswer:
         if self.visible:

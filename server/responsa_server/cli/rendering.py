@@ -1,4 +1,4 @@
-"""A turn's end as text for people: the answer with numbered marks and its sources, and remarks on who gave it, what fell back and what it cost. Pure."""
+"""A turn's end as text for people: the answer with numbered marks and its sources, and remarks on its agent and model, its fallbacks and its cost. Pure."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def answer_text(answer: turn_pb2.TurnAnswer) -> str:
         for start, end, quoted in _parts(data, answer.citations)
     )
     if answer.outcome == turn_pb2.ANSWER_OUTCOME_OUTPUT_LIMIT:
-        text += "\n\n(The answer was cut at its limits.)"
+        text += "\n\n(The answer was cut off at its length limit.)"
     if not places:
         return text
     return text + "\n\nSources\n" + "\n".join(_sources(answer.citations, places))
@@ -149,20 +149,20 @@ def _place(citation: citation_pb2.Citation) -> tuple[str, int, int]:
 
 
 _INSTEAD = {
-    turn_pb2.FALLBACK_KIND_WITHOUT_RETRIEVAL: "The documents could not be searched; the answer rests on none of them",
-    turn_pb2.FALLBACK_KIND_TEXT_ONLY: "Vectors could not be had; words alone decided what was found",
-    turn_pb2.FALLBACK_KIND_PROVIDER: "Another model than the first answered",
-    turn_pb2.FALLBACK_KIND_EXTRACTIVE: "No model could be had; the answer is quoted from the documents",
-    turn_pb2.FALLBACK_KIND_TEMPLATE: "No model wrote this; a template did",
-    turn_pb2.FALLBACK_KIND_CLASSIFIER: "A trained classifier decided in place of a model",
-    turn_pb2.FALLBACK_KIND_RULE: "A rule decided in place of a model",
-    turn_pb2.FALLBACK_KIND_WITHOUT_SUMMARY: "Older messages were left out, as they could not be summed up",
+    turn_pb2.FALLBACK_KIND_WITHOUT_RETRIEVAL: "The documents could not be searched; the answer does not use them",
+    turn_pb2.FALLBACK_KIND_TEXT_ONLY: "Vectors were not available; the search used words only",
+    turn_pb2.FALLBACK_KIND_PROVIDER: "The first model did not answer; another one did",
+    turn_pb2.FALLBACK_KIND_EXTRACTIVE: "No model was available; the answer consists of quotes from the documents",
+    turn_pb2.FALLBACK_KIND_TEMPLATE: "A template wrote this, not a model",
+    turn_pb2.FALLBACK_KIND_CLASSIFIER: "A trained classifier decided instead of a model",
+    turn_pb2.FALLBACK_KIND_RULE: "A rule decided instead of a model",
+    turn_pb2.FALLBACK_KIND_WITHOUT_SUMMARY: "Older messages were left out because they could not be summarized",
 }
 _WRITERS = {"extractive": "sentences of the documents", "template": "a template"}
 
 
 def remarks(outcome: Outcome, agent_version: str) -> Sequence[str]:
-    """Sentences for stderr: who answered, the cost, and each fallback; none where the server reports nothing.
+    """Sentences for stderr: the agent and model, the cost, and each fallback. Empty where the server reports nothing.
 
     agent_version: `agents/{id}/versions/{n}`, or "" if it is not known.
     """
@@ -207,7 +207,7 @@ def dollars(micros: int) -> str:
 
 
 def _instead(one: turn_pb2.Fallback) -> str:
-    what = _INSTEAD.get(one.kind, "Something else was done than was meant")
+    what = _INSTEAD.get(one.kind, "The server used a fallback")
     way = " → ".join(one_line(part, 80) for part in (one.source, one.target) if part)
     aside = ": ".join(part for part in (way, one_line(one.cause, 80)) if part)
     return f"{what} ({aside})." if aside else f"{what}."

@@ -1,7 +1,7 @@
-"""`responsa samples load`: the documents and teachers that agents come with.
+"""`responsa samples load`: the sample documents and teachers of agents.
 
-An agent's folder may hold `samples/corpus`, whose files are known by their way from there (wren-2.md), and `samples/teachers.toml`, whose
-teachers have ids of their own. Both make it safe to load again.
+An agent's folder may hold `samples/corpus`, where the path of a file below it is its source key (wren-2.md), and `samples/teachers.toml`, whose
+teachers have fixed ids. Both make it safe to load again.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Samples:
 
 @dataclass(slots=True)
 class Loaded:
-    """The outcome of loading an agent's samples. made, there, left_out: the teachers that were created, existed, and were left out because the caller lacks the role."""
+    """The outcome of loading an agent's samples. made, there, left_out: the numbers of teachers that were created, that existed, and that were skipped because the caller lacks the role."""
 
     agent: str
     collection: str = ""
@@ -78,7 +78,7 @@ def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Load the documents and teachers that agents come with.",
+        help="Load the sample documents and teachers of agents.",
         rich_markup_mode=None,
     )
     # A callback keeps this a group, although it has one command.
@@ -88,24 +88,24 @@ def register(app: typer.Typer, name: str) -> None:
 
 
 def _no_options() -> None:
-    """Load the documents and teachers that agents come with."""
+    """Load the sample documents and teachers of agents."""
 
 
 def load(
     agents: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[AGENT]...", help="Agents by id. Default: all that have samples."),
+        typer.Argument(metavar="[AGENT]...", help="Ids of agents. Default: all that have samples."),
     ] = None,
     json: Annotated[
         bool,
-        typer.Option("--json", help="Print one object an agent: agent, collection, documents, teachers."),
+        typer.Option("--json", help="Print one object per agent: agent, collection, documents, teachers."),
     ] = False,
 ) -> None:
-    """Take in agents' sample documents, each into the collection that its agent answers from, and make their sample teachers.
+    """Load agents' sample documents, each into the collection that its agent answers from, and create their sample teachers.
 
-    What is there and has not changed is left alone, so loading again does no harm. Without the role ADMIN the teachers are left out, which is said.
+    A second load skips what has not changed. Without the role ADMIN, the command skips the teachers and says so.
 
-    Exit codes: 0 all loaded, 1 a document failed, 2 there are no such samples or no such agent, 3 cannot connect or sign in.
+    Exit codes: 0 all loaded, 1 a document failed, 2 the samples or the agent do not exist, 3 cannot connect or sign in.
     """
     with reporting(json=json):
         found = [read(folder) for folder in _chosen(agents or ())]
@@ -117,7 +117,7 @@ def load(
                 print_text(_line(one))
             if one.left_out:
                 some = "1 teacher was" if one.left_out == 1 else f"{one.left_out} teachers were"
-                print_error(f"{one.agent}: {some} left out: making teachers needs the role ADMIN.")
+                print_error(f"{one.agent}: {some} skipped: creating teachers needs the role ADMIN.")
     if any(one.documents.failed for one in loaded):
         raise typer.Exit(EXIT_FAILED)
 
@@ -138,7 +138,7 @@ def read(folder: Path) -> Samples:
     """An agent's samples.
 
     Raises:
-        CommandFailed: its teachers.toml cannot be read or says something else; the place is named.
+        CommandFailed: its teachers.toml cannot be read or is not valid; the message names the place.
     """
     corpus = folder / "samples" / "corpus"
     documents = [
@@ -168,7 +168,7 @@ def _chosen(agents: Sequence[str]) -> Sequence[Path]:
     if missing:
         raise CommandFailed(
             f"There are no samples for {', '.join(missing)}.",
-            f"There are some for {', '.join(folders)}.",
+            f"These agents have samples: {', '.join(folders)}.",
             EXIT_USAGE,
         )
     named = dict.fromkeys(name.removeprefix("agents/") for name in agents)
@@ -186,7 +186,7 @@ async def _load(found: Sequence[Samples], *, strict: bool) -> Sequence[Loaded]:
                     if strict:
                         raise
                     progress.print_error(
-                        f"The server has no agent {samples.agent}: its samples were left out."
+                        f"The server has no agent {samples.agent}: its samples were skipped."
                     )
                     continue
                 collection = next(iter(agent.collections), samples.agent).removeprefix("collections/")
@@ -238,7 +238,7 @@ def _line(one: Loaded) -> str:
     line = f"{one.agent}: {one.documents}, in collection {one.collection}"
     total = one.made + one.there
     if total:
-        line += f"; {total} teacher{'' if total == 1 else 's'}: {one.made} new, {one.there} there already"
+        line += f"; {total} teacher{'' if total == 1 else 's'}: {one.made} new, {one.there} existing"
     return line
 
 

@@ -1,4 +1,4 @@
-"""The server that commands talk to, the key they sign in with, and the clients they open."""
+"""The server that commands call, the key that they sign in with, and the clients that they open."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class ClientSettings(BaseSettings):
         env_prefix="RESPONSA_", extra="ignore", env_ignore_empty=True, frozen=True
     )
 
-    home: Annotated[Path, Field(description="Data folder of the local instance.")] = DEFAULT_HOME
-    port: int = Field(default=DEFAULT_PORT, ge=1, le=65_535, description="Port of the local instance.")
+    home: Annotated[Path, Field(description="The data folder of the local instance.")] = DEFAULT_HOME
+    port: int = Field(default=DEFAULT_PORT, ge=1, le=65_535, description="The port of the local instance.")
     url: str | None = Field(
-        default=None, description="Another server, e.g. http://host:8080; else the local instance."
+        default=None, description="Another server, such as http://host:8080. Default: the local instance."
     )
     api_key: SecretStr | None = Field(default=None, description="The API key.")
     api_key_file: Path | None = Field(
-        default=None, description="File with the API key; else api-key in the data folder."
+        default=None, description="The file that holds the API key. Default: api-key in the data folder."
     )
 
     agents_folder: Path | None = Field(
         default=None,
         validation_alias="RESPONSA_AGENTS__FOLDER",
-        description="Where agents of this machine's own are; else agents in the data folder.",
+        description="The folder of this machine's own agents. Default: agents in the data folder.",
     )
 
     @property
@@ -60,11 +60,11 @@ class ClientSettings(BaseSettings):
         except FileNotFoundError:
             raise CommandFailed(
                 f"There is no API key: {file} does not exist.",
-                "Start the server with `responsa up`, which makes one, or set RESPONSA_API_KEY or RESPONSA_API_KEY_FILE.",
+                "Start the server with `responsa up`, which creates one, or set RESPONSA_API_KEY or RESPONSA_API_KEY_FILE.",
                 EXIT_CONNECT,
             ) from None
         except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it holds no key"
+            why = error.strerror if isinstance(error, OSError) else "it is not a key"
             raise CommandFailed(
                 f"The API key in {file} cannot be read ({why}).",
                 "Name a readable file with RESPONSA_API_KEY_FILE, or set RESPONSA_API_KEY.",
@@ -72,7 +72,7 @@ class ClientSettings(BaseSettings):
             ) from None
         if not key or len(key.split()) != 1 or len(key) > _MAX_KEY_BYTES:
             raise CommandFailed(
-                f"{file} holds no API key.", "Write the key, and nothing else, into it.", EXIT_CONNECT
+                f"{file} does not hold an API key.", "Write the key, and nothing else, into it.", EXIT_CONNECT
             )
         return key
 
@@ -99,7 +99,7 @@ def client_settings() -> ClientSettings:
         first = error.errors()[0]
         name = "RESPONSA_" + "_".join(str(part) for part in first["loc"]).upper()
         raise CommandFailed(
-            f"{name} is wrong: {first['msg']}.", f"Correct or unset {name}.", EXIT_USAGE
+            f"{name} is not valid: {first['msg']}.", f"Correct or unset {name}.", EXIT_USAGE
         ) from None
 
 

@@ -1,9 +1,9 @@
-"""What `ingest` takes in: paths become documents, each with a source_key that stays the same from run to run.
+"""What `ingest` loads: paths become documents, each with a source_key that stays the same from run to run.
 
-- A file is known by its folder's name and its own, `guide/intro.md`, wherever the command is run.
-- A file found below a folder that was named, or by a glob, is known by that folder's name and the way from there,
-  `guide/parts/one.md`; a glob's folder is what stands before its first wildcard.
-- A line of a .jsonl file is known by its id.
+- The key of a file is its folder's name and its own, `guide/intro.md`, wherever the command is run.
+- The key of a file that is found below a named folder, or by a glob, is that folder's name and the path below it,
+  `guide/parts/one.md`; a glob's folder is the part before its first wildcard.
+- The key of a line of a .jsonl file is its id.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ async def accepted_suffixes(client: AsyncResponsa) -> Sequence[str]:
 def find(arguments: Sequence[str], suffixes: Sequence[str]) -> list[Target]:
     """All files that the arguments name, each once, in a stable order.
 
-    suffixes: the endings of documents in folders, in lower case and with the dot. A file that is named itself is sent whatever it is called:
-    the server judges it.
+    suffixes: the endings of documents in folders, in lower case and with the dot. A file that is named explicitly is sent whatever its ending:
+    the server decides whether it can read it.
 
-    Files that cannot be taken in (a link out of its folder, a folder that cannot be read) are targets with a problem.
+    Files that cannot be taken in (a link out of its folder, a folder that cannot be read) become targets with a problem.
 
     Raises:
-        CommandFailed: an argument names nothing, or a folder without documents: nothing is sent then.
+        CommandFailed: an argument names nothing, or a folder without documents. Nothing is sent.
     """
     found: dict[Path, Target] = {}
     for argument in arguments:
@@ -85,7 +85,7 @@ def find(arguments: Sequence[str], suffixes: Sequence[str]) -> list[Target]:
             if not targets:
                 raise CommandFailed(
                     f"The folder {argument} holds no documents.",
-                    f"Documents in folders end in {', '.join(suffixes)}; name other files themselves.",
+                    f"In folders, only files that end in {', '.join(suffixes)} are loaded; name other files explicitly.",
                     EXIT_USAGE,
                 )
         elif path.exists() or path.is_symlink():
@@ -133,7 +133,7 @@ def _named(path: Path) -> Target:
 
 
 def _below(folder: Path, suffixes: Sequence[str]) -> list[Target]:
-    """Documents below a folder; what begins with a dot is passed over."""
+    """Documents below a folder; names that begin with a dot are skipped."""
     base = _absolute(folder)
     inside = Path(os.path.realpath(folder))
     targets: list[Target] = []
@@ -155,7 +155,7 @@ def _below(folder: Path, suffixes: Sequence[str]) -> list[Target]:
             problem = ""
             if path.is_symlink():
                 if not Path(os.path.realpath(path)).is_relative_to(inside):
-                    problem = "is a link that leads out of the folder; name it itself to take it in"
+                    problem = "is a link that leads out of the folder; name it explicitly to load it"
                 elif linked_folder:
                     continue
             if not problem and not path.is_file():
@@ -165,7 +165,7 @@ def _below(folder: Path, suffixes: Sequence[str]) -> list[Target]:
 
 
 def _matching(pattern: str) -> list[Target]:
-    """Files that match a glob (** goes down folders); folders that match are passed over."""
+    """Files that match a glob (** descends into folders); folders that match are skipped."""
     parts = Path(pattern).parts
     fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
     base = _absolute(Path(*parts[:fixed]))
@@ -215,7 +215,7 @@ def _lines(file: IO[bytes], name: str) -> Iterator[Entry]:
 
 
 def _line(line: bytes, where: str) -> Entry:
-    """One line: an object with id (text), text (not blank) and, if it likes, title (text)."""
+    """One line: an object with id (text), text (not blank) and optionally title (text)."""
     try:
         value: object = json.loads(line)
     except UnicodeDecodeError:

@@ -24,11 +24,11 @@ from responsa_server.cli.session import open_client
 _MAX_PERSONA = 8192
 
 Teacher = Annotated[str, typer.Argument(help="teachers/{uuid}, or the UUID alone.")]
-Persona = Annotated[str | None, typer.Option(help="How it speaks and teaches, 8 KiB at most.")]
+Persona = Annotated[str | None, typer.Option(help="How the teacher speaks and teaches, 8 KiB at most.")]
 PersonaFile = Annotated[Path | None, typer.Option(help="A file that holds the persona, as UTF-8 text.")]
 Param = Annotated[
     list[str] | None,
-    typer.Option("--param", "-p", help="Anything else that prompts may use, name=value; repeatable."),
+    typer.Option("--param", "-p", help="A parameter that prompts may use, name=value; repeatable."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the Teacher, as proto-JSON.")]
 
@@ -37,7 +37,7 @@ def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Show and change teachers, who lend agents a persona. Needs the role ADMIN.",
+        help="Show and change teachers, whose personas agents use. Needs the role ADMIN.",
         rich_markup_mode=None,
     )
     group.command("list")(list_teachers)
@@ -67,7 +67,7 @@ def list_teachers(
                 )
         if none and not json and not matching:
             print_text(
-                "There are no teachers yet. `responsa samples load` makes some, `responsa teachers create` one."
+                "There are no teachers yet. `responsa samples load` loads samples, `responsa teachers create` creates one."
             )
 
 
@@ -78,24 +78,23 @@ def show_teacher(teacher: Teacher, json: AsJson = False) -> None:
 
 
 def create_teacher(
-    display_name: Annotated[str, typer.Argument(help="What people call it, 200 bytes at most.")],
+    display_name: Annotated[str, typer.Argument(help="The teacher's name, 200 bytes at most.")],
     persona: Persona = None,
     persona_file: PersonaFile = None,
     param: Param = None,
-    teacher_id: Annotated[
-        str, typer.Option("--id", help="The UUID that it shall have. Default: a new one.")
-    ] = "",
+    teacher_id: Annotated[str, typer.Option("--id", help="The teacher's UUID. Default: a new one.")] = "",
     request_id: Annotated[
-        str | None, typer.Option(help="Any UUID; the same one again shows the teacher that it made before.")
+        str | None,
+        typer.Option(help="Any UUID; the same UUID again shows the existing teacher and creates nothing."),
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Make a teacher, and print its id first."""
+    """Create a teacher, and print it with its id first."""
     with reporting(json=json):
         given = _persona(persona, persona_file)
         if given is None:
             raise CommandFailed(
-                "A teacher needs a persona.", "Say --persona TEXT or --persona-file FILE.", EXIT_USAGE
+                "A teacher needs a persona.", "Give --persona TEXT or --persona-file FILE.", EXIT_USAGE
             )
         with open_client() as client:
             made = client.create_teacher(
@@ -106,31 +105,31 @@ def create_teacher(
 
 def update_teacher(
     teacher: Teacher,
-    name: Annotated[str | None, typer.Option(help="Another name.")] = None,
+    name: Annotated[str | None, typer.Option(help="The new name.")] = None,
     persona: Persona = None,
     persona_file: PersonaFile = None,
     param: Annotated[
         list[str] | None,
-        typer.Option(
-            "--param", "-p", help="name=value, repeatable; takes the place of all parameters before."
-        ),
+        typer.Option("--param", "-p", help="name=value, repeatable; replaces all existing parameters."),
     ] = None,
-    no_params: Annotated[bool, typer.Option("--no-params", help="Take all parameters away.")] = False,
+    no_params: Annotated[bool, typer.Option("--no-params", help="Remove all parameters.")] = False,
     etag: Annotated[
         str,
         typer.Option(
-            help="As `show --json` told it; when somebody has changed the teacher since, nothing is changed."
+            help="The etag from `show --json`; if the teacher has changed since, the command changes nothing."
         ),
     ] = "",
     json: AsJson = False,
 ) -> None:
-    """Change what is given. A turn at work keeps the persona that it began with."""
+    """Change the given fields. A running turn keeps the persona that it started with."""
     with reporting(json=json):
         given = _persona(persona, persona_file)
         parameters = untyped(param) if param else {} if no_params else None
         if name is None and given is None and parameters is None:
             raise CommandFailed(
-                "There is nothing to change.", "Say --name, --persona, --persona-file or --param.", EXIT_USAGE
+                "There is nothing to change.",
+                "Give --name, --persona, --persona-file, --param or --no-params.",
+                EXIT_USAGE,
             )
         with open_client() as client:
             changed = client.update_teacher(
@@ -145,9 +144,11 @@ def update_teacher(
 
 def delete_teachers(
     teachers: Annotated[list[str], typer.Argument(help="teachers/{uuid}, or UUIDs alone.")],
-    json: Annotated[bool, typer.Option("--json", help="Print one object a line: the name deleted.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one object a line, with the deleted name.")
+    ] = False,
 ) -> None:
-    """Delete teachers. All are looked up first: when one is not there, none is deleted."""
+    """Delete teachers. If one of them does not exist, nothing is deleted."""
     with reporting(json=json), open_client() as client:
         found = [client.teacher(valid_text(one, "The teacher")) for one in teachers]
         for teacher in {one.name: one for one in found}.values():
@@ -160,7 +161,7 @@ def delete_teachers(
 
 def _persona(text: str | None, file: Path | None) -> str | None:
     if text is not None and file is not None:
-        raise CommandFailed("The persona is given twice.", "Say --persona or --persona-file.", EXIT_USAGE)
+        raise CommandFailed("The persona is given twice.", "Give --persona or --persona-file.", EXIT_USAGE)
     if file is None:
         return None if text is None else valid_text(text, "The persona")
     try:

@@ -1,4 +1,4 @@
-"""`responsa ask`, `resume` and `cancel`: one turn, its events as they come, its end, and how to go on after Ctrl-C."""
+"""`responsa ask`, `resume` and `cancel`: one turn, its events as they come, its end, and the command that resumes it after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _MAX_STDIN = 1024 * 1024
 
 
 class OnBusy(StrEnum):
-    """What happens when the conversation has a turn at work."""
+    """What the server does if the conversation has a running turn."""
 
     REJECT = "reject"
     QUEUE = "queue"
@@ -52,9 +52,9 @@ _ON_BUSY = {
     OnBusy.INTERRUPT: chat_service_pb2.ON_BUSY_INTERRUPT,
 }
 _ENDS = {
-    "answer": "had ended before: it was answered",
-    "refused": "had ended before: it was refused",
-    "failed": "had ended before: it failed",
+    "answer": "had ended before, with an answer",
+    "refused": "had ended before, with a refusal",
+    "failed": "had ended before, with a failure",
     "cancelled": "is cancelled",
 }
 
@@ -78,18 +78,20 @@ def ask(
         str, typer.Argument(help="The question, 16 KiB at most; - reads it from standard input.")
     ],
     conversation: Annotated[
-        str, typer.Option(help="Go on with this conversation, conversations/{uuid}. Default: a new one.")
+        str, typer.Option(help="Continue this conversation, conversations/{uuid}. Default: a new one.")
     ] = "",
     collection: Annotated[
         list[str] | None,
         typer.Option(
-            "--collection", "-c", help="Answer from this collection; repeatable. Default: all you may read."
+            "--collection",
+            "-c",
+            help="Answer from this collection; repeatable. Default: all that you may read.",
         ),
     ] = None,
     request_id: Annotated[
         str | None,
         typer.Option(
-            help="Any UUID; the same one with the same question shows the turn that it made before."
+            help="Any UUID; the same UUID with the same question shows the existing turn and asks nothing."
         ),
     ] = None,
     deltas: Deltas = True,
@@ -111,23 +113,24 @@ def ask(
         ),
     ] = "",
     on_busy: Annotated[
-        OnBusy, typer.Option(help="What happens when the conversation has a question at work.")
+        OnBusy, typer.Option(help="What to do if the conversation has a running question.")
     ] = OnBusy.REJECT,
     cancel_on_disconnect: Annotated[
         bool,
         typer.Option(
-            "--cancel-on-disconnect", help="Cancel the turn once nobody has followed it for 10 seconds."
+            "--cancel-on-disconnect", help="Cancel the turn 10 seconds after its last follower has left."
         ),
     ] = False,
     json: AsEvents = False,
 ) -> None:
-    """Ask a question and get a cited answer, or a refusal that says why.
+    """Ask a question and get a cited answer, or a refusal with its reason.
 
-    Connections that are lost and servers that restart are borne: every event is printed once, in order. Ctrl-C leaves, and tells how to go on: the turn
-    itself runs on. Beside the answer, stderr tells who gave it, what was done in place of what was meant, and what it cost.
+    If the connection is lost or the server restarts, the command connects again and prints every event once, in order. Ctrl-C stops
+    the command, which then prints how to resume the turn; the turn itself continues. After the answer, stderr names the agent and the
+    model, each fallback, and the cost.
 
     Exit codes: 0 answered or refused, 1 the turn failed, 2 bad usage, 3 cannot connect or sign in, 4 the turn was
-    cancelled, 130 left by Ctrl-C. With --json an error before the turn is a line {"error": google.rpc.Status}.
+    cancelled, 130 interrupted by Ctrl-C. With --json an error before the turn is a line {"error": google.rpc.Status}.
     """
     with reporting(json=json), open_client(timeout=None) as client:
         text = valid_text(_from_stdin() if question == "-" else question, "The question")
@@ -157,14 +160,15 @@ def ask(
 def resume(
     turn: TurnArgument,
     after: Annotated[
-        int, typer.Option(min=0, help="The seq of the last event that is known; 0 begins with the first.")
+        int,
+        typer.Option(min=0, help="The seq of the last event that you have; 0 starts with the first event."),
     ] = 0,
     deltas: Deltas = True,
     json: AsEvents = False,
 ) -> None:
-    """Follow a turn that was asked before, here or elsewhere, while it runs or after it ended.
+    """Follow a turn that was asked earlier, here or elsewhere, while it runs or after it ended.
 
-    Exit codes as of `ask`. Each event after the given seq is printed once, in order; of a turn that had ended there, none.
+    The exit codes are those of `ask`. Each event after the given seq is printed once, in order.
     """
     with reporting(json=json), open_client(timeout=None) as client:
         printer = TurnPrinter(json=json, begin="Following...")
@@ -176,11 +180,11 @@ def resume(
 
 def cancel(
     turn: TurnArgument,
-    json: Annotated[bool, typer.Option("--json", help="Print the Turn as it ended, as proto-JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the ended Turn as proto-JSON.")] = False,
 ) -> None:
-    """End a turn that has not ended, wherever it was asked. Repeating it changes nothing.
+    """Cancel a turn that has not ended, wherever it was asked. Repeating the command changes nothing.
 
-    Exit codes: 0 the turn has ended, by this or before; 2 there is no such turn; 3 cannot connect or sign in; 1 all else.
+    Exit codes: 0 the turn is cancelled or had ended before, 2 the turn does not exist, 3 cannot connect or sign in, 1 any other failure.
     """
     with reporting(json=json), open_client() as client:
         ended = client.cancel(valid_text(turn, "The turn"))
@@ -230,8 +234,8 @@ def micros(dollars: str) -> int | None:
     except InvalidOperation:
         pass
     raise CommandFailed(
-        f"{dollars!r} is no sum of money.",
-        "Write US dollars, 0.000001 at least, e.g. --max-cost 0.05.",
+        f"{dollars!r} is not an amount of money.",
+        "Give US dollars, at least 0.000001, such as --max-cost 0.05.",
         EXIT_USAGE,
     )
 
@@ -251,7 +255,7 @@ def _from_stdin() -> str:
 class TurnPrinter:
     """Prints one turn: with `json` each event as a line, at once; else its end, and on a terminal its progress until then.
 
-    With an end in text, stderr says who answered, what fell back and what it cost.
+    Without `json`, stderr also names the agent and model, each fallback, and the cost.
     """
 
     def __init__(self, *, json: bool, begin: str) -> None:
@@ -271,7 +275,7 @@ class TurnPrinter:
         """Print the turn to its end.
 
         Raises:
-            typer.Exit: it failed, was cancelled, or was left by Ctrl-C.
+            typer.Exit: it failed, was cancelled, or Ctrl-C was pressed.
         """
         # Counts only events that were printed whole: one that Ctrl-C interrupts comes again when the turn is resumed.
         printed = stream.last_seq
@@ -308,13 +312,13 @@ class TurnPrinter:
 def _left(stream: TurnStream, printed: int, cancel_on_disconnect: bool) -> str:
     if not stream.turn:
         return (
-            f"Left before the question was known to be taken on. The same question with --request-id {stream.request_id} "
-            "attaches to it."
+            "Interrupted before the server had confirmed the question. To attach to it, ask the same question with "
+            f"--request-id {stream.request_id}."
         )
     follow = going_on(stream.turn, printed)
     if cancel_on_disconnect:
-        return f"Left. {stream.turn} is cancelled in 10 seconds unless it is followed: {follow}."
-    return f"Left. {stream.turn} goes on: {follow} follows it, `responsa cancel {stream.turn}` ends it."
+        return f"Interrupted. {stream.turn} is cancelled in 10 seconds unless you follow it: {follow}."
+    return f"Interrupted. {stream.turn} continues: {follow} follows it, `responsa cancel {stream.turn}` cancels it."
 
 
 def _print_end(event: turn_pb2.TurnEvent) -> None:

@@ -41,7 +41,7 @@ def test_ranges_that_cut_characters_or_lie_beyond_do_no_harm() -> None:
 
 def test_a_cut_answer_says_so() -> None:
     made = turn_pb2.TurnAnswer(text="Long.", outcome=turn_pb2.ANSWER_OUTCOME_OUTPUT_LIMIT)
-    assert answer_text(made) == "Long.\n\n(The answer was cut at its limits.)"
+    assert answer_text(made) == "Long.\n\n(The answer was cut off at its length limit.)"
 
 
 def test_text_for_terminals() -> None:

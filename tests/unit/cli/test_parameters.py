@@ -55,10 +55,10 @@ def test_a_value_is_what_the_schema_says(schema: dict[str, Any], text: str, valu
     ("given", "told"),
     [
         (["levle=beginner"], "agents/tutor has no parameter 'levle'."),
-        (["level"], "'level' is no parameter."),
-        (["=x"], "'=x' is no parameter."),
+        (["level"], "'level' is not a parameter."),
+        (["=x"], "'=x' is not a parameter."),
         (["level=beginner", "level=advanced"], "The parameter level is given twice."),
-        (["length=many"], "length takes integer, and 'many' is none."),
+        (["length=many"], "length takes integer, not 'many'."),
         (["length=1.5"], "length takes integer"),
         (["length=true"], "length takes integer"),
         (["polite=1"], "polite takes boolean"),
@@ -80,7 +80,7 @@ def test_a_name_that_is_nearly_right_is_told_with_what_was_meant() -> None:
     assert caught.value.remedy.endswith("Did you mean teacher_id?")
     with pytest.raises(CommandFailed) as caught:
         typed(["x=1"], agent_pb2.Agent(name="agents/default"))
-    assert caught.value.remedy == "It has none."
+    assert caught.value.remedy == "It has no parameters."
 
 
 def test_without_a_schema_what_reads_as_json_is_that() -> None:
@@ -106,5 +106,5 @@ def test_money_is_millionths_of_a_dollar(text: str, value: int | None) -> None:
 
 @pytest.mark.parametrize("text", ["cheap", "0", "-1", "nan", "inf", "1e-7", "0.0000015", "1e20", "$1"])
 def test_what_is_no_money_is_refused(text: str) -> None:
-    with pytest.raises(CommandFailed, match="no sum of money"):
+    with pytest.raises(CommandFailed, match="not an amount of money"):
         micros(text)

@@ -31,7 +31,7 @@ def register(app: typer.Typer, name: str) -> None:
         app.command(name)(migrate)
         return
     group = typer.Typer(
-        no_args_is_help=True, help="Tenants, users and API keys, made on this machine and audited."
+        no_args_is_help=True, help="Create tenants, users and API keys on this machine. Every act is audited."
     )
     group.command("create-tenant")(create_tenant)
     group.command("create-user")(create_user)
@@ -40,9 +40,9 @@ def register(app: typer.Typer, name: str) -> None:
 
 
 def migrate() -> None:
-    """Apply the migrations that the database lacks, and hold the vector index to its settings.
+    """Apply missing migrations to the database, and rebuild the vector index if its settings changed.
 
-    Safe to repeat; two at once wait for each other.
+    The command can be repeated; two at the same time wait for each other.
     """
     with reporting(), database(settings := load()):
         try:
@@ -58,9 +58,9 @@ def migrate() -> None:
 
 def create_tenant(
     tenant: Annotated[str, typer.Argument(help="1 to 63 of a-z, 0-9 and hyphen.")],
-    display_name: Annotated[str, typer.Option(help="For people; the id when empty.")] = "",
+    display_name: Annotated[str, typer.Option(help="The name for people. Default: the id.")] = "",
 ) -> None:
-    """Make a tenant; print its name."""
+    """Create a tenant and print its name."""
 
     async def act(identity: Identity) -> str:
         await identity.create_tenant(tenant, display_name or tenant)
@@ -71,11 +71,13 @@ def create_tenant(
 
 def create_user(
     tenant: Annotated[str, typer.Argument(help="The tenant's id.")],
-    display_name: Annotated[str, typer.Argument(help="For people.")],
-    email: Annotated[str, typer.Option(help="Folded; may stay empty.")] = "",
-    role: Annotated[Role, typer.Option(help="What the user may do.")] = Role.USER,
+    display_name: Annotated[str, typer.Argument(help="The user's name for people.")],
+    email: Annotated[
+        str, typer.Option(help="The user's e-mail address, optional. It is stored in lower case.")
+    ] = "",
+    role: Annotated[Role, typer.Option(help="The user's role.")] = Role.USER,
 ) -> None:
-    """Make a user; print its name."""
+    """Create a user and print its name."""
 
     async def act(identity: Identity) -> str:
         return names.user((await identity.create_user(tenant, display_name, email, role)).id)
@@ -86,9 +88,9 @@ def create_user(
 def create_key(
     tenant: Annotated[str, typer.Argument(help="The tenant's id.")],
     user: Annotated[str, typer.Argument(help="users/{uuid}, as create-user printed it.")],
-    display_name: Annotated[str, typer.Option(help="What the key is for.")] = "",
+    display_name: Annotated[str, typer.Option(help="The purpose of the key.")] = "",
 ) -> None:
-    """Make an API key; print its secret, which is shown this once."""
+    """Create an API key and print its secret, which is shown only once."""
     try:
         user_id: UUID = names.parse_uuid("users", user)
     except ValueError:
@@ -117,7 +119,7 @@ def _do(act: Callable[[Identity], Awaitable[Result]]) -> None:
 
 @contextmanager
 def database(settings: Settings) -> Generator[None]:
-    """Keep a database available during the block: the embedded PostgreSQL, if it is configured and not running, runs for that time."""
+    """Keep a database available during the block: if the embedded PostgreSQL is configured and does not run, it runs for that time."""
     layout = Layout.of(settings.home)
     if settings.database_url is None:
         layout.prepare()

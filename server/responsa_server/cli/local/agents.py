@@ -20,14 +20,14 @@ from responsa_server.cli.local.failures import USAGE, reporting
 
 
 def check(named: str | None, *, json: bool) -> None:
-    """Print what is wrong with agents' files, one problem a line.
+    """Print the problems in agents' files, one a line.
 
     Args:
         named: an agent's id, its folder, its agent.toml, or a folder of agents; None means all of this machine.
         json: whether each problem is a JSON object.
 
     Raises:
-        typer.Exit: always; 2 when something is wrong or there is nothing to check.
+        typer.Exit: always; 2 if there are problems or nothing to check.
     """
     wrong = False
     with reporting():
@@ -46,12 +46,12 @@ def graph(named: str) -> None:
     """Print a Mermaid picture of an agent's graph. named: its id, its folder, or its agent.toml.
 
     Raises:
-        typer.Exit: 2, when its files are wrong or there is no such agent.
+        typer.Exit: 2 if its files have problems or the agent does not exist.
     """
     with reporting():
         (folder, *others) = _folders(named)
         if others:
-            typer.echo("Name one agent.", err=True)
+            typer.echo("Name exactly one agent.", err=True)
             raise typer.Exit(USAGE)
         found = examine(folder, _surroundings())
         if found.config is None:
@@ -90,12 +90,8 @@ def _folders(named: str) -> Sequence[Path]:
     known = {one.name: one for one in _all()}
     if named in known:
         return [known[named]]
-    missing = (
-        f"There is no {AGENT_FILE} in {path}, nor in folders of it"
-        if path.exists()
-        else f"There is no file or folder {path}"
-    )
-    typer.echo(f"{missing}, and no agent of that name; there are {', '.join(known)}.", err=True)
+    missing = f"{path} and its folders hold no {AGENT_FILE}" if path.exists() else f"{path} does not exist"
+    typer.echo(f"{missing}, and no agent has that name; the agents are {', '.join(known)}.", err=True)
     raise typer.Exit(USAGE)
 
 

@@ -27,7 +27,7 @@ def register(app: typer.Typer, name: str) -> None:
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False) -> None:
-    """Check this machine and the instance in RESPONSA_HOME; change nothing. Exit code 1 when something is wrong."""
+    """Check this machine and the instance in RESPONSA_HOME without changing anything. Exit code 1 if a check fails."""
     with reporting():
         findings = examine(load())
     for one in findings:
@@ -40,19 +40,19 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON object
 
 
 def remove(
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
 ) -> None:
-    """Remove the data folder and everything outside it that belongs to it: database, documents, keys, logs. It cannot be undone."""
+    """Remove the data folder and the instance's folders outside it: database, documents, keys, logs. This cannot be undone."""
     with reporting():
         layout = Layout.of(load().home, repair=True)
         found = places(layout)
         if found and not yes:
-            typer.echo("This removes, for ever:\n" + "\n".join(f"  {place}" for place in found))
-            typer.confirm("Go on?", abort=True)
+            typer.echo("This permanently removes:\n" + "\n".join(f"  {place}" for place in found))
+            typer.confirm("Continue?", abort=True)
         gone = purge(layout)
         typer.echo(
             "\n".join(f"removed {place}" for place in gone)
-            or f"Nothing to remove: there is no {layout.home}."
+            or f"Nothing to remove: {layout.home} does not exist."
         )
 
 
@@ -67,7 +67,7 @@ class Finding:
 
 
 def examine(settings: Settings) -> Sequence[Finding]:
-    """All findings: places and tools, the one port, the sandbox for documents, the page."""
+    """All findings: folders and programs, the port, the sandbox for documents, the page."""
     layout = Layout.of(settings.home)
     findings = list(diagnose(layout))
     findings.append(_port(settings, layout))
@@ -111,7 +111,7 @@ def sandbox_finding(sandbox: SandboxCapabilities, *, allow_unconfined: bool) -> 
     if sandbox.complete:
         return Finding(name, True, sandbox.sentence)
     if allow_unconfined:
-        remedy = "use a kernel with Landlock and seccomp before reading documents of strangers"
+        remedy = "use a kernel with Landlock and seccomp before you load documents that you do not trust"
         return Finding(name, False, sandbox.sentence, remedy)
     return Finding(
         name,
@@ -136,7 +136,7 @@ def _port(settings: Settings, layout: Layout) -> Finding:
         try:
             lock.acquire()
         except EmbeddedError:
-            return Finding("port", True, f"{settings.port} is this instance's; it is running")
+            return Finding("port", True, f"{settings.port} is in use by this instance, which is running")
         lock.release()
     try:
         check_port(settings.listen, settings.port)

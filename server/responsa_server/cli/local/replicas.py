@@ -1,4 +1,4 @@
-"""`responsa replicas`: which server processes Envoy sends calls to, changed while it runs."""
+"""`responsa replicas`: shows and changes the server processes that Envoy sends calls to, while it runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="The server processes behind Envoy; changes take hold while it runs, within a second or two.",
+        help="Show and change the server processes behind Envoy. Changes take effect within two seconds, without a restart.",
     )
     group.command("list")(show)
     group.command("add")(add)
@@ -39,7 +39,7 @@ def register(app: typer.Typer, name: str) -> None:
 def show(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Show all replicas, and what Envoy's checks say of each: serving, not serving, set aside, or unknown while Envoy does not run."""
+    """Show all replicas with their state by Envoy's checks: serving, not serving, set aside, or unknown if Envoy does not run."""
     with _replicas() as (replicas, layout):
         states = {
             one.address: one.state for one in host_states(layout.envoy_admin_socket) if one.cluster == SERVER
@@ -60,7 +60,7 @@ def add(
     address: Annotated[str, typer.Argument(help="Its --listen: unix:PATH or HOST:PORT, HOST an IP address.")],
     http: Annotated[str, typer.Option(metavar="ADDRESS", help="Its --http-listen, if it has one.")] = "",
 ) -> None:
-    """Send calls to a replica, once its health checks are good."""
+    """Send calls to a replica as soon as its health checks pass."""
     with _replicas() as (replicas, _):
         if name == OWN:
             raise CommandFailed(
@@ -70,7 +70,7 @@ def add(
 
 
 def remove(name: Annotated[str, typer.Argument(help="As `list` shows it.")]) -> None:
-    """Send no new calls to a replica; streams that it serves go on until they end or it stops."""
+    """Stop sending new calls to a replica; its open streams continue until they end or it stops."""
     with _replicas() as (replicas, _):
         replicas.remove(name)
 
@@ -81,8 +81,8 @@ def _replicas() -> Generator[tuple[Replicas, Layout]]:
         layout = Layout.of(load().home)
         if not layout.is_home():
             raise EmbeddedError(
-                f"{layout.home} is no Responsa data folder",
-                "start `responsa up` first, or set RESPONSA_HOME to the folder that it was started with",
+                f"{layout.home} is not a Responsa data folder",
+                "start `responsa up` first, or set RESPONSA_HOME to its data folder",
             )
         try:
             yield Replicas(layout.replicas), layout

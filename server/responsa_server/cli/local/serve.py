@@ -19,26 +19,28 @@ def register(app: typer.Typer, name: str) -> None:
     def run(  # pyright: ignore[reportUnusedFunction]  # typer keeps it
         role: Annotated[
             ServeRole | None,
-            typer.Option(help="rpc takes calls, worker runs turns and takes in documents, all does both."),
+            typer.Option(help="rpc takes calls, worker runs turns and ingests documents, all does both."),
         ] = None,
         listen: Annotated[
             str | None,
             typer.Option(
                 metavar="ADDRESS",
-                help="Where gRPC is served (a worker: health alone): unix:PATH or HOST:PORT. Each process needs its own.",
+                help="Address of gRPC (for a worker, only of its health checks): unix:PATH or HOST:PORT. Each process needs its own.",
             ),
         ] = None,
         http_listen: Annotated[
             str | None,
             typer.Option(
-                metavar="ADDRESS", help="Where the page, sessions and uploads are served, behind Envoy."
+                metavar="ADDRESS",
+                help="Address of the HTTP side behind Envoy: page, sessions, uploads, sockets.",
             ),
         ] = None,
     ) -> None:
-        """Run one server process, without Envoy; any number of them share a database and a Redis.
+        """Run one server process without Envoy. Any number of processes can share a database and a Redis.
 
-        The database is DATABASE_URL's, else the embedded one of a running `responsa up`. Without --listen it serves on the sockets in the data
-        folder, as the server of `responsa up` does. SIGTERM drains it after Envoy had time to notice, Ctrl-C at once.
+        The process uses the database of DATABASE_URL or, if it is not set, the embedded one of a running `responsa up`. Without --listen, it
+        listens on the sockets in the data folder, like the server of `responsa up`. SIGTERM first gives Envoy time to notice and then drains
+        the process; Ctrl-C drains it at once.
         """
         given = {"role": role, "grpc_listen": listen, "http_listen": http_listen}
         with reporting():

@@ -140,7 +140,7 @@ def _configure_envoy(settings: Settings, layout: Layout) -> None:
         Replicas(layout.replicas).put(own)
         layout.envoy_config.write_text(render(config), encoding="utf-8")
     except EnvoyConfigError as error:
-        raise EmbeddedError(str(error), "correct the setting; docs/settings.md tells of each") from error
+        raise EmbeddedError(str(error), "correct the setting; see docs/settings.md") from error
     except ReplicaError as error:
         raise EmbeddedError(str(error), "see docs/operations.md, Several replicas") from error
 
@@ -177,14 +177,14 @@ def _load_docs(settings: Settings, layout: Layout) -> None:
     record = layout.data / "docs.sha256"
     if record.is_file() and record.read_text(encoding="utf-8") == digest.hexdigest():
         return
-    print("Reading Responsa's own documents", flush=True)
+    print("Loading Responsa's own documents", flush=True)
     passed = {**environment(), "RESPONSA_URL": _url(settings), "RESPONSA_API_KEY_FILE": str(layout.api_key)}
     passed.pop("RESPONSA_API_KEY", None)
     reason = _ingest(paths, passed)
     if reason is None:
         record.write_text(digest.hexdigest(), encoding="utf-8")
     else:
-        print(f"Responsa's own documents could not be read ({reason}); all else works.", flush=True)
+        print(f"Responsa's own documents could not be loaded ({reason}); everything else works.", flush=True)
 
 
 def _ingest(paths: Sequence[Path], variables: dict[str, str]) -> str | None:

@@ -44,7 +44,7 @@ def test_what_must_be_looked_up_stands_in_a_sample() -> None:
     [
         ("", "holds no dialogues"),
         ("{", "line 1 is not a valid dialogue"),
-        (f"{GOOD}\n\n{GOOD}", "line 3: a stands twice"),
+        (f"{GOOD}\n\n{GOOD}", "line 3: the id a occurs twice"),
         (GOOD.replace("true", '"yes"'), "needs_retrieval"),
         (GOOD.replace('"Why?"', '""'), "question"),
         (GOOD.replace('"follow_up": false', '"follow_up": true'), "a follow-up follows something"),

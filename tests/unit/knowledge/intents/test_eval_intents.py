@@ -65,7 +65,7 @@ def test_it_shows_what_was_taken_for_what(tmp_path: Path, capsys: pytest.Capture
     out = capsys.readouterr().out.splitlines()
     assert out[0].split() == ["accuracy", "0.500"]
     assert out[1].split() == ["oos_recall", "-"]
-    assert "2 in scope, 0 out of scope; 7 learnt, 2 held out." in out
+    assert "2 in scope, 0 out of scope; 7 for training, 2 for the threshold." in out
     assert out[-1].split() == ["1", "frost", "water"]
 
 
@@ -73,7 +73,7 @@ def test_it_shows_what_was_taken_for_what(tmp_path: Path, capsys: pytest.Capture
     ("lines", "says"),
     [
         ([], 'holds no utterances of split "train"'),
-        ([("play", "oos", "train")], "Nothing can be learnt"),
+        ([("play", "oos", "train")], "cannot be used for training"),
         ([("", "water", "train")], "line 1 is not a valid utterance: text"),
         ([("water", "water", "dev")], "line 1 is not a valid utterance: split"),
         (LINES[:9], 'holds no utterances of split "test"'),
