@@ -49,8 +49,6 @@ NOT_PROSE = (
 
 NOT_YET = (
     "deploy/",
-    "docs/operations.md",
-    "docs/settings.md",
     "docs/websocket.md",
     "envoy/",
     "server/",

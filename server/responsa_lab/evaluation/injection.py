@@ -220,7 +220,7 @@ class Tally:
 @dataclass(frozen=True, slots=True)
 class Report:
     """What orders did to one agent. documents: orders in documents. direct: orders in messages; `changed` counts those with a clean twin that were
-    routed another way. model: the agent's first model, or "" if it has none.
+    routed another way. model: the agent's first model, or "" for an agent without models.
     """
 
     agent: str
@@ -230,7 +230,7 @@ class Report:
 
 
 def asked_with(agent: agent_pb2.Agent) -> dict[str, Json]:
-    """Parameters by which the agent can be asked: of what it needs, the first choice.
+    """Valid parameters for a question to the agent: the first choice of each required one.
 
     Raises:
         CommandFailed: there is nothing to choose from.
@@ -253,7 +253,7 @@ def asked_with(agent: agent_pb2.Agent) -> dict[str, Json]:
 
 
 def led(agent: agent_pb2.Agent) -> str:
-    """The model that the agent asks first, "" where it has none.
+    """The model that the agent calls first, "" for an agent without models.
 
     Raises:
         CommandFailed: the model is not one that carries out orders, so its answers would show nothing.

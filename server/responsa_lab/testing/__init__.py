@@ -1,1 +1,1 @@
-"""Something to interrupt: an agent that answers by a script, with a model's server and a tool of its own. Loaded by a setting alone."""
+"""The testing agent, which answers by a script and can be interrupted, with its own model server and tool. Only a setting loads it."""

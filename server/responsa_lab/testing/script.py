@@ -112,7 +112,7 @@ def parse(question: str) -> Script:
     for word in question.split():
         key, equals, value = word.partition("=")
         if not equals or key in found:
-            raise _nonsense(f"“{word[:80]}” is no key=value, or one given twice")
+            raise _nonsense(f"“{word[:80]}” is not key=value, or is given twice")
         if key in _MOST:
             least, most = _MOST[key]
             number = int(value) if value.removeprefix("-").isdecimal() and len(value) <= 11 else None

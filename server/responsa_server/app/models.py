@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Final
 
-from responsa_lab import doubles  # the one line by which the product reaches the laboratory
+from responsa_lab import doubles  # the only line of the product that imports the laboratory
 from responsa_server.domain.models import ChatModel
 from responsa_server.embedded.layout import Layout
 from responsa_server.embedded.llama import EmbeddedLlama, LlamaOptions, llama_missing, llama_socket

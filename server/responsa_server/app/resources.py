@@ -67,7 +67,7 @@ async def bring_up_to_date(settings: Settings, layout: Layout) -> Sequence[str]:
     done = [f"applied {name}" for name in await migrate(owner)]
     options = settings.retrieval
     if await fit_index(owner, m=options.hnsw_m, ef_construction=options.hnsw_ef_construction):
-        done.append("built the vector index anew")
+        done.append("rebuilt the vector index")
     return done
 
 

@@ -126,7 +126,7 @@ def _claimed_or_error(address: Address) -> Generator[None]:
             raise _address_taken(error) from error
         except OSError as error:
             raise EmbeddedError(
-                f"{address} cannot be listened on ({error.strerror})", "name another place with --listen"
+                f"{address} cannot be listened on ({error.strerror})", "name another address with --listen"
             ) from error
         yield
 
@@ -134,7 +134,7 @@ def _claimed_or_error(address: Address) -> Generator[None]:
 def _address_taken(error: AddressTaken) -> EmbeddedError:
     return EmbeddedError(
         str(error),
-        "give this one a place of its own, such as --listen unix:/tmp/responsa-2.sock or --listen 127.0.0.1:9002",
+        "give this process its own address, such as --listen unix:/tmp/responsa-2.sock or --listen 127.0.0.1:9002",
     )
 
 

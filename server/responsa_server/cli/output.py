@@ -60,7 +60,7 @@ def error_object(status: status_pb2.Status) -> dict[str, Json]:
 def print_json(value: Message | Mapping[str, Json]) -> None:
     """Print one object on one line of stdout, and flush."""
     plain = as_json(value) if isinstance(value, Message) else value
-    # Maps have no order of their own; sorted, the same events are always the same bytes.
+    # The order of maps is not defined; when they are sorted, the same events are always the same bytes.
     sys.stdout.write(json.dumps(plain, ensure_ascii=False, sort_keys=True) + "\n")
     sys.stdout.flush()
 
@@ -160,7 +160,7 @@ def going_on(turn: str, after_seq: int) -> str:
 
 @contextmanager
 def reporting(*, json: bool = False) -> Generator[None, None, None]:
-    """Turn failures of the body into their sentence and `typer.Exit` with their code. Notes added to a ResponsaError follow on lines of their own."""
+    """Print failures of the body as a sentence and raise `typer.Exit` with their code. Notes of a ResponsaError follow on separate lines."""
     try:
         yield
     except ResponsaError as error:

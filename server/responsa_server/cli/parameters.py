@@ -28,7 +28,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One property of an agent's schema. types: the JSON types that it may have, or () if the schema names none. resource: the kind of record that it names, or ""."""
+    """One property of an agent's schema. types: the JSON types that the schema names, or (). resource: the kind of record that it names, or ""."""
 
     name: str
     title: str

@@ -37,7 +37,7 @@ class Progress:
         self._bar.advance(self._task)
 
     def print_error(self, sentence: str) -> None:
-        """Print a line of its own, above the bar."""
+        """Print a separate line above the bar."""
         if self._console.is_terminal:
             self._console.print(f"responsa: {shown(sentence)}", soft_wrap=True)
         else:

@@ -12,7 +12,7 @@ from responsa_client.results import Outcome
 from responsa_server.cli.output import one_line
 
 _FENCE: Final = re.compile(r"[ \t]*(```|~~~)")
-# A line that begins a block of its own or is indented like code: its line break must stay.
+# A line that begins a block or is indented like code: its line break must stay.
 _BLOCK: Final = re.compile(
     r"[ \t]{4}|\t|[ \t]*(?:[-*+•][ \t]|\d{1,9}[.)][ \t]|#{1,6}[ \t]|[|>]|[-=*_]{3,}[ \t]*$)"
 )

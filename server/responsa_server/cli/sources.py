@@ -25,7 +25,7 @@ MAX_LINE_BYTES = 80 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document to send: a file (path), or a text of its own."""
+    """A document to send: a file (path) or a text."""
 
     source_key: str
     where: str

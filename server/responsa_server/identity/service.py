@@ -228,7 +228,7 @@ def _display_name(text: str) -> str:
 
 def _malformed(kind: str) -> Unauthenticated:
     what = (
-        "An API key begins with rsp_ and is sent as `authorization: Bearer rsp_…`; this is none."
+        "This is not an API key. An API key begins with rsp_ and is sent as `authorization: Bearer rsp_…`."
         if kind == "api_key"
         else "This browser's session cannot be read. Run `responsa open` for a new one."
     )

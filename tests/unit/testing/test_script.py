@@ -69,7 +69,7 @@ def test_a_question_is_keys_and_values() -> None:
     ("question", "complaint"),
     [
         ("", "nothing to do"),
-        ("hello", "no key=value"),
+        ("hello", "not key=value"),
         ("tokens=8 tokens=9", "given twice"),
         ("tokens=0", "from 1 to 2000"),
         ("tokens=2001", "from 1 to 2000"),

@@ -217,7 +217,7 @@ async def test_a_model_that_breaks_off_makes_the_turn_fail_after_what_it_said(ho
 
 
 async def test_nonsense_fails_before_anything_is_done(house: House) -> None:
-    with pytest.raises(InvalidRequest, match="no key=value"):
+    with pytest.raises(InvalidRequest, match="not key=value"):
         await told_by(house.agent, asked("How long is the Nile?"))
     assert house.model.requests == {}
 
