@@ -26,6 +26,7 @@ from responsa_server.embedded import (
     Supervisor,
 )
 from responsa_server.embedded.llama import EmbeddedLlama
+from responsa_server.providers.settings import ModelSettings
 
 STAND_IN = Path(__file__).with_name("embedded_stand_in.py")
 
@@ -104,7 +105,7 @@ def main(home: Path, port: int, flags: set[str]) -> int:
             print(json.dumps({"hook": True}), flush=True)
             time.sleep(600)
 
-    llama = EmbeddedLlama(layout, os.environ)
+    llama = EmbeddedLlama(layout, os.environ, ModelSettings().embedded)
 
     def tell() -> None:
         pids = {part.name: part.pid for part in (postgres, redis, server, envoy, llama)}

@@ -34,7 +34,7 @@ from responsa_server.domain.models import (
     TextPiece,
 )
 from responsa_server.embedded import EmbeddedError, Layout, throwaway_layout
-from responsa_server.embedded.llama import EmbeddedLlama, LlamaOptions, answers, llama_missing, llama_socket
+from responsa_server.embedded.llama import EmbeddedLlama, answers, llama_missing, llama_socket
 from responsa_server.providers.settings import ModelSettings
 
 NAME = "embedded:smollm2"
@@ -141,13 +141,15 @@ def test_nobody_else_can_reach_it_and_it_is_told_no_keys(part: EmbeddedLlama) ->
     process = psutil.Process(part.pid)
     assert stat.S_IMODE(part.socket.parent.stat().st_mode) == 0o700
     assert process.net_connections("tcp") == []
-    passed = EmbeddedLlama(part.layout, {"OPENAI_API_KEY": "secret-key", "PATH": "/bin"})
+    passed = EmbeddedLlama(
+        part.layout, {"OPENAI_API_KEY": "secret-key", "PATH": "/bin"}, ModelSettings().embedded
+    )
     assert vars(passed)["_environment"] == {"LC_ALL": "C.UTF-8", "PATH": "/bin"}
 
 
 def test_a_part_that_was_started_twice_says_so(part: EmbeddedLlama) -> None:
     with pytest.raises(EmbeddedError, match="language model"):
-        EmbeddedLlama(part.layout, os.environ).start()
+        EmbeddedLlama(part.layout, os.environ, ModelSettings().embedded).start()
     assert answers(part.socket)
 
 
@@ -196,4 +198,4 @@ def test_where_its_files_are_missing_that_is_told_with_the_remedy(
     assert "make embedded-model" in (llama_missing() or "")
     assert "make embedded-model" in (model_table(ModelSettings(), layout).problem(NAME) or "")
     with pytest.raises(EmbeddedError, match="make embedded-model"):
-        EmbeddedLlama(layout, {}, LlamaOptions()).preflight()
+        EmbeddedLlama(layout, {}, ModelSettings().embedded).preflight()

@@ -10,7 +10,7 @@ from typing import Final
 from responsa_lab import doubles  # the only line of the product that imports the laboratory
 from responsa_server.domain.models import ChatModel
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.llama import EmbeddedLlama, LlamaOptions, llama_missing, llama_socket
+from responsa_server.embedded.llama import EmbeddedLlama, llama_missing, llama_socket
 from responsa_server.providers.chain import RetryPolicy
 from responsa_server.providers.prices import PriceList, PriceRow, Prices, shipped
 from responsa_server.providers.settings import CompatibleSettings, ModelSettings
@@ -72,9 +72,7 @@ def llama_part(
     """The embedded model as a part of `responsa up`, None if the settings do not want it. Its preflight reports if it is not installed."""
     if not settings.wants_embedded:
         return None
-    one = settings.embedded
-    options = LlamaOptions(threads=one.threads, window=one.window, concurrent=one.concurrent)
-    return EmbeddedLlama(layout, environment, options)
+    return EmbeddedLlama(layout, environment, settings.embedded)
 
 
 def _embedded(settings: ModelSettings, layout: Layout) -> Provider:

