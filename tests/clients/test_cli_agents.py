@@ -175,7 +175,7 @@ async def test_parameters_that_are_refused_are_told_with_the_choices(
 
     served.agents = [tutor(())]
     done = await responsa("ask", "--agent", "tutor", "-p", f"teacher_id={NOWHERE}", "Who?")
-    assert "no teachers are there yet: `responsa samples load` makes some" in done.err
+    assert "there are no teachers yet: `responsa samples load`" in done.err
 
     # If the choices are not available, the refusal is still reported.
     async def away(_: Any, context: Context) -> Any:
@@ -291,4 +291,4 @@ async def test_files_are_checked_and_drawn_without_a_server(
     assert (await responsa("agents", "check", "default")).code == 2
     done = await responsa("agents", "check", "nobody")
     assert done.code == 2
-    assert "there are chat, default, tutor" in done.err
+    assert "chat, default, tutor" in done.err

@@ -132,7 +132,7 @@ async def test_what_delays_an_answer_is_told_as_it_happens(server: Scripted, res
     server.on(f"{CHAT}/ResumeTurn", resumed)
     terminal = Terminal(responsa, "ask", "Who?")
     for step, texts in zip(
-        steps, [["Waiting: 2 questions"], ["Émile lost it."], ["Starting over"]], strict=True
+        steps, [["Waiting for 2 earlier questions"], ["Émile lost it."], ["Starting again"]], strict=True
     ):
         for text in texts:
             await terminal.shows(text)
