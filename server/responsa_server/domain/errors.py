@@ -159,6 +159,12 @@ class AlreadyExists(ResponsaError):
 class Conflict(ResponsaError):
     """The current state or version of the resource forbids the call; reading the resource again, or waiting, helps."""
 
+    @classmethod
+    def of_etag(cls, name: str) -> Conflict:
+        """Build the error for a resource that no longer has the etag of the request."""
+        message = f"{name} has changed since its etag was read; read it again and repeat the change."
+        return cls(Reason.ETAG_MISMATCH, message, {"resource_name": name})
+
 
 class Precondition(ResponsaError):
     """The resource must be changed before the call can succeed."""

@@ -168,9 +168,7 @@ class CollectionStore:
         if row is None:
             raise NotFound.of("collection", name)
         if etag and etag != _etag(row[0], row[1]):
-            raise Conflict(
-                Reason.ETAG_MISMATCH, f"{name} has changed since its etag was read.", {"resource_name": name}
-            )
+            raise Conflict.of_etag(name)
 
     async def _get(self, connection: Connection, tenant_id: str, collection_id: str) -> Collection:
         cursor = connection.cursor(row_factory=dict_row)

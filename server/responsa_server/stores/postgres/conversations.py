@@ -119,7 +119,7 @@ class PostgresConversationStore:
             updated = await self._row(connection, "update_conversation", parameters)
             found = await self._get(connection, who, identity)
         if updated is None:
-            raise _mismatch(identity)
+            raise Conflict.of_etag(names.conversation(identity))
         return found
 
     @shielded
@@ -132,7 +132,7 @@ class PostgresConversationStore:
             if locked is None:
                 raise _unknown(identity)
             if _revision(etag) not in (None, locked["revision"]):
-                raise _mismatch(identity)
+                raise Conflict.of_etag(names.conversation(identity))
             active = await self._row(connection, "active_turn", parameters)
             if active is not None:
                 raise Conflict(
@@ -248,12 +248,6 @@ def _revision(etag: str) -> int | None:
 
 def _unknown(identity: UUID) -> NotFound:
     return NotFound.of("conversation", names.conversation(identity))
-
-
-def _mismatch(identity: UUID) -> Conflict:
-    name = names.conversation(identity)
-    message = "The conversation was changed since its etag was read; read it again and repeat the change."
-    return Conflict(Reason.ETAG_MISMATCH, message, {"resource_name": name})
 
 
 def _reused(request_id: UUID | None, identity: UUID, difference: str) -> AlreadyExists:

@@ -174,11 +174,7 @@ class DocumentStore:
             if row is None:
                 raise NotFound.of("document", name)
             if etag and etag != str(row[0]):
-                raise Conflict(
-                    Reason.ETAG_MISMATCH,
-                    f"{name} has changed since its etag was read.",
-                    {"resource_name": name},
-                )
+                raise Conflict.of_etag(name)
             ended = await connection.execute(
                 self._queries["end_operations"],
                 {

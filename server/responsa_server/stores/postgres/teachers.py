@@ -116,12 +116,7 @@ class PostgresTeachers:
     async def _locked(self, connection: Connection, who: Principal, identity: UUID, etag: str) -> Teacher:
         found = await self._row(connection, "lock", who, identity)
         if etag and etag != found.etag:
-            name = names.teacher(identity)
-            raise Conflict(
-                Reason.ETAG_MISMATCH,
-                "The teacher was changed since its etag was read; read it again and repeat the change.",
-                {"resource_name": name},
-            )
+            raise Conflict.of_etag(names.teacher(identity))
         return found
 
     async def _row(self, connection: Connection, query: str, who: Principal, identity: UUID) -> Teacher:
