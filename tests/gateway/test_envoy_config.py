@@ -100,12 +100,12 @@ def test_own_pages_are_allowed_origins_by_themselves() -> None:
     [
         ({"port": 0}, "between 1 and 65535"),
         ({"port": 70_000}, "between 1 and 65535"),
-        ({"listen_address": "localhost"}, "no IP address"),
+        ({"listen_address": "localhost"}, "not an IP address"),
         ({"allowed_hosts": ()}, "at least one host"),
-        ({"allowed_hosts": ("*",)}, "no host name"),
-        ({"allowed_hosts": ("http://localhost",)}, "no host name"),
-        ({"allowed_origins": ("*",)}, "no origin"),
-        ({"allowed_origins": ("https://a.example/",)}, "no origin"),
+        ({"allowed_hosts": ("*",)}, "not a host name"),
+        ({"allowed_hosts": ("http://localhost",)}, "not a host name"),
+        ({"allowed_origins": ("*",)}, "not an origin"),
+        ({"allowed_origins": ("https://a.example/",)}, "not an origin"),
         ({"endpoints": Path("replicas")}, "absolute path"),
         ({"admin_socket": Path("relative.sock")}, "absolute path"),
         ({"admin_socket": Path("/" + "x" * 120)}, "at most 107 bytes"),
@@ -145,8 +145,8 @@ def test_values_cannot_change_the_structure(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("key: ${unknown}", "nobody gave a value"),
-        ("key: a ${value}", "among other text"),
+        ("key: ${unknown}", "there is no value"),
+        ("key: a ${value}", "within other text"),
         ("key: ${file:none.yaml}", "none.yaml cannot be read"),
         ("key: [", "cannot be read"),
         ("key: 1", "no template in .* uses: value"),
@@ -200,7 +200,7 @@ def test_what_the_gateway_says_itself_is_what_the_contract_tells(error: Responsa
     told = {key.group(): part for part in parts if (key := re.match(r"[a-z_]+", part))}
     assert set(error.metadata) <= set(told)
     for key in set(told) - set(error.metadata):
-        assert "absent when the gateway refuses" in told[key], (error.reason, key)
+        assert "absent when the gateway refused" in told[key], (error.reason, key)
 
 
 @pytest.mark.parametrize("open_to_all", [True, False])

@@ -53,7 +53,7 @@ def test_wrong_replicas_are_told(tmp_path: Path) -> None:
     replicas = Replicas(tmp_path / "replicas")
     replicas.add(Replica("one", UNIX, TCP))
     for wrong in ("", "Two", "two two", "-two", "x" * 64):
-        with pytest.raises(ReplicaError, match="no name for a replica"):
+        with pytest.raises(ReplicaError, match="not a name for a replica"):
             Replica(wrong, TCP)
     with pytest.raises(ReplicaError, match="both the gRPC and the HTTP address"):
         Replica("two", TCP, TCP)

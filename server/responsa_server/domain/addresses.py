@@ -67,7 +67,7 @@ def parse(text: str) -> Address:
         return TcpAddress(str(ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)), port)
     except ValueError as error:
         raise AddressError(
-            f"{host!r} is no IP address; names are not looked up, write 10.0.0.5:{port}"
+            f"{host!r} is not an IP address; host names are not looked up, so write 10.0.0.5:{port}"
         ) from error
 
 

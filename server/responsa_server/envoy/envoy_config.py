@@ -36,9 +36,10 @@ class EnvoyConfig:
 
     port: the one port, 1 to 65,535. endpoints: the folder with the endpoint files of both clusters (`Replicas`), which Envoy watches.
     descriptor: `generated/descriptor.binpb`, whose services are served over REST. admin_socket: for Envoy's admin interface; None switches
-    it off. listen_address: an IP address. allowed_hosts: what a Host header may say, without port (then the one port is meant) or with
-    one; clients leave out :80 and :443, so that those stand for no port too ("chat.example.org:443" behind a proxy that ends TLS). allowed_origins: pages of other origins, "https://chat.example.org", that may call
-    (CORS); pages of the allowed hosts always may. standard_services: whether gRPC's health and reflection, which need no credential, are open to callers outside.
+    it off. listen_address: an IP address. allowed_hosts: the hosts of Host headers, with a port or without (for the one port); clients leave out :80 and :443,
+    so a host with one of these also stands for the host without a port ("chat.example.org:443" behind a proxy that ends TLS). allowed_origins: other origins, such
+    as "https://chat.example.org", whose pages may call (CORS); pages of the allowed hosts always may. standard_services: whether gRPC's health and reflection,
+    which need no credential, are open to callers outside.
     """
 
     port: int
@@ -56,15 +57,17 @@ class EnvoyConfig:
         try:
             ipaddress.ip_address(self.listen_address)
         except ValueError as error:
-            raise EnvoyConfigError(f"{self.listen_address!r} is no IP address to listen on") from error
+            raise EnvoyConfigError(f"{self.listen_address!r} is not an IP address") from error
         if not self.allowed_hosts:
-            raise EnvoyConfigError("at least one host must be allowed, else nobody can call")
+            raise EnvoyConfigError("at least one host must be allowed, or nobody can call")
         for host in self.allowed_hosts:
             if not _HOST.fullmatch(host.lower()):
-                raise EnvoyConfigError(f"{host!r} is no host name, such as chat.example.org or 10.0.0.5:8080")
+                raise EnvoyConfigError(
+                    f"{host!r} is not a host name such as chat.example.org or 10.0.0.5:8080"
+                )
         for origin in self.allowed_origins:
             if not _ORIGIN.fullmatch(origin):
-                raise EnvoyConfigError(f"{origin!r} is no origin, such as https://chat.example.org")
+                raise EnvoyConfigError(f"{origin!r} is not an origin such as https://chat.example.org")
         if not self.endpoints.is_absolute():
             raise EnvoyConfigError(f"{self.endpoints} is not an absolute path")
         path = self.admin_socket
@@ -73,12 +76,12 @@ class EnvoyConfig:
 
     @property
     def domains(self) -> Sequence[str]:
-        """What a Host header may say, in full."""
+        """All accepted Host headers."""
         return hosts_of(self.port, self.allowed_hosts)
 
     @property
     def origins(self) -> Sequence[str]:
-        """What an Origin header may say: the pages of this server, then those of others that may call."""
+        """All accepted Origin headers: this server's, then the other allowed ones."""
         return origins_of(self.domains, self.allowed_origins)
 
 
@@ -89,10 +92,10 @@ def templates_folder() -> Path:
 
 
 def render(config: EnvoyConfig, templates: Path | None = None) -> str:
-    """The bootstrap file as JSON (Envoy takes it under the ending .json or .yaml).
+    """The bootstrap file as JSON (Envoy reads a file with the ending .json or .yaml).
 
     Raises:
-        EnvoyConfigError: the descriptor set is missing or broken, or the templates and this module do not fit together.
+        EnvoyConfigError: the descriptor set is missing or broken, or the templates do not match this module.
     """
     values: dict[str, Tree] = {
         "admin": _admin(config.admin_socket),
@@ -129,7 +132,7 @@ def rest_services(descriptor: Path) -> Sequence[str]:
         raise EnvoyConfigError(f"{descriptor.name} cannot be read; make it with: make generate") from error
     names = [f"{file.package}.{service.name}" for file in files_found for service in file.service]
     if not names:
-        raise EnvoyConfigError(f"{descriptor.name} holds no services; make it with: make generate")
+        raise EnvoyConfigError(f"{descriptor.name} has no services; make it with: make generate")
     return sorted(names)
 
 

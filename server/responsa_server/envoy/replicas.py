@@ -34,7 +34,7 @@ class ReplicaError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """A process that serves. name: 1 to 63 of a-z, 0-9 and hyphen. grpc: the address of its RPCs. http: the address of its gateway; None if it has none."""
+    """A process that serves. name: 1 to 63 of a-z, 0-9 and hyphen. grpc: the address of its RPCs. http: the address of its gateway; None without a gateway."""
 
     name: str
     grpc: Address
@@ -43,7 +43,7 @@ class Replica:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ReplicaError(
-                f"{self.name!r} is no name for a replica; use 1 to 63 of a-z, 0-9 and hyphen, such as rpc-2"
+                f"{self.name!r} is not a name for a replica; use 1 to 63 of a-z, 0-9 and hyphen, such as rpc-2"
             )
         if self.grpc == self.http:
             raise ReplicaError(f"{self.grpc} cannot be both the gRPC and the HTTP address")

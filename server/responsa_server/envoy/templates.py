@@ -67,12 +67,12 @@ class Templates:
         if match is None:
             if "${" in text:
                 raise TemplateError(
-                    f"{text!r} holds a placeholder among other text; only whole values are filled in"
+                    f"{text!r} contains a placeholder within other text; only whole values are filled in"
                 )
             return text
         if match[1]:
             return self._fill(self._load(match[2]))
         if match[2] not in self._values:
-            raise TemplateError(f"nobody gave a value for ${{{match[2]}}}")
+            raise TemplateError(f"there is no value for ${{{match[2]}}}")
         self._used.add(match[2])
         return self._values[match[2]]

@@ -1,1 +1,1 @@
-"""The transports by which calls arrive, one folder each. Each is thin and uses `calls`; none imports another."""
+"""The transports that carry calls, one folder each. Each is thin and uses `calls`; no transport imports another."""

@@ -82,7 +82,7 @@ async def _code_of(request: Request) -> str:
     try:
         content = cast("object", json.loads(body))
     except (ValueError, RecursionError) as error:
-        raise _malformed("the body is no JSON") from error
+        raise _malformed("the body is not JSON") from error
     code = cast("dict[str, object]", content).get("code") if isinstance(content, dict) else None
     if not isinstance(code, str) or not code:
         raise InvalidRequest.of_field("code", "required", "send the code that the printed address ends in")

@@ -59,7 +59,7 @@ class Uploads:
         answer: list[Operation] = []
 
         async def send(message: Message | bytes) -> None:
-            assert isinstance(message, Message), "an operation is no frame"
+            assert isinstance(message, Message), "the response is an operation"
             answer.append(Operation.FromString(message.SerializeToString()))
 
         serving = asyncio.ensure_future(self._calls.serve(call, _Body(start, body).read, send))
